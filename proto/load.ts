@@ -1,0 +1,39 @@
+import { fileURLToPath } from 'node:url';
+import { loadPackageDefinition } from '@grpc/grpc-js';
+import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-loader';
+import type { ProtoGrpcType as DocumentTypes } from './generated/document_service.ts';
+import type { ProtoGrpcType as ErrorDetailTypes } from './generated/error_details.ts';
+import type { ProtoGrpcType as QueryTypes } from './generated/query_service.ts';
+
+/**
+ * How messages look in JavaScript. The generated types were made with the same choices (`npm run proto`), so
+ * changing one means changing the other.
+ *
+ * 64-bit integers are decimal strings: a JavaScript number would round what is past 2^53 before anybody could
+ * refuse it.
+ */
+export const LOADER_OPTIONS: Options = {
+  longs: String,
+  enums: String,
+  defaults: true,
+  oneofs: true,
+  includeDirs: [fileURLToPath(new URL('.', import.meta.url))],
+};
+
+/** Every message and service of the wire contract, as reflection serves it. */
+export const packageDefinition: PackageDefinition = loadSync(
+  [
+    'scalingnote/v1/document_service.proto',
+    'scalingnote/v1/query_service.proto',
+    'google/rpc/error_details.proto',
+  ],
+  LOADER_OPTIONS,
+);
+
+const loaded = loadPackageDefinition(packageDefinition) as unknown as DocumentTypes &
+  QueryTypes &
+  ErrorDetailTypes;
+
+/** Client constructors and service definitions of `scalingnote.v1`. */
+export const v1 = loaded.scalingnote.v1 as DocumentTypes['scalingnote']['v1'] &
+  QueryTypes['scalingnote']['v1'];

@@ -1,0 +1,65 @@
+/** Reasons of a {@link StoreError}: stable names that travel to the client. */
+export type StoreErrorReason =
+  /** No collection or alias of that name. */
+  | 'COLLECTION_NOT_FOUND'
+  /** The collection belongs to another space. */
+  | 'SPACE_MISMATCH'
+  /** A collection is there that we did not make, or that we can't use: wrong vector size, no fingerprint. */
+  | 'COLLECTION_FOREIGN'
+  /** What was asked can't be done, whoever asks again: a vector of wrong length, a number that is not finite. */
+  | 'STORE_INVALID_ARGUMENT'
+  /** The store does not answer, for now. */
+  | 'STORE_UNAVAILABLE'
+  /** The store answers, and refuses our credentials. */
+  | 'STORE_UNAUTHENTICATED'
+  /** The store knows us, and does not let us do this. */
+  | 'STORE_PERMISSION_DENIED'
+  /** The disk is full. */
+  | 'STORE_FULL'
+  /** The store asks us to slow down. */
+  | 'STORE_OVERLOADED'
+  /** The store broke in a way that nothing here foresaw. */
+  | 'STORE_INTERNAL';
+
+/** What a store throws. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError';
+  readonly reason: StoreErrorReason;
+  /** Values that belong to the reason, for programs. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Whether the same call may go through later. */
+  readonly retryable: boolean;
+  /** Shortest wait before it is worth trying again, in milliseconds. */
+  readonly retryDelayMs: number | undefined;
+
+  constructor(
+    reason: StoreErrorReason,
+    message: string,
+    options: { metadata?: Readonly<Record<string, string>>; retryDelayMs?: number; cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.reason = reason;
+    this.metadata = options.metadata ?? {};
+    this.retryable = reason === 'STORE_UNAVAILABLE' || reason === 'STORE_OVERLOADED';
+    this.retryDelayMs = options.retryDelayMs;
+  }
+}
+
+/** No collection or alias of that name. */
+export function collectionNotFound(name: string): StoreError {
+  return new StoreError(
+    'COLLECTION_NOT_FOUND',
+    `no collection "${name}"; ingest a document into it, or list what is there with "scalingnote collections"`,
+    { metadata: { collection: name } },
+  );
+}
+
+/** The collection's vectors and the caller's are of two spaces: comparing them would give noise. */
+export function spaceMismatch(collection: string, stored: string, given: string): StoreError {
+  return new StoreError(
+    'SPACE_MISMATCH',
+    `collection "${collection}" holds vectors of space ${stored}, but the tower here makes vectors of space ` +
+      `${given}; use a tower of the collection's space, or another collection`,
+    { metadata: { collection, collection_space: stored, tower_space: given } },
+  );
+}

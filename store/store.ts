@@ -1,0 +1,286 @@
+/**
+ * The one interface to the place where vectors live. `embedded/` keeps them in process and on disk, `qdrant/` in a
+ * Qdrant server or cluster; the contract tests in `contract.ts` hold both to what is said here.
+ *
+ * The store does not know towers: to it a space is a fingerprint and a number of dimensions.
+ */
+
+/** Which vectors may live together: the identity of a space, as the towers define it. */
+export interface SpaceKey {
+  /** `sp1_` and 32 hex digits. */
+  fingerprint: string;
+  /** Length of every dense vector. */
+  dimensions: number;
+}
+
+/** A collection as the store has it. */
+export interface CollectionInfo {
+  /** Logical name: the alias, or the physical name where no alias points to it. */
+  name: string;
+  /** `<name>--<first 12 characters of the fingerprint>`; see {@link physicalName}. */
+  physicalName: string;
+  space: SpaceKey;
+  /** Documents over all tenants. */
+  documents: number;
+  /** Passages over all tenants: one dense vector each. */
+  passages: number;
+}
+
+/** A vector with few entries that are not zero, by index. Indices are unique; order does not matter. */
+export interface SparseVector {
+  /** Unsigned 32-bit. */
+  indices: readonly number[];
+  /** As many as there are indices; finite and positive. */
+  values: readonly number[];
+}
+
+/** A stretch of a document under one vector: what becomes a point. */
+export interface PassageWrite {
+  /** `dimensions` components, finite, of unit length. */
+  vector: Float32Array;
+  /**
+   * Term weights of the passage, for sparse and hybrid search. The store multiplies by the inverse document
+   * frequency itself, when it searches.
+   */
+  sparse?: SparseVector;
+  /** What a hit shows; absent where the caller keeps texts out of the store. */
+  text?: string;
+}
+
+/** One step of a write. Steps are applied in order; steps on one document see those before them. */
+export type DocumentWrite =
+  | {
+      /** Replace the document, all its passages included. */
+      kind: 'put';
+      tenant: string;
+      documentId: string;
+      /** 0 to 2^53 - 1. */
+      version: number;
+      /** Hash over all that the caller may change: text, title, metadata, splitting. */
+      contentHash: string;
+      title: string;
+      metadata: Readonly<Record<string, unknown>>;
+      /** At least one. */
+      passages: readonly PassageWrite[];
+    }
+  | {
+      /** Raise the version of a document whose content is believed to be stored already. */
+      kind: 'confirm';
+      tenant: string;
+      documentId: string;
+      version: number;
+      contentHash: string;
+    }
+  | {
+      /** Delete the document. With a version above 0 the deletion is remembered, so that older writes stay out. */
+      kind: 'delete';
+      tenant: string;
+      documentId: string;
+      version: number;
+    };
+
+/**
+ * What became of a {@link DocumentWrite}.
+ *
+ * - `indexed`: a put is durable and searchable.
+ * - `unchanged`: content is stored already; the stored version is now at least the given one.
+ * - `deleted`: the document is not there, whether or not it was.
+ * - `stale`: the store has a higher version; nothing was changed.
+ * - `changed`: answer to a confirm whose content is not what is stored (any more); put it instead.
+ */
+export type DocumentWriteResult =
+  | { outcome: 'indexed' | 'unchanged' | 'deleted' | 'changed' }
+  | { outcome: 'stale'; storedVersion: number };
+
+/** Names a document. */
+export interface DocumentKey {
+  tenant: string;
+  documentId: string;
+}
+
+/** What the store knows of a document, without its passages. */
+export interface StoredDocument {
+  version: number;
+  contentHash: string;
+  passages: number;
+}
+
+/** A value that a filter compares with. */
+export type FilterValue = string | number | boolean;
+
+/**
+ * One condition on one field, or a nested filter. A field is `metadata.KEY`, with dots into nested objects,
+ * `document_id` or `version`. On a list, `equals` and `anyOf` hold where some element does, `range` likewise.
+ */
+export type Condition =
+  | { field: string; equals: FilterValue }
+  | { field: string; anyOf: readonly FilterValue[] }
+  | { field: string; range: { gt?: number; gte?: number; lt?: number; lte?: number } }
+  | { field: string; exists: true }
+  | { filter: Filter };
+
+/** Holds where every `must`, at least one `should` (if any is given) and no `mustNot` does. */
+export interface Filter {
+  must?: readonly Condition[];
+  should?: readonly Condition[];
+  mustNot?: readonly Condition[];
+}
+
+/** A search for documents by their passages. */
+export interface SearchQuery {
+  tenant: string;
+  /** Dense query vector of unit length; absent for a sparse search. */
+  vector?: Float32Array;
+  /**
+   * Weights of the query's terms; with `vector` the search is hybrid: both rankings, each
+   * {@link HYBRID_CANDIDATES} documents deep (or `offset + limit`, where that is more), fused by reciprocal rank.
+   */
+  sparse?: SparseVector;
+  filter?: Filter;
+  /** How many documents, at least 1. */
+  limit: number;
+  /** How many of the best documents to skip. @default 0 */
+  offset?: number;
+  /** Lowest score to return. */
+  scoreThreshold?: number;
+  /** Return passages' texts. @default true */
+  withText?: boolean;
+  /** Return metadata. @default true */
+  withMetadata?: boolean;
+}
+
+/** A document that was found, with its best passage. */
+export interface SearchHit {
+  documentId: string;
+  /** Dense: cosine. Sparse: BM25. Hybrid: sum over both rankings of 1 / ({@link RRF_K} + rank), rank from 1. */
+  score: number;
+  /** Index of the best passage. */
+  passage: number;
+  title: string;
+  text?: string;
+  metadata?: Readonly<Record<string, unknown>>;
+  version: number;
+}
+
+/** Bounds a call. */
+export interface CallOptions {
+  /** Gives the call up; it then rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** When the caller stops waiting, in milliseconds since the epoch. */
+  deadline?: number;
+}
+
+/** One page of a scroll. */
+export interface ScrollPage {
+  documents: {
+    tenant: string;
+    documentId: string;
+    title: string;
+    version: number;
+    contentHash: string;
+    metadata: Readonly<Record<string, unknown>>;
+    /** Text of each passage, in order; empty strings where texts are not stored. */
+    texts: string[];
+  }[];
+  /** Where the next page begins; absent on the last one. */
+  next?: string;
+}
+
+/**
+ * What every store does. A collection is named by its alias or by its physical name. Ordering by score breaks
+ * ties by document id, so that equal inputs give equal answers.
+ *
+ * Errors are {@link StoreError}s: `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, `STORE_UNAVAILABLE`, ...
+ */
+export interface Store {
+  /** Which home this is. */
+  readonly kind: 'embedded' | 'qdrant';
+
+  /**
+   * Makes sure that a collection is there, under its alias, for a space. Idempotent, and safe when several
+   * processes do it at once.
+   *
+   * @throws {StoreError} `SPACE_MISMATCH` where the alias leads to a collection of another space.
+   */
+  ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo>;
+
+  /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
+  describeCollection(name: string, options?: CallOptions): Promise<CollectionInfo>;
+
+  /** Every physical collection, by name. One without an alias goes by its physical name. */
+  listCollections(options?: CallOptions): Promise<CollectionInfo[]>;
+
+  /**
+   * Applies steps in order and answers each, in order, when all are durable. Each document changes as a whole.
+   *
+   * @throws {StoreError} where nothing, or an unknown part of the steps, was written; repeating them is safe.
+   */
+  writeDocuments(
+    collection: string,
+    writes: readonly DocumentWrite[],
+    options?: CallOptions,
+  ): Promise<DocumentWriteResult[]>;
+
+  /** What is stored of each document, in order; `undefined` for one that is not there. */
+  lookupDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options?: CallOptions,
+  ): Promise<(StoredDocument | undefined)[]>;
+
+  /** Deletes every document of a tenant that the filter holds for; says how many. */
+  deleteByFilter(collection: string, tenant: string, filter: Filter, options?: CallOptions): Promise<number>;
+
+  /** Best documents first. */
+  search(collection: string, query: SearchQuery, options?: CallOptions): Promise<SearchHit[]>;
+
+  /** Documents and passages of a tenant that the filter holds for. */
+  count(
+    collection: string,
+    tenant: string,
+    filter?: Filter,
+    options?: CallOptions,
+  ): Promise<{ documents: number; passages: number }>;
+
+  /** Documents of a tenant in a stable order, a page at a time. */
+  scroll(
+    collection: string,
+    tenant: string,
+    page: { limit: number; after?: string; filter?: Filter },
+    options?: CallOptions,
+  ): Promise<ScrollPage>;
+
+  /** Logical name to physical name. */
+  aliases(options?: CallOptions): Promise<Map<string, string>>;
+
+  /**
+   * Points an alias at a physical collection, in one step: a search sees the old or the new one, never neither.
+   *
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`
+   */
+  switchAlias(alias: string, physical: string, options?: CallOptions): Promise<void>;
+
+  /**
+   * Drops a physical collection, with all aliases that lead to it.
+   *
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`
+   */
+  dropCollection(physical: string, options?: CallOptions): Promise<void>;
+
+  /** Resolves when the store can serve. @throws {StoreError} `STORE_UNAVAILABLE` */
+  check(options?: CallOptions): Promise<void>;
+
+  /** Releases everything; what was acknowledged stays. */
+  close(): Promise<void>;
+}
+
+/** How deep each ranking of a hybrid search goes: enough that fusion seldom misses a document of the top ten. */
+export const HYBRID_CANDIDATES = 100;
+
+/** The constant of reciprocal rank fusion (Cormack et al., SIGIR 2009), who found 60 to work across collections. */
+export const RRF_K = 60;
+
+/** `<name>--<first 12 characters of the fingerprint>`: the physical collection of a logical one in a space. */
+export function physicalName(name: string, fingerprint: string): string {
+  return `${name}--${fingerprint.slice(0, 12)}`;
+}

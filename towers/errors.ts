@@ -1,0 +1,43 @@
+/** Reasons of a {@link TowerError}: stable names that travel to the client. */
+export type TowerErrorReason =
+  /** A tower reference that no source understands. */
+  | 'TOWER_REFERENCE_INVALID'
+  /** The source has no such tower or file. */
+  | 'TOWER_NOT_FOUND'
+  /** The source does not answer. */
+  | 'TOWER_SOURCE_UNREACHABLE'
+  /** A file is not what its hash says. */
+  | 'TOWER_INTEGRITY'
+  /** `tower.json` is wrong. */
+  | 'TOWER_MANIFEST_INVALID'
+  /** The graph has inputs, outputs or operators that we can't run. */
+  | 'TOWER_MODEL_UNSUPPORTED'
+  /** A device that was asked for by name is not there. */
+  | 'DEVICE_UNAVAILABLE'
+  /** No room on the disk. */
+  | 'DISK_FULL'
+  /** More work is waiting than the queue holds. */
+  | 'ENCODER_OVERLOADED'
+  /** The encoder was closed, or its worker died. */
+  | 'ENCODER_CLOSED';
+
+/** What towers throw. The message says what to do. */
+export class TowerError extends Error {
+  override readonly name = 'TowerError';
+  readonly reason: TowerErrorReason;
+  /** Values that belong to the reason, for programs. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Shortest wait before it is worth trying again, in milliseconds; set with `ENCODER_OVERLOADED`. */
+  readonly retryDelayMs: number | undefined;
+
+  constructor(
+    reason: TowerErrorReason,
+    message: string,
+    options: { metadata?: Readonly<Record<string, string>>; retryDelayMs?: number; cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.reason = reason;
+    this.metadata = options.metadata ?? {};
+    this.retryDelayMs = options.retryDelayMs;
+  }
+}

@@ -1,0 +1,82 @@
+import * as z from 'zod';
+import { fingerprint, Fingerprint, Pooling, Sha256, SpaceDefinition } from './space.ts';
+
+/** What a tower reads. */
+export const TowerRole = z.enum(['document', 'query']);
+export type TowerRole = z.infer<typeof TowerRole>;
+
+/** How a student came to be, with what it takes to make it again. */
+export const Distillation = z.strictObject({
+  /** Name of the teacher. */
+  teacher: z.string(),
+  /** What kind of student: `lookup`, `transformer:2`, ... */
+  student: z.string(),
+  /** What was minimised. */
+  loss: z.string(),
+  /** How many texts it was fitted to. */
+  texts: z.int().positive(),
+  /** Optimiser steps, or iterations of the solver. */
+  steps: z.int().nonnegative(),
+  seed: z.int().nonnegative(),
+  /** Where the texts come from, and under which licence. */
+  corpus: z.string().optional(),
+  /** Mean cosine to the teacher on texts held out from the fit. */
+  heldOutCosine: z.number().min(-1).max(1),
+  /** Student's nDCG@10 divided by the teacher's; absent where it was not measured. */
+  retention: z
+    .strictObject({
+      ndcg10: z.number().nonnegative(),
+      /** Names of the data sets that it is a mean over. */
+      datasets: z.array(z.string()).min(1),
+    })
+    .optional(),
+});
+export type Distillation = z.infer<typeof Distillation>;
+
+/**
+ * `tower.json`: what a directory holds and how to run it. Unknown keys are refused, so that a manifest from a newer
+ * version is not half understood.
+ */
+export const TowerManifest = z
+  .strictObject({
+    name: z.string().regex(/^[\w.-]{1,128}$/, 'must be 1 to 128 letters, digits, "_", "." or "-"'),
+    role: TowerRole,
+    /** The space that the tower's vectors belong to, and its fingerprint. */
+    space: SpaceDefinition.extend({ fingerprint: Fingerprint }),
+    /** Length of a vector. */
+    dimensions: z.int().positive(),
+    pooling: Pooling,
+    normalize: z.boolean(),
+    /** Put before the input. */
+    prompt: z.string(),
+    /** Put before a query when the document tower of a symmetric model reads it as the teacher. @default prompt */
+    queryPrompt: z.string().optional(),
+    /** Longest input in tokens, special tokens included. */
+    maxTokens: z.int().positive(),
+    /** Path in the directory → sha256, for every file but this one. `model.onnx` and `tokenizer.json` are there. */
+    files: z.record(z.string(), Sha256),
+    /** SPDX expression. */
+    license: z.string(),
+    /** Where it came from: a source (`npm:`, `hf:`, `file:`), or what made it. */
+    source: z.string(),
+    distillation: Distillation.optional(),
+  })
+  .superRefine((manifest, context) => {
+    const { fingerprint: stated, ...definition } = manifest.space;
+    const computed = fingerprint(definition);
+    if (stated !== computed) {
+      context.addIssue({
+        code: 'custom',
+        path: ['space', 'fingerprint'],
+        message: `is ${stated}, but the definition beside it has ${computed}`,
+      });
+    }
+    if (manifest.dimensions !== manifest.space.dimensions) {
+      context.addIssue({
+        code: 'custom',
+        path: ['dimensions'],
+        message: `is ${manifest.dimensions}, but the space has ${manifest.space.dimensions}`,
+      });
+    }
+  });
+export type TowerManifest = z.infer<typeof TowerManifest>;

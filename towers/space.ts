@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import * as z from 'zod';
+
+/** A sha256 in lower-case hex. */
+export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a sha256 in 64 lower-case hex digits');
+
+/** How token vectors become one vector. */
+export const Pooling = z.enum(['mean', 'cls', 'last']);
+export type Pooling = z.infer<typeof Pooling>;
+
+/**
+ * Everything that moves a document's vector, and nothing else: device, threads, batch size and half precision at
+ * run time are not here; changed weights, quantised ones included, are.
+ */
+export const SpaceDefinition = z.strictObject({
+  /** Weight files of the document tower: path → sha256. */
+  weights: z.record(z.string(), Sha256),
+  /** Tokenizer files of the document tower: path → sha256. */
+  tokenizer: z.record(z.string(), Sha256),
+  /** Put before every passage. */
+  documentPrompt: z.string(),
+  /** Longest input of the document tower in tokens, special tokens included. */
+  maxTokens: z.int().positive(),
+  /** The side on which what is too long is cut. */
+  truncation: z.enum(['right', 'left']),
+  pooling: Pooling,
+  /** Whether vectors are scaled to unit length. */
+  normalize: z.boolean(),
+  /** Length of a vector, after any Matryoshka cut. */
+  dimensions: z.int().positive(),
+  /** How a document becomes passages, in tokens without special tokens and prompt. */
+  passageWindow: z.strictObject({
+    tokens: z.int().positive(),
+    /** How many tokens a passage repeats of the one before, at most. */
+    overlap: z.int().nonnegative(),
+  }),
+});
+export type SpaceDefinition = z.infer<typeof SpaceDefinition>;
+
+/** `sp1_` and 32 hex digits. */
+export const Fingerprint = z
+  .string()
+  .regex(/^sp1_[0-9a-f]{32}$/, 'must be "sp1_" and 32 lower-case hex digits');
+export type Fingerprint = z.infer<typeof Fingerprint>;
+
+/**
+ * The identity of a space: sha256 over the canonical JSON (RFC 8785: keys sorted, no white space) of its definition,
+ * cut to 128 bits. Paths of weight and tokenizer files do not count, only their contents do, so that the same model
+ * has the same space wherever it came from.
+ */
+export function fingerprint(space: SpaceDefinition): Fingerprint {
+  const { weights, tokenizer, ...rest } = space;
+  const identity = {
+    ...rest,
+    weights: Object.values(weights).sort(),
+    tokenizer: Object.values(tokenizer).sort(),
+  };
+  return `sp1_${createHash('sha256').update(canonicalJson(identity)).digest('hex').slice(0, 32)}`;
+}
+
+function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (typeof value === 'object' && value !== null) {
+    const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+    return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`).join(',')}}`;
+  }
+  return JSON.stringify(value);
+}

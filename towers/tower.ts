@@ -1,0 +1,74 @@
+import type { TowerManifest } from './manifest.ts';
+
+/** A text as token ids, prompt and special tokens included, not longer than the tower's `maxTokens`. */
+export interface Tokens {
+  ids: readonly number[];
+  /** Whether the text was longer and has been cut. */
+  truncated: boolean;
+}
+
+/** A stretch of a document, ready to encode. */
+export interface Passage {
+  /** The stretch as it stands in the document; the title is not part of it. */
+  text: string;
+  /** Prompt, title (in the first passage) and text as token ids. */
+  tokens: Tokens;
+}
+
+/** A vector and what it took. */
+export interface Encoding {
+  /** As many components as the space has dimensions; unit length where the manifest says `normalize`. */
+  vector: Float32Array;
+  /** Waiting for a place in a batch, in milliseconds. */
+  queueMs: number;
+  /** The run of the batch, in milliseconds. */
+  encodeMs: number;
+}
+
+/** One run of the model, for metrics. */
+export interface BatchStats {
+  /** Inputs in the batch. */
+  size: number;
+  /** Tokens, without padding. */
+  tokens: number;
+  /** Share of the positions that are padding, 0 to 1. */
+  paddingRatio: number;
+  encodeMs: number;
+}
+
+/** A model that maps text to vectors of one space. */
+export interface Tower {
+  readonly manifest: TowerManifest;
+  /** Directory that it was loaded from. */
+  readonly directory: string;
+  /** Where it runs: `cpu`, `cuda:0`, ... */
+  readonly device: string;
+
+  /** Token ids of a query, or of a document short enough to be one passage: prompt before, too long cut. */
+  tokenize(text: string, options?: { prompt?: string }): Tokens;
+
+  /**
+   * Splits a document into passages after the space's window: at sentence ends where possible, at words where a
+   * sentence is longer than a window. A document whose text is empty is one passage of its title.
+   */
+  passages(document: { title: string; text: string }): Passage[];
+
+  /**
+   * Encodes, together with whatever else is waiting: inputs are batched by token budget, sorted by length.
+   *
+   * @throws {TowerError} `ENCODER_OVERLOADED` where the queue is full, `ENCODER_CLOSED` after close
+   */
+  encode(tokens: Tokens, options?: { signal?: AbortSignal }): Promise<Encoding>;
+
+  /** Encodes many texts, for programs that do nothing else: bounded memory, in order. Rows of `dimensions`. */
+  encodeAll(
+    inputs: readonly Tokens[],
+    options?: { signal?: AbortSignal; onProgress?: (done: number) => void },
+  ): Promise<Float32Array>;
+
+  /** Called after each run of the model. */
+  onBatch(listener: (stats: BatchStats) => void): void;
+
+  /** Waits for what is running, refuses what is waiting, frees the model. */
+  close(): Promise<void>;
+}
