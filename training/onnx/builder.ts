@@ -1,0 +1,141 @@
+import { OnnxError } from './errors.ts';
+import {
+  MICROSOFT,
+  type Attributes,
+  type Dimension,
+  type Model,
+  type Node,
+  type ValueInfo,
+} from './model.ts';
+import { int64, scalar, type ElementType, type Tensor } from './tensor.ts';
+
+/**
+ * ONNX's operator set that graphs are built for: reductions take their axes as inputs, and ScatterND adds. It is the
+ * oldest that has both, so it runs on every ONNX Runtime since 1.14.
+ */
+export const OPSET = 18;
+
+/** IR version that goes with {@link OPSET}. */
+const IR_VERSION = 8;
+
+/**
+ * Writes a graph node by node. Values are names; what a method returns is what the next one takes.
+ *
+ * ```ts
+ * const g = new GraphBuilder();
+ * const x = g.input('x', 'float32', ['batch', 4]);
+ * const w = g.initializer('w', float32([4, 2], weights));
+ * g.output('y', g.node('MatMul', [x, w]), 'float32', ['batch', 2]);
+ * const bytes = encodeModel(g.build());
+ * ```
+ */
+export class GraphBuilder {
+  readonly #inputs: ValueInfo[] = [];
+  readonly #outputs: ValueInfo[] = [];
+  readonly #initializers = new Map<string, Tensor>();
+  readonly #nodes: Node[] = [];
+  readonly #names = new Set<string>();
+  readonly #constants = new Map<string, string>();
+  #next = 0;
+
+  /** Something that a caller feeds. Named dimensions are known at run time. */
+  input(name: string, type: ElementType, dims: readonly Dimension[]): string {
+    this.#inputs.push({ name: this.#claim(name), type, dims });
+    return name;
+  }
+
+  /** A named constant, such as a weight. */
+  initializer(name: string, value: Tensor): string {
+    this.#initializers.set(this.#claim(name), value);
+    return name;
+  }
+
+  /** The node's first output. A domain other than ONNX's own goes before the operator: `com.microsoft:Gelu`. */
+  node(op: string, inputs: readonly string[], attributes: Attributes = {}): string {
+    return this.nodes(op, inputs, 1, attributes)[0]!;
+  }
+
+  /** A node's first `count` outputs. */
+  nodes(op: string, inputs: readonly string[], count: number, attributes: Attributes = {}): string[] {
+    const colon = op.indexOf(':');
+    const domain = colon < 0 ? '' : op.slice(0, colon);
+    const short = op.slice(colon + 1);
+    const outputs = Array.from({ length: count }, () => this.fresh(short));
+    this.#nodes.push({ op: short, domain, name: outputs[0]!, inputs, outputs, attributes });
+    return outputs;
+  }
+
+  /** A node as it is, for graphs that come from elsewhere. Its outputs' names become taken. */
+  add(node: Node): void {
+    for (const output of node.outputs) if (output !== '') this.#claim(output);
+    this.#nodes.push(node);
+  }
+
+  /** A vector of int64, such as axes or a shape. Equal ones are kept once. */
+  ints(values: readonly number[]): string {
+    return this.#constant(`ints ${values.join(',')}`, () => int64(values));
+  }
+
+  /** A constant without dimensions. Equal ones are kept once. */
+  scalar(value: number, type: ElementType = 'float32'): string {
+    return this.#constant(`${type} ${Object.is(value, -0) ? '-0' : value}`, () => scalar(type, value));
+  }
+
+  /** Makes a value an output of the graph under a name of its own. */
+  output(name: string, value: string, type: ElementType, dims?: readonly Dimension[]): string {
+    if (name !== value) {
+      this.add({
+        op: 'Identity',
+        domain: '',
+        name,
+        inputs: [value],
+        outputs: [name],
+        attributes: {},
+      });
+    }
+    this.#outputs.push(dims === undefined ? { name, type } : { name, type, dims });
+    return name;
+  }
+
+  /** A name that nothing has. */
+  fresh(stem: string): string {
+    for (;;) {
+      const name = `${stem}_${this.#next++}`;
+      if (!this.#names.has(name)) return this.#claim(name);
+    }
+  }
+
+  build(): Model {
+    const domains = new Set(this.#nodes.map(({ domain }) => domain));
+    return {
+      irVersion: IR_VERSION,
+      producer: 'scalingnote',
+      opsets: new Map([['', OPSET], ...(domains.has(MICROSOFT) ? [[MICROSOFT, 1] as const] : [])]),
+      graph: {
+        name: 'graph',
+        nodes: [...this.#nodes],
+        initializers: new Map(this.#initializers),
+        inputs: [...this.#inputs],
+        outputs: [...this.#outputs],
+      },
+    };
+  }
+
+  #constant(key: string, make: () => Tensor): string {
+    let name = this.#constants.get(key);
+    if (name === undefined) {
+      name = this.fresh('constant');
+      this.#initializers.set(name, make());
+      this.#constants.set(key, name);
+    }
+    return name;
+  }
+
+  #claim(name: string): string {
+    if (name === '' || this.#names.has(name)) {
+      throw new OnnxError('REQUEST_INVALID', `the graph has a value "${name}" already, or the name is empty`);
+    }
+    this.#names.add(name);
+    return name;
+  }
+}
