@@ -1,0 +1,235 @@
+import { once } from 'node:events';
+import type {
+  handleBidiStreamingCall,
+  handleUnaryCall,
+  Metadata,
+  ServerDuplexStream,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import {
+  cancelled,
+  deadlineExceeded,
+  shuttingDown,
+  toGrpcError,
+  toServiceError,
+  type ServiceError,
+} from './errors.ts';
+import { fatalFlawOf, flawOf } from './wire.ts';
+
+/** What a handler knows of the call that it serves. Fits where the store wants its options. */
+export interface Call {
+  /** Aborted when nobody waits for the answer any more; the reason is the {@link ServiceError} to end with. */
+  readonly signal: AbortSignal;
+  /** When the caller stops waiting, in milliseconds since the epoch; absent where it waits for ever. */
+  readonly deadline?: number;
+  /** What the caller sent beside the request. */
+  readonly metadata: Metadata;
+}
+
+/** A call with streams in both directions. */
+export interface StreamCall<Request, Response> extends Call {
+  /**
+   * Messages as they come; the next one is read from the connection when it is asked for, so that HTTP/2 flow control
+   * holds back a client that sends faster than its messages are taken. Ends when the client is done, and when the
+   * service drains: finish then what is in flight and return, and the client will be told to come again.
+   *
+   * A message that holds bytes that are not UTF-8 comes like any other: ask `flawOf`.
+   */
+  readonly requests: AsyncIterable<Request>;
+  /** Sends a message; resolves when the connection can take the next. Rejects once {@link signal} is aborted. */
+  write(message: Response): Promise<void>;
+}
+
+/** Serves a call with one message in each direction; what it throws becomes the call's status. */
+export type UnaryHandler<Request, Response> = (request: Request, call: Call) => Promise<Response>;
+
+/** Serves a call with streams in both directions; what it throws ends the call. */
+export type StreamHandler<Request, Response> = (call: StreamCall<Request, Response>) => Promise<void>;
+
+/** The methods of a generated `...Handlers` interface, as this module takes them. */
+export type Implementation<Handlers extends UntypedServiceImplementation> = {
+  [
+    Method in keyof Handlers as string extends Method ? never : Method
+  ]: Handlers[Method] extends handleUnaryCall<infer Request, infer Response>
+    ? UnaryHandler<Request, Response>
+    : Handlers[Method] extends handleBidiStreamingCall<infer Request, infer Response>
+      ? StreamHandler<Request, Response>
+      : never;
+};
+
+/** Where calls are served. */
+export interface Scope {
+  readonly log: Logger;
+  /** Aborted when the service begins to drain. */
+  readonly draining: AbortSignal;
+  /** Called when a call begins; the result is called when it has ended. */
+  readonly enter: () => () => void;
+}
+
+/** The grpc-js handler of a unary method. Every call passes here: the place for what is to be seen of each. */
+export function unary<Request extends object, Response>(
+  handler: UnaryHandler<Request, Response>,
+  scope: Scope,
+): handleUnaryCall<Request, Response> {
+  return async (call, callback) => {
+    const leave = scope.enter();
+    const life = new Lifetime(call);
+    try {
+      const flaw = flawOf(call.request);
+      if (flaw) throw flaw;
+      callback(null, await handler(call.request, life.call));
+    } catch (error) {
+      callback(toGrpcError(life.blame(error, call.getPath(), scope.log)));
+    } finally {
+      life.end();
+      leave();
+    }
+  };
+}
+
+/** The grpc-js handler of a method with streams in both directions. */
+export function stream<Request extends object, Response>(
+  handler: StreamHandler<Request, Response>,
+  scope: Scope,
+): handleBidiStreamingCall<Request, Response> {
+  return async (call) => {
+    const leave = scope.enter();
+    const life = new Lifetime(call);
+    const reader = new Reader(call, life.call.signal, scope.draining);
+    try {
+      await handler({ ...life.call, requests: reader.messages(), write: writer(call, life.call.signal) });
+      if (reader.cutOff) throw shuttingDown();
+      call.end();
+    } catch (error) {
+      const status = life.blame(error, call.getPath(), scope.log);
+      if (!call.cancelled) call.emit('error', toGrpcError(status));
+    } finally {
+      life.end();
+      leave();
+    }
+  };
+}
+
+/** What grpc-js has in common for all shapes of calls. */
+interface ServerCall {
+  readonly metadata: Metadata;
+  getDeadline(): Date | number;
+  once(event: 'cancelled', listener: () => void): unknown;
+}
+
+/** The time from a call's arrival to its answer, or to the moment when nobody waits any more. */
+class Lifetime {
+  readonly call: Call;
+  #ended = false;
+
+  constructor(call: ServerCall) {
+    const controller = new AbortController();
+    const deadline = Number(call.getDeadline());
+    this.call = {
+      signal: controller.signal,
+      metadata: call.metadata,
+      ...(Number.isFinite(deadline) ? { deadline } : {}),
+    };
+    // grpc-js emits it after a proper end as well.
+    call.once('cancelled', () => {
+      if (this.#ended) return;
+      // A timer may fire a millisecond early.
+      controller.abort(Date.now() >= deadline - 1 ? deadlineExceeded() : cancelled());
+    });
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+
+  /** The status for what a handler threw. What nobody foresaw is logged here, once, with its reference. */
+  blame(error: unknown, method: string, log: Logger): ServiceError {
+    const { signal } = this.call;
+    const status = toServiceError(signal.aborted ? signal.reason : error);
+    const { reference } = status.metadata;
+    if (reference !== undefined) log.error({ method, reference, err: status.cause }, 'a call broke');
+    else log.debug({ method, code: status.code, reason: status.reason }, status.message);
+    return status;
+  }
+}
+
+/** Reads a stream's messages one at a time. */
+class Reader<Request extends object, Response> {
+  /** Whether draining ended the messages before the client did. */
+  cutOff = false;
+  readonly #call: ServerDuplexStream<Request, Response>;
+  readonly #signal: AbortSignal;
+  readonly #draining: AbortSignal;
+
+  constructor(call: ServerDuplexStream<Request, Response>, signal: AbortSignal, draining: AbortSignal) {
+    this.#call = call;
+    this.#signal = signal;
+    this.#draining = draining;
+  }
+
+  async *messages(): AsyncGenerator<Request, void, undefined> {
+    const call = this.#call;
+    const resumeReading = holdReading(call);
+    let wake = (): void => {};
+    const onEvent = (): void => wake();
+    call.on('readable', onEvent).on('end', onEvent);
+    this.#signal.addEventListener('abort', onEvent);
+    this.#draining.addEventListener('abort', onEvent);
+    try {
+      for (;;) {
+        this.#signal.throwIfAborted();
+        if (this.#draining.aborted) {
+          this.cutOff = !call.readableEnded;
+          return;
+        }
+        resumeReading();
+        const message = call.read() as Request | null;
+        if (message !== null) {
+          const flaw = fatalFlawOf(message);
+          if (flaw) throw flaw;
+          yield message;
+        } else if (call.readableEnded) {
+          return;
+        } else {
+          await new Promise<void>((resolve) => (wake = resolve));
+        }
+      }
+    } finally {
+      call.off('readable', onEvent).off('end', onEvent);
+      this.#signal.removeEventListener('abort', onEvent);
+      this.#draining.removeEventListener('abort', onEvent);
+    }
+  }
+}
+
+/**
+ * Keeps a stream from reading ahead: left alone it fills its buffer of 16 messages, which may be 16 large documents,
+ * whether or not anybody takes them. Reading goes on when the buffer is empty and the result is called.
+ */
+function holdReading<Request, Response>(call: ServerDuplexStream<Request, Response>): () => void {
+  const read = call._read.bind(call);
+  let held = false;
+  call._read = (size) => {
+    if (call.readableLength === 0) read(size);
+    else held = true;
+  };
+  return () => {
+    if (!held || call.readableLength > 0) return;
+    held = false;
+    read(1);
+  };
+}
+
+function writer<Request, Response>(
+  call: ServerDuplexStream<Request, Response>,
+  signal: AbortSignal,
+): (message: Response) => Promise<void> {
+  let drained: Promise<unknown> | undefined;
+  return async (message) => {
+    signal.throwIfAborted();
+    if (call.write(message)) return;
+    drained ??= once(call, 'drain', { signal }).finally(() => (drained = undefined));
+    await drained;
+  };
+}

@@ -1,0 +1,207 @@
+import { setTimeout } from 'node:timers/promises';
+import {
+  Server,
+  ServerCredentials,
+  setLogger,
+  type handleBidiStreamingCall,
+  type handleUnaryCall,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { ReflectionService } from '@grpc/reflection';
+import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
+import type { Logger } from 'pino';
+import { LOADER_OPTIONS, packageDefinition } from '../../proto/load.ts';
+import {
+  stream,
+  unary,
+  type Implementation,
+  type Scope,
+  type StreamHandler,
+  type UnaryHandler,
+} from './handler.ts';
+import { guarded } from './wire.ts';
+
+/**
+ * Time without any frame after which a connection is asked whether its client is still there: well below the idle
+ * limits of common load balancers (60 s and more), so that these never cut a quiet stream.
+ */
+export const KEEPALIVE_TIME_MS = 30_000;
+/** Time for the client to answer that. */
+export const KEEPALIVE_TIMEOUT_MS = 10_000;
+
+/**
+ * How long the connections may stay open when our own calls are done: long enough to flush the last answers, and no
+ * longer, for streams that watch the health never end by themselves.
+ */
+const FLUSH_MS = 250;
+
+/** A service with its handlers; see {@link service}. */
+export interface Service {
+  definition: ServiceDefinition;
+  bind(scope: Scope): UntypedServiceImplementation;
+}
+
+/** Puts a service of the wire contract and our handlers of it together. */
+export function service<Handlers extends UntypedServiceImplementation>(
+  definition: ServiceDefinition,
+  implementation: Implementation<Handlers>,
+): Service {
+  const handlers = implementation as Readonly<Record<string, unknown>>;
+  return {
+    definition: guarded(definition),
+    bind: (scope) =>
+      Object.fromEntries(
+        Object.entries(definition).map(([name, { requestStream }]) => [
+          name,
+          requestStream
+            ? stream(handlers[name] as StreamHandler<object, unknown>, scope)
+            : unary(handlers[name] as UnaryHandler<object, unknown>, scope),
+        ]),
+      ) as Record<string, handleUnaryCall<object, unknown> | handleBidiStreamingCall<object, unknown>>,
+  };
+}
+
+/** Where and what to serve. */
+export interface ServerOptions {
+  /** Host name or address to listen at. */
+  host: string;
+  /** Port to listen at; 0 for any free one. */
+  port: number;
+  services: readonly Service[];
+  /** Largest message that is taken, in bytes. What is larger ends its call with RESOURCE_EXHAUSTED. */
+  maxReceiveBytes: number;
+  log: Logger;
+}
+
+/** The server could not be started; the message says why in one line. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+/** A server that listens. */
+export interface RunningServer {
+  /** `host:port`, with the port that was really bound. */
+  readonly address: string;
+  /** Sets the health of all our services, and of the server as a whole. They begin as not serving. */
+  setServing(serving: boolean): void;
+  /**
+   * Says "not serving", takes no more calls, lets streams finish what is in flight, and ends when all calls have
+   * ended or the time is over.
+   */
+  shutdown(graceMs: number): Promise<void>;
+}
+
+/**
+ * Starts a server with the given services, the standard health service (`grpc.health.v1`) and server reflection.
+ *
+ * @throws {StartError} where the address can't be bound
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { host, port, services, log } = options;
+  setLogger(grpcLogger(log));
+  const server = new Server({
+    'grpc.max_receive_message_length': options.maxReceiveBytes,
+    'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+  });
+
+  const draining = new AbortController();
+  const active = new ActiveCalls();
+  const scope: Scope = { log, draining: draining.signal, enter: active.enter };
+  for (const { definition, bind } of services) server.addService(definition, bind(scope));
+
+  const names = services.map(({ definition }) => serviceName(definition));
+  const health = new HealthImplementation();
+  const setServing = (serving: boolean): void => {
+    for (const name of ['', ...names]) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
+  };
+  setServing(false);
+  health.addToServer(server);
+  new ReflectionService(
+    { ...packageDefinition, ...loadSync(healthProto, LOADER_OPTIONS) },
+    { services: [...names, 'grpc.health.v1.Health'] },
+  ).addToServer(server);
+
+  const bound = await bind(server, host, port);
+  return {
+    address: authority(host, bound),
+    setServing: (serving) => setServing(serving && !draining.signal.aborted),
+    shutdown: async (graceMs) => {
+      setServing(false);
+      draining.abort();
+      const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      if (!(await settlesWithin(active.idle(), graceMs))) {
+        log.warn({ calls: active.count, graceMs }, 'calls did not end in time and are cut off');
+      } else await settlesWithin(closed, FLUSH_MS);
+      server.forceShutdown();
+    },
+  };
+}
+
+/** Counts the calls that are being served. */
+class ActiveCalls {
+  count = 0;
+  #idle: (() => void)[] = [];
+
+  readonly enter = (): (() => void) => {
+    this.count++;
+    return this.#leave;
+  };
+
+  readonly #leave = (): void => {
+    this.count--;
+    if (this.count === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  };
+
+  idle(): Promise<void> {
+    return this.count === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+}
+
+async function bind(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(authority(host, port), ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(new StartError(bindFailure(error, host, port), { cause: error }));
+    });
+  });
+}
+
+/** grpc-js keeps nothing of the cause but its text. */
+function bindFailure({ message }: Error, host: string, port: number): string {
+  if (message.includes('EADDRINUSE')) {
+    return `port ${port} is busy: something else listens at ${authority(host, port)}`;
+  }
+  if (message.includes('EACCES')) {
+    return `port ${port} needs more rights than this process has; choose one above 1023`;
+  }
+  return `can't listen at ${authority(host, port)}: ${message}`;
+}
+
+function authority(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** `scalingnote.v1.QueryService`, from the path of any of its methods. */
+function serviceName(definition: ServiceDefinition): string {
+  const path = Object.values(definition)[0]?.path ?? '';
+  return path.slice(1, path.lastIndexOf('/'));
+}
+
+/** grpc-js writes to the console by itself; its lines belong into the log, where they are seldom of interest. */
+function grpcLogger(log: Logger): Partial<Console> {
+  const write = (...parts: unknown[]): void => log.debug({ from: 'grpc-js' }, parts.join(' '));
+  return { error: write, info: write, debug: write };
+}
+
+async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  const late = setTimeout(ms, false, { signal: timer.signal }).catch(() => false);
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    timer.abort();
+  }
+}

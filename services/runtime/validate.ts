@@ -1,0 +1,140 @@
+import { invalidArgument } from './errors.ts';
+
+/** Longest query: longer than any tower here reads, and short enough that a queue full of them fits into memory. */
+export const MAX_QUERY_BYTES = 32 * 1024;
+/** Longest text of a document: a book of average length has 1 MiB; more than one book is more than one document. */
+export const MAX_TEXT_BYTES = 8 * 1024 * 1024;
+/** Longest title: it is part of the first passage, which no tower reads further than that. */
+export const MAX_TITLE_BYTES = 4 * 1024;
+/** Most metadata of a document, as JSON: it travels with every hit. */
+export const MAX_METADATA_BYTES = 64 * 1024;
+/** Longest document id: room for a URL. */
+export const MAX_ID_BYTES = 512;
+/** Longest tenant. */
+export const MAX_TENANT_BYTES = 256;
+/** Most documents that one search returns: one page, not an export. */
+export const MAX_LIMIT = 1000;
+/** How many documents a search returns where the request does not say. */
+export const DEFAULT_LIMIT = 10;
+/** Deepest page: what comes before it has to be ranked and thrown away each time. */
+export const MAX_OFFSET = 10_000;
+/** Most texts of one Encode call: a batch that leaves the encoder to others within a fraction of a second. */
+export const MAX_ENCODE_TEXTS = 256;
+/** Most ids of one Delete call: one transaction of the store. */
+export const MAX_DELETE_IDS = 10_000;
+
+/**
+ * Collection names have to be names in every store, in URLs and in file names; "--" separates the name of a
+ * physical collection from its space.
+ */
+const COLLECTION_NAME = /^(?!.*--)[\w-]{1,64}$/;
+
+const DECIMAL = /^\d{1,16}$/;
+
+/** Refuses an empty text (nothing but white space counts as empty) and all that {@link checkText} refuses. */
+export function requireText(field: string, text: string, maxBytes: number): void {
+  if (text === '') throw invalidArgument(field, 'is empty; send at least one character');
+  checkText(field, text, maxBytes);
+  if (text.trim() === '')
+    throw invalidArgument(field, 'is white space only; send at least one other character');
+}
+
+/** Refuses a text that is too long, or holds NUL or a lone surrogate; an empty one is fine. */
+export function checkText(field: string, text: string, maxBytes: number): void {
+  // A UTF-16 unit takes up to three bytes of UTF-8: most texts are short enough to need no counting.
+  if (text.length * 3 > maxBytes) {
+    const bytes = Buffer.byteLength(text);
+    if (bytes > maxBytes) {
+      throw invalidArgument(field, `is ${bytes} bytes long; send at most ${maxBytes}`);
+    }
+  }
+  const nul = text.indexOf('\0');
+  if (nul !== -1) throw invalidArgument(field, `has a NUL character at ${nul}; remove it`);
+  if (!text.isWellFormed()) {
+    throw invalidArgument(
+      field,
+      'has half a surrogate pair, which is no character; send well-formed Unicode',
+    );
+  }
+}
+
+/** Refuses what is no logical name of a collection. */
+export function checkCollection(name: string, field = 'collection'): void {
+  if (name === '') throw invalidArgument(field, 'is empty; name the collection');
+  if (!COLLECTION_NAME.test(name)) {
+    throw invalidArgument(
+      field,
+      `${quoted(name)} is no name; use 1 to 64 of a-z, A-Z, 0-9, "_" and "-", with no "--"`,
+    );
+  }
+}
+
+/** Refuses what is no tenant; empty is the tenant of a single-tenant collection. */
+export function checkTenant(tenant: string, field = 'tenant'): void {
+  checkText(field, tenant, MAX_TENANT_BYTES);
+}
+
+/** Refuses what is no document id. */
+export function checkDocumentId(id: string, field = 'id'): void {
+  if (id === '') throw invalidArgument(field, `is empty; send 1 to ${MAX_ID_BYTES} bytes`);
+  checkText(field, id, MAX_ID_BYTES);
+}
+
+/** A `uint64` as the loader gives it (a decimal string), as a number from 0 to 2^53 - 1. */
+export function parseVersion(text: string, field = 'version'): number {
+  const version = DECIMAL.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(version)) {
+    throw invalidArgument(
+      field,
+      `is ${quoted(text)}; send a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`,
+    );
+  }
+  return version;
+}
+
+/** A sequence number of a stream, from 1 to 2^53 - 1, higher than the one before it. */
+export function parseSequence(text: string, previous: number, field = 'sequence'): number {
+  const sequence = parseVersion(text, field);
+  if (sequence <= previous) {
+    throw invalidArgument(
+      field,
+      previous === 0
+        ? 'is 0; count from 1'
+        : `is ${sequence}, after ${previous}; each must be higher than the one before`,
+    );
+  }
+  return sequence;
+}
+
+/** How many documents to return. @default {@link DEFAULT_LIMIT} */
+export function parseLimit(limit: number | undefined): number {
+  if (limit === undefined) return DEFAULT_LIMIT;
+  if (limit < 1 || limit > MAX_LIMIT) {
+    throw invalidArgument(
+      'limit',
+      `is ${limit}; send 1 to ${MAX_LIMIT}, or leave it out for ${DEFAULT_LIMIT}`,
+    );
+  }
+  return limit;
+}
+
+/** How many documents to skip. */
+export function parseOffset(offset: number): number {
+  if (offset > MAX_OFFSET) {
+    throw invalidArgument(
+      'offset',
+      `is ${offset}; send at most ${MAX_OFFSET}, and narrow the search by a filter`,
+    );
+  }
+  return offset;
+}
+
+/** Refuses NaN and infinities. */
+export function checkFinite(field: string, value: number): void {
+  if (!Number.isFinite(value)) throw invalidArgument(field, `is ${value}; send a finite number`);
+}
+
+/** What a caller sent, cut to a length that an error can bear. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > 64 ? `${text.slice(0, 63)}…` : text);
+}
