@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import type { Document } from '../../../proto/generated/scalingnote/v1/Document.ts';
+import type { IngestRequest } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
+import type { Value } from '../../../proto/generated/google/protobuf/Value.ts';
+import { v1 } from '../../../proto/load.ts';
+import { toStruct } from '../../../proto/struct.ts';
+import { unpackStatus } from '../../../proto/status.ts';
+import { eventually, startHarness, statusOf, type Harness } from '../testing/harness.ts';
+import type { MemoryStore } from '../testing/memory-store.ts';
+
+let harness: Harness<MemoryStore>;
+before(async () => {
+  harness = await startHarness();
+});
+after(() => harness.stop());
+
+const metadata = (value: Value): Document => ({
+  id: 'bad',
+  text: 'text',
+  metadata: { fields: { key: value } },
+});
+
+const badDocuments: [what: string, document: Document, field: string][] = [
+  ['no id', { text: 'text' }, 'document.id'],
+  ['an id that is too long', { id: 'x'.repeat(513), text: 'text' }, 'document.id'],
+  ['an id with NUL', { id: 'a\0b', text: 'text' }, 'document.id'],
+  ['neither title nor text', { id: 'bad' }, 'document.text'],
+  ['nothing but white space', { id: 'bad', title: ' ', text: '\n\t ' }, 'document.text'],
+  ['10 MB of text', { id: 'bad', text: 'word '.repeat(2_000_000) }, 'document.text'],
+  ['NUL in the text', { id: 'bad', text: 'te\0xt' }, 'document.text'],
+  ['half a surrogate pair', { id: 'bad', text: 'te\uD83Dxt' }, 'document.text'],
+  ['a title that is too long', { id: 'bad', title: 'é'.repeat(2049), text: 'text' }, 'document.title'],
+  ['a version past 2^53 - 1', { id: 'bad', text: 'text', version: '9007199254740992' }, 'document.version'],
+  ['metadata of 70 KB', metadata({ stringValue: 'x'.repeat(70_000) }), 'document.metadata'],
+  ['NaN in metadata', metadata({ numberValue: Number.NaN }), 'document.metadata.key'],
+  [
+    'infinity deep in metadata',
+    metadata({ listValue: { values: [{ structValue: { fields: { a: { numberValue: Infinity } } } }] } }),
+    'document.metadata.key[0].a',
+  ],
+  ['NUL in metadata', metadata({ stringValue: '\0' }), 'document.metadata.key'],
+];
+
+for (const [what, document, field] of badDocuments) {
+  test(`a document with ${what} is rejected alone, and the error names ${field}`, async () => {
+    const {
+      status: ended,
+      outcomes,
+      watermark,
+    } = await harness
+      .ingest()
+      .document(1, 'before', 'text')
+      .send({ sequence: 2, document })
+      .document(3, 'after', 'text')
+      .finish();
+    assert.equal(ended.code, status.OK);
+    assert.equal(watermark, 3);
+    const [first, refused, last] = outcomes;
+    for (const good of [first, last]) assert.notEqual(good?.kind, 'OUTCOME_KIND_REJECTED');
+    assert.equal(refused?.kind, 'OUTCOME_KIND_REJECTED');
+    assert.equal(refused.sequence, '2');
+    const error = unpackStatus(refused.error!);
+    assert.equal(error.code, status.INVALID_ARGUMENT);
+    assert.equal(error.reason, 'INVALID_ARGUMENT');
+    assert.equal(error.violations?.[0]?.field, field);
+    assert.match(error.message, /; \w/, 'says what to do');
+    assert.ok(!('bad' in harness.store.contents('docs')));
+  });
+}
+
+test('bytes that are not UTF-8 are rejected alone', async () => {
+  const { client } = harness;
+  const { path, requestSerialize, responseDeserialize } = v1.DocumentService.service.Ingest;
+  const call = client.makeBidiStreamRequest(path, (bytes: Buffer) => bytes, responseDeserialize);
+  const events: ReturnType<typeof responseDeserialize>[] = [];
+  call.on('data', (event) => events.push(event));
+  const ended = new Promise((resolve) => call.on('end', resolve));
+  call.write(requestSerialize({ begin: { collection: 'docs' } }));
+  const bytes = requestSerialize({ sequence: 1, document: { id: 'latin', text: 'caf# au lait' } });
+  bytes[bytes.indexOf('#')] = 0xe9;
+  call.write(bytes);
+  call.write(requestSerialize({ sequence: 2, document: { id: 'utf8', text: 'café au lait' } }));
+  call.end();
+  await ended;
+  const outcomes = events.flatMap(({ outcome }) => outcome ?? []);
+  assert.deepEqual(
+    outcomes.map(({ documentId, kind }) => [documentId, kind]),
+    [
+      ['latin', 'OUTCOME_KIND_REJECTED'],
+      ['utf8', 'OUTCOME_KIND_INDEXED'],
+    ],
+  );
+  assert.equal(unpackStatus(outcomes[0]!.error!).violations?.[0]?.field, 'document.text');
+});
+
+test('deletes without an id, and operations with nothing set, are rejected alone', async () => {
+  const { status: ended, outcomes } = await harness.ingest().delete(1, '').send({ sequence: 2 }).finish();
+  assert.equal(ended.code, status.OK);
+  assert.deepEqual(
+    outcomes.map(({ error }) => unpackStatus(error!).violations?.[0]?.field),
+    ['delete.id', 'operation'],
+  );
+});
+
+const protocolErrors: [what: string, begin: boolean, requests: IngestRequest[], field: string][] = [
+  ['does not begin', false, [{ sequence: 1, document: { id: 'a', text: 'text' } }], 'begin'],
+  ['begins with nothing', false, [{}], 'begin'],
+  ['begins twice', true, [{ begin: { collection: 'docs' } }], 'begin'],
+  ['numbers its begin', false, [{ sequence: 1, begin: { collection: 'docs' } }], 'sequence'],
+  ['names no collection', false, [{ begin: {} }], 'begin.collection'],
+  ['names a physical collection', false, [{ begin: { collection: 'docs--sp1' } }], 'begin.collection'],
+  [
+    'has a tenant that is too long',
+    false,
+    [{ begin: { collection: 'docs', tenant: 'x'.repeat(257) } }],
+    'begin.tenant',
+  ],
+  ['counts from 0', true, [{ sequence: 0, delete: { id: 'a' } }], 'sequence'],
+  ['counts past 2^53 - 1', true, [{ sequence: '9007199254740993', delete: { id: 'a' } }], 'sequence'],
+];
+
+for (const [what, begin, requests, field] of protocolErrors) {
+  test(`a stream that ${what} ends, and the error names ${field}`, async () => {
+    const stream = harness.ingest(begin ? { collection: 'docs' } : null);
+    for (const request of requests) stream.send(request);
+    const { status: ended } = await stream.ended;
+    assert.equal(ended.code, status.INVALID_ARGUMENT);
+    assert.equal(ended.violations?.[0]?.field, field);
+  });
+}
+
+test('a sequence that does not grow ends the stream after everything before it is answered', async () => {
+  const {
+    status: ended,
+    outcomes,
+    watermark,
+  } = await harness.ingest().document(1, 'a', 'one').document(7, 'b', 'two').document(7, 'c', 'three').ended;
+  assert.equal(ended.code, status.INVALID_ARGUMENT);
+  assert.match(ended.message, /sequence: is 7, after 7/);
+  assert.deepEqual(
+    outcomes.map(({ sequence }) => sequence),
+    ['1', '7'],
+  );
+  assert.equal(watermark, 7);
+});
+
+test('a message that does not decode ends the stream, and the error says where it stood', async () => {
+  const { path, requestSerialize, responseDeserialize } = v1.DocumentService.service.Ingest;
+  const call = harness.client.makeBidiStreamRequest(path, (bytes: Buffer) => bytes, responseDeserialize);
+  const ended = new Promise<Parameters<typeof statusOf>[0]>((resolve) => call.on('error', resolve));
+  call.on('data', () => {});
+  call.write(requestSerialize({ begin: { collection: 'docs' } }));
+  call.write(requestSerialize({ sequence: 41, document: { id: 'a', text: 'text' } }));
+  call.write(Buffer.from([0x1a, 0xff]));
+  const error = statusOf(await ended);
+  assert.equal(error.code, status.INVALID_ARGUMENT);
+  assert.equal(error.reason, 'MALFORMED_MESSAGE');
+  assert.match(error.message, /after sequence 41/);
+});
+
+test('a trace context that is none does no harm', async () => {
+  const { outcomes } = await harness
+    .ingest()
+    .document(1, 'traced', 'text', { traceparent: 'nonsense' })
+    .finish();
+  assert.equal(outcomes[0]?.kind, 'OUTCOME_KIND_INDEXED');
+});
+
+test('nested metadata comes back as it went in', async () => {
+  const value = { list: [1, 'two', null, { deep: true }], empty: {} };
+  await harness
+    .ingest()
+    .document(1, 'nested', 'text', { metadata: toStruct(value) })
+    .finish();
+  assert.equal(JSON.stringify(harness.store.contents('docs').nested?.metadata), JSON.stringify(value));
+  await eventually(() => harness.pipeline.tokensInFlight === 0);
+});

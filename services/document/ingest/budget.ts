@@ -1,0 +1,93 @@
+/** What one stream holds of a {@link Budget}, which alone changes it. */
+export interface Share {
+  /** Tokens of the stream in flight. */
+  held: number;
+  closed: boolean;
+  /** What the stream waits for, if it does. */
+  wanted?: { tokens: number; answer: (admitted: boolean) => void };
+}
+
+/**
+ * How much may be in flight over all ingest streams, counted in tokens. Whoever brings more than fits waits; room
+ * that comes free goes to the stream that holds least, so that a stream which floods can't starve the others.
+ *
+ * An operation can't be split, so one may exceed what is left: in flight are at most `limit` tokens and the largest
+ * operation.
+ */
+export class Budget {
+  readonly limit: number;
+  #held = 0;
+  readonly #waiting = new Set<Share>();
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  /** Tokens in flight over all streams. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** The share of a new stream, empty at first. */
+  open(): Share {
+    return { held: 0, closed: false };
+  }
+
+  /**
+   * Asks for room. At most one question of a share is open at a time.
+   *
+   * @returns `true` where there is room at once; else a promise of `true`, or of `false` where the share was closed or
+   *   the question withdrawn meanwhile
+   */
+  admit(share: Share, tokens: number): boolean | Promise<boolean> {
+    if (share.closed) return false;
+    if (this.#held < this.limit && this.#waiting.size === 0) {
+      this.#take(share, tokens);
+      return true;
+    }
+    return new Promise((answer) => {
+      share.wanted = { tokens, answer };
+      this.#waiting.add(share);
+    });
+  }
+
+  /** Withdraws the open question of a share, if there is one: its answer is `false`. */
+  withdraw(share: Share): void {
+    this.#waiting.delete(share);
+    share.wanted?.answer(false);
+    delete share.wanted;
+  }
+
+  /** Gives tokens back. A closed share has none left to give. */
+  release(share: Share, tokens: number): void {
+    if (share.closed) return;
+    this.#take(share, -tokens);
+    this.#admitWaiting();
+  }
+
+  /** Gives everything back at once, whatever is still under way. */
+  close(share: Share): void {
+    this.withdraw(share);
+    this.release(share, share.held);
+    share.closed = true;
+  }
+
+  #take(share: Share, tokens: number): void {
+    share.held += tokens;
+    this.#held += tokens;
+  }
+
+  #admitWaiting(): void {
+    while (this.#held < this.limit && this.#waiting.size > 0) {
+      // Of two that hold the same, the one that has waited longer goes first: a set keeps the order of insertion.
+      const next = [...this.#waiting].reduce((least, share) => (share.held < least.held ? share : least));
+      const { wanted } = next;
+      this.#waiting.delete(next);
+      delete next.wanted;
+      if (wanted) {
+        this.#take(next, wanted.tokens);
+        wanted.answer(true);
+      }
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import { createHash } from 'node:crypto';
+import type { JsonValue } from '../../../proto/struct.ts';
+
+/**
+ * Raise this when the same document would be stored differently than before (other sparse terms, another payload):
+ * every document then counts as changed once, and is written anew when its owner sends it.
+ */
+const STORED_FORM = 1;
+
+/** What makes a stored document what it is, as far as its owner and the stream's options decide. */
+export interface HashedContent {
+  title: string;
+  text: string;
+  metadata: JsonValue;
+  /** Option of the stream: passages are stored without their text. */
+  omitText: boolean;
+}
+
+/**
+ * Identity of a document's content: sha256 in base64url over canonical JSON. The space is not part of it, for a
+ * collection has only one; neither is the version, which orders contents and is none.
+ */
+export function contentHash({ title, text, metadata, omitText }: HashedContent): string {
+  return createHash('sha256')
+    .update(canonicalJson([STORED_FORM, title, text, metadata, omitText]))
+    .digest('base64url');
+}
+
+/** JSON with the keys of each object in code-unit order, so that equal values give equal text (RFC 8785). */
+export function canonicalJson(value: JsonValue): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (typeof value === 'object' && value !== null) {
+    const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+    return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`).join(',')}}`;
+  }
+  return JSON.stringify(value);
+}

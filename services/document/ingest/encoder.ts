@@ -1,0 +1,109 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { status } from '@grpc/grpc-js';
+import type { PassageWrite } from '../../../store/store.ts';
+import { TowerError } from '../../../towers/errors.ts';
+import { passageTerms } from '../../../towers/terms.ts';
+import type { Passage, Tokens, Tower } from '../../../towers/tower.ts';
+import { ServiceError } from '../../runtime/errors.ts';
+import { untilItWorks, type Backoff } from './retry.ts';
+
+/**
+ * How many passages of one document are in the tower at once: a few batches' worth, so that a document of thousands
+ * of passages neither fills the tower's queue nor keeps the other streams waiting.
+ */
+export const SLICE_PASSAGES = 32;
+
+/** How long splitting may keep the event loop to itself, in milliseconds; a single document may take longer. */
+const TURN_MS = 5;
+
+/** What becomes of a document's text: what the store keeps of each passage. */
+export interface EncodeOptions {
+  omitText: boolean;
+  signal: AbortSignal;
+}
+
+/** What ingest needs of a tower. */
+export type IngestTower = Pick<Tower, 'manifest' | 'passages' | 'encode'>;
+
+/**
+ * Turns documents into passages with vectors. Shared by all streams, so that one batch of the tower holds passages of
+ * several. Splitting a text into tokens runs on the event loop: one document after the other, with breaks, so that a
+ * flood of documents does not hold up everything else.
+ */
+export class DocumentEncoder {
+  readonly #tower: IngestTower;
+  readonly #backoff: Backoff;
+  #turnBegan = 0;
+  #lastSplit: Promise<unknown> = Promise.resolve();
+
+  constructor(tower: IngestTower, backoff: Backoff) {
+    this.#tower = tower;
+    this.#backoff = backoff;
+  }
+
+  /**
+   * A full queue of the tower is waited out, until the signal ends it.
+   *
+   * @throws {TowerError} `ENCODER_CLOSED`
+   * @throws {ServiceError} `VECTOR_DEGENERATE` where the model gives a passage a vector of no direction
+   * @throws the signal's reason
+   */
+  async encode(
+    document: { title: string; text: string },
+    { omitText, signal }: EncodeOptions,
+  ): Promise<PassageWrite[]> {
+    const passages = await this.#split(document, signal);
+    const writes: PassageWrite[] = [];
+    for (let start = 0; start < passages.length; start += SLICE_PASSAGES) {
+      const slice = passages.slice(start, start + SLICE_PASSAGES);
+      const vectors = await Promise.all(slice.map(({ tokens }) => this.#vector(tokens, signal)));
+      slice.forEach(({ text }, index) => {
+        const sparse = passageTerms(document.title === '' ? text : `${document.title}\n${text}`);
+        const write: PassageWrite = { vector: vectors[index]!, sparse };
+        if (!omitText) write.text = text;
+        writes.push(write);
+      });
+    }
+    return writes;
+  }
+
+  async #split(document: { title: string; text: string }, signal: AbortSignal): Promise<Passage[]> {
+    const split = this.#lastSplit.then(async () => {
+      signal.throwIfAborted();
+      if (performance.now() - this.#turnBegan > TURN_MS) {
+        await nextTurn();
+        this.#turnBegan = performance.now();
+      }
+      return this.#tower.passages(document);
+    });
+    this.#lastSplit = split.catch(() => undefined);
+    return split;
+  }
+
+  async #vector(tokens: Tokens, signal: AbortSignal): Promise<Float32Array> {
+    const { vector } = await untilItWorks(() => this.#tower.encode(tokens, { signal }), {
+      backoff: this.#backoff,
+      signal,
+      waitFor: (error) =>
+        error instanceof TowerError && error.reason === 'ENCODER_OVERLOADED'
+          ? (error.retryDelayMs ?? 0)
+          : undefined,
+    });
+    return this.#unit(vector);
+  }
+
+  /** The store compares by the inner product of unit vectors; not every tower normalises. */
+  #unit(vector: Float32Array): Float32Array {
+    let squares = 0;
+    for (const component of vector) squares += component * component;
+    const length = Math.sqrt(squares);
+    if (!(length > 0 && length < Infinity)) {
+      throw new ServiceError(
+        status.INTERNAL,
+        'VECTOR_DEGENERATE',
+        `the tower gave a passage a vector of length ${length}; it can't represent this text`,
+      );
+    }
+    return this.#tower.manifest.normalize ? vector : vector.map((component) => component / length);
+  }
+}

@@ -1,0 +1,95 @@
+import { status } from '@grpc/grpc-js';
+import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
+import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
+import type { DocumentWrite } from '../../../store/store.ts';
+import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
+import { MAX_ID_BYTES } from '../../runtime/validate.ts';
+import { flawOf } from '../../runtime/wire.ts';
+import { validDelete, validDocument, type ValidDocument } from './document.ts';
+
+/**
+ * What an operation costs of the budget besides its text, in tokens: the objects that carry it take about as much
+ * memory as this many tokens of text and their vectors, so that a flood of deletes is bounded too.
+ */
+export const OPERATION_TOKENS = 64;
+
+/**
+ * Bytes of English text to a token, over the vocabularies of BERT and its kin. The budget bounds memory, not batches:
+ * an estimate before tokenisation will do, and text that is denser in tokens is no denser in bytes.
+ */
+export const BYTES_PER_TOKEN = 4;
+
+/** One document or delete of a stream, on its way. Without `document`, `write` and `outcome` it waits for nothing. */
+export interface Operation {
+  readonly sequence: number;
+  readonly documentId: string;
+  readonly version: number;
+  /** What it takes of the budget until it is settled. */
+  readonly tokens: number;
+  /** The content of a document, kept until it is settled. */
+  document?: ValidDocument;
+  /** What to do to the store, once that is known. */
+  write?: DocumentWrite;
+  /** What became of it: the operation is settled. */
+  outcome?: IngestOutcome;
+}
+
+/** Reads a document or a delete. What is wrong with it is its outcome, and nobody else's business. */
+export function readOperation(
+  request: IngestRequest__Output,
+  sequence: number,
+  { tenant, omitText }: { tenant: string; omitText: boolean },
+): Operation {
+  const id = request.document?.id ?? request.delete?.id ?? '';
+  try {
+    const flaw = flawOf(request);
+    if (flaw) throw flaw;
+    if (request.document) {
+      const document = validDocument(request.document, omitText);
+      return {
+        sequence,
+        documentId: id,
+        version: document.version,
+        tokens: OPERATION_TOKENS + Math.ceil(document.bytes / BYTES_PER_TOKEN),
+        document,
+      };
+    }
+    if (request.delete) {
+      const { version } = validDelete(request.delete);
+      const write: DocumentWrite = { kind: 'delete', tenant, documentId: id, version };
+      return { sequence, documentId: id, version, tokens: OPERATION_TOKENS, write };
+    }
+    throw invalidArgument('operation', 'is not set; send begin, document or delete');
+  } catch (error) {
+    // An identifier may be what is wrong: one of any length would travel back.
+    const documentId = Buffer.byteLength(id) <= MAX_ID_BYTES ? id.toWellFormed() : '';
+    return {
+      sequence,
+      documentId,
+      version: 0,
+      tokens: 0,
+      outcome: rejected(sequence, documentId, toServiceError(error)),
+    };
+  }
+}
+
+/** The outcome of an operation that is refused. */
+export function rejected(sequence: number, documentId: string, error: ServiceError): IngestOutcome {
+  return {
+    sequence,
+    documentId,
+    kind: 'OUTCOME_KIND_REJECTED',
+    error: toRichStatus(error),
+  };
+}
+
+/** The store has a newer version of a document. */
+export function versionStale(documentId: string, version: number, storedVersion: number): ServiceError {
+  return new ServiceError(
+    status.ABORTED,
+    'VERSION_STALE',
+    `version ${version} is older than the stored version ${storedVersion} of document "${documentId}"; drop it, or ` +
+      `send it with version ${storedVersion} or higher`,
+    { metadata: { version: String(version), stored_version: String(storedVersion) } },
+  );
+}

@@ -1,0 +1,96 @@
+import { StoreError } from '../../../store/errors.ts';
+import type {
+  DocumentKey,
+  DocumentWrite,
+  DocumentWriteResult,
+  Store,
+  StoredDocument,
+} from '../../../store/store.ts';
+import { untilItWorks, type Backoff } from './retry.ts';
+
+type WritableStore = Pick<Store, 'lookupDocuments' | 'writeDocuments'>;
+
+/** What a store made of one write: its answer, or why it will never take it. */
+export type WriteAnswer = DocumentWriteResult | { outcome: 'refused'; cause: unknown };
+
+/** Told when the store stops answering and when it answers again; once each an outage. */
+export interface OutageListener {
+  onOutage(error: StoreError, waitMs: number): void;
+  onRecovery(outageMs: number): void;
+}
+
+/**
+ * A store that outages are waited out for: nothing is lost while it is away, callers just get slower. Also finds the
+ * one document in a batch that the store will not take, so that it does not take the others down with it.
+ */
+export class PatientStore {
+  readonly #store: WritableStore;
+  readonly #backoff: Backoff;
+  readonly #listener: OutageListener;
+  #awaySince: number | undefined;
+
+  constructor(store: WritableStore, backoff: Backoff, listener: OutageListener) {
+    this.#store = store;
+    this.#backoff = backoff;
+    this.#listener = listener;
+  }
+
+  /** @throws {StoreError} that waiting does not mend */
+  lookup(
+    collection: string,
+    keys: readonly DocumentKey[],
+    signal: AbortSignal,
+  ): Promise<(StoredDocument | undefined)[]> {
+    return this.#patiently(() => this.#store.lookupDocuments(collection, keys, { signal }), signal);
+  }
+
+  /**
+   * Writes in order and answers each write, when all are durable.
+   *
+   * @throws {StoreError} that waiting does not mend and no single document is to blame for
+   */
+  async write(
+    collection: string,
+    writes: readonly DocumentWrite[],
+    signal: AbortSignal,
+  ): Promise<WriteAnswer[]> {
+    try {
+      return await this.#patiently(() => this.#store.writeDocuments(collection, writes, { signal }), signal);
+    } catch (error) {
+      if (signal.aborted || concernsAll(error)) throw error;
+      if (writes.length === 1) return [{ outcome: 'refused', cause: error }];
+      // Repeating what did go through changes nothing, so halving finds the culprit in a few calls and keeps the order.
+      const middle = writes.length >> 1;
+      const first = await this.write(collection, writes.slice(0, middle), signal);
+      return [...first, ...(await this.write(collection, writes.slice(middle), signal))];
+    }
+  }
+
+  async #patiently<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const answer = await untilItWorks(call, {
+      backoff: this.#backoff,
+      signal,
+      waitFor: (error) =>
+        error instanceof StoreError && error.retryable ? (error.retryDelayMs ?? 0) : undefined,
+      onWait: (error, waitMs) => {
+        if (this.#awaySince !== undefined) return;
+        this.#awaySince = performance.now();
+        this.#listener.onOutage(error as StoreError, waitMs);
+      },
+    });
+    if (this.#awaySince !== undefined) {
+      this.#listener.onRecovery(performance.now() - this.#awaySince);
+      this.#awaySince = undefined;
+    }
+    return answer;
+  }
+}
+
+/** Whether an error is about the collection or the store, not about a document in the batch. */
+function concernsAll(error: unknown): boolean {
+  return (
+    error instanceof StoreError &&
+    error.reason !== 'STORE_INVALID_ARGUMENT' &&
+    error.reason !== 'STORE_INTERNAL'
+  );
+}

@@ -1,0 +1,103 @@
+import { status } from '@grpc/grpc-js';
+import type { CollectionInfo, SpaceKey, Store } from '../../../store/store.ts';
+import { DEFAULT_RETRY_DELAY_MS, ServiceError } from '../../runtime/errors.ts';
+import { Budget } from './budget.ts';
+import { DocumentEncoder, type IngestTower } from './encoder.ts';
+import { PatientStore, type OutageListener } from './patient-store.ts';
+import { DEFAULT_BACKOFF, type Backoff } from './retry.ts';
+import { IngestSession, type IngestCall, type SessionContext } from './session.ts';
+
+/**
+ * Tokens in flight over all streams. Eight batches of 8192 keep the tower busy while the store makes a write durable
+ * (some 60 ms of a fast GPU), and give the batcher enough texts to sort by length. On two CPU cores it is about six
+ * seconds of work, which a drain has to finish.
+ */
+export const DEFAULT_BUDGET_TOKENS = 65_536;
+
+/**
+ * Streams at once. Each may hold two messages that no budget counts: one half received, one waiting for room. A
+ * producer needs one stream, so this is many producers.
+ */
+export const DEFAULT_MAX_STREAMS = 32;
+
+/** What a process can set about ingest. */
+export interface IngestSettings {
+  /** @default {@link DEFAULT_BUDGET_TOKENS} */
+  budgetTokens?: number;
+  /** @default {@link DEFAULT_MAX_STREAMS} */
+  maxStreams?: number;
+  /** Waits between attempts at a store or a tower that can't take more. @default {@link DEFAULT_BACKOFF} */
+  backoff?: Backoff;
+}
+
+/** What ingest needs of a store. */
+export type IngestStore = Pick<Store, 'ensureCollection' | 'lookupDocuments' | 'writeDocuments'>;
+
+/** What a pipeline works with and whom it tells. */
+export interface PipelineParts extends OutageListener {
+  store: IngestStore;
+  tower: IngestTower;
+  /** Told of each operation that is refused for a cause that only our log may name. */
+  onInternal(error: ServiceError): void;
+}
+
+/** All ingest streams of a process: one store, one tower, one budget. */
+export class IngestPipeline {
+  readonly #store: IngestStore;
+  readonly #space: SpaceKey;
+  readonly #maxStreams: number;
+  readonly #context: SessionContext;
+  #streams = 0;
+
+  constructor(parts: PipelineParts, settings: IngestSettings = {}) {
+    const { backoff = DEFAULT_BACKOFF, budgetTokens = DEFAULT_BUDGET_TOKENS } = settings;
+    const { store, tower } = parts;
+    const { fingerprint, dimensions } = tower.manifest.space;
+    this.#store = store;
+    this.#space = { fingerprint, dimensions };
+    this.#maxStreams = settings.maxStreams ?? DEFAULT_MAX_STREAMS;
+    this.#context = {
+      store: new PatientStore(store, backoff, parts),
+      encoder: new DocumentEncoder(tower, backoff),
+      budget: new Budget(budgetTokens),
+      onInternal: (error) => parts.onInternal(error),
+      openCollection: (name, signal) => this.#openCollection(name, signal),
+    };
+  }
+
+  /** Tokens in flight over all streams. */
+  get tokensInFlight(): number {
+    return this.#context.budget.held;
+  }
+
+  /** Streams that are open. */
+  get streams(): number {
+    return this.#streams;
+  }
+
+  /**
+   * Serves one stream to its end.
+   *
+   * @throws {ServiceError} that the stream has to end with; `TOO_MANY_STREAMS` where no more are taken
+   */
+  async serve(call: IngestCall): Promise<void> {
+    if (this.#streams >= this.#maxStreams) {
+      throw new ServiceError(
+        status.RESOURCE_EXHAUSTED,
+        'TOO_MANY_STREAMS',
+        `${this.#streams} ingest streams are open, which is the most here; send more through each, or come again`,
+        { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
+      );
+    }
+    this.#streams++;
+    try {
+      await new IngestSession(this.#context, call).run();
+    } finally {
+      this.#streams--;
+    }
+  }
+
+  #openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo> {
+    return this.#store.ensureCollection(name, this.#space, { signal });
+  }
+}

@@ -1,0 +1,199 @@
+import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
+import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
+import type { CollectionInfo } from '../../../store/store.ts';
+import { invalidArgument, ServiceError, toServiceError } from '../../runtime/errors.ts';
+import type { StreamCall } from '../../runtime/handler.ts';
+import { checkCollection, checkTenant, parseSequence } from '../../runtime/validate.ts';
+import { flawOf } from '../../runtime/wire.ts';
+import { collectionMessage } from '../messages.ts';
+import type { Share } from './budget.ts';
+import { readOperation } from './operation.ts';
+import { Window, type Shared } from './window.ts';
+
+/**
+ * Most operations of one stream that wait for their outcome to be decided or read: what a client that never reads can
+ * pile up. A settled operation takes less than a kilobyte.
+ */
+export const WINDOW_OPERATIONS = 4096;
+
+/** Most outcomes between two watermarks: what a client that reads slowly would otherwise send twice. */
+export const WATERMARK_OUTCOMES = 256;
+
+/** The Ingest call, as a session sees it. */
+export type IngestCall = Pick<
+  StreamCall<IngestRequest__Output, IngestResponse>,
+  'requests' | 'write' | 'signal'
+>;
+
+/** What a session shares with all others. */
+export interface SessionContext extends Shared {
+  /** @throws {StoreError} */
+  openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo>;
+}
+
+/**
+ * One stream of the Ingest call: what may come in, in which order, and what goes out.
+ *
+ * Outcomes go out in the order of the operations. A watermark follows where everything before it has its outcome.
+ */
+export class IngestSession {
+  readonly #context: SessionContext;
+  readonly #call: IngestCall;
+  readonly #share: Share;
+  #window: Window | undefined;
+  #options = { tenant: '', omitText: false };
+  /** Highest sequence that came in, and that was answered. */
+  #received = 0;
+  #answered = 0;
+  /** Outcomes since the last watermark. */
+  #untold = 0;
+  #ready: IngestResponse | undefined;
+  /** Set once nothing more is taken in. `now`: what is not settled is given up. */
+  #ending: { error: ServiceError | undefined; now: boolean } | undefined;
+  #wakeReader = (): void => {};
+  #wakeWriter = (): void => {};
+
+  constructor(context: SessionContext, call: IngestCall) {
+    this.#context = context;
+    this.#call = call;
+    this.#share = context.budget.open();
+  }
+
+  /**
+   * Serves the stream to its end.
+   *
+   * @throws {ServiceError} that the stream has to end with
+   */
+  async run(): Promise<void> {
+    const { signal } = this.#call;
+    const onAbort = (): void => this.#fail(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    try {
+      void this.#read();
+      await this.#write();
+      if (this.#ending?.error) throw this.#ending.error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#fail(undefined);
+    }
+  }
+
+  /** Takes messages in until the client is done, the service drains, or something is wrong. Never rejects. */
+  async #read(): Promise<void> {
+    try {
+      for await (const request of this.#call.requests) {
+        const room = this.#window ? this.#takeOperation(this.#window, request) : this.#begin(request);
+        if (room) await room;
+        if (this.#ending) return;
+      }
+      this.#finish(undefined);
+    } catch (error) {
+      this.#finish(this.#located(toServiceError(error)));
+    }
+  }
+
+  async #begin(request: IngestRequest__Output): Promise<void> {
+    if (!request.begin) {
+      throw invalidArgument(
+        'begin',
+        `${request.operation ?? 'an empty message'} came first; send begin first`,
+      );
+    }
+    const flaw = flawOf(request);
+    if (flaw) throw flaw;
+    if (request.sequence !== '0') {
+      throw invalidArgument(
+        'sequence',
+        `is ${request.sequence} with begin; leave it out, operations count from 1`,
+      );
+    }
+    const { collection, tenant, omitText } = request.begin;
+    checkCollection(collection, 'begin.collection');
+    checkTenant(tenant, 'begin.tenant');
+    const info = await this.#context.openCollection(collection, this.#call.signal);
+    this.#options = { tenant, omitText };
+    const target = { collection: info.physicalName, tenant, omitText };
+    this.#window = new Window(this.#context, this.#share, target, {
+      onSettled: () => this.#wakeWriter(),
+      onFailure: (error) => this.#fail(error),
+    });
+    this.#ready = { ready: { collection: collectionMessage(info) } };
+    this.#wakeWriter();
+  }
+
+  /** @returns a promise where the next message has to wait */
+  #takeOperation(window: Window, request: IngestRequest__Output): Promise<void> | undefined {
+    if (request.begin) {
+      throw invalidArgument('begin', 'came twice; send it once, and open another stream for another target');
+    }
+    const sequence = parseSequence(request.sequence, this.#received);
+    const operation = readOperation(request, sequence, this.#options);
+    this.#received = sequence;
+    const enter = (admitted: boolean): Promise<void> | undefined => {
+      if (!admitted) return undefined;
+      window.add(operation);
+      if (window.size < WINDOW_OPERATIONS) return undefined;
+      return new Promise((resolve) => (this.#wakeReader = resolve));
+    };
+    const admitted = operation.outcome ? true : this.#context.budget.admit(this.#share, operation.tokens);
+    return typeof admitted === 'boolean' ? enter(admitted) : admitted.then(enter);
+  }
+
+  /** Sends what there is to send until the stream is to end. */
+  async #write(): Promise<void> {
+    for (;;) {
+      const message = this.#nextMessage();
+      if (message) await this.#call.write(message);
+      else if (this.#isDone()) return;
+      else await new Promise<void>((resolve) => (this.#wakeWriter = resolve));
+    }
+  }
+
+  #nextMessage(): IngestResponse | undefined {
+    if (this.#ready) {
+      const ready = this.#ready;
+      this.#ready = undefined;
+      return ready;
+    }
+    const settled = this.#untold < WATERMARK_OUTCOMES ? this.#window?.takeSettled() : undefined;
+    if (settled) {
+      this.#untold++;
+      this.#answered = settled.sequence;
+      this.#wakeReader();
+      return { outcome: settled.outcome };
+    }
+    if (this.#untold === 0) return undefined;
+    this.#untold = 0;
+    return { watermark: { sequence: this.#answered } };
+  }
+
+  #isDone(): boolean {
+    return this.#ending !== undefined && (this.#ending.now || !this.#window || this.#window.size === 0);
+  }
+
+  /** Takes nothing more in, and ends with `error` once everything in flight is answered. */
+  #finish(error: ServiceError | undefined): void {
+    this.#ending ??= { error, now: false };
+    this.#wakeWriter();
+  }
+
+  /** Gives up what is not settled, its part of the budget included, and ends with what was thrown. */
+  #fail(error: unknown): void {
+    if (!this.#ending?.now) {
+      this.#ending = { error: error === undefined ? undefined : toServiceError(error), now: true };
+    }
+    this.#window?.abandon();
+    this.#context.budget.close(this.#share);
+    this.#wakeReader();
+    this.#wakeWriter();
+  }
+
+  /** A message that can't be read has no sequence; say after which one it came. */
+  #located(error: ServiceError): ServiceError {
+    if (error.reason !== 'MALFORMED_MESSAGE') return error;
+    const { code, reason, message, cause } = error;
+    return new ServiceError(code, reason, `the message after sequence ${this.#received}: ${message}`, {
+      cause,
+    });
+  }
+}

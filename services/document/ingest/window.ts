@@ -1,0 +1,299 @@
+import { status } from '@grpc/grpc-js';
+import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
+import type { OutcomeKind } from '../../../proto/generated/scalingnote/v1/OutcomeKind.ts';
+import type { DocumentWrite, StoredDocument } from '../../../store/store.ts';
+import { TowerError } from '../../../towers/errors.ts';
+import { toServiceError, type ServiceError } from '../../runtime/errors.ts';
+import type { Budget, Share } from './budget.ts';
+import type { DocumentEncoder } from './encoder.ts';
+import { BYTES_PER_TOKEN, rejected, versionStale, type Operation } from './operation.ts';
+import type { PatientStore, WriteAnswer } from './patient-store.ts';
+
+/** Most documents in one question to the store. */
+export const LOOKUP_DOCUMENTS = 256;
+
+/** Most operations in one write: enough to spread an fsync or a round trip over, few enough to repeat cheaply. */
+export const WRITE_OPERATIONS = 256;
+
+/** Most bytes of text and vectors in one write, where it has more than one operation: far below what Qdrant takes. */
+export const WRITE_BYTES = 4 * 1024 * 1024;
+
+/** What the streams of a process share. */
+export interface Shared {
+  store: PatientStore;
+  encoder: DocumentEncoder;
+  budget: Budget;
+  /** Told of each operation that is refused for a cause that only our log may name. */
+  onInternal(error: ServiceError): void;
+}
+
+/** What a stream was opened with. */
+export interface Target {
+  /** Physical name, so that a switch of the alias can't lead vectors into another space. */
+  collection: string;
+  tenant: string;
+  omitText: boolean;
+}
+
+/** What a {@link Window} tells its stream. */
+export interface WindowListener {
+  /** Operations were settled. */
+  onSettled(): void;
+  /** Nothing can go on: the store or the tower is of no use for this stream any more. */
+  onFailure(error: unknown): void;
+}
+
+/**
+ * The operations of one stream that are in flight, by sequence. Each is compared with what is stored, encoded where it
+ * has to be, in any order, and written in the order of the stream, so that of two operations on a document the later
+ * one wins.
+ *
+ * What to do is decided from what the store said a moment ago, or from the operation before on the same document that
+ * is still under way. Either may be wrong by the time of the write, so the store checks again: a `confirm` is answered
+ * with `changed` where the content is not there after all, and the document is then encoded and put.
+ */
+export class Window {
+  readonly #shared: Shared;
+  readonly #share: Share;
+  readonly #target: Target;
+  readonly #listener: WindowListener;
+  readonly #abort = new AbortController();
+  readonly #operations: Operation[] = [];
+  /** What each document will be, as far as operations that are not settled decide that. */
+  readonly #latest = new Map<string, Operation>();
+  #toLookUp: Operation[] = [];
+  #lookingUp = false;
+  #writing = false;
+
+  constructor(shared: Shared, share: Share, target: Target, listener: WindowListener) {
+    this.#shared = shared;
+    this.#share = share;
+    this.#target = target;
+    this.#listener = listener;
+  }
+
+  /** Operations that nobody has taken out yet, settled or not. */
+  get size(): number {
+    return this.#operations.length;
+  }
+
+  /** Brings an operation in, whose tokens are already taken from the budget. */
+  add(operation: Operation): void {
+    this.#operations.push(operation);
+    if (operation.outcome) {
+      this.#listener.onSettled();
+      return;
+    }
+    const before = this.#latest.get(operation.documentId);
+    // One with a lower version will not be stored: the next has to do with the one before.
+    if (!before || operation.version >= before.version) this.#latest.set(operation.documentId, operation);
+    const { document } = operation;
+    if (!document) {
+      this.#writeSoon();
+    } else if (!before) {
+      this.#toLookUp.push(operation);
+      this.#lookUpSoon();
+    } else if (before.document?.contentHash === document.contentHash || operation.version < before.version) {
+      this.#confirm(operation);
+    } else {
+      void this.#encode(operation);
+    }
+  }
+
+  /** Takes out the first operation, if it is settled. */
+  takeSettled(): Operation | undefined {
+    return this.#operations[0]?.outcome ? this.#operations.shift() : undefined;
+  }
+
+  /** Gives up what is not written. */
+  abandon(): void {
+    this.#abort.abort();
+  }
+
+  #lookUpSoon(): void {
+    if (this.#lookingUp) return;
+    this.#lookingUp = true;
+    setImmediate(() => void this.#lookUp());
+  }
+
+  async #lookUp(): Promise<void> {
+    const { signal } = this.#abort;
+    const { collection, tenant } = this.#target;
+    try {
+      while (this.#toLookUp.length > 0) {
+        const asked = this.#toLookUp.splice(0, LOOKUP_DOCUMENTS);
+        const keys = asked.map(({ documentId }) => ({ tenant, documentId }));
+        const stored = await this.#shared.store.lookup(collection, keys, signal);
+        signal.throwIfAborted();
+        asked.forEach((operation, index) => this.#decide(operation, stored[index]));
+        this.#listener.onSettled();
+        this.#writeSoon();
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#lookingUp = false;
+    }
+  }
+
+  #decide(operation: Operation, stored: StoredDocument | undefined): void {
+    const { version, document } = operation;
+    if (stored && stored.version > version) {
+      this.#reject(operation, versionStale(operation.documentId, version, stored.version));
+    } else if (stored && stored.contentHash === document?.contentHash) {
+      if (stored.version < version) this.#confirm(operation);
+      else this.#settle(operation, outcomeOf(operation, 'OUTCOME_KIND_UNCHANGED'));
+    } else {
+      void this.#encode(operation);
+    }
+  }
+
+  #confirm(operation: Operation): void {
+    const { documentId, version, document } = operation;
+    const { tenant } = this.#target;
+    const contentHash = document!.contentHash;
+    operation.write = { kind: 'confirm', tenant, documentId, version, contentHash };
+    this.#writeSoon();
+  }
+
+  async #encode(operation: Operation): Promise<void> {
+    const { signal } = this.#abort;
+    const { documentId, version } = operation;
+    const { tenant, omitText } = this.#target;
+    const { title, text, metadata, contentHash } = operation.document!;
+    try {
+      const passages = await this.#shared.encoder.encode({ title, text }, { omitText, signal });
+      operation.write = {
+        kind: 'put',
+        tenant,
+        documentId,
+        version,
+        contentHash,
+        title,
+        metadata,
+        passages,
+      };
+      this.#writeSoon();
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof TowerError && error.reason === 'ENCODER_CLOSED') {
+        this.#fail(error);
+        return;
+      }
+      this.#reject(operation, error);
+      this.#listener.onSettled();
+      this.#writeSoon();
+    }
+  }
+
+  /** After this turn of the event loop, for what one batch of the tower encoded becomes ready all at once. */
+  #writeSoon(): void {
+    if (this.#writing) return;
+    this.#writing = true;
+    setImmediate(() => void this.#write());
+  }
+
+  async #write(): Promise<void> {
+    const { signal } = this.#abort;
+    const { collection } = this.#target;
+    try {
+      let batch = this.#nextBatch();
+      while (batch.length > 0) {
+        const writes = batch.map(({ write }) => write);
+        const answers = await this.#shared.store.write(collection, writes, signal);
+        signal.throwIfAborted();
+        this.#apply(batch, answers);
+        this.#listener.onSettled();
+        batch = this.#nextBatch();
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#writing = false;
+    }
+  }
+
+  /** The operations that are ready, up to the first that is not. */
+  #nextBatch(): ReadyOperation[] {
+    const batch: ReadyOperation[] = [];
+    let bytes = 0;
+    for (const operation of this.#operations) {
+      if (operation.outcome) continue;
+      if (!isReady(operation) || batch.length === WRITE_OPERATIONS) break;
+      bytes += writeBytes(operation);
+      if (batch.length > 0 && bytes > WRITE_BYTES) break;
+      batch.push(operation);
+    }
+    return batch;
+  }
+
+  #apply(batch: readonly ReadyOperation[], answers: readonly WriteAnswer[]): void {
+    /** Documents whose `confirm` did not hold: what came after on the same document is written again, after it. */
+    const again = new Set<string>();
+    batch.forEach((operation, index) => {
+      const answer = answers[index]!;
+      if (again.has(operation.documentId)) return;
+      if (answer.outcome === 'changed') {
+        again.add(operation.documentId);
+        delete (operation as Operation).write;
+        void this.#encode(operation);
+      } else {
+        this.#conclude(operation, answer);
+      }
+    });
+  }
+
+  #conclude(operation: ReadyOperation, answer: Exclude<WriteAnswer, { outcome: 'changed' }>): void {
+    const { documentId, version, write } = operation;
+    if (answer.outcome === 'stale') {
+      this.#reject(operation, versionStale(documentId, version, answer.storedVersion));
+    } else if (answer.outcome === 'refused') {
+      this.#reject(operation, answer.cause);
+    } else {
+      const outcome = outcomeOf(operation, KINDS[answer.outcome]);
+      if (write.kind === 'put') outcome.passages = write.passages.length;
+      this.#settle(operation, outcome);
+    }
+  }
+
+  #reject(operation: Operation, cause: unknown): void {
+    const error = toServiceError(cause);
+    if (error.code === status.INTERNAL) this.#shared.onInternal(error);
+    this.#settle(operation, rejected(operation.sequence, operation.documentId, error));
+  }
+
+  #settle(operation: Operation, outcome: IngestOutcome): void {
+    operation.outcome = outcome;
+    delete operation.document;
+    delete operation.write;
+    if (this.#latest.get(operation.documentId) === operation) this.#latest.delete(operation.documentId);
+    this.#shared.budget.release(this.#share, operation.tokens);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#abort.signal.aborted) return;
+    this.#abort.abort();
+    this.#listener.onFailure(error);
+  }
+}
+
+const KINDS = {
+  indexed: 'OUTCOME_KIND_INDEXED',
+  unchanged: 'OUTCOME_KIND_UNCHANGED',
+  deleted: 'OUTCOME_KIND_DELETED',
+} as const;
+
+type ReadyOperation = Operation & { write: DocumentWrite };
+
+function isReady(operation: Operation): operation is ReadyOperation {
+  return operation.write !== undefined;
+}
+
+function writeBytes({ tokens, write }: ReadyOperation): number {
+  const vectors = write.kind === 'put' ? write.passages.length * write.passages[0]!.vector.byteLength : 0;
+  return tokens * BYTES_PER_TOKEN + vectors;
+}
+
+function outcomeOf({ sequence, documentId }: Operation, kind: OutcomeKind): IngestOutcome {
+  return { sequence, documentId, kind };
+}

@@ -1,0 +1,86 @@
+import type { DocumentServiceHandlers } from '../../proto/generated/scalingnote/v1/DocumentService.ts';
+import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
+import type { DeleteRequest__Output } from '../../proto/generated/scalingnote/v1/DeleteRequest.ts';
+import { v1 } from '../../proto/load.ts';
+import type { Filter, Store } from '../../store/store.ts';
+import { invalidArgument } from '../runtime/errors.ts';
+import { MAX_ANY_OF_VALUES, parseFilter } from '../runtime/filter.ts';
+import { service, type Service } from '../runtime/server.ts';
+import { checkCollection, checkDocumentId, checkTenant, MAX_DELETE_IDS } from '../runtime/validate.ts';
+import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
+import { collectionMessage } from './messages.ts';
+
+/**
+ * Largest message: a document of the largest text, title and metadata is well below, and a text of 10 MB still gets in
+ * far enough to be rejected by itself, where a larger message ends its stream.
+ */
+export const MAX_RECEIVE_BYTES = 16 * 1024 * 1024;
+
+/** What the service needs of a store. */
+export type ServiceStore = IngestStore & Pick<Store, 'kind' | 'deleteByFilter' | 'count' | 'listCollections'>;
+
+/** What the document service serves. */
+export interface DocumentServiceParts {
+  store: ServiceStore;
+  pipeline: IngestPipeline;
+  /** What Describe answers, as of now. */
+  describe(): ServiceInfo;
+}
+
+/** `scalingnote.v1.DocumentService`. */
+export function documentService({ store, pipeline, describe }: DocumentServiceParts): Service {
+  return service<DocumentServiceHandlers>(v1.DocumentService.service, {
+    Ingest: (call) => pipeline.serve(call),
+
+    // Deleting moves no vectors, so it works on collections of any space: what has to be erased can be.
+    Delete: async (request, call) => {
+      checkCollection(request.collection);
+      checkTenant(request.tenant);
+      let documents = 0;
+      for (const filter of deletions(request)) {
+        documents += await store.deleteByFilter(request.collection, request.tenant, filter, call);
+      }
+      return { documents };
+    },
+
+    Count: async ({ collection, tenant, filter }, call) => {
+      checkCollection(collection);
+      checkTenant(tenant);
+      return store.count(collection, tenant, parseFilter(filter), call);
+    },
+
+    ListCollections: async (_request, call) => ({
+      collections: (await store.listCollections(call)).map(collectionMessage),
+    }),
+
+    Describe: async () => ({ service: describe() }),
+  });
+}
+
+/** What has to be deleted, one call of the store each. Ids go by filter, for that deletes whatever the version. */
+function deletions({ documentIds, filter }: DeleteRequest__Output): Filter[] {
+  if (documentIds.length > 0 && filter) {
+    throw invalidArgument('filter', 'is set and so is document_ids; send one of them');
+  }
+  if (filter) {
+    const parsed = parseFilter(filter);
+    if (parsed) return [parsed];
+    throw invalidArgument('filter', 'is empty and would delete everything; give it a condition');
+  }
+  if (documentIds.length === 0) {
+    throw invalidArgument('document_ids', 'is empty and filter is not set; send one of them');
+  }
+  if (documentIds.length > MAX_DELETE_IDS) {
+    throw invalidArgument('document_ids', `has ${documentIds.length} ids; send at most ${MAX_DELETE_IDS}`);
+  }
+  documentIds.forEach((id, index) => checkDocumentId(id, `document_ids[${index}]`));
+  const unique = [...new Set(documentIds)];
+  return Array.from({ length: Math.ceil(unique.length / MAX_ANY_OF_VALUES) }, (_, chunk) => ({
+    must: [
+      {
+        field: 'document_id',
+        anyOf: unique.slice(chunk * MAX_ANY_OF_VALUES, (chunk + 1) * MAX_ANY_OF_VALUES),
+      },
+    ],
+  }));
+}

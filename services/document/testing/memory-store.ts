@@ -1,0 +1,169 @@
+import { StoreError, collectionNotFound, spaceMismatch } from '../../../store/errors.ts';
+import {
+  physicalName,
+  type CollectionInfo,
+  type DocumentKey,
+  type DocumentWrite,
+  type DocumentWriteResult,
+  type Filter,
+  type PassageWrite,
+  type SpaceKey,
+  type StoredDocument,
+} from '../../../store/store.ts';
+import type { ServiceStore } from '../service.ts';
+
+interface Row {
+  version: number;
+  /** Absent for a remembered deletion. */
+  document?: { contentHash: string; title: string; metadata: unknown; passages: readonly PassageWrite[] };
+}
+
+/** A document as tests compare it. */
+export interface Snapshot {
+  version: number;
+  title: string;
+  metadata: unknown;
+  passages: { text: string | undefined; vector: number[] }[];
+}
+
+/**
+ * A store in memory whose calls can be held back, made to fail, and looked at. Follows `Store`'s contract for what the
+ * document service calls.
+ */
+export class MemoryStore implements ServiceStore {
+  readonly kind = 'embedded';
+  readonly #collections = new Map<string, { space: SpaceKey; rows: Map<string, Row> }>();
+  /** Every batch that came in and went through, as document ids. */
+  readonly batches: string[][] = [];
+  lookups = 0;
+  /** Runs before each call; what it throws, the call throws. */
+  before: (call: 'ensure' | 'lookup' | 'write', writes: readonly DocumentWrite[]) => Promise<void> | void =
+    () => {};
+
+  async ensureCollection(name: string, space: SpaceKey): Promise<CollectionInfo> {
+    await this.before('ensure', []);
+    const found = this.#collections.get(name);
+    if (found && found.space.fingerprint !== space.fingerprint) {
+      throw spaceMismatch(name, found.space.fingerprint, space.fingerprint);
+    }
+    if (!found) this.#collections.set(name, { space, rows: new Map() });
+    return this.#info(name);
+  }
+
+  async listCollections(): Promise<CollectionInfo[]> {
+    return [...this.#collections.keys()].sort().map((name) => this.#info(name));
+  }
+
+  async lookupDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+  ): Promise<(StoredDocument | undefined)[]> {
+    await this.before('lookup', []);
+    this.lookups += keys.length;
+    const { rows } = this.#find(collection);
+    return keys.map((key) => {
+      const row = rows.get(rowKey(key));
+      if (!row?.document) return undefined;
+      const { contentHash, passages } = row.document;
+      return { version: row.version, contentHash, passages: passages.length };
+    });
+  }
+
+  async writeDocuments(collection: string, writes: readonly DocumentWrite[]): Promise<DocumentWriteResult[]> {
+    await this.before('write', writes);
+    const { rows } = this.#find(collection);
+    this.batches.push(writes.map(({ documentId }) => documentId));
+    return writes.map((write) => apply(rows, write));
+  }
+
+  async deleteByFilter(collection: string, tenant: string, filter: Filter): Promise<number> {
+    const { rows } = this.#find(collection);
+    const gone = [...rows].filter(([key, row]) => row.document && holds(filter, tenant, key));
+    for (const [key] of gone) rows.delete(key);
+    return gone.length;
+  }
+
+  async count(
+    collection: string,
+    tenant: string,
+    filter: Filter = {},
+  ): Promise<{ documents: number; passages: number }> {
+    const counted = [...this.#find(collection).rows].filter(
+      ([key, row]) => row.document && holds(filter, tenant, key),
+    );
+    return {
+      documents: counted.length,
+      passages: counted.reduce((sum, [, row]) => sum + row.document!.passages.length, 0),
+    };
+  }
+
+  /** What a collection holds of a tenant, by document id. */
+  contents(collection: string, tenant = ''): Record<string, Snapshot> {
+    const documents: Record<string, Snapshot> = {};
+    for (const [key, { version, document }] of [...this.#find(collection).rows].sort()) {
+      const [owner, id] = JSON.parse(key) as [string, string];
+      if (owner !== tenant || !document) continue;
+      documents[id] = {
+        version,
+        title: document.title,
+        metadata: document.metadata,
+        passages: document.passages.map(({ text, vector }) => ({ text, vector: [...vector] })),
+      };
+    }
+    return documents;
+  }
+
+  #find(collection: string): { space: SpaceKey; rows: Map<string, Row> } {
+    const found = this.#collections.get(collection.split('--')[0]!);
+    if (!found) throw collectionNotFound(collection);
+    return found;
+  }
+
+  #info(name: string): CollectionInfo {
+    const { space, rows } = this.#find(name);
+    const documents = [...rows.values()].flatMap(({ document }) => document ?? []);
+    return {
+      name,
+      physicalName: physicalName(name, space.fingerprint),
+      space,
+      documents: documents.length,
+      passages: documents.reduce((sum, { passages }) => sum + passages.length, 0),
+    };
+  }
+}
+
+/** The store is away, for now. */
+export function away(): StoreError {
+  return new StoreError('STORE_UNAVAILABLE', 'the store is away');
+}
+
+function apply(rows: Map<string, Row>, write: DocumentWrite): DocumentWriteResult {
+  const key = rowKey(write);
+  const row = rows.get(key);
+  if (row && row.version > write.version) return { outcome: 'stale', storedVersion: row.version };
+  switch (write.kind) {
+    case 'put': {
+      const { version, contentHash, title, metadata, passages } = write;
+      rows.set(key, { version, document: { contentHash, title, metadata, passages } });
+      return { outcome: 'indexed' };
+    }
+    case 'confirm':
+      if (row?.document?.contentHash !== write.contentHash) return { outcome: 'changed' };
+      row.version = write.version;
+      return { outcome: 'unchanged' };
+    default:
+      if (write.version > 0) rows.set(key, { version: write.version });
+      else rows.delete(key);
+      return { outcome: 'deleted' };
+  }
+}
+
+/** Understands what Delete makes of ids; every other filter holds. */
+function holds({ must = [] }: Filter, tenant: string, key: string): boolean {
+  const [owner, id] = JSON.parse(key) as [string, string];
+  return owner === tenant && must.every((test) => !('anyOf' in test) || test.anyOf.includes(id));
+}
+
+function rowKey({ tenant, documentId }: DocumentKey): string {
+  return JSON.stringify([tenant, documentId]);
+}
