@@ -11,10 +11,10 @@ import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
 import { collectionMessage } from './messages.ts';
 
 /**
- * Largest message: a document of the largest text, title and metadata is well below, and a text of 10 MB still gets in
- * far enough to be rejected by itself, where a larger message ends its stream.
+ * Largest message. Well above the largest document, so that one which is too large is still read, and rejected alone;
+ * what is larger than this ends its stream.
  */
-export const MAX_RECEIVE_BYTES = 16 * 1024 * 1024;
+export const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 
 /** What the service needs of a store. */
 export type ServiceStore = IngestStore & Pick<Store, 'kind' | 'deleteByFilter' | 'count' | 'listCollections'>;

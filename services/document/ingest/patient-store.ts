@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import { StoreError } from '../../../store/errors.ts';
 import type {
   DocumentKey,
@@ -13,26 +14,20 @@ type WritableStore = Pick<Store, 'lookupDocuments' | 'writeDocuments'>;
 /** What a store made of one write: its answer, or why it will never take it. */
 export type WriteAnswer = DocumentWriteResult | { outcome: 'refused'; cause: unknown };
 
-/** Told when the store stops answering and when it answers again; once each an outage. */
-export interface OutageListener {
-  onOutage(error: StoreError, waitMs: number): void;
-  onRecovery(outageMs: number): void;
-}
-
 /**
- * A store that outages are waited out for: nothing is lost while it is away, callers just get slower. Also finds the
- * one document in a batch that the store will not take, so that it does not take the others down with it.
+ * A store whose outages are waited out: nothing is lost while it is away, callers just get slower. Also finds the one
+ * document in a batch that the store will not take, so that it does not take the others down with it.
  */
 export class PatientStore {
   readonly #store: WritableStore;
   readonly #backoff: Backoff;
-  readonly #listener: OutageListener;
+  readonly #log: Logger;
   #awaySince: number | undefined;
 
-  constructor(store: WritableStore, backoff: Backoff, listener: OutageListener) {
+  constructor(store: WritableStore, backoff: Backoff, log: Logger) {
     this.#store = store;
     this.#backoff = backoff;
-    this.#listener = listener;
+    this.#log = log;
   }
 
   /** @throws {StoreError} that waiting does not mend */
@@ -75,11 +70,12 @@ export class PatientStore {
       onWait: (error, waitMs) => {
         if (this.#awaySince !== undefined) return;
         this.#awaySince = performance.now();
-        this.#listener.onOutage(error as StoreError, waitMs);
+        this.#log.warn({ err: error, waitMs }, 'the store does not answer; ingest waits for it');
       },
     });
     if (this.#awaySince !== undefined) {
-      this.#listener.onRecovery(performance.now() - this.#awaySince);
+      const outageMs = Math.round(performance.now() - this.#awaySince);
+      this.#log.info({ outageMs }, 'the store answers again');
       this.#awaySince = undefined;
     }
     return answer;

@@ -1,9 +1,10 @@
 import { status } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
 import type { CollectionInfo, SpaceKey, Store } from '../../../store/store.ts';
 import { DEFAULT_RETRY_DELAY_MS, ServiceError } from '../../runtime/errors.ts';
 import { Budget } from './budget.ts';
 import { DocumentEncoder, type IngestTower } from './encoder.ts';
-import { PatientStore, type OutageListener } from './patient-store.ts';
+import { PatientStore } from './patient-store.ts';
 import { DEFAULT_BACKOFF, type Backoff } from './retry.ts';
 import { IngestSession, type IngestCall, type SessionContext } from './session.ts';
 
@@ -33,12 +34,11 @@ export interface IngestSettings {
 /** What ingest needs of a store. */
 export type IngestStore = Pick<Store, 'ensureCollection' | 'lookupDocuments' | 'writeDocuments'>;
 
-/** What a pipeline works with and whom it tells. */
-export interface PipelineParts extends OutageListener {
+/** What a pipeline works with. */
+export interface PipelineParts {
   store: IngestStore;
   tower: IngestTower;
-  /** Told of each operation that is refused for a cause that only our log may name. */
-  onInternal(error: ServiceError): void;
+  log: Logger;
 }
 
 /** All ingest streams of a process: one store, one tower, one budget. */
@@ -51,16 +51,16 @@ export class IngestPipeline {
 
   constructor(parts: PipelineParts, settings: IngestSettings = {}) {
     const { backoff = DEFAULT_BACKOFF, budgetTokens = DEFAULT_BUDGET_TOKENS } = settings;
-    const { store, tower } = parts;
+    const { store, tower, log } = parts;
     const { fingerprint, dimensions } = tower.manifest.space;
     this.#store = store;
     this.#space = { fingerprint, dimensions };
     this.#maxStreams = settings.maxStreams ?? DEFAULT_MAX_STREAMS;
     this.#context = {
-      store: new PatientStore(store, backoff, parts),
+      store: new PatientStore(store, backoff, log),
       encoder: new DocumentEncoder(tower, backoff),
       budget: new Budget(budgetTokens),
-      onInternal: (error) => parts.onInternal(error),
+      log,
       openCollection: (name, signal) => this.#openCollection(name, signal),
     };
   }

@@ -1,9 +1,9 @@
-import { status } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
 import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { OutcomeKind } from '../../../proto/generated/scalingnote/v1/OutcomeKind.ts';
 import type { DocumentWrite, StoredDocument } from '../../../store/store.ts';
 import { TowerError } from '../../../towers/errors.ts';
-import { toServiceError, type ServiceError } from '../../runtime/errors.ts';
+import { reportError } from '../../runtime/errors.ts';
 import type { Budget, Share } from './budget.ts';
 import type { DocumentEncoder } from './encoder.ts';
 import { BYTES_PER_TOKEN, rejected, versionStale, type Operation } from './operation.ts';
@@ -23,8 +23,7 @@ export interface Shared {
   store: PatientStore;
   encoder: DocumentEncoder;
   budget: Budget;
-  /** Told of each operation that is refused for a cause that only our log may name. */
-  onInternal(error: ServiceError): void;
+  log: Logger;
 }
 
 /** What a stream was opened with. */
@@ -257,9 +256,10 @@ export class Window {
   }
 
   #reject(operation: Operation, cause: unknown): void {
-    const error = toServiceError(cause);
-    if (error.code === status.INTERNAL) this.#shared.onInternal(error);
-    this.#settle(operation, rejected(operation.sequence, operation.documentId, error));
+    const { sequence, documentId } = operation;
+    const { collection, tenant } = this.#target;
+    const error = reportError(cause, this.#shared.log, { collection, tenant, documentId });
+    this.#settle(operation, rejected(sequence, documentId, error));
   }
 
   #settle(operation: Operation, outcome: IngestOutcome): void {

@@ -34,19 +34,17 @@ export async function startHarness<S extends ServiceStore = MemoryStore>(
 ): Promise<Harness<S>> {
   const store = parts.store ?? (new MemoryStore() as ServiceStore as S);
   const tower = parts.tower ?? new FakeTower();
-  const quiet = { onOutage() {}, onRecovery() {}, onInternal() {} };
-  const pipeline = new IngestPipeline(
-    { store, tower, ...quiet },
-    { backoff: QUICK_BACKOFF, ...parts.settings },
-  );
+  const log = pino({ level: 'silent' });
+  const pipeline = new IngestPipeline({ store, tower, log }, { backoff: QUICK_BACKOFF, ...parts.settings });
   const server = await startServer({
     host: '127.0.0.1',
     port: 0,
+    portSetting: 'a free one',
     services: [
       documentService({ store, pipeline, describe: () => ({ version: '0.0.0', store: store.kind }) }),
     ],
     maxReceiveBytes: MAX_RECEIVE_BYTES,
-    log: pino({ level: 'silent' }),
+    log,
   });
   server.setServing(true);
   const client = new v1.DocumentService(server.address, credentials.createInsecure(), {
