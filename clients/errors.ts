@@ -1,0 +1,50 @@
+import { status as Code, type ServiceError } from '@grpc/grpc-js';
+import type { FieldViolation, RichStatus } from '../proto/status.ts';
+import { decodeStatus, STATUS_DETAILS_TRAILER } from '../proto/status.ts';
+
+/** Name of a gRPC status code, for example `INVALID_ARGUMENT`. */
+export type StatusName = keyof typeof Code;
+
+/** Statuses after which the same call may go through: the server was away, or had too much to do. */
+const RETRYABLE: ReadonlySet<number> = new Set([Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED]);
+
+/** What a call failed with. Its message names the field and the fix. */
+export class ScalingnoteError extends Error {
+  override readonly name = 'ScalingnoteError';
+  /** gRPC status. */
+  readonly code: StatusName;
+  /** Stable reason in UPPER_SNAKE_CASE, for example `SPACE_MISMATCH`; empty where the transport failed. */
+  readonly reason: string;
+  /** Values that belong to the reason, for example both fingerprints. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The fields of the request that are wrong. */
+  readonly violations: readonly FieldViolation[];
+  /** Whether the same call may go through later. */
+  readonly retryable: boolean;
+  /** Shortest wait before the next attempt, in milliseconds, where the server names one. */
+  readonly retryDelayMs: number | undefined;
+
+  constructor(status: RichStatus, options?: { cause?: unknown }) {
+    super(status.message, options);
+    this.code = (Code[status.code] as StatusName | undefined) ?? 'UNKNOWN';
+    this.reason = status.reason;
+    this.metadata = status.metadata ?? {};
+    this.violations = status.violations ?? [];
+    this.retryable = RETRYABLE.has(status.code);
+    this.retryDelayMs = status.retryDelayMs;
+  }
+}
+
+/** What grpc-js threw, with the details that the server sent along. Anything else passes through. */
+export function toScalingnoteError(error: unknown): unknown {
+  if (!isServiceError(error)) return error;
+  const [details] = error.metadata.get(STATUS_DETAILS_TRAILER);
+  const status: RichStatus = Buffer.isBuffer(details)
+    ? { ...decodeStatus(details), code: error.code }
+    : { code: error.code, message: error.details, reason: '' };
+  return new ScalingnoteError(status, { cause: error });
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && 'code' in error && 'metadata' in error && 'details' in error;
+}
