@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Metadata, status, type ServerErrorResponse } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
 import type { Status } from '../../proto/generated/google/rpc/Status.ts';
 import {
   encodeStatus,
@@ -167,6 +168,22 @@ export function toServiceError(error: unknown): ServiceError {
   if (error instanceof Error && error.name === 'AbortError') return cancelled();
   if (error instanceof Error && error.name === 'TimeoutError') return deadlineExceeded();
   return internal(error);
+}
+
+/**
+ * {@link toServiceError} for an error that now leaves the service: what nobody foresaw goes to the log, once, with
+ * the reference that the caller gets.
+ */
+export function reportError(
+  error: unknown,
+  log: Logger,
+  fields: Readonly<Record<string, unknown>>,
+): ServiceError {
+  const reported = toServiceError(error);
+  const { reference } = reported.metadata;
+  if (reference === undefined) log.debug({ ...fields, reason: reported.reason }, reported.message);
+  else log.error({ ...fields, reference, err: reported.cause }, 'something broke');
+  return reported;
 }
 
 /** A {@link ServiceError} as grpc-js takes it: `code`, `details`, and the rich status as a trailer. */

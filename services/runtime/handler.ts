@@ -10,9 +10,9 @@ import type { Logger } from 'pino';
 import {
   cancelled,
   deadlineExceeded,
+  reportError,
   shuttingDown,
   toGrpcError,
-  toServiceError,
   type ServiceError,
 } from './errors.ts';
 import { fatalFlawOf, flawOf } from './wire.ts';
@@ -143,14 +143,10 @@ class Lifetime {
     this.#ended = true;
   }
 
-  /** The status for what a handler threw. What nobody foresaw is logged here, once, with its reference. */
+  /** The status for what a handler threw. */
   blame(error: unknown, method: string, log: Logger): ServiceError {
     const { signal } = this.call;
-    const status = toServiceError(signal.aborted ? signal.reason : error);
-    const { reference } = status.metadata;
-    if (reference !== undefined) log.error({ method, reference, err: status.cause }, 'a call broke');
-    else log.debug({ method, code: status.code, reason: status.reason }, status.message);
-    return status;
+    return reportError(signal.aborted ? signal.reason : error, log, { method });
   }
 }
 

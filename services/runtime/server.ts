@@ -69,6 +69,8 @@ export interface ServerOptions {
   host: string;
   /** Port to listen at; 0 for any free one. */
   port: number;
+  /** How to choose another port, for the error that says that this one is taken. */
+  portSetting: string;
   services: readonly Service[];
   /** Largest message that is taken, in bytes. What is larger ends its call with RESOURCE_EXHAUSTED. */
   maxReceiveBytes: number;
@@ -99,7 +101,7 @@ export interface RunningServer {
  * @throws {StartError} where the address can't be bound
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { host, port, services, log } = options;
+  const { host, port, portSetting, services, log } = options;
   setLogger(grpcLogger(log));
   const server = new Server({
     'grpc.max_receive_message_length': options.maxReceiveBytes,
@@ -124,7 +126,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     { services: [...names, 'grpc.health.v1.Health'] },
   ).addToServer(server);
 
-  const bound = await bind(server, host, port);
+  const bound = await bind(server, host, port, portSetting);
   return {
     address: authority(host, bound),
     setServing: (serving) => setServing(serving && !draining.signal.aborted),
@@ -160,22 +162,22 @@ class ActiveCalls {
   }
 }
 
-async function bind(server: Server, host: string, port: number): Promise<number> {
+async function bind(server: Server, host: string, port: number, portSetting: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.bindAsync(authority(host, port), ServerCredentials.createInsecure(), (error, bound) => {
       if (error === null) resolve(bound);
-      else reject(new StartError(bindFailure(error, host, port), { cause: error }));
+      else reject(new StartError(bindFailure(error, host, port, portSetting), { cause: error }));
     });
   });
 }
 
 /** grpc-js keeps nothing of the cause but its text. */
-function bindFailure({ message }: Error, host: string, port: number): string {
+function bindFailure({ message }: Error, host: string, port: number, portSetting: string): string {
   if (message.includes('EADDRINUSE')) {
-    return `port ${port} is busy: something else listens at ${authority(host, port)}`;
+    return `port ${port} is busy: something else listens at ${authority(host, port)}; choose another with ${portSetting}`;
   }
   if (message.includes('EACCES')) {
-    return `port ${port} needs more rights than this process has; choose one above 1023`;
+    return `port ${port} needs more rights than this process has; choose one above 1023 with ${portSetting}`;
   }
   return `can't listen at ${authority(host, port)}: ${message}`;
 }

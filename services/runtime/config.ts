@@ -1,0 +1,208 @@
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import * as z from 'zod';
+import { LOG_LEVELS } from './log.ts';
+
+/** Data of a user's programs has its place, wherever they are started from (XDG Base Directory Specification). */
+export function defaultDataDirectory(env: NodeJS.ProcessEnv): string {
+  return join(env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share'), 'scalingnote');
+}
+
+/** A whole number: as such in a file, in digits as a flag or in the environment. */
+function integer(min: number, max: number): z.ZodPreprocess<z.ZodInt> {
+  return z.preprocess(
+    (value) => (typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value),
+    z.int(`must be a whole number from ${min} to ${max}`).min(min).max(max),
+  );
+}
+
+const port = () => integer(0, 65_535);
+
+/**
+ * Every setting of both services, so that one file and one environment can serve both; each service picks its own.
+ *
+ * A name is spelt once: `portQuery` in a file is `SCALINGNOTE_PORT_QUERY` in the environment and `--port-query` as a
+ * flag, unless `flag` shortens that. The ports are not called `..._QUERY_PORT`, for Kubernetes sets such a variable
+ * to `tcp://...` for each of its services.
+ */
+export const Settings = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1').meta({ description: 'address to listen at' }),
+  portDocument: port()
+    .default(7401)
+    .meta({ description: 'port of the document service; 0 for any free one', flag: 'port' }),
+  portQuery: port()
+    .default(7402)
+    .meta({ description: 'port of the query service; 0 for any free one', flag: 'port' }),
+  data: z
+    .string()
+    .min(1)
+    .default(defaultDataDirectory(process.env))
+    .meta({ description: 'folder of the embedded store' }),
+  documentTower: z.string().min(1).optional().meta({
+    description:
+      'document tower, as file:DIR, npm:PACKAGE@VERSION/PATH or hf:ORG/NAME@REVISION (default: MiniLM)',
+  }),
+  queryTower: z.string().min(1).optional().meta({
+    description: 'query tower, as above (default: the one that ships for the default document tower)',
+  }),
+  device: z
+    .string()
+    .min(1)
+    .default('auto')
+    .meta({ description: 'where the tower runs: auto, cpu, cuda, cuda:N' }),
+  threads: integer(0, 1024).default(0).meta({ description: 'threads of the tower; 0 for one per core' }),
+  querySlots: integer(1, 10_000)
+    .default(64)
+    .meta({ description: 'searches that are worked on at the same time' }),
+  queryQueue: integer(0, 100_000)
+    .default(256)
+    .meta({ description: 'searches that may wait for that; what comes on top is refused' }),
+  queryCache: integer(0, 1_000_000)
+    .default(10_000)
+    .meta({ description: 'query vectors that are kept, about 2 KB each; 0 for none' }),
+  drainMs: integer(0, 600_000)
+    .default(10_000)
+    .meta({ description: 'time that calls have to end in when the service stops, in milliseconds' }),
+  logLevel: z
+    .enum(LOG_LEVELS)
+    .default('info')
+    .meta({ description: `what is logged: ${LOG_LEVELS.join(', ')}` }),
+});
+
+/** A service's own settings: some of {@link Settings}. */
+export type SettingsSchema = z.ZodObject<Partial<typeof Settings.shape>>;
+
+/** The configuration can't be used; the message names the setting and where it came from. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** Flags over environment over a file over defaults. */
+export interface Loaded<Schema extends SettingsSchema> {
+  config: z.infer<Schema>;
+  /**
+   * `SCALINGNOTE_*` variables that no service knows. They are not refused as an unknown flag is: an environment
+   * belongs to many programs, and Kubernetes puts variables of such names there by itself.
+   */
+  unknownVariables: string[];
+}
+
+/**
+ * Reads a service's settings.
+ *
+ * @throws {ConfigError} where a flag or a key of the file is unknown, or a value is not what it has to be
+ */
+export function loadConfig<Schema extends SettingsSchema>(
+  schema: Schema,
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Loaded<Schema> {
+  const flags = readFlags(schema, argv);
+  const file = flags['config'] ?? env[CONFIG_VARIABLE];
+  const values: Record<string, unknown> = {};
+  const origins: Record<string, string> = {};
+  if (file !== undefined) {
+    for (const [name, value] of Object.entries(readFile(file))) {
+      if (!Object.hasOwn(Settings.shape, name)) {
+        throw new ConfigError(`${file}: there is no setting "${name}"; "--help" lists them`);
+      }
+      if (!Object.hasOwn(schema.shape, name)) continue;
+      values[name] = value;
+      origins[name] = `"${name}" in ${file}`;
+    }
+  }
+  for (const [name, setting] of Object.entries(schema.shape)) {
+    const variable = variableOf(name);
+    const flag = flagOf(name, setting);
+    if (env[variable] !== undefined && env[variable] !== '') {
+      values[name] = env[variable];
+      origins[name] = variable;
+    }
+    if (flags[flag] !== undefined) {
+      values[name] = flags[flag];
+      origins[name] = `--${flag}`;
+    }
+  }
+  const parsed = schema.safeParse(values);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const name = String(issue?.path[0]);
+    throw new ConfigError(`${origins[name] ?? name}: ${issue?.message}`);
+  }
+  const known = new Set([CONFIG_VARIABLE, ...Object.keys(Settings.shape).map(variableOf)]);
+  return {
+    config: parsed.data as z.infer<Schema>,
+    unknownVariables: Object.keys(env).filter((name) => name.startsWith(PREFIX) && !known.has(name)),
+  };
+}
+
+/** How people set a setting: `--port or SCALINGNOTE_PORT_QUERY`. */
+export function namesOf(name: keyof typeof Settings.shape): string {
+  return `--${flagOf(name, Settings.shape[name])} or ${variableOf(name)}`;
+}
+
+/** What `--help` prints. */
+export function helpText(service: string, schema: SettingsSchema): string {
+  const rows = Object.entries(schema.shape).map(([name, setting]) => {
+    const fallback = setting.safeParse(undefined).data;
+    return {
+      names: `--${flagOf(name, setting)}, ${variableOf(name)}, "${name}"`,
+      text: `${setting.meta()?.description}${fallback === undefined ? '' : ` (default: ${fallback})`}`,
+    };
+  });
+  rows.push(
+    { names: `--config, ${CONFIG_VARIABLE}`, text: 'JSON file with settings, for both services' },
+    { names: '--help', text: 'print this' },
+  );
+  const width = Math.max(...rows.map(({ names }) => names.length));
+  return [
+    `The ${service} service of scalingnote.`,
+    '',
+    'Settings, as flag, in the environment, and as key of the file; the first one given counts:',
+    '',
+    ...rows.map(({ names, text }) => `  ${names.padEnd(width)}  ${text}`),
+    '',
+  ].join('\n');
+}
+
+const PREFIX = 'SCALINGNOTE_';
+const CONFIG_VARIABLE = `${PREFIX}CONFIG`;
+
+function readFlags(schema: SettingsSchema, argv: readonly string[]): Record<string, string | undefined> {
+  const names = Object.entries(schema.shape).map(([name, setting]) => flagOf(name, setting));
+  const options = Object.fromEntries([...names, 'config'].map((name) => [name, { type: 'string' as const }]));
+  try {
+    return parseArgs({ args: [...argv], options, strict: true }).values;
+  } catch (error) {
+    throw new ConfigError(`${(error as Error).message}; "--help" lists what there is`, { cause: error });
+  }
+}
+
+function readFile(file: string): object {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`can't read the configuration: ${(error as Error).message}`, { cause: error });
+  }
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (error) {
+    throw new ConfigError(`${file} is not JSON: ${(error as Error).message}`, { cause: error });
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    throw new ConfigError(`${file} must hold one JSON object of settings`);
+  }
+  return parsed;
+}
+
+function variableOf(name: string): string {
+  return PREFIX + name.replace(/[A-Z]/g, '_$&').toUpperCase();
+}
+
+function flagOf(name: string, setting: z.ZodType): string {
+  return String(setting.meta()?.['flag'] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
+}

@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs';
+import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
+import type { Tower as TowerMessage } from '../../proto/generated/scalingnote/v1/Tower.ts';
+import type { Store } from '../../store/store.ts';
+import type { Tower } from '../../towers/tower.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+/** A tower as the wire has it. */
+export function towerMessage({ manifest, device }: Tower): TowerMessage {
+  const retention = manifest.distillation?.retention?.ndcg10;
+  return {
+    name: manifest.name,
+    role: manifest.role === 'document' ? 'TOWER_ROLE_DOCUMENT' : 'TOWER_ROLE_QUERY',
+    space: { fingerprint: manifest.space.fingerprint, dimensions: manifest.dimensions },
+    device,
+    maxTokens: manifest.maxTokens,
+    ...(retention === undefined ? {} : { retention }),
+  };
+}
+
+/** What the `Describe` methods answer. */
+export function serviceInfo(tower: Tower, store: Store): ServiceInfo {
+  return {
+    version,
+    pid: process.pid,
+    uptimeSeconds: process.uptime(),
+    tower: towerMessage(tower),
+    store: store.kind,
+  };
+}

@@ -1,0 +1,62 @@
+import type { Logger } from 'pino';
+
+/** How often a service asks whether it can still serve: a load balancer's own probes are seldom more frequent. */
+export const HEALTH_INTERVAL_MS = 2000;
+/** How long it waits for the answer. */
+export const HEALTH_TIMEOUT_MS = 2000;
+
+/** Asks again and again whether a service can serve, until it is stopped. */
+export interface HealthMonitor {
+  /** Asks now, and says whether the service serves. */
+  probe(): Promise<boolean>;
+  stop(): void;
+}
+
+/**
+ * Keeps the health of a server true: not serving while the check fails, serving again when it does not. Each change
+ * is logged once.
+ */
+export function monitorHealth(options: {
+  /** Resolves when all that the service needs is there. */
+  check: (options: { signal: AbortSignal }) => Promise<void>;
+  setServing: (serving: boolean) => void;
+  log: Logger;
+  /** @default {@link HEALTH_INTERVAL_MS} */
+  intervalMs?: number;
+}): HealthMonitor {
+  const { check, setServing, log, intervalMs = HEALTH_INTERVAL_MS } = options;
+  let serving: boolean | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let stopped = false;
+
+  const settle = (now: boolean, error?: unknown): boolean => {
+    if (stopped) return false;
+    if (now !== serving) {
+      setServing(now);
+      if (now) log.info('serving');
+      else log.error({ err: error }, 'not serving: something that the service needs does not answer');
+    }
+    serving = now;
+    timer = setTimeout(() => void probe(), intervalMs);
+    timer.unref();
+    return now;
+  };
+
+  const probe = async (): Promise<boolean> => {
+    clearTimeout(timer);
+    try {
+      await check({ signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
+    } catch (error) {
+      return settle(false, error);
+    }
+    return settle(true);
+  };
+
+  return {
+    probe,
+    stop: () => {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
+}
