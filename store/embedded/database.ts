@@ -1,0 +1,249 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync, type StatementSyncInstance } from '@photostructure/sqlite';
+import { StoreError } from '../errors.ts';
+
+export type Statement = StatementSyncInstance;
+
+/** `application_id` of our files: "SNST" in ASCII. */
+const APPLICATION_ID = 0x534e5354;
+
+/** `user_version`: raised when a newer program could not be read by an older one. */
+const SCHEMA_VERSION = 1;
+
+/** The write-ahead log is cut back to this size when it has been written into the database. */
+const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
+
+/** Collections and aliases. What belongs to one collection is in tables of its own: `documents.ts`. */
+const CATALOG = `
+  CREATE TABLE collections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    physical TEXT NOT NULL UNIQUE,
+    fingerprint TEXT NOT NULL,
+    dimensions INTEGER NOT NULL
+  );
+  CREATE TABLE aliases (
+    alias TEXT PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE
+  );
+`;
+
+/** Primary result codes of SQLite: https://www.sqlite.org/rescode.html */
+const SQLITE_BUSY = 5;
+const SQLITE_LOCKED = 6;
+const SQLITE_READONLY = 8;
+const SQLITE_IOERR = 10;
+const SQLITE_CORRUPT = 11;
+const SQLITE_FULL = 13;
+const SQLITE_CANTOPEN = 14;
+const SQLITE_NOTADB = 26;
+
+/** The shared-memory file of the write-ahead log could not grow: in practice, the disk is full. */
+const SQLITE_IOERR_SHMSIZE = SQLITE_IOERR | (19 << 8);
+
+/**
+ * One connection to the file that holds everything, shared with other processes: readers never wait, writers wait
+ * for each other.
+ *
+ * A transaction that has committed is on the disk: `synchronous=FULL` syncs the log at every commit, so it outlives
+ * a power failure as well as `kill -9`. That is one sync for a batch, however large.
+ */
+export class Database {
+  readonly path: string;
+  readonly #connection: DatabaseSync;
+  readonly #busyTimeoutMs: number;
+
+  /** @throws {StoreError} where the directory or the file in it cannot be used */
+  constructor(directory: string, busyTimeoutMs: number) {
+    this.path = join(directory, 'store.db');
+    this.#busyTimeoutMs = busyTimeoutMs;
+    makeDirectory(directory);
+    try {
+      this.#connection = new DatabaseSync(this.path, { timeout: busyTimeoutMs });
+    } catch (error) {
+      throw this.#translate(error);
+    }
+    try {
+      this.#configure();
+    } catch (error) {
+      this.#connection.close();
+      throw error;
+    }
+  }
+
+  prepare(sql: string): Statement {
+    return this.#connection.prepare(sql);
+  }
+
+  exec(sql: string): void {
+    this.#connection.exec(sql);
+  }
+
+  /** Runs `work` on one snapshot of the database. */
+  read<Result>(work: () => Result): Result {
+    return this.#transaction('BEGIN', work);
+  }
+
+  /** Runs `work` as the only writer; what it wrote is durable on return, or gone where it throws. */
+  write<Result>(work: () => Result): Result {
+    return this.#transaction('BEGIN IMMEDIATE', work);
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  #transaction<Result>(begin: string, work: () => Result): Result {
+    try {
+      this.#connection.exec(begin);
+      const result = work();
+      this.#connection.exec('COMMIT');
+      return result;
+    } catch (error) {
+      // SQLite rolls back by itself on some errors, a full disk among them.
+      if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK');
+      throw this.#translate(error);
+    }
+  }
+
+  #configure(): void {
+    // Another process may be making the same file: what has been decided under the lock is decided.
+    const applicationId = this.#guarded(() => {
+      const { application_id: id } = this.prepare('PRAGMA application_id').get() as {
+        application_id: number;
+      };
+      const { tables } = this.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as {
+        tables: number;
+      };
+      return tables === 0 ? undefined : id;
+    });
+    if (applicationId !== undefined && applicationId !== APPLICATION_ID) throw this.#foreign();
+
+    this.#guarded(() => {
+      // Takes effect on a new file only; 8 KiB pages hold several vectors and their texts.
+      this.exec('PRAGMA page_size = 8192');
+      const { journal_mode: mode } = this.prepare('PRAGMA journal_mode = WAL').get() as {
+        journal_mode: string;
+      };
+      if (mode !== 'wal') {
+        throw new StoreError(
+          'STORE_INVALID_ARGUMENT',
+          `the file system of ${this.path} has no shared memory for a write-ahead log; use a local disk`,
+        );
+      }
+      this.exec(`PRAGMA synchronous = FULL; PRAGMA journal_size_limit = ${WAL_SIZE_LIMIT}`);
+    });
+
+    this.write(() => {
+      const { user_version: version } = this.prepare('PRAGMA user_version').get() as { user_version: number };
+      if (version === SCHEMA_VERSION) return;
+      if (version > SCHEMA_VERSION) {
+        throw new StoreError(
+          'STORE_INVALID_ARGUMENT',
+          `${this.path} was written by a newer version of this program; use that version, or another directory`,
+        );
+      }
+      this.exec(CATALOG);
+      this.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
+    });
+  }
+
+  /**
+   * Switching a new file to a write-ahead log needs it alone, and SQLite does not wait for that by itself where
+   * waiting could deadlock: so ask again until the timeout.
+   */
+  #guarded<Result>(work: () => Result): Result {
+    const giveUp = Date.now() + this.#busyTimeoutMs;
+    for (;;) {
+      try {
+        return work();
+      } catch (error) {
+        if (primaryCode(error) !== SQLITE_BUSY || Date.now() >= giveUp) throw this.#translate(error);
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+      }
+    }
+  }
+
+  #foreign(cause?: unknown): StoreError {
+    return new StoreError(
+      'STORE_INVALID_ARGUMENT',
+      `${this.path} is not a scalingnote store, or its first page is damaged; use another directory`,
+      { cause },
+    );
+  }
+
+  #translate(error: unknown): unknown {
+    if (error instanceof StoreError) return error;
+    switch (primaryCode(error)) {
+      case SQLITE_BUSY:
+      case SQLITE_LOCKED:
+        return new StoreError(
+          'STORE_UNAVAILABLE',
+          `another process has kept ${this.path} locked for more than ${this.#busyTimeoutMs} ms`,
+          { cause: error },
+        );
+      case SQLITE_FULL:
+        return this.#full(error);
+      case SQLITE_IOERR:
+        if (extendedCode(error) === SQLITE_IOERR_SHMSIZE) return this.#full(error);
+        return new StoreError('STORE_UNAVAILABLE', `the disk under ${this.path} fails: ${String(error)}`, {
+          cause: error,
+        });
+      case SQLITE_READONLY:
+      case SQLITE_CANTOPEN:
+        return new StoreError(
+          'STORE_PERMISSION_DENIED',
+          `${this.path} cannot be opened for writing; check the owner and mode of file and directory`,
+          { cause: error },
+        );
+      case SQLITE_NOTADB:
+        return this.#foreign(error);
+      case SQLITE_CORRUPT:
+        return new StoreError(
+          'STORE_INTERNAL',
+          `${this.path} is damaged; restore the directory from a copy, or remove it and ingest again`,
+          { cause: error },
+        );
+      default:
+        return error;
+    }
+  }
+
+  #full(cause: unknown): StoreError {
+    return new StoreError(
+      'STORE_FULL',
+      `no room left on the disk for ${this.path}; free some and try again`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StoreError(
+      code === 'ENOSPC'
+        ? 'STORE_FULL'
+        : code === 'EACCES'
+          ? 'STORE_PERMISSION_DENIED'
+          : 'STORE_INVALID_ARGUMENT',
+      `cannot make the store's directory ${directory}: ${String(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+function extendedCode(error: unknown): number | undefined {
+  return error instanceof Error && 'sqliteExtendedCode' in error
+    ? Number(error.sqliteExtendedCode)
+    : undefined;
+}
+
+function primaryCode(error: unknown): number | undefined {
+  const code = extendedCode(error);
+  return code === undefined ? undefined : code & 0xff;
+}

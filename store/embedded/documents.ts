@@ -1,0 +1,383 @@
+import type { DocumentKey, DocumentWrite, DocumentWriteResult, StoredDocument } from '../store.ts';
+import type { Database } from './database.ts';
+import { encodeSparse } from './sparse-index.ts';
+
+/** A put or a delete, as the mirrors of other connections learn of it. */
+export interface Change {
+  seq: number;
+  /** Row of `documents` that went, if one did. */
+  removed: number | null;
+  /** Row of `documents` that came, or whose version changed. */
+  added: number | null;
+}
+
+/** A row of `documents`, without its passages. */
+export interface DocumentRow {
+  id: number;
+  documentId: string;
+  version: number;
+  contentHash: string;
+  title: string;
+  /** JSON. */
+  metadata: string;
+  passages: number;
+}
+
+/** Documents and passages. */
+export interface Counts {
+  documents: number;
+  passages: number;
+}
+
+/**
+ * How many changes are kept for mirrors to catch up from; one that is further behind loads everything anew, which
+ * takes as long as so many changes would. Halved at once when twice as many are there.
+ */
+const CHANGES_KEPT = 100_000;
+
+/** Rows that a scan holds at a time: enough to make the statement cheap, few enough for 64 KiB of metadata each. */
+const SCAN_ROWS = 256;
+
+type PutWrite = Extract<DocumentWrite, { kind: 'put' }>;
+
+/**
+ * Makes the tables of one collection. They are its own, so that dropping them does not touch every row.
+ *
+ * - A row of `documents` is one put: a later put of the same document is another row, under an id that was never
+ *   used. Only its version may change. Its passages are `passages` rows from `first_passage` on.
+ * - `changes` is the log that mirrors follow.
+ * - `deletions` remembers the versions of deletes.
+ * - `tenants` keeps counts, so that nobody has to count.
+ *
+ * What callers name is stored as BLOB of UTF-8: the driver ends a bound string at its first NUL.
+ */
+export function createDocumentTables(database: Database, collection: number): void {
+  database.exec(`
+    CREATE TABLE tenants_${collection} (
+      id INTEGER PRIMARY KEY,
+      tenant BLOB NOT NULL UNIQUE,
+      documents INTEGER NOT NULL DEFAULT 0,
+      passages INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE TABLE documents_${collection} (
+      id INTEGER PRIMARY KEY AUTOINCREMENT,
+      tenant INTEGER NOT NULL,
+      document_id BLOB NOT NULL,
+      version INTEGER NOT NULL,
+      content_hash BLOB NOT NULL,
+      first_passage INTEGER NOT NULL,
+      passages INTEGER NOT NULL,
+      title BLOB NOT NULL,
+      metadata TEXT NOT NULL,
+      UNIQUE (tenant, document_id)
+    );
+    CREATE TABLE passages_${collection} (
+      id INTEGER PRIMARY KEY,
+      vector BLOB NOT NULL,
+      sparse BLOB,
+      text BLOB
+    );
+    CREATE TABLE deletions_${collection} (
+      tenant INTEGER NOT NULL,
+      document_id BLOB NOT NULL,
+      version INTEGER NOT NULL,
+      PRIMARY KEY (tenant, document_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE changes_${collection} (
+      seq INTEGER PRIMARY KEY AUTOINCREMENT,
+      tenant INTEGER NOT NULL,
+      removed INTEGER,
+      added INTEGER
+    );
+  `);
+}
+
+/** Drops the tables of one collection. */
+export function dropDocumentTables(database: Database, collection: number): void {
+  for (const table of ['tenants', 'documents', 'passages', 'deletions', 'changes']) {
+    database.exec(`DROP TABLE ${table}_${collection}`);
+  }
+}
+
+/** The documents of one collection on disk. Its methods run in a transaction of the caller's. */
+export class Documents {
+  readonly #sql: ReturnType<typeof prepare>;
+
+  constructor(database: Database, collection: number) {
+    this.#sql = prepare(database, collection);
+  }
+
+  /** The row of a tenant; `undefined` for one that never had a document. */
+  tenant(tenant: string): number | undefined {
+    const row = this.#sql.tenant.get(bytes(tenant)) as { id: number } | undefined;
+    return row?.id;
+  }
+
+  counts(tenant?: string): Counts {
+    const row = tenant === undefined ? this.#sql.countAll.get() : this.#sql.countTenant.get(bytes(tenant));
+    return { documents: 0, passages: 0, ...(row as Counts | undefined) };
+  }
+
+  lookup({ tenant, documentId }: DocumentKey): StoredDocument | undefined {
+    const tenantRow = this.tenant(tenant);
+    const found = tenantRow === undefined ? undefined : this.#find(tenantRow, bytes(documentId));
+    return found && { version: found.version, contentHash: found.contentHash, passages: found.passages };
+  }
+
+  /** Applies steps in order. */
+  write(writes: readonly DocumentWrite[]): DocumentWriteResult[] {
+    const tenants = new Map<string, number>();
+    const results = writes.map((write) => {
+      let tenant = tenants.get(write.tenant);
+      if (tenant === undefined) {
+        tenant = this.tenant(write.tenant) ?? this.#addTenant(write.tenant);
+        tenants.set(write.tenant, tenant);
+      }
+      return this.#apply(tenant, write);
+    });
+    this.#trimChanges();
+    return results;
+  }
+
+  /** Deletes rows of a tenant that {@link scan} gave. */
+  deleteRows(tenant: number, rows: readonly { id: number }[]): void {
+    for (const { id } of rows) {
+      this.#remove(tenant, id);
+      this.#sql.addChange.run(tenant, id, null);
+    }
+    this.#trimChanges();
+  }
+
+  /** Documents of a tenant by document id, from the first one past `after`. */
+  *scan(tenant: number, after = ''): Generator<DocumentRow, void, undefined> {
+    let last = bytes(after);
+    for (;;) {
+      const rows = this.#sql.scan.all(tenant, last, SCAN_ROWS) as RawDocument[];
+      for (const row of rows) yield documentRow(row);
+      if (rows.length < SCAN_ROWS) return;
+      last = rows.at(-1)!.documentId;
+    }
+  }
+
+  /** Every document of a tenant. */
+  ids(tenant: number): { id: number; documentId: string }[] {
+    const rows = this.#sql.ids.all(tenant) as { id: number; documentId: Uint8Array }[];
+    return rows.map(({ id, documentId }) => ({ id, documentId: string(documentId) }));
+  }
+
+  row(id: number): DocumentRow | undefined {
+    const row = this.#sql.row.get(id) as RawDocument | undefined;
+    return row && documentRow(row);
+  }
+
+  /** Text of one passage; `undefined` where none is stored. */
+  text(id: number, passage: number): string | undefined {
+    const { text } = this.#sql.text.get(passage, id) as { text: Uint8Array | null };
+    return text === null ? undefined : string(text);
+  }
+
+  /** Texts of all passages of a document, in order. */
+  texts(id: number): string[] {
+    const rows = this.#sql.texts.all(id) as { text: Uint8Array | null }[];
+    return rows.map(({ text }) => (text === null ? '' : string(text)));
+  }
+
+  /** Dense vectors of a document's passages as bytes of float32, in order. */
+  vectors(id: number): Uint8Array[] {
+    return (this.#sql.vectors.all(id) as { vector: Uint8Array }[]).map(({ vector }) => vector);
+  }
+
+  /** Sparse vectors of a document's passages, in order; see {@link encodeSparse}. */
+  sparseVectors(id: number): (Uint8Array | null)[] {
+    return (this.#sql.sparseVectors.all(id) as { sparse: Uint8Array | null }[]).map(({ sparse }) => sparse);
+  }
+
+  /** The oldest and the newest change that is kept; 0 where there never was one. */
+  changeBounds(): { oldest: number; newest: number } {
+    return this.#sql.changeBounds.get() as { oldest: number; newest: number };
+  }
+
+  /** Changes to a tenant's documents after `seq`, in order. */
+  changes(tenant: number, seq: number): Change[] {
+    return this.#sql.changes.all(seq, tenant) as Change[];
+  }
+
+  #apply(tenant: number, write: DocumentWrite): DocumentWriteResult {
+    const documentId = bytes(write.documentId);
+    const stored = this.#find(tenant, documentId);
+    if (stored && stored.version > write.version) return { outcome: 'stale', storedVersion: stored.version };
+    const deleted = stored ? undefined : this.#deletedVersion(tenant, documentId);
+    if (write.kind === 'delete') {
+      if (stored) {
+        this.#remove(tenant, stored.id);
+        this.#sql.addChange.run(tenant, stored.id, null);
+      }
+      if (write.version > (deleted ?? 0)) this.#sql.remember.run(tenant, documentId, write.version);
+      return { outcome: 'deleted' };
+    }
+    if (deleted !== undefined && deleted > write.version) return { outcome: 'stale', storedVersion: deleted };
+    if (write.kind === 'confirm') {
+      if (!stored || stored.contentHash !== write.contentHash) return { outcome: 'changed' };
+      if (stored.version < write.version) {
+        this.#sql.setVersion.run(write.version, stored.id);
+        this.#sql.addChange.run(tenant, null, stored.id);
+      }
+      return { outcome: 'unchanged' };
+    }
+    if (stored) this.#remove(tenant, stored.id);
+    if (deleted !== undefined) this.#sql.forget.run(tenant, documentId);
+    this.#sql.addChange.run(tenant, stored?.id ?? null, this.#insert(tenant, documentId, write));
+    return { outcome: 'indexed' };
+  }
+
+  #insert(tenant: number, documentId: Uint8Array, put: PutWrite): number {
+    const { next } = this.#sql.nextPassage.get() as { next: number };
+    for (const [index, { vector, sparse, text }] of put.passages.entries()) {
+      this.#sql.insertPassage.run(
+        next + index,
+        new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength),
+        sparse && sparse.indices.length > 0 ? encodeSparse(sparse) : null,
+        text === undefined ? null : bytes(text),
+      );
+    }
+    const { lastInsertRowid } = this.#sql.insertDocument.run(
+      tenant,
+      documentId,
+      put.version,
+      bytes(put.contentHash),
+      next,
+      put.passages.length,
+      bytes(put.title),
+      JSON.stringify(put.metadata),
+    );
+    this.#sql.addCounts.run(1, put.passages.length, tenant);
+    return Number(lastInsertRowid);
+  }
+
+  #remove(tenant: number, id: number): void {
+    const { changes } = this.#sql.deletePassages.run(id);
+    this.#sql.deleteDocument.run(id);
+    this.#sql.addCounts.run(-1, -changes, tenant);
+  }
+
+  #find(
+    tenant: number,
+    documentId: Uint8Array,
+  ): { id: number; version: number; contentHash: string; passages: number } | undefined {
+    const row = this.#sql.find.get(tenant, documentId) as
+      | { id: number; version: number; contentHash: Uint8Array; passages: number }
+      | undefined;
+    return row && { ...row, contentHash: string(row.contentHash) };
+  }
+
+  #deletedVersion(tenant: number, documentId: Uint8Array): number | undefined {
+    const row = this.#sql.deletedVersion.get(tenant, documentId) as { version: number } | undefined;
+    return row?.version;
+  }
+
+  #addTenant(tenant: string): number {
+    return Number(this.#sql.addTenant.run(bytes(tenant)).lastInsertRowid);
+  }
+
+  #trimChanges(): void {
+    const { oldest, newest } = this.changeBounds();
+    if (newest - oldest >= 2 * CHANGES_KEPT) this.#sql.trimChanges.run(newest - CHANGES_KEPT);
+  }
+}
+
+interface RawDocument {
+  id: number;
+  documentId: Uint8Array;
+  version: number;
+  contentHash: Uint8Array;
+  title: Uint8Array;
+  metadata: string;
+  passages: number;
+}
+
+function documentRow(row: RawDocument): DocumentRow {
+  return {
+    ...row,
+    documentId: string(row.documentId),
+    contentHash: string(row.contentHash),
+    title: string(row.title),
+  };
+}
+
+function prepare(database: Database, collection: number) {
+  const tenants = `tenants_${collection}`;
+  const documents = `documents_${collection}`;
+  const passages = `passages_${collection}`;
+  const deletions = `deletions_${collection}`;
+  const changes = `changes_${collection}`;
+  const columns =
+    'id, document_id AS documentId, version, content_hash AS contentHash, title, metadata, passages';
+  const ofDocument = `FROM ${passages} p JOIN ${documents} d
+    ON p.id >= d.first_passage AND p.id < d.first_passage + d.passages WHERE d.id = ? ORDER BY p.id`;
+  return {
+    tenant: database.prepare(`SELECT id FROM ${tenants} WHERE tenant = ?`),
+    addTenant: database.prepare(`INSERT INTO ${tenants} (tenant) VALUES (?)`),
+    addCounts: database.prepare(
+      `UPDATE ${tenants} SET documents = documents + ?, passages = passages + ? WHERE id = ?`,
+    ),
+    countTenant: database.prepare(`SELECT documents, passages FROM ${tenants} WHERE tenant = ?`),
+    countAll: database.prepare(
+      `SELECT coalesce(sum(documents), 0) AS documents, coalesce(sum(passages), 0) AS passages FROM ${tenants}`,
+    ),
+
+    find: database.prepare(
+      `SELECT id, version, content_hash AS contentHash, passages FROM ${documents}
+       WHERE tenant = ? AND document_id = ?`,
+    ),
+    row: database.prepare(`SELECT ${columns} FROM ${documents} WHERE id = ?`),
+    scan: database.prepare(
+      `SELECT ${columns} FROM ${documents} WHERE tenant = ? AND document_id > ?
+       ORDER BY document_id LIMIT ?`,
+    ),
+    ids: database.prepare(`SELECT id, document_id AS documentId FROM ${documents} WHERE tenant = ?`),
+    insertDocument: database.prepare(
+      `INSERT INTO ${documents}
+         (tenant, document_id, version, content_hash, first_passage, passages, title, metadata)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    setVersion: database.prepare(`UPDATE ${documents} SET version = ? WHERE id = ?`),
+    deleteDocument: database.prepare(`DELETE FROM ${documents} WHERE id = ?`),
+
+    nextPassage: database.prepare(`SELECT coalesce(max(id), 0) + 1 AS next FROM ${passages}`),
+    insertPassage: database.prepare(`INSERT INTO ${passages} (id, vector, sparse, text) VALUES (?, ?, ?, ?)`),
+    deletePassages: database.prepare(
+      `DELETE FROM ${passages} WHERE id >= (SELECT first_passage FROM ${documents} WHERE id = ?1)
+       AND id < (SELECT first_passage + passages FROM ${documents} WHERE id = ?1)`,
+    ),
+    text: database.prepare(
+      `SELECT text FROM ${passages} WHERE id = ? + (SELECT first_passage FROM ${documents} WHERE id = ?)`,
+    ),
+    texts: database.prepare(`SELECT p.text ${ofDocument}`),
+    vectors: database.prepare(`SELECT p.vector ${ofDocument}`),
+    sparseVectors: database.prepare(`SELECT p.sparse ${ofDocument}`),
+
+    deletedVersion: database.prepare(`SELECT version FROM ${deletions} WHERE tenant = ? AND document_id = ?`),
+    remember: database.prepare(
+      `INSERT OR REPLACE INTO ${deletions} (tenant, document_id, version) VALUES (?, ?, ?)`,
+    ),
+    forget: database.prepare(`DELETE FROM ${deletions} WHERE tenant = ? AND document_id = ?`),
+
+    addChange: database.prepare(`INSERT INTO ${changes} (tenant, removed, added) VALUES (?, ?, ?)`),
+    changeBounds: database.prepare(
+      `SELECT coalesce((SELECT min(seq) FROM ${changes}), 0) AS oldest,
+         coalesce((SELECT max(seq) FROM ${changes}), 0) AS newest`,
+    ),
+    changes: database.prepare(
+      `SELECT seq, removed, added FROM ${changes} WHERE seq > ? AND tenant = ? ORDER BY seq`,
+    ),
+    trimChanges: database.prepare(`DELETE FROM ${changes} WHERE seq <= ?`),
+  };
+}
+
+function bytes(text: string): Uint8Array {
+  return Buffer.from(text);
+}
+
+function string(utf8: Uint8Array): string {
+  return Buffer.from(utf8.buffer, utf8.byteOffset, utf8.byteLength).toString();
+}

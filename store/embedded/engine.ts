@@ -1,0 +1,248 @@
+import { checkDimensions } from '../check.ts';
+import { compileFilter, metadataPath, readPath } from '../filter.ts';
+import { fuse, page, rankingDepth } from '../ranking.ts';
+import type {
+  CollectionInfo,
+  DocumentKey,
+  DocumentWrite,
+  DocumentWriteResult,
+  Filter,
+  ScrollPage,
+  SearchHit,
+  SearchQuery,
+  SpaceKey,
+  StoredDocument,
+} from '../store.ts';
+import { Catalog, type Collection } from './catalog.ts';
+import { Database } from './database.ts';
+import { type Counts, type DocumentRow, Documents } from './documents.ts';
+import { type Found, Mirror } from './mirror.ts';
+
+/** Vectors in memory from which on a scan takes so long, and so much memory, that a server is the better home. */
+const MANY_VECTORS = 300_000;
+
+/** What is held open of a collection. */
+interface OpenCollection {
+  documents: Documents;
+  /** By row of `tenants`; filled by searches alone, so that a process that only writes holds no vectors. */
+  mirrors: Map<number, Mirror>;
+}
+
+/**
+ * The embedded store without its thread: each method does its work before it returns. What a method is given has
+ * been checked, except for what only the collection can tell.
+ */
+export class Engine {
+  readonly #database: Database;
+  readonly #catalog: Catalog;
+  readonly #warn: (message: string) => void;
+  readonly #open = new Map<number, OpenCollection>();
+  #warned = false;
+
+  constructor(directory: string, busyTimeoutMs: number, warn: (message: string) => void) {
+    this.#database = new Database(directory, busyTimeoutMs);
+    this.#catalog = new Catalog(this.#database);
+    this.#warn = warn;
+  }
+
+  ensureCollection(name: string, space: SpaceKey): CollectionInfo {
+    // Nearly always it is there: then nobody has to wait for the writers' lock.
+    const known = this.#database.read(() => this.#catalog.has(name, space));
+    if (!known) this.#database.write(() => this.#catalog.ensure(name, space));
+    return this.describeCollection(name);
+  }
+
+  describeCollection(name: string): CollectionInfo {
+    return this.#database.read(() => this.#describe(this.#catalog.resolve(name)));
+  }
+
+  listCollections(): CollectionInfo[] {
+    const collections = this.#database.read(() => this.#catalog.list().map((row) => this.#describe(row)));
+    return collections.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  writeDocuments(name: string, writes: readonly DocumentWrite[]): DocumentWriteResult[] {
+    return this.#database.write(() => {
+      const collection = this.#catalog.resolve(name);
+      for (const [index, write] of writes.entries()) {
+        if (write.kind !== 'put') continue;
+        for (const [passage, { vector }] of write.passages.entries()) {
+          checkDimensions(
+            vector,
+            collection.dimensions,
+            `vector of passage ${passage} of write ${index} ("${write.documentId}")`,
+          );
+        }
+      }
+      return this.#collection(collection).documents.write(writes);
+    });
+  }
+
+  lookupDocuments(name: string, keys: readonly DocumentKey[]): (StoredDocument | undefined)[] {
+    return this.#database.read(() => {
+      const { documents } = this.#collection(this.#catalog.resolve(name));
+      return keys.map((key) => documents.lookup(key));
+    });
+  }
+
+  deleteByFilter(name: string, tenant: string, filter: Filter): number {
+    return this.#database.write(() => {
+      const { documents } = this.#collection(this.#catalog.resolve(name));
+      const row = documents.tenant(tenant);
+      if (row === undefined) return 0;
+      const rows = [...matching(documents.scan(row), filter)].map(({ id }) => ({ id }));
+      documents.deleteRows(row, rows);
+      return rows.length;
+    });
+  }
+
+  search(name: string, query: SearchQuery): SearchHit[] {
+    return this.#database.read(() => {
+      const collection = this.#catalog.resolve(name);
+      if (query.vector) checkDimensions(query.vector, collection.dimensions, 'query vector');
+      const { documents, mirrors } = this.#collection(collection);
+      const tenant = documents.tenant(query.tenant);
+      if (tenant === undefined) return [];
+      let mirror = mirrors.get(tenant);
+      if (!mirror) {
+        mirror = new Mirror(documents, tenant, collection.dimensions);
+        mirrors.set(tenant, mirror);
+      }
+      mirror.synchronise();
+      this.#warnOfSize();
+      return page(rank(mirror, query), query).map((found) => hit(documents, found, query));
+    });
+  }
+
+  count(name: string, tenant: string, filter: Filter | undefined): Counts {
+    return this.#database.read(() => {
+      const { documents } = this.#collection(this.#catalog.resolve(name));
+      if (!filter) return documents.counts(tenant);
+      const counts = { documents: 0, passages: 0 };
+      const row = documents.tenant(tenant);
+      if (row === undefined) return counts;
+      for (const { passages } of matching(documents.scan(row), filter)) {
+        counts.documents++;
+        counts.passages += passages;
+      }
+      return counts;
+    });
+  }
+
+  scroll(
+    name: string,
+    tenant: string,
+    wanted: { limit: number; after?: string; filter?: Filter },
+  ): ScrollPage {
+    return this.#database.read(() => {
+      const { documents } = this.#collection(this.#catalog.resolve(name));
+      const row = documents.tenant(tenant);
+      const result: ScrollPage = { documents: [] };
+      if (row === undefined) return result;
+      for (const document of matching(documents.scan(row, wanted.after), wanted.filter ?? {})) {
+        const last = result.documents.at(-1);
+        if (last && result.documents.length === wanted.limit) return { ...result, next: last.documentId };
+        result.documents.push({
+          tenant,
+          documentId: document.documentId,
+          title: document.title,
+          version: document.version,
+          contentHash: document.contentHash,
+          metadata: JSON.parse(document.metadata) as Record<string, unknown>,
+          texts: documents.texts(document.id),
+        });
+      }
+      return result;
+    });
+  }
+
+  aliases(): Map<string, string> {
+    return this.#database.read(() => this.#catalog.aliases());
+  }
+
+  switchAlias(alias: string, physical: string): void {
+    this.#database.write(() => this.#catalog.switchAlias(alias, physical));
+  }
+
+  dropCollection(physical: string): void {
+    const { id } = this.#database.write(() => this.#catalog.drop(physical));
+    this.#open.delete(id);
+  }
+
+  check(): void {
+    this.#database.read(() => this.#catalog.aliases());
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #describe(collection: Collection): CollectionInfo {
+    return {
+      name: collection.alias ?? collection.physical,
+      physicalName: collection.physical,
+      space: { fingerprint: collection.fingerprint, dimensions: collection.dimensions },
+      ...this.#collection(collection).documents.counts(),
+    };
+  }
+
+  #collection({ id }: Collection): OpenCollection {
+    let open = this.#open.get(id);
+    if (!open) {
+      open = { documents: new Documents(this.#database, id), mirrors: new Map() };
+      this.#open.set(id, open);
+    }
+    return open;
+  }
+
+  #warnOfSize(): void {
+    if (this.#warned) return;
+    let vectors = 0;
+    for (const { mirrors } of this.#open.values())
+      for (const mirror of mirrors.values()) vectors += mirror.passages;
+    if (vectors <= MANY_VECTORS) return;
+    this.#warned = true;
+    this.#warn(
+      `the embedded store holds ${vectors} vectors in memory and scans them for each search; ` +
+        `past ${MANY_VECTORS}, move to Qdrant (store kind "qdrant")`,
+    );
+  }
+}
+
+function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
+  const depth = rankingDepth(query);
+  const { vector, sparse, filter } = query;
+  if (vector && sparse) {
+    return fuse(
+      mirror.nearest(vector, depth, -Infinity, filter),
+      mirror.bestTerms(sparse, depth, -Infinity, filter),
+    );
+  }
+  const threshold = query.scoreThreshold ?? -Infinity;
+  if (vector) return mirror.nearest(vector, depth, threshold, filter);
+  return sparse ? mirror.bestTerms(sparse, depth, threshold, filter) : [];
+}
+
+function hit(documents: Documents, { id, documentId, passage, score }: Found, query: SearchQuery): SearchHit {
+  const row = documents.row(id)!;
+  const text = query.withText === false ? undefined : documents.text(id, passage);
+  return {
+    documentId,
+    score,
+    passage,
+    title: row.title,
+    version: row.version,
+    ...(text !== undefined && { text }),
+    ...(query.withMetadata !== false && { metadata: JSON.parse(row.metadata) as Record<string, unknown> }),
+  };
+}
+
+/** Documents that a filter holds for, read one after another: no document's metadata stays in memory. */
+function* matching(rows: Iterable<DocumentRow>, filter: Filter): Generator<DocumentRow, void, undefined> {
+  const holds = compileFilter<{ row: DocumentRow; metadata: unknown }>(filter, (field) => {
+    const path = metadataPath(field);
+    if (path) return ({ metadata }) => readPath(metadata, path);
+    return field === 'document_id' ? ({ row }) => row.documentId : ({ row }) => row.version;
+  });
+  for (const row of rows) if (holds({ row, metadata: JSON.parse(row.metadata) })) yield row;
+}

@@ -1,0 +1,67 @@
+import { metadataPath, readPath } from '../filter.ts';
+import type { DocumentRow } from './documents.ts';
+
+/** Fields that are kept at once; those longest unused go first. */
+const MAX_COLUMNS = 64;
+
+/**
+ * Values of the fields that filters have asked for, by slot of the mirror. Parsing every document's metadata takes
+ * seconds where there are many, comparing values that are in memory a millisecond.
+ */
+export class FieldColumns {
+  readonly #columns = new Map<string, unknown[]>();
+
+  /** The values of a field that has been {@link require}d. */
+  values(field: string): readonly unknown[] {
+    return this.#columns.get(field)!;
+  }
+
+  /**
+   * Makes sure that fields are there.
+   *
+   * @param slots slot by row of `documents`
+   * @param documents all documents of the mirror; read only where a field is missing
+   */
+  require(
+    fields: ReadonlySet<string>,
+    slots: ReadonlyMap<number, number>,
+    documents: Iterable<DocumentRow>,
+  ): void {
+    const missing = new Map<string, unknown[]>();
+    for (const field of fields) {
+      if (field === 'document_id') continue;
+      const values = this.#columns.get(field) ?? [];
+      if (!this.#columns.delete(field)) missing.set(field, values);
+      // In again at the end: a Map keeps the order of insertion.
+      this.#columns.set(field, values);
+    }
+    for (const field of this.#columns.keys()) {
+      if (this.#columns.size <= Math.max(MAX_COLUMNS, fields.size)) break;
+      this.#columns.delete(field);
+    }
+    if (missing.size === 0) return;
+    for (const row of documents) this.#fill(missing, slots.get(row.id)!, row);
+  }
+
+  /** Takes over a document that is new or has changed. */
+  set(slot: number, row: DocumentRow): void {
+    if (this.#columns.size > 0) this.#fill(this.#columns, slot, row);
+  }
+
+  /** Renumbers slots: what `kept` lists stays, in its order. */
+  compact(kept: readonly number[]): void {
+    for (const [field, values] of this.#columns)
+      this.#columns.set(
+        field,
+        kept.map((slot) => values[slot]),
+      );
+  }
+
+  #fill(columns: ReadonlyMap<string, unknown[]>, slot: number, row: DocumentRow): void {
+    const metadata: unknown = JSON.parse(row.metadata);
+    for (const [field, values] of columns) {
+      const path = metadataPath(field);
+      values[slot] = path ? readPath(metadata, path) : row.version;
+    }
+  }
+}

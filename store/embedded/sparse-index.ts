@@ -1,0 +1,105 @@
+import type { SparseVector } from '../store.ts';
+
+/** One term's passages: rows ascending, with the term's weight in each. */
+interface Postings {
+  rows: Uint32Array;
+  weights: Float32Array;
+  length: number;
+}
+
+/** Room that a term begins with: most terms are rare. */
+const FIRST_POSTINGS = 4;
+
+/** A sparse vector as bytes: its indices as uint32, then as many values as float32, in the machine's order. */
+export function encodeSparse({ indices, values }: SparseVector): Uint8Array {
+  const bytes = new ArrayBuffer(8 * indices.length);
+  new Uint32Array(bytes, 0, indices.length).set(indices);
+  new Float32Array(bytes, 4 * indices.length).set(values);
+  return new Uint8Array(bytes);
+}
+
+/** The inverted index of one tenant's passages, in memory. Rows are those of the vector matrix. */
+export class SparseIndex {
+  readonly #terms = new Map<number, Postings>();
+
+  /**
+   * Adds a passage; rows are added in ascending order.
+   *
+   * @param sparse from {@link encodeSparse}
+   */
+  append(row: number, sparse: Uint8Array): void {
+    const bytes = sparse.slice().buffer;
+    const terms = sparse.byteLength / 8;
+    const indices = new Uint32Array(bytes, 0, terms);
+    const values = new Float32Array(bytes, 4 * terms);
+    for (let term = 0; term < terms; term++) this.#append(indices[term]!, row, values[term]!);
+  }
+
+  /**
+   * BM25 of the query for every row, 0 where it shares no term:
+   * Σ over terms of query weight × passage weight × ln(1 + (N − df + 0.5) / (df + 0.5)).
+   *
+   * N is the number of live passages, df how many of them hold the term.
+   */
+  scores(
+    query: SparseVector,
+    passages: { rows: number; live: number; isLive: (row: number) => boolean },
+  ): Float64Array {
+    const scores = new Float64Array(passages.rows);
+    for (const [position, term] of query.indices.entries()) {
+      const postings = this.#terms.get(term);
+      if (!postings) continue;
+      const { rows, weights, length } = postings;
+      let frequency = 0;
+      for (let index = 0; index < length; index++) if (passages.isLive(rows[index]!)) frequency++;
+      const idf = Math.log(1 + (passages.live - frequency + 0.5) / (frequency + 0.5));
+      const factor = query.values[position]! * idf;
+      for (let index = 0; index < length; index++) {
+        const row = rows[index]!;
+        if (passages.isLive(row)) scores[row] = scores[row]! + factor * weights[index]!;
+      }
+    }
+    return scores;
+  }
+
+  /** Renumbers rows; `renumber` keeps their order and gives -1 for a row that is gone. */
+  compact(renumber: Int32Array): void {
+    for (const [term, postings] of this.#terms) {
+      const { rows, weights, length } = postings;
+      let kept = 0;
+      for (let index = 0; index < length; index++) {
+        const row = renumber[rows[index]!]!;
+        if (row < 0) continue;
+        rows[kept] = row;
+        weights[kept] = weights[index]!;
+        kept++;
+      }
+      postings.length = kept;
+      if (kept === 0) this.#terms.delete(term);
+    }
+  }
+
+  #append(term: number, row: number, weight: number): void {
+    let postings = this.#terms.get(term);
+    if (!postings) {
+      postings = {
+        rows: new Uint32Array(FIRST_POSTINGS),
+        weights: new Float32Array(FIRST_POSTINGS),
+        length: 0,
+      };
+      this.#terms.set(term, postings);
+    } else if (postings.length === postings.rows.length) {
+      // By half: terms are many, and what is reserved for one is small.
+      const room = Math.ceil(1.5 * postings.length);
+      const rows = new Uint32Array(room);
+      const weights = new Float32Array(room);
+      rows.set(postings.rows);
+      weights.set(postings.weights);
+      postings.rows = rows;
+      postings.weights = weights;
+    }
+    postings.rows[postings.length] = row;
+    postings.weights[postings.length] = weight;
+    postings.length++;
+  }
+}

@@ -1,0 +1,108 @@
+import { exactSearch, MetricKind } from 'usearch';
+
+/** Rows in a chunk: 6 MB at 384 dimensions. The last chunk alone is smaller and grows. */
+const CHUNK_ROWS = 4096;
+
+/** Rows that the first chunk of a matrix begins with; there may be thousands of tenants. */
+const FIRST_CHUNK_ROWS = 64;
+
+/**
+ * What float32 summation may move a score of {@link VectorMatrix.nearest} by. Two orders above what is seen at 4096
+ * dimensions.
+ */
+export const SCORE_ERROR = 1e-4;
+
+/** Unit vectors in rows that are only ever added at the end. Memory grows by chunks, so nothing large is copied. */
+export class VectorMatrix {
+  readonly dimensions: number;
+  readonly #chunks: Float32Array[] = [];
+  #length = 0;
+
+  constructor(dimensions: number) {
+    this.dimensions = dimensions;
+  }
+
+  /** Rows. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** @param vector `dimensions` float32, as bytes */
+  append(vector: Uint8Array): void {
+    const chunk = this.#reserve();
+    const row = this.#length % CHUNK_ROWS;
+    new Uint8Array(chunk.buffer).set(vector, row * this.dimensions * Float32Array.BYTES_PER_ELEMENT);
+    this.#length++;
+  }
+
+  /** Overwrites the row `to` by the row `from`. */
+  move(from: number, to: number): void {
+    this.#row(to).set(this.#row(from));
+  }
+
+  /** Forgets every row from `length` on. */
+  truncate(length: number): void {
+    this.#length = length;
+    this.#chunks.length = Math.ceil(length / CHUNK_ROWS);
+  }
+
+  /** Dot product with a row, summed in double precision: the same whichever way the row was found. */
+  dot(row: number, query: Float32Array): number {
+    const chunk = this.#chunks[Math.floor(row / CHUNK_ROWS)]!;
+    const start = (row % CHUNK_ROWS) * this.dimensions;
+    let sum = 0;
+    for (let index = 0; index < query.length; index++) sum += chunk[start + index]! * query[index]!;
+    return sum;
+  }
+
+  /**
+   * Visits the best rows of each chunk, `first` of them and then more, until `enough` says of the lowest score that
+   * nothing below it matters. Rows are visited again when there are more: equal scores come in any order.
+   *
+   * @param visit is given a row and its score in single precision; see {@link SCORE_ERROR}
+   */
+  nearest(
+    query: Float32Array,
+    first: number,
+    visit: (row: number, score: number) => void,
+    enough: (score: number) => boolean,
+  ): void {
+    for (const [index, chunk] of this.#chunks.entries()) {
+      const start = index * CHUNK_ROWS;
+      const rows = Math.min(CHUNK_ROWS, this.#length - start);
+      const vectors = chunk.subarray(0, rows * this.dimensions);
+      for (let count = Math.min(first, rows); ; count = Math.min(count * 4, rows)) {
+        // One thread: a second one costs more to start than a chunk takes, and the encoders want the other cores.
+        const { keys, distances } = exactSearch(vectors, query, this.dimensions, count, MetricKind.IP, 1) as {
+          keys: BigUint64Array;
+          distances: Float32Array;
+        };
+        for (let rank = 0; rank < count; rank++) visit(start + Number(keys[rank]), 1 - distances[rank]!);
+        if (count === rows || enough(1 - distances[count - 1]!)) break;
+      }
+    }
+  }
+
+  #row(row: number): Float32Array {
+    const start = (row % CHUNK_ROWS) * this.dimensions;
+    return this.#chunks[Math.floor(row / CHUNK_ROWS)]!.subarray(start, start + this.dimensions);
+  }
+
+  /** The chunk that the next row goes to, with room for it. */
+  #reserve(): Float32Array {
+    const row = this.#length % CHUNK_ROWS;
+    const last = this.#chunks.at(-1);
+    if (last && row * this.dimensions < last.length && this.#length < this.#chunks.length * CHUNK_ROWS)
+      return last;
+    if (last && row > 0) {
+      const grown = new Float32Array(Math.min(2 * last.length, CHUNK_ROWS * this.dimensions));
+      grown.set(last);
+      this.#chunks[this.#chunks.length - 1] = grown;
+      return grown;
+    }
+    const rows = this.#chunks.length === 0 ? FIRST_CHUNK_ROWS : CHUNK_ROWS;
+    const chunk = new Float32Array(rows * this.dimensions);
+    this.#chunks.push(chunk);
+    return chunk;
+  }
+}

@@ -1,0 +1,147 @@
+import { StoreError } from './errors.ts';
+import type { Condition, Filter, FilterValue } from './store.ts';
+
+/** How deep filters nest: far past what people write, far below what would exhaust the stack. */
+export const MAX_FILTER_DEPTH = 16;
+
+/**
+ * The object keys that a field leads through, from the document's metadata; `undefined` for `document_id` and
+ * `version`, which are not metadata. A key that holds a dot cannot be named, nor can one that holds a quotation
+ * mark, which Qdrant's paths have no escape for.
+ *
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT`
+ */
+export function metadataPath(field: string): string[] | undefined {
+  if (field === 'document_id' || field === 'version') return undefined;
+  const [root, ...path] = field.split('.');
+  if (root === 'metadata' && path.length > 0 && path.every((key) => key !== '' && !key.includes('"')))
+    return path;
+  throw new StoreError(
+    'STORE_INVALID_ARGUMENT',
+    `filter field ${JSON.stringify(field)} is unknown; use "metadata.KEY" (dots lead into nested objects), ` +
+      '"document_id" or "version"',
+  );
+}
+
+/** What a path leads to in a document's metadata; `undefined` where it leads nowhere. Lists are not entered. */
+export function readPath(metadata: unknown, path: readonly string[]): unknown {
+  let value = metadata;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, key)) {
+      return undefined;
+    }
+    value = (value as Record<string, unknown>)[key];
+  }
+  return value;
+}
+
+/** Every field that a filter names, each once. */
+export function filterFields(filter: Filter): Set<string> {
+  const fields = new Set<string>();
+  for (const condition of conditions(filter)) {
+    if ('filter' in condition) for (const field of filterFields(condition.filter)) fields.add(field);
+    else fields.add(condition.field);
+  }
+  return fields;
+}
+
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the condition, where a filter cannot be evaluated. */
+export function checkFilter(filter: Filter, depth = 1): void {
+  if (depth > MAX_FILTER_DEPTH) invalid(`filter nests deeper than ${MAX_FILTER_DEPTH} levels`);
+  for (const condition of conditions(filter)) {
+    if ('filter' in condition) {
+      checkFilter(condition.filter, depth + 1);
+      continue;
+    }
+    const { field } = condition;
+    metadataPath(field);
+    if ('equals' in condition) {
+      checkValue(field, condition.equals);
+    } else if ('anyOf' in condition) {
+      if (condition.anyOf.length === 0)
+        invalid(`any-of filter on "${field}" has no values; give at least one`);
+      for (const value of condition.anyOf) checkValue(field, value);
+    } else if ('range' in condition) {
+      const bounds = Object.values(condition.range).filter((bound) => bound !== undefined);
+      if (bounds.length === 0) invalid(`range filter on "${field}" has no bound; give gt, gte, lt or lte`);
+      if (bounds.some((bound) => Number.isNaN(bound)))
+        invalid(`range filter on "${field}" has a bound that is NaN`);
+    }
+  }
+}
+
+/**
+ * A filter as a predicate. `reader` is asked once for each field and gives the function that reads it from an item;
+ * metadata come as JSON values.
+ */
+export function compileFilter<Item>(
+  filter: Filter,
+  reader: (field: string) => (item: Item) => unknown,
+): (item: Item) => boolean {
+  const compile = (condition: Condition) => compileCondition(condition, reader);
+  const must = filter.must?.map(compile) ?? [];
+  const should = filter.should?.map(compile) ?? [];
+  const mustNot = filter.mustNot?.map(compile) ?? [];
+  return (item) =>
+    must.every((holds) => holds(item)) &&
+    (should.length === 0 || should.some((holds) => holds(item))) &&
+    !mustNot.some((holds) => holds(item));
+}
+
+function compileCondition<Item>(
+  condition: Condition,
+  reader: (field: string) => (item: Item) => unknown,
+): (item: Item) => boolean {
+  if ('filter' in condition) return compileFilter(condition.filter, reader);
+  const read = reader(condition.field);
+  if ('exists' in condition) {
+    return (item) => {
+      const value = read(item);
+      return value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0);
+    };
+  }
+  const test = valueTest(condition);
+  return (item) => {
+    const value = read(item);
+    return Array.isArray(value) ? value.some(test) : test(value);
+  };
+}
+
+function valueTest(
+  condition: Exclude<Condition, { exists: true } | { filter: Filter }>,
+): (value: unknown) => boolean {
+  if ('equals' in condition) {
+    const { equals } = condition;
+    return (value) => value === equals;
+  }
+  if ('anyOf' in condition) {
+    const values = new Set<unknown>(condition.anyOf);
+    return (value) => values.has(value);
+  }
+  const { gt, gte, lt, lte } = condition.range;
+  return (value) =>
+    typeof value === 'number' &&
+    (gt === undefined || value > gt) &&
+    (gte === undefined || value >= gte) &&
+    (lt === undefined || value < lt) &&
+    (lte === undefined || value <= lte);
+}
+
+function conditions(filter: Filter): Condition[] {
+  return [...(filter.must ?? []), ...(filter.should ?? []), ...(filter.mustNot ?? [])];
+}
+
+function checkValue(field: string, value: FilterValue): void {
+  if (
+    typeof value === 'number'
+      ? Number.isFinite(value)
+      : typeof value === 'string' || typeof value === 'boolean'
+  ) {
+    return;
+  }
+  invalid(`filter on "${field}" compares with ${String(value)}; use a string, a finite number or a boolean`);
+}
+
+function invalid(message: string): never {
+  throw new StoreError('STORE_INVALID_ARGUMENT', message);
+}

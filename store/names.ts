@@ -1,0 +1,64 @@
+import { StoreError } from './errors.ts';
+import { physicalName, type SpaceKey } from './store.ts';
+
+/** Separates the logical name from the fingerprint in a physical name; therefore not allowed in a logical one. */
+const SEPARATOR = '--';
+
+const LOGICAL_NAME = /^(?!.*--)[A-Za-z0-9_-]{1,64}$/;
+const PHYSICAL_NAME = /^[A-Za-z0-9_-]{1,64}--sp1_[0-9a-f]{8}$/;
+const FINGERPRINT = /^sp1_[0-9a-f]{32}$/;
+
+/** Longest vector that a collection takes: what Qdrant allows. */
+const MAX_DIMENSIONS = 65_536;
+
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the name is neither a logical nor a physical one. */
+export function checkCollectionName(name: string): void {
+  if (LOGICAL_NAME.test(name) || isPhysicalName(name)) return;
+  throw new StoreError(
+    'STORE_INVALID_ARGUMENT',
+    `collection name ${JSON.stringify(name)} is not allowed; use 1 to 64 of a-z, A-Z, 0-9, "_" and "-", without "--"`,
+  );
+}
+
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the name is not a logical one. */
+export function checkAlias(alias: string): void {
+  if (LOGICAL_NAME.test(alias)) return;
+  throw new StoreError(
+    'STORE_INVALID_ARGUMENT',
+    `alias ${JSON.stringify(alias)} is not allowed; use 1 to 64 of a-z, A-Z, 0-9, "_" and "-", without "--"`,
+  );
+}
+
+/** Whether a name has the shape that {@link physicalName} gives. */
+export function isPhysicalName(name: string): boolean {
+  return PHYSICAL_NAME.test(name) && LOGICAL_NAME.test(name.slice(0, name.lastIndexOf(SEPARATOR)));
+}
+
+/**
+ * The physical collection that a name stands for in a space: a physical name stands for itself.
+ *
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT` where the name or the space is malformed, or where a physical name
+ * is of another space.
+ */
+export function physicalFor(name: string, space: SpaceKey): string {
+  checkCollectionName(name);
+  if (!FINGERPRINT.test(space.fingerprint)) {
+    throw new StoreError(
+      'STORE_INVALID_ARGUMENT',
+      `space fingerprint ${JSON.stringify(space.fingerprint)} is not "sp1_" and 32 lower-case hex digits`,
+    );
+  }
+  if (!Number.isInteger(space.dimensions) || space.dimensions < 1 || space.dimensions > MAX_DIMENSIONS) {
+    throw new StoreError(
+      'STORE_INVALID_ARGUMENT',
+      `space dimensions are ${space.dimensions}; use a whole number from 1 to ${MAX_DIMENSIONS}`,
+    );
+  }
+  if (!isPhysicalName(name)) return physicalName(name, space.fingerprint);
+  const own = physicalName(name.slice(0, name.lastIndexOf(SEPARATOR)), space.fingerprint);
+  if (own === name) return name;
+  throw new StoreError(
+    'STORE_INVALID_ARGUMENT',
+    `"${name}" cannot hold vectors of space ${space.fingerprint}; its physical collection is "${own}"`,
+  );
+}

@@ -1,0 +1,46 @@
+import { HYBRID_CANDIDATES, RRF_K, type SearchQuery } from './store.ts';
+
+/** A document's place in a ranking. */
+export interface Ranked {
+  documentId: string;
+  score: number;
+  /** Index of the best passage. */
+  passage: number;
+}
+
+/** Higher scores first; equal ones by document id. */
+export function bestFirst(a: Ranked, b: Ranked): number {
+  if (a.score !== b.score) return b.score - a.score;
+  return a.documentId < b.documentId ? -1 : Number(a.documentId > b.documentId);
+}
+
+/** How many documents a ranking has to go deep to answer a query. */
+export function rankingDepth(query: SearchQuery): number {
+  const wanted = query.limit + (query.offset ?? 0);
+  return query.vector && query.sparse ? Math.max(HYBRID_CANDIDATES, wanted) : wanted;
+}
+
+/**
+ * Reciprocal rank fusion (Cormack et al., SIGIR 2009) of two rankings, best first. The best passage is the dense
+ * ranking's where it has the document.
+ */
+export function fuse<Document extends Ranked>(
+  dense: readonly Document[],
+  sparse: readonly Document[],
+): Document[] {
+  const fused = new Map<string, Document>();
+  for (const ranking of [dense, sparse]) {
+    for (const [index, document] of ranking.entries()) {
+      const before = fused.get(document.documentId);
+      const score = 1 / (RRF_K + index + 1) + (before?.score ?? 0);
+      fused.set(document.documentId, { ...(before ?? document), score });
+    }
+  }
+  return [...fused.values()].sort(bestFirst);
+}
+
+/** The part of a ranking that a query asks for. */
+export function page<Document extends Ranked>(ranking: readonly Document[], query: SearchQuery): Document[] {
+  const { limit, offset = 0, scoreThreshold = -Infinity } = query;
+  return ranking.filter((document) => document.score >= scoreThreshold).slice(offset, offset + limit);
+}
