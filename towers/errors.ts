@@ -18,6 +18,8 @@ export type TowerErrorReason =
   | 'DISK_FULL'
   /** More work is waiting than the queue holds. */
   | 'ENCODER_OVERLOADED'
+  /** A run of the model failed: an input that it can't take, or no memory. */
+  | 'ENCODER_FAILED'
   /** The encoder was closed, or its worker died. */
   | 'ENCODER_CLOSED';
 

@@ -54,6 +54,12 @@ export interface Tower {
   passages(document: { title: string; text: string }): Passage[];
 
   /**
+   * The same passages one by one, each split off when it is asked for: a megabyte takes about a second, and a server
+   * can do other work between two of them.
+   */
+  eachPassage(document: { title: string; text: string }): Generator<Passage, void, undefined>;
+
+  /**
    * Encodes, together with whatever else is waiting: inputs are batched by token budget, sorted by length.
    *
    * @throws {TowerError} `ENCODER_OVERLOADED` where the queue is full, `ENCODER_CLOSED` after close

@@ -1,0 +1,184 @@
+import { BatchQueue, planBatches, type BatchingLimits } from './batching.ts';
+import { TowerError } from './errors.ts';
+import type { Session } from './session/protocol.ts';
+import type { BatchStats, Encoding, Tokens } from './tower.ts';
+
+/** Before the first run nobody knows how long one takes: what a caller that we can't take is told to wait. */
+const FIRST_RETRY_DELAY_MS = 100;
+
+/** Weight of the newest run in the moving average of milliseconds per token. */
+const SPEED_WEIGHT = 0.2;
+
+/** An input on its way through the queue. */
+interface Job {
+  readonly ids: readonly number[];
+  readonly enqueuedAt: number;
+  readonly resolve: (encoding: Encoding) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Gathers inputs of all callers into batches and runs one batch after the other. */
+export class Encoder {
+  readonly #session: Session;
+  readonly #limits: BatchingLimits;
+  readonly #dimensions: number;
+  readonly #queue = new BatchQueue<Job>();
+  readonly #listeners: ((stats: BatchStats) => void)[] = [];
+  #running: Promise<void> | undefined;
+  #wakeUp: { cancel: () => void; immediate: boolean } | undefined;
+  #closing: Promise<void> | undefined;
+  #msPerToken: number | undefined;
+
+  constructor(session: Session, dimensions: number, limits: BatchingLimits) {
+    this.#session = session;
+    this.#dimensions = dimensions;
+    this.#limits = limits;
+  }
+
+  onBatch(listener: (stats: BatchStats) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  async encode({ ids }: Tokens, { signal }: { signal?: AbortSignal } = {}): Promise<Encoding> {
+    signal?.throwIfAborted();
+    if (this.#closing !== undefined) throw closed();
+    if (this.#queue.size >= this.#limits.maxQueue) throw this.#overloaded();
+    let drop: (() => void) | undefined;
+    try {
+      return await new Promise<Encoding>((resolve, reject) => {
+        const job: Job = { ids, enqueuedAt: performance.now(), resolve, reject };
+        drop = () => {
+          if (this.#queue.remove(job)) reject(signal?.reason);
+        };
+        signal?.addEventListener('abort', drop, { once: true });
+        this.#queue.push(job, ids.length);
+        this.#schedule();
+      });
+    } finally {
+      if (drop !== undefined) signal?.removeEventListener('abort', drop);
+    }
+  }
+
+  async encodeAll(
+    inputs: readonly Tokens[],
+    { signal, onProgress }: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
+  ): Promise<Float32Array> {
+    const rows = new Float32Array(inputs.length * this.#dimensions);
+    const batches = planBatches(
+      inputs.map(({ ids }) => ids.length),
+      // Two batches are on their way at a time, so that the model need not wait for the next.
+      { maxBatchTokens: this.#limits.maxBatchTokens, maxBatchSize: Math.max(1, this.#limits.maxQueue >>> 2) },
+    ).values();
+    let done = 0;
+    const lane = async (): Promise<void> => {
+      for (const batch of batches) {
+        await Promise.all(
+          batch.map(async (index) => {
+            const { vector } = await this.encode(inputs[index]!, { signal });
+            rows.set(vector, index * this.#dimensions);
+          }),
+        );
+        done += batch.length;
+        onProgress?.(done);
+      }
+    };
+    await Promise.all([lane(), lane()]);
+    return rows;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      this.#wakeUp?.cancel();
+      for (let job = this.#queue.oldest; job !== undefined; job = this.#queue.oldest) {
+        this.#queue.remove(job);
+        job.reject(closed());
+      }
+      await this.#running;
+      await this.#session.close();
+    })();
+    return this.#closing;
+  }
+
+  /** Sees to it that the next batch runs: as soon as the model is free, or when the oldest input has waited enough. */
+  #schedule(): void {
+    const oldest = this.#queue.oldest;
+    if (oldest === undefined || this.#running !== undefined || this.#closing !== undefined) return;
+    const patience = oldest.enqueuedAt + this.#limits.maxWaitMs - performance.now();
+    const immediate = patience <= 0 || this.#queue.tokens >= this.#limits.maxBatchTokens;
+    if (this.#wakeUp !== undefined && (this.#wakeUp.immediate || !immediate)) return;
+    this.#wakeUp?.cancel();
+    const start = (): void => {
+      this.#wakeUp = undefined;
+      this.#running = this.#runBatch().finally(() => {
+        this.#running = undefined;
+        this.#schedule();
+      });
+    };
+    if (immediate) {
+      // Not at once: what arrives in this turn of the event loop comes along.
+      const handle = setImmediate(start);
+      this.#wakeUp = { cancel: () => clearImmediate(handle), immediate };
+    } else {
+      const handle = setTimeout(start, patience);
+      this.#wakeUp = { cancel: () => clearTimeout(handle), immediate };
+    }
+  }
+
+  async #runBatch(): Promise<void> {
+    const jobs = this.#queue.take(this.#limits.maxBatchTokens);
+    await this.#run(jobs);
+  }
+
+  /** Never rejects: each job gets its outcome. */
+  async #run(jobs: readonly Job[]): Promise<void> {
+    if (jobs.length === 0) return;
+    const tokens = jobs.reduce((sum, { ids }) => sum + ids.length, 0);
+    const startedAt = performance.now();
+    let vectors: Float32Array;
+    try {
+      vectors = await this.#session.run({
+        ids: Int32Array.from(jobs.flatMap(({ ids }) => ids)),
+        lengths: Int32Array.from(jobs, ({ ids }) => ids.length),
+      });
+    } catch (error) {
+      if (jobs.length > 1 && error instanceof TowerError && error.reason === 'ENCODER_FAILED') {
+        // One bad input, or too little memory for all: halves tell.
+        await this.#run(jobs.slice(0, jobs.length >>> 1));
+        await this.#run(jobs.slice(jobs.length >>> 1));
+      } else {
+        for (const job of jobs) job.reject(error);
+      }
+      return;
+    }
+    const encodeMs = performance.now() - startedAt;
+    for (const [row, job] of jobs.entries()) {
+      job.resolve({
+        // A copy, so that who keeps one vector does not keep the batch.
+        vector: vectors.slice(row * this.#dimensions, (row + 1) * this.#dimensions),
+        queueMs: startedAt - job.enqueuedAt,
+        encodeMs,
+      });
+    }
+    const positions = jobs.length * Math.max(1, ...jobs.map(({ ids }) => ids.length));
+    const speed = encodeMs / positions;
+    this.#msPerToken =
+      this.#msPerToken === undefined ? speed : this.#msPerToken + SPEED_WEIGHT * (speed - this.#msPerToken);
+    for (const listener of this.#listeners) {
+      listener({ size: jobs.length, tokens, paddingRatio: 1 - tokens / positions, encodeMs });
+    }
+  }
+
+  #overloaded(): TowerError {
+    const estimate =
+      this.#msPerToken === undefined ? FIRST_RETRY_DELAY_MS : this.#msPerToken * this.#queue.tokens;
+    return new TowerError(
+      'ENCODER_OVERLOADED',
+      `${this.#queue.size} inputs wait for the model already, as many as its queue holds; try again later`,
+      { retryDelayMs: Math.max(1, Math.ceil(estimate)) },
+    );
+  }
+}
+
+function closed(): TowerError {
+  return new TowerError('ENCODER_CLOSED', 'the tower is closed');
+}

@@ -1,0 +1,110 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { EnvHttpProxyAgent, fetch, type Response } from 'undici';
+import { TowerError } from './errors.ts';
+
+/** How long a server may take to accept a connection. */
+const CONNECT_TIMEOUT_MS = 15_000;
+
+/** How long a server may be silent, before the answer and within it. */
+const SILENCE_TIMEOUT_MS = 60_000;
+
+/** Waits before the second try and the third, in milliseconds: a hiccup is over by then, an outage is not. */
+const RETRY_DELAYS_MS = [500, 2_000];
+
+/** Statuses of servers that may well answer the next time. */
+const TRANSIENT = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+/** A request to a source of towers. */
+export interface SourceRequest {
+  url: string;
+  headers?: Readonly<Record<string, string>>;
+  /** What to do when the source does not answer; ends the error's message. */
+  advice: string;
+}
+
+/** HTTP as the environment wants it: through the proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. */
+export class Http {
+  readonly #dispatcher = new EnvHttpProxyAgent({
+    connect: { timeout: CONNECT_TIMEOUT_MS },
+    headersTimeout: SILENCE_TIMEOUT_MS,
+    bodyTimeout: SILENCE_TIMEOUT_MS,
+  });
+
+  /**
+   * Asks, and hands the answer over, if its status is 2xx or accepted; a broken connection or a transient status is
+   * tried again.
+   *
+   * @param use reads the answer to its end; may be called again after it broke
+   * @throws {TowerError} `TOWER_NOT_FOUND`, `TOWER_SOURCE_UNREACHABLE`
+   */
+  async get<T>(
+    request: () => SourceRequest | Promise<SourceRequest>,
+    use: (response: Response) => Promise<T>,
+    accepted: readonly number[] = [],
+  ): Promise<T> {
+    for (let attempt = 0; ; attempt++) {
+      const { url, headers, advice } = await request();
+      const outcome = await this.#attempt(url, { ...headers }, use, accepted);
+      if ('value' in outcome) return outcome.value;
+      const wait = outcome.transient ? RETRY_DELAYS_MS[attempt] : undefined;
+      if (wait === undefined) {
+        throw new TowerError('TOWER_SOURCE_UNREACHABLE', `${url}: ${outcome.why}; ${advice}`, {
+          metadata: { url },
+          cause: outcome.cause,
+        });
+      }
+      await delay(wait * (0.5 + Math.random()));
+    }
+  }
+
+  async json(request: SourceRequest): Promise<unknown> {
+    return this.get(
+      () => request,
+      (response) => response.json(),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#dispatcher.destroy();
+  }
+
+  async #attempt<T>(
+    url: string,
+    headers: Record<string, string>,
+    use: (response: Response) => Promise<T>,
+    accepted: readonly number[],
+  ): Promise<{ value: T } | { why: string; transient: boolean; cause?: unknown }> {
+    try {
+      const response = await fetch(url, { headers, dispatcher: this.#dispatcher });
+      const { status } = response;
+      if (response.ok || accepted.includes(status)) return { value: await use(response) };
+      await response.body?.cancel();
+      if (status === 404 || status === 410) {
+        throw new TowerError('TOWER_NOT_FOUND', `${url} is not there (${status})`, { metadata: { url } });
+      }
+      if (status === 401 || status === 403) return { why: `access is refused (${status})`, transient: false };
+      return { why: `the server answers with status ${status}`, transient: TRANSIENT.has(status) };
+    } catch (error) {
+      const why = networkFailure(error);
+      if (why === undefined) throw error;
+      return { why, transient: true, cause: error };
+    }
+  }
+}
+
+/** What went wrong on the network, undefined where it was something else (our own error, the disk). */
+function networkFailure(error: unknown): string | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
+    if (
+      /^(E(AI_AGAIN|CONN|HOST|NET|NOTFOUND|PIPE|PROTO|TIMEDOUT)|UND_ERR|CERT_|DEPTH_|SELF_SIGNED|UNABLE_TO|ERR_SSL|ERR_TLS)/.test(
+        code,
+      )
+    ) {
+      return cause.message === '' ? code : cause.message;
+    }
+  }
+  if (error instanceof TypeError && /fetch failed|terminated/.test(error.message)) return error.message;
+  if (error instanceof SyntaxError) return `the answer is no JSON: ${error.message}`;
+  return undefined;
+}

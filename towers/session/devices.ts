@@ -1,0 +1,185 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { InferenceSession, listSupportedBackends } from 'onnxruntime-node';
+import { TowerError } from '../errors.ts';
+import type { ModelOptions } from './protocol.ts';
+
+/** Where a model may run. */
+interface Device {
+  provider: string;
+  /** Which of several, for the providers that count. */
+  index: number | undefined;
+}
+
+const CPU: Device = { provider: 'cpu', index: undefined };
+
+/** Providers that take the number of a device. */
+const COUNTED_PROVIDERS: ReadonlySet<string> = new Set(['cuda', 'tensorrt', 'dml']);
+
+/**
+ * What `auto` tries before the CPU. CoreML and WebGPU are for whoever names them: on text of varying length the one
+ * splits the graph and is often slower than the CPU, and the other is experimental in ONNX Runtime.
+ */
+const AUTO_PROVIDERS: readonly string[] = ['cuda', 'dml'];
+
+/** What a machine needs before a provider works. */
+const REQUIREMENTS: Readonly<Record<string, string>> = {
+  cuda: 'CUDA needs an NVIDIA driver, the CUDA 12 libraries and cuDNN 9 on the library path',
+  tensorrt:
+    'TensorRT needs an NVIDIA driver, the CUDA 12 libraries, cuDNN 9 and TensorRT 10 on the library path',
+  webgpu: 'WebGPU needs a graphics driver with Vulkan, Metal or Direct3D 12',
+  dml: 'DirectML needs a graphics card with Direct3D 12',
+};
+
+/**
+ * Loads a model on the device that is asked for; for `auto` on the best that works, and says in one line why it is
+ * the CPU.
+ *
+ * @throws {TowerError} `DEVICE_UNAVAILABLE`, `TOWER_MODEL_UNSUPPORTED`
+ */
+export async function createSession(
+  options: ModelOptions,
+  log: (message: string) => void,
+): Promise<{ session: InferenceSession; device: string }> {
+  if (options.device !== 'auto') return createOnNamed(parseDevice(options.device), options);
+  const reasons: string[] = [];
+  for (const provider of AUTO_PROVIDERS.filter(isKnownHere)) {
+    const missing = whyNotInstalled(provider);
+    if (missing === undefined) {
+      try {
+        return await create({ provider, index: 0 }, options);
+      } catch (error) {
+        reasons.push(`${provider}: ${firstLine(error)}`);
+      }
+    } else {
+      reasons.push(missing);
+    }
+  }
+  const created = await createOnCpu(options);
+  log(`device auto: running on the CPU${reasons.map((reason) => `; ${reason}`).join('')}`);
+  return created;
+}
+
+async function createOnNamed(
+  device: Device,
+  options: ModelOptions,
+): Promise<{ session: InferenceSession; device: string }> {
+  if (device.provider === 'cpu') return createOnCpu(options);
+  const missing = whyNotInstalled(device.provider);
+  if (missing !== undefined) throw unavailable(device, missing);
+  try {
+    return await create(device, options);
+  } catch (error) {
+    // The CPU tells whether the model or the device is to blame.
+    const { session } = await createOnCpu(options);
+    await session.release();
+    const requirement = REQUIREMENTS[device.provider];
+    throw unavailable(
+      device,
+      `${firstLine(error)}${requirement === undefined ? '' : `; ${requirement}`}`,
+      error,
+    );
+  }
+}
+
+async function createOnCpu(options: ModelOptions): Promise<{ session: InferenceSession; device: string }> {
+  try {
+    return await create(CPU, options);
+  } catch (error) {
+    throw new TowerError(
+      'TOWER_MODEL_UNSUPPORTED',
+      `ONNX Runtime can't load ${options.path}: ${firstLine(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+async function create(
+  device: Device,
+  { path, threads }: ModelOptions,
+): Promise<{ session: InferenceSession; device: string }> {
+  const { provider, index } = device;
+  const executionProvider = { name: provider, ...(index === undefined ? {} : { deviceId: index }) };
+  const session = await InferenceSession.create(path, {
+    executionProviders: [executionProvider],
+    intraOpNumThreads: threads,
+    // Warnings are about how ONNX Runtime optimises a graph: nothing that whoever runs the tower could act on.
+    logSeverityLevel: 3,
+  });
+  return { session, device: deviceName(device) };
+}
+
+function deviceName({ provider, index }: Device): string {
+  return index === undefined ? provider : `${provider}:${index}`;
+}
+
+/** @throws {TowerError} `DEVICE_UNAVAILABLE` where this platform has no such device */
+function parseDevice(text: string): Device {
+  const [, provider = '', index] = /^([a-z]+)(?::(\d+))?$/.exec(text) ?? [];
+  const counted = COUNTED_PROVIDERS.has(provider);
+  if (!isKnownHere(provider) || (index !== undefined && !counted)) {
+    const names = listSupportedBackends().map(({ name }) =>
+      COUNTED_PROVIDERS.has(name) ? `${name}[:N]` : name,
+    );
+    throw new TowerError(
+      'DEVICE_UNAVAILABLE',
+      `device "${text}" is not known on ${process.platform}-${process.arch}; there is auto, ${names.join(', ')}`,
+      { metadata: { device: text } },
+    );
+  }
+  return { provider, index: counted ? Number(index ?? 0) : undefined };
+}
+
+function isKnownHere(provider: string): boolean {
+  return listSupportedBackends().some(({ name }) => name === provider);
+}
+
+function unavailable(device: Device, why: string, cause?: unknown): TowerError {
+  const name = deviceName(device);
+  return new TowerError(
+    'DEVICE_UNAVAILABLE',
+    `device "${name}" is not available: ${why}; or choose "auto" or "cpu"`,
+    { metadata: { device: name }, cause },
+  );
+}
+
+/**
+ * Providers that the npm package leaves out are shared libraries beside its own. Without this look ONNX Runtime would
+ * print an error of its own to standard error before it throws.
+ */
+function whyNotInstalled(provider: string): string | undefined {
+  const backend = listSupportedBackends().find(({ name }) => name === provider);
+  if (backend === undefined || backend.bundled) return undefined;
+  const root = dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'));
+  const libraries = readdirSync(join(root, 'bin'), { recursive: true, encoding: 'utf8' });
+  if (libraries.some((path) => path.includes(`onnxruntime_providers_${provider}.`))) return undefined;
+  const script = join(root, 'script', 'install.js');
+  return (
+    `ONNX Runtime's ${provider} provider is not installed; get it with ` +
+    `"ONNXRUNTIME_NODE_INSTALL=cuda12 node ${script}"`
+  );
+}
+
+function firstLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.split('\n', 1)[0]!.trim();
+}
+
+/**
+ * Threads that a model may use when nobody says: in a container no more than its share of the processors, because
+ * ONNX Runtime counts those of the machine. 0 where there is no such limit, which leaves it to ONNX Runtime.
+ */
+export function defaultThreads(
+  readText: (path: string) => string = (path) => readFileSync(path, 'utf8'),
+): number {
+  try {
+    // cgroup v2: "<quota> <period>" in microseconds, or "max <period>"
+    const [quota, period] = readText('/sys/fs/cgroup/cpu.max').trim().split(' ').map(Number);
+    if (!(quota! > 0) || !(period! > 0)) return 0;
+    return Math.min(availableParallelism(), Math.max(1, Math.ceil(quota! / period!)));
+  } catch {
+    return 0;
+  }
+}

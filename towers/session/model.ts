@@ -1,0 +1,179 @@
+import { Tensor, type InferenceSession } from 'onnxruntime-node';
+import { TowerError } from '../errors.ts';
+import { createSession } from './devices.ts';
+import { cutRows, normalizeRows, pool } from './pooling.ts';
+import type { ModelOptions, Session, TokenBatch } from './protocol.ts';
+
+/** Outputs that we know by name, best first: sentence-transformers' exports, then those of bare encoders. */
+const KNOWN_OUTPUTS = ['sentence_embedding', 'last_hidden_state', 'token_embeddings'];
+
+/** Caches of a decoder, fed empty: we run each text once, from its start. */
+const PAST = /^past_key_values?\b|^past_\d+|^cache_(key|value)/;
+
+type Integers = 'int64' | 'int32';
+
+/** How one input of the graph gets its value for a padded batch. */
+type Feed = (padded: Padded) => Tensor;
+
+interface Padded {
+  batch: number;
+  length: number;
+  /** batch × length, padded on the right. */
+  ids: Int32Array;
+  mask: Uint8Array;
+}
+
+/** An ONNX encoder or decoder in this thread. `run` holds the thread for as long as the model runs. */
+export class Model implements Session {
+  readonly device: string;
+  readonly #session: InferenceSession;
+  readonly #options: ModelOptions;
+  readonly #feeds: ReadonlyMap<string, Feed>;
+  readonly #output: string;
+
+  private constructor(session: InferenceSession, device: string, options: ModelOptions) {
+    this.#session = session;
+    this.device = device;
+    this.#options = options;
+    this.#feeds = new Map(session.inputMetadata.map((input) => [input.name, feedFor(input)]));
+    this.#output = outputOf(session.outputNames);
+  }
+
+  /**
+   * @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` where the graph is none that we can run, `DEVICE_UNAVAILABLE` where
+   *   the device is not there
+   */
+  static async load(options: ModelOptions, log: (message: string) => void): Promise<Model> {
+    const { session, device } = await createSession(options, log);
+    try {
+      return new Model(session, device, options);
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
+  }
+
+  async run(batch: TokenBatch): Promise<Float32Array<ArrayBuffer>> {
+    const padded = pad(batch);
+    const feeds: Record<string, Tensor> = {};
+    for (const [name, feed] of this.#feeds) feeds[name] = feed(padded);
+    let output: InferenceSession.OnnxValueMapType[string] | undefined;
+    try {
+      output = (await this.#session.run(feeds, [this.#output]))[this.#output];
+    } catch (error) {
+      throw new TowerError('ENCODER_FAILED', `the model failed on a batch: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    return this.#vectors(output, padded);
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release();
+  }
+
+  #vectors(output: Tensor | undefined, { batch, length, mask }: Padded): Float32Array<ArrayBuffer> {
+    const { dimensions, pooling, normalize } = this.#options;
+    const data = output?.data;
+    if (output === undefined || !(data instanceof Float32Array)) {
+      throw unsupported(
+        `its output "${this.#output}" is ${output?.type ?? 'missing'}; export it with float32 outputs`,
+      );
+    }
+    const width = output.dims.at(-1)!;
+    if (width < dimensions) {
+      throw unsupported(
+        `its vectors have ${width} components, fewer than the manifest's dimensions: ${dimensions}`,
+      );
+    }
+    let vectors: Float32Array<ArrayBuffer>;
+    if (output.dims.length === 3) {
+      vectors = pool({ data, batch, length, width, mask }, pooling, dimensions);
+    } else if (output.dims.length === 2) {
+      vectors = cutRows(data, width, dimensions);
+      for (let row = 0; row < batch; row++) {
+        if (mask[row * length] === 0) vectors.fill(0, row * dimensions, (row + 1) * dimensions);
+      }
+    } else {
+      throw unsupported(
+        `its output "${this.#output}" has rank ${output.dims.length}; 2 and 3 are understood`,
+      );
+    }
+    if (normalize) normalizeRows(vectors, dimensions);
+    return vectors;
+  }
+}
+
+function unsupported(message: string): TowerError {
+  return new TowerError('TOWER_MODEL_UNSUPPORTED', `the ONNX model can't be used: ${message}`);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function pad({ ids, lengths }: TokenBatch): Padded {
+  const batch = lengths.length;
+  let length = 1;
+  for (const each of lengths) length = Math.max(length, each);
+  const padded = new Int32Array(batch * length);
+  const mask = new Uint8Array(batch * length);
+  let start = 0;
+  for (let row = 0; row < batch; row++) {
+    const end = start + lengths[row]!;
+    padded.set(ids.subarray(start, end), row * length);
+    mask.fill(1, row * length, row * length + end - start);
+    start = end;
+  }
+  return { batch, length, ids: padded, mask };
+}
+
+function outputOf(names: readonly string[]): string {
+  const known = KNOWN_OUTPUTS.find((name) => names.includes(name));
+  if (known !== undefined) return known;
+  if (names.length === 1) return names[0]!;
+  throw unsupported(`none of its outputs (${names.join(', ')}) is one of ${KNOWN_OUTPUTS.join(', ')}`);
+}
+
+function feedFor(input: InferenceSession.ValueMetadata): Feed {
+  if (!input.isTensor) throw unsupported(`its input "${input.name}" is no tensor`);
+  if (PAST.test(input.name)) return emptyCache(input);
+  const values = VALUES[input.name];
+  if (values === undefined) {
+    throw unsupported(
+      `its input "${input.name}" is none of ${Object.keys(VALUES).join(', ')}, past_key_values.*`,
+    );
+  }
+  if (input.type !== 'int64' && input.type !== 'int32') {
+    throw unsupported(`its input "${input.name}" is ${input.type}; int64 and int32 are understood`);
+  }
+  const type: Integers = input.type;
+  return (padded) => integers(type, values(padded), [padded.batch, padded.length]);
+}
+
+const VALUES: Readonly<Record<string, (padded: Padded) => ArrayLike<number>>> = {
+  input_ids: ({ ids }) => ids,
+  attention_mask: ({ mask }) => mask,
+  token_type_ids: ({ ids }) => new Int32Array(ids.length),
+  position_ids: ({ ids, length }) => Int32Array.from(ids, (_, index) => index % length),
+};
+
+function integers(type: Integers, values: ArrayLike<number>, dims: number[]): Tensor {
+  if (type === 'int32') return new Tensor('int32', Int32Array.from(values), dims);
+  const wide = new BigInt64Array(values.length);
+  for (let i = 0; i < values.length; i++) wide[i] = BigInt(values[i]!);
+  return new Tensor('int64', wide, dims);
+}
+
+/** batch × heads × 0 × width: fixed dimensions as declared, the first of the others is the batch. */
+function emptyCache(input: InferenceSession.TensorValueMetadata): Feed {
+  const { type, shape, name } = input;
+  if (type !== 'float32' && type !== 'float16') throw unsupported(`its input "${name}" is ${type}`);
+  return ({ batch }) => {
+    const dims = shape.map((size, axis) => (typeof size === 'number' ? size : axis === 0 ? batch : 0));
+    if (!dims.includes(0)) throw unsupported(`its input "${name}" has no axis of variable length`);
+    return type === 'float32'
+      ? new Tensor(type, new Float32Array(0), dims)
+      : new Tensor(type, new Uint16Array(0), dims);
+  };
+}
