@@ -40,19 +40,28 @@ export const Settings = z.strictObject({
     .min(1)
     .default(defaultDataDirectory(process.env))
     .meta({ description: 'folder of the embedded store' }),
-  documentTower: z.string().min(1).optional().meta({
-    description:
-      'document tower, as file:DIR, npm:PACKAGE@VERSION/PATH or hf:ORG/NAME@REVISION (default: MiniLM)',
-  }),
-  queryTower: z.string().min(1).optional().meta({
-    description: 'query tower, as above (default: the one that ships for the default document tower)',
-  }),
+  documentTower: z
+    .string()
+    .min(1)
+    .default('all-MiniLM-L6-v2')
+    .meta({
+      description: 'document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION or file:DIR',
+    }),
+  queryTower: z
+    .string()
+    .min(1)
+    .default('all-MiniLM-L6-v2-lookup')
+    .meta({ description: 'query tower, named likewise; of the space of the collections that are searched' }),
   device: z
     .string()
     .min(1)
     .default('auto')
-    .meta({ description: 'where the tower runs: auto, cpu, cuda, cuda:N' }),
-  threads: integer(0, 1024).default(0).meta({ description: 'threads of the tower; 0 for one per core' }),
+    .meta({
+      description: 'where the tower runs: auto, cpu, cuda, cuda:N, or what else ONNX Runtime has here',
+    }),
+  threads: integer(0, 1024)
+    .default(0)
+    .meta({ description: 'threads of the tower on the CPU; 0 for one per core' }),
   querySlots: integer(1, 10_000)
     .default(64)
     .meta({ description: 'searches that are worked on at the same time' }),
@@ -131,7 +140,11 @@ export function loadConfig<Schema extends SettingsSchema>(
     const name = String(issue?.path[0]);
     throw new ConfigError(`${origins[name] ?? name}: ${issue?.message}`);
   }
-  const known = new Set([CONFIG_VARIABLE, ...Object.keys(Settings.shape).map(variableOf)]);
+  const known = new Set([
+    CONFIG_VARIABLE,
+    ...OTHER_VARIABLES,
+    ...Object.keys(Settings.shape).map(variableOf),
+  ]);
   return {
     config: parsed.data as z.infer<Schema>,
     unknownVariables: Object.keys(env).filter((name) => name.startsWith(PREFIX) && !known.has(name)),
@@ -169,6 +182,8 @@ export function helpText(service: string, schema: SettingsSchema): string {
 
 const PREFIX = 'SCALINGNOTE_';
 const CONFIG_VARIABLE = `${PREFIX}CONFIG`;
+/** What other parts read by themselves: the cache of towers, and the command line. */
+const OTHER_VARIABLES = ['CACHE', 'DOCUMENT_ADDRESS', 'QUERY_ADDRESS'].map((name) => PREFIX + name);
 
 function readFlags(schema: SettingsSchema, argv: readonly string[]): Record<string, string | undefined> {
   const names = Object.entries(schema.shape).map(([name, setting]) => flagOf(name, setting));

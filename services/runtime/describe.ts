@@ -9,7 +9,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../../package.json', imp
 };
 
 /** A tower as the wire has it. */
-export function towerMessage({ manifest, device }: Tower): TowerMessage {
+export function towerMessage({ manifest, device }: Pick<Tower, 'manifest' | 'device'>): TowerMessage {
   const retention = manifest.distillation?.retention?.ndcg10;
   return {
     name: manifest.name,
@@ -22,7 +22,10 @@ export function towerMessage({ manifest, device }: Tower): TowerMessage {
 }
 
 /** What the `Describe` methods answer. */
-export function serviceInfo(tower: Tower, store: Store): ServiceInfo {
+export function serviceInfo(
+  tower: Pick<Tower, 'manifest' | 'device'>,
+  store: Pick<Store, 'kind'>,
+): ServiceInfo {
   return {
     version,
     pid: process.pid,

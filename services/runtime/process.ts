@@ -96,9 +96,10 @@ function stopWhenTold(service: RunningService, log: Logger): void {
 
 /** Whoever started this process need not listen any more, so a failure to tell is none. */
 async function report(message: ServiceReport): Promise<void> {
-  if (!process.send) return;
-  const { send } = process;
-  await new Promise<void>((resolve) => send.call(process, message, undefined, undefined, () => resolve()));
+  await new Promise<void>((resolve) => {
+    if (process.send) process.send(message, undefined, undefined, () => resolve());
+    else resolve();
+  });
 }
 
 /** Errors that we expect have a message that is all there is to say. */

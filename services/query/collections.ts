@@ -1,0 +1,52 @@
+import { LRUCache } from 'lru-cache';
+import { spaceMismatch } from '../../store/errors.ts';
+import type { CollectionInfo, SpaceKey, Store } from '../../store/store.ts';
+import { Flights } from './flights.ts';
+
+/**
+ * How long we believe where an alias leads, in milliseconds. For so long after a switch the old collection goes on
+ * answering: its vectors and our tower still belong together, as they are searched by their physical name.
+ */
+export const ALIAS_TTL_MS = 1000;
+
+/** Most names that are remembered; there are seldom more collections. */
+const MAX_NAMES = 1000;
+
+/** Knows which physical collection a name leads to, and that it is of our tower's space. */
+export class Collections {
+  readonly #store: Pick<Store, 'describeCollection'>;
+  readonly #space: SpaceKey;
+  readonly #known = new LRUCache<string, CollectionInfo>({ max: MAX_NAMES, ttl: ALIAS_TTL_MS });
+  readonly #flights = new Flights<CollectionInfo>();
+
+  constructor(store: Pick<Store, 'describeCollection'>, space: SpaceKey) {
+    this.#store = store;
+    this.#space = space;
+  }
+
+  /**
+   * The physical name behind a logical one.
+   *
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, and what the store throws besides
+   */
+  async resolve(name: string, call: { readonly signal: AbortSignal }): Promise<string> {
+    const { physicalName, space } = this.#known.get(name) ?? (await this.#describe(name, call.signal));
+    if (space.fingerprint !== this.#space.fingerprint) {
+      throw spaceMismatch(name, space.fingerprint, this.#space.fingerprint);
+    }
+    return physicalName;
+  }
+
+  /** Drops what is known of a name: it turned out to be wrong. */
+  forget(name: string): void {
+    this.#known.delete(name);
+  }
+
+  async #describe(name: string, signal: AbortSignal): Promise<CollectionInfo> {
+    return this.#flights.join(name, signal, async (shared) => {
+      const info = await this.#store.describeCollection(name, { signal: shared });
+      this.#known.set(name, info);
+      return info;
+    });
+  }
+}

@@ -1,0 +1,115 @@
+import { deadlineExceeded, overloaded } from '../runtime/errors.ts';
+import { Pace } from './pace.ts';
+
+/** Shortest and longest wait that a refused caller is advised, in milliseconds: neither a storm nor a standstill. */
+export const RETRY_DELAY_MS = { min: 50, max: 5000 } as const;
+
+/** What the gate has to know of a call. */
+export interface Admission {
+  readonly signal: AbortSignal;
+  /** When the caller stops waiting, in milliseconds since the epoch. */
+  readonly deadline?: number;
+}
+
+interface Waiter {
+  call: Admission;
+  enter: () => void;
+  refuse: (reason: unknown) => void;
+}
+
+/**
+ * The one queue of the service. So many calls are worked on at a time, so many wait, and what comes on top is refused
+ * at once: under overload the calls that were let in still answer in time, and the others know soon.
+ */
+export class Gate {
+  readonly #slots: number;
+  readonly #places: number;
+  readonly #queue = new Set<Waiter>();
+  readonly #pace = new Pace();
+  #busy = 0;
+
+  constructor(options: { slots: number; queue: number }) {
+    this.#slots = options.slots;
+    this.#places = options.queue;
+  }
+
+  /** Calls that are waiting. */
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
+  /**
+   * Lets a call in, now (`undefined`, which costs nothing) or later (a promise). {@link leave} must follow.
+   *
+   * @throws {ServiceError} RESOURCE_EXHAUSTED where the queue is full, DEADLINE_EXCEEDED where what is left of the
+   *   caller's time is less than the fastest search of late would take behind those that wait
+   */
+  enter(call: Admission): Promise<void> | undefined {
+    call.signal.throwIfAborted();
+    this.#refuseLate(call, this.#queue.size);
+    if (this.#busy < this.#slots) {
+      this.#busy++;
+      return undefined;
+    }
+    if (this.#queue.size >= this.#places) {
+      throw overloaded(
+        `${this.#busy} searches are being worked on and ${this.#queue.size} are waiting, which is all that this ` +
+          'service takes; try again later',
+        this.#retryDelayMs(),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      const giveUp = (): void => {
+        this.#queue.delete(waiter);
+        reject(call.signal.reason as Error);
+      };
+      const waiter: Waiter = {
+        call,
+        enter: () => {
+          call.signal.removeEventListener('abort', giveUp);
+          resolve();
+        },
+        refuse: (reason) => {
+          call.signal.removeEventListener('abort', giveUp);
+          reject(reason as Error);
+        },
+      };
+      call.signal.addEventListener('abort', giveUp, { once: true });
+      this.#queue.add(waiter);
+    });
+  }
+
+  /** Gives the place of a call to the next one. @param ms how long it was worked on; left out where it failed */
+  leave(ms?: number): void {
+    if (ms !== undefined) this.#pace.record(ms, performance.now());
+    for (const waiter of this.#queue) {
+      this.#queue.delete(waiter);
+      try {
+        this.#refuseLate(waiter.call, 0);
+      } catch (error) {
+        waiter.refuse(error);
+        continue;
+      }
+      waiter.enter();
+      return;
+    }
+    this.#busy--;
+  }
+
+  #refuseLate({ deadline }: Admission, ahead: number): void {
+    if (deadline === undefined) return;
+    const left = deadline - Date.now();
+    const needed = this.#pace.floorMs(performance.now()) * (1 + ahead / this.#slots);
+    if (left > needed) return;
+    throw deadlineExceeded(
+      left <= 0
+        ? 'the deadline was over before the work began'
+        : `${Math.floor(left)} ms are left of the deadline, and a search takes ${Math.ceil(needed)} ms or more here`,
+    );
+  }
+
+  #retryDelayMs(): number {
+    const drained = (this.#pace.meanMs * (this.#queue.size + 1)) / this.#slots;
+    return Math.round(Math.min(RETRY_DELAY_MS.max, Math.max(RETRY_DELAY_MS.min, drained)));
+  }
+}

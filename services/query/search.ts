@@ -1,0 +1,77 @@
+import { StoreError } from '../../store/errors.ts';
+import type { SearchHit, SearchQuery, Store } from '../../store/store.ts';
+import { queryTerms } from '../../towers/terms.ts';
+import type { Call } from '../runtime/handler.ts';
+import { Collections } from './collections.ts';
+import type { QueryEncoder, QueryTower } from './encoder.ts';
+import type { SearchPlan } from './request.ts';
+
+/** What searching needs of a store. */
+export type QueryStore = Pick<Store, 'describeCollection' | 'search'>;
+
+/** What was found, and where the time went. */
+export interface Found {
+  hits: SearchHit[];
+  timings: { tokenizeMs: number; queueMs: number; encodeMs: number; searchMs: number; cached: boolean };
+}
+
+/** Does searches that have been checked and let in. */
+export class Searcher {
+  readonly #store: QueryStore;
+  readonly #encoder: QueryEncoder;
+  readonly #collections: Collections;
+
+  constructor(tower: QueryTower, store: QueryStore, encoder: QueryEncoder) {
+    const { dimensions, space } = tower.manifest;
+    this.#store = store;
+    this.#encoder = encoder;
+    this.#collections = new Collections(store, { fingerprint: space.fingerprint, dimensions });
+  }
+
+  /**
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH` before anything is encoded, and what else the
+   *   store throws
+   * @throws {TowerError} as the tower does
+   */
+  async search(plan: SearchPlan, call: Call): Promise<Found> {
+    const physical = await this.#collections.resolve(plan.collection, call);
+    const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
+    const query: SearchQuery = {
+      tenant: plan.tenant,
+      filter: plan.filter,
+      limit: plan.limit,
+      offset: plan.offset,
+      scoreThreshold: plan.scoreThreshold,
+      withText: plan.withText,
+      withMetadata: plan.withMetadata,
+    };
+    if (plan.mode !== 'dense') {
+      const started = performance.now();
+      query.sparse = queryTerms(plan.text);
+      timings.tokenizeMs = performance.now() - started;
+    }
+    if (plan.mode !== 'sparse') {
+      const encoded = await this.#encoder.encode(plan.text, call.signal);
+      query.vector = encoded.vector;
+      timings.tokenizeMs += encoded.tokenizeMs;
+      timings.queueMs = encoded.queueMs;
+      timings.encodeMs = encoded.encodeMs;
+      timings.cached = encoded.cached;
+    }
+    const started = performance.now();
+    const hits = await this.#ask(plan.collection, physical, query, call);
+    timings.searchMs = performance.now() - started;
+    return { hits, timings };
+  }
+
+  /** A collection may have been replaced and dropped since we looked where its name leads: look once more. */
+  async #ask(name: string, physical: string, query: SearchQuery, call: Call): Promise<SearchHit[]> {
+    try {
+      return await this.#store.search(physical, query, call);
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.reason !== 'COLLECTION_NOT_FOUND') throw error;
+      this.#collections.forget(name);
+      return this.#store.search(await this.#collections.resolve(name, call), query, call);
+    }
+  }
+}

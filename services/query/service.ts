@@ -1,0 +1,111 @@
+import type { Logger } from 'pino';
+import type { EncodeRequest__Output } from '../../proto/generated/scalingnote/v1/EncodeRequest.ts';
+import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
+import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
+import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
+import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
+import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
+import { v1 } from '../../proto/load.ts';
+import { toStruct } from '../../proto/struct.ts';
+import type { SearchHit, Store } from '../../store/store.ts';
+import { serviceInfo, towerMessage } from '../runtime/describe.ts';
+import { invalidArgument } from '../runtime/errors.ts';
+import type { Call } from '../runtime/handler.ts';
+import { service, type Service } from '../runtime/server.ts';
+import { MAX_ENCODE_TEXTS, MAX_QUERY_BYTES, requireText } from '../runtime/validate.ts';
+import { QueryEncoder, type QueryTower } from './encoder.ts';
+import { Gate } from './gate.ts';
+import { parseSearch } from './request.ts';
+import { Searcher, type QueryStore } from './search.ts';
+import { searchStream } from './stream.ts';
+
+/**
+ * Largest message that the service takes: more than the longest text that anybody sends by mistake, so that it is
+ * told which field is too long, which the transport can't tell.
+ */
+export const MAX_RECEIVE_BYTES = 16 * 1024 * 1024;
+
+/** How many texts of one Encode call are with the tower at a time, so that searches come in between. */
+const ENCODE_CHUNK = 32;
+
+/** What a query service is made of. */
+export interface QueryParts {
+  tower: QueryTower;
+  store: QueryStore & Pick<Store, 'kind'>;
+  /** Calls that are worked on at the same time. */
+  slots: number;
+  /** Calls that may wait for that. */
+  queue: number;
+  /** Query vectors that are kept. */
+  cache: number;
+  log: Logger;
+}
+
+/** `scalingnote.v1.QueryService` over a query tower and a store. */
+export function queryService({ tower, store, slots, queue, cache, log }: QueryParts): Service {
+  const encoder = new QueryEncoder(tower, { cache });
+  const searcher = new Searcher(tower, store, encoder);
+  const gate = new Gate({ slots, queue });
+  const queryTower = towerMessage(tower);
+
+  const search = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
+    const arrived = performance.now();
+    const plan = parseSearch(request);
+    const asked = performance.now();
+    const wait = gate.enter(call);
+    if (wait) await wait;
+    const entered = performance.now();
+    let workedMs: number | undefined;
+    try {
+      const { hits, timings } = await searcher.search(plan, call);
+      const done = performance.now();
+      workedMs = done - entered;
+      timings.queueMs += entered - asked;
+      return {
+        hits: hits.map(hitMessage),
+        timings: { ...timings, totalMs: performance.now() - arrived },
+        queryTower,
+      };
+    } finally {
+      gate.leave(workedMs);
+    }
+  };
+
+  const encode = async ({ texts }: EncodeRequest__Output, call: Call): Promise<EncodeResponse> => {
+    if (texts.length === 0 || texts.length > MAX_ENCODE_TEXTS) {
+      throw invalidArgument('texts', `has ${texts.length} texts; send 1 to ${MAX_ENCODE_TEXTS}`);
+    }
+    texts.forEach((text, index) => requireText(`texts[${index}]`, text, MAX_QUERY_BYTES));
+    const embeddings: { values: number[] }[] = [];
+    await gate.enter(call);
+    try {
+      for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
+        const chunk = texts.slice(start, start + ENCODE_CHUNK);
+        const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, call.signal)));
+        for (const { vector } of encoded) embeddings.push({ values: Array.from(vector) });
+      }
+    } finally {
+      gate.leave();
+    }
+    return { embeddings, queryTower };
+  };
+
+  return service<QueryServiceHandlers>(v1.QueryService.service, {
+    Search: search,
+    SearchStream: searchStream(search, log),
+    Encode: encode,
+    Describe: async () => ({ service: serviceInfo(tower, store) }),
+  });
+}
+
+function hitMessage({ documentId, score, title, passage, text, metadata, version }: SearchHit): Hit {
+  return {
+    documentId,
+    score,
+    title,
+    passage,
+    text: text ?? '',
+    metadata: metadata === undefined ? null : toStruct(metadata),
+    version,
+  };
+}

@@ -1,0 +1,75 @@
+import type { Logger } from 'pino';
+import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
+import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
+import type { SearchStreamRequest__Output } from '../../proto/generated/scalingnote/v1/SearchStreamRequest.ts';
+import type { SearchStreamResponse } from '../../proto/generated/scalingnote/v1/SearchStreamResponse.ts';
+import { invalidArgument, reportError, toRichStatus } from '../runtime/errors.ts';
+import type { Call, StreamHandler } from '../runtime/handler.ts';
+import { parseSequence } from '../runtime/validate.ts';
+import { flawOf } from '../runtime/wire.ts';
+
+/** A query of a stream that has no answer yet. */
+interface Pending {
+  sequence: number;
+  controller: AbortController;
+}
+
+/**
+ * Search as you type. Any newer query supersedes the one before it: that one is answered as superseded at once, and
+ * its search is given up. An error of a query is the answer to this query.
+ *
+ * A sequence that does not increase ends the stream: the answer to it could not be told from the answer to the query
+ * that had the number before.
+ */
+export function searchStream(
+  search: (request: SearchRequest__Output, call: Call) => Promise<SearchResponse>,
+  log: Logger,
+): StreamHandler<SearchStreamRequest__Output, SearchStreamResponse> {
+  return async ({ requests, write, ...call }) => {
+    let pending: Pending | undefined;
+    let last = 0;
+    const inFlight = new Set<Promise<void>>();
+
+    const answer = async (query: Pending, request: SearchStreamRequest__Output): Promise<void> => {
+      const response: SearchStreamResponse = { sequence: query.sequence };
+      try {
+        const flaw = flawOf(request);
+        if (flaw) throw flaw;
+        if (!request.search) throw invalidArgument('search', 'is not set; set the search');
+        response.result = await search(request.search, { ...call, signal: query.controller.signal });
+      } catch (error) {
+        if (pending === query) {
+          response.error = toRichStatus(reportError(error, log, { method: 'SearchStream' }));
+        }
+      }
+      // Otherwise it has been superseded, and answered.
+      if (pending !== query) return;
+      pending = undefined;
+      await write(response);
+    };
+
+    const giveUp = (): void => pending?.controller.abort(call.signal.reason);
+    call.signal.addEventListener('abort', giveUp);
+    try {
+      for await (const request of requests) {
+        const sequence = parseSequence(request.sequence, last);
+        last = sequence;
+        const superseded = pending;
+        const query: Pending = { sequence, controller: new AbortController() };
+        pending = query;
+        superseded?.controller.abort();
+        const answered = answer(query, request);
+        inFlight.add(answered);
+        // A write fails only where the call is over, of which the loop hears as well.
+        answered.catch(() => {}).finally(() => inFlight.delete(answered));
+        if (superseded) {
+          await write({ sequence: superseded.sequence, superseded: { bySequence: sequence } });
+        }
+      }
+      await Promise.all(inFlight);
+    } finally {
+      giveUp();
+      call.signal.removeEventListener('abort', giveUp);
+    }
+  };
+}
