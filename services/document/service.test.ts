@@ -89,9 +89,9 @@ test('ListCollections names all, with space and counts', async () => {
 });
 
 test('Describe answers what the process says of itself', async () => {
-  const { service } = await ask<{ service: { version: string; store: string } }>((answer) =>
+  const { service } = await ask<{ service: { version: string; store: string } | null }>((answer) =>
     harness.client.describe({}, answer),
   );
-  assert.equal(service.version, '0.0.0');
-  assert.equal(service.store, 'embedded');
+  assert.equal(service?.version, '0.0.0');
+  assert.equal(service?.store, 'embedded');
 });

@@ -2,12 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { JsonObject, JsonValue } from '../../../proto/struct.ts';
-import { canonicalJson, contentHash } from './content-hash.ts';
+import { canonicalJson, contentHash, type HashedContent } from './content-hash.ts';
 
-const content = { title: 'title', text: 'text', metadata: { a: 1, b: [true, null] }, omitText: false };
+const content: HashedContent = {
+  title: 'title',
+  text: 'text',
+  metadata: { a: 1, b: [true, null] },
+  omitText: false,
+};
 
 test('everything that shapes what is stored is in the hash', () => {
-  const variants = [
+  const variants: HashedContent[] = [
     content,
     { ...content, title: 'other' },
     { ...content, text: 'other' },

@@ -8,12 +8,12 @@ import { ServiceError } from '../../runtime/errors.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
 /**
- * How many passages of one document are in the tower at once: a few batches' worth, so that a document of thousands
+ * How many passages of one document are in the tower at once: several batches of a CPU, so that a document of thousands
  * of passages neither fills the tower's queue nor keeps the other streams waiting.
  */
 export const SLICE_PASSAGES = 32;
 
-/** How long splitting may keep the event loop to itself, in milliseconds; a single document may take longer. */
+/** How long splitting may keep the event loop to itself, in milliseconds. */
 const TURN_MS = 5;
 
 /** What becomes of a document's text: what the store keeps of each passage. */
@@ -23,18 +23,18 @@ export interface EncodeOptions {
 }
 
 /** What ingest needs of a tower. */
-export type IngestTower = Pick<Tower, 'manifest' | 'passages' | 'encode'>;
+export type IngestTower = Pick<Tower, 'manifest' | 'eachPassage' | 'encode'>;
 
 /**
  * Turns documents into passages with vectors. Shared by all streams, so that one batch of the tower holds passages of
- * several. Splitting a text into tokens runs on the event loop: one document after the other, with breaks, so that a
- * flood of documents does not hold up everything else.
+ * several. Splitting a text into tokens runs on the event loop: a slice at a time, with breaks, so that neither a long
+ * document nor a flood of short ones holds up everything else.
  */
 export class DocumentEncoder {
   readonly #tower: IngestTower;
   readonly #backoff: Backoff;
   #turnBegan = 0;
-  #lastSplit: Promise<unknown> = Promise.resolve();
+  #lastSlice: Promise<unknown> = Promise.resolve();
 
   constructor(tower: IngestTower, backoff: Backoff) {
     this.#tower = tower;
@@ -52,10 +52,10 @@ export class DocumentEncoder {
     document: { title: string; text: string },
     { omitText, signal }: EncodeOptions,
   ): Promise<PassageWrite[]> {
-    const passages = await this.#split(document, signal);
+    const passages = this.#tower.eachPassage(document);
     const writes: PassageWrite[] = [];
-    for (let start = 0; start < passages.length; start += SLICE_PASSAGES) {
-      const slice = passages.slice(start, start + SLICE_PASSAGES);
+    let slice = await this.#take(passages, signal);
+    while (slice.length > 0) {
       const vectors = await Promise.all(slice.map(({ tokens }) => this.#vector(tokens, signal)));
       slice.forEach(({ text }, index) => {
         const sparse = passageTerms(document.title === '' ? text : `${document.title}\n${text}`);
@@ -63,21 +63,29 @@ export class DocumentEncoder {
         if (!omitText) write.text = text;
         writes.push(write);
       });
+      slice = slice.length < SLICE_PASSAGES ? [] : await this.#take(passages, signal);
     }
     return writes;
   }
 
-  async #split(document: { title: string; text: string }, signal: AbortSignal): Promise<Passage[]> {
-    const split = this.#lastSplit.then(async () => {
-      signal.throwIfAborted();
-      if (performance.now() - this.#turnBegan > TURN_MS) {
-        await nextTurn();
-        this.#turnBegan = performance.now();
+  /** The next slice of a document, when those who asked before have theirs. */
+  async #take(passages: Iterator<Passage>, signal: AbortSignal): Promise<Passage[]> {
+    const slice = this.#lastSlice.then(async () => {
+      const taken: Passage[] = [];
+      while (taken.length < SLICE_PASSAGES) {
+        signal.throwIfAborted();
+        if (performance.now() - this.#turnBegan > TURN_MS) {
+          await nextTurn();
+          this.#turnBegan = performance.now();
+        }
+        const { done, value } = passages.next();
+        if (done === true) break;
+        taken.push(value);
       }
-      return this.#tower.passages(document);
+      return taken;
     });
-    this.#lastSplit = split.catch(() => undefined);
-    return split;
+    this.#lastSlice = slice.catch(() => undefined);
+    return slice;
   }
 
   async #vector(tokens: Tokens, signal: AbortSignal): Promise<Float32Array> {

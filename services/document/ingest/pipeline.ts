@@ -8,25 +8,19 @@ import { PatientStore } from './patient-store.ts';
 import { DEFAULT_BACKOFF, type Backoff } from './retry.ts';
 import { IngestSession, type IngestCall, type SessionContext } from './session.ts';
 
-/**
- * Tokens in flight over all streams. Eight batches of 8192 keep the tower busy while the store makes a write durable
- * (some 60 ms of a fast GPU), and give the batcher enough texts to sort by length. On two CPU cores it is about six
- * seconds of work, which a drain has to finish.
- */
-export const DEFAULT_BUDGET_TOKENS = 65_536;
-
-/**
- * Streams at once. Each may hold two messages that no budget counts: one half received, one waiting for room. A
- * producer needs one stream, so this is many producers.
- */
-export const DEFAULT_MAX_STREAMS = 32;
-
 /** What a process can set about ingest. */
 export interface IngestSettings {
-  /** @default {@link DEFAULT_BUDGET_TOKENS} */
-  budgetTokens?: number;
-  /** @default {@link DEFAULT_MAX_STREAMS} */
-  maxStreams?: number;
+  /**
+   * Tokens in flight over all streams. The usual 65 536 are four batches of an accelerator, thirty-two of a CPU: that
+   * keeps the tower busy while the store makes a write durable, and gives the batcher enough texts to sort by length.
+   * On two CPU cores it is about six seconds of work, which a drain has to finish.
+   */
+  budgetTokens: number;
+  /**
+   * Streams at once. Each may hold two messages that no budget counts, one half received and one that waits for room;
+   * a producer needs one stream, so the usual 32 are many producers.
+   */
+  maxStreams: number;
   /** Waits between attempts at a store or a tower that can't take more. @default {@link DEFAULT_BACKOFF} */
   backoff?: Backoff;
 }
@@ -49,13 +43,13 @@ export class IngestPipeline {
   readonly #context: SessionContext;
   #streams = 0;
 
-  constructor(parts: PipelineParts, settings: IngestSettings = {}) {
-    const { backoff = DEFAULT_BACKOFF, budgetTokens = DEFAULT_BUDGET_TOKENS } = settings;
+  constructor(parts: PipelineParts, settings: IngestSettings) {
+    const { budgetTokens, maxStreams, backoff = DEFAULT_BACKOFF } = settings;
     const { store, tower, log } = parts;
     const { fingerprint, dimensions } = tower.manifest.space;
     this.#store = store;
     this.#space = { fingerprint, dimensions };
-    this.#maxStreams = settings.maxStreams ?? DEFAULT_MAX_STREAMS;
+    this.#maxStreams = maxStreams;
     this.#context = {
       store: new PatientStore(store, backoff, log),
       encoder: new DocumentEncoder(tower, backoff),

@@ -232,22 +232,20 @@ export class Window {
     batch.forEach((operation, index) => {
       const answer = answers[index]!;
       if (again.has(operation.documentId)) return;
-      if (answer.outcome === 'changed') {
-        again.add(operation.documentId);
-        delete (operation as Operation).write;
-        void this.#encode(operation);
-      } else {
-        this.#conclude(operation, answer);
-      }
+      if (answer.outcome === 'changed') again.add(operation.documentId);
+      this.#conclude(operation, answer);
     });
   }
 
-  #conclude(operation: ReadyOperation, answer: Exclude<WriteAnswer, { outcome: 'changed' }>): void {
+  #conclude(operation: ReadyOperation, answer: WriteAnswer): void {
     const { documentId, version, write } = operation;
     if (answer.outcome === 'stale') {
       this.#reject(operation, versionStale(documentId, version, answer.storedVersion));
     } else if (answer.outcome === 'refused') {
       this.#reject(operation, answer.cause);
+    } else if (answer.outcome === 'changed') {
+      delete (operation as Operation).write;
+      void this.#encode(operation);
     } else {
       const outcome = outcomeOf(operation, KINDS[answer.outcome]);
       if (write.kind === 'put') outcome.passages = write.passages.length;

@@ -44,11 +44,10 @@ export class FakeTower implements IngestTower {
   }
 
   /** A passage ends at each "|". */
-  passages({ title, text }: { title: string; text: string }): Passage[] {
-    return text.split('|').map((part, index) => ({
-      text: part,
-      tokens: tokensOf(index === 0 ? `${title} ${part}` : part),
-    }));
+  *eachPassage({ title, text }: { title: string; text: string }): Generator<Passage, void, undefined> {
+    for (const [index, part] of text.split('|').entries()) {
+      yield { text: part, tokens: tokensOf(index === 0 ? `${title} ${part}` : part) };
+    }
   }
 
   async encode({ ids }: Tokens, { signal }: { signal?: AbortSignal } = {}): Promise<Encoding> {

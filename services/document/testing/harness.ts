@@ -30,12 +30,15 @@ export interface Harness<S extends ServiceStore> {
 const QUICK_BACKOFF = { firstMs: 2, longestMs: 10 };
 
 export async function startHarness<S extends ServiceStore = MemoryStore>(
-  parts: { store?: S; tower?: FakeTower; settings?: IngestSettings } = {},
+  parts: { store?: S; tower?: FakeTower; settings?: Partial<IngestSettings> } = {},
 ): Promise<Harness<S>> {
   const store = parts.store ?? (new MemoryStore() as ServiceStore as S);
   const tower = parts.tower ?? new FakeTower();
   const log = pino({ level: 'silent' });
-  const pipeline = new IngestPipeline({ store, tower, log }, { backoff: QUICK_BACKOFF, ...parts.settings });
+  const pipeline = new IngestPipeline(
+    { store, tower, log },
+    { budgetTokens: 65_536, maxStreams: 32, backoff: QUICK_BACKOFF, ...parts.settings },
+  );
   const server = await startServer({
     host: '127.0.0.1',
     port: 0,
