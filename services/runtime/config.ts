@@ -40,30 +40,22 @@ export const Settings = z.strictObject({
     .min(1)
     .default(defaultDataDirectory(process.env))
     .meta({ description: 'folder of the embedded store' }),
-  documentTower: z
-    .string()
-    .min(1)
-    .default('all-MiniLM-L6-v2')
-    .meta({
-      description: 'document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION or file:DIR',
-    }),
+  documentTower: z.string().min(1).default('all-MiniLM-L6-v2').meta({
+    description: 'document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION or file:DIR',
+  }),
   queryTower: z
     .string()
     .min(1)
     .default('all-MiniLM-L6-v2-lookup')
     .meta({ description: 'query tower, named likewise; of the space of the collections that are searched' }),
-  device: z
-    .string()
-    .min(1)
-    .default('auto')
-    .meta({
-      description: 'where the tower runs: auto, cpu, cuda, cuda:N, or what else ONNX Runtime has here',
-    }),
+  device: z.string().min(1).default('auto').meta({
+    description: 'where the tower runs: auto, cpu, cuda, cuda:N, or what else ONNX Runtime has here',
+  }),
   threads: integer(0, 1024)
     .default(0)
     .meta({ description: 'threads of the tower on the CPU; 0 for one per core' }),
   querySlots: integer(1, 10_000)
-    .default(64)
+    .default(16)
     .meta({ description: 'searches that are worked on at the same time' }),
   queryQueue: integer(0, 100_000)
     .default(256)
@@ -71,6 +63,12 @@ export const Settings = z.strictObject({
   queryCache: integer(0, 1_000_000)
     .default(10_000)
     .meta({ description: 'query vectors that are kept, about 2 KB each; 0 for none' }),
+  ingestTokens: integer(1024, 16_777_216)
+    .default(65_536)
+    .meta({ description: 'tokens of documents in flight over all ingest streams; past that, senders wait' }),
+  ingestStreams: integer(1, 10_000)
+    .default(32)
+    .meta({ description: 'ingest streams at the same time; what comes on top is refused' }),
   drainMs: integer(0, 600_000)
     .default(10_000)
     .meta({ description: 'time that calls have to end in when the service stops, in milliseconds' }),

@@ -11,7 +11,12 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
  */
 export function createLog(service: string, level: LogLevel): Logger {
   return pino(
-    { level, base: { service, pid: process.pid }, timestamp: () => `,"time":"${new Date().toISOString()}"` },
+    {
+      level,
+      base: { service, pid: process.pid },
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+    },
     destination({ dest: 2, sync: true }),
   );
 }

@@ -8,11 +8,8 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
-import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
+import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
-import { LOADER_OPTIONS, packageDefinition } from '../../proto/load.ts';
 import {
   stream,
   unary,
@@ -21,6 +18,7 @@ import {
   type StreamHandler,
   type UnaryHandler,
 } from './handler.ts';
+import { reflection } from './reflection.ts';
 import { guarded } from './wire.ts';
 
 /**
@@ -121,10 +119,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   setServing(false);
   health.addToServer(server);
-  new ReflectionService(
-    { ...packageDefinition, ...loadSync(healthProto, LOADER_OPTIONS) },
-    { services: [...names, 'grpc.health.v1.Health'] },
-  ).addToServer(server);
+  reflection([...names, 'grpc.health.v1.Health']).addToServer(server);
 
   const bound = await bind(server, host, port, portSetting);
   return {
