@@ -5,18 +5,19 @@ import {
   type Dimension,
   type Model,
   type Node,
+  type OutputInfo,
   type ValueInfo,
 } from './model.ts';
 import { int64, scalar, type ElementType, type Tensor } from './tensor.ts';
 
 /**
- * ONNX's operator set that graphs are built for: reductions take their axes as inputs, and ScatterND adds. It is the
- * oldest that has both, so it runs on every ONNX Runtime since 1.14.
+ * ONNX's operator set that graphs are built for: reductions take their axes as inputs, scattering adds, and Gelu is an
+ * operator. It is the oldest that has all three, so it runs on every ONNX Runtime since 1.17.
  */
-export const OPSET = 18;
+export const OPSET = 20;
 
 /** IR version that goes with {@link OPSET}. */
-const IR_VERSION = 8;
+const IR_VERSION = 9;
 
 /**
  * Writes a graph node by node. Values are names; what a method returns is what the next one takes.
@@ -31,12 +32,32 @@ const IR_VERSION = 8;
  */
 export class GraphBuilder {
   readonly #inputs: ValueInfo[] = [];
-  readonly #outputs: ValueInfo[] = [];
+  readonly #outputs: OutputInfo[] = [];
   readonly #initializers = new Map<string, Tensor>();
   readonly #nodes: Node[] = [];
   readonly #names = new Set<string>();
   readonly #constants = new Map<string, string>();
   #next = 0;
+
+  /**
+   * @param model - what to start with: its nodes, initialisers, inputs and outputs.
+   * @throws {OnnxError} `REQUEST_INVALID` unless the model is for {@link OPSET}.
+   */
+  constructor(model?: Model) {
+    if (model === undefined) return;
+    if (model.opsets.get('') !== OPSET) {
+      throw new OnnxError(
+        'REQUEST_INVALID',
+        `the model is for operator set ${model.opsets.get('')}, not ${OPSET}`,
+      );
+    }
+    const { graph } = model;
+    for (const { name } of graph.inputs) this.#claim(name);
+    this.#inputs.push(...graph.inputs);
+    for (const [name, value] of graph.initializers) this.initializer(name, value);
+    for (const node of graph.nodes) this.add(node);
+    this.#outputs.push(...graph.outputs);
+  }
 
   /** Something that a caller feeds. Named dimensions are known at run time. */
   input(name: string, type: ElementType, dims: readonly Dimension[]): string {
@@ -60,7 +81,7 @@ export class GraphBuilder {
     const colon = op.indexOf(':');
     const domain = colon < 0 ? '' : op.slice(0, colon);
     const short = op.slice(colon + 1);
-    const outputs = Array.from({ length: count }, () => this.fresh(short));
+    const outputs = Array.from({ length: count }, () => this.#claim(this.fresh(short)));
     this.#nodes.push({ op: short, domain, name: outputs[0]!, inputs, outputs, attributes });
     return outputs;
   }
@@ -81,8 +102,8 @@ export class GraphBuilder {
     return this.#constant(`${type} ${Object.is(value, -0) ? '-0' : value}`, () => scalar(type, value));
   }
 
-  /** Makes a value an output of the graph under a name of its own. */
-  output(name: string, value: string, type: ElementType, dims?: readonly Dimension[]): string {
+  /** Makes a value an output of the graph under a name of its own. ONNX Runtime infers type and shape if need be. */
+  output(name: string, value: string, type?: ElementType, dims?: readonly Dimension[]): string {
     if (name !== value) {
       this.add({
         op: 'Identity',
@@ -93,7 +114,7 @@ export class GraphBuilder {
         attributes: {},
       });
     }
-    this.#outputs.push(dims === undefined ? { name, type } : { name, type, dims });
+    this.#outputs.push({ name, ...(type !== undefined && { type }), ...(dims !== undefined && { dims }) });
     return name;
   }
 
@@ -101,7 +122,7 @@ export class GraphBuilder {
   fresh(stem: string): string {
     for (;;) {
       const name = `${stem}_${this.#next++}`;
-      if (!this.#names.has(name)) return this.#claim(name);
+      if (!this.#names.has(name)) return name;
     }
   }
 
@@ -124,8 +145,7 @@ export class GraphBuilder {
   #constant(key: string, make: () => Tensor): string {
     let name = this.#constants.get(key);
     if (name === undefined) {
-      name = this.fresh('constant');
-      this.#initializers.set(name, make());
+      name = this.initializer(this.fresh('constant'), make());
       this.#constants.set(key, name);
     }
     return name;

@@ -45,6 +45,9 @@ export interface ValueInfo {
   readonly dims?: readonly Dimension[];
 }
 
+/** Name, type and shape of a graph's output. Type and `dims` are absent where ONNX Runtime is to infer them. */
+export type OutputInfo = Pick<ValueInfo, 'name' | 'dims'> & Partial<Pick<ValueInfo, 'type'>>;
+
 /** Nodes in topological order. */
 export interface Graph {
   readonly name: string;
@@ -52,7 +55,7 @@ export interface Graph {
   readonly initializers: ReadonlyMap<string, Tensor>;
   /** What a caller feeds: initialisers that old models list here as well are left out. */
   readonly inputs: readonly ValueInfo[];
-  readonly outputs: readonly ValueInfo[];
+  readonly outputs: readonly OutputInfo[];
 }
 
 export interface Model {

@@ -1,7 +1,7 @@
 import { open, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { OnnxError } from './errors.ts';
-import type { Attribute, Dimension, Graph, Model, Node, ValueInfo } from './model.ts';
+import type { Attribute, Dimension, Graph, Model, Node, OutputInfo, ValueInfo } from './model.ts';
 import {
   ATTRIBUTE_CODES,
   EXTERNAL,
@@ -159,7 +159,7 @@ function toGraph(wire: WireGraph, external: ExternalData): Graph {
     })),
     initializers,
     inputs: wire.inputs.filter(({ name }) => !initializers.has(name)).map(toValueInfo),
-    outputs: wire.outputs.map(toValueInfo),
+    outputs: wire.outputs.map(toOutputInfo),
   };
 }
 
@@ -174,6 +174,10 @@ function toValueInfo(wire: WireValue): ValueInfo {
     size === undefined || size === null || name ? (name ?? '') : toNumber(size),
   );
   return { ...found, dims };
+}
+
+function toOutputInfo(wire: WireValue): OutputInfo {
+  return wire.type ? toValueInfo(wire) : { name: wire.name };
 }
 
 function toAttribute(wire: WireAttribute, op: string, external: ExternalData): Attribute {

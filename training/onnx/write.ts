@@ -1,7 +1,7 @@
 import { open, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { OnnxError } from './errors.ts';
-import type { Attribute, Graph, Model, ValueInfo } from './model.ts';
+import type { Attribute, Graph, Model, OutputInfo } from './model.ts';
 import {
   ATTRIBUTE_CODES,
   EXTERNAL,
@@ -110,7 +110,8 @@ function toGraph(graph: Graph, initializer: TensorWriter): WireGraph {
   };
 }
 
-function toValue({ name, type, dims }: ValueInfo): WireValue {
+function toValue({ name, type, dims }: OutputInfo): WireValue {
+  if (type === undefined) return { name };
   const elementType = elementCode(type);
   if (dims === undefined) return { name, type: { tensor: { elementType } } };
   const shape = dims.map((dim) =>

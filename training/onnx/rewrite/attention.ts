@@ -1,0 +1,312 @@
+import type { GraphBuilder } from '../builder.ts';
+import { attribute, constant, int, ints, type Node } from '../model.ts';
+import { arrayOf, tensor, type ElementType } from '../tensor.ts';
+import { refuse, single, type Rewrites, type Rewriting } from './rewriting.ts';
+import { range, rotate } from './rotary.ts';
+
+/** What is added to a score that must not count: float32's lowest number, as exporters write it. */
+const MASKED = -3.4028234663852886e38;
+
+interface Heads {
+  /** Heads of the queries, and of the keys and values: a multiple of these. */
+  readonly query: number;
+  readonly key: number;
+  /** Elements of a head in queries and keys, and in values. */
+  readonly size: number;
+  readonly valueSize: number;
+}
+
+interface Attention {
+  /** [batch, sequence, heads, size]. */
+  readonly query: string;
+  readonly key: string;
+  readonly value: string;
+  readonly heads: Heads;
+  readonly scale: number;
+  readonly type: ElementType;
+  /** Added to the scores: broadcastable to [batch, heads, queries, keys], with one head when keys are shared. */
+  readonly bias?: string | undefined;
+}
+
+/**
+ * softmax(query · keyᵀ · scale + bias) · value (https://arxiv.org/abs/1706.03762), as [batch, sequence, heads · size].
+ * When heads share keys (https://arxiv.org/abs/2305.13245), these are broadcast, not copied.
+ */
+function attend(g: GraphBuilder, a: Attention): string {
+  const { query: all, key: shared, size, valueSize } = a.heads;
+  const group = all / shared;
+  const split = group > 1;
+  const query = split ? g.node('Reshape', [a.query, g.ints([0, 0, shared, group, size])]) : a.query;
+  const [key, value] = [a.key, a.value].map((x) => (split ? g.node('Unsqueeze', [x, g.ints([3])]) : x));
+  const heads = split ? [0, 2, 3] : [0, 2];
+  const width = heads.length + 1;
+  const rows = { perm: ints([...heads, 1, width]) };
+  const columns = { perm: ints([...heads, width, 1]) };
+  const product = g.node('MatMul', [
+    g.node('Transpose', [query], rows),
+    g.node('Transpose', [key!], columns),
+  ]);
+  let scores = g.node('Mul', [product, g.scalar(a.scale, a.type)]);
+  if (a.bias !== undefined) {
+    scores = g.node('Add', [scores, split ? g.node('Unsqueeze', [a.bias, g.ints([2])]) : a.bias]);
+  }
+  const weights = g.node('Softmax', [scores], { axis: int(-1) });
+  const mixed = g.node('MatMul', [weights, g.node('Transpose', [value!], rows)]);
+  const back = split ? [0, 3, 1, 2, 4] : [0, 2, 1, 3];
+  return g.node('Reshape', [
+    g.node('Transpose', [mixed], { perm: ints(back) }),
+    g.ints([0, 0, all * valueSize]),
+  ]);
+}
+
+function splitHeads(g: GraphBuilder, x: string, heads: number, size: number): string {
+  return g.node('Reshape', [x, g.ints([0, 0, heads, size])]);
+}
+
+/** [1, 1, queries, keys]: what comes later is masked. The sequence is axis 1 of both. */
+function causalBias(g: GraphBuilder, query: string, key: string, type: ElementType): string {
+  const length = (of: string): string => g.node('Shape', [of], { start: int(1), end: int(2) });
+  const shape = g.node('Concat', [g.ints([1, 1]), length(query), length(key)], { axis: int(0) });
+  const value = constant(tensor(type, [1], arrayOf(type, [MASKED])));
+  return g.node('Trilu', [g.node('ConstantOfShape', [shape], { value }), g.scalar(1, 'int64')], {
+    upper: int(1),
+  });
+}
+
+/** A mask of any type, 0 where a key must not count, as an addition to the scores. */
+function maskBias(
+  g: GraphBuilder,
+  mask: string,
+  axes: readonly number[],
+  masked: number,
+  type: ElementType,
+): string {
+  const wide = g.node('Unsqueeze', [mask, g.ints(axes)]);
+  const keep = g.node('Cast', [wide], { to: int(ELEMENT_BOOL) });
+  return g.node('Where', [keep, g.scalar(0, type), g.scalar(masked, type)]);
+}
+
+/** ONNX's code of booleans. */
+const ELEMENT_BOOL = 9;
+
+function sumOf(g: GraphBuilder, biases: readonly (string | undefined)[]): string | undefined {
+  const present = biases.filter((bias) => bias !== undefined && bias !== '');
+  return present.reduce<string | undefined>(
+    (sum, bias) => (sum === undefined ? bias : g.node('Add', [sum, bias!])),
+    undefined,
+  );
+}
+
+/** Attribute `scale`; 1 / √size where it is absent or zero. */
+function scaleOf(node: Node, size: number): number {
+  return attribute(node, 'scale', 'float', 0) || 1 / Math.sqrt(size);
+}
+
+function refuseOutputs({ node, used }: Rewriting): void {
+  if (node.outputs.some((_, i) => i > 0 && used(i))) {
+    throw refuse(node, 'only its first output can be used, not what it keeps for a next token');
+  }
+}
+
+function refuseAttributes(node: Node, ...names: string[]): void {
+  for (const name of names) {
+    const found = node.attributes[name];
+    if (found !== undefined && found.value !== 0) throw refuse(node, `attribute "${name}" is not supported`);
+  }
+}
+
+/** Keys and values of former tokens: an encoder has none. */
+function refusePast(r: Rewriting, ...inputs: number[]): void {
+  for (const i of inputs) {
+    const past = r.traced(i);
+    if (past !== undefined && !past.dims.includes(0))
+      throw refuse(r.node, 'keys and values of former tokens are not supported');
+  }
+}
+
+const multiHeadAttention = single((r) => {
+  const { g, node, input, traced, result } = r;
+  refuseOutputs(r);
+  refusePast(r, 6, 7);
+  const heads = attribute(node, 'num_heads', 'int', 0);
+  const { type } = result;
+  if ([0, 1, 2].some((i) => traced(i)?.dims.length !== 3)) {
+    throw refuse(node, 'query, key and value must be three tensors of three dimensions');
+  }
+  const widths = [0, 1, 2].map((i) => traced(i)!.dims[2]!);
+  const [query, key, value] = [0, 1, 2].map((i) => {
+    let x = input(i);
+    if (input(3) !== '') {
+      const start = widths.slice(0, i).reduce((sum, width) => sum + width, 0);
+      const bias = g.node('Slice', [input(3), g.ints([start]), g.ints([start + widths[i]!]), g.ints([0])]);
+      x = g.node('Add', [x, bias]);
+    }
+    return splitHeads(g, x, heads, widths[i]! / heads);
+  });
+  const padding = traced(4);
+  if (padding !== undefined && padding.dims.length !== 2) {
+    throw refuse(node, 'key_padding_mask must be of shape [batch, sequence]');
+  }
+  const filter = attribute(node, 'mask_filter_value', 'float', -10000);
+  const causal = attribute(node, 'unidirectional', 'int', 0) !== 0;
+  const size = widths[0]! / heads;
+  return attend(g, {
+    query: query!,
+    key: key!,
+    value: value!,
+    heads: { query: heads, key: heads, size, valueSize: widths[2]! / heads },
+    scale: scaleOf(node, size),
+    type,
+    bias: sumOf(g, [
+      padding && maskBias(g, input(4), [1, 2], filter, type),
+      input(5),
+      causal ? causalBias(g, input(0), input(1), type) : undefined,
+    ]),
+  });
+});
+
+/** ONNX Runtime's Attention: queries, keys and values come from one product. */
+const packedAttention = single((r) => {
+  const { g, node, input, traced, result } = r;
+  refuseOutputs(r);
+  refusePast(r, 4);
+  refuseAttributes(node, 'do_rotary');
+  const heads = attribute(node, 'num_heads', 'int', 0);
+  const { type } = result;
+  const total = traced(1)!.dims[1]!;
+  const widths = attribute(node, 'qkv_hidden_sizes', 'ints', [total / 3, total / 3, total / 3]);
+  let projected = g.node('MatMul', [input(0), input(1)]);
+  if (input(2) !== '') projected = g.node('Add', [projected, input(2)]);
+  const parts = g.nodes('Split', [projected, g.ints(widths)], 3, { axis: int(-1) });
+  const [query, key, value] = parts.map((part, i) => splitHeads(g, part, heads, widths[i]! / heads));
+  const filter = attribute(node, 'mask_filter_value', 'float', -10000);
+  const mask = (): string | undefined => {
+    switch (traced(3)?.dims.length) {
+      case undefined:
+        return undefined;
+      case 1: {
+        // How many tokens each row has.
+        const within = g.node('Less', [
+          g.node('Cast', [range(g, input(0), 1)], { to: int(ELEMENT_INT32) }),
+          g.node('Unsqueeze', [g.node('Cast', [input(3)], { to: int(ELEMENT_INT32) }), g.ints([1])]),
+        ]);
+        return maskBias(g, within, [1, 2], filter, type);
+      }
+      case 2:
+        return maskBias(g, input(3), [1, 2], filter, type);
+      case 3:
+        return maskBias(g, input(3), [1], filter, type);
+      default:
+        throw refuse(node, 'a mask of four dimensions is not supported');
+    }
+  };
+  const causal = attribute(node, 'unidirectional', 'int', 0) !== 0;
+  const size = widths[0]! / heads;
+  return attend(g, {
+    query: query!,
+    key: key!,
+    value: value!,
+    heads: { query: heads, key: heads, size, valueSize: widths[2]! / heads },
+    scale: scaleOf(node, size),
+    type,
+    bias: sumOf(g, [mask(), input(5), causal ? causalBias(g, query!, key!, type) : undefined]),
+  });
+});
+
+/** ONNX's code of 32-bit integers. */
+const ELEMENT_INT32 = 6;
+
+/**
+ * Causal attention with shared keys. Padding must be on the right, as the operator itself wants it: then no token sees
+ * it, and what the padding itself sees doesn't matter.
+ */
+const groupQueryAttention = single((r) => {
+  const { g, node, input, traced, result } = r;
+  refuseOutputs(r);
+  refusePast(r, 3, 4);
+  refuseAttributes(node, 'softcap', 'smooth_softmax', 'qk_output', 'k_quant_type', 'v_quant_type');
+  if (attribute(node, 'local_window_size', 'int', -1) > 0)
+    throw refuse(node, 'a sliding window is not supported');
+  for (const i of [9, 10, 11]) if (input(i) !== '') throw refuse(node, `input ${i} is not supported`);
+  const heads = attribute(node, 'num_heads', 'int', 0);
+  const shared = attribute(node, 'kv_num_heads', 'int', heads);
+  const { type } = result;
+  const packed = input(1) === '';
+  const size = traced(0)!.dims[2]! / (packed ? heads + 2 * shared : heads);
+  const widths = [heads, shared, shared].map((count) => count * size);
+  const parts = packed
+    ? g.nodes('Split', [input(0), g.ints(widths)], 3, { axis: int(-1) })
+    : [input(0), input(1), input(2)];
+  const [query, key, value] = parts.map((part, i) => splitHeads(g, part, i === 0 ? heads : shared, size));
+  const turn = (x: string): string => {
+    if (attribute(node, 'do_rotary', 'int', 0) === 0) return x;
+    const positions = range(g, input(0), 1);
+    const rows = (i: number): string =>
+      g.node('Unsqueeze', [g.node('Gather', [input(i), positions]), g.ints([0])]);
+    return rotate(g, x, {
+      cos: rows(7),
+      sin: rows(8),
+      headAxis: 2,
+      size,
+      half: traced(7)!.dims[1]!,
+      interleaved: attribute(node, 'rotary_interleaved', 'int', 0) !== 0,
+    });
+  };
+  return attend(g, {
+    query: turn(query!),
+    key: turn(key!),
+    value: value!,
+    heads: { query: heads, key: shared, size, valueSize: size },
+    scale: scaleOf(node, size),
+    type,
+    bias: causalBias(g, query!, key!, type),
+  });
+});
+
+/** ONNX's own Attention (operator set 23). */
+const onnxAttention = single((r) => {
+  const { g, node, input, traced, result } = r;
+  refuseOutputs(r);
+  refusePast(r, 4, 5);
+  refuseAttributes(node, 'softcap');
+  if (input(6) !== '') throw refuse(node, 'input 6 is not supported');
+  const { type } = result;
+  const dims = [0, 1, 2].map((i) => traced(i)!.dims);
+  const count = (i: number, name: string): number =>
+    dims[i]!.length === 4 ? dims[i]![1]! : attribute(node, name, 'int', 0);
+  const heads = [count(0, 'q_num_heads'), count(1, 'kv_num_heads'), count(2, 'kv_num_heads')];
+  const sizes = dims.map((each, i) => (each.length === 4 ? each[3]! : each[2]! / heads[i]!));
+  const [query, key, value] = dims.map((each, i) =>
+    each.length === 4
+      ? g.node('Transpose', [input(i)], { perm: ints([0, 2, 1, 3]) })
+      : splitHeads(g, input(i), heads[i]!, sizes[i]!),
+  );
+  const mask = traced(3);
+  if (mask !== undefined && heads[0] !== heads[1] && mask.dims.length === 4 && mask.dims[1] !== 1) {
+    throw refuse(node, 'a mask per head is not supported where heads share keys');
+  }
+  const wide = mask && Array.from({ length: 4 - mask.dims.length }, (_, i) => i);
+  const bias =
+    mask?.type === 'bool'
+      ? maskBias(g, input(3), wide!, MASKED, type)
+      : mask && g.node('Unsqueeze', [input(3), g.ints(wide!)]);
+  const causal = attribute(node, 'is_causal', 'int', 0) !== 0;
+  const mixed = attend(g, {
+    query: query!,
+    key: key!,
+    value: value!,
+    heads: { query: heads[0]!, key: heads[1]!, size: sizes[0]!, valueSize: sizes[2]! },
+    scale: scaleOf(node, sizes[0]!),
+    type,
+    bias: sumOf(g, [bias, causal ? causalBias(g, query!, key!, type) : undefined]),
+  });
+  if (dims[0]!.length === 3) return mixed;
+  return g.node('Transpose', [splitHeads(g, mixed, heads[0]!, sizes[2]!)], { perm: ints([0, 2, 1, 3]) });
+});
+
+export const ATTENTIONS: Rewrites = {
+  Attention: onnxAttention,
+  'com.microsoft:Attention': packedAttention,
+  'com.microsoft:MultiHeadAttention': multiHeadAttention,
+  'com.microsoft:GroupQueryAttention': groupQueryAttention,
+};

@@ -1,0 +1,45 @@
+import { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
+import type { Model } from './model.ts';
+import type { Tensor, TensorData } from './tensor.ts';
+import { encodeModel } from './write.ts';
+
+/** A tensor as ONNX Runtime takes it; the contents are shared. */
+export function toRuntime({ type, dims, data }: Tensor): RuntimeTensor {
+  // The runtime's types tie each element type to its array, which `Tensor` checks when it is made.
+  return new RuntimeTensor(type as 'float32', data as Float32Array, dims);
+}
+
+/** @throws {Error} for strings, which `Tensor` doesn't have. */
+export function fromRuntime({ type, dims, data }: RuntimeTensor): Tensor {
+  if (type === 'string') throw new Error('a tensor of strings has no place in training');
+  return { type, dims, data: data as TensorData };
+}
+
+/**
+ * Runs a model as it is on one thread, without optimising what is run so seldom: nodes keep their names in messages.
+ * One result for each set of inputs.
+ */
+export async function runAsIs(
+  model: Model,
+  feeds: readonly Readonly<Record<string, Tensor>>[],
+): Promise<Record<string, Tensor>[]> {
+  const session = await InferenceSession.create(encodeModel(model), {
+    graphOptimizationLevel: 'disabled',
+    intraOpNumThreads: 1,
+    // Fatal only: what fails is thrown as well.
+    logSeverityLevel: 4,
+  });
+  try {
+    const found: Record<string, Tensor>[] = [];
+    for (const each of feeds) {
+      const inputs = Object.entries(each).map(([name, value]) => [name, toRuntime(value)]);
+      const results = await session.run(Object.fromEntries(inputs) as InferenceSession.FeedsType);
+      found.push(
+        Object.fromEntries(Object.entries(results).map(([name, value]) => [name, fromRuntime(value)])),
+      );
+    }
+    return found;
+  } finally {
+    await session.release();
+  }
+}
