@@ -97,11 +97,21 @@ export async function unary<Response>(
     try {
       return await once(start, deadline, bounds.signal);
     } catch (error) {
-      if (!(error instanceof ScalingnoteError) || !error.retryable || attempt >= options.attempts) throw error;
+      if (!(error instanceof ScalingnoteError) || !error.retryable || attempt >= options.attempts)
+        throw error;
       const wait = backoffMs(attempt, error);
       if (Date.now() + wait >= deadline) throw error;
-      await sleep(wait, undefined, bounds.signal ? { signal: bounds.signal } : {});
+      await pause(wait, bounds.signal);
     }
+  }
+}
+
+/** Waits; an abort ends the wait with the signal's own reason. */
+export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(ms, undefined, signal ? { signal } : {});
+  } catch {
+    signal?.throwIfAborted();
   }
 }
 

@@ -1,9 +1,17 @@
 import type { CountResponse__Output } from '../proto/generated/scalingnote/v1/CountResponse.ts';
 import type { DeleteResponse__Output } from '../proto/generated/scalingnote/v1/DeleteResponse.ts';
+import type { DocumentServiceDescribeResponse__Output } from '../proto/generated/scalingnote/v1/DocumentServiceDescribeResponse.ts';
 import type { DocumentServiceClient } from '../proto/generated/scalingnote/v1/DocumentService.ts';
 import type { ListCollectionsResponse__Output } from '../proto/generated/scalingnote/v1/ListCollectionsResponse.ts';
 import { v1 } from '../proto/load.ts';
-import { type CallBounds, CHANNEL_OPTIONS, type ClientOptions, type Resolved, resolve, unary } from './call.ts';
+import {
+  type CallBounds,
+  CHANNEL_OPTIONS,
+  type ClientOptions,
+  type Resolved,
+  resolve,
+  unary,
+} from './call.ts';
 import { type Collection, fromCollection, fromServiceInfo, type ServiceInfo } from './describe.ts';
 import { type Filter, toWireFilter } from './filter.ts';
 import { type IngestOperation, type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
@@ -47,7 +55,7 @@ export class DocumentClient {
   ): Promise<number> {
     const message = { ...toWireScope(scope), documentIds: [...(scope.documentIds ?? [])] };
     const response = await unary<DeleteResponse__Output>(
-      (options, callback) => this.#client.delete(message, options, callback as never),
+      (options, callback) => this.#client.delete(message, options, callback),
       this.#options,
       bounds,
     );
@@ -57,7 +65,7 @@ export class DocumentClient {
   /** Counts documents and their passages. @throws {ScalingnoteError} */
   async count(scope: DocumentScope, bounds?: CallBounds): Promise<{ documents: number; passages: number }> {
     const response = await unary<CountResponse__Output>(
-      (options, callback) => this.#client.count(toWireScope(scope), options, callback as never),
+      (options, callback) => this.#client.count(toWireScope(scope), options, callback),
       this.#options,
       bounds,
     );
@@ -67,7 +75,7 @@ export class DocumentClient {
   /** Every collection of the store, of any space. @throws {ScalingnoteError} */
   async listCollections(bounds?: CallBounds): Promise<Collection[]> {
     const response = await unary<ListCollectionsResponse__Output>(
-      (options, callback) => this.#client.listCollections({}, options, callback as never),
+      (options, callback) => this.#client.listCollections({}, options, callback),
       this.#options,
       bounds,
     );
@@ -76,8 +84,8 @@ export class DocumentClient {
 
   /** What the service is and which tower it runs. @throws {ScalingnoteError} */
   async describe(bounds?: CallBounds): Promise<ServiceInfo> {
-    const response = await unary<{ service: never }>(
-      (options, callback) => this.#client.describe({}, options, callback as never),
+    const response = await unary<DocumentServiceDescribeResponse__Output>(
+      (options, callback) => this.#client.describe({}, options, callback),
       this.#options,
       bounds,
     );

@@ -5,6 +5,8 @@ import { decodeStatus, STATUS_DETAILS_TRAILER } from '../proto/status.ts';
 /** Name of a gRPC status code, for example `INVALID_ARGUMENT`. */
 export type StatusName = keyof typeof Code;
 
+export type { FieldViolation };
+
 /** Statuses after which the same call may go through: the server was away, or had too much to do. */
 const RETRYABLE: ReadonlySet<number> = new Set([Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED]);
 
@@ -35,14 +37,38 @@ export class ScalingnoteError extends Error {
   }
 }
 
+/** What the server would say of such a field, said before it is sent. */
+export function invalidArgument(field: string, description: string): ScalingnoteError {
+  return new ScalingnoteError({
+    code: Code.INVALID_ARGUMENT,
+    message: `${field}: ${description}`,
+    reason: 'INVALID_ARGUMENT',
+    violations: [{ field, description }],
+  });
+}
+
 /** What grpc-js threw, with the details that the server sent along. Anything else passes through. */
 export function toScalingnoteError(error: unknown): unknown {
   if (!isServiceError(error)) return error;
   const [details] = error.metadata.get(STATUS_DETAILS_TRAILER);
-  const status: RichStatus = Buffer.isBuffer(details)
-    ? { ...decodeStatus(details), code: error.code }
-    : { code: error.code, message: error.details, reason: '' };
-  return new ScalingnoteError(status, { cause: error });
+  return new ScalingnoteError(
+    {
+      reason: '',
+      ...(Buffer.isBuffer(details) ? richStatus(details) : undefined),
+      code: error.code,
+      message: error.details,
+    },
+    { cause: error },
+  );
+}
+
+/** Details are an extra: where something on the way has damaged them, the status still stands. */
+function richStatus(details: Buffer): RichStatus | undefined {
+  try {
+    return decodeStatus(details);
+  } catch {
+    return undefined;
+  }
 }
 
 function isServiceError(error: unknown): error is ServiceError {

@@ -1,6 +1,6 @@
 import type { Condition as WireCondition } from '../proto/generated/scalingnote/v1/Condition.ts';
 import type { Filter as WireFilter } from '../proto/generated/scalingnote/v1/Filter.ts';
-import { toValue } from '../proto/struct.ts';
+import { wireValue } from './values.ts';
 
 /** A value that a filter compares with. */
 export type FilterValue = string | number | boolean;
@@ -23,21 +23,26 @@ export interface Filter {
   mustNot?: readonly Condition[];
 }
 
-/** A filter as the wire has it. */
-export function toWireFilter(filter: Filter): WireFilter {
+/** A filter as the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for a value that JSON can't write */
+export function toWireFilter(filter: Filter, path = 'filter'): WireFilter {
+  const clause = (name: string, conditions: readonly Condition[] = []): WireCondition[] =>
+    conditions.map((condition, index) => toWireCondition(condition, `${path}.${name}[${index}]`));
   return {
-    must: (filter.must ?? []).map(toWireCondition),
-    should: (filter.should ?? []).map(toWireCondition),
-    mustNot: (filter.mustNot ?? []).map(toWireCondition),
+    must: clause('must', filter.must),
+    should: clause('should', filter.should),
+    mustNot: clause('must_not', filter.mustNot),
   };
 }
 
-function toWireCondition(condition: Condition): WireCondition {
-  if ('filter' in condition) return { filter: toWireFilter(condition.filter) };
+function toWireCondition(condition: Condition, path: string): WireCondition {
+  if ('filter' in condition) return { filter: toWireFilter(condition.filter, `${path}.filter`) };
   const { field } = condition;
-  if ('equals' in condition) return { equals: { field, value: toValue(condition.equals, `${field}.equals`) } };
+  if ('equals' in condition) {
+    return { equals: { field, value: wireValue(condition.equals, `${path}.equals.value`) } };
+  }
   if ('anyOf' in condition) {
-    return { anyOf: { field, values: condition.anyOf.map((value) => toValue(value, `${field}.anyOf`)) } };
+    const values = condition.anyOf.map((value, index) => wireValue(value, `${path}.any_of.values[${index}]`));
+    return { anyOf: { field, values } };
   }
   if ('range' in condition) return { range: { field, ...condition.range } };
   return { exists: { field } };

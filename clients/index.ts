@@ -1,7 +1,7 @@
 export type { CallBounds, ClientOptions } from './call.ts';
 export type { Collection, ServiceInfo, Space, Tower } from './describe.ts';
 export { DocumentClient, type DocumentScope } from './documents.ts';
-export { ScalingnoteError, type StatusName } from './errors.ts';
+export { type FieldViolation, ScalingnoteError, type StatusName } from './errors.ts';
 export type { Condition, Filter, FilterValue } from './filter.ts';
 export type {
   DeleteInput,
@@ -11,11 +11,7 @@ export type {
   IngestOutcome,
   IngestSummary,
 } from './ingest.ts';
-export {
-  type Hit,
-  QueryClient,
-  type SearchRequest,
-  type SearchResult,
-  SearchStream,
-  type SearchTimings,
-} from './query.ts';
+export { QueryClient } from './query.ts';
+export type { Hit, SearchRequest, SearchResult, SearchTimings } from './search.ts';
+export type { SearchStream } from './search-stream.ts';
+export type { JsonObject, JsonValue } from '../proto/struct.ts';

@@ -140,7 +140,14 @@ export async function runIngest(
 }
 
 class IngestRun {
-  readonly summary: IngestSummary = { sent: 0, indexed: 0, unchanged: 0, deleted: 0, rejected: 0, watermark: 0 };
+  readonly summary: IngestSummary = {
+    sent: 0,
+    indexed: 0,
+    unchanged: 0,
+    deleted: 0,
+    rejected: 0,
+    watermark: 0,
+  };
   readonly #options: IngestOptions;
   readonly #iterator: Iterator<IngestOperation> | AsyncIterator<IngestOperation>;
   /** Sent or to be sent, and not below a watermark yet; by sequence, in order. */
@@ -208,7 +215,8 @@ class IngestRun {
   }
 
   async #send(call: Call, broken: AbortSignal): Promise<void> {
-    for (const { message } of [...this.#pending.values()]) await write(call, message, broken);
+    // A watermark may come in meanwhile; a Map's iteration copes with what is deleted under it.
+    for (const { message } of this.#pending.values()) await write(call, message, broken);
     while (!this.#exhausted && !broken.aborted) {
       await this.#waitForRoom(broken);
       this.#pull ??= Promise.resolve(this.#iterator.next());
@@ -238,7 +246,9 @@ class IngestRun {
       const message = toMessage(sequence, operation);
       const bytes = size(operation);
       if (bytes > MAX_MESSAGE_CHARACTERS) {
-        throw new RangeError(`the document has ${bytes} characters; at most ${MAX_MESSAGE_CHARACTERS} can be sent`);
+        throw new RangeError(
+          `the document has ${bytes} characters; at most ${MAX_MESSAGE_CHARACTERS} can be sent`,
+        );
       }
       this.#pending.set(sequence, { message, bytes, reported: false });
       this.#pendingBytes += bytes;

@@ -17,7 +17,10 @@ test('a synset becomes a document with lemmas as title and the gloss as text', (
 });
 
 test('markers of adjectives and the lines of the licence are not words', () => {
-  assert.equal(parseSynset('00013910 00 s 01 galore(ip) 0 001 & 00013662 a 0000 | in great numbers')?.title, 'galore');
+  assert.equal(
+    parseSynset('00013910 00 s 01 galore(ip) 0 001 & 00013662 a 0000 | in great numbers')?.title,
+    'galore',
+  );
   assert.equal(parseSynset('  1 This software and database is being provided to you'), undefined);
 });
 
@@ -32,8 +35,10 @@ test('the whole of WordNet 3.1 is read, each synset once, persons first', async 
   assert.equal(new Set(documents.map(({ id }) => id)).size, 117791);
   assert.equal(documents[0]?.metadata.lexfile, 'noun.person');
   assert.ok(documents.slice(0, 20_000).some(({ metadata }) => metadata.lemmas.includes('astronomer')));
-  assert.deepEqual(
-    [...new Set(documents.slice(0, 20_000).map(({ metadata }) => metadata.pos))].sort(),
-    ['adjective', 'adverb', 'noun', 'verb'],
-  );
+  assert.deepEqual([...new Set(documents.slice(0, 20_000).map(({ metadata }) => metadata.pos))].sort(), [
+    'adjective',
+    'adverb',
+    'noun',
+    'verb',
+  ]);
 });

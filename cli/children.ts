@@ -1,0 +1,83 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { CliError } from './output/print.ts';
+
+/** Lines of a service's log that are shown when it dies. */
+const LAST_LINES = 5;
+
+/** How long a service has for ending its calls before it is killed: its own drain takes up to 10 s. */
+const STOP_TIMEOUT_MS = 15_000;
+
+/** A service that runs as a process of its own. */
+export interface ServiceProcess {
+  name: string;
+  /** `host:port` that it listens at. */
+  address: string;
+  pid: number;
+  /** Resolves with what to tell people when the process ends without having been asked to. */
+  died: Promise<string>;
+  stop(): Promise<void>;
+}
+
+type Report = { type: 'ready'; address: string; pid: number } | { type: 'failed'; message: string };
+
+/**
+ * Starts a service and waits until it serves. It ends when this process does, however that comes about: it watches
+ * the channel between the two.
+ *
+ * @throws {CliError} in one line, where it can't start
+ */
+export async function startService(
+  name: 'document' | 'query',
+  flags: readonly string[],
+): Promise<ServiceProcess> {
+  const entry = fileURLToPath(new URL(`../services/${name}/main.js`, import.meta.url));
+  const child = fork(entry, flags, {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    // Ctrl-C goes to a terminal's whole group; a service in a group of its own is stopped once, by us.
+    detached: true,
+  });
+  const lines: string[] = [];
+  createInterface({ input: child.stderr! }).on('line', (line) => {
+    lines.push(line);
+    if (lines.length > LAST_LINES) lines.shift();
+  });
+  let stopping = false;
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
+    child.once('error', () => resolve());
+  });
+  const ready = await firstReport(child, exited);
+  if (ready.type === 'failed') {
+    child.kill();
+    throw new CliError(
+      `the ${name} service: ${ready.message || lines.join(' | ') || 'it ended without a word'}`,
+    );
+  }
+  return {
+    name,
+    address: ready.address,
+    pid: ready.pid,
+    died: new Promise((resolve) => {
+      exited.then(() => {
+        if (!stopping) resolve(`the ${name} service died; its last words: ${lines.join(' | ') || 'none'}`);
+      });
+    }),
+    stop: async () => {
+      stopping = true;
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+      await exited;
+      clearTimeout(timer);
+    },
+  };
+}
+
+function firstReport(child: ChildProcess, exited: Promise<void>): Promise<Report> {
+  return new Promise((resolve) => {
+    child.once('message', (message) => resolve(message as Report));
+    exited.then(() => resolve({ type: 'failed', message: '' }));
+  });
+}

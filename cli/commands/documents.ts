@@ -1,0 +1,76 @@
+import { Command } from 'commander';
+import { usingDocuments, withDocumentAddress } from '../connection.ts';
+import { FILTER_SYNTAX, parseFilter } from '../input/filter-syntax.ts';
+import { CliError, printJson, table } from '../output/print.ts';
+import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
+import { collect } from './search.ts';
+
+interface ScopeFlags {
+  collection: string;
+  tenant: string;
+  filter: string[];
+  json?: boolean;
+  documentAddress: string;
+}
+
+function scoped(command: Command): Command {
+  return withDocumentAddress(command)
+    .option('-c, --collection <name>', 'collection', SAMPLE_COLLECTION)
+    .option('--tenant <tenant>', 'whose documents', '')
+    .option('-f, --filter <condition>', FILTER_SYNTAX, collect, [])
+    .option('--json', 'print one JSON document');
+}
+
+function scope(flags: ScopeFlags) {
+  const filter = parseFilter(flags.filter);
+  return { collection: flags.collection, tenant: flags.tenant, ...(filter === undefined ? {} : { filter }) };
+}
+
+/** `scalingnote delete ID...` */
+export const deleteDocuments = scoped(new Command('delete'))
+  .description('delete documents by id, or all that a filter holds for')
+  .argument('[id...]', 'identifiers')
+  .action(async (ids: string[], flags: ScopeFlags) => {
+    if (ids.length > 0 === flags.filter.length > 0) {
+      throw new CliError('give identifiers or --filter, one of the two');
+    }
+    const documents = await usingDocuments(flags.documentAddress, (client) =>
+      client.delete({ ...scope(flags), documentIds: ids }),
+    );
+    if (flags.json === true) printJson({ documents });
+    else process.stdout.write(`${documents} deleted\n`);
+  });
+
+/** `scalingnote count` */
+export const count = scoped(new Command('count'))
+  .description('count documents and passages')
+  .action(async (flags: ScopeFlags) => {
+    const counted = await usingDocuments(flags.documentAddress, (client) => client.count(scope(flags)));
+    if (flags.json === true) printJson(counted);
+    else process.stdout.write(`${counted.documents} documents, ${counted.passages} passages\n`);
+  });
+
+/** `scalingnote collections` */
+export const collections = withDocumentAddress(new Command('collections'))
+  .description('list collections')
+  .option('--json', 'print one JSON document')
+  .action(async (flags: { json?: boolean; documentAddress: string }) => {
+    const listed = await usingDocuments(flags.documentAddress, (client) => client.listCollections());
+    if (flags.json === true) {
+      printJson(listed.map((collection) => ({ ...collection, space: collection.space.fingerprint })));
+    } else if (listed.length === 0) {
+      process.stdout.write('no collections yet; "scalingnote ingest FILE --collection NAME" makes one\n');
+    } else {
+      process.stdout.write(`${renderCollections(listed)}\n`);
+    }
+  });
+
+/** Collections as a table. */
+export function renderCollections(
+  listed: readonly { name: string; space: { fingerprint: string }; documents: number; passages: number }[],
+): string {
+  return table(
+    ['collection', 'documents', 'passages', 'space'],
+    listed.map(({ name, documents, passages, space }) => [name, documents, passages, space.fingerprint]),
+  );
+}

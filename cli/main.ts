@@ -1,0 +1,63 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { ScalingnoteError } from '../clients/index.ts';
+import { distill } from './commands/distill.ts';
+import { collections, count, deleteDocuments } from './commands/documents.ts';
+import { evaluate } from './commands/eval.ts';
+import { ingest } from './commands/ingest.ts';
+import { search } from './commands/search.ts';
+import { status } from './commands/status.ts';
+import { towers } from './commands/towers.ts';
+import { up } from './commands/up.ts';
+import { note } from './output/print.ts';
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+const program = new Command('scalingnote')
+  .description(
+    'Dense retrieval: a heavy tower reads the documents, a featherweight tower answers the queries.',
+  )
+  .version(version)
+  .exitOverride()
+  .showSuggestionAfterError();
+
+for (const command of [
+  up,
+  ingest,
+  search,
+  deleteDocuments,
+  count,
+  collections,
+  status,
+  towers,
+  distill,
+  evaluate,
+]) {
+  // Settings of exits are inherited by commands that a program makes, not by those that it is given.
+  for (const each of [command, ...command.commands]) each.exitOverride().showSuggestionAfterError();
+  program.addCommand(command);
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+  } else {
+    note(`scalingnote: ${oneLine(error)}`);
+    process.exitCode = EXIT_FAILURE;
+  }
+}
+
+function oneLine(error: unknown): string {
+  if (error instanceof ScalingnoteError && error.reason === '' && error.code === 'UNAVAILABLE') {
+    return `the service can't be reached (${error.message.replaceAll('\n', ' ')}); is "scalingnote up" running?`;
+  }
+  return (error instanceof Error ? error.message : String(error)).replaceAll('\n', ' ');
+}

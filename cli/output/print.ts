@@ -1,0 +1,45 @@
+import { styleText } from 'node:util';
+
+/** A failure that is fully told by one line. */
+export class CliError extends Error {
+  override readonly name = 'CliError';
+}
+
+/** Writes one JSON document to standard output. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+/** Writes a line for people to standard error, which never mixes with results. */
+export function note(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** Styles text where standard output is a terminal that wants colour (https://no-color.org). */
+export function style(format: 'bold' | 'dim' | 'green' | 'red' | 'yellow', text: string): string {
+  const wanted = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
+  return wanted ? styleText(format, text) : text;
+}
+
+/** Rows under a head, in columns as wide as their widest cell; numbers to the right. */
+export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const cells = [head, ...rows.map((row) => row.map(String))];
+  const widths = head.map((_, column) => Math.max(...cells.map((row) => (row[column] ?? '').length)));
+  return cells
+    .map((row, index) => {
+      const line = row
+        .map((cell, column) => {
+          const width = widths[column] ?? 0;
+          return typeof rows[0]?.[column] === 'number' ? cell.padStart(width) : cell.padEnd(width);
+        })
+        .join('  ')
+        .trimEnd();
+      return index === 0 ? style('bold', line) : line;
+    })
+    .join('\n');
+}
+
+/** A text cut to a width, with an ellipsis where it was longer. */
+export function clip(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
+}

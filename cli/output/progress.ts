@@ -1,0 +1,56 @@
+/** How often a line is drawn: more cannot be read; and where it is not a terminal, less is enough. */
+const TERMINAL_INTERVAL_MS = 100;
+const FILE_INTERVAL_MS = 10_000;
+const BAR_WIDTH = 24;
+
+/** A progress line on standard error: a bar on a terminal, a line now and then elsewhere. */
+export class Progress {
+  readonly #label: string;
+  readonly #unit: string;
+  readonly #started = performance.now();
+  readonly #terminal = process.stderr.isTTY === true;
+  #drawn = 0;
+
+  /** @param unit - what is counted, for example `documents`; `bytes` are shown as MB */
+  constructor(label: string, unit: string) {
+    this.#label = label;
+    this.#unit = unit;
+  }
+
+  /** Shows how far it is. @param total - where it ends; left out where nobody knows */
+  update(done: number, total?: number): void {
+    const now = performance.now();
+    const interval = this.#terminal ? TERMINAL_INTERVAL_MS : FILE_INTERVAL_MS;
+    if (now - this.#drawn < interval) return;
+    this.#drawn = now;
+    this.#draw(done, total);
+  }
+
+  /** Shows the end and leaves the line. */
+  finish(done: number): void {
+    this.#draw(done, done);
+    if (this.#terminal) process.stderr.write('\n');
+  }
+
+  #draw(done: number, total: number | undefined): void {
+    const seconds = Math.max(1e-3, (performance.now() - this.#started) / 1000);
+    const rate = done / seconds;
+    const parts = [this.#label];
+    if (total !== undefined && total > 0) {
+      const share = Math.min(1, done / total);
+      const filled = Math.round(share * BAR_WIDTH);
+      if (this.#terminal) parts.push(`${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`);
+      parts.push(`${Math.floor(share * 100)} %`);
+    }
+    parts.push(this.#amount(done), `${this.#amount(rate)}/s`);
+    if (total !== undefined && done < total && rate > 0)
+      parts.push(`${Math.ceil((total - done) / rate)} s left`);
+    const line = parts.join('  ');
+    process.stderr.write(this.#terminal ? `\r\u001B[K${line}` : `${line}\n`);
+  }
+
+  #amount(count: number): string {
+    if (this.#unit === 'bytes') return `${(count / 1e6).toFixed(1)} MB`;
+    return `${Math.round(count).toLocaleString('en')} ${this.#unit}`;
+  }
+}

@@ -1,0 +1,60 @@
+import { keywords, span } from '../../training/texts.ts';
+import { seededRandom, shuffle } from '../../training/random.ts';
+import { readWordNet, type SampleDocument } from './wordnet.ts';
+
+/**
+ * Prints the texts that the query tower which ships with the package is fitted to, one a line: WordNet's definitions,
+ * examples and lemmas, spans and keywords of its definitions, and word combinations of our own making, which put every
+ * term of WordNet into contexts that definitions lack. No data set of questions is among them.
+ */
+const SEED = 1;
+const COUNTS = { examples: 20_000, lemmas: 25_000, spans: 20_000, keywords: 25_000, mixes: 40_000 };
+
+/** What a query may say about two terms. */
+const TEMPLATES: readonly ((a: string, b: string) => string)[] = [
+  (a, b) => `${a} ${b}`,
+  (a, b) => `${a} and ${b}`,
+  (a, b) => `effect of ${a} on ${b}`,
+  (a, b) => `the role of ${a} in ${b}`,
+  (a, b) => `what is the relation between ${a} and ${b}`,
+  (a, b) => `${a} in the ${b}`,
+  (a, b) => `how does ${a} change ${b}`,
+  (a, b) => `${a} increases ${b}`,
+  (a, b) => `${a} is associated with ${b}`,
+  (a, b) => `methods for measuring ${a} of ${b}`,
+];
+
+const random = seededRandom(SEED);
+const synsets = await readWordNet();
+const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)]!;
+const definitions = synsets.map(({ text }) => text.replaceAll(/;?\s*".*$/g, '').trim());
+const byLexfile = new Map<string, SampleDocument[]>();
+for (const synset of synsets) {
+  const topic = byLexfile.get(synset.metadata.lexfile);
+  if (topic === undefined) byLexfile.set(synset.metadata.lexfile, [synset]);
+  else topic.push(synset);
+}
+const topics = [...byLexfile.values()];
+
+/** Two terms, one time in two of one topic, each topic as often as any other. */
+function mix(): string {
+  const topic = pick(topics);
+  const other = random() < 0.5 ? topic : pick(topics);
+  const term = (synset: SampleDocument): string => pick(synset.metadata.lemmas);
+  const combined = pick(TEMPLATES)(term(pick(topic)), term(pick(other)));
+  return random() < 0.5 ? combined : `${combined} ${keywords(pick(definitions), random)}`;
+}
+
+const examples = synsets.flatMap(({ text }) => [...text.matchAll(/"([^"]+)"/g)].map(([, quoted]) => quoted!));
+const texts = [
+  ...definitions,
+  ...shuffle(examples, random).slice(0, COUNTS.examples),
+  ...shuffle(
+    synsets.map(({ title }) => title),
+    random,
+  ).slice(0, COUNTS.lemmas),
+  ...Array.from({ length: COUNTS.spans }, () => span(pick(definitions).split(' '), 2, 8, random)),
+  ...Array.from({ length: COUNTS.keywords }, () => keywords(pick(definitions), random)),
+  ...Array.from({ length: COUNTS.mixes }, mix),
+];
+process.stdout.write(`${shuffle(texts, random).join('\n')}\n`);

@@ -1,0 +1,61 @@
+import type { Struct } from '../proto/generated/google/protobuf/Struct.ts';
+import type { Value } from '../proto/generated/google/protobuf/Value.ts';
+import { toStruct, toValue } from '../proto/struct.ts';
+import { invalidArgument, ScalingnoteError } from './errors.ts';
+
+/**
+ * A string that UTF-8 can carry. Half a surrogate pair can't be written: it would arrive as another character, and
+ * nobody would notice.
+ *
+ * @throws {ScalingnoteError} `INVALID_ARGUMENT`
+ */
+export function wireText(value: unknown, field: string): string {
+  if (typeof value !== 'string') throw invalidArgument(field, 'must be a string');
+  if (!value.isWellFormed()) {
+    throw invalidArgument(
+      field,
+      'holds half a surrogate pair; repair it with String.prototype.toWellFormed()',
+    );
+  }
+  return value;
+}
+
+/** A whole number that a JavaScript number holds exactly. @throws {ScalingnoteError} `INVALID_ARGUMENT` */
+export function wireInteger(value: number, field: string, least = 0): number {
+  if (!Number.isSafeInteger(value) || value < least) {
+    throw invalidArgument(field, `is ${value}, but must be a whole number from ${least} to 2^53 - 1`);
+  }
+  return value;
+}
+
+/** A JSON object. @throws {ScalingnoteError} `INVALID_ARGUMENT` */
+export function wireStruct(object: Readonly<Record<string, unknown>>, field: string): Struct {
+  return checked(object, field, () => toStruct(object, field));
+}
+
+/** A JSON value. @throws {ScalingnoteError} `INVALID_ARGUMENT` */
+export function wireValue(value: unknown, field: string): Value {
+  return checked(value, field, () => toValue(value, field));
+}
+
+function checked<T>(value: unknown, field: string, convert: () => T): T {
+  try {
+    requireWellFormed(value, field);
+    return convert();
+  } catch (error) {
+    if (error instanceof ScalingnoteError) throw error;
+    // An object that holds itself ends here as well, with the stack.
+    throw invalidArgument(field, (error as Error).message);
+  }
+}
+
+function requireWellFormed(value: unknown, field: string): void {
+  if (typeof value === 'string') {
+    wireText(value, field);
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [key, item] of Object.entries(value)) {
+      wireText(key, `a key of ${field}`);
+      requireWellFormed(item, `${field}.${key}`);
+    }
+  }
+}

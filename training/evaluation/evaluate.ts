@@ -1,0 +1,133 @@
+import type { Tokens, Tower } from '../../towers/tower.ts';
+import { TrainingError } from '../errors.ts';
+import { encodeCached } from '../vectors.ts';
+import { ratioInterval } from './bootstrap.ts';
+import { readDataset } from './dataset.ts';
+import { mean, ndcg, recall, reciprocalRank } from './metrics.ts';
+import { searchExactly } from './search.ts';
+
+/** How deep a ranking is: as far as Recall@100 looks. */
+const DEPTH = 100;
+
+/** What to measure. */
+export interface EvaluationRequest {
+  /** Folder in BEIR layout. */
+  dataset: string;
+  documentTower: Tower;
+  /** Of the document tower's space. */
+  queryTowers: readonly Tower[];
+  /** Where document vectors are kept between runs. @default where towers are kept */
+  cacheDir?: string;
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Measures of one query tower, means over the queries. */
+export interface QueryTowerResult {
+  queryTower: string;
+  ndcg10: number;
+  mrr10: number;
+  recall50: number;
+  recall100: number;
+  /** What it keeps of the document tower's own result. */
+  retention: {
+    ndcg10: number;
+    recall50: number;
+    /** 95 %, of `ndcg10`, by paired bootstrap over queries. */
+    interval: [low: number, high: number];
+  };
+}
+
+/** Measures of all query towers on one data set. */
+export interface Evaluation {
+  dataset: string;
+  documents: number;
+  queries: number;
+  documentTower: string;
+  /** The document tower itself first, reading queries with its query prompt. */
+  results: QueryTowerResult[];
+}
+
+/**
+ * Measures query towers against a document tower: documents become passages as the document service makes them, the
+ * search is exact, and a document counts by its best passage.
+ *
+ * @throws {TrainingError} `DATASET_INVALID`, `SPACE_MISMATCH`
+ */
+export async function evaluate(request: EvaluationRequest): Promise<Evaluation> {
+  const { documentTower, queryTowers, cacheDir } = request;
+  const { manifest } = documentTower;
+  for (const { manifest: student } of queryTowers) {
+    if (student.space.fingerprint !== manifest.space.fingerprint) {
+      throw new TrainingError(
+        'SPACE_MISMATCH',
+        `query tower ${student.name} is of space ${student.space.fingerprint}, but document tower ${manifest.name} ` +
+          `makes vectors of space ${manifest.space.fingerprint}; distil a query tower from this document tower`,
+      );
+    }
+  }
+  const { name, documents, queries, relevant } = await readDataset(request.dataset);
+  const owners: number[] = [];
+  const inputs: Tokens[] = [];
+  for (const [index, document] of documents.entries()) {
+    if (document.title.trim() === '' && document.text.trim() === '') continue;
+    for (const { tokens } of documentTower.passages(document)) {
+      owners.push(index);
+      inputs.push(tokens);
+    }
+  }
+  const { dimensions } = manifest;
+  const data = await encodeCached(documentTower, inputs, { cacheDir, onProgress: request.onProgress });
+  const passages = { data, dimensions };
+
+  const measure = async (tower: Tower, prompt: string | undefined): Promise<Measures> => {
+    const tokens = queries.map(({ text }) => tower.tokenize(text, prompt === undefined ? {} : { prompt }));
+    const vectors = { data: await tower.encodeAll(tokens), dimensions };
+    return new Measures(
+      searchExactly(vectors, passages, owners, DEPTH).map((ranking, query) => ({
+        ranking: ranking.map((index) => documents[index]!.id),
+        grades: relevant.get(queries[query]!.id)!,
+      })),
+    );
+  };
+  const teacher = await measure(documentTower, manifest.queryPrompt);
+  const results = [teacher.against(manifest.name, teacher)];
+  for (const student of queryTowers) {
+    results.push((await measure(student, undefined)).against(student.manifest.name, teacher));
+  }
+  return {
+    dataset: name,
+    documents: documents.length,
+    queries: queries.length,
+    documentTower: manifest.name,
+    results,
+  };
+}
+
+class Measures {
+  readonly ndcg10: number[];
+  readonly mrr10: number[];
+  readonly recall50: number[];
+  readonly recall100: number[];
+
+  constructor(rankings: readonly { ranking: string[]; grades: ReadonlyMap<string, number> }[]) {
+    this.ndcg10 = rankings.map(({ ranking, grades }) => ndcg(ranking, grades, 10));
+    this.mrr10 = rankings.map(({ ranking, grades }) => reciprocalRank(ranking, grades, 10));
+    this.recall50 = rankings.map(({ ranking, grades }) => recall(ranking, grades, 50));
+    this.recall100 = rankings.map(({ ranking, grades }) => recall(ranking, grades, 100));
+  }
+
+  against(queryTower: string, teacher: Measures): QueryTowerResult {
+    return {
+      queryTower,
+      ndcg10: mean(this.ndcg10),
+      mrr10: mean(this.mrr10),
+      recall50: mean(this.recall50),
+      recall100: mean(this.recall100),
+      retention: {
+        ndcg10: mean(this.ndcg10) / mean(teacher.ndcg10),
+        recall50: mean(this.recall50) / mean(teacher.recall50),
+        interval: ratioInterval(this.ndcg10, teacher.ndcg10),
+      },
+    };
+  }
+}
