@@ -11,9 +11,9 @@ import { IngestSession, type IngestCall, type SessionContext } from './session.t
 /** What a process can set about ingest. */
 export interface IngestSettings {
   /**
-   * Tokens in flight over all streams. The usual 65 536 are four batches of an accelerator, thirty-two of a CPU: that
-   * keeps the tower busy while the store makes a write durable, and gives the batcher enough texts to sort by length.
-   * On two CPU cores it is about six seconds of work, which a drain has to finish.
+   * Tokens in flight over all streams. The usual 32 768 are sixteen batches of a CPU, two of an accelerator: that keeps
+   * the tower busy while the store makes a write durable, and gives the batcher enough texts to sort by length. On two
+   * CPU cores it is some seven seconds of work, which a drain has to finish.
    */
   budgetTokens: number;
   /**

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { OutcomeKind } from '../../../proto/generated/scalingnote/v1/OutcomeKind.ts';
@@ -69,6 +70,8 @@ export class Window {
     this.#share = share;
     this.#target = target;
     this.#listener = listener;
+    // Every encoding that waits listens, and there may be a thousand.
+    setMaxListeners(0, this.#abort.signal);
   }
 
   /** Operations that nobody has taken out yet, settled or not. */

@@ -37,7 +37,7 @@ export async function startHarness<S extends ServiceStore = MemoryStore>(
   const log = pino({ level: 'silent' });
   const pipeline = new IngestPipeline(
     { store, tower, log },
-    { budgetTokens: 65_536, maxStreams: 32, backoff: QUICK_BACKOFF, ...parts.settings },
+    { budgetTokens: 32_768, maxStreams: 32, backoff: QUICK_BACKOFF, ...parts.settings },
   );
   const server = await startServer({
     host: '127.0.0.1',

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { credentials } from '@grpc/grpc-js';
+import { v1 } from '../../proto/load.ts';
+import type { ScrollPage } from '../../store/store.ts';
+import { openStore } from '../../store/open.ts';
+import { IngestStream } from './testing/harness.ts';
+
+const OPERATIONS = 1500;
+
+let directory: string;
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'document-crash-'));
+});
+after(() => rm(directory, { recursive: true }));
+
+/** A service over a store in a folder, and one stream to it. */
+async function open(
+  folder: string,
+): Promise<{ stream: IngestStream; process: ChildProcess; close(): Promise<void> }> {
+  const child = fork(new URL('./testing/process.js', import.meta.url), [join(directory, folder)]);
+  const [address] = (await once(child, 'message')) as [string];
+  const client = new v1.DocumentService(address, credentials.createInsecure());
+  const stream = new IngestStream(client.ingest());
+  stream.send({ begin: { collection: 'docs' } });
+  return {
+    stream,
+    process: child,
+    close: async () => {
+      client.close();
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill();
+        await once(child, 'exit');
+      }
+    },
+  };
+}
+
+/** Documents of one to three passages, some of them twice, some deleted again. */
+function send(stream: IngestStream, from: number): void {
+  for (let sequence = from; sequence <= OPERATIONS; sequence++) {
+    const id = `d${sequence % 1000}`;
+    if (sequence % 50 === 0) stream.delete(sequence, `d${sequence - 7}`);
+    else {
+      stream.document(
+        sequence,
+        id,
+        Array(1 + (sequence % 3))
+          .fill(`text ${sequence}`)
+          .join('|'),
+        {
+          title: `title ${sequence % 10}`,
+          version: sequence % 7 === 0 ? sequence : 0,
+        },
+      );
+    }
+  }
+}
+
+async function contents(folder: string): Promise<ScrollPage['documents']> {
+  const store = await openStore({ kind: 'embedded', directory: join(directory, folder) });
+  try {
+    const { documents } = await store.scroll('docs', '', { limit: 2 * OPERATIONS });
+    const { documents: count, passages } = await store.count('docs', '');
+    assert.equal(count, documents.length);
+    assert.equal(
+      passages,
+      documents.reduce((sum, { texts }) => sum + texts.length, 0),
+    );
+    return documents;
+  } finally {
+    await store.close();
+  }
+}
+
+test('killed in the middle of an ingest, three times, and resumed: the store is as after one run', async () => {
+  const whole = await open('whole');
+  send(whole.stream, 1);
+  assert.equal((await whole.stream.finish()).watermark, OPERATIONS);
+  await whole.close();
+
+  let watermark = 0;
+  for (const at of [100, 500, 1000]) {
+    const { stream, process: child, close } = await open('killed');
+    send(stream, watermark + 1);
+    await stream.durable(at);
+    child.kill('SIGKILL');
+    const ended = await stream.ended;
+    assert.notEqual(ended.status.code, 0);
+    assert.ok(ended.watermark < OPERATIONS, 'it was killed in the middle');
+    watermark = ended.watermark;
+    await close();
+  }
+  const last = await open('killed');
+  send(last.stream, watermark + 1);
+  const ended = await last.stream.finish();
+  assert.equal(ended.status.code, 0);
+  assert.equal(ended.watermark, OPERATIONS);
+  await last.close();
+
+  assert.deepEqual(await contents('killed'), await contents('whole'));
+});

@@ -1,0 +1,24 @@
+import { pino } from 'pino';
+import { openStore } from '../../../store/open.ts';
+import { startServer } from '../../runtime/server.ts';
+import { IngestPipeline } from '../ingest/pipeline.ts';
+import { documentService, MAX_RECEIVE_BYTES } from '../service.ts';
+import { FakeTower } from './fake-tower.ts';
+
+// A document service over a real store, in a process that a test can kill; its only argument is the store's folder.
+const store = await openStore({ kind: 'embedded', directory: process.argv[2]! });
+const tower = new FakeTower();
+tower.before = () => new Promise((resolve) => setTimeout(resolve, 2));
+const log = pino({ level: 'silent' });
+const pipeline = new IngestPipeline({ store, tower, log }, { budgetTokens: 8192, maxStreams: 4 });
+const server = await startServer({
+  host: '127.0.0.1',
+  port: 0,
+  portSetting: 'a free one',
+  services: [documentService({ store, pipeline, describe: () => ({ store: store.kind }) })],
+  maxReceiveBytes: MAX_RECEIVE_BYTES,
+  log,
+});
+process.send?.(server.address);
+// Whoever started this may be gone without a word.
+process.on('disconnect', () => process.exit());
