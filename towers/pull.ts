@@ -19,6 +19,12 @@ export interface LocalTower {
   manifest: TowerManifest;
 }
 
+/** How a tower is fetched. */
+export interface PullOptions extends CacheOptions {
+  /** Asks the source even if the tower is here: a branch may have moved. @default false */
+  refresh?: boolean;
+}
+
 /**
  * Brings a tower to this machine, if it is not here yet, and checks it: no network is asked for what is here. A
  * directory with a `tower.json` is used where it is.
@@ -27,7 +33,7 @@ export interface LocalTower {
  * @throws {TowerError} `TOWER_REFERENCE_INVALID`, `TOWER_NOT_FOUND`, `TOWER_SOURCE_UNREACHABLE`, `TOWER_INTEGRITY`,
  *   `TOWER_MANIFEST_INVALID`, `TOWER_MODEL_UNSUPPORTED`, `DISK_FULL`
  */
-export async function pullTower(reference: string, options: CacheOptions = {}): Promise<LocalTower> {
+export async function pullTower(reference: string, options: PullOptions = {}): Promise<LocalTower> {
   const parsed = parseReference(reference);
   const cache = new TowerCache(options.cacheDir ?? defaultCacheDir());
   const { location, canonical } = parsed;
@@ -44,13 +50,14 @@ export async function pullTower(reference: string, options: CacheOptions = {}): 
     }
     if (kind === 'tower') return checked(location.directory, cache);
   } else {
-    const here = await cached(canonical, cache);
+    const here = options.refresh === true ? undefined : await cached(canonical, cache);
     if (here !== undefined) return here;
   }
   return cache.fetching(
     canonical,
     async (parts) => {
-      const here = location.scheme === 'file' ? undefined : await cached(canonical, cache);
+      const here =
+        location.scheme === 'file' || options.refresh === true ? undefined : await cached(canonical, cache);
       if (here !== undefined) return here;
       const http = new Http();
       try {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -24,6 +24,9 @@ const COUNTED_PROVIDERS: ReadonlySet<string> = new Set(['cuda', 'tensorrt', 'dml
  */
 const AUTO_PROVIDERS: readonly string[] = ['cuda', 'dml'];
 
+/** What Linux has where there is an NVIDIA card: its driver's device, or that of Windows below it (WSL). */
+const NVIDIA_DEVICES = ['/dev/nvidiactl', '/dev/dxg'];
+
 /** What a machine needs before a provider works. */
 const REQUIREMENTS: Readonly<Record<string, string>> = {
   cuda: 'CUDA needs an NVIDIA driver, the CUDA 12 libraries and cuDNN 9 on the library path',
@@ -45,7 +48,7 @@ export async function createSession(
 ): Promise<{ session: InferenceSession; device: string }> {
   if (options.device !== 'auto') return createOnNamed(parseDevice(options.device), options);
   const reasons: string[] = [];
-  for (const provider of AUTO_PROVIDERS.filter(isKnownHere)) {
+  for (const provider of AUTO_PROVIDERS.filter((name) => isKnownHere(name) && mayHaveHardware(name))) {
     const missing = whyNotInstalled(provider);
     if (missing === undefined) {
       try {
@@ -58,7 +61,7 @@ export async function createSession(
     }
   }
   const created = await createOnCpu(options);
-  log(`device auto: running on the CPU${reasons.map((reason) => `; ${reason}`).join('')}`);
+  log(`device auto: running on the CPU (${reasons.join('; ') || 'no accelerator found'})`);
   return created;
 }
 
@@ -134,6 +137,13 @@ function parseDevice(text: string): Device {
 
 function isKnownHere(provider: string): boolean {
   return listSupportedBackends().some(({ name }) => name === provider);
+}
+
+/** Nobody without an NVIDIA card wants to read how CUDA is installed. */
+function mayHaveHardware(provider: string): boolean {
+  return (
+    provider !== 'cuda' || process.platform !== 'linux' || NVIDIA_DEVICES.some((path) => existsSync(path))
+  );
 }
 
 function unavailable(device: Device, why: string, cause?: unknown): TowerError {
