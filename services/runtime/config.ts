@@ -64,7 +64,7 @@ export const Settings = z.strictObject({
     .default(10_000)
     .meta({ description: 'query vectors that are kept, about 2 KB each; 0 for none' }),
   ingestTokens: integer(1024, 16_777_216)
-    .default(65_536)
+    .default(32_768)
     .meta({ description: 'tokens of documents in flight over all ingest streams; past that, senders wait' }),
   ingestStreams: integer(1, 10_000)
     .default(32)
