@@ -14,7 +14,8 @@ import {
 } from './call.ts';
 import { type Collection, fromCollection, fromServiceInfo, type ServiceInfo } from './describe.ts';
 import { type Filter, toWireFilter } from './filter.ts';
-import { type IngestOperation, type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
+import { type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
+import type { IngestOperation } from './operation.ts';
 
 /** Which documents: those of a tenant, all or those that a filter holds for. */
 export interface DocumentScope {

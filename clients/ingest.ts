@@ -1,38 +1,13 @@
-import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClientDuplexStream, status as Code } from '@grpc/grpc-js';
+import type { IngestOutcome__Output } from '../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { IngestRequest } from '../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse__Output } from '../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { OutcomeKind__Output } from '../proto/generated/scalingnote/v1/OutcomeKind.ts';
 import { unpackStatus } from '../proto/status.ts';
-import { toStruct } from '../proto/struct.ts';
-import { backoffMs } from './call.ts';
+import { backoffMs, pause } from './call.ts';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
-
-/** A document to add or to replace. */
-export interface DocumentInput {
-  /** 1 to 512 bytes. */
-  id: string;
-  /** @default '' */
-  title?: string;
-  /** @default '' */
-  text?: string;
-  metadata?: Readonly<Record<string, unknown>>;
-  /** A lower version than the stored one is rejected. @default 0 */
-  version?: number;
-  /** W3C trace context of whoever produced the document. */
-  traceparent?: string;
-}
-
-/** A document to delete. */
-export interface DeleteInput {
-  delete: string;
-  /** @default 0 */
-  version?: number;
-}
-
-/** One operation of an ingest. `sequence` has to increase; it is counted up where it is not given. */
-export type IngestOperation = (DocumentInput | DeleteInput) & { sequence?: number };
+import { type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
+import { Source } from './source.ts';
 
 /** What became of one operation. */
 export interface IngestOutcome {
@@ -53,12 +28,15 @@ export interface IngestOptions {
   tenant?: string;
   /** Keep texts out of the store. @default false */
   omitText?: boolean;
-  /** Called once for each operation, in the order of the outcomes. */
+  /** Called once for each operation, in the order of the outcomes. What it throws ends the ingest. */
   onOutcome?: (outcome: IngestOutcome) => void;
-  /** Called when everything up to a sequence is durable: what a program keeps in order to resume later. */
+  /**
+   * Called when everything up to a sequence is durable: what a program keeps in order to resume later, by leaving out
+   * all operations up to there. What it throws ends the ingest.
+   */
   onWatermark?: (sequence: number) => void;
   /** Called when the connection broke and is tried again. */
-  onReconnect?: (error: unknown, waitMs: number) => void;
+  onReconnect?: (error: ScalingnoteError, waitMs: number) => void;
   /** Gives the ingest up. What was acknowledged stays. */
   signal?: AbortSignal;
   /** How many operations may wait for a watermark; they are kept for sending again. @default 1024 */
@@ -78,12 +56,12 @@ export interface IngestSummary {
   watermark: number;
 }
 
+/** Several of the server's batches, so that it never waits for us. */
 const DEFAULT_WINDOW = 1024;
-/** Bytes of text that may wait for a watermark: documents differ in size by a factor of a million. */
+/** Bytes that may wait for a watermark: documents differ in size by a factor of a million. */
 const WINDOW_BYTES = 32 * 1024 * 1024;
+/** Five minutes: longer than it takes to replace a server, or to load a large tower. */
 const DEFAULT_PATIENCE_MS = 300_000;
-/** The document service takes messages of up to 64 MiB; a larger one would end the stream. */
-const MAX_MESSAGE_CHARACTERS = 16 * 1024 * 1024;
 
 const KINDS: Readonly<Record<OutcomeKind__Output, IngestOutcome['kind']>> = {
   OUTCOME_KIND_UNSPECIFIED: 'rejected',
@@ -95,51 +73,65 @@ const KINDS: Readonly<Record<OutcomeKind__Output, IngestOutcome['kind']>> = {
 
 type Call = ClientDuplexStream<IngestRequest, IngestResponse__Output>;
 
-interface Pending {
-  message: IngestRequest;
-  bytes: number;
-  /** Its outcome has been reported: if it is sent again, the second outcome is not news. */
-  reported: boolean;
-}
-
 /**
  * Sends operations until the source is exhausted and everything is durable, over as many connections as it takes.
  * Every operation is reported once. The source is not asked for more while the server is busy.
  *
+ * @param connect - opens a stream
  * @throws {ScalingnoteError} what ended the stream for good; acknowledged documents stay
  */
 export async function runIngest(
   connect: () => Call,
-  source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
+  operations: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
   options: IngestOptions,
 ): Promise<IngestSummary> {
-  const run = new IngestRun(source, options);
-  const patience = options.patienceMs ?? DEFAULT_PATIENCE_MS;
+  const { signal, onReconnect, patienceMs = DEFAULT_PATIENCE_MS } = options;
+  const ingest = new Ingest(operations, options);
   let attempt = 0;
-  let lastProgress = Date.now();
+  let stuckSince: number | undefined;
   let watermark = 0;
-  for (;;) {
-    try {
-      await run.connection(connect());
-      return run.summary;
-    } catch (thrown) {
-      const error = toScalingnoteError(thrown);
-      options.signal?.throwIfAborted();
-      if (run.summary.watermark > watermark) {
-        watermark = run.summary.watermark;
-        lastProgress = Date.now();
-        attempt = 0;
-      }
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      const error = await ingest.overOneConnection(connect);
+      if (error === undefined) return ingest.summary;
+      signal?.throwIfAborted();
       if (!(error instanceof ScalingnoteError) || !error.retryable) throw error;
+      if (ingest.summary.watermark > watermark) {
+        watermark = ingest.summary.watermark;
+        attempt = 0;
+        stuckSince = undefined;
+      } else if (ingest.wasIdle) {
+        stuckSince = undefined;
+      }
       const wait = backoffMs(++attempt, error);
-      if (Date.now() + wait - lastProgress > patience) throw error;
-      options.onReconnect?.(error, wait);
-      await sleep(wait, undefined, options.signal ? { signal: options.signal } : {});
+      stuckSince ??= Date.now();
+      if (Date.now() + wait - stuckSince > patienceMs) throw error;
+      onReconnect?.(error, wait);
+      await pause(wait, signal);
     }
+  } finally {
+    ingest.release();
   }
 }
 
-class IngestRun {
+interface Pending extends WireOperation {
+  /** Its outcome has been reported: if it is sent again, the second outcome is not news. */
+  reported: boolean;
+}
+
+/** A connection, as far as the loop that feeds it has to know. */
+interface Connection {
+  call: Call;
+  ready: boolean;
+  /** What is to be sent again, then nothing. */
+  resend: Iterator<Pending>;
+  /** How it ended: with an error, or with `undefined` where the server was done. */
+  end?: { error: unknown };
+}
+
+/** An ingest over all its connections: what was sent, what is not durable yet, what was reported. */
+class Ingest {
   readonly summary: IngestSummary = {
     sent: 0,
     indexed: 0,
@@ -148,154 +140,141 @@ class IngestRun {
     rejected: 0,
     watermark: 0,
   };
+  /** Whether the last connection stood, and had nothing to do but to wait for the source. */
+  wasIdle = false;
   readonly #options: IngestOptions;
-  readonly #iterator: Iterator<IngestOperation> | AsyncIterator<IngestOperation>;
-  /** Sent or to be sent, and not below a watermark yet; by sequence, in order. */
+  readonly #source: Source<IngestOperation>;
+  /** Sent and above the watermark, by sequence, in order. */
   readonly #pending = new Map<number, Pending>();
   #pendingBytes = 0;
   #sequence = 0;
-  #exhausted = false;
-  /** A pull that a broken connection left behind: its operation is the next one of the next connection. */
-  #pull: Promise<IteratorResult<IngestOperation>> | undefined;
-  #room: (() => void) | undefined;
+  /** Wakes the loop that feeds the connection; it looks for itself what has changed. */
+  #wake = (): void => {};
 
   constructor(source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>, options: IngestOptions) {
     this.#options = options;
-    this.#iterator =
-      Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+    this.#source = new Source(source, () => this.#wake());
   }
 
-  /** Works over one connection until everything is done, or the connection breaks. */
-  async connection(call: Call): Promise<void> {
-    const broken = new AbortController();
+  /** Tells the source that it will not be asked again. */
+  release(): void {
+    this.#source.release();
+  }
+
+  /**
+   * Works over one connection; resolves with what ended it, or with nothing when all is done.
+   *
+   * @throws what the source or a callback threw: no other connection would help
+   */
+  async overOneConnection(connect: () => Call): Promise<unknown> {
+    const call = connect();
+    const connection: Connection = { call, ready: false, resend: [...this.#pending.values()].values() };
     const cancel = (): void => call.cancel();
-    this.#options.signal?.addEventListener('abort', cancel, { once: true });
-    const ended = new Promise<void>((resolve, reject) => {
-      call.on('error', reject);
-      call.on('end', resolve);
-    });
-    // Whoever waits for drain, for room or for the source learns of the end here.
-    ended.catch(() => {}).finally(() => broken.abort());
-    const ready = new Promise<void>((resolve) => {
+    const thrown = new Promise<never>((_, reject) => {
       call.on('data', (response: IngestResponse__Output) => {
-        if (response.ready) resolve();
-        else this.#receive(response);
+        try {
+          this.#receive(connection, response);
+        } catch (error) {
+          reject(error as Error);
+        }
+        this.#wake();
       });
     });
+    const end = (error: unknown): void => {
+      connection.end ??= { error };
+      this.#wake();
+    };
+    call.on('error', (error: Error) => end(toScalingnoteError(error)));
+    call.on('end', () => end(undefined));
+    call.on('drain', () => this.#wake());
+    this.#options.signal?.addEventListener('abort', cancel, { once: true });
     try {
-      if (this.#options.signal?.aborted) cancel();
-      call.write({
-        begin: {
-          collection: this.#options.collection,
-          tenant: this.#options.tenant ?? '',
-          omitText: this.#options.omitText ?? false,
-        },
-      });
-      await Promise.race([ready, ended]);
-      const sending = this.#send(call, broken.signal);
-      await Promise.race([sending, ended]);
-      await sending;
-      await ended;
-    } catch (error) {
-      call.cancel();
-      // The status says more than whoever noticed first.
-      await ended;
-      throw error;
+      await Promise.race([this.#feed(connection), thrown]);
+      this.wasIdle = connection.ready && this.#pending.size === 0;
+      return this.#verdict(connection);
     } finally {
       this.#options.signal?.removeEventListener('abort', cancel);
+      call.cancel();
     }
-    if (this.#pending.size > 0) {
-      throw new ScalingnoteError({
-        code: Code.UNAVAILABLE,
-        message: 'the server ended the stream before everything was durable',
-        reason: '',
-      });
-    }
-    this.summary.watermark = Math.max(this.summary.watermark, this.#sequence);
   }
 
-  async #send(call: Call, broken: AbortSignal): Promise<void> {
-    // A watermark may come in meanwhile; a Map's iteration copes with what is deleted under it.
-    for (const { message } of this.#pending.values()) await write(call, message, broken);
-    while (!this.#exhausted && !broken.aborted) {
-      await this.#waitForRoom(broken);
-      this.#pull ??= Promise.resolve(this.#iterator.next());
-      const pulled = await Promise.race([this.#pull, aborted(broken)]);
-      if (pulled === undefined) return;
-      this.#pull = undefined;
-      if (pulled.done === true) {
-        this.#exhausted = true;
+  /** Writes whatever may be written, until the connection has ended. */
+  async #feed(connection: Connection): Promise<void> {
+    const { call } = connection;
+    const { collection, tenant = '', omitText = false } = this.#options;
+    call.write({ begin: { collection, tenant, omitText } });
+    let ended = false;
+    while (connection.end === undefined) {
+      const changed = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      const blocked = !connection.ready || call.writableNeedDrain || ended;
+      const message = blocked ? undefined : this.#next(connection);
+      if (message === 'exhausted') {
+        call.end();
+        ended = true;
+      } else if (message !== undefined) {
+        call.write(message);
       } else {
-        const message = this.#accept(pulled.value);
-        if (message !== undefined) await write(call, message, broken);
+        await changed;
       }
     }
-    if (!broken.aborted) call.end();
+  }
+
+  /** The next message, `undefined` where it has to be waited for. */
+  #next(connection: Connection): IngestRequest | 'exhausted' | undefined {
+    const again = connection.resend.next();
+    if (again.done !== true) return again.value.message;
+    for (;;) {
+      if (this.#pending.size >= (this.#options.window ?? DEFAULT_WINDOW)) return undefined;
+      if (this.#pendingBytes >= WINDOW_BYTES) return undefined;
+      const taken = this.#source.take();
+      if (taken === undefined) return undefined;
+      if (taken.done === true) return 'exhausted';
+      const message = this.#accept(taken.value);
+      if (message !== undefined) return message;
+    }
   }
 
   /** Takes an operation in; `undefined` where it can't be sent and was rejected here. */
   #accept(operation: IngestOperation): IngestRequest | undefined {
     const sequence = operation.sequence ?? this.#sequence + 1;
     if (!Number.isSafeInteger(sequence) || sequence <= this.#sequence) {
-      throw new RangeError(`sequence ${sequence} must be a whole number above ${this.#sequence}`);
+      throw new RangeError(`sequence is ${sequence}, but must be a whole number above ${this.#sequence}`);
     }
     this.#sequence = sequence;
     this.summary.sent++;
-    const id = 'delete' in operation ? operation.delete : operation.id;
     try {
-      const message = toMessage(sequence, operation);
-      const bytes = size(operation);
-      if (bytes > MAX_MESSAGE_CHARACTERS) {
-        throw new RangeError(
-          `the document has ${bytes} characters; at most ${MAX_MESSAGE_CHARACTERS} can be sent`,
-        );
-      }
-      this.#pending.set(sequence, { message, bytes, reported: false });
-      this.#pendingBytes += bytes;
-      return message;
+      const wire = toWireOperation(sequence, operation);
+      this.#pending.set(sequence, { ...wire, reported: false });
+      this.#pendingBytes += wire.bytes;
+      return wire.message;
     } catch (error) {
-      this.#report({
-        sequence,
-        id: String(id),
-        kind: 'rejected',
-        passages: 0,
-        error: new ScalingnoteError({
-          code: Code.INVALID_ARGUMENT,
-          message: (error as Error).message,
-          reason: 'INVALID_ARGUMENT',
-        }),
-      });
+      if (!(error instanceof ScalingnoteError)) throw error;
+      const id = String('delete' in operation ? operation.delete : operation.id);
+      this.#report({ sequence, id, kind: 'rejected', passages: 0, error });
       return undefined;
     }
   }
 
-  #receive(response: IngestResponse__Output): void {
-    if (response.outcome) {
-      const { outcome } = response;
-      const sequence = Number(outcome.sequence);
-      const pending = this.#pending.get(sequence);
-      if (pending === undefined || pending.reported) return;
-      pending.reported = true;
-      this.#report({
-        sequence,
-        id: outcome.documentId,
-        kind: KINDS[outcome.kind],
-        passages: outcome.passages,
-        ...(outcome.error ? { error: new ScalingnoteError(unpackStatus(outcome.error)) } : {}),
-      });
-    } else if (response.watermark) {
-      const watermark = Number(response.watermark.sequence);
-      for (const [sequence, { bytes }] of this.#pending) {
-        if (sequence > watermark) break;
-        this.#pending.delete(sequence);
-        this.#pendingBytes -= bytes;
-      }
-      if (watermark > this.summary.watermark) {
-        this.summary.watermark = watermark;
-        this.#options.onWatermark?.(watermark);
-      }
-      this.#room?.();
-    }
+  #receive(connection: Connection, { ready, outcome, watermark }: IngestResponse__Output): void {
+    if (ready) connection.ready = true;
+    else if (outcome) this.#outcome(outcome);
+    else if (watermark) this.#watermark(Number(watermark.sequence));
+  }
+
+  #outcome(outcome: IngestOutcome__Output): void {
+    const sequence = Number(outcome.sequence);
+    const pending = this.#pending.get(sequence);
+    if (pending === undefined || pending.reported) return;
+    pending.reported = true;
+    this.#report({
+      sequence,
+      id: outcome.documentId,
+      kind: KINDS[outcome.kind],
+      passages: outcome.passages,
+      ...(outcome.error ? { error: new ScalingnoteError(unpackStatus(outcome.error)) } : {}),
+    });
   }
 
   #report(outcome: IngestOutcome): void {
@@ -303,59 +282,25 @@ class IngestRun {
     this.#options.onOutcome?.(outcome);
   }
 
-  async #waitForRoom(broken: AbortSignal): Promise<void> {
-    const full = (): boolean =>
-      this.#pending.size >= (this.#options.window ?? DEFAULT_WINDOW) || this.#pendingBytes >= WINDOW_BYTES;
-    while (full() && !broken.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#room = resolve;
-        broken.addEventListener('abort', () => resolve(), { once: true });
-      });
+  #watermark(watermark: number): void {
+    for (const [sequence, { bytes }] of this.#pending) {
+      if (sequence > watermark) break;
+      this.#pending.delete(sequence);
+      this.#pendingBytes -= bytes;
     }
+    if (watermark <= this.summary.watermark) return;
+    this.summary.watermark = watermark;
+    this.#options.onWatermark?.(watermark);
   }
-}
 
-async function write(call: Call, message: IngestRequest, broken: AbortSignal): Promise<void> {
-  if (broken.aborted || call.write(message)) return;
-  // The connection's own failure is reported by whoever waits for its end.
-  await once(call, 'drain', { signal: broken }).catch(() => {});
-}
-
-function aborted(signal: AbortSignal): Promise<undefined> {
-  if (signal.aborted) return Promise.resolve(undefined);
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true }));
-}
-
-function toMessage(sequence: number, operation: IngestOperation): IngestRequest {
-  const version = operation.version ?? 0;
-  if (!Number.isSafeInteger(version) || version < 0) {
-    throw new RangeError(`version ${version} must be a whole number from 0 to 2^53 - 1`);
+  #verdict({ end }: Connection): unknown {
+    if (end?.error !== undefined) return end.error;
+    if (this.#pending.size > 0 || !this.#source.exhausted) {
+      const message = 'the server ended the stream before everything was durable';
+      return new ScalingnoteError({ code: Code.UNAVAILABLE, message, reason: '' });
+    }
+    // What was rejected here, after the last operation that was sent, is settled as well.
+    this.#watermark(this.#sequence);
+    return undefined;
   }
-  if ('delete' in operation) return { sequence, delete: { id: text('delete', operation.delete), version } };
-  return {
-    sequence,
-    document: {
-      id: text('id', operation.id),
-      title: text('title', operation.title ?? ''),
-      text: text('text', operation.text ?? ''),
-      version,
-      traceparent: operation.traceparent ?? '',
-      ...(operation.metadata === undefined ? {} : { metadata: toStruct(operation.metadata, 'metadata') }),
-    },
-  };
-}
-
-/** Half a surrogate pair can't be written as UTF-8: it would arrive as another character. */
-function text(field: string, value: unknown): string {
-  if (typeof value !== 'string') throw new TypeError(`${field} must be a string`);
-  if (!value.isWellFormed()) {
-    throw new TypeError(`${field} has half a surrogate pair; repair it with toWellFormed()`);
-  }
-  return value;
-}
-
-function size(operation: IngestOperation): number {
-  if ('delete' in operation) return operation.delete.length;
-  const metadata = operation.metadata === undefined ? 0 : JSON.stringify(operation.metadata).length;
-  return operation.id.length + (operation.title?.length ?? 0) + (operation.text?.length ?? 0) + metadata;
 }

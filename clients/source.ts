@@ -1,0 +1,63 @@
+/**
+ * An iterable that is asked for its next item only when there is room for it, by somebody who can't wait for it: a
+ * loop that has other things to do, over a connection that may break in between.
+ */
+export class Source<Item> {
+  readonly #iterator: Iterator<Item> | AsyncIterator<Item>;
+  readonly #onSettled: () => void;
+  #asked = false;
+  #answer: { result: IteratorResult<Item> } | { error: unknown } | undefined;
+  #exhausted = false;
+
+  /** @param onSettled - called when an item that was asked for is there, or the source has failed */
+  constructor(items: Iterable<Item> | AsyncIterable<Item>, onSettled: () => void) {
+    this.#iterator = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+    this.#onSettled = onSettled;
+  }
+
+  /** Whether there is nothing left. */
+  get exhausted(): boolean {
+    return this.#exhausted;
+  }
+
+  /**
+   * The next item; `undefined` where it is not there yet, and then it has been asked for.
+   *
+   * @throws what the source threw
+   */
+  take(): IteratorResult<Item> | undefined {
+    const answer = this.#answer;
+    if (answer === undefined) {
+      if (!this.#asked) this.#ask();
+      return undefined;
+    }
+    if ('error' in answer) throw answer.error;
+    if (answer.result.done === true) {
+      this.#exhausted = true;
+    } else {
+      this.#answer = undefined;
+      this.#asked = false;
+    }
+    return answer.result;
+  }
+
+  /** Tells the source that it will not be asked again, so that it can close its files. */
+  release(): void {
+    if (this.#exhausted) return;
+    // A source that is in the middle of something may take its time, and what it says at the end helps nobody.
+    Promise.resolve()
+      .then(() => this.#iterator.return?.())
+      .catch(() => {});
+  }
+
+  #ask(): void {
+    this.#asked = true;
+    Promise.resolve()
+      .then(() => this.#iterator.next())
+      .then(
+        (result) => (this.#answer = { result }),
+        (error: unknown) => (this.#answer = { error }),
+      )
+      .then(() => this.#onSettled());
+  }
+}
