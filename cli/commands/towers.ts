@@ -1,7 +1,5 @@
 import { Command } from 'commander';
-import { defaultCacheDir, TowerCache } from '../../towers/cache.ts';
-import { checkFiles, readManifest } from '../../towers/directory.ts';
-import { KNOWN_TOWERS } from '../../towers/known.ts';
+import { listTowers, verifyTower } from '../../towers/catalog.ts';
 import { pullTower } from '../../towers/pull.ts';
 import { CliError, note, printJson, table } from '../output/print.ts';
 import { pullWithProgress } from '../pull.ts';
@@ -10,30 +8,21 @@ interface Flags {
   json?: boolean;
 }
 
-/** A tower as `list` shows it. */
-interface Listed {
-  name: string;
-  role: string;
-  reference: string;
-  /** Folder; absent while it has not been fetched. */
-  directory?: string;
-  space?: string;
-}
-
 const list = new Command('list')
   .description('towers that have a short name, and those that have been fetched')
   .option('--json', 'print one JSON document')
   .action(async (flags: Flags) => {
-    const towers = await listTowers();
-    if (flags.json === true) printJson(towers);
+    const found = await listTowers();
+    if (flags.json === true) printJson(found);
     else {
-      const rows = towers.map(({ name, role, directory, space }) => [
+      const rows = found.map(({ name, role, bytes, fingerprint, directory }) => [
         name,
         role,
-        space ?? '-',
+        bytes === undefined ? '-' : `${(bytes / 1e6).toFixed(1)} MB`,
+        fingerprint ?? '-',
         directory ?? 'not fetched',
       ]);
-      process.stdout.write(`${table(['tower', 'role', 'space', 'folder'], rows)}\n`);
+      process.stdout.write(`${table(['tower', 'role', 'size', 'space', 'folder'], rows)}\n`);
     }
   });
 
@@ -60,8 +49,8 @@ const verify = new Command('verify')
   .argument('<reference>', 'a tower that is here')
   .option('--json', 'print one JSON document')
   .action(async (reference: string, flags: Flags) => {
-    const { directory, manifest } = await pullTower(reference, { log: note });
-    const problems = await checkFiles(directory, manifest);
+    const { directory } = await pullTower(reference, { log: note });
+    const { manifest, problems } = await verifyTower(directory);
     if (flags.json === true) printJson({ directory, files: Object.keys(manifest.files).length, problems });
     if (problems.length > 0) {
       const named = problems.map(({ path, problem }) => `${path} is ${problem}`).join(', ');
@@ -77,30 +66,3 @@ export const towers = new Command('towers')
   .addCommand(pull)
   .addCommand(inspect)
   .addCommand(verify);
-
-async function listTowers(): Promise<Listed[]> {
-  const directories = await new TowerCache(defaultCacheDir()).list();
-  const fetched = await Promise.all(directories.map(describe));
-  const known = await Promise.all(
-    KNOWN_TOWERS.map(async ({ name, role, reference }): Promise<Listed> => {
-      const here = reference.startsWith('file:')
-        ? await describe(reference.slice('file:'.length)).catch(() => undefined)
-        : fetched.find((tower) => tower.name === name);
-      const { directory, space } = here ?? {};
-      return {
-        name,
-        role,
-        reference,
-        ...(directory === undefined ? {} : { directory }),
-        ...(space === undefined ? {} : { space }),
-      };
-    }),
-  );
-  const others = fetched.filter((tower) => !known.some(({ directory }) => directory === tower.directory));
-  return [...known, ...others];
-}
-
-async function describe(directory: string): Promise<Listed> {
-  const { name, role, source, space } = await readManifest(directory);
-  return { name, role, reference: source, directory, space: space.fingerprint };
-}

@@ -8,7 +8,14 @@ import { readWordNet, type SampleDocument } from './wordnet.ts';
  * term of WordNet into contexts that definitions lack. No data set of questions is among them.
  */
 const SEED = 1;
-const COUNTS = { examples: 20_000, lemmas: 25_000, spans: 20_000, keywords: 25_000, mixes: 40_000 };
+const COUNTS = {
+  definitions: 50_000,
+  examples: 10_000,
+  lemmas: 15_000,
+  spans: 10_000,
+  keywords: 15_000,
+  mixes: 30_000,
+};
 
 /** What a query may say about two terms. */
 const TEMPLATES: readonly ((a: string, b: string) => string)[] = [
@@ -47,7 +54,7 @@ function mix(): string {
 
 const examples = synsets.flatMap(({ text }) => [...text.matchAll(/"([^"]+)"/g)].map(([, quoted]) => quoted!));
 const texts = [
-  ...definitions,
+  ...shuffle([...definitions], random).slice(0, COUNTS.definitions),
   ...shuffle(examples, random).slice(0, COUNTS.examples),
   ...shuffle(
     synsets.map(({ title }) => title),
