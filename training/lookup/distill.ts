@@ -5,7 +5,8 @@ import { dot } from '../evaluation/search.ts';
 import { readTexts, textsFromCorpus } from '../texts.ts';
 import { encodeCached } from '../vectors.ts';
 import { dequantize, quantize, writeLookupTower } from './export.ts';
-import { countTokens, ITERATIONS, multiply, solveLookup } from './solve.ts';
+import { countTokens, sharedFloats, sumVectors, type TokenCounts } from './counts.ts';
+import { ITERATIONS, solveLookup } from './solve.ts';
 
 /** What to make. */
 export interface LookupRequest {
@@ -77,16 +78,18 @@ export async function distillLookup(request: LookupRequest): Promise<LookupRepor
     texts.map(({ text }) => teacher.tokenize(text, { prompt })),
     { ...cache, onProgress: request.onProgress },
   );
-  const prior = await encodeCached(teacher, await singleTokens(teacher, prompt), {
+  const single = await encodeCached(teacher, await singleTokens(teacher, prompt), {
     ...cache,
     onProgress: request.onProgress,
   });
+  const prior = sharedFloats(single.length);
+  prior.set(single);
   removeMean(prior, dimensions);
 
   const ids = texts.map(({ text }) => teacher.tokenize(text, { prompt: '' }).ids);
   const part = (heldOut: boolean) => {
     const rows = [...ids.keys()].filter((row) => isHeldOut[row] === heldOut);
-    const vectors = new Float32Array(rows.length * dimensions);
+    const vectors = sharedFloats(rows.length * dimensions);
     for (const [to, from] of rows.entries()) {
       vectors.set(targets.subarray(from * dimensions, (from + 1) * dimensions), to * dimensions);
     }
@@ -94,7 +97,7 @@ export async function distillLookup(request: LookupRequest): Promise<LookupRepor
   };
   const fit = part(false);
   log(`fitting ${fit.texts.rows} texts`);
-  const vectors = solveLookup({ ...fit, dimensions, prior, ridge: RIDGE });
+  const vectors = await solveLookup({ ...fit, dimensions, prior, ridge: RIDGE });
   const table = quantize(vectors, dimensions);
   const heldOut = part(true);
   const heldOutCosine = meanCosine(heldOut.texts, dequantize(table, dimensions), heldOut.targets, dimensions);
@@ -163,17 +166,17 @@ function removeMean(vectors: Float32Array, dimensions: number): void {
 }
 
 function meanCosine(
-  texts: Parameters<typeof multiply>[0],
+  texts: TokenCounts,
   vectors: Float32Array,
   targets: Float32Array,
   dimensions: number,
 ): number {
-  const sums = new Float32Array(targets.length);
-  multiply(texts, undefined, vectors, dimensions, sums);
+  const sum = new Float32Array(dimensions);
   let total = 0;
-  for (let at = 0; at < sums.length; at += dimensions) {
-    const norm = Math.sqrt(dot(sums, at, sums, at, dimensions)) || 1;
-    total += dot(sums, at, targets, at, dimensions) / norm;
+  for (let row = 0; row < texts.rows; row++) {
+    sumVectors(texts, row, vectors, sum);
+    const norm = Math.sqrt(dot(sum, 0, sum, 0, dimensions)) || 1;
+    total += dot(sum, 0, targets, row * dimensions, dimensions) / norm;
   }
   return total / texts.rows;
 }
