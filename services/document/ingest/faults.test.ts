@@ -4,7 +4,7 @@ import { status } from '@grpc/grpc-js';
 import { unpackStatus } from '../../../proto/status.ts';
 import { StoreError, type StoreErrorReason } from '../../../store/errors.ts';
 import { TowerError } from '../../../towers/errors.ts';
-import { eventually, startHarness, type Harness } from '../testing/harness.ts';
+import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
 import { away, type MemoryStore } from '../testing/memory-store.ts';
 
 const running: Harness<MemoryStore>[] = [];
@@ -165,6 +165,30 @@ test('a document that the tower breaks on is rejected alone', async () => {
     [0, status.INTERNAL, 0],
   );
   assert.equal(watermark, 3);
+});
+
+test('a rejected document does not hide the one before it, which is still in flight', async () => {
+  const { ingest, store, tower } = await start();
+  await ingest().document(1, 'a', 'red').finish();
+  const held = gate();
+  tower.before = (text) => {
+    if (text.includes('strange')) throw new RangeError('of a kind nobody foresaw');
+    return held.opened;
+  };
+  const encoding = tower.encoded;
+  const stream = ingest().document(1, 'a', 'green').document(2, 'a', 'strange');
+  await eventually(() => tower.busy === 1);
+  const lookups = store.lookups;
+  stream.document(3, 'a', 'red').document(4, 'b', 'blue');
+  await eventually(() => store.lookups > lookups);
+  held.open();
+  const { outcomes } = await stream.finish();
+  assert.deepEqual(
+    outcomes.map(({ kind }) => kind),
+    ['OUTCOME_KIND_INDEXED', 'OUTCOME_KIND_REJECTED', 'OUTCOME_KIND_INDEXED', 'OUTCOME_KIND_INDEXED'],
+  );
+  assert.equal(store.contents('docs').a?.passages[0]?.text, 'red', 'the last one wins');
+  assert.equal(tower.encoded, encoding + 3);
 });
 
 test('a vector of no direction is rejected, and its document alone', async () => {

@@ -1,9 +1,10 @@
 import { status } from '@grpc/grpc-js';
 import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
+import type { OutcomeKind } from '../../../proto/generated/scalingnote/v1/OutcomeKind.ts';
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { DocumentWrite } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
-import { MAX_ID_BYTES } from '../../runtime/validate.ts';
+import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
 import { flawOf } from '../../runtime/wire.ts';
 import { validDelete, validDocument, type ValidDocument } from './document.ts';
 
@@ -19,7 +20,7 @@ export const OPERATION_TOKENS = 64;
  */
 export const BYTES_PER_TOKEN = 4;
 
-/** One document or delete of a stream, on its way. Without `document`, `write` and `outcome` it waits for nothing. */
+/** One document or delete of a stream, on its way. */
 export interface Operation {
   readonly sequence: number;
   readonly documentId: string;
@@ -88,8 +89,27 @@ export function versionStale(documentId: string, version: number, storedVersion:
   return new ServiceError(
     status.ABORTED,
     'VERSION_STALE',
-    `version ${version} is older than the stored version ${storedVersion} of document "${documentId}"; drop it, or ` +
+    `version ${version} is older than the stored version ${storedVersion} of document ${quoted(documentId)}; drop it, or ` +
       `send it with version ${storedVersion} or higher`,
     { metadata: { version: String(version), stored_version: String(storedVersion) } },
   );
+}
+
+/** An operation of which it is known what to do to the store. */
+export type ReadyOperation = Operation & { write: DocumentWrite };
+
+/** Whether an operation can be written. */
+export function isReady(operation: Operation): operation is ReadyOperation {
+  return operation.write !== undefined;
+}
+
+/** About how many bytes its write takes. */
+export function writeBytes({ tokens, write }: ReadyOperation): number {
+  const vectors = write.kind === 'put' ? write.passages.length * write.passages[0]!.vector.byteLength : 0;
+  return tokens * BYTES_PER_TOKEN + vectors;
+}
+
+/** The outcome of an operation that went well. */
+export function outcomeOf({ sequence, documentId }: Operation, kind: OutcomeKind): IngestOutcome {
+  return { sequence, documentId, kind };
 }

@@ -1,13 +1,20 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
-import type { OutcomeKind } from '../../../proto/generated/scalingnote/v1/OutcomeKind.ts';
-import type { DocumentWrite, StoredDocument } from '../../../store/store.ts';
+import type { StoredDocument } from '../../../store/store.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { reportError } from '../../runtime/errors.ts';
 import type { Budget, Share } from './budget.ts';
 import type { DocumentEncoder } from './encoder.ts';
-import { BYTES_PER_TOKEN, rejected, versionStale, type Operation } from './operation.ts';
+import {
+  isReady,
+  outcomeOf,
+  rejected,
+  versionStale,
+  writeBytes,
+  type Operation,
+  type ReadyOperation,
+} from './operation.ts';
 import type { PatientStore, WriteAnswer } from './patient-store.ts';
 
 /** Most documents in one question to the store. */
@@ -59,8 +66,8 @@ export class Window {
   readonly #listener: WindowListener;
   readonly #abort = new AbortController();
   readonly #operations: Operation[] = [];
-  /** What each document will be, as far as operations that are not settled decide that. */
-  readonly #latest = new Map<string, Operation>();
+  /** Documents with operations that are not settled: how many, and which decides what the document will be. */
+  readonly #documents = new Map<string, { unsettled: number; deciding: Operation }>();
   #toLookUp: Operation[] = [];
   #lookingUp = false;
   #writing = false;
@@ -86,16 +93,22 @@ export class Window {
       this.#listener.onSettled();
       return;
     }
-    const before = this.#latest.get(operation.documentId);
-    // One with a lower version will not be stored: the next has to do with the one before.
-    if (!before || operation.version >= before.version) this.#latest.set(operation.documentId, operation);
-    const { document } = operation;
+    const { documentId, version, document } = operation;
+    const known = this.#documents.get(documentId);
+    const before = known?.deciding;
+    if (known) {
+      known.unsettled++;
+      // One with a lower version will not be stored: what comes next has to do with the one before.
+      if (version >= known.deciding.version) known.deciding = operation;
+    } else {
+      this.#documents.set(documentId, { unsettled: 1, deciding: operation });
+    }
     if (!document) {
       this.#writeSoon();
     } else if (!before) {
       this.#toLookUp.push(operation);
       this.#lookUpSoon();
-    } else if (before.document?.contentHash === document.contentHash || operation.version < before.version) {
+    } else if (before.document?.contentHash === document.contentHash || version < before.version) {
       this.#confirm(operation);
     } else {
       void this.#encode(operation);
@@ -165,16 +178,8 @@ export class Window {
     const { title, text, metadata, contentHash } = operation.document!;
     try {
       const passages = await this.#shared.encoder.encode({ title, text }, { omitText, signal });
-      operation.write = {
-        kind: 'put',
-        tenant,
-        documentId,
-        version,
-        contentHash,
-        title,
-        metadata,
-        passages,
-      };
+      const content = { contentHash, title, metadata, passages };
+      operation.write = { kind: 'put', tenant, documentId, version, ...content };
       this.#writeSoon();
     } catch (error) {
       if (signal.aborted) return;
@@ -267,7 +272,9 @@ export class Window {
     operation.outcome = outcome;
     delete operation.document;
     delete operation.write;
-    if (this.#latest.get(operation.documentId) === operation) this.#latest.delete(operation.documentId);
+    const known = this.#documents.get(operation.documentId)!;
+    known.unsettled--;
+    if (known.unsettled === 0) this.#documents.delete(operation.documentId);
     this.#shared.budget.release(this.#share, operation.tokens);
   }
 
@@ -283,18 +290,3 @@ const KINDS = {
   unchanged: 'OUTCOME_KIND_UNCHANGED',
   deleted: 'OUTCOME_KIND_DELETED',
 } as const;
-
-type ReadyOperation = Operation & { write: DocumentWrite };
-
-function isReady(operation: Operation): operation is ReadyOperation {
-  return operation.write !== undefined;
-}
-
-function writeBytes({ tokens, write }: ReadyOperation): number {
-  const vectors = write.kind === 'put' ? write.passages.length * write.passages[0]!.vector.byteLength : 0;
-  return tokens * BYTES_PER_TOKEN + vectors;
-}
-
-function outcomeOf({ sequence, documentId }: Operation, kind: OutcomeKind): IngestOutcome {
-  return { sequence, documentId, kind };
-}
