@@ -37,6 +37,7 @@ export class GraphBuilder {
   readonly #nodes: Node[] = [];
   readonly #names = new Set<string>();
   readonly #constants = new Map<string, string>();
+  readonly #reserved = new Set<string>();
   #next = 0;
 
   /**
@@ -118,11 +119,16 @@ export class GraphBuilder {
     return name;
   }
 
+  /** Sets aside names that {@link add} is going to bring, so that no new value gets one of them. */
+  reserve(nodes: readonly Node[]): void {
+    for (const name of nodes.flatMap(({ outputs }) => outputs)) this.#reserved.add(name);
+  }
+
   /** A name that nothing has. */
   fresh(stem: string): string {
     for (;;) {
       const name = `${stem}_${this.#next++}`;
-      if (!this.#names.has(name)) return name;
+      if (!this.#names.has(name) && !this.#reserved.has(name)) return name;
     }
   }
 

@@ -4,17 +4,9 @@ import { GraphBuilder } from '../builder.ts';
 import type { OnnxError } from '../errors.ts';
 import { float, int, ints, MICROSOFT, text, type Attributes, type Model } from '../model.ts';
 import { runAsIs } from '../run.ts';
-import { arrayOf, elementCount, float32, int64, tensor, toNumbers, type Tensor } from '../tensor.ts';
+import { arrayOf, float32, int64, tensor, toNumbers, type Tensor } from '../tensor.ts';
+import { noise } from '../testing.ts';
 import { toPlain } from './plain.ts';
-
-/** Numbers that look random and are the same each time, within ±1. */
-function noise(dims: readonly number[], seed = 1): Tensor {
-  const values = Float32Array.from({ length: elementCount(dims) }, (_, i) => {
-    const x = Math.sin((i + 1) * 12.9898 + seed * 78.233) * 43758.5453;
-    return 2 * (x - Math.floor(x)) - 1;
-  });
-  return float32(dims, values);
-}
 
 function bytes(dims: readonly number[], seed = 1): Tensor {
   const values = Array.from(toNumbers(noise(dims, seed)), (x) => Math.floor(Math.abs(x) * 256));
@@ -332,7 +324,7 @@ describe('a plain model computes what the original does:', () => {
       [12, 4],
       arrayOf(
         'float16',
-        Array.from(bytes([12, 4]).data, (b) => Number(b) + 0x3a00),
+        Array.from(toNumbers(bytes([12, 4])), (b) => b + 0x3a00),
       ),
     );
     const narrow = g.node('Cast', [input], { to: int(10) });

@@ -55,6 +55,7 @@ export async function toPlain(model: Model, outputs?: readonly string[]): Promis
   const read = new Set([...graph.nodes.flatMap(({ inputs }) => inputs), ...kept]);
   read.delete('');
   const g = new GraphBuilder();
+  g.reserve(graph.nodes);
   for (const { name, type, dims } of graph.inputs) g.input(name, type, dims!);
   for (const [name, value] of graph.initializers) g.initializer(name, value);
   const renamed = new Map<string, string>();
