@@ -11,14 +11,23 @@ export interface TrainingText {
   group: number;
 }
 
-/** Queries longer than this are cut: a student's fit gains nothing from the rest, and the teacher cuts it anyway. */
+/** Sentences longer than this are cut: queries are short, and a teacher's time grows with what it reads. */
 const MAX_CHARACTERS = 1000;
+
+/** A longer line in a file of query texts is no query: the file is of another kind, and its name was a slip. */
+const MAX_LINE_CHARACTERS = 10_000;
 
 /** Fewer texts than this can't be split into what is fitted and what is held out. */
 const MIN_TEXTS = 20;
 
 /** How many texts of each kind are made from a corpus: what a teacher on two cores reads in about three minutes. */
-const CORPUS_LIMITS = { titles: 8_000, sentences: 16_000, spans: 16_000, keywords: 16_000 };
+const CORPUS_LIMITS = { titles: 8_000, sentences: 24_000, spans: 14_000, keywords: 14_000 };
+
+/**
+ * Where a sentence ends. Unicode's rules (UAX #29) see no end before a lower-case letter, so that a text in lower case
+ * would be one sentence; a query text may be cut at an abbreviation, but is of no use where it is a whole document.
+ */
+const SENTENCE_END = /(?<=[.!?])\s+|(?<=[。！？])|\n\s*\n/u;
 
 /** Words that say nothing about what a text is about. */
 const STOP_WORDS = new Set(
@@ -34,7 +43,16 @@ const STOP_WORDS = new Set(
 /** Query texts from a file, one a line; each line is a group. @throws {TrainingError} `TEXTS_INVALID` */
 export async function readTexts(file: string): Promise<TrainingText[]> {
   const texts: TrainingText[] = [];
-  for await (const line of lines(file)) texts.push({ text: line, group: texts.length });
+  for await (const line of lines(file)) {
+    if (line.length > MAX_LINE_CHARACTERS) {
+      throw new TrainingError(
+        'TEXTS_INVALID',
+        `${file}, line ${texts.length + 1} has ${line.length} characters, more than the ${MAX_LINE_CHARACTERS} that a ` +
+          'query text may have; give one query a line, or documents as a corpus',
+      );
+    }
+    texts.push({ text: line, group: texts.length });
+  }
   return distinct(texts, file);
 }
 
@@ -50,11 +68,10 @@ export async function textsFromCorpus(path: string, seed: number): Promise<Train
   const random = seededRandom(seed);
   const titles: TrainingText[] = [];
   const sentences: TrainingText[] = [];
-  const segmenter = new Intl.Segmenter('en', { granularity: 'sentence' });
   for (const [group, { title, text }] of documents.entries()) {
     if (title !== '') titles.push({ text: title, group });
-    for (const { segment } of segmenter.segment(text)) {
-      if (wordsOf(segment).length >= 3) sentences.push({ text: segment, group });
+    for (const sentence of text.split(SENTENCE_END)) {
+      if (wordsOf(sentence).length >= 3) sentences.push({ text: sentence, group });
     }
   }
   const sources = sentences.length > 0 ? sentences : titles;

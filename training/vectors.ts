@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
 import { mkdir, open, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultCacheDir } from '../towers/cache.ts';
@@ -34,7 +35,7 @@ export async function encodeCached(
     return vectors;
   }
   const part = `${complete}.part`;
-  const file = await open(part, (await exists(part)) ? 'r+' : 'w+');
+  const file = await open(part, constants.O_RDWR | constants.O_CREAT);
   try {
     const { size } = await file.stat();
     const chunks = Math.min(Math.floor(size / (CHUNK * rowBytes)), Math.floor(inputs.length / CHUNK));
@@ -54,7 +55,12 @@ export async function encodeCached(
   } finally {
     await file.close();
   }
-  await rename(part, complete);
+  try {
+    await rename(part, complete);
+  } catch (error) {
+    // Another process was at the same vectors and was done first.
+    if (!(await exists(complete))) throw error;
+  }
   return vectors;
 }
 

@@ -29,7 +29,14 @@ export async function readDataset(folder: string): Promise<Dataset> {
     if (relevant.has(id)) queries.push({ id, text });
   }
   const documents: Dataset['documents'] = [];
-  for await (const record of readRecords(join(folder, 'corpus.jsonl'))) documents.push(record);
+  const ids = new Set<string>();
+  for await (const record of readRecords(join(folder, 'corpus.jsonl'))) {
+    if (ids.has(record.id)) {
+      throw new TrainingError('DATASET_INVALID', `${folder}: corpus.jsonl has document "${record.id}" twice`);
+    }
+    ids.add(record.id);
+    documents.push(record);
+  }
   if (queries.length === 0 || documents.length === 0) {
     throw new TrainingError('DATASET_INVALID', `${folder} has no query with a relevant document`);
   }

@@ -3,11 +3,18 @@ import { TrainingError } from '../errors.ts';
 import { encodeCached } from '../vectors.ts';
 import { ratioInterval } from './bootstrap.ts';
 import { readDataset } from './dataset.ts';
-import { mean, ndcg, recall, reciprocalRank } from './metrics.ts';
+import { type Grades, mean, ndcg, recall, reciprocalRank } from './metrics.ts';
 import { searchExactly } from './search.ts';
 
 /** How deep a ranking is: as far as Recall@100 looks. */
 const DEPTH = 100;
+
+/** Anything that answers queries with documents, such as a running query service. */
+export interface Ranker {
+  name: string;
+  /** Ids of documents, best first, each once. @param limit how many are wanted at the most */
+  rank: (query: string, limit: number) => Promise<readonly string[]>;
+}
 
 /** What to measure. */
 export interface EvaluationRequest {
@@ -16,6 +23,8 @@ export interface EvaluationRequest {
   documentTower: Tower;
   /** Of the document tower's space. */
   queryTowers: readonly Tower[];
+  /** Measured after the query towers, against the same result of the document tower. @default none */
+  rankers?: readonly Ranker[];
   /** Where document vectors are kept between runs. @default where towers are kept */
   cacheDir?: string;
   onProgress?: (done: number, total: number) => void;
@@ -94,6 +103,13 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
   for (const student of queryTowers) {
     results.push((await measure(student, undefined)).against(student.manifest.name, teacher));
   }
+  for (const ranker of request.rankers ?? []) {
+    const rankings: Judged[] = [];
+    for (const { id, text } of queries) {
+      rankings.push({ ranking: await ranker.rank(text, DEPTH), grades: relevant.get(id)! });
+    }
+    results.push(new Measures(rankings).against(ranker.name, teacher));
+  }
   return {
     dataset: name,
     documents: documents.length,
@@ -103,13 +119,19 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
   };
 }
 
+/** An answer, and what the query's relevant documents are. */
+interface Judged {
+  ranking: readonly string[];
+  grades: Grades;
+}
+
 class Measures {
   readonly ndcg10: number[];
   readonly mrr10: number[];
   readonly recall50: number[];
   readonly recall100: number[];
 
-  constructor(rankings: readonly { ranking: string[]; grades: ReadonlyMap<string, number> }[]) {
+  constructor(rankings: readonly Judged[]) {
     this.ndcg10 = rankings.map(({ ranking, grades }) => ndcg(ranking, grades, 10));
     this.mrr10 = rankings.map(({ ranking, grades }) => reciprocalRank(ranking, grades, 10));
     this.recall50 = rankings.map(({ ranking, grades }) => recall(ranking, grades, 50));

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
+import { TrainingError } from '../errors.ts';
+import { readDataset } from './dataset.ts';
+
+const CORPUS = '{"_id": "d1", "title": "T", "text": "one"}\n{"_id": "d2", "text": "two"}\n';
+const QUERIES =
+  '{"_id": "q1", "text": "first"}\n{"_id": "q2", "text": "second"}\n{"_id": "q3", "text": "third"}\n';
+const QRELS = 'query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq3\td2\t1\n';
+
+function dataset(context: TestContext, files: Record<string, string>): string {
+  const folder = temporaryFolder(context);
+  mkdirSync(join(folder, 'qrels'));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+  return folder;
+}
+
+const rejects = (folder: string, message: RegExp): Promise<void> =>
+  assert.rejects(readDataset(folder), (error) => {
+    assert.ok(error instanceof TrainingError);
+    assert.equal(error.reason, 'DATASET_INVALID');
+    assert.match(error.message, message);
+    return true;
+  });
+
+test('queries without relevant documents are left out, and a grade of 0 is not relevant', async (context) => {
+  const folder = dataset(context, { 'corpus.jsonl': CORPUS, 'queries.jsonl': QUERIES, 'qrels.tsv': QRELS });
+  const { documents, queries, relevant } = await readDataset(folder);
+  assert.deepEqual(documents, [
+    { id: 'd1', title: 'T', text: 'one' },
+    { id: 'd2', title: '', text: 'two' },
+  ]);
+  assert.deepEqual(queries, [
+    { id: 'q1', text: 'first' },
+    { id: 'q3', text: 'third' },
+  ]);
+  assert.deepEqual(relevant.get('q1'), new Map([['d1', 2]]));
+});
+
+test('judgments may be in qrels/test.tsv, with Windows line ends and no header', async (context) => {
+  const folder = dataset(context, {
+    'corpus.jsonl': CORPUS,
+    'queries.jsonl': QUERIES,
+    'qrels/test.tsv': 'q1\td1\t1\r\nq2\td2\t1\r\n',
+  });
+  const { queries } = await readDataset(folder);
+  assert.deepEqual(
+    queries.map(({ id }) => id),
+    ['q1', 'q2'],
+  );
+});
+
+test('what is wrong is named with its file and line', async (context) => {
+  const good = { 'corpus.jsonl': CORPUS, 'queries.jsonl': QUERIES, 'qrels.tsv': QRELS };
+  await rejects(join(temporaryFolder(context), 'none'), /neither qrels\.tsv nor/);
+  await rejects(dataset(context, { ...good, 'qrels.tsv': `${QRELS}q1 d1 1\n` }), /qrels\.tsv, line 5/);
+  await rejects(
+    dataset(context, { ...good, 'corpus.jsonl': `${CORPUS}{"_id": \n` }),
+    /corpus\.jsonl, line 3/,
+  );
+  await rejects(dataset(context, { ...good, 'corpus.jsonl': CORPUS + CORPUS }), /document "d1" twice/);
+  await rejects(
+    dataset(context, { ...good, 'qrels.tsv': 'q9\td1\t1\n' }),
+    /no query with a relevant document/,
+  );
+  await rejects(
+    dataset(context, { 'corpus.jsonl': CORPUS, 'qrels.tsv': QRELS }),
+    /can't read .*queries\.jsonl/,
+  );
+});

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { openTower } from '../../towers/open.ts';
+import type { Tower } from '../../towers/tower.ts';
+import { temporaryFolder, VOCABULARY, writeTinyTower } from '../../towers/testing/tiny-tower.ts';
+import { evaluate } from '../evaluation/evaluate.ts';
+import { TrainingError } from '../errors.ts';
+import { seededRandom } from '../random.ts';
+import { distillLookup } from './distill.ts';
+
+const random = seededRandom(11);
+const letters = (count: number): string =>
+  Array.from({ length: count }, () => String.fromCodePoint(97 + Math.floor(random() * 26))).join(' ');
+const TEXTS = [...new Set(Array.from({ length: 400 }, () => letters(3 + Math.floor(random() * 6))))].slice(
+  0,
+  300,
+);
+
+async function open(context: TestContext, folder: string): Promise<Tower> {
+  const tower = await openTower(folder, { cacheDir: temporaryFolder(context) });
+  context.after(() => tower.close());
+  return tower;
+}
+
+function teacherFolder(context: TestContext): string {
+  const folder = temporaryFolder(context);
+  writeTinyTower(folder, { space: { normalize: true }, queryPrompt: 'query: ' });
+  return folder;
+}
+
+test('a student of a teacher that averages token vectors learns to be it', async (context) => {
+  const teacher = await open(context, teacherFolder(context));
+  const folder = temporaryFolder(context);
+  const texts = join(folder, 'queries.txt');
+  writeFileSync(texts, TEXTS.join('\n'));
+  const request = { teacher, texts, out: join(folder, 'student'), seed: 4, cacheDir: folder };
+  const report = await distillLookup(request);
+  assert.equal(report.student, 'lookup');
+  assert.equal(report.texts, 285);
+  assert.equal(report.parameters, Object.keys(VOCABULARY).length * 4);
+  assert.ok(report.heldOutCosine > 0.98, `held-out cosine ${report.heldOutCosine}`);
+
+  const student = await open(context, report.out);
+  const { manifest } = student;
+  assert.equal(manifest.role, 'query');
+  assert.equal(manifest.space.fingerprint, teacher.manifest.space.fingerprint);
+  assert.equal(manifest.prompt, '');
+  assert.equal(manifest.distillation?.student, 'lookup');
+  assert.equal(manifest.distillation.teacher, 'tiny');
+  assert.equal(manifest.distillation.seed, 4);
+  assert.equal(manifest.distillation.texts, report.texts);
+  assert.equal(manifest.distillation.heldOutCosine, report.heldOutCosine);
+  let cosine = 0;
+  for (let round = 0; round < 50; round++) {
+    const text = letters(4);
+    const { vector } = await student.encode(student.tokenize(text));
+    const { vector: target } = await teacher.encode(teacher.tokenize(text, { prompt: 'query: ' }));
+    cosine += vector.reduce((sum, value, index) => sum + value * target[index]!, 0) / 50;
+  }
+  assert.ok(cosine > 0.98, `cosine ${cosine}`);
+
+  const again = await distillLookup({ ...request, out: join(folder, 'again') });
+  assert.deepEqual(readFileSync(join(again.out, 'model.onnx')), readFileSync(join(report.out, 'model.onnx')));
+});
+
+test('too few texts say so before the teacher reads any', async (context) => {
+  const teacher = await open(context, teacherFolder(context));
+  const folder = temporaryFolder(context);
+  const texts = join(folder, 'queries.txt');
+  writeFileSync(texts, 'only one');
+  await assert.rejects(
+    distillLookup({ teacher, texts, out: join(folder, 'student'), cacheDir: folder }),
+    TrainingError,
+  );
+});
+
+test('towers and rankers are measured against the document tower, which comes first', async (context) => {
+  const teacher = await open(context, teacherFolder(context));
+  const dataset = temporaryFolder(context);
+  const documents = TEXTS.slice(0, 40).map((text, index) => ({ _id: `d${index}`, title: '', text }));
+  const lines = (records: object[]): string => records.map((record) => JSON.stringify(record)).join('\n');
+  writeFileSync(join(dataset, 'corpus.jsonl'), lines([...documents, { _id: 'empty', title: '', text: ' ' }]));
+  writeFileSync(
+    join(dataset, 'queries.jsonl'),
+    lines(documents.map(({ text }, index) => ({ _id: `q${index}`, text }))),
+  );
+  writeFileSync(
+    join(dataset, 'qrels.tsv'),
+    documents.map((_, index) => `q${index}\td${index}\t1`).join('\n'),
+  );
+
+  const evaluation = await evaluate({
+    dataset,
+    documentTower: teacher,
+    queryTowers: [teacher],
+    cacheDir: dataset,
+    rankers: [
+      {
+        name: 'oracle',
+        rank: async (query) => documents.filter(({ text }) => text === query).map(({ _id }) => _id),
+      },
+      { name: 'mute', rank: async () => [] },
+    ],
+  });
+  assert.equal(evaluation.documents, 41);
+  assert.equal(evaluation.queries, 40);
+  assert.deepEqual(
+    evaluation.results.map(({ queryTower }) => queryTower),
+    ['tiny', 'tiny', 'oracle', 'mute'],
+  );
+  const [withPrompt, withoutPrompt, oracle, mute] = evaluation.results;
+  assert.deepEqual(withPrompt!.retention, { ndcg10: 1, recall50: 1, interval: [1, 1] });
+  // Documents are read without a prompt, so a query without one is its document's very vector.
+  assert.ok(withoutPrompt!.mrr10 > 0.95, `${withoutPrompt!.mrr10}`);
+  assert.ok(withPrompt!.mrr10 < withoutPrompt!.mrr10);
+  assert.equal(oracle!.ndcg10, 1);
+  assert.equal(oracle!.recall100, 1);
+  assert.equal(mute!.retention.ndcg10, 0);
+});
+
+test('a query tower of another space is refused, both spaces named', async (context) => {
+  const teacher = await open(context, teacherFolder(context));
+  const folder = temporaryFolder(context);
+  writeTinyTower(folder, {
+    name: 'stranger',
+    space: { normalize: true, passageWindow: { tokens: 9, overlap: 0 } },
+  });
+  const stranger = await open(context, folder);
+  await assert.rejects(
+    evaluate({ dataset: folder, documentTower: teacher, queryTowers: [stranger] }),
+    (error) => {
+      assert.ok(error instanceof TrainingError);
+      assert.equal(error.reason, 'SPACE_MISMATCH');
+      assert.ok(error.message.includes(teacher.manifest.space.fingerprint));
+      assert.ok(error.message.includes(stranger.manifest.space.fingerprint));
+      return true;
+    },
+  );
+});
