@@ -80,12 +80,21 @@ export function compileFilter<Item>(
 ): (item: Item) => boolean {
   const compile = (condition: Condition) => compileCondition(condition, reader);
   const must = filter.must?.map(compile) ?? [];
-  const should = filter.should?.map(compile) ?? [];
-  const mustNot = filter.mustNot?.map(compile) ?? [];
-  return (item) =>
-    must.every((holds) => holds(item)) &&
-    (should.length === 0 || should.some((holds) => holds(item))) &&
-    !mustNot.some((holds) => holds(item));
+  if (filter.should && filter.should.length > 0) must.push(any(filter.should.map(compile)));
+  if (filter.mustNot && filter.mustNot.length > 0) {
+    const forbidden = any(filter.mustNot.map(compile));
+    must.push((item) => !forbidden(item));
+  }
+  return all(must);
+}
+
+// A lone condition stands for itself: most filters have one, and it is evaluated for every document.
+function all<Item>(tests: ((item: Item) => boolean)[]): (item: Item) => boolean {
+  return tests.length === 1 ? tests[0]! : (item) => tests.every((holds) => holds(item));
+}
+
+function any<Item>(tests: ((item: Item) => boolean)[]): (item: Item) => boolean {
+  return tests.length === 1 ? tests[0]! : (item) => tests.some((holds) => holds(item));
 }
 
 function compileCondition<Item>(

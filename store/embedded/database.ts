@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync, type StatementSyncInstance } from '@photostructure/sqlite';
+import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { StoreError } from '../errors.ts';
 
 export type Statement = StatementSyncInstance;
@@ -50,7 +50,7 @@ const SQLITE_IOERR_SHMSIZE = SQLITE_IOERR | (19 << 8);
  */
 export class Database {
   readonly path: string;
-  readonly #connection: DatabaseSync;
+  readonly #connection: DatabaseSyncInstance;
   readonly #busyTimeoutMs: number;
 
   /** @throws {StoreError} where the directory or the file in it cannot be used */

@@ -11,16 +11,20 @@ export interface Change {
   added: number | null;
 }
 
-/** A row of `documents`, without its passages. */
-export interface DocumentRow {
+/** What of a row of `documents` a filter looks at. */
+export interface FilterRow {
   id: number;
   documentId: string;
   version: number;
-  contentHash: string;
-  title: string;
   /** JSON. */
   metadata: string;
   passages: number;
+}
+
+/** A row of `documents`. */
+export interface DocumentRow extends FilterRow {
+  contentHash: string;
+  title: string;
 }
 
 /** Documents and passages. */
@@ -149,11 +153,11 @@ export class Documents {
   }
 
   /** Documents of a tenant by document id, from the first one past `after`. */
-  *scan(tenant: number, after = ''): Generator<DocumentRow, void, undefined> {
+  *scan(tenant: number, after = ''): Generator<FilterRow, void, undefined> {
     let last = bytes(after);
     for (;;) {
-      const rows = this.#sql.scan.all(tenant, last, SCAN_ROWS) as RawDocument[];
-      for (const row of rows) yield documentRow(row);
+      const rows = this.#sql.scan.all(tenant, last, SCAN_ROWS) as Raw<FilterRow>[];
+      for (const row of rows) yield { ...row, documentId: string(row.documentId) };
       if (rows.length < SCAN_ROWS) return;
       last = rows.at(-1)!.documentId;
     }
@@ -166,8 +170,15 @@ export class Documents {
   }
 
   row(id: number): DocumentRow | undefined {
-    const row = this.#sql.row.get(id) as RawDocument | undefined;
-    return row && documentRow(row);
+    const row = this.#sql.row.get(id) as Raw<DocumentRow> | undefined;
+    return (
+      row && {
+        ...row,
+        documentId: string(row.documentId),
+        contentHash: string(row.contentHash),
+        title: string(row.title),
+      }
+    );
   }
 
   /** Text of one passage; `undefined` where none is stored. */
@@ -285,24 +296,10 @@ export class Documents {
   }
 }
 
-interface RawDocument {
-  id: number;
-  documentId: Uint8Array;
-  version: number;
-  contentHash: Uint8Array;
-  title: Uint8Array;
-  metadata: string;
-  passages: number;
-}
-
-function documentRow(row: RawDocument): DocumentRow {
-  return {
-    ...row,
-    documentId: string(row.documentId),
-    contentHash: string(row.contentHash),
-    title: string(row.title),
-  };
-}
+/** A row as it is stored: what callers name is bytes. */
+type Raw<Row> = {
+  [Key in keyof Row]: Key extends 'documentId' | 'contentHash' | 'title' ? Uint8Array : Row[Key];
+};
 
 function prepare(database: Database, collection: number) {
   const tenants = `tenants_${collection}`;
@@ -310,8 +307,6 @@ function prepare(database: Database, collection: number) {
   const passages = `passages_${collection}`;
   const deletions = `deletions_${collection}`;
   const changes = `changes_${collection}`;
-  const columns =
-    'id, document_id AS documentId, version, content_hash AS contentHash, title, metadata, passages';
   const ofDocument = `FROM ${passages} p JOIN ${documents} d
     ON p.id >= d.first_passage AND p.id < d.first_passage + d.passages WHERE d.id = ? ORDER BY p.id`;
   return {
@@ -329,10 +324,13 @@ function prepare(database: Database, collection: number) {
       `SELECT id, version, content_hash AS contentHash, passages FROM ${documents}
        WHERE tenant = ? AND document_id = ?`,
     ),
-    row: database.prepare(`SELECT ${columns} FROM ${documents} WHERE id = ?`),
+    row: database.prepare(
+      `SELECT id, document_id AS documentId, version, content_hash AS contentHash, title, metadata, passages
+       FROM ${documents} WHERE id = ?`,
+    ),
     scan: database.prepare(
-      `SELECT ${columns} FROM ${documents} WHERE tenant = ? AND document_id > ?
-       ORDER BY document_id LIMIT ?`,
+      `SELECT id, document_id AS documentId, version, metadata, passages FROM ${documents}
+       WHERE tenant = ? AND document_id > ? ORDER BY document_id LIMIT ?`,
     ),
     ids: database.prepare(`SELECT id, document_id AS documentId FROM ${documents} WHERE tenant = ?`),
     insertDocument: database.prepare(

@@ -15,7 +15,7 @@ import type {
 } from '../store.ts';
 import { Catalog, type Collection } from './catalog.ts';
 import { Database } from './database.ts';
-import { type Counts, type DocumentRow, Documents } from './documents.ts';
+import { type Counts, Documents, type FilterRow } from './documents.ts';
 import { type Found, Mirror } from './mirror.ts';
 
 /** Vectors in memory from which on a scan takes so long, and so much memory, that a server is the better home. */
@@ -139,7 +139,8 @@ export class Engine {
       const row = documents.tenant(tenant);
       const result: ScrollPage = { documents: [] };
       if (row === undefined) return result;
-      for (const document of matching(documents.scan(row, wanted.after), wanted.filter ?? {})) {
+      for (const { id } of matching(documents.scan(row, wanted.after), wanted.filter ?? {})) {
+        const document = documents.row(id)!;
         const last = result.documents.at(-1);
         if (last && result.documents.length === wanted.limit) return { ...result, next: last.documentId };
         result.documents.push({
@@ -149,7 +150,7 @@ export class Engine {
           version: document.version,
           contentHash: document.contentHash,
           metadata: JSON.parse(document.metadata) as Record<string, unknown>,
-          texts: documents.texts(document.id),
+          texts: documents.texts(id),
         });
       }
       return result;
@@ -238,8 +239,8 @@ function hit(documents: Documents, { id, documentId, passage, score }: Found, qu
 }
 
 /** Documents that a filter holds for, read one after another: no document's metadata stays in memory. */
-function* matching(rows: Iterable<DocumentRow>, filter: Filter): Generator<DocumentRow, void, undefined> {
-  const holds = compileFilter<{ row: DocumentRow; metadata: unknown }>(filter, (field) => {
+function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterRow, void, undefined> {
+  const holds = compileFilter<{ row: FilterRow; metadata: unknown }>(filter, (field) => {
     const path = metadataPath(field);
     if (path) return ({ metadata }) => readPath(metadata, path);
     return field === 'document_id' ? ({ row }) => row.documentId : ({ row }) => row.version;

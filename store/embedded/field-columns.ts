@@ -1,5 +1,5 @@
 import { metadataPath, readPath } from '../filter.ts';
-import type { DocumentRow } from './documents.ts';
+import type { FilterRow } from './documents.ts';
 
 /** Fields that are kept at once; those longest unused go first. */
 const MAX_COLUMNS = 64;
@@ -25,7 +25,7 @@ export class FieldColumns {
   require(
     fields: ReadonlySet<string>,
     slots: ReadonlyMap<number, number>,
-    documents: Iterable<DocumentRow>,
+    documents: Iterable<FilterRow>,
   ): void {
     const missing = new Map<string, unknown[]>();
     for (const field of fields) {
@@ -44,7 +44,7 @@ export class FieldColumns {
   }
 
   /** Takes over a document that is new or has changed. */
-  set(slot: number, row: DocumentRow): void {
+  set(slot: number, row: FilterRow): void {
     if (this.#columns.size > 0) this.#fill(this.#columns, slot, row);
   }
 
@@ -57,7 +57,7 @@ export class FieldColumns {
       );
   }
 
-  #fill(columns: ReadonlyMap<string, unknown[]>, slot: number, row: DocumentRow): void {
+  #fill(columns: ReadonlyMap<string, unknown[]>, slot: number, row: FilterRow): void {
     const metadata: unknown = JSON.parse(row.metadata);
     for (const [field, values] of columns) {
       const path = metadataPath(field);

@@ -35,9 +35,6 @@ interface Selection {
  */
 const SCORE_ONE_BY_ONE_SHARE = 0.15;
 
-/** Rows beyond what is asked for that a scan begins with, so that most searches need a single pass. */
-const SPARE_ROWS = 16;
-
 /** Rows of removed documents are cleared out once they are a quarter of all, and at least so many. */
 const MIN_DEAD_ROWS = 1024;
 
@@ -105,8 +102,9 @@ export class Mirror {
     const selection = filter && this.#select(filter);
     const top = new TopDocuments<Found>(depth, threshold);
     if (selection && selection.passages < SCORE_ONE_BY_ONE_SHARE * this.#livePassages) {
-      for (const [slot, document] of this.#slots.entries()) {
-        if (!document || selection.holds[slot] === 0) continue;
+      for (let slot = 0; slot < this.#slots.length; slot++) {
+        if (selection.holds[slot] === 0) continue;
+        const document = this.#slots[slot]!;
         for (let passage = 0; passage < document.passages; passage++) {
           offer(top, document, passage, this.#matrix.dot(document.row + passage, query));
         }
@@ -115,7 +113,7 @@ export class Mirror {
     }
     this.#matrix.nearest(
       query,
-      depth + SPARE_ROWS,
+      depth,
       (row, score) => {
         const slot = this.#owners[row]!;
         const document = this.#slots[slot];
@@ -143,7 +141,8 @@ export class Mirror {
       live: this.#livePassages,
       isLive,
     });
-    for (const [row, score] of scores.entries()) {
+    for (let row = 0; row < scores.length; row++) {
+      const score = scores[row]!;
       if (score === 0) continue;
       const slot = this.#owners[row]!;
       const document = this.#slots[slot]!;
@@ -161,7 +160,8 @@ export class Mirror {
     });
     const holds = new Uint8Array(this.#slots.length);
     let passages = 0;
-    for (const [slot, document] of this.#slots.entries()) {
+    for (let slot = 0; slot < this.#slots.length; slot++) {
+      const document = this.#slots[slot];
       if (!document || !holdsFor(slot)) continue;
       holds[slot] = 1;
       passages += document.passages;

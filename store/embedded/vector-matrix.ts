@@ -6,6 +6,15 @@ const CHUNK_ROWS = 4096;
 /** Rows that the first chunk of a matrix begins with; there may be thousands of tenants. */
 const FIRST_CHUNK_ROWS = 64;
 
+/** Rows of each chunk that a scan begins with, whatever is asked for. */
+const SPARE_ROWS = 16;
+
+/** How many times its even share of the answer one chunk is expected to hold. */
+const UNEVENNESS = 4;
+
+/** How many times deeper a scan looks at a chunk that was not deep enough. */
+const WIDENING = 4;
+
 /**
  * What float32 summation may move a score of {@link VectorMatrix.nearest} by. Two orders above what is seen at 4096
  * dimensions.
@@ -56,31 +65,43 @@ export class VectorMatrix {
   }
 
   /**
-   * Visits the best rows of each chunk, `first` of them and then more, until `enough` says of the lowest score that
-   * nothing below it matters. Rows are visited again when there are more: equal scores come in any order.
+   * Visits the best rows of each chunk, a share of `count` and then more, until `enough` says of each chunk's lowest
+   * score that nothing below it matters. A row may be visited again: equal scores come in any order.
    *
    * @param visit is given a row and its score in single precision; see {@link SCORE_ERROR}
    */
   nearest(
     query: Float32Array,
-    first: number,
+    count: number,
     visit: (row: number, score: number) => void,
     enough: (score: number) => boolean,
   ): void {
-    for (const [index, chunk] of this.#chunks.entries()) {
-      const start = index * CHUNK_ROWS;
-      const rows = Math.min(CHUNK_ROWS, this.#length - start);
-      const vectors = chunk.subarray(0, rows * this.dimensions);
-      for (let count = Math.min(first, rows); ; count = Math.min(count * 4, rows)) {
-        // One thread: a second one costs more to start than a chunk takes, and the encoders want the other cores.
-        const { keys, distances } = exactSearch(vectors, query, this.dimensions, count, MetricKind.IP, 1) as {
-          keys: BigUint64Array;
-          distances: Float32Array;
-        };
-        for (let rank = 0; rank < count; rank++) visit(start + Number(keys[rank]), 1 - distances[rank]!);
-        if (count === rows || enough(1 - distances[count - 1]!)) break;
-      }
+    let unfinished = [...this.#chunks.keys()];
+    let depth = SPARE_ROWS + Math.ceil((UNEVENNESS * count) / Math.max(1, this.#chunks.length));
+    while (unfinished.length > 0) {
+      const lowest = unfinished.map((chunk) => this.#nearestInChunk(chunk, query, depth, visit));
+      // Asked when all chunks have been seen: only then is it known what is good enough.
+      unfinished = unfinished.filter((_, index) => lowest[index] !== undefined && !enough(lowest[index]));
+      depth *= WIDENING;
     }
+  }
+
+  /** Visits the `depth` best rows of a chunk; the lowest score, or `undefined` where that was all of them. */
+  #nearestInChunk(
+    index: number,
+    query: Float32Array,
+    depth: number,
+    visit: (row: number, score: number) => void,
+  ): number | undefined {
+    const start = index * CHUNK_ROWS;
+    const rows = Math.min(CHUNK_ROWS, this.#length - start);
+    const count = Math.min(depth, rows);
+    const vectors = this.#chunks[index]!.subarray(0, rows * this.dimensions);
+    // One thread: a second one costs more to start than a chunk takes, and the encoders want the other cores.
+    const matches = exactSearch(vectors, query, this.dimensions, count, MetricKind.IP, 1);
+    const { keys, distances } = matches as { keys: BigUint64Array; distances: Float32Array };
+    for (let rank = 0; rank < count; rank++) visit(start + Number(keys[rank]), 1 - distances[rank]!);
+    return count === rows ? undefined : 1 - distances[count - 1]!;
   }
 
   #row(row: number): Float32Array {
