@@ -10,6 +10,9 @@ export type { FieldViolation };
 /** Statuses after which the same call may go through: the server was away, or had too much to do. */
 const RETRYABLE: ReadonlySet<number> = new Set([Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED]);
 
+/** Statuses that grpc-js makes up when a server or a proxy resets the stream; a service of ours gives a reason. */
+const RESET: ReadonlySet<number> = new Set([Code.CANCELLED, Code.INTERNAL]);
+
 /** What a call failed with. Its message names the field and the fix. */
 export class ScalingnoteError extends Error {
   override readonly name = 'ScalingnoteError';
@@ -32,7 +35,7 @@ export class ScalingnoteError extends Error {
     this.reason = status.reason;
     this.metadata = status.metadata ?? {};
     this.violations = status.violations ?? [];
-    this.retryable = RETRYABLE.has(status.code);
+    this.retryable = RETRYABLE.has(status.code) || (status.reason === '' && RESET.has(status.code));
     this.retryDelayMs = status.retryDelayMs;
   }
 }
