@@ -8,6 +8,7 @@ import {
   type OutputInfo,
   type ValueInfo,
 } from './model.ts';
+import { capturedBy } from './prune.ts';
 import { int64, scalar, type ElementType, type Tensor } from './tensor.ts';
 
 /**
@@ -18,6 +19,8 @@ export const OPSET = 20;
 
 /** IR version that goes with {@link OPSET}. */
 const IR_VERSION = 9;
+
+const IDENTITY = { op: 'Identity', domain: '', attributes: {} } as const;
 
 /**
  * Writes a graph node by node. Values are names; what a method returns is what the next one takes.
@@ -37,7 +40,10 @@ export class GraphBuilder {
   readonly #nodes: Node[] = [];
   readonly #names = new Set<string>();
   readonly #constants = new Map<string, string>();
+  /** Names that new values and nodes don't get. */
   readonly #reserved = new Set<string>();
+  /** A copy for each output that has a name of its own. */
+  readonly #outputNodes: Node[] = [];
   #next = 0;
 
   /**
@@ -90,6 +96,7 @@ export class GraphBuilder {
   /** A node as it is, for graphs that come from elsewhere. Its outputs' names become taken. */
   add(node: Node): void {
     for (const output of node.outputs) if (output !== '') this.#claim(output);
+    this.#reserved.add(node.name);
     this.#nodes.push(node);
   }
 
@@ -103,17 +110,14 @@ export class GraphBuilder {
     return this.#constant(`${type} ${Object.is(value, -0) ? '-0' : value}`, () => scalar(type, value));
   }
 
-  /** Makes a value an output of the graph under a name of its own. ONNX Runtime infers type and shape if need be. */
+  /**
+   * Makes a value an output of the graph under a name of its own; in the graph that is built, a computed value has
+   * that name instead of its old one. ONNX Runtime infers type and shape if need be.
+   */
   output(name: string, value: string, type?: ElementType, dims?: readonly Dimension[]): string {
     if (name !== value) {
-      this.add({
-        op: 'Identity',
-        domain: '',
-        name,
-        inputs: [value],
-        outputs: [name],
-        attributes: {},
-      });
+      this.#claim(name);
+      this.#outputNodes.push({ ...IDENTITY, name, inputs: [value], outputs: [name] });
     }
     this.#outputs.push({ name, ...(type !== undefined && { type }), ...(dims !== undefined && { dims }) });
     return name;
@@ -121,7 +125,7 @@ export class GraphBuilder {
 
   /** Sets aside names that {@link add} is going to bring, so that no new value gets one of them. */
   reserve(nodes: readonly Node[]): void {
-    for (const name of nodes.flatMap(({ outputs }) => outputs)) this.#reserved.add(name);
+    for (const name of nodes.flatMap((node) => [node.name, ...node.outputs])) this.#reserved.add(name);
   }
 
   /** A name that nothing has. */
@@ -133,19 +137,43 @@ export class GraphBuilder {
   }
 
   build(): Model {
-    const domains = new Set(this.#nodes.map(({ domain }) => domain));
+    const nodes = this.#renamed();
+    const domains = new Set(nodes.map(({ domain }) => domain));
     return {
       irVersion: IR_VERSION,
       producer: 'scalingnote',
       opsets: new Map([['', OPSET], ...(domains.has(MICROSOFT) ? [[MICROSOFT, 1] as const] : [])]),
       graph: {
         name: 'graph',
-        nodes: [...this.#nodes],
+        nodes,
         initializers: new Map(this.#initializers),
         inputs: [...this.#inputs],
         outputs: [...this.#outputs],
       },
     };
+  }
+
+  /** Values that became outputs take their names where they are computed: a copy would cost as much as computing. */
+  #renamed(): Node[] {
+    const computed = new Set(this.#nodes.flatMap(({ outputs }) => outputs));
+    const names = new Map<string, string>();
+    for (const { name } of this.#outputs) computed.delete(name);
+    for (const name of this.#nodes.flatMap(capturedBy)) computed.delete(name);
+    const copies = this.#outputNodes.filter(({ name, inputs: [value] }) => {
+      if (!computed.delete(value!)) return true;
+      names.set(value!, name);
+      return false;
+    });
+    const rename = (name: string): string => names.get(name) ?? name;
+    const nodes = [...this.#nodes, ...copies];
+    return nodes.map(({ op, domain, name, inputs, outputs, attributes }) => ({
+      op,
+      domain,
+      name,
+      inputs: inputs.map(rename),
+      outputs: outputs.map(rename),
+      attributes,
+    }));
   }
 
   #constant(key: string, make: () => Tensor): string {

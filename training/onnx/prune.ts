@@ -48,7 +48,7 @@ export function producersOf(graph: Graph): Map<string, Node> {
 }
 
 /** Names that a node's subgraphs may take from the graph around them. */
-function capturedBy(node: Node): string[] {
+export function capturedBy(node: Node): string[] {
   const subgraphs = Object.values(node.attributes).flatMap((found) =>
     found.kind === 'graph' ? [found.value] : [],
   );

@@ -1,0 +1,73 @@
+import type { GraphBuilder } from '../onnx/builder.ts';
+import { int } from '../onnx/model.ts';
+
+/** How much each term of a {@link distillationLoss} counts. A term that counts 0 is not computed. */
+export interface LossWeights {
+  /** Mean square error, over elements, of the student's vectors as they come, before normalisation. @default 1 */
+  readonly mse?: number;
+  /** 1 − cosine of student and teacher, mean over texts. @default 1 */
+  readonly cosine?: number;
+  /**
+   * Cross entropy of finding each text's own document vector among the batch's by the student's cosine
+   * (https://arxiv.org/abs/1807.03748). Needs document vectors. @default 0
+   */
+  readonly contrastive?: number;
+  /** What contrastive cosines are divided by. @default 0.05 */
+  readonly temperature?: number;
+}
+
+/**
+ * The distance of a student's vectors to its teacher's: MSE + (1 − cosine), each weighted, plus a contrastive term on
+ * document vectors.
+ *
+ * @param vectors - names of float32 values of shape [batch, dimensions]. `documents` holds unit vectors.
+ * @returns the name of a value without dimensions.
+ */
+export function distillationLoss(
+  g: GraphBuilder,
+  vectors: { student: string; teacher: string; documents?: string },
+  weights: LossWeights = {},
+): string {
+  const { student, teacher, documents } = vectors;
+  const { mse = 1, cosine = 1, contrastive = 0, temperature = 0.05 } = weights;
+  const mean = (value: string): string => g.node('ReduceMean', [value], { keepdims: int(0) });
+  const direction = cosine > 0 || contrastive > 0 ? unit(g, student) : '';
+  const terms: [weight: number, term: () => string][] = [
+    [mse, () => mean(square(g, g.node('Sub', [student, teacher])))],
+    [
+      cosine,
+      () => g.node('Sub', [g.scalar(1), mean(rowSum(g, g.node('Mul', [direction, unit(g, teacher)])))]),
+    ],
+    [contrastive, () => crossEntropy(g, direction, documents!, temperature)],
+  ];
+  const weighted = terms
+    .filter(([weight]) => weight > 0)
+    .map(([weight, term]) => g.node('Mul', [term(), g.scalar(weight)]));
+  return weighted.reduce((sum, term) => g.node('Add', [sum, term]));
+}
+
+/** Of in-batch negatives: row i should score column i highest. */
+function crossEntropy(g: GraphBuilder, queries: string, documents: string, temperature: number): string {
+  const scores = g.node('MatMul', [queries, g.node('Transpose', [documents])]);
+  const own = rowSum(g, g.node('Mul', [queries, documents]));
+  const all = g.node('ReduceLogSumExp', [g.node('Div', [scores, g.scalar(temperature)]), g.ints([-1])]);
+  const margin = g.node('Sub', [all, g.node('Div', [own, g.scalar(temperature)])]);
+  return g.node('ReduceMean', [margin], { keepdims: int(0) });
+}
+
+/** Each row divided by its length. */
+export function unit(g: GraphBuilder, value: string): string {
+  const length = g.node('Sqrt', [rowSum(g, square(g, value))]);
+  // A vector of zeros has no direction; without this bound its gradient would be NaN, and the whole batch's with it.
+  return g.node('Div', [value, g.node('Max', [length, g.scalar(MIN_LENGTH)])]);
+}
+
+const MIN_LENGTH = 1e-12;
+
+function square(g: GraphBuilder, value: string): string {
+  return g.node('Mul', [value, value]);
+}
+
+function rowSum(g: GraphBuilder, value: string): string {
+  return g.node('ReduceSum', [value, g.ints([-1])]);
+}

@@ -1,0 +1,100 @@
+import { InferenceSession, type Tensor as RuntimeTensor } from 'onnxruntime-node';
+import { OnnxError } from '../onnx/errors.ts';
+import { fromRuntime, toRuntime } from '../onnx/run.ts';
+import { toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { encodeModel } from '../onnx/write.ts';
+import { GRADIENT_NORM, LEARNING_RATE, LOSS, NEXT, STEP, type TrainingStep } from './step.ts';
+
+/** What a step says. */
+export interface StepReport {
+  /** Steps taken so far. */
+  readonly step: number;
+  readonly loss: number;
+  /** Length of the gradient before clipping. */
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+}
+
+/**
+ * Runs a training step again and again. The state stays in tensors: what one step returns is what the next is fed.
+ * A run blocks the event loop while it computes. The same batches give the same weights, for a number of threads.
+ */
+export class Trainer {
+  readonly #session: InferenceSession;
+  readonly #weights: readonly string[];
+  #state: ReadonlyMap<string, RuntimeTensor>;
+
+  private constructor(
+    session: InferenceSession,
+    weights: readonly string[],
+    state: ReadonlyMap<string, Tensor>,
+  ) {
+    this.#session = session;
+    this.#weights = weights;
+    this.#state = new Map([...state].map(([name, value]) => [name, toRuntime(value)]));
+  }
+
+  /**
+   * @param options.threads - @default ONNX Runtime's: one for each core
+   * @param options.state - what {@link state} returned, to go on from there. @default the step's initial state
+   * @throws {OnnxError} `REQUEST_INVALID` for a state of other weights.
+   */
+  static async create(
+    step: TrainingStep,
+    options: { threads?: number; state?: ReadonlyMap<string, Tensor> } = {},
+  ): Promise<Trainer> {
+    const { threads, state = step.initial } = options;
+    for (const [name, { type, dims }] of step.initial) {
+      const found = state.get(name);
+      if (found?.type !== type || found.dims.join() !== dims.join()) {
+        throw new OnnxError(
+          'REQUEST_INVALID',
+          `the state to go on from has no "${name}", or another shape of it`,
+        );
+      }
+    }
+    const session = await InferenceSession.create(encodeModel(step.model), {
+      ...(threads !== undefined && { intraOpNumThreads: threads }),
+      logSeverityLevel: 3,
+    });
+    return new Trainer(
+      session,
+      step.weights,
+      new Map([...step.initial.keys()].map((name) => [name, state.get(name)!])),
+    );
+  }
+
+  /**
+   * Takes one step. When the loss or the gradient is not finite, the state stays as it was before the step.
+   * @param batch - the step's inputs other than its state.
+   */
+  async step(batch: Readonly<Record<string, Tensor>>): Promise<StepReport> {
+    const inputs = Object.entries(batch).map(([name, value]) => [name, toRuntime(value)] as const);
+    const results = await this.#session.run(Object.fromEntries([...inputs, ...this.#state]));
+    const number = (name: string): number => toNumbers(fromRuntime(results[name]!))[0]!;
+    const report = {
+      step: number(NEXT + STEP),
+      loss: number(LOSS),
+      gradientNorm: number(GRADIENT_NORM),
+      learningRate: number(LEARNING_RATE),
+    };
+    if (Number.isFinite(report.loss) && Number.isFinite(report.gradientNorm)) {
+      this.#state = new Map([...this.#state.keys()].map((name) => [name, results[NEXT + name]!]));
+    }
+    return report;
+  }
+
+  /** The trained weights as they are now. */
+  weights(): Map<string, Tensor> {
+    return new Map(this.#weights.map((name) => [name, fromRuntime(this.#state.get(name)!)]));
+  }
+
+  /** Everything that the next step depends on besides its batch, for a checkpoint. */
+  state(): Map<string, Tensor> {
+    return new Map([...this.#state].map(([name, value]) => [name, fromRuntime(value)]));
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release();
+  }
+}
