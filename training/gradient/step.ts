@@ -15,8 +15,10 @@ export interface TrainingStep {
   readonly model: Model;
   /** Names of the trained weights. */
   readonly weights: readonly string[];
-  /** State before the first step: weights, moments and the step count. */
+  /** State before the first step: weights, moments and the step count. Weights that are inputs are not in it. */
   readonly initial: ReadonlyMap<string, Tensor>;
+  /** Takes a batch and the weights, changes nothing, and gives the values that were asked for. */
+  readonly forward: Model | undefined;
 }
 
 /** Before the names of a step's outputs that are the state of the next. */
@@ -29,35 +31,40 @@ export const GRADIENT_NORM = 'gradient_norm';
 export const LEARNING_RATE = 'learning_rate';
 
 /** Before a weight's name, for the mean of its gradients and of their squares. */
-const MEAN = 'mean/';
-const MEAN_SQUARE = 'mean_square/';
+export const MEAN = 'mean/';
+export const MEAN_SQUARE = 'mean_square/';
 
 /**
  * Builds the graph of one training step: forward, loss, gradients and AdamW.
  *
  * @param model - in plain operators; its inputs are the batch, its initialisers the weights.
  * @param options.loss - name of a value without dimensions.
- * @param options.weights - initialisers to train; the others are constants.
+ * @param options.weights - initialisers to train; the others are constants. Or inputs, such as those rows of a table that
+ * a batch uses: then the caller feeds them and their moments, and takes the new ones back.
+ * @param options.observe - values of the forward graph to look at between steps.
  * @throws {OnnxError} as `differentiate` does; `REQUEST_INVALID` for options that can't be.
  */
 export async function buildStep(
   model: Model,
-  options: { loss: string; weights: readonly string[]; optimizer: OptimizerOptions },
+  options: {
+    loss: string;
+    weights: readonly string[];
+    optimizer: OptimizerOptions;
+    observe?: readonly string[];
+  },
 ): Promise<TrainingStep> {
-  const { loss, weights, optimizer } = options;
+  const { loss, weights, optimizer, observe } = options;
   checkOptions(weights, optimizer);
   const { g, gradients } = await differentiate(model, loss, weights);
   const initial = new Map<string, Tensor>([[STEP, int64([0], [])]]);
   g.input(STEP, 'int64', []);
   const parameters = weights.map((weight) => {
     const value = model.graph.initializers.get(weight);
-    if (value?.type !== 'float32') {
-      throw new OnnxError('REQUEST_INVALID', `weight "${weight}" is not an initializer of type float32`);
-    }
-    initial.set(weight, value);
+    const dims = value?.dims ?? model.graph.inputs.find(({ name }) => name === weight)!.dims!;
+    if (value !== undefined) initial.set(weight, value);
     const moment = (prefix: string): string => {
-      const name = g.input(prefix + weight, 'float32', value.dims);
-      initial.set(name, float32(value.dims, new Float32Array(value.data.length)));
+      const name = g.input(prefix + weight, 'float32', dims);
+      if (value !== undefined) initial.set(name, float32(value.dims, new Float32Array(value.data.length)));
       return name;
     };
     return {
@@ -65,7 +72,7 @@ export async function buildStep(
       gradient: gradients.get(weight)!,
       mean: moment(MEAN),
       meanSquare: moment(MEAN_SQUARE),
-      decays: value.dims.length > 1,
+      decays: dims.length > 1,
     };
   });
   const update = adamW(g, STEP, parameters, optimizer);
@@ -83,7 +90,13 @@ export async function buildStep(
     }),
   ];
   if (loss !== LOSS) g.output(LOSS, loss);
-  return { model: asInputs(prune(g.build(), [LOSS, ...outputs]), weights), weights, initial };
+  const constants = weights.filter((weight) => initial.has(weight));
+  return {
+    model: asInputs(prune(g.build(), [LOSS, ...outputs]), constants),
+    weights,
+    initial,
+    forward: observe && asInputs(prune(model, observe), constants),
+  };
 }
 
 function checkOptions(weights: readonly string[], optimizer: OptimizerOptions): void {

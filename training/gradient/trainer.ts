@@ -1,5 +1,6 @@
 import { InferenceSession, type Tensor as RuntimeTensor } from 'onnxruntime-node';
 import { OnnxError } from '../onnx/errors.ts';
+import type { Model } from '../onnx/model.ts';
 import { fromRuntime, toRuntime } from '../onnx/run.ts';
 import { toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { encodeModel } from '../onnx/write.ts';
@@ -21,15 +22,18 @@ export interface StepReport {
  */
 export class Trainer {
   readonly #session: InferenceSession;
+  readonly #forward: InferenceSession | undefined;
   readonly #weights: readonly string[];
   #state: ReadonlyMap<string, RuntimeTensor>;
 
   private constructor(
     session: InferenceSession,
+    forward: InferenceSession | undefined,
     weights: readonly string[],
     state: ReadonlyMap<string, Tensor>,
   ) {
     this.#session = session;
+    this.#forward = forward;
     this.#weights = weights;
     this.#state = new Map([...state].map(([name, value]) => [name, toRuntime(value)]));
   }
@@ -53,15 +57,15 @@ export class Trainer {
         );
       }
     }
-    const session = await InferenceSession.create(encodeModel(step.model), {
-      ...(threads !== undefined && { intraOpNumThreads: threads }),
-      logSeverityLevel: 3,
-    });
-    return new Trainer(
-      session,
-      step.weights,
-      new Map([...step.initial.keys()].map((name) => [name, state.get(name)!])),
-    );
+    const open = (model: Model): Promise<InferenceSession> =>
+      InferenceSession.create(encodeModel(model), {
+        ...(threads !== undefined && { intraOpNumThreads: threads }),
+        logSeverityLevel: 3,
+      });
+    const session = await open(step.model);
+    const forward = step.forward && (await open(step.forward));
+    const own = new Map([...step.initial.keys()].map((name) => [name, state.get(name)!]));
+    return new Trainer(session, forward, step.weights, own);
   }
 
   /**
@@ -84,6 +88,15 @@ export class Trainer {
     return report;
   }
 
+  /** The values that the step was built to observe, for a batch and the weights as they are now. */
+  async observe(batch: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+    if (this.#forward === undefined) throw new OnnxError('REQUEST_INVALID', 'the step observes no values');
+    const inputs = Object.entries(batch).map(([name, value]) => [name, toRuntime(value)] as const);
+    const weights = this.#weights.map((name) => [name, this.#state.get(name)!] as const);
+    const results = await this.#forward.run(Object.fromEntries([...inputs, ...weights]));
+    return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, fromRuntime(value)]));
+  }
+
   /** The trained weights as they are now. */
   weights(): Map<string, Tensor> {
     return new Map(this.#weights.map((name) => [name, fromRuntime(this.#state.get(name)!)]));
@@ -96,5 +109,6 @@ export class Trainer {
 
   async close(): Promise<void> {
     await this.#session.release();
+    await this.#forward?.release();
   }
 }

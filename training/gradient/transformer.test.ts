@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { OnnxError } from '../onnx/errors.ts';
+import type { Model } from '../onnx/model.ts';
+import { withParameters } from '../onnx/parameters.ts';
+import { toPlain } from '../onnx/rewrite/plain.ts';
+import { runAsIs } from '../onnx/run.ts';
+import { int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { noise } from '../onnx/testing.ts';
+import { TINY, tinyBert, tinyLlama, type TinyShape } from '../onnx/tiny.ts';
+import { findLayers, keepLayers, spread } from './layers.ts';
+import { Trainer } from './trainer.ts';
+import { cutTransformer, transformerStep, VECTORS } from './transformer.ts';
+
+const OUTPUT = 'last_hidden_state';
+const [TEXTS, LENGTH] = [8, 6];
+
+function batch(model: Model, seed: number): Record<string, Tensor> {
+  const numbers = toNumbers(noise([TEXTS * LENGTH], seed));
+  const ids = Array.from(numbers, (x) => Math.floor((x + 1) * 0.5 * TINY.vocabulary));
+  const mask = Array.from(ids, (_, i) => (i % LENGTH < 3 + (Math.floor(i / LENGTH) % 4) ? 1 : 0));
+  const all: Record<string, Tensor> = {
+    input_ids: int64(ids, [TEXTS, LENGTH]),
+    attention_mask: int64(mask, [TEXTS, LENGTH]),
+    token_type_ids: int64(
+      ids.map(() => 0),
+      [TEXTS, LENGTH],
+    ),
+  };
+  return Object.fromEntries(model.graph.inputs.map(({ name }) => [name, all[name]!]));
+}
+
+/** The same encoder with its layers' weights under the names that they have after other layers were dropped. */
+function renumbered(model: Model, layers: readonly number[]): Map<string, Tensor> {
+  const found = new Map<string, Tensor>();
+  for (const [name, value] of model.graph.initializers) {
+    const layer = /^layer\.(\d+)\.(.*)$/.exec(name);
+    if (layer === null) {
+      if (/^(embed|norm)/.test(name)) found.set(name, value);
+      continue;
+    }
+    const position = layers.indexOf(Number(layer[1]));
+    if (position >= 0) found.set(`layer.${position}.${layer[2]}`, value);
+  }
+  return found;
+}
+
+for (const [family, encoder] of [
+  ['BERT', tinyBert],
+  ['Llama', tinyLlama],
+] as const) {
+  describe(`layers of a ${family} encoder`, () => {
+    const shape: TinyShape = { ...TINY, layers: 4 };
+
+    test('are found by structure, with their weights and tables', async () => {
+      const model = await toPlain(encoder(shape));
+      const { boundaries, weights, tables } = await findLayers(model, OUTPUT);
+      assert.equal(boundaries.length, 5);
+      const named = [...model.graph.initializers.keys()].filter((name) =>
+        /^(layer|norm|embeddings\.norm)/.test(name),
+      );
+      assert.deepEqual([...weights].sort(), named.sort());
+      assert.ok(tables.length >= 1 && tables.every((name) => name.startsWith('embed')));
+    });
+
+    test('can be dropped: what is left is the encoder without them', async () => {
+      const model = await toPlain(encoder(shape));
+      const found = await findLayers(model, OUTPUT);
+      for (const layers of [[0], [0, 3], [1, 2], [0, 1, 2, 3]]) {
+        const kept = keepLayers(model, found, OUTPUT, layers);
+        const small = await toPlain(encoder({ ...TINY, layers: layers.length }));
+        const expected = withParameters(small, renumbered(model, layers));
+        const feeds = batch(model, 1);
+        const [a] = await runAsIs(kept, [feeds]);
+        const [b] = await runAsIs(expected, [feeds]);
+        assert.deepEqual(a, b);
+      }
+    });
+
+    test('make a student that comes nearer to its teacher, and keeps the tables', async () => {
+      const teacher = await toPlain(encoder(shape));
+      const student = await cutTransformer(teacher, 2);
+      assert.deepEqual(student.layers, [0, 3]);
+      const teaching = await transformerStep(await cutTransformer(teacher, 4), {
+        pooling: 'mean',
+        optimizer: { rate: 1e-3, steps: 1 },
+      });
+      const optimizer = { rate: 0.02, steps: 60, warmup: 5, weightDecay: 0 };
+      const step = await transformerStep(student, { pooling: 'mean', optimizer });
+      const learner = await Trainer.create(step, { threads: 1 });
+      const oracle = await Trainer.create(teaching, { threads: 1 });
+      const teach = async (seed: number): Promise<Record<string, Tensor>> => {
+        const texts = batch(student.model, seed);
+        return { ...texts, teacher: (await oracle.observe(texts))[VECTORS]! };
+      };
+      const cosine = async (): Promise<number> => {
+        const { teacher: target, ...texts } = await teach(99);
+        return meanCosine((await learner.observe(texts))[VECTORS]!, target!);
+      };
+      const before = await cosine();
+      for (let i = 0; i < 60; i++) await learner.step(await teach(i % 12));
+      const after = await cosine();
+      assert.ok(1 - after < (1 - before) / 2, `cosine ${before} → ${after} on texts that it did not see`);
+
+      const exported = withParameters(student.model, learner.weights());
+      for (const name of student.tables) {
+        assert.equal(exported.graph.initializers.get(name), teacher.graph.initializers.get(name));
+      }
+      await learner.close();
+      await oracle.close();
+    });
+  });
+}
+
+function meanCosine(a: Tensor, b: Tensor): number {
+  const [x, y] = [toNumbers(a), toNumbers(b)];
+  const width = a.dims[1]!;
+  let sum = 0;
+  for (let row = 0; row < a.dims[0]!; row++) {
+    let [xy, xx, yy] = [0, 0, 0];
+    for (let i = row * width; i < (row + 1) * width; i++) {
+      xy += x[i]! * y[i]!;
+      xx += x[i]! ** 2;
+      yy += y[i]! ** 2;
+    }
+    sum += xy / Math.sqrt(xx * yy);
+  }
+  return sum / a.dims[0]!;
+}
+
+test('layers are spread from the first to the last', () => {
+  assert.deepEqual(spread(1, 6), [0]);
+  assert.deepEqual(spread(2, 6), [0, 5]);
+  assert.deepEqual(spread(4, 6), [0, 2, 3, 5]);
+  assert.deepEqual(spread(6, 6), [0, 1, 2, 3, 4, 5]);
+});
+
+test('a student is refused that has more layers than its teacher, or layers out of order', async () => {
+  const teacher = await toPlain(tinyBert());
+  const refuses = (layers: number | number[], words: RegExp): Promise<void> =>
+    assert.rejects(cutTransformer(teacher, layers), (error: OnnxError) => words.test(error.message));
+  await refuses(3, /3 layers can't be cut from a teacher of 2/);
+  await refuses(0, /0 layers/);
+  await refuses([1, 0], /can't keep layers \[1, 0\] of 2/);
+});

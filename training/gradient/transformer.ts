@@ -1,0 +1,116 @@
+import { GraphBuilder } from '../onnx/builder.ts';
+import { OnnxError } from '../onnx/errors.ts';
+import type { Model } from '../onnx/model.ts';
+import { prune } from '../onnx/prune.ts';
+import { trace } from '../onnx/trace.ts';
+import { findLayers, keepLayers, spread } from './layers.ts';
+import { distillationLoss, type LossWeights } from './losses.ts';
+import type { OptimizerOptions } from './optimizer.ts';
+import { pool } from './pooling.ts';
+import { buildStep, LOSS, type TrainingStep } from './step.ts';
+
+/** A student that is made of some of its teacher's own layers. */
+export interface TransformerStudent {
+  /** Token inputs → `output`. Its initialisers are where training starts. */
+  readonly model: Model;
+  readonly output: string;
+  /** Which of the teacher's layers it has, from 0. */
+  readonly layers: readonly number[];
+  /** Matrices, biases and norms: what is trained. */
+  readonly weights: readonly string[];
+  /** Embedding tables, which are the teacher's and stay as they are unless they are trained as well. */
+  readonly tables: readonly string[];
+}
+
+/**
+ * Cuts a student out of its teacher.
+ *
+ * @param teacher - in plain operators.
+ * @param layers - which layers to keep, or how many: then evenly spaced, the first and the last among them.
+ * @param output - name of the vectors: of tokens [batch, sequence, dimensions], or of texts [batch, dimensions].
+ * @default the teacher's first output
+ * @throws {OnnxError} `FEATURE_UNSUPPORTED` when the teacher's layers can't be found; `REQUEST_INVALID` for layers that
+ * it does not have.
+ */
+export async function cutTransformer(
+  teacher: Model,
+  layers: number | readonly number[],
+  output: string = teacher.graph.outputs[0]!.name,
+): Promise<TransformerStudent> {
+  const found = await findLayers(teacher, output);
+  const total = found.boundaries.length - 1;
+  if (typeof layers === 'number' && !(Number.isInteger(layers) && layers >= 1 && layers <= total)) {
+    throw new OnnxError(
+      'REQUEST_INVALID',
+      `a student of ${layers} layers can't be cut from a teacher of ${total}`,
+    );
+  }
+  const kept = typeof layers === 'number' ? spread(layers, total) : layers;
+  const model = keepLayers(teacher, found, output, kept);
+  const has = (name: string): boolean => model.graph.initializers.has(name);
+  return {
+    model,
+    output,
+    layers: kept,
+    weights: found.weights.filter(has),
+    tables: found.tables.filter(has),
+  };
+}
+
+/** Name of the batch's input that holds the teacher's vectors, float32 [batch, dimensions]. */
+export const TEACHER = 'teacher';
+
+/** Name of the batch's input that holds unit vectors of documents, float32 [batch, dimensions]: with a contrastive term. */
+export const DOCUMENTS = 'documents';
+
+/** Name of the student's vectors, float32 [batch, dimensions], not normalised: what a trainer observes. */
+export const VECTORS = 'vectors';
+
+/**
+ * The training step of a student: its vectors come nearer to the teacher's. A batch is the student's token inputs and
+ * {@link TEACHER}.
+ *
+ * @param options.trainTables - whether the embedding tables are trained as well: costs time and memory by vocabulary.
+ * @default false
+ * @throws {OnnxError} as `buildStep` does.
+ */
+export async function transformerStep(
+  student: TransformerStudent,
+  options: {
+    pooling: 'mean' | 'cls' | 'last';
+    optimizer: OptimizerOptions;
+    loss?: LossWeights;
+    trainTables?: boolean;
+  },
+): Promise<TrainingStep> {
+  const { pooling, optimizer, loss = {}, trainTables = false } = options;
+  const { dims } = (await trace(student.model)).value(student.output);
+  const dimensions = dims.at(-1)!;
+  const g = new GraphBuilder(prune(student.model, [student.output]));
+  const vectors =
+    dims.length === 3
+      ? pool(g, student.output, maskOf(g, student.model), pooling)
+      : g.node('Identity', [student.output]);
+  g.output(VECTORS, vectors);
+  const rows = ['batch', dimensions];
+  const sides = {
+    student: VECTORS,
+    teacher: g.input(TEACHER, 'float32', rows),
+    ...((loss.contrastive ?? 0) > 0 && { documents: g.input(DOCUMENTS, 'float32', rows) }),
+  };
+  g.output(LOSS, distillationLoss(g, sides, loss));
+  return buildStep(g.build(), {
+    loss: LOSS,
+    weights: [...student.weights, ...(trainTables ? student.tables : [])],
+    optimizer,
+    observe: [VECTORS],
+  });
+}
+
+/** A graph without a mask of its own still needs to know which tokens to pool. */
+function maskOf(g: GraphBuilder, model: Model): string {
+  const name = 'attention_mask';
+  return model.graph.inputs.some((input) => input.name === name)
+    ? name
+    : g.input(name, 'int64', ['batch', 'sequence']);
+}
