@@ -33,7 +33,7 @@ export function checkDimensions(vector: Float32Array, dimensions: number, what: 
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it; vectors are not looked at. */
 export function checkWrites(writes: readonly DocumentWrite[]): void {
   for (const [index, write] of writes.entries()) {
-    const what = `write ${index} ("${write.documentId}")`;
+    const what = writeName(write, index);
     checkText(write.tenant, `tenant of ${what}`);
     checkText(write.documentId, `document id of ${what}`);
     if (write.documentId === '') invalid(`document id of write ${index} is empty`);
@@ -68,6 +68,25 @@ export function checkLimit(limit: number): void {
 /** Strings that UTF-8 cannot write would collide in the store: every lone surrogate becomes the same character. */
 export function checkText(text: string, what: string): void {
   if (!text.isWellFormed()) invalid(`${what} has a lone surrogate; use well-formed Unicode`);
+}
+
+/** Metadata as JSON. @throws {StoreError} `STORE_INVALID_ARGUMENT` where JSON cannot write them */
+export function metadataJson(metadata: Readonly<Record<string, unknown>>, what: string): string {
+  try {
+    return JSON.stringify(metadata);
+  } catch (error) {
+    return invalid(`metadata of ${what} are not JSON: ${String(error)}`);
+  }
+}
+
+/** How errors name a step of a write. */
+export function writeName({ documentId }: { documentId: string }, index: number): string {
+  return `write ${index} ("${documentId}")`;
+}
+
+/** How errors name a vector of a write. */
+export function vectorName(write: { documentId: string }, index: number, passage: number): string {
+  return `vector of passage ${passage} of ${writeName(write, index)}`;
 }
 
 function checkSparse({ indices, values }: SparseVector, what: string): void {

@@ -36,11 +36,12 @@ export interface SparseVector {
 
 /** A stretch of a document under one vector: what becomes a point. */
 export interface PassageWrite {
-  /** `dimensions` components, finite, of unit length. */
+  /** `dimensions` components, finite and not all zero; the store scales it to unit length. */
   vector: Float32Array;
   /**
    * Term weights of the passage, for sparse and hybrid search. The store multiplies by the inverse document
-   * frequency itself, when it searches.
+   * frequency itself, when it searches: ln(1 + (N − df + 0.5) / (df + 0.5)) over the N passages of the tenant
+   * (embedded) or of the collection (Qdrant).
    */
   sparse?: SparseVector;
   /** What a hit shows; absent where the caller keeps texts out of the store. */
@@ -50,7 +51,7 @@ export interface PassageWrite {
 /** One step of a write. Steps are applied in order; steps on one document see those before them. */
 export type DocumentWrite =
   | {
-      /** Replace the document, all its passages included. */
+      /** Replace the document, all its passages included, whether or not its content is another. */
       kind: 'put';
       tenant: string;
       documentId: string;
@@ -109,8 +110,10 @@ export interface StoredDocument {
 export type FilterValue = string | number | boolean;
 
 /**
- * One condition on one field, or a nested filter. A field is `metadata.KEY`, with dots into nested objects,
- * `document_id` or `version`. On a list, `equals` and `anyOf` hold where some element does, `range` likewise.
+ * One condition on one field, or a nested filter. A field is `metadata.KEY`, with dots into nested objects (not into
+ * lists), `document_id` or `version`. Values of different types are never equal, and a range holds for numbers alone.
+ * On a list, `equals` and `anyOf` hold where some element does, `range` likewise. `exists` holds where the field is
+ * present and neither null nor an empty list.
  */
 export type Condition =
   | { field: string; equals: FilterValue }
@@ -129,7 +132,7 @@ export interface Filter {
 /** A search for documents by their passages. */
 export interface SearchQuery {
   tenant: string;
-  /** Dense query vector of unit length; absent for a sparse search. */
+  /** Dense query vector, finite and not zero; absent for a sparse search. */
   vector?: Float32Array;
   /**
    * Weights of the query's terms; with `vector` the search is hybrid: both rankings, each
@@ -166,7 +169,7 @@ export interface SearchHit {
 export interface CallOptions {
   /** Gives the call up; it then rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** When the caller stops waiting, in milliseconds since the epoch. */
+  /** When the caller stops waiting, in milliseconds since the epoch; the call then rejects with a `TimeoutError`. */
   deadline?: number;
 }
 
@@ -198,7 +201,7 @@ export interface Store {
 
   /**
    * Makes sure that a collection is there, under its alias, for a space. Idempotent, and safe when several
-   * processes do it at once.
+   * processes do it at once. A physical name makes the collection without an alias, to be filled before the switch.
    *
    * @throws {StoreError} `SPACE_MISMATCH` where the alias leads to a collection of another space.
    */

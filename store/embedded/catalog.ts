@@ -56,9 +56,10 @@ export class Catalog {
 
   /** Whether {@link ensure} would change nothing. @throws {StoreError} as {@link ensure} */
   has(name: string, space: SpaceKey): boolean {
-    physicalFor(name, space);
+    checkCollectionName(name);
     const collection = this.#find(name);
     if (collection) checkSpace(name, collection, space);
+    else physicalFor(name, space);
     return collection !== undefined;
   }
 

@@ -1,5 +1,6 @@
-import type { DocumentKey, DocumentWrite, DocumentWriteResult, StoredDocument } from '../store.ts';
+import type { DocumentKey, DocumentWriteResult, StoredDocument } from '../store.ts';
 import type { Database } from './database.ts';
+import type { PreparedPut, PreparedWrite } from './prepare.ts';
 import { encodeSparse } from './sparse-index.ts';
 
 /** A put or a delete, as the mirrors of other connections learn of it. */
@@ -41,8 +42,6 @@ const CHANGES_KEPT = 100_000;
 
 /** Rows that a scan holds at a time: enough to make the statement cheap, few enough for 64 KiB of metadata each. */
 const SCAN_ROWS = 256;
-
-type PutWrite = Extract<DocumentWrite, { kind: 'put' }>;
 
 /**
  * Makes the tables of one collection. They are its own, so that dropping them does not touch every row.
@@ -129,7 +128,7 @@ export class Documents {
   }
 
   /** Applies steps in order. */
-  write(writes: readonly DocumentWrite[]): DocumentWriteResult[] {
+  write(writes: readonly PreparedWrite[]): DocumentWriteResult[] {
     const tenants = new Map<string, number>();
     const results = writes.map((write) => {
       let tenant = tenants.get(write.tenant);
@@ -213,7 +212,7 @@ export class Documents {
     return this.#sql.changes.all(seq, tenant) as Change[];
   }
 
-  #apply(tenant: number, write: DocumentWrite): DocumentWriteResult {
+  #apply(tenant: number, write: PreparedWrite): DocumentWriteResult {
     const documentId = bytes(write.documentId);
     const stored = this.#find(tenant, documentId);
     if (stored && stored.version > write.version) return { outcome: 'stale', storedVersion: stored.version };
@@ -241,7 +240,7 @@ export class Documents {
     return { outcome: 'indexed' };
   }
 
-  #insert(tenant: number, documentId: Uint8Array, put: PutWrite): number {
+  #insert(tenant: number, documentId: Uint8Array, put: PreparedPut): number {
     const { next } = this.#sql.nextPassage.get() as { next: number };
     for (const [index, { vector, sparse, text }] of put.passages.entries()) {
       this.#sql.insertPassage.run(
@@ -259,7 +258,7 @@ export class Documents {
       next,
       put.passages.length,
       bytes(put.title),
-      JSON.stringify(put.metadata),
+      put.metadata,
     );
     this.#sql.addCounts.run(1, put.passages.length, tenant);
     return Number(lastInsertRowid);

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { checkLimit, checkQuery, checkText, checkWrites, unitFactor } from '../check.ts';
+import { checkLimit, checkQuery, checkText } from '../check.ts';
 import { StoreError } from '../errors.ts';
 import { checkFilter } from '../filter.ts';
 import type {
@@ -17,6 +17,7 @@ import type {
   StoredDocument,
 } from '../store.ts';
 import type { Engine } from './engine.ts';
+import { prepareWrites, unitVector } from './prepare.ts';
 import type { Operation, Request, Response, SerializedError, WorkerOptions } from './protocol.ts';
 
 /** How to open an embedded store. */
@@ -107,9 +108,8 @@ export class EmbeddedStore implements Store {
     writes: readonly DocumentWrite[],
     options?: CallOptions,
   ): Promise<DocumentWriteResult[]> {
-    checkWrites(writes);
-    const { packed, buffer } = packVectors(writes);
-    return await this.#call('writeDocuments', [collection, packed], options, [buffer]);
+    const { prepared, vectors } = prepareWrites(writes);
+    return await this.#call('writeDocuments', [collection, prepared], options, [vectors]);
   }
 
   lookupDocuments(
@@ -133,7 +133,7 @@ export class EmbeddedStore implements Store {
 
   async search(collection: string, query: SearchQuery, options?: CallOptions): Promise<SearchHit[]> {
     checkQuery(query);
-    const vector = query.vector && unit(query.vector, 'query vector');
+    const vector = query.vector && unitVector(query.vector, 'query vector');
     return await this.#call('search', [collection, { ...query, ...(vector && { vector }) }], options);
   }
 
@@ -227,38 +227,6 @@ export class EmbeddedStore implements Store {
     for (const { reject } of this.#pending.values()) reject(this.#ended);
     this.#pending.clear();
   }
-}
-
-/** The same writes, with unit vectors side by side in one buffer that can be handed over to the worker. */
-function packVectors(writes: readonly DocumentWrite[]): { packed: DocumentWrite[]; buffer: ArrayBuffer } {
-  let components = 0;
-  for (const write of writes) {
-    if (write.kind === 'put') for (const { vector } of write.passages) components += vector.length;
-  }
-  const block = new Float32Array(components);
-  let start = 0;
-  const packed = writes.map((write, index) => {
-    if (write.kind !== 'put') return write;
-    const passages = write.passages.map((passage, number) => {
-      const vector = block.subarray(start, start + passage.vector.length);
-      start += passage.vector.length;
-      const what = `vector of passage ${number} of write ${index} ("${write.documentId}")`;
-      scale(passage.vector, unitFactor(passage.vector, what), vector);
-      return { ...passage, vector };
-    });
-    return { ...write, passages };
-  });
-  return { packed, buffer: block.buffer };
-}
-
-function unit(vector: Float32Array, what: string): Float32Array {
-  const result = new Float32Array(vector.length);
-  scale(vector, unitFactor(vector, what), result);
-  return result;
-}
-
-function scale(vector: Float32Array, factor: number, into: Float32Array): void {
-  for (let index = 0; index < vector.length; index++) into[index] = vector[index]! * factor;
 }
 
 function deserialize({ reason, message, metadata, stack }: SerializedError): StoreError {

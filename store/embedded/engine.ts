@@ -1,10 +1,9 @@
-import { checkDimensions } from '../check.ts';
+import { checkDimensions, vectorName } from '../check.ts';
 import { compileFilter, metadataPath, readPath } from '../filter.ts';
 import { fuse, page, rankingDepth } from '../ranking.ts';
 import type {
   CollectionInfo,
   DocumentKey,
-  DocumentWrite,
   DocumentWriteResult,
   Filter,
   ScrollPage,
@@ -17,6 +16,7 @@ import { Catalog, type Collection } from './catalog.ts';
 import { Database } from './database.ts';
 import { type Counts, Documents, type FilterRow } from './documents.ts';
 import { type Found, Mirror } from './mirror.ts';
+import type { PreparedWrite } from './prepare.ts';
 
 /** Vectors in memory from which on a scan takes so long, and so much memory, that a server is the better home. */
 const MANY_VECTORS = 300_000;
@@ -61,17 +61,13 @@ export class Engine {
     return collections.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  writeDocuments(name: string, writes: readonly DocumentWrite[]): DocumentWriteResult[] {
+  writeDocuments(name: string, writes: readonly PreparedWrite[]): DocumentWriteResult[] {
     return this.#database.write(() => {
       const collection = this.#catalog.resolve(name);
       for (const [index, write] of writes.entries()) {
         if (write.kind !== 'put') continue;
         for (const [passage, { vector }] of write.passages.entries()) {
-          checkDimensions(
-            vector,
-            collection.dimensions,
-            `vector of passage ${passage} of write ${index} ("${write.documentId}")`,
-          );
+          checkDimensions(vector, collection.dimensions, vectorName(write, index, passage));
         }
       }
       return this.#collection(collection).documents.write(writes);

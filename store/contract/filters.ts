@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Condition, Filter } from '../store.ts';
+import { ids, matching, put, rejects, search, type Stores, TENANT, withMetadata } from './stores.ts';
+
+const DOCUMENTS: Record<string, Record<string, unknown>> = {
+  string: { v: 'x' },
+  number: { v: 1 },
+  fraction: { v: 1.5 },
+  numeral: { v: '1' },
+  yes: { v: true },
+  no: { v: false },
+  zero: { v: 0 },
+  empty: { v: '' },
+  null: { v: null },
+  missing: {},
+  list: { v: ['x', 2, true, null] },
+  none: { v: [] },
+  nulls: { v: [null] },
+  object: { v: { w: 'x', deep: { z: 3 } } },
+  objects: { v: [{ w: 'x' }] },
+  inner: { v: [['x']] },
+};
+
+const v = 'metadata.v';
+
+const CONDITIONS: [Condition, string[]][] = [
+  [{ field: v, equals: 'x' }, ['string', 'list']],
+  [{ field: v, equals: '1' }, ['numeral']],
+  [{ field: v, equals: '' }, ['empty']],
+  [{ field: v, equals: 1 }, ['number']],
+  [{ field: v, equals: 1.5 }, ['fraction']],
+  [{ field: v, equals: 0 }, ['zero']],
+  [{ field: v, equals: true }, ['yes', 'list']],
+  [{ field: v, equals: false }, ['no']],
+  [{ field: v, equals: 'X' }, []],
+  [{ field: v, anyOf: ['x', '1'] }, ['string', 'numeral', 'list']],
+  [{ field: v, anyOf: [1, 2, 3] }, ['number', 'list']],
+  [{ field: v, anyOf: [1.5, 'x', false] }, ['string', 'fraction', 'no', 'list']],
+  [{ field: v, range: { gte: 1 } }, ['number', 'fraction', 'list']],
+  [{ field: v, range: { gt: 1 } }, ['fraction', 'list']],
+  [{ field: v, range: { lt: 1 } }, ['zero']],
+  [{ field: v, range: { lte: 1, gte: 0 } }, ['number', 'zero']],
+  [{ field: v, range: { gt: 5, lt: 1 } }, []],
+  [
+    { field: v, exists: true },
+    Object.keys(DOCUMENTS).filter((id) => !['null', 'missing', 'none'].includes(id)),
+  ],
+  [{ field: 'metadata.v.w', equals: 'x' }, ['object']],
+  [{ field: 'metadata.v.w', exists: true }, ['object']],
+  [{ field: 'metadata.v.deep.z', range: { gt: 2 } }, ['object']],
+  [{ field: 'metadata.v.deep', exists: true }, ['object']],
+  [{ field: 'metadata.nowhere', equals: 'x' }, []],
+  [{ field: 'metadata.nowhere', exists: true }, []],
+  [{ field: 'metadata.constructor', exists: true }, []],
+  [{ field: 'document_id', equals: 'yes' }, ['yes']],
+  [{ field: 'document_id', anyOf: ['yes', 'no', 'maybe'] }, ['yes', 'no']],
+  [{ field: 'document_id', exists: true }, Object.keys(DOCUMENTS)],
+];
+
+export function filterContract(stores: Stores): void {
+  describe('filters', () => {
+    it('hold for the right values, each with must and with mustNot', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(
+        name,
+        Object.entries(DOCUMENTS).map(([id, metadata]) => withMetadata(id, metadata)),
+      );
+      for (const [condition, expected] of CONDITIONS) {
+        const what = JSON.stringify(condition);
+        assert.deepEqual(await matching(stores.second, name, [condition]), expected.toSorted(), what);
+        const others = Object.keys(DOCUMENTS).filter((id) => !expected.includes(id));
+        assert.deepEqual(
+          await matching(stores.second, name, [{ filter: { mustNot: [condition] } }]),
+          others.sort(),
+          `not ${what}`,
+        );
+      }
+    });
+
+    it('compare versions', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(
+        name,
+        [0, 1, 2, 3].map((version) => put(`v${version}`, [[1, 0, 0, 0]], { version })),
+      );
+      assert.deepEqual(await matching(stores.first, name, [{ field: 'version', range: { gte: 2 } }]), [
+        'v2',
+        'v3',
+      ]);
+      assert.deepEqual(await matching(stores.first, name, [{ field: 'version', equals: 1 }]), ['v1']);
+    });
+
+    it('combine', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(
+        name,
+        Array.from({ length: 8 }, (_, index) =>
+          withMetadata(`d${index}`, { a: (index & 1) > 0, b: (index & 2) > 0, c: (index & 4) > 0 }),
+        ),
+      );
+      const [a, b, c] = ['a', 'b', 'c'].map((key): Condition => ({
+        field: `metadata.${key}`,
+        equals: true,
+      })) as [Condition, Condition, Condition];
+      const cases: [Filter, number[]][] = [
+        [{}, [0, 1, 2, 3, 4, 5, 6, 7]],
+        [{ must: [], should: [], mustNot: [] }, [0, 1, 2, 3, 4, 5, 6, 7]],
+        [{ must: [a, b] }, [3, 7]],
+        [{ should: [a, b] }, [1, 2, 3, 5, 6, 7]],
+        [{ must: [c], should: [a, b] }, [5, 6, 7]],
+        [{ must: [c], mustNot: [a] }, [4, 6]],
+        [{ mustNot: [a, b] }, [0, 4]],
+        [{ must: [{ filter: { should: [a, b] } }], mustNot: [{ filter: { must: [a, b] } }] }, [1, 2, 5, 6]],
+        [{ should: [{ filter: { must: [a, c] } }, { filter: { mustNot: [a, b, c] } }] }, [0, 5, 7]],
+        [{ mustNot: [{ filter: {} }] }, []],
+      ];
+      for (const [filter, expected] of cases) {
+        assert.deepEqual(
+          await matching(stores.first, name, [{ filter }]),
+          expected.map((index) => `d${index}`),
+          JSON.stringify(filter),
+        );
+      }
+    });
+
+    it('leave the best of what they let through', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(
+        name,
+        Array.from({ length: 200 }, (_, index) =>
+          put(`d${String(index).padStart(3, '0')}`, [[1, index / 100, 0, 0]], {
+            metadata: { index, tens: index % 10 },
+          }),
+        ),
+      );
+      for (const [condition, expected] of [
+        [{ field: 'metadata.tens', equals: 9 }, [9, 19, 29]],
+        [{ field: 'metadata.index', range: { gte: 100 } }, [100, 101, 102]],
+        [{ field: 'metadata.index', range: { gte: 198 } }, [198, 199]],
+      ] as [Condition, number[]][]) {
+        const hits = await search(stores.first, name, [1, 0, 0, 0], {
+          filter: { must: [condition] },
+          limit: 3,
+        });
+        assert.deepEqual(
+          ids(hits),
+          expected.map((index) => `d${String(index).padStart(3, '0')}`),
+        );
+      }
+    });
+
+    it('follow changed metadata', async () => {
+      const name = await stores.collection();
+      const filter = { must: [{ field: 'metadata.color', equals: 'red' }] };
+      await stores.first.writeDocuments(name, [
+        withMetadata('a', { color: 'red' }),
+        withMetadata('b', { color: 'blue' }),
+      ]);
+      assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0], { filter })), ['a']);
+      await stores.first.writeDocuments(name, [
+        withMetadata('a', { color: 'blue' }),
+        withMetadata('b', { color: 'red' }),
+        withMetadata('c', { color: 'red' }),
+      ]);
+      assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0], { filter })), ['b', 'c']);
+    });
+
+    const nested = (depth: number): Filter => (depth === 0 ? {} : { must: [{ filter: nested(depth - 1) }] });
+    const bad: Record<string, [Filter, RegExp]> = {
+      'an unknown field': [{ must: [{ field: 'title', equals: 'x' }] }, /"title"/],
+      'metadata as a whole': [{ must: [{ field: 'metadata', exists: true }] }, /"metadata"/],
+      'an empty key': [{ must: [{ field: 'metadata.', exists: true }] }, /metadata/],
+      'an empty key inside': [{ must: [{ field: 'metadata.a..b', exists: true }] }, /metadata/],
+      'a quotation mark': [{ must: [{ field: 'metadata.a"b', exists: true }] }, /metadata/],
+      'a bad field deep inside': [
+        { should: [{ filter: { mustNot: [{ field: 'x', exists: true }] } }] },
+        /"x"/,
+      ],
+      'no values': [{ must: [{ field: v, anyOf: [] }] }, /no values/],
+      'no bounds': [{ must: [{ field: v, range: {} }] }, /no bound/],
+      'a bound of NaN': [{ must: [{ field: v, range: { gt: NaN } }] }, /NaN/],
+      'a value of NaN': [{ must: [{ field: v, equals: NaN }] }, /NaN/],
+      'a thousand levels': [nested(1000), /levels/],
+    };
+    for (const [what, [filter, message]] of Object.entries(bad)) {
+      it(`refuse ${what}`, async () => {
+        const name = await stores.collection();
+        await rejects(
+          search(stores.first, name, [1, 0, 0, 0], { filter }),
+          'STORE_INVALID_ARGUMENT',
+          message,
+        );
+        await rejects(stores.first.count(name, TENANT, filter), 'STORE_INVALID_ARGUMENT', message);
+        await rejects(
+          stores.first.scroll(name, TENANT, { limit: 1, filter }),
+          'STORE_INVALID_ARGUMENT',
+          message,
+        );
+        await rejects(stores.first.deleteByFilter(name, TENANT, filter), 'STORE_INVALID_ARGUMENT', message);
+      });
+    }
+  });
+}

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, afterEach, before } from 'node:test';
+import { StoreError, type StoreErrorReason } from '../errors.ts';
+import {
+  type Condition,
+  type DocumentWrite,
+  physicalName,
+  type SearchHit,
+  type SearchQuery,
+  type SpaceKey,
+  type Store,
+} from '../store.ts';
+
+/** Where the stores under test live. */
+export interface Home {
+  /** Opens the home: two stores from it see the same collections, as two processes would. */
+  open(): Promise<Store>;
+  /** Cleans up when all tests are done and all stores are closed. */
+  dispose?(): Promise<void> | void;
+}
+
+/** Two stores of one home, open while the tests run, and collections that go away with the test. */
+export interface Stores {
+  /** Most tests need one store. */
+  readonly first: Store;
+  /** Another connection to the same home. */
+  readonly second: Store;
+  /** Opens one more; the test closes it. */
+  open(): Promise<Store>;
+  /** A logical name that nobody has; what it leads to in any space below is dropped after the test. */
+  name(): string;
+  /** A new collection of {@link SPACE}; its logical name. */
+  collection(): Promise<string>;
+}
+
+/** The space of most tests: four dimensions, as in the recordings of a Qdrant server. */
+export const SPACE: SpaceKey = { fingerprint: `sp1_${'0123456789abcdef'.repeat(2)}`, dimensions: 4 };
+
+/** A space that is not {@link SPACE}. */
+export const OTHER_SPACE: SpaceKey = { fingerprint: `sp1_${'fedcba9876543210'.repeat(2)}`, dimensions: 4 };
+
+export const TENANT = 'tenant';
+
+export function useStores(home: Home): Stores {
+  let opened: [Store, Store] | undefined;
+  const names: string[] = [];
+  before(async () => {
+    opened = [await home.open(), await home.open()];
+  });
+  afterEach(async () => {
+    const [store] = opened!;
+    for (const name of names.splice(0)) {
+      for (const { fingerprint } of [SPACE, OTHER_SPACE]) {
+        await store.dropCollection(physicalName(name, fingerprint)).catch((error: unknown) => {
+          if (!(error instanceof StoreError && error.reason === 'COLLECTION_NOT_FOUND')) throw error;
+        });
+      }
+    }
+  });
+  after(async () => {
+    await Promise.all(opened?.map((store) => store.close()) ?? []);
+    await home.dispose?.();
+  });
+  const name = () => {
+    names.push(`contract-${randomBytes(6).toString('hex')}`);
+    return names.at(-1)!;
+  };
+  return {
+    get first() {
+      return opened![0];
+    },
+    get second() {
+      return opened![1];
+    },
+    open: () => home.open(),
+    name,
+    collection: async () => (await opened![0].ensureCollection(name(), SPACE)).name,
+  };
+}
+
+type Put = Extract<DocumentWrite, { kind: 'put' }>;
+
+/** A put with one passage per vector. */
+export function put(
+  documentId: string,
+  vectors: readonly (readonly number[])[],
+  rest: Partial<Omit<Put, 'passages' | 'documentId'>> = {},
+): Put {
+  return {
+    kind: 'put',
+    tenant: TENANT,
+    documentId,
+    version: 0,
+    contentHash: `hash of ${documentId}`,
+    title: `Title of ${documentId}`,
+    metadata: {},
+    passages: vectors.map((vector, index) => ({
+      vector: Float32Array.from(vector),
+      text: `${documentId} passage ${index}`,
+    })),
+    ...rest,
+  };
+}
+
+/** A put of a document that only its metadata matter of. */
+export function withMetadata(documentId: string, metadata: Record<string, unknown>): Put {
+  return put(documentId, [[1, 0, 0, 0]], { metadata });
+}
+
+/** A put of a document that only its terms matter of. */
+export function withTerms(documentId: string, ...passages: Readonly<Record<number, number>>[]): Put {
+  return {
+    ...put(documentId, []),
+    passages: passages.map((terms) => ({ vector: Float32Array.of(1, 0, 0, 0), sparse: sparse(terms) })),
+  };
+}
+
+/** A sparse vector from term → weight. */
+export function sparse(terms: Readonly<Record<number, number>>): { indices: number[]; values: number[] } {
+  return { indices: Object.keys(terms).map(Number), values: Object.values(terms) };
+}
+
+export function remove(documentId: string, version = 0, tenant = TENANT): DocumentWrite {
+  return { kind: 'delete', tenant, documentId, version };
+}
+
+export function confirm(
+  documentId: string,
+  version: number,
+  contentHash = `hash of ${documentId}`,
+): DocumentWrite {
+  return { kind: 'confirm', tenant: TENANT, documentId, version, contentHash };
+}
+
+/** Searches for the direction of a vector. */
+export function search(
+  store: Store,
+  collection: string,
+  vector: readonly number[],
+  rest: Partial<SearchQuery> = {},
+): Promise<SearchHit[]> {
+  return store.search(collection, { tenant: TENANT, vector: Float32Array.from(vector), limit: 10, ...rest });
+}
+
+export function ids(hits: readonly { documentId: string }[]): string[] {
+  return hits.map(({ documentId }) => documentId);
+}
+
+/** Every document of a tenant that a condition holds for, sorted by id, as search, count and scroll all see it. */
+export async function matching(store: Store, collection: string, must: Condition[]): Promise<string[]> {
+  const filter = { must };
+  const hits = await search(store, collection, [1, 0, 0, 0], { filter, limit: 100 });
+  const found = ids(hits).sort();
+  const { documents } = await store.count(collection, TENANT, filter);
+  assert.equal(documents, found.length, 'count and search see the same documents');
+  const page = await store.scroll(collection, TENANT, { filter, limit: 100 });
+  assert.deepEqual(ids(page.documents).sort(), found, 'scroll and search see the same documents');
+  return found;
+}
+
+/** Asserts that a call fails for a reason, with a message that says what matters. */
+export async function rejects(
+  call: Promise<unknown>,
+  reason: StoreErrorReason,
+  message = /./,
+): Promise<void> {
+  await assert.rejects(call, (error) => {
+    assert.ok(error instanceof StoreError, `a StoreError, not ${String(error)}`);
+    assert.equal(error.reason, reason, error.message);
+    assert.match(error.message, message);
+    return true;
+  });
+}

@@ -1,0 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { storeContract } from '../contract.ts';
+import { openStore } from '../open.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'scalingnote-store-'));
+
+storeContract('embedded', {
+  open: () => openStore({ kind: 'embedded', directory }),
+  dispose: () => rmSync(directory, { recursive: true }),
+});
