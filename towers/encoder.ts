@@ -70,14 +70,21 @@ export class Encoder {
       { maxBatchTokens: this.#limits.maxBatchTokens, maxBatchSize: Math.max(1, this.#limits.maxQueue >>> 2) },
     ).values();
     let done = 0;
+    let failed = false;
     const lane = async (): Promise<void> => {
       for (const batch of batches) {
-        await Promise.all(
-          batch.map(async (index) => {
-            const { vector } = await this.encode(inputs[index]!, { signal });
-            rows.set(vector, index * this.#dimensions);
-          }),
-        );
+        if (failed) return;
+        try {
+          await Promise.all(
+            batch.map(async (index) => {
+              const { vector } = await this.encode(inputs[index]!, { signal });
+              rows.set(vector, index * this.#dimensions);
+            }),
+          );
+        } catch (error) {
+          failed = true;
+          throw error;
+        }
         done += batch.length;
         onProgress?.(done);
       }

@@ -23,9 +23,16 @@ interface Unit {
 
 /**
  * Length of the pieces of a sentence that is longer than a window, in characters. They end after white space where
- * there is some. Short enough to fill a window well, long enough that counting their tokens is cheap.
+ * there is some. Short enough to fill a window well; longer than the 100 letters past which WordPiece gives a word up,
+ * because short of that its time is the square of the length.
  */
-const PIECE_CHARACTERS = 64;
+const PIECE_CHARACTERS = 128;
+
+/** Pieces that fill more of a window are halved: four of them leave at most a quarter of it empty. */
+const PIECE_SHARE = 1 / 4;
+
+/** Sentences are looked for in so many characters at a time: each that V8 finds costs a copy of all it was given. */
+const BLOCK_CHARACTERS = 2_048;
 
 /**
  * A passage ends after so many characters for each token of the window, even if they make fewer tokens: a word of
@@ -103,11 +110,12 @@ export function* splitPassages(
     }
     yield passage(stretch, encoded, first);
 
-    let repeated = 0;
     repeatFrom = end;
-    while (repeatFrom > start && repeated + units.at(repeatFrom - 1)!.tokens <= overlap) {
-      repeatFrom--;
-      repeated += units.at(repeatFrom)!.tokens;
+    for (let left = overlap; repeatFrom > start; repeatFrom--) {
+      const last = units.at(repeatFrom - 1)!;
+      // What has no tokens says nothing, and could be repeated for ever.
+      if (last.tokens === 0 || last.tokens > left) break;
+      left -= last.tokens;
     }
     start = end;
   }
@@ -133,17 +141,43 @@ function fitTitle(
 }
 
 function* unitsOf(text: string, rules: PassageRules): Generator<Unit, void, undefined> {
-  for (const { segment, index } of sentences.segment(text)) {
-    const end = index + segment.length;
-    if (segment.trim() === '') continue;
-    const tokens =
-      segment.length <= rules.window * CHARACTERS_PER_TOKEN ? rules.count(segment) : rules.window + 1;
-    if (tokens <= rules.window) yield { start: index, end, tokens };
-    else yield* piecesOf(text, index, end, rules);
+  for (const { start, end } of sentencesOf(text)) {
+    const sentence = text.slice(start, end);
+    if (sentence.trim() === '') continue;
+    const tokens = end - start < BLOCK_CHARACTERS ? rules.count(sentence) : Number.POSITIVE_INFINITY;
+    if (tokens <= rules.window) yield { start, end, tokens };
+    else yield* piecesOf(text, start, end, rules);
   }
 }
 
-/** Pieces of a stretch, each of no more tokens than the window. */
+/** Sentences; one that is longer than a block comes in several stretches. */
+function* sentencesOf(text: string): Generator<{ start: number; end: number }, void, undefined> {
+  for (let from = skipBlank(text, 0); from < text.length;) {
+    const to = pieceEnd(text, from, Math.min(from + BLOCK_CHARACTERS, text.length), text.length);
+    let start = from;
+    let end = from;
+    for (const { segment } of sentences.segment(text.slice(from, to))) {
+      // What is found last may go on in the next block.
+      if (end > start) yield { start, end };
+      start = end;
+      end += segment.length;
+    }
+    if (to === text.length || start === from) {
+      yield { start, end };
+      start = end;
+    }
+    from = skipBlank(text, start);
+  }
+}
+
+/** Where white space ends that begins here: a document of nothing but line ends is none of sentences. */
+function skipBlank(text: string, from: number): number {
+  const blank = /\s*/y;
+  blank.lastIndex = from;
+  return from + blank.exec(text)![0].length;
+}
+
+/** Pieces of a stretch, each of no more tokens than its share of the window. */
 function* piecesOf(
   text: string,
   start: number,
@@ -156,7 +190,8 @@ function* piecesOf(
     const piece = text.slice(from, to);
     if (piece.trim() !== '') {
       const tokens = rules.count(piece);
-      if (tokens > rules.window && to - from > 2) yield* piecesOf(text, from, to, rules, (to - from) >>> 1);
+      if (tokens > rules.window * PIECE_SHARE && to - from > 2)
+        yield* piecesOf(text, from, to, rules, (to - from) >>> 1);
       else yield { start: from, end: to, tokens };
     }
     from = to;

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { BatchQueue, planBatches } from './batching.ts';
+
+interface Input {
+  length: number;
+}
+
+const inputs = fc.array(fc.record({ length: fc.nat(300) }), { maxLength: 200 });
+const budgets = fc.integer({ min: 1, max: 4_096 });
+
+function queueOf(items: readonly Input[]): BatchQueue<Input> {
+  const queue = new BatchQueue<Input>();
+  for (const item of items) queue.push(item, item.length);
+  return queue;
+}
+
+function positions(batch: readonly Input[]): number {
+  return batch.length * Math.max(...batch.map(({ length }) => length));
+}
+
+test('every input is taken exactly once, in batches that keep to the budget', () => {
+  fc.assert(
+    fc.property(inputs, budgets, (items, budget) => {
+      const queue = queueOf(items);
+      const taken = new Set<Input>();
+      while (queue.size > 0) {
+        const batch = queue.take(budget);
+        assert.ok(batch.length > 0);
+        assert.ok(batch.length === 1 || positions(batch) <= budget);
+        for (const item of batch) {
+          assert.ok(!taken.has(item));
+          taken.add(item);
+        }
+      }
+      assert.equal(taken.size, items.length);
+      assert.equal(queue.tokens, 0);
+      assert.deepEqual(queue.take(budget), []);
+    }),
+  );
+});
+
+test('the oldest input is in the next batch, whatever else waits', () => {
+  fc.assert(
+    fc.property(inputs, budgets, (items, budget) => {
+      const queue = queueOf(items);
+      while (queue.size > 0) {
+        const oldest = queue.oldest;
+        assert.ok(oldest !== undefined && queue.take(budget).includes(oldest));
+      }
+    }),
+  );
+});
+
+test('a long input does not starve while short ones keep arriving', () => {
+  const queue = new BatchQueue<Input>();
+  const long = { length: 300 };
+  queue.push({ length: 5 }, 5);
+  queue.push(long, long.length);
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 100; i++) queue.push({ length: 5 }, 5);
+    if (queue.take(310).includes(long)) return;
+  }
+  assert.fail('the long input still waits');
+});
+
+test('a batch is a run of neighbours in length: nobody outside would have fitted better', () => {
+  fc.assert(
+    fc.property(inputs, budgets, (items, budget) => {
+      const queue = queueOf(items);
+      const left = new Set(items);
+      while (queue.size > 0) {
+        const batch = queue.take(budget);
+        for (const item of batch) left.delete(item);
+        const lengths = batch.map(({ length }) => length);
+        assert.deepEqual(
+          lengths,
+          lengths.toSorted((a, b) => a - b),
+        );
+        const shortest = lengths[0]!;
+        const longest = lengths.at(-1)!;
+        for (const { length } of left) assert.ok(length <= shortest || length >= longest);
+        const next = [...left].filter(({ length }) => length >= longest).map(({ length }) => length);
+        assert.ok(next.length === 0 || (batch.length + 1) * Math.min(...next) > budget);
+      }
+    }),
+  );
+});
+
+test('of equal length, the older input goes first', () => {
+  const items = Array.from({ length: 5 }, () => ({ length: 10 }));
+  assert.deepEqual(queueOf(items).take(30), items.slice(0, 3));
+});
+
+test('an input that is removed is never taken', () => {
+  fc.assert(
+    fc.property(inputs, fc.func(fc.boolean()), (items, isDropped) => {
+      const queue = queueOf(items);
+      const dropped = items.filter((_, index) => isDropped(index));
+      for (const item of dropped) assert.equal(queue.remove(item), true);
+      for (const item of dropped) assert.equal(queue.remove(item), false);
+      const taken = queue.take(Number.POSITIVE_INFINITY);
+      assert.deepEqual(new Set(taken), new Set(items.filter((item) => !dropped.includes(item))));
+    }),
+  );
+});
+
+test('planned batches hold each index once, longest first, within budget and size', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.nat(300)),
+      budgets,
+      fc.integer({ min: 1, max: 64 }),
+      (lengths, maxBatchTokens, maxBatchSize) => {
+        const batches = planBatches(lengths, { maxBatchTokens, maxBatchSize });
+        const order = batches.flat();
+        assert.deepEqual(
+          order.toSorted((a, b) => a - b),
+          [...lengths.keys()],
+        );
+        assert.deepEqual(
+          order.map((index) => lengths[index]),
+          lengths.toSorted((a, b) => b - a),
+        );
+        for (const batch of batches) {
+          assert.ok(batch.length >= 1 && batch.length <= maxBatchSize);
+          assert.ok(
+            batch.length === 1 ||
+              positions(batch.map((index) => ({ length: lengths[index]! }))) <= maxBatchTokens,
+          );
+        }
+      },
+    ),
+  );
+});

@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { splitPassages, type PassageRules } from './passages.ts';
+import { TINY_TOKENIZER, TINY_UNIGRAM } from './testing/tiny-tower.ts';
+import { TextTokenizer } from './tokenizer.ts';
+import type { Passage } from './tower.ts';
+
+function rulesOf(
+  { window = 12, overlap = 4, maxTokens = 64, prompt = '' } = {},
+  file: object = TINY_TOKENIZER,
+): PassageRules {
+  const tokenizer = new TextTokenizer(file, {}, { maxTokens, truncation: 'right' });
+  const specials = maxTokens - tokenizer.room;
+  return {
+    window,
+    overlap,
+    count: (text) => tokenizer.ids(text).length,
+    encode: (text) => tokenizer.encode(prompt + text),
+    limit: specials + tokenizer.ids(prompt).length + window,
+  };
+}
+
+function split(text: string, rules: PassageRules, title = ''): Passage[] {
+  return [...splitPassages({ title, text }, rules)];
+}
+
+function texts(passages: readonly Passage[]): string[] {
+  return passages.map(({ text }) => text);
+}
+
+test('a short document is one passage: title, a space, text', () => {
+  const rules = rulesOf();
+  const [passage, ...more] = split('  hello world. \n', rules, ' star ');
+  assert.equal(more.length, 0);
+  assert.equal(passage!.text, 'hello world.');
+  assert.deepEqual(passage!.tokens, rules.encode('star hello world.'));
+});
+
+test('a document without text is one passage of its title', () => {
+  const rules = rulesOf({ prompt: 'query: ' });
+  for (const text of ['', ' \n\t ']) {
+    assert.deepEqual(split(text, rules, 'hello'), [{ text: '', tokens: rules.encode('hello') }]);
+  }
+  assert.deepEqual(split('', rules), [{ text: '', tokens: rules.encode('') }]);
+});
+
+test('passages end where sentences end, and begin with the last sentences of the one before', () => {
+  // 3 tokens each with the full stop; 12 to a window; one sentence of overlap.
+  const text = 'Hello world. World hello. Hello star. Star world. World star. Star hello. Hello hello.';
+  assert.deepEqual(texts(split(text, rulesOf())), [
+    'Hello world. World hello. Hello star. Star world.',
+    'Star world. World star. Star hello. Hello hello.',
+  ]);
+});
+
+test('overlap holds as many whole sentences as fit, none where the last one does not', () => {
+  const text = 'Hello. World. Star star star star star star star. Hello world star hello. World.';
+  assert.deepEqual(texts(split(text, rulesOf({ window: 12, overlap: 5 }))), [
+    'Hello. World. Star star star star star star star.',
+    'Hello world star hello. World.',
+  ]);
+  assert.deepEqual(texts(split(text, rulesOf({ window: 8, overlap: 4 }))), [
+    'Hello. World.',
+    'Star star star star star star star.',
+    'Hello world star hello. World.',
+  ]);
+});
+
+test('no overlap, no repetition', () => {
+  const text = 'Hello world. World hello. Hello star. Star world. World star. Star hello.';
+  assert.equal(texts(split(text, rulesOf({ overlap: 0 }))).join(' '), text);
+});
+
+test('a sentence longer than the window is divided at words, and words are repeated', () => {
+  const words = Array.from(
+    { length: 90 },
+    (_, index) => `${'abcdefghi'[index % 9]}${'klmnopqrst'[index % 10]}`,
+  );
+  const passages = split(`${words.join(' ')}.`, rulesOf({ window: 24, overlap: 8 }));
+  const wordsOf = passages.map(({ text }) => text.replace(/\.$/, '').split(' '));
+  for (const [index, { tokens }] of passages.entries()) {
+    for (const word of wordsOf[index]!) assert.ok(words.includes(word), word);
+    assert.equal(tokens.truncated, false);
+    assert.ok(tokens.ids.length <= 26);
+    if (index === 0) continue;
+    const before = wordsOf[index - 1]!;
+    const repeated = before.slice(before.indexOf(wordsOf[index]![0]!));
+    assert.ok(repeated.length >= 1 && repeated.length <= 4);
+    assert.deepEqual(wordsOf[index]!.slice(0, repeated.length), repeated);
+  }
+  assert.deepEqual([...new Set(wordsOf.flat())], words);
+});
+
+test('the title counts in the first window only', () => {
+  const text = 'Hello world. World hello. Hello star. Star world. World star.';
+  const rules = rulesOf({ overlap: 0 });
+  const passages = split(text, rules, 'hello star');
+  assert.deepEqual(texts(passages), ['Hello world. World hello. Hello star.', 'Star world. World star.']);
+  assert.deepEqual(passages[0]!.tokens, rules.encode('hello star Hello world. World hello. Hello star.'));
+  assert.deepEqual(passages[1]!.tokens, rules.encode('Star world. World star.'));
+});
+
+test('a title longer than half the window is cut at a word, and that is said', () => {
+  const passages = split('Hello world. World hello. Hello star.', rulesOf(), 'star '.repeat(2_000));
+  assert.equal(passages[0]!.tokens.truncated, true);
+  assert.ok(passages[0]!.tokens.ids.length <= 14);
+  assert.equal(passages.at(-1)!.tokens.truncated, false);
+  assert.ok(passages.at(-1)!.text.endsWith('Hello star.'));
+  const alone = split('', rulesOf(), 'star '.repeat(2_000));
+  assert.equal(alone.length, 1);
+  assert.equal(alone[0]!.tokens.truncated, true);
+});
+
+test('the prompt is before every passage and not part of the window', () => {
+  const rules = rulesOf({ prompt: 'query: ' });
+  const passages = split('Hello world. World hello. Hello star. Star world. World star.', rules);
+  assert.equal(passages.length, 2);
+  for (const { text, tokens } of passages) assert.deepEqual(tokens, rules.encode(text));
+});
+
+/** Words that occur once each, so that a passage's place in the text is known by its words. */
+const numbered = fc
+  .array(fc.constantFrom(' ', '. ', '. ', '.\n\n', ' ', ', ', '! '), { minLength: 1, maxLength: 300 })
+  .map((gaps) => gaps.map((gap, index) => `W${index}x${gap}`).join(''));
+
+const settings = fc.record({
+  window: fc.integer({ min: 8, max: 60 }),
+  overlap: fc.nat(7),
+  prompt: fc.constantFrom('', 'query: '),
+});
+
+for (const [name, file] of [
+  ['WordPiece', TINY_TOKENIZER],
+  ['Unigram', TINY_UNIGRAM],
+] as const) {
+  test(`${name}: passages are slices in order that cover the text, fit the window and are encoded as they stand`, () => {
+    fc.assert(
+      fc.property(numbered, settings, (text, options) => {
+        const rules = rulesOf({ ...options, maxTokens: 96 }, file);
+        let end = 0;
+        let start = -1;
+        for (const { text: passage, tokens } of split(text, rules)) {
+          const at = text.indexOf(passage, start + 1);
+          assert.ok(at > start, 'in order');
+          assert.equal(text.slice(end, Math.max(end, at)).trim(), '', 'nothing left out');
+          assert.ok(at + passage.length > end, 'something new');
+          start = at;
+          end = at + passage.length;
+          assert.equal(passage, passage.trim());
+          assert.deepEqual(tokens, rules.encode(passage));
+          assert.ok(tokens.ids.length <= rules.limit);
+          assert.equal(tokens.truncated, false);
+        }
+        assert.equal(text.slice(end).trim(), '');
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test(`${name}: no letter of any text is lost`, () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme', maxLength: 2_000, size: 'max' }), (text) => {
+        const passages = split(text, rulesOf({ overlap: 0 }, file));
+        assert.equal(texts(passages).join('').replaceAll(/\s/g, ''), text.replaceAll(/\s/g, ''));
+      }),
+      { numRuns: 60 },
+    );
+  });
+}
+
+test('a sentence across the blocks that sentences are looked for in stays whole', () => {
+  const rules = rulesOf({ window: 60, overlap: 0, maxTokens: 96 });
+  const sentence = 'Hello world star astronomer hello world star astronomer hello.';
+  const text = Array.from({ length: 200 }, () => sentence).join(' ');
+  for (const passage of texts(split(text, rules))) {
+    assert.equal(passage.replaceAll(sentence, '').trim(), '');
+  }
+});
+
+for (const [name, unit] of [
+  ['one word', 'a'],
+  ['one emoji', '😀'],
+  ['white space', '\n'],
+  ['control characters', '\0'],
+  ['lone surrogates', '\ud800'],
+  ['full stops', '.'],
+  ['one-letter words', 'a '],
+] as const) {
+  test(`a megabyte of ${name} is split into passages of bounded length`, () => {
+    const text = unit.repeat((1 << 20) / unit.length);
+    let covered = 0;
+    for (const passage of splitPassages(
+      { title: '', text },
+      rulesOf({ window: 254, overlap: 0, maxTokens: 256 }),
+    )) {
+      assert.ok(passage.text.length <= 254 * 32);
+      assert.ok(passage.tokens.ids.length <= 256);
+      covered += passage.text.replaceAll(/\s/g, '').length;
+    }
+    assert.equal(covered, text.replaceAll(/\s/g, '').length);
+  });
+}
+
+test('passages are split off as they are asked for', () => {
+  let counted = 0;
+  const rules = rulesOf();
+  const passages = splitPassages(
+    { title: '', text: 'Hello world. '.repeat(10_000) },
+    { ...rules, count: (text) => (counted++, rules.count(text)) },
+  );
+  passages.next();
+  assert.ok(counted < 100);
+});
