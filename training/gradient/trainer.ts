@@ -16,6 +16,17 @@ export interface StepReport {
   readonly learningRate: number;
 }
 
+/** Reads a report off a step's outputs. */
+export function reportOf(results: Readonly<Record<string, RuntimeTensor>>): StepReport {
+  const number = (name: string): number => toNumbers(fromRuntime(results[name]!))[0]!;
+  return {
+    step: number(NEXT + STEP),
+    loss: number(LOSS),
+    gradientNorm: number(GRADIENT_NORM),
+    learningRate: number(LEARNING_RATE),
+  };
+}
+
 /**
  * Runs a training step again and again. The state stays in tensors: what one step returns is what the next is fed.
  * A run blocks the event loop while it computes. The same batches give the same weights, for a number of threads.
@@ -75,13 +86,7 @@ export class Trainer {
   async step(batch: Readonly<Record<string, Tensor>>): Promise<StepReport> {
     const inputs = Object.entries(batch).map(([name, value]) => [name, toRuntime(value)] as const);
     const results = await this.#session.run(Object.fromEntries([...inputs, ...this.#state]));
-    const number = (name: string): number => toNumbers(fromRuntime(results[name]!))[0]!;
-    const report = {
-      step: number(NEXT + STEP),
-      loss: number(LOSS),
-      gradientNorm: number(GRADIENT_NORM),
-      learningRate: number(LEARNING_RATE),
-    };
+    const report = reportOf(results);
     if (Number.isFinite(report.loss) && Number.isFinite(report.gradientNorm)) {
       this.#state = new Map([...this.#state.keys()].map((name) => [name, results[NEXT + name]!]));
     }
