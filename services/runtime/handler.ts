@@ -32,7 +32,8 @@ export interface StreamCall<Request, Response> extends Call {
   /**
    * Messages as they come; the next one is read from the connection when it is asked for, so that HTTP/2 flow control
    * holds back a client that sends faster than its messages are taken. Ends when the client is done, and when the
-   * service drains: finish then what is in flight and return, and the client will be told to come again.
+   * service drains: finish then what is in flight and return, and the client will be told to come again. It may end
+   * where the client cancels, too: to grpc-js the messages have ended then, and {@link signal} is told a moment later.
    *
    * A message that holds bytes that are not UTF-8 comes like any other: ask `flawOf`.
    */

@@ -92,7 +92,7 @@ const STRUCT_PARTS = new Set(['fields', 'stringValue', 'structValue', 'listValue
 /** The path as the `.proto` spells it: `score_threshold`, `metadata.colour`. */
 function fieldPath(path: string, key: string): string {
   if (path !== '' && STRUCT_PARTS.has(key)) return path;
-  const name = path.startsWith('metadata')
+  const name = path.includes('metadata')
     ? key
     : key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   return path === '' ? name : `${path}.${name}`;

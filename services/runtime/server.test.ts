@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict';
+import { createServer, type AddressInfo } from 'node:net';
+import { createRequire } from 'node:module';
+import { after, test } from 'node:test';
+import {
+  credentials,
+  loadPackageDefinition,
+  makeGenericClientConstructor,
+  status,
+  type ServiceClientConstructor,
+} from '@grpc/grpc-js';
+import { loadFileDescriptorSetFromBuffer, loadSync } from '@grpc/proto-loader';
+import { service as healthService } from 'grpc-health-check';
+import { pino } from 'pino';
+import { startServer, StartError } from './server.ts';
+import { callUnary, failure, serve, TestStream, until, type Harness } from './testing/harness.ts';
+
+const started: Harness[] = [];
+const start = async (...parts: Parameters<typeof serve>): Promise<Harness> => {
+  const harness = await serve(...parts);
+  started.push(harness);
+  return harness;
+};
+after(() => Promise.all(started.map(({ stop }) => stop())));
+
+const HealthClient = makeGenericClientConstructor(healthService as never, 'Health');
+
+async function healthOf(address: string, service: string): Promise<string> {
+  const client = new HealthClient(address, credentials.createInsecure());
+  try {
+    const answer = await new Promise<{ status: string }>((resolve, reject) => {
+      const { path, requestSerialize, responseDeserialize } = healthService['Check']!;
+      client.makeUnaryRequest(
+        path,
+        requestSerialize as (request: object) => Buffer,
+        responseDeserialize as (bytes: Buffer) => { status: string },
+        { service },
+        (error, value) => (error ? reject(error) : resolve(value!)),
+      );
+    });
+    return answer.status;
+  } finally {
+    client.close();
+  }
+}
+
+test('health is told for the server, for each service, and for no other', async () => {
+  const { server } = await start({});
+  for (const service of ['', 'scalingnote.v1.QueryService']) {
+    server.setServing(true);
+    assert.equal(await healthOf(server.address, service), 'SERVING');
+    server.setServing(false);
+    assert.equal(await healthOf(server.address, service), 'NOT_SERVING');
+  }
+  assert.equal((await failure(healthOf(server.address, 'no.such.Service'))).code, status.NOT_FOUND);
+});
+
+/** A reflection client that knows nothing but the address. */
+function reflectionClient(address: string, version: 'v1' | 'v1alpha') {
+  const require = createRequire(import.meta.url);
+  const folder = require.resolve('@grpc/reflection').replace(/build[\\/]src[\\/]index\.js$/, 'build/proto/');
+  const loaded = loadPackageDefinition(
+    loadSync(`grpc/reflection/${version}/reflection.proto`, {
+      includeDirs: [folder],
+      oneofs: true,
+      defaults: true,
+    }),
+  ) as unknown as Record<
+    'grpc',
+    { reflection: Record<string, Record<'ServerReflection', ServiceClientConstructor>> }
+  >;
+  const client = new loaded.grpc.reflection[version]!['ServerReflection'](
+    address,
+    credentials.createInsecure(),
+  );
+  const ask = (request: object): Promise<Record<string, never>> =>
+    new Promise((resolve, reject) => {
+      const call = client['ServerReflectionInfo']!() as unknown as ReturnType<
+        Harness['client']['searchStream']
+      >;
+      call.on('data', resolve).on('error', reject);
+      call.write(request);
+      call.end();
+    });
+  return { ask, close: () => client.close() };
+}
+
+for (const version of ['v1', 'v1alpha'] as const) {
+  test(`a client that has nothing but reflection (${version}) can search`, async () => {
+    let seen: object | undefined;
+    const { server } = await start({
+      Search: async (request) => {
+        seen = request;
+        return { hits: [{ documentId: 'd', score: 0.5 }] };
+      },
+    });
+    const { ask, close } = reflectionClient(server.address, version);
+    const { listServicesResponse } = await ask({ listServices: '*' });
+    assert.deepEqual(
+      (listServicesResponse as unknown as { service: { name: string }[] }).service
+        .map(({ name }) => name)
+        .sort(),
+      ['grpc.health.v1.Health', 'scalingnote.v1.QueryService'],
+    );
+    const { fileDescriptorResponse } = await ask({ fileContainingSymbol: 'scalingnote.v1.QueryService' });
+    close();
+    const files = (fileDescriptorResponse as unknown as { fileDescriptorProto: Buffer[] })
+      .fileDescriptorProto;
+    // A FileDescriptorSet is the files, each as field 1.
+    const set = Buffer.concat(
+      files.flatMap((file) => [Buffer.from([0x0a, (file.length & 0x7f) | 0x80, file.length >> 7]), file]),
+    );
+    const definition = loadFileDescriptorSetFromBuffer(set, { keepCase: true, defaults: true });
+    const generic = loadPackageDefinition(definition) as unknown as {
+      scalingnote: { v1: { QueryService: ServiceClientConstructor } };
+    };
+    const client = new generic.scalingnote.v1.QueryService(server.address, credentials.createInsecure());
+    const answer = await new Promise<{ hits: { document_id: string }[] }>((resolve, reject) => {
+      client['Search']!(
+        { collection: 'c', query: 'q', score_threshold: 0.25 },
+        (error: Error | null, value: { hits: { document_id: string }[] }) =>
+          error ? reject(error) : resolve(value),
+      );
+    });
+    client.close();
+    assert.equal(answer.hits[0]?.document_id, 'd');
+    assert.equal((seen as { scoreThreshold: number }).scoreThreshold, 0.25);
+  });
+}
+
+test('reflection knows every file that it refers to, and the health service', async () => {
+  const { server } = await start({});
+  const { ask, close } = reflectionClient(server.address, 'v1');
+  for (const symbol of ['grpc.health.v1.Health', 'scalingnote.v1.SearchRequest', 'google.rpc.ErrorInfo']) {
+    const answer = await ask({ fileContainingSymbol: symbol });
+    assert.ok(answer['fileDescriptorResponse'], symbol);
+  }
+  for (const file of [
+    'scalingnote/v1/filter.proto',
+    'google/protobuf/struct.proto',
+    'google/rpc/status.proto',
+  ]) {
+    const answer = await ask({ fileByFilename: file });
+    assert.ok(answer['fileDescriptorResponse'], file);
+  }
+  close();
+});
+
+test('a message that is too large is refused by the transport, and the connection lives on', async () => {
+  const { client } = await start(
+    { Describe: async () => ({}), Search: async () => ({}) },
+    { maxReceiveBytes: 1000 },
+  );
+  const error = await failure(callUnary(client, 'Search', { query: 'x'.repeat(2000) }));
+  assert.equal(error.code, status.RESOURCE_EXHAUSTED);
+  await callUnary(client, 'Describe', {});
+});
+
+test('a busy port is one clear line that says what to do', async () => {
+  const blocker = createServer();
+  await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
+  const { port } = blocker.address() as AddressInfo;
+  const attempt = startServer({
+    host: '127.0.0.1',
+    port,
+    portSetting: '--port or SCALINGNOTE_PORT_QUERY',
+    services: [],
+    maxReceiveBytes: 1000,
+    log: pino({ level: 'silent' }),
+  });
+  await assert.rejects(attempt, (error) => {
+    assert.ok(error instanceof StartError);
+    assert.equal(
+      error.message,
+      `port ${port} is busy: something else listens at 127.0.0.1:${port}; ` +
+        'choose another with --port or SCALINGNOTE_PORT_QUERY',
+    );
+    return true;
+  });
+  blocker.close();
+});
+
+test('a shutdown lets calls finish, and takes no more', async () => {
+  let finish: () => void = () => {};
+  let begun = false;
+  const { server, client } = await start({
+    Describe: () =>
+      new Promise((resolve) => {
+        begun = true;
+        finish = () => resolve({ service: { version: 'late' } });
+      }),
+  });
+  const answer = callUnary<{ service: { version: string } }>(client, 'Describe', {});
+  await until(() => begun);
+  const down = server.shutdown(10_000);
+  finish();
+  assert.equal((await answer).service.version, 'late');
+  await down;
+  const error = await failure(callUnary(client, 'Describe', {}, { deadline: Date.now() + 5000 }));
+  assert.equal(error.code, status.UNAVAILABLE);
+});
+
+test('a shutdown ends streams when what is in flight is done, and says to come again', async () => {
+  const { server, client } = await start({
+    SearchStream: async ({ requests, write }) => {
+      let last = '';
+      for await (const { sequence } of requests) last = sequence;
+      await write({ sequence: last });
+    },
+  });
+  const stream = new TestStream(client);
+  stream.send({ sequence: 5 });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await server.shutdown(10_000);
+  const ended = await stream.ended;
+  assert.deepEqual([ended.code, ended.reason], [status.UNAVAILABLE, 'SHUTTING_DOWN']);
+  assert.ok(ended.retryDelayMs! > 0);
+  assert.equal(stream.answers[0]?.sequence, '5');
+});
+
+test('a shutdown cuts off what does not end in time, and leaves no connection', async () => {
+  const { server, client } = await start({ Describe: () => new Promise(() => {}) });
+  const answer = failure(callUnary(client, 'Describe', {}));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await server.shutdown(20);
+  assert.ok([status.UNAVAILABLE, status.CANCELLED].includes((await answer).code));
+});
+
+test('whoever watches the health hears that the server goes down, and does not hold it up', async () => {
+  const { server } = await start({});
+  const client = new HealthClient(server.address, credentials.createInsecure());
+  const { path, requestSerialize, responseDeserialize } = healthService['Watch']!;
+  const seen: string[] = [];
+  const watch = client.makeServerStreamRequest(
+    path,
+    requestSerialize as (request: object) => Buffer,
+    responseDeserialize as (bytes: Buffer) => { status: string },
+    { service: '' },
+  );
+  watch.on('data', ({ status }: { status: string }) => seen.push(status)).on('error', () => {});
+  await until(() => seen.length === 1);
+  await server.shutdown(60_000);
+  await until(() => seen.length === 2);
+  assert.deepEqual(seen, ['SERVING', 'NOT_SERVING']);
+  client.close();
+});
