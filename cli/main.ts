@@ -10,7 +10,7 @@ import { search } from './commands/search.ts';
 import { status } from './commands/status.ts';
 import { towers } from './commands/towers.ts';
 import { up } from './commands/up.ts';
-import { note } from './output/print.ts';
+import { note, UsageError } from './output/print.ts';
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
@@ -44,6 +44,11 @@ for (const command of [
   program.addCommand(command);
 }
 
+// A reader that has seen enough, such as `head`, is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -51,13 +56,21 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
   } else {
     note(`scalingnote: ${oneLine(error)}`);
-    process.exitCode = EXIT_FAILURE;
+    process.exitCode = error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE;
   }
 }
 
 function oneLine(error: unknown): string {
   if (error instanceof ScalingnoteError && error.reason === '' && error.code === 'UNAVAILABLE') {
-    return `the service can't be reached (${error.message.replaceAll('\n', ' ')}); is "scalingnote up" running?`;
+    return `the service can't be reached (${transport(error)}); is "scalingnote up" running?`;
   }
   return (error instanceof Error ? error.message : String(error)).replaceAll('\n', ' ');
+}
+
+/** The cause, without what grpc-js puts around it: "connect ECONNREFUSED 127.0.0.1:7402". */
+function transport({ message }: ScalingnoteError): string {
+  const cause = /Last error: (?:Error: )?(?<cause>.*?)(?:\. Resolution note: .*)?$/s.exec(message)?.groups?.[
+    'cause'
+  ];
+  return (cause ?? message).replaceAll('\n', ' ');
 }

@@ -114,7 +114,7 @@ describe('the pair', () => {
     );
     const ingested = await cli('ingest', file, '-c', 'animals', '--json', ...addresses(pair, 'document'));
     assert.equal(ingested.code, 1, 'rejected documents are a failure, told in one line');
-    assert.match(ingested.stderr, /record 3/);
+    assert.match(ingested.stderr, /line 3/);
     assert.match(ingested.stderr, /2 of 5 documents were rejected/);
     const { indexed, rejected } = JSON.parse(ingested.stdout) as { indexed: number; rejected: number };
     assert.deepEqual([indexed, rejected], [3, 2]);

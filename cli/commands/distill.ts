@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { openTower } from '../../towers/open.ts';
 import { distillLookup } from '../../training/lookup/distill.ts';
-import { CliError, note, printJson } from '../output/print.ts';
+import { note, printJson, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import { wholeNumber } from './search.ts';
 
@@ -29,7 +29,7 @@ export const distill = new Command('distill')
   .option('--json', 'print one JSON document')
   .action(async (flags: Flags) => {
     if ((flags.corpus === undefined) === (flags.texts === undefined)) {
-      throw new CliError('give --corpus or --texts, one of the two');
+      throw new UsageError('give --corpus or --texts, one of the two');
     }
     const teacher = await openTower(flags.teacher, { log: note });
     try {

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { usingDocuments, withDocumentAddress } from '../connection.ts';
 import { FILTER_SYNTAX, parseFilter } from '../input/filter-syntax.ts';
-import { CliError, printJson, table } from '../output/print.ts';
+import { printJson, table, UsageError } from '../output/print.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
 import { collect } from './search.ts';
 
@@ -32,7 +32,7 @@ export const deleteDocuments = scoped(new Command('delete'))
   .argument('[id...]', 'identifiers')
   .action(async (ids: string[], flags: ScopeFlags) => {
     if (ids.length > 0 === flags.filter.length > 0) {
-      throw new CliError('give identifiers or --filter, one of the two');
+      throw new UsageError('give identifiers or --filter, one of the two');
     }
     const documents = await usingDocuments(flags.documentAddress, (client) =>
       client.delete({ ...scope(flags), documentIds: ids }),

@@ -1,12 +1,9 @@
-import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import type { IngestOperation, IngestSummary } from '../../clients/index.ts';
+import type { DocumentClient, IngestOperation, IngestSummary } from '../../clients/index.ts';
 import { usingDocuments, withDocumentAddress } from '../connection.ts';
-import { type Format, readDocuments } from '../input/documents.ts';
-import { CliError, note, printJson } from '../output/print.ts';
+import { Checkpoint } from '../input/checkpoint.ts';
+import { type DocumentFile, type Format, openDocuments } from '../input/documents.ts';
+import { CliError, note, printJson, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 
 interface Flags {
@@ -21,9 +18,6 @@ interface Flags {
 
 /** Rejected documents that are shown one by one; the rest is counted. */
 const REJECTED_SHOWN = 20;
-
-/** How often the place in the file is written down: losing a second of it costs a second of UNCHANGED. */
-const CHECKPOINT_INTERVAL_MS = 500;
 
 /** `scalingnote ingest FILE|-` */
 export const ingest = withDocumentAddress(new Command('ingest'))
@@ -41,37 +35,18 @@ export const ingest = withDocumentAddress(new Command('ingest'))
   .option('--resume', 'go on where the last run of the same file was broken off')
   .option('--json', 'print one JSON document')
   .action(async (file: string, flags: Flags) => {
-    if (flags.resume === true && file === '-')
-      throw new CliError('--resume needs a file, not standard input');
-    const checkpoint = file === '-' ? undefined : new Checkpoint(file, flags);
-    const after = flags.resume === true ? (checkpoint?.read() ?? 0) : 0;
-    if (after > 0) note(`going on after record ${after}`);
+    if (flags.resume === true && file === '-') {
+      throw new UsageError('--resume needs a file: standard input does not come twice');
+    }
+    const documents = await openDocuments(file, flags.format);
     const stop = new AbortController();
     const interrupt = (): void => stop.abort(new CliError('interrupted; "--resume" goes on from here'));
     process.once('SIGINT', interrupt);
     process.once('SIGTERM', interrupt);
-    const run = new IngestRun(file, flags, after);
     try {
-      const summary = await usingDocuments(flags.documentAddress, (client) =>
-        client.ingest(run.operations(), {
-          collection: flags.collection,
-          tenant: flags.tenant,
-          omitText: flags.omitText ?? false,
-          signal: stop.signal,
-          onOutcome: ({ sequence, id, kind, error }) => {
-            if (kind === 'rejected') run.reject(sequence, error?.message ?? '', id);
-            else run.advance();
-          },
-          onWatermark: (watermark) => checkpoint?.write(watermark),
-          onReconnect: (error, waitMs) =>
-            note(`${(error as Error).message}; trying again in ${Math.ceil(waitMs)} ms`),
-        }),
+      await usingDocuments(flags.documentAddress, (client) =>
+        new IngestRun(client, file, documents, flags).run(stop.signal),
       );
-      checkpoint?.remove();
-      run.finish(summary, flags.json === true);
-    } catch (error) {
-      checkpoint?.flush();
-      throw error;
     } finally {
       process.off('SIGINT', interrupt);
       process.off('SIGTERM', interrupt);
@@ -79,52 +54,97 @@ export const ingest = withDocumentAddress(new Command('ingest'))
   });
 
 class IngestRun {
+  readonly #client: DocumentClient;
   readonly #file: string;
+  readonly #documents: DocumentFile;
   readonly #flags: Flags;
-  readonly #after: number;
   readonly #progress = new Progress('ingest', 'documents');
   #done = 0;
   #unreadable = 0;
   #rejected = 0;
 
-  constructor(file: string, flags: Flags, after: number) {
+  constructor(client: DocumentClient, file: string, documents: DocumentFile, flags: Flags) {
+    this.#client = client;
     this.#file = file;
+    this.#documents = documents;
     this.#flags = flags;
-    this.#after = after;
   }
 
-  async *operations(): AsyncGenerator<IngestOperation> {
-    for await (const record of readDocuments(this.#file, this.#flags.format)) {
-      if (record.line <= this.#after) continue;
+  async run(signal: AbortSignal): Promise<void> {
+    const { collection, tenant, omitText = false } = this.#flags;
+    const checkpoint = await this.#checkpoint();
+    const after = this.#flags.resume === true ? await this.#resumeAfter(checkpoint) : 0;
+    try {
+      const summary = await this.#client.ingest(this.#operations(after), {
+        collection,
+        tenant,
+        omitText,
+        signal,
+        onOutcome: ({ sequence, id, kind, error }) => {
+          if (kind === 'rejected') this.#reject(sequence, error?.message ?? '', id);
+          else this.#advance();
+        },
+        onWatermark: (watermark) => checkpoint?.write(watermark),
+        onReconnect: (error, waitMs) => note(`${error.message}; trying again in ${Math.ceil(waitMs)} ms`),
+      });
+      checkpoint?.remove();
+      this.#finish(summary);
+    } catch (error) {
+      checkpoint?.flush();
+      throw error;
+    }
+  }
+
+  async #checkpoint(): Promise<Checkpoint | undefined> {
+    // An ingest is patient with a service that goes away; one that is not there is better told at once.
+    const { tower } = await this.#client.describe();
+    if (this.#file === '-') return undefined;
+    const { documentAddress, collection, tenant } = this.#flags;
+    return new Checkpoint(this.#file, [documentAddress, tower.space.fingerprint, collection, tenant]);
+  }
+
+  /** The line that the last run got to, if what it put in is still there. */
+  async #resumeAfter(checkpoint: Checkpoint | undefined): Promise<number> {
+    const collections = await this.#client.listCollections();
+    if (!collections.some(({ name }) => name === this.#flags.collection)) return 0;
+    const after = checkpoint?.read() ?? 0;
+    if (after > 0) note(`going on after line ${after}`);
+    return after;
+  }
+
+  async *#operations(after: number): AsyncGenerator<IngestOperation> {
+    for await (const record of this.#documents.records(after)) {
       if ('problem' in record) {
         this.#unreadable++;
-        this.reject(record.line, record.problem);
+        this.#reject(record.line, record.problem);
       } else {
         yield { ...record.document, sequence: record.line };
       }
     }
   }
 
-  advance(): void {
-    this.#progress.update(++this.#done);
+  #advance(): void {
+    const share = this.#documents.share() ?? 0;
+    this.#done++;
+    this.#progress.update(this.#done, share > 0 ? Math.round(this.#done / share) : undefined);
   }
 
-  reject(line: number, problem: string, id?: string): void {
+  #reject(line: number, problem: string, id?: string): void {
     this.#rejected++;
     if (this.#rejected > REJECTED_SHOWN) return;
     const which = id === undefined ? '' : ` (${JSON.stringify(id)})`;
-    note(`${this.#file}, record ${line}${which}: ${problem}`);
+    note(`${this.#file}, line ${line}${which}: ${problem}`);
     if (this.#rejected === REJECTED_SHOWN) note('more rejected documents are counted, but not shown');
   }
 
-  finish(summary: IngestSummary, json: boolean): void {
+  #finish(summary: IngestSummary): void {
     this.#progress.finish(this.#done);
     const total = {
       ...summary,
       sent: summary.sent + this.#unreadable,
       rejected: summary.rejected + this.#unreadable,
     };
-    if (json) printJson({ collection: this.#flags.collection, ...total });
+    if (this.#flags.json === true) printJson({ collection: this.#flags.collection, ...total });
     else {
       process.stdout.write(
         `${total.indexed} indexed, ${total.unchanged} unchanged, ${total.rejected} rejected, in "${this.#flags.collection}"\n`,
@@ -133,63 +153,5 @@ class IngestRun {
     if (total.rejected > 0) {
       throw new CliError(`${total.rejected} of ${total.sent} documents were rejected; all others are in`);
     }
-  }
-}
-
-/** Where in a file an ingest is, on disk, so that a run that was broken off can be taken up. */
-class Checkpoint {
-  readonly #path: string;
-  readonly #stamp: string;
-  #watermark = 0;
-  #written = 0;
-
-  constructor(file: string, flags: Flags) {
-    const path = resolve(file);
-    let stamp = '';
-    try {
-      const { size, mtimeMs } = statSync(path);
-      stamp = `${size}-${mtimeMs}`;
-    } catch {
-      // Whoever opens the file says so, and better.
-    }
-    this.#stamp = stamp;
-    const key = JSON.stringify([path, flags.documentAddress, flags.collection, flags.tenant]);
-    const state = process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');
-    const name = `ingest-${createHash('sha256').update(key).digest('hex').slice(0, 16)}.json`;
-    this.#path = join(state, 'scalingnote', name);
-  }
-
-  /** The watermark of the run that was broken off; 0 where there was none, or the file has changed since. */
-  read(): number {
-    try {
-      const { stamp, watermark } = JSON.parse(readFileSync(this.#path, 'utf8')) as {
-        stamp: string;
-        watermark: number;
-      };
-      if (stamp === this.#stamp) return watermark;
-      note('the file has changed since; starting at its beginning');
-    } catch {
-      note('no run of this file was broken off; starting at its beginning');
-    }
-    return 0;
-  }
-
-  write(watermark: number): void {
-    this.#watermark = watermark;
-    if (Date.now() - this.#written >= CHECKPOINT_INTERVAL_MS) this.flush();
-  }
-
-  flush(): void {
-    if (this.#watermark === 0) return;
-    this.#written = Date.now();
-    mkdirSync(dirname(this.#path), { recursive: true });
-    // A rename is whole or not there, whenever the power goes.
-    const draft = `${this.#path}.${process.pid}`;
-    writeFileSync(draft, JSON.stringify({ stamp: this.#stamp, watermark: this.#watermark }));
-    renameSync(draft, this.#path);
-  }
-
-  remove(): void {
-    rmSync(this.#path, { force: true });
   }
 }

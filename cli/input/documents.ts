@@ -1,82 +1,143 @@
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { PassThrough, Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { createReadStream, type ReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { parse } from 'csv-parse';
+import { type CsvError, parse } from 'csv-parse';
 import type { DocumentInput } from '../../clients/index.ts';
 import { CliError } from '../output/print.ts';
+import { MAX_LINE_BYTES, readLines } from './lines.ts';
 
 /** How documents are written in a file. */
 export type Format = 'jsonl' | 'csv';
 
-/** One record of a file: a document, or why it is none. `line` counts records from 1, empty ones included. */
+/** One record of a file: a document, or why it is none. `line` is the line that it ends on, from 1. */
 export type DocumentRecord = { line: number } & ({ document: DocumentInput } | { problem: string });
+
+/** A file of documents, open. */
+export interface DocumentFile {
+  /**
+   * Its records, once. Ends with a {@link CliError} where the file can't be read to its end, or the head of a CSV file
+   * is wrong.
+   *
+   * @param after - records up to this line are passed over
+   */
+  records(after: number): AsyncIterable<DocumentRecord>;
+  /** Share of the file that has been read, 0 to 1; `undefined` for standard input. */
+  share(): number | undefined;
+}
 
 const KEYS = new Set(['_id', 'id', 'title', 'text', 'metadata', 'version']);
 
+/** First bytes of a gzip file (RFC 1952). */
 const GZIP_MAGIC = [0x1f, 0x8b];
 
 /**
- * Reads documents from a file, or from standard input where it is called `-`; gzip is told by its first bytes.
+ * Opens a file of documents, or standard input where it is called `-`; gzip is told by its first bytes.
  *
  * JSON Lines: one object a line with `id` (or `_id`), `title`, `text`, `metadata`, `version`. CSV: the same as
  * columns, with `metadata.KEY` for metadata. A line that is none of it is a problem of its own; the rest goes on.
  *
- * @throws {CliError} where the file can't be read, or the head of a CSV file names no id
+ * @param format - @default by the name of the file: `.csv`, else JSON Lines
+ * @throws {CliError} where the file can't be opened
  */
-export async function* readDocuments(
+export async function openDocuments(
   file: string,
-  format: Format | undefined,
+  format: Format = /\.csv(?:\.gz)?$/i.test(file) ? 'csv' : 'jsonl',
+): Promise<DocumentFile> {
+  const { bytes, share } = await open(file);
+  const read = format === 'csv' ? readCsv : readJsonLines;
+  return { records: (after) => namingFile(file, read(bytes, after)), share };
+}
+
+async function* namingFile(
+  file: string,
+  records: AsyncIterable<DocumentRecord>,
 ): AsyncGenerator<DocumentRecord> {
-  const bytes = await open(file);
-  const chosen = format ?? (/\.csv(?:\.gz)?$/i.test(file) ? 'csv' : 'jsonl');
   try {
-    yield* chosen === 'csv' ? readCsv(bytes) : readJsonLines(bytes);
+    yield* records;
   } catch (error) {
-    if (error instanceof CliError) throw error;
     throw new CliError(`${file}: ${(error as Error).message}`, { cause: error });
   }
 }
 
-async function* readJsonLines(bytes: Readable): AsyncGenerator<DocumentRecord> {
-  let line = 0;
-  for await (const text of createInterface({ input: bytes, crlfDelay: Infinity })) {
-    line++;
-    if (text.trim() === '') continue;
-    try {
-      yield { line, document: toDocument(JSON.parse(text.replace(/^\uFEFF/, '')) as unknown) };
-    } catch (error) {
-      yield { line, problem: (error as Error).message };
-    }
+async function* readJsonLines(bytes: Readable, after: number): AsyncGenerator<DocumentRecord> {
+  for await (const read of readLines(bytes, after)) {
+    if ('problem' in read) yield read;
+    else if (read.text.trim() !== '') yield record(read.line, () => parseJson(read.text));
   }
 }
 
-async function* readCsv(bytes: Readable): AsyncGenerator<DocumentRecord> {
-  const rows = bytes.pipe(parse({ bom: true, columns: checkHead, relax_column_count: true }));
-  bytes.on('error', (error) => rows.destroy(error));
-  let line = 0;
-  for await (const row of rows as AsyncIterable<Record<string, string>>) {
-    line++;
-    try {
-      yield { line, document: toDocument(fromColumns(row)) };
-    } catch (error) {
-      yield { line, problem: (error as Error).message };
+async function* readCsv(bytes: Readable, after: number): AsyncGenerator<DocumentRecord> {
+  const unreadable: DocumentRecord[] = [];
+  const rows = parse({
+    columns: checkHead,
+    info: true,
+    max_record_size: MAX_LINE_BYTES,
+    skip_empty_lines: true,
+    // A stray quote stays in its field; refused, it would take the records after it along.
+    relax_quotes: true,
+    skip_records_with_error: true,
+    on_skip: (error: CsvError | undefined) => {
+      const line = Number(error?.['lines'] ?? 0);
+      if (line > after) unreadable.push({ line, problem: error?.message ?? 'is not CSV' });
+      return undefined;
+    },
+  });
+  // Whatever breaks on the way destroys `rows`, and so reaches whoever reads it.
+  pipeline(Readable.from(decodeUtf8(bytes)), rows, () => {});
+  for await (const row of rows as AsyncIterable<{
+    record: Record<string, string>;
+    info: { lines: number };
+  }>) {
+    yield* unreadable.splice(0);
+    if (row.info.lines > after) yield record(row.info.lines, () => fromColumns(row.record));
+  }
+  yield* unreadable;
+}
+
+/** @throws where bytes are not UTF-8: which record they belong to is known only after decoding */
+async function* decodeUtf8(bytes: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  let done = 0;
+  try {
+    for await (const chunk of bytes) {
+      yield decoder.decode(chunk, { stream: true });
+      done += chunk.length;
     }
+    yield decoder.decode();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new Error(`holds bytes that are not UTF-8, after byte ${done}; convert the file to UTF-8`, {
+      cause: error,
+    });
   }
 }
 
 function checkHead(columns: string[]): string[] {
   const unknown = columns.find((column) => !KEYS.has(column) && !column.startsWith('metadata.'));
   if (unknown !== undefined) {
-    throw new CliError(
-      `column "${unknown}" is not known; call it "metadata.${unknown}" to keep it as metadata`,
-    );
+    throw new Error(`column "${unknown}" is not known; call it "metadata.${unknown}" to keep it as metadata`);
   }
   if (!columns.includes('id') && !columns.includes('_id')) {
-    throw new CliError('the first line must name the columns, with "id" among them');
+    throw new Error('the first line must name the columns, with "id" among them');
   }
   return columns;
+}
+
+function record(line: number, read: () => unknown): DocumentRecord {
+  try {
+    return { line, document: toDocument(read()) };
+  } catch (error) {
+    return { line, problem: (error as Error).message };
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text.replace(/^\uFEFF/, '')) as unknown;
+  } catch (error) {
+    throw new Error(`is not JSON: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function fromColumns(row: Readonly<Record<string, string>>): Record<string, unknown> {
@@ -111,31 +172,35 @@ function toDocument(value: unknown): DocumentInput {
   return { id, title, text, version, metadata: metadata as Record<string, unknown> };
 }
 
-async function open(file: string): Promise<Readable> {
+async function open(file: string): Promise<{ bytes: Readable; share: DocumentFile['share'] }> {
   const source: Readable = file === '-' ? process.stdin : createReadStream(file);
-  const first = await new Promise<Buffer | undefined>((resolve, reject) => {
-    source.once('error', (error: NodeJS.ErrnoException) =>
-      reject(
-        new CliError(
-          error.code === 'ENOENT' ? `there is no file ${file}` : `can't read ${file}: ${error.message}`,
-        ),
-      ),
-    );
-    source.once('readable', () => {
-      const chunk = source.read() as Buffer | null;
-      if (chunk === null) resolve(undefined);
-      else {
-        source.unshift(chunk);
-        resolve(chunk);
-      }
+  const first = await firstChunk(file, source);
+  const size = file === '-' ? 0 : (await stat(file)).size;
+  const share = (): number | undefined => (size > 0 ? (source as ReadStream).bytesRead / size : undefined);
+  // A stream that has ended already would leave its reader waiting.
+  if (first === undefined) return { bytes: Readable.from([]), share };
+  if (first[0] !== GZIP_MAGIC[0] || first[1] !== GZIP_MAGIC[1]) return { bytes: source, share };
+  const plain = createGunzip();
+  // A broken archive destroys `plain` with the reason, which whoever reads it then throws.
+  pipeline(source, plain, () => {});
+  return { bytes: plain, share };
+}
+
+/** The first bytes, which stay in the stream; `undefined` where there are none. */
+function firstChunk(file: string, source: Readable): Promise<Buffer | undefined> {
+  return new Promise((resolve, reject) => {
+    source.once('error', (error: NodeJS.ErrnoException) => {
+      const missing = error.code === 'ENOENT';
+      reject(new CliError(missing ? `there is no file ${file}` : `can't read ${file}: ${error.message}`));
     });
     source.once('end', () => resolve(undefined));
+    const look = (): void => {
+      const chunk = source.read() as Buffer | null;
+      if (chunk === null) return;
+      source.off('readable', look);
+      source.unshift(chunk);
+      resolve(chunk);
+    };
+    source.on('readable', look);
   });
-  // A stream that has ended already would leave its reader waiting.
-  if (first === undefined) return Readable.from([]);
-  if (first[0] !== GZIP_MAGIC[0] || first[1] !== GZIP_MAGIC[1]) return source;
-  const plain = new PassThrough();
-  // A broken archive destroys `plain` with the reason, which whoever reads it then throws.
-  pipeline(source, createGunzip(), plain).catch((error: Error) => plain.destroy(error));
-  return plain;
 }

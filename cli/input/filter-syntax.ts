@@ -1,5 +1,5 @@
 import type { Condition, Filter } from '../../clients/index.ts';
-import { CliError } from '../output/print.ts';
+import { UsageError } from '../output/print.ts';
 
 /** How a filter is written on the command line; shown by `--help`. */
 export const FILTER_SYNTAX =
@@ -11,14 +11,14 @@ const CONDITION = /^(?<field>[\w.-]+)(?:(?<operator>!=|>=|<=|=|>|<)(?<value>.*))
 
 const BOUNDS = { '>': 'gt', '>=': 'gte', '<': 'lt', '<=': 'lte' } as const;
 
-/** What `--filter` flags stand for; `undefined` where there is none. @throws {CliError} naming the flag */
+/** What `--filter` flags stand for; `undefined` where there is none. @throws {UsageError} naming the flag */
 export function parseFilter(flags: readonly string[]): Filter | undefined {
   if (flags.length === 0) return undefined;
   const must: Condition[] = [];
   const mustNot: Condition[] = [];
   for (const flag of flags) {
     const match = CONDITION.exec(flag)?.groups;
-    if (match === undefined) throw new CliError(`--filter ${JSON.stringify(flag)}: write ${FILTER_SYNTAX}`);
+    if (match === undefined) throw new UsageError(`--filter ${JSON.stringify(flag)}: write ${FILTER_SYNTAX}`);
     const { field = '', operator, value = '' } = match;
     if (operator === undefined) must.push({ field, exists: true });
     else if (operator === '!=') mustNot.push({ field, equals: literal(value) });
@@ -43,7 +43,7 @@ function literal(text: string): string | number | boolean {
 function number(flag: string, text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) {
-    throw new CliError(`--filter ${JSON.stringify(flag)}: ${JSON.stringify(text)} is not a number`);
+    throw new UsageError(`--filter ${JSON.stringify(flag)}: ${JSON.stringify(text)} is not a number`);
   }
   return value;
 }

@@ -2,17 +2,23 @@ import { styleText } from 'node:util';
 
 /** A failure that is fully told by one line. */
 export class CliError extends Error {
-  override readonly name = 'CliError';
+  override readonly name: string = 'CliError';
 }
+
+/** Flags or arguments that do not fit together: wrong usage, exit 2. */
+export class UsageError extends CliError {}
 
 /** Writes one JSON document to standard output. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
 }
 
-/** Writes a line for people to standard error, which never mixes with results. */
+/** Moves to the beginning of a terminal's line and clears it. */
+export const CLEAR_LINE = '\r\u001B[K';
+
+/** Writes a line for people to standard error, which never mixes with results. A progress bar gives way. */
 export function note(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${process.stderr.isTTY ? CLEAR_LINE : ''}${line}\n`);
 }
 
 /** Styles text where standard output is a terminal that wants colour (https://no-color.org). */
@@ -39,7 +45,12 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
     .join('\n');
 }
 
-/** A text cut to a width, with an ellipsis where it was longer. */
+/**
+ * A text in one line, cut to a width, with an ellipsis where it was longer. White space becomes a space, and what
+ * could steer a terminal goes: the text is somebody else's.
+ */
 export function clip(text: string, width: number): string {
-  return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
+  const line = text.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}/gu, '');
+  const characters = Array.from(line.slice(0, 2 * width + 2));
+  return characters.length <= width ? characters.join('') : `${characters.slice(0, width - 1).join('')}…`;
 }

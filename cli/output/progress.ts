@@ -1,3 +1,5 @@
+import { CLEAR_LINE } from './print.ts';
+
 /** How often a line is drawn: more cannot be read; and where it is not a terminal, less is enough. */
 const TERMINAL_INTERVAL_MS = 100;
 const FILE_INTERVAL_MS = 10_000;
@@ -46,7 +48,7 @@ export class Progress {
     if (total !== undefined && done < total && rate > 0)
       parts.push(`${Math.ceil((total - done) / rate)} s left`);
     const line = parts.join('  ');
-    process.stderr.write(this.#terminal ? `\r\u001B[K${line}` : `${line}\n`);
+    process.stderr.write(this.#terminal ? `${CLEAR_LINE}${line}` : `${line}\n`);
   }
 
   #amount(count: number): string {
