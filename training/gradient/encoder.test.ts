@@ -7,7 +7,7 @@ import { toPlain } from '../onnx/rewrite/plain.ts';
 import { runAsIs } from '../onnx/run.ts';
 import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { noise } from '../onnx/testing.ts';
-import { TINY, tinyBert, tinyLlama } from '../onnx/tiny.ts';
+import { TINY, tinyBatch, tinyBert, tinyLlama } from '../onnx/tiny.ts';
 import { distillationLoss } from './losses.ts';
 import { pool } from './pooling.ts';
 import { buildStep } from './step.ts';
@@ -25,20 +25,14 @@ function withLoss(encoder: Model, pooling: 'mean' | 'cls' | 'last'): Model {
   return g.build();
 }
 
-/** Random texts of different lengths, with padding on the right. */
+/** Texts, with a teacher's vectors and documents for them. */
 function batch(model: Model, texts = 3, length = 5, seed = 1): Record<string, Tensor> {
-  const numbers = toNumbers(noise([texts * length], seed));
-  const ids = Array.from(numbers, (x) => Math.floor((x + 1) * 0.5 * TINY.vocabulary));
-  const types = Array.from(ids, (id) => id % 2);
-  const mask = Array.from(ids, (_, i) => (i % length < 2 + (Math.floor(i / length) % (length - 1)) ? 1 : 0));
-  const all: Record<string, Tensor> = {
-    input_ids: int64(ids, [texts, length]),
-    attention_mask: int64(mask, [texts, length]),
-    token_type_ids: int64(types, [texts, length]),
-    teacher: noise([texts, TINY.width], seed + 50),
-    documents: noise([texts, TINY.width], seed + 51),
+  const dims = [texts, TINY.width];
+  return {
+    ...tinyBatch(model, texts, length, seed),
+    teacher: noise(dims, seed + 50),
+    documents: noise(dims, seed + 51),
   };
-  return Object.fromEntries(model.graph.inputs.map(({ name }) => [name, all[name]!]));
 }
 
 function trainable({ graph }: Model): string[] {

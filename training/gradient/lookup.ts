@@ -5,11 +5,10 @@ import type { Model } from '../onnx/model.ts';
 import { toRuntime } from '../onnx/run.ts';
 import { float32, int64, type Tensor } from '../onnx/tensor.ts';
 import { encodeModel } from '../onnx/write.ts';
-import { distillationLoss, type LossWeights } from './losses.ts';
+import { distillationLoss, TEACHER, type LossWeights } from './losses.ts';
 import type { OptimizerOptions } from './optimizer.ts';
 import { buildStep, LOSS, MEAN, MEAN_SQUARE, NEXT, STEP } from './step.ts';
 import { reportOf, type StepReport } from './trainer.ts';
-import { TEACHER } from './transformer.ts';
 
 /** A text as rows of the table, each as often as it occurs: its tokens, and whatever else has a row. */
 export type Rows = readonly number[];

@@ -1,6 +1,12 @@
 import type { GraphBuilder } from '../onnx/builder.ts';
 import { int } from '../onnx/model.ts';
 
+/** Name of the batch's input that holds the teacher's vectors, float32 [batch, dimensions]. */
+export const TEACHER = 'teacher';
+
+/** Name of the batch's input that holds unit vectors of documents, float32 [batch, dimensions]: with a contrastive term. */
+export const DOCUMENTS = 'documents';
+
 /** How much each term of a {@link distillationLoss} counts. A term that counts 0 is not computed. */
 export interface LossWeights {
   /** Mean square error, over elements, of the student's vectors as they come, before normalisation. @default 1 */

@@ -5,29 +5,15 @@ import type { Model } from '../onnx/model.ts';
 import { withParameters } from '../onnx/parameters.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
 import { runAsIs } from '../onnx/run.ts';
-import { int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
-import { TINY, tinyBert, tinyLlama, type TinyShape } from '../onnx/tiny.ts';
+import { toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { TINY, tinyBatch, tinyBert, tinyLlama, type TinyShape } from '../onnx/tiny.ts';
 import { findLayers, keepLayers, spread } from './layers.ts';
 import { Trainer } from './trainer.ts';
 import { cutTransformer, transformerStep, VECTORS } from './transformer.ts';
 
 const OUTPUT = 'last_hidden_state';
-const [TEXTS, LENGTH] = [8, 6];
-
 function batch(model: Model, seed: number): Record<string, Tensor> {
-  const numbers = toNumbers(noise([TEXTS * LENGTH], seed));
-  const ids = Array.from(numbers, (x) => Math.floor((x + 1) * 0.5 * TINY.vocabulary));
-  const mask = Array.from(ids, (_, i) => (i % LENGTH < 3 + (Math.floor(i / LENGTH) % 4) ? 1 : 0));
-  const all: Record<string, Tensor> = {
-    input_ids: int64(ids, [TEXTS, LENGTH]),
-    attention_mask: int64(mask, [TEXTS, LENGTH]),
-    token_type_ids: int64(
-      ids.map(() => 0),
-      [TEXTS, LENGTH],
-    ),
-  };
-  return Object.fromEntries(model.graph.inputs.map(({ name }) => [name, all[name]!]));
+  return tinyBatch(model, 8, 6, seed);
 }
 
 /** The same encoder with its layers' weights under the names that they have after other layers were dropped. */

@@ -4,7 +4,7 @@ import type { Model } from '../onnx/model.ts';
 import { prune } from '../onnx/prune.ts';
 import { trace } from '../onnx/trace.ts';
 import { findLayers, keepLayers, spread } from './layers.ts';
-import { distillationLoss, type LossWeights } from './losses.ts';
+import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from './losses.ts';
 import type { OptimizerOptions } from './optimizer.ts';
 import { pool } from './pooling.ts';
 import { buildStep, LOSS, type TrainingStep } from './step.ts';
@@ -56,12 +56,6 @@ export async function cutTransformer(
     tables: found.tables.filter(has),
   };
 }
-
-/** Name of the batch's input that holds the teacher's vectors, float32 [batch, dimensions]. */
-export const TEACHER = 'teacher';
-
-/** Name of the batch's input that holds unit vectors of documents, float32 [batch, dimensions]: with a contrastive term. */
-export const DOCUMENTS = 'documents';
 
 /** Name of the student's vectors, float32 [batch, dimensions], not normalised: what a trainer observes. */
 export const VECTORS = 'vectors';

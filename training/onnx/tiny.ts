@@ -1,6 +1,6 @@
 import { GraphBuilder } from './builder.ts';
 import { int, ints, type Model } from './model.ts';
-import { float32 } from './tensor.ts';
+import { float32, int64, toNumbers, type Tensor } from './tensor.ts';
 import { noise } from './testing.ts';
 
 /** Size of a tiny encoder with random weights, for tests. */
@@ -191,4 +191,19 @@ export function tinyLlama(shape: TinyShape = TINY): Model {
   }
   g.output('last_hidden_state', normalized('norm', x), 'float32', ['batch', 'sequence', width]);
   return g.build();
+}
+
+/** Random texts of different lengths, with padding on the right: what a tiny encoder's token inputs are fed. */
+export function tinyBatch(model: Model, texts: number, length: number, seed: number): Record<string, Tensor> {
+  const numbers = toNumbers(noise([texts * length], seed));
+  const ids = Array.from(numbers, (x) => Math.floor((x + 1) * 0.5 * TINY.vocabulary));
+  const mask = ids.map((_, i) => (i % length < 2 + (Math.floor(i / length) % (length - 1)) ? 1 : 0));
+  const types = ids.map((id) => id % 2);
+  const inputs = { input_ids: ids, attention_mask: mask, token_type_ids: types };
+  const names = new Set(model.graph.inputs.map(({ name }) => name));
+  return Object.fromEntries(
+    Object.entries(inputs).flatMap(([name, values]) =>
+      names.has(name) ? [[name, int64(values, [texts, length])]] : [],
+    ),
+  );
 }

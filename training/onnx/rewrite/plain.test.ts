@@ -61,6 +61,11 @@ const rows = ['batch', 'sequence', 12];
 const x = noise([BATCH, LENGTH, 12]);
 const y = noise([BATCH, LENGTH, 12], 2);
 
+/** The size of axis 1: a vector. */
+function lengthOf(g: GraphBuilder, of: string): string {
+  return g.node('Shape', [of], { start: int(1), end: int(2) });
+}
+
 describe('a plain model computes what the original does:', () => {
   for (const [bits, rowsOf, blockSize] of [
     [4, 64, 32],
@@ -111,7 +116,7 @@ describe('a plain model computes what the original does:', () => {
     assert.deepEqual(plain.graph.nodes.map(({ op }) => op).sort(), ['MatMul']);
   });
 
-  test('MultiHeadAttention with bias, padding and causal mask', async () => {
+  test('MultiHeadAttention with bias, padding, scores and causal mask', async () => {
     const g = new GraphBuilder();
     const inputs = ['q', 'k', 'v'].map((name) => g.input(name, 'float32', rows));
     const bias = g.initializer('bias', noise([36], 5));
@@ -122,6 +127,21 @@ describe('a plain model computes what the original does:', () => {
       'padded',
       g.node(ms('MultiHeadAttention'), [...inputs, bias, mask], { ...heads, scale: float(0.3) }),
     );
+    const scores = g.initializer('scores', noise([1, 3, LENGTH, LENGTH], 6));
+    const shape = g.node(
+      'Concat',
+      [
+        g.ints([1, 3]),
+        g.node(
+          'Concat',
+          [0, 1].map(() => lengthOf(g, inputs[0]!)),
+          { axis: int(0) },
+        ),
+      ],
+      { axis: int(0) },
+    );
+    const cut = g.node('Slice', [scores, g.ints([0, 0, 0, 0]), shape]);
+    g.output('biased', g.node(ms('MultiHeadAttention'), [...inputs, '', '', cut], heads));
     const causal = { ...heads, unidirectional: int(1) };
     g.output('causal', g.node(ms('MultiHeadAttention'), inputs, causal));
     const model = g.build();
@@ -207,8 +227,7 @@ describe('a plain model computes what the original does:', () => {
     g.output('causal', g.node('Attention', [q, k, v], { ...shared, is_causal: int(1) }));
     const mask = g.node('Cast', [g.input('attention_mask', 'int64', ['batch', 'sequence'])], { to: int(9) });
     const wide = g.node('Unsqueeze', [mask, g.ints([1, 2])]);
-    const length = g.node('Shape', [q], { start: int(1), end: int(2) });
-    const shape = g.node('Concat', [g.ints([1, 1]), length, g.ints([1])], { axis: int(0) });
+    const shape = g.node('Concat', [g.ints([1, 1]), lengthOf(g, q), g.ints([1])], { axis: int(0) });
     g.output('masked', g.node('Attention', [q, k, v, g.node('Expand', [wide, shape])], shared));
     const model = { ...g.build(), irVersion: 10, opsets: new Map([['', 23]]) };
     await same(model, {
