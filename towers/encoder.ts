@@ -89,7 +89,8 @@ export class Encoder {
         onProgress?.(done);
       }
     };
-    await Promise.all([lane(), lane()]);
+    // A queue for one has no room for a second batch.
+    await Promise.all(this.#limits.maxQueue > 1 ? [lane(), lane()] : [lane()]);
     return rows;
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { splitPassages, type PassageRules } from './passages.ts';
 import { TINY_TOKENIZER, TINY_UNIGRAM } from './testing/tiny-tower.ts';
 import { TextTokenizer } from './tokenizer.ts';
@@ -101,6 +101,14 @@ test('the title counts in the first window only', () => {
   assert.deepEqual(passages[1]!.tokens, rules.encode('Star world. World star.'));
 });
 
+test('a sentence that the title leaves no room for is divided', () => {
+  const rules = rulesOf({ overlap: 0 });
+  const text = 'hello world star hello world star hello world star hello. Hello world.';
+  const passages = split(text, rules, 'star star star star');
+  assert.equal(texts(passages).join(' '), text);
+  for (const { tokens } of passages) assert.equal(tokens.truncated, false);
+});
+
 test('a title longer than half the window is cut at a word, and that is said', () => {
   const passages = split('Hello world. World hello. Hello star.', rulesOf(), 'star '.repeat(2_000));
   assert.equal(passages[0]!.tokens.truncated, true);
@@ -125,9 +133,10 @@ const numbered = fc
   .map((gaps) => gaps.map((gap, index) => `W${index}x${gap}`).join(''));
 
 const settings = fc.record({
-  window: fc.integer({ min: 8, max: 60 }),
+  window: fc.integer({ min: 32, max: 60 }),
   overlap: fc.nat(7),
   prompt: fc.constantFrom('', 'query: '),
+  title: fc.constantFrom('', 'hello', 'hello world star'),
 });
 
 for (const [name, file] of [
@@ -136,11 +145,11 @@ for (const [name, file] of [
 ] as const) {
   test(`${name}: passages are slices in order that cover the text, fit the window and are encoded as they stand`, () => {
     fc.assert(
-      fc.property(numbered, settings, (text, options) => {
+      fc.property(numbered, settings, (text, { title, ...options }) => {
         const rules = rulesOf({ ...options, maxTokens: 96 }, file);
         let end = 0;
         let start = -1;
-        for (const { text: passage, tokens } of split(text, rules)) {
+        for (const [index, { text: passage, tokens }] of split(text, rules, title).entries()) {
           const at = text.indexOf(passage, start + 1);
           assert.ok(at > start, 'in order');
           assert.equal(text.slice(end, Math.max(end, at)).trim(), '', 'nothing left out');
@@ -148,7 +157,7 @@ for (const [name, file] of [
           start = at;
           end = at + passage.length;
           assert.equal(passage, passage.trim());
-          assert.deepEqual(tokens, rules.encode(passage));
+          assert.deepEqual(tokens, rules.encode(index > 0 || title === '' ? passage : `${title} ${passage}`));
           assert.ok(tokens.ids.length <= rules.limit);
           assert.equal(tokens.truncated, false);
         }

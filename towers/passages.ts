@@ -102,11 +102,11 @@ export function* splitPassages(
     for (;;) {
       stretch = text.slice(units.at(repeatFrom)!.start, units.at(end - 1)!.end).trim();
       encoded = encode(stretch, first);
-      // Units counted one by one can have fewer tokens than all together.
       if (fits(encoded)) break;
+      // Units counted one by one can have fewer tokens than all together, and a sentence none to spare for a title.
       if (end - start > 1) end--;
       else if (repeatFrom < start) repeatFrom++;
-      else break;
+      else if (!units.divide(start, (unit) => piecesOf(text, unit.start, unit.end, rules))) break;
     }
     yield passage(stretch, encoded, first);
 
@@ -142,8 +142,8 @@ function fitTitle(
 
 function* unitsOf(text: string, rules: PassageRules): Generator<Unit, void, undefined> {
   for (const { start, end } of sentencesOf(text)) {
-    const sentence = text.slice(start, end);
-    if (sentence.trim() === '') continue;
+    const sentence = text.slice(start, end).trim();
+    if (sentence === '') continue;
     const tokens = end - start < BLOCK_CHARACTERS ? rules.count(sentence) : Number.POSITIVE_INFINITY;
     if (tokens <= rules.window) yield { start, end, tokens };
     else yield* piecesOf(text, start, end, rules);
@@ -187,8 +187,8 @@ function* piecesOf(
 ): Generator<Unit, void, undefined> {
   for (let from = start; from < end;) {
     const to = pieceEnd(text, from, Math.min(from + length, end), end);
-    const piece = text.slice(from, to);
-    if (piece.trim() !== '') {
+    const piece = text.slice(from, to).trim();
+    if (piece !== '') {
       const tokens = rules.count(piece);
       if (tokens > rules.window * PIECE_SHARE && to - from > 2)
         yield* piecesOf(text, from, to, rules, (to - from) >>> 1);
@@ -222,5 +222,12 @@ class Buffered<T> {
       this.#items.push(next.value);
     }
     return this.#items[index];
+  }
+
+  /** Puts parts in the place of an item that has been read. @returns whether they are more than one */
+  divide(index: number, partsOf: (item: T) => Iterable<T>): boolean {
+    const parts = [...partsOf(this.#items[index]!)];
+    this.#items.splice(index, 1, ...parts);
+    return parts.length > 1;
   }
 }

@@ -4,10 +4,8 @@ import { cutRows, normalizeRows, pool } from './pooling.ts';
 
 /** Two inputs of width 3: the first has its padding on the right, the second on the left. */
 const tokens = {
-  data: Float32Array.from([
-    ...[1, 2, 3, 3, 4, 5, 90, 91, 92], // third token is padding
-    ...[70, 71, 72, 7, 8, 9, 11, 10, 9], // first token is padding
-  ]),
+  // Padding is the third token of the first input, and the first token of the second.
+  data: Float32Array.from([1, 2, 3, 3, 4, 5, 90, 91, 92, 70, 71, 72, 7, 8, 9, 11, 10, 9]),
   batch: 2,
   length: 3,
   width: 3,
