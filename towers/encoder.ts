@@ -9,6 +9,9 @@ const FIRST_RETRY_DELAY_MS = 100;
 /** Weight of the newest run in the moving average of milliseconds per token. */
 const SPEED_WEIGHT = 0.2;
 
+/** Batches that `encodeAll` has on their way, so that the model need not wait for the next. */
+const LANES = 2;
+
 /** An input on its way through the queue. */
 interface Job {
   readonly ids: readonly number[];
@@ -66,8 +69,10 @@ export class Encoder {
     const rows = new Float32Array(inputs.length * this.#dimensions);
     const batches = planBatches(
       inputs.map(({ ids }) => ids.length),
-      // Two batches are on their way at a time, so that the model need not wait for the next.
-      { maxBatchTokens: this.#limits.maxBatchTokens, maxBatchSize: Math.max(1, this.#limits.maxQueue >>> 2) },
+      {
+        maxBatchTokens: this.#limits.maxBatchTokens,
+        maxBatchSize: Math.max(1, Math.floor(this.#limits.maxQueue / LANES / 2)),
+      },
     ).values();
     let done = 0;
     let failed = false;

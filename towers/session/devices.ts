@@ -108,8 +108,8 @@ async function create(
   const session = await InferenceSession.create(path, {
     executionProviders: [executionProvider],
     intraOpNumThreads: threads,
-    // Warnings are about how ONNX Runtime optimises a graph: nothing that whoever runs the tower could act on.
-    logSeverityLevel: 3,
+    // It throws its errors, too; its warnings are about how it optimises a graph. Neither belongs on standard error.
+    logSeverityLevel: 4,
   });
   return { session, device: deviceName(device) };
 }

@@ -102,7 +102,10 @@ test('every declared input is fed by its name and type', async (context) => {
   const position = {
     ...TABLE,
     name: 'positions',
-    values: TABLE.values.map((value) => value * 100) as Float32Array,
+    values: Float32Array.from(
+      { length: 10 * TINY_WIDTH },
+      (_, index) => 100 * tinyVector(Math.floor(index / TINY_WIDTH))[index % TINY_WIDTH]!,
+    ),
   };
   const model = await load(
     context,
@@ -282,7 +285,7 @@ test('graphs that we cannot run are refused with the reason', async (context) =>
   const flat = await load(
     context,
     lookUpGraph('ids', {
-      outputs: [{ name: 'ids', ...idPort('ids') }],
+      outputs: [idPort('ids')],
       operators: [{ op: 'Identity', inputs: ['input_ids'], outputs: ['ids'] }],
     }),
   );
