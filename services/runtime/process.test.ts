@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
-import { createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import type { ServiceReport } from './process.ts';
 import { until } from './testing/harness.ts';
@@ -27,13 +27,13 @@ function start(argv: string[], env: NodeJS.ProcessEnv = {}, entry = './testing/p
   return { child, reports, exit, stdout: () => output.stdout, stderr: () => output.stderr };
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
+/** Whether anybody listens there. A process that nobody reaped is still listed, but hears nothing. */
+function listens(address: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(Number(address.split(':')[1]), '127.0.0.1');
+    socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
+    socket.on('connect', () => socket.destroy());
+  });
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -64,9 +64,9 @@ test('a service ends when the process that started it is killed', async () => {
   const { child, reports } = start([], {}, './testing/parent.js');
   await until(() => reports.length === 1);
   const [report] = reports;
-  assert.ok(report?.type === 'ready' && isAlive(report.pid));
+  assert.ok(report?.type === 'ready' && (await listens(report.address)));
   child.kill('SIGKILL');
-  await until(() => !isAlive(report.pid));
+  while (await listens(report.address)) await new Promise((resolve) => setTimeout(resolve, 20));
 });
 
 test('a busy port is one line on standard error and exit 1', async () => {

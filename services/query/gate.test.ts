@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import { ServiceError } from '../runtime/errors.ts';
+import { Gate, RETRY_DELAY_MS, type Admission } from './gate.ts';
+
+const patient: Admission = { signal: new AbortController().signal };
+
+/** A caller that waits so long. */
+function within(ms: number): Admission {
+  return { signal: patient.signal, deadline: Date.now() + ms };
+}
+
+/** The status that entering is refused with, at once. */
+function refusal(enter: () => unknown): ServiceError {
+  try {
+    enter();
+  } catch (error) {
+    assert.ok(error instanceof ServiceError);
+    return error;
+  }
+  throw new Error('was let in, or may wait');
+}
+
+test('so many are let in at once, so many wait in order, the next is refused with a time to retry', async () => {
+  const gate = new Gate({ slots: 2, queue: 2 });
+  assert.equal(gate.enter(patient), undefined);
+  assert.equal(gate.enter(patient), undefined);
+  const order: string[] = [];
+  const third = gate.enter(patient)?.then(() => order.push('third'));
+  const fourth = gate.enter(patient)?.then(() => order.push('fourth'));
+  const refused = refusal(() => gate.enter(patient));
+  assert.deepEqual([refused.code, refused.reason], [status.RESOURCE_EXHAUSTED, 'OVERLOADED']);
+  assert.equal(refused.retryDelayMs, RETRY_DELAY_MS.min);
+  gate.leave();
+  gate.leave();
+  await Promise.all([third, fourth]);
+  assert.deepEqual(order, ['third', 'fourth']);
+  gate.leave();
+  gate.leave();
+  assert.equal(gate.enter(patient), undefined, 'all places are free again');
+});
+
+test('the advice to retry follows how long the work takes, within bounds', () => {
+  const gate = new Gate({ slots: 1, queue: 0 });
+  for (const [ms, advice] of [
+    [400, 400],
+    [1e9, RETRY_DELAY_MS.max],
+  ] as const) {
+    assert.equal(gate.enter(patient), undefined);
+    gate.leave(ms);
+    gate.enter(patient);
+    assert.equal(refusal(() => gate.enter(patient)).retryDelayMs, advice);
+    gate.leave();
+  }
+});
+
+test('whoever gives up while waiting makes room', async () => {
+  const gate = new Gate({ slots: 1, queue: 1 });
+  gate.enter(patient);
+  const controller = new AbortController();
+  const waiting = gate.enter({ signal: controller.signal });
+  const reason = new Error('gone');
+  controller.abort(reason);
+  await assert.rejects(waiting!, reason);
+  assert.equal(gate.waiting, 0);
+  const next = gate.enter(patient);
+  gate.leave();
+  await next;
+});
+
+test('whoever has given up before is not let in', () => {
+  const gate = new Gate({ slots: 1, queue: 1 });
+  const reason = new Error('gone');
+  assert.throws(() => gate.enter({ signal: AbortSignal.abort(reason) }), reason);
+});
+
+test('a deadline that is over, or that no search of late has met, is refused at once', () => {
+  const gate = new Gate({ slots: 1, queue: 1 });
+  assert.equal(refusal(() => gate.enter(within(-1))).code, status.DEADLINE_EXCEEDED);
+  assert.equal(gate.enter(within(1000)), undefined, 'nothing is known yet');
+  gate.leave(60_000);
+  const refused = refusal(() => gate.enter(within(30_000)));
+  assert.equal(refused.code, status.DEADLINE_EXCEEDED);
+  assert.match(refused.message, /a search takes 60000 ms/);
+  assert.equal(gate.enter(within(90_000)), undefined);
+  gate.leave(1);
+  assert.equal(gate.enter(within(30_000)), undefined, 'one that was faster refutes it');
+});
+
+test('those that wait count', () => {
+  const gate = new Gate({ slots: 1, queue: 5 });
+  gate.enter(patient);
+  gate.leave(60_000);
+  gate.enter(patient);
+  for (let index = 0; index < 3; index++) void gate.enter(patient);
+  assert.equal(refusal(() => gate.enter(within(200_000))).code, status.DEADLINE_EXCEEDED);
+  void gate.enter(within(300_000));
+  assert.equal(gate.waiting, 4);
+});
+
+test('whoever can’t be in time any more when its turn comes is passed over', async () => {
+  const gate = new Gate({ slots: 1, queue: 5 });
+  gate.enter(patient);
+  const late = gate.enter(within(30_000))!;
+  const next = gate.enter(patient)!;
+  gate.leave(60_000);
+  await assert.rejects(
+    late,
+    (error) => error instanceof ServiceError && error.code === status.DEADLINE_EXCEEDED,
+  );
+  await next;
+});

@@ -1,0 +1,310 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import type { EncodeResponse__Output } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
+import type { QueryServiceDescribeResponse__Output } from '../../proto/generated/scalingnote/v1/QueryServiceDescribeResponse.ts';
+import { fromStruct, toValue } from '../../proto/struct.ts';
+import { collectionNotFound, StoreError } from '../../store/errors.ts';
+import { physicalName } from '../../store/store.ts';
+import { queryTerms } from '../../towers/terms.ts';
+import { callUnary, failure, until } from '../runtime/testing/harness.ts';
+import { DIMENSIONS, FakeStore, FakeTower, Held, vectorOf } from './testing/fakes.ts';
+import { startQuery, type QueryHarness } from './testing/harness.ts';
+
+const started: QueryHarness[] = [];
+const start = async (...parts: Parameters<typeof startQuery>): Promise<QueryHarness> => {
+  const harness = await startQuery(...parts);
+  started.push(harness);
+  return harness;
+};
+after(() => Promise.all(started.map(({ stop }) => stop())));
+
+/** A space that is not the fake tower's. */
+const OTHER_SPACE = `sp1_${'0'.repeat(32)}`;
+
+test('a search asks the store for what the request says', async () => {
+  const { search, store, tower } = await start();
+  await search({
+    tenant: 't',
+    query: 'stars',
+    limit: 7,
+    offset: 3,
+    scoreThreshold: 0.25,
+    omitText: true,
+    omitMetadata: true,
+    filter: { must: [{ equals: { field: 'metadata.colour', value: toValue('red') } }] },
+  });
+  const [asked] = store.searches;
+  assert.equal(
+    asked?.collection,
+    physicalName('docs', tower.manifest.space.fingerprint),
+    'no race with an alias',
+  );
+  const { vector, ...query } = asked.query;
+  assert.deepEqual([...vector!], [...vectorOf('stars')]);
+  assert.deepEqual(query, {
+    tenant: 't',
+    filter: { must: [{ field: 'metadata.colour', equals: 'red' }] },
+    limit: 7,
+    offset: 3,
+    scoreThreshold: 0.25,
+    withText: false,
+    withMetadata: false,
+  });
+});
+
+test('what is not said has its default', async () => {
+  const { search, store } = await start();
+  await search({});
+  const { limit, offset, scoreThreshold, filter, withText, withMetadata, sparse } = store.searches[0]!.query;
+  assert.deepEqual([limit, offset, withText, withMetadata], [10, 0, true, true]);
+  assert.deepEqual([scoreThreshold, filter, sparse], [undefined, undefined, undefined]);
+});
+
+test('hits come as the store ranks them, whole', async () => {
+  const { search, store } = await start();
+  store.find = () => [
+    {
+      documentId: 'd1',
+      score: 0.75,
+      passage: 3,
+      title: 'Stars',
+      text: 'shine',
+      metadata: { colour: 'red', deep: { list: [1, null, true] } },
+      version: Number.MAX_SAFE_INTEGER,
+    },
+    { documentId: 'd2', score: -0.5, passage: 0, title: '', version: 0 },
+  ];
+  const { hits, queryTower } = await search({});
+  const { metadata, ...first } = hits[0]!;
+  assert.deepEqual(
+    { ...first },
+    { documentId: 'd1', score: 0.75, passage: 3, title: 'Stars', text: 'shine', version: '9007199254740991' },
+  );
+  assert.deepEqual(fromStruct(metadata), { colour: 'red', deep: { list: [1, null, true] } });
+  assert.deepEqual([hits[1]?.documentId, hits[1]?.score, hits[1]?.metadata], ['d2', -0.5, null]);
+  assert.deepEqual([queryTower?.name, queryTower?.role], ['fake', 'TOWER_ROLE_QUERY']);
+});
+
+test('timings say where the time went', async () => {
+  const { search } = await start();
+  const { timings } = await search({});
+  assert.ok(timings);
+  assert.equal(timings.encodeMs, 0.5);
+  assert.ok(timings.queueMs >= 0.25);
+  assert.ok(timings.searchMs > 0 && timings.tokenizeMs > 0);
+  assert.ok(timings.totalMs >= timings.searchMs + timings.tokenizeMs);
+  assert.equal(timings.cached, false);
+});
+
+test('dense, sparse and hybrid searches', async () => {
+  const { search, store, tower } = await start();
+  const terms = queryTerms('bright stars');
+  for (const [mode, dense, sparse] of [
+    ['SEARCH_MODE_UNSPECIFIED', true, false],
+    ['SEARCH_MODE_DENSE', true, false],
+    ['SEARCH_MODE_SPARSE', false, true],
+    ['SEARCH_MODE_HYBRID', true, true],
+  ] as const) {
+    store.searches.length = 0;
+    await search({ mode, query: 'bright stars' });
+    const { query } = store.searches[0]!;
+    assert.equal(query.vector !== undefined, dense, mode);
+    assert.deepEqual(query.sparse, sparse ? terms : undefined, mode);
+  }
+  assert.equal(tower.texts.length, 1, 'a sparse search encodes nothing');
+});
+
+test('equal queries at the same time are encoded once', async () => {
+  const { search, tower } = await start({ slots: 20, cache: 0 });
+  let go: () => void = () => {};
+  const held = new Promise<void>((resolve) => (go = resolve));
+  tower.before = () => held;
+  const searches = Array.from({ length: 10 }, () => search({ query: 'stars' }));
+  // It comes last over the same connection: when it is being encoded, the others have come.
+  searches.push(search({ query: 'planets' }));
+  await until(() => tower.texts.includes('planets'));
+  go();
+  await Promise.all(searches);
+  assert.deepEqual(tower.texts, ['stars', 'planets']);
+  await search({ query: 'stars' });
+  assert.equal(tower.texts.length, 3, 'there is no cache in this test');
+});
+
+test('a caller that gives up leaves the others alone', async () => {
+  const { client, search, tower, store } = await start();
+  let go: () => void = () => {};
+  tower.before = () => new Promise((resolve) => (go = resolve));
+  const first = client.search({ collection: 'docs', query: 'stars' }, () => {});
+  await until(() => tower.texts.length === 1);
+  const second = search({ query: 'stars' });
+  await until(() => store.describes === 1);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  first.cancel();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(tower.abandoned, 0);
+  go();
+  await second;
+  assert.deepEqual(tower.texts, ['stars']);
+});
+
+test('work that nobody waits for is given up', async () => {
+  const { client, tower } = await start();
+  tower.before = () => new Promise(() => {});
+  const only = client.search({ collection: 'docs', query: 'stars' }, () => {});
+  await until(() => tower.texts.length === 1);
+  only.cancel();
+  await until(() => tower.abandoned === 1);
+});
+
+test('a query that was asked before comes from the cache', async () => {
+  const { search, tower } = await start();
+  await search({ query: 'stars' });
+  const { timings } = await search({ query: '  stars\n' });
+  assert.deepEqual([timings?.cached, timings?.encodeMs, timings?.tokenizeMs], [true, 0, 0]);
+  await search({ query: 'Stars' });
+  assert.deepEqual(tower.texts, ['stars', 'Stars'], 'case means something to some towers');
+});
+
+test('a failed encoding is not remembered', async () => {
+  const { search, tower } = await start();
+  tower.before = () => Promise.reject(new Error('once'));
+  assert.equal((await failure(search({}))).code, status.INTERNAL);
+  tower.before = () => {};
+  assert.equal((await search({})).timings?.cached, false);
+});
+
+test('a tower that does not normalise is made comparable', async () => {
+  const { search, store } = await start({ tower: new FakeTower({ normalize: false }) });
+  await search({});
+  const { vector } = store.searches[0]!.query;
+  assert.ok(Math.abs(Math.hypot(...vector!) - 1) < 1e-6);
+});
+
+test('a document tower in place of a query tower reads queries as the teacher does', async () => {
+  const { search, tower } = await start({
+    tower: new FakeTower({ role: 'document', prompt: 'passage: ', queryPrompt: 'query: ' }),
+  });
+  await search({ query: 'stars' });
+  assert.deepEqual(tower.texts, ['query: stars']);
+});
+
+test('a collection of another space is refused with both fingerprints, before anything is encoded', async () => {
+  const { search, store, tower } = await start();
+  store.collections.set('other', OTHER_SPACE);
+  const error = await failure(search({ collection: 'other' }));
+  assert.deepEqual([error.code, error.reason], [status.FAILED_PRECONDITION, 'SPACE_MISMATCH']);
+  for (const fingerprint of [OTHER_SPACE, tower.manifest.space.fingerprint]) {
+    assert.ok(error.message.includes(fingerprint));
+    assert.ok(Object.values(error.metadata!).includes(fingerprint));
+  }
+  assert.deepEqual([tower.texts.length, store.searches.length], [0, 0]);
+});
+
+test('a collection that is not there is NOT_FOUND, until it is there', async () => {
+  const { search, store, tower } = await start();
+  const error = await failure(search({ collection: 'new' }));
+  assert.deepEqual([error.code, error.reason], [status.NOT_FOUND, 'COLLECTION_NOT_FOUND']);
+  assert.match(error.message, /"new"/);
+  store.collections.set('new', tower.manifest.space.fingerprint);
+  await search({ collection: 'new' });
+});
+
+test('where a name leads is not asked for every search, and a switch of the alias is noticed', async () => {
+  const { search, store } = await start();
+  await search({});
+  await search({});
+  assert.equal(store.describes, 1);
+  store.collections.set('docs', OTHER_SPACE);
+  let reason = '';
+  while (reason === '') {
+    reason = await search({}).then(
+      () => '',
+      async (error: unknown) => (await failure(Promise.reject(error as Error))).reason,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.equal(reason, 'SPACE_MISMATCH');
+});
+
+test('a physical collection that was replaced and dropped is looked for again, once', async () => {
+  const { search, store } = await start();
+  await search({});
+  let dropped = true;
+  store.find = ({ collection }) => {
+    if (!dropped) return [{ documentId: 'd', score: 1, passage: 0, title: '', version: 0 }];
+    dropped = false;
+    throw collectionNotFound(collection);
+  };
+  assert.equal((await search({})).hits.length, 1);
+  store.find = ({ collection }) => {
+    throw collectionNotFound(collection);
+  };
+  store.collections.delete('docs');
+  assert.match((await failure(search({}))).message, /no collection "docs"/);
+});
+
+test('a store that is down is UNAVAILABLE, with a time to retry', async () => {
+  const { search, store } = await start();
+  store.find = () => {
+    throw new StoreError('STORE_UNAVAILABLE', 'nobody answers', { retryDelayMs: 300 });
+  };
+  const error = await failure(search({}));
+  assert.deepEqual([error.code, error.retryDelayMs], [status.UNAVAILABLE, 300]);
+});
+
+test('the caller’s deadline bounds the store’s work, and a cancelled search is given up', async () => {
+  const { client, search, store } = await start();
+  const held = new Held();
+  store.find = held.find;
+  const deadline = Date.now() + 200;
+  const error = await failure(search({}, { deadline }));
+  assert.equal(error.code, status.DEADLINE_EXCEEDED);
+  await until(() => held.abandoned === 1);
+  assert.ok(Math.abs(store.searches[0]!.options.deadline! - deadline) < 150);
+  const call = client.search({ collection: 'docs', query: 'stars' }, () => {});
+  await until(() => store.searches.length === 2);
+  call.cancel();
+  await until(() => held.abandoned === 2);
+});
+
+test('Encode gives the vectors of texts, in order, each text encoded once', async () => {
+  const { client, tower } = await start();
+  const texts = Array.from({ length: 256 }, (_, index) => `text ${index % 100}`);
+  const { embeddings, queryTower } = await callUnary<EncodeResponse__Output>(client, 'Encode', { texts });
+  assert.equal(embeddings.length, 256);
+  embeddings.forEach(({ values }, index) => assert.deepEqual(values, [...vectorOf(texts[index]!)]));
+  assert.equal(new Set(tower.texts).size, tower.texts.length);
+  assert.equal(queryTower?.space?.dimensions, DIMENSIONS);
+});
+
+test('Describe says what the service is', async () => {
+  const { client, tower } = await start();
+  const { service } = await callUnary<QueryServiceDescribeResponse__Output>(client, 'Describe', {});
+  assert.match(service!.version, /^\d+\.\d+\.\d+/);
+  assert.deepEqual([service?.pid, service?.store], [process.pid, 'embedded']);
+  assert.ok(service!.uptimeSeconds > 0);
+  const { space, maxTokens, device, retention } = service!.tower!;
+  assert.equal(space?.fingerprint, tower.manifest.space.fingerprint);
+  assert.deepEqual([maxTokens, device, retention], [64, 'cpu', undefined]);
+});
+
+test('Describe says how much of the teacher a student has kept', async () => {
+  const { client } = await start({
+    tower: new FakeTower({
+      distillation: {
+        teacher: 't',
+        student: 'lookup',
+        loss: 'mse',
+        texts: 1,
+        steps: 1,
+        seed: 0,
+        heldOutCosine: 0.9,
+        retention: { ndcg10: 0.95, datasets: ['scifact'] },
+      },
+    }),
+    store: new FakeStore(),
+  });
+  const { service } = await callUnary<QueryServiceDescribeResponse__Output>(client, 'Describe', {});
+  assert.equal(service?.tower?.retention, 0.95);
+});

@@ -1,0 +1,145 @@
+import { collectionNotFound } from '../../../store/errors.ts';
+import {
+  physicalName,
+  type CallOptions,
+  type CollectionInfo,
+  type SearchHit,
+  type SearchQuery,
+} from '../../../store/store.ts';
+import { fingerprint, type SpaceDefinition } from '../../../towers/space.ts';
+import type { Encoding, Tokens } from '../../../towers/tower.ts';
+import type { QueryTower } from '../encoder.ts';
+import type { QueryStore } from '../search.ts';
+
+export const DIMENSIONS = 8;
+
+function spaceOf(name: string, normalize: boolean): SpaceDefinition & { fingerprint: string } {
+  const definition: SpaceDefinition = {
+    weights: { 'model.onnx': Buffer.from(name).toString('hex').padEnd(64, '0').slice(0, 64) },
+    tokenizer: {},
+    documentPrompt: '',
+    maxTokens: 64,
+    truncation: 'right',
+    pooling: 'mean',
+    normalize,
+    dimensions: DIMENSIONS,
+    passageWindow: { tokens: 60, overlap: 0 },
+  };
+  return { ...definition, fingerprint: fingerprint(definition) };
+}
+
+/** A tower whose vectors are a function of the text, and whose work can be counted, held back and made to fail. */
+export class FakeTower implements QueryTower {
+  readonly manifest: QueryTower['manifest'];
+  readonly device = 'cpu';
+  /** Texts that it was given, prompt included, in order. */
+  readonly texts: string[] = [];
+  /** Encodings that were given up. */
+  abandoned = 0;
+  /** Runs before each encoding; what it throws, the encoding throws. */
+  before: (text: string) => Promise<void> | void = () => {};
+
+  constructor(changes: Partial<QueryTower['manifest']> = {}) {
+    const normalize = changes.normalize ?? true;
+    this.manifest = {
+      name: 'fake',
+      role: 'query',
+      space: spaceOf('fake', normalize),
+      dimensions: DIMENSIONS,
+      pooling: 'mean',
+      normalize,
+      prompt: '',
+      maxTokens: 64,
+      files: {},
+      license: 'Apache-2.0',
+      source: 'a test',
+      ...changes,
+    };
+  }
+
+  tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Tokens {
+    return { ids: Array.from(prompt + text, (character) => character.codePointAt(0)!), truncated: false };
+  }
+
+  async encode({ ids }: Tokens, { signal }: { signal?: AbortSignal } = {}): Promise<Encoding> {
+    const text = String.fromCodePoint(...ids);
+    this.texts.push(text);
+    signal?.addEventListener('abort', () => this.abandoned++);
+    await this.before(text);
+    signal?.throwIfAborted();
+    return { vector: vectorOf(text, this.manifest.normalize), queueMs: 0.25, encodeMs: 0.5 };
+  }
+}
+
+/** What {@link FakeTower} makes of a text. */
+export function vectorOf(text: string, normalize = true): Float32Array {
+  const vector = new Float32Array(DIMENSIONS).fill(1);
+  Array.from(text).forEach((character, place) => {
+    vector[place % DIMENSIONS]! += character.codePointAt(0)! % 13;
+  });
+  if (!normalize) return vector;
+  const length = Math.hypot(...vector);
+  return vector.map((component) => component / length);
+}
+
+/** A search as the store was asked to do it. */
+export interface AskedSearch {
+  collection: string;
+  query: SearchQuery;
+  options: CallOptions;
+}
+
+/** A store that finds what the test says, and whose work can be counted, held back and made to fail. */
+export class FakeStore implements QueryStore {
+  readonly kind = 'embedded';
+  /** Logical name to fingerprint. */
+  readonly collections = new Map<string, string>();
+  readonly searches: AskedSearch[] = [];
+  describes = 0;
+  /** Answers a search. */
+  find: (asked: AskedSearch) => Promise<SearchHit[]> | SearchHit[] = () => [];
+
+  async describeCollection(name: string): Promise<CollectionInfo> {
+    this.describes++;
+    const stored = this.collections.get(name);
+    if (stored === undefined) throw collectionNotFound(name);
+    return {
+      name,
+      physicalName: physicalName(name, stored),
+      space: { fingerprint: stored, dimensions: DIMENSIONS },
+      documents: 0,
+      passages: 0,
+    };
+  }
+
+  async search(collection: string, query: SearchQuery, options: CallOptions = {}): Promise<SearchHit[]> {
+    const asked = { collection, query, options };
+    this.searches.push(asked);
+    return this.find(asked);
+  }
+}
+
+/** A store's answer that the test gives when it wants, or that fails when its caller gives up. */
+export class Held {
+  readonly #waiting: (() => void)[] = [];
+  /** Searches that were given up while they waited. */
+  abandoned = 0;
+
+  readonly find = ({ options }: AskedSearch): Promise<SearchHit[]> =>
+    new Promise((resolve, reject) => {
+      this.#waiting.push(() => resolve([]));
+      options.signal?.addEventListener('abort', () => {
+        this.abandoned++;
+        reject(options.signal?.reason as Error);
+      });
+    });
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Lets the oldest, or all, go on. */
+  release(count = this.#waiting.length): void {
+    for (const go of this.#waiting.splice(0, count)) go();
+  }
+}
