@@ -6,7 +6,8 @@ import { recordingLog, until } from './testing/harness.ts';
 function monitored(check: () => Promise<void>) {
   const { log, lines } = recordingLog();
   const states: boolean[] = [];
-  const monitor = monitorHealth({ check, log, intervalMs: 1, setServing: (serving) => states.push(serving) });
+  const setServing = (serving: boolean): unknown => states.push(serving);
+  const monitor = monitorHealth({ check, log, intervalMs: 1, timeoutMs: 50, setServing });
   return { monitor, states, lines };
 }
 
@@ -32,6 +33,16 @@ test('a service serves while what it needs is there, and again when it is back',
 test('a service that begins without what it needs does not serve', async () => {
   const { monitor, states } = monitored(() => Promise.reject(new Error('not yet')));
   assert.equal(await monitor.probe(), false);
+  monitor.stop();
+  assert.deepEqual(states, [false]);
+});
+
+test('a check that never answers has failed', async () => {
+  const { monitor, states } = monitored(() => new Promise(() => {}));
+  // The timer of a signal does not keep a process alive.
+  const alive = setInterval(() => {}, 1000);
+  assert.equal(await monitor.probe(), false);
+  clearInterval(alive);
   monitor.stop();
   assert.deepEqual(states, [false]);
 });

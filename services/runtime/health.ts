@@ -23,8 +23,10 @@ export function monitorHealth(options: {
   log: Logger;
   /** @default {@link HEALTH_INTERVAL_MS} */
   intervalMs?: number;
+  /** @default {@link HEALTH_TIMEOUT_MS} */
+  timeoutMs?: number;
 }): HealthMonitor {
-  const { check, setServing, log, intervalMs = HEALTH_INTERVAL_MS } = options;
+  const { check, setServing, log, intervalMs = HEALTH_INTERVAL_MS, timeoutMs = HEALTH_TIMEOUT_MS } = options;
   let serving: boolean | undefined;
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
@@ -44,8 +46,9 @@ export function monitorHealth(options: {
 
   const probe = async (): Promise<boolean> => {
     clearTimeout(timer);
+    const signal = AbortSignal.timeout(timeoutMs);
     try {
-      await check({ signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
+      await Promise.race([check({ signal }), rejection(signal)]);
     } catch (error) {
       return settle(false, error);
     }
@@ -59,4 +62,11 @@ export function monitorHealth(options: {
       clearTimeout(timer);
     },
   };
+}
+
+/** A check that hangs, and does not heed its signal, has failed as well. */
+function rejection(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
 }
