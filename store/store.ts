@@ -135,8 +135,9 @@ export interface SearchQuery {
   /** Dense query vector, finite and not zero; absent for a sparse search. */
   vector?: Float32Array;
   /**
-   * Weights of the query's terms; with `vector` the search is hybrid: both rankings, each
-   * {@link HYBRID_CANDIDATES} documents deep (or `offset + limit`, where that is more), fused by reciprocal rank.
+   * Weights of the query's terms, none where the text has no words: that ranking is then empty. With `vector` the
+   * search is hybrid: both rankings, each {@link HYBRID_CANDIDATES} documents deep (or `offset + limit`, where that is
+   * more), fused by reciprocal rank.
    */
   sparse?: SparseVector;
   filter?: Filter;

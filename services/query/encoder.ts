@@ -1,6 +1,5 @@
 import { LRUCache } from 'lru-cache';
 import type { Tower } from '../../towers/tower.ts';
-import { unitVector } from '../runtime/unit.ts';
 import { Flights } from './flights.ts';
 
 /** What encoding a query needs of a tower. */
@@ -14,7 +13,7 @@ export const MAX_CACHED_CHARS = 1024;
 
 /** A query's vector and what it took. */
 export interface EncodedQuery {
-  /** Of unit length. Shared by all who ask for the same text: read only. */
+  /** Shared by all who ask for the same text: read only. */
   vector: Float32Array;
   tokenizeMs: number;
   queueMs: number;
@@ -56,8 +55,7 @@ export class QueryEncoder {
     const started = performance.now();
     const tokens = this.#tower.tokenize(text, this.#prompt);
     const tokenizeMs = performance.now() - started;
-    const { vector: raw, queueMs, encodeMs } = await this.#tower.encode(tokens, { signal });
-    const vector = this.#tower.manifest.normalize ? raw : unitVector(raw);
+    const { vector, queueMs, encodeMs } = await this.#tower.encode(tokens, { signal });
     if (text.length <= MAX_CACHED_CHARS) this.#cache?.set(text, vector);
     return { vector, tokenizeMs, queueMs, encodeMs, cached: false };
   }

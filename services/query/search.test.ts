@@ -174,13 +174,6 @@ test('a failed encoding is not remembered', async () => {
   assert.equal((await search({})).timings?.cached, false);
 });
 
-test('a tower that does not normalise is made comparable', async () => {
-  const { search, store } = await start({ tower: new FakeTower({ normalize: false }) });
-  await search({});
-  const { vector } = store.searches[0]!.query;
-  assert.ok(Math.abs(Math.hypot(...vector!) - 1) < 1e-6);
-});
-
 test('a document tower in place of a query tower reads queries as the teacher does', async () => {
   const { search, tower } = await start({
     tower: new FakeTower({ role: 'document', prompt: 'passage: ', queryPrompt: 'query: ' }),

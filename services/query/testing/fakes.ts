@@ -13,7 +13,7 @@ import type { QueryStore } from '../search.ts';
 
 export const DIMENSIONS = 8;
 
-function spaceOf(name: string, normalize: boolean): SpaceDefinition & { fingerprint: string } {
+function spaceOf(name: string): SpaceDefinition & { fingerprint: string } {
   const definition: SpaceDefinition = {
     weights: { 'model.onnx': Buffer.from(name).toString('hex').padEnd(64, '0').slice(0, 64) },
     tokenizer: {},
@@ -21,7 +21,7 @@ function spaceOf(name: string, normalize: boolean): SpaceDefinition & { fingerpr
     maxTokens: 64,
     truncation: 'right',
     pooling: 'mean',
-    normalize,
+    normalize: true,
     dimensions: DIMENSIONS,
     passageWindow: { tokens: 60, overlap: 0 },
   };
@@ -40,14 +40,13 @@ export class FakeTower implements QueryTower {
   before: (text: string) => Promise<void> | void = () => {};
 
   constructor(changes: Partial<QueryTower['manifest']> = {}) {
-    const normalize = changes.normalize ?? true;
     this.manifest = {
       name: 'fake',
       role: 'query',
-      space: spaceOf('fake', normalize),
+      space: spaceOf('fake'),
       dimensions: DIMENSIONS,
       pooling: 'mean',
-      normalize,
+      normalize: true,
       prompt: '',
       maxTokens: 64,
       files: {},
@@ -67,17 +66,16 @@ export class FakeTower implements QueryTower {
     signal?.addEventListener('abort', () => this.abandoned++);
     await this.before(text);
     signal?.throwIfAborted();
-    return { vector: vectorOf(text, this.manifest.normalize), queueMs: 0.25, encodeMs: 0.5 };
+    return { vector: vectorOf(text), queueMs: 0.25, encodeMs: 0.5 };
   }
 }
 
 /** What {@link FakeTower} makes of a text. */
-export function vectorOf(text: string, normalize = true): Float32Array {
+export function vectorOf(text: string): Float32Array {
   const vector = new Float32Array(DIMENSIONS).fill(1);
   Array.from(text).forEach((character, place) => {
     vector[place % DIMENSIONS]! += character.codePointAt(0)! % 13;
   });
-  if (!normalize) return vector;
   const length = Math.hypot(...vector);
   return vector.map((component) => component / length);
 }
