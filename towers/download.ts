@@ -12,6 +12,9 @@ import type { DownloadProgress } from './options.ts';
 /** How often progress is told, at most, in milliseconds. */
 const PROGRESS_INTERVAL_MS = 100;
 
+/** A connection that brought so much before it broke was worth the while: another may bring the rest. */
+const WORTHWHILE_BYTES = 1 << 20;
+
 /** A file to fetch. */
 export interface Download extends SourceRequest {
   /** Where it goes. A part that is there already is continued. */
@@ -32,12 +35,12 @@ export async function download(http: Http, wanted: Download): Promise<void> {
   const { path, integrity } = wanted;
   const continued = (await sizeOf(path)) > 0;
   try {
-    await receive(http, wanted);
+    await receiveAll(http, wanted);
     if (integrity === undefined || (await hashFile(path, integrity.algorithm)) === integrity.digest) return;
     await rm(path);
     // The earlier part may be of another file, or have been cut by a power failure: the whole of it is tried once.
     if (continued) {
-      await receive(http, wanted);
+      await receiveAll(http, wanted);
       if ((await hashFile(path, integrity.algorithm)) === integrity.digest) return;
       await rm(path);
     }
@@ -49,6 +52,19 @@ export async function download(http: Http, wanted: Download): Promise<void> {
     `${wanted.url} is not the file that was expected: its ${integrity.algorithm} is not ${integrity.digest}`,
     { metadata: { url: wanted.url } },
   );
+}
+
+/** Goes on after a broken connection for as long as that gets it further. */
+async function receiveAll(http: Http, wanted: Download): Promise<void> {
+  for (;;) {
+    const before = await sizeOf(wanted.path);
+    try {
+      return await receive(http, wanted);
+    } catch (error) {
+      const unreachable = error instanceof TowerError && error.reason === 'TOWER_SOURCE_UNREACHABLE';
+      if (!unreachable || (await sizeOf(wanted.path)) < before + WORTHWHILE_BYTES) throw error;
+    }
+  }
 }
 
 async function receive(http: Http, wanted: Download): Promise<void> {

@@ -95,7 +95,7 @@ export class Encoder {
       }
     };
     // A queue for one has no room for a second batch.
-    await Promise.all(this.#limits.maxQueue > 1 ? [lane(), lane()] : [lane()]);
+    await Promise.all(Array.from({ length: Math.min(LANES, this.#limits.maxQueue) }, lane));
     return rows;
   }
 

@@ -24,11 +24,16 @@ export interface SourceRequest {
 
 /** HTTP as the environment wants it: through the proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. */
 export class Http {
+  readonly #retryDelaysMs: readonly number[];
   readonly #dispatcher = new EnvHttpProxyAgent({
     connect: { timeout: CONNECT_TIMEOUT_MS },
     headersTimeout: SILENCE_TIMEOUT_MS,
     bodyTimeout: SILENCE_TIMEOUT_MS,
   });
+
+  constructor(retryDelaysMs: readonly number[] = RETRY_DELAYS_MS) {
+    this.#retryDelaysMs = retryDelaysMs;
+  }
 
   /**
    * Asks, and hands the answer over, if its status is 2xx or accepted; a broken connection or a transient status is
@@ -46,7 +51,7 @@ export class Http {
       const { url, headers, advice } = await request();
       const outcome = await this.#attempt(url, { ...headers }, use, accepted);
       if ('value' in outcome) return outcome.value;
-      const wait = outcome.transient ? RETRY_DELAYS_MS[attempt] : undefined;
+      const wait = outcome.transient ? this.#retryDelaysMs[attempt] : undefined;
       if (wait === undefined) {
         throw new TowerError('TOWER_SOURCE_UNREACHABLE', `${url}: ${outcome.why}; ${advice}`, {
           metadata: { url },
