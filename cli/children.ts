@@ -26,11 +26,13 @@ type Report = { type: 'ready'; address: string; pid: number } | { type: 'failed'
  * Starts a service and waits until it serves. It ends when this process does, however that comes about: it watches
  * the channel between the two.
  *
+ * @param signal - gives the start up; a service that serves is stopped by {@link ServiceProcess.stop}
  * @throws {CliError} in one line, where it can't start
  */
 export async function startService(
   name: 'document' | 'query',
   flags: readonly string[],
+  signal: AbortSignal,
 ): Promise<ServiceProcess> {
   const entry = fileURLToPath(new URL(`../services/${name}/main.js`, import.meta.url));
   const child = fork(entry, flags, {
@@ -48,11 +50,14 @@ export async function startService(
     child.once('exit', () => resolve());
     child.once('error', () => resolve());
   });
+  const giveUp = (): void => void child.kill();
+  signal.addEventListener('abort', giveUp);
   const ready = await firstReport(child, exited);
+  signal.removeEventListener('abort', giveUp);
   if (ready.type === 'failed') {
     child.kill();
     throw new CliError(
-      `the ${name} service: ${ready.message || lines.join(' | ') || 'it ended without a word'}`,
+      `the ${name} service: ${ready.message || `it did not start (${ending(child)}); ${lastWords(lines)}`}`,
     );
   }
   return {
@@ -61,7 +66,7 @@ export async function startService(
     pid: ready.pid,
     died: new Promise((resolve) => {
       exited.then(() => {
-        if (!stopping) resolve(`the ${name} service died; its last words: ${lines.join(' | ') || 'none'}`);
+        if (!stopping) resolve(`the ${name} service died (${ending(child)}); ${lastWords(lines)}`);
       });
     }),
     stop: async () => {
@@ -73,6 +78,23 @@ export async function startService(
       clearTimeout(timer);
     },
   };
+}
+
+function ending({ exitCode, signalCode }: ChildProcess): string {
+  return signalCode ?? `exit ${exitCode}`;
+}
+
+/** The messages of the last lines of its log, which are JSON objects, and whatever else it wrote. */
+function lastWords(lines: readonly string[]): string {
+  const words = lines.map((line) => {
+    try {
+      const { msg, err } = JSON.parse(line) as { msg?: string; err?: { message?: string } };
+      return err?.message === undefined ? (msg ?? line) : `${msg ?? ''}: ${err.message}`;
+    } catch {
+      return line;
+    }
+  });
+  return words.length === 0 ? 'it wrote no log' : `the end of its log: ${words.join(' | ')}`;
 }
 
 function firstReport(child: ChildProcess, exited: Promise<void>): Promise<Report> {

@@ -234,9 +234,13 @@ describe('errors', () => {
 });
 
 describe('attempts', () => {
-  for (const code of [Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED]) {
+  for (const [code, advice] of [
+    [Code.UNAVAILABLE, {}],
+    [Code.RESOURCE_EXHAUSTED, { retryDelayMs: 1 }],
+    [Code.CANCELLED, { reason: '' }],
+  ] as const) {
     test(`${Code[code]} is tried again`, async () => {
-      const service = flaky(2, code);
+      const service = flaky(2, code, advice);
       await withQueries(service.handlers, async (client) => {
         await client.search(SEARCH);
       });
@@ -278,8 +282,14 @@ describe('attempts', () => {
     assert.equal(service.calls.length, 1);
   });
 
-  for (const code of [Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.FAILED_PRECONDITION, Code.INTERNAL]) {
-    test(`${Code[code]} with a reason is not tried again`, async () => {
+  for (const code of [
+    Code.INVALID_ARGUMENT,
+    Code.NOT_FOUND,
+    Code.FAILED_PRECONDITION,
+    Code.INTERNAL,
+    Code.RESOURCE_EXHAUSTED,
+  ]) {
+    test(`${Code[code]} with a reason and no advice is not tried again`, async () => {
       const service = flaky(1, code);
       await withQueries(service.handlers, async (client) => {
         await assert.rejects(client.search(SEARCH), (error: ScalingnoteError) => !error.retryable);

@@ -7,9 +7,6 @@ export type StatusName = keyof typeof Code;
 
 export type { FieldViolation };
 
-/** Statuses after which the same call may go through: the server was away, or had too much to do. */
-const RETRYABLE: ReadonlySet<number> = new Set([Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED]);
-
 /** Statuses that grpc-js makes up when a server or a proxy resets the stream; a service of ours gives a reason. */
 const RESET: ReadonlySet<number> = new Set([Code.CANCELLED, Code.INTERNAL]);
 
@@ -35,9 +32,15 @@ export class ScalingnoteError extends Error {
     this.reason = status.reason;
     this.metadata = status.metadata ?? {};
     this.violations = status.violations ?? [];
-    this.retryable = RETRYABLE.has(status.code) || (status.reason === '' && RESET.has(status.code));
+    this.retryable = isRetryable(status);
     this.retryDelayMs = status.retryDelayMs;
   }
+}
+
+/** Whether the server was away, or had too much to do and says when it will have less: a full disk stays full. */
+function isRetryable({ code, reason, retryDelayMs }: RichStatus): boolean {
+  if (code === Code.RESOURCE_EXHAUSTED) return retryDelayMs !== undefined;
+  return code === Code.UNAVAILABLE || (reason === '' && RESET.has(code));
 }
 
 /** What the server would say of such a field, said before it is sent. */

@@ -418,7 +418,7 @@ describe('an ingest and its caller', () => {
           call.write({
             outcome: {
               sequence: request.sequence,
-              documentId: 'a',
+              documentId: '',
               kind: 'OUTCOME_KIND_REJECTED',
               error: { code: Code.ABORTED, message: 'version 1 is lower than the stored 2', details: [] },
             },
@@ -438,6 +438,7 @@ describe('an ingest and its caller', () => {
     service.close();
     assert.equal(summary.rejected, 1);
     assert.equal(summary.watermark, 41);
+    assert.equal(outcomes[0]?.id, 'a');
     assert.equal(outcomes[0]?.error?.code, 'ABORTED');
     assert.match(outcomes[0]?.error?.message ?? '', /lower than the stored/);
   });

@@ -116,6 +116,7 @@ export async function runIngest(
 }
 
 interface Pending extends WireOperation {
+  id: string;
   /** Its outcome has been reported: if it is sent again, the second outcome is not news. */
   reported: boolean;
 }
@@ -244,14 +245,14 @@ class Ingest {
     }
     this.#sequence = sequence;
     this.summary.sent++;
+    const id = String('delete' in operation ? operation.delete : operation.id);
     try {
       const wire = toWireOperation(sequence, operation);
-      this.#pending.set(sequence, { ...wire, reported: false });
+      this.#pending.set(sequence, { ...wire, id, reported: false });
       this.#pendingBytes += wire.bytes;
       return wire.message;
     } catch (error) {
       if (!(error instanceof ScalingnoteError)) throw error;
-      const id = String('delete' in operation ? operation.delete : operation.id);
       this.#report({ sequence, id, kind: 'rejected', passages: 0, error });
       return undefined;
     }
@@ -270,7 +271,8 @@ class Ingest {
     pending.reported = true;
     this.#report({
       sequence,
-      id: outcome.documentId,
+      // As the caller wrote it: the server leaves out an id that it refuses.
+      id: pending.id,
       kind: KINDS[outcome.kind],
       passages: outcome.passages,
       ...(outcome.error ? { error: new ScalingnoteError(unpackStatus(outcome.error)) } : {}),

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -41,14 +43,27 @@ test('a lock is released when what it guards fails', async (context) => {
   assert.equal(await withLock(path, () => Promise.resolve(1), { times }), 1);
 });
 
-test('what a dead process left is taken over, and waiting is told once', async (context) => {
+test('what a dead process of this machine left is taken over at once', async (context) => {
   const folder = temporaryFolder(context);
   const path = join(folder, 'lock');
-  writeFileSync(path, 'of a process that is gone');
+  const { pid } = spawnSync(process.execPath, ['--version']);
+  writeFileSync(path, JSON.stringify({ host: hostname(), pid, token: 'x' }));
   let waits = 0;
-  assert.equal(await withLock(path, () => Promise.resolve(1), { times, onWait: () => waits++ }), 1);
-  assert.equal(waits, 1);
+  assert.equal(await withLock(path, () => Promise.resolve(1), { onWait: () => waits++ }), 1);
+  assert.equal(waits, 0);
   assert.deepEqual(readdirSync(folder), []);
+});
+
+test('a holder elsewhere that is silent is taken over in time, and waiting is told once', async (context) => {
+  for (const contents of [JSON.stringify({ host: 'elsewhere', pid: 1, token: 'x' }), '']) {
+    const folder = temporaryFolder(context);
+    const path = join(folder, 'lock');
+    writeFileSync(path, contents);
+    let waits = 0;
+    assert.equal(await withLock(path, () => Promise.resolve(1), { times, onWait: () => waits++ }), 1);
+    assert.equal(waits, 1);
+    assert.deepEqual(readdirSync(folder), []);
+  }
 });
 
 test('a holder that lives keeps its lock for as long as it needs', async (context) => {

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import * as z from 'zod';
 
 /** Times of a lock, in milliseconds. */
 export interface LockTimes {
@@ -14,10 +16,14 @@ export interface LockTimes {
 
 const TIMES: LockTimes = { heartbeatMs: 2_000, staleMs: 15_000, pollMs: 100 };
 
+/** What a lock file says of its holder. */
+const Holder = z.object({ host: z.string(), pid: z.int(), token: z.string() });
+type Holder = z.infer<typeof Holder>;
+
 /**
- * Does something while no other process does it, by a lock file. What a process that died has left is taken over: a
- * waiter calls a lock stale when the file's time has stood still for `staleMs` on its own clock, so that clocks of
- * machines that share a folder need not agree.
+ * Does something while no other process does it, by a lock file. What a dead process has left is taken over: at once
+ * where the process was one of this machine, else when the file's time has stood still for `staleMs` on the waiter's
+ * own clock, so that clocks of machines that share a folder need not agree.
  *
  * The lock saves work and no more: two holders at once (possible while a stale lock changes hands) must do no harm.
  *
@@ -29,8 +35,8 @@ export async function withLock<T>(
   action: () => Promise<T>,
   { onWait, times = TIMES }: { onWait?: () => void; times?: LockTimes } = {},
 ): Promise<T> {
-  const token = randomUUID();
-  await acquire(path, token, times, onWait);
+  const me: Holder = { host: hostname(), pid: process.pid, token: randomUUID() };
+  await acquire(path, me, times, onWait);
   const heartbeat = setInterval(() => {
     const now = new Date();
     utimes(path, now, now).catch(() => undefined);
@@ -39,20 +45,20 @@ export async function withLock<T>(
     return await action();
   } finally {
     clearInterval(heartbeat);
-    if ((await readFile(path, 'utf8').catch(() => undefined)) === token) await rm(path, { force: true });
+    if ((await readHolder(path))?.token === me.token) await rm(path, { force: true });
   }
 }
 
 async function acquire(
   path: string,
-  token: string,
+  me: Holder,
   { staleMs, pollMs }: LockTimes,
   onWait: (() => void) | undefined,
 ): Promise<void> {
   let seen: { mark: string; since: number } | undefined;
   for (;;) {
     try {
-      await writeFile(path, token, { flag: 'wx' });
+      await writeFile(path, JSON.stringify(me), { flag: 'wx' });
       return;
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
@@ -62,16 +68,36 @@ async function acquire(
       () => undefined,
     );
     if (mark === undefined) continue;
+    const holder = await readHolder(path);
     const now = performance.now();
-    if (seen?.mark !== mark) {
-      if (seen === undefined) onWait?.();
-      seen = { mark, since: now };
-    } else if (now - seen.since > staleMs) {
-      const grave = `${path}.${token}`;
+    if (isDead(holder) || (seen?.mark === mark && now - seen.since > staleMs)) {
+      const grave = `${path}.${me.token}`;
       await rename(path, grave).catch(() => undefined);
       await rm(grave, { force: true });
       continue;
     }
+    if (seen === undefined) onWait?.();
+    if (seen?.mark !== mark) seen = { mark, since: now };
     await delay(pollMs);
+  }
+}
+
+/** Undefined where the file is gone, or has not been written yet. */
+async function readHolder(path: string): Promise<Holder | undefined> {
+  try {
+    return Holder.parse(JSON.parse(await readFile(path, 'utf8')));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether we know that a holder is no more. Of another machine's processes we know nothing. */
+function isDead(holder: Holder | undefined): boolean {
+  if (holder === undefined || holder.host !== hostname()) return false;
+  try {
+    process.kill(holder.pid, 0);
+    return false;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ESRCH';
   }
 }

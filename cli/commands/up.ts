@@ -1,3 +1,4 @@
+import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -20,6 +21,12 @@ interface Flags {
   queryTower: string;
   device: string;
 }
+
+/** What shells make of SIGINT. */
+const EXIT_INTERRUPTED = 130;
+
+/** A service on this machine that is one of ours answers within this. */
+const PROBE_TIMEOUT_MS = 2_000;
 
 /** Hits that the tour of the sample shows for each query. */
 const TOUR_HITS = 10;
@@ -59,65 +66,114 @@ export const up = new Command('up')
   )
   .action(async (flags: Flags) => {
     const interrupted = new AbortController();
-    const interrupt = (): void => interrupted.abort();
+    const interrupt = (): void => {
+      // Once is a request, twice is an order: the services notice that this process is gone, and follow.
+      if (interrupted.signal.aborted) process.exit(EXIT_INTERRUPTED);
+      interrupted.abort();
+    };
     process.on('SIGINT', interrupt);
     process.on('SIGTERM', interrupt);
     const services: ServiceProcess[] = [];
+    const progress = { shown: false };
     try {
-      await run(flags, services, interrupted.signal);
+      await run(flags, services, progress, interrupted.signal);
     } catch (error) {
-      // Whoever pressed Ctrl-C knows why it ended.
       if (!interrupted.signal.aborted) throw error;
     } finally {
       await Promise.all(services.map((service) => service.stop()));
       process.off('SIGINT', interrupt);
       process.off('SIGTERM', interrupt);
     }
+    // A download that was interrupted would keep the process until it is done.
+    if (interrupted.signal.aborted) process.exit(progress.shown ? 0 : EXIT_INTERRUPTED);
   });
 
-async function run(flags: Flags, services: ServiceProcess[], signal: AbortSignal): Promise<void> {
-  for (const reference of [flags.documentTower, flags.queryTower]) await pullWithProgress(reference);
-  signal.throwIfAborted();
-  note('starting the services');
-  const shared = ['--data', flags.data];
-  services.push(
-    await startService('document', [
-      ...shared,
-      '--port',
-      String(flags.documentPort),
-      '--document-tower',
-      flags.documentTower,
-      '--device',
-      flags.device,
-    ]),
-  );
-  services.push(
-    await startService('query', [
-      ...shared,
-      '--port',
-      String(flags.queryPort),
-      '--query-tower',
-      flags.queryTower,
-    ]),
-  );
-  const died = Promise.race(
-    services.map(async (service) => Promise.reject(new CliError(await service.died))),
-  );
-  // It is raced against below; when nobody waits any more it is no news.
-  died.catch(() => {});
+/** @param progress - says whether the searches were shown: from then on, Ctrl-C is the way to end */
+async function run(
+  flags: Flags,
+  services: ServiceProcess[],
+  progress: { shown: boolean },
+  signal: AbortSignal,
+): Promise<void> {
   const stopped = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
+  // It is raced against below; when nobody waits any more it is no news.
   stopped.catch(() => {});
-  const tourEnded = tour(flags, services, signal);
-  await Promise.race([tourEnded, died, stopped]);
+  await Promise.race([prepare(flags), stopped]);
+  note('starting the services');
+  const [document, query] = await startBoth(flags, services, signal);
+  const died = Promise.race(
+    services.map(async (service) => Promise.reject(new CliError(await service.died))),
+  );
+  died.catch(() => {});
+  await Promise.race([tour(flags, document, query, signal), died, stopped]);
+  progress.shown = true;
   if (flags.once === true) return;
-  note(nextSteps(services));
+  note(nextSteps(document, query));
   await Promise.race([died, stopped]);
 }
 
-async function tour(flags: Flags, services: readonly ServiceProcess[], signal: AbortSignal): Promise<void> {
-  const [document, query] = services as [ServiceProcess, ServiceProcess];
+/** What can go wrong before there is a process: better told here, in terms of this command's flags. */
+async function prepare(flags: Flags): Promise<void> {
+  await requireFreePort('document', flags.documentPort);
+  await requireFreePort('query', flags.queryPort);
+  for (const reference of [flags.documentTower, flags.queryTower]) await pullWithProgress(reference);
+}
+
+/** @throws {CliError} where something listens there already, with what it is, where that can be told */
+async function requireFreePort(service: 'document' | 'query', port: number): Promise<void> {
+  if (port === 0 || !(await isBusy(port))) return;
+  const address = `127.0.0.1:${port}`;
+  const Client = service === 'document' ? DocumentClient : QueryClient;
+  const client = new Client({ address, attempts: 1, timeoutMs: PROBE_TIMEOUT_MS });
+  const other = `or choose another port with --${service}-port`;
+  const { pid } = await client
+    .describe()
+    .catch(() => {
+      throw new CliError(`port ${port} is busy: something else listens there; end it, ${other}`);
+    })
+    .finally(() => client.close());
+  throw new CliError(
+    `a ${service} service is running at ${address} already (process ${pid}): "scalingnote status" shows it; ` +
+      `stop it, ${other}`,
+  );
+}
+
+function isBusy(port: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve(true);
+      else reject(new CliError(`port ${port} can't be used: ${error.message}`));
+    });
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(false)));
+  });
+}
+
+/** Starts both at once, for each takes seconds; what has been started is in `services`, whatever happens. */
+async function startBoth(
+  flags: Flags,
+  services: ServiceProcess[],
+  signal: AbortSignal,
+): Promise<[document: ServiceProcess, query: ServiceProcess]> {
+  const document = ['--port', String(flags.documentPort), '--document-tower', flags.documentTower];
+  const query = ['--port', String(flags.queryPort), '--query-tower', flags.queryTower];
+  const started = await Promise.allSettled([
+    startService('document', ['--data', flags.data, ...document, '--device', flags.device], signal),
+    startService('query', ['--data', flags.data, ...query], signal),
+  ]);
+  for (const each of started) if (each.status === 'fulfilled') services.push(each.value);
+  for (const each of started) if (each.status === 'rejected') throw each.reason;
+  return services as [ServiceProcess, ServiceProcess];
+}
+
+async function tour(
+  flags: Flags,
+  document: ServiceProcess,
+  query: ServiceProcess,
+  signal: AbortSignal,
+): Promise<void> {
   const documents = new DocumentClient({ address: document.address });
   const queries = new QueryClient({ address: query.address });
   try {
@@ -171,9 +227,9 @@ function renderTour(
   return `\n${counts}\n\n${shown.join('\n')}\n`;
 }
 
-function nextSteps([document, query]: readonly ServiceProcess[]): string {
+function nextSteps(document: ServiceProcess, query: ServiceProcess): string {
   return [
-    `document service at ${document?.address}, query service at ${query?.address}; Ctrl-C stops both`,
+    `document service at ${document.address}, query service at ${query.address}; Ctrl-C stops both`,
     'in another terminal:',
     '  npx scalingnote search "a place where bees live"',
     '  npx scalingnote ingest FILE.jsonl --collection mine && npx scalingnote search TEXT --collection mine',

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { assert as fcAssert, asyncProperty, sample } from 'fast-check';
 import type { Condition, Filter } from '../store.ts';
+import { filter, holds, metadata } from './filter-model.ts';
 import { ids, matching, put, rejects, search, type Stores, TENANT, withMetadata } from './stores.ts';
 
 const DOCUMENTS: Record<string, Record<string, unknown>> = {
@@ -164,6 +166,19 @@ export function filterContract(stores: Stores): void {
         withMetadata('c', { color: 'red' }),
       ]);
       assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0], { filter })), ['b', 'c']);
+    });
+
+    it('hold for what a plain evaluation says, whatever the filter', async () => {
+      const name = await stores.collection();
+      const documents = sample(metadata, { numRuns: 60, seed: 7 }).map((value, index) =>
+        put(`d${index}`, [[1, 0, 0, 0]], { version: index % 5, metadata: value }),
+      );
+      await stores.first.writeDocuments(name, documents);
+      const property = asyncProperty(filter(2), async (condition) => {
+        const expected = documents.filter((document) => holds(condition, document));
+        assert.deepEqual(await matching(stores.second, name, [{ filter: condition }]), ids(expected).sort());
+      });
+      await fcAssert(property, { numRuns: 100 });
     });
 
     const nested = (depth: number): Filter => (depth === 0 ? {} : { must: [{ filter: nested(depth - 1) }] });

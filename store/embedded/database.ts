@@ -14,6 +14,9 @@ const SCHEMA_VERSION = 1;
 /** The write-ahead log is cut back to this size when it has been written into the database. */
 const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
 
+/** Pause before a lock is asked for again that SQLite does not wait for by itself. */
+const RETRY_MS = 10;
+
 /** Collections and aliases. What belongs to one collection is in tables of its own: `documents.ts`. */
 const CATALOG = `
   CREATE TABLE collections (
@@ -37,6 +40,13 @@ const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
 const SQLITE_CANTOPEN = 14;
 const SQLITE_NOTADB = 26;
+
+/** `all()` of the driver gives an error's message without its code: https://www.sqlite.org/c3ref/errcode.html */
+const CODES_BY_MESSAGE: ReadonlyMap<string, number> = new Map([
+  ['database is locked', SQLITE_BUSY],
+  ['disk I/O error', SQLITE_IOERR],
+  ['database disk image is malformed', SQLITE_CORRUPT],
+]);
 
 /** The shared-memory file of the write-ahead log could not grow: in practice, the disk is full. */
 const SQLITE_IOERR_SHMSIZE = SQLITE_IOERR | (19 << 8);
@@ -64,7 +74,7 @@ export class Database {
       throw this.#translate(error);
     }
     try {
-      this.#configure();
+      this.#persist(() => this.#configure());
     } catch (error) {
       this.#connection.close();
       throw error;
@@ -107,32 +117,30 @@ export class Database {
   }
 
   #configure(): void {
-    // Another process may be making the same file: what has been decided under the lock is decided.
-    const applicationId = this.#guarded(() => {
-      const { application_id: id } = this.prepare('PRAGMA application_id').get() as {
-        application_id: number;
-      };
+    // One snapshot: another process may be making the same file.
+    const foreign = this.read(() => {
       const { tables } = this.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as {
         tables: number;
       };
-      return tables === 0 ? undefined : id;
-    });
-    if (applicationId !== undefined && applicationId !== APPLICATION_ID) throw this.#foreign();
-
-    this.#guarded(() => {
-      // Takes effect on a new file only; 8 KiB pages hold several vectors and their texts.
-      this.exec('PRAGMA page_size = 8192');
-      const { journal_mode: mode } = this.prepare('PRAGMA journal_mode = WAL').get() as {
-        journal_mode: string;
+      const { application_id: id } = this.prepare('PRAGMA application_id').get() as {
+        application_id: number;
       };
-      if (mode !== 'wal') {
-        throw new StoreError(
-          'STORE_INVALID_ARGUMENT',
-          `the file system of ${this.path} has no shared memory for a write-ahead log; use a local disk`,
-        );
-      }
-      this.exec(`PRAGMA synchronous = FULL; PRAGMA journal_size_limit = ${WAL_SIZE_LIMIT}`);
+      return tables > 0 && id !== APPLICATION_ID;
     });
+    if (foreign) throw this.#foreign();
+
+    // Takes effect on a new file only; 8 KiB pages hold several vectors and their texts.
+    this.exec('PRAGMA page_size = 8192');
+    const { journal_mode: mode } = this.prepare('PRAGMA journal_mode = WAL').get() as {
+      journal_mode: string;
+    };
+    if (mode !== 'wal') {
+      throw new StoreError(
+        'STORE_INVALID_ARGUMENT',
+        `the file system of ${this.path} has no shared memory for a write-ahead log; use a local disk`,
+      );
+    }
+    this.exec(`PRAGMA synchronous = FULL; PRAGMA journal_size_limit = ${WAL_SIZE_LIMIT}`);
 
     this.write(() => {
       const { user_version: version } = this.prepare('PRAGMA user_version').get() as { user_version: number };
@@ -149,17 +157,20 @@ export class Database {
   }
 
   /**
-   * Switching a new file to a write-ahead log needs it alone, and SQLite does not wait for that by itself where
-   * waiting could deadlock: so ask again until the timeout.
+   * Runs `work` again while another process has the file locked. Switching a new file to a write-ahead log needs the
+   * file alone, and there SQLite does not wait by itself, since two that wait for each other would wait for ever.
    */
-  #guarded<Result>(work: () => Result): Result {
+  #persist(work: () => void): void {
     const giveUp = Date.now() + this.#busyTimeoutMs;
     for (;;) {
       try {
-        return work();
+        work();
+        return;
       } catch (error) {
-        if (primaryCode(error) !== SQLITE_BUSY || Date.now() >= giveUp) throw this.#translate(error);
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+        const translated = this.#translate(error);
+        const locked = translated instanceof StoreError && translated.reason === 'STORE_UNAVAILABLE';
+        if (!locked || Date.now() >= giveUp) throw translated;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
       }
     }
   }
@@ -238,9 +249,10 @@ function makeDirectory(directory: string): void {
 }
 
 function extendedCode(error: unknown): number | undefined {
-  return error instanceof Error && 'sqliteExtendedCode' in error
+  if (!(error instanceof Error)) return undefined;
+  return 'sqliteExtendedCode' in error
     ? Number(error.sqliteExtendedCode)
-    : undefined;
+    : CODES_BY_MESSAGE.get(error.message);
 }
 
 function primaryCode(error: unknown): number | undefined {

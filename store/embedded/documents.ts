@@ -106,8 +106,11 @@ export function dropDocumentTables(database: Database, collection: number): void
 export class Documents {
   readonly #sql: ReturnType<typeof prepare>;
 
-  constructor(database: Database, collection: number) {
+  readonly #changesKept: number;
+
+  constructor(database: Database, collection: number, changesKept = CHANGES_KEPT) {
     this.#sql = prepare(database, collection);
+    this.#changesKept = changesKept;
   }
 
   /** The row of a tenant; `undefined` for one that never had a document. */
@@ -291,7 +294,7 @@ export class Documents {
 
   #trimChanges(): void {
     const { oldest, newest } = this.changeBounds();
-    if (newest - oldest >= 2 * CHANGES_KEPT) this.#sql.trimChanges.run(newest - CHANGES_KEPT);
+    if (newest - oldest >= 2 * this.#changesKept) this.#sql.trimChanges.run(newest - this.#changesKept);
   }
 }
 

@@ -186,10 +186,17 @@ export class Engine {
   #collection({ id }: Collection): OpenCollection {
     let open = this.#open.get(id);
     if (!open) {
+      this.#forgetDropped();
       open = { documents: new Documents(this.#database, id), mirrors: new Map() };
       this.#open.set(id, open);
     }
     return open;
+  }
+
+  /** Lets go of collections that another process has dropped. */
+  #forgetDropped(): void {
+    const there = new Set(this.#catalog.list().map(({ id }) => id));
+    for (const id of this.#open.keys()) if (!there.has(id)) this.#open.delete(id);
   }
 
   #warnOfSize(): void {

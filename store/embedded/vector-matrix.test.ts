@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import * as fc from 'fast-check';
+import { VectorMatrix } from './vector-matrix.ts';
+
+const DIMENSIONS = 6;
+
+/** Unit vectors that repeat, so that scores tie. */
+function vectors(count: number, distinct: number): Float32Array[] {
+  const base = Array.from({ length: distinct }, (_, index) => {
+    const vector = Float32Array.from({ length: DIMENSIONS }, (_, axis) =>
+      Math.sin(index * 12.9898 + axis * 78.233),
+    );
+    const norm = Math.hypot(...vector);
+    return vector.map((component) => component / norm);
+  });
+  return Array.from({ length: count }, (_, index) => base[index % distinct]!);
+}
+
+function matrixOf(rows: readonly Float32Array[]): VectorMatrix {
+  const matrix = new VectorMatrix(DIMENSIONS);
+  for (const row of rows) matrix.append(new Uint8Array(row.buffer));
+  return matrix;
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  return a.reduce((sum, component, axis) => sum + component * b[axis]!, 0);
+}
+
+describe('VectorMatrix', () => {
+  it('visits everything that scores above what is enough, however rows tie', () => {
+    const cases = fc.record({
+      count: fc.constantFrom(0, 1, 63, 64, 65, 1000, 4096, 4097, 9000),
+      distinct: fc.constantFrom(1, 3, 50, 2000),
+      wanted: fc.integer({ min: 1, max: 40 }),
+      enough: fc.double({ min: -1, max: 1, noNaN: true }),
+    });
+    fc.assert(
+      fc.property(cases, ({ count, distinct, wanted, enough }) => {
+        const rows = vectors(count, distinct);
+        const query = vectors(8, 8)[7]!;
+        const visited = new Map<number, number>();
+        matrixOf(rows).nearest(
+          query,
+          wanted,
+          (row, score) => visited.set(row, score),
+          (score) => score < enough,
+        );
+        for (const [row, vector] of rows.entries()) {
+          const score = dot(vector, query);
+          if (score > enough + 1e-5) assert.ok(visited.has(row), `row ${row} scores ${score}`);
+          if (visited.has(row)) assert.ok(Math.abs(visited.get(row)! - score) < 1e-5);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('keeps rows while it grows, and gives their dot products', () => {
+    const rows = vectors(9000, 9000);
+    const matrix = matrixOf(rows);
+    assert.equal(matrix.length, 9000);
+    const query = vectors(3, 3)[2]!;
+    for (const row of [0, 63, 64, 4095, 4096, 8191, 8192, 8999]) {
+      assert.ok(Math.abs(matrix.dot(row, query) - dot(rows[row]!, query)) < 1e-6);
+    }
+  });
+
+  it('moves rows, forgets the last ones and goes on from there', () => {
+    const rows = vectors(9000, 9000);
+    const matrix = matrixOf(rows);
+    matrix.move(8999, 10);
+    for (const length of [4097, 4096, 11, 0]) {
+      matrix.truncate(length);
+      assert.equal(matrix.length, length);
+      const next = vectors(5000, 5000)[4999]!;
+      matrix.append(new Uint8Array(next.buffer));
+      assert.ok(Math.abs(matrix.dot(length, next) - 1) < 1e-6);
+      if (length > 10) assert.ok(Math.abs(matrix.dot(10, rows[8999]!) - 1) < 1e-6);
+      const visited = new Set<number>();
+      matrix.nearest(
+        next,
+        1,
+        (row) => visited.add(row),
+        () => false,
+      );
+      assert.equal(visited.size, length + 1);
+    }
+  });
+});

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DatabaseSync } from '@photostructure/sqlite';
+import { put, SPACE, TENANT } from '../contract/stores.ts';
+import { type EmbeddedStore, openEmbeddedStore } from './embedded-store.ts';
+
+let directory: string;
+let store: EmbeddedStore;
+let other: InstanceType<typeof DatabaseSync>;
+
+before(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'scalingnote-worker-'));
+  store = await openEmbeddedStore({ directory, busyTimeoutMs: 60_000 });
+  await store.ensureCollection('docs', SPACE);
+  other = new DatabaseSync(join(directory, 'store.db'));
+});
+
+after(async () => {
+  other.close();
+  await store.close();
+  rmSync(directory, { recursive: true });
+});
+
+describe('the worker', () => {
+  it('leaves the event loop free while it waits, and skips what is cancelled meanwhile', async () => {
+    other.exec('BEGIN IMMEDIATE');
+    const controller = new AbortController();
+    const reason = new Error('not needed any more');
+    let blocked = true;
+    const first = store.writeDocuments('docs', [put('first', [[1, 0, 0, 0]])]).finally(() => {
+      blocked = false;
+    });
+    const cancelled = store.writeDocuments('docs', [put('cancelled', [[1, 0, 0, 0]])], {
+      signal: controller.signal,
+    });
+    const late = store.writeDocuments('docs', [put('late', [[1, 0, 0, 0]])], { deadline: Date.now() + 20 });
+    const last = store.count('docs', TENANT);
+    await sleep(5);
+    controller.abort(reason);
+    await assert.rejects(cancelled, reason);
+    await assert.rejects(late, { name: 'TimeoutError' });
+    assert.equal(blocked, true, 'the first write is still waiting for the lock');
+    other.exec('COMMIT');
+    assert.deepEqual(await first, [{ outcome: 'indexed' }]);
+    assert.deepEqual(await last, { documents: 1, passages: 1 });
+  });
+
+  it('answers calls in the order they were made', async () => {
+    const order: number[] = [];
+    await Promise.all(
+      Array.from({ length: 20 }, async (_, index) => {
+        await store.writeDocuments('docs', [put('same', [[1, 0, 0, 0]], { version: index })]);
+        order.push(index);
+      }),
+    );
+    assert.deepEqual(
+      order,
+      Array.from({ length: 20 }, (_, index) => index),
+    );
+  });
+});
