@@ -103,6 +103,11 @@ export function put(
   };
 }
 
+/** Vectors that a search can tell apart, for numbers up to 354. */
+export function direction(number: number): number[] {
+  return [Math.cos(number), Math.sin(number), 0, 0];
+}
+
 /** A put of a document that only its metadata matter of. */
 export function withMetadata(documentId: string, metadata: Record<string, unknown>): Put {
   return put(documentId, [[1, 0, 0, 0]], { metadata });

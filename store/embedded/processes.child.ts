@@ -3,7 +3,7 @@
  * is sent, and goes on writing by itself after `write`.
  */
 import { openStore } from '../open.ts';
-import { put, SPACE, TENANT } from '../contract/stores.ts';
+import { direction, put, SPACE, TENANT } from '../contract/stores.ts';
 import type { StoreError } from '../errors.ts';
 import type { SpaceKey, Store } from '../store.ts';
 
@@ -50,12 +50,7 @@ async function obey(store: Store, command: Command): Promise<void> {
         const numbers = Array.from({ length: BATCH }, (_, index) => last - index);
         await store.writeDocuments(
           command.name,
-          numbers.map((number) =>
-            put(`${command.prefix}-${number}`, [
-              [1, number, 0, 0],
-              [number, 1, 0, 0],
-            ]),
-          ),
+          numbers.map((number) => put(`${command.prefix}-${number}`, [direction(number), [0, 0, 1, 0]])),
         );
         report({ kind: 'acknowledged', last });
       }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { ids, OTHER_SPACE, put, search, SPACE, TENANT } from '../contract/stores.ts';
+import { direction, ids, OTHER_SPACE, put, search, SPACE, TENANT } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
 import type { Store } from '../store.ts';
 import type { Command, Report } from './processes.child.ts';
@@ -64,11 +64,6 @@ async function next<Kind extends Report['kind']>(
 function ask<Kind extends Report['kind']>(child: ChildProcess, command: Command, kind: Kind) {
   child.send(command);
   return next(child, kind);
-}
-
-/** Vectors that a search can tell apart. */
-function direction(round: number): number[] {
-  return [Math.cos(round), Math.sin(round), 0, 0];
 }
 
 describe('two processes on one store', () => {
@@ -180,7 +175,7 @@ describe('two processes on one store', () => {
       assert.equal(batches % 3, 0, 'batches are whole');
       const { ids: found } = await ask(
         another,
-        { kind: 'search', name: 'shared', vector: [1, last, 0, 0] },
+        { kind: 'search', name: 'shared', vector: direction(last) },
         'found',
       );
       assert.ok(found.includes(`${prefix}-${last}`));
