@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { after, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
+import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
+import type { SearchStreamRequest__Output } from '../../proto/generated/scalingnote/v1/SearchStreamRequest.ts';
+import type { SearchStreamResponse } from '../../proto/generated/scalingnote/v1/SearchStreamResponse.ts';
+import { v1 } from '../../proto/load.ts';
 import { invalidArgument, type ServiceError } from './errors.ts';
-import type { Call } from './handler.ts';
+import type { Call, Scope, StreamHandler } from './handler.ts';
+import { service } from './server.ts';
 import {
   callUnary,
   failure,
+  NOTHING,
   recordingLog,
   serve,
+  serveService,
   TestStream,
   until,
   type Harness,
@@ -229,4 +237,54 @@ test('a stream ends at a message that is none', async () => {
   const error = failure(new Promise((resolve, reject) => call.on('error', reject).on('end', resolve)));
   call.write(Buffer.from([0x0b]));
   assert.equal((await error).reason, 'MALFORMED_MESSAGE');
+});
+
+test('a call that failed leaves nothing behind, though somebody waits for its next message', async () => {
+  let scope: Scope | undefined;
+  let waiting = 0;
+  const SearchStream: StreamHandler<SearchStreamRequest__Output, SearchStreamResponse> = async ({
+    requests,
+  }) => {
+    void (async () => {
+      waiting++;
+      for await (const { sequence } of requests) assert.equal(sequence, '1');
+      waiting--;
+    })();
+    throw invalidArgument('sequence', 'is wrong');
+  };
+  const parts = service<QueryServiceHandlers>(v1.QueryService.service, { ...NOTHING, SearchStream });
+  const harness = await serveService({
+    ...parts,
+    bind: (given) => parts.bind((scope = given)),
+  });
+  started.push(harness);
+  for (let round = 0; round < 20; round++) {
+    const streams = Array.from({ length: 100 }, () => new TestStream(harness.client));
+    for (const stream of streams) stream.send({ sequence: 1 });
+    for (const { code } of await Promise.all(streams.map(({ ended }) => ended))) {
+      assert.equal(code, status.INVALID_ARGUMENT);
+    }
+  }
+  assert.equal(waiting, 0);
+  assert.equal(getEventListeners(scope!.draining, 'abort').length, 0);
+});
+
+test('many streams, and many who listen to one call, are no leak', async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', onWarning);
+  const { client } = await start({
+    SearchStream: async ({ requests, write, signal }) => {
+      const gone = Array.from({ length: 20 }, () => aborted({ signal } as Call));
+      for await (const { sequence } of requests) await write({ sequence });
+      assert.equal(gone.length, 20);
+    },
+  });
+  const streams = Array.from({ length: 20 }, () => new TestStream(client));
+  for (const stream of streams) stream.send({ sequence: 1 });
+  await Promise.all(streams.map((stream) => stream.untilAnswers(1)));
+  for (const stream of streams) stream.end();
+  await Promise.all(streams.map(({ ended }) => ended));
+  process.off('warning', onWarning);
+  assert.deepEqual(warnings, []);
 });

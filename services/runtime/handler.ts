@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import type {
   handleBidiStreamingCall,
   handleUnaryCall,
@@ -106,6 +106,7 @@ export function stream<Request extends object, Response>(
       const status = life.blame(error, call.getPath(), scope.log);
       if (!call.cancelled) call.emit('error', toGrpcError(status));
     } finally {
+      reader.close();
       life.end();
       leave();
     }
@@ -126,6 +127,8 @@ class Lifetime {
 
   constructor(call: ServerCall) {
     const controller = new AbortController();
+    // A call may be many pieces of work, the texts of an Encode for example, and each of them listens.
+    setMaxListeners(0, controller.signal);
     const deadline = Number(call.getDeadline());
     this.call = {
       signal: controller.signal,
@@ -158,6 +161,8 @@ class Reader<Request extends object, Response> {
   readonly #call: ServerDuplexStream<Request, Response>;
   readonly #signal: AbortSignal;
   readonly #draining: AbortSignal;
+  #closed = false;
+  #wake = (): void => {};
 
   constructor(call: ServerDuplexStream<Request, Response>, signal: AbortSignal, draining: AbortSignal) {
     this.#call = call;
@@ -168,13 +173,12 @@ class Reader<Request extends object, Response> {
   async *messages(): AsyncGenerator<Request, void, undefined> {
     const call = this.#call;
     const resumeReading = holdReading(call);
-    let wake = (): void => {};
-    const onEvent = (): void => wake();
+    const onEvent = (): void => this.#wake();
     call.on('readable', onEvent).on('end', onEvent);
     this.#signal.addEventListener('abort', onEvent);
     this.#draining.addEventListener('abort', onEvent);
     try {
-      for (;;) {
+      while (!this.#closed) {
         this.#signal.throwIfAborted();
         if (this.#draining.aborted) {
           this.cutOff = !call.readableEnded;
@@ -189,7 +193,7 @@ class Reader<Request extends object, Response> {
         } else if (call.readableEnded) {
           return;
         } else {
-          await new Promise<void>((resolve) => (wake = resolve));
+          await new Promise<void>((resolve) => (this.#wake = resolve));
         }
       }
     } finally {
@@ -197,6 +201,12 @@ class Reader<Request extends object, Response> {
       this.#signal.removeEventListener('abort', onEvent);
       this.#draining.removeEventListener('abort', onEvent);
     }
+  }
+
+  /** Ends the messages: a handler that failed may have left somebody behind who still waits for the next one. */
+  close(): void {
+    this.#closed = true;
+    this.#wake();
   }
 }
 

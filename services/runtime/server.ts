@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import {
   Server,
@@ -108,6 +109,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
 
   const draining = new AbortController();
+  // Every open stream listens.
+  setMaxListeners(0, draining.signal);
   const active = new ActiveCalls();
   const scope: Scope = { log, draining: draining.signal, enter: active.enter };
   for (const { definition, bind } of services) server.addService(definition, bind(scope));

@@ -12,7 +12,7 @@ import type { Implementation } from '../handler.ts';
 import { service, startServer, type RunningServer, type Service } from '../server.ts';
 
 /** What a test does not say: a call of it fails. */
-const NOTHING: Implementation<QueryServiceHandlers> = {
+export const NOTHING: Implementation<QueryServiceHandlers> = {
   Search: () => Promise.reject(new Error('not part of this test')),
   SearchStream: () => Promise.reject(new Error('not part of this test')),
   Encode: () => Promise.reject(new Error('not part of this test')),
