@@ -12,6 +12,8 @@ export interface Space {
 /** A model that maps text to vectors of one space. */
 export interface Tower {
   name: string;
+  /** What it was made to read. A query service may run a document tower: a student's teacher. */
+  role: 'document' | 'query';
   space: Space;
   /** Where it runs: `cpu`, `cuda:0`, ... */
   device: string;
@@ -44,6 +46,7 @@ export interface Collection {
 export function fromTower(tower: Tower__Output | null): Tower {
   return {
     name: tower?.name ?? '',
+    role: tower?.role === 'TOWER_ROLE_DOCUMENT' ? 'document' : 'query',
     space: fromSpace(tower?.space ?? null),
     device: tower?.device ?? '',
     maxTokens: tower?.maxTokens ?? 0,

@@ -14,6 +14,7 @@ import {
 } from './call.ts';
 import { type Collection, fromCollection, fromServiceInfo, type ServiceInfo } from './describe.ts';
 import { type Filter, toWireFilter } from './filter.ts';
+import { checkHealth, type Health } from './health.ts';
 import { type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
 import type { IngestOperation } from './operation.ts';
 
@@ -91,6 +92,11 @@ export class DocumentClient {
       bounds,
     );
     return fromServiceInfo(response.service);
+  }
+
+  /** What the server says of its own health. @throws {ScalingnoteError} where it can't be asked */
+  health(bounds?: CallBounds): Promise<Health> {
+    return checkHealth(this.#client, this.#options, bounds);
   }
 
   /** Gives the connection back. */

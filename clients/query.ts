@@ -12,6 +12,7 @@ import {
   unary,
 } from './call.ts';
 import { fromServiceInfo, fromTower, type ServiceInfo, type Tower } from './describe.ts';
+import { checkHealth, type Health } from './health.ts';
 import { fromSearchResponse, type SearchRequest, type SearchResult, toWireSearch } from './search.ts';
 import { SearchStream } from './search-stream.ts';
 import { wireText } from './values.ts';
@@ -69,6 +70,11 @@ export class QueryClient {
       bounds,
     );
     return fromServiceInfo(response.service);
+  }
+
+  /** What the server says of its own health. @throws {ScalingnoteError} where it can't be asked */
+  health(bounds?: CallBounds): Promise<Health> {
+    return checkHealth(this.#client, this.#options, bounds);
   }
 
   /** Gives the connection back. */

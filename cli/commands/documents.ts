@@ -1,9 +1,8 @@
 import { Command } from 'commander';
 import { usingDocuments, withDocumentAddress } from '../connection.ts';
-import { FILTER_SYNTAX, parseFilter } from '../input/filter-syntax.ts';
+import { filterOf, withFilter } from '../input/filter-flags.ts';
 import { printJson, table, UsageError } from '../output/print.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
-import { collect } from './search.ts';
 
 interface ScopeFlags {
   collection: string;
@@ -14,15 +13,14 @@ interface ScopeFlags {
 }
 
 function scoped(command: Command): Command {
-  return withDocumentAddress(command)
+  return withFilter(withDocumentAddress(command))
     .option('-c, --collection <name>', 'collection', SAMPLE_COLLECTION)
     .option('--tenant <tenant>', 'whose documents', '')
-    .option('-f, --filter <condition>', FILTER_SYNTAX, collect, [])
     .option('--json', 'print one JSON document');
 }
 
 function scope(flags: ScopeFlags) {
-  const filter = parseFilter(flags.filter);
+  const filter = filterOf(flags.filter);
   return { collection: flags.collection, tenant: flags.tenant, ...(filter === undefined ? {} : { filter }) };
 }
 

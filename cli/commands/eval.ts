@@ -5,7 +5,7 @@ import type { Tower } from '../../towers/tower.ts';
 import { evaluate as evaluateTowers, type Evaluation } from '../../training/evaluation/evaluate.ts';
 import { note, printJson, table } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
-import { collect } from './search.ts';
+import { collect } from '../input/filter-flags.ts';
 
 interface Flags {
   dataset: string;

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { SearchRequest, SearchResult } from '../../clients/index.ts';
 import { usingQueries, withQueryAddress } from '../connection.ts';
-import { FILTER_SYNTAX, parseFilter } from '../input/filter-syntax.ts';
+import { filterOf, withFilter } from '../input/filter-flags.ts';
 import { clip, printJson, style, table } from '../output/print.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
 
@@ -17,14 +17,13 @@ interface Flags {
 }
 
 /** `scalingnote search TEXT` */
-export const search = withQueryAddress(new Command('search'))
+export const search = withFilter(withQueryAddress(new Command('search')))
   .description('search a collection')
   .argument('<text...>', 'what to search for')
   .option('-c, --collection <name>', 'collection', SAMPLE_COLLECTION)
   .option('--tenant <tenant>', 'whose documents', '')
   .option('-n, --limit <n>', 'how many documents', wholeNumber, 10)
   .option('--offset <n>', 'how many of the best to skip', wholeNumber, 0)
-  .option('-f, --filter <condition>', FILTER_SYNTAX, collect, [])
   .addOption(
     new Option('--mode <mode>', 'meaning, wording, or both')
       .choices(['dense', 'sparse', 'hybrid'])
@@ -32,7 +31,7 @@ export const search = withQueryAddress(new Command('search'))
   )
   .option('--json', 'print one JSON document')
   .action(async (words: string[], flags: Flags) => {
-    const filter = parseFilter(flags.filter);
+    const filter = filterOf(flags.filter);
     const result = await usingQueries(flags.queryAddress, (client) =>
       client.search({
         collection: flags.collection,
@@ -70,11 +69,6 @@ export function renderTimings({ timings, queryTower }: SearchResult): string {
     'dim',
     `${ms(totalMs)} on the server: ${stages}${cached ? ' (vector cached)' : ''}; ${queryTower.name}`,
   );
-}
-
-/** Collects a flag that may be repeated. */
-export function collect(value: string, previous: readonly string[]): string[] {
-  return [...previous, value];
 }
 
 /** A flag's whole number; whether it is in bounds is the service's to say. */

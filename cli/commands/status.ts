@@ -1,7 +1,5 @@
-import { credentials, makeClientConstructor, type requestCallback } from '@grpc/grpc-js';
 import { Command } from 'commander';
-import { service as healthService } from 'grpc-health-check';
-import { type Collection, DocumentClient, QueryClient, type ServiceInfo } from '../../clients/index.ts';
+import { type Collection, DocumentClient, type Health, QueryClient } from '../../clients/index.ts';
 import { type Addresses, withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { note, printJson, style, table } from '../output/print.ts';
 import { renderCollections } from './documents.ts';
@@ -11,7 +9,7 @@ interface ServiceStatus {
   service: 'document' | 'query';
   address: string;
   /** As grpc.health.v1 has it, or that nobody answers. */
-  status: 'SERVING' | 'NOT_SERVING' | 'UNREACHABLE';
+  status: Health | 'UNREACHABLE';
   pid?: number;
   version?: string;
   uptimeSeconds?: number;
@@ -55,14 +53,14 @@ export const status = withQueryAddress(withDocumentAddress(new Command('status')
 export async function readStatus(
   addresses: Addresses,
 ): Promise<{ services: ServiceStatus[]; collections: Collection[] }> {
-  const bounds = { timeoutMs: STATUS_TIMEOUT_MS };
-  const documents = new DocumentClient({ address: addresses.documentAddress, attempts: 1 });
-  const queries = new QueryClient({ address: addresses.queryAddress, attempts: 1 });
+  const once = { attempts: 1, timeoutMs: STATUS_TIMEOUT_MS };
+  const documents = new DocumentClient({ address: addresses.documentAddress, ...once });
+  const queries = new QueryClient({ address: addresses.queryAddress, ...once });
   try {
     const [document, query, collections] = await Promise.all([
-      ask('document', addresses.documentAddress, () => documents.describe(bounds)),
-      ask('query', addresses.queryAddress, () => queries.describe(bounds)),
-      documents.listCollections(bounds).catch(() => []),
+      ask('document', addresses.documentAddress, documents),
+      ask('query', addresses.queryAddress, queries),
+      documents.listCollections().catch(() => []),
     ]);
     return { services: [document, query], collections };
   } finally {
@@ -71,36 +69,15 @@ export async function readStatus(
   }
 }
 
-const HealthClient = makeClientConstructor(healthService, 'grpc.health.v1.Health');
-
-/** What a server says of its own health. */
-function checkHealth(address: string): Promise<'SERVING' | 'NOT_SERVING'> {
-  const client = new HealthClient(address, credentials.createInsecure());
-  return new Promise((resolve, reject) => {
-    const deadline = Date.now() + STATUS_TIMEOUT_MS;
-    const callback: requestCallback<{ status: string | number }> = (error, response) => {
-      client.close();
-      if (error) reject(error);
-      else resolve(response?.status === 'SERVING' || response?.status === 1 ? 'SERVING' : 'NOT_SERVING');
-    };
-    (client['check'] as (request: object, options: object, done: typeof callback) => void).call(
-      client,
-      { service: '' },
-      { deadline },
-      callback,
-    );
-  });
-}
-
 async function ask(
   service: ServiceStatus['service'],
   address: string,
-  describe: () => Promise<ServiceInfo>,
+  client: DocumentClient | QueryClient,
 ): Promise<ServiceStatus> {
   try {
     const [{ pid, version, uptimeSeconds, tower, store }, health] = await Promise.all([
-      describe(),
-      checkHealth(address),
+      client.describe(),
+      client.health(),
     ]);
     return {
       service,

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import type { DocumentRecord } from '../../clients/index.ts';
 import { CliError } from '../output/print.ts';
-import { type DocumentRecord, openDocuments } from './documents.ts';
+import { openDocuments } from './documents.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'scalingnote-input-'));
 after(() => rmSync(folder, { recursive: true }));

@@ -3,15 +3,12 @@ import { stat } from 'node:fs/promises';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { type CsvError, parse } from 'csv-parse';
-import type { DocumentInput } from '../../clients/index.ts';
+import { MAX_LINE_BYTES } from '../../clients/lines.ts';
+import { type DocumentRecord, RECORD_KEYS, readJsonLines, toRecord } from '../../clients/records.ts';
 import { CliError } from '../output/print.ts';
-import { MAX_LINE_BYTES, readLines } from './lines.ts';
 
 /** How documents are written in a file. */
 export type Format = 'jsonl' | 'csv';
-
-/** One record of a file: a document, or why it is none. `line` is the line that it ends on, from 1. */
-export type DocumentRecord = { line: number } & ({ document: DocumentInput } | { problem: string });
 
 /** A file of documents, open. */
 export interface DocumentFile {
@@ -25,8 +22,6 @@ export interface DocumentFile {
   /** Share of the file that has been read, 0 to 1; `undefined` for standard input. */
   share(): number | undefined;
 }
-
-const KEYS = new Set(['_id', 'id', 'title', 'text', 'metadata', 'version']);
 
 /** First bytes of a gzip file (RFC 1952). */
 const GZIP_MAGIC = [0x1f, 0x8b];
@@ -60,13 +55,6 @@ async function* namingFile(
   }
 }
 
-async function* readJsonLines(bytes: Readable, after: number): AsyncGenerator<DocumentRecord> {
-  for await (const read of readLines(bytes, after)) {
-    if ('problem' in read) yield read;
-    else if (read.text.trim() !== '') yield record(read.line, () => parseJson(read.text));
-  }
-}
-
 async function* readCsv(bytes: Readable, after: number): AsyncGenerator<DocumentRecord> {
   const unreadable: DocumentRecord[] = [];
   const rows = parse({
@@ -90,7 +78,7 @@ async function* readCsv(bytes: Readable, after: number): AsyncGenerator<Document
     info: { lines: number };
   }>) {
     yield* unreadable.splice(0);
-    if (row.info.lines > after) yield record(row.info.lines, () => fromColumns(row.record));
+    if (row.info.lines > after) yield toRecord(row.info.lines, () => fromColumns(row.record));
   }
   yield* unreadable;
 }
@@ -114,7 +102,7 @@ async function* decodeUtf8(bytes: AsyncIterable<Buffer>): AsyncGenerator<string>
 }
 
 function checkHead(columns: string[]): string[] {
-  const unknown = columns.find((column) => !KEYS.has(column) && !column.startsWith('metadata.'));
+  const unknown = columns.find((column) => !RECORD_KEYS.has(column) && !column.startsWith('metadata.'));
   if (unknown !== undefined) {
     throw new Error(`column "${unknown}" is not known; call it "metadata.${unknown}" to keep it as metadata`);
   }
@@ -122,22 +110,6 @@ function checkHead(columns: string[]): string[] {
     throw new Error('the first line must name the columns, with "id" among them');
   }
   return columns;
-}
-
-function record(line: number, read: () => unknown): DocumentRecord {
-  try {
-    return { line, document: toDocument(read()) };
-  } catch (error) {
-    return { line, problem: (error as Error).message };
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text.replace(/^\uFEFF/, '')) as unknown;
-  } catch (error) {
-    throw new Error(`is not JSON: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 function fromColumns(row: Readonly<Record<string, string>>): Record<string, unknown> {
@@ -149,27 +121,6 @@ function fromColumns(row: Readonly<Record<string, string>>): Record<string, unkn
     else object[column] = value;
   }
   return Object.keys(metadata).length > 0 ? { ...object, metadata } : object;
-}
-
-/** @throws {Error} naming the key and the fix */
-function toDocument(value: unknown): DocumentInput {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Error('is not a JSON object; write {"id": ..., "title": ..., "text": ...}');
-  }
-  const object = value as Record<string, unknown>;
-  const unknown = Object.keys(object).find((key) => !KEYS.has(key));
-  if (unknown !== undefined) {
-    throw new Error(`key "${unknown}" is not known; put it under "metadata" to keep it`);
-  }
-  const { _id, id = _id, title = '', text = '', metadata = {}, version = 0 } = object;
-  if (typeof id !== 'string' || id === '') throw new Error('"id" must be a text that is not empty');
-  if (typeof title !== 'string') throw new Error('"title" must be a text');
-  if (typeof text !== 'string') throw new Error('"text" must be a text');
-  if (typeof version !== 'number') throw new Error('"version" must be a number');
-  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) {
-    throw new Error('"metadata" must be an object');
-  }
-  return { id, title, text, version, metadata: metadata as Record<string, unknown> };
 }
 
 async function open(file: string): Promise<{ bytes: Readable; share: DocumentFile['share'] }> {

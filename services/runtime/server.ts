@@ -169,8 +169,8 @@ async function bind(server: Server, host: string, port: number, portSetting: str
   });
 }
 
-/** grpc-js keeps nothing of the cause but its text. */
-function bindFailure({ message }: Error, host: string, port: number, portSetting: string): string {
+/** Why an address can't be bound, in one line. grpc-js keeps nothing of the cause but its text. */
+export function bindFailure({ message }: Error, host: string, port: number, portSetting: string): string {
   if (message.includes('EADDRINUSE')) {
     return `port ${port} is busy: something else listens at ${authority(host, port)}; choose another with ${portSetting}`;
   }
@@ -180,7 +180,8 @@ function bindFailure({ message }: Error, host: string, port: number, portSetting
   return `can't listen at ${authority(host, port)}: ${message}`;
 }
 
-function authority(host: string, port: number): string {
+/** `host:port`, with an IPv6 address in brackets. */
+export function authority(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 

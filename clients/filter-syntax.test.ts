@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UsageError } from '../output/print.ts';
+import { ScalingnoteError } from './errors.ts';
 import { parseFilter } from './filter-syntax.ts';
 
 test('each operator becomes its condition', () => {
@@ -34,6 +34,6 @@ test('numbers and booleans are typed, and quotes make them texts', () => {
 
 test('no flag is no filter, and nonsense is named', () => {
   assert.equal(parseFilter([]), undefined);
-  assert.throws(() => parseFilter(['=x']), UsageError);
+  assert.throws(() => parseFilter(['=x']), ScalingnoteError);
   assert.throws(() => parseFilter(['metadata.year>soon']), /"soon" is not a number/);
 });

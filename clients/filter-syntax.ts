@@ -1,29 +1,35 @@
-import type { Condition, Filter } from '../../clients/index.ts';
-import { UsageError } from '../output/print.ts';
+import { invalidArgument } from './errors.ts';
+import type { Condition, Filter } from './filter.ts';
 
-/** How a filter is written on the command line; shown by `--help`. */
+/** How people write a filter: the conditions of {@link parseFilter}. */
 export const FILTER_SYNTAX =
   'FIELD=VALUE, FIELD!=VALUE, FIELD=A|B, FIELD>N, FIELD>=N, FIELD<N, FIELD<=N, or FIELD alone for "is present"; ' +
-  'repeat for more, all have to hold; a field is metadata.KEY, document_id or version; a number or true/false in ' +
+  'a field is metadata.KEY, document_id or version; a number or true/false in ' +
   'double quotes is a text';
 
 const CONDITION = /^(?<field>[\w.-]+)(?:(?<operator>!=|>=|<=|=|>|<)(?<value>.*))?$/s;
 
 const BOUNDS = { '>': 'gt', '>=': 'gte', '<': 'lt', '<=': 'lte' } as const;
 
-/** What `--filter` flags stand for; `undefined` where there is none. @throws {UsageError} naming the flag */
-export function parseFilter(flags: readonly string[]): Filter | undefined {
-  if (flags.length === 0) return undefined;
+/**
+ * The filter for conditions as people write them (see {@link FILTER_SYNTAX}), all of which have to hold; `undefined`
+ * where there is none.
+ *
+ * @throws {ScalingnoteError} `INVALID_ARGUMENT` quoting the condition
+ */
+export function parseFilter(conditions: readonly string[]): Filter | undefined {
+  if (conditions.length === 0) return undefined;
   const must: Condition[] = [];
   const mustNot: Condition[] = [];
-  for (const flag of flags) {
-    const match = CONDITION.exec(flag)?.groups;
-    if (match === undefined) throw new UsageError(`--filter ${JSON.stringify(flag)}: write ${FILTER_SYNTAX}`);
+  for (const text of conditions) {
+    const match = CONDITION.exec(text)?.groups;
+    if (match === undefined)
+      throw invalidArgument('filter', `${JSON.stringify(text)}: write ${FILTER_SYNTAX}`);
     const { field = '', operator, value = '' } = match;
     if (operator === undefined) must.push({ field, exists: true });
     else if (operator === '!=') mustNot.push({ field, equals: literal(value) });
     else if (operator === '=') must.push(equality(field, value));
-    else must.push({ field, range: { [BOUNDS[operator as keyof typeof BOUNDS]]: number(flag, value) } });
+    else must.push({ field, range: { [BOUNDS[operator as keyof typeof BOUNDS]]: number(text, value) } });
   }
   return { must, mustNot };
 }
@@ -40,10 +46,10 @@ function literal(text: string): string | number | boolean {
   return text.trim() !== '' && Number.isFinite(value) ? value : text;
 }
 
-function number(flag: string, text: string): number {
+function number(condition: string, text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) {
-    throw new UsageError(`--filter ${JSON.stringify(flag)}: ${JSON.stringify(text)} is not a number`);
+    throw invalidArgument('filter', `${JSON.stringify(condition)}: ${JSON.stringify(text)} is not a number`);
   }
   return value;
 }
