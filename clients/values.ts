@@ -40,11 +40,12 @@ export function wireValue(value: unknown, field: string): Value {
 
 function checked<T>(value: unknown, field: string, convert: () => T): T {
   try {
+    // First, for it refuses what is nested without end.
+    const converted = convert();
     requireWellFormed(value, field);
-    return convert();
+    return converted;
   } catch (error) {
     if (error instanceof ScalingnoteError) throw error;
-    // An object that holds itself ends here as well, with the stack.
     throw invalidArgument(field, (error as Error).message);
   }
 }

@@ -10,28 +10,40 @@ export interface JsonObject {
 }
 
 /**
+ * Deepest nesting of a JSON object, itself included. Implementations of Protocol Buffers read messages that are nested
+ * 100 deep and refuse the rest (https://protobuf.dev/programming-guides/proto-limits/); a level of JSON takes three
+ * (Struct, its map entry, Value), and what it travels in three more at the most.
+ */
+export const MAX_JSON_DEPTH = 32;
+
+/**
  * A JSON object as `google.protobuf.Struct`. Keys whose value is `undefined` are left out, as JSON does.
  *
- * @throws {TypeError} where a value is one that JSON cannot write; the message names its path.
+ * @throws {TypeError} where a value is one that JSON cannot write, or is nested deeper than {@link MAX_JSON_DEPTH}; the
+ *   message names its path.
  */
-export function toStruct(object: Readonly<Record<string, unknown>>, path = ''): Struct {
-  const fields: Record<string, Value> = {};
+export function toStruct(object: Readonly<Record<string, unknown>>, path = '', depth = 1): Struct {
+  if (depth > MAX_JSON_DEPTH) throw tooDeep(path);
+  const fields: [key: string, value: Value][] = [];
   for (const [key, value] of Object.entries(object)) {
-    if (value !== undefined) fields[key] = toValue(value, path === '' ? key : `${path}.${key}`);
+    if (value !== undefined) fields.push([key, toValue(value, path === '' ? key : `${path}.${key}`, depth)]);
   }
-  return { fields };
+  // Not by assignment: a key named "__proto__" must become a property like any other.
+  return { fields: Object.fromEntries(fields) };
 }
 
-/** A JSON value as `google.protobuf.Value`; see {@link toStruct}. */
-export function toValue(value: unknown, path = 'value'): Value {
+/** A JSON value as `google.protobuf.Value`, inside of `depth` others; see {@link toStruct}. */
+export function toValue(value: unknown, path = 'value', depth = 0): Value {
   if (value === null) return { nullValue: 'NULL_VALUE' };
   if (typeof value === 'string') return { stringValue: value };
   if (typeof value === 'boolean') return { boolValue: value };
   if (typeof value === 'number' && Number.isFinite(value)) return { numberValue: value };
   if (Array.isArray(value)) {
-    return { listValue: { values: value.map((item, index) => toValue(item, `${path}[${index}]`)) } };
+    if (depth === MAX_JSON_DEPTH) throw tooDeep(path);
+    const values = value.map((item, index) => toValue(item, `${path}[${index}]`, depth + 1));
+    return { listValue: { values } };
   }
-  if (typeof value === 'object' && isPlain(value)) return { structValue: toStruct(value, path) };
+  if (typeof value === 'object' && isPlain(value)) return { structValue: toStruct(value, path, depth + 1) };
   throw new TypeError(
     `${path} is not a JSON value; use strings, finite numbers, booleans, null, lists or objects`,
   );
@@ -39,17 +51,10 @@ export function toValue(value: unknown, path = 'value'): Value {
 
 /** The JSON object that a decoded `google.protobuf.Struct` stands for; an absent one is empty. */
 export function fromStruct(struct: Struct__Output | null | undefined): JsonObject {
-  const object: JsonObject = {};
-  for (const [key, value] of Object.entries(struct?.fields ?? {})) {
-    // A key named "__proto__" must become a property like any other.
-    Object.defineProperty(object, key, {
-      value: fromValue(value),
-      enumerable: true,
-      writable: true,
-      configurable: true,
-    });
-  }
-  return object;
+  // A key named "__proto__" must become a property like any other, as `fromEntries` makes it.
+  return Object.fromEntries(
+    Object.entries(struct?.fields ?? {}).map(([key, value]) => [key, fromValue(value)]),
+  );
 }
 
 /** The JSON value that a decoded `google.protobuf.Value` stands for; one with nothing set is null. */
@@ -68,6 +73,10 @@ export function fromValue(value: Value__Output): JsonValue {
     default:
       return null;
   }
+}
+
+function tooDeep(path: string): TypeError {
+  return new TypeError(`${path} is nested deeper than ${MAX_JSON_DEPTH} levels; write it flatter`);
 }
 
 function isPlain(value: object): value is Record<string, unknown> {

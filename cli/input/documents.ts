@@ -114,13 +114,13 @@ function checkHead(columns: string[]): string[] {
 
 function fromColumns(row: Readonly<Record<string, string>>): Record<string, unknown> {
   const object: Record<string, unknown> = {};
-  const metadata: Record<string, string> = {};
+  const metadata: [key: string, value: string][] = [];
   for (const [column, value] of Object.entries(row)) {
-    if (column.startsWith('metadata.')) metadata[column.slice('metadata.'.length)] = value;
+    if (column.startsWith('metadata.')) metadata.push([column.slice('metadata.'.length), value]);
     else if (column === 'version') object[column] = value === '' ? 0 : Number(value);
     else object[column] = value;
   }
-  return Object.keys(metadata).length > 0 ? { ...object, metadata } : object;
+  return metadata.length > 0 ? { ...object, metadata: Object.fromEntries(metadata) } : object;
 }
 
 async function open(file: string): Promise<{ bytes: Readable; share: DocumentFile['share'] }> {

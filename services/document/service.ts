@@ -5,8 +5,10 @@ import { v1 } from '../../proto/load.ts';
 import type { Filter, Store } from '../../store/store.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { MAX_ANY_OF_VALUES, parseFilter } from '../runtime/filter.ts';
+import type { Implementation } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
 import { checkCollection, checkDocumentId, checkTenant, MAX_DELETE_IDS } from '../runtime/validate.ts';
+import { salvageDocument } from './ingest/envelope.ts';
 import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
 import { collectionMessage } from './messages.ts';
 
@@ -29,7 +31,7 @@ export interface DocumentServiceParts {
 
 /** `scalingnote.v1.DocumentService`. */
 export function documentService({ store, pipeline, describe }: DocumentServiceParts): Service {
-  return service<DocumentServiceHandlers>(v1.DocumentService.service, {
+  const handlers: Implementation<DocumentServiceHandlers> = {
     Ingest: (call) => pipeline.serve(call),
 
     // Deleting moves no vectors, so it works on collections of any space: what has to be erased can be.
@@ -54,7 +56,8 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
     }),
 
     Describe: async () => ({ service: describe() }),
-  });
+  };
+  return service(v1.DocumentService.service, handlers, { Ingest: salvageDocument });
 }
 
 /** What has to be deleted, one call of the store each. Ids go by filter, for that deletes whatever the version. */

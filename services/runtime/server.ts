@@ -20,7 +20,7 @@ import {
   type UnaryHandler,
 } from './handler.ts';
 import { reflection } from './reflection.ts';
-import { guarded } from './wire.ts';
+import { guarded, type Salvage } from './wire.ts';
 
 /**
  * Time without any frame after which a connection is asked whether its client is still there: well below the idle
@@ -42,14 +42,19 @@ export interface Service {
   bind(scope: Scope): UntypedServiceImplementation;
 }
 
-/** Puts a service of the wire contract and our handlers of it together. */
+/**
+ * Puts a service of the wire contract and our handlers of it together.
+ *
+ * @param salvage by name of a method: what can be read of a request that does not decode. @default none
+ */
 export function service<Handlers extends UntypedServiceImplementation>(
   definition: ServiceDefinition,
   implementation: Implementation<Handlers>,
+  salvage?: Readonly<Record<string, Salvage>>,
 ): Service {
   const handlers = implementation as Readonly<Record<string, unknown>>;
   return {
-    definition: guarded(definition),
+    definition: guarded(definition, salvage),
     bind: (scope) =>
       Object.fromEntries(
         Object.entries(definition).map(([name, { requestStream }]) => [

@@ -32,22 +32,47 @@ export function fatalFlawOf(request: object): ServiceError | undefined {
   return flaw?.readable === false ? flaw.error : undefined;
 }
 
-/** A service definition whose requests are checked as they are decoded; see {@link flawOf}. */
-export function guarded<Definition extends ServiceDefinition>(definition: Definition): Definition {
+/** What could be read of a request that does not decode as a whole, and what is wrong with the rest. */
+export interface Salvaged {
+  request: object;
+  error: ServiceError;
+}
+
+/** Reads what it can of a request that does not decode; `undefined` where a stream can't go on after it. */
+export type Salvage = (bytes: Buffer) => Salvaged | undefined;
+
+/**
+ * A service definition whose requests are checked as they are decoded; see {@link flawOf}.
+ *
+ * @param salvage by name of the method. @default none
+ */
+export function guarded<Definition extends ServiceDefinition>(
+  definition: Definition,
+  salvage: Readonly<Record<string, Salvage>> = {},
+): Definition {
   const methods = Object.entries(definition).map(([name, method]) => {
     const decode = method.requestDeserialize as (bytes: Buffer) => object;
-    return [name, { ...method, requestDeserialize: (bytes: Buffer) => decodeChecked(bytes, decode) }];
+    const requestDeserialize = (bytes: Buffer): object => decodeChecked(bytes, decode, salvage[name]);
+    return [name, { ...method, requestDeserialize }];
   });
   return Object.fromEntries(methods) as Definition;
 }
 
-function decodeChecked(bytes: Buffer, decode: (bytes: Buffer) => object): object {
+function decodeChecked(
+  bytes: Buffer,
+  decode: (bytes: Buffer) => object,
+  salvage: Salvage | undefined,
+): object {
   let request: object;
   try {
     request = decode(bytes);
   } catch (error) {
-    request = {};
-    flaws.set(request, { error: malformedMessage(error), readable: false });
+    const salvaged = salvage?.(bytes);
+    request = salvaged?.request ?? {};
+    flaws.set(request, {
+      error: salvaged?.error ?? malformedMessage(error),
+      readable: salvaged !== undefined,
+    });
     return request;
   }
   // Field tags are ASCII and a string's length ends in a byte below 0x80, so bytes that are UTF-8 as a whole hold

@@ -5,7 +5,7 @@ import type { Document } from '../../../proto/generated/scalingnote/v1/Document.
 import type { IngestRequest } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { Value } from '../../../proto/generated/google/protobuf/Value.ts';
 import { v1 } from '../../../proto/load.ts';
-import { toStruct } from '../../../proto/struct.ts';
+import { MAX_JSON_DEPTH, toStruct } from '../../../proto/struct.ts';
 import { unpackStatus } from '../../../proto/status.ts';
 import { eventually, startHarness, statusOf, type Harness } from '../testing/harness.ts';
 import type { MemoryStore } from '../testing/memory-store.ts';
@@ -21,6 +21,11 @@ const metadata = (value: Value): Document => ({
   text: 'text',
   metadata: { fields: { key: value } },
 });
+
+/** Lists in lists, as deep as that. */
+function nested(depth: number): Value {
+  return depth === 0 ? { boolValue: true } : { listValue: { values: [nested(depth - 1)] } };
+}
 
 const badDocuments: [what: string, document: Document, field: string][] = [
   ['no id', { text: 'text' }, 'document.id'],
@@ -39,6 +44,11 @@ const badDocuments: [what: string, document: Document, field: string][] = [
     'infinity deep in metadata',
     metadata({ listValue: { values: [{ structValue: { fields: { a: { numberValue: Infinity } } } }] } }),
     'document.metadata.key[0].a',
+  ],
+  [
+    'metadata that are nested too deep',
+    metadata(nested(MAX_JSON_DEPTH)),
+    `document.metadata.key${'[0]'.repeat(MAX_JSON_DEPTH - 1)}`,
   ],
   ['NUL in metadata', metadata({ stringValue: '\0' }), 'document.metadata.key'],
 ];
@@ -94,6 +104,48 @@ test('bytes that are not UTF-8 are rejected alone', async () => {
   );
   assert.equal(unpackStatus(outcomes[0]!.error!).violations?.[0]?.field, 'document.text');
 });
+
+test('a document that is nested deeper than decoders go is rejected alone', async () => {
+  const { path, requestSerialize, responseDeserialize } = v1.DocumentService.service.Ingest;
+  const call = harness.client.makeBidiStreamRequest(path, (bytes: Buffer) => bytes, responseDeserialize);
+  const events: ReturnType<typeof responseDeserialize>[] = [];
+  call.on('data', (event) => events.push(event));
+  const ended = new Promise((resolve) => call.on('end', resolve));
+  call.write(requestSerialize({ begin: { collection: 'docs' } }));
+  // Value in ListValue in Value: field 6 of Value, field 1 of ListValue. No encoder of ours goes as deep.
+  let value: Buffer = Buffer.from([0x20, 0x01]);
+  for (let depth = 0; depth < 5_000; depth++) value = message(0x32, message(0x0a, value));
+  const entry = Buffer.concat([message(0x0a, Buffer.from('key')), message(0x12, value)]);
+  const document = Buffer.concat([
+    message(0x0a, Buffer.from('deep')),
+    message(0x1a, Buffer.from('text')),
+    message(0x22, message(0x0a, entry)),
+  ]);
+  call.write(Buffer.concat([Buffer.from([0x08, 0x05]), message(0x1a, document)]));
+  call.write(requestSerialize({ sequence: 6, document: { id: 'flat', text: 'text' } }));
+  call.end();
+  await ended;
+  const outcomes = events.flatMap(({ outcome }) => outcome ?? []);
+  assert.deepEqual(
+    outcomes.map(({ sequence, documentId, kind }) => [sequence, documentId, kind]),
+    [
+      ['5', 'deep', 'OUTCOME_KIND_REJECTED'],
+      ['6', 'flat', 'OUTCOME_KIND_INDEXED'],
+    ],
+  );
+  const error = unpackStatus(outcomes[0]!.error!);
+  assert.deepEqual([error.reason, error.violations?.[0]?.field], ['INVALID_ARGUMENT', 'document']);
+  assert.match(error.message, /32 levels/);
+});
+
+/** A field with a length: its tag, the length, the bytes. */
+function message(tag: number, bytes: Buffer): Buffer {
+  const length = [];
+  for (let rest = bytes.length; ; rest >>>= 7) {
+    length.push(rest > 0x7f ? (rest & 0x7f) | 0x80 : rest);
+    if (rest <= 0x7f) return Buffer.concat([Buffer.from([tag, ...length]), bytes]);
+  }
+}
 
 test('deletes without an id, and operations with nothing set, are rejected alone', async () => {
   const { status: ended, outcomes } = await harness.ingest().delete(1, '').send({ sequence: 2 }).finish();
@@ -166,6 +218,17 @@ test('a trace context that is none does no harm', async () => {
     .document(1, 'traced', 'text', { traceparent: 'nonsense' })
     .finish();
   assert.equal(outcomes[0]?.kind, 'OUTCOME_KIND_INDEXED');
+});
+
+test('metadata as deep as they may be, and keys that objects have by themselves, are kept', async () => {
+  const deepest = JSON.parse(`${'[{"__proto__":'.repeat(15)}[]${'}]'.repeat(15)}`) as unknown;
+  const value = { ['__proto__']: { constructor: 'x' }, hasOwnProperty: deepest };
+  const { outcomes } = await harness
+    .ingest()
+    .document(1, 'proto', 'text', { metadata: toStruct(value) })
+    .finish();
+  assert.equal(outcomes[0]?.kind, 'OUTCOME_KIND_INDEXED');
+  assert.equal(JSON.stringify(harness.store.contents('docs')['proto']?.metadata), JSON.stringify(value));
 });
 
 test('nested metadata comes back as it went in', async () => {

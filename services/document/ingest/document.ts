@@ -1,6 +1,6 @@
 import type { Document__Output } from '../../../proto/generated/scalingnote/v1/Document.ts';
 import type { DocumentDelete__Output } from '../../../proto/generated/scalingnote/v1/DocumentDelete.ts';
-import { fromStruct, type JsonObject, type JsonValue } from '../../../proto/struct.ts';
+import { fromStruct, type JsonObject, type JsonValue, MAX_JSON_DEPTH } from '../../../proto/struct.ts';
 import { invalidArgument } from '../../runtime/errors.ts';
 import {
   checkDocumentId,
@@ -70,17 +70,20 @@ function checkMetadata(metadata: JsonObject): number {
   return bytes;
 }
 
-function checkValue(path: string, value: JsonValue): void {
+function checkValue(path: string, value: JsonValue, depth = 1): void {
+  if (typeof value === 'object' && value !== null && depth > MAX_JSON_DEPTH) {
+    throw invalidArgument(path, `is nested deeper than ${MAX_JSON_DEPTH} levels; write it flatter`);
+  }
   if (typeof value === 'string') {
     checkText(path, value, MAX_METADATA_BYTES);
   } else if (typeof value === 'number') {
     checkFinite(path, value);
   } else if (Array.isArray(value)) {
-    value.forEach((item, index) => checkValue(`${path}[${index}]`, item));
+    value.forEach((item, index) => checkValue(`${path}[${index}]`, item, depth + 1));
   } else if (value !== null) {
     for (const [key, item] of Object.entries(value)) {
       checkText(`${path}: a key`, key, MAX_METADATA_BYTES);
-      checkValue(`${path}.${key}`, item);
+      checkValue(`${path}.${key}`, item, depth + 1);
     }
   }
 }

@@ -1,0 +1,42 @@
+import { Field, Type } from 'protobufjs';
+import { v1 } from '../../../proto/load.ts';
+import { MAX_JSON_DEPTH } from '../../../proto/struct.ts';
+import { invalidArgument } from '../../runtime/errors.ts';
+import type { Salvaged } from '../../runtime/wire.ts';
+
+/** IngestRequest and Document, as far as an outcome needs them: see `document_service.proto`. */
+const envelope = new Type('Envelope')
+  .add(new Field('sequence', 1, 'uint64'))
+  .add(new Field('document', 3, 'bytes'));
+const identity = new Type('Identity').add(new Field('id', 1, 'string'));
+
+const { requestSerialize, requestDeserialize } = v1.DocumentService.service.Ingest;
+
+/**
+ * What an operation was about whose document does not decode, such as one with metadata that are nested deeper than
+ * decoders go: enough to reject it alone.
+ *
+ * @returns `undefined` where not even that much can be read
+ */
+export function salvageDocument(bytes: Buffer): Salvaged | undefined {
+  const { sequence, document } = read(envelope, bytes);
+  if (sequence === undefined || !(document instanceof Uint8Array)) return undefined;
+  const { id = '' } = read(identity, document);
+  return {
+    request: requestDeserialize(
+      requestSerialize({ sequence: String(sequence), document: { id: String(id) } }),
+    ),
+    error: invalidArgument(
+      'document',
+      `does not decode; nest metadata ${MAX_JSON_DEPTH} levels at the most, and generate the client from proto/scalingnote/v1`,
+    ),
+  };
+}
+
+function read(type: Type, bytes: Uint8Array): Record<string, unknown> {
+  try {
+    return type.toObject(type.decode(bytes), { longs: String });
+  } catch {
+    return {};
+  }
+}
