@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ScalingnoteError } from '../clients/index.ts';
 import { distill } from './commands/distill.ts';
-import { collections, count, deleteDocuments } from './commands/documents.ts';
+import { alias, collections, drop } from './commands/collections.ts';
+import { count, deleteDocuments } from './commands/documents.ts';
 import { evaluate } from './commands/eval.ts';
 import { ingest } from './commands/ingest.ts';
 import { search } from './commands/search.ts';
@@ -34,6 +35,8 @@ for (const command of [
   deleteDocuments,
   count,
   collections,
+  alias,
+  drop,
   status,
   towers,
   distill,

@@ -3,6 +3,8 @@ import { describe, test } from 'node:test';
 import { type sendUnaryData, type ServerDuplexStream, status as Code } from '@grpc/grpc-js';
 import type { CountRequest__Output } from '../proto/generated/scalingnote/v1/CountRequest.ts';
 import type { DeleteRequest__Output } from '../proto/generated/scalingnote/v1/DeleteRequest.ts';
+import type { DropCollectionRequest__Output } from '../proto/generated/scalingnote/v1/DropCollectionRequest.ts';
+import type { SwitchAliasRequest__Output } from '../proto/generated/scalingnote/v1/SwitchAliasRequest.ts';
 import type { SearchRequest__Output } from '../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { SearchStreamRequest__Output } from '../proto/generated/scalingnote/v1/SearchStreamRequest.ts';
 import type { SearchStreamResponse } from '../proto/generated/scalingnote/v1/SearchStreamResponse.ts';
@@ -418,6 +420,45 @@ describe('the other calls', () => {
       });
     });
     assert.equal(asked?.filter, null);
+  });
+
+  test('aliases are listed and switched', async () => {
+    const asked: SwitchAliasRequest__Output[] = [];
+    const handlers: Handlers = {
+      ListAliases: (_, callback) =>
+        callback(null, { aliases: [{ name: 'c', physicalName: 'c--sp1_01234567' }] }),
+      SwitchAlias: (call, callback) => {
+        asked.push(call.request);
+        callback(null, { previousPhysicalName: asked.length === 1 ? '' : 'c--sp1_01234567' });
+      },
+    };
+    await withDocuments(handlers, async (client) => {
+      assert.deepEqual([...(await client.listAliases())], [['c', 'c--sp1_01234567']]);
+      assert.deepEqual(await client.switchAlias('c', 'd--sp1_01234567'), { previous: undefined });
+      assert.deepEqual(await client.switchAlias('c', 'd--sp1_01234567'), { previous: 'c--sp1_01234567' });
+    });
+    assert.deepEqual({ ...asked[0] }, { alias: 'c', physicalName: 'd--sp1_01234567' });
+  });
+
+  test('a collection is dropped once, and aliases only where that was said', async () => {
+    const asked: DropCollectionRequest__Output[] = [];
+    const DropCollection: Handlers['DropCollection'] = (call, callback) => {
+      asked.push(call.request);
+      if (asked.length < 3) callback(null, { aliases: ['c'] });
+      else callback(failure({ code: Code.UNAVAILABLE, message: 'away', reason: 'STORE_UNAVAILABLE' }));
+    };
+    await withDocuments({ DropCollection }, async (client) => {
+      assert.deepEqual(await client.dropCollection('c--sp1_01234567'), { aliases: ['c'] });
+      await client.dropCollection('c--sp1_01234567', { withAliases: true });
+      await assert.rejects(
+        client.dropCollection('c--sp1_01234567'),
+        (error: ScalingnoteError) => error.reason === 'STORE_UNAVAILABLE',
+      );
+    });
+    assert.deepEqual(
+      asked.map(({ withAliases }) => withAliases),
+      [false, true, false],
+    );
   });
 });
 

@@ -2,6 +2,9 @@ import type { CountResponse__Output } from '../proto/generated/scalingnote/v1/Co
 import type { DeleteResponse__Output } from '../proto/generated/scalingnote/v1/DeleteResponse.ts';
 import type { DocumentServiceDescribeResponse__Output } from '../proto/generated/scalingnote/v1/DocumentServiceDescribeResponse.ts';
 import type { DocumentServiceClient } from '../proto/generated/scalingnote/v1/DocumentService.ts';
+import type { DropCollectionResponse__Output } from '../proto/generated/scalingnote/v1/DropCollectionResponse.ts';
+import type { ListAliasesResponse__Output } from '../proto/generated/scalingnote/v1/ListAliasesResponse.ts';
+import type { SwitchAliasResponse__Output } from '../proto/generated/scalingnote/v1/SwitchAliasResponse.ts';
 import type { ListCollectionsResponse__Output } from '../proto/generated/scalingnote/v1/ListCollectionsResponse.ts';
 import { v1 } from '../proto/load.ts';
 import {
@@ -82,6 +85,55 @@ export class DocumentClient {
       bounds,
     );
     return response.collections.map(fromCollection);
+  }
+
+  /** Logical name to physical name. @throws {ScalingnoteError} */
+  async listAliases(bounds?: CallBounds): Promise<Map<string, string>> {
+    const { aliases } = await unary<ListAliasesResponse__Output>(
+      (options, callback) => this.#client.listAliases({}, options, callback),
+      this.#options,
+      bounds,
+    );
+    return new Map(aliases.map(({ name, physicalName }) => [name, physicalName]));
+  }
+
+  /**
+   * Points an alias at a physical collection, in one step; says where it led before, if it was there.
+   *
+   * @throws {ScalingnoteError} `COLLECTION_NOT_FOUND`
+   */
+  async switchAlias(
+    alias: string,
+    physicalName: string,
+    bounds?: CallBounds,
+  ): Promise<{ previous: string | undefined }> {
+    const response = await unary<SwitchAliasResponse__Output>(
+      (options, callback) => this.#client.switchAlias({ alias, physicalName }, options, callback),
+      this.#options,
+      bounds,
+    );
+    return { previous: response.previousPhysicalName || undefined };
+  }
+
+  /**
+   * Drops a physical collection with all that is in it; says which aliases went with it. It is tried once: a second
+   * attempt could not tell a collection that is gone from one that never was.
+   *
+   * @param options - `withAliases` confirms that the aliases that lead to it may go
+   * @throws {ScalingnoteError} `COLLECTION_NOT_FOUND`; `COLLECTION_IN_USE` where aliases lead to it
+   */
+  async dropCollection(
+    physicalName: string,
+    options: { withAliases?: boolean } = {},
+    bounds?: CallBounds,
+  ): Promise<{ aliases: string[] }> {
+    const message = { physicalName, withAliases: options.withAliases ?? false };
+    const { aliases } = await unary<DropCollectionResponse__Output>(
+      (callOptions, callback) => this.#client.dropCollection(message, callOptions, callback),
+      { ...this.#options, attempts: 1 },
+      bounds,
+    );
+    return { aliases };
   }
 
   /** What the service is and which tower it runs. @throws {ScalingnoteError} */

@@ -139,6 +139,21 @@ describe('the pair', () => {
     );
     assert.ok(!(await find('honey from insects')).includes('bee'));
 
+    const admin = (...parameters: string[]) => cli(...parameters, ...addresses(pair, 'document'));
+    const { animals } = JSON.parse((await admin('alias', 'list', '--json')).stdout) as { animals: string };
+    assert.equal((await admin('alias', 'set', 'beasts', animals)).code, 0);
+    const inUse = await admin('drop', animals);
+    assert.equal(inUse.code, 1);
+    assert.match(inUse.stderr, /"animals", "beasts" leads to; switch the alias first, or set with_aliases/);
+    assert.equal((await admin('drop', 'beasts')).code, 1, 'an alias is not what is dropped');
+    const dropped = await admin('drop', animals, '--with-aliases', '--json');
+    assert.deepEqual(JSON.parse(dropped.stdout), { physicalName: animals, aliases: ['animals', 'beasts'] });
+    const { stdout: left } = await admin('collections', '--json');
+    assert.deepEqual(
+      (JSON.parse(left) as { name: string }[]).map(({ name }) => name),
+      ['wordnet'],
+    );
+
     await stop(pair.process);
     for (const { pid } of services) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
   });

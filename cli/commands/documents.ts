@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { usingDocuments, withDocumentAddress } from '../connection.ts';
 import { filterOf, withFilter } from '../input/filter-flags.ts';
-import { printJson, table, UsageError } from '../output/print.ts';
+import { printJson, UsageError } from '../output/print.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
 
 interface ScopeFlags {
@@ -47,28 +47,3 @@ export const count = scoped(new Command('count'))
     if (flags.json === true) printJson(counted);
     else process.stdout.write(`${counted.documents} documents, ${counted.passages} passages\n`);
   });
-
-/** `scalingnote collections` */
-export const collections = withDocumentAddress(new Command('collections'))
-  .description('list collections')
-  .option('--json', 'print one JSON document')
-  .action(async (flags: { json?: boolean; documentAddress: string }) => {
-    const listed = await usingDocuments(flags.documentAddress, (client) => client.listCollections());
-    if (flags.json === true) {
-      printJson(listed.map((collection) => ({ ...collection, space: collection.space.fingerprint })));
-    } else if (listed.length === 0) {
-      process.stdout.write('no collections yet; "scalingnote ingest FILE --collection NAME" makes one\n');
-    } else {
-      process.stdout.write(`${renderCollections(listed)}\n`);
-    }
-  });
-
-/** Collections as a table. */
-export function renderCollections(
-  listed: readonly { name: string; space: { fingerprint: string }; documents: number; passages: number }[],
-): string {
-  return table(
-    ['collection', 'documents', 'passages', 'space'],
-    listed.map(({ name, documents, passages, space }) => [name, documents, passages, space.fingerprint]),
-  );
-}

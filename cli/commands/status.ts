@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { type Collection, DocumentClient, type Health, QueryClient } from '../../clients/index.ts';
 import { type Addresses, withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { note, printJson, style, table } from '../output/print.ts';
-import { renderCollections } from './documents.ts';
+import { renderCollections } from './collections.ts';
 
 /** A service as `status` shows it. */
 interface ServiceStatus {
@@ -98,12 +98,13 @@ async function ask(
 
 function renderStatus(services: readonly ServiceStatus[]): string {
   return table(
-    ['service', 'address', 'status', 'pid', 'tower', 'space'],
+    ['service', 'address', 'status', 'pid', 'store', 'tower', 'space'],
     services.map((each) => [
       each.service,
       each.address,
       style(each.status === 'SERVING' ? 'green' : 'red', each.status),
       String(each.pid ?? '-'),
+      each.store ?? '-',
       each.tower ?? '-',
       each.space ?? '-',
     ]),

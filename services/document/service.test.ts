@@ -2,6 +2,10 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { status, type ServiceError } from '@grpc/grpc-js';
 import type { DeleteRequest } from '../../proto/generated/scalingnote/v1/DeleteRequest.ts';
+import type { DropCollectionRequest } from '../../proto/generated/scalingnote/v1/DropCollectionRequest.ts';
+import type { SwitchAliasRequest } from '../../proto/generated/scalingnote/v1/SwitchAliasRequest.ts';
+import { physicalName } from '../../store/store.ts';
+import { FakeTower } from './testing/fake-tower.ts';
 import { startHarness, statusOf, type Harness } from './testing/harness.ts';
 import type { MemoryStore } from './testing/memory-store.ts';
 
@@ -94,4 +98,82 @@ test('Describe answers what the process says of itself', async () => {
   );
   assert.equal(service?.version, '0.0.0');
   assert.equal(service?.store, 'embedded');
+});
+
+const { fingerprint } = new FakeTower().manifest.space;
+const physical = (name: string): string => physicalName(name, fingerprint);
+const aliases = async (): Promise<Record<string, string>> => {
+  const listed = await ask<{ aliases: { name: string; physicalName: string }[] }>((answer) =>
+    harness.client.listAliases({}, answer),
+  );
+  return Object.fromEntries(listed.aliases.map((alias) => [alias.name, alias.physicalName]));
+};
+const switchTo = (request: SwitchAliasRequest) =>
+  ask<{ previousPhysicalName: string }>((answer) => harness.client.switchAlias(request, answer));
+const drop = (request: DropCollectionRequest) =>
+  ask<{ aliases: string[] }>((answer) => harness.client.dropCollection(request, answer));
+
+test('an alias is switched, and the answer says where it led', async () => {
+  await harness.ingest({ collection: 'old' }).document(1, 'a', 'text').finish();
+  await harness.ingest({ collection: 'new' }).document(1, 'a', 'text').document(2, 'b', 'text').finish();
+  assert.deepEqual(await switchTo({ alias: 'live', physicalName: physical('old') }), {
+    previousPhysicalName: '',
+  });
+  assert.deepEqual(await switchTo({ alias: 'live', physicalName: physical('new') }), {
+    previousPhysicalName: physical('old'),
+  });
+  assert.equal((await aliases())['live'], physical('new'));
+  const counted = await ask<{ documents: string }>((answer) =>
+    harness.client.count({ collection: 'live' }, answer),
+  );
+  assert.equal(counted.documents, '2');
+});
+
+test('a collection that aliases lead to is dropped with them, and only where that was said', async () => {
+  await harness.ingest({ collection: 'gone' }).document(1, 'a', 'text').finish();
+  await switchTo({ alias: 'also-gone', physicalName: physical('gone') });
+  const inUse = await refusal(drop({ physicalName: physical('gone') }));
+  assert.equal(inUse.code, status.FAILED_PRECONDITION);
+  assert.equal(inUse.reason, 'COLLECTION_IN_USE');
+  assert.match(inUse.message, /"also-gone", "gone".*with_aliases/);
+  assert.deepEqual(await drop({ physicalName: physical('gone'), withAliases: true }), {
+    aliases: ['also-gone', 'gone'],
+  });
+  const left = Object.keys(await aliases());
+  assert.ok(!left.includes('gone') && !left.includes('also-gone'));
+  assert.equal((await refusal(drop({ physicalName: physical('gone') }))).code, status.NOT_FOUND);
+});
+
+test('a collection that no alias leads to is dropped by its name alone', async () => {
+  await harness.ingest({ collection: 'replaced' }).document(1, 'a', 'text').finish();
+  await harness.ingest({ collection: 'successor' }).document(1, 'a', 'text').finish();
+  await switchTo({ alias: 'replaced', physicalName: physical('successor') });
+  assert.deepEqual(await drop({ physicalName: physical('replaced') }), { aliases: [] });
+  assert.equal((await aliases())['replaced'], physical('successor'));
+});
+
+const badNames: [what: string, name: string, says: RegExp][] = [
+  ['nothing', '', /empty/],
+  ['an alias', 'docs', new RegExp(`alias.*${physical('docs')}`)],
+  ['a name with a slash', 'a/b', /no physical name/],
+];
+for (const [what, name, says] of badNames) {
+  for (const [method, call] of [
+    ['DropCollection', () => drop({ physicalName: name })],
+    ['SwitchAlias', () => switchTo({ alias: 'x', physicalName: name })],
+  ] as const) {
+    test(`${method} of ${what} is refused`, async () => {
+      const { code, violations } = await refusal(call());
+      assert.equal(code, status.INVALID_ARGUMENT);
+      assert.equal(violations?.[0]?.field, 'physical_name');
+      assert.match(violations[0].description, says);
+    });
+  }
+}
+
+test('an alias has to be a logical name, and to lead somewhere', async () => {
+  const named = await refusal(switchTo({ alias: 'a--b', physicalName: physical('docs') }));
+  assert.equal(named.violations?.[0]?.field, 'alias');
+  const nowhere = await refusal(switchTo({ alias: 'a', physicalName: physical('nowhere') }));
+  assert.equal(nowhere.code, status.NOT_FOUND);
 });

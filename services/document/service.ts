@@ -8,6 +8,7 @@ import { MAX_ANY_OF_VALUES, parseFilter } from '../runtime/filter.ts';
 import type { Implementation } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
 import { checkCollection, checkDocumentId, checkTenant, MAX_DELETE_IDS } from '../runtime/validate.ts';
+import { dropCollection, listAliases, switchAlias, type CatalogStore } from './catalog.ts';
 import { salvageDocument } from './ingest/envelope.ts';
 import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
 import { collectionMessage } from './messages.ts';
@@ -19,7 +20,9 @@ import { collectionMessage } from './messages.ts';
 export const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 
 /** What the service needs of a store. */
-export type ServiceStore = IngestStore & Pick<Store, 'kind' | 'deleteByFilter' | 'count' | 'listCollections'>;
+export type ServiceStore = IngestStore &
+  CatalogStore &
+  Pick<Store, 'kind' | 'deleteByFilter' | 'count' | 'listCollections'>;
 
 /** What the document service serves. */
 export interface DocumentServiceParts {
@@ -54,6 +57,10 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
     ListCollections: async (_request, call) => ({
       collections: (await store.listCollections(call)).map(collectionMessage),
     }),
+
+    ListAliases: (_request, call) => listAliases(store, call),
+    SwitchAlias: (request, call) => switchAlias(store, request, call),
+    DropCollection: (request, call) => dropCollection(store, request, call),
 
     Describe: async () => ({ service: describe() }),
   };

@@ -32,7 +32,9 @@ export interface Snapshot {
  */
 export class MemoryStore implements ServiceStore {
   readonly kind = 'embedded';
+  /** By physical name. */
   readonly #collections = new Map<string, { space: SpaceKey; rows: Map<string, Row> }>();
+  readonly #aliases = new Map<string, string>();
   /** Every batch that came in and went through, as document ids. */
   readonly batches: string[][] = [];
   lookups = 0;
@@ -42,12 +44,31 @@ export class MemoryStore implements ServiceStore {
 
   async ensureCollection(name: string, space: SpaceKey): Promise<CollectionInfo> {
     await this.before('ensure', []);
-    const found = this.#collections.get(name);
+    const found = this.#collections.get(this.#aliases.get(name) ?? name);
     if (found && found.space.fingerprint !== space.fingerprint) {
       throw spaceMismatch(name, found.space.fingerprint, space.fingerprint);
     }
-    if (!found) this.#collections.set(name, { space, rows: new Map() });
+    if (!found) {
+      const physical = physicalName(name, space.fingerprint);
+      this.#collections.set(physical, { space, rows: new Map() });
+      this.#aliases.set(name, physical);
+    }
     return this.#info(name);
+  }
+
+  async aliases(): Promise<Map<string, string>> {
+    return new Map(this.#aliases);
+  }
+
+  async switchAlias(alias: string, physical: string): Promise<void> {
+    this.#find(physical);
+    this.#aliases.set(alias, physical);
+  }
+
+  async dropCollection(physical: string): Promise<void> {
+    this.#find(physical);
+    this.#collections.delete(physical);
+    for (const [alias, led] of this.#aliases) if (led === physical) this.#aliases.delete(alias);
   }
 
   async listCollections(): Promise<CollectionInfo[]> {
@@ -114,7 +135,7 @@ export class MemoryStore implements ServiceStore {
   }
 
   #find(collection: string): { space: SpaceKey; rows: Map<string, Row> } {
-    const found = this.#collections.get(collection.split('--')[0]!);
+    const found = this.#collections.get(this.#aliases.get(collection) ?? collection);
     if (!found) throw collectionNotFound(collection);
     return found;
   }
@@ -122,9 +143,11 @@ export class MemoryStore implements ServiceStore {
   #info(name: string): CollectionInfo {
     const { space, rows } = this.#find(name);
     const documents = [...rows.values()].flatMap(({ document }) => document ?? []);
+    const physical = this.#aliases.get(name) ?? name;
+    const [alias] = [...this.#aliases].find(([, led]) => led === physical) ?? [];
     return {
-      name,
-      physicalName: physicalName(name, space.fingerprint),
+      name: alias ?? physical,
+      physicalName: physical,
       space,
       documents: documents.length,
       passages: documents.reduce((sum, { passages }) => sum + passages.length, 0),
