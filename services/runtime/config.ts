@@ -81,6 +81,20 @@ export const Settings = z.strictObject({
 /** A service's own settings: some of {@link Settings}. */
 export type SettingsSchema = z.ZodObject<Partial<typeof Settings.shape>>;
 
+/** Name of a setting. */
+export type SettingName = keyof typeof Settings.shape;
+
+/** Values of some settings. */
+export type Config<Name extends SettingName = SettingName> = Pick<z.infer<typeof Settings>, Name>;
+
+/** The schema of some settings, which come in the order of {@link Settings}. */
+export function settingsOf(names: readonly SettingName[]): SettingsSchema {
+  const chosen: ReadonlySet<string> = new Set(names);
+  return z.strictObject(
+    Object.fromEntries(Object.entries(Settings.shape).filter(([name]) => chosen.has(name))),
+  ) as SettingsSchema;
+}
+
 /** The configuration can't be used; the message names the setting and where it came from. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
@@ -150,7 +164,7 @@ export function loadConfig<Schema extends SettingsSchema>(
 }
 
 /** How people set a setting: `--port or SCALINGNOTE_PORT_QUERY`. */
-export function namesOf(name: keyof typeof Settings.shape): string {
+export function namesOf(name: SettingName): string {
   return `--${flagOf(name, Settings.shape[name])} or ${variableOf(name)}`;
 }
 

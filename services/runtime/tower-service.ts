@@ -1,0 +1,63 @@
+import type { Logger } from 'pino';
+import { openStore } from '../../store/open.ts';
+import type { Store } from '../../store/store.ts';
+import { openTower } from '../../towers/open.ts';
+import type { Tower } from '../../towers/tower.ts';
+import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
+import { monitorHealth } from './health.ts';
+import { runService } from './process.ts';
+import { startServer, type Service } from './server.ts';
+
+/** Settings of every service that has a tower and the store. */
+const SHARED = ['host', 'data', 'device', 'threads', 'drainMs', 'logLevel'] as const;
+
+/** A service of one tower and the store. */
+export interface TowerService<Own extends SettingName> {
+  name: string;
+  /** Which setting has the port, and which names the tower. */
+  port: 'portDocument' | 'portQuery';
+  tower: 'documentTower' | 'queryTower';
+  /** Settings that no other service has. */
+  settings: readonly Own[];
+  /** See `ServerOptions`. */
+  maxReceiveBytes: number;
+  serve(parts: { tower: Tower; store: Store; config: Config<Own>; log: Logger }): Service;
+}
+
+/** Runs a service of one tower and the store as a process. It serves while the store answers. */
+export async function runTowerService<Own extends SettingName>(service: TowerService<Own>): Promise<void> {
+  const schema = settingsOf([...SHARED, service.port, service.tower, ...service.settings]);
+  await runService(service.name, schema, async (values, log) => {
+    const config = values as Config;
+    const [tower, store] = await Promise.all([
+      openTower(config[service.tower], {
+        device: config.device,
+        log: (message) => log.info(message),
+        ...(config.threads === 0 ? {} : { threads: config.threads }),
+      }),
+      openStore({ kind: 'embedded', directory: config.data }, { log }),
+    ]);
+    const server = await startServer({
+      host: config.host,
+      port: config[service.port],
+      portSetting: namesOf(service.port),
+      services: [service.serve({ tower, store, config, log })],
+      maxReceiveBytes: service.maxReceiveBytes,
+      log,
+    });
+    const health = monitorHealth({
+      check: (options) => store.check(options),
+      setServing: server.setServing,
+      log,
+    });
+    await health.probe();
+    return {
+      address: server.address,
+      stop: async () => {
+        health.stop();
+        await server.shutdown(config.drainMs);
+        await Promise.all([tower.close(), store.close()]);
+      },
+    };
+  });
+}
