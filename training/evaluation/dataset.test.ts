@@ -53,6 +53,20 @@ test('judgments may be in qrels/test.tsv, with Windows line ends and no header',
   );
 });
 
+test('a line ends where JSON Lines says: not at the line separators of Unicode', async (context) => {
+  const folder = dataset(context, {
+    'corpus.jsonl':
+      '\uFEFF{"_id": "d1", "text": "one\u2028still one\u2029and still\u0085"}\r\n{"_id": "d2", "text": "two"}',
+    'queries.jsonl': QUERIES,
+    'qrels.tsv': QRELS,
+  });
+  const { documents } = await readDataset(folder);
+  assert.deepEqual(
+    documents.map(({ text }) => text),
+    ['one\u2028still one\u2029and still\u0085', 'two'],
+  );
+});
+
 test('what is wrong is named with its file and line', async (context) => {
   const good = { 'corpus.jsonl': CORPUS, 'queries.jsonl': QUERIES, 'qrels.tsv': QRELS };
   await rejects(join(temporaryFolder(context), 'none'), /neither qrels\.tsv nor/);
@@ -66,6 +80,9 @@ test('what is wrong is named with its file and line', async (context) => {
     dataset(context, { ...good, 'qrels.tsv': 'q9\td1\t1\n' }),
     /no query with a relevant document/,
   );
+  const latin1 = dataset(context, good);
+  writeFileSync(join(latin1, 'corpus.jsonl'), `${CORPUS}{"_id": "caf\xe9"}\n`, 'latin1');
+  await rejects(latin1, /corpus\.jsonl: line 3 holds bytes that are not UTF-8/);
   await rejects(
     dataset(context, { 'corpus.jsonl': CORPUS, 'qrels.tsv': QRELS }),
     /can't read .*queries\.jsonl/,

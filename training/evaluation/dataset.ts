@@ -1,6 +1,6 @@
 import { createReadStream, existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { readLines } from '../../clients/lines.ts';
 import { TrainingError } from '../errors.ts';
 
 /** A data set in BEIR layout (Thakur et al., 2021). */
@@ -62,10 +62,13 @@ export async function* readRecords(
   }
 }
 
-/** Lines of a text file. @throws {TrainingError} where it can't be read */
+/** Lines of a text file. @throws {TrainingError} where it can't be read, or is not UTF-8, naming the line */
 export async function* lines(file: string): AsyncGenerator<string> {
   try {
-    yield* createInterface({ input: createReadStream(file, 'utf8'), crlfDelay: Infinity });
+    for await (const read of readLines(createReadStream(file))) {
+      if ('problem' in read) throw new TrainingError('DATASET_INVALID', `line ${read.line} ${read.problem}`);
+      yield read.line === 1 ? read.text.replace(/^\uFEFF/, '') : read.text;
+    }
   } catch (error) {
     throw new TrainingError('DATASET_INVALID', `can't read ${file}: ${(error as Error).message}`, {
       cause: error,
