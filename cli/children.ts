@@ -11,7 +11,7 @@ const STOP_TIMEOUT_MS = 15_000;
 
 /** A service that runs as a process of its own. */
 export interface ServiceProcess {
-  name: string;
+  name: 'document' | 'query';
   /** `host:port` that it listens at. */
   address: string;
   pid: number;
@@ -30,9 +30,9 @@ type Report = { type: 'ready'; address: string; pid: number } | { type: 'failed'
  * @throws {CliError} in one line, where it can't start
  */
 export async function startService(
-  name: 'document' | 'query',
+  name: ServiceProcess['name'],
   flags: readonly string[],
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<ServiceProcess> {
   const entry = fileURLToPath(new URL(`../services/${name}/main.js`, import.meta.url));
   const child = fork(entry, flags, {
@@ -51,9 +51,9 @@ export async function startService(
     child.once('error', () => resolve());
   });
   const giveUp = (): void => void child.kill();
-  signal.addEventListener('abort', giveUp);
+  signal?.addEventListener('abort', giveUp);
   const ready = await firstReport(child, exited);
-  signal.removeEventListener('abort', giveUp);
+  signal?.removeEventListener('abort', giveUp);
   if (ready.type === 'failed') {
     child.kill();
     throw new CliError(

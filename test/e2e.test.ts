@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -156,6 +156,48 @@ describe('the pair', () => {
 
     await stop(pair.process);
     for (const { pid } of services) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+  });
+
+  test('eval --services measures what comes out of the Search RPC', async (context) => {
+    if (unavailable) return context.skip(unavailable);
+    const dataset = join(folder, 'farm');
+    mkdirSync(dataset);
+    const files = {
+      'corpus.jsonl': [
+        { _id: 'bee', title: 'Bees', text: 'Bees live in hives and make honey.' },
+        { _id: 'cow', title: 'Cows', text: 'Cows give milk on farms.' },
+        { _id: 'nothing', title: '', text: '' },
+      ],
+      'queries.jsonl': [
+        { _id: '1', text: 'where honey comes from' },
+        { _id: '2', text: 'animals that are milked' },
+      ],
+    };
+    for (const [name, records] of Object.entries(files)) {
+      writeFileSync(join(dataset, name), records.map((record) => JSON.stringify(record)).join('\n'));
+    }
+    writeFileSync(join(dataset, 'qrels.tsv'), '1\tbee\t1\n2\tcow\t1\n');
+    const pair = await up('serve');
+    const towers = ['--query-tower', 'all-MiniLM-L6-v2-lookup'];
+    const measure = async (...flags: string[]): Promise<unknown[]> => {
+      const result = await cli('eval', '--dataset', dataset, ...flags, '--services', '--json');
+      assert.equal(result.code, 0, result.stderr);
+      const { results } = JSON.parse(result.stdout) as { results: { queryTower: string; ndcg10: number }[] };
+      return results.map(({ queryTower, ndcg10 }) => [queryTower, ndcg10]);
+    };
+    const served = ['all-MiniLM-L6-v2-lookup, through the services', 1];
+    assert.deepEqual((await measure(...addresses(pair))).at(-1), served);
+    const listed = await cli('collections', '--json', ...addresses(pair, 'document'));
+    const collection = (JSON.parse(listed.stdout) as { name: string; documents: number }[]).find(({ name }) =>
+      name.startsWith('eval-farm-'),
+    );
+    assert.equal(collection?.documents, 2);
+    await stop(pair.process);
+    assert.deepEqual(await measure(...towers), [
+      ['all-MiniLM-L6-v2', 1],
+      ['all-MiniLM-L6-v2-lookup', 1],
+      served,
+    ]);
   });
 
   test('a document service that is killed in the middle of an ingest loses and doubles nothing', async (context) => {

@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { DocumentClient, QueryClient } from '../clients/index.ts';
+import { defaultCacheDir } from '../towers/cache.ts';
+import { type Dataset, readDataset } from '../training/evaluation/dataset.ts';
+import type { Ranker } from '../training/evaluation/evaluate.ts';
+import { type ServiceProcess, startService } from './children.ts';
+import type { Addresses } from './connection.ts';
+import { CliError, note } from './output/print.ts';
+import { Progress } from './output/progress.ts';
+
+/** Longest part of a data set's name that a collection's takes over. */
+const NAME_CHARACTERS = 40;
+
+/** Which services to measure: some that run, or those to be started for the run, a query service for each tower. */
+export type Services = { addresses: Addresses } | { documentTower: string; queryTowers: readonly string[] };
+
+/** A data set behind real services. */
+export interface ServiceRankers {
+  rankers: Ranker[];
+  /** Closes the connections, and stops what was started. */
+  close(): Promise<void>;
+}
+
+/**
+ * Puts a data set in through the Ingest RPC, into a collection of its own, so that it can be searched through the
+ * Search RPC. Services that are started for it keep their store where towers are kept: the next run finds its documents
+ * there, and encodes none.
+ *
+ * @throws {CliError} where a service can't be started, or a document is rejected
+ */
+export async function rankThroughServices(dataset: string, services: Services): Promise<ServiceRankers> {
+  const started: ServiceProcess[] = [];
+  const clients: (DocumentClient | QueryClient)[] = [];
+  const close = async (): Promise<void> => {
+    for (const client of clients) client.close();
+    await Promise.all(started.map((service) => service.stop()));
+  };
+  const start = async (name: ServiceProcess['name'], ...flags: string[]): Promise<string> => {
+    const data = join(defaultCacheDir(), 'evaluation');
+    const service = await startService(name, ['--data', data, '--port', '0', ...flags]);
+    started.push(service);
+    return service.address;
+  };
+  try {
+    const documentAddress =
+      'addresses' in services
+        ? services.addresses.documentAddress
+        : await start('document', '--document-tower', services.documentTower);
+    const queryAddresses: string[] = [];
+    if ('addresses' in services) queryAddresses.push(services.addresses.queryAddress);
+    else {
+      for (const tower of services.queryTowers)
+        queryAddresses.push(await start('query', '--query-tower', tower));
+    }
+    const documents = new DocumentClient({ address: documentAddress });
+    clients.push(documents);
+    const collection = await ingest(documents, await readDataset(dataset));
+    const rankers: Ranker[] = [];
+    for (const address of queryAddresses) {
+      const queries = new QueryClient({ address });
+      clients.push(queries);
+      const { tower } = await queries.describe();
+      rankers.push({
+        name: `${tower.name}, through the services`,
+        rank: async (query, limit) => {
+          const request = { collection, query, limit, omitText: true, omitMetadata: true };
+          return (await queries.search(request)).hits.map(({ id }) => id);
+        },
+      });
+    }
+    return { rankers, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** @returns the collection, which holds the data set's documents and no others */
+async function ingest(client: DocumentClient, { name, documents }: Dataset): Promise<string> {
+  const { space } = (await client.describe()).tower;
+  // Another space or other documents make another collection: nothing of an earlier run can stand among the answers.
+  const identity = createHash('sha256').update(space.fingerprint);
+  for (const { id } of documents) identity.update(JSON.stringify(id));
+  const collection = `eval-${name.replaceAll(/\W+/g, '_').slice(0, NAME_CHARACTERS)}-${identity.digest('hex').slice(0, 8)}`;
+  note(`putting ${name} into collection "${collection}"`);
+  const progress = new Progress('ingest', 'documents');
+  let done = 0;
+  await client.ingest(
+    documents.filter(({ title, text }) => title.trim() !== '' || text.trim() !== ''),
+    {
+      collection,
+      onOutcome: ({ id, error }) => {
+        if (error) throw new CliError(`document ${JSON.stringify(id)} of ${name}: ${error.message}`);
+        progress.update(++done, documents.length);
+      },
+    },
+  );
+  progress.finish(done);
+  return collection;
+}
