@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { DocumentClient, IngestOperation, IngestSummary } from '../../clients/index.ts';
 import { Progress } from '../output/progress.ts';
+import { commonFirst } from './order.ts';
 import { readWordNet, SAMPLE_COLLECTION } from './wordnet.ts';
 
 /** How much of the sample to take: a number of documents, all, or what fits in {@link SAMPLE_SECONDS}. */
@@ -34,7 +35,7 @@ export async function loadSample(
       return { sent: 0, indexed: 0, unchanged: marker.sent, rejected: 0 };
     }
   }
-  const documents = await readWordNet();
+  const documents = await commonFirst(await readWordNet());
   const total =
     typeof options.size === 'number' ? Math.min(options.size, documents.length) : documents.length;
   const progress = new Progress('WordNet', 'documents');

@@ -1,6 +1,6 @@
 import { keywords, span } from '../../training/texts.ts';
 import { seededRandom, shuffle } from '../../training/random.ts';
-import { readWordNet, type SampleDocument } from './wordnet.ts';
+import { isPerson, readWordNet, type SampleDocument } from './wordnet.ts';
 
 /**
  * Prints the texts that the query tower which ships with the package is fitted to, one a line: WordNet's definitions,
@@ -32,7 +32,12 @@ const TEMPLATES: readonly ((a: string, b: string) => string)[] = [
 ];
 
 const random = seededRandom(SEED);
-const synsets = await readWordNet();
+// What is drawn depends on the order: this is the one that the tower's texts were drawn from.
+const inFileOrder = await readWordNet();
+const synsets = [
+  ...inFileOrder.filter(isPerson),
+  ...strided(inFileOrder.filter((synset) => !isPerson(synset))),
+];
 const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)]!;
 const definitions = synsets.map(({ text }) => text.replaceAll(/;?\s*".*$/g, '').trim());
 const byLexfile = new Map<string, SampleDocument[]>();
@@ -65,3 +70,14 @@ const texts = [
   ...Array.from({ length: COUNTS.mixes }, mix),
 ];
 process.stdout.write(`${shuffle(texts, random).join('\n')}\n`);
+
+/** The same items, by a stride that is coprime to their number. */
+function strided<T>(items: readonly T[]): T[] {
+  let stride = Math.max(1, Math.floor(items.length * 0.618));
+  while (gcd(stride, items.length) > 1) stride++;
+  return items.map((_, index) => items[(index * stride) % items.length] as T);
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}

@@ -29,16 +29,8 @@ test('the word count of a synset is hexadecimal', () => {
   assert.equal(parseSynset(`00000001 03 n 10 ${words} 000 | many`)?.metadata.lemmas.length, 16);
 });
 
-test('the whole of WordNet 3.1 is read, each synset once, persons first', async () => {
+test('the whole of WordNet 3.1 is read, each synset once', async () => {
   const documents = await readWordNet();
   assert.equal(documents.length, 117791);
   assert.equal(new Set(documents.map(({ id }) => id)).size, 117791);
-  assert.equal(documents[0]?.metadata.lexfile, 'noun.person');
-  assert.ok(documents.slice(0, 20_000).some(({ metadata }) => metadata.lemmas.includes('astronomer')));
-  assert.deepEqual([...new Set(documents.slice(0, 20_000).map(({ metadata }) => metadata.pos))].sort(), [
-    'adjective',
-    'adverb',
-    'noun',
-    'verb',
-  ]);
 });

