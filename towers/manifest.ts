@@ -17,6 +17,10 @@ export const Distillation = z.strictObject({
   texts: z.int().positive(),
   /** Optimiser steps, or iterations of the solver. */
   steps: z.int().nonnegative(),
+  /** Texts of a step. */
+  batch: z.int().positive().optional(),
+  /** Largest learning rate. */
+  rate: z.number().positive().optional(),
   seed: z.int().nonnegative(),
   /** Where the texts come from, and under which licence. */
   corpus: z.string().optional(),

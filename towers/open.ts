@@ -33,8 +33,9 @@ const MAX_QUEUE = 1_024;
  * @throws {TowerError} what {@link pullTower} throws, `TOWER_MODEL_UNSUPPORTED`, `DEVICE_UNAVAILABLE`
  */
 export async function openTower(reference: string, options: TowerOptions = {}): Promise<Tower> {
-  const local = await pullTower(reference, options);
-  const { manifest, directory } = local;
+  const { manifest: stated, directory } = await pullTower(reference, options);
+  const manifest = { ...stated, normalize: options.normalize ?? stated.normalize };
+  const local: LocalTower = { manifest, directory };
   const tokenizer = await loadTokenizer(local);
   const log = options.log ?? (() => undefined);
   const inline = options.inline ?? manifest.distillation?.student === 'lookup';

@@ -22,7 +22,7 @@ export interface CacheOptions {
   log?: (message: string) => void;
 }
 
-/** How a tower runs. Nothing here moves a vector. */
+/** How a tower runs. Nothing here moves a vector, but for `normalize`. */
 export interface TowerOptions extends CacheOptions {
   /** `auto`, `cpu`, `cuda`, `cuda:1`, `dml`, `coreml`, `webgpu`: what ONNX Runtime has on the platform. @default auto */
   device?: string;
@@ -35,4 +35,11 @@ export interface TowerOptions extends CacheOptions {
    * @default whether the tower is a `lookup` student
    */
   inline?: boolean;
+  /**
+   * Whether vectors have unit length. `false` gives them as they are pooled, in no space: a student's training looks at
+   * lengths as well.
+   *
+   * @default what the tower's manifest says
+   */
+  normalize?: boolean;
 }

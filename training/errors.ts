@@ -5,7 +5,15 @@ export type TrainingErrorReason =
   /** Texts that nothing can be learnt from. */
   | 'TEXTS_INVALID'
   /** Towers of different spaces. */
-  | 'SPACE_MISMATCH';
+  | 'SPACE_MISMATCH'
+  /** What was asked for can't be made. */
+  | 'REQUEST_INVALID'
+  /** There is no checkpoint to go on from, or it is of another run. */
+  | 'CHECKPOINT_INVALID'
+  /** A checkpoint could not be written. */
+  | 'CHECKPOINT_FAILED'
+  /** The loss is no number any more. */
+  | 'DIVERGED';
 
 /** What training and evaluation throw. The message says what to do. */
 export class TrainingError extends Error {

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { temporaryFolder } from '../towers/testing/tiny-tower.ts';
 import { TrainingError } from './errors.ts';
 import { seededRandom } from './random.ts';
-import { keywords, readTexts, span, textsFromCorpus } from './texts.ts';
+import { keywords, readCorpus, readTexts, span, textsFromDocuments, type TextSet } from './texts.ts';
 
 const SENTENCES = [
   'the wing of a plane bends in hot air .',
@@ -23,6 +23,10 @@ function corpus(documents: number): string {
   ).join('\n');
 }
 
+function textsFromCorpus(path: string, seed: number): Promise<TextSet> {
+  return textsFromDocuments(readCorpus(path), path, seed);
+}
+
 const rejects = (promise: Promise<unknown>, message: RegExp): Promise<void> =>
   assert.rejects(promise, (error) => {
     assert.ok(error instanceof TrainingError);
@@ -33,7 +37,7 @@ const rejects = (promise: Promise<unknown>, message: RegExp): Promise<void> =>
 test('a corpus in lower case still comes apart into sentences', async (context) => {
   const folder = temporaryFolder(context);
   writeFileSync(join(folder, 'corpus.jsonl'), corpus(12));
-  const texts = (await textsFromCorpus(folder, 1)).map(({ text }) => text);
+  const texts = (await textsFromCorpus(folder, 1)).texts.map(({ text }) => text);
   for (const expected of [...SENTENCES, 'wing number 3', 'wing 3 flies best'])
     assert.ok(texts.includes(expected), expected);
   assert.ok(texts.every((text) => text.length < 60));
@@ -42,11 +46,11 @@ test('a corpus in lower case still comes apart into sentences', async (context) 
 test('texts are distinct, of documents, and the same for the same seed', async (context) => {
   const folder = temporaryFolder(context);
   writeFileSync(join(folder, 'corpus.jsonl'), corpus(12));
-  const texts = await textsFromCorpus(folder, 1);
+  const { texts } = await textsFromCorpus(folder, 1);
   assert.equal(new Set(texts.map(({ text }) => text.toLowerCase())).size, texts.length);
   assert.ok(texts.every(({ group }) => group >= 0 && group < 12));
-  assert.deepEqual(await textsFromCorpus(folder, 1), texts);
-  assert.notDeepEqual(await textsFromCorpus(folder, 2), texts);
+  assert.deepEqual((await textsFromCorpus(folder, 1)).texts, texts);
+  assert.notDeepEqual((await textsFromCorpus(folder, 2)).texts, texts);
 });
 
 test('a plain text file is a document a line', async (context) => {
@@ -55,7 +59,7 @@ test('a plain text file is a document a line', async (context) => {
     file,
     Array.from({ length: 30 }, (_, index) => `note ${index} says a thing. and one more ${index}`).join('\n'),
   );
-  const texts = await textsFromCorpus(file, 1);
+  const { texts } = await textsFromCorpus(file, 1);
   assert.ok(texts.some(({ text, group }) => text === 'note 7 says a thing.' && group === 7));
 });
 
@@ -63,7 +67,7 @@ test('query texts come one a line, cleaned, each once', async (context) => {
   const file = join(temporaryFolder(context), 'queries.txt');
   const lines = Array.from({ length: 25 }, (_, index) => `query  ${index}\t`);
   writeFileSync(file, [...lines, '', 'Query 3', '  '].join('\r\n'));
-  const texts = await readTexts(file);
+  const { texts } = await readTexts(file, 1);
   assert.deepEqual(
     texts.map(({ text }) => text),
     Array.from({ length: 25 }, (_, index) => `query ${index}`),
@@ -74,12 +78,12 @@ test('too few texts, too long lines and what is not there are named', async (con
   const folder = temporaryFolder(context);
   const file = join(folder, 'queries.txt');
   writeFileSync(file, '');
-  await rejects(readTexts(file), /queries\.txt gives 0 different texts; at least 20/);
+  await rejects(readTexts(file, 1), /queries\.txt gives 0 different texts; at least 20/);
   writeFileSync(file, 'one\n'.repeat(100));
-  await rejects(readTexts(file), /gives 1 different texts/);
+  await rejects(readTexts(file, 1), /gives 1 different texts/);
   writeFileSync(file, `fine\n${'x'.repeat(10_001)}\n`);
-  await rejects(readTexts(file), /line 2 has 10001 characters/);
-  await rejects(readTexts(join(folder, 'none')), /can't read .*none/);
+  await rejects(readTexts(file, 1), /line 2 has 10001 characters/);
+  await rejects(readTexts(join(folder, 'none'), 1), /can't read .*none/);
   await rejects(textsFromCorpus(join(folder, 'none'), 1), /there is no file or folder .*none/);
   await rejects(textsFromCorpus(folder, 1), /can't read .*corpus\.jsonl/);
 });

@@ -23,6 +23,12 @@ const MIN_TEXTS = 20;
 /** How many texts of each kind are made from a corpus: what a teacher on two cores reads in about three minutes. */
 const CORPUS_LIMITS = { titles: 8_000, sentences: 24_000, spans: 14_000, keywords: 14_000 };
 
+/** Sentences that spans and keywords are taken from: a sample that stays in memory, however large the corpus. */
+const SENTENCE_SAMPLE = 60_000;
+
+/** Texts of a query log that are used, a sample where it has more: past this a small student learns little. */
+const MAX_LOG_TEXTS = 500_000;
+
 /**
  * Where a sentence ends. Unicode's rules (UAX #29) see no end before a lower-case letter, so that a text in lower case
  * would be one sentence; a query text may be cut at an abbreviation, but is of no use where it is a whole document.
@@ -40,55 +46,114 @@ const STOP_WORDS = new Set(
   ).split(' '),
 );
 
-/** Query texts from a file, one a line; each line is a group. @throws {TrainingError} `TEXTS_INVALID` */
-export async function readTexts(file: string): Promise<TrainingText[]> {
-  const texts: TrainingText[] = [];
-  for await (const line of lines(file)) {
-    if (line.length > MAX_LINE_CHARACTERS) {
+/** Texts to fit a student to, and what was left out. */
+export interface TextSet {
+  texts: TrainingText[];
+  /** Texts that were queries of an evaluation. */
+  removed: number;
+}
+
+/** A document to make texts of. */
+export interface CorpusDocument {
+  title: string;
+  text: string;
+}
+
+/**
+ * Query texts from a file, one a line; each line is a group.
+ *
+ * @param excluded - queries of evaluations, none of which may be trained on
+ * @throws {TrainingError} `TEXTS_INVALID`
+ */
+export async function readTexts(
+  file: string,
+  seed: number,
+  excluded: readonly string[] = [],
+): Promise<TextSet> {
+  const sample = new Reservoir<TrainingText>(MAX_LOG_TEXTS, seededRandom(seed));
+  let line = 0;
+  for await (const text of lines(file)) {
+    line++;
+    if (text.length > MAX_LINE_CHARACTERS) {
       throw new TrainingError(
         'TEXTS_INVALID',
-        `${file}, line ${texts.length + 1} has ${line.length} characters, more than the ${MAX_LINE_CHARACTERS} that a ` +
-          'query text may have; give one query a line, or documents as a corpus',
+        `${file}, line ${line} has ${text.length} characters, more than the ${MAX_LINE_CHARACTERS} that a query text ` +
+          'may have; give one query a line, or documents as a corpus',
       );
     }
-    texts.push({ text: line, group: texts.length });
+    sample.offer({ text, group: line - 1 });
   }
-  return distinct(texts, file);
+  return distinct(sample.items, file, excluded);
 }
 
 /**
  * Makes texts that look like queries from documents: titles, sentences, spans of two to eight words, and two to six
- * keywords of a sentence in their order. No query and no relevance judgment is read.
+ * keywords of a sentence in their order. No query and no relevance judgment is read. Memory is bounded by the number of
+ * texts, not by the corpus: of each kind a random sample is kept.
  *
- * @param path - a folder in BEIR layout, or a file: JSON Lines of documents, or plain text with a document a line
+ * @param source - what to call the documents in an error
+ * @param excluded - queries of evaluations, none of which may be trained on
  * @throws {TrainingError} `TEXTS_INVALID`
  */
-export async function textsFromCorpus(path: string, seed: number): Promise<TrainingText[]> {
-  const documents = await readCorpus(path);
+export async function textsFromDocuments(
+  documents: AsyncIterable<CorpusDocument> | Iterable<CorpusDocument>,
+  source: string,
+  seed: number,
+  excluded: readonly string[] = [],
+): Promise<TextSet> {
   const random = seededRandom(seed);
-  const titles: TrainingText[] = [];
-  const sentences: TrainingText[] = [];
-  for (const [group, { title, text }] of documents.entries()) {
-    if (title !== '') titles.push({ text: title, group });
+  const titles = new Reservoir<TrainingText>(CORPUS_LIMITS.titles, random);
+  const sentences = new Reservoir<TrainingText>(SENTENCE_SAMPLE, random);
+  let group = 0;
+  for await (const { title, text } of documents) {
+    if (title.trim() !== '') titles.offer({ text: title.trim(), group });
     for (const sentence of text.split(SENTENCE_END)) {
-      if (wordsOf(sentence).length >= 3) sentences.push({ text: sentence, group });
+      if (wordsOf(sentence).length >= 3) sentences.offer({ text: sentence, group });
     }
+    group++;
   }
-  const sources = sentences.length > 0 ? sentences : titles;
-  if (sources.length === 0)
-    throw new TrainingError('TEXTS_INVALID', `${path} has no text to make queries from`);
+  const sources = sentences.items.length > 0 ? sentences.items : titles.items;
+  if (sources.length === 0) {
+    throw new TrainingError('TEXTS_INVALID', `${source} has no text to make queries from`);
+  }
   const derive = (count: number, make: (text: string) => string): TrainingText[] =>
     Array.from({ length: count }, () => {
-      const source = sources[Math.floor(random() * sources.length)]!;
-      return { text: make(source.text), group: source.group };
+      const origin = sources[Math.floor(random() * sources.length)]!;
+      return { text: make(origin.text), group: origin.group };
     });
   const made = [
-    ...shuffle(titles, random).slice(0, CORPUS_LIMITS.titles),
-    ...shuffle([...sentences], random).slice(0, CORPUS_LIMITS.sentences),
+    ...titles.items,
+    ...shuffle([...sentences.items], random).slice(0, CORPUS_LIMITS.sentences),
     ...derive(CORPUS_LIMITS.spans, (text) => span(text.trim().split(/\s+/), 2, 8, random)),
     ...derive(CORPUS_LIMITS.keywords, (text) => keywords(text, random)),
   ];
-  return distinct(made, path);
+  return distinct(made, source, excluded);
+}
+
+/**
+ * Documents of a folder in BEIR layout, or of a file: JSON Lines, or plain text with a document a line.
+ *
+ * @throws {TrainingError} `TEXTS_INVALID` where there is none, `DATASET_INVALID` for a line that can't be read
+ */
+export async function* readCorpus(path: string): AsyncGenerator<CorpusDocument> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) throw new TrainingError('TEXTS_INVALID', `there is no file or folder ${path}`);
+  const file = found.isDirectory() ? join(path, 'corpus.jsonl') : path;
+  if (/\.jsonl$/i.test(file)) {
+    for await (const { title, text } of readRecords(file)) yield { title, text };
+  } else {
+    for await (const text of lines(file)) yield { title: '', text };
+  }
+}
+
+/** Queries of a folder in BEIR layout, judged or not; none where it has no `queries.jsonl`. */
+export async function readQueries(folder: string): Promise<string[]> {
+  const file = join(folder, 'queries.jsonl');
+  const found = await stat(file).catch(() => undefined);
+  if (found === undefined) return [];
+  const queries: string[] = [];
+  for await (const { text } of readRecords(file)) queries.push(text);
+  return queries;
 }
 
 /** Two to six words of a text that say what it is about, in their order. */
@@ -115,28 +180,41 @@ function wordsOf(text: string): string[] {
   return text.match(/[\p{L}\p{N}][\p{L}\p{N}'-]*/gu) ?? [];
 }
 
-async function readCorpus(path: string): Promise<{ title: string; text: string }[]> {
-  const found = await stat(path).catch(() => undefined);
-  if (found === undefined) throw new TrainingError('TEXTS_INVALID', `there is no file or folder ${path}`);
-  const file = found.isDirectory() ? join(path, 'corpus.jsonl') : path;
-  const documents: { title: string; text: string }[] = [];
-  if (/\.jsonl$/i.test(file)) {
-    for await (const { title, text } of readRecords(file)) documents.push({ title: title.trim(), text });
-  } else {
-    for await (const text of lines(file)) documents.push({ title: '', text });
+/** A random sample of a stream of unknown length (Vitter's algorithm R). */
+class Reservoir<T> {
+  readonly items: T[] = [];
+  readonly #size: number;
+  readonly #random: () => number;
+  #seen = 0;
+
+  constructor(size: number, random: () => number) {
+    this.#size = size;
+    this.#random = random;
   }
-  return documents;
+
+  offer(item: T): void {
+    this.#seen++;
+    if (this.items.length < this.#size) {
+      this.items.push(item);
+      return;
+    }
+    const place = Math.floor(this.#random() * this.#seen);
+    if (place < this.#size) this.items[place] = item;
+  }
 }
 
-function distinct(texts: readonly TrainingText[], source: string): TrainingText[] {
+function distinct(texts: readonly TrainingText[], source: string, excluded: readonly string[]): TextSet {
+  const forbidden = new Set(excluded.map(bareWords));
   const seen = new Set<string>();
   const kept: TrainingText[] = [];
+  let removed = 0;
   for (const { text, group } of texts) {
     const clean = text.toWellFormed().replace(/\s+/g, ' ').trim().slice(0, MAX_CHARACTERS);
     const key = clean.toLowerCase();
     if (clean.length < 2 || seen.has(key)) continue;
     seen.add(key);
-    kept.push({ text: clean, group });
+    if (forbidden.has(bareWords(clean))) removed++;
+    else kept.push({ text: clean, group });
   }
   if (kept.length < MIN_TEXTS) {
     throw new TrainingError(
@@ -144,5 +222,10 @@ function distinct(texts: readonly TrainingText[], source: string): TrainingText[
       `${source} gives ${kept.length} different texts; at least ${MIN_TEXTS} are needed, and some thousands are wanted`,
     );
   }
-  return kept;
+  return { texts: kept, removed };
+}
+
+/** What is left of a text without case, punctuation and white space: texts that agree in it are the same query. */
+function bareWords(text: string): string {
+  return wordsOf(text.normalize('NFKC').toLowerCase()).join(' ');
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { mkdir, open, rename, stat } from 'node:fs/promises';
+import { setMaxListeners } from 'node:events';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { mkdir, open, rename, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultCacheDir } from '../towers/cache.ts';
 import type { Tokens, Tower } from '../towers/tower.ts';
@@ -8,60 +9,131 @@ import type { Tokens, Tower } from '../towers/tower.ts';
 /** Vectors that are written at a time: an interruption costs no more than these. */
 const CHUNK = 4096;
 
+/** One read returns 2 GiB at the most. */
+const MAX_READ_BYTES = 2 ** 30;
+
+/** How vectors are come by. */
+export interface CacheSettings {
+  /** @default where towers are kept */
+  cacheDir?: string | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 /**
  * Encodes inputs, or takes their vectors from the cache where the same tower has encoded the same inputs before. A run
  * that was broken off goes on where it was.
  *
- * @param cacheDir - @default where towers are kept
  * @returns rows of the tower's dimensions
  */
 export async function encodeCached(
   tower: Tower,
   inputs: readonly Tokens[],
-  options: {
-    cacheDir?: string | undefined;
-    onProgress?: ((done: number, total: number) => void) | undefined;
-  } = {},
+  settings: CacheSettings = {},
 ): Promise<Float32Array> {
+  const file = await encodeToFile(tower, inputs, settings);
+  try {
+    return file.all();
+  } finally {
+    file.close();
+  }
+}
+
+/** The same, left on disk: for more vectors than memory holds. Close it when done. */
+export async function encodeToFile(
+  tower: Tower,
+  inputs: readonly Tokens[],
+  settings: CacheSettings = {},
+): Promise<VectorFile> {
   const { dimensions } = tower.manifest;
-  const folder = join(options.cacheDir ?? defaultCacheDir(), 'vectors');
+  const folder = join(settings.cacheDir ?? defaultCacheDir(), 'vectors');
   await mkdir(folder, { recursive: true });
   const complete = join(folder, `${keyOf(tower, inputs)}.f32`);
-  const vectors = new Float32Array(inputs.length * dimensions);
-  const bytes = Buffer.from(vectors.buffer);
-  const rowBytes = dimensions * Float32Array.BYTES_PER_ELEMENT;
-  if (await exists(complete)) {
-    await readInto(complete, bytes);
-    return vectors;
-  }
-  const part = `${complete}.part`;
-  const file = await open(part, constants.O_RDWR | constants.O_CREAT);
-  try {
-    const { size } = await file.stat();
-    const chunks = Math.min(Math.floor(size / (CHUNK * rowBytes)), Math.floor(inputs.length / CHUNK));
-    let done = chunks * CHUNK;
-    await file.read(bytes, 0, done * rowBytes, 0);
-    for (; done < inputs.length; done += CHUNK) {
-      const chunk = inputs.slice(done, done + CHUNK);
-      const base = done;
-      const encoded = await tower.encodeAll(chunk, {
-        onProgress: (count) => options.onProgress?.(base + count, inputs.length),
-      });
-      vectors.set(encoded, done * dimensions);
-      await file.write(bytes, done * rowBytes, chunk.length * rowBytes, done * rowBytes);
+  if (!(await exists(complete))) {
+    const part = `${complete}.part`;
+    const file = await open(part, constants.O_RDWR | constants.O_CREAT);
+    try {
+      await encodeInto(file, tower, inputs, settings);
+    } finally {
+      await file.close();
     }
-    await file.truncate(bytes.length);
-    await file.sync();
-  } finally {
-    await file.close();
+    try {
+      await rename(part, complete);
+    } catch (error) {
+      // Another process was at the same vectors and was done first.
+      if (!(await exists(complete))) throw error;
+    }
   }
-  try {
-    await rename(part, complete);
-  } catch (error) {
-    // Another process was at the same vectors and was done first.
-    if (!(await exists(complete))) throw error;
+  return new VectorFile(complete, inputs.length, dimensions);
+}
+
+/** Rows of float32 in a file, without a header. */
+export class VectorFile {
+  readonly rows: number;
+  readonly dimensions: number;
+  readonly #descriptor: number;
+
+  constructor(path: string, rows: number, dimensions: number) {
+    this.rows = rows;
+    this.dimensions = dimensions;
+    this.#descriptor = openSync(path, 'r');
   }
-  return vectors;
+
+  /** Some rows, one after the other, in the order that is asked for. */
+  read(rows: readonly number[]): Float32Array {
+    const { dimensions } = this;
+    const out = new Float32Array(rows.length * dimensions);
+    const bytes = dimensions * Float32Array.BYTES_PER_ELEMENT;
+    for (const [at, row] of rows.entries()) {
+      this.#readInto(out.subarray(at * dimensions, (at + 1) * dimensions), row * bytes);
+    }
+    return out;
+  }
+
+  all(): Float32Array {
+    const out = new Float32Array(this.rows * this.dimensions);
+    this.#readInto(out, 0);
+    return out;
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+
+  #readInto(target: Float32Array, position: number): void {
+    const bytes = Buffer.from(target.buffer, target.byteOffset, target.byteLength);
+    for (let at = 0; at < bytes.length;) {
+      const length = Math.min(MAX_READ_BYTES, bytes.length - at);
+      const read = readSync(this.#descriptor, bytes, at, length, position + at);
+      if (read === 0) throw new Error('a file of vectors is shorter than it was');
+      at += read;
+    }
+  }
+}
+
+async function encodeInto(
+  file: FileHandle,
+  tower: Tower,
+  inputs: readonly Tokens[],
+  { onProgress, signal }: CacheSettings,
+): Promise<void> {
+  // Each text that waits for its batch listens to it.
+  if (signal !== undefined) setMaxListeners(0, signal);
+  const rowBytes = tower.manifest.dimensions * Float32Array.BYTES_PER_ELEMENT;
+  const { size } = await file.stat();
+  const chunks = Math.min(Math.floor(size / (CHUNK * rowBytes)), Math.floor(inputs.length / CHUNK));
+  for (let done = chunks * CHUNK; done < inputs.length; done += CHUNK) {
+    const chunk = inputs.slice(done, done + CHUNK);
+    const base = done;
+    const vectors = await tower.encodeAll(chunk, {
+      onProgress: (count) => onProgress?.(base + count, inputs.length),
+      ...(signal && { signal }),
+    });
+    const bytes = Buffer.from(vectors.buffer, vectors.byteOffset, vectors.byteLength);
+    await file.write(bytes, 0, bytes.length, done * rowBytes);
+  }
+  await file.truncate(inputs.length * rowBytes);
+  await file.sync();
 }
 
 /** Names what was encoded by what: weights and whatever else moves the vector, and the token ids of each input. */
@@ -70,20 +142,6 @@ function keyOf(tower: Tower, inputs: readonly Tokens[]): string {
   const hash = createHash('sha256').update(JSON.stringify([files, pooling, normalize, dimensions]));
   for (const { ids } of inputs) hash.update(Uint32Array.from([ids.length, ...ids]));
   return hash.digest('hex').slice(0, 32);
-}
-
-async function readInto(path: string, bytes: Buffer): Promise<void> {
-  const file = await open(path);
-  try {
-    // One read returns 2 GiB at the most.
-    for (let at = 0; at < bytes.length;) {
-      const { bytesRead } = await file.read(bytes, at, Math.min(2 ** 30, bytes.length - at), at);
-      if (bytesRead === 0) break;
-      at += bytesRead;
-    }
-  } finally {
-    await file.close();
-  }
 }
 
 function exists(path: string): Promise<boolean> {

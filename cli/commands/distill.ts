@@ -1,48 +1,110 @@
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { openTower } from '../../towers/open.ts';
-import { distillLookup } from '../../training/lookup/distill.ts';
-import { note, printJson, UsageError } from '../output/print.ts';
+import {
+  distill as distillTower,
+  type StudentKind,
+  type TextSource,
+} from '../../training/distill/distill.ts';
+import type { RunProgress } from '../../training/distill/run.ts';
+import type { LossWeights } from '../../training/gradient/losses.ts';
+import { CliError, note, printJson, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
-import { wholeNumber } from './search.ts';
+import { collect, wholeNumber } from './search.ts';
 
 interface Flags {
   teacher: string;
-  student: 'lookup';
+  student: StudentKind;
   corpus?: string;
   texts?: string;
+  exclude: string[];
   out: string;
+  loss?: LossWeights;
+  steps?: number;
+  batch?: number;
+  rate?: number;
+  trainTables?: boolean;
+  threads?: number;
   seed: number;
+  resume?: boolean;
   json?: boolean;
 }
+
+/** What a shell says of a process that Ctrl-C ended. */
+const EXIT_INTERRUPTED = 130;
 
 /** `scalingnote distill` */
 export const distill = new Command('distill')
   .description('make a query tower for a document tower, from texts without labels')
   .option('--teacher <reference>', 'document tower whose query vectors are imitated', 'all-MiniLM-L6-v2')
-  .addOption(
-    new Option('--student <kind>', 'lookup: a vector per token').choices(['lookup']).default('lookup'),
+  .option(
+    '--student <kind>',
+    'lookup: a vector per token; transformer:N: N of the teacher’s layers, evenly spaced; transformer:0,5: these',
+    studentKind,
+    { kind: 'lookup' },
   )
   .option('--corpus <path>', 'folder in BEIR layout, or a file of documents: queries are made from its texts')
   .option('--texts <file>', 'query texts, one a line')
+  .option(
+    '--exclude <dir>',
+    'BEIR folder whose queries must not be trained on (those in --corpus never are); repeat for more',
+    collect,
+    [],
+  )
   .requiredOption('--out <dir>', 'folder of the new tower')
-  .option('--seed <n>', 'for choosing texts', wholeNumber, 1)
+  .option(
+    '--loss <terms>',
+    'mse, cosine, contrastive, joined by +, with weights as in mse:0.5+cosine (default: mse+cosine)',
+    lossTerms,
+  )
+  .option('--steps <n>', 'optimiser steps (default: by student)', positive)
+  .option('--batch <n>', 'texts of a step (default: by student)', positive)
+  .option('--rate <x>', 'largest learning rate (default: by student)', positiveNumber)
+  .option('--train-tables', 'train a transformer’s embedding tables as well')
+  .option('--threads <n>', 'threads of training (default: one for each core)', positive)
+  .option('--seed <n>', 'for choosing texts and for their order', wholeNumber, 1)
+  .option('--resume', 'go on from the checkpoint that an interrupted run left in --out')
   .option('--json', 'print one JSON document')
   .action(async (flags: Flags) => {
-    if ((flags.corpus === undefined) === (flags.texts === undefined)) {
-      throw new UsageError('give --corpus or --texts, one of the two');
-    }
-    const teacher = await openTower(flags.teacher, { log: note });
+    const source = sourceOf(flags);
+    const interrupted = new AbortController();
+    const interrupt = (): void => {
+      // Once is a request, twice is an order.
+      if (interrupted.signal.aborted) process.exit(EXIT_INTERRUPTED);
+      note('ending: the student is saved as it is (Ctrl-C again: at once, without)');
+      interrupted.abort(
+        new CliError('interrupted before there was a student; what the teacher read is kept'),
+      );
+    };
+    process.on('SIGINT', interrupt);
+    process.on('SIGTERM', interrupt);
+    const teacher = await openTower(flags.teacher, { log: note, normalize: false });
     try {
-      const progress = new Progress('teacher', 'texts');
-      const report = await distillLookup({
+      const reading = new Progress('teacher', 'texts');
+      const fitting = new Progress('fitting', 'steps');
+      const { steps, batch, rate, loss, threads } = flags;
+      const report = await distillTower({
         teacher,
-        ...(flags.corpus === undefined ? {} : { corpus: flags.corpus }),
-        ...(flags.texts === undefined ? {} : { texts: flags.texts }),
+        student: flags.student,
+        source,
         out: flags.out,
+        exclude: flags.exclude,
         seed: flags.seed,
+        ...(steps !== undefined && { steps }),
+        ...(batch !== undefined && { batch }),
+        ...(rate !== undefined && { rate }),
+        ...(loss !== undefined && { loss }),
+        ...(threads !== undefined && { threads }),
+        trainTables: flags.trainTables === true,
+        resume: flags.resume === true,
+        signal: interrupted.signal,
         log: note,
-        onProgress: (done, total) => progress.update(done, total),
+        onTeacher: (done, total) => reading.update(done, total),
+        onProgress: (run) => fitting.update(run.step, run.steps, describe(run)),
       });
+      if (report.interrupted) {
+        note(`interrupted after ${report.steps} steps; to go on: the same command with --resume`);
+        process.exitCode = EXIT_INTERRUPTED;
+      }
       if (flags.json === true) printJson(report);
       else {
         process.stdout.write(
@@ -53,5 +115,55 @@ export const distill = new Command('distill')
       }
     } finally {
       await teacher.close();
+      process.off('SIGINT', interrupt);
+      process.off('SIGTERM', interrupt);
     }
   });
+
+function sourceOf({ corpus, texts }: Flags): TextSource {
+  if (corpus !== undefined && texts === undefined) return { corpus };
+  if (texts !== undefined && corpus === undefined) return { texts };
+  throw new UsageError('give --corpus or --texts, one of the two');
+}
+
+function describe({ loss, heldOutCosine, tokensPerSecond }: RunProgress): string {
+  const rate = Math.round(tokensPerSecond).toLocaleString('en');
+  return `loss ${loss.toFixed(4)}  held-out cosine ${heldOutCosine.toFixed(4)}  ${rate} tokens/s`;
+}
+
+function studentKind(value: string): StudentKind {
+  if (value === 'lookup') return { kind: 'lookup' };
+  const layers = /^transformer:(\d+(?:,\d+)*)$/.exec(value)?.[1];
+  if (layers === undefined)
+    throw new InvalidArgumentError('It is lookup, transformer:N or transformer:N,N,...');
+  return layers.includes(',')
+    ? { kind: 'transformer', layers: layers.split(',').map(Number) }
+    : { kind: 'transformer', layers: Number(layers) };
+}
+
+function lossTerms(value: string): LossWeights {
+  const weights: Record<string, number> = { mse: 0, cosine: 0, contrastive: 0 };
+  for (const term of value.split('+')) {
+    const [name = '', weight = '1'] = term.split(':');
+    if (weights[name] === undefined || !(Number(weight) > 0)) {
+      throw new InvalidArgumentError(
+        'It is mse, cosine, contrastive, joined by +, each with :WEIGHT above 0 if wanted.',
+      );
+    }
+    weights[name] = Number(weight);
+  }
+  return weights;
+}
+
+function positive(value: string): number {
+  const number = wholeNumber(value);
+  if (number === 0) throw new InvalidArgumentError('It must be at least 1.');
+  return number;
+}
+
+function positiveNumber(value: string): number {
+  const number = Number(value);
+  if (!(number > 0 && Number.isFinite(number)))
+    throw new InvalidArgumentError('It must be a number above 0.');
+  return number;
+}

@@ -19,13 +19,18 @@ export class Progress {
     this.#unit = unit;
   }
 
-  /** Shows how far it is. @param total - where it ends; left out where nobody knows */
-  update(done: number, total?: number): void {
+  /**
+   * Shows how far it is.
+   *
+   * @param total - where it ends; left out where nobody knows
+   * @param detail - what else there is to say
+   */
+  update(done: number, total?: number, detail?: string): void {
     const now = performance.now();
     const interval = this.#terminal ? TERMINAL_INTERVAL_MS : FILE_INTERVAL_MS;
     if (now - this.#drawn < interval) return;
     this.#drawn = now;
-    this.#draw(done, total);
+    this.#draw(done, total, detail);
   }
 
   /** Shows the end and leaves the line. */
@@ -34,7 +39,7 @@ export class Progress {
     if (this.#terminal) process.stderr.write('\n');
   }
 
-  #draw(done: number, total: number | undefined): void {
+  #draw(done: number, total: number | undefined, detail?: string): void {
     const seconds = Math.max(1e-3, (performance.now() - this.#started) / 1000);
     const rate = done / seconds;
     const parts = [this.#label];
@@ -47,6 +52,7 @@ export class Progress {
     parts.push(this.#amount(done), `${this.#amount(rate)}/s`);
     if (total !== undefined && done < total && rate > 0)
       parts.push(`${Math.ceil((total - done) / rate)} s left`);
+    if (detail !== undefined) parts.push(detail);
     const line = parts.join('  ');
     process.stderr.write(this.#terminal ? `${CLEAR_LINE}${line}` : `${line}\n`);
   }

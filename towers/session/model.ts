@@ -128,7 +128,8 @@ function pad({ ids, lengths }: TokenBatch): Padded {
   return { batch, length, ids: padded, mask };
 }
 
-function outputOf(names: readonly string[]): string {
+/** Which of a graph's outputs the vectors are read from. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
+export function outputOf(names: readonly string[]): string {
   const known = KNOWN_OUTPUTS.find((name) => names.includes(name));
   if (known !== undefined) return known;
   if (names.length === 1) return names[0]!;

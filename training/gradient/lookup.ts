@@ -3,9 +3,9 @@ import { GraphBuilder } from '../onnx/builder.ts';
 import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
 import { toRuntime } from '../onnx/run.ts';
-import { float32, int64, type Tensor } from '../onnx/tensor.ts';
+import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { encodeModel } from '../onnx/write.ts';
-import { distillationLoss, TEACHER, type LossWeights } from './losses.ts';
+import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from './losses.ts';
 import type { OptimizerOptions } from './optimizer.ts';
 import { buildStep, LOSS, MEAN, MEAN_SQUARE, NEXT, STEP } from './step.ts';
 import { reportOf, type StepReport } from './trainer.ts';
@@ -25,13 +25,6 @@ interface Column {
   readonly meanSquare: Float32Array;
 }
 
-/** Everything that the next step depends on besides its batch, for a checkpoint. */
-export interface LookupState {
-  readonly step: number;
-  readonly vectors: Column;
-  readonly logWeights: Column;
-}
-
 /**
  * Trains a table of vectors, of which a text's vector is the weighted mean of its tokens' rows; each row has a weight
  * of its own, which is learned as well.
@@ -42,12 +35,19 @@ export interface LookupState {
 export class LookupTrainer {
   readonly #session: InferenceSession;
   readonly #dimensions: number;
-  #state: LookupState;
+  readonly #columns: ReadonlyMap<string, Column>;
+  #step: number;
 
-  private constructor(session: InferenceSession, dimensions: number, state: LookupState) {
+  private constructor(
+    session: InferenceSession,
+    dimensions: number,
+    columns: ReadonlyMap<string, Column>,
+    step: number,
+  ) {
     this.#session = session;
     this.#dimensions = dimensions;
-    this.#state = state;
+    this.#columns = columns;
+    this.#step = step;
   }
 
   /**
@@ -59,11 +59,11 @@ export class LookupTrainer {
     dimensions: number;
     vectors: Float32Array;
     optimizer: OptimizerOptions;
-    loss?: Omit<LossWeights, 'contrastive'>;
-    state?: LookupState;
+    loss?: LossWeights;
+    state?: ReadonlyMap<string, Tensor>;
     threads?: number;
   }): Promise<LookupTrainer> {
-    const { dimensions, vectors, optimizer, loss, threads } = options;
+    const { dimensions, vectors, optimizer, loss, threads, state } = options;
     if (vectors.length === 0 || vectors.length % dimensions !== 0) {
       throw new OnnxError(
         'REQUEST_INVALID',
@@ -79,13 +79,17 @@ export class LookupTrainer {
       ...(threads !== undefined && { intraOpNumThreads: threads }),
       logSeverityLevel: 3,
     });
-    const rows = vectors.length / dimensions;
-    const state = options.state ?? {
-      step: 0,
-      vectors: column(vectors.slice(), dimensions),
-      logWeights: column(new Float32Array(rows), 1),
-    };
-    return new LookupTrainer(session, dimensions, state);
+    const columns = new Map([
+      [VECTORS, column(vectors.slice(), dimensions)],
+      [LOG_WEIGHTS, column(new Float32Array(vectors.length / dimensions), 1)],
+    ]);
+    if (state === undefined) return new LookupTrainer(session, dimensions, columns, 0);
+    for (const [name, { value, mean, meanSquare }] of columns) {
+      value.set(stateOf(state, name, value.length));
+      mean.set(stateOf(state, MEAN + name, value.length));
+      meanSquare.set(stateOf(state, MEAN_SQUARE + name, value.length));
+    }
+    return new LookupTrainer(session, dimensions, columns, toNumbers(state.get(STEP)!)[0]!);
   }
 
   /**
@@ -93,20 +97,18 @@ export class LookupTrainer {
    *
    * @param texts - at least one row each.
    * @param teacher - the teacher's vectors of the texts, one after the other.
+   * @param documents - unit vectors of the texts' documents, likewise: for a contrastive term.
    */
-  async step(texts: readonly Rows[], teacher: Float32Array): Promise<StepReport> {
+  async step(texts: readonly Rows[], teacher: Float32Array, documents?: Float32Array): Promise<StepReport> {
     const { rows, counts } = countRows(texts);
-    const { step, vectors, logWeights } = this.#state;
-    const columns = [
-      [VECTORS, vectors],
-      [LOG_WEIGHTS, logWeights],
-    ] as const;
+    const dims = [texts.length, this.#dimensions];
     const feeds: Record<string, Tensor> = {
-      [STEP]: int64([step], []),
+      [STEP]: int64([this.#step], []),
       [COUNTS]: float32([texts.length, rows.length], counts),
-      [TEACHER]: float32([texts.length, this.#dimensions], teacher),
+      [TEACHER]: float32(dims, teacher),
+      ...(documents && { [DOCUMENTS]: float32(dims, documents) }),
     };
-    for (const [name, { width, value, mean, meanSquare }] of columns) {
+    for (const [name, { width, value, mean, meanSquare }] of this.#columns) {
       const dims = name === VECTORS ? [rows.length, width] : [rows.length];
       feeds[name] = float32(dims, pick(value, rows, width));
       feeds[MEAN + name] = float32(dims, pick(mean, rows, width));
@@ -117,24 +119,50 @@ export class LookupTrainer {
     const report = reportOf(results);
     if (!Number.isFinite(report.loss) || !Number.isFinite(report.gradientNorm)) return report;
     const result = (name: string): Float32Array => results[NEXT + name]!.data as Float32Array;
-    for (const [name, { width, value, mean, meanSquare }] of columns) {
+    for (const [name, { width, value, mean, meanSquare }] of this.#columns) {
       place(value, rows, width, result(name));
       place(mean, rows, width, result(MEAN + name));
       place(meanSquare, rows, width, result(MEAN_SQUARE + name));
     }
-    this.#state = { ...this.#state, step: report.step };
+    this.#step = report.step;
     return report;
   }
 
   /** Rows × dimensions, each times its weight: a text's vector is their sum, but for its length. */
   table(): Float32Array {
-    const { vectors, logWeights } = this.#state;
-    return vectors.value.map((x, i) => x * Math.exp(logWeights.value[Math.floor(i / vectors.width)]!));
+    const { width, value } = this.#columns.get(VECTORS)!;
+    const weights = this.#columns.get(LOG_WEIGHTS)!.value.map(Math.exp);
+    return value.map((x, i) => x * weights[Math.floor(i / width)]!);
   }
 
-  /** The state as it is: the next step changes it in place. */
-  state(): LookupState {
-    return this.#state;
+  /** Vectors of texts, not normalised, with the rows as they are now. */
+  encode(texts: readonly Rows[]): Float32Array {
+    const { width, value } = this.#columns.get(VECTORS)!;
+    const logWeights = this.#columns.get(LOG_WEIGHTS)!.value;
+    const out = new Float32Array(texts.length * width);
+    for (const [i, text] of texts.entries()) {
+      const vector = out.subarray(i * width, (i + 1) * width);
+      let total = 0;
+      for (const row of text) {
+        const weight = Math.exp(logWeights[row]!);
+        total += weight;
+        for (let d = 0; d < width; d++) vector[d]! += weight * value[row * width + d]!;
+      }
+      for (let d = 0; d < width; d++) vector[d]! /= total;
+    }
+    return out;
+  }
+
+  /** Everything that the next step depends on besides its batch, for a checkpoint: the next step changes it in place. */
+  state(): Map<string, Tensor> {
+    const state = new Map<string, Tensor>([[STEP, int64([this.#step], [])]]);
+    for (const [name, { width, value, mean, meanSquare }] of this.#columns) {
+      const dims = width === 1 ? [value.length] : [value.length / width, width];
+      state.set(name, float32(dims, value));
+      state.set(MEAN + name, float32(dims, mean));
+      state.set(MEAN_SQUARE + name, float32(dims, meanSquare));
+    }
+    return state;
   }
 
   async close(): Promise<void> {
@@ -144,6 +172,12 @@ export class LookupTrainer {
 
 function column(value: Float32Array, width: number): Column {
   return { width, value, mean: new Float32Array(value.length), meanSquare: new Float32Array(value.length) };
+}
+
+function stateOf(state: ReadonlyMap<string, Tensor>, name: string, length: number): Float32Array {
+  const data = state.get(name)?.data;
+  if (data instanceof Float32Array && data.length === length) return data;
+  throw new OnnxError('REQUEST_INVALID', `the state to go on from has no "${name}", or another size of it`);
 }
 
 function lookupModel(dimensions: number, loss: LossWeights | undefined): Model {
@@ -156,7 +190,12 @@ function lookupModel(dimensions: number, loss: LossWeights | undefined): Model {
   const shares = g.node('Mul', [counts, weights]);
   const sum = g.node('MatMul', [shares, vectors]);
   const student = g.node('Div', [sum, g.node('ReduceSum', [shares, g.ints([-1])])]);
-  g.output(LOSS, distillationLoss(g, { student, teacher }, loss));
+  const sides = {
+    student,
+    teacher,
+    ...((loss?.contrastive ?? 0) > 0 && { documents: g.input(DOCUMENTS, 'float32', ['batch', dimensions]) }),
+  };
+  g.output(LOSS, distillationLoss(g, sides, loss));
   return g.build();
 }
 

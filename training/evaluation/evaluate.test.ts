@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
-import { temporaryFolder, VOCABULARY, writeTinyTower } from '../../towers/testing/tiny-tower.ts';
-import { evaluate } from '../evaluation/evaluate.ts';
+import { temporaryFolder, writeTinyTower } from '../../towers/testing/tiny-tower.ts';
 import { TrainingError } from '../errors.ts';
 import { seededRandom } from '../random.ts';
-import { distillLookup } from './distill.ts';
+import { evaluate } from './evaluate.ts';
 
 const random = seededRandom(11);
 const letters = (count: number): string =>
@@ -29,52 +28,6 @@ function teacherFolder(context: TestContext): string {
   writeTinyTower(folder, { space: { normalize: true }, queryPrompt: 'query: ' });
   return folder;
 }
-
-test('a student of a teacher that averages token vectors learns to be it', async (context) => {
-  const teacher = await open(context, teacherFolder(context));
-  const folder = temporaryFolder(context);
-  const texts = join(folder, 'queries.txt');
-  writeFileSync(texts, TEXTS.join('\n'));
-  const request = { teacher, texts, out: join(folder, 'student'), seed: 4, cacheDir: folder };
-  const report = await distillLookup(request);
-  assert.equal(report.student, 'lookup');
-  assert.equal(report.texts, 285);
-  assert.equal(report.parameters, Object.keys(VOCABULARY).length * 4);
-  assert.ok(report.heldOutCosine > 0.98, `held-out cosine ${report.heldOutCosine}`);
-
-  const student = await open(context, report.out);
-  const { manifest } = student;
-  assert.equal(manifest.role, 'query');
-  assert.equal(manifest.space.fingerprint, teacher.manifest.space.fingerprint);
-  assert.equal(manifest.prompt, '');
-  assert.equal(manifest.distillation?.student, 'lookup');
-  assert.equal(manifest.distillation.teacher, 'tiny');
-  assert.equal(manifest.distillation.seed, 4);
-  assert.equal(manifest.distillation.texts, report.texts);
-  assert.equal(manifest.distillation.heldOutCosine, report.heldOutCosine);
-  let cosine = 0;
-  for (let round = 0; round < 50; round++) {
-    const text = letters(4);
-    const { vector } = await student.encode(student.tokenize(text));
-    const { vector: target } = await teacher.encode(teacher.tokenize(text, { prompt: 'query: ' }));
-    cosine += vector.reduce((sum, value, index) => sum + value * target[index]!, 0) / 50;
-  }
-  assert.ok(cosine > 0.98, `cosine ${cosine}`);
-
-  const again = await distillLookup({ ...request, out: join(folder, 'again') });
-  assert.deepEqual(readFileSync(join(again.out, 'model.onnx')), readFileSync(join(report.out, 'model.onnx')));
-});
-
-test('too few texts say so before the teacher reads any', async (context) => {
-  const teacher = await open(context, teacherFolder(context));
-  const folder = temporaryFolder(context);
-  const texts = join(folder, 'queries.txt');
-  writeFileSync(texts, 'only one');
-  await assert.rejects(
-    distillLookup({ teacher, texts, out: join(folder, 'student'), cacheDir: folder }),
-    TrainingError,
-  );
-});
 
 test('towers and rankers are measured against the document tower, which comes first', async (context) => {
   const teacher = await open(context, teacherFolder(context));

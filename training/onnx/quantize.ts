@@ -1,0 +1,121 @@
+import { GraphBuilder } from './builder.ts';
+import { int, type Model, type Node } from './model.ts';
+import { prune } from './prune.ts';
+import { elementCode, float32, tensor, type Tensor } from './tensor.ts';
+
+/** The largest value of eight bits with a sign, without the one more that is below zero. */
+const INT8_MAX = 127;
+
+/** Smaller weights stay as they are: they cost little, and are norms and biases. */
+const MIN_QUANTIZED = 1024;
+
+/** Rows of eight bits, with a scale for each. */
+export interface QuantizedRows {
+  /** rows × width */
+  values: Int8Array;
+  /** What a row's values are to be multiplied by. */
+  scales: Float32Array;
+}
+
+/** Scales each row so that its largest component is 127, and rounds. */
+export function quantizeRows(rows: Float32Array, width: number): QuantizedRows {
+  const values = new Int8Array(rows.length);
+  const scales = new Float32Array(rows.length / width);
+  for (let row = 0; row < scales.length; row++) {
+    let largest = 0;
+    for (let i = row * width; i < (row + 1) * width; i++) largest = Math.max(largest, Math.abs(rows[i]!));
+    scales[row] = largest / INT8_MAX;
+    if (largest === 0) continue;
+    for (let i = row * width; i < (row + 1) * width; i++) {
+      values[i] = Math.round((rows[i]! / largest) * INT8_MAX);
+    }
+  }
+  return { values, scales };
+}
+
+/**
+ * The same encoder with its large weights in eight bits: matrices with a scale for each column, multiplied with inputs
+ * that are quantised as they come (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html, dynamic
+ * quantisation); embedding tables with a scale for each row.
+ *
+ * @param model - in plain operators
+ */
+export function quantizeWeights(model: Model): Model {
+  const { graph } = model;
+  const g = new GraphBuilder();
+  g.reserve(graph.nodes);
+  for (const { name, type, dims } of graph.inputs) g.input(name, type, dims!);
+  for (const [name, value] of graph.initializers) g.initializer(name, value);
+  const renamed = new Map<string, string>();
+  const current = (name: string): string => renamed.get(name) ?? name;
+  const quantizedInputs = new Map<string, string[]>();
+  const tables = new Map<string, [values: string, scales: string]>();
+  const toFloat = { to: int(elementCode('float32')) };
+
+  const multiply = (node: Node, weight: Tensor): string => {
+    const input = current(node.inputs[0]!);
+    let parts = quantizedInputs.get(input);
+    if (parts === undefined) {
+      parts = g.nodes('DynamicQuantizeLinear', [input], 3);
+      quantizedInputs.set(input, parts);
+    }
+    const [values, scale, zero] = parts;
+    const [rows, columns] = weight.dims as [number, number];
+    const byColumn = quantizeRows(transpose(weight.data as Float32Array, rows, columns), rows);
+    const matrix = tensor('int8', [rows, columns], transpose(byColumn.values, columns, rows));
+    const name = node.inputs[1]!;
+    const product = g.node('MatMulInteger', [values!, g.initializer(g.fresh(`${name}_int8`), matrix), zero!]);
+    const scales = g.initializer(g.fresh(`${name}_scales`), float32([columns], byColumn.scales));
+    return g.node('Mul', [g.node('Cast', [product], toFloat), g.node('Mul', [scale!, scales])]);
+  };
+  const gather = (node: Node, table: Tensor): string => {
+    const name = node.inputs[0]!;
+    let parts = tables.get(name);
+    if (parts === undefined) {
+      const [rows, width] = table.dims as [number, number];
+      const { values, scales } = quantizeRows(table.data as Float32Array, width);
+      parts = [
+        g.initializer(g.fresh(`${name}_int8`), tensor('int8', [rows, width], values)),
+        g.initializer(g.fresh(`${name}_scales`), float32([rows, 1], scales)),
+      ];
+      tables.set(name, parts);
+    }
+    const ids = current(node.inputs[1]!);
+    const rows = g.node('Cast', [g.node('Gather', [parts[0], ids])], toFloat);
+    return g.node('Mul', [rows, g.node('Gather', [parts[1], ids])]);
+  };
+
+  for (const node of graph.nodes) {
+    const left = graph.initializers.get(node.inputs[0] ?? '');
+    const right = graph.initializers.get(node.inputs[1] ?? '');
+    if (node.op === 'MatMul' && right !== undefined && isLarge(right)) {
+      renamed.set(node.outputs[0]!, multiply(node, right));
+    } else if (node.op === 'Gather' && left !== undefined && isLarge(left) && picksRows(node)) {
+      renamed.set(node.outputs[0]!, gather(node, left));
+    } else {
+      g.add({ ...node, inputs: node.inputs.map(current) });
+    }
+  }
+  for (const { name, type, dims } of graph.outputs) g.output(name, current(name), type, dims);
+  return prune(
+    g.build(),
+    graph.outputs.map(({ name }) => name),
+  );
+}
+
+function isLarge({ type, dims, data }: Tensor): boolean {
+  return type === 'float32' && dims.length === 2 && data.length >= MIN_QUANTIZED;
+}
+
+function picksRows({ attributes }: Node): boolean {
+  return attributes['axis'] === undefined || attributes['axis'].value === 0;
+}
+
+function transpose<T extends Float32Array | Int8Array>(matrix: T, rows: number, columns: number): T {
+  const out = matrix.slice() as T;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++)
+      out[column * rows + row] = matrix[row * columns + column]!;
+  }
+  return out;
+}
