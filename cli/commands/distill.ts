@@ -9,7 +9,8 @@ import type { RunProgress } from '../../training/distill/run.ts';
 import type { LossWeights } from '../../training/gradient/losses.ts';
 import { CliError, note, printJson, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
-import { collect, wholeNumber } from './search.ts';
+import { collect } from '../input/filter-flags.ts';
+import { wholeNumber } from './search.ts';
 
 interface Flags {
   teacher: string;
