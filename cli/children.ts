@@ -11,7 +11,7 @@ const STOP_TIMEOUT_MS = 15_000;
 
 /** A service that runs as a process of its own. */
 export interface ServiceProcess {
-  name: 'document' | 'query';
+  name: 'document' | 'query' | 'console';
   /** `host:port` that it listens at. */
   address: string;
   pid: number;

@@ -25,6 +25,15 @@ export function withQueryAddress(command: Command): Command {
   );
 }
 
+/** Adds the flag that says where the console is. */
+export function withConsoleAddress(command: Command): Command {
+  return command.addOption(
+    new Option('--console-address <host:port>', 'address of the console')
+      .env('SCALINGNOTE_CONSOLE_ADDRESS')
+      .default('127.0.0.1:7400'),
+  );
+}
+
 /** Runs something with a client of the document service, and closes it. */
 export async function usingDocuments<T>(
   address: string,

@@ -10,6 +10,7 @@ import { ingest } from './commands/ingest.ts';
 import { search } from './commands/search.ts';
 import { status } from './commands/status.ts';
 import { towers } from './commands/towers.ts';
+import { trace } from './commands/trace.ts';
 import { up } from './commands/up.ts';
 import { note, UsageError } from './output/print.ts';
 
@@ -41,6 +42,7 @@ for (const command of [
   towers,
   distill,
   evaluate,
+  trace,
 ]) {
   // Settings of exits are inherited by commands that a program makes, not by those that it is given.
   for (const each of [command, ...command.commands]) each.exitOverride().showSuggestionAfterError();

@@ -247,6 +247,8 @@ function upFlags(name: string, documents: number): string[] {
     '0',
     '--query-port',
     '0',
+    '--console-port',
+    '0',
     '--documents',
     String(documents),
   ];

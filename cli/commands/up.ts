@@ -17,6 +17,7 @@ interface Flags {
   data: string;
   documentPort: number;
   queryPort: number;
+  consolePort: number;
   documentTower: string;
   queryTower: string;
   device: string;
@@ -33,7 +34,7 @@ const TOUR_HITS = 10;
 
 /** `scalingnote up` */
 export const up = new Command('up')
-  .description('start both services, put the sample in, and show a few searches')
+  .description('start both services and the console, put the sample in, and show a few searches')
   .option('--once', 'stop after the searches')
   .option('--json', 'print one JSON document')
   .option(
@@ -49,6 +50,7 @@ export const up = new Command('up')
   )
   .addOption(portOption('--document-port <port>', 'SCALINGNOTE_PORT_DOCUMENT', 7401))
   .addOption(portOption('--query-port <port>', 'SCALINGNOTE_PORT_QUERY', 7402))
+  .addOption(portOption('--console-port <port>', 'SCALINGNOTE_PORT_CONSOLE', 7400))
   .addOption(
     new Option('--document-tower <reference>', 'document tower: a short name, file:, npm: or hf:')
       .env('SCALINGNOTE_DOCUMENT_TOWER')
@@ -102,15 +104,15 @@ async function run(
   stopped.catch(() => {});
   await Promise.race([prepare(flags), stopped]);
   note('starting the services');
-  const [document, query] = await startBoth(flags, services, signal);
+  const [document, query, consoleProcess] = await startAll(flags, services, signal);
   const died = Promise.race(
     services.map(async (service) => Promise.reject(new CliError(await service.died))),
   );
   died.catch(() => {});
-  await Promise.race([tour(flags, document, query, signal), died, stopped]);
+  await Promise.race([tour(flags, { document, query, console: consoleProcess }, signal), died, stopped]);
   progress.shown = true;
   if (flags.once === true) return;
-  note(nextSteps(document, query));
+  note(nextSteps(document, query, consoleProcess));
   await Promise.race([died, stopped]);
 }
 
@@ -118,16 +120,22 @@ async function run(
 async function prepare(flags: Flags): Promise<void> {
   await requireFreePort('document', flags.documentPort);
   await requireFreePort('query', flags.queryPort);
+  await requireFreePort('console', flags.consolePort);
   for (const reference of [flags.documentTower, flags.queryTower]) await pullWithProgress(reference);
 }
 
 /** @throws {CliError} where something listens there already, with what it is, where that can be told */
-async function requireFreePort(service: 'document' | 'query', port: number): Promise<void> {
+async function requireFreePort(service: 'document' | 'query' | 'console', port: number): Promise<void> {
   if (port === 0 || !(await isBusy(port))) return;
   const address = `127.0.0.1:${port}`;
+  const other = `or choose another port with --${service}-port`;
+  if (service === 'console') {
+    throw new CliError(
+      `port ${port} is busy: another console, or something else, listens there; end it, ${other}`,
+    );
+  }
   const Client = service === 'document' ? DocumentClient : QueryClient;
   const client = new Client({ address, attempts: 1, timeoutMs: PROBE_TIMEOUT_MS });
-  const other = `or choose another port with --${service}-port`;
   const { pid } = await client
     .describe()
     .catch(() => {
@@ -151,27 +159,33 @@ function isBusy(port: number): Promise<boolean> {
   });
 }
 
-/** Starts both at once, for each takes seconds; what has been started is in `services`, whatever happens. */
-async function startBoth(
+/**
+ * Starts the console, which the services have to know, and then both services at once, for each takes seconds. What
+ * has been started is in `services`, whatever happens.
+ */
+async function startAll(
   flags: Flags,
   services: ServiceProcess[],
   signal: AbortSignal,
-): Promise<[document: ServiceProcess, query: ServiceProcess]> {
+): Promise<[document: ServiceProcess, query: ServiceProcess, console: ServiceProcess]> {
+  const consoleProcess = await startService('console', ['--port', String(flags.consolePort)], signal);
+  services.push(consoleProcess);
+  const shared = ['--data', flags.data, '--console-address', consoleProcess.address];
   const document = ['--port', String(flags.documentPort), '--document-tower', flags.documentTower];
   const query = ['--port', String(flags.queryPort), '--query-tower', flags.queryTower];
   const started = await Promise.allSettled([
-    startService('document', ['--data', flags.data, ...document, '--device', flags.device], signal),
-    startService('query', ['--data', flags.data, ...query], signal),
+    startService('document', [...shared, ...document, '--device', flags.device], signal),
+    startService('query', [...shared, ...query], signal),
   ]);
-  for (const each of started) if (each.status === 'fulfilled') services.push(each.value);
+  const running = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  services.push(...running);
   for (const each of started) if (each.status === 'rejected') throw each.reason;
-  return services as [ServiceProcess, ServiceProcess];
+  return [running[0]!, running[1]!, consoleProcess];
 }
 
 async function tour(
   flags: Flags,
-  document: ServiceProcess,
-  query: ServiceProcess,
+  { document, query, console }: { document: ServiceProcess; query: ServiceProcess; console: ServiceProcess },
   signal: AbortSignal,
 ): Promise<void> {
   const documents = new DocumentClient({ address: document.address });
@@ -190,7 +204,7 @@ async function tour(
         space: documentTower.space.fingerprint,
         documentTower: { name: documentTower.name, device: documentTower.device },
         queryTower: { name: queryTower.name, retention: queryTower.retention ?? null },
-        addresses: { document: document.address, query: query.address },
+        addresses: { document: document.address, query: query.address, console: console.address },
         documents: {
           sent: summary.sent,
           indexed: summary.indexed,
@@ -227,12 +241,13 @@ function renderTour(
   return `\n${counts}\n\n${shown.join('\n')}\n`;
 }
 
-function nextSteps(document: ServiceProcess, query: ServiceProcess): string {
+function nextSteps(document: ServiceProcess, query: ServiceProcess, console: ServiceProcess): string {
   return [
-    `document service at ${document.address}, query service at ${query.address}; Ctrl-C stops both`,
+    `document service at ${document.address}, query service at ${query.address}, console at http://${console.address}; Ctrl-C stops all`,
     'in another terminal:',
     '  npx scalingnote search "a place where bees live"',
     '  npx scalingnote ingest FILE.jsonl --collection mine && npx scalingnote search TEXT --collection mine',
+    '  npx scalingnote trace',
     '  npx scalingnote status',
   ].join('\n');
 }

@@ -21,7 +21,7 @@ function integer(min: number, max: number): z.ZodPreprocess<z.ZodInt> {
 const port = () => integer(0, 65_535);
 
 /**
- * Every setting of both services, so that one file and one environment can serve both; each service picks its own.
+ * Every setting of all services, so that one file and one environment can serve all; each service picks its own.
  *
  * A name is spelt once: `portQuery` in a file is `SCALINGNOTE_PORT_QUERY` in the environment and `--port-query` as a
  * flag, unless `flag` shortens that. The ports are not called `..._QUERY_PORT`, for Kubernetes sets such a variable
@@ -35,6 +35,23 @@ export const Settings = z.strictObject({
   portQuery: port()
     .default(7402)
     .meta({ description: 'port of the query service; 0 for any free one', flag: 'port' }),
+  portConsole: port()
+    .default(7400)
+    .meta({ description: 'port of the console; 0 for any free one', flag: 'port' }),
+  consoleAddress: z
+    .string()
+    .regex(/^(\S+:\d+)?$/, 'must be host:port, or empty for none')
+    .default('127.0.0.1:7400')
+    .meta({
+      description:
+        'console that spans are sent to where OTEL_EXPORTER_OTLP_ENDPOINT names no collector; empty for none',
+    }),
+  consoleTraces: integer(1, 1_000_000)
+    .default(2000)
+    .meta({ description: 'traces that the console keeps', flag: 'traces' }),
+  consoleMemory: integer(1, 65_536)
+    .default(128)
+    .meta({ description: 'memory for these traces, in MiB; the oldest make room', flag: 'memory' }),
   data: z
     .string()
     .min(1)
@@ -178,7 +195,7 @@ export function helpText(service: string, schema: SettingsSchema): string {
     };
   });
   rows.push(
-    { names: `--config, ${CONFIG_VARIABLE}`, text: 'JSON file with settings, for both services' },
+    { names: `--config, ${CONFIG_VARIABLE}`, text: 'JSON file with settings, for all services' },
     { names: '--help', text: 'print this' },
   );
   const width = Math.max(...rows.map(({ names }) => names.length));

@@ -9,7 +9,7 @@ import { runService } from './process.ts';
 import { startServer, type Service } from './server.ts';
 
 /** Settings of every service that has a tower and the store. */
-const SHARED = ['host', 'data', 'device', 'threads', 'drainMs', 'logLevel'] as const;
+const SHARED = ['host', 'data', 'device', 'threads', 'drainMs', 'consoleAddress', 'logLevel'] as const;
 
 /** A service of one tower and the store. */
 export interface TowerService<Own extends SettingName> {

@@ -1,0 +1,105 @@
+import { CliError } from './output/print.ts';
+
+/** A trace in a list, as the console has it. Times are in milliseconds. */
+export interface TraceSummary {
+  traceId: string;
+  name: string;
+  service: string;
+  /** ISO 8601. */
+  startTime: string;
+  durationMs: number;
+  spans: number;
+  status: 'ok' | 'error';
+}
+
+/** A span, as the console has it. */
+export interface TraceSpan {
+  spanId: string;
+  parentSpanId: string | null;
+  name: string;
+  kind: 'internal' | 'server' | 'client' | 'producer' | 'consumer';
+  service: string;
+  /** Since the start of the trace. */
+  startMs: number;
+  durationMs: number;
+  attributes: Readonly<Record<string, unknown>>;
+  events: readonly { name: string; timeMs: number; attributes: Readonly<Record<string, unknown>> }[];
+  links: readonly { traceId: string; spanId: string; attributes: Readonly<Record<string, unknown>> }[];
+  status: 'unset' | 'ok' | 'error';
+  statusMessage?: string;
+}
+
+/** A trace with all of its spans, parents before their children. */
+export interface Trace {
+  traceId: string;
+  startTime: string;
+  spans: TraceSpan[];
+}
+
+export type TraceOrder = 'latest' | 'slowest' | 'failed';
+
+/** The console answers out of its memory. */
+const TIMEOUT_MS = 5_000;
+
+/** How often one looks again for a trace that is on its way. */
+const POLL_MS = 100;
+
+/** Reads the traces that a console keeps. */
+export class Traces {
+  readonly #address: string;
+
+  /** @param address - `host:port` of the console */
+  constructor(address: string) {
+    this.#address = address;
+  }
+
+  /** @throws {CliError} */
+  async list(order: TraceOrder, limit: number): Promise<TraceSummary[]> {
+    return (await this.#get(`/api/traces?order=${order}&limit=${limit}`)) as TraceSummary[];
+  }
+
+  /** @throws {CliError} where the trace is not there */
+  async get(traceId: string): Promise<Trace> {
+    return (await this.#get(`/api/traces/${encodeURIComponent(traceId)}`)) as Trace;
+  }
+
+  /**
+   * A trace that was begun a moment ago: its spans are sent by several processes, now and then. Waits until it has
+   * what is asked for, and at last takes what there is.
+   *
+   * @throws {CliError} where nothing of it came in time
+   */
+  async await(traceId: string, isWhole: (trace: Trace) => boolean, patienceMs: number): Promise<Trace> {
+    const until = performance.now() + patienceMs;
+    for (;;) {
+      try {
+        const trace = await this.get(traceId);
+        if (isWhole(trace) || performance.now() >= until) return trace;
+      } catch (error) {
+        if (performance.now() >= until || !(error instanceof TraceMissing)) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  async #get(path: string): Promise<unknown> {
+    let response: Response;
+    try {
+      response = await fetch(`http://${this.#address}${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    } catch (error) {
+      const { cause, message } = error as Error & { cause?: Error };
+      throw new CliError(
+        `the console at ${this.#address} can't be reached (${cause?.message || message}); is "scalingnote up" running?`,
+        { cause: error },
+      );
+    }
+    const answer = (await response.json().catch(() => undefined)) as
+      | { error?: { message?: string } }
+      | undefined;
+    if (response.ok) return answer;
+    const message = answer?.error?.message ?? `the console at ${this.#address} answered ${response.status}`;
+    throw response.status === 404 ? new TraceMissing(message) : new CliError(message);
+  }
+}
+
+class TraceMissing extends CliError {}
