@@ -1,0 +1,137 @@
+import type { Tower } from '../../towers/tower.ts';
+import { TrainingError } from '../errors.ts';
+import { seededRandom, shuffle } from '../random.ts';
+import type { TrainingText } from '../texts.ts';
+import { encodeToFile, type CacheSettings, type VectorFile } from '../vectors.ts';
+import type { Batch } from './student.ts';
+
+/** One group of texts in so many is held out. */
+const HELD_OUT_EVERY = 20;
+
+/** Held-out texts that are looked at: enough for the fourth digit of a mean cosine. */
+const MAX_HELD_OUT = 1_000;
+
+/** Batches that texts are sorted by length within, so that little is padding, yet batches differ from epoch to epoch. */
+const SORTED_BATCHES = 16;
+
+/** Texts and what the teacher makes of them. */
+export interface TrainingData {
+  /** Token ids of each text as the student reads it. */
+  readonly ids: readonly (readonly number[])[];
+  /** Indices of texts that the student is fitted to. */
+  readonly fitted: readonly number[];
+  /** Indices of texts that it is measured on, of documents that it is not fitted to. */
+  readonly heldOut: readonly number[];
+  /** The teacher's vectors, a row for each text; not normalised where the teacher was opened so. */
+  readonly vectors: VectorFile;
+  /** Vectors of the documents that the texts are from, a row for each group. */
+  readonly documents: VectorFile | undefined;
+  readonly groups: readonly number[];
+}
+
+/** Has the teacher read the texts. Close the vectors when done. */
+export async function prepareData(
+  teacher: Tower,
+  texts: readonly TrainingText[],
+  settings: CacheSettings & { seed: number },
+): Promise<TrainingData> {
+  const { manifest } = teacher;
+  const prompt = manifest.queryPrompt ?? manifest.prompt;
+  const vectors = await encodeToFile(
+    teacher,
+    texts.map(({ text }) => teacher.tokenize(text, { prompt })),
+    settings,
+  );
+  const fitted: number[] = [];
+  const heldOut: number[] = [];
+  for (const [index, { group }] of texts.entries()) {
+    (group % HELD_OUT_EVERY === HELD_OUT_EVERY - 1 ? heldOut : fitted).push(index);
+  }
+  // With few documents the rule may hold out none, or all.
+  if (heldOut.length === 0) heldOut.push(fitted.pop()!);
+  if (fitted.length === 0) fitted.push(...heldOut.splice(1));
+  return {
+    ids: texts.map(({ text }) => teacher.tokenize(text, { prompt: '' }).ids),
+    fitted,
+    heldOut: shuffle(heldOut, seededRandom(settings.seed)).slice(0, MAX_HELD_OUT),
+    vectors,
+    documents: undefined,
+    groups: texts.map(({ group }) => group),
+  };
+}
+
+/** Texts and vectors of a batch. */
+export function batchOf(data: TrainingData, rows: readonly number[]): Batch {
+  return {
+    texts: rows.map((row) => data.ids[row]!),
+    teacher: data.vectors.read(rows),
+    ...(data.documents && { documents: data.documents.read(rows.map((row) => data.groups[row]!)) }),
+  };
+}
+
+/**
+ * The texts of each step: in every epoch each text once, in an order that depends on seed and epoch alone, so that a run
+ * can go on at any step as if it had never stopped.
+ */
+export class Batches {
+  readonly #data: TrainingData;
+  readonly #size: number;
+  readonly #seed: number;
+  readonly #sorted: boolean;
+  #epoch = -1;
+  #batches: readonly (readonly number[])[] = [];
+
+  /** @param options.sorted - whether the texts of a batch are to be alike in length */
+  constructor(data: TrainingData, options: { size: number; seed: number; sorted: boolean }) {
+    this.#data = data;
+    this.#size = Math.min(options.size, data.fitted.length);
+    this.#seed = options.seed;
+    this.#sorted = options.sorted;
+  }
+
+  get perEpoch(): number {
+    return Math.floor(this.#data.fitted.length / this.#size);
+  }
+
+  /** @param step - from 0 */
+  at(step: number): readonly number[] {
+    const epoch = Math.floor(step / this.perEpoch);
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch;
+      this.#batches = this.#plan(epoch);
+    }
+    return this.#batches[step % this.perEpoch]!;
+  }
+
+  #plan(epoch: number): number[][] {
+    const random = seededRandom(Math.imul(this.#seed, 0x9e3779b1) + epoch);
+    const order = shuffle([...this.#data.fitted], random);
+    const window = this.#size * SORTED_BATCHES;
+    const batches: number[][] = [];
+    for (let start = 0; start < order.length; start += window) {
+      const part = order.slice(start, start + window);
+      if (this.#sorted) part.sort((a, b) => this.#data.ids[a]!.length - this.#data.ids[b]!.length);
+      for (let at = 0; at + this.#size <= part.length; at += this.#size) {
+        batches.push(part.slice(at, at + this.#size));
+      }
+    }
+    return this.#sorted ? shuffle(batches, random) : batches;
+  }
+}
+
+/** Mean cosine of the student's vectors and the teacher's. @throws {TrainingError} where there is nothing to compare */
+export function meanCosine(a: Float32Array, b: Float32Array, dimensions: number): number {
+  const rows = a.length / dimensions;
+  if (rows === 0) throw new TrainingError('TEXTS_INVALID', 'no text is held out');
+  let sum = 0;
+  for (let start = 0; start < a.length; start += dimensions) {
+    let [ab, aa, bb] = [0, 0, 0];
+    for (let i = start; i < start + dimensions; i++) {
+      ab += a[i]! * b[i]!;
+      aa += a[i]! * a[i]!;
+      bb += b[i]! * b[i]!;
+    }
+    sum += ab / (Math.sqrt(aa * bb) || 1);
+  }
+  return sum / rows;
+}

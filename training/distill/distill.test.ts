@@ -1,0 +1,293 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test, type TestContext } from 'node:test';
+import { openTower } from '../../towers/open.ts';
+import type { Tower } from '../../towers/tower.ts';
+import { temporaryFolder, VOCABULARY, writeTinyTower } from '../../towers/testing/tiny-tower.ts';
+import { TrainingError, type TrainingErrorReason } from '../errors.ts';
+import { OnnxError } from '../onnx/errors.ts';
+import type { Model } from '../onnx/model.ts';
+import { TINY, tinyBert, tinyLlama } from '../onnx/tiny.ts';
+import { encodeModel } from '../onnx/write.ts';
+import { seededRandom } from '../random.ts';
+import { distill, type DistillRequest } from './distill.ts';
+
+const random = seededRandom(11);
+const letters = (count: number): string =>
+  Array.from({ length: count }, () => String.fromCodePoint(97 + Math.floor(random() * 26))).join(' ');
+const TEXTS = [...new Set(Array.from({ length: 400 }, () => letters(3 + Math.floor(random() * 6))))].slice(
+  0,
+  300,
+);
+
+async function open(context: TestContext, folder: string, normalize?: boolean): Promise<Tower> {
+  const options = {
+    cacheDir: temporaryFolder(context),
+    inline: true,
+    ...(normalize !== undefined && { normalize }),
+  };
+  const tower = await openTower(folder, options);
+  context.after(() => tower.close());
+  return tower;
+}
+
+/** A teacher with random weights, of an architecture, opened for training. */
+function encoderTower(context: TestContext, model: Model): Promise<Tower> {
+  const folder = temporaryFolder(context);
+  const space = { normalize: true, dimensions: TINY.width };
+  writeTinyTower(folder, { model: encodeModel(model), space, queryPrompt: '' });
+  return open(context, folder, false);
+}
+
+/** What to make of {@link TEXTS}. */
+function requestFor(
+  context: TestContext,
+  teacher: Tower,
+  changes: Partial<DistillRequest> = {},
+): DistillRequest {
+  const folder = temporaryFolder(context);
+  const texts = join(folder, 'queries.txt');
+  writeFileSync(texts, TEXTS.join('\n'));
+  return {
+    teacher,
+    student: { kind: 'transformer', layers: 2 },
+    source: { texts },
+    out: join(folder, 'student'),
+    cacheDir: folder,
+    threads: 1,
+    steps: 60,
+    batch: 32,
+    rate: 0.01,
+    ...changes,
+  };
+}
+
+const rejects = (promise: Promise<unknown>, reason: TrainingErrorReason, message: RegExp): Promise<void> =>
+  assert.rejects(promise, (error) => {
+    assert.ok(error instanceof TrainingError, String(error));
+    assert.equal(error.reason, reason);
+    assert.match(error.message, message);
+    return true;
+  });
+
+interface Curve {
+  curve: { step: number; heldOutCosine: number }[];
+}
+
+for (const [family, encoder] of [
+  ['BERT', tinyBert],
+  ['Llama', tinyLlama],
+] as const) {
+  test(`a student of a ${family} encoder comes nearer to its teacher, as a tower in eight bits and in float32`, async (context) => {
+    const teacher = await encoderTower(context, encoder({ ...TINY, layers: 4 }));
+    const report = await distill(requestFor(context, teacher));
+    assert.equal(report.student, 'transformer:2');
+    assert.equal(report.texts, 285);
+    assert.ok(report.steps <= 60);
+    const { curve } = JSON.parse(readFileSync(join(report.out, 'training.json'), 'utf8')) as Curve;
+    const [first, best] = [curve[0]!.heldOutCosine, Math.max(...curve.map((point) => point.heldOutCosine))];
+    assert.ok(1 - best < (1 - first) / 2, `held-out cosine ${first} → ${best}`);
+    assert.ok(
+      Math.abs(report.heldOutCosine - best) < 0.01,
+      `${best} in float32, ${report.heldOutCosine} as written`,
+    );
+
+    for (const folder of [report.out, join(report.out, 'fp32')]) {
+      const student = await open(context, folder);
+      const { manifest } = student;
+      assert.equal(manifest.role, 'query');
+      assert.equal(manifest.normalize, true);
+      assert.equal(manifest.space.fingerprint, teacher.manifest.space.fingerprint);
+      assert.equal(manifest.distillation?.loss, 'mse + (1 - cosine)');
+      assert.equal(manifest.distillation.steps, report.steps);
+      const [text] = TEXTS;
+      const { vector } = await student.encode(student.tokenize(text!));
+      const { vector: target } = await teacher.encode(teacher.tokenize(text!));
+      const cosine = vector.reduce((sum, x, i) => sum + x * target[i]!, 0) / Math.hypot(...target);
+      assert.ok(cosine > 0.8, `cosine ${cosine}`);
+    }
+    assert.equal(existsSync(join(report.out, 'checkpoint.bin')), false);
+  });
+}
+
+describe('a lookup student', () => {
+  function averaging(context: TestContext): Promise<Tower> {
+    const folder = temporaryFolder(context);
+    writeTinyTower(folder, { space: { normalize: true }, queryPrompt: 'query: ' });
+    return open(context, folder, false);
+  }
+
+  test('of a teacher that averages token vectors learns to be it, the same each time', async (context) => {
+    const teacher = await averaging(context);
+    const request = requestFor(context, teacher, { student: { kind: 'lookup' }, seed: 4 });
+    const report = await distill(request);
+    assert.equal(report.student, 'lookup');
+    assert.ok(report.heldOutCosine > 0.98, `held-out cosine ${report.heldOutCosine}`);
+    assert.ok(report.parameters >= Object.keys(VOCABULARY).length * 4);
+    const student = await open(context, report.out);
+    const { manifest } = student;
+    assert.equal(manifest.prompt, '');
+    assert.equal(manifest.distillation?.teacher, 'tiny');
+    assert.equal(manifest.distillation.seed, 4);
+    assert.equal(manifest.distillation.texts, report.texts);
+    assert.equal(manifest.distillation.heldOutCosine, report.heldOutCosine);
+    const again = await distill({ ...request, out: join(temporaryFolder(context), 'again') });
+    assert.deepEqual(
+      readFileSync(join(again.out, 'model.onnx')),
+      readFileSync(join(report.out, 'model.onnx')),
+    );
+  });
+
+  test('takes a contrastive term on the documents that the texts are from', async (context) => {
+    const teacher = await averaging(context);
+    const corpus = temporaryFolder(context);
+    const documents = TEXTS.map((text, index) => JSON.stringify({ _id: `d${index}`, title: '', text }));
+    writeFileSync(join(corpus, 'corpus.jsonl'), documents.join('\n'));
+    const loss = { mse: 0, cosine: 1, contrastive: 0.1 };
+    const request = requestFor(context, teacher, { student: { kind: 'lookup' }, loss, source: { corpus } });
+    const report = await distill(request);
+    assert.ok(report.heldOutCosine > 0.9, `held-out cosine ${report.heldOutCosine}`);
+    const { manifest } = await open(context, report.out);
+    assert.equal(manifest.distillation?.loss, '(1 - cosine) + 0.1 * contrastive');
+    await rejects(
+      distill(requestFor(context, teacher, { student: { kind: 'lookup' }, loss })),
+      'REQUEST_INVALID',
+      /give a corpus, not a file of texts/,
+    );
+  });
+});
+
+test('queries of an evaluation are not trained on, and how many there were is told', async (context) => {
+  const teacher = await encoderTower(context, tinyBert());
+  const evaluation = temporaryFolder(context);
+  const asked = TEXTS.slice(0, 3).map((text) => text.toUpperCase());
+  writeFileSync(
+    join(evaluation, 'queries.jsonl'),
+    [...asked, 'never seen']
+      .map((text, index) => JSON.stringify({ _id: `q${index}`, text: `${text} ?` }))
+      .join('\n'),
+  );
+  const report = await distill(requestFor(context, teacher, { steps: 1, exclude: [evaluation] }));
+  assert.equal(report.removed, 3);
+  assert.equal(report.texts, 282);
+});
+
+describe('a run', () => {
+  test('that was interrupted leaves a tower and goes on as if it had not been', async (context) => {
+    const teacher = await encoderTower(context, tinyBert());
+    for (const student of [{ kind: 'transformer', layers: 1 }, { kind: 'lookup' }] as const) {
+      const request = requestFor(context, teacher, { student, steps: 20 });
+      const whole = await distill({ ...request, out: join(temporaryFolder(context), 'whole') });
+      const controller = new AbortController();
+      const first = await distill({
+        ...request,
+        signal: controller.signal,
+        onProgress: ({ step }) => {
+          if (step === 3) controller.abort();
+        },
+      });
+      assert.equal(first.interrupted, true);
+      assert.equal(first.steps, 3);
+      await open(context, first.out);
+      const rest = await distill({ ...request, resume: true });
+      assert.equal(rest.interrupted, false);
+      assert.equal(rest.steps, whole.steps);
+      for (const file of ['model.onnx', 'fp32/model.onnx']) {
+        assert.deepEqual(readFileSync(join(rest.out, file)), readFileSync(join(whole.out, file)), file);
+      }
+    }
+  });
+
+  test('goes on from its own checkpoint only', async (context) => {
+    const teacher = await encoderTower(context, tinyBert());
+    const request = requestFor(context, teacher, { steps: 4 });
+    await rejects(
+      distill({ ...request, resume: true }),
+      'CHECKPOINT_INVALID',
+      /there is no checkpoint to go on from/,
+    );
+    const controller = new AbortController();
+    const { out } = await distill({
+      ...request,
+      signal: controller.signal,
+      onProgress: ({ step }) => step === 2 && controller.abort(),
+    });
+    await rejects(
+      distill({ ...request, resume: true, rate: 0.5 }),
+      'CHECKPOINT_INVALID',
+      /is of a run with rate 0\.01, not 0\.5/,
+    );
+    const checkpoint = join(out, 'checkpoint.bin');
+    writeFileSync(checkpoint, readFileSync(checkpoint).subarray(0, -100));
+    await rejects(distill({ ...request, resume: true }), 'CHECKPOINT_INVALID', /damaged/);
+  });
+
+  test('whose loss is no number ends at the last good step, with a tower and a checkpoint', async (context) => {
+    const teacher = await encoderTower(context, tinyBert());
+    const request = requestFor(context, teacher, { rate: 1e30 });
+    await rejects(distill(request), 'DIVERGED', /no number after step \d+: .* smaller --rate than 1e\+30/);
+    assert.ok(existsSync(join(request.out, 'checkpoint.bin')));
+    const { manifest } = await open(context, request.out);
+    assert.ok(Number.isFinite(manifest.distillation!.heldOutCosine));
+  });
+
+  test(
+    'that ends on a full disk says so',
+    { skip: !existsSync('/dev/full') && 'no /dev/full' },
+    async (context) => {
+      const teacher = await encoderTower(context, tinyBert());
+      const controller = new AbortController();
+      const request = requestFor(context, teacher, {
+        signal: controller.signal,
+        onProgress: () => controller.abort(),
+      });
+      await distill({ ...request, steps: 1 });
+      symlinkSync('/dev/full', join(request.out, 'checkpoint.bin.part'));
+      await rejects(distill(request), 'CHECKPOINT_FAILED', /can't be written \(ENOSPC.*untouched/);
+    },
+  );
+});
+
+test('what can’t be trained is named: an operator without a gradient and its node, layers that are not there', async (context) => {
+  const { graph, ...model } = tinyBert();
+  const nodes = graph.nodes.map((node) => ({
+    ...node,
+    outputs: node.outputs.map((name) => (name === 'last_hidden_state' ? 'inner' : name)),
+  }));
+  const odd = {
+    op: 'Elu',
+    domain: '',
+    name: 'odd_one',
+    inputs: ['inner'],
+    outputs: ['last_hidden_state'],
+    attributes: {},
+  };
+  const teacher = await encoderTower(context, { ...model, graph: { ...graph, nodes: [...nodes, odd] } });
+  const fails = (changes: Partial<DistillRequest>, message: RegExp): Promise<void> =>
+    assert.rejects(distill(requestFor(context, teacher, changes)), (error) => {
+      assert.ok(error instanceof OnnxError);
+      assert.match(error.message, message);
+      return true;
+    });
+  await fails({}, /Elu \(node "odd_one"\) has no gradient/);
+  await fails({ student: { kind: 'transformer', layers: 7 } }, /7 layers can't be cut from a teacher of 2/);
+});
+
+test('too few texts say so before the teacher reads any', async (context) => {
+  const teacher = await encoderTower(context, tinyBert());
+  const request = requestFor(context, teacher);
+  const texts = join(temporaryFolder(context), 'queries.txt');
+  for (const content of ['', 'only one']) {
+    writeFileSync(texts, content);
+    await rejects(distill({ ...request, source: { texts } }), 'TEXTS_INVALID', /at least 20 are needed/);
+  }
+});
+
+test('texts that are longer than the teacher reads are cut, as queries are', async (context) => {
+  const teacher = await encoderTower(context, tinyBert());
+  const texts = join(temporaryFolder(context), 'queries.txt');
+  writeFileSync(texts, TEXTS.map((text) => `${text} ${letters(30)}`).join('\n'));
+  const report = await distill(requestFor(context, teacher, { source: { texts }, steps: 2 }));
+  assert.equal(report.steps, 2);
+});

@@ -1,0 +1,89 @@
+import { join } from 'node:path';
+import type { Tower } from '../../towers/tower.ts';
+import { outputOf } from '../../towers/session/model.ts';
+import { DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
+import type { OptimizerOptions } from '../gradient/optimizer.ts';
+import { Trainer } from '../gradient/trainer.ts';
+import { cutTransformer, transformerStep, VECTORS } from '../gradient/transformer.ts';
+import type { Model } from '../onnx/model.ts';
+import { parameterCount, withParameters } from '../onnx/parameters.ts';
+import { quantizeWeights } from '../onnx/quantize.ts';
+import { readModel } from '../onnx/read.ts';
+import { toPlain } from '../onnx/rewrite/plain.ts';
+import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import type { Student } from './student.ts';
+
+/** What a student of some of its teacher's layers is made of. */
+export interface TransformerOptions {
+  teacher: Tower;
+  /** Which of the teacher's layers, or how many. */
+  layers: number | readonly number[];
+  loss: LossWeights;
+  optimizer: OptimizerOptions;
+  /** Whether the embedding tables are trained as well. */
+  trainTables: boolean;
+  threads?: number | undefined;
+  /** Where to go on from. */
+  state?: ReadonlyMap<string, Tensor> | undefined;
+}
+
+/**
+ * Cuts a student out of its teacher and makes it ready to be trained.
+ *
+ * @throws {OnnxError} `GRADIENT_MISSING`, `OPERATOR_UNSUPPORTED`, `FEATURE_UNSUPPORTED` for a teacher that can't be
+ *   trained, `REQUEST_INVALID` for layers that it does not have
+ */
+export async function openTransformer(options: TransformerOptions): Promise<Student> {
+  const { teacher, layers, loss, optimizer, trainTables, threads, state } = options;
+  const { pooling, dimensions } = teacher.manifest;
+  const source = await readModel(join(teacher.directory, 'model.onnx'));
+  const output = outputOf(source.graph.outputs.map(({ name }) => name));
+  const plain = await toPlain(source, [output]);
+  const cut = await cutTransformer(plain, layers, output);
+  const step = await transformerStep(cut, { pooling, optimizer, loss, trainTables });
+  const trainer = await Trainer.create(step, {
+    ...(threads !== undefined && { threads }),
+    ...(state && { state }),
+  });
+  const inputs = step.model.graph.inputs.map(({ name }) => name);
+  const feed = (texts: readonly (readonly number[])[]): Record<string, Tensor> => pad(texts, inputs);
+  return {
+    parameters: parameterCount(cut.model, [...cut.weights, ...cut.tables]),
+    padded: true,
+    step: ({ texts, teacher: vectors, documents }) =>
+      trainer.step({
+        ...feed(texts),
+        [TEACHER]: float32([texts.length, dimensions], vectors),
+        ...(documents && { [DOCUMENTS]: float32([texts.length, dimensions], documents) }),
+      }),
+    encode: async (texts) => toNumbers((await trainer.observe(feed(texts)))[VECTORS]!) as Float32Array,
+    state: () => trainer.state(),
+    weights: () =>
+      new Map([...trainer.weights()].map(([name, value]) => [name, { ...value, data: value.data.slice() }])),
+    models: (weights) => {
+      const fp32: Model = withParameters(cut.model, weights);
+      return { fp32, int8: quantizeWeights(fp32) };
+    },
+    close: () => trainer.close(),
+  };
+}
+
+/** Token inputs of a batch, padded on the right, those that the graph has. */
+function pad(texts: readonly (readonly number[])[], inputs: readonly string[]): Record<string, Tensor> {
+  const length = Math.max(...texts.map((ids) => ids.length));
+  const dims = [texts.length, length];
+  const fill = (value: (ids: readonly number[], at: number) => number): Tensor =>
+    int64(
+      texts.flatMap((ids) => Array.from({ length }, (_, at) => value(ids, at))),
+      dims,
+    );
+  const values: Record<string, () => Tensor> = {
+    input_ids: () => fill((ids, at) => ids[at] ?? 0),
+    attention_mask: () => fill((ids, at) => (at < ids.length ? 1 : 0)),
+    token_type_ids: () => fill(() => 0),
+    position_ids: () => fill((_, at) => at),
+  };
+  return Object.fromEntries(
+    inputs.flatMap((name) => (values[name] === undefined ? [] : [[name, values[name]()]])),
+  );
+}
