@@ -16,6 +16,8 @@ export type StoreErrorReason =
   | 'STORE_PERMISSION_DENIED'
   /** The disk is full. */
   | 'STORE_FULL'
+  /** The server is too old for what we need of it. */
+  | 'STORE_UNSUPPORTED'
   /** The store asks us to slow down. */
   | 'STORE_OVERLOADED'
   /** The store broke in a way that nothing here foresaw. */

@@ -1,21 +1,29 @@
 import { openEmbeddedStore } from './embedded/embedded-store.ts';
+import type { QdrantConfig } from './qdrant/config.ts';
+import { QdrantStore } from './qdrant/qdrant-store.ts';
 import type { Store } from './store.ts';
 
-/** Which home, and where. */
-export interface StoreConfig {
+export type { CollectionSettings, FieldType, QdrantConfig, Quantization } from './qdrant/config.ts';
+
+/** A store in process and on disk. */
+export interface EmbeddedConfig {
   kind: 'embedded';
   /** Where the files are. */
   directory: string;
 }
 
+/** Which home, and where. */
+export type StoreConfig = EmbeddedConfig | QdrantConfig;
+
 /**
- * Opens the store that a configuration names.
+ * Opens the store that a configuration names. A Qdrant server is not asked for anything yet; see {@link Store.check}.
  *
- * @throws {StoreError} where it cannot be opened
+ * @throws {StoreError} where it cannot be opened, or the configuration cannot be used
  */
-export function openStore(
+export async function openStore(
   config: StoreConfig,
   options: { log?: { warn(message: string): void } } = {},
 ): Promise<Store> {
-  return openEmbeddedStore({ directory: config.directory, ...options });
+  if (config.kind === 'qdrant') return new QdrantStore(config);
+  return await openEmbeddedStore({ directory: config.directory, ...options });
 }

@@ -34,6 +34,7 @@ const STORE_CASES: [StoreErrorReason, status, boolean][] = [
   ['STORE_UNAUTHENTICATED', status.FAILED_PRECONDITION, false],
   ['STORE_PERMISSION_DENIED', status.FAILED_PRECONDITION, false],
   ['STORE_FULL', status.RESOURCE_EXHAUSTED, false],
+  ['STORE_UNSUPPORTED', status.FAILED_PRECONDITION, false],
   ['STORE_OVERLOADED', status.RESOURCE_EXHAUSTED, true],
 ];
 

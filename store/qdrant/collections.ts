@@ -1,0 +1,364 @@
+import type { Schemas } from '@qdrant/js-client-rest';
+import { collectionNotFound, spaceMismatch, StoreError } from '../errors.ts';
+import { checkAlias, checkCollectionName, isPhysicalName, physicalFor } from '../names.ts';
+import type { CallOptions, SpaceKey } from '../store.ts';
+import type { CollectionPlan } from './config.ts';
+import { payloadPath } from './filters.ts';
+import { DENSE, SPARSE } from './layout.ts';
+import { Failure } from './transport/failure.ts';
+import { sleep } from './transport/scope.ts';
+import type { Transport } from './transport/transport.ts';
+
+/** A collection as the server has it, as far as it is ours. */
+export interface Described {
+  physical: string;
+  space: SpaceKey;
+  replicated: boolean;
+  /** Quantised to bits. */
+  binary: boolean;
+  /** Points, roughly; those included that no search finds. */
+  points: number;
+  /** Fields with a payload index. */
+  indexed: ReadonlySet<string>;
+  metadata: Readonly<Record<string, unknown>>;
+  indexingThreshold: number | undefined;
+}
+
+/** Payload indexes of every collection: what searches filter on, and what writes find points by. */
+const INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
+  tenant: { type: 'keyword', is_tenant: true },
+  document: 'uuid',
+  document_id: 'keyword',
+  content_hash: 'keyword',
+  passage: 'integer',
+  version: 'integer',
+  generation: 'integer',
+};
+
+/** Qdrant before this keeps no metadata of collections and knows no conditional upsert. */
+const OLDEST_SERVER = [1, 16] as const;
+
+/** Seconds that the server has for a change that the cluster has to agree on. */
+const CONSENSUS_TIMEOUT_S = 30;
+
+/**
+ * How long a new alias has to have stood, in milliseconds, before it counts. Qdrant lets the last of two who make the
+ * same alias win, without a word to the first, so each looks again.
+ */
+const ALIAS_SETTLES_MS = 100;
+
+/** Collections and their aliases, as the server has them. */
+export class Collections {
+  readonly #transport: Transport;
+  readonly #plan: CollectionPlan;
+
+  constructor(transport: Transport, plan: CollectionPlan) {
+    this.#transport = transport;
+    this.#plan = plan;
+  }
+
+  /** Logical name to physical name. */
+  async aliases(options: CallOptions): Promise<Map<string, string>> {
+    const { aliases } = await this.#transport.call<Schemas['CollectionsAliasesResponse']>(
+      { operation: 'aliases', method: 'GET', path: '/aliases' },
+      options,
+    );
+    const pairs = aliases.map((alias) => [alias.alias_name, alias.collection_name] as const);
+    return new Map(pairs.sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  /** The physical collection that a name leads to. @throws {StoreError} `COLLECTION_NOT_FOUND` */
+  async resolve(name: string, options: CallOptions): Promise<string> {
+    checkCollectionName(name);
+    if (isPhysicalName(name)) return name;
+    const physical = (await this.aliases(options)).get(name);
+    if (physical === undefined) throw collectionNotFound(name);
+    return physical;
+  }
+
+  /** @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_FOREIGN` */
+  async describe(physical: string, options: CallOptions): Promise<Described> {
+    const info = await this.#transport.call<Schemas['CollectionInfo']>(
+      { operation: 'describe', method: 'GET', path: path(physical), collection: physical },
+      options,
+    );
+    const { params, metadata, quantization_config: quantization, optimizer_config: optimizer } = info.config;
+    const fingerprint = metadata?.['space'];
+    const dense = (params.vectors as Record<string, Schemas['VectorParams']> | undefined)?.[DENSE];
+    if (typeof fingerprint !== 'string' || metadata?.['product'] !== 'scalingnote' || !dense)
+      throw foreign(physical);
+    return {
+      physical,
+      space: { fingerprint, dimensions: dense.size },
+      replicated: (params.replication_factor ?? 1) > 1,
+      binary: quantization !== null && quantization !== undefined && 'binary' in quantization,
+      points: info.points_count ?? 0,
+      indexed: new Set(Object.keys(info.payload_schema)),
+      metadata,
+      indexingThreshold: optimizer.indexing_threshold ?? undefined,
+    };
+  }
+
+  /** Our physical collections, in any order. */
+  async list(options: CallOptions): Promise<Described[]> {
+    const { collections } = await this.#transport.call<Schemas['CollectionsResponse']>(
+      { operation: 'list', method: 'GET', path: '/collections' },
+      options,
+    );
+    const described = collections
+      .filter(({ name }) => isPhysicalName(name))
+      .map(({ name }) =>
+        this.describe(name, options).catch((error: unknown) => {
+          const reason = reasonOf(error);
+          // Somebody else's, or dropped in between.
+          if (reason === 'COLLECTION_FOREIGN' || reason === 'COLLECTION_NOT_FOUND') return undefined;
+          throw error;
+        }),
+      );
+    return (await Promise.all(described)).filter((one) => one !== undefined);
+  }
+
+  /**
+   * Makes sure that a collection is there, with all its indexes, under its alias.
+   *
+   * @throws {StoreError} `SPACE_MISMATCH`, `COLLECTION_FOREIGN`
+   */
+  async ensure(name: string, space: SpaceKey, options: CallOptions): Promise<Described> {
+    checkCollectionName(name);
+    if (isPhysicalName(name)) {
+      const known = await this.#find(name, options);
+      if (known) return this.#complete(name, known, space, options);
+      return this.#make(name, physicalFor(name, space), space, options);
+    }
+    const physical = physicalFor(name, space);
+    const target = (await this.aliases(options)).get(name);
+    if (target !== undefined)
+      return this.#complete(name, await this.describe(target, options), space, options);
+    const made = await this.#make(name, physical, space, options);
+    await this.#claimAlias(name, made, options);
+    return made;
+  }
+
+  /** @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_FOREIGN` */
+  async switchAlias(alias: string, physical: string, options: CallOptions): Promise<void> {
+    checkAlias(alias);
+    checkPhysical(physical);
+    await this.describe(physical, options);
+    await this.#setAlias(alias, physical, options);
+  }
+
+  /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
+  async drop(physical: string, options: CallOptions): Promise<void> {
+    checkPhysical(physical);
+    const dropped = await this.#transport.call<boolean>(
+      {
+        operation: 'drop',
+        method: 'DELETE',
+        path: `${path(physical)}?timeout=${CONSENSUS_TIMEOUT_S}`,
+        collection: physical,
+      },
+      options,
+    );
+    if (!dropped) throw collectionNotFound(physical);
+  }
+
+  async update(physical: string, changes: Schemas['UpdateCollection'], options: CallOptions): Promise<void> {
+    const body = JSON.stringify(changes);
+    await this.#transport.call(
+      { operation: 'configure', method: 'PATCH', path: path(physical), body, collection: physical },
+      options,
+    );
+  }
+
+  async #find(physical: string, options: CallOptions): Promise<Described | undefined> {
+    try {
+      return await this.describe(physical, options);
+    } catch (error) {
+      if (reasonOf(error) === 'COLLECTION_NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
+
+  async #make(name: string, physical: string, space: SpaceKey, options: CallOptions): Promise<Described> {
+    let described = await this.#find(physical, options);
+    if (!described) {
+      await this.#checkServer(options);
+      await this.#create(physical, space, options);
+      described = await this.describe(physical, options);
+    }
+    return this.#complete(name, described, space, options);
+  }
+
+  /** Adds the indexes that are missing: whoever made the collection may still be at it, or may have died. */
+  async #complete(
+    name: string,
+    described: Described,
+    space: SpaceKey,
+    options: CallOptions,
+  ): Promise<Described> {
+    checkSpace(name, described, space);
+    const declared = [...this.#plan.indexedFields].map(
+      ([field, type]) => [payloadPath(field), type] as const,
+    );
+    const wanted = [...Object.entries(INDEXES), ...declared];
+    const missing = wanted.filter(([field]) => !described.indexed.has(field));
+    await Promise.all(
+      missing.map(([field, schema]) => this.#index(described.physical, field, schema, options)),
+    );
+    return described;
+  }
+
+  async #index(
+    physical: string,
+    field: string,
+    schema: Schemas['PayloadFieldSchema'],
+    options: CallOptions,
+  ): Promise<void> {
+    const body: Schemas['CreateFieldIndex'] = { field_name: field, field_schema: schema };
+    await this.#transport.call(
+      {
+        operation: 'index',
+        method: 'PUT',
+        path: `${path(physical)}/index?wait=true`,
+        body: JSON.stringify(body),
+        collection: physical,
+      },
+      options,
+    );
+  }
+
+  async #create(physical: string, space: SpaceKey, options: CallOptions): Promise<void> {
+    const body = JSON.stringify(this.#parameters(space));
+    try {
+      await this.#transport.call(
+        {
+          operation: 'create',
+          method: 'PUT',
+          path: `${path(physical)}?timeout=${CONSENSUS_TIMEOUT_S}`,
+          body,
+          collection: physical,
+        },
+        options,
+      );
+    } catch (error) {
+      // Another process was quicker.
+      if (error instanceof Failure && error.status === 409) return;
+      throw error;
+    }
+  }
+
+  #parameters({ fingerprint, dimensions }: SpaceKey): Schemas['CreateCollection'] {
+    const plan = this.#plan;
+    return {
+      vectors: { [DENSE]: { size: dimensions, distance: 'Cosine', on_disk: plan.onDisk } },
+      sparse_vectors: { [SPARSE]: { modifier: 'idf' } },
+      ...(plan.shards !== undefined && { shard_number: plan.shards }),
+      ...(plan.replicas !== undefined && { replication_factor: plan.replicas }),
+      ...(plan.writeConsistency !== undefined && { write_consistency_factor: plan.writeConsistency }),
+      // Texts are read for the hits alone, and there is more of them than of anything else.
+      on_disk_payload: true,
+      hnsw_config: { m: plan.hnswM, ef_construct: plan.hnswEfConstruct, on_disk: plan.onDisk },
+      ...(plan.quantization === 'scalar' && {
+        // Without the outermost hundredth of the components, int8 resolves the others better.
+        quantization_config: { scalar: { type: 'int8', quantile: 0.99, always_ram: true } },
+      }),
+      ...(plan.quantization === 'binary' && { quantization_config: { binary: { always_ram: true } } }),
+      ...(plan.strictMode && {
+        strict_mode_config: {
+          enabled: true,
+          max_query_limit: 10_000,
+          filter_max_conditions: 1000,
+          unindexed_filtering_retrieve: false,
+          unindexed_filtering_update: false,
+        },
+      }),
+      metadata: { product: 'scalingnote', space: fingerprint, dimensions },
+    };
+  }
+
+  /** Makes the alias unless somebody else has, for another space. @throws {StoreError} `SPACE_MISMATCH` */
+  async #claimAlias(name: string, { physical, space }: Described, options: CallOptions): Promise<void> {
+    const current = (await this.aliases(options)).get(name);
+    if (current === undefined) await this.#setAlias(name, physical, options);
+    if (current !== physical) await sleep(ALIAS_SETTLES_MS, options.signal ?? new AbortController().signal);
+    const settled = (await this.aliases(options)).get(name);
+    if (settled === undefined) throw collectionNotFound(name);
+    if (settled !== physical) checkSpace(name, await this.describe(settled, options), space);
+  }
+
+  async #setAlias(alias: string, physical: string, options: CallOptions): Promise<void> {
+    const body: Schemas['ChangeAliasesOperation'] = {
+      actions: [{ create_alias: { alias_name: alias, collection_name: physical } }],
+    };
+    try {
+      await this.#transport.call(
+        {
+          operation: 'switch alias',
+          method: 'POST',
+          path: `/collections/aliases?timeout=${CONSENSUS_TIMEOUT_S}`,
+          body: JSON.stringify(body),
+          collection: physical,
+        },
+        options,
+      );
+    } catch (error) {
+      // A collection has the name that we want for an alias.
+      if (error instanceof Failure && error.status === 409) throw foreign(alias);
+      throw error;
+    }
+  }
+
+  /** @throws {StoreError} `STORE_UNSUPPORTED` */
+  async #checkServer(options: CallOptions): Promise<void> {
+    const { version } = await this.#transport.call<{ version?: string }>(
+      { operation: 'version', method: 'GET', path: '/' },
+      options,
+    );
+    const [major = 0, minor = 0] = (version ?? '').split('.').map(Number);
+    const [oldestMajor, oldestMinor] = OLDEST_SERVER;
+    if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
+    throw new StoreError(
+      'STORE_UNSUPPORTED',
+      `Qdrant ${version} is too old: it keeps no metadata of collections, where the space is written down; ` +
+        `use ${OLDEST_SERVER.join('.')} or newer`,
+    );
+  }
+}
+
+function path(physical: string): string {
+  return `/collections/${encodeURIComponent(physical)}`;
+}
+
+/** Why a call failed, by the name that its caller is given. */
+function reasonOf(error: unknown): string | undefined {
+  if (error instanceof Failure) return error.error.reason;
+  return error instanceof StoreError ? error.reason : undefined;
+}
+
+function checkPhysical(physical: string): void {
+  checkCollectionName(physical);
+  if (!isPhysicalName(physical)) throw collectionNotFound(physical);
+}
+
+/** Compares the whole fingerprint: a physical name holds the start of it only. */
+function checkSpace(name: string, described: Described, space: SpaceKey): void {
+  if (described.space.fingerprint !== space.fingerprint) {
+    throw spaceMismatch(name, described.space.fingerprint, space.fingerprint);
+  }
+  if (described.space.dimensions !== space.dimensions) {
+    throw new StoreError(
+      'COLLECTION_FOREIGN',
+      `collection "${name}" has vectors of ${described.space.dimensions} dimensions, but its space has ` +
+        `${space.dimensions}; drop it and ingest again`,
+      { metadata: { collection: name } },
+    );
+  }
+}
+
+function foreign(name: string): StoreError {
+  return new StoreError(
+    'COLLECTION_FOREIGN',
+    `collection "${name}" is there, but was not made by scalingnote: it says nothing of a space; drop it, or use another name`,
+    { metadata: { collection: name } },
+  );
+}

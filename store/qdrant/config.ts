@@ -1,0 +1,187 @@
+import { readFileSync } from 'node:fs';
+import { StoreError } from '../errors.ts';
+import { metadataPath } from '../filter.ts';
+
+/** What a metadata field holds. A filter on a declared field finds values of this type alone. */
+export type FieldType = 'keyword' | 'integer' | 'float' | 'bool';
+
+/** How to keep the parts of a vector that are looked at first: in full, as int8, or as bits. */
+export type Quantization = 'none' | 'scalar' | 'binary';
+
+/** How collections are made. Those that are there already stay as they are. */
+export interface CollectionSettings {
+  /** Passages that a collection will grow to; the defaults below follow from it. @default 1_000_000 */
+  expectedPassages?: number;
+  /**
+   * Shards, into which a collection is split.
+   *
+   * @default the server's: one for each node; above 5 million passages a multiple of 12 with at most 5 million in
+   *   each, since more make a graph slow to build and to move, and 12 spread evenly over 1, 2, 3, 4, 6 or 12 nodes
+   */
+  shards?: number;
+  /** Copies of each shard. @default the server's: 1 */
+  replicas?: number;
+  /**
+   * Copies that have to take a write before it is acknowledged.
+   *
+   * @default half of the replicas, rounded up: with as many as there are, one dead node would stop writing
+   */
+  writeConsistency?: number;
+  /**
+   * @default `none` up to 1 million passages, whose vectors fit in memory anywhere; `scalar` above: a quarter of the
+   *   memory, with the best candidates scored again in full. `binary` is worth it only where it was measured: it wants
+   *   a thousand dimensions and more.
+   */
+  quantization?: Quantization;
+  /** Whether full vectors and the graph stay on disk. @default above 5 million passages */
+  onDisk?: boolean;
+  /** Edges of a point in the HNSW graph (Malkov and Yashunin, 2016). @default 16 */
+  hnswM?: number;
+  /**
+   * Candidates while the graph is built.
+   *
+   * @default 100, Qdrant's own; 200 above 5 million passages, where more candidates are needed for the same recall
+   */
+  hnswEfConstruct?: number;
+  /**
+   * Metadata fields that filters are fast on, without `metadata.`; dots lead into objects.
+   *
+   * @default none: filters work on any field, but look into every point that the search comes by
+   */
+  indexedFields?: Readonly<Record<string, FieldType>>;
+  /**
+   * Whether Qdrant refuses what would be expensive: filters on fields that were not declared, limits above 10 000,
+   * filters of more than 1000 conditions.
+   *
+   * @default false
+   */
+  strictMode?: boolean;
+}
+
+/** How to reach a Qdrant server or cluster, and how to use it. */
+export interface QdrantConfig extends CollectionSettings {
+  kind: 'qdrant';
+  /**
+   * Address of the REST API, `http(s)://HOST[:PORT][/PREFIX]`, port 6333 where none is given. Several, separated by
+   * commas, take turns, and stand in for each other: for a cluster without a load balancer.
+   */
+  url: string;
+  /** Sent as `api-key`. @default none */
+  apiKey?: string;
+  /** PEM file with the certificates to trust. @default those that Node.js trusts */
+  ca?: string;
+  /** Candidates of a search in the graph. @default the server's: as many as the graph was built with */
+  hnswEf?: number;
+  /**
+   * Candidates to score in full for each one wanted, where vectors are quantised.
+   *
+   * @default the server's: 1 for int8; 3 for bits, which order candidates only roughly
+   */
+  oversampling?: number;
+  /** Whether searches look at every vector instead of following the graph. @default false */
+  exact?: boolean;
+  /**
+   * Asks a search a second time, another node where there are several, when no answer has come for so many
+   * milliseconds (Dean and Barroso, "The Tail at Scale", 2013). The 95th percentile is a good choice.
+   *
+   * @default never
+   */
+  hedgeMs?: number;
+  /** Longest wait for one answer of the server, in milliseconds. @default 30_000 */
+  timeoutMs?: number;
+  /**
+   * Connections to each node, at most. Each carries one call at a time.
+   *
+   * @default 32: what comes on top waits here rather than in the server, which has as many cores to answer with
+   */
+  connections?: number;
+}
+
+/** Passages that 1.5 GB hold of, at 384 dimensions. */
+const FITS_IN_MEMORY = 1_000_000;
+
+/** Passages of one shard, at most. */
+const SHARD_PASSAGES = 5_000_000;
+
+/** Divides by 1, 2, 3, 4, 6 and 12 nodes. */
+const SHARD_STEP = 12;
+
+/** {@link CollectionSettings} with all that follows from the expected size. */
+export interface CollectionPlan {
+  shards: number | undefined;
+  replicas: number | undefined;
+  writeConsistency: number | undefined;
+  quantization: Quantization;
+  onDisk: boolean;
+  hnswM: number;
+  hnswEfConstruct: number;
+  indexedFields: ReadonlyMap<string, FieldType>;
+  strictMode: boolean;
+}
+
+/**
+ * How collections will be made.
+ *
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the setting
+ */
+export function planCollections(settings: CollectionSettings): CollectionPlan {
+  const { expectedPassages = FITS_IN_MEMORY, replicas } = settings;
+  checkWhole('expectedPassages', expectedPassages, 1);
+  checkWhole('shards', settings.shards, 1);
+  checkWhole('replicas', replicas, 1);
+  checkWhole('writeConsistency', settings.writeConsistency, 1);
+  checkWhole('hnswM', settings.hnswM, 0);
+  checkWhole('hnswEfConstruct', settings.hnswEfConstruct, 4);
+  const writeConsistency = settings.writeConsistency ?? (replicas && Math.ceil(replicas / 2));
+  if (writeConsistency !== undefined && writeConsistency > (replicas ?? 1)) {
+    invalid(`writeConsistency is ${writeConsistency}, but there are only ${replicas ?? 1} replicas`);
+  }
+  const large = expectedPassages > SHARD_PASSAGES;
+  return {
+    shards:
+      settings.shards ??
+      (large ? SHARD_STEP * Math.ceil(expectedPassages / SHARD_PASSAGES / SHARD_STEP) : undefined),
+    replicas,
+    writeConsistency,
+    quantization: settings.quantization ?? (expectedPassages > FITS_IN_MEMORY ? 'scalar' : 'none'),
+    onDisk: settings.onDisk ?? large,
+    hnswM: settings.hnswM ?? 16,
+    hnswEfConstruct: settings.hnswEfConstruct ?? (large ? 200 : 100),
+    indexedFields: new Map(
+      Object.entries(settings.indexedFields ?? {}).map(([field, type]) => {
+        const name = `metadata.${field}`;
+        metadataPath(name);
+        return [name, type];
+      }),
+    ),
+    strictMode: settings.strictMode ?? false,
+  };
+}
+
+/**
+ * The certificates to trust.
+ *
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT` where the file cannot be read or is no PEM
+ */
+export function readCertificates(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  let pem: string;
+  try {
+    pem = readFileSync(file, 'utf8');
+  } catch (cause) {
+    return invalid(`ca: cannot read ${file}: ${String(cause)}`);
+  }
+  if (!pem.includes('-----BEGIN CERTIFICATE-----')) invalid(`ca: ${file} holds no certificate in PEM`);
+  return pem;
+}
+
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` where a setting is given and is not a whole number from `min` */
+export function checkWhole(name: string, value: number | undefined, min: number): void {
+  if (value !== undefined && (!Number.isSafeInteger(value) || value < min)) {
+    invalid(`${name} is ${value}; use a whole number from ${min}`);
+  }
+}
+
+function invalid(message: string): never {
+  throw new StoreError('STORE_INVALID_ARGUMENT', message);
+}

@@ -1,0 +1,78 @@
+import { metadataPath } from '../filter.ts';
+import type { Condition, Filter, FilterValue } from '../store.ts';
+import type { Schemas } from '@qdrant/js-client-rest';
+
+export type QdrantFilter = Schemas['Filter'];
+export type QdrantCondition = Schemas['Condition'];
+
+/** Holds for nothing. */
+const NOTHING: QdrantCondition = { has_id: [] };
+
+/** Keys that stand in a path of Qdrant's as they are; others go into quotation marks. */
+const PLAIN_KEY = /^[A-Za-z0-9_]+$/;
+
+/** A filter that has been checked, as Qdrant's. */
+export function toQdrant(filter: Filter): QdrantFilter {
+  const { must = [], should = [], mustNot = [] } = filter;
+  return {
+    ...(must.length > 0 && { must: must.map(condition) }),
+    ...(should.length > 0 && { should: should.map(condition) }),
+    ...(mustNot.length > 0 && { must_not: mustNot.map(condition) }),
+  };
+}
+
+/** A field as Qdrant's path, in the payload of a point. */
+export function payloadPath(field: string): string {
+  const path = metadataPath(field);
+  if (!path) return field;
+  return ['metadata', ...path.map((key) => (PLAIN_KEY.test(key) ? key : `"${key}"`))].join('.');
+}
+
+/** Points of one tenant that a filter holds for. */
+export function ofTenant(tenant: string, filter?: Filter, ...rest: QdrantCondition[]): QdrantFilter {
+  return {
+    must: [equals('tenant', tenant), ...rest, ...(filter ? [toQdrant(filter) as QdrantCondition] : [])],
+  };
+}
+
+/** Holds where a field of the payload is a value, or has it as an element. */
+export function equals(key: string, value: FilterValue): QdrantCondition {
+  // Qdrant matches strings, booleans and whole numbers; a range holds for numbers of either kind.
+  if (typeof value === 'number') return { key, range: { gte: value, lte: value } };
+  return { key, match: { value } };
+}
+
+/** Holds where a field of the payload is one of some strings. */
+export function anyOf(key: string, values: readonly string[]): QdrantCondition {
+  return { key, match: { any: [...values] } };
+}
+
+function condition(one: Condition): QdrantCondition {
+  if ('filter' in one) return nested(one.filter);
+  const key = payloadPath(one.field);
+  if ('exists' in one) return { must_not: [{ is_empty: { key } }] };
+  if ('equals' in one) return equals(key, one.equals);
+  if ('range' in one) return range(key, one.range);
+  const strings = one.anyOf.filter((value) => typeof value === 'string');
+  const others = one.anyOf.filter((value) => typeof value !== 'string');
+  return {
+    should: [
+      ...(strings.length > 0 ? [anyOf(key, strings)] : []),
+      ...others.map((value) => equals(key, value)),
+    ],
+  };
+}
+
+/** An empty filter holds for everything, also as a condition. */
+function nested(filter: Filter): QdrantCondition {
+  const inner = toQdrant(filter);
+  return Object.keys(inner).length > 0 ? inner : { must_not: [NOTHING] };
+}
+
+/** JSON has no infinities: a bound that every number keeps is left out. */
+function range(key: string, { gt, gte, lt, lte }: Schemas['Range']): QdrantCondition {
+  if (gt === Infinity || gte === Infinity || lt === -Infinity || lte === -Infinity) return NOTHING;
+  const bounds = Object.entries({ gt, gte, lt, lte }).filter(([, bound]) => Number.isFinite(bound));
+  if (bounds.length === 0) return { key, range: { gte: -Number.MAX_VALUE } };
+  return { key, range: Object.fromEntries(bounds) };
+}

@@ -1,0 +1,131 @@
+import type { Schemas } from '@qdrant/js-client-rest';
+import type { CallOptions } from '../store.ts';
+import type { QdrantFilter } from './filters.ts';
+import type { PointPayload } from './layout.ts';
+import type { Transport } from './transport/transport.ts';
+
+/** A point as it is read: of its payload, what was asked for. */
+export interface Point {
+  id: string;
+  payload: Partial<PointPayload>;
+}
+
+/** A point that a search found; its score is `null` where the stored vector is broken. */
+export interface ScoredPoint extends Point {
+  score: number | null;
+}
+
+/** A point as it is written. */
+export interface PointWrite {
+  id: string;
+  json: string;
+  /** Names the write that it belongs to, in errors. */
+  what: string;
+}
+
+/** Ids in one request to retrieve points. */
+const RETRIEVE_IDS = 1000;
+
+/** The points of one collection, through Qdrant's REST API. */
+export class Points {
+  readonly #transport: Transport;
+  readonly #collection: string;
+  readonly #path: string;
+  /** For writes whose order counts: with several replicas one of them has to say what comes first. */
+  readonly #ordering: string;
+
+  constructor(transport: Transport, collection: string, replicated: boolean) {
+    this.#transport = transport;
+    this.#collection = collection;
+    this.#path = `/collections/${encodeURIComponent(collection)}`;
+    this.#ordering = replicated ? '&ordering=medium' : '';
+  }
+
+  /** Points by id, in any order; those that are not there are left out. */
+  async retrieve(ids: readonly string[], keys: string[], options: CallOptions): Promise<Map<string, Point>> {
+    const points = new Map<string, Point>();
+    for (let start = 0; start < ids.length; start += RETRIEVE_IDS) {
+      const request: Schemas['PointRequest'] = {
+        ids: ids.slice(start, start + RETRIEVE_IDS),
+        with_payload: keys,
+        with_vector: false,
+      };
+      const found = await this.#post<Point[]>('retrieve', '/points', request, options);
+      for (const point of found) points.set(point.id, point);
+    }
+    return points;
+  }
+
+  /** Points that a filter holds for, by id. */
+  async scroll(
+    request: { filter: QdrantFilter; limit: number; keys: string[]; offset?: string | undefined },
+    options: CallOptions,
+  ): Promise<{ points: Point[]; next: string | undefined }> {
+    const { filter, limit, keys, offset } = request;
+    const body: Schemas['ScrollRequest'] = {
+      filter,
+      limit,
+      with_payload: keys,
+      with_vector: false,
+      ...(offset !== undefined && { offset }),
+    };
+    const page = await this.#post<{ points: Point[]; next_page_offset: string | null }>(
+      'scroll',
+      '/points/scroll',
+      body,
+      options,
+    );
+    return { points: page.points, next: page.next_page_offset ?? undefined };
+  }
+
+  async count(filter: QdrantFilter, options: CallOptions, exact = true): Promise<number> {
+    const body: Schemas['CountRequest'] = { filter, exact };
+    return (await this.#post<{ count: number }>('count', '/points/count', body, options)).count;
+  }
+
+  /** Best points first. @param body a `QueryRequest` */
+  async query(body: string, options: CallOptions): Promise<ScoredPoint[]> {
+    const answer = await this.#send<{ points: ScoredPoint[] }>(
+      { operation: 'query', path: '/points/query', body, hedged: true },
+      options,
+    );
+    return answer.points;
+  }
+
+  /**
+   * Writes points, durably. Of those that are there already only the ones change that the condition holds for; the
+   * answer does not say which.
+   */
+  async upsert(
+    points: readonly PointWrite[],
+    write: { condition?: QdrantFilter; ordered?: boolean },
+    options: CallOptions,
+  ): Promise<void> {
+    const { condition, ordered } = write;
+    const filter = condition ? `,"update_filter":${JSON.stringify(condition)}` : '';
+    const body = `{"points":[${points.map(({ json }) => json).join(',')}]${filter}}`;
+    const path = `/points?wait=true${ordered ? this.#ordering : ''}`;
+    await this.#send({ operation: 'upsert', method: 'PUT', path, body }, options);
+  }
+
+  /** Changes what filters hold for, durably and in order. */
+  async update(operations: readonly Schemas['UpdateOperation'][], options: CallOptions): Promise<void> {
+    if (operations.length === 0) return;
+    const body: Schemas['UpdateOperations'] = { operations: [...operations] };
+    await this.#post('update', `/points/batch?wait=true${this.#ordering}`, body, options);
+  }
+
+  #post<Result>(operation: string, path: string, body: object, options: CallOptions): Promise<Result> {
+    return this.#send({ operation, path, body: JSON.stringify(body) }, options);
+  }
+
+  #send<Result>(
+    call: { operation: string; path: string; body: string; method?: 'PUT'; hedged?: boolean },
+    options: CallOptions,
+  ): Promise<Result> {
+    return this.#transport.call<Result>(
+      { method: 'POST', collection: this.#collection, ...call, path: this.#path + call.path },
+      options,
+    );
+  }
+}

@@ -1,0 +1,290 @@
+import { checkLimit, checkQuery, checkText } from '../check.ts';
+import { collectionNotFound, StoreError } from '../errors.ts';
+import { checkFilter } from '../filter.ts';
+import { isPhysicalName } from '../names.ts';
+import type {
+  CallOptions,
+  CollectionInfo,
+  DocumentKey,
+  DocumentWrite,
+  DocumentWriteResult,
+  Filter,
+  ScrollPage,
+  SearchHit,
+  SearchQuery,
+  SpaceKey,
+  Store,
+  StoredDocument,
+} from '../store.ts';
+import { Collections, type Described } from './collections.ts';
+import { checkWhole, planCollections, type QdrantConfig, readCertificates } from './config.ts';
+import { Points } from './points.ts';
+import { count, countAll, deleteByFilter, lookup, scroll } from './reads.ts';
+import { Searcher } from './search.ts';
+import { Failure } from './transport/failure.ts';
+import { parseAddresses } from './transport/node.ts';
+import { Scope } from './transport/scope.ts';
+import { Transport } from './transport/transport.ts';
+import { checkAll, Writer } from './writes.ts';
+
+/** What is known of a physical collection that is in use; of what is kept, nothing changes while it exists. */
+interface OpenCollection {
+  points: Points;
+  dimensions: number;
+  searcher: Searcher;
+}
+
+/** Points up to which a description counts exactly: in a larger collection that takes longer than it is worth. */
+const EXACT_COUNT_POINTS = 100_000;
+
+/** Candidates for each wanted hit, where vectors are kept as bits: these order candidates only roughly. */
+const BINARY_OVERSAMPLING = 3;
+
+/**
+ * Vectors in a Qdrant server or cluster, 1.16 or newer. The server need not be there: what needs it is told
+ * `STORE_UNAVAILABLE` until it is.
+ */
+export class QdrantStore implements Store {
+  readonly kind = 'qdrant';
+  readonly #config: QdrantConfig;
+  readonly #transport: Transport;
+  readonly #collections: Collections;
+  /** By physical name. */
+  readonly #open = new Map<string, OpenCollection>();
+  readonly #pending = new Set<Promise<unknown>>();
+  #closed = false;
+
+  /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the configuration cannot be used; it names the setting */
+  constructor(config: QdrantConfig) {
+    const { url, apiKey, ca, timeoutMs = 30_000, connections = 32, hedgeMs } = config;
+    checkWhole('timeoutMs', timeoutMs, 1);
+    checkWhole('connections', connections, 1);
+    checkWhole('hedgeMs', hedgeMs, 1);
+    checkWhole('hnswEf', config.hnswEf, 1);
+    if (config.oversampling !== undefined && !(config.oversampling >= 1)) {
+      throw new StoreError(
+        'STORE_INVALID_ARGUMENT',
+        `oversampling is ${config.oversampling}; use a number from 1`,
+      );
+    }
+    this.#config = config;
+    this.#transport = new Transport({
+      addresses: parseAddresses(url),
+      apiKey,
+      ca: readCertificates(ca),
+      timeoutMs,
+      connections,
+      hedgeMs,
+    });
+    this.#collections = new Collections(this.#transport, planCollections(config));
+  }
+
+  ensureCollection(name: string, space: SpaceKey, options: CallOptions = {}): Promise<CollectionInfo> {
+    return this.#run(options, async (bounds) => {
+      const described = await this.#collections.ensure(name, space, bounds);
+      this.#remember(described);
+      return this.#info(described, await this.#collections.aliases(bounds), bounds);
+    });
+  }
+
+  describeCollection(name: string, options: CallOptions = {}): Promise<CollectionInfo> {
+    return this.#run(options, async (bounds) => {
+      const physical = await this.#collections.resolve(name, bounds);
+      const [described, aliases] = await Promise.all([
+        this.#collections.describe(physical, bounds),
+        this.#collections.aliases(bounds),
+      ]);
+      return this.#info(described, aliases, bounds);
+    });
+  }
+
+  listCollections(options: CallOptions = {}): Promise<CollectionInfo[]> {
+    return this.#run(options, async (bounds) => {
+      const [described, aliases] = await Promise.all([
+        this.#collections.list(bounds),
+        this.#collections.aliases(bounds),
+      ]);
+      const infos = await Promise.all(
+        described.map((one) =>
+          this.#info(one, aliases, bounds).catch((error: unknown) => {
+            if (error instanceof Failure && error.error.reason === 'COLLECTION_NOT_FOUND') return undefined;
+            throw error;
+          }),
+        ),
+      );
+      return infos.filter((info) => info !== undefined).sort((a, b) => (a.name < b.name ? -1 : 1));
+    });
+  }
+
+  async writeDocuments(
+    collection: string,
+    writes: readonly DocumentWrite[],
+    options: CallOptions = {},
+  ): Promise<DocumentWriteResult[]> {
+    const checked = checkAll(writes);
+    return this.#using(collection, options, ({ points, dimensions }, bounds) =>
+      new Writer(points, dimensions, checked, bounds).write(),
+    );
+  }
+
+  lookupDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options: CallOptions = {},
+  ): Promise<(StoredDocument | undefined)[]> {
+    return this.#using(collection, options, ({ points }, bounds) => lookup(points, keys, bounds));
+  }
+
+  async deleteByFilter(
+    collection: string,
+    tenant: string,
+    filter: Filter,
+    options: CallOptions = {},
+  ): Promise<number> {
+    checkText(tenant, 'tenant');
+    checkFilter(filter);
+    return this.#using(collection, options, ({ points }, bounds) =>
+      deleteByFilter(points, tenant, filter, bounds),
+    );
+  }
+
+  async search(collection: string, query: SearchQuery, options: CallOptions = {}): Promise<SearchHit[]> {
+    checkQuery(query);
+    return this.#using(collection, options, ({ searcher }, bounds) => searcher.search(query, bounds));
+  }
+
+  async count(
+    collection: string,
+    tenant: string,
+    filter?: Filter,
+    options: CallOptions = {},
+  ): Promise<{ documents: number; passages: number }> {
+    checkText(tenant, 'tenant');
+    if (filter) checkFilter(filter);
+    return this.#using(collection, options, ({ points }, bounds) => count(points, tenant, filter, bounds));
+  }
+
+  async scroll(
+    collection: string,
+    tenant: string,
+    page: { limit: number; after?: string; filter?: Filter },
+    options: CallOptions = {},
+  ): Promise<ScrollPage> {
+    checkText(tenant, 'tenant');
+    checkLimit(page.limit);
+    if (page.filter) checkFilter(page.filter);
+    return this.#using(collection, options, ({ points }, bounds) => scroll(points, tenant, page, bounds));
+  }
+
+  aliases(options: CallOptions = {}): Promise<Map<string, string>> {
+    return this.#run(options, async (bounds) => {
+      const all = await this.#collections.aliases(bounds);
+      return new Map([...all].filter(([, physical]) => isPhysicalName(physical)));
+    });
+  }
+
+  switchAlias(alias: string, physical: string, options: CallOptions = {}): Promise<void> {
+    return this.#run(options, (bounds) => this.#collections.switchAlias(alias, physical, bounds));
+  }
+
+  dropCollection(physical: string, options: CallOptions = {}): Promise<void> {
+    return this.#run(options, async (bounds) => {
+      await this.#collections.drop(physical, bounds);
+      this.#open.delete(physical);
+    });
+  }
+
+  check(options: CallOptions = {}): Promise<void> {
+    return this.#run(options, async (bounds) => {
+      await this.#collections.aliases(bounds);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#pending);
+    await this.#transport.close();
+  }
+
+  /** Does something with a collection that a name leads to. */
+  #using<Result>(
+    name: string,
+    options: CallOptions,
+    action: (collection: OpenCollection, bounds: CallOptions) => Promise<Result>,
+  ): Promise<Result> {
+    return this.#run(options, async (bounds) => {
+      const physical = await this.#collections.resolve(name, bounds);
+      try {
+        const known = this.#open.get(physical);
+        return await action(
+          known ?? this.#remember(await this.#collections.describe(physical, bounds)),
+          bounds,
+        );
+      } catch (error) {
+        if (!(error instanceof Failure && error.error.reason === 'COLLECTION_NOT_FOUND')) throw error;
+        this.#open.delete(physical);
+        throw collectionNotFound(name);
+      }
+    });
+  }
+
+  #remember({ physical, space, replicated, binary }: Described): OpenCollection {
+    const { hnswEf, oversampling, exact = false } = this.#config;
+    const points = new Points(this.#transport, physical, replicated);
+    const settings = {
+      hnswEf,
+      exact,
+      oversampling: oversampling ?? (binary ? BINARY_OVERSAMPLING : undefined),
+    };
+    const searcher = new Searcher(points, space.dimensions, settings);
+    const open = { points, dimensions: space.dimensions, searcher };
+    this.#open.set(physical, open);
+    return open;
+  }
+
+  async #info(
+    { physical, space, points }: Described,
+    aliases: ReadonlyMap<string, string>,
+    options: CallOptions,
+  ): Promise<CollectionInfo> {
+    const counts = await countAll(
+      new Points(this.#transport, physical, false),
+      points <= EXACT_COUNT_POINTS,
+      options,
+    );
+    const name = [...aliases].find(([, target]) => target === physical)?.[0] ?? physical;
+    return { name, physicalName: physical, space, ...counts };
+  }
+
+  /** Does something within the caller's bounds, which hold for all its requests together. */
+  async #run<Result>(
+    options: CallOptions,
+    action: (bounds: CallOptions) => Promise<Result>,
+  ): Promise<Result> {
+    options.signal?.throwIfAborted();
+    if (this.#closed) throw new StoreError('STORE_UNAVAILABLE', 'the Qdrant store has been closed');
+    const work = this.#bounded(options, action);
+    this.#pending.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#pending.delete(work);
+    }
+  }
+
+  async #bounded<Result>(
+    options: CallOptions,
+    action: (bounds: CallOptions) => Promise<Result>,
+  ): Promise<Result> {
+    using scope = new Scope(options);
+    try {
+      return await action({
+        signal: scope.signal,
+        ...(options.deadline !== undefined && { deadline: options.deadline }),
+      });
+    } catch (error) {
+      scope.throwIfOver();
+      throw error instanceof Failure ? error.error : error;
+    }
+  }
+}

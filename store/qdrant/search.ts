@@ -1,0 +1,168 @@
+import { checkDimensions, unitFactor } from '../check.ts';
+import { StoreError } from '../errors.ts';
+import { bestFirst, fuse, page, type Ranked, rankingDepth } from '../ranking.ts';
+import type { CallOptions, SearchHit, SearchQuery } from '../store.ts';
+import { anyOf, ofTenant } from './filters.ts';
+import { sparseJson, vectorJson } from './json.ts';
+import { DENSE, LEAST_SCORE, type PointPayload, SPARSE } from './layout.ts';
+import type { Points, ScoredPoint } from './points.ts';
+
+/** How searches are done. */
+export interface SearchSettings {
+  hnswEf: number | undefined;
+  oversampling: number | undefined;
+  exact: boolean;
+}
+
+/** A document that a search found, with the payload of its best passage. */
+interface Found extends Ranked {
+  /** Id of its head. */
+  id: string;
+  payload: Partial<PointPayload>;
+}
+
+/** Points that one request asks for, at most: as much as an answer should weigh. */
+const MAX_POINTS = 10_000;
+
+/** What is taken off a threshold: the server compares strictly, in float32; the exact comparison is made here. */
+const THRESHOLD_SLACK = 1e-5;
+
+/** Searches one collection. Kept between searches, since it learns how many passages a document has in answers. */
+export class Searcher {
+  readonly #points: Points;
+  readonly #dimensions: number;
+  readonly #settings: SearchSettings;
+  /** Passages to ask for, for each document wanted; what the last searches needed. */
+  #passagesPerDocument = 1;
+
+  constructor(points: Points, dimensions: number, settings: SearchSettings) {
+    this.#points = points;
+    this.#dimensions = dimensions;
+    this.#settings = settings;
+  }
+
+  /** @param query has been checked */
+  async search(query: SearchQuery, options: CallOptions): Promise<SearchHit[]> {
+    const { vector, sparse, scoreThreshold } = query;
+    // Fused scores are of another kind: the threshold is for them alone.
+    const threshold = vector && sparse ? undefined : scoreThreshold;
+    const rankings: Promise<Found[]>[] = [];
+    if (vector) {
+      checkDimensions(vector, this.#dimensions, 'query vector');
+      const json = vectorJson(vector, unitFactor(vector, 'query vector'));
+      rankings.push(
+        this.#rank(`"query":${json},"using":"${DENSE}"`, query, { threshold, least: -Infinity }, options),
+      );
+    }
+    if (sparse) {
+      const empty = sparse.indices.length === 0;
+      const part = `"query":${sparseJson(sparse)},"using":"${SPARSE}"`;
+      rankings.push(
+        empty ? Promise.resolve([]) : this.#rank(part, query, { threshold, least: LEAST_SCORE }, options),
+      );
+    }
+    const [first, second] = await Promise.all(rankings);
+    return page(second ? fuse(first!, second) : first!, query).map((found) => hit(found, query));
+  }
+
+  /**
+   * The best documents by one kind of vector. Asks for a little more than is wanted, and again without the documents
+   * that were found, where those took all the places or the last one may have the score of others.
+   */
+  async #rank(
+    part: string,
+    query: SearchQuery,
+    { threshold, least }: { threshold: number | undefined; least: number },
+    options: CallOptions,
+  ): Promise<Found[]> {
+    const depth = rankingDepth(query);
+    const found = new Map<string, Found>();
+    let asked = 0;
+    for (let limit = this.#firstLimit(depth); ; limit = Math.min(MAX_POINTS, 2 * limit)) {
+      const points = await this.#ask(part, query, threshold, { limit, without: [...found.keys()] }, options);
+      asked += points.length;
+      for (const point of points) if (point.score === null || point.score >= least) collect(found, point);
+      const ranking = [...found.values()].sort(bestFirst);
+      // Past the last point of an answer there is nothing better, but there may be as good.
+      const last = points.at(-1)?.score ?? 0;
+      const complete = ranking.length >= depth && (ranking[depth - 1]!.score > last || asked >= MAX_POINTS);
+      if (points.length < limit || last < least || complete) {
+        this.#learn(asked, found.size);
+        return ranking.slice(0, depth);
+      }
+    }
+  }
+
+  async #ask(
+    part: string,
+    query: SearchQuery,
+    threshold: number | undefined,
+    { limit, without }: { limit: number; without: string[] },
+    options: CallOptions,
+  ): Promise<ScoredPoint[]> {
+    const { tenant, filter, withText = true, withMetadata = true } = query;
+    const { hnswEf, oversampling, exact } = this.#settings;
+    const quantization = oversampling === undefined ? undefined : { rescore: true, oversampling };
+    const params = { hnsw_ef: hnswEf, exact: exact || undefined, quantization };
+    const keys = ['document', 'document_id', 'passage', 'title', 'version'];
+    if (withText) keys.push('text');
+    if (withMetadata) keys.push('metadata');
+    const conditions = without.length === 0 ? [] : [{ must_not: [anyOf('document', without)] }];
+    const rest = JSON.stringify({
+      filter: ofTenant(tenant, filter, ...conditions),
+      limit,
+      with_payload: keys,
+      params,
+      score_threshold: threshold === undefined ? undefined : threshold - THRESHOLD_SLACK,
+    });
+    return this.#points.query(`{${part},${rest.slice(1)}`, options);
+  }
+
+  /** One more than is wanted tells whether the last one's score is that of others. */
+  #firstLimit(depth: number): number {
+    return Math.min(MAX_POINTS, Math.ceil((depth + 1) * this.#passagesPerDocument));
+  }
+
+  #learn(points: number, documents: number): void {
+    if (documents === 0) return;
+    const seen = Math.min(16, points / documents);
+    // Quickly up, slowly down: a second request costs more than a few points in vain.
+    this.#passagesPerDocument =
+      seen > this.#passagesPerDocument ? seen : 0.95 * this.#passagesPerDocument + 0.05 * seen;
+  }
+}
+
+/** Takes a point into what was found; points come best first. */
+function collect(found: Map<string, Found>, { score, payload, id }: ScoredPoint): void {
+  if (score === null) {
+    throw new StoreError(
+      'STORE_INTERNAL',
+      `the vector of point ${id}, of document "${payload.document_id}", is broken in Qdrant: its score is no number; ` +
+        'write the document again',
+    );
+  }
+  const { document, document_id: documentId, passage } = payload;
+  if (document === undefined || documentId === undefined || passage === undefined) {
+    throw new StoreError(
+      'COLLECTION_FOREIGN',
+      `point ${id} was not written by this store; drop it, or the collection`,
+    );
+  }
+  const before = found.get(document);
+  if (before && (before.score > score || before.passage < passage)) return;
+  found.set(document, { id: document, documentId, passage, score, payload });
+}
+
+function hit({ documentId, score, passage, payload }: Found, query: SearchQuery): SearchHit {
+  const { withText = true, withMetadata = true } = query;
+  const { title = '', version = 0, text, metadata } = payload;
+  return {
+    documentId,
+    score,
+    passage,
+    title,
+    ...(withText && text !== undefined && { text }),
+    ...(withMetadata && { metadata: metadata ?? {} }),
+    version,
+  };
+}

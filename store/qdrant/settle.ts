@@ -1,0 +1,112 @@
+import type { Schemas } from '@qdrant/js-client-rest';
+import type { CallOptions } from '../store.ts';
+import { anyOf, equals, type QdrantCondition, type QdrantFilter } from './filters.ts';
+import { HEAD_KEYS, headOf } from './layout.ts';
+import type { Points } from './points.ts';
+
+type Operation = Schemas['UpdateOperation'];
+
+/** A document's head and a version of it. */
+interface Versioned {
+  id: string;
+  version: number;
+}
+
+/** Holds for every passage but the head. */
+export const BODY: QdrantCondition = { key: 'passage', range: { gte: 1 } };
+
+/** Points of one generation of some documents, heads included. */
+export function ofGeneration(ids: readonly string[], generation: number): { must: QdrantCondition[] } {
+  return { must: [anyOf('document', ids), equals('generation', generation)] };
+}
+
+/**
+ * Points that come before a put of each document. Versions decide, generations between equal ones: an order that does
+ * not depend on what arrives first, so that replicas agree.
+ *
+ * @param named the condition that says which points belong to some documents
+ */
+export function olderThan(
+  documents: readonly Versioned[],
+  generation: number,
+  named: (ids: string[]) => QdrantCondition,
+): QdrantFilter {
+  const groups = [...groupBy(documents, ({ version }) => version)];
+  return {
+    should: groups.map(([version, group]) => ({
+      must: [
+        named(group.map(({ id }) => id)),
+        {
+          should: [
+            { key: 'version', range: { lt: version } },
+            { must: [equals('version', version), { key: 'generation', range: { lt: generation } }] },
+          ],
+        },
+      ],
+    })),
+  };
+}
+
+/** Lets searches find the passages that were staged. */
+export function reveal(
+  documents: readonly { id: string; tenant: string }[],
+  generation: number,
+): Operation[] {
+  return [...groupBy(documents, ({ tenant }) => tenant)].map(([tenant, group]) => ({
+    set_payload: {
+      payload: { tenant },
+      filter: { must: [...ofGeneration(idsOf(group), generation).must, BODY] },
+    },
+  }));
+}
+
+/** Deletes passages of older puts. */
+export function deleteOlder(documents: readonly Versioned[], generation: number): Operation[] {
+  if (documents.length === 0) return [];
+  const older = olderThan(documents, generation, (ids) => anyOf('document', ids));
+  return [{ delete: { filter: { must: [BODY, older as QdrantCondition] } } }];
+}
+
+/** Takes the mark from heads whose passages are in order. */
+export function clearMark(ids: readonly string[], generation: number): Operation[] {
+  if (ids.length === 0) return [];
+  const filter = { must: [{ has_id: [...ids] }, equals('generation', generation)] };
+  return [{ delete_payload: { keys: ['settling'], filter } }];
+}
+
+/** Finishes what writers left undone of some documents that are marked. */
+export async function finish(points: Points, ids: readonly string[], options: CallOptions): Promise<void> {
+  if (ids.length === 0) return;
+  const heads = await points.retrieve(ids, HEAD_KEYS, options);
+  const operations = [...heads.values()].flatMap(({ id, payload }) => {
+    const { generation, version, settling } = headOf(payload);
+    if (!settling) return [];
+    const { tenant } = payload;
+    const older = olderThan([{ id, version }], generation, (ids) => anyOf('document', ids));
+    return [
+      ...(tenant === undefined ? [] : reveal([{ id, tenant }], generation)),
+      {
+        // A confirm raises the version of the head before that of the others: what is of its generation stays.
+        delete: {
+          filter: { must: [BODY, older as QdrantCondition], must_not: [equals('generation', generation)] },
+        },
+      },
+      ...clearMark([id], generation),
+    ];
+  });
+  await points.update(operations, options);
+}
+
+export function groupBy<Item, Key>(items: readonly Item[], key: (item: Item) => Key): Map<Key, Item[]> {
+  const groups = new Map<Key, Item[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group) group.push(item);
+    else groups.set(key(item), [item]);
+  }
+  return groups;
+}
+
+function idsOf(documents: readonly { id: string }[]): string[] {
+  return documents.map(({ id }) => id);
+}

@@ -1,0 +1,198 @@
+import { collectionNotFound, StoreError } from '../../errors.ts';
+
+/** One call of Qdrant's REST API. */
+export interface Call {
+  /** `db.operation.name`: what the call does, in one word or two. */
+  operation: string;
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** From the root of the API, with its query. */
+  path: string;
+  /** JSON. */
+  body?: string;
+  /** What the call is about, by the name that the caller knows. */
+  collection?: string;
+  /** May be asked twice at the same time: a search that has to be quick. */
+  hedged?: boolean;
+}
+
+/** Why a call failed, and what that means for the next one. */
+export class Failure extends Error {
+  override readonly name = 'Failure';
+  /** What the caller of the store is told. */
+  readonly error: StoreError;
+  /** Whether the same call may go through if it is made again. */
+  readonly retryable: boolean;
+  /** Whether it is the node that is to blame. */
+  readonly nodeFailed: boolean;
+  /** HTTP status, where there was an answer. */
+  readonly status: number | undefined;
+  /** What the server said; never shown where the request held documents. */
+  readonly said: string;
+
+  constructor(
+    error: StoreError,
+    options: { retryable?: boolean; nodeFailed?: boolean; status?: number; said?: string } = {},
+  ) {
+    super(error.message, { cause: error });
+    this.error = error;
+    this.retryable = options.retryable ?? false;
+    this.nodeFailed = options.nodeFailed ?? false;
+    this.status = options.status;
+    this.said = options.said ?? '';
+  }
+}
+
+/** Longest piece of a server's message that is passed on. */
+const MAX_SAID = 300;
+
+/** What Qdrant says when a part of its cluster is away; the status is 500, as for everything that it did not foresee. */
+const CLUSTER_FAULT =
+  /shards failed to apply|transport error|connect error|currently unavailable|active replicas|consensus|timed? ?out|channel closed|shard.*(?:dead|not active|is being)|Cancelled|not yet ready|deadline|Connection refused/i;
+
+const DISK_FULL =
+  /no space left|not enough (?:disk )?space|disk (?:is )?full|out of (?:disk|storage)|no free space|low disk space/i;
+
+const TOO_LARGE = /larger than allowed|payload.*too large|entity too large/i;
+
+/** Whether the server found a body too large. It says so with a 400, proxies with a 413. */
+export function isTooLarge(failure: Failure): boolean {
+  return failure.status === 413 || (failure.status === 400 && TOO_LARGE.test(failure.said));
+}
+
+/** What an answer that is no success means. */
+export function statusFailure(
+  call: Call,
+  node: string,
+  answer: { status: number; retryAfter: string | undefined; body: string },
+): Failure {
+  const { status, retryAfter } = answer;
+  const said = serverMessage(answer.body);
+  const passed = printable(call, said);
+  const what = `Qdrant at ${node}`;
+  const make = (error: StoreError, options: { retryable?: boolean; nodeFailed?: boolean } = {}) =>
+    new Failure(error, { ...options, status, said });
+
+  if (status === 401) {
+    return make(
+      new StoreError('STORE_UNAUTHENTICATED', `${what} does not accept the API key; check QDRANT_API_KEY`),
+    );
+  }
+  if (status === 403) {
+    return make(
+      new StoreError(
+        'STORE_PERMISSION_DENIED',
+        `${what} does not let this API key do "${call.operation}"${passed}; use a key with write permission`,
+      ),
+    );
+  }
+  if (status === 404) {
+    if (call.collection !== undefined && /collection/i.test(said))
+      return make(collectionNotFound(call.collection));
+    if (said !== '')
+      return make(
+        new StoreError('STORE_INTERNAL', `${what} did not find what "${call.operation}" needs${passed}`),
+      );
+    return make(
+      new StoreError(
+        'STORE_UNAVAILABLE',
+        `${what} does not know "${call.operation}": is that the address of its REST API?`,
+      ),
+    );
+  }
+  if (status === 429) {
+    const retryDelayMs = retryAfterMs(retryAfter);
+    return make(new StoreError('STORE_OVERLOADED', `${what} asks to slow down${passed}`, { retryDelayMs }), {
+      retryable: true,
+    });
+  }
+  if (status >= 500 && DISK_FULL.test(said)) {
+    return make(new StoreError('STORE_FULL', `the disk of ${what} is full; make room, or add a node`));
+  }
+  if (
+    status === 408 ||
+    status === 502 ||
+    status === 503 ||
+    status === 504 ||
+    (status === 500 && CLUSTER_FAULT.test(said))
+  ) {
+    return make(
+      new StoreError(
+        'STORE_UNAVAILABLE',
+        `${what} cannot do "${call.operation}" now (status ${status})${passed}`,
+      ),
+      { retryable: true, nodeFailed: true },
+    );
+  }
+  if (status >= 500) {
+    return make(
+      new StoreError('STORE_INTERNAL', `${what} failed at "${call.operation}" (status ${status})${passed}`),
+      { retryable: true, nodeFailed: true },
+    );
+  }
+  if (status >= 300 && status < 400) {
+    return make(
+      new StoreError(
+        'STORE_UNAVAILABLE',
+        `${what} answers with a redirect (status ${status}); give its own address`,
+      ),
+    );
+  }
+  return make(
+    new StoreError(
+      'STORE_INVALID_ARGUMENT',
+      `${what} refused "${call.operation}" (status ${status})${passed}`,
+    ),
+  );
+}
+
+/** What it means that there was no answer. */
+export function connectionFailure(call: Call, node: string, cause: unknown): Failure {
+  const code = errorCode(cause);
+  return new Failure(
+    new StoreError('STORE_UNAVAILABLE', `Qdrant at ${node} does not answer "${call.operation}" (${code})`, {
+      cause,
+    }),
+    { retryable: true, nodeFailed: true },
+  );
+}
+
+/** What it means that the answer took too long. */
+export function timeoutFailure(call: Call, node: string, timeoutMs: number): Failure {
+  return new Failure(
+    new StoreError(
+      'STORE_UNAVAILABLE',
+      `Qdrant at ${node} did not answer "${call.operation}" within ${timeoutMs} ms`,
+    ),
+    { retryable: true, nodeFailed: true },
+  );
+}
+
+/** A short name of what went wrong below HTTP. */
+export function errorCode(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== undefined) return code;
+  return error.cause instanceof Error ? errorCode(error.cause) : error.message;
+}
+
+/** `retry-after` is in seconds here; `undefined` where it says nothing of use. */
+function retryAfterMs(header: string | undefined): number {
+  const seconds = Number(header);
+  return header !== undefined && Number.isFinite(seconds) && seconds >= 0 ? Math.ceil(seconds * 1000) : 1000;
+}
+
+function serverMessage(body: string): string {
+  try {
+    const { status } = JSON.parse(body) as { status?: { error?: unknown } };
+    return typeof status?.error === 'string' ? status.error : '';
+  } catch {
+    return body;
+  }
+}
+
+/** Messages about a body repeat pieces of it: where it holds documents, only those are passed on that cannot. */
+function printable(call: Call, said: string): string {
+  const harmless = call.body === undefined || !/invalid (?:type|value)|unknown|JSON body/i.test(said);
+  if (said === '' || !harmless) return '';
+  return `: ${said.length > MAX_SAID ? `${said.slice(0, MAX_SAID)}...` : said}`;
+}

@@ -1,0 +1,175 @@
+import { StoreError } from '../../errors.ts';
+import type { CallOptions } from '../../store.ts';
+import { connectionFailure, type Call, Failure, statusFailure, timeoutFailure } from './failure.ts';
+import { Node, type NodeOptions } from './node.ts';
+import { Scope, sleep } from './scope.ts';
+import { endSpan, startSpan } from './span.ts';
+
+/** How calls are made. */
+export interface TransportOptions extends NodeOptions {
+  addresses: readonly URL[];
+  /** Longest wait for one answer, in milliseconds. */
+  timeoutMs: number;
+  /** After how long a hedged call is made a second time, in milliseconds; `undefined` for never. */
+  hedgeMs: number | undefined;
+}
+
+/** Attempts in all. More would only hide from the caller, who can wait better, that the server is away. */
+const MAX_ATTEMPTS = 4;
+
+/** Wait before the second attempt, in milliseconds, at most; each later one is twice as long. */
+const FIRST_BACKOFF_MS = 50;
+
+/** A server that asks for a longer pause is waited for by the caller, not in here. */
+const LONGEST_PAUSE_MS = 1000;
+
+/**
+ * Qdrant's REST API over a few connections that stay open. Every call is one that may be repeated, so whatever may go
+ * through on another attempt gets one, at another node where there are several.
+ *
+ * The stock client has no way to cancel a call, to trust another certificate or to see headers, and takes twice the
+ * time for a search; what is used of it are its types.
+ */
+export class Transport {
+  readonly #nodes: readonly Node[];
+  readonly #timeoutMs: number;
+  readonly #hedgeMs: number | undefined;
+  #turn = 0;
+
+  constructor({ addresses, timeoutMs, hedgeMs, ...options }: TransportOptions) {
+    this.#nodes = addresses.map((address) => new Node(address, options));
+    this.#timeoutMs = timeoutMs;
+    this.#hedgeMs = hedgeMs;
+  }
+
+  /**
+   * Makes a call and gives the `result` of its answer.
+   *
+   * @throws {Failure} where the server refuses it, or does not answer
+   * @throws what the caller's signal says, and a `TimeoutError` when its deadline has passed
+   */
+  async call<Result>(call: Call, options: CallOptions = {}): Promise<Result> {
+    using scope = new Scope(options);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const hedged = call.hedged === true && this.#hedgeMs !== undefined && attempt === 1;
+        return (hedged ? await this.#race(call, scope) : await this.#attempt(call, scope, attempt)) as Result;
+      } catch (error) {
+        scope.throwIfOver();
+        if (!(error instanceof Failure)) throw error;
+        const pauseMs = error.retryable && attempt < MAX_ATTEMPTS ? pause(error, attempt) : Infinity;
+        if (pauseMs > Math.min(LONGEST_PAUSE_MS, scope.remainingMs)) throw error;
+        await sleep(pauseMs, scope.signal);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#nodes.map(({ pool }) => pool.destroy()));
+  }
+
+  /** The next node that is worth trying. */
+  #pick(): Node {
+    for (let tried = 0; tried < this.#nodes.length; tried++) {
+      const node = this.#nodes[this.#turn++ % this.#nodes.length]!;
+      if (node.breaker.admit()) return node;
+    }
+    const retryDelayMs = Math.min(...this.#nodes.map(({ breaker }) => breaker.waitMs));
+    throw new Failure(
+      new StoreError(
+        'STORE_UNAVAILABLE',
+        `Qdrant at ${this.#nodes.map(({ name }) => name).join(', ')} has not answered of late; trying again in ` +
+          `${retryDelayMs} ms`,
+        { retryDelayMs },
+      ),
+    );
+  }
+
+  /** Makes a call, and once more if no answer has come for a while; the first answer counts. */
+  async #race(call: Call, outer: Scope): Promise<unknown> {
+    using scope = new Scope({ signal: outer.signal });
+    const first = this.#attempt(call, scope, 1);
+    const late = Symbol('late');
+    const timer = sleep(this.#hedgeMs!, scope.signal).then(
+      () => late,
+      () => late,
+    );
+    try {
+      const answer = await Promise.race([first, timer]);
+      if (answer !== late) return answer;
+      return await Promise.any([first, this.#attempt(call, scope, 2)]);
+    } catch (error) {
+      throw error instanceof AggregateError ? error.errors[0] : error;
+    } finally {
+      scope.cancel();
+    }
+  }
+
+  async #attempt(call: Call, outer: Scope, attempt: number): Promise<unknown> {
+    const node = this.#pick();
+    using scope = new Scope({ signal: outer.signal, deadline: Date.now() + this.#timeoutMs });
+    const headers = { ...node.headers };
+    const span = startSpan(call, node, attempt, headers);
+    let status: number | undefined;
+    try {
+      const { path, method, body } = call;
+      const reply = await node.pool.request({
+        path: node.prefix + path,
+        method,
+        headers,
+        signal: scope.signal,
+        ...(body !== undefined && { body }),
+      });
+      status = reply.statusCode;
+      const text = await reply.body.text();
+      if (status < 200 || status > 299) {
+        const retryAfter = reply.headers['retry-after'];
+        throw statusFailure(call, node.name, {
+          status,
+          retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
+          body: text,
+        });
+      }
+      const result = parse(call, node, text);
+      node.breaker.succeeded();
+      endSpan(span, status);
+      return result;
+    } catch (cause) {
+      if (outer.signal.aborted) {
+        node.breaker.gaveUp();
+        endSpan(span, status, { name: 'cancelled', message: 'the caller gave up' });
+        throw outer.signal.reason;
+      }
+      const failure = scope.signal.aborted
+        ? timeoutFailure(call, node.name, this.#timeoutMs)
+        : cause instanceof Failure
+          ? cause
+          : connectionFailure(call, node.name, cause);
+      if (failure.nodeFailed) node.breaker.failed();
+      else node.breaker.succeeded();
+      endSpan(span, status, { name: failure.error.reason, message: failure.message });
+      throw failure;
+    }
+  }
+}
+
+/** How long to wait before the next attempt: what the server asked for, or "full jitter" (AWS, 2015). */
+function pause({ error }: Failure, attempt: number): number {
+  const backoff = Math.random() * FIRST_BACKOFF_MS * 2 ** (attempt - 1);
+  return error.retryDelayMs === undefined ? backoff : error.retryDelayMs + backoff;
+}
+
+function parse(call: Call, node: Node, text: string): unknown {
+  try {
+    const answer = JSON.parse(text) as { result?: unknown };
+    if (typeof answer === 'object' && answer !== null) return answer.result ?? answer;
+  } catch {
+    // Told below.
+  }
+  throw new Failure(
+    new StoreError(
+      'STORE_UNAVAILABLE',
+      `${node.name} answers "${call.operation}" with something that is not Qdrant's; is that the address of its REST API?`,
+    ),
+  );
+}

@@ -1,0 +1,335 @@
+import { checkDimensions, checkWrites, metadataJson, unitFactor, vectorName, writeName } from '../check.ts';
+import { StoreError } from '../errors.ts';
+import type { CallOptions, DocumentWrite, DocumentWriteResult } from '../store.ts';
+import { anyOf } from './filters.ts';
+import { sparseJson, vectorJson } from './json.ts';
+import {
+  bodyId,
+  DENSE,
+  type Head,
+  HEAD_KEYS,
+  headId,
+  headOf,
+  newGeneration,
+  NO_TERMS,
+  SPARSE,
+} from './layout.ts';
+import type { Points, PointWrite } from './points.ts';
+import { BODY, clearMark, deleteOlder, finish, groupBy, ofGeneration, olderThan, reveal } from './settle.ts';
+import { applySteps, type Change, type Put } from './steps.ts';
+import { upsertAll } from './upsert.ts';
+
+/** Times that a document is tried anew because another writer came in between; each time one of them gets through. */
+const MAX_ROUNDS = 20;
+
+/** One document of a write: its steps, and how far they have come. */
+interface Document {
+  /** Id of its head. */
+  id: string;
+  tenant: string;
+  documentId: string;
+  steps: DocumentWrite[];
+  /** Where in the write they are. */
+  indices: number[];
+  results: DocumentWriteResult[];
+  /** As it was read. */
+  head?: Head | undefined;
+  change?: Change | undefined;
+}
+
+/** A write that has been checked. */
+export interface CheckedWrites {
+  writes: readonly DocumentWrite[];
+  /** JSON of each put's metadata. */
+  metadata: ReadonlyMap<DocumentWrite, string>;
+  /** What makes each vector a unit vector. */
+  factors: ReadonlyMap<Float32Array, number>;
+}
+
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it */
+export function checkAll(writes: readonly DocumentWrite[]): CheckedWrites {
+  checkWrites(writes);
+  const metadata = new Map<DocumentWrite, string>();
+  const factors = new Map<Float32Array, number>();
+  for (const [index, write] of writes.entries()) {
+    if (write.kind !== 'put') continue;
+    metadata.set(write, metadataJson(write.metadata, writeName(write, index)));
+    for (const [passage, { vector }] of write.passages.entries()) {
+      factors.set(vector, unitFactor(vector, vectorName(write, index, passage)));
+    }
+  }
+  return { writes, metadata, factors };
+}
+
+/**
+ * Writes documents as {@link "./layout.ts"} has them. Steps on one document come to one change; all documents of a write
+ * go through the same few requests: read the heads, stage, change the heads, read them back, settle.
+ */
+export class Writer {
+  readonly #points: Points;
+  readonly #checked: CheckedWrites;
+  readonly #options: CallOptions;
+
+  /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where a vector is not as long as the collection's */
+  constructor(points: Points, dimensions: number, checked: CheckedWrites, options: CallOptions) {
+    for (const [index, write] of checked.writes.entries()) {
+      if (write.kind !== 'put') continue;
+      for (const [passage, { vector }] of write.passages.entries()) {
+        checkDimensions(vector, dimensions, vectorName(write, index, passage));
+      }
+    }
+    this.#points = points;
+    this.#checked = checked;
+    this.#options = options;
+  }
+
+  async write(): Promise<DocumentWriteResult[]> {
+    const { writes } = this.#checked;
+    const documents = byDocument(writes);
+    let pending = documents;
+    for (let round = 1; pending.length > 0; round++) {
+      if (round > MAX_ROUNDS) {
+        throw new StoreError(
+          'STORE_OVERLOADED',
+          `document "${pending[0]!.documentId}" is being written by others all the time; write it again later`,
+        );
+      }
+      pending = await this.#round(pending);
+    }
+    const results: DocumentWriteResult[] = [];
+    for (const { indices, results: own } of documents) {
+      for (const [position, index] of indices.entries()) results[index] = own[position]!;
+    }
+    return results;
+  }
+
+  /** Tries to apply the steps of some documents; those that another writer came in between of. */
+  async #round(documents: Document[]): Promise<Document[]> {
+    await this.#read(documents);
+    const generation = newGeneration(Math.max(0, ...documents.map(({ head }) => head?.generation ?? 0)));
+    const replaced = documents.filter(({ change }) => change && change.kind !== 'confirm');
+    const confirmed = documents.filter(({ change }) => change?.kind === 'confirm');
+    const unfinished = documents.filter(
+      ({ head, change }) => head?.settling && (!change || change.kind === 'confirm'),
+    );
+
+    await this.#stage(replaced, generation);
+    await Promise.all([this.#replaceHeads(replaced, generation), this.#confirm(confirmed)]);
+    const { won, lost } = await this.#readBack([...replaced, ...confirmed], generation);
+    const mine = won.filter(({ change }) => change!.kind !== 'confirm');
+    const again = await this.#settle(mine, generation);
+    await this.#cleanUp(lost, generation);
+    const ids = unfinished.map(({ id }) => id);
+    await finish(this.#points, ids, this.#options);
+    return [...lost.filter(({ change }) => change !== undefined), ...again];
+  }
+
+  async #read(documents: readonly Document[]): Promise<void> {
+    const ids = documents.map(({ id }) => id);
+    const found = await this.#points.retrieve(ids, HEAD_KEYS, this.#options);
+    for (const document of documents) {
+      const point = found.get(document.id);
+      document.head = point && headOf(point.payload);
+      const { results, change } = applySteps(document.steps, document.head);
+      document.results = results;
+      document.change = change;
+    }
+  }
+
+  /** Writes all passages but the first, where no search finds them. */
+  async #stage(documents: readonly Document[], generation: number): Promise<void> {
+    const points = this.#bodies(documents, generation);
+    await upsertAll(points, (chunk) => this.#points.upsert(chunk, {}, this.#options));
+  }
+
+  *#bodies(documents: readonly Document[], generation: number): Generator<PointWrite, void, undefined> {
+    for (const document of documents) {
+      const { change, tenant, documentId } = document;
+      if (change?.kind !== 'put') continue;
+      for (let passage = 1; passage < change.put.passages.length; passage++) {
+        const id = bodyId(tenant, documentId, passage, generation);
+        yield this.#point(id, document, change.put, passage, { version: change.version, generation });
+      }
+    }
+  }
+
+  /** Puts heads and tombstones where what is there is not newer. */
+  async #replaceHeads(documents: readonly Document[], generation: number): Promise<void> {
+    const versions = new Map(documents.map(({ id, change }) => [id, change!.version]));
+    await upsertAll(this.#heads(documents, generation), (chunk) => {
+      const condition = olderThan(
+        chunk.map(({ id }) => ({ id, version: versions.get(id)! })),
+        generation,
+        (ids) => ({ has_id: ids }),
+      );
+      return this.#points.upsert(chunk, { condition, ordered: true }, this.#options);
+    });
+  }
+
+  *#heads(documents: readonly Document[], generation: number): Generator<PointWrite, void, undefined> {
+    for (const document of documents) {
+      const { id, change, documentId } = document;
+      if (change?.kind === 'put') {
+        const { tenant } = document;
+        const passages = change.put.passages.length;
+        const settling = passages > 1 || hadBodies(document);
+        const payload = {
+          tenant,
+          version: change.version,
+          generation,
+          passages,
+          ...(settling && { settling }),
+        };
+        yield this.#point(id, document, change.put, 0, payload);
+      } else {
+        const { version } = change!;
+        const settling = hadBodies(document);
+        const payload = { document: id, document_id: documentId, passage: 0, version, generation };
+        const json = JSON.stringify({
+          id,
+          vector: {},
+          payload: { ...payload, ...(settling && { settling }) },
+        });
+        yield { id, json, what: `the delete of "${documentId}"` };
+      }
+    }
+  }
+
+  #point(id: string, document: Document, put: Put, passage: number, own: object): PointWrite {
+    const { vector, sparse, text } = put.passages[passage]!;
+    const payload = JSON.stringify({
+      ...own,
+      document: document.id,
+      document_id: document.documentId,
+      passage,
+      content_hash: put.contentHash,
+      title: put.title,
+      ...(text !== undefined && { text }),
+    });
+    const dense = vectorJson(vector, this.#checked.factors.get(vector)!);
+    const terms = sparseJson(sparse && sparse.indices.length > 0 ? sparse : NO_TERMS);
+    const json =
+      `{"id":"${id}","vector":{"${DENSE}":${dense},"${SPARSE}":${terms}},` +
+      `"payload":${payload.slice(0, -1)},"metadata":${this.#checked.metadata.get(put)!}}}`;
+    return { id, json, what: `passage ${passage} of document "${document.documentId}"` };
+  }
+
+  /** Raises versions of documents whose content is still what was read. */
+  async #confirm(documents: readonly Document[]): Promise<void> {
+    const operations = [...groupBy(documents, ({ change }) => change!.version)].map(([version, group]) => ({
+      set_payload: {
+        payload: { version },
+        filter: {
+          must: [{ key: 'version', range: { lt: version } }],
+          should: group.map(({ id, head }) => ofGeneration([id], head!.generation)),
+        },
+      },
+    }));
+    await this.#points.update(operations, this.#options);
+  }
+
+  /** Whose change took effect, and whose did not, by what the heads are now. */
+  async #readBack(
+    documents: readonly Document[],
+    generation: number,
+  ): Promise<{ won: Document[]; lost: Document[] }> {
+    const ids = documents.map(({ id }) => id);
+    const heads = await this.#points.retrieve(ids, HEAD_KEYS, this.#options);
+    const won: Document[] = [];
+    const lost: Document[] = [];
+    for (const document of documents) {
+      const change = document.change!;
+      const point = heads.get(document.id);
+      const now = point && headOf(point.payload);
+      const wanted = change.kind === 'confirm' ? document.head!.generation : generation;
+      if (now && now.generation === wanted && now.version >= change.version) {
+        won.push(document);
+        continue;
+      }
+      // Another put of the same version, at the same time: as if ours had come just before it.
+      if (now && change.kind !== 'confirm' && now.version === change.version && now.generation > generation) {
+        document.change = undefined;
+      }
+      lost.push(document);
+    }
+    return { won, lost };
+  }
+
+  /**
+   * Lets searches find the other passages of documents whose heads have changed, and deletes those of before. The
+   * documents whose own passages are gone by then, so that they have to be written again.
+   */
+  async #settle(documents: readonly Document[], generation: number): Promise<Document[]> {
+    if (documents.length === 0) return [];
+    const large = documents.filter((document) => bodies(document) > 0);
+    const replaced = documents.filter(hadBodies);
+    const expected = large.reduce((sum, document) => sum + bodies(document), 0);
+    const ids = documents.map(({ id }) => id);
+    await this.#points.update(
+      [
+        ...reveal(large, generation),
+        ...deleteOlder(replaced.map(versioned), generation),
+        ...clearMark(
+          [...large, ...replaced].map(({ id }) => id),
+          generation,
+        ),
+      ],
+      this.#options,
+    );
+    const all = { must: [anyOf('document', ids), BODY] };
+    if ((await this.#points.count(all, this.#options)) === expected) return [];
+    // Another writer's passages, of a put that ours has replaced without having seen it, or that is under way.
+    await this.#points.update(deleteOlder(documents.map(versioned), generation), this.#options);
+    if (large.length === 0) return [];
+    const own = {
+      must: [
+        ...ofGeneration(
+          large.map(({ id }) => id),
+          generation,
+        ).must,
+        BODY,
+      ],
+    };
+    return (await this.#points.count(own, this.#options)) === expected ? [] : large;
+  }
+
+  /** Deletes what was staged in vain. */
+  async #cleanUp(documents: readonly Document[], generation: number): Promise<void> {
+    if (documents.length === 0) return;
+    const staged = ofGeneration(
+      documents.map(({ id }) => id),
+      generation,
+    );
+    await this.#points.update([{ delete: { filter: { must: [...staged.must, BODY] } } }], this.#options);
+  }
+}
+
+/** Passages of a put besides the head. */
+function bodies({ change }: Document): number {
+  return change!.kind === 'put' ? change!.put.passages.length - 1 : 0;
+}
+
+/** Whether what was read has passages besides the head, or may have. */
+function hadBodies({ head }: Document): boolean {
+  return head !== undefined && (head.passages > 1 || head.settling);
+}
+
+function versioned({ id, change }: Document): { id: string; version: number } {
+  return { id, version: change!.version };
+}
+
+function byDocument(writes: readonly DocumentWrite[]): Document[] {
+  const documents = new Map<string, Document>();
+  for (const [index, write] of writes.entries()) {
+    const { tenant, documentId } = write;
+    const id = headId(tenant, documentId);
+    let document = documents.get(id);
+    if (!document) {
+      document = { id, tenant, documentId, steps: [], indices: [], results: [] };
+      documents.set(id, document);
+    }
+    document.steps.push(write);
+    document.indices.push(index);
+  }
+  return [...documents.values()];
+}
