@@ -1,45 +1,9 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-
-/**
- * The system as people use it: the command line, both services as processes, the real towers and the real store. The
- * document tower comes from the npm registry, or from the cache where it has been fetched before.
- */
-
-const CLI = fileURLToPath(new URL('../cli/main.js', import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'scalingnote-e2e-'));
-const environment = { ...process.env, XDG_STATE_HOME: join(folder, 'state'), NO_COLOR: '1' };
-
-interface Result {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-interface Pair {
-  process: ChildProcess;
-  addresses: { document: string; query: string };
-  documents: { sent: number; indexed: number; unchanged: number; rejected: number };
-}
-
-let unavailable: string | false = false;
-const running = new Set<ChildProcess>();
-
-before(async () => {
-  const pulled = await cli('towers', 'pull', 'all-MiniLM-L6-v2');
-  if (pulled.code !== 0) unavailable = `the document tower can't be had here: ${pulled.stderr}`;
-});
-
-after(async () => {
-  await Promise.all([...running].map(stop));
-  rmSync(folder, { recursive: true, force: true });
-});
+import { describe, test } from 'node:test';
+import { ReflectionClient } from '../services/runtime/testing/reflection-client.ts';
+import { addresses, cli, folder, stop, unavailable, up, upFlags } from './system.ts';
 
 describe('the command line, without services', () => {
   test('wrong usage exits with 2, and names what is wrong', async () => {
@@ -67,7 +31,7 @@ describe('the command line, without services', () => {
 
 describe('the pair', () => {
   test('up --once --json prints one document and leaves nothing running', async (context) => {
-    if (unavailable) return context.skip(unavailable);
+    if (unavailable()) return context.skip(unavailable());
     const result = await cli(...upFlags('once', 60), '--once', '--json');
     assert.equal(result.code, 0, result.stderr);
     const report = JSON.parse(result.stdout) as Record<string, never> & {
@@ -88,7 +52,7 @@ describe('the pair', () => {
   });
 
   test('documents go in through one service, and answers come out of the other', async (context) => {
-    if (unavailable) return context.skip(unavailable);
+    if (unavailable()) return context.skip(unavailable());
     const pair = await up('serve');
     const status = await cli('status', '--json', ...addresses(pair));
     assert.equal(status.code, 0, status.stderr);
@@ -158,8 +122,36 @@ describe('the pair', () => {
     for (const { pid } of services) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
   });
 
+  test('a tool that knows gRPC, and nothing of us, finds its way', async (context) => {
+    if (unavailable()) return context.skip(unavailable());
+    const pair = await up('serve');
+    for (const [name, address] of [
+      ['DocumentService', pair.addresses.document],
+      ['QueryService', pair.addresses.query],
+    ] as const) {
+      const tool = new ReflectionClient(address);
+      const services = await tool.services();
+      assert.deepEqual(services, ['grpc.health.v1.Health', `scalingnote.v1.${name}`]);
+      const { status } = await tool.call<{ status: string }>('grpc.health.v1.Health', 'Check', {});
+      assert.equal(status, 'SERVING');
+      const { service } = await tool.call<{ service: { pid: number } }>(services[1]!, 'Describe', {});
+      assert.ok(service.pid > 0);
+      tool.close();
+    }
+    const tool = new ReflectionClient(pair.addresses.query);
+    const { hits } = await tool.call<{ hits: { document_id: string; metadata: object }[] }>(
+      'scalingnote.v1.QueryService',
+      'Search',
+      { collection: 'wordnet', query: 'a human being', limit: 3, mode: 'SEARCH_MODE_HYBRID' },
+    );
+    tool.close();
+    assert.equal(hits.length, 3);
+    assert.ok(hits.every(({ document_id: id }) => id.startsWith('wn31-')));
+    await stop(pair.process);
+  });
+
   test('eval --services measures what comes out of the Search RPC', async (context) => {
-    if (unavailable) return context.skip(unavailable);
+    if (unavailable()) return context.skip(unavailable());
     const dataset = join(folder, 'farm');
     mkdirSync(dataset);
     const files = {
@@ -199,111 +191,4 @@ describe('the pair', () => {
       served,
     ]);
   });
-
-  test('a document service that is killed in the middle of an ingest loses and doubles nothing', async (context) => {
-    if (unavailable) return context.skip(unavailable);
-    const count = 1500;
-    const file = join(folder, 'many.jsonl');
-    const lines = Array.from(
-      { length: count },
-      (_, index) => `{"id":"${index}","text":"document number ${index} about topic ${index % 97}"}`,
-    );
-    writeFileSync(file, lines.join('\n'));
-    let pair = await up('killed');
-    const status = await cli('status', '--json', ...addresses(pair));
-    const { services } = JSON.parse(status.stdout) as { services: { pid: number }[] };
-    const ingest = start('ingest', file, '-c', 'many', ...addresses(pair, 'document'));
-    await until(async () => (await countOf('many', pair)) > 100);
-    process.kill(services[0]!.pid, 'SIGKILL');
-    const [code] = (await once(pair.process, 'exit')) as [number];
-    assert.equal(code, 1, 'up says that a service died');
-    ingest.kill('SIGKILL');
-
-    pair = await up('killed');
-    const resumed = await cli(
-      'ingest',
-      file,
-      '-c',
-      'many',
-      '--resume',
-      '--json',
-      ...addresses(pair, 'document'),
-    );
-    assert.equal(resumed.code, 0, resumed.stderr);
-    assert.equal(await countOf('many', pair), count);
-    const again = await cli('ingest', file, '-c', 'many', '--json', ...addresses(pair, 'document'));
-    assert.equal((JSON.parse(again.stdout) as { unchanged: number }).unchanged, count);
-    await stop(pair.process);
-  });
 });
-
-function upFlags(name: string, documents: number): string[] {
-  const data = join(folder, name);
-  return [
-    'up',
-    '--data',
-    data,
-    '--document-port',
-    '0',
-    '--query-port',
-    '0',
-    '--console-port',
-    '0',
-    '--documents',
-    String(documents),
-  ];
-}
-
-/** Starts the pair and waits until it has shown its searches. */
-async function up(name: string): Promise<Pair> {
-  const child = start(...upFlags(name, 20), '--json');
-  let stdout = '';
-  let stderr = '';
-  child.stderr!.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
-  for await (const chunk of child.stdout!) {
-    stdout += String(chunk);
-    if (!stdout.endsWith('\n}\n')) continue;
-    return { process: child, ...(JSON.parse(stdout) as Omit<Pair, 'process'>) };
-  }
-  throw new Error(`up ended early: ${stderr}`);
-}
-
-function addresses(pair: Pair, ...which: ('document' | 'query')[]): string[] {
-  const services = which.length === 0 ? (['document', 'query'] as const) : which;
-  return services.flatMap((service) => [`--${service}-address`, pair.addresses[service]]);
-}
-
-async function countOf(collection: string, pair: Pair): Promise<number> {
-  const counted = await cli('count', '-c', collection, '--json', ...addresses(pair, 'document'));
-  return counted.code === 0 ? (JSON.parse(counted.stdout) as { documents: number }).documents : 0;
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition()));
-}
-
-function start(...parameters: string[]): ChildProcess {
-  const child = spawn(process.execPath, [CLI, ...parameters], {
-    env: environment,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  running.add(child);
-  child.once('exit', () => running.delete(child));
-  return child;
-}
-
-async function cli(...parameters: string[]): Promise<Result> {
-  const child = start(...parameters);
-  const result: Result = { code: null, stdout: '', stderr: '' };
-  child.stdout!.on('data', (chunk: Buffer) => (result.stdout += chunk.toString()));
-  child.stderr!.on('data', (chunk: Buffer) => (result.stderr += chunk.toString()));
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { ...result, code };
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exited;
-}

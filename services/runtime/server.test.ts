@@ -1,18 +1,11 @@
 import assert from 'node:assert/strict';
 import { createServer, type AddressInfo } from 'node:net';
-import { createRequire } from 'node:module';
 import { after, test } from 'node:test';
-import {
-  credentials,
-  loadPackageDefinition,
-  makeGenericClientConstructor,
-  status,
-  type ServiceClientConstructor,
-} from '@grpc/grpc-js';
-import { loadFileDescriptorSetFromBuffer, loadSync } from '@grpc/proto-loader';
+import { credentials, makeGenericClientConstructor, status } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
 import { pino } from 'pino';
 import { startServer, StartError } from './server.ts';
+import { ReflectionClient } from './testing/reflection-client.ts';
 import { callUnary, failure, serve, TestStream, until, type Harness } from './testing/harness.ts';
 
 const started: Harness[] = [];
@@ -55,36 +48,6 @@ test('health is told for the server, for each service, and for no other', async 
   assert.equal((await failure(healthOf(server.address, 'no.such.Service'))).code, status.NOT_FOUND);
 });
 
-/** A reflection client that knows nothing but the address. */
-function reflectionClient(address: string, version: 'v1' | 'v1alpha') {
-  const require = createRequire(import.meta.url);
-  const folder = require.resolve('@grpc/reflection').replace(/build[\\/]src[\\/]index\.js$/, 'build/proto/');
-  const loaded = loadPackageDefinition(
-    loadSync(`grpc/reflection/${version}/reflection.proto`, {
-      includeDirs: [folder],
-      oneofs: true,
-      defaults: true,
-    }),
-  ) as unknown as Record<
-    'grpc',
-    { reflection: Record<string, Record<'ServerReflection', ServiceClientConstructor>> }
-  >;
-  const client = new loaded.grpc.reflection[version]!['ServerReflection'](
-    address,
-    credentials.createInsecure(),
-  );
-  const ask = (request: object): Promise<Record<string, never>> =>
-    new Promise((resolve, reject) => {
-      const call = client['ServerReflectionInfo']!() as unknown as ReturnType<
-        Harness['client']['searchStream']
-      >;
-      call.on('data', resolve).on('error', reject);
-      call.write(request);
-      call.end();
-    });
-  return { ask, close: () => client.close() };
-}
-
 for (const version of ['v1', 'v1alpha'] as const) {
   test(`a client that has nothing but reflection (${version}) can search`, async () => {
     let seen: object | undefined;
@@ -94,35 +57,15 @@ for (const version of ['v1', 'v1alpha'] as const) {
         return { hits: [{ documentId: 'd', score: 0.5 }] };
       },
     });
-    const { ask, close } = reflectionClient(server.address, version);
-    const { listServicesResponse } = await ask({ listServices: '*' });
-    assert.deepEqual(
-      (listServicesResponse as unknown as { service: { name: string }[] }).service
-        .map(({ name }) => name)
-        .sort(),
-      ['grpc.health.v1.Health', 'scalingnote.v1.QueryService'],
+    const tool = new ReflectionClient(server.address, version);
+    assert.deepEqual(await tool.services(), ['grpc.health.v1.Health', 'scalingnote.v1.QueryService']);
+    const request = { collection: 'c', query: 'q', score_threshold: 0.25 };
+    const answer = await tool.call<{ hits: { document_id: string }[] }>(
+      'scalingnote.v1.QueryService',
+      'Search',
+      request,
     );
-    const { fileDescriptorResponse } = await ask({ fileContainingSymbol: 'scalingnote.v1.QueryService' });
-    close();
-    const files = (fileDescriptorResponse as unknown as { fileDescriptorProto: Buffer[] })
-      .fileDescriptorProto;
-    // A FileDescriptorSet is the files, each as field 1.
-    const set = Buffer.concat(
-      files.flatMap((file) => [Buffer.from([0x0a, (file.length & 0x7f) | 0x80, file.length >> 7]), file]),
-    );
-    const definition = loadFileDescriptorSetFromBuffer(set, { keepCase: true, defaults: true });
-    const generic = loadPackageDefinition(definition) as unknown as {
-      scalingnote: { v1: { QueryService: ServiceClientConstructor } };
-    };
-    const client = new generic.scalingnote.v1.QueryService(server.address, credentials.createInsecure());
-    const answer = await new Promise<{ hits: { document_id: string }[] }>((resolve, reject) => {
-      client['Search']!(
-        { collection: 'c', query: 'q', score_threshold: 0.25 },
-        (error: Error | null, value: { hits: { document_id: string }[] }) =>
-          error ? reject(error) : resolve(value),
-      );
-    });
-    client.close();
+    tool.close();
     assert.equal(answer.hits[0]?.document_id, 'd');
     assert.equal((seen as { scoreThreshold: number }).scoreThreshold, 0.25);
   });
@@ -130,20 +73,20 @@ for (const version of ['v1', 'v1alpha'] as const) {
 
 test('reflection knows every file that it refers to, and the health service', async () => {
   const { server } = await start({});
-  const { ask, close } = reflectionClient(server.address, 'v1');
+  const tool = new ReflectionClient(server.address);
   for (const symbol of ['grpc.health.v1.Health', 'scalingnote.v1.SearchRequest', 'google.rpc.ErrorInfo']) {
-    const answer = await ask({ fileContainingSymbol: symbol });
-    assert.ok(answer['fileDescriptorResponse'], symbol);
+    const answer = await tool.ask({ fileContainingSymbol: symbol });
+    assert.ok(answer.fileDescriptorResponse, symbol);
   }
   for (const file of [
     'scalingnote/v1/filter.proto',
     'google/protobuf/struct.proto',
     'google/rpc/status.proto',
   ]) {
-    const answer = await ask({ fileByFilename: file });
-    assert.ok(answer['fileDescriptorResponse'], file);
+    const answer = await tool.ask({ fileByFilename: file });
+    assert.ok(answer.fileDescriptorResponse, file);
   }
-  close();
+  tool.close();
 });
 
 test('a message that is too large is refused by the transport, and the connection lives on', async () => {
