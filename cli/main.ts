@@ -7,10 +7,12 @@ import { alias, collections, drop } from './commands/collections.ts';
 import { count, deleteDocuments } from './commands/documents.ts';
 import { evaluate } from './commands/eval.ts';
 import { ingest } from './commands/ingest.ts';
+import { pairs } from './commands/pairs.ts';
 import { search } from './commands/search.ts';
 import { status } from './commands/status.ts';
 import { towers } from './commands/towers.ts';
 import { trace } from './commands/trace.ts';
+import { train } from './commands/train.ts';
 import { up } from './commands/up.ts';
 import { note, UsageError } from './output/print.ts';
 
@@ -40,6 +42,8 @@ for (const command of [
   drop,
   status,
   towers,
+  pairs,
+  train,
   distill,
   evaluate,
   trace,

@@ -59,7 +59,8 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
   return new OnnxTower(local, tokenizer, session, limits);
 }
 
-async function loadTokenizer({ directory, manifest }: LocalTower): Promise<TextTokenizer> {
+/** The tokenizer of a tower. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
+export async function loadTokenizer({ directory, manifest }: LocalTower): Promise<TextTokenizer> {
   const read = async (file: string): Promise<object> =>
     JSON.parse(await readFile(join(directory, file), 'utf8')) as object;
   try {

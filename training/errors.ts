@@ -6,6 +6,8 @@ export type TrainingErrorReason =
   | 'TEXTS_INVALID'
   /** Towers of different spaces. */
   | 'SPACE_MISMATCH'
+  /** Pairs that nothing can be learnt from. */
+  | 'PAIRS_INVALID'
   /** What was asked for can't be made. */
   | 'REQUEST_INVALID'
   /** There is no checkpoint to go on from, or it is of another run. */
@@ -13,7 +15,9 @@ export type TrainingErrorReason =
   /** A checkpoint could not be written. */
   | 'CHECKPOINT_FAILED'
   /** The loss is no number any more. */
-  | 'DIVERGED';
+  | 'DIVERGED'
+  /** A training process ended, or could not begin. */
+  | 'WORKER_FAILED';
 
 /** What training and evaluation throw. The message says what to do. */
 export class TrainingError extends Error {

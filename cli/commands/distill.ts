@@ -10,6 +10,7 @@ import type { LossWeights } from '../../training/gradient/losses.ts';
 import { CliError, note, printJson, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import { collect } from '../input/filter-flags.ts';
+import { positive, positiveNumber } from '../input/numbers.ts';
 import { wholeNumber } from './search.ts';
 
 interface Flags {
@@ -154,17 +155,4 @@ function lossTerms(value: string): LossWeights {
     weights[name] = Number(weight);
   }
   return weights;
-}
-
-function positive(value: string): number {
-  const number = wholeNumber(value);
-  if (number === 0) throw new InvalidArgumentError('It must be at least 1.');
-  return number;
-}
-
-function positiveNumber(value: string): number {
-  const number = Number(value);
-  if (!(number > 0 && Number.isFinite(number)))
-    throw new InvalidArgumentError('It must be a number above 0.');
-  return number;
 }

@@ -18,10 +18,8 @@ export function ratioInterval(
   baseline: readonly number[],
   seed = 1,
 ): [low: number, high: number] {
-  const random = seededRandom(seed);
   const size = values.length;
-  const ratios = new Float64Array(RESAMPLES);
-  for (let resample = 0; resample < RESAMPLES; resample++) {
+  return percentiles(seed, (random) => {
     let numerator = 0;
     let denominator = 0;
     for (let draw = 0; draw < size; draw++) {
@@ -29,8 +27,27 @@ export function ratioInterval(
       numerator += values[query]!;
       denominator += baseline[query]!;
     }
-    ratios[resample] = denominator === 0 ? 0 : numerator / denominator;
-  }
-  ratios.sort();
-  return [ratios[Math.floor(TAIL * RESAMPLES)]!, ratios[Math.ceil((1 - TAIL) * RESAMPLES) - 1]!];
+    return denominator === 0 ? 0 : numerator / denominator;
+  });
+}
+
+/** 95 % interval of the difference of two means over the same queries, in the same way. */
+export function differenceInterval(
+  values: readonly number[],
+  baseline: readonly number[],
+  seed = 1,
+): [low: number, high: number] {
+  const size = values.length;
+  const differences = values.map((value, query) => value - baseline[query]!);
+  return percentiles(seed, (random) => {
+    let sum = 0;
+    for (let draw = 0; draw < size; draw++) sum += differences[Math.floor(random() * size)]!;
+    return sum / size;
+  });
+}
+
+function percentiles(seed: number, resample: (random: () => number) => number): [low: number, high: number] {
+  const random = seededRandom(seed);
+  const found = Float64Array.from({ length: RESAMPLES }, () => resample(random)).sort();
+  return [found[Math.floor(TAIL * RESAMPLES)]!, found[Math.ceil((1 - TAIL) * RESAMPLES) - 1]!];
 }

@@ -1,4 +1,5 @@
 import type { GraphBuilder } from '../onnx/builder.ts';
+import { OnnxError } from '../onnx/errors.ts';
 import { int } from '../onnx/model.ts';
 import { elementCode } from '../onnx/tensor.ts';
 
@@ -103,4 +104,14 @@ function learningRate(g: GraphBuilder, t: string, options: OptimizerOptions): st
   const falling = g.node('Add', [half, number(finalShare)]);
   const share = g.node('Where', [g.node('Less', [t, number(warmup)]), rising, falling]);
   return g.node('Mul', [share, number(rate)]);
+}
+
+/** @throws {OnnxError} `REQUEST_INVALID` for options that can't be, or where there is nothing to train. */
+export function checkOptimizer(weights: number, optimizer: OptimizerOptions): void {
+  const { rate, steps, warmup = 0 } = optimizer;
+  if (weights === 0) throw new OnnxError('REQUEST_INVALID', 'there is no weight to train');
+  if (!(rate > 0)) throw new OnnxError('REQUEST_INVALID', `the learning rate is ${rate}; it must be above 0`);
+  if (!(steps >= 1 && warmup >= 0 && warmup <= steps)) {
+    throw new OnnxError('REQUEST_INVALID', `${warmup} steps of warm-up do not fit into ${steps} steps`);
+  }
 }

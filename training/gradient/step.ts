@@ -1,10 +1,9 @@
-import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
 import { asInputs } from '../onnx/parameters.ts';
 import { prune } from '../onnx/prune.ts';
 import { float32, int64, type Tensor } from '../onnx/tensor.ts';
 import { differentiate } from './differentiate.ts';
-import { adamW, type OptimizerOptions } from './optimizer.ts';
+import { adamW, checkOptimizer, type OptimizerOptions } from './optimizer.ts';
 
 /** One training step as a graph, and what it starts from. */
 export interface TrainingStep {
@@ -54,7 +53,7 @@ export async function buildStep(
   },
 ): Promise<TrainingStep> {
   const { loss, weights, optimizer, observe } = options;
-  checkOptions(weights, optimizer);
+  checkOptimizer(weights.length, optimizer);
   const { g, gradients } = await differentiate(model, loss, weights);
   const initial = new Map<string, Tensor>([[STEP, int64([0], [])]]);
   g.input(STEP, 'int64', []);
@@ -97,13 +96,4 @@ export async function buildStep(
     initial,
     forward: observe && asInputs(prune(model, observe), constants),
   };
-}
-
-function checkOptions(weights: readonly string[], optimizer: OptimizerOptions): void {
-  const { rate, steps, warmup = 0 } = optimizer;
-  if (weights.length === 0) throw new OnnxError('REQUEST_INVALID', 'there is no weight to train');
-  if (!(rate > 0)) throw new OnnxError('REQUEST_INVALID', `the learning rate is ${rate}; it must be above 0`);
-  if (!(steps >= 1 && warmup >= 0 && warmup <= steps)) {
-    throw new OnnxError('REQUEST_INVALID', `${warmup} steps of warm-up do not fit into ${steps} steps`);
-  }
 }

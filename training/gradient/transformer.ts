@@ -61,6 +61,32 @@ export async function cutTransformer(
 export const VECTORS = 'vectors';
 
 /**
+ * An encoder with one vector for each text, {@link VECTORS}: float32 [batch, dimensions], not normalised.
+ *
+ * @param options.pooling - how token vectors become one; nothing where the output has one vector for each text already.
+ * @param options.dimensions - what longer vectors are cut to.
+ * @throws {OnnxError} `REQUEST_INVALID` for more dimensions than the output has.
+ */
+export async function pooledVectors(
+  encoder: Pick<TransformerStudent, 'model' | 'output'>,
+  options: { pooling: 'mean' | 'cls' | 'last'; dimensions: number },
+): Promise<Model> {
+  const { model, output } = encoder;
+  const { pooling, dimensions } = options;
+  const { dims } = (await trace(model)).value(output);
+  const width = dims.at(-1)!;
+  if (!(dimensions >= 1 && dimensions <= width)) {
+    throw new OnnxError('REQUEST_INVALID', `vectors of ${width} numbers can't be cut to ${dimensions}`);
+  }
+  const g = new GraphBuilder(prune(model, [output]));
+  const whole =
+    dims.length === 3 ? pool(g, output, maskOf(g, model), pooling) : g.node('Identity', [output]);
+  const cut = (): string => g.node('Slice', [whole, g.ints([0]), g.ints([dimensions]), g.ints([1])]);
+  g.output(VECTORS, width === dimensions ? whole : cut());
+  return g.build();
+}
+
+/**
  * The training step of a student: its vectors come nearer to the teacher's. A batch is the student's token inputs and
  * {@link TEACHER}.
  *
@@ -80,12 +106,7 @@ export async function transformerStep(
   const { pooling, optimizer, loss = {}, trainTables = false } = options;
   const { dims } = (await trace(student.model)).value(student.output);
   const dimensions = dims.at(-1)!;
-  const g = new GraphBuilder(prune(student.model, [student.output]));
-  const vectors =
-    dims.length === 3
-      ? pool(g, student.output, maskOf(g, student.model), pooling)
-      : g.node('Identity', [student.output]);
-  g.output(VECTORS, vectors);
+  const g = new GraphBuilder(await pooledVectors(student, { pooling, dimensions }));
   const rows = ['batch', dimensions];
   const sides = {
     student: VECTORS,

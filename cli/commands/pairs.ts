@@ -1,0 +1,34 @@
+import { Command } from 'commander';
+import { positive } from '../input/numbers.ts';
+import { printJson } from '../output/print.ts';
+import { writeWordNetPairs } from '../sample/pairs.ts';
+import { wholeNumber } from './search.ts';
+
+interface Flags {
+  out: string;
+  heldOut: number;
+  seed: number;
+  json?: boolean;
+}
+
+const wordnet = new Command('wordnet')
+  .description("WordNet's definitions as queries for its words and examples")
+  .requiredOption('--out <file>', 'file to write, JSON Lines')
+  .option('--held-out <n>', 'pairs that nothing is learnt from', positive, 2_000)
+  .option('--seed <n>', 'for choosing them', wholeNumber, 1)
+  .option('--json', 'print one JSON document')
+  .action(async (flags: Flags) => {
+    const written = await writeWordNetPairs(flags.out, flags);
+    if (flags.json === true) printJson(written);
+    else {
+      process.stdout.write(
+        `${written.out}: ${written.train} pairs to train on, ${written.heldOut} held out\n` +
+          `next: npx scalingnote train --pairs ${written.out} --out DIR\n`,
+      );
+    }
+  });
+
+/** `scalingnote pairs` */
+export const pairs = new Command('pairs')
+  .description('pairs of queries and documents to train on')
+  .addCommand(wordnet);

@@ -1,0 +1,89 @@
+import type { Tower } from '../../towers/tower.ts';
+import { recall } from '../evaluation/metrics.ts';
+import { encodeCached } from '../vectors.ts';
+import { keyOf, type Pair } from './pairs.ts';
+import { searchBatched } from './search.ts';
+
+/** How deep Recall@10 looks. */
+const DEPTH = 10;
+
+/** Queries that were held out, and the documents among which each has to find its own. */
+export interface HeldOutTask {
+  queries: readonly string[];
+  documents: readonly string[];
+  /** For each query, the keys of documents that answer it. */
+  answers: readonly ReadonlySet<string>[];
+}
+
+/**
+ * The task: held-out documents, and documents of training pairs up to a number. A text that is there twice is one
+ * document, and a query that is there twice has several answers.
+ *
+ * @param size - documents to search; more where more are held out
+ */
+export function heldOutTask(heldOut: readonly Pair[], train: readonly Pair[], size: number): HeldOutTask {
+  const documents = new Map<string, string>();
+  const answers = new Map<string, Set<string>>();
+  for (const { query, document } of heldOut) {
+    const key = keyOf(document);
+    if (!documents.has(key)) documents.set(key, document);
+    const known = answers.get(keyOf(query));
+    if (known === undefined) answers.set(keyOf(query), new Set([key]));
+    else known.add(key);
+  }
+  // A stride takes them from everywhere in the file, always the same ones.
+  const wanted = Math.max(0, size - documents.size);
+  const stride = Math.max(1, train.length / Math.max(1, wanted));
+  for (let at = 0; Math.floor(at) < train.length && documents.size < size; at += stride) {
+    const { document } = train[Math.floor(at)]!;
+    const key = keyOf(document);
+    if (!documents.has(key)) documents.set(key, document);
+  }
+  return {
+    queries: heldOut.map(({ query }) => query),
+    documents: [...documents.values()],
+    answers: heldOut.map(({ query }) => answers.get(keyOf(query))!),
+  };
+}
+
+/** What reads each side. For a symmetric model both are the same. */
+export interface TowerPair {
+  document: Tower;
+  query: Tower;
+  /** What is put before a query. @default the query tower's own prompt */
+  queryPrompt?: string | undefined;
+}
+
+/** Recall@10 of each query, by exact search with the towers as they serve. */
+export async function measureRecall(
+  towers: TowerPair,
+  task: HeldOutTask,
+  options: { cacheDir?: string | undefined; onProgress?: (done: number, total: number) => void } = {},
+): Promise<number[]> {
+  const { document, query, queryPrompt } = towers;
+  const { dimensions } = document.manifest;
+  const prompt = queryPrompt === undefined ? {} : { prompt: queryPrompt };
+  const documents = await encodeCached(
+    document,
+    task.documents.map((text) => document.tokenize(text)),
+    options,
+  );
+  const queries = await encodeCached(
+    query,
+    task.queries.map((text) => query.tokenize(text, prompt)),
+    { cacheDir: options.cacheDir },
+  );
+  const keys = task.documents.map(keyOf);
+  const recalls: number[] = [];
+  for await (const { indices } of searchBatched(queries, documents, { dimensions, depth: DEPTH })) {
+    const relevant = new Map([...task.answers[recalls.length]!].map((key) => [key, 1]));
+    recalls.push(
+      recall(
+        indices.map((index) => keys[index]!),
+        relevant,
+        DEPTH,
+      ),
+    );
+  }
+  return recalls;
+}
