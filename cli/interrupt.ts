@@ -10,10 +10,7 @@ const EXIT_INTERRUPTED = 130;
  * @param advice - how to go on
  * @throws {CliError} `interrupted; <advice>`, with exit code 130
  */
-export async function interruptible<T>(
-  advice: string,
-  run: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
+export async function interruptible<T>(advice: string, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const reason = new CliError(`interrupted; ${advice}`);
   const interrupt = (): void => {

@@ -35,7 +35,9 @@ interface Flags {
 
 /** `scalingnote train` */
 export const train = new Command('train')
-  .description('stage 1: train a document tower and its teacher query tower on pairs of queries and documents')
+  .description(
+    'stage 1: train a document tower and its teacher query tower on pairs of queries and documents',
+  )
   .option('--base <reference>', 'tower to start from', 'all-MiniLM-L6-v2')
   .requiredOption('--pairs <file>', 'JSON Lines: {"query", "document", "negatives"?, "split"?: "held-out"}')
   .requiredOption('--out <dir>', 'folder of the new towers')
@@ -47,7 +49,12 @@ export const train = new Command('train')
   .option('--temperature <x>', 'what similarities are divided by', positiveNumber, DEFAULTS.temperature)
   .option('--negatives <n>', 'given negatives of each pair', wholeNumber, DEFAULTS.negatives)
   .option('--mined <n>', 'negatives of each pair, mined in every epoch', wholeNumber, DEFAULTS.mined)
-  .option('--margin <x>', "no document is mined above the own one's score less this", decimal, DEFAULTS.margin)
+  .option(
+    '--margin <x>',
+    "no document is mined above the own one's score less this",
+    decimal,
+    DEFAULTS.margin,
+  )
   .option('--separate', 'query and document tower keep weights of their own')
   .option('--query-layers <n>', 'layers that the query tower keeps, with weights of its own', positive)
   .option('--train-tables', 'train embedding tables as well')

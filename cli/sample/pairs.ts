@@ -26,7 +26,8 @@ export function pairOf({ id, title, text }: SampleDocument): Omit<PairLine, 'spl
   // Examples are in quotes, after the definition.
   const start = text.search(/(?:^|;\s*)"/);
   const definition = (start < 0 ? text : text.slice(0, start)).trim();
-  const examples = start < 0 ? [] : [...text.slice(start).matchAll(/"([^"]+)"/g)].map(([, quoted]) => quoted!);
+  const examples =
+    start < 0 ? [] : [...text.slice(start).matchAll(/"([^"]+)"/g)].map(([, quoted]) => quoted!);
   if (definition === '') return undefined;
   return { id, query: definition, document: [title, ...examples].join('; ') };
 }

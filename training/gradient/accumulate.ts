@@ -60,10 +60,7 @@ export interface WeightUpdate {
  * Builds AdamW as a graph of its own, for gradients that {@link buildBackward} has summed up.
  * @param weights - their values at the start, float32.
  */
-export function buildUpdate(
-  weights: ReadonlyMap<string, Tensor>,
-  optimizer: OptimizerOptions,
-): WeightUpdate {
+export function buildUpdate(weights: ReadonlyMap<string, Tensor>, optimizer: OptimizerOptions): WeightUpdate {
   checkOptimizer(weights.size, optimizer);
   const g = new GraphBuilder();
   const initial = new Map<string, Tensor>([[STEP, int64([0], [])]]);

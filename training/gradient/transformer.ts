@@ -79,8 +79,7 @@ export async function pooledVectors(
     throw new OnnxError('REQUEST_INVALID', `vectors of ${width} numbers can't be cut to ${dimensions}`);
   }
   const g = new GraphBuilder(prune(model, [output]));
-  const whole =
-    dims.length === 3 ? pool(g, output, maskOf(g, model), pooling) : g.node('Identity', [output]);
+  const whole = dims.length === 3 ? pool(g, output, maskOf(g, model), pooling) : g.node('Identity', [output]);
   const cut = (): string => g.node('Slice', [whole, g.ints([0]), g.ints([dimensions]), g.ints([1])]);
   g.output(VECTORS, width === dimensions ? whole : cut());
   return g.build();

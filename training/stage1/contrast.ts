@@ -50,18 +50,13 @@ export class Contrast {
     const excluded = g.input('excluded', 'float32', ['queries', 'documents']);
     const own = g.input('own', 'float32', ['queries', 'documents']);
     const [q, d] = normalize ? [unit(g, queries), unit(g, documents)] : [queries, documents];
-    const scores = g.node('Div', [
-      g.node('MatMul', [q, g.node('Transpose', [d])]),
-      g.scalar(temperature),
-    ]);
+    const scores = g.node('Div', [g.node('MatMul', [q, g.node('Transpose', [d])]), g.scalar(temperature)]);
     const last = g.ints([-1]);
     const all = g.node('ReduceLogSumExp', [g.node('Add', [scores, excluded]), last]);
     const picked = g.node('ReduceSum', [g.node('Mul', [scores, own]), last]);
     g.output('loss', g.node('ReduceMean', [g.node('Sub', [all, picked])], { keepdims: int(0) }));
     const { g: both, gradients } = await differentiate(g.build(), 'loss', [queries, documents]);
-    const outputs = [queries, documents].map((name) =>
-      both.output(`gradient/${name}`, gradients.get(name)!),
-    );
+    const outputs = [queries, documents].map((name) => both.output(`gradient/${name}`, gradients.get(name)!));
     const session = await InferenceSession.create(encodeModel(prune(both.build(), ['loss', ...outputs])), {
       ...(threads !== undefined && { intraOpNumThreads: threads }),
       logSeverityLevel: 3,
@@ -74,11 +69,7 @@ export class Contrast {
    * @param documents - a row each; document `i` belongs to query `i`, those after the last query to none
    * @param excluded - {@link EXCLUDED} where a candidate does not count for a query, else 0: queries × documents
    */
-  async run(
-    queries: Float32Array,
-    documents: Float32Array,
-    excluded: Float32Array,
-  ): Promise<Contrasted> {
+  async run(queries: Float32Array, documents: Float32Array, excluded: Float32Array): Promise<Contrasted> {
     const rows = queries.length / this.#dimensions;
     const candidates = documents.length / this.#dimensions;
     const own = new Float32Array(rows * candidates);
@@ -89,8 +80,7 @@ export class Contrast {
       excluded: toRuntime(float32([rows, candidates], excluded)),
       own: toRuntime(float32([rows, candidates], own)),
     });
-    const numbers = (name: string): Float32Array =>
-      toNumbers(fromRuntime(results[name]!)) as Float32Array;
+    const numbers = (name: string): Float32Array => toNumbers(fromRuntime(results[name]!)) as Float32Array;
     return {
       loss: numbers('loss')[0]!,
       queries: numbers('gradient/queries'),

@@ -117,4 +117,3 @@ async function linkWeights(
   }
   return { ...weights };
 }
-

@@ -72,12 +72,7 @@ export async function mineNegatives(request: MiningRequest): Promise<Int32Array>
   return mined;
 }
 
-function ownScore(
-  queries: Float32Array,
-  documents: Float32Array,
-  pair: number,
-  dimensions: number,
-): number {
+function ownScore(queries: Float32Array, documents: Float32Array, pair: number, dimensions: number): number {
   let sum = 0;
   for (let i = pair * dimensions; i < (pair + 1) * dimensions; i++) sum += queries[i]! * documents[i]!;
   return sum;

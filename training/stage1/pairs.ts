@@ -72,7 +72,12 @@ const Line = z.union([
       split,
     })),
   z
-    .object({ query: text, pos: z.array(text).min(1), neg: z.array(text).default([]), split: text.optional() })
+    .object({
+      query: text,
+      pos: z.array(text).min(1),
+      neg: z.array(text).default([]),
+      split: text.optional(),
+    })
     .transform(({ query, pos, neg, split }) => ({ query, document: pos[0]!, negatives: neg, split })),
 ]);
 
@@ -148,10 +153,11 @@ export async function readPairs(
 function requireSome(file: string, train: number, heldOut: number, dropped: Dropped): void {
   if (train >= MIN_PAIRS && heldOut > 0) return;
   const reasons = describeDropped(dropped);
+  const left = `to train on: ${train}, held out: ${heldOut}${reasons === '' ? '' : `; left out: ${reasons}`}`;
   throw new TrainingError(
     'PAIRS_INVALID',
-    `${file} leaves ${train} pairs to train on and ${heldOut} to hold out${reasons === '' ? '' : ` (left out: ${reasons})`}; ` +
-      `a pair learns from the documents of others: ${MIN_PAIRS} pairs at the least, and one held out; some thousands are wanted`,
+    `${file} leaves too few pairs (${left}): a pair learns from the documents of others, so ${MIN_PAIRS} are needed at ` +
+      'the least and one held out, and some thousands are wanted',
   );
 }
 
@@ -183,7 +189,9 @@ function parseLine(line: string, where: string): z.output<typeof Line> {
   try {
     value = JSON.parse(line);
   } catch (error) {
-    throw new TrainingError('PAIRS_INVALID', `${where}: no JSON: ${(error as Error).message}`, { cause: error });
+    throw new TrainingError('PAIRS_INVALID', `${where}: no JSON: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   const parsed = Line.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -202,7 +210,9 @@ async function* linesOf(file: string): AsyncGenerator<string> {
   try {
     yield* createInterface({ input, crlfDelay: Infinity });
   } catch (error) {
-    throw new TrainingError('PAIRS_INVALID', `can't read ${file}: ${(error as Error).message}`, { cause: error });
+    throw new TrainingError('PAIRS_INVALID', `can't read ${file}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 

@@ -139,11 +139,7 @@ export class LocalReplica implements Replica {
     return this.#runs.get(name)!.encode(texts, this.#weightsOf(name));
   }
 
-  async accumulate(
-    side: Side,
-    texts: readonly (readonly number[])[],
-    upstream: Float32Array,
-  ): Promise<void> {
+  async accumulate(side: Side, texts: readonly (readonly number[])[], upstream: Float32Array): Promise<void> {
     const name = this.#encoder(side);
     const weights = this.#weightsOf(name);
     const sums = this.#sumsOf(name);
@@ -204,9 +200,7 @@ export class LocalReplica implements Replica {
   }
 
   #weightsOf(name: EncoderName): RuntimeTensors {
-    return new Map(
-      this.#weights.get(name)!.map((weight) => [weight, this.#state.get(`${name}/${weight}`)!]),
-    );
+    return new Map(this.#weights.get(name)!.map((weight) => [weight, this.#state.get(`${name}/${weight}`)!]));
   }
 
   #sumsOf(name: EncoderName): RuntimeTensors {

@@ -101,7 +101,9 @@ export async function runSteps(options: RunOptions): Promise<RunResult> {
     });
     if (step < steps && performance.now() - savedAt > CHECKPOINT_INTERVAL_MS) {
       // A run is not worth less for a disk that is full now: it may have room when the run ends.
-      await save().catch((error: TrainingError) => log(`${error.message}; training goes on without a new one`));
+      await save().catch((error: TrainingError) =>
+        log(`${error.message}; training goes on without a new one`),
+      );
       savedAt = performance.now();
     }
     // A run holds the thread: what was signalled meanwhile is heard here.

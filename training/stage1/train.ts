@@ -158,6 +158,10 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   if (dropped !== '') log(`left out of ${request.pairs}: ${dropped}`);
   const batches = new PairBatches(pairs.train.length, { size: plan.batch, seed: plan.seed });
   const steps = request.steps ?? Math.max(1, Math.round(plan.epochs * batches.perEpoch));
+  const prompts = {
+    query: plan.queryPrompt ?? base.manifest.queryPrompt ?? base.manifest.prompt,
+    document: plan.documentPrompt ?? base.manifest.space.documentPrompt,
+  };
   const settings = settingsOf(plan, base, pairs, steps);
   const done = await readReport(out, settings, TrainReport);
   if (done !== undefined) {
@@ -183,7 +187,7 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
     state: checkpoint?.state,
   });
   let result: { state: ReadonlyMap<string, Tensor>; elapsedMs: number; lossSum: number };
-  const texts = tokensOf(pairs, await trainingTokenizer(base, plan.maxTokens), plan);
+  const texts = tokensOf(pairs, await trainingTokenizer(base, plan.maxTokens), prompts);
   const task = heldOutTask(pairs.heldOut, pairs.train, plan.heldOutDocuments);
   let baseRecall: number[];
   try {
@@ -228,8 +232,8 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
     base,
     name: basename(out).replaceAll(/[^\w.-]/g, '-'),
     ...models(encoders, result.state, plan.separate),
-    documentPrompt: plan.documentPrompt ?? base.manifest.space.documentPrompt,
-    queryPrompt: plan.queryPrompt ?? base.manifest.queryPrompt ?? base.manifest.prompt,
+    documentPrompt: prompts.document,
+    queryPrompt: prompts.query,
     source: `scalingnote train --base ${request.base} --pairs ${basename(request.pairs)}`,
   });
   log('measuring the towers as they were written');
@@ -323,13 +327,16 @@ async function trainingTokenizer(base: LocalTower, maxTokens: number): Promise<T
   return loadTokenizer({ directory, manifest: { ...manifest, maxTokens: limit } });
 }
 
-function tokensOf({ train: pairs }: PairSet, tokenizer: TextTokenizer, plan: Plan): PairTokens {
-  const encode = (prompt: string | undefined, text: string): readonly number[] =>
-    tokenizer.encode((prompt ?? '') + text).ids;
+function tokensOf(
+  { train: pairs }: PairSet,
+  tokenizer: TextTokenizer,
+  prompts: { query: string; document: string },
+): PairTokens {
+  const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
   return {
-    queries: pairs.map(({ query }) => encode(plan.queryPrompt, query)),
-    documents: pairs.map(({ document }) => encode(plan.documentPrompt, document)),
-    document: (text) => encode(plan.documentPrompt, text),
+    queries: pairs.map(({ query }) => tokenizer.encode(prompts.query + query).ids),
+    documents: pairs.map((pair) => document(pair.document)),
+    document,
   };
 }
 
@@ -340,10 +347,7 @@ function models(
 ) {
   const modelOf = (name: EncoderName) => {
     const { model, weights } = encoders.get(name)!;
-    return withParameters(
-      model,
-      new Map(weights.map((weight) => [weight, state.get(`${name}/${weight}`)!])),
-    );
+    return withParameters(model, new Map(weights.map((weight) => [weight, state.get(`${name}/${weight}`)!])));
   };
   if (separate) return { documentModel: modelOf('document'), queryModel: modelOf('query') };
   const shared = modelOf('shared');

@@ -29,10 +29,12 @@ async function answer(request: WorkerRequest): Promise<unknown> {
 process.on('SIGINT', () => {});
 process.on('message', (request: WorkerRequest) => {
   const send = (response: WorkerResponse): void => {
-    process.send!(response);
+    // A parent that has let go waits for no answer.
+    if (process.connected) process.send!(response);
   };
   answer(request).then(
     (result) => send({ id: request.id, result }),
-    (error: unknown) => send({ id: request.id, error: error instanceof Error ? error.message : String(error) }),
+    (error: unknown) =>
+      send({ id: request.id, error: error instanceof Error ? error.message : String(error) }),
   );
 });

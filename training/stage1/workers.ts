@@ -3,7 +3,14 @@ import { fileURLToPath } from 'node:url';
 import { TrainingError } from '../errors.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import type { Encoder } from './encoder.ts';
-import { type EncoderName, LocalReplica, type Replica, type ReplicaPlan, type Side, type UpdateReport } from './replica.ts';
+import {
+  type EncoderName,
+  LocalReplica,
+  type Replica,
+  type ReplicaPlan,
+  type Side,
+  type UpdateReport,
+} from './replica.ts';
 
 /** What a worker process is asked. */
 export type WorkerRequest = { id: number } & (
@@ -33,7 +40,10 @@ class WorkerReplica implements Replica {
   #ended: TrainingError | undefined;
 
   constructor() {
-    this.#process = fork(WORKER, [], { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    this.#process = fork(WORKER, [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
     this.#process.on('message', ({ id, result, error }: WorkerResponse) => {
       const { resolve, reject } = this.#waiting.get(id)!;
       this.#waiting.delete(id);
@@ -107,16 +117,14 @@ export class ReplicaGroup implements Replica {
 
   async encode(side: Side, texts: readonly (readonly number[])[]): Promise<Float32Array> {
     const parts = await Promise.all(
-      this.#shares(texts.length).map(([replica, start, end]) => replica.encode(side, texts.slice(start, end))),
+      this.#shares(texts.length).map(([replica, start, end]) =>
+        replica.encode(side, texts.slice(start, end)),
+      ),
     );
     return concatenate(parts);
   }
 
-  async accumulate(
-    side: Side,
-    texts: readonly (readonly number[])[],
-    upstream: Float32Array,
-  ): Promise<void> {
+  async accumulate(side: Side, texts: readonly (readonly number[])[], upstream: Float32Array): Promise<void> {
     const width = upstream.length / texts.length;
     await Promise.all(
       this.#shares(texts.length).map(([replica, start, end]) =>
