@@ -17,6 +17,8 @@ export const Distillation = z.strictObject({
   texts: z.int().positive(),
   /** Optimiser steps, or iterations of the solver. */
   steps: z.int().nonnegative(),
+  /** How many numbers the student has. */
+  parameters: z.int().positive().optional(),
   /** Texts of a step. */
   batch: z.int().positive().optional(),
   /** Largest learning rate. */

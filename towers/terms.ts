@@ -28,13 +28,13 @@ const WORD = /[\p{L}\p{N}][\p{L}\p{N}\p{M}]*/gu;
 
 /** Terms of a query: weight 1 each, however often it says them. Empty where it has no letters and no digits. */
 export function queryTerms(text: string): TermVector {
-  const indices = [...countTerms(text).counts.keys()];
+  const indices = [...termCounts(text).counts.keys()];
   return { indices, values: indices.map(() => 1) };
 }
 
 /** Terms of a passage, weighted by how often it says them and how long it is. Empty as for {@link queryTerms}. */
 export function passageTerms(text: string): TermVector {
-  const { counts, words } = countTerms(text);
+  const { counts, words } = termCounts(text);
   const saturation = BM25_K1 * (1 - BM25_B + (BM25_B * words) / AVERAGE_PASSAGE_WORDS);
   return {
     indices: [...counts.keys()],
@@ -42,7 +42,8 @@ export function passageTerms(text: string): TermVector {
   };
 }
 
-function countTerms(text: string): { counts: Map<number, number>; words: number } {
+/** How often a text says each term, and how many words it has. */
+export function termCounts(text: string): { counts: Map<number, number>; words: number } {
   const counts = new Map<number, number>();
   let words = 0;
   for (const [word] of text.normalize('NFKC').toLowerCase().matchAll(WORD)) {

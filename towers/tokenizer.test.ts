@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Tokenizer } from '@huggingface/tokenizers';
+import * as fc from 'fast-check';
 import { TowerError } from './errors.ts';
 import { TINY_TOKENIZER, TINY_UNIGRAM, VOCABULARY } from './testing/tiny-tower.ts';
 import { TextTokenizer } from './tokenizer.ts';
@@ -76,5 +78,39 @@ test('a tokenizer that has nothing for a letter is refused', () => {
   assert.throws(
     () => new TextTokenizer(empty, {}, { maxTokens: 4, truncation: 'right' }),
     (error) => error instanceof TowerError && error.reason === 'TOWER_MODEL_UNSUPPORTED',
+  );
+});
+
+test('word by word comes to the same as all at once', () => {
+  const whole = new Tokenizer(TINY_TOKENIZER, {});
+  const cached = tokenizer();
+  const piece = fc.oneof(
+    fc.constantFrom(
+      'hello',
+      'World',
+      'stars',
+      ' ',
+      '\t',
+      '\n',
+      '\u00a0',
+      '\u3000',
+      '[SEP]',
+      '[',
+      ']',
+      '.',
+      '\0',
+      'é',
+      'e\u0301',
+      '中',
+      '-',
+    ),
+    fc.string({ unit: 'binary', maxLength: 4 }),
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
+      const text = pieces.join('').toWellFormed();
+      assert.deepEqual(cached.ids(text), whole.encode(text, { add_special_tokens: false }).ids);
+    }),
+    { numRuns: 2000 },
   );
 });

@@ -17,6 +17,15 @@ const MOST_CHARACTERS_PER_TOKEN = 256;
 /** Tokens at the edge of a cut text that the rest of the text could have changed. */
 const EDGE_TOKENS = 8;
 
+/**
+ * Words whose ids are kept. Queries and passages are made of few different words, and finding the tokens of one takes
+ * several microseconds.
+ */
+const MAX_KEPT_WORDS = 100_000;
+
+/** A longer word is no word: it hardly comes twice. */
+const MAX_KEPT_CHARACTERS = 32;
+
 /** What a text is cut to. */
 export interface TextLimits {
   /** Special tokens included. */
@@ -32,6 +41,8 @@ export class TextTokenizer {
   /** Special tokens before and after each text. */
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
+  /** Ids of words, where what a word becomes does not depend on what is around it. */
+  readonly #words: Map<string, readonly number[]> | undefined;
 
   /**
    * @param tokenizer parsed `tokenizer.json`
@@ -40,6 +51,7 @@ export class TextTokenizer {
   constructor(tokenizer: object, config: object, limits: TextLimits) {
     this.#tokenizer = new Tokenizer(tokenizer, config);
     this.#limits = limits;
+    this.#words = isWordByWord(tokenizer) ? new Map() : undefined;
     const bare = this.ids('a');
     const full: number[] = this.#tokenizer.encode('a').ids;
     const start = full.findIndex((_, index) => bare.every((id, offset) => full[index + offset] === id));
@@ -57,7 +69,27 @@ export class TextTokenizer {
 
   /** Token ids without special tokens, however many. Lone surrogates count as U+FFFD. */
   ids(text: string): number[] {
-    return this.#tokenizer.encode(text.toWellFormed(), { add_special_tokens: false }).ids;
+    const whole = text.toWellFormed();
+    if (this.#words === undefined) return this.#idsOf(whole);
+    const ids: number[] = [];
+    for (const word of whole.split(/[ \t\n\r]+/)) {
+      for (const id of this.#idsOfWord(word, this.#words)) ids.push(id);
+    }
+    return ids;
+  }
+
+  #idsOfWord(word: string, words: Map<string, readonly number[]>): readonly number[] {
+    let ids = words.get(word);
+    if (ids === undefined) {
+      ids = this.#idsOf(word);
+      if (words.size >= MAX_KEPT_WORDS) words.clear();
+      if (word.length <= MAX_KEPT_CHARACTERS) words.set(word, ids);
+    }
+    return ids;
+  }
+
+  #idsOf(text: string): number[] {
+    return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
   }
 
   /** Token ids between special tokens; what is too long is cut, the special tokens stay. */
@@ -82,4 +114,25 @@ export class TextTokenizer {
     }
     return { ids: this.ids(text), complete: true };
   }
+}
+
+/** What says of a `tokenizer.json` whether a word's tokens depend on the word alone. */
+interface TokenizerParts {
+  normalizer?: { type?: string } | null;
+  pre_tokenizer?: { type?: string } | null;
+  model?: { type?: string };
+  added_tokens?: { content: string }[];
+}
+
+/**
+ * Whether text may be taken apart at white space before it is tokenised: so it is with BERT's tokenizers, which split
+ * there first and look at each word alone. An added token with white space in it would be torn.
+ */
+function isWordByWord(tokenizer: TokenizerParts): boolean {
+  return (
+    tokenizer.normalizer?.type === 'BertNormalizer' &&
+    tokenizer.pre_tokenizer?.type === 'BertPreTokenizer' &&
+    tokenizer.model?.type === 'WordPiece' &&
+    (tokenizer.added_tokens ?? []).every(({ content }) => !/\s/.test(content))
+  );
 }

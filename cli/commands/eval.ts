@@ -1,8 +1,11 @@
+import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { evaluate as evaluateTowers, type Evaluation } from '../../training/evaluation/evaluate.ts';
+import { reportPage } from '../../training/evaluation/report-page.ts';
+import { type Report, summarize } from '../../training/evaluation/report.ts';
 import { type Addresses, withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { note, printJson, table } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
@@ -10,23 +13,29 @@ import { rankThroughServices, type ServiceRankers } from '../service-rankers.ts'
 import { collect } from '../input/filter-flags.ts';
 
 interface Flags extends Addresses {
-  dataset: string;
+  dataset: string[];
   documentTower: string;
   queryTower: string[];
+  report?: string;
   services?: boolean;
   json?: boolean;
 }
 
 /** `scalingnote eval` */
 export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')))
-  .description('measure query towers on a data set in BEIR layout, against the document tower itself')
-  .requiredOption('--dataset <dir>', 'folder with corpus.jsonl, queries.jsonl and qrels')
+  .description('measure query towers on data sets in BEIR layout, against the document tower itself and BM25')
+  .requiredOption(
+    '--dataset <dir>',
+    'folder with corpus.jsonl, queries.jsonl and qrels; repeat for more',
+    collect,
+  )
   .option('--document-tower <reference>', 'document tower', 'all-MiniLM-L6-v2')
   .option('--query-tower <reference>', 'query tower; repeat for more', collect, [])
   .option(
     '--services',
     'also through real services: Ingest and Search of those at the addresses, or, where none is given, of some that are started for the run',
   )
+  .option('--report <file>', 'also write a page of HTML with tables and plots')
   .option('--json', 'print one JSON document')
   .action(async (flags: Flags, command: Command) => {
     const opened: Tower[] = [];
@@ -40,32 +49,49 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
       const documentTower = await open(flags.documentTower);
       const queryTowers: Tower[] = [];
       for (const reference of flags.queryTower) queryTowers.push(await open(reference));
-      if (flags.services === true) {
-        served = await rankThroughServices(
-          resolve(flags.dataset),
-          ['documentAddress', 'queryAddress'].some((flag) => command.getOptionValueSource(flag) !== 'default')
-            ? { addresses: flags }
-            : {
-                documentTower: flags.documentTower,
-                queryTowers: flags.queryTower.length > 0 ? flags.queryTower : [flags.documentTower],
-              },
+      const evaluations: Evaluation[] = [];
+      for (const dataset of flags.dataset.map((folder) => resolve(folder))) {
+        if (flags.services === true) served = await startServices(dataset, flags, command);
+        const progress = new Progress('encoding documents', 'passages');
+        evaluations.push(
+          await evaluateTowers({
+            dataset,
+            documentTower,
+            queryTowers,
+            rankers: served?.rankers ?? [],
+            speed: true,
+            onProgress: (done, total) => progress.update(done, total),
+          }),
         );
+        await served?.close();
+        served = undefined;
       }
-      const progress = new Progress('encoding documents', 'passages');
-      const evaluation = await evaluateTowers({
-        dataset: resolve(flags.dataset),
-        documentTower,
-        queryTowers,
-        rankers: served?.rankers ?? [],
-        onProgress: (done, total) => progress.update(done, total),
-      });
-      if (flags.json === true) printJson(evaluation);
-      else process.stdout.write(`${render(evaluation)}\n`);
+      const report = await summarize(evaluations, [documentTower, ...queryTowers]);
+      if (flags.report !== undefined) await writeFile(flags.report, reportPage(report));
+      if (flags.json === true) printJson(asJson(report));
+      else process.stdout.write(`${evaluations.map(render).join('\n\n')}\n\n${renderTowers(report)}\n`);
     } finally {
       await served?.close();
       await Promise.all(opened.map((tower) => tower.close()));
     }
   });
+
+function startServices(dataset: string, flags: Flags, command: Command): Promise<ServiceRankers> {
+  return rankThroughServices(
+    dataset,
+    ['documentAddress', 'queryAddress'].some((flag) => command.getOptionValueSource(flag) !== 'default')
+      ? { addresses: flags }
+      : {
+          documentTower: flags.documentTower,
+          queryTowers: flags.queryTower.length > 0 ? flags.queryTower : [flags.documentTower],
+        },
+  );
+}
+
+/** One data set's measures are the document itself; several come in a list. Either way with the towers over all. */
+function asJson({ evaluations, towers }: Report): object {
+  return evaluations.length === 1 ? { ...evaluations[0], towers } : { evaluations, towers };
+}
 
 function render({ dataset, documents, queries, results }: Evaluation): string {
   const rows = results.map((result) => {
@@ -90,4 +116,26 @@ function render({ dataset, documents, queries, results }: Evaluation): string {
     'of Recall@50',
   ];
   return `${dataset}: ${documents} documents, ${queries} queries\n${table(head, rows)}`;
+}
+
+function renderTowers({ towers }: Report): string {
+  const rows = towers.map(({ queryTower, bytes, retention, speed, onFront }) => [
+    queryTower,
+    `${(bytes / 1e6).toFixed(1)} MB`,
+    retention.ndcg10.toFixed(3),
+    `${speed?.p50Ms.toFixed(3)} / ${speed?.p99Ms.toFixed(3)} ms`,
+    `${Math.round(speed?.encodePerSecond ?? 0).toLocaleString('en')}/s`,
+    `${speed?.speedup.toFixed(1)} times`,
+    onFront ? 'yes' : '',
+  ]);
+  const head = [
+    'query tower',
+    'size',
+    'kept of nDCG@10',
+    'encode p50 / p99',
+    'encodes',
+    'speed-up',
+    'Pareto front',
+  ];
+  return table(head, rows);
 }

@@ -1,11 +1,15 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pullTower } from '../../towers/pull.ts';
 import { keywords, span } from '../../training/texts.ts';
 import { seededRandom, shuffle } from '../../training/random.ts';
 import { isPerson, readWordNet, type SampleDocument } from './wordnet.ts';
 
 /**
- * Prints the texts that the query tower which ships with the package is fitted to, one a line: WordNet's definitions,
+ * Prints the texts that the query towers which ship with the package are fitted to, one a line: WordNet's definitions,
  * examples and lemmas, spans and keywords of its definitions, and word combinations of our own making, which put every
- * term of WordNet into contexts that definitions lack. No data set of questions is among them.
+ * term of WordNet, and every word of the document tower's vocabulary, into contexts that definitions lack. No data set of
+ * questions is among them.
  */
 const SEED = 1;
 const COUNTS = {
@@ -16,6 +20,9 @@ const COUNTS = {
   keywords: 15_000,
   mixes: 30_000,
 };
+
+/** Contexts in which each word of the vocabulary is seen besides WordNet's. */
+const CONTEXTS_PER_WORD = 6;
 
 /** What a query may say about two terms. */
 const TEMPLATES: readonly ((a: string, b: string) => string)[] = [
@@ -57,6 +64,29 @@ function mix(): string {
   return random() < 0.5 ? combined : `${combined} ${keywords(pick(definitions), random)}`;
 }
 
+/** Whole words of the vocabulary of the document tower that the query towers are for. */
+async function vocabularyWords(): Promise<string[]> {
+  const { directory } = await pullTower('all-MiniLM-L6-v2');
+  const { model } = JSON.parse(await readFile(join(directory, 'tokenizer.json'), 'utf8')) as {
+    model: { vocab: Record<string, number> };
+  };
+  return Object.keys(model.vocab).filter((word) => /^[a-z]{2,}$/.test(word));
+}
+
+/** Words in company of others: two to seven at random, each word in as many texts. */
+function combinations(words: readonly string[]): string[] {
+  const made: string[] = [];
+  for (let round = 0; round < CONTEXTS_PER_WORD; round++) {
+    const pending = shuffle([...words], random);
+    while (pending.length > 0) {
+      const chosen = pending.splice(-2 - Math.floor(random() * 4));
+      made.push([...chosen, ...(random() < 0.5 ? [keywords(pick(definitions), random)] : [])].join(' '));
+    }
+  }
+  return made;
+}
+
+const words = await vocabularyWords();
 const examples = synsets.flatMap(({ text }) => [...text.matchAll(/"([^"]+)"/g)].map(([, quoted]) => quoted!));
 const texts = [
   ...shuffle([...definitions], random).slice(0, COUNTS.definitions),
@@ -68,6 +98,7 @@ const texts = [
   ...Array.from({ length: COUNTS.spans }, () => span(pick(definitions).split(' '), 2, 8, random)),
   ...Array.from({ length: COUNTS.keywords }, () => keywords(pick(definitions), random)),
   ...Array.from({ length: COUNTS.mixes }, mix),
+  ...combinations(words),
 ];
 process.stdout.write(`${shuffle(texts, random).join('\n')}\n`);
 

@@ -49,6 +49,7 @@ test('towers and rankers are measured against the document tower, which comes fi
     documentTower: teacher,
     queryTowers: [teacher],
     cacheDir: dataset,
+    speed: true,
     rankers: [
       {
         name: 'oracle',
@@ -61,16 +62,27 @@ test('towers and rankers are measured against the document tower, which comes fi
   assert.equal(evaluation.queries, 40);
   assert.deepEqual(
     evaluation.results.map(({ queryTower }) => queryTower),
-    ['tiny', 'tiny', 'oracle', 'mute'],
+    ['tiny', 'tiny', 'oracle', 'mute', 'BM25'],
   );
-  const [withPrompt, withoutPrompt, oracle, mute] = evaluation.results;
-  assert.deepEqual(withPrompt!.retention, { ndcg10: 1, recall50: 1, interval: [1, 1] });
+  const [withPrompt, withoutPrompt, oracle, mute, wording] = evaluation.results;
+  assert.deepEqual(withPrompt!.retention, {
+    ndcg10: 1,
+    recall50: 1,
+    interval: [1, 1],
+    recall50Interval: [1, 1],
+  });
+  assert.equal(withPrompt!.speed?.speedup, 1);
+  for (const speed of [withPrompt!.speed!, withoutPrompt!.speed!]) {
+    assert.ok(speed.encodePerSecond > 0 && speed.p50Ms > 0 && speed.p99Ms >= speed.p50Ms);
+  }
+  assert.equal(oracle!.speed, undefined);
   // Documents are read without a prompt, so a query without one is its document's very vector.
   assert.ok(withoutPrompt!.mrr10 > 0.95, `${withoutPrompt!.mrr10}`);
   assert.ok(withPrompt!.mrr10 < withoutPrompt!.mrr10);
   assert.equal(oracle!.ndcg10, 1);
   assert.equal(oracle!.recall100, 1);
   assert.equal(mute!.retention.ndcg10, 0);
+  assert.ok(wording!.mrr10 > 0.9, 'a query that is a document');
 });
 
 test('a query tower of another space is refused, both spaces named', async (context) => {

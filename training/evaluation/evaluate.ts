@@ -1,10 +1,12 @@
 import type { Tokens, Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import { encodeCached } from '../vectors.ts';
+import { bm25 } from './bm25.ts';
 import { ratioInterval } from './bootstrap.ts';
 import { readDataset } from './dataset.ts';
 import { type Grades, mean, ndcg, recall, reciprocalRank } from './metrics.ts';
 import { searchExactly } from './search.ts';
+import { measureSpeed, type Speed } from './speed.ts';
 
 /** How deep a ranking is: as far as Recall@100 looks. */
 const DEPTH = 100;
@@ -25,6 +27,8 @@ export interface EvaluationRequest {
   queryTowers: readonly Tower[];
   /** Measured after the query towers, against the same result of the document tower. @default none */
   rankers?: readonly Ranker[];
+  /** Whether to time the towers as well, on the data set's queries. @default false */
+  speed?: boolean;
   /** Where document vectors are kept between runs. @default where towers are kept */
   cacheDir?: string;
   onProgress?: (done: number, total: number) => void;
@@ -43,7 +47,11 @@ export interface QueryTowerResult {
     recall50: number;
     /** 95 %, of `ndcg10`, by paired bootstrap over queries. */
     interval: [low: number, high: number];
+    /** 95 %, of `recall50`. */
+    recall50Interval: [low: number, high: number];
   };
+  /** Compared with the document tower's, where it was measured. */
+  speed?: Speed;
 }
 
 /** Measures of all query towers on one data set. */
@@ -52,7 +60,7 @@ export interface Evaluation {
   documents: number;
   queries: number;
   documentTower: string;
-  /** The document tower itself first, reading queries with its query prompt. */
+  /** The document tower itself first, reading queries with its query prompt; BM25 last. */
   results: QueryTowerResult[];
 }
 
@@ -103,7 +111,18 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
   for (const student of queryTowers) {
     results.push((await measure(student, undefined)).against(student.manifest.name, teacher));
   }
-  for (const ranker of request.rankers ?? []) {
+  if (request.speed === true) {
+    const timed = [
+      { tower: documentTower, prompt: manifest.queryPrompt },
+      ...queryTowers.map((tower) => ({ tower })),
+    ];
+    const speeds = await measureSpeed(
+      timed,
+      queries.map(({ text }) => text),
+    );
+    for (const [index, speed] of speeds.entries()) results[index]!.speed = speed;
+  }
+  for (const ranker of [...(request.rankers ?? []), bm25(documents)]) {
     const rankings: Judged[] = [];
     for (const { id, text } of queries) {
       rankings.push({ ranking: await ranker.rank(text, DEPTH), grades: relevant.get(id)! });
@@ -149,6 +168,7 @@ class Measures {
         ndcg10: mean(this.ndcg10) / mean(teacher.ndcg10),
         recall50: mean(this.recall50) / mean(teacher.recall50),
         interval: ratioInterval(this.ndcg10, teacher.ndcg10),
+        recall50Interval: ratioInterval(this.recall50, teacher.recall50),
       },
     };
   }
