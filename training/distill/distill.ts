@@ -285,6 +285,7 @@ async function writeTower(made: Made): Promise<DistillReport> {
     loss: describeLoss(plan.loss),
     texts: data.fitted.length,
     steps: result.steps,
+    parameters: student.parameters,
     batch: plan.batch,
     rate: plan.rate,
     seed,
