@@ -33,16 +33,20 @@ export class SearchStream {
   /**
    * Searches; `undefined` where a newer query came first.
    *
+   * @param options - `traceparent`: W3C trace context of this query, for a stream outlives a trace
    * @throws {ScalingnoteError} why this query failed; later ones may go through
    */
-  async search(request: SearchRequest): Promise<SearchResult | undefined> {
+  async search(
+    request: SearchRequest,
+    { traceparent = '' }: { traceparent?: string } = {},
+  ): Promise<SearchResult | undefined> {
     if (this.#closed) throw new Error('the search stream is closed; open another with searchStream()');
     const search = toWireSearch(request);
     const call = (this.#call ??= this.#connect());
     const sequence = ++this.#sequence;
     return new Promise((resolve, reject) => {
       this.#waiting.set(sequence, { call, resolve, reject });
-      call.write({ sequence, search });
+      call.write({ sequence, search, traceparent });
     });
   }
 

@@ -1,4 +1,5 @@
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -160,17 +161,17 @@ function isBusy(port: number): Promise<boolean> {
 }
 
 /**
- * Starts the console, which the services have to know, and then both services at once, for each takes seconds. What
- * has been started is in `services`, whatever happens.
+ * Starts both services at once, for each takes seconds, and then the console, which has to know both. They have to
+ * know the console as well, where their spans go: so its port is chosen first. What has been started is in
+ * `services`, whatever happens.
  */
 async function startAll(
   flags: Flags,
   services: ServiceProcess[],
   signal: AbortSignal,
 ): Promise<[document: ServiceProcess, query: ServiceProcess, console: ServiceProcess]> {
-  const consoleProcess = await startService('console', ['--port', String(flags.consolePort)], signal);
-  services.push(consoleProcess);
-  const shared = ['--data', flags.data, '--console-address', consoleProcess.address];
+  const consolePort = String(flags.consolePort || (await freePort()));
+  const shared = ['--data', flags.data, '--console-address', `127.0.0.1:${consolePort}`];
   const document = ['--port', String(flags.documentPort), '--document-tower', flags.documentTower];
   const query = ['--port', String(flags.queryPort), '--query-tower', flags.queryTower];
   const started = await Promise.allSettled([
@@ -180,7 +181,21 @@ async function startAll(
   const running = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   services.push(...running);
   for (const each of started) if (each.status === 'rejected') throw each.reason;
-  return [running[0]!, running[1]!, consoleProcess];
+  const [first, second] = running as [ServiceProcess, ServiceProcess];
+  const addresses = ['--document-address', first.address, '--query-address', second.address];
+  const consoleProcess = await startService('console', ['--port', consolePort, ...addresses], signal);
+  services.push(consoleProcess);
+  return [first, second, consoleProcess];
+}
+
+/** A port that nothing listens at now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 async function tour(

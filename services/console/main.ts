@@ -1,30 +1,60 @@
+import { DocumentClient } from '../../clients/index.ts';
 import { namesOf, Settings } from '../runtime/config.ts';
 import { runService } from '../runtime/process.ts';
-import { startHttp } from './http.ts';
+import { pageRoutes } from './http/files.ts';
+import { startHttpServer } from './http/server.ts';
+import { Ingests } from './ingest/ingests.ts';
+import { ingestRoutes } from './ingest/routes.ts';
+import { QueryServices } from './search/query-services.ts';
+import { searchRoutes } from './search/routes.ts';
+import { systemRoutes } from './system.ts';
 import { traceRoutes } from './traces/routes.ts';
 import { TraceStore } from './traces/store.ts';
 
 const ConsoleSettings = Settings.pick({
   host: true,
   portConsole: true,
+  documentAddress: true,
+  queryAddress: true,
+  compareAddresses: true,
+  consoleHosts: true,
   consoleTraces: true,
   consoleMemory: true,
+  drainMs: true,
   logLevel: true,
 });
 
 const MIB = 1024 * 1024;
 
 await runService('console', ConsoleSettings, async (config, log) => {
+  const address = config.documentAddress;
+  const documents = { address, client: new DocumentClient({ address, attempts: 1 }) };
+  const queries = new QueryServices([config.queryAddress, ...config.compareAddresses]);
+  const ingests = new Ingests(documents);
   const traces = new TraceStore({
     maxTraces: config.consoleTraces,
     maxBytes: config.consoleMemory * MIB,
   });
-  const server = await startHttp({
+  const server = await startHttpServer({
     host: config.host,
     port: config.portConsole,
     portSetting: namesOf('portConsole'),
-    routes: traceRoutes(traces),
+    names: config.consoleHosts,
+    routes: [
+      ...searchRoutes(queries),
+      ...ingestRoutes(ingests),
+      ...systemRoutes(documents, queries.clients),
+      ...traceRoutes(traces),
+      ...pageRoutes(),
+    ],
     log,
   });
-  return { address: server.address, stop: () => server.close() };
+  return {
+    address: server.address,
+    stop: async () => {
+      await Promise.all([ingests.close(), server.shutdown(config.drainMs)]);
+      queries.close();
+      documents.client.close();
+    },
+  };
 });

@@ -20,6 +20,17 @@ function integer(min: number, max: number): z.ZodPreprocess<z.ZodInt> {
 
 const port = () => integer(0, 65_535);
 
+/** A list of texts: as such in a file, separated by commas as a flag or in the environment. */
+function list(item: z.ZodString): z.ZodPreprocess<z.ZodArray<z.ZodString>> {
+  return z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(',').map((each) => each.trim()) : value),
+    z.array(item),
+  );
+}
+
+const address = () =>
+  z.string().regex(/^(?:\[[^\]]+\]|[^:\s]+):\d+$/, 'must be HOST:PORT, with an IPv6 address in brackets');
+
 /**
  * Every setting of all services, so that one file and one environment can serve all; each service picks its own.
  *
@@ -52,6 +63,19 @@ export const Settings = z.strictObject({
   consoleMemory: integer(1, 65_536)
     .default(128)
     .meta({ description: 'memory for these traces, in MiB; the oldest make room', flag: 'memory' }),
+  documentAddress: address()
+    .default('127.0.0.1:7401')
+    .meta({ description: 'HOST:PORT where the document service is' }),
+  queryAddress: address()
+    .default('127.0.0.1:7402')
+    .meta({ description: 'HOST:PORT where the query service is' }),
+  compareAddresses: list(address()).default([]).meta({
+    description:
+      'HOST:PORT of further query services, separated by commas: other query towers of the same space, to compare',
+  }),
+  consoleHosts: list(z.string().min(1)).default([]).meta({
+    description: 'host names, separated by commas, under which the console answers besides the loopback ones',
+  }),
   data: z
     .string()
     .min(1)
@@ -191,7 +215,7 @@ export function helpText(service: string, schema: SettingsSchema): string {
     const fallback = setting.safeParse(undefined).data;
     return {
       names: `--${flagOf(name, setting)}, ${variableOf(name)}, "${name}"`,
-      text: `${setting.meta()?.description}${fallback === undefined ? '' : ` (default: ${fallback})`}`,
+      text: `${setting.meta()?.description} (default: ${String(fallback) || 'none'})`,
     };
   });
   rows.push(
@@ -211,8 +235,8 @@ export function helpText(service: string, schema: SettingsSchema): string {
 
 const PREFIX = 'SCALINGNOTE_';
 const CONFIG_VARIABLE = `${PREFIX}CONFIG`;
-/** What other parts read by themselves: the cache of towers, and the command line. */
-const OTHER_VARIABLES = ['CACHE', 'DOCUMENT_ADDRESS', 'QUERY_ADDRESS'].map((name) => PREFIX + name);
+/** What other parts read by themselves: the cache of towers. */
+const OTHER_VARIABLES = ['CACHE'].map((name) => PREFIX + name);
 
 function readFlags(schema: SettingsSchema, argv: readonly string[]): Record<string, string | undefined> {
   const names = Object.entries(schema.shape).map(([name, setting]) => flagOf(name, setting));

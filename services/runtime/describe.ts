@@ -4,9 +4,10 @@ import type { Tower as TowerMessage } from '../../proto/generated/scalingnote/v1
 import type { Store } from '../../store/store.ts';
 import type { Tower } from '../../towers/tower.ts';
 
-const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
+/** Version of the package that this is part of. */
+export const { version: packageVersion } = JSON.parse(
+  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
+) as { version: string };
 
 /** A tower as the wire has it. */
 export function towerMessage({ manifest, device }: Pick<Tower, 'manifest' | 'device'>): TowerMessage {
@@ -27,7 +28,7 @@ export function serviceInfo(
   store: Pick<Store, 'kind'>,
 ): ServiceInfo {
   return {
-    version,
+    version: packageVersion,
     pid: process.pid,
     uptimeSeconds: process.uptime(),
     tower: towerMessage(tower),

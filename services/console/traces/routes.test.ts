@@ -6,7 +6,7 @@ import { JsonTraceSerializer, ProtobufTraceSerializer } from '@opentelemetry/otl
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import { pino } from 'pino';
-import { startHttp, type RunningHttp } from '../http.ts';
+import { startHttpServer, type RunningHttpServer } from '../http/server.ts';
 import { traceRoutes } from './routes.ts';
 import { SPAN_LIMITS } from './otlp.ts';
 import { TraceStore, type Trace } from './store.ts';
@@ -40,19 +40,20 @@ const sent: ReadableSpan = {
   droppedLinksCount: 0,
 };
 
-let http: RunningHttp;
+let http: RunningHttpServer;
 
 beforeEach(async () => {
-  http = await startHttp({
+  http = await startHttpServer({
     host: '127.0.0.1',
     port: 0,
+    names: [],
     portSetting: '--port',
     routes: traceRoutes(new TraceStore({ maxTraces: 10, maxBytes: 1_000_000 })),
     log: pino({ level: 'silent' }),
   });
 });
 
-afterEach(() => http.close());
+afterEach(() => http.shutdown(0));
 
 const get = (path: string): Promise<Response> => fetch(`http://${http.address}${path}`);
 const post = (body: string | Uint8Array, headers: Record<string, string>): Promise<Response> =>

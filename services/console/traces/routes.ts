@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
-import { HttpError, type Request, type Route } from '../http.ts';
+import { HttpError } from '../http/errors.ts';
+import type { Request, Route } from '../http/routes.ts';
 import { emptyResponse, OtlpError, readSpans } from './otlp.ts';
 import type { TraceQuery, TraceStore } from './store.ts';
 
@@ -20,6 +21,7 @@ export function traceRoutes(store: TraceStore): Route[] {
     {
       method: 'POST',
       path: '/v1/traces',
+      forPrograms: true,
       maxBodyBytes: MAX_EXPORT_BYTES,
       accepts: Object.values(TYPES),
       handle: async (request) => {

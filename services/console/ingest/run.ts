@@ -1,0 +1,200 @@
+import {
+  type DocumentClient,
+  type IngestOperation,
+  type IngestOutcome,
+  readJsonLines,
+} from '../../../clients/index.ts';
+import { fromCallError, HttpError } from '../http/errors.ts';
+import type { IngestBody, IngestState, Rejection } from '../shared/wire.ts';
+import { Chunks } from './chunks.ts';
+import { Rate } from './rate.ts';
+
+/** Rejected documents that are shown one by one; the rest is counted. */
+const MAX_REJECTIONS = 200;
+
+/** A page that was closed in the middle of a file sends nothing more, and does not say so. */
+const IDLE_MS = 60_000;
+
+/** A document service that is gone for longer is told to the person who is looking. */
+const PATIENCE_MS = 60_000;
+
+/** A file on its way from a page into a collection. */
+export class IngestRun {
+  readonly id: string;
+  /** Settles when it has ended, in whatever way. */
+  readonly ended: Promise<void>;
+  readonly #request: IngestBody;
+  readonly #chunks = new Chunks();
+  readonly #stop = new AbortController();
+  readonly #startedAt = new Date();
+  readonly #rate = new Rate();
+  readonly #rejections: Rejection[] = [];
+  /** Documents that were sent and are above the watermark, oldest first. */
+  readonly #waiting: { line: number; since: number }[] = [];
+  readonly #counts = { sent: 0, indexed: 0, unchanged: 0, rejected: 0, passages: 0, reconnects: 0 };
+  #state: IngestState['state'] = 'running';
+  #problem: string | undefined;
+  #elapsedMs: number | undefined;
+  #receivedBytes = 0;
+  #receiving = false;
+  #watermark = 0;
+  #idle: NodeJS.Timeout | undefined;
+
+  /** Begins at once. */
+  constructor(id: string, request: IngestBody, documents: { address: string; client: DocumentClient }) {
+    this.id = id;
+    this.#request = request;
+    this.#expectMore();
+    this.ended = this.#run(documents);
+  }
+
+  /**
+   * Takes the file's next bytes; resolves when they have been read, which is when the document service has room. Bytes
+   * that came before are passed over, so that a page that got no answer may send them again.
+   *
+   * @throws {HttpError} where these are not the next bytes, or the ingest has ended
+   */
+  async receive(offset: number, chunk: Buffer): Promise<void> {
+    if (offset + chunk.length <= this.#receivedBytes && chunk.length > 0) return;
+    this.#requireRunning();
+    if (this.#receiving || offset !== this.#receivedBytes) {
+      throw new HttpError(
+        409,
+        'CHUNK_OUT_OF_ORDER',
+        `the next chunk begins at byte ${this.#receivedBytes}; send one at a time`,
+      );
+    }
+    this.#receiving = true;
+    clearTimeout(this.#idle);
+    try {
+      await this.#chunks.push(chunk);
+      this.#receivedBytes += chunk.length;
+    } finally {
+      this.#receiving = false;
+      this.#expectMore();
+    }
+  }
+
+  /** The file has been sent to its end. */
+  finish(): void {
+    this.#requireRunning();
+    clearTimeout(this.#idle);
+    this.#chunks.end();
+  }
+
+  /** Gives up; what was acknowledged stays. */
+  cancel(problem?: string): void {
+    if (this.#state !== 'running') return;
+    this.#settle(problem === undefined ? 'cancelled' : 'failed', problem);
+    this.#stop.abort();
+    this.#chunks.end(this.#gone());
+  }
+
+  get state(): IngestState {
+    const now = Date.now();
+    const { name, collection, bytes } = this.#request;
+    return {
+      ingestId: this.id,
+      name,
+      collection,
+      bytes,
+      state: this.#state,
+      ...(this.#problem === undefined ? {} : { problem: this.#problem }),
+      startedAt: this.#startedAt.toISOString(),
+      elapsedMs: this.#elapsedMs ?? now - this.#startedAt.getTime(),
+      receivedBytes: this.#receivedBytes,
+      ...this.#counts,
+      watermark: this.#watermark,
+      waiting: this.#waiting.length,
+      oldestMs: this.#waiting.length === 0 ? 0 : now - this.#waiting[0]!.since,
+      rate: this.#rate.seconds(now),
+      rejections: this.#rejections,
+    };
+  }
+
+  async #run({ address, client }: { address: string; client: DocumentClient }): Promise<void> {
+    const { collection, tenant, omitText } = this.#request;
+    try {
+      await client.ingest(this.#operations(), {
+        collection,
+        tenant,
+        omitText,
+        signal: this.#stop.signal,
+        patienceMs: PATIENCE_MS,
+        onOutcome: (outcome) => this.#count(outcome),
+        onWatermark: (line) => this.#durable(line),
+        onReconnect: () => this.#counts.reconnects++,
+      });
+      this.#settle('done');
+    } catch (error) {
+      this.#settle('failed', (fromCallError(error, address) as Error).message);
+    } finally {
+      this.#chunks.end(this.#gone());
+    }
+  }
+
+  async *#operations(): AsyncGenerator<IngestOperation> {
+    for await (const record of readJsonLines(this.#chunks)) {
+      this.#counts.sent++;
+      if ('problem' in record) {
+        this.#reject({ line: record.line, reason: 'NOT_A_DOCUMENT', message: record.problem });
+      } else {
+        this.#waiting.push({ line: record.line, since: Date.now() });
+        yield { ...record.document, sequence: record.line };
+      }
+    }
+  }
+
+  #count({ kind, sequence, id, passages, error }: IngestOutcome): void {
+    if (kind === 'rejected') {
+      this.#reject({
+        line: sequence,
+        id,
+        reason: error?.reason || (error?.code ?? ''),
+        message: error?.message ?? '',
+      });
+      return;
+    }
+    if (kind !== 'deleted') this.#counts[kind]++;
+    this.#counts.passages += passages;
+    this.#rate.count(Date.now());
+  }
+
+  #reject(rejection: Rejection): void {
+    this.#counts.rejected++;
+    this.#rate.count(Date.now());
+    if (this.#rejections.length < MAX_REJECTIONS) this.#rejections.push(rejection);
+  }
+
+  #durable(line: number): void {
+    this.#watermark = line;
+    const above = this.#waiting.findIndex((each) => each.line > line);
+    this.#waiting.splice(0, above === -1 ? this.#waiting.length : above);
+  }
+
+  #settle(state: IngestState['state'], problem?: string): void {
+    if (this.#state !== 'running') return;
+    clearTimeout(this.#idle);
+    this.#state = state;
+    this.#problem = problem;
+    this.#elapsedMs = Date.now() - this.#startedAt.getTime();
+  }
+
+  #expectMore(): void {
+    clearTimeout(this.#idle);
+    if (this.#state !== 'running') return;
+    this.#idle = setTimeout(
+      () => this.cancel('the page stopped sending; what was acknowledged is in: drop the file again'),
+      IDLE_MS,
+    );
+    this.#idle.unref();
+  }
+
+  #requireRunning(): void {
+    if (this.#state !== 'running') throw this.#gone();
+  }
+
+  #gone(): HttpError {
+    return new HttpError(409, 'INGEST_ENDED', this.#problem ?? `the ingest is ${this.#state}`);
+  }
+}

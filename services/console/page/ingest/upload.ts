@@ -1,0 +1,74 @@
+import { signal } from '@preact/signals';
+import type { IngestBody, IngestsAnswer, IngestState } from '../../shared/wire.ts';
+import { MAX_CHUNK_BYTES } from '../../shared/wire.ts';
+import { ApiError, get, post, postBytes, remove } from '../api.ts';
+import { chunksOf } from './chunks-of.ts';
+
+/** Ingests that the console knows of, the newest first; undefined until it was asked once. */
+export const ingests = signal<readonly IngestState[] | undefined>(undefined);
+/** Why the last file could not be sent, or the numbers not be read. */
+export const ingestProblem = signal<string | undefined>(undefined);
+
+/** Reads the numbers. */
+export async function lookAtIngests(): Promise<void> {
+  try {
+    ingests.value = (await get<IngestsAnswer>('/api/ingests')).ingests;
+  } catch (error) {
+    ingestProblem.value = (error as ApiError).message;
+  }
+}
+
+/**
+ * Sends a file, gzipped or not, a chunk at a time: the next is read from the disk when the last was taken, so that a
+ * file of any size passes through a page of small memory.
+ */
+export async function upload(file: File, into: Omit<IngestBody, 'name' | 'bytes'>): Promise<void> {
+  ingestProblem.value = undefined;
+  try {
+    const begun = await post<IngestState>('/api/ingests', { ...into, name: file.name, bytes: file.size });
+    put(begun);
+    await send(file, begun.ingestId);
+  } catch (error) {
+    // Whoever gave it up need not be told.
+    if (error instanceof ApiError && error.reason === 'INGEST_ENDED') await lookAtIngests();
+    else ingestProblem.value = `${file.name}: ${(error as Error).message}`;
+  }
+}
+
+/** Gives an ingest up. */
+export async function cancel(ingestId: string): Promise<void> {
+  try {
+    put(await remove<IngestState>(`/api/ingests/${ingestId}`));
+  } catch (error) {
+    ingestProblem.value = (error as ApiError).message;
+  }
+}
+
+async function send(file: File, ingestId: string): Promise<void> {
+  const path = `/api/ingests/${ingestId}`;
+  const plain = (await isGzip(file))
+    ? file.stream().pipeThrough(new DecompressionStream('gzip'))
+    : file.stream();
+  let offset = 0;
+  try {
+    for await (const chunk of chunksOf(plain, MAX_CHUNK_BYTES)) {
+      put(await postBytes<IngestState>(`${path}/chunks?offset=${offset}`, chunk));
+      offset += chunk.length;
+    }
+    put(await post<IngestState>(`${path}/end`, {}));
+  } catch (error) {
+    if (!(error instanceof ApiError)) await cancel(ingestId);
+    throw error;
+  }
+}
+
+/** By its first bytes (RFC 1952). */
+async function isGzip(file: File): Promise<boolean> {
+  const [first, second] = new Uint8Array(await file.slice(0, 2).arrayBuffer());
+  return first === 0x1f && second === 0x8b;
+}
+
+function put(state: IngestState): void {
+  const others = (ingests.value ?? []).filter(({ ingestId }) => ingestId !== state.ingestId);
+  ingests.value = [state, ...others].sort((a, b) => b.startedAt.localeCompare(a.startedAt));
+}

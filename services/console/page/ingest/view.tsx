@@ -1,0 +1,251 @@
+import { useRef, useState } from 'preact/hooks';
+import { bytes, count, duration, percent, plural } from '../../shared/format.ts';
+import type { IngestState } from '../../shared/wire.ts';
+import { Command, Empty, Problem } from '../parts/notice.tsx';
+import { Spark } from '../parts/spark.tsx';
+import { usePolling } from '../poll.ts';
+import { go } from '../route.ts';
+import { ask, chosenCollection } from '../search/state.ts';
+import { collections, look } from '../system/state.ts';
+import { cancel, ingestProblem, ingests, lookAtIngests, upload } from './upload.ts';
+
+/** Twice a second: a bar that creeps is a bar that works. */
+const LOOK_EVERY_MS = 500;
+
+/** What a collection may be called, as the contract has it. */
+const COLLECTION = '(?!.*--)[A-Za-z0-9_\\-]{1,64}';
+
+/** Files on their way in. */
+export function IngestView() {
+  usePolling(lookAtIngests, LOOK_EVERY_MS);
+  const known = ingests.value;
+  return (
+    <div class="ingest">
+      <Drop />
+      {ingestProblem.value === undefined ? null : (
+        <Problem action={{ label: 'Dismiss', run: () => (ingestProblem.value = undefined) }}>
+          {ingestProblem.value}
+        </Problem>
+      )}
+      {known?.length === 0 ? (
+        <Empty title="No file has come in here since the console was started.">
+          <p>
+            A line is{' '}
+            <code>{'{"id": "...", "title": "...", "text": "...", "metadata": {...}, "version": 1}'}</code>; a
+            line that is not right is rejected alone, with its number and the fix. From a terminal, and for
+            CSV:
+          </p>
+          <Command>npx scalingnote ingest docs.jsonl --collection mine</Command>
+        </Empty>
+      ) : null}
+      {known?.map((state) => (
+        <Ingest key={state.ingestId} state={state} />
+      ))}
+    </div>
+  );
+}
+
+function Drop() {
+  const [over, setOver] = useState(false);
+  const [collection, setCollection] = useState('documents');
+  const [omitText, setOmitText] = useState(false);
+  const form = useRef<HTMLFormElement>(null);
+  const picker = useRef<HTMLInputElement>(null);
+  const take = (files: FileList | null | undefined): void => {
+    if (form.current?.reportValidity() !== true) return;
+    for (const file of files ?? []) void upload(file, { collection, tenant: '', omitText });
+    if (picker.current) picker.current.value = '';
+  };
+  return (
+    <form ref={form} class="drop-form" onSubmit={(event) => event.preventDefault()}>
+      <div class="controls">
+        <label class="select">
+          <span class="muted">into the collection</span>
+          <input
+            type="text"
+            list="collections"
+            required
+            pattern={COLLECTION}
+            title="1 to 64 letters, digits, _ and -, without --"
+            spellcheck={false}
+            value={collection}
+            onInput={(event) => setCollection(event.currentTarget.value)}
+          />
+        </label>
+        <datalist id="collections">
+          {collections.value.map(({ name }) => (
+            <option key={name} value={name} />
+          ))}
+        </datalist>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={omitText}
+            onChange={(event) => setOmitText(event.currentTarget.checked)}
+          />
+          <span>keep vectors only, not the texts</span>
+        </label>
+      </div>
+      <label
+        class={over ? 'drop drop-over' : 'drop'}
+        onDragOver={(event) => {
+          event.preventDefault();
+          setOver(true);
+        }}
+        onDragLeave={() => setOver(false)}
+        onDrop={(event) => {
+          event.preventDefault();
+          setOver(false);
+          take(event.dataTransfer?.files);
+        }}
+      >
+        <input
+          ref={picker}
+          type="file"
+          class="unseen"
+          multiple
+          accept=".jsonl,.ndjson,.json,.gz"
+          onChange={(event) => take(event.currentTarget.files)}
+        />
+        <strong>Drop a JSON Lines file here</strong>
+        <span class="muted">or choose one; gzipped is fine, and its size does not matter</span>
+      </label>
+    </form>
+  );
+}
+
+const STATES = {
+  running: 'coming in',
+  done: 'searchable',
+  failed: 'failed',
+  cancelled: 'cancelled',
+} as const;
+
+function Ingest({ state }: { state: IngestState }) {
+  const { ingestId, name, collection, elapsedMs, sent, indexed, unchanged, rejected } = state;
+  const running = state.state === 'running';
+  const settled = indexed + unchanged + rejected;
+  const share = state.bytes === 0 ? 1 : Math.min(1, state.receivedBytes / state.bytes);
+  return (
+    <article class={`card ingest-${state.state}`} aria-label={`ingest of ${name}`}>
+      <header class="card-head">
+        <h3>{name}</h3>
+        <span class="muted">
+          {bytes(state.bytes)} into <code>{collection}</code>
+        </span>
+        <span class={`badge badge-${state.state}`} role="status">
+          {STATES[state.state]}
+        </span>
+        {running ? (
+          <button type="button" onClick={() => void cancel(ingestId)}>
+            Cancel
+          </button>
+        ) : indexed + unchanged > 0 ? (
+          <button type="button" class="primary" onClick={() => void searchIn(collection)}>
+            Search it
+          </button>
+        ) : null}
+      </header>
+      {state.problem === undefined ? null : <Problem>{state.problem}</Problem>}
+      <progress max={1} value={running ? share : 1} aria-label="read of the file" />
+      <div class="ingest-numbers">
+        <dl class="figures">
+          <Figure name="documents" value={count(sent)} />
+          <Figure name="indexed" value={count(indexed)} />
+          <Figure name="unchanged" value={count(unchanged)} />
+          <Figure name="rejected" value={count(rejected)} bad={rejected > 0} />
+          <Figure name="passages" value={count(state.passages)} />
+          <Figure name={running ? 'for' : 'took'} value={duration(elapsedMs)} />
+          <Figure name="waiting" value={count(state.waiting)} title="sent, and not durable yet" />
+          <Figure
+            name="watermark lag"
+            value={duration(state.oldestMs)}
+            title={`everything up to line ${state.watermark} is durable; the oldest document after it has waited so long`}
+          />
+        </dl>
+        <figure class="rate">
+          <Spark values={state.rate} slots={60} label="documents a second, over the last minute" />
+          <figcaption class="muted">
+            {running
+              ? `${count(recent(state.rate))} documents/s`
+              : `${count(elapsedMs > 0 ? (settled / elapsedMs) * 1000 : 0)} documents/s on average`}
+            {state.reconnects > 0 ? ` · ${plural(state.reconnects, 'reconnect')}` : ''}
+          </figcaption>
+        </figure>
+      </div>
+      {state.rejections.length === 0 ? null : (
+        <Rejections state={state} share={rejected / Math.max(1, sent)} />
+      )}
+    </article>
+  );
+}
+
+function Rejections({ state, share }: { state: IngestState; share: number }) {
+  const { rejections, rejected } = state;
+  return (
+    <details class="rejections">
+      <summary>
+        {plural(rejected, 'line')} rejected ({percent(share)}), with the reason
+      </summary>
+      <div class="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th class="number">line</th>
+              <th>id</th>
+              <th>reason</th>
+              <th>what to mend</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rejections.map(({ line, id, reason, message }) => (
+              <tr key={line}>
+                <td class="number">{line}</td>
+                <td>{id ?? '–'}</td>
+                <td>
+                  <code>{reason}</code>
+                </td>
+                <td>{message}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {rejected > rejections.length ? (
+        <p class="muted">and {count(rejected - rejections.length)} more, which are counted but not kept</p>
+      ) : null}
+    </details>
+  );
+}
+
+function Figure({
+  name,
+  value,
+  title,
+  bad = false,
+}: {
+  name: string;
+  value: string;
+  title?: string;
+  bad?: boolean;
+}) {
+  return (
+    <div title={title}>
+      <dt>{name}</dt>
+      <dd class={bad ? 'bad' : undefined}>{value}</dd>
+    </div>
+  );
+}
+
+async function searchIn(collection: string): Promise<void> {
+  chosenCollection.value = collection;
+  await look();
+  go('search');
+  ask();
+}
+
+/** Mean of the last three seconds: of one alone it would flicker. */
+function recent(rate: readonly number[]): number {
+  const last = rate.slice(-3);
+  return last.length === 0 ? 0 : last.reduce((sum, each) => sum + each, 0) / last.length;
+}

@@ -1,0 +1,133 @@
+import { computed, signal } from '@preact/signals';
+import type { CosinesAnswer, SearchAnswer, SearchBody, SearchMode } from '../../shared/wire.ts';
+import { type ApiError, post } from '../api.ts';
+import { collections, queryServices } from '../system/state.ts';
+
+type Found = Extract<SearchAnswer, { superseded: false }>;
+
+/** What one query service has answered. */
+export interface Column {
+  /** Of the newest query that was answered. */
+  found?: Found & { query: string; wallMs: number };
+  /** Why the newest query was not. */
+  problem?: ApiError;
+}
+
+/** What is asked. */
+export const query = signal('');
+export const chosenCollection = signal('');
+export const mode = signal<SearchMode>('dense');
+export const limit = signal(10);
+export const filters = signal<readonly string[]>([]);
+export const comparing = signal(false);
+
+/** What was answered, by address of the query service. */
+export const columns = signal<ReadonlyMap<string, Column>>(new Map());
+export const cosines = signal<(CosinesAnswer & { services: readonly string[] }) | undefined>(undefined);
+/** Queries that have no answer yet. */
+export const pending = signal(0);
+
+/** The collection that is searched: the chosen one, or the largest while nothing was chosen. */
+export const collection = computed(() => {
+  if (chosenCollection.value !== '') return chosenCollection.value;
+  const [largest] = [...collections.value].sort((a, b) => b.documents - a.documents);
+  return largest?.name ?? '';
+});
+
+/** Addresses that are asked: the first query service, or all while they are compared. */
+export const asked = computed<readonly string[]>(() => {
+  const addresses = queryServices.value.map(({ address }) => address);
+  return comparing.value ? addresses : addresses.slice(0, 1);
+});
+
+/** Everything that makes a search another one, as one text. */
+const subject = computed(() =>
+  JSON.stringify([query.value, collection.value, mode.value, limit.value, filters.value, asked.value]),
+);
+
+const session = crypto.randomUUID();
+/** Pause before a query is sent again after the service was away. */
+const RETRY_MS = 2000;
+
+let sequence = 0;
+let retry: number | undefined;
+
+/** Asks whenever what is asked changes: each keystroke is a query, and supersedes the one before it. */
+subject.subscribe(() => ask());
+
+/** Asks what is to be asked now. */
+export function ask(): void {
+  clearTimeout(retry);
+  const mine = ++sequence;
+  if (query.value.trim() === '' || collection.value === '') {
+    columns.value = new Map();
+    cosines.value = undefined;
+    return;
+  }
+  const services = asked.value;
+  // A tower that is not compared any more leaves no column behind.
+  columns.value = new Map([...columns.value].filter(([address]) => services.includes(address)));
+  for (const service of services) void askOne(service, mine);
+  if (comparing.value && services.length > 1) void askCosines(services, mine);
+  else cosines.value = undefined;
+}
+
+/** The newest query that each column shows. */
+const shown = new Map<string, number>();
+
+async function askOne(service: string, mine: number): Promise<void> {
+  const body: SearchBody = {
+    session,
+    service,
+    collection: collection.value,
+    tenant: '',
+    query: query.value,
+    limit: limit.value,
+    mode: mode.value,
+    filters: filters.value,
+  };
+  const started = performance.now();
+  pending.value++;
+  try {
+    const answer = await post<SearchAnswer>('/api/search', body);
+    if (answer.superseded || (shown.get(service) ?? 0) > mine) return;
+    shown.set(service, mine);
+    // What is no column any more, or was emptied, stays so.
+    if (!asked.value.includes(service) || query.value.trim() === '') return;
+    const wallMs = performance.now() - started;
+    put(service, { found: { ...answer, query: body.query, wallMs } });
+  } catch (error) {
+    if (mine !== sequence) return;
+    const problem = error as ApiError;
+    put(service, { ...columns.value.get(service), problem });
+    if (problem.status === 503 || problem.status === 0 || problem.status === 429) {
+      clearTimeout(retry);
+      retry = setTimeout(ask, Math.max(RETRY_MS, problem.retryDelayMs ?? 0));
+    }
+  } finally {
+    pending.value--;
+  }
+}
+
+async function askCosines(services: readonly string[], mine: number): Promise<void> {
+  try {
+    const answer = await post<CosinesAnswer>('/api/cosines', { text: query.value, services });
+    if (mine === sequence) cosines.value = { ...answer, services };
+  } catch {
+    // Each column says what is wrong with its service.
+    if (mine === sequence) cosines.value = undefined;
+  }
+}
+
+function put(service: string, column: Column): void {
+  columns.value = new Map([...columns.value, [service, column]]);
+}
+
+/** Adds a condition; the same twice is once. */
+export function addFilter(condition: string): void {
+  if (!filters.value.includes(condition)) filters.value = [...filters.value, condition];
+}
+
+export function removeFilter(condition: string): void {
+  filters.value = filters.value.filter((each) => each !== condition);
+}

@@ -1,0 +1,298 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { plural, duration } from '../../shared/format.ts';
+import { Choice } from '../parts/choice.tsx';
+import { Command, Empty, Problem } from '../parts/notice.tsx';
+import { go, href } from '../route.ts';
+import { collections, nameOf, queryServices, system } from '../system/state.ts';
+import { Compare } from './compare.tsx';
+import { Hits } from './hits.tsx';
+import {
+  addFilter,
+  ask,
+  asked,
+  chosenCollection,
+  collection,
+  columns,
+  comparing,
+  filters,
+  limit,
+  mode,
+  pending,
+  query,
+  removeFilter,
+} from './state.ts';
+import { Timings } from './timings.tsx';
+
+const MODES = [
+  { value: 'dense', label: 'meaning', title: 'dense: cosine of vectors' },
+  { value: 'sparse', label: 'wording', title: 'sparse: BM25' },
+  { value: 'hybrid', label: 'both', title: 'hybrid: both, fused by rank' },
+] as const;
+
+const LIMITS = [5, 10, 20, 50];
+
+/** Typing is over when nothing was typed for so long: only then is it read out what was found. */
+const SETTLED_MS = 700;
+
+/** Search as you type. */
+export function SearchView() {
+  const box = useRef<HTMLInputElement>(null);
+  const results = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    // Whoever moves along the tabs by keyboard stays there.
+    if (document.activeElement === document.body) box.current?.focus({ preventScroll: true });
+  }, []);
+  useSearchKeys(box, results);
+  return (
+    <div class="search">
+      <form role="search" onSubmit={(event) => event.preventDefault()}>
+        <label class="unseen" for="query">
+          Search
+        </label>
+        <div class="box">
+          <input
+            ref={box}
+            id="query"
+            type="search"
+            autocomplete="off"
+            spellcheck={false}
+            placeholder="Say what you are looking for"
+            value={query.value}
+            onInput={(event) => (query.value = event.currentTarget.value)}
+            aria-controls="results"
+          />
+          <kbd aria-hidden="true">/</kbd>
+        </div>
+        <Controls />
+      </form>
+      <div id="results" ref={results}>
+        {comparing.value ? <Compare /> : <Single />}
+      </div>
+      <Announcer />
+    </div>
+  );
+}
+
+function Controls() {
+  return (
+    <div class="controls">
+      <label class="select">
+        <span class="muted">in</span>
+        <select
+          aria-label="collection"
+          value={collection.value}
+          onChange={(event) => (chosenCollection.value = event.currentTarget.value)}
+        >
+          {collections.value.length === 0 ? <option value="">no collection yet</option> : null}
+          {collections.value.map(({ name }) => (
+            <option key={name} value={name}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <Choice
+        label="match by"
+        name="mode"
+        options={MODES}
+        value={mode.value}
+        onChange={(value) => (mode.value = value)}
+      />
+      <label class="select">
+        <span class="muted">top</span>
+        <select
+          aria-label="number of hits"
+          value={limit.value}
+          onChange={(event) => (limit.value = Number(event.currentTarget.value))}
+        >
+          {LIMITS.map((value) => (
+            <option key={value} value={value}>
+              {value}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={comparing.value}
+          onChange={(event) => (comparing.value = event.currentTarget.checked)}
+        />
+        <span>compare towers</span>
+      </label>
+      <Filters />
+    </div>
+  );
+}
+
+function Filters() {
+  const [draft, setDraft] = useState('');
+  const add = (): void => {
+    if (draft.trim() !== '') addFilter(draft.trim());
+    setDraft('');
+  };
+  return (
+    <div class="filters">
+      {filters.value.map((condition) => (
+        <button
+          key={condition}
+          type="button"
+          class="chip"
+          title="remove this filter"
+          aria-label={`remove filter ${condition}`}
+          onClick={() => removeFilter(condition)}
+        >
+          {condition} <span aria-hidden="true">×</span>
+        </button>
+      ))}
+      <input
+        type="text"
+        class="filter-draft"
+        aria-label="add a filter"
+        placeholder="filter: metadata.pos=noun"
+        title="FIELD=VALUE, FIELD!=VALUE, FIELD=A|B, FIELD>N, or FIELD alone; Enter adds it"
+        spellcheck={false}
+        autocapitalize="off"
+        value={draft}
+        onInput={(event) => setDraft(event.currentTarget.value)}
+        onBlur={add}
+        onKeyDown={(event) => {
+          if (event.key === 'Enter') add();
+          else if (event.key === 'Backspace' && draft === '' && filters.value.length > 0) {
+            removeFilter(filters.value.at(-1)!);
+          }
+        }}
+      />
+    </div>
+  );
+}
+
+function Single() {
+  const [service] = queryServices.value;
+  const column = columns.value.get(asked.value[0] ?? '');
+  const found = column?.found;
+  return (
+    <>
+      <Timings found={found} label={service === undefined ? '' : nameOf(service)} />
+      {column?.problem === undefined ? null : (
+        <Problem action={{ label: 'Ask again', run: ask }}>
+          {column.problem.message}
+          {column.problem.reason === 'COLLECTION_NOT_FOUND' ? (
+            <>
+              {' '}
+              <a href={href('ingest')}>Put documents in</a>.
+            </>
+          ) : null}
+        </Problem>
+      )}
+      {found === undefined ? (
+        <Idle />
+      ) : found.hits.length === 0 ? (
+        <Empty title="Nothing found.">
+          <p>
+            Try other words
+            {filters.value.length > 0 ? ', or fewer filters' : ''}
+            {mode.value === 'sparse' ? ', or match by meaning: wording wants the very words' : ''}.
+          </p>
+        </Empty>
+      ) : (
+        <Hits hits={found.hits} label="hits" highest={found.hits[0]?.score ?? 0} />
+      )}
+    </>
+  );
+}
+
+/** What to do before anything was typed. */
+function Idle() {
+  if (system.value === undefined || query.value.trim() !== '') return null;
+  if (collections.value.length === 0) {
+    return (
+      <Empty title="There is nothing to search yet.">
+        <p>
+          <a href={href('ingest')}>Drop a file of documents</a> here in the browser, or put one in from a
+          terminal:
+        </p>
+        <Command>npx scalingnote ingest docs.jsonl --collection mine</Command>
+      </Empty>
+    );
+  }
+  const examples = collection.value === 'wordnet' ? EXAMPLES : [];
+  return (
+    <Empty title="Each letter that you type is a query, and supersedes the one before.">
+      {examples.length === 0 ? null : (
+        <ul class="examples">
+          {examples.map((example) => (
+            <li key={example}>
+              <button type="button" onClick={() => (query.value = example)}>
+                {example}
+              </button>
+            </li>
+          ))}
+        </ul>
+      )}
+      <p class="muted keys">
+        <kbd>/</kbd> to the box · <kbd>↓</kbd> <kbd>↑</kbd> through the hits · <kbd>Enter</kbd> unfolds one ·{' '}
+        <kbd>t</kbd> opens the trace · <kbd>Esc</kbd> back to the box
+      </p>
+    </Empty>
+  );
+}
+
+/** What the reverse dictionary that comes with the package knows. */
+const EXAMPLES = [
+  'a person who studies stars',
+  'fear of being in small closed rooms',
+  'to walk slowly without any purpose',
+  'extremely cold weather',
+];
+
+/** Reads out what was found, once typing has paused. */
+function Announcer() {
+  const [text, setText] = useState('');
+  const found = columns.value.get(asked.value[0] ?? '')?.found;
+  const waiting = pending.value > 0;
+  useEffect(() => {
+    if (waiting || found === undefined) return;
+    const timer = setTimeout(
+      () => setText(`${plural(found.hits.length, 'hit')} for ${found.query}, in ${duration(found.wallMs)}`),
+      SETTLED_MS,
+    );
+    return () => clearTimeout(timer);
+  }, [found, waiting]);
+  return (
+    <p class="unseen" role="status" aria-live="polite">
+      {text}
+    </p>
+  );
+}
+
+/** Arrow keys between the box and the hits, `t` to the trace, Escape back. */
+function useSearchKeys(
+  box: { readonly current: HTMLInputElement | null },
+  results: { readonly current: HTMLElement | null },
+): void {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+      const heads = [...(results.current?.querySelectorAll<HTMLElement>('.hit-head') ?? [])];
+      const at = heads.indexOf(document.activeElement as HTMLElement);
+      const inBox = document.activeElement === box.current;
+      if (event.key === 'ArrowDown' && (inBox || at >= 0)) {
+        heads[Math.min(at + 1, heads.length - 1)]?.focus();
+      } else if (event.key === 'ArrowUp' && at >= 0) {
+        (at === 0 ? box.current : heads[at - 1])?.focus();
+      } else if (event.key === 'Escape' && (at >= 0 || inBox)) {
+        if (inBox) query.value = '';
+        box.current?.focus();
+      } else if (event.key === 't' && !(event.target instanceof HTMLInputElement)) {
+        const traceId = columns.value.get(asked.value[0] ?? '')?.found?.traceId;
+        if (traceId !== undefined) go('traces', traceId);
+      } else {
+        return;
+      }
+      event.preventDefault();
+    };
+    document.addEventListener('keydown', onKey);
+    return () => document.removeEventListener('keydown', onKey);
+  }, [box, results]);
+}

@@ -1,0 +1,170 @@
+import { count, duration, percent, plural } from '../../shared/format.ts';
+import type { Collection, ServiceState, SystemAnswer, Tower } from '../../shared/wire.ts';
+import { Command, Empty, Problem } from '../parts/notice.tsx';
+import { href } from '../route.ts';
+import { look, nameOf, system, systemProblem } from './state.ts';
+
+/** Services, and what belongs to each space: towers and collections. */
+export function SystemView() {
+  const there = system.value;
+  return (
+    <div class="system">
+      {systemProblem.value === undefined ? null : (
+        <Problem action={{ label: 'Look again', run: () => void look() }}>
+          {systemProblem.value.message}
+        </Problem>
+      )}
+      {there === undefined ? null : (
+        <>
+          <section aria-labelledby="services">
+            <h2 id="services">Services</h2>
+            <div class="cards">
+              {there.services.map((service) => (
+                <Service key={service.address} service={service} />
+              ))}
+            </div>
+          </section>
+          <Spaces there={there} />
+          <p class="muted">console {there.version}</p>
+        </>
+      )}
+    </div>
+  );
+}
+
+const HEALTH = { SERVING: 'serving', NOT_SERVING: 'not serving', UNREACHABLE: 'unreachable' } as const;
+
+function Service({ service }: { service: ServiceState }) {
+  const { kind, address, health, info, latencyMs, problem } = service;
+  return (
+    <article class="card" aria-label={`${kind} service at ${address}`}>
+      <header class="card-head">
+        <h3>{kind} service</h3>
+        <span class={`badge badge-${health === 'SERVING' ? 'done' : 'failed'}`}>{HEALTH[health]}</span>
+      </header>
+      {problem === undefined ? null : (
+        <>
+          <p>{problem}</p>
+          <Command>npm start</Command>
+        </>
+      )}
+      <dl class="facts">
+        <Fact name="address">
+          <code>{address}</code>
+        </Fact>
+        {info === undefined ? null : (
+          <>
+            <Fact name="tower">{info.tower.name}</Fact>
+            <Fact name="runs on">{info.tower.device}</Fact>
+            <Fact name="reads up to">{plural(info.tower.maxTokens, 'token')}</Fact>
+            {info.tower.retention === undefined ? null : (
+              <Fact name="keeps">{percent(info.tower.retention)} of its teacher’s nDCG@10</Fact>
+            )}
+            <Fact name="store">{info.store}</Fact>
+            <Fact name="up for">{duration(info.uptimeSeconds * 1000)}</Fact>
+            <Fact name="process">
+              {info.pid}, version {info.version}
+            </Fact>
+            {latencyMs === undefined ? null : <Fact name="answers in">{duration(latencyMs)}</Fact>}
+          </>
+        )}
+      </dl>
+    </article>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: preact.ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+interface SpaceContents {
+  fingerprint: string;
+  dimensions: number;
+  towers: { service: ServiceState; tower: Tower }[];
+  collections: Collection[];
+}
+
+function Spaces({ there }: { there: SystemAnswer }) {
+  const spaces = spacesOf(there);
+  return (
+    <section aria-labelledby="spaces">
+      <h2 id="spaces">Spaces</h2>
+      {there.collectionsProblem === undefined ? null : (
+        <Problem>Collections can’t be listed: {there.collectionsProblem}</Problem>
+      )}
+      {spaces.map((space) => (
+        <article key={space.fingerprint} class="card" aria-label={`space ${space.fingerprint}`}>
+          <header class="card-head">
+            <h3>
+              <code>{space.fingerprint}</code>
+            </h3>
+            <span class="muted">{space.dimensions} dimensions</span>
+          </header>
+          <p class="muted">
+            {space.towers.length === 0
+              ? 'No tower that runs here belongs to it: its collections can’t be searched until one does.'
+              : `Encoded by ${space.towers.map(({ service }) => `${nameOf(service)} (${service.kind} service)`).join(', ')}.`}
+          </p>
+          {space.collections.length === 0 ? (
+            <p>
+              No collection yet. <a href={href('ingest')}>Drop a file</a> to make one.
+            </p>
+          ) : (
+            <Collections collections={space.collections} />
+          )}
+        </article>
+      ))}
+      {spaces.length === 0 ? <Empty title="No service answers, so no space is known." /> : null}
+    </section>
+  );
+}
+
+function Collections({ collections }: { collections: readonly Collection[] }) {
+  return (
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th>collection (alias)</th>
+            <th>physical collection</th>
+            <th class="number">documents</th>
+            <th class="number">passages</th>
+          </tr>
+        </thead>
+        <tbody>
+          {collections.map((each) => (
+            <tr key={each.physicalName}>
+              <td>{each.name}</td>
+              <td>
+                <code>{each.physicalName}</code>
+              </td>
+              <td class="number">{count(each.documents)}</td>
+              <td class="number">{count(each.passages)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function spacesOf({ services, collections }: SystemAnswer): SpaceContents[] {
+  const spaces = new Map<string, SpaceContents>();
+  const at = ({ fingerprint, dimensions }: Tower['space']): SpaceContents => {
+    const found = spaces.get(fingerprint) ?? { fingerprint, dimensions, towers: [], collections: [] };
+    spaces.set(fingerprint, found);
+    return found;
+  };
+  for (const service of services) {
+    if (service.info !== undefined) {
+      at(service.info.tower.space).towers.push({ service, tower: service.info.tower });
+    }
+  }
+  for (const collection of collections) at(collection.space).collections.push(collection);
+  return [...spaces.values()];
+}

@@ -1,0 +1,145 @@
+import { randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { type Filter, QueryClient, type SearchRequest, type SearchStream } from '../../../clients/index.ts';
+import { fromCallError, HttpError } from '../http/errors.ts';
+import type { CosinesAnswer, SearchAnswer } from '../shared/wire.ts';
+
+/** A person who types does not wait longer than this for anything. */
+const CALL_TIMEOUT_MS = 10_000;
+
+/** Boxes that are typed into at the same time, times the towers that each compares. */
+const MAX_SESSIONS = 256;
+
+/** A box that nobody types into gives its stream back after this; the next query opens another. */
+const SESSION_IDLE_MS = 60_000;
+
+/** The query services that the console knows, by address: the first answers searches, all can be compared. */
+export class QueryServices {
+  readonly #clients: ReadonlyMap<string, QueryClient>;
+  readonly #sessions = new LRUCache<string, SearchStream>({
+    max: MAX_SESSIONS,
+    ttl: SESSION_IDLE_MS,
+    ttlAutopurge: true,
+    updateAgeOnGet: true,
+    dispose: (stream) => stream.close(),
+  });
+
+  constructor(addresses: readonly string[]) {
+    this.#clients = new Map(
+      [...new Set(addresses)].map((address) => [
+        address,
+        new QueryClient({ address, timeoutMs: CALL_TIMEOUT_MS, attempts: 1 }),
+      ]),
+    );
+  }
+
+  /** By address, in the order in which they were named. */
+  get clients(): ReadonlyMap<string, QueryClient> {
+    return this.#clients;
+  }
+
+  /**
+   * Searches over the stream of a session, on which a newer query supersedes the older one. Each query is a trace of
+   * its own, which begins here.
+   *
+   * @throws {HttpError}
+   */
+  async search(session: string, service: string, request: SearchRequest): Promise<SearchAnswer> {
+    const { traceId, traceparent } = newTrace();
+    const stream = this.#stream(session, service);
+    const started = performance.now();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        // What comes on this stream from now on, nobody waits for.
+        this.#sessions.delete(key(session, service));
+        reject(new HttpError(504, 'DEADLINE_EXCEEDED', `${service} did not answer in ${CALL_TIMEOUT_MS} ms`));
+      }, CALL_TIMEOUT_MS);
+    });
+    try {
+      const result = await Promise.race([stream.search(request, { traceparent }), late]);
+      if (result === undefined) return { superseded: true };
+      return { superseded: false, ...result, traceId, callMs: performance.now() - started };
+    } catch (error) {
+      throw fromCallError(error, service);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** How near the vectors are that several services make of one text. */
+  async cosines(text: string, services: readonly string[]): Promise<CosinesAnswer> {
+    const encoded = await Promise.allSettled(
+      services.map(async (service) => {
+        const { embeddings, queryTower } = await this.#client(service).encode([text]);
+        return { vector: embeddings[0]!, space: queryTower.space.fingerprint };
+      }),
+    );
+    const vectors = encoded.map((each) => (each.status === 'fulfilled' ? each.value : undefined));
+    return {
+      cosines: vectors.map((a) =>
+        vectors.map((b) => (a && b && a.space === b.space ? cosine(a.vector, b.vector) : null)),
+      ),
+      errors: encoded.map((each, index) =>
+        each.status === 'fulfilled' ? null : (fromCallError(each.reason, services[index]!) as Error).message,
+      ),
+    };
+  }
+
+  /** Ends all streams and connections. */
+  close(): void {
+    this.#sessions.clear();
+    for (const client of this.#clients.values()) client.close();
+  }
+
+  #stream(session: string, service: string): SearchStream {
+    const client = this.#client(service);
+    const found = this.#sessions.get(key(session, service));
+    if (found !== undefined) return found;
+    const stream = client.searchStream();
+    this.#sessions.set(key(session, service), stream);
+    return stream;
+  }
+
+  #client(service: string): QueryClient {
+    const client = this.#clients.get(service);
+    if (client !== undefined) return client;
+    const known = [...this.#clients.keys()].join(', ');
+    throw new HttpError(
+      404,
+      'SERVICE_NOT_FOUND',
+      `the console knows no query service at ${service}: ${known}`,
+    );
+  }
+}
+
+/** As a {@link SearchRequest} wants it: a filter that is not there is left out. */
+export function withFilter(
+  request: Omit<SearchRequest, 'filter'>,
+  filter: Filter | undefined,
+): SearchRequest {
+  return filter === undefined ? request : { ...request, filter };
+}
+
+function key(session: string, service: string): string {
+  return `${session} ${service}`;
+}
+
+/** A trace that begins here and is sampled: a person is looking (W3C Trace Context, level 1). */
+function newTrace(): { traceId: string; traceparent: string } {
+  const traceId = randomBytes(16).toString('hex');
+  return { traceId, traceparent: `00-${traceId}-${randomBytes(8).toString('hex')}-01` };
+}
+
+function cosine(a: readonly number[], b: readonly number[]): number {
+  let dot = 0;
+  let aa = 0;
+  let bb = 0;
+  for (const [index, x] of a.entries()) {
+    const y = b[index] ?? 0;
+    dot += x * y;
+    aa += x * x;
+    bb += y * y;
+  }
+  return aa === 0 || bb === 0 ? 0 : dot / Math.sqrt(aa * bb);
+}

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import * as fc from 'fast-check';
+import { overlap, standings } from './difference.ts';
+import { bytes, count, duration, plural } from './format.ts';
+import { ticks, waterfall } from './waterfall.ts';
+import type { TraceSpan } from './wire.ts';
+
+function span(spanId: string, parentSpanId: string | null, startMs: number, durationMs = 1): TraceSpan {
+  return {
+    spanId,
+    parentSpanId,
+    startMs,
+    durationMs,
+    name: spanId,
+    kind: 'internal',
+    service: 's',
+    attributes: {},
+    events: [],
+    links: [],
+    status: 'unset',
+  };
+}
+
+describe('waterfall', () => {
+  const shape = (spans: TraceSpan[]): string[] =>
+    waterfall(spans).rows.map(({ span: { spanId }, depth }) => `${'.'.repeat(depth)}${spanId}`);
+
+  test('children stand below their parents by their start, whatever the order they came in', () => {
+    const spans = [span('c', 'a', 2), span('d', 'c', 3), span('a', null, 0, 9), span('b', 'a', 1)];
+    assert.deepEqual(shape(spans), ['a', '.b', '.c', '..d']);
+    const { startMs, endMs } = waterfall(spans);
+    assert.deepEqual([startMs, endMs], [0, 9]);
+  });
+
+  test('a span whose parent is elsewhere is a root, and a ring is shown all the same', () => {
+    assert.deepEqual(shape([span('a', 'caller', 0), span('b', 'a', 1)]), ['a', '.b']);
+    assert.deepEqual(shape([span('a', 'b', 0), span('b', 'a', 1)]), ['a', '.b']);
+  });
+
+  test('every span is there once', () => {
+    const id = fc.integer({ min: 0, max: 12 }).map(String);
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(fc.tuple(id, fc.option(id), fc.nat(9)), { selector: ([each]) => each }),
+        (all) => {
+          const spans = all.map(([spanId, parent, start]) => span(spanId, parent, start));
+          assert.deepEqual(
+            waterfall(spans)
+              .rows.map((row) => row.span.spanId)
+              .sort(),
+            all.map(([spanId]) => spanId).sort(),
+          );
+        },
+      ),
+    );
+  });
+
+  test('marks are round, few, and within', () => {
+    assert.deepEqual(ticks(0, 10), [0, 2, 4, 6, 8]);
+    fc.assert(
+      fc.property(fc.double({ min: 1e-3, max: 1e6, noNaN: true }), (length) => {
+        const marks = ticks(5, 5 + length);
+        assert.ok(marks.length >= 2 && marks.length <= 6, `${marks.length} marks for ${length}`);
+        assert.ok(marks.every((mark) => mark >= 5 && mark <= 5 + length));
+      }),
+    );
+    assert.deepEqual(ticks(3, 3), [3]);
+  });
+});
+
+test('hits of two lists: who is only here, who stands higher', () => {
+  assert.deepEqual(standings(['a', 'x', 'b'], ['b', 'a', 'c']), [
+    { kind: 'both', up: 1 },
+    { kind: 'only-here' },
+    { kind: 'both', up: -2 },
+  ]);
+  assert.equal(overlap(['a', 'x', 'b'], ['b', 'a', 'c', 'd']), 0.5);
+  assert.equal(overlap([], []), 1);
+});
+
+test('numbers as people read them', () => {
+  assert.deepEqual([0, 0.004, 0.5, 9.99, 45.67, 999.4, 999.6, 12_340, 59_960, 7_200_000].map(duration), [
+    '0.00 ms',
+    '0.00 ms',
+    '0.50 ms',
+    '10.0 ms',
+    '45.7 ms',
+    '999 ms',
+    '1.0 s',
+    '12.3 s',
+    '1 min',
+    '2.0 h',
+  ]);
+  assert.deepEqual([0, 999, 1000, 1_234_567].map(count), ['0', '999', '1\u202F000', '1\u202F234\u202F567']);
+  assert.deepEqual([0, 1023, 1536, 12 * 1024 * 1024].map(bytes), ['0 B', '1023 B', '1.5 KiB', '12 MiB']);
+  assert.deepEqual([plural(1, 'hit'), plural(0, 'hit')], ['1 hit', '0 hits']);
+});

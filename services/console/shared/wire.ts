@@ -1,0 +1,230 @@
+/**
+ * What the page and the bridge say to each other, as JSON over HTTP. This folder imports nothing from outside, so
+ * that both can lean on it: one runs in Node, the other in a browser.
+ */
+
+/** A field of a request that is wrong. */
+export interface FieldViolation {
+  field: string;
+  /** How it is wrong, and what to send instead. */
+  description: string;
+}
+
+/** Body of every answer whose status is not 2xx. */
+export interface ErrorBody {
+  error: {
+    /** Stable name in UPPER_SNAKE_CASE. */
+    reason: string;
+    message: string;
+    violations?: readonly FieldViolation[];
+    /** Shortest wait before the same request may go through, in milliseconds; absent where waiting can't help. */
+    retryDelayMs?: number;
+  };
+}
+
+export type SearchMode = 'dense' | 'sparse' | 'hybrid';
+
+/** Body of `POST /api/search`. */
+export interface SearchBody {
+  /** The searches of one box share a session: a newer one supersedes the older one. 1 to 64 characters. */
+  session: string;
+  /** Address of the query service that is to answer. */
+  service: string;
+  collection: string;
+  tenant: string;
+  query: string;
+  limit: number;
+  mode: SearchMode;
+  /** Conditions as the command line's `--filter` takes them; all have to hold. */
+  filters: readonly string[];
+}
+
+export interface Tower {
+  name: string;
+  role: 'document' | 'query';
+  space: { fingerprint: string; dimensions: number };
+  device: string;
+  maxTokens: number;
+  retention?: number;
+}
+
+export interface Hit {
+  id: string;
+  score: number;
+  title: string;
+  passage: number;
+  text: string;
+  metadata: Readonly<Record<string, unknown>>;
+  version: number;
+}
+
+/** Milliseconds on the server. */
+export interface SearchTimings {
+  tokenizeMs: number;
+  queueMs: number;
+  encodeMs: number;
+  searchMs: number;
+  totalMs: number;
+  cached: boolean;
+}
+
+/** Answer of `POST /api/search`. */
+export type SearchAnswer =
+  | { superseded: true }
+  | {
+      superseded: false;
+      hits: readonly Hit[];
+      timings: SearchTimings;
+      queryTower: Tower;
+      traceId: string;
+      /** From the bridge to the query service and back, in milliseconds. */
+      callMs: number;
+    };
+
+/** Body of `POST /api/cosines`. */
+export interface CosinesBody {
+  text: string;
+  /** Addresses of query services. */
+  services: readonly string[];
+}
+
+/** Answer of `POST /api/cosines`. */
+export interface CosinesAnswer {
+  /**
+   * Cosine between the vectors that two services make of the text, in the order of the request; null where one of the
+   * two gave none, or their spaces differ.
+   */
+  cosines: readonly (readonly (number | null)[])[];
+  /** Why a service gave no vector, by its place in the request. */
+  errors: readonly (string | null)[];
+}
+
+/** A service as the system view shows it. */
+export interface ServiceState {
+  kind: 'document' | 'query';
+  address: string;
+  health: 'SERVING' | 'NOT_SERVING' | 'UNREACHABLE';
+  /** Absent where it can't be reached. */
+  info?: { version: string; pid: number; uptimeSeconds: number; tower: Tower; store: string };
+  /** How long it took to answer, in milliseconds. */
+  latencyMs?: number;
+  /** Why it can't be reached. */
+  problem?: string;
+}
+
+export interface Collection {
+  /** The alias that clients use. */
+  name: string;
+  physicalName: string;
+  space: { fingerprint: string; dimensions: number };
+  documents: number;
+  passages: number;
+}
+
+/** Answer of `GET /api/system`. */
+export interface SystemAnswer {
+  version: string;
+  services: readonly ServiceState[];
+  collections: readonly Collection[];
+  /** Why collections can't be listed. */
+  collectionsProblem?: string;
+}
+
+/** Body of `POST /api/ingests`. */
+export interface IngestBody {
+  /** Name of the file, for people. */
+  name: string;
+  /** Its size in bytes. */
+  bytes: number;
+  collection: string;
+  tenant: string;
+  omitText: boolean;
+}
+
+/** A line of a file that did not become a document. */
+export interface Rejection {
+  line: number;
+  id?: string;
+  reason: string;
+  message: string;
+}
+
+/** An ingest as it stands: answer of every request below `/api/ingests`. */
+export interface IngestState {
+  ingestId: string;
+  name: string;
+  collection: string;
+  state: 'running' | 'done' | 'failed' | 'cancelled';
+  /** Why it failed. */
+  problem?: string;
+  startedAt: string;
+  /** How long it has been running, or ran, in milliseconds. */
+  elapsedMs: number;
+  bytes: number;
+  /** Bytes of the file that have come in: where the next chunk begins. */
+  receivedBytes: number;
+  sent: number;
+  indexed: number;
+  unchanged: number;
+  rejected: number;
+  passages: number;
+  /** Up to this line, everything is durable and searchable. */
+  watermark: number;
+  /** Documents that were sent and are not durable yet. */
+  waiting: number;
+  /** How long the oldest of them has been waiting, in milliseconds. */
+  oldestMs: number;
+  /** Outcomes in each of the last seconds, the newest last; at most 60. */
+  rate: readonly number[];
+  /** How often the connection broke and was made again. */
+  reconnects: number;
+  /** The first of the rejected documents. */
+  rejections: readonly Rejection[];
+}
+
+/** Answer of `GET /api/ingests`: the newest first. */
+export interface IngestsAnswer {
+  ingests: readonly IngestState[];
+}
+
+/** Bytes of a file that one `POST /api/ingests/:id/chunks` takes at most. */
+export const MAX_CHUNK_BYTES = 512 * 1024;
+
+export type TraceOrder = 'latest' | 'slowest' | 'failed';
+
+/** A trace in the answer of `GET /api/traces`. */
+export interface TraceSummary {
+  traceId: string;
+  /** Of its root span, or of the earliest one that is there. */
+  name: string;
+  service: string;
+  /** ISO 8601. */
+  startTime: string;
+  durationMs: number;
+  spans: number;
+  status: 'ok' | 'error';
+}
+
+/** A span. Times are in milliseconds since the start of the trace. */
+export interface TraceSpan {
+  spanId: string;
+  /** May be a span that is not there: the caller's. */
+  parentSpanId: string | null;
+  name: string;
+  kind: 'internal' | 'server' | 'client' | 'producer' | 'consumer';
+  service: string;
+  startMs: number;
+  durationMs: number;
+  attributes: Readonly<Record<string, unknown>>;
+  events: readonly { name: string; timeMs: number; attributes: Readonly<Record<string, unknown>> }[];
+  links: readonly { traceId: string; spanId: string; attributes: Readonly<Record<string, unknown>> }[];
+  status: 'unset' | 'ok' | 'error';
+  statusMessage?: string;
+}
+
+/** Answer of `GET /api/traces/:id`. */
+export interface TraceAnswer {
+  traceId: string;
+  startTime: string;
+  spans: readonly TraceSpan[];
+}

@@ -1,0 +1,50 @@
+import type { DocumentClient, QueryClient } from '../../clients/index.ts';
+import { packageVersion } from '../runtime/describe.ts';
+import { fromCallError } from './http/errors.ts';
+import type { Route } from './http/routes.ts';
+import type { ServiceState, SystemAnswer } from './shared/wire.ts';
+
+/** A service that does not answer within this is as good as away. */
+const LOOK_TIMEOUT_MS = 2_000;
+
+/** What there is: services, their towers, collections. */
+export function systemRoutes(
+  documents: { address: string; client: DocumentClient },
+  queries: ReadonlyMap<string, QueryClient>,
+): Route[] {
+  const look = async (): Promise<SystemAnswer> => {
+    const [collections, ...services] = await Promise.all([
+      documents.client.listCollections({ timeoutMs: LOOK_TIMEOUT_MS }).then(
+        (listed) => ({ collections: listed }),
+        (error: unknown) => ({
+          collections: [],
+          collectionsProblem: (fromCallError(error, documents.address) as Error).message,
+        }),
+      ),
+      stateOf('document', documents.address, documents.client),
+      ...[...queries].map(([address, client]) => stateOf('query', address, client)),
+    ]);
+    return { version: packageVersion, services, ...collections };
+  };
+  return [{ method: 'GET', path: '/api/system', handle: async () => ({ json: await look() }) }];
+}
+
+async function stateOf(
+  kind: ServiceState['kind'],
+  address: string,
+  client: DocumentClient | QueryClient,
+): Promise<ServiceState> {
+  const started = performance.now();
+  const bounds = { timeoutMs: LOOK_TIMEOUT_MS };
+  try {
+    const [health, info] = await Promise.all([client.health(bounds), client.describe(bounds)]);
+    return { kind, address, health, info, latencyMs: performance.now() - started };
+  } catch (error) {
+    return {
+      kind,
+      address,
+      health: 'UNREACHABLE',
+      problem: (fromCallError(error, address) as Error).message,
+    };
+  }
+}
