@@ -271,6 +271,14 @@ export interface Store {
    */
   dropCollection(physical: string, options?: CallOptions): Promise<void>;
 
+  /**
+   * Makes ready what searches in a space need, so that the first of them is as fast as those after it; {@link check}
+   * keeps it so. Embedded: brings the vectors of its collections into memory. Qdrant: does nothing.
+   *
+   * @param space fingerprint
+   */
+  prepare(space: string, options?: CallOptions): Promise<void>;
+
   /** Resolves when the store can serve. @throws {StoreError} `STORE_UNAVAILABLE` */
   check(options?: CallOptions): Promise<void>;
 

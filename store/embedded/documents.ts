@@ -119,6 +119,11 @@ export class Documents {
     return row?.id;
   }
 
+  /** Every tenant that has documents; those with most passages first. */
+  tenants(): { tenant: number; passages: number }[] {
+    return this.#sql.tenants.all() as { tenant: number; passages: number }[];
+  }
+
   counts(tenant?: string): Counts {
     const row = tenant === undefined ? this.#sql.countAll.get() : this.#sql.countTenant.get(bytes(tenant));
     return { documents: 0, passages: 0, ...(row as Counts | undefined) };
@@ -316,6 +321,9 @@ function prepare(database: Database, collection: number) {
     addTenant: database.prepare(`INSERT INTO ${tenants} (tenant) VALUES (?)`),
     addCounts: database.prepare(
       `UPDATE ${tenants} SET documents = documents + ?, passages = passages + ? WHERE id = ?`,
+    ),
+    tenants: database.prepare(
+      `SELECT id AS tenant, passages FROM ${tenants} WHERE passages > 0 ORDER BY passages DESC`,
     ),
     countTenant: database.prepare(`SELECT documents, passages FROM ${tenants} WHERE tenant = ?`),
     countAll: database.prepare(

@@ -1,6 +1,4 @@
-import { Worker } from 'node:worker_threads';
 import { checkLimit, checkQuery, checkText } from '../check.ts';
-import { StoreError } from '../errors.ts';
 import { checkFilter } from '../filter.ts';
 import type {
   CallOptions,
@@ -18,25 +16,18 @@ import type {
 } from '../store.ts';
 import type { Engine } from './engine.ts';
 import { prepareWrites, unitVector } from './prepare.ts';
-import type { Operation, Request, Response, SerializedError, WorkerOptions } from './protocol.ts';
+import type { Operation, WorkerOptions } from './protocol.ts';
+import { EngineThread, unavailable } from './thread.ts';
 
 /** How to open an embedded store. */
 export interface EmbeddedStoreOptions {
   /** Where its files are; made if it is not there. Several processes of one machine may use it at once. */
   directory: string;
-  /** Told, once, when a store has outgrown this home. */
+  /** Told when a store has outgrown this home, and when its thread has died. */
   log?: { warn(message: string): void };
   /** How long to wait for another process's write before giving up, in milliseconds. @default 5000 */
   busyTimeoutMs?: number;
 }
-
-interface Pending {
-  resolve: (value: unknown) => void;
-  reject: (reason: unknown) => void;
-}
-
-/** `setTimeout` fires at once for more than this. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
  * Opens the store in a directory.
@@ -55,40 +46,22 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
  */
 export class EmbeddedStore implements Store {
   readonly kind = 'embedded';
-  /** Settles when the database has been opened. */
-  readonly opened: Promise<void>;
-  readonly #worker: Worker;
-  readonly #pending = new Map<number, Pending>();
-  readonly #exited: Promise<void>;
-  #lastId = 0;
-  /** Why no call can be made any more. */
-  #ended: StoreError | undefined;
+  readonly #options: WorkerOptions;
+  readonly #log: EmbeddedStoreOptions['log'];
+  #thread: EngineThread;
+  #closed = false;
+  /** See {@link prepare}. */
+  #prepared: string | undefined;
 
   constructor({ directory, log, busyTimeoutMs = 5000 }: EmbeddedStoreOptions) {
-    const workerData: WorkerOptions = { directory, busyTimeoutMs };
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData,
-      name: 'embedded-store',
-    });
-    this.opened = new Promise((resolve, reject) => {
-      this.#pending.set(0, { resolve: () => resolve(), reject });
-    });
-    this.#worker.on('message', (response: Response) => {
-      if ('warning' in response) {
-        log?.warn(response.warning);
-        return;
-      }
-      const pending = this.#pending.get(response.id);
-      if ('error' in response) pending?.reject(deserialize(response.error));
-      else pending?.resolve(response.value);
-    });
-    this.#worker.on('error', (cause) => this.#end(`its worker thread failed: ${String(cause)}`, cause));
-    this.#exited = new Promise((resolve) => {
-      this.#worker.on('exit', () => {
-        this.#end('its worker thread ended');
-        resolve();
-      });
-    });
+    this.#options = { directory, busyTimeoutMs };
+    this.#log = log;
+    this.#thread = new EngineThread(this.#options, log);
+  }
+
+  /** Settles when the database has been opened. */
+  get opened(): Promise<void> {
+    return this.#thread.opened;
   }
 
   ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo> {
@@ -172,73 +145,31 @@ export class EmbeddedStore implements Store {
     return this.#call('dropCollection', [physical], options);
   }
 
+  async prepare(space: string, options?: CallOptions): Promise<void> {
+    this.#prepared = space;
+    await this.#call('check', [space], options);
+  }
+
+  /** Searches that come next need not wait for what has been written to the collections of a {@link prepare}d space. */
   check(options?: CallOptions): Promise<void> {
-    return this.#call('check', [], options);
+    return this.#call('check', [this.#prepared], options);
   }
 
   async close(): Promise<void> {
-    this.#ended ??= unavailable('it has been closed');
-    this.#post({ close: true });
-    await this.#exited;
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#thread.close();
   }
 
   async #call<Name extends Operation>(
     operation: Name,
     parameters: Parameters<Engine[Name]>,
-    { signal, deadline }: CallOptions = {},
+    options: CallOptions = {},
     transfer: ArrayBuffer[] = [],
   ): Promise<ReturnType<Engine[Name]>> {
-    signal?.throwIfAborted();
-    const remainingMs = deadline === undefined ? undefined : deadline - Date.now();
-    if (remainingMs !== undefined && remainingMs <= 0) throw deadlineExceeded();
-    if (this.#ended) throw this.#ended;
-
-    const id = ++this.#lastId;
-    let cancel: (reason: unknown) => void;
-    const answer = new Promise<unknown>((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-      cancel = (reason) => {
-        reject(reason);
-        this.#post({ cancel: id });
-      };
-    });
-    const onAbort = () => cancel(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const timer =
-      remainingMs === undefined
-        ? undefined
-        : setTimeout(() => cancel(deadlineExceeded()), Math.min(remainingMs, MAX_TIMEOUT_MS));
-    try {
-      this.#post({ id, operation, parameters } as Request, transfer);
-      return (await answer) as ReturnType<Engine[Name]>;
-    } finally {
-      this.#pending.delete(id);
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    }
+    if (this.#closed) throw unavailable('it has been closed');
+    // What was acknowledged is on the disk, so another thread can go on where one has died.
+    if (this.#thread.ended) this.#thread = new EngineThread(this.#options, this.#log);
+    return await this.#thread.call(operation, parameters, options, transfer);
   }
-
-  #post(request: Request, transfer: ArrayBuffer[] = []): void {
-    this.#worker.postMessage(request, transfer);
-  }
-
-  #end(why: string, cause?: unknown): void {
-    this.#ended ??= unavailable(why, cause);
-    for (const { reject } of this.#pending.values()) reject(this.#ended);
-    this.#pending.clear();
-  }
-}
-
-function deserialize({ reason, message, metadata, stack }: SerializedError): StoreError {
-  const error = new StoreError(reason, message, { metadata });
-  if (stack !== undefined) error.stack = stack;
-  return error;
-}
-
-function deadlineExceeded(): DOMException {
-  return new DOMException('the deadline of the store call has passed', 'TimeoutError');
-}
-
-function unavailable(why: string, cause?: unknown): StoreError {
-  return new StoreError('STORE_UNAVAILABLE', `the embedded store cannot be used: ${why}`, { cause });
 }

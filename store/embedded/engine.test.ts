@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { put, SPACE, sparse, TENANT, withTerms } from '../contract/stores.ts';
+import { OTHER_SPACE, put, SPACE, sparse, TENANT, withTerms } from '../contract/stores.ts';
 import type { DocumentWrite, SearchQuery } from '../store.ts';
 import { Database } from './database.ts';
 import { Documents } from './documents.ts';
@@ -99,6 +99,26 @@ describe('Engine', () => {
     assert.deepEqual(find('lags', { vector, limit: 10 }), ['b', 'c', 'd', 'e', 'f']);
     write('lags', [put('g', [[1, 0, 0, 0]])]);
     assert.deepEqual(find('lags', { vector, limit: 1 }), ['g']);
+  });
+
+  it('makes ready for searches the collections of the space that is searched, and keeps them so', () => {
+    const vector = Float32Array.of(1, 0, 0, 0);
+    engine.ensureCollection('searched', SPACE);
+    engine.ensureCollection('other', OTHER_SPACE);
+    for (const name of ['searched', 'other']) write(name, [put('before', [[1, 0, 0, 0]])]);
+    engine.check(SPACE.fingerprint);
+    write('searched', [put('between', [[1, 1, 0, 0]])]);
+    engine.check(SPACE.fingerprint);
+    write('searched', [put('after', [[1, 2, 0, 0]])]);
+
+    // What is in memory can still be found when the passages on disk are gone.
+    const database = new Database(directory, 5000);
+    for (const { id } of database.prepare('SELECT id FROM collections').all() as { id: number }[]) {
+      database.exec(`DELETE FROM passages_${id}`);
+    }
+    database.close();
+    assert.deepEqual(find('searched', { vector, withText: false }), ['before', 'between']);
+    assert.deepEqual(find('other', { vector, withText: false }), []);
   });
 
   it('reads many fields, and those it has let go of again', () => {

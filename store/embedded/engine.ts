@@ -24,7 +24,7 @@ const MANY_VECTORS = 300_000;
 /** What is held open of a collection. */
 interface OpenCollection {
   documents: Documents;
-  /** By row of `tenants`; filled by searches alone, so that a process that only writes holds no vectors. */
+  /** By row of `tenants`; filled for searches alone, so that a process that only writes holds no vectors. */
   mirrors: Map<number, Mirror>;
 }
 
@@ -96,16 +96,10 @@ export class Engine {
     return this.#database.read(() => {
       const collection = this.#catalog.resolve(name);
       if (query.vector) checkDimensions(query.vector, collection.dimensions, 'query vector');
-      const { documents, mirrors } = this.#collection(collection);
+      const { documents } = this.#collection(collection);
       const tenant = documents.tenant(query.tenant);
       if (tenant === undefined) return [];
-      let mirror = mirrors.get(tenant);
-      if (!mirror) {
-        mirror = new Mirror(documents, tenant, collection.dimensions);
-        mirrors.set(tenant, mirror);
-      }
-      mirror.synchronise();
-      this.#warnOfSize();
+      const mirror = this.#mirror(collection, tenant);
       return page(rank(mirror, query), query).map((found) => hit(documents, found, query));
     });
   }
@@ -166,8 +160,23 @@ export class Engine {
     this.#open.delete(id);
   }
 
-  check(): void {
-    this.#database.read(() => this.#catalog.aliases());
+  /**
+   * Sees whether the database can be read.
+   *
+   * @param searched fingerprint of a space: the vectors of its collections are brought into memory as far as they fit,
+   *   those first that have most, so that no search has to wait for it
+   */
+  check(searched?: string): void {
+    this.#database.read(() => {
+      let room = MANY_VECTORS;
+      for (const collection of this.#catalog.list()) {
+        if (collection.alias === null || collection.fingerprint !== searched) continue;
+        for (const { tenant, passages } of this.#collection(collection).documents.tenants()) {
+          room -= passages;
+          if (room >= 0) this.#mirror(collection, tenant);
+        }
+      }
+    });
   }
 
   close(): void {
@@ -191,6 +200,19 @@ export class Engine {
       this.#open.set(id, open);
     }
     return open;
+  }
+
+  /** A tenant's vectors, up to date. */
+  #mirror(collection: Collection, tenant: number): Mirror {
+    const { documents, mirrors } = this.#collection(collection);
+    let mirror = mirrors.get(tenant);
+    if (!mirror) {
+      mirror = new Mirror(documents, tenant, collection.dimensions);
+      mirrors.set(tenant, mirror);
+    }
+    mirror.synchronise();
+    this.#warnOfSize();
+    return mirror;
   }
 
   /** Lets go of collections that another process has dropped. */

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Worker } from 'node:worker_threads';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { put, SPACE, TENANT } from '../contract/stores.ts';
+import { StoreError } from '../errors.ts';
 import { type EmbeddedStore, openEmbeddedStore } from './embedded-store.ts';
 
 let directory: string;
@@ -47,6 +49,34 @@ describe('the worker', () => {
     other.exec('COMMIT');
     assert.deepEqual(await first, [{ outcome: 'indexed' }]);
     assert.deepEqual(await last, { documents: 1, passages: 1 });
+  });
+
+  it('may die: what it was asked is STORE_UNAVAILABLE, what was acknowledged is there, and the store goes on', async () => {
+    const workers: Worker[] = [];
+    const onWorker = (worker: Worker): void => void workers.push(worker);
+    process.on('worker', onWorker);
+    const warnings: string[] = [];
+    const mortal = await openEmbeddedStore({ directory, log: { warn: (line) => warnings.push(line) } });
+    await mortal.writeDocuments('docs', [put('acknowledged', [[0, 0, 0, 1]])]);
+    await mortal.prepare(SPACE.fingerprint);
+    const vector = Float32Array.of(0, 0, 0, 1);
+    const search = () => mortal.search('docs', { tenant: TENANT, vector, limit: 1 });
+
+    void workers[0]!.terminate();
+    await assert.rejects(search(), (error) => {
+      assert.ok(error instanceof StoreError);
+      assert.deepEqual([error.reason, error.retryable], ['STORE_UNAVAILABLE', true]);
+      assert.match(error.message, /its thread died.*; try again/);
+      return true;
+    });
+    await mortal.check();
+    assert.equal((await search())[0]?.documentId, 'acknowledged');
+    assert.equal(workers.length, 2, 'one thread at a time');
+    assert.equal(warnings.length, 1);
+    process.off('worker', onWorker);
+    await mortal.close();
+    await assert.rejects(search(), /it has been closed/);
+    assert.equal(warnings.length, 1);
   });
 
   it('answers calls in the order they were made', async () => {

@@ -194,6 +194,10 @@ export class QdrantStore implements Store {
     });
   }
 
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
   check(options: CallOptions = {}): Promise<void> {
     return this.#run(options, async (bounds) => {
       await this.#collections.aliases(bounds);
