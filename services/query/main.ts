@@ -7,13 +7,15 @@ await runTowerService({
   tower: 'queryTower',
   settings: ['querySlots', 'queryQueue', 'queryCache'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
-  serve: ({ tower, store, config, log }) =>
-    queryService({
+  serve: async ({ tower, store, config, log }) => {
+    await store.prepare(tower.manifest.space.fingerprint);
+    return queryService({
       tower,
       store,
       slots: config.querySlots,
       queue: config.queryQueue,
       cache: config.queryCache,
       log,
-    }),
+    });
+  },
 });

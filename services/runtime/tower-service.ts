@@ -21,7 +21,8 @@ export interface TowerService<Own extends SettingName> {
   settings: readonly Own[];
   /** See `ServerOptions`. */
   maxReceiveBytes: number;
-  serve(parts: { tower: Tower; store: Store; config: Config<Own>; log: Logger }): Service;
+  /** Resolves when it is ready to serve. */
+  serve(parts: { tower: Tower; store: Store; config: Config<Own>; log: Logger }): Service | Promise<Service>;
 }
 
 /** Runs a service of one tower and the store as a process. It serves while the store answers. */
@@ -41,7 +42,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       host: config.host,
       port: config[service.port],
       portSetting: namesOf(service.port),
-      services: [service.serve({ tower, store, config, log })],
+      services: [await service.serve({ tower, store, config, log })],
       maxReceiveBytes: service.maxReceiveBytes,
       log,
     });
