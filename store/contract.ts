@@ -2,9 +2,13 @@ import { describe } from 'node:test';
 import { collectionContract } from './contract/collections.ts';
 import { filterContract } from './contract/filters.ts';
 import { modelContract } from './contract/model.ts';
+import { raceContract } from './contract/races.ts';
 import { readContract } from './contract/reads.ts';
+import { refusalContract } from './contract/refusals.ts';
 import { searchContract } from './contract/search.ts';
 import { type Home, useStores } from './contract/stores.ts';
+import { tenantContract } from './contract/tenants.ts';
+import { versionContract } from './contract/versions.ts';
 import { writeContract } from './contract/writes.ts';
 
 export type { Home } from './contract/stores.ts';
@@ -19,6 +23,10 @@ export function storeContract(name: string, home: Home): void {
     const stores = useStores(home);
     collectionContract(stores);
     writeContract(stores);
+    versionContract(stores);
+    refusalContract(stores);
+    tenantContract(stores);
+    raceContract(stores);
     readContract(stores);
     searchContract(stores);
     filterContract(stores);

@@ -73,7 +73,10 @@ export type DocumentWrite =
       contentHash: string;
     }
   | {
-      /** Delete the document. With a version above 0 the deletion is remembered, so that older writes stay out. */
+      /**
+       * Delete the document. With a version above 0 the deletion is remembered, so that older writes stay out (Qdrant:
+       * for 30 days).
+       */
       kind: 'delete';
       tenant: string;
       documentId: string;
@@ -190,6 +193,12 @@ export interface ScrollPage {
   next?: string;
 }
 
+/** A load of many documents that has begun; see {@link Store.beginBulk}. */
+export interface BulkLoad {
+  /** Ends it. Searches that need an index stay slow until it has been built. */
+  end(options?: CallOptions): Promise<void>;
+}
+
 /**
  * What every store does. A collection is named by its alias or by its physical name. Ordering by score breaks
  * ties by document id, so that equal inputs give equal answers.
@@ -224,6 +233,15 @@ export interface Store {
     writes: readonly DocumentWrite[],
     options?: CallOptions,
   ): Promise<DocumentWriteResult[]>;
+
+  /**
+   * Puts off the building of indexes until the load has ended: the index is then built once, which is less work than
+   * to keep it up to date. Writing and searching work as ever, searches without the index. Where the process dies,
+   * another one ends the load. Embedded: there is no index, so nothing is done.
+   *
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`
+   */
+  beginBulk(collection: string, options?: CallOptions): Promise<BulkLoad>;
 
   /** What is stored of each document, in order; `undefined` for one that is not there. */
   lookupDocuments(

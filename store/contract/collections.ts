@@ -8,6 +8,7 @@ import { ids, OTHER_SPACE, put, rejects, search, SPACE, type Stores, TENANT } fr
 const OPERATIONS: Record<string, (store: Store, name: string) => Promise<unknown>> = {
   describeCollection: (store, name) => store.describeCollection(name),
   writeDocuments: (store, name) => store.writeDocuments(name, [put('a', [[1, 0, 0, 0]])]),
+  beginBulk: (store, name) => store.beginBulk(name),
   lookupDocuments: (store, name) => store.lookupDocuments(name, [{ tenant: TENANT, documentId: 'a' }]),
   deleteByFilter: (store, name) => store.deleteByFilter(name, TENANT, {}),
   search: (store, name) => search(store, name, [1, 0, 0, 0]),

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { DocumentWrite, SparseVector } from '../store.ts';
-import { confirm, ids, put, rejects, remove, search, type Stores, TENANT } from './stores.ts';
+import { confirm, ids, put, remove, search, type Stores, TENANT, withMetadata } from './stores.ts';
 
 const key = (documentId: string, tenant = TENANT) => ({ tenant, documentId });
 
@@ -107,150 +106,6 @@ export function writeContract(stores: Stores): void {
       );
     });
 
-    it('keep what is newer, whatever comes last', async () => {
-      const name = await stores.collection();
-      await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]], { version: 5 })]);
-      assert.deepEqual(await stores.second.writeDocuments(name, [put('a', [[0, 1, 0, 0]], { version: 4 })]), [
-        { outcome: 'stale', storedVersion: 5 },
-      ]);
-      assert.equal((await search(stores.second, name, [1, 0, 0, 0]))[0]?.score.toFixed(3), '1.000');
-      assert.deepEqual(await stores.second.writeDocuments(name, [put('a', [[0, 1, 0, 0]], { version: 5 })]), [
-        { outcome: 'indexed' },
-      ]);
-      assert.equal((await search(stores.first, name, [0, 1, 0, 0]))[0]?.score.toFixed(3), '1.000');
-    });
-
-    it('take versions up to 2^53 - 1', async () => {
-      const name = await stores.collection();
-      const version = Number.MAX_SAFE_INTEGER;
-      await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]], { version })]);
-      assert.equal((await search(stores.first, name, [1, 0, 0, 0]))[0]?.version, version);
-      assert.deepEqual(await stores.first.writeDocuments(name, [remove('a', version - 1)]), [
-        { outcome: 'stale', storedVersion: version },
-      ]);
-    });
-
-    it('let the highest version win when stores race', async () => {
-      const name = await stores.collection();
-      const versions = Array.from({ length: 20 }, (_, index) => ((index * 7) % 20) + 1);
-      await Promise.all(
-        versions.map((version, index) =>
-          (index % 2 === 0 ? stores.first : stores.second).writeDocuments(name, [
-            put(
-              'a',
-              Array.from({ length: (version % 4) + 1 }, () => [version, 1, 0, 0]),
-              {
-                version,
-                contentHash: `hash ${version}`,
-              },
-            ),
-          ]),
-        ),
-      );
-      assert.deepEqual(await stores.first.lookupDocuments(name, [key('a')]), [
-        { version: 20, contentHash: 'hash 20', passages: 1 },
-      ]);
-      assert.deepEqual(await stores.first.count(name, TENANT), { documents: 1, passages: 1 });
-      assert.equal((await search(stores.second, name, [20, 1, 0, 0]))[0]?.score.toFixed(4), '1.0000');
-    });
-
-    it('remember a delete that has a version', async () => {
-      const name = await stores.collection();
-      await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]], { version: 1 }), remove('a', 3)]);
-      assert.deepEqual(
-        await stores.second.writeDocuments(name, [
-          put('a', [[1, 0, 0, 0]], { version: 2 }),
-          confirm('a', 2),
-          confirm('a', 3),
-          remove('a', 2),
-          put('a', [[1, 0, 0, 0]], { version: 2 }),
-        ]),
-        [
-          { outcome: 'stale', storedVersion: 3 },
-          { outcome: 'stale', storedVersion: 3 },
-          { outcome: 'changed' },
-          { outcome: 'deleted' },
-          { outcome: 'stale', storedVersion: 3 },
-        ],
-      );
-      assert.deepEqual(await stores.first.count(name, TENANT), { documents: 0, passages: 0 });
-      assert.deepEqual(await search(stores.first, name, [1, 0, 0, 0]), []);
-      assert.deepEqual(await stores.first.lookupDocuments(name, [key('a')]), [undefined]);
-      assert.deepEqual((await stores.first.scroll(name, TENANT, { limit: 10 })).documents, []);
-      assert.deepEqual(await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]], { version: 3 })]), [
-        { outcome: 'indexed' },
-      ]);
-      assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0])), ['a']);
-    });
-
-    it('remember a delete of what was never there', async () => {
-      const name = await stores.collection();
-      await stores.first.writeDocuments(name, [remove('a', 2)]);
-      assert.deepEqual(await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]], { version: 1 })]), [
-        { outcome: 'stale', storedVersion: 2 },
-      ]);
-    });
-
-    it('forget a delete that has no version', async () => {
-      const name = await stores.collection();
-      assert.deepEqual(
-        await stores.first.writeDocuments(name, [
-          put('a', [[1, 0, 0, 0]]),
-          remove('a'),
-          put('a', [[1, 0, 0, 0]]),
-        ]),
-        [{ outcome: 'indexed' }, { outcome: 'deleted' }, { outcome: 'indexed' }],
-      );
-    });
-
-    it('refuse a delete that is older than the document', async () => {
-      const name = await stores.collection();
-      await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]], { version: 2 })]);
-      assert.deepEqual(await stores.first.writeDocuments(name, [remove('a', 1), remove('a')]), [
-        { outcome: 'stale', storedVersion: 2 },
-        { outcome: 'stale', storedVersion: 2 },
-      ]);
-      assert.equal((await search(stores.first, name, [1, 0, 0, 0])).length, 1);
-    });
-
-    it('confirm content that is stored, and raise its version', async () => {
-      const name = await stores.collection();
-      await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]], { version: 1 })]);
-      // A search in between: what it keeps in memory has to follow.
-      assert.equal((await search(stores.second, name, [1, 0, 0, 0]))[0]?.version, 1);
-      assert.deepEqual(await stores.first.writeDocuments(name, [confirm('a', 4)]), [
-        { outcome: 'unchanged' },
-      ]);
-      assert.deepEqual(await stores.second.lookupDocuments(name, [key('a')]), [
-        { version: 4, contentHash: 'hash of a', passages: 1 },
-      ]);
-      assert.equal((await search(stores.second, name, [1, 0, 0, 0]))[0]?.version, 4);
-      const filter = { must: [{ field: 'version', range: { gte: 4 } }] };
-      assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0], { filter })), ['a']);
-      await stores.first.writeDocuments(name, [confirm('a', 5)]);
-      assert.deepEqual(
-        ids(
-          await search(stores.second, name, [1, 0, 0, 0], {
-            filter: { must: [{ field: 'version', equals: 4 }] },
-          }),
-        ),
-        [],
-      );
-    });
-
-    it('do not confirm content that is not stored', async () => {
-      const name = await stores.collection();
-      await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]], { version: 1 })]);
-      assert.deepEqual(
-        await stores.first.writeDocuments(name, [confirm('a', 2, 'another hash'), confirm('b', 1)]),
-        [{ outcome: 'changed' }, { outcome: 'changed' }],
-      );
-      assert.deepEqual(await stores.first.lookupDocuments(name, [key('a'), key('b')]), [
-        { version: 1, contentHash: 'hash of a', passages: 1 },
-        undefined,
-      ]);
-    });
-
     it('keep strings as they are', async () => {
       const name = await stores.collection();
       const strange = [
@@ -317,6 +172,63 @@ export function writeContract(stores: Stores): void {
       assert.deepEqual((await search(stores.first, name, [1, 0, 0, 0]))[0]?.metadata, metadata);
     });
 
+    it('keep metadata apart from what the store keeps of a document', async () => {
+      const name = await stores.collection();
+      const metadata = {
+        tenant: 'another',
+        document: 'x',
+        document_id: 'b',
+        passage: 7,
+        passages: 9,
+        version: 99,
+        generation: 1,
+        content_hash: 'z',
+        settling: true,
+        metadata: { tenant: 'deep' },
+        'a.b': 'dotted',
+        a: { b: 'nested', 'c d': 1 },
+      };
+      await stores.first.writeDocuments(name, [withMetadata('a', metadata)]);
+      const [hit] = await search(stores.second, name, [1, 0, 0, 0]);
+      assert.deepEqual([hit?.documentId, hit?.version, hit?.metadata], ['a', 0, metadata]);
+      const finds = async (field: string, equals: string | number) =>
+        ids(await search(stores.second, name, [1, 0, 0, 0], { filter: { must: [{ field, equals }] } }));
+      assert.deepEqual(await finds('metadata.version', 99), ['a']);
+      assert.deepEqual(await finds('version', 99), []);
+      assert.deepEqual(await finds('metadata.document_id', 'b'), ['a']);
+      assert.deepEqual(await finds('document_id', 'b'), []);
+      assert.deepEqual(await finds('metadata.metadata.tenant', 'deep'), ['a']);
+      assert.deepEqual(await finds('metadata.a.b', 'nested'), ['a']);
+      assert.deepEqual(await finds('metadata.a.b', 'dotted'), []);
+      assert.deepEqual(await finds('metadata.a.c d', 1), ['a']);
+    });
+
+    it('keep numbers exactly', async () => {
+      const name = await stores.collection();
+      const numbers = [
+        2 ** 53 - 1,
+        -(2 ** 53 - 1),
+        2 ** 60,
+        1e21,
+        1.7976931348623157e308,
+        5e-324,
+        0.1,
+        1 / 3,
+      ];
+      await stores.first.writeDocuments(
+        name,
+        numbers.map((number, index) => withMetadata(`d${index}`, { number })),
+      );
+      for (const [index, number] of numbers.entries()) {
+        const filter = { must: [{ field: 'metadata.number', equals: number }] };
+        const hits = await search(stores.second, name, [1, 0, 0, 0], { filter });
+        assert.deepEqual(
+          hits.map(({ documentId, metadata }) => [documentId, metadata?.['number']]),
+          [[`d${index}`, number]],
+        );
+      }
+    });
+
     it('scale vectors to unit length', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [
@@ -349,87 +261,5 @@ export function writeContract(stores: Stores): void {
       });
       assert.equal(hit?.score.toFixed(4), '1.0000');
     });
-
-    const good = put('good', [[1, 0, 0, 0]]);
-    const bad: Record<string, [DocumentWrite, RegExp]> = {
-      'a vector that is too short': [put('bad', [[1, 0, 0]]), /3 dimensions.*has 4/],
-      'a vector that is too long': [put('bad', [[1, 0, 0, 0, 0]]), /5 dimensions/],
-      'a second passage of another length': [put('bad', [[1, 0, 0, 0], [1]]), /passage 1/],
-      NaN: [put('bad', [[1, NaN, 0, 0]]), /NaN at index 1/],
-      Infinity: [put('bad', [[1, 0, Infinity, 0]]), /Infinity at index 2/],
-      'a number beyond float32': [put('bad', [[1e39, 0, 0, 0]]), /finite/],
-      'a zero vector': [put('bad', [[0, 0, 0, 0]]), /zero/],
-      'no passages': [put('bad', []), /no passages/],
-      'an empty id': [put('', [[1, 0, 0, 0]]), /empty/],
-      'an id with a lone surrogate': [put('\ud800', [[1, 0, 0, 0]]), /surrogate/],
-      'a tenant with a lone surrogate': [put('bad', [[1, 0, 0, 0]], { tenant: '\udc00' }), /surrogate/],
-      'a negative version': [put('bad', [[1, 0, 0, 0]], { version: -1 }), /version/],
-      'a fractional version': [put('bad', [[1, 0, 0, 0]], { version: 1.5 }), /version/],
-      'a version beyond 2^53': [remove('bad', 2 ** 53), /version/],
-      'more indices than values': [withSparse({ indices: [1, 2], values: [1] }), /2 indices and 1 values/],
-      'an index twice': [withSparse({ indices: [1, 1], values: [1, 1] }), /twice/],
-      'an index beyond 32 bits': [withSparse({ indices: [2 ** 32], values: [1] }), /32-bit/],
-      'a negative weight': [withSparse({ indices: [1], values: [-1] }), /positive/],
-      'a weight that is not finite': [withSparse({ indices: [1], values: [NaN] }), /finite/],
-      'a weight beyond float32': [withSparse({ indices: [1], values: [1e39] }), /float32/],
-    };
-    for (const [what, [write, message]] of Object.entries(bad)) {
-      it(`refuse ${what}, and all that comes with it`, async () => {
-        const name = await stores.collection();
-        await rejects(
-          stores.first.writeDocuments(name, [good, write, good]),
-          'STORE_INVALID_ARGUMENT',
-          message,
-        );
-        assert.deepEqual(await stores.first.count(name, TENANT), { documents: 0, passages: 0 });
-      });
-    }
   });
-
-  describe('tenants', () => {
-    it('see nothing of each other', async () => {
-      const name = await stores.collection();
-      const tenants = ['', 'a', 'a\0', 'A', 'ä', 'b'];
-      await stores.first.writeDocuments(
-        name,
-        tenants.map((tenant, index) =>
-          put('same', [[1, index, 0, 0]], { tenant, version: index, title: `of ${tenant}` }),
-        ),
-      );
-      await stores.first.writeDocuments(name, [remove('same', 100, 'b')]);
-      for (const [index, tenant] of tenants.slice(0, -1).entries()) {
-        const hits = await search(stores.second, name, [1, index, 0, 0], { tenant });
-        assert.deepEqual(
-          hits.map(({ title, score }) => [title, score.toFixed(3)]),
-          [[`of ${tenant}`, '1.000']],
-        );
-        assert.deepEqual(await stores.second.lookupDocuments(name, [key('same', tenant)]), [
-          { version: index, contentHash: 'hash of same', passages: 1 },
-        ]);
-        assert.deepEqual(await stores.second.count(name, tenant), { documents: 1, passages: 1 });
-        const page = await stores.second.scroll(name, tenant, { limit: 10 });
-        assert.deepEqual(
-          page.documents.map((document) => document.tenant),
-          [tenant],
-        );
-      }
-      assert.equal(await stores.first.deleteByFilter(name, 'a', {}), 1);
-      assert.deepEqual(await stores.first.count(name, 'a'), { documents: 0, passages: 0 });
-      assert.deepEqual(await stores.first.count(name, 'A'), { documents: 1, passages: 1 });
-      const described = await stores.first.describeCollection(name);
-      assert.deepEqual([described.documents, described.passages], [4, 4]);
-    });
-
-    it('that nobody wrote for have nothing', async () => {
-      const name = await stores.collection();
-      assert.deepEqual(await search(stores.first, name, [1, 0, 0, 0], { tenant: 'nobody' }), []);
-      assert.deepEqual(await stores.first.count(name, 'nobody'), { documents: 0, passages: 0 });
-      assert.deepEqual(await stores.first.scroll(name, 'nobody', { limit: 1 }), { documents: [] });
-      assert.equal(await stores.first.deleteByFilter(name, 'nobody', {}), 0);
-    });
-  });
-}
-
-function withSparse(sparse: SparseVector): DocumentWrite {
-  return { ...put('bad', []), passages: [{ vector: Float32Array.of(1, 0, 0, 0), sparse }] };
 }

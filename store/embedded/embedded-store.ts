@@ -1,6 +1,7 @@
 import { checkLimit, checkQuery, checkText } from '../check.ts';
 import { checkFilter } from '../filter.ts';
 import type {
+  BulkLoad,
   CallOptions,
   CollectionInfo,
   DocumentKey,
@@ -83,6 +84,11 @@ export class EmbeddedStore implements Store {
   ): Promise<DocumentWriteResult[]> {
     const { prepared, vectors } = prepareWrites(writes);
     return await this.#call('writeDocuments', [collection, prepared], options, [vectors]);
+  }
+
+  async beginBulk(collection: string, options?: CallOptions): Promise<BulkLoad> {
+    await this.#call('describeCollection', [collection], options);
+    return { end: () => Promise.resolve() };
   }
 
   lookupDocuments(

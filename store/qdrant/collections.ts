@@ -32,7 +32,12 @@ const INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
   content_hash: 'keyword',
   passage: 'integer',
   version: 'integer',
+};
+
+/** What nothing but writes look at, and only after they have found the few points of a document. Strict mode insists. */
+const STRICT_INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
   generation: 'integer',
+  settling: 'bool',
 };
 
 /** Qdrant before this keeps no metadata of collections and knows no conditional upsert. */
@@ -162,7 +167,12 @@ export class Collections {
     if (!dropped) throw collectionNotFound(physical);
   }
 
-  async update(physical: string, changes: Schemas['UpdateCollection'], options: CallOptions): Promise<void> {
+  /** Changes a collection's parameters; its metadata are merged, and a key goes where `null` is given. */
+  async configure(
+    physical: string,
+    changes: Schemas['UpdateCollection'],
+    options: CallOptions,
+  ): Promise<void> {
     const body = JSON.stringify(changes);
     await this.#transport.call(
       { operation: 'configure', method: 'PATCH', path: path(physical), body, collection: physical },
@@ -200,7 +210,8 @@ export class Collections {
     const declared = [...this.#plan.indexedFields].map(
       ([field, type]) => [payloadPath(field), type] as const,
     );
-    const wanted = [...Object.entries(INDEXES), ...declared];
+    const strict = this.#plan.strictMode ? Object.entries(STRICT_INDEXES) : [];
+    const wanted = [...Object.entries(INDEXES), ...strict, ...declared];
     const missing = wanted.filter(([field]) => !described.indexed.has(field));
     await Promise.all(
       missing.map(([field, schema]) => this.#index(described.physical, field, schema, options)),
@@ -280,7 +291,7 @@ export class Collections {
   async #claimAlias(name: string, { physical, space }: Described, options: CallOptions): Promise<void> {
     const current = (await this.aliases(options)).get(name);
     if (current === undefined) await this.#setAlias(name, physical, options);
-    if (current !== physical) await sleep(ALIAS_SETTLES_MS, options.signal ?? new AbortController().signal);
+    if (current !== physical) await sleep(ALIAS_SETTLES_MS, options.signal);
     const settled = (await this.aliases(options)).get(name);
     if (settled === undefined) throw collectionNotFound(name);
     if (settled !== physical) checkSpace(name, await this.describe(settled, options), space);

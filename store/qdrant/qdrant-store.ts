@@ -1,8 +1,10 @@
+import { setMaxListeners } from 'node:events';
 import { checkLimit, checkQuery, checkText } from '../check.ts';
 import { collectionNotFound, StoreError } from '../errors.ts';
 import { checkFilter } from '../filter.ts';
 import { isPhysicalName } from '../names.ts';
 import type {
+  BulkLoad,
   CallOptions,
   CollectionInfo,
   DocumentKey,
@@ -16,11 +18,13 @@ import type {
   Store,
   StoredDocument,
 } from '../store.ts';
+import { beginBulk, endExpired } from './bulk.ts';
 import { Collections, type Described } from './collections.ts';
 import { checkWhole, planCollections, type QdrantConfig, readCertificates } from './config.ts';
 import { Points } from './points.ts';
 import { count, countAll, deleteByFilter, lookup, scroll } from './reads.ts';
 import { Searcher } from './search.ts';
+import { sweep } from './sweep.ts';
 import { Failure } from './transport/failure.ts';
 import { parseAddresses } from './transport/node.ts';
 import { Scope } from './transport/scope.ts';
@@ -32,10 +36,15 @@ interface OpenCollection {
   points: Points;
   dimensions: number;
   searcher: Searcher;
+  /** When it was last swept by this process, by the clock of `performance`. */
+  sweptAt: number;
 }
 
 /** Points up to which a description counts exactly: in a larger collection that takes longer than it is worth. */
 const EXACT_COUNT_POINTS = 100_000;
+
+/** How often a process that writes puts in order what others left behind, in milliseconds. */
+const SWEEP_EVERY_MS = 600_000;
 
 /** Candidates for each wanted hit, where vectors are kept as bits: these order candidates only roughly. */
 const BINARY_OVERSAMPLING = 3;
@@ -52,7 +61,8 @@ export class QdrantStore implements Store {
   /** By physical name. */
   readonly #open = new Map<string, OpenCollection>();
   readonly #pending = new Set<Promise<unknown>>();
-  #closed = false;
+  /** Aborted when the store is closed: what runs by itself then ends. */
+  readonly #closing = new AbortController();
 
   /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the configuration cannot be used; it names the setting */
   constructor(config: QdrantConfig) {
@@ -68,6 +78,7 @@ export class QdrantStore implements Store {
       );
     }
     this.#config = config;
+    setMaxListeners(0, this.#closing.signal);
     this.#transport = new Transport({
       addresses: parseAddresses(url),
       apiKey,
@@ -83,6 +94,7 @@ export class QdrantStore implements Store {
     return this.#run(options, async (bounds) => {
       const described = await this.#collections.ensure(name, space, bounds);
       this.#remember(described);
+      await endExpired(this.#collections, described, bounds);
       return this.#info(described, await this.#collections.aliases(bounds), bounds);
     });
   }
@@ -122,9 +134,18 @@ export class QdrantStore implements Store {
     options: CallOptions = {},
   ): Promise<DocumentWriteResult[]> {
     const checked = checkAll(writes);
-    return this.#using(collection, options, ({ points, dimensions }, bounds) =>
-      new Writer(points, dimensions, checked, bounds).write(),
-    );
+    return this.#using(collection, options, (open, bounds) => {
+      this.#sweepNowAndThen(open);
+      return new Writer(open.points, open.dimensions, checked, bounds).write();
+    });
+  }
+
+  beginBulk(collection: string, options: CallOptions = {}): Promise<BulkLoad> {
+    return this.#run(options, async (bounds) => {
+      const physical = await this.#collections.resolve(collection, bounds);
+      const load = await beginBulk(this.#collections, physical, this.#closing.signal, bounds);
+      return { end: (own = {}) => this.#run(own, (bounds) => load.end(bounds)) };
+    });
   }
 
   lookupDocuments(
@@ -205,7 +226,7 @@ export class QdrantStore implements Store {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     await Promise.allSettled(this.#pending);
     await this.#transport.close();
   }
@@ -241,9 +262,19 @@ export class QdrantStore implements Store {
       oversampling: oversampling ?? (binary ? BINARY_OVERSAMPLING : undefined),
     };
     const searcher = new Searcher(points, space.dimensions, settings);
-    const open = { points, dimensions: space.dimensions, searcher };
+    const open = { points, dimensions: space.dimensions, searcher, sweptAt: -Infinity };
     this.#open.set(physical, open);
     return open;
+  }
+
+  /** Beside the write, which does not wait for it. What fails is done next time. */
+  #sweepNowAndThen(open: OpenCollection): void {
+    const now = performance.now();
+    if (now - open.sweptAt < SWEEP_EVERY_MS) return;
+    open.sweptAt = now;
+    const work = sweep(open.points, Date.now(), { signal: this.#closing.signal }).catch(() => undefined);
+    this.#pending.add(work);
+    void work.finally(() => this.#pending.delete(work));
   }
 
   async #info(
@@ -266,7 +297,8 @@ export class QdrantStore implements Store {
     action: (bounds: CallOptions) => Promise<Result>,
   ): Promise<Result> {
     options.signal?.throwIfAborted();
-    if (this.#closed) throw new StoreError('STORE_UNAVAILABLE', 'the Qdrant store has been closed');
+    if (this.#closing.signal.aborted)
+      throw new StoreError('STORE_UNAVAILABLE', 'the Qdrant store has been closed');
     const work = this.#bounded(options, action);
     this.#pending.add(work);
     try {

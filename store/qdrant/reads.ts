@@ -3,12 +3,16 @@ import type { CallOptions, DocumentKey, Filter, ScrollPage, StoredDocument } fro
 import { anyOf, equals, ofTenant, type QdrantFilter } from './filters.ts';
 import { HEAD_KEYS, headId, headOf, type PointPayload } from './layout.ts';
 import type { Point, Points } from './points.ts';
+import { sleep } from './transport/scope.ts';
 
 /** Points that one page of a scroll holds, at most. */
 const PAGE_POINTS = 1000;
 
 /** Times that a document which is being replaced is read again, until it is whole. */
 const MAX_READS = 5;
+
+/** Wait before it is read again, in milliseconds; longer each time. A put settles in about so long. */
+const PAUSE_MS = 5;
 
 const HEAD = equals('passage', 0);
 
@@ -123,6 +127,7 @@ async function whole(
       );
     }
     if (read > 1) {
+      await sleep(read * PAUSE_MS, options.signal);
       const ids = pending.map(({ id }) => id);
       pending = [...(await points.retrieve(ids, DOCUMENT_KEYS, options)).values()];
     }

@@ -104,7 +104,7 @@ export class Searcher {
     const { hnswEf, oversampling, exact } = this.#settings;
     const quantization = oversampling === undefined ? undefined : { rescore: true, oversampling };
     const params = { hnsw_ef: hnswEf, exact: exact || undefined, quantization };
-    const keys = ['document', 'document_id', 'passage', 'title', 'version'];
+    const keys = ['tenant', 'document', 'document_id', 'passage', 'title', 'version'];
     if (withText) keys.push('text');
     if (withMetadata) keys.push('metadata');
     const conditions = without.length === 0 ? [] : [{ must_not: [anyOf('document', without)] }];
@@ -141,7 +141,9 @@ function collect(found: Map<string, Found>, { score, payload, id }: ScoredPoint)
         'write the document again',
     );
   }
-  const { document, document_id: documentId, passage } = payload;
+  const { tenant, document, document_id: documentId, passage } = payload;
+  // The server reads payloads after it has searched: this one has been deleted in between.
+  if (tenant === undefined) return;
   if (document === undefined || documentId === undefined || passage === undefined) {
     throw new StoreError(
       'COLLECTION_FOREIGN',

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { CallOptions } from '../../store.ts';
 
 /** `setTimeout` fires at once for more than this. */
@@ -15,6 +16,8 @@ export class Scope implements Disposable {
   constructor({ signal, deadline }: CallOptions) {
     this.#outer = signal;
     this.#deadline = deadline;
+    // Every call that runs in it listens, and there may be a hundred.
+    setMaxListeners(0, this.#controller.signal);
     signal?.throwIfAborted();
     if (this.remainingMs <= 0) throw deadlineExceeded();
     signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -50,18 +53,18 @@ export class Scope implements Disposable {
 }
 
 /** Resolves after a time. @throws the signal's reason */
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      signal.removeEventListener('abort', onAbort);
+      signal?.removeEventListener('abort', onAbort);
       resolve();
     }, ms);
     const onAbort = () => {
       clearTimeout(timer);
-      reject(signal.reason as Error);
+      reject(signal?.reason as Error);
     };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener('abort', onAbort, { once: true });
   });
 }
 

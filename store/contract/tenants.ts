@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { put, remove, search, type Stores } from './stores.ts';
+
+const key = (documentId: string, tenant: string) => ({ tenant, documentId });
+
+export function tenantContract(stores: Stores): void {
+  describe('tenants', () => {
+    it('see nothing of each other', async () => {
+      const name = await stores.collection();
+      const tenants = ['', 'a', 'a\0', 'A', 'ä', 'b'];
+      await stores.first.writeDocuments(
+        name,
+        tenants.map((tenant, index) =>
+          put('same', [[1, index, 0, 0]], { tenant, version: index, title: `of ${tenant}` }),
+        ),
+      );
+      await stores.first.writeDocuments(name, [remove('same', 100, 'b')]);
+      for (const [index, tenant] of tenants.slice(0, -1).entries()) {
+        const hits = await search(stores.second, name, [1, index, 0, 0], { tenant });
+        assert.deepEqual(
+          hits.map(({ title, score }) => [title, score.toFixed(3)]),
+          [[`of ${tenant}`, '1.000']],
+        );
+        assert.deepEqual(await stores.second.lookupDocuments(name, [key('same', tenant)]), [
+          { version: index, contentHash: 'hash of same', passages: 1 },
+        ]);
+        assert.deepEqual(await stores.second.count(name, tenant), { documents: 1, passages: 1 });
+        const page = await stores.second.scroll(name, tenant, { limit: 10 });
+        assert.deepEqual(
+          page.documents.map((document) => document.tenant),
+          [tenant],
+        );
+      }
+      assert.equal(await stores.first.deleteByFilter(name, 'a', {}), 1);
+      assert.deepEqual(await stores.first.count(name, 'a'), { documents: 0, passages: 0 });
+      assert.deepEqual(await stores.first.count(name, 'A'), { documents: 1, passages: 1 });
+      const described = await stores.first.describeCollection(name);
+      assert.deepEqual([described.documents, described.passages], [4, 4]);
+    });
+
+    it('that nobody wrote for have nothing', async () => {
+      const name = await stores.collection();
+      assert.deepEqual(await search(stores.first, name, [1, 0, 0, 0], { tenant: 'nobody' }), []);
+      assert.deepEqual(await stores.first.count(name, 'nobody'), { documents: 0, passages: 0 });
+      assert.deepEqual(await stores.first.scroll(name, 'nobody', { limit: 1 }), { documents: [] });
+      assert.equal(await stores.first.deleteByFilter(name, 'nobody', {}), 0);
+    });
+  });
+}

@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto';
+import type { BulkLoad, CallOptions } from '../store.ts';
+import type { Collections, Described } from './collections.ts';
+
+/** How long a bulk load counts as alive without a word from it, in milliseconds. */
+const LEASE_MS = 60_000;
+
+/** Begins the names of leases in a collection's metadata; each holds when it ends, in milliseconds since the epoch. */
+const LEASE_PREFIX = 'bulk_';
+
+/** Where a collection's metadata keep the threshold that comes back after the last bulk load. */
+const THRESHOLD_KEY = 'indexing_threshold';
+
+/** Size of a segment, in kilobytes, from which on Qdrant builds an index for it: its own default. */
+const DEFAULT_THRESHOLD = 10_000;
+
+/**
+ * Puts off index building in a collection while a bulk load holds a lease, which it renews by itself. A process that
+ * dies leaves a lease that runs out; {@link endExpired} then brings indexing back, in whatever process looks next.
+ */
+export async function beginBulk(
+  collections: Collections,
+  physical: string,
+  closed: AbortSignal,
+  options: CallOptions,
+): Promise<BulkLoad> {
+  const lease = LEASE_PREFIX + randomUUID();
+  const { indexingThreshold, metadata } = await collections.describe(physical, options);
+  const threshold = indexingThreshold || metadata[THRESHOLD_KEY] || DEFAULT_THRESHOLD;
+  const hold = (bounds: CallOptions) =>
+    collections.configure(
+      physical,
+      {
+        optimizers_config: { indexing_threshold: 0 },
+        metadata: { [THRESHOLD_KEY]: threshold, [lease]: Date.now() + LEASE_MS },
+      },
+      bounds,
+    );
+  await hold(options);
+  const renewal = setInterval(() => {
+    // One that fails is made up for by the next; if none comes through, indexing begins early, which is slow, not wrong.
+    void hold({ signal: closed }).catch(() => undefined);
+  }, LEASE_MS / 3).unref();
+  const stop = () => clearInterval(renewal);
+  closed.addEventListener('abort', stop, { once: true });
+  return {
+    end: async (bounds = {}) => {
+      stop();
+      closed.removeEventListener('abort', stop);
+      await collections.configure(physical, { metadata: { [lease]: null } }, bounds);
+      await endExpired(collections, await collections.describe(physical, bounds), bounds);
+    },
+  };
+}
+
+/** Brings indexing back where it was put off and no bulk load is alive. */
+export async function endExpired(
+  collections: Collections,
+  { physical, metadata, indexingThreshold }: Described,
+  options: CallOptions,
+): Promise<void> {
+  if (indexingThreshold !== 0 || metadata[THRESHOLD_KEY] === undefined) return;
+  const leases = Object.entries(metadata).filter(([key]) => key.startsWith(LEASE_PREFIX));
+  if (leases.some(([, until]) => Number(until) > Date.now())) return;
+  await collections.configure(
+    physical,
+    {
+      optimizers_config: { indexing_threshold: Number(metadata[THRESHOLD_KEY]) },
+      metadata: Object.fromEntries([...leases.map(([key]) => [key, null]), [THRESHOLD_KEY, null]]),
+    },
+    options,
+  );
+}

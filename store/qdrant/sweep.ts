@@ -1,0 +1,81 @@
+import type { CallOptions } from '../store.ts';
+import { equals, type QdrantCondition, type QdrantFilter } from './filters.ts';
+import { generationAt, HEAD_KEYS, headOf } from './layout.ts';
+import type { Point, Points } from './points.ts';
+import { BODY, finish } from './settle.ts';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+
+/** A put that has not settled after so long was given up by its writer. */
+const UNSETTLED_MS = MINUTE_MS;
+
+/**
+ * What is older belongs to no write that is still under way. So long the tombstones of deletes without a version have
+ * to stay, too: they keep out puts that began before.
+ */
+const STALE_MS = HOUR_MS;
+
+/** How long the delete of a document is remembered. Whoever replays an older log has put the document back long since. */
+const REMEMBERED_MS = 30 * 24 * HOUR_MS;
+
+const PAGE_POINTS = 500;
+
+const HIDDEN: QdrantCondition = { is_empty: { key: 'tenant' } };
+
+/**
+ * Puts in order what writers left behind that died: finishes puts that have taken effect, deletes what was staged in
+ * vain, and forgets old deletes. Safe while others write, and when several do it.
+ *
+ * @param now milliseconds since the epoch
+ */
+export async function sweep(points: Points, now: number, options: CallOptions): Promise<void> {
+  const unsettled = { must: [equals('settling', true), before(now - UNSETTLED_MS)] };
+  await eachPage(points, unsettled, options, (page) => finish(points, idsOf(page), options));
+  const staged = { must: [HIDDEN, BODY, before(now - STALE_MS)] };
+  await eachPage(points, staged, options, (page) => deleteOrphans(points, page, options));
+  const forgotten = {
+    must: [HIDDEN, equals('passage', 0)],
+    should: [
+      { must: [equals('version', 0), before(now - STALE_MS)] } as QdrantCondition,
+      before(now - REMEMBERED_MS),
+    ],
+  };
+  await points.update([{ delete: { filter: forgotten } }], options);
+}
+
+/** Deletes staged passages, except those of a put that has taken effect. */
+async function deleteOrphans(points: Points, page: readonly Point[], options: CallOptions): Promise<void> {
+  const documents = page.map(({ payload }) => payload.document ?? '').filter((id) => id !== '');
+  const heads = await points.retrieve([...new Set(documents)], HEAD_KEYS, options);
+  const orphans = page.filter(({ payload: { document, generation } }) => {
+    const head = heads.get(document ?? '');
+    return !head || headOf(head.payload).generation !== generation;
+  });
+  const filter = { must: [{ has_id: idsOf(orphans) }, HIDDEN] };
+  if (orphans.length > 0) await points.update([{ delete: { filter } }], options);
+}
+
+async function eachPage(
+  points: Points,
+  filter: QdrantFilter,
+  options: CallOptions,
+  action: (page: readonly Point[]) => Promise<void>,
+): Promise<void> {
+  let offset: string | undefined;
+  do {
+    const request = { filter, limit: PAGE_POINTS, keys: ['document', 'generation'], offset };
+    const page = await points.scroll(request, options);
+    if (page.points.length > 0) await action(page.points);
+    offset = page.next;
+  } while (offset !== undefined);
+}
+
+/** Holds for points that were written before a moment, in milliseconds since the epoch. */
+function before(ms: number): QdrantCondition {
+  return { key: 'generation', range: { lt: generationAt(ms) } };
+}
+
+function idsOf(points: readonly Point[]): string[] {
+  return points.map(({ id }) => id);
+}
