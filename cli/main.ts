@@ -8,6 +8,7 @@ import { count, deleteDocuments } from './commands/documents.ts';
 import { evaluate } from './commands/eval.ts';
 import { ingest } from './commands/ingest.ts';
 import { pairs } from './commands/pairs.ts';
+import { pipeline } from './commands/pipeline.ts';
 import { search } from './commands/search.ts';
 import { status } from './commands/status.ts';
 import { towers } from './commands/towers.ts';
@@ -45,6 +46,7 @@ for (const command of [
   pairs,
   train,
   distill,
+  pipeline,
   evaluate,
   trace,
 ]) {

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
-import { DEFAULTS, train as trainTowers, type TrainReport } from '../../training/stage1/train.ts';
+import { DEFAULTS } from '../../training/stage1/plan.ts';
+import { train as trainTowers, type TrainReport } from '../../training/stage1/train.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';

@@ -1,5 +1,8 @@
+import { join } from 'node:path';
+import type { Tower } from '../../towers/tower.ts';
+import { DEFAULTS } from '../distill/distill.ts';
 import type { Model } from '../onnx/model.ts';
-import type { Encoder } from './encoder.ts';
+import { type Encoder, readEncoder } from './encoder.ts';
 import type { PairBatches } from './pairs.ts';
 import type { EncoderName } from './replica.ts';
 
@@ -33,4 +36,26 @@ export function trainingFlops(
   };
   const pair = tokens(texts.queries) * cost('query') + tokens(texts.documents) * cost('document');
   return pair * CACHED_STEP_PASSES * batches.size * steps;
+}
+
+/** Passes of a step of stage 2, in units of the student's forward: forward once, backward costs two. */
+const STEP_PASSES = 3;
+
+/** Operations of a stage 2 run: the teacher reads every text once, the student learns from batches of them. */
+export async function distillationFlops(
+  teacher: Tower,
+  layers: number,
+  run: { texts: readonly string[]; steps: number; batch?: number | undefined },
+): Promise<number> {
+  const { pooling, dimensions } = teacher.manifest;
+  const source = { file: join(teacher.directory, 'model.onnx'), pooling, dimensions, trainTables: false };
+  const full = await readEncoder(source);
+  const student = await readEncoder({ ...source, layers });
+  const tokens = run.texts.reduce((sum, text) => sum + teacher.tokenize(text).ids.length, 0);
+  const batch = Math.min(run.batch ?? DEFAULTS.transformer.batch, run.texts.length);
+  const seen = (tokens / run.texts.length) * batch * run.steps;
+  return (
+    tokens * flopsPerToken(full.model, full.matrices) +
+    seen * STEP_PASSES * flopsPerToken(student.model, student.matrices)
+  );
 }

@@ -1,6 +1,6 @@
 import type { Tower } from '../../towers/tower.ts';
 import { recall } from '../evaluation/metrics.ts';
-import { encodeCached } from '../vectors.ts';
+import { type CacheSettings, encodeCached } from '../vectors.ts';
 import { keyOf, type Pair } from './pairs.ts';
 import { searchBatched } from './search.ts';
 
@@ -58,7 +58,7 @@ export interface TowerPair {
 export async function measureRecall(
   towers: TowerPair,
   task: HeldOutTask,
-  options: { cacheDir?: string | undefined; onProgress?: (done: number, total: number) => void } = {},
+  options: CacheSettings = {},
 ): Promise<number[]> {
   const { document, query, queryPrompt } = towers;
   const { dimensions } = document.manifest;
@@ -71,7 +71,7 @@ export async function measureRecall(
   const queries = await encodeCached(
     query,
     task.queries.map((text) => query.tokenize(text, prompt)),
-    { cacheDir: options.cacheDir },
+    options,
   );
   const keys = task.documents.map(keyOf);
   const recalls: number[] = [];

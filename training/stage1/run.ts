@@ -73,6 +73,12 @@ export async function runSteps(options: RunOptions): Promise<RunResult> {
     await writeCheckpoint(folder, settings, { step, elapsedMs, lossSum, state, mined, minedEpoch });
     savedAt = performance.now();
   };
+  // A run is not worth less for a disk that is full now: it may have room when the run ends.
+  const trySave = (): Promise<void> =>
+    save().catch((error: TrainingError) => {
+      savedAt = performance.now();
+      log(`${error.message}; training goes on without a new one`);
+    });
   while (step < steps) {
     try {
       signal?.throwIfAborted();
@@ -100,16 +106,15 @@ export async function runSteps(options: RunOptions): Promise<RunResult> {
       loss: recent.reduce((sum, each) => sum + each, 0) / recent.length,
     });
     if (step < steps && performance.now() - savedAt > CHECKPOINT_INTERVAL_MS) {
-      // A run is not worth less for a disk that is full now: it may have room when the run ends.
-      await save().catch((error: TrainingError) =>
-        log(`${error.message}; training goes on without a new one`),
-      );
-      savedAt = performance.now();
+      await trySave();
     }
     // A run holds the thread: what was signalled meanwhile is heard here.
     await nextTurn();
   }
-  return { state: copied(await replica.state()), elapsedMs: performance.now() - started, lossSum };
+  const elapsedMs = performance.now() - started;
+  // What comes after the last step may be broken off as well.
+  await trySave();
+  return { state: copied(await replica.state()), elapsedMs, lossSum };
 }
 
 /** What the runtime gives is gone when its session is. */

@@ -7,7 +7,8 @@ import { openTower } from '../../towers/open.ts';
 import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
 import { TrainingError } from '../errors.ts';
 import { letterPairs, linesFile, tinyBase } from './testing.ts';
-import { train, type TrainReport, type TrainRequest } from './train.ts';
+import type { TrainRequest } from './plan.ts';
+import { train, type TrainReport } from './train.ts';
 
 /** A run of a second or two. */
 function requestFor(context: TestContext, changes: Partial<TrainRequest> = {}): TrainRequest {

@@ -1,22 +1,21 @@
 import { mkdir } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { basename } from 'node:path';
 import * as z from 'zod';
-import { loadTokenizer, openTower } from '../../towers/open.ts';
-import { type LocalTower, pullTower } from '../../towers/pull.ts';
-import type { TextTokenizer } from '../../towers/tokenizer.ts';
+import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import { differenceInterval } from '../evaluation/bootstrap.ts';
 import { mean } from '../evaluation/metrics.ts';
 import { withParameters } from '../onnx/parameters.ts';
 import type { Tensor } from '../onnx/tensor.ts';
+import { trainingFlops } from './compute.ts';
 import { Contrast } from './contrast.ts';
 import { writeTowers, type WrittenTowers } from './export.ts';
 import { heldOutTask, type HeldOutTask, measureRecall } from './held-out.ts';
-import { trainingFlops } from './compute.ts';
-import { describeDropped, PairBatches, type PairSet, type PairTokens, readPairs } from './pairs.ts';
-import { type EncoderName, readEncoders, type ReplicaPlan, trainedParameters } from './replica.ts';
-import { runSteps, type RunProgress } from './run.ts';
+import { describeDropped } from './pairs.ts';
+import { prepare, tokenizePairs, type TrainRequest } from './plan.ts';
+import { type EncoderName, readEncoders, trainedParameters } from './replica.ts';
+import { runSteps } from './run.ts';
 import {
   hasCheckpoint,
   readCheckpoint,
@@ -26,76 +25,6 @@ import {
   writeReport,
 } from './run-folder.ts';
 import { openReplicas } from './workers.ts';
-
-/** What serves where nobody says otherwise. */
-export const DEFAULTS = {
-  epochs: 1,
-  batch: 256,
-  rate: 1e-4,
-  temperature: 0.05,
-  negatives: 1,
-  mined: 0,
-  margin: 0.05,
-  maxTokens: 64,
-  heldOutDocuments: 20_000,
-} as const;
-
-/** Share of the steps in which the learning rate rises. */
-const WARMUP = 0.1;
-
-/** What to make. */
-export interface TrainRequest {
-  /** Reference of the tower to start from. */
-  base: string;
-  /** JSON Lines of pairs. */
-  pairs: string;
-  /** Folder of the new towers. */
-  out: string;
-  /** How often each pair is seen; not with `steps`. @default 1 */
-  epochs?: number | undefined;
-  steps?: number | undefined;
-  /** Takes no more than so many of the pairs to train on. @default all */
-  limit?: number | undefined;
-  /** Pairs of a step, whatever memory there is. @default 256 */
-  batch?: number | undefined;
-  /** Largest learning rate. @default 1e-4 */
-  rate?: number | undefined;
-  /** What similarities are divided by. @default 0.05 */
-  temperature?: number | undefined;
-  /** Given negatives of each pair that a step takes. @default 1 */
-  negatives?: number | undefined;
-  /** Negatives of each pair that are mined anew in every epoch. @default 0 */
-  mined?: number | undefined;
-  /** A document that scores above the query's own less this is not mined. @default 0.05 */
-  margin?: number | undefined;
-  /** Whether query and document tower keep weights of their own. @default false */
-  separate?: boolean | undefined;
-  /** How many layers the query tower keeps, with weights of its own. @default all */
-  queryLayers?: number | undefined;
-  /** Whether embedding tables are trained as well. @default false */
-  trainTables?: boolean | undefined;
-  /** @default that of the base */
-  queryPrompt?: string | undefined;
-  /** @default that of the base */
-  documentPrompt?: string | undefined;
-  /** Longest text in training; the towers read on what the base reads. @default 64 */
-  maxTokens?: number | undefined;
-  /** Documents that held-out queries are searched in. @default 20 000 */
-  heldOutDocuments?: number | undefined;
-  /** @default 1 */
-  seed?: number | undefined;
-  /** Processes that share a step. @default 1 */
-  workers?: number | undefined;
-  /** Of ONNX Runtime, for each process. @default one for each core */
-  threads?: number | undefined;
-  /** Goes on from the checkpoint in `out`. @default false */
-  resume?: boolean | undefined;
-  /** Ends the run early, with a checkpoint. */
-  signal?: AbortSignal | undefined;
-  cacheDir?: string | undefined;
-  log?: ((message: string) => void) | undefined;
-  onProgress?: ((progress: RunProgress) => void) | undefined;
-}
 
 const Interval = z.tuple([z.number(), z.number()]);
 
@@ -148,21 +77,11 @@ export type TrainReport = z.infer<typeof TrainReport>;
  * @throws what the signal says, once there is a checkpoint
  */
 export async function train(request: TrainRequest): Promise<TrainReport> {
-  const { log = () => {}, signal, cacheDir } = request;
-  const out = resolve(request.out);
-  const plan = planOf(request);
-  const cache = cacheDir === undefined ? {} : { cacheDir };
-  const base = await pullTower(request.base, { ...cache, log });
-  const pairs = await readPairs(request.pairs, plan.seed, { train: request.limit });
+  const { log = () => {}, signal } = request;
+  const prepared = await prepare(request);
+  const { out, plan, cache, base, pairs, batches, steps, prompts, settings, replicaPlan } = prepared;
   const dropped = describeDropped(pairs.dropped);
   if (dropped !== '') log(`left out of ${request.pairs}: ${dropped}`);
-  const batches = new PairBatches(pairs.train.length, { size: plan.batch, seed: plan.seed });
-  const steps = request.steps ?? Math.max(1, Math.round(plan.epochs * batches.perEpoch));
-  const prompts = {
-    query: plan.queryPrompt ?? base.manifest.queryPrompt ?? base.manifest.prompt,
-    document: plan.documentPrompt ?? base.manifest.space.documentPrompt,
-  };
-  const settings = settingsOf(plan, base, pairs, steps);
   const done = await readReport(out, settings, TrainReport);
   if (done !== undefined) {
     log(`${out} holds this run's towers already`);
@@ -170,16 +89,6 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   }
   const checkpoint = await checkpointOf(out, settings, request.resume === true);
   await mkdir(out, { recursive: true });
-
-  const replicaPlan: ReplicaPlan = {
-    directory: base.directory,
-    manifest: { pooling: base.manifest.pooling, dimensions: base.manifest.dimensions },
-    shared: !plan.separate,
-    queryLayers: plan.queryLayers,
-    trainTables: plan.trainTables,
-    optimizer: { rate: plan.rate, steps, warmup: Math.min(steps, Math.ceil(steps * WARMUP)) },
-    threads: request.threads,
-  };
   const encoders = await readEncoders(replicaPlan);
   const replica = await openReplicas(replicaPlan, {
     workers: plan.workers,
@@ -187,12 +96,12 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
     state: checkpoint?.state,
   });
   let result: { state: ReadonlyMap<string, Tensor>; elapsedMs: number; lossSum: number };
-  const texts = tokensOf(pairs, await trainingTokenizer(base, plan.maxTokens), prompts);
+  const texts = await tokenizePairs(prepared);
   const task = heldOutTask(pairs.heldOut, pairs.train, plan.heldOutDocuments);
   let baseRecall: number[];
   try {
     log(`measuring ${request.base} on ${task.queries.length} held-out pairs`);
-    baseRecall = await measureBase(request.base, task, cache);
+    baseRecall = await measureBase(request.base, task, { ...cache, signal });
     const contrast = await Contrast.open(
       {
         dimensions: base.manifest.dimensions,
@@ -237,7 +146,7 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
     source: `scalingnote train --base ${request.base} --pairs ${basename(request.pairs)}`,
   });
   log('measuring the towers as they were written');
-  const trained = await measureTrained(towers, task, cache);
+  const trained = await measureTrained(towers, task, { ...cache, signal });
   const report: TrainReport = {
     out,
     base: request.base,
@@ -264,54 +173,6 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   return report;
 }
 
-/** A request with its defaults. */
-type Plan = ReturnType<typeof planOf>;
-
-function planOf(request: TrainRequest) {
-  const { separate = request.queryLayers !== undefined, ...rest } = request;
-  const plan = {
-    epochs: rest.epochs ?? DEFAULTS.epochs,
-    batch: rest.batch ?? DEFAULTS.batch,
-    rate: rest.rate ?? DEFAULTS.rate,
-    temperature: rest.temperature ?? DEFAULTS.temperature,
-    negatives: rest.negatives ?? DEFAULTS.negatives,
-    mined: rest.mined ?? DEFAULTS.mined,
-    margin: rest.margin ?? DEFAULTS.margin,
-    maxTokens: rest.maxTokens ?? DEFAULTS.maxTokens,
-    heldOutDocuments: rest.heldOutDocuments ?? DEFAULTS.heldOutDocuments,
-    separate,
-    queryLayers: rest.queryLayers,
-    trainTables: rest.trainTables ?? false,
-    queryPrompt: rest.queryPrompt,
-    documentPrompt: rest.documentPrompt,
-    seed: rest.seed ?? 1,
-    workers: rest.workers ?? 1,
-  };
-  const refuse = (why: string): TrainingError => new TrainingError('REQUEST_INVALID', why);
-  if (rest.epochs !== undefined && rest.steps !== undefined) throw refuse('give epochs or steps, not both');
-  if (rest.queryLayers !== undefined && !separate) {
-    throw refuse('a query tower of fewer layers has weights of its own: leave separate out, or say true');
-  }
-  if (!(plan.temperature > 0)) throw refuse(`the temperature is ${plan.temperature}; it must be above 0`);
-  if (!(plan.batch >= 2)) throw refuse(`a batch of ${plan.batch} has no negatives; 2 pairs at the least`);
-  return plan;
-}
-
-/** What two runs must agree in for one to go on where the other was. Workers and threads move only the last digits. */
-function settingsOf(plan: Plan, base: LocalTower, pairs: PairSet, steps: number): Settings {
-  const { workers: _, epochs: __, ...rest } = plan;
-  return {
-    base: base.manifest.space.fingerprint,
-    pairs: pairs.sha256.slice(0, 16),
-    trained: pairs.train.length,
-    ...rest,
-    steps,
-    queryLayers: plan.queryLayers ?? 'all',
-    queryPrompt: plan.queryPrompt ?? 'that of the base',
-    documentPrompt: plan.documentPrompt ?? 'that of the base',
-  };
-}
-
 async function checkpointOf(out: string, settings: Settings, resume: boolean) {
   if (resume) return readCheckpoint(out, settings);
   if (!(await hasCheckpoint(out))) return undefined;
@@ -319,25 +180,6 @@ async function checkpointOf(out: string, settings: Settings, resume: boolean) {
     'CHECKPOINT_INVALID',
     `${out} holds a run that was broken off: go on with --resume, or give another --out`,
   );
-}
-
-async function trainingTokenizer(base: LocalTower, maxTokens: number): Promise<TextTokenizer> {
-  const { directory, manifest } = base;
-  const limit = Math.min(maxTokens, manifest.maxTokens);
-  return loadTokenizer({ directory, manifest: { ...manifest, maxTokens: limit } });
-}
-
-function tokensOf(
-  { train: pairs }: PairSet,
-  tokenizer: TextTokenizer,
-  prompts: { query: string; document: string },
-): PairTokens {
-  const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
-  return {
-    queries: pairs.map(({ query }) => tokenizer.encode(prompts.query + query).ids),
-    documents: pairs.map((pair) => document(pair.document)),
-    document,
-  };
 }
 
 function models(
@@ -354,15 +196,24 @@ function models(
   return { documentModel: shared, queryModel: shared };
 }
 
+interface MeasureSettings {
+  cacheDir?: string;
+  signal: AbortSignal | undefined;
+}
+
+function cacheOf({ cacheDir }: MeasureSettings): { cacheDir?: string } {
+  return cacheDir === undefined ? {} : { cacheDir };
+}
+
 async function measureBase(
   reference: string,
   task: HeldOutTask,
-  cache: { cacheDir?: string },
+  settings: MeasureSettings,
 ): Promise<number[]> {
-  const tower = await openTower(reference, cache);
+  const tower = await openTower(reference, cacheOf(settings));
   try {
     const queryPrompt = tower.manifest.queryPrompt ?? tower.manifest.prompt;
-    return await measureRecall({ document: tower, query: tower, queryPrompt }, task, cache);
+    return await measureRecall({ document: tower, query: tower, queryPrompt }, task, settings);
   } finally {
     await tower.close();
   }
@@ -371,13 +222,14 @@ async function measureBase(
 async function measureTrained(
   towers: WrittenTowers,
   task: HeldOutTask,
-  cache: { cacheDir?: string },
+  settings: MeasureSettings,
 ): Promise<number[]> {
   const opened: Tower[] = [];
   try {
-    for (const folder of [towers.document, towers.query]) opened.push(await openTower(folder, cache));
+    for (const folder of [towers.document, towers.query])
+      opened.push(await openTower(folder, cacheOf(settings)));
     const [document, query] = opened as [Tower, Tower];
-    return await measureRecall({ document, query }, task, cache);
+    return await measureRecall({ document, query }, task, settings);
   } finally {
     for (const tower of opened) await tower.close();
   }

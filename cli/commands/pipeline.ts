@@ -1,0 +1,83 @@
+import { Command } from 'commander';
+import { type PipelineReport, runPipeline } from '../../training/pipeline/pipeline.ts';
+import { readRecipe } from '../../training/pipeline/recipe.ts';
+import { positive } from '../input/numbers.ts';
+import { interruptible } from '../interrupt.ts';
+import { note, printJson, table } from '../output/print.ts';
+import { Progress } from '../output/progress.ts';
+import { writeWordNetPairs } from '../sample/pairs.ts';
+
+interface Flags {
+  threads?: number;
+  json?: boolean;
+}
+
+/** Held-out synsets, as many as `scalingnote pairs wordnet` holds out. */
+const WORDNET = { heldOut: 2_000, seed: 1 };
+
+/** `scalingnote pipeline` */
+export const pipeline = new Command('pipeline')
+  .description('both stages from one file, compared with training end to end; what is done is not done again')
+  .argument('<file>', 'YAML: base, pairs, out, seed, stage1, stage2, endToEnd')
+  .option('--threads <n>', 'threads of training (default: one for each core)', positive)
+  .option('--json', 'print one JSON document')
+  .action(async (file: string, { threads, json }: Flags) => {
+    const recipe = await readRecipe(file);
+    const report = await interruptible('the same command goes on', (signal) => {
+      const bars = new Map<string, Progress>();
+      return runPipeline(recipe, {
+        makePairs: {
+          wordnet: async (out) => {
+            await writeWordNetPairs(out, WORDNET);
+          },
+        },
+        ...(threads !== undefined && { threads }),
+        signal,
+        log: note,
+        onProgress: (step, { phase, done, total, loss }) => {
+          const name = `${step}, ${phase}`;
+          const bar = bars.get(name) ?? new Progress(name, phase === 'mining' ? 'texts' : 'steps');
+          bars.set(name, bar);
+          bar.update(done, total, loss === undefined ? undefined : `loss ${loss.toFixed(3)}`);
+        },
+      });
+    });
+    if (json === true) printJson(report);
+    else process.stdout.write(`${render(report)}\n`);
+  });
+
+function render({ stage1, twoStage, endToEnd, difference, out }: PipelineReport): string {
+  const row = (name: string, recall: number, seconds: number, flops: number): (string | number)[] => [
+    name,
+    recall.toFixed(4),
+    Math.round(seconds),
+    flops.toExponential(2),
+  ];
+  const rows = [
+    row('base', stage1.heldOut.recall10.base, 0, 0),
+    row('teacher, both sides full', stage1.recall10, stage1.seconds, stage1.flops),
+    row(
+      `two-stage, ${twoStage.student}`,
+      twoStage.recall10,
+      stage1.seconds + twoStage.seconds,
+      twoStage.flops,
+    ),
+    ...(endToEnd === undefined
+      ? []
+      : [row(`end to end, ${twoStage.student}`, endToEnd.recall10, endToEnd.seconds, endToEnd.flops)]),
+  ];
+  const kept = twoStage.kept;
+  const lines = [
+    table(['query tower', 'Recall@10', 'seconds', 'operations'], rows),
+    `two-stage keeps ${kept.recall10.toFixed(3)} of its teacher (${kept.interval.map((end) => end.toFixed(3)).join(' to ')})`,
+  ];
+  if (difference !== undefined) {
+    const [low, high] = difference.interval.map((end) => end.toFixed(4));
+    lines.push(`two-stage minus end to end: ${difference.recall10.toFixed(4)} (${low} to ${high})`);
+  }
+  lines.push(
+    `next: npx scalingnote up --document-tower file:${stage1.towers.document} --query-tower file:${twoStage.tower}`,
+    `everything is in ${out}`,
+  );
+  return lines.join('\n');
+}

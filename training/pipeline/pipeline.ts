@@ -1,0 +1,275 @@
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import * as z from 'zod';
+import { hashFile } from '../../towers/hash.ts';
+import { openTower } from '../../towers/open.ts';
+import { pullTower } from '../../towers/pull.ts';
+import type { Tower } from '../../towers/tower.ts';
+import { distill } from '../distill/distill.ts';
+import { TrainingError } from '../errors.ts';
+import { differenceInterval, ratioInterval } from '../evaluation/bootstrap.ts';
+import { mean } from '../evaluation/metrics.ts';
+import { distillationFlops } from '../stage1/compute.ts';
+import { heldOutTask, measureRecall } from '../stage1/held-out.ts';
+import { readPairs } from '../stage1/pairs.ts';
+import type { RunProgress } from '../stage1/run.ts';
+import { hasCheckpoint } from '../stage1/run-folder.ts';
+import { DEFAULTS, estimateFlops, type TrainRequest } from '../stage1/plan.ts';
+import { train, TrainReport } from '../stage1/train.ts';
+import type { Recipe } from './recipe.ts';
+import { Steps } from './steps.ts';
+
+const PAIRS_FILE = 'pairs.jsonl';
+const TEXTS_FILE = 'queries.txt';
+const STUDENT_FOLDER = 'student';
+
+const Interval = z.tuple([z.number(), z.number()]);
+
+const Distilled = z.object({
+  steps: z.number(),
+  seconds: z.number(),
+  heldOutCosine: z.number(),
+  flops: z.number(),
+});
+
+const Comparison = z.object({
+  twoStage: z.object({
+    recall10: z.number(),
+    /** Of the full teacher's Recall@10, and its 95 % interval. */
+    kept: z.object({ recall10: z.number(), interval: Interval }),
+  }),
+  endToEnd: z.object({ recall10: z.number() }).optional(),
+  difference: z.object({ recall10: z.number(), interval: Interval }).optional(),
+});
+
+/** What a pipeline has come to. Everything in it is on disk, so that a second run says the same. */
+export interface PipelineReport {
+  out: string;
+  /** The full, symmetric teacher: the ceiling. */
+  stage1: TrainReport & { recall10: number };
+  /** The small query tower, distilled from the teacher. `flops` are those of both stages. */
+  twoStage: z.infer<typeof Comparison>['twoStage'] &
+    z.infer<typeof Distilled> & { student: string; tower: string };
+  /** The same small query tower trained with its document tower from the start, at as many operations. */
+  endToEnd: (TrainReport & { recall10: number }) | undefined;
+  /** Two-stage minus end-to-end, 95 % by paired bootstrap over held-out queries. */
+  difference: { recall10: number; interval: [low: number, high: number] } | undefined;
+  /** Path in `out` → sha256, of all that was made. */
+  artefacts: Record<string, string>;
+}
+
+/** What a pipeline needs besides its recipe. */
+export interface PipelineOptions {
+  /** Pairs that can be made, by name. */
+  makePairs: Readonly<Record<string, (file: string) => Promise<void>>>;
+  cacheDir?: string;
+  /** Of ONNX Runtime. @default one for each core */
+  threads?: number;
+  /** Breaks the pipeline off; the next run goes on from there. */
+  signal?: AbortSignal;
+  log?: (message: string) => void;
+  onProgress?: (step: 'stage1' | 'stage2' | 'end-to-end', progress: RunProgress) => void;
+}
+
+/**
+ * Both stages from one recipe: trains a teacher on pairs, distils the small query tower from it, trains the same query
+ * tower end to end at equal compute, and compares. What has been done is not done again, what was broken off goes on.
+ *
+ * @throws what `train` and `distill` throw; what the signal says
+ */
+export async function runPipeline(recipe: Recipe, options: PipelineOptions): Promise<PipelineReport> {
+  const { log = () => {}, signal, threads } = options;
+  const out = resolve(recipe.out);
+  const cache = options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir };
+  const steps = new Steps(out, log);
+  const artefacts: Record<string, string> = {};
+  const keep = (step: { folder: string; artefacts: Readonly<Record<string, string>> }): void => {
+    for (const [path, sha256] of Object.entries(step.artefacts)) {
+      artefacts[`${step.folder.slice(out.length + 1)}/${path}`] = sha256;
+    }
+  };
+  const base = (await pullTower(recipe.base, { ...cache, log })).manifest.space.fingerprint;
+
+  const maker = options.makePairs[recipe.pairs];
+  let pairs = recipe.pairs;
+  if (maker !== undefined) {
+    const made = await steps.run('pairs', { from: recipe.pairs }, z.null(), async (folder) => {
+      await maker(join(folder, PAIRS_FILE));
+      return null;
+    });
+    keep(made);
+    pairs = join(made.folder, PAIRS_FILE);
+  } else if (!existsSync(pairs)) {
+    const names = Object.keys(options.makePairs).join(', ');
+    throw new TrainingError('PAIRS_INVALID', `there is no file ${pairs}, and what can be made is: ${names}`);
+  }
+  const inputs = { base, pairs: await hashFile(pairs), seed: recipe.seed };
+  const request = {
+    ...recipe.stage1,
+    base: recipe.base,
+    pairs,
+    seed: recipe.seed,
+    threads,
+    signal,
+    log,
+    ...cache,
+  };
+  const trainIn = async (name: 'stage1' | 'end-to-end', changes: Partial<TrainRequest>) => {
+    const {
+      base: _,
+      pairs: __,
+      threads: ___,
+      signal: ____,
+      log: _____,
+      ...settings
+    } = {
+      ...request,
+      ...changes,
+      cacheDir: undefined,
+    };
+    return steps.run(name, { ...inputs, ...settings }, TrainReport, async (folder) =>
+      train({
+        ...request,
+        ...changes,
+        out: folder,
+        resume: await hasCheckpoint(folder),
+        onProgress: (progress) => options.onProgress?.(name, progress),
+      }),
+    );
+  };
+
+  const teacher = await trainIn('stage1', {});
+  keep(teacher);
+  const student = await distillIn(steps, recipe, { ...options, pairs, teacher: teacher.result });
+  keep(student);
+  const flops = teacher.result.flops + student.result.flops;
+  const studentFolder = join(student.folder, STUDENT_FOLDER);
+
+  let endToEnd: TrainReport | undefined;
+  if (recipe.endToEnd) {
+    const changes = { queryLayers: recipe.stage2.layers, separate: true, epochs: undefined };
+    const perStep = await estimateFlops({ ...request, ...changes, steps: 1, out });
+    const equal = { ...changes, steps: Math.max(1, Math.round(flops / perStep)) };
+    const trained = await trainIn('end-to-end', equal);
+    keep(trained);
+    endToEnd = trained.result;
+  }
+
+  const towers = [teacher.result.towers.space, student.artefacts, endToEnd?.towers.space];
+  const compared = await steps.run('comparison', { ...inputs, towers }, Comparison, () =>
+    compare(recipe, { pairs, teacher: teacher.result, student: studentFolder, endToEnd, cache, signal }),
+  );
+  keep(compared);
+  const { twoStage, difference } = compared.result;
+  return {
+    out,
+    stage1: { ...teacher.result, recall10: teacher.result.heldOut.recall10.trained },
+    twoStage: {
+      student: `transformer:${recipe.stage2.layers}`,
+      tower: studentFolder,
+      ...student.result,
+      ...twoStage,
+      flops,
+    },
+    endToEnd: endToEnd && { ...endToEnd, recall10: endToEnd.heldOut.recall10.trained },
+    difference,
+    artefacts,
+  };
+}
+
+/** Stage 2: the teacher's query tower is imitated on the queries of the pairs that it was trained on. */
+async function distillIn(
+  steps: Steps,
+  recipe: Recipe,
+  given: PipelineOptions & { pairs: string; teacher: TrainReport },
+) {
+  const { pairs, teacher, cacheDir, threads, signal, log, onProgress } = given;
+  const { seed, stage1 } = recipe;
+  const { layers, ...settings } = recipe.stage2;
+  const cache = cacheDir === undefined ? {} : { cacheDir };
+  const inputs = { teacher: teacher.towers.space, layers, settings, seed, limit: stage1.limit ?? null };
+  return steps.run('stage2', inputs, Distilled, async (folder) => {
+    const texts = join(folder, TEXTS_FILE);
+    const { train: used } = await readPairs(pairs, seed, { train: stage1.limit });
+    await writeFile(texts, `${used.map(({ query }) => query).join('\n')}\n`);
+    const tower = await openTower(teacher.towers.query, { ...cache, normalize: false });
+    try {
+      const out = join(folder, STUDENT_FOLDER);
+      const report = await distill({
+        teacher: tower,
+        student: { kind: 'transformer', layers },
+        source: { texts },
+        out,
+        seed,
+        ...(settings.steps !== undefined && { steps: settings.steps }),
+        ...(settings.batch !== undefined && { batch: settings.batch }),
+        ...(settings.rate !== undefined && { rate: settings.rate }),
+        ...(settings.trainTables !== undefined && { trainTables: settings.trainTables }),
+        ...(threads !== undefined && { threads }),
+        ...(signal && { signal }),
+        ...(log && { log }),
+        ...cache,
+        resume: existsSync(join(out, 'checkpoint.bin')),
+        onProgress: ({ step, steps: total, loss }) =>
+          onProgress?.('stage2', { phase: 'training', done: step, total, loss }),
+      });
+      if (report.interrupted) throw signal?.reason;
+      const flops = await distillationFlops(tower, layers, {
+        texts: used.map(({ query }) => query),
+        steps: report.steps,
+        batch: settings.batch,
+      });
+      const { steps: taken, seconds, heldOutCosine } = report;
+      return { steps: taken, seconds, heldOutCosine, flops };
+    } finally {
+      await tower.close();
+    }
+  });
+}
+
+async function compare(
+  { seed, stage1 }: Recipe,
+  given: {
+    pairs: string;
+    teacher: TrainReport;
+    student: string;
+    endToEnd: TrainReport | undefined;
+    cache: { cacheDir?: string };
+    signal: AbortSignal | undefined;
+  },
+): Promise<z.infer<typeof Comparison>> {
+  const { teacher, student, endToEnd, cache, signal } = given;
+  const pairs = await readPairs(given.pairs, seed, { train: stage1.limit });
+  const task = heldOutTask(pairs.heldOut, pairs.train, stage1.heldOutDocuments ?? DEFAULTS.heldOutDocuments);
+  const measure = async (folders: { document: string; query: string }): Promise<number[]> => {
+    const opened: Tower[] = [];
+    try {
+      const document = await openTower(folders.document, cache);
+      opened.push(document);
+      const query = await openTower(folders.query, cache);
+      opened.push(query);
+      return await measureRecall({ document, query }, task, { ...cache, signal });
+    } finally {
+      for (const tower of opened) await tower.close();
+    }
+  };
+  const ceiling = await measure(teacher.towers);
+  const twoStage = await measure({ document: teacher.towers.document, query: student });
+  const result = {
+    twoStage: {
+      recall10: mean(twoStage),
+      kept: { recall10: mean(twoStage) / mean(ceiling), interval: ratioInterval(twoStage, ceiling) },
+    },
+  };
+  if (endToEnd === undefined) return result;
+  const other = await measure(endToEnd.towers);
+  return {
+    ...result,
+    endToEnd: { recall10: mean(other) },
+    difference: {
+      recall10: mean(twoStage) - mean(other),
+      interval: differenceInterval(twoStage, other),
+    },
+  };
+}

@@ -1,0 +1,73 @@
+import { readFile } from 'node:fs/promises';
+import { parse } from 'yaml';
+import * as z from 'zod';
+import { TrainingError } from '../errors.ts';
+
+const count = z.int().positive();
+const share = z.number().positive();
+
+/** Stage 1, for both ways of training. What is left out is as in `scalingnote train`. */
+const Stage1 = z.strictObject({
+  epochs: share.optional(),
+  steps: count.optional(),
+  /** No more pairs than these. */
+  limit: count.optional(),
+  batch: count.optional(),
+  rate: share.optional(),
+  temperature: share.optional(),
+  negatives: z.int().nonnegative().optional(),
+  mined: z.int().nonnegative().optional(),
+  margin: z.number().optional(),
+  separate: z.boolean().optional(),
+  trainTables: z.boolean().optional(),
+  queryPrompt: z.string().optional(),
+  documentPrompt: z.string().optional(),
+  maxTokens: count.optional(),
+  heldOutDocuments: count.optional(),
+});
+
+/** Stage 2. What is left out is as in `scalingnote distill`. */
+const Stage2 = z.strictObject({
+  /** Layers of the query tower, here and end to end. */
+  layers: count,
+  steps: count.optional(),
+  batch: count.optional(),
+  rate: share.optional(),
+  trainTables: z.boolean().optional(),
+});
+
+/** Both stages and what they are compared with: a file that says it all. */
+export const Recipe = z.strictObject({
+  base: z.string().default('all-MiniLM-L6-v2'),
+  /** A file of pairs, or the name of pairs that can be made. */
+  pairs: z.string(),
+  /** Folder of everything that is made; paths are as seen from where the command runs. */
+  out: z.string(),
+  seed: z.int().nonnegative().default(1),
+  stage1: Stage1.prefault({}),
+  stage2: Stage2,
+  /** Whether the query tower is trained end to end as well, at equal compute. */
+  endToEnd: z.boolean().default(true),
+});
+export type Recipe = z.infer<typeof Recipe>;
+
+/** @throws {TrainingError} `REQUEST_INVALID`, naming the file, the key and what is wrong */
+export async function readRecipe(file: string): Promise<Recipe> {
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw new TrainingError('REQUEST_INVALID', `there is no file ${file}`, { cause: error });
+  });
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (error) {
+    throw new TrainingError('REQUEST_INVALID', `${file} is no YAML: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  const parsed = Recipe.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) =>
+    path.length === 0 ? message : `${path.join('.')}: ${message}`,
+  );
+  throw new TrainingError('REQUEST_INVALID', `${file}: ${problems.join('; ')}`);
+}

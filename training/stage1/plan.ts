@@ -1,0 +1,201 @@
+import { resolve } from 'node:path';
+import { loadTokenizer } from '../../towers/open.ts';
+import { type LocalTower, pullTower } from '../../towers/pull.ts';
+import type { TextTokenizer } from '../../towers/tokenizer.ts';
+import { TrainingError } from '../errors.ts';
+import { trainingFlops } from './compute.ts';
+import { PairBatches, type PairSet, type PairTokens, readPairs } from './pairs.ts';
+import { readEncoders, type ReplicaPlan } from './replica.ts';
+import type { RunProgress } from './run.ts';
+import type { Settings } from './run-folder.ts';
+
+/** What serves where nobody says otherwise. */
+export const DEFAULTS = {
+  epochs: 1,
+  batch: 256,
+  rate: 1e-4,
+  temperature: 0.05,
+  negatives: 1,
+  mined: 0,
+  margin: 0.05,
+  maxTokens: 64,
+  heldOutDocuments: 20_000,
+} as const;
+
+/** Share of the steps in which the learning rate rises. */
+const WARMUP = 0.1;
+
+/** What to make. */
+export interface TrainRequest {
+  /** Reference of the tower to start from. */
+  base: string;
+  /** JSON Lines of pairs. */
+  pairs: string;
+  /** Folder of the new towers. */
+  out: string;
+  /** How often each pair is seen; not with `steps`. @default 1 */
+  epochs?: number | undefined;
+  steps?: number | undefined;
+  /** Takes no more than so many of the pairs to train on. @default all */
+  limit?: number | undefined;
+  /** Pairs of a step, whatever memory there is. @default 256 */
+  batch?: number | undefined;
+  /** Largest learning rate. @default 1e-4 */
+  rate?: number | undefined;
+  /** What similarities are divided by. @default 0.05 */
+  temperature?: number | undefined;
+  /** Given negatives of each pair that a step takes. @default 1 */
+  negatives?: number | undefined;
+  /** Negatives of each pair that are mined anew in every epoch. @default 0 */
+  mined?: number | undefined;
+  /** A document that scores above the query's own less this is not mined. @default 0.05 */
+  margin?: number | undefined;
+  /** Whether query and document tower keep weights of their own. @default false */
+  separate?: boolean | undefined;
+  /** How many layers the query tower keeps, with weights of its own. @default all */
+  queryLayers?: number | undefined;
+  /** Whether embedding tables are trained as well. @default false */
+  trainTables?: boolean | undefined;
+  /** @default that of the base */
+  queryPrompt?: string | undefined;
+  /** @default that of the base */
+  documentPrompt?: string | undefined;
+  /** Longest text in training; the towers read on what the base reads. @default 64 */
+  maxTokens?: number | undefined;
+  /** Documents that held-out queries are searched in. @default 20 000 */
+  heldOutDocuments?: number | undefined;
+  /** @default 1 */
+  seed?: number | undefined;
+  /** Processes that share a step. @default 1 */
+  workers?: number | undefined;
+  /** Of ONNX Runtime, for each process. @default one for each core */
+  threads?: number | undefined;
+  /** Goes on from the checkpoint in `out`. @default false */
+  resume?: boolean | undefined;
+  /** Ends the run early, with a checkpoint. */
+  signal?: AbortSignal | undefined;
+  cacheDir?: string | undefined;
+  log?: ((message: string) => void) | undefined;
+  onProgress?: ((progress: RunProgress) => void) | undefined;
+}
+
+/** A request, and what it comes to. */
+export interface Prepared {
+  out: string;
+  plan: Plan;
+  cache: { cacheDir?: string };
+  base: LocalTower;
+  pairs: PairSet;
+  batches: PairBatches;
+  steps: number;
+  /** What is put before each side's texts. */
+  prompts: { query: string; document: string };
+  settings: Settings;
+  replicaPlan: ReplicaPlan;
+}
+
+/** Reads what a run is about to need, and writes nothing. @throws {TrainingError} `REQUEST_INVALID`, `PAIRS_INVALID` */
+export async function prepare(request: TrainRequest): Promise<Prepared> {
+  const plan = planOf(request);
+  const cache = request.cacheDir === undefined ? {} : { cacheDir: request.cacheDir };
+  const base = await pullTower(request.base, { ...cache, ...(request.log && { log: request.log }) });
+  const { manifest, directory } = base;
+  const pairs = await readPairs(request.pairs, plan.seed, { train: request.limit });
+  const batches = new PairBatches(pairs.train.length, { size: plan.batch, seed: plan.seed });
+  const steps = request.steps ?? Math.max(1, Math.round(plan.epochs * batches.perEpoch));
+  return {
+    out: resolve(request.out),
+    plan,
+    cache,
+    base,
+    pairs,
+    batches,
+    steps,
+    prompts: {
+      query: plan.queryPrompt ?? manifest.queryPrompt ?? manifest.prompt,
+      document: plan.documentPrompt ?? manifest.space.documentPrompt,
+    },
+    settings: settingsOf(plan, base, pairs, steps),
+    replicaPlan: {
+      directory,
+      manifest: { pooling: manifest.pooling, dimensions: manifest.dimensions },
+      shared: !plan.separate,
+      queryLayers: plan.queryLayers,
+      trainTables: plan.trainTables,
+      optimizer: { rate: plan.rate, steps, warmup: Math.min(steps, Math.ceil(steps * WARMUP)) },
+      threads: request.threads,
+    },
+  };
+}
+
+/** Token ids of every pair's sides. */
+export async function tokenizePairs({ base, plan, pairs, prompts }: Prepared): Promise<PairTokens> {
+  const tokenizer = await trainingTokenizer(base, plan.maxTokens);
+  const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
+  return {
+    queries: pairs.train.map(({ query }) => tokenizer.encode(prompts.query + query).ids),
+    documents: pairs.train.map((pair) => document(pair.document)),
+    document,
+  };
+}
+
+/** Operations that a run would take, as its report would say. */
+export async function estimateFlops(request: TrainRequest): Promise<number> {
+  const prepared = await prepare(request);
+  const encoders = await readEncoders(prepared.replicaPlan);
+  return trainingFlops(encoders, await tokenizePairs(prepared), prepared.batches, prepared.steps);
+}
+
+/** A request with its defaults. */
+export type Plan = ReturnType<typeof planOf>;
+
+function planOf(request: TrainRequest) {
+  const { separate = request.queryLayers !== undefined, ...rest } = request;
+  const plan = {
+    epochs: rest.epochs ?? DEFAULTS.epochs,
+    batch: rest.batch ?? DEFAULTS.batch,
+    rate: rest.rate ?? DEFAULTS.rate,
+    temperature: rest.temperature ?? DEFAULTS.temperature,
+    negatives: rest.negatives ?? DEFAULTS.negatives,
+    mined: rest.mined ?? DEFAULTS.mined,
+    margin: rest.margin ?? DEFAULTS.margin,
+    maxTokens: rest.maxTokens ?? DEFAULTS.maxTokens,
+    heldOutDocuments: rest.heldOutDocuments ?? DEFAULTS.heldOutDocuments,
+    separate,
+    queryLayers: rest.queryLayers,
+    trainTables: rest.trainTables ?? false,
+    queryPrompt: rest.queryPrompt,
+    documentPrompt: rest.documentPrompt,
+    seed: rest.seed ?? 1,
+    workers: rest.workers ?? 1,
+  };
+  const refuse = (why: string): TrainingError => new TrainingError('REQUEST_INVALID', why);
+  if (rest.epochs !== undefined && rest.steps !== undefined) throw refuse('give epochs or steps, not both');
+  if (rest.queryLayers !== undefined && !separate) {
+    throw refuse('a query tower of fewer layers has weights of its own: leave separate out, or say true');
+  }
+  if (!(plan.temperature > 0)) throw refuse(`the temperature is ${plan.temperature}; it must be above 0`);
+  if (!(plan.batch >= 2)) throw refuse(`a batch of ${plan.batch} has no negatives; 2 pairs at the least`);
+  return plan;
+}
+
+/** What two runs must agree in for one to go on where the other was. Workers and threads move only the last digits. */
+function settingsOf(plan: Plan, base: LocalTower, pairs: PairSet, steps: number): Settings {
+  const { workers: _, epochs: __, ...rest } = plan;
+  return {
+    base: base.manifest.space.fingerprint,
+    pairs: pairs.sha256.slice(0, 16),
+    trained: pairs.train.length,
+    ...rest,
+    steps,
+    queryLayers: plan.queryLayers ?? 'all',
+    queryPrompt: plan.queryPrompt ?? 'that of the base',
+    documentPrompt: plan.documentPrompt ?? 'that of the base',
+  };
+}
+
+async function trainingTokenizer(base: LocalTower, maxTokens: number): Promise<TextTokenizer> {
+  const { directory, manifest } = base;
+  const limit = Math.min(maxTokens, manifest.maxTokens);
+  return loadTokenizer({ directory, manifest: { ...manifest, maxTokens: limit } });
+}
