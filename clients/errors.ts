@@ -37,7 +37,10 @@ export class ScalingnoteError extends Error {
   }
 }
 
-/** Whether the server was away, or had too much to do and says when it will have less: a full disk stays full. */
+/**
+ * Whether the server was away, or had too much to do and says when it will have less. Without `google.rpc.RetryInfo`,
+ * RESOURCE_EXHAUSTED is something that time does not mend: a full disk, a message that is too large.
+ */
 function isRetryable({ code, reason, retryDelayMs }: RichStatus): boolean {
   if (code === Code.RESOURCE_EXHAUSTED) return retryDelayMs !== undefined;
   return code === Code.UNAVAILABLE || (reason === '' && RESET.has(code));

@@ -97,21 +97,15 @@ export class DocumentEncoder {
           ? (error.retryDelayMs ?? 0)
           : undefined,
     });
-    return this.#unit(vector);
-  }
-
-  /** The store compares by the inner product of unit vectors; not every tower normalises. */
-  #unit(vector: Float32Array): Float32Array {
-    let squares = 0;
-    for (const component of vector) squares += component * component;
-    const length = Math.sqrt(squares);
-    if (!(length > 0 && length < Infinity)) {
+    const squares = vector.reduce((sum, component) => sum + component * component, 0);
+    // The store would refuse it as well, and blame whoever sent the document.
+    if (!(squares > 0 && squares < Infinity)) {
       throw new ServiceError(
         status.INTERNAL,
         'VECTOR_DEGENERATE',
-        `the tower gave a passage a vector of length ${length}; it can't represent this text`,
+        `the tower gave a passage a vector of length ${Math.sqrt(squares)}; it can't represent this text`,
       );
     }
-    return this.#tower.manifest.normalize ? vector : vector.map((component) => component / length);
+    return vector;
   }
 }
