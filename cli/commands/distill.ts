@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { openTower } from '../../towers/open.ts';
 import {
+  DEFAULT_PAIRS,
   distill as distillTower,
   type StudentKind,
   type TextSource,
@@ -24,6 +25,7 @@ interface Flags {
   steps?: number;
   batch?: number;
   rate?: number;
+  pairs?: number;
   trainTables?: boolean;
   threads?: number;
   seed: number;
@@ -61,6 +63,11 @@ export const distill = new Command('distill')
   .option('--steps <n>', 'optimiser steps (default: by student)', positive)
   .option('--batch <n>', 'texts of a step (default: by student)', positive)
   .option('--rate <x>', 'largest learning rate (default: by student)', positiveNumber)
+  .option(
+    '--pairs <n>',
+    `neighbouring tokens with a vector of their own in a lookup student, at the most (default: ${DEFAULT_PAIRS})`,
+    wholeNumber,
+  )
   .option('--train-tables', 'train a transformer’s embedding tables as well')
   .option('--threads <n>', 'threads of training (default: one for each core)', positive)
   .option('--seed <n>', 'for choosing texts and for their order', wholeNumber, 1)
@@ -83,7 +90,7 @@ export const distill = new Command('distill')
     try {
       const reading = new Progress('teacher', 'texts');
       const fitting = new Progress('fitting', 'steps');
-      const { steps, batch, rate, loss, threads } = flags;
+      const { steps, batch, rate, loss, pairs, threads } = flags;
       const report = await distillTower({
         teacher,
         student: flags.student,
@@ -95,6 +102,7 @@ export const distill = new Command('distill')
         ...(batch !== undefined && { batch }),
         ...(rate !== undefined && { rate }),
         ...(loss !== undefined && { loss }),
+        ...(pairs !== undefined && { pairs }),
         ...(threads !== undefined && { threads }),
         trainTables: flags.trainTables === true,
         resume: flags.resume === true,

@@ -1,3 +1,4 @@
+import { normalizeRows } from '../../towers/session/pooling.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import { seededRandom, shuffle } from '../random.ts';
@@ -62,11 +63,11 @@ export async function prepareData(
 
 /** Texts and vectors of a batch. */
 export function batchOf(data: TrainingData, rows: readonly number[]): Batch {
-  return {
-    texts: rows.map((row) => data.ids[row]!),
-    teacher: data.vectors.read(rows),
-    ...(data.documents && { documents: data.documents.read(rows.map((row) => data.groups[row]!)) }),
-  };
+  const batch = { texts: rows.map((row) => data.ids[row]!), teacher: data.vectors.read(rows) };
+  if (data.documents === undefined) return batch;
+  const documents = data.documents.read(rows.map((row) => data.groups[row]!));
+  normalizeRows(documents, data.documents.dimensions);
+  return { ...batch, documents };
 }
 
 /**

@@ -59,6 +59,8 @@ export interface DistillRequest {
   rate?: number;
   /** @default by student */
   loss?: LossWeights;
+  /** How many pairs of neighbouring tokens get a vector of their own in a lookup student. @default {@link DEFAULT_PAIRS} */
+  pairs?: number;
   /** Whether a transformer's embedding tables are trained as well. @default false */
   trainTables?: boolean;
   /** Goes on from the checkpoint in `out`. @default false */
@@ -96,9 +98,12 @@ export interface DistillReport {
 
 /** What serves each kind of student when nobody says otherwise. */
 export const DEFAULTS = {
-  lookup: { steps: 1_500, batch: 256, rate: 2e-3, loss: { mse: 1, cosine: 1 } },
+  lookup: { steps: 1_000, batch: 256, rate: 2e-3, loss: { mse: 1, cosine: 1 } },
   transformer: { steps: 1_000, batch: 128, rate: 4e-4, loss: { mse: 1, cosine: 1 } },
 } as const;
+
+/** Pairs of neighbouring tokens that have a vector of their own: in eight bits they take as much again as the tokens. */
+export const DEFAULT_PAIRS = 40_000;
 
 /** Share of the steps in which the learning rate rises. */
 const WARMUP = 0.05;
@@ -205,15 +210,17 @@ function readDocuments({ source }: DistillRequest): AsyncIterable<CorpusDocument
 }
 
 function openStudent(
-  { teacher, student, trainTables = false, threads, cacheDir }: DistillRequest,
+  request: DistillRequest,
   { steps, rate, loss }: Plan,
   data: TrainingData,
   state: ReadonlyMap<string, Tensor> | undefined,
 ): Promise<Student> {
+  const { teacher, student, trainTables = false, pairs = DEFAULT_PAIRS, seed = 1, threads } = request;
   const warmup = Math.min(steps, Math.ceil(steps * WARMUP));
   const common = { teacher, loss, threads, state };
+  const cache = { cacheDir: request.cacheDir, signal: request.signal, onProgress: request.onTeacher };
   return student.kind === 'lookup'
-    ? openLookup({ ...common, optimizer: { rate, steps, warmup, weightDecay: 0 }, data, cacheDir })
+    ? openLookup({ ...common, optimizer: { rate, steps, warmup, weightDecay: 0 }, data, pairs, seed, cache })
     : openTransformer({
         ...common,
         optimizer: { rate, steps, warmup },
@@ -231,7 +238,7 @@ export function nameOf(student: StudentKind): string {
 
 /** What two runs must agree in for one to go on where the other was. */
 function settingsOf(
-  { teacher, student, seed = 1, trainTables = false }: DistillRequest,
+  { teacher, student, seed = 1, trainTables = false, pairs = DEFAULT_PAIRS }: DistillRequest,
   plan: Plan,
   data: TrainingData,
 ): Record<string, string | number | boolean> {
@@ -246,7 +253,7 @@ function settingsOf(
     batch: plan.batch,
     rate: plan.rate,
     loss: describeLoss(plan.loss),
-    trainTables,
+    ...(student.kind === 'lookup' ? { pairs } : { trainTables }),
   };
 }
 

@@ -1,55 +1,86 @@
 import type { Tower } from '../../towers/tower.ts';
 import type { LossWeights } from '../gradient/losses.ts';
-import { LookupTrainer } from '../gradient/lookup.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { quantizeWeights } from '../onnx/quantize.ts';
-import { float32, type Tensor } from '../onnx/tensor.ts';
 import { lookupModel } from '../lookup/model.ts';
-import { startVectors } from '../lookup/start.ts';
+import { PairDictionary } from '../lookup/pairs.ts';
+import { singleTokenVectors } from '../lookup/start.ts';
+import { LookupTrainer, type LookupText } from '../lookup/trainer.ts';
+import { quantizeWeights } from '../onnx/quantize.ts';
+import { elementCount, type Tensor } from '../onnx/tensor.ts';
+import { seededRandom } from '../random.ts';
+import type { CacheSettings } from '../vectors.ts';
 import type { TrainingData } from './data.ts';
 import type { Student } from './student.ts';
 
-/** What a student with a vector for each token is made of. */
+/**
+ * Share of the pairs that a step leaves out, drawn anew for each text: otherwise the vector of a rare pair learns its few
+ * texts by heart.
+ */
+const PAIR_DROPOUT = 0.5;
+
+/** Texts whose lengths are looked at to know the teacher's. */
+const LENGTH_SAMPLE = 1_000;
+
+/** What a student of token vectors is made of. */
 export interface LookupOptions {
   teacher: Tower;
   loss: LossWeights;
   optimizer: OptimizerOptions;
   data: TrainingData;
+  /** How many pairs of neighbouring tokens have a vector of their own, at the most. */
+  pairs: number;
+  seed: number;
   threads?: number | undefined;
-  cacheDir?: string | undefined;
+  cache: CacheSettings;
   /** Where to go on from. */
   state?: ReadonlyMap<string, Tensor> | undefined;
 }
 
-const TABLE = 'table';
-
-/** Makes a student with a vector for each token ready to be trained. */
+/** Makes a student of token vectors ready to be trained. */
 export async function openLookup(options: LookupOptions): Promise<Student> {
-  const { teacher, loss, optimizer, data, threads, cacheDir, state } = options;
+  const { teacher, loss, optimizer, data, seed, threads, cache, state } = options;
   const { dimensions } = teacher.manifest;
-  const vectors = await startVectors(teacher, data, { cacheDir, ...(threads !== undefined && { threads }) });
+  const vectors = await singleTokenVectors(teacher, cache);
+  const fitted = data.fitted.map((row) => data.ids[row]!);
+  const dictionary = PairDictionary.of(fitted, vectors.length / dimensions, options.pairs);
   const trainer = await LookupTrainer.create({
     dimensions,
     vectors,
+    pairs: dictionary.size > 1 ? dictionary.size : 0,
+    scale: meanLength(data.vectors.read(data.fitted.slice(0, LENGTH_SAMPLE)), dimensions),
     optimizer,
     loss,
+    seed,
     ...(threads !== undefined && { threads }),
     ...(state && { state }),
   });
+  const textOf = (ids: readonly number[]): LookupText => ({ tokens: ids, pairs: dictionary.rowsOf(ids) });
   return {
-    parameters: vectors.length,
+    parameters: [...trainer.weights().values()].reduce((sum, { dims }) => sum + elementCount(dims), 0),
     padded: false,
-    step: ({ texts, teacher: targets, documents }) => trainer.step(texts, targets, documents),
-    encode: async (texts) => trainer.encode(texts),
-    state: () => trainer.state(),
-    weights: () => {
-      const table = trainer.table();
-      return new Map([[TABLE, float32([table.length / dimensions, dimensions], table)]]);
+    step: ({ texts, teacher: targets, documents }) => {
+      const random = seededRandom(Math.imul(seed, 0x9e3779b1) ^ trainer.steps);
+      const thinned = texts.map((ids) => ({
+        tokens: ids,
+        pairs: dictionary.rowsOf(ids).filter(() => random() >= PAIR_DROPOUT),
+      }));
+      return trainer.step(thinned, targets, documents);
     },
+    encode: async (texts) => trainer.encode(texts.map(textOf)),
+    state: () => trainer.state(),
+    weights: () => trainer.weights(),
     models: (weights) => {
-      const fp32 = lookupModel(weights.get(TABLE)!);
+      const fp32 = lookupModel(weights, dictionary);
       return { fp32, int8: quantizeWeights(fp32) };
     },
     close: () => trainer.close(),
   };
+}
+
+function meanLength(vectors: Float32Array, dimensions: number): number {
+  let sum = 0;
+  for (let start = 0; start < vectors.length; start += dimensions) {
+    sum += Math.hypot(...vectors.subarray(start, start + dimensions));
+  }
+  return sum / (vectors.length / dimensions);
 }

@@ -1,21 +1,63 @@
 import { GraphBuilder } from '../onnx/builder.ts';
-import { int, type Model } from '../onnx/model.ts';
-import { elementCode, type Tensor } from '../onnx/tensor.ts';
+import { int, ints, type Model } from '../onnx/model.ts';
+import { elementCode, float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import type { PairDictionary } from './pairs.ts';
+
+/** Names of what a lookup student learns, all float32: a row for each token, and one for each pair. */
+export const VECTORS = 'vectors';
+export const LOG_WEIGHTS = 'log_weights';
+/** What a token is made heavier by when others show it, and what it shows. */
+export const SEEKS = 'seeks';
+export const SHOWS = 'shows';
+export const PAIR_VECTORS = 'pair_vectors';
 
 /**
  * The student as a graph: `input_ids` and `attention_mask`, int64 [batch, length], become `sentence_embedding`, float32
- * [batch, dimensions]: the sum of the tokens' vectors, not normalised.
- *
- * @param table - float32 [tokens, dimensions]
+ * [batch, dimensions], not normalised: the sum of the tokens' vectors, each times its weight, and of the vectors of
+ * neighbouring tokens. A token's weight is the exponent of its own and of what it seeks times the mean of what the text's
+ * tokens show.
  */
-export function lookupModel(table: Tensor): Model {
+export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDictionary): Model {
   const g = new GraphBuilder();
   const ids = g.input('input_ids', 'int64', ['batch', 'length']);
   const mask = g.input('attention_mask', 'int64', ['batch', 'length']);
-  const rows = g.node('Gather', [g.initializer('token_vectors', table), ids]);
-  const present = g.node('Cast', [mask], { to: int(elementCode('float32')) });
-  const sum = g.node('MatMul', [g.node('Unsqueeze', [present, g.ints([1])]), rows]);
-  const dimensions = table.dims[1]!;
-  g.output('sentence_embedding', g.node('Squeeze', [sum, g.ints([1])]), 'float32', ['batch', dimensions]);
+  const table = (name: string): Tensor => weights.get(name)!;
+  const row = (values: string): string => g.node('Unsqueeze', [values, g.ints([1])]);
+  const rows = (name: string, value: Tensor, of: string): string =>
+    g.node('Gather', [g.initializer(name, value), of]);
+
+  const present = row(g.node('Cast', [mask], { to: int(elementCode('float32')) }));
+  const length = g.node('ReduceSum', [present, g.ints([-1])]);
+  const shown = g.node('Div', [g.node('MatMul', [present, rows(SHOWS, table(SHOWS), ids)]), length]);
+  const seeks = g.node('Transpose', [rows(SEEKS, table(SEEKS), ids)], { perm: ints([0, 2, 1]) });
+  const tokenWeights = g.node('Mul', [present, g.node('Exp', [g.node('MatMul', [shown, seeks])])]);
+  const tokens = rows(VECTORS, weighted(table(VECTORS), table(LOG_WEIGHTS)), ids);
+  const sums = [g.node('MatMul', [tokenWeights, tokens])];
+  if (pairs.size > 1) {
+    const part = (value: string, axis: number, start: number, end: number): string =>
+      g.node('Slice', [value, g.ints([start]), g.ints([end]), g.ints([axis])]);
+    const first = part(ids, 1, 0, -1);
+    const second = part(ids, 1, 1, END);
+    const { keys, rows: places } = pairs.tensors();
+    const key = g.node('Add', [g.node('Mul', [first, g.scalar(pairs.base, 'int64')]), second]);
+    const slot = g.node('Mod', [key, g.scalar(pairs.keys.length, 'int64')]);
+    const found = g.node('Equal', [rows('pair_keys', keys, slot), key]);
+    const place = g.node('Where', [found, rows('pair_rows', places, slot), g.scalar(0, 'int32')]);
+    const vectors = rows(PAIR_VECTORS, table(PAIR_VECTORS), place);
+    sums.push(g.node('MatMul', [part(present, 2, 1, END), vectors]));
+  }
+  const sum = g.node('Squeeze', [sums.length === 1 ? sums[0]! : g.node('Add', sums), g.ints([1])]);
+  g.output('sentence_embedding', sum, 'float32', ['batch', table(VECTORS).dims[1]!]);
   return g.build();
+}
+
+/** Past the end of every text: ONNX cuts it there. */
+const END = 2 ** 31 - 1;
+
+/** Vectors times the exponents of their weights. */
+function weighted(vectors: Tensor, logWeights: Tensor): Tensor {
+  const width = vectors.dims[1]!;
+  const factors = Float32Array.from(toNumbers(logWeights), Math.exp);
+  const values = Float32Array.from(toNumbers(vectors), (x, i) => x * factors[Math.floor(i / width)]!);
+  return float32(vectors.dims, values);
 }

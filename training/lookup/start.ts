@@ -1,58 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Tokens, Tower } from '../../towers/tower.ts';
 import { normalizeRows } from '../../towers/session/pooling.ts';
-import { encodeCached, type CacheSettings, type VectorFile } from '../vectors.ts';
-import { countTokens, sharedFloats } from './counts.ts';
-import { solveLookup } from './solve.ts';
+import type { Tokens, Tower } from '../../towers/tower.ts';
+import { encodeCached, type CacheSettings } from '../vectors.ts';
 
 /**
- * How strongly a token is held to the teacher's vector of it alone: as strongly as some dozen texts of a dozen tokens
- * pull at it. Chosen on held-out cosine.
- */
-const RIDGE = 1;
-
-/** Texts that the closed form is fitted to: all of them are in memory. */
-const MAX_SOLVED = 60_000;
-
-/** Texts that a student is fitted to, as far as its start needs them. */
-export interface FittedTexts {
-  readonly ids: readonly (readonly number[])[];
-  readonly fitted: readonly number[];
-  readonly vectors: VectorFile;
-}
-
-/**
- * Token vectors to start from: the closed-form fit to the teacher's directions, from its vectors of the single tokens.
+ * Token vectors to start from: the teacher's unit vectors of single tokens, without what all have in common.
  *
  * @returns tokens × dimensions
  */
-export async function startVectors(
-  teacher: Tower,
-  data: FittedTexts,
-  options: CacheSettings & { threads?: number } = {},
-): Promise<Float32Array> {
-  const { dimensions } = teacher.manifest;
-  const prior = await priorVectors(teacher, options);
-  const rows = data.fitted.slice(0, MAX_SOLVED);
-  const targets = sharedFloats(rows.length * dimensions);
-  targets.set(data.vectors.read(rows));
-  normalizeRows(targets, dimensions);
-  return solveLookup(
-    { texts: countTokens(rows.map((row) => data.ids[row]!)), targets, dimensions, prior, ridge: RIDGE },
-    options.threads === undefined ? {} : { threads: options.threads },
-  );
-}
-
-/** The teacher's unit vectors of single tokens, without what all have in common. In memory that threads share. */
-async function priorVectors(teacher: Tower, settings: CacheSettings): Promise<Float32Array> {
+export async function singleTokenVectors(teacher: Tower, settings: CacheSettings): Promise<Float32Array> {
   const { prompt, queryPrompt = prompt, dimensions } = teacher.manifest;
-  const single = await encodeCached(teacher, await singleTokens(teacher, queryPrompt), settings);
-  const prior = sharedFloats(single.length);
-  prior.set(single);
-  normalizeRows(prior, dimensions);
-  removeMean(prior, dimensions);
-  return prior;
+  const vectors = await encodeCached(teacher, await singleTokens(teacher, queryPrompt), settings);
+  normalizeRows(vectors, dimensions);
+  removeMean(vectors, dimensions);
+  return vectors;
 }
 
 /** Each token of the vocabulary alone, between the tokens that the tokenizer puts around every text. */

@@ -1,0 +1,327 @@
+import { InferenceSession } from 'onnxruntime-node';
+import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
+import type { OptimizerOptions } from '../gradient/optimizer.ts';
+import { buildStep, LOSS, MEAN, MEAN_SQUARE, NEXT, STEP } from '../gradient/step.ts';
+import { reportOf, type StepReport } from '../gradient/trainer.ts';
+import { GraphBuilder } from '../onnx/builder.ts';
+import { OnnxError } from '../onnx/errors.ts';
+import type { Model } from '../onnx/model.ts';
+import { toRuntime } from '../onnx/run.ts';
+import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { encodeModel } from '../onnx/write.ts';
+import { seededRandom } from '../random.ts';
+import { LOG_WEIGHTS, PAIR_VECTORS, SEEKS, SHOWS, VECTORS } from './model.ts';
+import { NO_PAIR } from './pairs.ts';
+
+/** A text as rows of the tables, each as often as it occurs. */
+export interface LookupText {
+  tokens: readonly number[];
+  pairs: readonly number[];
+}
+
+/** Numbers in which tokens agree or not. */
+const CONTEXT_WIDTH = 32;
+
+/** How far from 0 they start: at 0 nothing would ever move. */
+const CONTEXT_SCALE = 0.1;
+
+const TOKEN_COUNTS = 'token_counts';
+const PAIR_COUNTS = 'pair_counts';
+
+/** One parameter of every row of a table: its numbers and their moments, row by row. */
+interface Column {
+  readonly table: 'tokens' | 'pairs';
+  readonly width: number;
+  readonly value: Float32Array;
+  readonly mean: Float32Array;
+  readonly meanSquare: Float32Array;
+}
+
+/** What a trainer is made of. */
+export interface LookupTrainerOptions {
+  dimensions: number;
+  /** Where training starts: tokens × dimensions. A copy is trained. */
+  vectors: Float32Array;
+  /** Rows of pairs; they start at 0. @default none */
+  pairs?: number;
+  /** What the student's vectors are multiplied by to be as long as the teacher's. @default 1 */
+  scale?: number;
+  optimizer: OptimizerOptions;
+  loss?: LossWeights;
+  /** @default 1 */
+  seed?: number;
+  /** What {@link LookupTrainer.state} returned, to go on from there instead. */
+  state?: ReadonlyMap<string, Tensor>;
+  /** @default ONNX Runtime's: one for each core */
+  threads?: number;
+}
+
+/**
+ * Trains the tables of a lookup student. A text's vector is the weighted mean of its tokens' rows, with the rows of its
+ * pairs added.
+ *
+ * Only the rows of a batch take part in its step, and only their moments change, so that a step costs by batch and not
+ * by vocabulary. A text's rows come as a row of counts: sums are then products of matrices, and so are their gradients.
+ */
+export class LookupTrainer {
+  readonly #session: InferenceSession;
+  readonly #dimensions: number;
+  readonly #columns: ReadonlyMap<string, Column>;
+  #step: number;
+
+  private constructor(
+    session: InferenceSession,
+    dimensions: number,
+    columns: ReadonlyMap<string, Column>,
+    step: number,
+  ) {
+    this.#session = session;
+    this.#dimensions = dimensions;
+    this.#columns = columns;
+    this.#step = step;
+  }
+
+  /** @throws {OnnxError} `REQUEST_INVALID` for vectors that are no rows, or a state of other tables */
+  static async create(options: LookupTrainerOptions): Promise<LookupTrainer> {
+    const {
+      dimensions,
+      vectors,
+      pairs = 0,
+      scale = 1,
+      optimizer,
+      loss = {},
+      seed = 1,
+      state,
+      threads,
+    } = options;
+    if (vectors.length === 0 || vectors.length % dimensions !== 0) {
+      throw new OnnxError(
+        'REQUEST_INVALID',
+        `${vectors.length} numbers are no rows of ${dimensions} dimensions`,
+      );
+    }
+    const tokens = vectors.length / dimensions;
+    const random = seededRandom(seed);
+    const noise = (): Float32Array =>
+      Float32Array.from({ length: tokens * CONTEXT_WIDTH }, () => CONTEXT_SCALE * normal(random));
+    const columns = new Map([
+      [VECTORS, column('tokens', vectors.slice(), dimensions)],
+      [LOG_WEIGHTS, column('tokens', new Float32Array(tokens), 1)],
+      [SEEKS, column('tokens', noise(), CONTEXT_WIDTH)],
+      [SHOWS, column('tokens', noise(), CONTEXT_WIDTH)],
+    ]);
+    if (pairs > 0)
+      columns.set(PAIR_VECTORS, column('pairs', new Float32Array(pairs * dimensions), dimensions));
+    const model = trainedModel(dimensions, columns, scale, loss);
+    const step = await buildStep(model, { loss: LOSS, weights: [...columns.keys()], optimizer });
+    const session = await InferenceSession.create(encodeModel(step.model), {
+      ...(threads !== undefined && { intraOpNumThreads: threads }),
+      logSeverityLevel: 3,
+    });
+    if (state === undefined) return new LookupTrainer(session, dimensions, columns, 0);
+    for (const [name, { value, mean, meanSquare }] of columns) {
+      value.set(stateOf(state, name, value.length));
+      mean.set(stateOf(state, MEAN + name, value.length));
+      meanSquare.set(stateOf(state, MEAN_SQUARE + name, value.length));
+    }
+    return new LookupTrainer(session, dimensions, columns, toNumbers(state.get(STEP)!)[0]!);
+  }
+
+  /** Steps taken so far. */
+  get steps(): number {
+    return this.#step;
+  }
+
+  /**
+   * Takes one step. When the loss or the gradient is not finite, the state stays as it was before the step.
+   *
+   * @param texts - at least one token each.
+   * @param teacher - the teacher's vectors of the texts, one after the other.
+   * @param documents - unit vectors of the texts' documents, likewise: for a contrastive term.
+   */
+  async step(
+    texts: readonly LookupText[],
+    teacher: Float32Array,
+    documents?: Float32Array,
+  ): Promise<StepReport> {
+    const empty = texts.findIndex(({ tokens }) => tokens.length === 0);
+    if (empty >= 0) throw new OnnxError('REQUEST_INVALID', `text ${empty} of the batch has no tokens`);
+    const used = {
+      tokens: countRows(texts.map(({ tokens }) => tokens)),
+      pairs: countRows(
+        texts.map(({ pairs }) => pairs),
+        [NO_PAIR],
+      ),
+    };
+    const dims = [texts.length, this.#dimensions];
+    const counts = ({ rows, counts }: Counts): Tensor => float32([texts.length, rows.length], counts);
+    const feeds: Record<string, Tensor> = {
+      [STEP]: int64([this.#step], []),
+      [TOKEN_COUNTS]: counts(used.tokens),
+      ...(this.#columns.has(PAIR_VECTORS) && { [PAIR_COUNTS]: counts(used.pairs) }),
+      [TEACHER]: float32(dims, teacher),
+      ...(documents && { [DOCUMENTS]: float32(dims, documents) }),
+    };
+    for (const [name, { table, width, value, mean, meanSquare }] of this.#columns) {
+      const { rows } = used[table];
+      const shape = name === LOG_WEIGHTS ? [rows.length] : [rows.length, width];
+      feeds[name] = float32(shape, pick(value, rows, width));
+      feeds[MEAN + name] = float32(shape, pick(mean, rows, width));
+      feeds[MEAN_SQUARE + name] = float32(shape, pick(meanSquare, rows, width));
+    }
+    const inputs = Object.entries(feeds).map(([name, value]) => [name, toRuntime(value)] as const);
+    const results = await this.#session.run(Object.fromEntries(inputs));
+    const report = reportOf(results);
+    if (!Number.isFinite(report.loss) || !Number.isFinite(report.gradientNorm)) return report;
+    const result = (name: string): Float32Array => results[NEXT + name]!.data as Float32Array;
+    for (const [name, { table, width, value, mean, meanSquare }] of this.#columns) {
+      const { rows } = used[table];
+      place(value, rows, width, result(name));
+      place(mean, rows, width, result(MEAN + name));
+      place(meanSquare, rows, width, result(MEAN_SQUARE + name));
+    }
+    this.#step = report.step;
+    return report;
+  }
+
+  /** Vectors of texts with the rows as they are now, neither normalised nor scaled. */
+  encode(texts: readonly LookupText[]): Float32Array {
+    const { width, value } = this.#columns.get(VECTORS)!;
+    const out = new Float32Array(texts.length * width);
+    for (const [i, { tokens, pairs }] of texts.entries()) {
+      const vector = out.subarray(i * width, (i + 1) * width);
+      const weights = this.#weightsOf(tokens);
+      const add = (row: number, from: Float32Array, weight: number): void => {
+        for (let d = 0; d < width; d++) vector[d]! += weight * from[row * width + d]!;
+      };
+      for (const [at, token] of tokens.entries()) add(token, value, weights[at]!);
+      for (const pair of pairs) add(pair, this.#columns.get(PAIR_VECTORS)!.value, 1);
+      const total = weights.reduce((sum, weight) => sum + weight, 0);
+      for (let d = 0; d < width; d++) vector[d]! /= total;
+    }
+    return out;
+  }
+
+  /** A copy of what is learned. */
+  weights(): Map<string, Tensor> {
+    return new Map(
+      [...this.#columns].map(([name, { width, value }]) => [name, asTensor(name, value.slice(), width)]),
+    );
+  }
+
+  /** Everything that the next step depends on besides its batch, for a checkpoint: the next step changes it in place. */
+  state(): Map<string, Tensor> {
+    const state = new Map<string, Tensor>([[STEP, int64([this.#step], [])]]);
+    for (const [name, { width, value, mean, meanSquare }] of this.#columns) {
+      state.set(name, asTensor(name, value, width));
+      state.set(MEAN + name, asTensor(name, mean, width));
+      state.set(MEAN_SQUARE + name, asTensor(name, meanSquare, width));
+    }
+    return state;
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release();
+  }
+
+  /** What each token of a text counts. */
+  #weightsOf(tokens: readonly number[]): number[] {
+    const shows = this.#columns.get(SHOWS)!.value;
+    const seeks = this.#columns.get(SEEKS)!.value;
+    const logWeights = this.#columns.get(LOG_WEIGHTS)!.value;
+    const shown = new Float64Array(CONTEXT_WIDTH);
+    for (const token of tokens) {
+      for (let i = 0; i < CONTEXT_WIDTH; i++) shown[i]! += shows[token * CONTEXT_WIDTH + i]! / tokens.length;
+    }
+    return tokens.map((token) => {
+      let sum = logWeights[token]!;
+      for (let i = 0; i < CONTEXT_WIDTH; i++) sum += seeks[token * CONTEXT_WIDTH + i]! * shown[i]!;
+      return Math.exp(sum);
+    });
+  }
+}
+
+function column(table: Column['table'], value: Float32Array, width: number): Column {
+  return {
+    table,
+    width,
+    value,
+    mean: new Float32Array(value.length),
+    meanSquare: new Float32Array(value.length),
+  };
+}
+
+function asTensor(name: string, value: Float32Array, width: number): Tensor {
+  return float32(name === LOG_WEIGHTS ? [value.length] : [value.length / width, width], value);
+}
+
+function stateOf(state: ReadonlyMap<string, Tensor>, name: string, length: number): Float32Array {
+  const data = state.get(name)?.data;
+  if (data instanceof Float32Array && data.length === length) return data;
+  throw new OnnxError('REQUEST_INVALID', `the state to go on from has no "${name}", or another size of it`);
+}
+
+/** Standard normal, by Box and Muller's transform. */
+function normal(random: () => number): number {
+  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+}
+
+/** Rows of a batch and their counts → the loss. */
+export function trainedModel(
+  dimensions: number,
+  columns: ReadonlyMap<string, Pick<Column, 'table' | 'width'>>,
+  scale: number,
+  loss: LossWeights,
+): Model {
+  const g = new GraphBuilder();
+  const counts = g.input(TOKEN_COUNTS, 'float32', ['batch', 'tokens']);
+  for (const [name, { table, width }] of columns) {
+    g.input(name, 'float32', name === LOG_WEIGHTS ? [table] : [table, width]);
+  }
+  const length = g.node('ReduceSum', [counts, g.ints([-1])]);
+  const shown = g.node('Div', [g.node('MatMul', [counts, SHOWS]), length]);
+  const agreement = g.node('MatMul', [shown, g.node('Transpose', [SEEKS])]);
+  // The exponent keeps weights positive, and lets them grow and shrink by shares.
+  const weights = g.node('Exp', [g.node('Add', [agreement, LOG_WEIGHTS])]);
+  const shares = g.node('Mul', [counts, weights]);
+  let sum = g.node('MatMul', [shares, VECTORS]);
+  if (columns.has(PAIR_VECTORS)) {
+    const pairs = g.input(PAIR_COUNTS, 'float32', ['batch', 'pairs']);
+    sum = g.node('Add', [sum, g.node('MatMul', [pairs, PAIR_VECTORS])]);
+  }
+  const mean = g.node('Div', [sum, g.node('ReduceSum', [shares, g.ints([-1])])]);
+  const sides = {
+    student: g.node('Mul', [mean, g.scalar(scale)]),
+    teacher: g.input(TEACHER, 'float32', ['batch', dimensions]),
+    ...((loss.contrastive ?? 0) > 0 && { documents: g.input(DOCUMENTS, 'float32', ['batch', dimensions]) }),
+  };
+  g.output(LOSS, distillationLoss(g, sides, loss));
+  return g.build();
+}
+
+/** The rows that a batch uses, and how often each text uses each of them: texts × rows. */
+interface Counts {
+  rows: number[];
+  counts: Float32Array;
+}
+
+/** @param always - rows that are among them in any case, so that there is one */
+function countRows(texts: readonly (readonly number[])[], always: readonly number[] = []): Counts {
+  const places = new Map<number, number>(always.map((row, place) => [row, place]));
+  for (const text of texts) for (const row of text) if (!places.has(row)) places.set(row, places.size);
+  const counts = new Float32Array(texts.length * places.size);
+  for (const [i, text] of texts.entries()) {
+    for (const row of text) counts[i * places.size + places.get(row)!]! += 1;
+  }
+  return { rows: [...places.keys()], counts };
+}
+
+function pick(from: Float32Array, rows: readonly number[], width: number): Float32Array {
+  const out = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) out.set(from.subarray(row * width, (row + 1) * width), i * width);
+  return out;
+}
+
+function place(to: Float32Array, rows: readonly number[], width: number, values: Float32Array): void {
+  for (const [i, row] of rows.entries()) to.set(values.subarray(i * width, (i + 1) * width), row * width);
+}
