@@ -7,6 +7,7 @@ await runTowerService({
   name: 'document',
   port: 'portDocument',
   tower: 'documentTower',
+  access: 'writes',
   settings: ['ingestTokens', 'ingestStreams'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   serve: ({ tower, store, config, log }) => {

@@ -5,6 +5,7 @@ await runTowerService({
   name: 'query',
   port: 'portQuery',
   tower: 'queryTower',
+  access: 'reads',
   settings: ['querySlots', 'queryQueue', 'queryCache'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   serve: async ({ tower, store, config, log }) => {

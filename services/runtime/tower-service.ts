@@ -7,9 +7,10 @@ import { namesOf, settingsOf, type Config, type SettingName } from './config.ts'
 import { monitorHealth } from './health.ts';
 import { runService } from './process.ts';
 import { startServer, type Service } from './server.ts';
+import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
 
 /** Settings of every service that has a tower and the store. */
-const SHARED = ['host', 'data', 'device', 'threads', 'drainMs', 'consoleAddress', 'logLevel'] as const;
+const SHARED = ['host', 'device', 'threads', 'drainMs', 'consoleAddress', 'logLevel'] as const;
 
 /** A service of one tower and the store. */
 export interface TowerService<Own extends SettingName> {
@@ -17,6 +18,8 @@ export interface TowerService<Own extends SettingName> {
   /** Which setting has the port, and which names the tower. */
   port: 'portDocument' | 'portQuery';
   tower: 'documentTower' | 'queryTower';
+  /** What it does with the store. */
+  access: keyof typeof STORE_SETTINGS;
   /** Settings that no other service has. */
   settings: readonly Own[];
   /** See `ServerOptions`. */
@@ -27,7 +30,13 @@ export interface TowerService<Own extends SettingName> {
 
 /** Runs a service of one tower and the store as a process. It serves while the store answers. */
 export async function runTowerService<Own extends SettingName>(service: TowerService<Own>): Promise<void> {
-  const schema = settingsOf([...SHARED, service.port, service.tower, ...service.settings]);
+  const schema = settingsOf([
+    ...SHARED,
+    service.port,
+    service.tower,
+    ...STORE_SETTINGS[service.access],
+    ...service.settings,
+  ]);
   await runService(service.name, schema, async (values, log) => {
     const config = values as Config;
     const [tower, store] = await Promise.all([
@@ -36,7 +45,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         log: (message) => log.info(message),
         ...(config.threads === 0 ? {} : { threads: config.threads }),
       }),
-      openStore({ kind: 'embedded', directory: config.data }, { log }),
+      openStore(storeConfig(config), { log }),
     ]);
     const server = await startServer({
       host: config.host,
