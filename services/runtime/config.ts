@@ -248,7 +248,8 @@ function readFile(file: string): object {
   return parsed;
 }
 
-function variableOf(name: string, setting: z.ZodType): string {
+/** Name of the environment variable that sets a setting. */
+export function variableOf(name: string, setting: z.ZodType): string {
   return String(setting.meta()?.['variable'] ?? PREFIX + name.replace(/[A-Z]/g, '_$&').toUpperCase());
 }
 
