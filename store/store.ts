@@ -1,3 +1,5 @@
+import type { Context } from '@opentelemetry/api';
+
 /**
  * The one interface to the place where vectors live. `embedded/` keeps them in process and on disk, `qdrant/` in a
  * Qdrant server or cluster; the contract tests in `contract.ts` hold both to what is said here.
@@ -175,6 +177,8 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** When the caller stops waiting, in milliseconds since the epoch; the call then rejects with a `TimeoutError`. */
   deadline?: number;
+  /** The trace that the call belongs to. @default what is active */
+  trace?: Context;
 }
 
 /** One page of a scroll. */

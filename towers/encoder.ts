@@ -164,21 +164,21 @@ export class Encoder {
       return;
     }
     const encodeMs = performance.now() - startedAt;
+    const positions = jobs.length * Math.max(1, ...jobs.map(({ ids }) => ids.length));
+    const batch = { startedAt, size: jobs.length, tokens, paddingRatio: 1 - tokens / positions, encodeMs };
     for (const [row, job] of jobs.entries()) {
       job.resolve({
         // A copy, so that who keeps one vector does not keep the batch.
         vector: vectors.slice(row * this.#dimensions, (row + 1) * this.#dimensions),
         queueMs: startedAt - job.enqueuedAt,
         encodeMs,
+        batch,
       });
     }
-    const positions = jobs.length * Math.max(1, ...jobs.map(({ ids }) => ids.length));
     const speed = encodeMs / positions;
     this.#msPerToken =
       this.#msPerToken === undefined ? speed : this.#msPerToken + SPEED_WEIGHT * (speed - this.#msPerToken);
-    for (const listener of this.#listeners) {
-      listener({ size: jobs.length, tokens, paddingRatio: 1 - tokens / positions, encodeMs });
-    }
+    for (const listener of this.#listeners) listener(batch);
   }
 
   #overloaded(): TowerError {

@@ -23,10 +23,14 @@ export interface Encoding {
   queueMs: number;
   /** The run of the batch, in milliseconds. */
   encodeMs: number;
+  /** The run: the same object for all inputs that shared it. */
+  batch: BatchStats;
 }
 
-/** One run of the model, for metrics. */
+/** One run of the model, for metrics and traces. */
 export interface BatchStats {
+  /** As of `performance.now()`. */
+  startedAt: number;
   /** Inputs in the batch. */
   size: number;
   /** Tokens, without padding. */

@@ -33,7 +33,8 @@ export function renderWaterfall(trace: Trace, columns = process.stdout.columns |
   const labels = spans.map(({ name, service }, index) => {
     const owner = services.get(spans[index]!.parentSpanId) === service ? '' : ` (${service})`;
     const depth = Math.min(MAX_DEPTH, depths[index]!);
-    return `${'  '.repeat(depth)}${clip(`${name}${owner}`, MAX_NAME_WIDTH - 2 * depth)}`;
+    const short = name.replace('scalingnote.v1.', '');
+    return `${'  '.repeat(depth)}${clip(`${short}${owner}`, MAX_NAME_WIDTH - 2 * depth)}`;
   });
   const nameWidth = Math.max(...labels.map((label) => label.length));
   const times = spans.map(({ durationMs }) => `${durationMs.toFixed(2)} ms`);

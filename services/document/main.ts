@@ -6,13 +6,13 @@ import { documentService, MAX_RECEIVE_BYTES } from './service.ts';
 await runTowerService({
   name: 'document',
   port: 'portDocument',
+  metricsPort: 'metricsPortDocument',
   tower: 'documentTower',
-  access: 'writes',
   settings: ['ingestTokens', 'ingestStreams'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
-  serve: ({ tower, store, config, log }) => {
+  serve: ({ tower, store, config, log, telemetry }) => {
     const pipeline = new IngestPipeline(
-      { store, tower, log },
+      { store, tower, log, telemetry },
       { budgetTokens: config.ingestTokens, maxStreams: config.ingestStreams },
     );
     return documentService({ store, pipeline, describe: () => serviceInfo(tower, store) });

@@ -1,5 +1,9 @@
+import type { Attributes } from '@opentelemetry/api';
 import { LRUCache } from 'lru-cache';
-import type { Tower } from '../../towers/tower.ts';
+import type { Encoding, Tower } from '../../towers/tower.ts';
+import type { Call } from '../runtime/handler.ts';
+import type { Span } from '../runtime/telemetry/span.ts';
+import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
 import { Flights } from './flights.ts';
 
 /** What encoding a query needs of a tower. */
@@ -10,6 +14,15 @@ export type QueryTower = Pick<Tower, 'manifest' | 'device' | 'tokenize' | 'encod
  * with this bound an entry takes 2 KB beside its vector, and the cache a known amount.
  */
 export const MAX_CACHED_CHARS = 1024;
+
+/** The queue before the tower, among those that are measured. */
+const ENCODE_QUEUE = { 'scalingnote.queue': 'encode' };
+
+const LOOKUPS = {
+  hit: { 'scalingnote.result': 'hit' },
+  miss: { 'scalingnote.result': 'miss' },
+  joined: { 'scalingnote.result': 'joined' },
+} as const;
 
 /** A query's vector and what it took. */
 export interface EncodedQuery {
@@ -22,6 +35,17 @@ export interface EncodedQuery {
   cached: boolean;
 }
 
+/** A vector that was made, and how. Times as of `performance.now()`. */
+interface Work {
+  encoding: Encoding;
+  tokens: number;
+  startedAt: number;
+  tokenizedAt: number;
+}
+
+/** Who wants a query encoded. */
+export type EncodeCall = Pick<Call, 'signal' | 'span'>;
+
 /**
  * Encodes queries with one tower. Recent vectors come from a cache, equal texts that are asked for at the same time
  * are encoded once.
@@ -32,32 +56,80 @@ export interface EncodedQuery {
 export class QueryEncoder {
   readonly #tower: QueryTower;
   readonly #prompt: { prompt?: string };
+  readonly #attributes: Attributes;
   readonly #cache: LRUCache<string, Float32Array> | undefined;
-  readonly #flights = new Flights<EncodedQuery>();
+  readonly #flights = new Flights<Work>();
+  readonly #telemetry: Telemetry | undefined;
 
   /** @param options.cache how many vectors to keep; 0 for none */
-  constructor(tower: QueryTower, options: { cache: number }) {
+  constructor(tower: QueryTower, options: { cache: number; telemetry?: Telemetry | undefined }) {
     const { role, queryPrompt } = tower.manifest;
     this.#tower = tower;
+    this.#telemetry = options.telemetry;
     this.#prompt = role === 'document' && queryPrompt !== undefined ? { prompt: queryPrompt } : {};
+    this.#attributes = {
+      'gen_ai.operation.name': 'embeddings',
+      'gen_ai.request.model': tower.manifest.name,
+    };
     this.#cache = options.cache > 0 ? new LRUCache({ max: options.cache }) : undefined;
   }
 
   /** @throws {TowerError} as the tower does; the signal's reason where the caller gives up */
-  async encode(text: string, signal: AbortSignal): Promise<EncodedQuery> {
+  async encode(text: string, { signal, span }: EncodeCall): Promise<EncodedQuery> {
     const normalized = normalizeQuery(text);
+    const cacheLookups = this.#telemetry?.metrics?.cacheLookups;
+    const asked = performance.now();
     const vector = this.#cache?.get(normalized);
-    if (vector) return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true };
-    return this.#flights.join(normalized, signal, (shared) => this.#encode(normalized, shared));
+    if (vector) {
+      cacheLookups?.add(1, LOOKUPS.hit);
+      span?.record('encode', asked, performance.now(), {
+        ...this.#attributes,
+        'scalingnote.encode.cached': true,
+      });
+      return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true };
+    }
+    let joined = true;
+    const work = await this.#flights.join(normalized, signal, (shared) => {
+      joined = false;
+      return this.#encode(normalized, shared);
+    });
+    cacheLookups?.add(1, joined ? LOOKUPS.joined : LOOKUPS.miss);
+    if (span) this.#tell(span, work, asked, joined);
+    const { vector: made, queueMs, encodeMs } = work.encoding;
+    this.#telemetry?.metrics?.queueWait.record(queueMs / 1000, ENCODE_QUEUE, span);
+    const tokenizeMs = work.tokenizedAt - work.startedAt;
+    return { vector: made, tokenizeMs, queueMs, encodeMs, cached: false };
   }
 
-  async #encode(text: string, signal: AbortSignal): Promise<EncodedQuery> {
-    const started = performance.now();
+  async #encode(text: string, signal: AbortSignal): Promise<Work> {
+    const startedAt = performance.now();
     const tokens = this.#tower.tokenize(text, this.#prompt);
-    const tokenizeMs = performance.now() - started;
-    const { vector, queueMs, encodeMs } = await this.#tower.encode(tokens, { signal });
-    if (text.length <= MAX_CACHED_CHARS) this.#cache?.set(text, vector);
-    return { vector, tokenizeMs, queueMs, encodeMs, cached: false };
+    const tokenizedAt = performance.now();
+    const encoding = await this.#tower.encode(tokens, { signal });
+    if (text.length <= MAX_CACHED_CHARS) this.#cache?.set(text, encoding.vector);
+    return { encoding, tokens: tokens.ids.length, startedAt, tokenizedAt };
+  }
+
+  /** Who joins work that has begun sees of it what came after. */
+  #tell(
+    span: Span,
+    { encoding, tokens, startedAt, tokenizedAt }: Work,
+    asked: number,
+    joined: boolean,
+  ): void {
+    const { queueMs, batch } = encoding;
+    span.record('tokenize', Math.max(asked, startedAt), Math.max(asked, tokenizedAt));
+    const part = span.record('encode', Math.max(asked, tokenizedAt), performance.now(), {
+      ...this.#attributes,
+      'gen_ai.usage.input_tokens': tokens,
+      'scalingnote.encode.cached': false,
+      'scalingnote.encode.joined': joined,
+      'scalingnote.encode.queue_ms': queueMs,
+    });
+    const run = this.#telemetry?.tracer?.batch(batch, this.#tower.manifest.name);
+    if (!run) return;
+    run.join(part, {});
+    part.addBatch(run, {});
   }
 }
 

@@ -4,11 +4,11 @@ import { MAX_RECEIVE_BYTES, queryService } from './service.ts';
 await runTowerService({
   name: 'query',
   port: 'portQuery',
+  metricsPort: 'metricsPortQuery',
   tower: 'queryTower',
-  access: 'reads',
   settings: ['querySlots', 'queryQueue', 'queryCache'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
-  serve: async ({ tower, store, config, log }) => {
+  serve: async ({ tower, store, config, log, telemetry }) => {
     await store.prepare(tower.manifest.space.fingerprint);
     return queryService({
       tower,
@@ -17,6 +17,7 @@ await runTowerService({
       queue: config.queryQueue,
       cache: config.queryCache,
       log,
+      telemetry,
     });
   },
 });

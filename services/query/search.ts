@@ -1,13 +1,15 @@
+import { type Context, SpanKind } from '@opentelemetry/api';
 import { StoreError } from '../../store/errors.ts';
 import type { SearchHit, SearchQuery, Store } from '../../store/store.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
+import { traceOf } from '../runtime/telemetry/bridge.ts';
 import { Collections } from './collections.ts';
 import type { QueryEncoder, QueryTower } from './encoder.ts';
 import type { SearchPlan } from './request.ts';
 
 /** What searching needs of a store. */
-export type QueryStore = Pick<Store, 'describeCollection' | 'search'>;
+export type QueryStore = Pick<Store, 'kind' | 'describeCollection' | 'search'>;
 
 /** What was found, and where the time went. */
 export interface Found {
@@ -48,24 +50,47 @@ export class Searcher {
     if (plan.mode !== 'dense') {
       const started = performance.now();
       query.sparse = queryTerms(plan.text);
-      timings.tokenizeMs = performance.now() - started;
+      const done = performance.now();
+      timings.tokenizeMs = done - started;
+      if (plan.mode === 'sparse') call.span?.record('tokenize', started, done);
     }
     if (plan.mode !== 'sparse') {
-      const encoded = await this.#encoder.encode(plan.text, call.signal);
+      const encoded = await this.#encoder.encode(plan.text, call);
       query.vector = encoded.vector;
       timings.tokenizeMs += encoded.tokenizeMs;
       timings.queueMs = encoded.queueMs;
       timings.encodeMs = encoded.encodeMs;
       timings.cached = encoded.cached;
     }
+    const span = call.span?.child('store', {
+      kind: SpanKind.CLIENT,
+      attributes: {
+        'db.system.name': this.#store.kind,
+        'db.operation.name': 'search',
+        'db.collection.name': physical,
+      },
+    });
     const started = performance.now();
-    const hits = await this.#ask(plan.collection, physical, query, call);
-    timings.searchMs = performance.now() - started;
-    return { hits, timings };
+    try {
+      const hits = await this.#ask(plan.collection, physical, query, { ...call, ...traceOf(span) });
+      timings.searchMs = performance.now() - started;
+      span?.setAttribute('scalingnote.hits', hits.length);
+      return { hits, timings };
+    } catch (error) {
+      span?.fail(error instanceof StoreError ? error.reason : (error as Error).name);
+      throw error;
+    } finally {
+      span?.end();
+    }
   }
 
   /** A collection may have been replaced and dropped since we looked where its name leads: look once more. */
-  async #ask(name: string, physical: string, query: SearchQuery, call: Call): Promise<SearchHit[]> {
+  async #ask(
+    name: string,
+    physical: string,
+    query: SearchQuery,
+    call: Call & { trace?: Context },
+  ): Promise<SearchHit[]> {
     try {
       return await this.#store.search(physical, query, call);
     } catch (error) {

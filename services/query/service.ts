@@ -7,11 +7,12 @@ import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
-import type { SearchHit, Store } from '../../store/store.ts';
+import type { SearchHit } from '../../store/store.ts';
 import { serviceInfo, towerMessage } from '../runtime/describe.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
+import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
 import { MAX_ENCODE_TEXTS, MAX_QUERY_BYTES, requireText } from '../runtime/validate.ts';
 import { QueryEncoder, type QueryTower } from './encoder.ts';
 import { Gate } from './gate.ts';
@@ -25,13 +26,16 @@ import { searchStream } from './stream.ts';
  */
 export const MAX_RECEIVE_BYTES = 16 * 1024 * 1024;
 
+/** The queue of the service, among those that are measured. */
+const SEARCH_QUEUE = { 'scalingnote.queue': 'search' };
+
 /** How many texts of one Encode call are with the tower at a time, so that searches come in between. */
 const ENCODE_CHUNK = 32;
 
 /** What a query service is made of. */
 export interface QueryParts {
   tower: QueryTower;
-  store: QueryStore & Pick<Store, 'kind'>;
+  store: QueryStore;
   /** Calls that are worked on at the same time. */
   slots: number;
   /** Calls that may wait for that. */
@@ -39,31 +43,51 @@ export interface QueryParts {
   /** Query vectors that are kept. */
   cache: number;
   log: Logger;
+  telemetry?: Telemetry | undefined;
 }
 
 /** `scalingnote.v1.QueryService` over a query tower and a store. */
-export function queryService({ tower, store, slots, queue, cache, log }: QueryParts): Service {
-  const encoder = new QueryEncoder(tower, { cache });
+export function queryService({ tower, store, slots, queue, cache, log, telemetry }: QueryParts): Service {
+  const encoder = new QueryEncoder(tower, { cache, telemetry });
   const searcher = new Searcher(tower, store, encoder);
   const gate = new Gate({ slots, queue });
+  const metrics = telemetry?.metrics;
+  metrics?.observe(
+    'scalingnote.queue.depth',
+    '{request}',
+    'Requests that wait',
+    () => gate.waiting,
+    SEARCH_QUEUE,
+  );
   const queryTower = towerMessage(tower);
 
   const search = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
     const arrived = performance.now();
     const plan = parseSearch(request);
+    const { span } = call;
+    span?.setAttributes({
+      'scalingnote.collection': plan.collection,
+      'scalingnote.search.mode': plan.mode,
+      'scalingnote.search.limit': plan.limit,
+    });
     const asked = performance.now();
     const wait = gate.enter(call);
     if (wait) await wait;
     const entered = performance.now();
+    span?.record('queue', asked, entered);
+    metrics?.queueWait.record((entered - asked) / 1000, SEARCH_QUEUE, span);
     let workedMs: number | undefined;
     try {
       const { hits, timings } = await searcher.search(plan, call);
       const done = performance.now();
       workedMs = done - entered;
       timings.queueMs += entered - asked;
+      const messages = hits.map(hitMessage);
+      const grouped = performance.now();
+      span?.record('group', done, grouped, { 'scalingnote.hits': hits.length });
       return {
-        hits: hits.map(hitMessage),
-        timings: { ...timings, totalMs: performance.now() - arrived },
+        hits: messages,
+        timings: { ...timings, totalMs: grouped - arrived },
         queryTower,
       };
     } finally {
@@ -81,7 +105,7 @@ export function queryService({ tower, store, slots, queue, cache, log }: QueryPa
     try {
       for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
         const chunk = texts.slice(start, start + ENCODE_CHUNK);
-        const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, call.signal)));
+        const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, call)));
         for (const { vector } of encoded) embeddings.push({ values: Array.from(vector) });
       }
     } finally {
@@ -92,7 +116,7 @@ export function queryService({ tower, store, slots, queue, cache, log }: QueryPa
 
   return service<QueryServiceHandlers>(v1.QueryService.service, {
     Search: search,
-    SearchStream: searchStream(search, log),
+    SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity }),
     Encode: encode,
     Describe: async () => ({ service: serviceInfo(tower, store) }),
   });

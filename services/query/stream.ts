@@ -1,10 +1,13 @@
+import { SpanKind } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import type { SearchStreamRequest__Output } from '../../proto/generated/scalingnote/v1/SearchStreamRequest.ts';
 import type { SearchStreamResponse } from '../../proto/generated/scalingnote/v1/SearchStreamResponse.ts';
-import { invalidArgument, reportError, toRichStatus } from '../runtime/errors.ts';
+import { invalidArgument, reportError, toRichStatus, type ServiceError } from '../runtime/errors.ts';
 import type { Call, StreamHandler } from '../runtime/handler.ts';
+import { parseTraceparent } from '../runtime/telemetry/context.ts';
+import { endRequest } from '../runtime/telemetry/rpc.ts';
 import { parseSequence } from '../runtime/validate.ts';
 import { flawOf } from '../runtime/wire.ts';
 
@@ -23,7 +26,7 @@ interface Pending {
  */
 export function searchStream(
   search: (request: SearchRequest__Output, call: Call) => Promise<SearchResponse>,
-  log: Logger,
+  { log, slowMs }: { log: Logger; slowMs: number },
 ): StreamHandler<SearchStreamRequest__Output, SearchStreamResponse> {
   return async ({ requests, write, ...call }) => {
     let pending: Pending | undefined;
@@ -32,15 +35,34 @@ export function searchStream(
 
     const answer = async (query: Pending, request: SearchStreamRequest__Output): Promise<void> => {
       const response: SearchStreamResponse = { sequence: query.sequence };
+      const parent = request.traceparent === '' ? undefined : parseTraceparent(request.traceparent);
+      const startTime = performance.now();
+      const span = call.span?.part('SearchStream query', {
+        kind: SpanKind.SERVER,
+        attributes: { 'scalingnote.sequence': query.sequence },
+        ...(parent && { parent }),
+      });
+      let failure: ServiceError | undefined;
       try {
         const flaw = flawOf(request);
         if (flaw) throw flaw;
         if (!request.search) throw invalidArgument('search', 'is not set; set the search');
-        response.result = await search(request.search, { ...call, signal: query.controller.signal });
+        response.result = await search(request.search, {
+          ...call,
+          signal: query.controller.signal,
+          ...(span && { span }),
+        });
       } catch (error) {
         if (pending === query) {
-          response.error = toRichStatus(reportError(error, log, { method: 'SearchStream' }));
+          failure = reportError(error, log, { method: 'SearchStream', ...span?.logFields });
+          response.error = toRichStatus(failure);
         }
+      }
+      if (span) {
+        const superseded = pending !== query;
+        if (superseded) span.setAttribute('scalingnote.superseded', true);
+        endRequest(span, failure, performance.now() - startTime >= slowMs);
+        span.end();
       }
       // Otherwise it has been superseded, and answered.
       if (pending !== query) return;

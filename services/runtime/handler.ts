@@ -7,6 +7,8 @@ import type {
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import type { RpcWatch, WatchedCall } from './telemetry/rpc.ts';
+import type { Span } from './telemetry/span.ts';
 import {
   cancelled,
   deadlineExceeded,
@@ -25,6 +27,8 @@ export interface Call {
   readonly deadline?: number;
   /** What the caller sent beside the request. */
   readonly metadata: Metadata;
+  /** The span of the call, where the service is traced. */
+  readonly span?: Span;
 }
 
 /** A call with streams in both directions. */
@@ -66,22 +70,31 @@ export interface Scope {
   readonly draining: AbortSignal;
   /** Called when a call begins; the result is called when it has ended. */
   readonly enter: () => () => void;
+  /** What is to be seen of the calls of a method, where anything is. */
+  readonly watch?: (path: string, isStream: boolean) => RpcWatch;
 }
 
 /** The grpc-js handler of a unary method. Every call passes here: the place for what is to be seen of each. */
 export function unary<Request extends object, Response>(
+  path: string,
   handler: UnaryHandler<Request, Response>,
   scope: Scope,
 ): handleUnaryCall<Request, Response> {
+  const watch = scope.watch?.(path, false);
   return async (call, callback) => {
     const leave = scope.enter();
-    const life = new Lifetime(call);
+    const seen = watch?.begin(call.metadata);
+    const life = new Lifetime(call, seen);
     try {
       const flaw = flawOf(call.request);
       if (flaw) throw flaw;
-      callback(null, await handler(call.request, life.call));
+      const response = await handler(call.request, life.call);
+      if (seen) watch?.end(seen, undefined);
+      callback(null, response);
     } catch (error) {
-      callback(toGrpcError(life.blame(error, call.getPath(), scope.log)));
+      const status = life.blame(error, path, scope.log);
+      if (seen) watch?.end(seen, status);
+      callback(toGrpcError(status));
     } finally {
       life.end();
       leave();
@@ -91,19 +104,24 @@ export function unary<Request extends object, Response>(
 
 /** The grpc-js handler of a method with streams in both directions. */
 export function stream<Request extends object, Response>(
+  path: string,
   handler: StreamHandler<Request, Response>,
   scope: Scope,
 ): handleBidiStreamingCall<Request, Response> {
+  const watch = scope.watch?.(path, true);
   return async (call) => {
     const leave = scope.enter();
-    const life = new Lifetime(call);
+    const seen = watch?.begin(call.metadata);
+    const life = new Lifetime(call, seen);
     const reader = new Reader(call, life.call.signal, scope.draining);
     try {
       await handler({ ...life.call, requests: reader.messages(), write: writer(call, life.call.signal) });
       if (reader.cutOff) throw shuttingDown();
+      if (seen) watch?.end(seen, undefined);
       call.end();
     } catch (error) {
-      const status = life.blame(error, call.getPath(), scope.log);
+      const status = life.blame(error, path, scope.log);
+      if (seen) watch?.end(seen, status);
       if (!call.cancelled) call.emit('error', toGrpcError(status));
     } finally {
       reader.close();
@@ -125,7 +143,7 @@ class Lifetime {
   readonly call: Call;
   #ended = false;
 
-  constructor(call: ServerCall) {
+  constructor(call: ServerCall, seen: WatchedCall | undefined) {
     const controller = new AbortController();
     // A call may be many pieces of work, the texts of an Encode for example, and each of them listens.
     setMaxListeners(0, controller.signal);
@@ -133,6 +151,7 @@ class Lifetime {
     this.call = {
       signal: controller.signal,
       metadata: call.metadata,
+      ...(seen?.span && { span: seen.span }),
       ...(Number.isFinite(deadline) ? { deadline } : {}),
     };
     // grpc-js emits it after a proper end as well.
@@ -149,8 +168,8 @@ class Lifetime {
 
   /** The status for what a handler threw. */
   blame(error: unknown, method: string, log: Logger): ServiceError {
-    const { signal } = this.call;
-    return reportError(signal.aborted ? signal.reason : error, log, { method });
+    const { signal, span } = this.call;
+    return reportError(signal.aborted ? signal.reason : error, log, { method, ...span?.logFields });
   }
 }
 

@@ -2,10 +2,10 @@ import type { Logger } from 'pino';
 import type * as z from 'zod';
 import { StoreError } from '../../store/errors.ts';
 import { TowerError } from '../../towers/errors.ts';
-import { helpText, loadConfig, type SettingsSchema } from './config.ts';
+import { ConfigError, helpText, loadConfig, type SettingsSchema } from './config.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { StartError } from './server.ts';
-import { ConfigError } from './setting.ts';
+import { EnvironmentError } from './telemetry/environment.ts';
 
 /** Exit code of a process that was called wrongly. */
 const EXIT_USAGE = 2;
@@ -107,6 +107,7 @@ async function report(message: ServiceReport): Promise<void> {
 function startFailure(error: unknown): string {
   const expected =
     error instanceof ConfigError ||
+    error instanceof EnvironmentError ||
     error instanceof StartError ||
     error instanceof StoreError ||
     error instanceof TowerError;

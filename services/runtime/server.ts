@@ -20,6 +20,7 @@ import {
   type UnaryHandler,
 } from './handler.ts';
 import { reflection } from './reflection.ts';
+import type { Telemetry } from './telemetry/telemetry.ts';
 import { guarded, type Salvage } from './wire.ts';
 
 /**
@@ -57,11 +58,11 @@ export function service<Handlers extends UntypedServiceImplementation>(
     definition: guarded(definition, salvage),
     bind: (scope) =>
       Object.fromEntries(
-        Object.entries(definition).map(([name, { requestStream }]) => [
+        Object.entries(definition).map(([name, { path, requestStream }]) => [
           name,
           requestStream
-            ? stream(handlers[name] as StreamHandler<object, unknown>, scope)
-            : unary(handlers[name] as UnaryHandler<object, unknown>, scope),
+            ? stream(path, handlers[name] as StreamHandler<object, unknown>, scope)
+            : unary(path, handlers[name] as UnaryHandler<object, unknown>, scope),
         ]),
       ) as Record<string, handleUnaryCall<object, unknown> | handleBidiStreamingCall<object, unknown>>,
   };
@@ -79,6 +80,8 @@ export interface ServerOptions {
   /** Largest message that is taken, in bytes. What is larger ends its call with RESOURCE_EXHAUSTED. */
   maxReceiveBytes: number;
   log: Logger;
+  /** Sees every call, where there is any. */
+  telemetry?: Pick<Telemetry, 'watch'> | undefined;
 }
 
 /** The server could not be started; the message says why in one line. */
@@ -105,7 +108,7 @@ export interface RunningServer {
  * @throws {StartError} where the address can't be bound
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { host, port, portSetting, services, log } = options;
+  const { host, port, portSetting, services, log, telemetry } = options;
   setLogger(grpcLogger(log));
   const server = new Server({
     'grpc.max_receive_message_length': options.maxReceiveBytes,
@@ -117,7 +120,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // Every open stream listens.
   setMaxListeners(0, draining.signal);
   const active = new ActiveCalls();
-  const scope: Scope = { log, draining: draining.signal, enter: active.enter };
+  const scope: Scope = {
+    log,
+    draining: draining.signal,
+    enter: active.enter,
+    ...(telemetry && { watch: telemetry.watch }),
+  };
   for (const { definition, bind } of services) server.addService(definition, bind(scope));
 
   const names = services.map(({ definition }) => serviceName(definition));

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { context } from '@opentelemetry/api';
 import { checkLimit, checkQuery, checkText } from '../check.ts';
 import { collectionNotFound, StoreError } from '../errors.ts';
 import { checkFilter } from '../filter.ts';
@@ -316,6 +317,8 @@ export class QdrantStore implements Store {
     try {
       return await action({
         signal: scope.signal,
+        // As of now: what is active is another thing after the first wait.
+        trace: options.trace ?? context.active(),
         ...(options.deadline !== undefined && { deadline: options.deadline }),
       });
     } catch (error) {

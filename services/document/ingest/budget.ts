@@ -28,6 +28,11 @@ export class Budget {
     return this.#held;
   }
 
+  /** Streams that wait for room. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /** The share of a new stream, empty at first. */
   open(): Share {
     return { held: 0, closed: false };

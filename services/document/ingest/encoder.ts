@@ -3,7 +3,7 @@ import { status } from '@grpc/grpc-js';
 import type { PassageWrite } from '../../../store/store.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { passageTerms } from '../../../towers/terms.ts';
-import type { Passage, Tokens, Tower } from '../../../towers/tower.ts';
+import type { Encoding, Passage, Tokens, Tower } from '../../../towers/tower.ts';
 import { ServiceError } from '../../runtime/errors.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
@@ -20,6 +20,16 @@ const TURN_MS = 5;
 export interface EncodeOptions {
   omitText: boolean;
   signal: AbortSignal;
+  /** Sees what is done, where anybody looks. */
+  watch?: EncodeWatch | undefined;
+}
+
+/** Sees a document being encoded. Times as of `performance.now()`. */
+export interface EncodeWatch {
+  /** A slice has been split into passages of tokens. */
+  tokenized(startTime: number, endTime: number): void;
+  passage(tokens: number, encoding: Encoding): void;
+  encoded(passages: number): void;
 }
 
 /** What ingest needs of a tower. */
@@ -50,27 +60,33 @@ export class DocumentEncoder {
    */
   async encode(
     document: { title: string; text: string },
-    { omitText, signal }: EncodeOptions,
+    { omitText, signal, watch }: EncodeOptions,
   ): Promise<PassageWrite[]> {
     const passages = this.#tower.eachPassage(document);
     const writes: PassageWrite[] = [];
-    let slice = await this.#take(passages, signal);
+    let slice = await this.#take(passages, signal, watch);
     while (slice.length > 0) {
-      const vectors = await Promise.all(slice.map(({ tokens }) => this.#vector(tokens, signal)));
+      const vectors = await Promise.all(slice.map(({ tokens }) => this.#vector(tokens, signal, watch)));
       slice.forEach(({ text }, index) => {
         const sparse = passageTerms(document.title === '' ? text : `${document.title}\n${text}`);
         const write: PassageWrite = { vector: vectors[index]!, sparse };
         if (!omitText) write.text = text;
         writes.push(write);
       });
-      slice = slice.length < SLICE_PASSAGES ? [] : await this.#take(passages, signal);
+      slice = slice.length < SLICE_PASSAGES ? [] : await this.#take(passages, signal, watch);
     }
+    watch?.encoded(writes.length);
     return writes;
   }
 
   /** The next slice of a document, when those who asked before have theirs. */
-  async #take(passages: Iterator<Passage>, signal: AbortSignal): Promise<Passage[]> {
+  async #take(
+    passages: Iterator<Passage>,
+    signal: AbortSignal,
+    watch: EncodeWatch | undefined,
+  ): Promise<Passage[]> {
     const slice = this.#lastSlice.then(async () => {
+      const startTime = performance.now();
       const taken: Passage[] = [];
       while (taken.length < SLICE_PASSAGES) {
         signal.throwIfAborted();
@@ -82,14 +98,15 @@ export class DocumentEncoder {
         if (done === true) break;
         taken.push(value);
       }
+      if (taken.length > 0) watch?.tokenized(startTime, performance.now());
       return taken;
     });
     this.#lastSlice = slice.catch(() => undefined);
     return slice;
   }
 
-  async #vector(tokens: Tokens, signal: AbortSignal): Promise<Float32Array> {
-    const { vector } = await untilItWorks(() => this.#tower.encode(tokens, { signal }), {
+  async #vector(tokens: Tokens, signal: AbortSignal, watch: EncodeWatch | undefined): Promise<Float32Array> {
+    const encoding = await untilItWorks(() => this.#tower.encode(tokens, { signal }), {
       backoff: this.#backoff,
       signal,
       waitFor: (error) =>
@@ -97,6 +114,8 @@ export class DocumentEncoder {
           ? (error.retryDelayMs ?? 0)
           : undefined,
     });
+    watch?.passage(tokens.ids.length, encoding);
+    const { vector } = encoding;
     const squares = vector.reduce((sum, component) => sum + component * component, 0);
     // The store would refuse it as well, and blame whoever sent the document.
     if (!(squares > 0 && squares < Infinity)) {

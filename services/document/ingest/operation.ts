@@ -5,7 +5,9 @@ import type { IngestRequest__Output } from '../../../proto/generated/scalingnote
 import type { DocumentWrite } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
 import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
+import type { Batch } from '../../runtime/telemetry/batch.ts';
 import { flawOf } from '../../runtime/wire.ts';
+import type { DocumentTrace } from './stream-trace.ts';
 import { validDelete, validDocument, type ValidDocument } from './document.ts';
 
 /**
@@ -33,6 +35,14 @@ export interface Operation {
   write?: DocumentWrite;
   /** What became of it: the operation is settled. */
   outcome?: IngestOutcome;
+  /** Why it was rejected, in a stable word, where that was told at once. */
+  readonly reason?: string;
+  /** When it came in, as of `performance.now()`. */
+  readonly arrivedAt: number;
+  /** The document's own trace, where it brought one. */
+  trace?: DocumentTrace;
+  /** The runs of the model that made its vectors. */
+  batches?: Set<Batch>;
 }
 
 /** Reads a document or a delete. What is wrong with it is its outcome, and nobody else's business. */
@@ -41,6 +51,7 @@ export function readOperation(
   sequence: number,
   { tenant, omitText }: { tenant: string; omitText: boolean },
 ): Operation {
+  const arrivedAt = performance.now();
   const id = request.document?.id ?? request.delete?.id ?? '';
   try {
     const flaw = flawOf(request);
@@ -53,15 +64,17 @@ export function readOperation(
         version: document.version,
         tokens: OPERATION_TOKENS + Math.ceil(document.bytes / BYTES_PER_TOKEN),
         document,
+        arrivedAt,
       };
     }
     if (request.delete) {
       const { version } = validDelete(request.delete);
       const write: DocumentWrite = { kind: 'delete', tenant, documentId: id, version };
-      return { sequence, documentId: id, version, tokens: OPERATION_TOKENS, write };
+      return { sequence, documentId: id, version, tokens: OPERATION_TOKENS, write, arrivedAt };
     }
     throw invalidArgument('operation', 'is not set; send begin, document or delete');
   } catch (error) {
+    const flaw = toServiceError(error);
     // An identifier may be what is wrong: one of any length would travel back.
     const documentId = Buffer.byteLength(id) <= MAX_ID_BYTES ? id.toWellFormed() : '';
     return {
@@ -69,7 +82,9 @@ export function readOperation(
       documentId,
       version: 0,
       tokens: 0,
-      outcome: rejected(sequence, documentId, toServiceError(error)),
+      arrivedAt,
+      reason: flaw.reason,
+      outcome: rejected(sequence, documentId, flaw),
     };
   }
 }
@@ -101,6 +116,14 @@ export type ReadyOperation = Operation & { write: DocumentWrite };
 /** Whether an operation can be written. */
 export function isReady(operation: Operation): operation is ReadyOperation {
   return operation.write !== undefined;
+}
+
+/** An operation whose outcome is known. */
+export type SettledOperation = Operation & { outcome: IngestOutcome };
+
+/** Whether it is known what became of an operation. */
+export function isSettled(operation: Operation): operation is SettledOperation {
+  return operation.outcome !== undefined;
 }
 
 /** About how many bytes its write takes. */

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { StoreError } from '../../../store/errors.ts';
 import type {
+  CallOptions,
   DocumentKey,
   DocumentWrite,
   DocumentWriteResult,
@@ -9,7 +10,10 @@ import type {
 } from '../../../store/store.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
-type WritableStore = Pick<Store, 'lookupDocuments' | 'writeDocuments'>;
+type WritableStore = Pick<Store, 'kind' | 'lookupDocuments' | 'writeDocuments'>;
+
+/** What bounds a write, and which trace it belongs to. */
+export type WriteBounds = Pick<CallOptions, 'trace'> & { signal: AbortSignal };
 
 /** What a store made of one write: its answer, or why it will never take it. */
 export type WriteAnswer = DocumentWriteResult | { outcome: 'refused'; cause: unknown };
@@ -22,10 +26,12 @@ export class PatientStore {
   readonly #store: WritableStore;
   readonly #backoff: Backoff;
   readonly #log: Logger;
+  readonly kind: Store['kind'];
   #awaySince: number | undefined;
 
   constructor(store: WritableStore, backoff: Backoff, log: Logger) {
     this.#store = store;
+    this.kind = store.kind;
     this.#backoff = backoff;
     this.#log = log;
   }
@@ -47,17 +53,18 @@ export class PatientStore {
   async write(
     collection: string,
     writes: readonly DocumentWrite[],
-    signal: AbortSignal,
+    bounds: WriteBounds,
   ): Promise<WriteAnswer[]> {
+    const { signal } = bounds;
     try {
-      return await this.#patiently(() => this.#store.writeDocuments(collection, writes, { signal }), signal);
+      return await this.#patiently(() => this.#store.writeDocuments(collection, writes, bounds), signal);
     } catch (error) {
       if (signal.aborted || concernsAll(error)) throw error;
       if (writes.length === 1) return [{ outcome: 'refused', cause: error }];
       // Repeating what did go through changes nothing, so halving finds the culprit in a few calls and keeps the order.
       const middle = writes.length >> 1;
-      const first = await this.write(collection, writes.slice(0, middle), signal);
-      return [...first, ...(await this.write(collection, writes.slice(middle), signal))];
+      const first = await this.write(collection, writes.slice(0, middle), bounds);
+      return [...first, ...(await this.write(collection, writes.slice(middle), bounds))];
     }
   }
 

@@ -2,6 +2,8 @@ import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { CollectionInfo, SpaceKey, Store } from '../../../store/store.ts';
 import { DEFAULT_RETRY_DELAY_MS, ServiceError } from '../../runtime/errors.ts';
+import type { Metrics } from '../../runtime/telemetry/metrics.ts';
+import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import { Budget } from './budget.ts';
 import { DocumentEncoder, type IngestTower } from './encoder.ts';
 import { PatientStore } from './patient-store.ts';
@@ -26,13 +28,14 @@ export interface IngestSettings {
 }
 
 /** What ingest needs of a store. */
-export type IngestStore = Pick<Store, 'ensureCollection' | 'lookupDocuments' | 'writeDocuments'>;
+export type IngestStore = Pick<Store, 'kind' | 'ensureCollection' | 'lookupDocuments' | 'writeDocuments'>;
 
 /** What a pipeline works with. */
 export interface PipelineParts {
   store: IngestStore;
   tower: IngestTower;
   log: Logger;
+  telemetry?: Telemetry | undefined;
 }
 
 /** All ingest streams of a process: one store, one tower, one budget. */
@@ -41,11 +44,11 @@ export class IngestPipeline {
   readonly #space: SpaceKey;
   readonly #maxStreams: number;
   readonly #context: SessionContext;
-  #streams = 0;
+  readonly #sessions = new Set<IngestSession>();
 
   constructor(parts: PipelineParts, settings: IngestSettings) {
     const { budgetTokens, maxStreams, backoff = DEFAULT_BACKOFF } = settings;
-    const { store, tower, log } = parts;
+    const { store, tower, log, telemetry } = parts;
     const { fingerprint, dimensions } = tower.manifest.space;
     this.#store = store;
     this.#space = { fingerprint, dimensions };
@@ -55,8 +58,11 @@ export class IngestPipeline {
       encoder: new DocumentEncoder(tower, backoff),
       budget: new Budget(budgetTokens),
       log,
+      telemetry,
+      model: tower.manifest.name,
       openCollection: (name, signal) => this.#openCollection(name, signal),
     };
+    if (telemetry?.metrics) this.#observe(telemetry.metrics);
   }
 
   /** Tokens in flight over all streams. */
@@ -66,7 +72,7 @@ export class IngestPipeline {
 
   /** Streams that are open. */
   get streams(): number {
-    return this.#streams;
+    return this.#sessions.size;
   }
 
   /**
@@ -75,20 +81,54 @@ export class IngestPipeline {
    * @throws {ServiceError} that the stream has to end with; `TOO_MANY_STREAMS` where no more are taken
    */
   async serve(call: IngestCall): Promise<void> {
-    if (this.#streams >= this.#maxStreams) {
+    if (this.streams >= this.#maxStreams) {
       throw new ServiceError(
         status.RESOURCE_EXHAUSTED,
         'TOO_MANY_STREAMS',
-        `${this.#streams} ingest streams are open, which is the most here; send more through each, or come again`,
+        `${this.streams} ingest streams are open, which is the most here; send more through each, or come again`,
         { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
       );
     }
-    this.#streams++;
+    const session = new IngestSession(this.#context, call);
+    this.#sessions.add(session);
     try {
-      await new IngestSession(this.#context, call).run();
+      await session.run();
     } finally {
-      this.#streams--;
+      this.#sessions.delete(session);
     }
+  }
+
+  /** Has the state of all streams looked at whenever somebody asks for the metrics. */
+  #observe(metrics: Metrics): void {
+    const observe: Metrics['observe'] = (...gauge) => metrics.observe(...gauge);
+    const lags = () => [...this.#sessions].map(({ lag }) => lag);
+    const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);
+    observe('scalingnote.ingest.streams', '{stream}', 'Ingest streams that are open', () => this.streams);
+    observe(
+      'scalingnote.ingest.tokens_in_flight',
+      '{token}',
+      'Tokens that were taken in and are not settled',
+      () => this.tokensInFlight,
+    );
+    observe(
+      'scalingnote.ingest.watermark_lag',
+      '{operation}',
+      'Operations that have come in and are under no watermark yet',
+      () => sum(lags().map(({ operations }) => operations)),
+    );
+    observe(
+      'scalingnote.ingest.watermark_age',
+      's',
+      'How long the oldest of these operations has been here',
+      () => Math.max(0, ...lags().map(({ oldestMs }) => oldestMs)) / 1000,
+    );
+    observe(
+      'scalingnote.queue.depth',
+      '{request}',
+      'Requests that wait',
+      () => this.#context.budget.waiting,
+      { 'scalingnote.queue': 'ingest' },
+    );
   }
 
   #openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo> {

@@ -4,10 +4,12 @@ import type { CollectionInfo } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toServiceError } from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
 import { checkCollection, checkTenant, parseSequence } from '../../runtime/validate.ts';
+import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import { flawOf } from '../../runtime/wire.ts';
 import { collectionMessage } from '../messages.ts';
 import type { Share } from './budget.ts';
 import { readOperation } from './operation.ts';
+import { StreamTrace, type DocumentTrace } from './stream-trace.ts';
 import { Window, type Shared } from './window.ts';
 
 /**
@@ -22,11 +24,14 @@ export const WATERMARK_OUTCOMES = 256;
 /** The Ingest call, as a session sees it. */
 export type IngestCall = Pick<
   StreamCall<IngestRequest__Output, IngestResponse>,
-  'requests' | 'write' | 'signal'
+  'requests' | 'write' | 'signal' | 'span'
 >;
 
 /** What a session shares with all others. */
 export interface SessionContext extends Shared {
+  telemetry: Telemetry | undefined;
+  /** Name of the tower. */
+  model: string;
   /** @throws {StoreError} */
   openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo>;
 }
@@ -40,13 +45,15 @@ export class IngestSession {
   readonly #context: SessionContext;
   readonly #call: IngestCall;
   readonly #share: Share;
+  readonly #trace: StreamTrace | undefined;
   #window: Window | undefined;
   #options = { tenant: '', omitText: false };
   /** Highest sequence that came in, and that was answered. */
   #received = 0;
   #answered = 0;
-  /** Outcomes since the last watermark. */
+  /** Outcomes since the last watermark, and those of their documents that have traces of their own. */
   #untold = 0;
+  #untoldTraces: DocumentTrace[] = [];
   #ready: IngestResponse | undefined;
   /** Set once nothing more is taken in. `now`: what is not settled is given up. */
   #ending: { error: ServiceError | undefined; now: boolean } | undefined;
@@ -57,6 +64,8 @@ export class IngestSession {
     this.#context = context;
     this.#call = call;
     this.#share = context.budget.open();
+    const { telemetry, model } = context;
+    this.#trace = telemetry && new StreamTrace(telemetry, call.span, model);
   }
 
   /**
@@ -76,6 +85,15 @@ export class IngestSession {
       signal.removeEventListener('abort', onAbort);
       this.#fail(undefined);
     }
+  }
+
+  /** What has come in and is under no watermark yet. */
+  get lag(): { operations: number; oldestMs: number } {
+    const oldest = this.#window?.oldestArrival;
+    return {
+      operations: (this.#window?.size ?? 0) + this.#untold,
+      oldestMs: oldest === undefined ? 0 : performance.now() - oldest,
+    };
   }
 
   /** Takes messages in until the client is done, the service drains, or something is wrong. Never rejects. */
@@ -113,7 +131,8 @@ export class IngestSession {
     const info = await this.#context.openCollection(collection, this.#call.signal);
     this.#options = { tenant, omitText };
     const target = { collection: info.physicalName, tenant, omitText };
-    this.#window = new Window(this.#context, this.#share, target, {
+    this.#trace?.opened({ 'scalingnote.collection': collection });
+    this.#window = new Window(this.#context, this.#share, target, this.#trace, {
       onSettled: () => this.#wakeWriter(),
       onFailure: (error) => this.#fail(error),
     });
@@ -129,6 +148,9 @@ export class IngestSession {
     const sequence = parseSequence(request.sequence, this.#received);
     const operation = readOperation(request, sequence, this.#options);
     this.#received = sequence;
+    const traceparent = request.document?.traceparent ?? '';
+    const trace = this.#trace?.document(sequence, operation.documentId, traceparent);
+    if (trace) operation.trace = trace;
     const enter = (admitted: boolean): Promise<void> | undefined => {
       if (!admitted) return undefined;
       window.add(operation);
@@ -136,15 +158,21 @@ export class IngestSession {
       return new Promise((resolve) => (this.#wakeReader = resolve));
     };
     const admitted = operation.outcome ? true : this.#context.budget.admit(this.#share, operation.tokens);
-    return typeof admitted === 'boolean' ? enter(admitted) : admitted.then(enter);
+    if (typeof admitted === 'boolean') return enter(admitted);
+    return admitted.then((room) => {
+      this.#trace?.admitted(operation.arrivedAt);
+      return enter(room);
+    });
   }
 
   /** Sends what there is to send until the stream is to end. */
   async #write(): Promise<void> {
     for (;;) {
       const message = this.#nextMessage();
-      if (message) await this.#call.write(message);
-      else if (this.#isDone()) return;
+      if (message) {
+        await this.#call.write(message);
+        if (message.watermark) this.#told();
+      } else if (this.#isDone()) return;
       else await new Promise<void>((resolve) => (this.#wakeWriter = resolve));
     }
   }
@@ -159,12 +187,19 @@ export class IngestSession {
     if (settled) {
       this.#untold++;
       this.#answered = settled.sequence;
+      if (settled.trace) this.#untoldTraces.push(settled.trace);
       this.#wakeReader();
       return { outcome: settled.outcome };
     }
     if (this.#untold === 0) return undefined;
-    this.#untold = 0;
     return { watermark: { sequence: this.#answered } };
+  }
+
+  /** A watermark is on its way. */
+  #told(): void {
+    this.#trace?.visible(this.#answered, this.#untold, this.#untoldTraces);
+    this.#untold = 0;
+    this.#untoldTraces = [];
   }
 
   #isDone(): boolean {

@@ -3,11 +3,14 @@ import type { Logger } from 'pino';
 import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { StoredDocument } from '../../../store/store.ts';
 import { TowerError } from '../../../towers/errors.ts';
-import { reportError } from '../../runtime/errors.ts';
+import { reportError, type ServiceError } from '../../runtime/errors.ts';
+import type { Batch } from '../../runtime/telemetry/batch.ts';
+import { traceOf } from '../../runtime/telemetry/bridge.ts';
 import type { Budget, Share } from './budget.ts';
 import type { DocumentEncoder } from './encoder.ts';
 import {
   isReady,
+  isSettled,
   outcomeOf,
   rejected,
   versionStale,
@@ -16,6 +19,7 @@ import {
   type ReadyOperation,
 } from './operation.ts';
 import type { PatientStore, WriteAnswer } from './patient-store.ts';
+import type { StreamTrace } from './stream-trace.ts';
 
 /** Most documents in one question to the store. */
 export const LOOKUP_DOCUMENTS = 256;
@@ -63,6 +67,7 @@ export class Window {
   readonly #shared: Shared;
   readonly #share: Share;
   readonly #target: Target;
+  readonly #trace: StreamTrace | undefined;
   readonly #listener: WindowListener;
   readonly #abort = new AbortController();
   readonly #operations: Operation[] = [];
@@ -72,10 +77,17 @@ export class Window {
   #lookingUp = false;
   #writing = false;
 
-  constructor(shared: Shared, share: Share, target: Target, listener: WindowListener) {
+  constructor(
+    shared: Shared,
+    share: Share,
+    target: Target,
+    trace: StreamTrace | undefined,
+    listener: WindowListener,
+  ) {
     this.#shared = shared;
     this.#share = share;
     this.#target = target;
+    this.#trace = trace;
     this.#listener = listener;
     // Every encoding that waits listens, and there may be a thousand.
     setMaxListeners(0, this.#abort.signal);
@@ -86,10 +98,16 @@ export class Window {
     return this.#operations.length;
   }
 
+  /** When the first of them came in, as of `performance.now()`. */
+  get oldestArrival(): number | undefined {
+    return this.#operations[0]?.arrivedAt;
+  }
+
   /** Brings an operation in, whose tokens are already taken from the budget. */
   add(operation: Operation): void {
     this.#operations.push(operation);
-    if (operation.outcome) {
+    if (isSettled(operation)) {
+      this.#trace?.settled(operation, operation.reason);
       this.#listener.onSettled();
       return;
     }
@@ -123,6 +141,7 @@ export class Window {
   /** Gives up what is not written. */
   abandon(): void {
     this.#abort.abort();
+    for (const { trace } of this.#operations) if (trace) this.#trace?.abandoned(trace);
   }
 
   #lookUpSoon(): void {
@@ -177,7 +196,10 @@ export class Window {
     const { tenant, omitText } = this.#target;
     const { title, text, metadata, contentHash } = operation.document!;
     try {
-      const passages = await this.#shared.encoder.encode({ title, text }, { omitText, signal });
+      const batches = new Set<Batch>();
+      const watch = this.#trace?.encoding({ ...operation, batches });
+      const passages = await this.#shared.encoder.encode({ title, text }, { omitText, signal, watch });
+      operation.batches = batches;
       const content = { contentHash, title, metadata, passages };
       operation.write = { kind: 'put', tenant, documentId, version, ...content };
       this.#writeSoon();
@@ -207,7 +229,10 @@ export class Window {
       let batch = this.#nextBatch();
       while (batch.length > 0) {
         const writes = batch.map(({ write }) => write);
-        const answers = await this.#shared.store.write(collection, writes, signal);
+        const span = this.#trace?.writing(batch, { store: this.#shared.store.kind, collection });
+        const answers = await this.#shared.store
+          .write(collection, writes, { signal, ...traceOf(span) })
+          .finally(() => this.#trace?.written(span, batch));
         signal.throwIfAborted();
         this.#apply(batch, answers);
         this.#listener.onSettled();
@@ -264,12 +289,15 @@ export class Window {
   #reject(operation: Operation, cause: unknown): void {
     const { sequence, documentId } = operation;
     const { collection, tenant } = this.#target;
-    const error = reportError(cause, this.#shared.log, { collection, tenant, documentId });
-    this.#settle(operation, rejected(sequence, documentId, error));
+    const ids = operation.trace?.span.logFields;
+    const error = reportError(cause, this.#shared.log, { collection, tenant, documentId, ...ids });
+    this.#settle(operation, rejected(sequence, documentId, error), error);
   }
 
-  #settle(operation: Operation, outcome: IngestOutcome): void {
+  #settle(operation: Operation, outcome: IngestOutcome, error?: ServiceError): void {
     operation.outcome = outcome;
+    if (isSettled(operation)) this.#trace?.settled(operation, error?.reason);
+    delete operation.batches;
     delete operation.document;
     delete operation.write;
     const known = this.#documents.get(operation.documentId)!;

@@ -57,7 +57,14 @@ export class FakeTower implements IngestTower {
       await this.before(String.fromCodePoint(...ids));
       signal?.throwIfAborted();
       this.encoded++;
-      return { vector: vectorOf(ids), queueMs: 0, encodeMs: 0 };
+      const batch = {
+        startedAt: performance.now(),
+        size: 1,
+        tokens: ids.length,
+        paddingRatio: 0,
+        encodeMs: 0,
+      };
+      return { vector: vectorOf(ids), queueMs: 0, encodeMs: 0, batch };
     } finally {
       this.busy--;
     }

@@ -66,7 +66,14 @@ export class FakeTower implements QueryTower {
     signal?.addEventListener('abort', () => this.abandoned++);
     await this.before(text);
     signal?.throwIfAborted();
-    return { vector: vectorOf(text), queueMs: 0.25, encodeMs: 0.5 };
+    const batch = {
+      startedAt: performance.now(),
+      size: 1,
+      tokens: ids.length,
+      paddingRatio: 0,
+      encodeMs: 0.5,
+    };
+    return { vector: vectorOf(text), queueMs: 0.25, encodeMs: 0.5, batch };
   }
 }
 

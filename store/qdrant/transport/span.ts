@@ -1,4 +1,4 @@
-import { context, propagation, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { type Context, propagation, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { Call } from './failure.ts';
 
 const tracer = trace.getTracer('scalingnote.store.qdrant');
@@ -12,9 +12,11 @@ export function startSpan(
   node: { host: string; port: number },
   attempt: number,
   headers: Record<string, string>,
+  parent: Context,
 ): Span {
   const { operation, collection } = call;
-  const span = tracer.startSpan(collection === undefined ? operation : `${operation} ${collection}`, {
+  const name = collection === undefined ? operation : `${operation} ${collection}`;
+  const options = {
     kind: SpanKind.CLIENT,
     attributes: {
       'db.system.name': 'qdrant',
@@ -24,8 +26,9 @@ export function startSpan(
       'server.port': node.port,
       ...(attempt > 1 && { 'scalingnote.attempt': attempt }),
     },
-  });
-  propagation.inject(trace.setSpan(context.active(), span), headers);
+  };
+  const span = tracer.startSpan(name, options, parent);
+  propagation.inject(trace.setSpan(parent, span), headers);
   return span;
 }
 

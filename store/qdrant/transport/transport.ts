@@ -1,3 +1,4 @@
+import { context, type Context } from '@opentelemetry/api';
 import { StoreError } from '../../errors.ts';
 import type { CallOptions } from '../../store.ts';
 import { connectionFailure, type Call, Failure, statusFailure, timeoutFailure } from './failure.ts';
@@ -50,10 +51,13 @@ export class Transport {
    */
   async call<Result>(call: Call, options: CallOptions = {}): Promise<Result> {
     using scope = new Scope(options);
+    const trace = options.trace ?? context.active();
     for (let attempt = 1; ; attempt++) {
       try {
         const hedged = call.hedged === true && this.#hedgeMs !== undefined && attempt === 1;
-        return (hedged ? await this.#race(call, scope) : await this.#attempt(call, scope, attempt)) as Result;
+        return (await (hedged
+          ? this.#race(call, scope, trace)
+          : this.#attempt(call, scope, attempt, trace))) as Result;
       } catch (error) {
         scope.throwIfOver();
         if (!(error instanceof Failure)) throw error;
@@ -86,9 +90,9 @@ export class Transport {
   }
 
   /** Makes a call, and once more if no answer has come for a while; the first answer counts. */
-  async #race(call: Call, outer: Scope): Promise<unknown> {
+  async #race(call: Call, outer: Scope, trace: Context): Promise<unknown> {
     using scope = new Scope({ signal: outer.signal });
-    const first = this.#attempt(call, scope, 1);
+    const first = this.#attempt(call, scope, 1, trace);
     const late = Symbol('late');
     const timer = sleep(this.#hedgeMs!, scope.signal).then(
       () => late,
@@ -97,7 +101,7 @@ export class Transport {
     try {
       const answer = await Promise.race([first, timer]);
       if (answer !== late) return answer;
-      return await Promise.any([first, this.#attempt(call, scope, 2)]);
+      return await Promise.any([first, this.#attempt(call, scope, 2, trace)]);
     } catch (error) {
       throw error instanceof AggregateError ? error.errors[0] : error;
     } finally {
@@ -105,11 +109,11 @@ export class Transport {
     }
   }
 
-  async #attempt(call: Call, outer: Scope, attempt: number): Promise<unknown> {
+  async #attempt(call: Call, outer: Scope, attempt: number, trace: Context): Promise<unknown> {
     const node = this.#pick();
     using scope = new Scope({ signal: outer.signal, deadline: Date.now() + this.#timeoutMs });
     const headers = { ...node.headers };
-    const span = startSpan(call, node, attempt, headers);
+    const span = startSpan(call, node, attempt, headers, trace);
     let status: number | undefined;
     try {
       const { path, method, body } = call;

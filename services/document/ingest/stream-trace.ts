@@ -1,0 +1,167 @@
+import { SpanKind, type Attributes } from '@opentelemetry/api';
+import type { Encoding } from '../../../towers/tower.ts';
+import type { Batch } from '../../runtime/telemetry/batch.ts';
+import { parseTraceparent } from '../../runtime/telemetry/context.ts';
+import type { Span } from '../../runtime/telemetry/span.ts';
+import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
+import type { EncodeWatch } from './encoder.ts';
+import type { Operation, SettledOperation } from './operation.ts';
+
+/** What a stream writes to. */
+interface WriteTarget {
+  /** Kind of the store. */
+  store: string;
+  /** Physical name. */
+  collection: string;
+}
+
+/** A document's own trace: it began with whoever produced the document, and ends where the document can be found. */
+export interface DocumentTrace {
+  readonly span: Span;
+  /** When its outcome was decided, as of `performance.now()`. */
+  settledAt?: number;
+}
+
+/**
+ * What is told of an ingest stream. The stream is a span with an event for each of its documents, and under it the
+ * writes, each with links to the runs of the model that made its vectors, and the watermarks. A document that brings a
+ * `traceparent` has a span in that trace as well, from its arrival to the watermark that covers it.
+ */
+export class StreamTrace {
+  readonly #span: Span | undefined;
+  readonly #telemetry: Telemetry;
+  readonly #model: string;
+  #settledFirst: number | undefined;
+
+  /** @param span of the call @param model name of the tower */
+  constructor(telemetry: Telemetry, span: Span | undefined, model: string) {
+    this.#telemetry = telemetry;
+    this.#span = span;
+    this.#model = model;
+  }
+
+  /** The stream is open. */
+  opened(attributes: Attributes): void {
+    this.#span?.setAttributes(attributes);
+  }
+
+  /** An operation had to wait for room. @param startTime as of `performance.now()` */
+  admitted(startTime: number): void {
+    const seconds = (performance.now() - startTime) / 1000;
+    this.#telemetry.metrics?.queueWait.record(seconds, INGEST_QUEUE, this.#span);
+  }
+
+  /** Begins the document's own trace, if it has one. */
+  document(sequence: number, documentId: string, traceparent: string): DocumentTrace | undefined {
+    const parent = traceparent === '' ? undefined : parseTraceparent(traceparent);
+    if (!parent || !this.#span) return undefined;
+    const attributes = { 'scalingnote.document.id': documentId, 'scalingnote.sequence': sequence };
+    return { span: this.#span.part('document', { kind: SpanKind.CONSUMER, parent, attributes }) };
+  }
+
+  /** Watches an operation being encoded. */
+  encoding({ documentId, sequence, trace, batches }: Operation & { batches: Set<Batch> }): EncodeWatch {
+    const attributes = { 'scalingnote.document.id': documentId, 'scalingnote.sequence': sequence };
+    const { tracer } = this.#telemetry;
+    let encode: Span | undefined;
+    let tokens = 0;
+    return {
+      tokenized: (startTime, endTime) => {
+        trace?.span.record('tokenize', startTime, endTime);
+        encode ??= trace?.span.child('encode', {
+          startTime: endTime,
+          attributes: { 'gen_ai.operation.name': 'embeddings', 'gen_ai.request.model': this.#model },
+        });
+      },
+      passage: (count, { batch: run, queueMs }: Encoding) => {
+        tokens += count;
+        this.#telemetry.metrics?.queueWait.record(queueMs / 1000, ENCODE_QUEUE, this.#span);
+        const batch = tracer?.batch(run, this.#model);
+        const member = encode ?? this.#span;
+        if (!batch || !member || batches.has(batch)) return;
+        batches.add(batch);
+        batch.join(member, attributes);
+        encode?.addBatch(batch, {});
+      },
+      encoded: (passages) => {
+        encode
+          ?.setAttributes({ 'gen_ai.usage.input_tokens': tokens, 'scalingnote.passages': passages })
+          .end();
+      },
+    };
+  }
+
+  /** Begins a write. */
+  writing(operations: readonly Operation[], { store, collection }: WriteTarget): Span | undefined {
+    const span = this.#span?.part('upsert', {
+      kind: SpanKind.CLIENT,
+      attributes: {
+        'db.system.name': store,
+        'db.operation.name': 'upsert',
+        'db.collection.name': collection,
+        'db.operation.batch.size': operations.length,
+      },
+    });
+    if (!span) return undefined;
+    const batches = new Set(operations.flatMap((operation) => [...(operation.batches ?? [])]));
+    for (const batch of batches) span.addBatch(batch, {});
+    return span;
+  }
+
+  /** A write has ended, well or not: then the stream ends, and says why. */
+  written(span: Span | undefined, operations: readonly Operation[]): void {
+    if (!span) return;
+    span.end();
+    for (const { trace } of operations) {
+      const part = trace?.span.record('upsert', span.startTime, span.endTime);
+      part?.addLink({ context: span.spanContext() });
+    }
+  }
+
+  /** The outcome of an operation has been decided. */
+  settled({ documentId, sequence, trace, outcome }: SettledOperation, reason = ''): void {
+    const kind = OUTCOMES[String(outcome.kind)] ?? 'rejected';
+    const attributes = {
+      'scalingnote.document.outcome': kind,
+      ...(reason !== '' && { 'scalingnote.reason': reason }),
+    };
+    this.#telemetry.metrics?.documents.add(1, attributes);
+    this.#settledFirst ??= performance.now();
+    this.#span?.addEvent('document', {
+      'scalingnote.document.id': documentId,
+      'scalingnote.sequence': sequence,
+      ...attributes,
+    });
+    if (!trace) return;
+    trace.settledAt = performance.now();
+    trace.span.setAttributes(attributes);
+    if (reason !== '') trace.span.fail(reason);
+  }
+
+  /** The client has been told that everything up to a sequence is durable, and so to be found. */
+  visible(sequence: number, documents: number, traces: readonly DocumentTrace[]): void {
+    const now = performance.now();
+    const attributes = { 'scalingnote.watermark': sequence, 'scalingnote.documents': documents };
+    this.#span?.part('visible', { startTime: this.#settledFirst ?? now, attributes }).end(now);
+    this.#settledFirst = undefined;
+    for (const { span, settledAt } of traces) {
+      span.record('visible', settledAt ?? now, now, { 'scalingnote.watermark': sequence });
+      span.end(now);
+    }
+  }
+
+  /** The stream has ended before an operation was settled. */
+  abandoned({ span }: DocumentTrace): void {
+    if (!span.hasEnded) span.fail('abandoned').end();
+  }
+}
+
+const INGEST_QUEUE = { 'scalingnote.queue': 'ingest' };
+const ENCODE_QUEUE = { 'scalingnote.queue': 'encode' };
+
+const OUTCOMES: Readonly<Record<string, string>> = {
+  OUTCOME_KIND_INDEXED: 'indexed',
+  OUTCOME_KIND_UNCHANGED: 'unchanged',
+  OUTCOME_KIND_DELETED: 'deleted',
+  OUTCOME_KIND_REJECTED: 'rejected',
+};

@@ -1,0 +1,82 @@
+import {
+  monitorEventLoopDelay,
+  performance,
+  PerformanceObserver,
+  type EventLoopUtilization,
+} from 'node:perf_hooks';
+import type { Metrics } from './metrics.ts';
+
+/** Pauses of garbage collection, in seconds: the bounds that the semantic conventions advise, and finer ones. */
+const GC_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1, 10];
+
+/** How often the event loop is looked at, in milliseconds: what lasts shorter is not seen, and more looks cost more. */
+const LOOP_RESOLUTION_MS = 20;
+
+/**
+ * Measures the process itself.
+ *
+ * Source: semantic conventions for processes, Node.js and V8.
+ *
+ * @returns ends it
+ */
+export function measureProcess(metrics: Metrics): () => void {
+  for (const mode of ['user', 'system'] as const) {
+    metrics.observeTotal(
+      'process.cpu.time',
+      's',
+      'Processor time of the process',
+      () => process.cpuUsage()[mode] / 1e6,
+      { 'cpu.mode': mode },
+    );
+  }
+  metrics.observe('process.memory.usage', 'By', 'Memory of the process that is in use', () =>
+    process.memoryUsage.rss(),
+  );
+  metrics.observe('process.uptime', 's', 'Time since the process was started', () => process.uptime());
+  metrics.observe(
+    'v8js.memory.heap.used',
+    'By',
+    'Memory of JavaScript objects',
+    () => process.memoryUsage().heapUsed,
+  );
+
+  const delay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
+  delay.enable();
+  const seconds = (nanoseconds: number): number =>
+    Math.max(0, nanoseconds / 1e9 - LOOP_RESOLUTION_MS / 1000) || 0;
+  const description = 'How much later than planned the event loop turns';
+  metrics.observe('nodejs.eventloop.delay.p50', 's', description, () => seconds(delay.percentile(50)));
+  metrics.observe('nodejs.eventloop.delay.p99', 's', description, () => seconds(delay.percentile(99)));
+  metrics.observe('nodejs.eventloop.delay.max', 's', description, () => {
+    const max = seconds(delay.max);
+    // Each look sees what came since the one before.
+    delay.reset();
+    return max;
+  });
+  let before: EventLoopUtilization = performance.eventLoopUtilization();
+  metrics.observe(
+    'nodejs.eventloop.utilization',
+    '1',
+    'Share of the time that the event loop is busy',
+    () => {
+      const now = performance.eventLoopUtilization();
+      const { utilization } = performance.eventLoopUtilization(now, before);
+      before = now;
+      return utilization;
+    },
+  );
+
+  const collections = metrics.meter.createHistogram('v8js.gc.duration', {
+    unit: 's',
+    description: 'Pauses of garbage collection',
+    advice: { explicitBucketBoundaries: GC_SECONDS },
+  });
+  const observer = new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) collections.record(duration / 1000);
+  });
+  observer.observe({ entryTypes: ['gc'] });
+  return () => {
+    delay.disable();
+    observer.disconnect();
+  };
+}

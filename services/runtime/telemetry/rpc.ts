@@ -1,0 +1,100 @@
+import { type Attributes, SpanStatusCode } from '@opentelemetry/api';
+import { status, type Metadata } from '@grpc/grpc-js';
+import type { ServiceError } from '../errors.ts';
+import type { Metrics } from './metrics.ts';
+import type { Span } from './span.ts';
+import type { Tracer } from './tracer.ts';
+
+/** Statuses that are this server's own fault: the semantic conventions for gRPC have these, and no others, as errors. */
+const FAULTS: ReadonlySet<status> = new Set([
+  status.UNKNOWN,
+  status.DEADLINE_EXCEEDED,
+  status.UNIMPLEMENTED,
+  status.INTERNAL,
+  status.UNAVAILABLE,
+  status.DATA_LOSS,
+]);
+
+/** What is seen of the calls of one method. */
+export class RpcWatch {
+  readonly #name: string;
+  readonly #isStream: boolean;
+  readonly #tracer: Tracer | undefined;
+  readonly #metrics: Metrics | undefined;
+  readonly #slowMs: number;
+  /** One object a status, so that none is made for a call. */
+  readonly #attributes = new Map<status, Attributes>();
+
+  /** @param path `/package.Service/Method` */
+  constructor(
+    path: string,
+    isStream: boolean,
+    parts: { tracer: Tracer | undefined; metrics: Metrics | undefined; slowMs: number },
+  ) {
+    this.#name = path.slice(1);
+    this.#isStream = isStream;
+    this.#tracer = parts.tracer;
+    this.#metrics = parts.metrics;
+    this.#slowMs = parts.slowMs;
+  }
+
+  /** A call came in. */
+  begin(metadata: Metadata): WatchedCall {
+    const startTime = performance.now();
+    if (!this.#tracer) return { startTime };
+    const [traceparent] = metadata.get('traceparent');
+    const span = this.#tracer.server(
+      this.#name,
+      traceparent === undefined ? undefined : String(traceparent),
+      startTime,
+      { 'rpc.system.name': 'grpc', 'rpc.method': this.#name },
+    );
+    return { startTime, span };
+  }
+
+  /** It was answered. @param error with what, where not with success */
+  end({ startTime, span }: WatchedCall, error: ServiceError | undefined): void {
+    const code = error?.code ?? status.OK;
+    const endTime = performance.now();
+    if (span) {
+      span.setAttribute('rpc.response.status_code', status[code]);
+      endRequest(span, error, !this.#isStream && endTime - startTime >= this.#slowMs);
+      span.end(endTime);
+    }
+    this.#metrics?.callDuration.record((endTime - startTime) / 1000, this.#attributesOf(code), span);
+    if (error)
+      this.#metrics?.rejected.add(1, { 'rpc.method': this.#name, 'scalingnote.reason': error.reason });
+  }
+
+  #attributesOf(code: status): Attributes {
+    let attributes = this.#attributes.get(code);
+    if (!attributes) {
+      attributes = {
+        'rpc.system.name': 'grpc',
+        'rpc.method': this.#name,
+        'rpc.response.status_code': status[code],
+        ...(code === status.OK ? {} : { 'error.type': status[code] }),
+      };
+      this.#attributes.set(code, attributes);
+    }
+    return attributes;
+  }
+}
+
+/** What is known of a call while it lasts. */
+export interface WatchedCall {
+  /** As of `performance.now()`. */
+  readonly startTime: number;
+  readonly span?: Span;
+}
+
+/** Writes down how a request ended, which is a call or one of the requests of a stream. */
+export function endRequest(span: Span, error: ServiceError | undefined, slow = false): void {
+  if (slow) span.notable = true;
+  if (!error) return;
+  span.setAttribute('error.type', status[error.code]);
+  span.setAttribute('scalingnote.reason', error.reason);
+  // A caller that gives up is no news.
+  if (error.code !== status.CANCELLED) span.notable = true;
+  if (FAULTS.has(error.code)) span.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
+}

@@ -1,0 +1,67 @@
+import { ROOT_CONTEXT } from '@opentelemetry/api';
+import { SamplingDecision, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace-base';
+import { newTraceId, type TraceParent } from './context.ts';
+import { EnvironmentError } from './environment.ts';
+
+/** What becomes of a request's trace, before anything of it is known. */
+export interface Decision {
+  sampled: boolean;
+  /** The id of a trace that begins here, where the decision was made by it. */
+  traceId?: string;
+}
+
+/** Decides whether a request's trace is recorded. @param parent where the caller has a trace */
+export type Sampler = (parent: TraceParent | undefined) => Decision;
+
+const YES: Decision = { sampled: true };
+const NO: Decision = { sampled: false };
+
+const NAMES = [
+  'always_on',
+  'always_off',
+  'traceidratio',
+  'parentbased_always_on',
+  'parentbased_always_off',
+  'parentbased_traceidratio',
+] as const;
+
+/**
+ * The sampler that `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` name.
+ *
+ * Source: OpenTelemetry, "Environment Variable Specification", general SDK configuration.
+ *
+ * @throws {EnvironmentError}
+ */
+export function samplerOf(name = 'parentbased_always_on', argument = '1'): Sampler {
+  if (!(NAMES as readonly string[]).includes(name)) {
+    throw new EnvironmentError(
+      `OTEL_TRACES_SAMPLER: is ${JSON.stringify(name)}; set one of ${NAMES.join(', ')}`,
+    );
+  }
+  const root = rootSampler(name.replace('parentbased_', ''), argument);
+  if (!name.startsWith('parentbased_')) return root;
+  return (parent) => {
+    if (parent) return parent.sampled ? YES : NO;
+    return root(undefined);
+  };
+}
+
+function rootSampler(name: string, argument: string): Sampler {
+  if (name === 'always_on') return () => YES;
+  if (name === 'always_off') return () => NO;
+  const ratio = Number(argument);
+  if (!(ratio >= 0 && ratio <= 1) || argument.trim() === '') {
+    throw new EnvironmentError(
+      `OTEL_TRACES_SAMPLER_ARG: is ${JSON.stringify(argument)}; set a ratio from 0 to 1`,
+    );
+  }
+  if (ratio === 0) return () => NO;
+  if (ratio === 1) return () => YES;
+  // By the trace's id, so that whoever has the same ratio decides the same.
+  const sampler = new TraceIdRatioBasedSampler(ratio);
+  return (parent) => {
+    const traceId = parent?.traceId ?? newTraceId();
+    const { decision } = sampler.shouldSample(ROOT_CONTEXT, traceId);
+    return { sampled: decision === SamplingDecision.RECORD_AND_SAMPLED, traceId };
+  };
+}

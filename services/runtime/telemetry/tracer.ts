@@ -1,0 +1,89 @@
+import { type Attributes, SpanKind } from '@opentelemetry/api';
+import { Batch, type BatchRun } from './batch.ts';
+import { parseTraceparent } from './context.ts';
+import type { Sampler } from './sampler.ts';
+import { Recording, Span, type SpanSink } from './span.ts';
+
+/** Where spans go that are kept; see `SpanQueue`. */
+export interface SpanOutlet {
+  push(spans: readonly Span[]): void;
+}
+
+/**
+ * Most traces a second that are kept although nobody sampled them, and how many of them may come at once: an overload
+ * refuses thousands of requests a second, and to tell of each would be the next overload.
+ */
+export const UNSAMPLED_PER_SECOND = 20;
+export const UNSAMPLED_BURST = 100;
+
+/** A run of a model: what towers tell of it. */
+export interface ModelRun {
+  startedAt: number;
+  encodeMs: number;
+  size: number;
+  tokens: number;
+  paddingRatio: number;
+}
+
+/** Begins the spans of a process and decides which are kept. */
+export class Tracer {
+  readonly #sampler: Sampler;
+  readonly #sink: SpanSink;
+  readonly #batches = new WeakMap<ModelRun, Batch>();
+  #allowance = UNSAMPLED_BURST;
+  #allowedAt = 0;
+
+  constructor(outlet: SpanOutlet, sampler: Sampler) {
+    this.#sampler = sampler;
+    this.#sink = {
+      export: (spans) => outlet.push(spans),
+      mayKeep: (now) => this.#mayKeep(now),
+    };
+  }
+
+  /** Begins the span of a call that came in. @param traceparent what the caller sent, or nothing */
+  server(name: string, traceparent: string | undefined, startTime: number, attributes: Attributes): Span {
+    const parent = traceparent === undefined ? undefined : parseTraceparent(traceparent);
+    const { sampled, traceId } = this.#sampler(parent);
+    const recording = new Recording(this.#sink, {
+      sampled,
+      ...(parent && { parent }),
+      ...(traceId !== undefined && { traceId }),
+    });
+    return new Span(recording, undefined, name, SpanKind.SERVER, startTime, attributes);
+  }
+
+  /** The span of a run of a model, the same for all who share the run. */
+  batch(run: ModelRun, model: string): Batch {
+    const known = this.#batches.get(run);
+    if (known) return known;
+    const batch = new Batch(this.#sink, batchRun(run, model));
+    this.#batches.set(run, batch);
+    return batch;
+  }
+
+  /** A bucket of allowances that fills up again. */
+  #mayKeep(now: number): boolean {
+    const filled = ((now - this.#allowedAt) / 1000) * UNSAMPLED_PER_SECOND;
+    this.#allowance = Math.min(UNSAMPLED_BURST, this.#allowance + filled);
+    this.#allowedAt = now;
+    if (this.#allowance < 1) return false;
+    this.#allowance--;
+    return true;
+  }
+}
+
+function batchRun({ startedAt, encodeMs, size, tokens, paddingRatio }: ModelRun, model: string): BatchRun {
+  return {
+    startTime: startedAt,
+    endTime: startedAt + encodeMs,
+    attributes: {
+      'gen_ai.operation.name': 'embeddings',
+      'gen_ai.request.model': model,
+      'gen_ai.usage.input_tokens': tokens,
+      'scalingnote.batch.size': size,
+      'scalingnote.batch.tokens': tokens,
+      'scalingnote.batch.padding_ratio': paddingRatio,
+    },
+  };
+}
