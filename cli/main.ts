@@ -9,6 +9,7 @@ import { evaluate } from './commands/eval.ts';
 import { ingest } from './commands/ingest.ts';
 import { pairs } from './commands/pairs.ts';
 import { pipeline } from './commands/pipeline.ts';
+import { scalingLaw } from './commands/scaling-law.ts';
 import { search } from './commands/search.ts';
 import { status } from './commands/status.ts';
 import { towers } from './commands/towers.ts';
@@ -47,6 +48,7 @@ for (const command of [
   train,
   distill,
   pipeline,
+  scalingLaw,
   evaluate,
   trace,
 ]) {

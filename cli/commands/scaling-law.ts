@@ -1,0 +1,103 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Command } from 'commander';
+import { renderSweep } from '../../training/scaling/html.ts';
+import { sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
+import { positive, positiveNumber } from '../input/numbers.ts';
+import { interruptible } from '../interrupt.ts';
+import { note, printJson, table } from '../output/print.ts';
+import { writeWordNetPairs } from '../sample/pairs.ts';
+import { wholeNumber } from './search.ts';
+
+interface Flags {
+  base: string;
+  pairs?: string;
+  out: string;
+  data: number;
+  batch: number;
+  rate: number;
+  seed: number;
+  threads?: number;
+  json?: boolean;
+}
+
+/** Layers and widths, from a few hundred thousand weights to the base itself. */
+const SIZES: readonly Omit<SweepPoint, 'pairs'>[] = [
+  { layers: 1, width: 32 },
+  { layers: 2, width: 32 },
+  { layers: 2, width: 64 },
+  { layers: 3, width: 96 },
+  { layers: 4, width: 128 },
+  { layers: 6, width: 'full' },
+];
+
+/** Those that are trained on less data as well, and on how much less. */
+const SMALLER_DATA: readonly [sizes: readonly number[], share: number][] = [
+  [[0, 2, 4, 5], 1 / 2],
+  [[0, 2, 4], 1 / 4],
+];
+
+/** Kept from the fit. */
+const HELD_OUT: Omit<SweepPoint, 'pairs'> = { layers: 6, width: 128 };
+
+/** `scalingnote scaling-law` */
+export const scalingLaw = new Command('scaling-law')
+  .description(
+    'train models of many sizes on data of many sizes, fit the scaling law, predict a held-out point',
+  )
+  .option('--base <reference>', 'tower that the models are cut from', 'all-MiniLM-L6-v2')
+  .option('--pairs <file>', 'JSON Lines of pairs (default: WordNet)')
+  .option('--out <dir>', 'folder of points that are done, and of the report', '.scalingnote/scaling-law')
+  .option('--data <n>', 'pairs at the most', positive, 8_192)
+  .option('--batch <n>', 'pairs of a step', positive, 64)
+  .option('--rate <x>', 'largest learning rate', positiveNumber, 3e-4)
+  .option('--seed <n>', 'for the order of pairs', wholeNumber, 1)
+  .option('--threads <n>', 'threads of training (default: one for each core)', positive)
+  .option('--json', 'print one JSON document')
+  .action(async ({ json, ...flags }: Flags) => {
+    const out = resolve(flags.out);
+    mkdirSync(out, { recursive: true });
+    const pairs = flags.pairs ?? join(out, 'pairs.jsonl');
+    if (flags.pairs === undefined && !existsSync(pairs)) {
+      await writeWordNetPairs(pairs, { heldOut: 2_000, seed: 1 });
+    }
+    const at = (index: number, share: number): SweepPoint => ({
+      ...SIZES[index]!,
+      pairs: Math.round(flags.data * share),
+    });
+    const points = [
+      ...SIZES.map((_, index) => at(index, 1)),
+      ...SMALLER_DATA.flatMap(([sizes, share]) => sizes.map((index) => at(index, share))),
+    ];
+    const report = await interruptible('the same command goes on', (signal) =>
+      sweep({ ...flags, pairs, out, points, heldOut: { ...HELD_OUT, pairs: flags.data }, signal, log: note }),
+    );
+    const html = join(out, 'report.html');
+    writeFileSync(html, renderSweep(report));
+    if (json === true) printJson({ ...report, html });
+    else process.stdout.write(`${render(report)}\nplots: ${html}\n`);
+  });
+
+function render({ points, size, joint, heldOut }: SweepReport): string {
+  const rows = [...points, heldOut].map((point) => [
+    point.layers,
+    String(point.width),
+    point.parameters,
+    point.pairs,
+    point.entropy.toFixed(4),
+    point === heldOut ? 'held out' : '',
+  ]);
+  const [low, high] = heldOut.predicted.interval;
+  return [
+    table(['layers', 'width', 'parameters', 'pairs', 'entropy', ''], rows),
+    ...[size, joint].map(({ form, r2, constants }) => {
+      const found = Object.entries(constants).map(
+        ([name, { value, interval }]) =>
+          `${name} ${value.toPrecision(3)} (${interval.map((end) => end.toPrecision(3)).join(' to ')})`,
+      );
+      return `${form}: ${found.join(', ')}; R² ${r2.toFixed(4)}`;
+    }),
+    `held out: ${heldOut.entropy.toFixed(4)}, predicted ${heldOut.predicted.value.toFixed(4)} ` +
+      `(${low.toFixed(4)} to ${high.toFixed(4)})`,
+  ].join('\n');
+}

@@ -1,0 +1,299 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import * as z from 'zod';
+import { loadTokenizer } from '../../towers/open.ts';
+import { outputOf } from '../../towers/session/model.ts';
+import { type LocalTower, pullTower } from '../../towers/pull.ts';
+import { TrainingError } from '../errors.ts';
+import { cutTransformer } from '../gradient/transformer.ts';
+import type { Model } from '../onnx/model.ts';
+import { parameterCount } from '../onnx/parameters.ts';
+import { readModel } from '../onnx/read.ts';
+import { toPlain } from '../onnx/rewrite/plain.ts';
+import { Contrast, exclusions } from '../stage1/contrast.ts';
+import { type Encoder, encoderOf } from '../stage1/encoder.ts';
+import { keyOf, type Pair, PairBatches, readPairs } from '../stage1/pairs.ts';
+import { LocalReplica } from '../stage1/replica.ts';
+import { hasCheckpoint, readCheckpoint, removeCheckpoint, type Settings } from '../stage1/run-folder.ts';
+import { runSteps } from '../stage1/run.ts';
+import { fitJoint, fitSize, type Estimate, type Fit } from './law.ts';
+import { narrow } from './low-rank.ts';
+
+/** A model of the sweep, and how much it is trained on. */
+export interface SweepPoint {
+  /** Layers of the base that it keeps, evenly spaced. */
+  layers: number;
+  /** Numbers that every product passes through; `full`: the base's own matrices. */
+  width: number | 'full';
+  pairs: number;
+}
+
+/** What is the same for all points. */
+export interface SweepRequest {
+  /** Reference of the tower that the models are cut from. */
+  base: string;
+  /** JSON Lines of pairs. */
+  pairs: string;
+  /** Folder of points that are done: they are not done again. */
+  out: string;
+  points: readonly SweepPoint[];
+  /** One of the points, or another: kept from the fit, and predicted. */
+  heldOut: SweepPoint;
+  /** Pairs of a step. */
+  batch: number;
+  rate: number;
+  seed: number;
+  cacheDir?: string;
+  threads?: number | undefined;
+  signal?: AbortSignal | undefined;
+  log?: (message: string) => void;
+}
+
+const Measured = z.object({
+  layers: z.number(),
+  width: z.union([z.number(), z.literal('full')]),
+  /** Weights that every token passes through. */
+  parameters: z.number(),
+  pairs: z.number(),
+  steps: z.number(),
+  entropy: z.number(),
+  seconds: z.number(),
+});
+export type Measured = z.infer<typeof Measured>;
+
+/** What a sweep has found. */
+export interface SweepReport {
+  base: string;
+  /** Negatives of each held-out query. */
+  negatives: number;
+  temperature: number;
+  points: Measured[];
+  /** At the most pairs of the sweep. */
+  size: Omit<Fit<'A' | 'alpha' | 'delta'>, 'predict'> & { pairs: number };
+  joint: Omit<Fit<'A' | 'alpha' | 'B' | 'beta' | 'delta'>, 'predict'>;
+  heldOut: Measured & {
+    /** What the joint law says of it, which has not seen it. */
+    predicted: Estimate;
+    within: boolean;
+  };
+  seconds: number;
+}
+
+const TEMPERATURE = 0.05;
+
+/** Share of the steps in which the learning rate rises. */
+const WARMUP = 0.1;
+
+/** Queries of the entropy, in groups whose documents are each other's negatives: 255 each, as in the paper. */
+const GROUP = 256;
+const GROUPS = 7;
+
+/** Longest text, in tokens. */
+const MAX_TOKENS = 48;
+
+/**
+ * Trains models of many sizes on data of many sizes, each pair once, and fits the scaling law to their contrastive entropy
+ * on held-out pairs (Fang et al., 2024: https://arxiv.org/abs/2403.18684). The models are cut from one base: some of its
+ * layers, and the products in them through fewer numbers.
+ *
+ * @throws {TrainingError} `PAIRS_INVALID`, `REQUEST_INVALID`; what the signal says
+ */
+export async function sweep(request: SweepRequest): Promise<SweepReport> {
+  const { log = () => {} } = request;
+  const cache = request.cacheDir === undefined ? {} : { cacheDir: request.cacheDir };
+  const base = await pullTower(request.base, { ...cache, log });
+  const source = await readModel(join(base.directory, 'model.onnx'));
+  const output = outputOf(source.graph.outputs.map(({ name }) => name));
+  const plain = await toPlain(source, [output]);
+  const all = await readPairs(request.pairs, request.seed);
+  const most = Math.max(request.heldOut.pairs, ...request.points.map(({ pairs }) => pairs));
+  if (all.train.length < most || all.heldOut.length < GROUP) {
+    throw new TrainingError(
+      'PAIRS_INVALID',
+      `${request.pairs} has ${all.train.length} pairs to train on and ${all.heldOut.length} held out; the sweep needs ` +
+        `${most} and ${GROUP}`,
+    );
+  }
+  const out = resolve(request.out);
+  await mkdir(out, { recursive: true });
+  const runner = new Runner(request, { base, plain, output, ...all, out, log });
+  const points: Measured[] = [];
+  for (const point of request.points) {
+    if (describePoint(point) !== describePoint(request.heldOut)) points.push(await runner.measure(point));
+  }
+  const hidden = await runner.measure(request.heldOut);
+  return { ...fitPoints(points, hidden), base: request.base };
+}
+
+/** Fits both laws to points, and asks the joint one for a point that it has not seen. */
+export function fitPoints(points: readonly Measured[], hidden: Measured): Omit<SweepReport, 'base'> {
+  const most = Math.max(...points.map(({ pairs }) => pairs));
+  const { predict: _, ...size } = fitSize(points.filter(({ pairs }) => pairs === most));
+  const { predict, ...joint } = fitJoint(points);
+  const predicted = predict(hidden);
+  const [low, high] = predicted.interval;
+  return {
+    negatives: GROUP - 1,
+    temperature: TEMPERATURE,
+    points: [...points],
+    size: { ...size, pairs: most },
+    joint,
+    heldOut: { ...hidden, predicted, within: low <= hidden.entropy && hidden.entropy <= high },
+    seconds: [...points, hidden].reduce((sum, { seconds }) => sum + seconds, 0),
+  };
+}
+
+export function describePoint({ layers, width, pairs }: SweepPoint): string {
+  return `${layers} layers, width ${width}, ${pairs} pairs`;
+}
+
+interface Given {
+  base: LocalTower;
+  plain: Model;
+  output: string;
+  train: readonly Pair[];
+  heldOut: readonly Pair[];
+  sha256: string;
+  out: string;
+  log: (message: string) => void;
+}
+
+/** Measures points, or knows them from an earlier run. */
+class Runner {
+  readonly #request: SweepRequest;
+  readonly #given: Given;
+
+  constructor(request: SweepRequest, given: Given) {
+    this.#request = request;
+    this.#given = given;
+  }
+
+  async measure(point: SweepPoint): Promise<Measured> {
+    const { batch, rate, seed } = this.#request;
+    const { base, sha256, out, log } = this.#given;
+    const settings: Settings = {
+      base: base.manifest.space.fingerprint,
+      data: sha256,
+      batch,
+      rate,
+      seed,
+      layers: point.layers,
+      width: point.width,
+      pairs: point.pairs,
+    };
+    const key = createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 12);
+    const file = join(out, `point-${key}.json`);
+    const known = await readFile(file, 'utf8').catch(() => undefined);
+    if (known !== undefined) return Measured.parse(JSON.parse(known));
+    log(`training ${describePoint(point)}`);
+    const folder = join(out, `point-${key}`);
+    await mkdir(folder, { recursive: true });
+    const measured = await this.#train(point, folder, settings);
+    log(`${describePoint(point)}: ${measured.parameters} parameters, entropy ${measured.entropy.toFixed(4)}`);
+    await writeFile(`${file}.part`, `${JSON.stringify(measured)}\n`);
+    await rename(`${file}.part`, file);
+    await removeCheckpoint(folder);
+    return measured;
+  }
+
+  async #train(point: SweepPoint, folder: string, settings: Settings): Promise<Measured> {
+    const { batch, rate, seed, threads, signal } = this.#request;
+    const { base, train, log } = this.#given;
+    const { pooling, dimensions, normalize } = base.manifest;
+    const encoder = await this.#encoder(point);
+    const pairs = train.slice(0, point.pairs);
+    const batches = new PairBatches(pairs.length, { size: batch, seed });
+    const steps = batches.perEpoch;
+    const plan = {
+      directory: base.directory,
+      manifest: { pooling, dimensions },
+      shared: true,
+      queryLayers: undefined,
+      trainTables: false,
+      optimizer: { rate, steps, warmup: Math.ceil(steps * WARMUP) },
+      threads,
+    };
+    const resumed = (await hasCheckpoint(folder)) ? await readCheckpoint(folder, settings) : undefined;
+    const replica = await LocalReplica.open(plan, {
+      encoders: new Map([['shared', encoder]]),
+      ...(resumed && { state: resumed.state }),
+    });
+    const contrast = await Contrast.open({ dimensions, normalize, temperature: TEMPERATURE }, threads);
+    try {
+      const { elapsedMs } = await runSteps({
+        replica,
+        contrast,
+        pairs,
+        texts: await this.#tokens(pairs),
+        batches,
+        steps,
+        negatives: 0,
+        mined: 0,
+        margin: 0,
+        normalize,
+        dimensions,
+        threads,
+        folder,
+        settings,
+        resumed,
+        signal,
+        log,
+        onProgress: undefined,
+      });
+      return {
+        ...point,
+        parameters: parameterCount(encoder.model, encoder.weights),
+        steps,
+        entropy: await this.#entropy(replica, contrast),
+        seconds: elapsedMs / 1000,
+      };
+    } finally {
+      await contrast.close();
+      await replica.close();
+    }
+  }
+
+  async #encoder({ layers, width }: SweepPoint): Promise<Encoder> {
+    const { base, plain, output } = this.#given;
+    const { pooling, dimensions } = base.manifest;
+    const cut = await cutTransformer(plain, layers, output);
+    const model = width === 'full' ? cut.model : narrow(cut.model, cut.weights, width);
+    return encoderOf(model, output, { pooling, dimensions, trainTables: false });
+  }
+
+  async #tokens(pairs: readonly Pair[]) {
+    const { base } = this.#given;
+    const { directory, manifest } = base;
+    const tokenizer = await loadTokenizer({ directory, manifest: { ...manifest, maxTokens: MAX_TOKENS } });
+    const query = manifest.queryPrompt ?? manifest.prompt;
+    const document = (text: string): readonly number[] =>
+      tokenizer.encode(manifest.space.documentPrompt + text).ids;
+    return {
+      queries: pairs.map((pair) => tokenizer.encode(query + pair.query).ids),
+      documents: pairs.map((pair) => document(pair.document)),
+      document,
+    };
+  }
+
+  /** Mean over held-out queries of −log of the softmax that their own document gets among those of their group. */
+  async #entropy(replica: LocalReplica, contrast: Contrast): Promise<number> {
+    const { heldOut } = this.#given;
+    const groups = Math.min(GROUPS, Math.floor(heldOut.length / GROUP));
+    let sum = 0;
+    for (let group = 0; group < groups; group++) {
+      const pairs = heldOut.slice(group * GROUP, (group + 1) * GROUP);
+      const { queries, documents } = await this.#tokens(pairs);
+      const { loss } = await contrast.run(
+        await replica.encode('query', queries),
+        await replica.encode('document', documents),
+        exclusions(
+          pairs.map(({ query }) => keyOf(query)),
+          pairs.map(({ document }) => keyOf(document)),
+        ),
+      );
+      sum += loss;
+    }
+    return sum / groups;
+  }
+}
