@@ -15,6 +15,9 @@ interface Flags {
   once?: boolean;
   json?: boolean;
   documents: SampleSize;
+  store: string;
+  qdrantUrl: string;
+  qdrantExact: string;
   data: string;
   documentPort: number;
   queryPort: number;
@@ -43,6 +46,23 @@ export const up = new Command('up')
     'how much of the sample (default: what fits in two minutes)',
     sampleSize,
     'fitting',
+  )
+  .addOption(
+    new Option('--store <store>', 'where the vectors are')
+      .choices(['embedded', 'qdrant'])
+      .env('SCALINGNOTE_STORE')
+      .default('embedded'),
+  )
+  .addOption(
+    new Option('--qdrant-url <url>', 'REST address of Qdrant; its API key is read from QDRANT_API_KEY')
+      .env('QDRANT_URL')
+      .default('http://127.0.0.1:6333'),
+  )
+  .addOption(
+    new Option('--qdrant-exact <choice>', 'whether Qdrant compares every vector, as the embedded store does')
+      .choices(['true', 'false'])
+      .env('SCALINGNOTE_QDRANT_EXACT')
+      .default('true'),
   )
   .addOption(
     new Option('--data <dir>', 'folder of the embedded store')
@@ -171,12 +191,13 @@ async function startAll(
   signal: AbortSignal,
 ): Promise<[document: ServiceProcess, query: ServiceProcess, console: ServiceProcess]> {
   const consolePort = String(flags.consolePort || (await freePort()));
-  const shared = ['--data', flags.data, '--console-address', `127.0.0.1:${consolePort}`];
+  const store = ['--store', flags.store, '--data', flags.data, '--qdrant-url', flags.qdrantUrl];
+  const shared = [...store, '--console-address', `127.0.0.1:${consolePort}`];
   const document = ['--port', String(flags.documentPort), '--document-tower', flags.documentTower];
   const query = ['--port', String(flags.queryPort), '--query-tower', flags.queryTower];
   const started = await Promise.allSettled([
     startService('document', [...shared, ...document, '--device', flags.device], signal),
-    startService('query', [...shared, ...query], signal),
+    startService('query', [...shared, ...query, '--qdrant-exact', flags.qdrantExact], signal),
   ]);
   const running = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   services.push(...running);
@@ -207,7 +228,7 @@ async function tour(
   const queries = new QueryClient({ address: query.address });
   try {
     const summary = await loadSample(documents, { data: flags.data, size: flags.documents, signal });
-    const { tower: documentTower } = await documents.describe();
+    const { tower: documentTower, store } = await documents.describe();
     const searches: { query: string; result: SearchResult }[] = [];
     for (const text of SAMPLE_QUERIES) {
       const request = { collection: SAMPLE_COLLECTION, query: text, limit: TOUR_HITS };
@@ -217,6 +238,7 @@ async function tour(
     if (flags.json === true) {
       printJson({
         space: documentTower.space.fingerprint,
+        store,
         documentTower: { name: documentTower.name, device: documentTower.device },
         queryTower: { name: queryTower.name, retention: queryTower.retention ?? null },
         addresses: { document: document.address, query: query.address, console: console.address },

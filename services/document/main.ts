@@ -8,6 +8,7 @@ await runTowerService({
   port: 'portDocument',
   metricsPort: 'metricsPortDocument',
   tower: 'documentTower',
+  access: 'writes',
   settings: ['ingestTokens', 'ingestStreams'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   serve: ({ tower, store, config, log, telemetry }) => {

@@ -6,6 +6,7 @@ await runTowerService({
   port: 'portQuery',
   metricsPort: 'metricsPortQuery',
   tower: 'queryTower',
+  access: 'reads',
   settings: ['querySlots', 'queryQueue', 'queryCache'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   serve: async ({ tower, store, config, log, telemetry }) => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { ConfigError, defaultDataDirectory, helpText, loadConfig, namesOf, Settings } from './config.ts';
+import { helpText, loadConfig, namesOf, Settings } from './config.ts';
+import { ConfigError } from './setting.ts';
 
 const schema = Settings.pick({ host: true, portQuery: true, data: true, queryQueue: true, logLevel: true });
 
@@ -101,9 +102,4 @@ test('help names every setting of the service in its three forms, with its defau
   assert.match(help, /--log-level, SCALINGNOTE_LOG_LEVEL, "logLevel"/);
   assert.doesNotMatch(help, /DOCUMENT/);
   assert.equal(namesOf('portQuery'), '--port or SCALINGNOTE_PORT_QUERY');
-});
-
-test('data is where programs of a user keep it', () => {
-  assert.equal(defaultDataDirectory({ XDG_DATA_HOME: '/xdg' }), join('/xdg', 'scalingnote'));
-  assert.equal(defaultDataDirectory({}), join(homedir(), '.local', 'share', 'scalingnote'));
 });

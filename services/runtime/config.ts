@@ -1,22 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
 import { LOG_LEVELS } from './log.ts';
-
-/** Data of a user's programs has its place, wherever they are started from (XDG Base Directory Specification). */
-export function defaultDataDirectory(env: NodeJS.ProcessEnv): string {
-  return join(env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share'), 'scalingnote');
-}
-
-/** A whole number: as such in a file, in digits as a flag or in the environment. */
-function integer(min: number, max: number): z.ZodPreprocess<z.ZodInt> {
-  return z.preprocess(
-    (value) => (typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value),
-    z.int(`must be a whole number from ${min} to ${max}`).min(min).max(max),
-  );
-}
+import { ConfigError, integer } from './setting.ts';
+import { storeSettings } from './store-settings.ts';
 
 const port = () => integer(0, 65_535);
 
@@ -35,8 +22,8 @@ const address = () =>
  * Every setting of all services, so that one file and one environment can serve all; each service picks its own.
  *
  * A name is spelt once: `portQuery` in a file is `SCALINGNOTE_PORT_QUERY` in the environment and `--port-query` as a
- * flag, unless `flag` shortens that. The ports are not called `..._QUERY_PORT`, for Kubernetes sets such a variable
- * to `tcp://...` for each of its services.
+ * flag, unless `variable` or `flag` says otherwise: `flag: false` keeps a secret out of process lists. The ports are
+ * not called `..._QUERY_PORT`, for Kubernetes sets such a variable to `tcp://...` for each of its services.
  */
 export const Settings = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').meta({ description: 'address to listen at' }),
@@ -76,11 +63,7 @@ export const Settings = z.strictObject({
   consoleHosts: list(z.string().min(1)).default([]).meta({
     description: 'host names, separated by commas, under which the console answers besides the loopback ones',
   }),
-  data: z
-    .string()
-    .min(1)
-    .default(defaultDataDirectory(process.env))
-    .meta({ description: 'folder of the embedded store' }),
+  ...storeSettings,
   documentTower: z.string().min(1).default('all-MiniLM-L6-v2').meta({
     description: 'document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION or file:DIR',
   }),
@@ -151,11 +134,6 @@ export function settingsOf(names: readonly SettingName[]): SettingsSchema {
   ) as SettingsSchema;
 }
 
-/** The configuration can't be used; the message names the setting and where it came from. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError';
-}
-
 /** Flags over environment over a file over defaults. */
 export interface Loaded<Schema extends SettingsSchema> {
   config: z.infer<Schema>;
@@ -191,13 +169,13 @@ export function loadConfig<Schema extends SettingsSchema>(
     }
   }
   for (const [name, setting] of Object.entries(schema.shape)) {
-    const variable = variableOf(name);
+    const variable = variableOf(name, setting);
     const flag = flagOf(name, setting);
     if (env[variable] !== undefined && env[variable] !== '') {
       values[name] = env[variable];
       origins[name] = variable;
     }
-    if (flags[flag] !== undefined) {
+    if (flag !== undefined && flags[flag] !== undefined) {
       values[name] = flags[flag];
       origins[name] = `--${flag}`;
     }
@@ -211,7 +189,7 @@ export function loadConfig<Schema extends SettingsSchema>(
   const known = new Set([
     CONFIG_VARIABLE,
     ...OTHER_VARIABLES,
-    ...Object.keys(Settings.shape).map(variableOf),
+    ...Object.entries(Settings.shape).map(([name, setting]) => variableOf(name, setting)),
   ]);
   return {
     config: parsed.data as z.infer<Schema>,
@@ -221,16 +199,19 @@ export function loadConfig<Schema extends SettingsSchema>(
 
 /** How people set a setting: `--port or SCALINGNOTE_PORT_QUERY`. */
 export function namesOf(name: SettingName): string {
-  return `--${flagOf(name, Settings.shape[name])} or ${variableOf(name)}`;
+  const setting = Settings.shape[name];
+  const flag = flagOf(name, setting);
+  return `${flag === undefined ? '' : `--${flag} or `}${variableOf(name, setting)}`;
 }
 
 /** What `--help` prints. */
 export function helpText(service: string, schema: SettingsSchema): string {
   const rows = Object.entries(schema.shape).map(([name, setting]) => {
     const fallback = setting.safeParse(undefined).data;
+    const flag = flagOf(name, setting);
     return {
-      names: `--${flagOf(name, setting)}, ${variableOf(name)}, "${name}"`,
-      text: `${setting.meta()?.description} (default: ${String(fallback) || 'none'})`,
+      names: `${flag === undefined ? '' : `--${flag}, `}${variableOf(name, setting)}, "${name}"`,
+      text: `${setting.meta()?.description}${fallback === undefined ? '' : ` (default: ${String(fallback) || 'none'})`}`,
     };
   });
   rows.push(
@@ -254,7 +235,7 @@ const CONFIG_VARIABLE = `${PREFIX}CONFIG`;
 const OTHER_VARIABLES = ['CACHE'].map((name) => PREFIX + name);
 
 function readFlags(schema: SettingsSchema, argv: readonly string[]): Record<string, string | undefined> {
-  const names = Object.entries(schema.shape).map(([name, setting]) => flagOf(name, setting));
+  const names = Object.entries(schema.shape).flatMap(([name, setting]) => flagOf(name, setting) ?? []);
   const options = Object.fromEntries([...names, 'config'].map((name) => [name, { type: 'string' as const }]));
   try {
     return parseArgs({ args: [...argv], options, strict: true }).values;
@@ -282,10 +263,13 @@ function readFile(file: string): object {
   return parsed;
 }
 
-function variableOf(name: string): string {
-  return PREFIX + name.replace(/[A-Z]/g, '_$&').toUpperCase();
+/** Name of the environment variable that sets a setting. */
+export function variableOf(name: string, setting: z.ZodType): string {
+  return String(setting.meta()?.['variable'] ?? PREFIX + name.replace(/[A-Z]/g, '_$&').toUpperCase());
 }
 
-function flagOf(name: string, setting: z.ZodType): string {
-  return String(setting.meta()?.['flag'] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
+function flagOf(name: string, setting: z.ZodType): string | undefined {
+  const flag = setting.meta()?.['flag'];
+  if (flag === false) return undefined;
+  return typeof flag === 'string' ? flag : name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

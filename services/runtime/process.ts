@@ -2,9 +2,10 @@ import type { Logger } from 'pino';
 import type * as z from 'zod';
 import { StoreError } from '../../store/errors.ts';
 import { TowerError } from '../../towers/errors.ts';
-import { ConfigError, helpText, loadConfig, type SettingsSchema } from './config.ts';
+import { helpText, loadConfig, type SettingsSchema } from './config.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { StartError } from './server.ts';
+import { ConfigError } from './setting.ts';
 import { EnvironmentError } from './telemetry/environment.ts';
 
 /** Exit code of a process that was called wrongly. */

