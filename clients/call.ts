@@ -5,9 +5,11 @@ import {
   type ClientOptions as ChannelOptions,
   type ClientUnaryCall,
   credentials,
+  type Metadata,
   type requestCallback,
 } from '@grpc/grpc-js';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
+import { metadataOf, tracingInterceptor } from './tracing.ts';
 
 /** How a client reaches its service. */
 export interface ClientOptions {
@@ -27,6 +29,8 @@ export interface CallBounds {
   signal?: AbortSignal;
   /** How long the call may take, retries included, in milliseconds. @default the client's */
   timeoutMs?: number;
+  /** W3C trace context that the call belongs to. @default what is active in OpenTelemetry, if that is in use */
+  traceparent?: string;
 }
 
 /** Ten seconds: longer than any healthy call, shorter than a person waits. */
@@ -44,8 +48,7 @@ const KEEPALIVE_TIMEOUT_MS = 10_000;
 /** A thousand hits with long texts are far below this. */
 const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 
-/** The options of a gRPC channel that every client of ours uses. */
-export const CHANNEL_OPTIONS: ChannelOptions = {
+const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
   'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
   'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
@@ -55,6 +58,11 @@ export const CHANNEL_OPTIONS: ChannelOptions = {
   // Attempts are counted here, where the server's own advice is heard.
   'grpc.enable_retries': 0,
 };
+
+/** The options of a gRPC channel that every client of ours uses. @param address - `host:port` of the service */
+export function channelOptions(address: string): ChannelOptions {
+  return { ...CHANNEL_OPTIONS, interceptors: [tracingInterceptor(address)] };
+}
 
 /** Options with every default filled in. */
 export type Resolved = Required<ClientOptions>;
@@ -81,6 +89,13 @@ export function backoffMs(attempt: number, error: unknown): number {
   return asked + Math.random() * ceiling;
 }
 
+/** Makes one attempt at a call. */
+export type StartCall<Response> = (
+  metadata: Metadata,
+  options: CallOptions,
+  callback: requestCallback<Response>,
+) => ClientUnaryCall;
+
 /**
  * Makes a unary call, and again where the server was away or overloaded, as long as there is time. Every unary
  * method of ours may be repeated: reads change nothing, and deleting twice deletes once.
@@ -88,14 +103,14 @@ export function backoffMs(attempt: number, error: unknown): number {
  * @throws {ScalingnoteError}
  */
 export async function unary<Response>(
-  start: (options: CallOptions, callback: requestCallback<Response>) => ClientUnaryCall,
+  start: StartCall<Response>,
   options: Resolved,
   bounds: CallBounds = {},
 ): Promise<Response> {
   const deadline = Date.now() + (bounds.timeoutMs ?? options.timeoutMs);
   for (let attempt = 1; ; attempt++) {
     try {
-      return await once(start, deadline, bounds.signal);
+      return await once(start, deadline, bounds);
     } catch (error) {
       if (!(error instanceof ScalingnoteError) || !error.retryable || attempt >= options.attempts)
         throw error;
@@ -116,13 +131,13 @@ export async function pause(ms: number, signal: AbortSignal | undefined): Promis
 }
 
 function once<Response>(
-  start: (options: CallOptions, callback: requestCallback<Response>) => ClientUnaryCall,
+  start: StartCall<Response>,
   deadline: number,
-  signal: AbortSignal | undefined,
+  { signal, traceparent }: CallBounds,
 ): Promise<Response> {
   signal?.throwIfAborted();
   return new Promise((resolvePromise, reject) => {
-    const call = start({ deadline }, (error, response) => {
+    const call = start(metadataOf(traceparent), { deadline }, (error, response) => {
       signal?.removeEventListener('abort', cancel);
       if (signal?.aborted) reject(signal.reason as Error);
       else if (error) reject(toScalingnoteError(error) as Error);

@@ -9,7 +9,7 @@ import type { ListCollectionsResponse__Output } from '../proto/generated/scaling
 import { v1 } from '../proto/load.ts';
 import {
   type CallBounds,
-  CHANNEL_OPTIONS,
+  channelOptions,
   type ClientOptions,
   type Resolved,
   resolve,
@@ -20,6 +20,7 @@ import { type Filter, toWireFilter } from './filter.ts';
 import { checkHealth, type Health } from './health.ts';
 import { type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
 import type { IngestOperation } from './operation.ts';
+import { metadataOf } from './tracing.ts';
 
 /** Which documents: those of a tenant, all or those that a filter holds for. */
 export interface DocumentScope {
@@ -37,7 +38,11 @@ export class DocumentClient {
   /** @param options - `address` is `127.0.0.1:7401` by default */
   constructor(options: ClientOptions = {}) {
     this.#options = resolve(options, '127.0.0.1:7401');
-    this.#client = new v1.DocumentService(this.#options.address, this.#options.credentials, CHANNEL_OPTIONS);
+    this.#client = new v1.DocumentService(
+      this.#options.address,
+      this.#options.credentials,
+      channelOptions(this.#options.address),
+    );
   }
 
   /**
@@ -50,7 +55,7 @@ export class DocumentClient {
     source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
     options: IngestOptions,
   ): Promise<IngestSummary> {
-    return runIngest(() => this.#client.ingest(), source, options);
+    return runIngest(() => this.#client.ingest(metadataOf(options.traceparent)), source, options);
   }
 
   /** Deletes documents by id, or all that a filter holds for; says how many were there. @throws {ScalingnoteError} */
@@ -60,7 +65,7 @@ export class DocumentClient {
   ): Promise<number> {
     const message = { ...toWireScope(scope), documentIds: [...(scope.documentIds ?? [])] };
     const response = await unary<DeleteResponse__Output>(
-      (options, callback) => this.#client.delete(message, options, callback),
+      (metadata, options, callback) => this.#client.delete(message, metadata, options, callback),
       this.#options,
       bounds,
     );
@@ -70,7 +75,7 @@ export class DocumentClient {
   /** Counts documents and their passages. @throws {ScalingnoteError} */
   async count(scope: DocumentScope, bounds?: CallBounds): Promise<{ documents: number; passages: number }> {
     const response = await unary<CountResponse__Output>(
-      (options, callback) => this.#client.count(toWireScope(scope), options, callback),
+      (metadata, options, callback) => this.#client.count(toWireScope(scope), metadata, options, callback),
       this.#options,
       bounds,
     );
@@ -80,7 +85,7 @@ export class DocumentClient {
   /** Every collection of the store, of any space. @throws {ScalingnoteError} */
   async listCollections(bounds?: CallBounds): Promise<Collection[]> {
     const response = await unary<ListCollectionsResponse__Output>(
-      (options, callback) => this.#client.listCollections({}, options, callback),
+      (metadata, options, callback) => this.#client.listCollections({}, metadata, options, callback),
       this.#options,
       bounds,
     );
@@ -90,7 +95,7 @@ export class DocumentClient {
   /** Logical name to physical name. @throws {ScalingnoteError} */
   async listAliases(bounds?: CallBounds): Promise<Map<string, string>> {
     const { aliases } = await unary<ListAliasesResponse__Output>(
-      (options, callback) => this.#client.listAliases({}, options, callback),
+      (metadata, options, callback) => this.#client.listAliases({}, metadata, options, callback),
       this.#options,
       bounds,
     );
@@ -108,7 +113,8 @@ export class DocumentClient {
     bounds?: CallBounds,
   ): Promise<{ previous: string | undefined }> {
     const response = await unary<SwitchAliasResponse__Output>(
-      (options, callback) => this.#client.switchAlias({ alias, physicalName }, options, callback),
+      (metadata, options, callback) =>
+        this.#client.switchAlias({ alias, physicalName }, metadata, options, callback),
       this.#options,
       bounds,
     );
@@ -129,7 +135,8 @@ export class DocumentClient {
   ): Promise<{ aliases: string[] }> {
     const message = { physicalName, withAliases: options.withAliases ?? false };
     const { aliases } = await unary<DropCollectionResponse__Output>(
-      (callOptions, callback) => this.#client.dropCollection(message, callOptions, callback),
+      (metadata, callOptions, callback) =>
+        this.#client.dropCollection(message, metadata, callOptions, callback),
       { ...this.#options, attempts: 1 },
       bounds,
     );
@@ -139,7 +146,7 @@ export class DocumentClient {
   /** What the service is and which tower it runs. @throws {ScalingnoteError} */
   async describe(bounds?: CallBounds): Promise<ServiceInfo> {
     const response = await unary<DocumentServiceDescribeResponse__Output>(
-      (options, callback) => this.#client.describe({}, options, callback),
+      (metadata, options, callback) => this.#client.describe({}, metadata, options, callback),
       this.#options,
       bounds,
     );

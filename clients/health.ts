@@ -1,5 +1,5 @@
-import type { CallOptions, Client, ClientUnaryCall, requestCallback } from '@grpc/grpc-js';
-import { type CallBounds, type Resolved, unary } from './call.ts';
+import type { Client } from '@grpc/grpc-js';
+import { type CallBounds, type Resolved, type StartCall, unary } from './call.ts';
 
 /** What a server says of itself as a whole. */
 export type Health = 'SERVING' | 'NOT_SERVING';
@@ -12,12 +12,13 @@ export type Health = 'SERVING' | 'NOT_SERVING';
  * @throws {ScalingnoteError} where the server can't be asked
  */
 export function checkHealth(client: Client, options: Resolved, bounds?: CallBounds): Promise<Health> {
-  const start = (callOptions: CallOptions, callback: requestCallback<Health>): ClientUnaryCall =>
+  const start: StartCall<Health> = (metadata, callOptions, callback) =>
     client.makeUnaryRequest(
       '/grpc.health.v1.Health/Check',
       () => Buffer.alloc(0),
       (bytes) => (bytes[0] === 0x08 && bytes[1] === 1 ? 'SERVING' : 'NOT_SERVING'),
       {},
+      metadata,
       callOptions,
       callback,
     );

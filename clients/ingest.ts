@@ -37,6 +37,8 @@ export interface IngestOptions {
   onWatermark?: (sequence: number) => void;
   /** Called when the connection broke and is tried again. */
   onReconnect?: (error: ScalingnoteError, waitMs: number) => void;
+  /** W3C trace context that the ingest belongs to. @default what is active in OpenTelemetry, if that is in use */
+  traceparent?: string;
   /** Gives the ingest up. What was acknowledged stays. */
   signal?: AbortSignal;
   /** How many operations may wait for a watermark; they are kept for sending again. @default 1024 */

@@ -57,10 +57,12 @@ describe('what npm publishes as @scalingnote/client', () => {
       }
     }
     assert.deepEqual([...foreign].sort(), ['@grpc/grpc-js', '@grpc/proto-loader']);
-    const { dependencies } = JSON.parse(await read('package.json')) as {
-      dependencies: Record<string, string>;
-    };
+    const { dependencies, optionalDependencies } = JSON.parse(await read('package.json')) as Record<
+      'dependencies' | 'optionalDependencies',
+      Record<string, string>
+    >;
     assert.deepEqual(Object.keys(dependencies).sort(), [...foreign].sort());
+    assert.deepEqual(Object.keys(optionalDependencies), ['@opentelemetry/api']);
   });
 
   describe('installed where there is nothing else', () => {

@@ -5,7 +5,7 @@ import type { SearchResponse__Output } from '../proto/generated/scalingnote/v1/S
 import { v1 } from '../proto/load.ts';
 import {
   type CallBounds,
-  CHANNEL_OPTIONS,
+  channelOptions,
   type ClientOptions,
   type Resolved,
   resolve,
@@ -25,7 +25,11 @@ export class QueryClient {
   /** @param options - `address` is `127.0.0.1:7402` by default */
   constructor(options: ClientOptions = {}) {
     this.#options = resolve(options, '127.0.0.1:7402');
-    this.#client = new v1.QueryService(this.#options.address, this.#options.credentials, CHANNEL_OPTIONS);
+    this.#client = new v1.QueryService(
+      this.#options.address,
+      this.#options.credentials,
+      channelOptions(this.#options.address),
+    );
   }
 
   /** Text in, ranked documents out. @throws {ScalingnoteError} */
@@ -33,7 +37,7 @@ export class QueryClient {
     const message = toWireSearch(request);
     return fromSearchResponse(
       await unary<SearchResponse__Output>(
-        (options, callback) => this.#client.search(message, options, callback),
+        (metadata, options, callback) => this.#client.search(message, metadata, options, callback),
         this.#options,
         bounds,
       ),
@@ -47,7 +51,7 @@ export class QueryClient {
   ): Promise<{ embeddings: number[][]; queryTower: Tower }> {
     const message = { texts: texts.map((text, index) => wireText(text, `texts[${index}]`)) };
     const response = await unary<EncodeResponse__Output>(
-      (options, callback) => this.#client.encode(message, options, callback),
+      (metadata, options, callback) => this.#client.encode(message, metadata, options, callback),
       this.#options,
       bounds,
     );
@@ -65,7 +69,7 @@ export class QueryClient {
   /** What the service is and which tower it runs. @throws {ScalingnoteError} */
   async describe(bounds?: CallBounds): Promise<ServiceInfo> {
     const response = await unary<QueryServiceDescribeResponse__Output>(
-      (options, callback) => this.#client.describe({}, options, callback),
+      (metadata, options, callback) => this.#client.describe({}, metadata, options, callback),
       this.#options,
       bounds,
     );
