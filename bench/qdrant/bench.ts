@@ -27,7 +27,7 @@ const BUSY_CALLS = 5000;
 const IN_FLIGHT = 8;
 
 /** Documents of one turn of writing. */
-const WRITES = 10_000;
+const WRITES = Math.min(10_000, DOCUMENTS);
 /** How the direct side writes: so many points a request, so many requests at a time. */
 const POINTS = 500;
 const WRITERS = 4;
@@ -146,7 +146,12 @@ class Run {
     const service = await this.#start(
       new URL('../../services/query/main.js', import.meta.url),
       // Every query is another: a cache would hide the encoder from queries that come twice.
-      { SCALINGNOTE_QUERY_CACHE: '0', SCALINGNOTE_QUERY_TOWER: TOWER, SCALINGNOTE_PORT_QUERY: '0' },
+      {
+        SCALINGNOTE_QUERY_CACHE: '0',
+        SCALINGNOTE_QUERY_TOWER: TOWER,
+        SCALINGNOTE_PORT_QUERY: '0',
+        SCALINGNOTE_METRICS_PORT_QUERY: '0',
+      },
     );
     const requests = await this.#recordSearches(physical);
     const frames = this.#corpus.queries.map((query) =>

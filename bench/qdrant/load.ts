@@ -54,7 +54,7 @@ export class LeanGrpc {
 
   constructor(address: string) {
     this.#session = connect(`http://${address}`, { settings: { initialWindowSize: 4 * 1024 * 1024 } });
-    this.#session.setLocalWindowSize(16 * 1024 * 1024);
+    this.#session.once('connect', () => this.#session.setLocalWindowSize(16 * 1024 * 1024));
   }
 
   /** Sends framed messages to a method, and gives what comes back. @throws where the status is not OK */
