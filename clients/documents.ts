@@ -3,6 +3,7 @@ import type { DeleteResponse__Output } from '../proto/generated/scalingnote/v1/D
 import type { DocumentServiceDescribeResponse__Output } from '../proto/generated/scalingnote/v1/DocumentServiceDescribeResponse.ts';
 import type { DocumentServiceClient } from '../proto/generated/scalingnote/v1/DocumentService.ts';
 import type { DropCollectionResponse__Output } from '../proto/generated/scalingnote/v1/DropCollectionResponse.ts';
+import type { ListDocumentsResponse__Output } from '../proto/generated/scalingnote/v1/ListDocumentsResponse.ts';
 import type { ListAliasesResponse__Output } from '../proto/generated/scalingnote/v1/ListAliasesResponse.ts';
 import type { SwitchAliasResponse__Output } from '../proto/generated/scalingnote/v1/SwitchAliasResponse.ts';
 import type { ListCollectionsResponse__Output } from '../proto/generated/scalingnote/v1/ListCollectionsResponse.ts';
@@ -28,6 +29,14 @@ export interface DocumentScope {
   /** @default '' */
   tenant?: string;
   filter?: Filter;
+}
+
+/** A document as it is stored. */
+export interface StoredDocument {
+  id: string;
+  title: string;
+  /** Texts of its passages, in order; they overlap. Empty where texts are not stored. */
+  passages: string[];
 }
 
 /** A client of the document service. It holds one connection; close it when done. */
@@ -80,6 +89,25 @@ export class DocumentClient {
       bounds,
     );
     return { documents: Number(response.documents), passages: Number(response.passages) };
+  }
+
+  /** Every document of a tenant in a collection as it is stored, page by page. @throws {ScalingnoteError} */
+  async *listDocuments(
+    scope: Pick<DocumentScope, 'collection' | 'tenant'>,
+    bounds?: CallBounds,
+  ): AsyncGenerator<StoredDocument, void, undefined> {
+    const { collection, tenant = '' } = scope;
+    let pageToken = '';
+    do {
+      const message = { collection, tenant, pageToken };
+      const { documents, nextPageToken } = await unary<ListDocumentsResponse__Output>(
+        (options, callback) => this.#client.listDocuments(message, options, callback),
+        this.#options,
+        bounds,
+      );
+      yield* documents;
+      pageToken = nextPageToken;
+    } while (pageToken !== '');
   }
 
   /** Every collection of the store, of any space. @throws {ScalingnoteError} */

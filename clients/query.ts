@@ -1,4 +1,5 @@
 import type { EncodeResponse__Output } from '../proto/generated/scalingnote/v1/EncodeResponse.ts';
+import type { MeasureFamiliarityResponse__Output } from '../proto/generated/scalingnote/v1/MeasureFamiliarityResponse.ts';
 import type { QueryServiceClient } from '../proto/generated/scalingnote/v1/QueryService.ts';
 import type { QueryServiceDescribeResponse__Output } from '../proto/generated/scalingnote/v1/QueryServiceDescribeResponse.ts';
 import type { SearchResponse__Output } from '../proto/generated/scalingnote/v1/SearchResponse.ts';
@@ -16,6 +17,16 @@ import { checkHealth, type Health } from './health.ts';
 import { fromSearchResponse, type SearchRequest, type SearchResult, toWireSearch } from './search.ts';
 import { SearchStream } from './search-stream.ts';
 import { wireText } from './values.ts';
+
+/** How well a query tower knows a collection. */
+export interface CollectionFamiliarity {
+  /** Share of the tokens that the tower's training hardly saw; absent where the tower does not say what it saw. */
+  unknownTokenShare?: number;
+  /** How many were looked at. */
+  documents: number;
+  tokens: number;
+  queryTower: Tower;
+}
 
 /** A client of the query service. It holds one connection; close it when done. */
 export class QueryClient {
@@ -58,6 +69,26 @@ export class QueryClient {
     return {
       embeddings: response.embeddings.map(({ values }) => values),
       queryTower: fromTower(response.queryTower),
+    };
+  }
+
+  /** How well the query tower knows a collection, by a sample of its documents. @throws {ScalingnoteError} */
+  async measureFamiliarity(
+    scope: { collection: string; tenant?: string },
+    bounds?: CallBounds,
+  ): Promise<CollectionFamiliarity> {
+    const { collection, tenant = '' } = scope;
+    const response = await unary<MeasureFamiliarityResponse__Output>(
+      (options, callback) => this.#client.measureFamiliarity({ collection, tenant }, options, callback),
+      this.#options,
+      bounds,
+    );
+    const { unknownTokenShare, documents, tokens, queryTower } = response;
+    return {
+      documents,
+      tokens: Number(tokens),
+      queryTower: fromTower(queryTower),
+      ...(unknownTokenShare === undefined ? {} : { unknownTokenShare }),
     };
   }
 

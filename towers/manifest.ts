@@ -28,6 +28,8 @@ export const Distillation = z.strictObject({
   corpus: z.string().optional(),
   /** Mean cosine to the teacher on texts held out from the fit. */
   heldOutCosine: z.number().min(-1).max(1),
+  /** Which tokens the fit saw, and how often: see `familiarity.ts`. */
+  familiarity: z.string().optional(),
   /** Student's nDCG@10 divided by the teacher's; absent where it was not measured. */
   retention: z
     .strictObject({

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { Collection } from '../../clients/index.ts';
+import { asPercent } from '../familiarity.ts';
 import { usingDocuments, withDocumentAddress } from '../connection.ts';
 import { printJson, table } from '../output/print.ts';
 
@@ -26,16 +27,18 @@ export const collections = command('collections')
     }
   });
 
-/** Collections as a table. */
-export function renderCollections(listed: readonly Collection[]): string {
+/** Collections as a table, with the share of unknown tokens where it was asked for. */
+export function renderCollections(listed: readonly (Collection & { unknownTokenShare?: number })[]): string {
+  const asked = listed.some(({ unknownTokenShare }) => unknownTokenShare !== undefined);
   return table(
-    ['collection', 'documents', 'passages', 'physical name', 'space'],
-    listed.map(({ name, documents, passages, physicalName, space }) => [
+    ['collection', 'documents', 'passages', 'physical name', 'space', ...(asked ? ['unknown tokens'] : [])],
+    listed.map(({ name, documents, passages, physicalName, space, unknownTokenShare }) => [
       name,
       documents,
       passages,
       physicalName,
       space.fingerprint,
+      ...(asked ? [unknownTokenShare === undefined ? '-' : asPercent(unknownTokenShare)] : []),
     ]),
   );
 }

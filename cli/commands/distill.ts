@@ -10,6 +10,8 @@ import type { RunProgress } from '../../training/distill/run.ts';
 import type { LossWeights } from '../../training/gradient/losses.ts';
 import { CliError, note, printJson, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
+import { DocumentClient } from '../../clients/index.ts';
+import { withDocumentAddress } from '../connection.ts';
 import { collect } from '../input/filter-flags.ts';
 import { positive, positiveNumber } from '../input/numbers.ts';
 import { wholeNumber } from './search.ts';
@@ -19,6 +21,9 @@ interface Flags {
   student: StudentKind;
   corpus?: string;
   texts?: string;
+  collection?: string;
+  tenant: string;
+  documentAddress: string;
   exclude: string[];
   out: string;
   loss?: LossWeights;
@@ -37,7 +42,7 @@ interface Flags {
 const EXIT_INTERRUPTED = 130;
 
 /** `scalingnote distill` */
-export const distill = new Command('distill')
+export const distill = withDocumentAddress(new Command('distill'))
   .description('make a query tower for a document tower, from texts without labels')
   .option('--teacher <reference>', 'document tower whose query vectors are imitated', 'all-MiniLM-L6-v2')
   .option(
@@ -48,6 +53,8 @@ export const distill = new Command('distill')
   )
   .option('--corpus <path>', 'folder in BEIR layout, or a file of documents: queries are made from its texts')
   .option('--texts <file>', 'query texts, one a line')
+  .option('--collection <name>', 'a collection of the document service: queries are made from its passages')
+  .option('--tenant <tenant>', 'whose documents of --collection', '')
   .option(
     '--exclude <dir>',
     'BEIR folder whose queries must not be trained on (those in --corpus never are); repeat for more',
@@ -130,10 +137,36 @@ export const distill = new Command('distill')
     }
   });
 
-function sourceOf({ corpus, texts }: Flags): TextSource {
-  if (corpus !== undefined && texts === undefined) return { corpus };
-  if (texts !== undefined && corpus === undefined) return { texts };
-  throw new UsageError('give --corpus or --texts, one of the two');
+function sourceOf({ corpus, texts, collection, tenant, documentAddress }: Flags): TextSource {
+  const given = [
+    ...(corpus === undefined ? [] : [{ corpus }]),
+    ...(texts === undefined ? [] : [{ texts }]),
+    ...(collection === undefined
+      ? []
+      : [
+          {
+            name: `collection ${collection}`,
+            documents: () => storedDocuments(documentAddress, { collection, tenant }),
+          },
+        ]),
+  ];
+  if (given.length === 1) return given[0]!;
+  throw new UsageError('give --corpus, --texts or --collection, one of the three');
+}
+
+/** Documents of a collection as a corpus. */
+async function* storedDocuments(
+  address: string,
+  scope: { collection: string; tenant: string },
+): AsyncGenerator<{ title: string; text: string }> {
+  const client = new DocumentClient({ address });
+  try {
+    for await (const { title, passages } of client.listDocuments(scope)) {
+      yield { title, text: passages.join('\n\n') };
+    }
+  } finally {
+    client.close();
+  }
 }
 
 function describe({ loss, heldOutCosine, tokensPerSecond }: RunProgress): string {

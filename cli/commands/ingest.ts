@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { DocumentClient, IngestOperation, IngestSummary } from '../../clients/index.ts';
-import { usingDocuments, withDocumentAddress } from '../connection.ts';
+import { usingDocuments, usingQueries, withDocumentAddress, withQueryAddress } from '../connection.ts';
+import { familiarityAdvice, unknownShare } from '../familiarity.ts';
 import { Checkpoint } from '../input/checkpoint.ts';
 import { type DocumentFile, type Format, openDocuments } from '../input/documents.ts';
 import { CliError, note, printJson, UsageError } from '../output/print.ts';
@@ -14,13 +15,14 @@ interface Flags {
   resume?: boolean;
   json?: boolean;
   documentAddress: string;
+  queryAddress: string;
 }
 
 /** Rejected documents that are shown one by one; the rest is counted. */
 const REJECTED_SHOWN = 20;
 
 /** `scalingnote ingest FILE|-` */
-export const ingest = withDocumentAddress(new Command('ingest'))
+export const ingest = withQueryAddress(withDocumentAddress(new Command('ingest')))
   .description('stream documents into a collection')
   .argument('<file>', 'JSON Lines or CSV, plain or gzipped; "-" for standard input')
   .requiredOption('-c, --collection <name>', 'collection; made if it is not there')
@@ -47,6 +49,10 @@ export const ingest = withDocumentAddress(new Command('ingest'))
       await usingDocuments(flags.documentAddress, (client) =>
         new IngestRun(client, file, documents, flags).run(stop.signal),
       );
+      const advice = await usingQueries(flags.queryAddress, async (client) =>
+        familiarityAdvice(flags.collection, await unknownShare(client, flags)),
+      );
+      if (advice !== undefined) note(advice);
     } finally {
       process.off('SIGINT', interrupt);
       process.off('SIGTERM', interrupt);

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { type Collection, DocumentClient, type Health, QueryClient } from '../../clients/index.ts';
 import { type Addresses, withDocumentAddress, withQueryAddress } from '../connection.ts';
+import { familiarityAdvice, unknownShare } from '../familiarity.ts';
 import { note, printJson, style, table } from '../output/print.ts';
 import { renderCollections } from './collections.ts';
 
@@ -22,6 +23,12 @@ interface ServiceStatus {
   reason?: string;
 }
 
+/** A collection as `status` shows it. */
+interface CollectionStatus extends Collection {
+  /** Share of its tokens that the query tower hardly knows; absent where that is not known. */
+  unknownTokenShare?: number;
+}
+
 /** A service on this network answers within this, or is as good as away. */
 const STATUS_TIMEOUT_MS = 3_000;
 
@@ -39,6 +46,10 @@ export const status = withQueryAddress(withDocumentAddress(new Command('status')
     } else {
       process.stdout.write(`${renderStatus(found.services)}\n`);
       if (found.collections.length > 0) process.stdout.write(`\n${renderCollections(found.collections)}\n`);
+      for (const { name, unknownTokenShare } of found.collections) {
+        const advice = familiarityAdvice(name, unknownTokenShare);
+        if (advice !== undefined) note(advice);
+      }
     }
     const away = found.services.filter((service) => service.status !== 'SERVING');
     if (away.length > 0) {
@@ -52,7 +63,7 @@ export const status = withQueryAddress(withDocumentAddress(new Command('status')
 /** Asks both services what they are. */
 export async function readStatus(
   addresses: Addresses,
-): Promise<{ services: ServiceStatus[]; collections: Collection[] }> {
+): Promise<{ services: ServiceStatus[]; collections: CollectionStatus[] }> {
   const once = { attempts: 1, timeoutMs: STATUS_TIMEOUT_MS };
   const documents = new DocumentClient({ address: addresses.documentAddress, ...once });
   const queries = new QueryClient({ address: addresses.queryAddress, ...once });
@@ -62,7 +73,16 @@ export async function readStatus(
       ask('query', addresses.queryAddress, queries),
       documents.listCollections().catch(() => []),
     ]);
-    return { services: [document, query], collections };
+    return {
+      services: [document, query],
+      collections: await Promise.all(
+        collections.map(async (each): Promise<CollectionStatus> => {
+          const ours = query.status === 'SERVING' && each.space.fingerprint === query.space;
+          const unknownTokenShare = ours ? await unknownShare(queries, { collection: each.name }) : undefined;
+          return { ...each, ...(unknownTokenShare === undefined ? {} : { unknownTokenShare }) };
+        }),
+      ),
+    };
   } finally {
     documents.close();
     queries.close();

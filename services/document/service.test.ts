@@ -3,6 +3,8 @@ import { after, before, test } from 'node:test';
 import { status, type ServiceError } from '@grpc/grpc-js';
 import type { DeleteRequest } from '../../proto/generated/scalingnote/v1/DeleteRequest.ts';
 import type { DropCollectionRequest } from '../../proto/generated/scalingnote/v1/DropCollectionRequest.ts';
+import type { ListDocumentsRequest } from '../../proto/generated/scalingnote/v1/ListDocumentsRequest.ts';
+import type { ListDocumentsResponse__Output } from '../../proto/generated/scalingnote/v1/ListDocumentsResponse.ts';
 import type { SwitchAliasRequest } from '../../proto/generated/scalingnote/v1/SwitchAliasRequest.ts';
 import { physicalName } from '../../store/store.ts';
 import { FakeTower } from './testing/fake-tower.ts';
@@ -43,6 +45,32 @@ async function refusal(call: Promise<unknown>): Promise<ReturnType<typeof status
   );
   return statusOf(error);
 }
+
+test('ListDocuments pages through a tenant’s documents, each once, with the texts of their passages', async () => {
+  const list = (request: ListDocumentsRequest) =>
+    ask<ListDocumentsResponse__Output>((answer) =>
+      harness.client.listDocuments({ collection: 'docs', ...request }, answer),
+    );
+  const seen: string[] = [];
+  let pageToken = '';
+  do {
+    const page = await list({ tenant: 'acme', pageSize: 100, pageToken });
+    for (const { id, passages } of page.documents) {
+      seen.push(id);
+      assert.deepEqual(passages, ['one', 'two']);
+    }
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  assert.equal(seen.length, 600);
+  assert.equal(new Set(seen).size, 600);
+  assert.equal((await list({ tenant: 'acme' })).documents.length, 20);
+  assert.deepEqual((await list({ tenant: 'nobody' })).documents, []);
+  for (const pageSize of [0, 101]) {
+    const { code, violations } = await refusal(list({ pageSize }));
+    assert.equal(code, status.INVALID_ARGUMENT);
+    assert.equal(violations?.[0]?.field, 'page_size');
+  }
+});
 
 test('Delete by id says how many were there, whatever their versions, and leaves other tenants alone', async () => {
   const documentIds = [...Array.from({ length: 500 }, (_, index) => `d${index + 1}`), 'd1', 'nobody'];

@@ -11,6 +11,7 @@ import { checkCollection, checkDocumentId, checkTenant, MAX_DELETE_IDS } from '.
 import { dropCollection, listAliases, switchAlias, type CatalogStore } from './catalog.ts';
 import { salvageDocument } from './ingest/envelope.ts';
 import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
+import { listDocuments } from './listing.ts';
 import { collectionMessage } from './messages.ts';
 
 /**
@@ -22,7 +23,7 @@ export const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 /** What the service needs of a store. */
 export type ServiceStore = IngestStore &
   CatalogStore &
-  Pick<Store, 'kind' | 'deleteByFilter' | 'count' | 'listCollections'>;
+  Pick<Store, 'kind' | 'deleteByFilter' | 'count' | 'scroll' | 'listCollections'>;
 
 /** What the document service serves. */
 export interface DocumentServiceParts {
@@ -53,6 +54,8 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
       checkTenant(tenant);
       return store.count(collection, tenant, parseFilter(filter), call);
     },
+
+    ListDocuments: (request, call) => listDocuments(store, request, call),
 
     ListCollections: async (_request, call) => ({
       collections: (await store.listCollections(call)).map(collectionMessage),

@@ -60,12 +60,24 @@ export class QueryEncoder {
   readonly #cache: LRUCache<string, Float32Array> | undefined;
   readonly #flights = new Flights<Work>();
   readonly #telemetry: Telemetry | undefined;
+  readonly #onTokens: ((tokens: readonly number[]) => void) | undefined;
 
-  /** @param options.cache how many vectors to keep; 0 for none */
-  constructor(tower: QueryTower, options: { cache: number; telemetry?: Telemetry | undefined }) {
+  /**
+   * @param options.cache how many vectors to keep; 0 for none
+   * @param options.onTokens hears of each text that is encoded
+   */
+  constructor(
+    tower: QueryTower,
+    options: {
+      cache: number;
+      telemetry?: Telemetry | undefined;
+      onTokens?: (tokens: readonly number[]) => void;
+    },
+  ) {
     const { role, queryPrompt } = tower.manifest;
     this.#tower = tower;
     this.#telemetry = options.telemetry;
+    this.#onTokens = options.onTokens;
     this.#prompt = role === 'document' && queryPrompt !== undefined ? { prompt: queryPrompt } : {};
     this.#attributes = {
       'gen_ai.operation.name': 'embeddings',
@@ -105,6 +117,7 @@ export class QueryEncoder {
     const startedAt = performance.now();
     const tokens = this.#tower.tokenize(text, this.#prompt);
     const tokenizedAt = performance.now();
+    this.#onTokens?.(tokens.ids);
     const encoding = await this.#tower.encode(tokens, { signal });
     if (text.length <= MAX_CACHED_CHARS) this.#cache?.set(text, encoding.vector);
     return { encoding, tokens: tokens.ids.length, startedAt, tokenizedAt };

@@ -7,7 +7,7 @@ import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
-import type { SearchHit } from '../../store/store.ts';
+import type { SearchHit, Store } from '../../store/store.ts';
 import { serviceInfo, towerMessage } from '../runtime/describe.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
@@ -15,6 +15,7 @@ import { service, type Service } from '../runtime/server.ts';
 import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
 import { MAX_ENCODE_TEXTS, MAX_QUERY_BYTES, requireText } from '../runtime/validate.ts';
 import { QueryEncoder, type QueryTower } from './encoder.ts';
+import { FamiliarityMeter } from './familiarity.ts';
 import { Gate } from './gate.ts';
 import { parseSearch } from './request.ts';
 import { Searcher, type QueryStore } from './search.ts';
@@ -35,7 +36,7 @@ const ENCODE_CHUNK = 32;
 /** What a query service is made of. */
 export interface QueryParts {
   tower: QueryTower;
-  store: QueryStore;
+  store: QueryStore & Pick<Store, 'scroll'>;
   /** Calls that are worked on at the same time. */
   slots: number;
   /** Calls that may wait for that. */
@@ -48,7 +49,9 @@ export interface QueryParts {
 
 /** `scalingnote.v1.QueryService` over a query tower and a store. */
 export function queryService({ tower, store, slots, queue, cache, log, telemetry }: QueryParts): Service {
-  const encoder = new QueryEncoder(tower, { cache, telemetry });
+  const familiarity = new FamiliarityMeter(tower, telemetry?.metrics);
+  const onTokens = (tokens: readonly number[]): void => familiarity.record(tokens);
+  const encoder = new QueryEncoder(tower, { cache, telemetry, onTokens });
   const searcher = new Searcher(tower, store, encoder);
   const gate = new Gate({ slots, queue });
   const metrics = telemetry?.metrics;
@@ -118,6 +121,7 @@ export function queryService({ tower, store, slots, queue, cache, log, telemetry
     Search: search,
     SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity }),
     Encode: encode,
+    MeasureFamiliarity: (request, call) => familiarity.measure(store, request, call),
     Describe: async () => ({ service: serviceInfo(tower, store) }),
   });
 }

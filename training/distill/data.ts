@@ -61,6 +61,15 @@ export async function prepareData(
   };
 }
 
+/** How often each token is in the texts that the student is fitted to, by id. */
+export function countTokens({ ids, fitted }: TrainingData): Uint32Array {
+  let highest = 0;
+  for (const row of fitted) for (const id of ids[row]!) highest = Math.max(highest, id);
+  const counts = new Uint32Array(highest + 1);
+  for (const row of fitted) for (const id of ids[row]!) counts[id]!++;
+  return counts;
+}
+
 /** Texts and vectors of a batch. */
 export function batchOf(data: TrainingData, rows: readonly number[]): Batch {
   const batch = { texts: rows.map((row) => data.ids[row]!), teacher: data.vectors.read(rows) };

@@ -1,6 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { basename, join, resolve } from 'node:path';
+import { encodeFamiliarity } from '../../towers/familiarity.ts';
 import type { Distillation } from '../../towers/manifest.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
@@ -17,7 +18,7 @@ import {
 } from '../texts.ts';
 import { readCheckpoint, type CurvePoint } from './checkpoint.ts';
 import { withDocuments } from './documents.ts';
-import { meanCosine, prepareData, type TrainingData } from './data.ts';
+import { countTokens, meanCosine, prepareData, type TrainingData } from './data.ts';
 import { writeStudentTower } from './export.ts';
 import { openLookup } from './lookup.ts';
 import { runTraining, type RunProgress, type RunResult } from './run.ts';
@@ -301,6 +302,7 @@ async function writeTower(made: Made): Promise<DistillReport> {
         ? source.name
         : basename(resolve('corpus' in source ? source.corpus : source.texts)),
     heldOutCosine: Math.max(...result.curve.map((point) => point.heldOutCosine)),
+    familiarity: encodeFamiliarity(countTokens(data)),
   };
   const name = basename(out).replaceAll(/[^\w.-]/g, '-');
   const fp32 = { name: `${name}-fp32`, teacher, model: models.fp32, distillation };

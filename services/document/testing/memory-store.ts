@@ -7,6 +7,7 @@ import {
   type DocumentWriteResult,
   type Filter,
   type PassageWrite,
+  type ScrollPage,
   type SpaceKey,
   type StoredDocument,
 } from '../../../store/store.ts';
@@ -102,6 +103,30 @@ export class MemoryStore implements ServiceStore {
     const gone = [...rows].filter(([key, row]) => row.document && holds(filter, tenant, key));
     for (const [key] of gone) rows.delete(key);
     return gone.length;
+  }
+
+  async scroll(
+    collection: string,
+    tenant: string,
+    { limit, after = '' }: { limit: number; after?: string },
+  ): Promise<ScrollPage> {
+    const all = [...this.#find(collection).rows]
+      .flatMap(([key, { version, document }]) => {
+        const [owner, documentId] = JSON.parse(key) as [string, string];
+        return document !== undefined && owner === tenant ? [{ documentId, version, document }] : [];
+      })
+      .sort((a, b) => (a.documentId < b.documentId ? -1 : 1))
+      .filter(({ documentId }) => documentId > after);
+    const documents = all.slice(0, limit).map(({ documentId, version, document }) => ({
+      tenant,
+      documentId,
+      version,
+      title: document.title,
+      contentHash: document.contentHash,
+      metadata: {},
+      texts: document.passages.map(({ text = '' }) => text),
+    }));
+    return all.length > limit ? { documents, next: documents.at(-1)!.documentId } : { documents };
   }
 
   async count(

@@ -3,6 +3,7 @@ import {
   physicalName,
   type CallOptions,
   type CollectionInfo,
+  type ScrollPage,
   type SearchHit,
   type SearchQuery,
 } from '../../../store/store.ts';
@@ -101,6 +102,8 @@ export class FakeStore implements QueryStore {
   readonly collections = new Map<string, string>();
   readonly searches: AskedSearch[] = [];
   describes = 0;
+  /** Texts of the documents that every collection has. */
+  texts: string[] = [];
   /** Answers a search. */
   find: (asked: AskedSearch) => Promise<SearchHit[]> | SearchHit[] = () => [];
 
@@ -115,6 +118,26 @@ export class FakeStore implements QueryStore {
       documents: 0,
       passages: 0,
     };
+  }
+
+  async scroll(
+    collection: string,
+    tenant: string,
+    page: { limit: number; after?: string },
+  ): Promise<ScrollPage> {
+    if (!this.collections.has(collection)) throw collectionNotFound(collection);
+    const start = Number(page.after ?? 0);
+    const end = start + page.limit;
+    const documents = this.texts.slice(start, end).map((text, index) => ({
+      tenant,
+      documentId: String(start + index),
+      title: '',
+      version: 0,
+      contentHash: '',
+      metadata: {},
+      texts: [text],
+    }));
+    return end < this.texts.length ? { documents, next: String(end) } : { documents };
   }
 
   async search(collection: string, query: SearchQuery, options: CallOptions = {}): Promise<SearchHit[]> {

@@ -94,6 +94,10 @@ export class Metrics {
   readonly liveOverlap: Histogram;
   /** Queries that were chosen for the comparison, by what became of it. */
   readonly liveSamples;
+  /** Share of a query's tokens that the query tower's training hardly saw. */
+  readonly unknownTokens: Histogram;
+  /** The same of a collection's, by collection, when last measured. */
+  readonly unknownInCollection;
 
   constructor(meter: Meter) {
     this.meter = meter;
@@ -161,6 +165,16 @@ export class Metrics {
       RATIOS,
     );
     this.liveSamples = counter('scalingnote.live.samples', '{query}', 'Live queries chosen for the teacher');
+    this.unknownTokens = histogram(
+      'scalingnote.query.unknown_tokens',
+      '1',
+      'Share of the tokens of a query that the query tower hardly saw in training',
+      RATIOS,
+    );
+    this.unknownInCollection = meter.createGauge('scalingnote.collection.unknown_tokens', {
+      unit: '1',
+      description: 'Share of the tokens of a collection that the query tower hardly saw in training',
+    });
     this.histograms = made;
   }
 

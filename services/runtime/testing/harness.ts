@@ -16,6 +16,7 @@ export const NOTHING: Implementation<QueryServiceHandlers> = {
   Search: () => Promise.reject(new Error('not part of this test')),
   SearchStream: () => Promise.reject(new Error('not part of this test')),
   Encode: () => Promise.reject(new Error('not part of this test')),
+  MeasureFamiliarity: () => Promise.reject(new Error('not part of this test')),
   Describe: () => Promise.reject(new Error('not part of this test')),
 };
 
@@ -76,7 +77,7 @@ export function serve(
 /** Calls a unary method by name; the request goes through `serialize`, so a test may send any bytes. */
 export function callUnary<Response>(
   client: QueryServiceClient,
-  method: 'Search' | 'Encode' | 'Describe',
+  method: 'Search' | 'Encode' | 'MeasureFamiliarity' | 'Describe',
   request: object,
   options: CallOptions & { serialize?: (request: object) => Buffer } = {},
 ): Promise<Response> {

@@ -1,0 +1,75 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { MeasureFamiliarityRequest__Output } from '../../proto/generated/scalingnote/v1/MeasureFamiliarityRequest.ts';
+import type { MeasureFamiliarityResponse } from '../../proto/generated/scalingnote/v1/MeasureFamiliarityResponse.ts';
+import type { Store } from '../../store/store.ts';
+import { Familiarity } from '../../towers/familiarity.ts';
+import { towerMessage } from '../runtime/describe.ts';
+import type { Call } from '../runtime/handler.ts';
+import type { Metrics } from '../runtime/telemetry/metrics.ts';
+import { checkCollection, checkTenant } from '../runtime/validate.ts';
+import type { QueryTower } from './encoder.ts';
+
+/** Documents of a collection that are looked at: enough to tell a strange collection from one that is known. */
+const SAMPLED_DOCUMENTS = 200;
+
+/** How much of a document is looked at, in UTF-16 units: some milliseconds of tokenising. */
+const SAMPLED_CHARACTERS = 4_000;
+
+/** Documents that are read at a time. */
+const PAGE = 20;
+
+/** Says how much of what it is asked a query tower was trained on. */
+export class FamiliarityMeter {
+  readonly #tower: QueryTower;
+  readonly #familiarity: Familiarity | undefined;
+  readonly #metrics: Metrics | undefined;
+
+  constructor(tower: QueryTower, metrics: Metrics | undefined) {
+    const { familiarity } = tower.manifest.distillation ?? {};
+    this.#tower = tower;
+    this.#metrics = metrics;
+    this.#familiarity = familiarity === undefined ? undefined : new Familiarity(familiarity);
+  }
+
+  /** Records a query. @param tokens - special tokens included, which every training saw */
+  record(tokens: readonly number[]): void {
+    if (this.#familiarity === undefined || tokens.length === 0) return;
+    this.#metrics?.unknownTokens.record(this.#familiarity.unknown(tokens) / tokens.length, {});
+  }
+
+  /** Looks at a sample of a collection. @throws {StoreError} as the store does */
+  async measure(
+    store: Pick<Store, 'scroll'>,
+    { collection, tenant }: MeasureFamiliarityRequest__Output,
+    call: Call,
+  ): Promise<MeasureFamiliarityResponse> {
+    checkCollection(collection);
+    checkTenant(tenant);
+    let documents = 0;
+    let tokens = 0;
+    let unknown = 0;
+    let after: string | undefined;
+    do {
+      const page = await store.scroll(
+        collection,
+        tenant,
+        { limit: PAGE, ...(after === undefined ? {} : { after }) },
+        call,
+      );
+      for (const { title, texts } of page.documents) {
+        documents++;
+        const { ids } = this.#tower.tokenize(`${title} ${texts.join(' ')}`.slice(0, SAMPLED_CHARACTERS));
+        tokens += ids.length;
+        unknown += this.#familiarity?.unknown(ids) ?? 0;
+        // Searches come in between.
+        await nextTurn();
+      }
+      after = page.next;
+    } while (after !== undefined && documents < SAMPLED_DOCUMENTS);
+    const queryTower = towerMessage(this.#tower);
+    if (this.#familiarity === undefined || tokens === 0) return { documents, tokens, queryTower };
+    const unknownTokenShare = unknown / tokens;
+    this.#metrics?.unknownInCollection.record(unknownTokenShare, { 'scalingnote.collection': collection });
+    return { documents, tokens, unknownTokenShare, queryTower };
+  }
+}
