@@ -101,7 +101,7 @@ export class DocumentClient {
     do {
       const message = { collection, tenant, pageToken };
       const { documents, nextPageToken } = await unary<ListDocumentsResponse__Output>(
-        (options, callback) => this.#client.listDocuments(message, options, callback),
+        (metadata, options, callback) => this.#client.listDocuments(message, metadata, options, callback),
         this.#options,
         bounds,
       );

@@ -79,7 +79,8 @@ export class QueryClient {
   ): Promise<CollectionFamiliarity> {
     const { collection, tenant = '' } = scope;
     const response = await unary<MeasureFamiliarityResponse__Output>(
-      (options, callback) => this.#client.measureFamiliarity({ collection, tenant }, options, callback),
+      (metadata, options, callback) =>
+        this.#client.measureFamiliarity({ collection, tenant }, metadata, options, callback),
       this.#options,
       bounds,
     );
