@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { request } from 'undici';
+import { put, remove, search, SPACE, TENANT } from '../contract/stores.ts';
+import { openStore } from '../open.ts';
+import { type DocumentWrite, physicalName, type Store } from '../store.ts';
+import { Points } from './points.ts';
+import { sweep } from './sweep.ts';
+import { parseAddresses } from './transport/node.ts';
+import { Transport } from './transport/transport.ts';
+
+const url = process.env['QDRANT_URL'];
+const apiKey = process.env['QDRANT_API_KEY'];
+const auth = apiKey === undefined ? {} : { apiKey };
+
+const FAR_FUTURE_MS = 2 * 3_600_000;
+
+/** Lets requests through until it dies: then every connection ends, with the request or its answer lost. */
+class DyingProxy {
+  readonly #server: Server;
+  #left = Infinity;
+  #loseAnswer = false;
+
+  constructor(target: string) {
+    this.#server = createServer((incoming, outgoing) => {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.on('end', () => {
+        const last = this.#left-- <= 0;
+        if (this.#left < -1 || (last && !this.#loseAnswer)) {
+          incoming.socket.destroy();
+          return;
+        }
+        const headers = {
+          'content-type': 'application/json',
+          ...(apiKey !== undefined && { 'api-key': apiKey }),
+        };
+        const body = chunks.length > 0 ? Buffer.concat(chunks) : null;
+        void request(new URL(incoming.url!, target), { method: incoming.method as 'POST', headers, body })
+          .then(async (reply) => {
+            const text = await reply.body.text();
+            if (last) incoming.socket.destroy();
+            else outgoing.writeHead(reply.statusCode, { 'content-type': 'application/json' }).end(text);
+          })
+          .catch(() => incoming.socket.destroy());
+      });
+    });
+  }
+
+  async listen(): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Dies after so many requests more. */
+  dieAfter(requests: number, loseAnswer: boolean): void {
+    this.#left = requests;
+    this.#loseAnswer = loseAnswer;
+  }
+
+  close(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+}
+
+function labelled(label: string, passages: number, version: number): DocumentWrite {
+  return {
+    ...put('a', [], { version, title: label, contentHash: label, metadata: { passages } }),
+    passages: Array.from({ length: passages }, (_, index) => ({
+      vector: Float32Array.of(1, index, 0, 0),
+      text: `${label}/${index}`,
+    })),
+  };
+}
+
+/** What is there of the document, as all ways to read it agree; `undefined` for nothing. */
+async function seen(store: Store, collection: string): Promise<string | undefined> {
+  const { documents } = await store.scroll(collection, TENANT, { limit: 10 });
+  const [stored] = await store.lookupDocuments(collection, [{ tenant: TENANT, documentId: 'a' }]);
+  assert.equal(documents.length, stored ? 1 : 0);
+  const [document] = documents;
+  assert.equal(document?.contentHash, stored?.contentHash);
+  if (!document) return undefined;
+  const passages = document.metadata['passages'] as number;
+  assert.deepEqual(
+    document.texts,
+    Array.from({ length: passages }, (_, index) => `${document.title}/${index}`),
+  );
+  for (const hit of await search(store, collection, [1, 1, 0, 0]))
+    assert.equal(hit.text, `${hit.title}/${hit.passage}`);
+  return document.title;
+}
+
+/** Asserts that nothing but one put of the document is there. */
+async function settled(store: Store, collection: string, passages: number): Promise<void> {
+  assert.deepEqual(await store.count(collection, TENANT), { documents: passages > 0 ? 1 : 0, passages });
+}
+
+describe('a writer of qdrant that dies', { skip: url === undefined && 'set QDRANT_URL to run it' }, () => {
+  const name = `crash-${randomBytes(6).toString('hex')}`;
+  const physical = physicalName(name, SPACE.fingerprint);
+  let proxy: DyingProxy;
+  let proxyUrl: string;
+  let survivor: Store;
+  let transport: Transport;
+
+  before(async () => {
+    proxy = new DyingProxy(url!);
+    proxyUrl = await proxy.listen();
+    survivor = await openStore({ kind: 'qdrant', url: url!, exact: true, ...auth });
+    const defaults = { ca: undefined, connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
+    transport = new Transport({ addresses: parseAddresses(url!), apiKey, ...defaults });
+    await survivor.ensureCollection(name, SPACE);
+  });
+  after(async () => {
+    proxy.close();
+    await survivor.dropCollection(physical);
+    await survivor.close();
+    await transport.close();
+  });
+
+  const cases: [string, number, DocumentWrite, number][] = [
+    ['shrinks a document', 4, labelled('new', 2, 2), 2],
+    ['shrinks a document to one passage', 4, labelled('new', 1, 2), 1],
+    ['lets a document grow', 1, labelled('new', 3, 2), 3],
+    ['puts a document for the first time', 0, labelled('new', 3, 2), 3],
+    ['deletes a document', 3, remove('a', 2), 0],
+  ];
+  for (const [what, passagesBefore, write, passagesAfter] of cases) {
+    for (const loseAnswer of [false, true]) {
+      it(`leaves it whole where it ${what}, ${loseAnswer ? 'an answer' : 'a request'} being lost`, async () => {
+        const wanted = write.kind === 'put' ? 'new' : undefined;
+        for (let requests = 0; ; requests++) {
+          await survivor.deleteByFilter(name, TENANT, {});
+          const points = new Points(transport, physical, false);
+          await points.update([{ delete: { filter: { must: [{ is_empty: { key: 'tenant' } }] } } }], {});
+          if (passagesBefore > 0) await survivor.writeDocuments(name, [labelled('old', passagesBefore, 1)]);
+          const initial = passagesBefore > 0 ? 'old' : undefined;
+
+          const writer = await openStore({ kind: 'qdrant', url: proxyUrl, ...auth });
+          proxy.dieAfter(Infinity, false);
+          await writer.lookupDocuments(physical, []);
+          proxy.dieAfter(requests, loseAnswer);
+          const succeeded = await writer.writeDocuments(physical, [write]).then(
+            () => true,
+            () => false,
+          );
+          await writer.close();
+
+          const now = await seen(survivor, name);
+          assert.ok(now === wanted || now === initial, `${String(now)} after ${requests} requests`);
+          if (succeeded) {
+            assert.equal(now, wanted);
+            await settled(survivor, name, passagesAfter);
+            assert.ok(requests > 2, 'it died in between');
+            break;
+          }
+          if (requests % 2 === 0) {
+            await sweep(points, Date.now() + FAR_FUTURE_MS, {});
+            assert.equal(await seen(survivor, name), now);
+            await settled(survivor, name, now === wanted ? passagesAfter : passagesBefore);
+          }
+          await survivor.writeDocuments(name, [write]);
+          assert.equal(await seen(survivor, name), wanted);
+          await settled(survivor, name, passagesAfter);
+        }
+      });
+    }
+  }
+});

@@ -1,0 +1,70 @@
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { TestContext } from 'node:test';
+import type { Recorded } from './recorded.ts';
+
+/** A request that came in. */
+export interface Seen {
+  method: string;
+  /** Without its query. */
+  path: string;
+  query: URLSearchParams;
+  headers: IncomingHttpHeaders;
+  /** Text; empty where there is none. */
+  body: string;
+}
+
+/** What is answered: a result with status 200, a recorded answer, or whatever it does with the response. */
+export type Answer = { result: unknown } | Recorded | ((response: ServerResponse, seen: Seen) => void);
+
+/** A server that answers as it is told, on this machine. It ends with the test. */
+export interface FakeServer {
+  url: string;
+  seen: Seen[];
+}
+
+export async function startFakeServer(
+  context: Pick<TestContext, 'after'>,
+  answer: (seen: Seen, number: number) => Answer,
+): Promise<FakeServer> {
+  const seen: Seen[] = [];
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const { pathname, searchParams } = new URL(request.url ?? '/', 'http://x');
+      seen.push({
+        method: request.method ?? '',
+        path: pathname,
+        query: searchParams,
+        headers: request.headers,
+        body: Buffer.concat(chunks).toString(),
+      });
+      respond(response, seen.at(-1)!, answer(seen.at(-1)!, seen.length));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  context.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen };
+}
+
+/** Ends the connection in the middle of things. */
+export const reset: Answer = (response) => response.socket?.resetAndDestroy();
+
+/** Never answers. */
+export const silence: Answer = () => undefined;
+
+function respond(response: ServerResponse, seen: Seen, answer: Answer): void {
+  if (typeof answer === 'function') return answer(response, seen);
+  if ('result' in answer) {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ result: answer.result, status: 'ok', time: 0 }));
+    return;
+  }
+  const { status, headers, body } = answer;
+  response.writeHead(status, { ...headers });
+  response.end(typeof body === 'string' ? body : JSON.stringify(body));
+}
