@@ -2,7 +2,7 @@ import type { DocumentClient, QueryClient } from '../../clients/index.ts';
 import { packageVersion } from '../runtime/describe.ts';
 import { fromCallError } from './http/errors.ts';
 import type { Route } from './http/routes.ts';
-import type { ServiceState, SystemAnswer } from './shared/wire.ts';
+import type { Collection, ServiceState, SystemAnswer } from './shared/wire.ts';
 
 /** A service that does not answer within this is as good as away. */
 const LOOK_TIMEOUT_MS = 2_000;
@@ -14,7 +14,7 @@ export function systemRoutes(
 ): Route[] {
   const look = async (): Promise<SystemAnswer> => {
     const [collections, ...services] = await Promise.all([
-      documents.client.listCollections({ timeoutMs: LOOK_TIMEOUT_MS }).then(
+      collectionsOf(documents.client).then(
         (listed) => ({ collections: listed }),
         (error: unknown) => ({
           collections: [],
@@ -27,6 +27,18 @@ export function systemRoutes(
     return { version: packageVersion, services, ...collections };
   };
   return [{ method: 'GET', path: '/api/system', handle: async () => ({ json: await look() }) }];
+}
+
+async function collectionsOf(client: DocumentClient): Promise<Collection[]> {
+  const bounds = { timeoutMs: LOOK_TIMEOUT_MS };
+  const [listed, aliases] = await Promise.all([client.listCollections(bounds), client.listAliases(bounds)]);
+  return listed.map(({ physicalName, space, documents, passages }) => ({
+    physicalName,
+    aliases: [...aliases].filter(([, leadsTo]) => leadsTo === physicalName).map(([alias]) => alias),
+    space,
+    documents,
+    passages,
+  }));
 }
 
 async function stateOf(

@@ -34,7 +34,8 @@ export class IngestRun {
   readonly #counts = { sent: 0, indexed: 0, unchanged: 0, rejected: 0, passages: 0, reconnects: 0 };
   #state: IngestState['state'] = 'running';
   #problem: string | undefined;
-  #elapsedMs: number | undefined;
+  /** Milliseconds since the epoch. */
+  #endedAt: number | undefined;
   #receivedBytes = 0;
   #receiving = false;
   #watermark = 0;
@@ -91,7 +92,7 @@ export class IngestRun {
   }
 
   get state(): IngestState {
-    const now = Date.now();
+    const now = this.#endedAt ?? Date.now();
     const { name, collection, bytes } = this.#request;
     return {
       ingestId: this.id,
@@ -101,7 +102,7 @@ export class IngestRun {
       state: this.#state,
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
       startedAt: this.#startedAt.toISOString(),
-      elapsedMs: this.#elapsedMs ?? now - this.#startedAt.getTime(),
+      elapsedMs: now - this.#startedAt.getTime(),
       receivedBytes: this.#receivedBytes,
       ...this.#counts,
       watermark: this.#watermark,
@@ -177,7 +178,7 @@ export class IngestRun {
     clearTimeout(this.#idle);
     this.#state = state;
     this.#problem = problem;
-    this.#elapsedMs = Date.now() - this.#startedAt.getTime();
+    this.#endedAt = Date.now();
   }
 
   #expectMore(): void {

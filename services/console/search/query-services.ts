@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { type Filter, QueryClient, type SearchRequest, type SearchStream } from '../../../clients/index.ts';
+import { newTraceContext } from '../../runtime/telemetry/context.ts';
 import { fromCallError, HttpError } from '../http/errors.ts';
 import type { CosinesAnswer, SearchAnswer } from '../shared/wire.ts';
 
@@ -45,7 +45,7 @@ export class QueryServices {
    * @throws {HttpError}
    */
   async search(session: string, service: string, request: SearchRequest): Promise<SearchAnswer> {
-    const { traceId, traceparent } = newTrace();
+    const { traceId, traceparent } = newTraceContext();
     const stream = this.#stream(session, service);
     const started = performance.now();
     let timer: NodeJS.Timeout | undefined;
@@ -123,12 +123,6 @@ export function withFilter(
 
 function key(session: string, service: string): string {
   return `${session} ${service}`;
-}
-
-/** A trace that begins here and is sampled: a person is looking (W3C Trace Context, level 1). */
-function newTrace(): { traceId: string; traceparent: string } {
-  const traceId = randomBytes(16).toString('hex');
-  return { traceId, traceparent: `00-${traceId}-${randomBytes(8).toString('hex')}-01` };
 }
 
 function cosine(a: readonly number[], b: readonly number[]): number {

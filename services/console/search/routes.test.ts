@@ -203,23 +203,26 @@ describe('cosines', () => {
 
 test('the system: what answers, and what does not', async () => {
   const info = { version: '1', pid: 7, uptimeSeconds: 1, tower: TOWER, store: 'embedded' };
-  const collection = {
-    name: 'c',
-    physicalName: 'c--sp1_0',
-    space: TOWER.space,
-    documents: 2,
-    passages: 3,
-  };
+  const counts = { space: TOWER.space, documents: 2, passages: 3 };
+  const collections = [
+    { name: 'c', physicalName: 'c--sp1_0', ...counts },
+    { name: 'c--sp1_1', physicalName: 'c--sp1_1', ...counts },
+  ];
+  const aliases = ['c', 'd'].map((name) => ({ name, physicalName: 'c--sp1_0' }));
   await withBridge(
     {
       Describe: (_: unknown, callback: (error: null, answer: object) => void) =>
         callback(null, { service: info }),
-      ListCollections: (_, callback) => callback(null, { collections: [collection] }),
+      ListCollections: (_, callback) => callback(null, { collections }),
+      ListAliases: (_, callback) => callback(null, { aliases }),
     } as Handlers,
     async ({ ask, services }) => {
       const { json } = await ask('GET', '/api/system');
       const system = json as SystemAnswer;
-      assert.deepEqual(system.collections, [collection]);
+      assert.deepEqual(system.collections, [
+        { physicalName: 'c--sp1_0', aliases: ['c', 'd'], ...counts },
+        { physicalName: 'c--sp1_1', aliases: [], ...counts },
+      ]);
       assert.deepEqual(
         system.services.map(({ kind, address }) => [kind, address]),
         [

@@ -112,10 +112,11 @@ export interface ServiceState {
   problem?: string;
 }
 
+/** A physical collection. */
 export interface Collection {
-  /** The alias that clients use. */
-  name: string;
   physicalName: string;
+  /** The logical names that lead to it; only by these it can be searched. */
+  aliases: readonly string[];
   space: { fingerprint: string; dimensions: number };
   documents: number;
   passages: number;
@@ -126,7 +127,7 @@ export interface SystemAnswer {
   version: string;
   services: readonly ServiceState[];
   collections: readonly Collection[];
-  /** Why collections can't be listed. */
+  /** Why they can't be listed. */
   collectionsProblem?: string;
 }
 
@@ -134,7 +135,7 @@ export interface SystemAnswer {
 export interface IngestBody {
   /** Name of the file, for people. */
   name: string;
-  /** Its size in bytes. */
+  /** How many bytes will come; 0 where that is not known, as of a file that is unpacked on the way. */
   bytes: number;
   collection: string;
   tenant: string;

@@ -25,9 +25,14 @@ export async function lookAtIngests(): Promise<void> {
 export async function upload(file: File, into: Omit<IngestBody, 'name' | 'bytes'>): Promise<void> {
   ingestProblem.value = undefined;
   try {
-    const begun = await post<IngestState>('/api/ingests', { ...into, name: file.name, bytes: file.size });
+    const gzip = await isGzip(file);
+    const body: IngestBody = { ...into, name: file.name, bytes: gzip ? 0 : file.size };
+    const begun = await post<IngestState>('/api/ingests', body);
     put(begun);
-    await send(file, begun.ingestId);
+    await send(
+      gzip ? file.stream().pipeThrough(new DecompressionStream('gzip')) : file.stream(),
+      begun.ingestId,
+    );
   } catch (error) {
     // Whoever gave it up need not be told.
     if (error instanceof ApiError && error.reason === 'INGEST_ENDED') await lookAtIngests();
@@ -44,11 +49,8 @@ export async function cancel(ingestId: string): Promise<void> {
   }
 }
 
-async function send(file: File, ingestId: string): Promise<void> {
+async function send(plain: ReadableStream<Uint8Array>, ingestId: string): Promise<void> {
   const path = `/api/ingests/${ingestId}`;
-  const plain = (await isGzip(file))
-    ? file.stream().pipeThrough(new DecompressionStream('gzip'))
-    : file.stream();
   let offset = 0;
   try {
     for await (const chunk of chunksOf(plain, MAX_CHUNK_BYTES)) {

@@ -6,7 +6,7 @@ import { Spark } from '../parts/spark.tsx';
 import { usePolling } from '../poll.ts';
 import { go } from '../route.ts';
 import { ask, chosenCollection } from '../search/state.ts';
-import { collections, look } from '../system/state.ts';
+import { aliases, look } from '../system/state.ts';
 import { cancel, ingestProblem, ingests, lookAtIngests, upload } from './upload.ts';
 
 /** Twice a second: a bar that creeps is a bar that works. */
@@ -73,8 +73,8 @@ function Drop() {
           />
         </label>
         <datalist id="collections">
-          {collections.value.map(({ name }) => (
-            <option key={name} value={name} />
+          {aliases.value.map(({ alias }) => (
+            <option key={alias} value={alias} />
           ))}
         </datalist>
         <label class="check">
@@ -125,13 +125,14 @@ function Ingest({ state }: { state: IngestState }) {
   const { ingestId, name, collection, elapsedMs, sent, indexed, unchanged, rejected } = state;
   const running = state.state === 'running';
   const settled = indexed + unchanged + rejected;
-  const share = state.bytes === 0 ? 1 : Math.min(1, state.receivedBytes / state.bytes);
+  const read = state.bytes === 0 ? 0 : Math.min(1, state.receivedBytes / state.bytes);
+  const durable = sent === 0 ? 0 : (read * (sent - state.waiting)) / sent;
   return (
     <article class={`card ingest-${state.state}`} aria-label={`ingest of ${name}`}>
       <header class="card-head">
         <h3>{name}</h3>
         <span class="muted">
-          {bytes(state.bytes)} into <code>{collection}</code>
+          {state.bytes > 0 ? `${bytes(state.bytes)} ` : ''}into <code>{collection}</code>
         </span>
         <span class={`badge badge-${state.state}`} role="status">
           {STATES[state.state]}
@@ -147,7 +148,7 @@ function Ingest({ state }: { state: IngestState }) {
         ) : null}
       </header>
       {state.problem === undefined ? null : <Problem>{state.problem}</Problem>}
-      <progress max={1} value={running ? share : 1} aria-label="read of the file" />
+      <Progress read={running ? read : 1} durable={running ? durable : 1} />
       <div class="ingest-numbers">
         <dl class="figures">
           <Figure name="documents" value={count(sent)} />
@@ -177,6 +178,23 @@ function Ingest({ state }: { state: IngestState }) {
         <Rejections state={state} share={rejected / Math.max(1, sent)} />
       )}
     </article>
+  );
+}
+
+/** How much of a file has been read, and how much of that can be found. */
+function Progress({ read, durable }: { read: number; durable: number }) {
+  return (
+    <div
+      class="progress"
+      role="progressbar"
+      aria-label="durable and searchable"
+      aria-valuenow={Math.round(durable * 100)}
+      aria-valuemin={0}
+      aria-valuemax={100}
+    >
+      <span class="progress-read" style={{ width: `${read * 100}%` }} />
+      <span style={{ width: `${durable * 100}%` }} />
+    </div>
   );
 }
 

@@ -5,7 +5,7 @@ import { Command, Empty, Problem } from '../parts/notice.tsx';
 import { href } from '../route.ts';
 import { nameOf, queryServices } from '../system/state.ts';
 import { Hits } from './hits.tsx';
-import { ask, columns, cosines, limit } from './state.ts';
+import { ask, type Column, columns, cosines, limit } from './state.ts';
 
 /**
  * The same query to every query tower, side by side. The reference is the teacher where one of them is (a query
@@ -52,7 +52,7 @@ function TowerColumn({ service, reference }: { service: ServiceState; reference:
             name={`overlap@${limit.value}`}
             value={isReference ? '100 %' : comparable ? percent(overlap(ids, referenceIds)) : '–'}
           />
-          <Figure name="encode" value={column?.found ? duration(column.found.timings.encodeMs) : '–'} />
+          <Figure name="encode" value={encodeTime(column?.found)} />
           <Figure name="total" value={column?.found ? duration(column.found.timings.totalMs) : '–'} />
         </dl>
       </header>
@@ -81,6 +81,11 @@ function Figure({ name, value }: { name: string; value: string }) {
       <dd>{value}</dd>
     </div>
   );
+}
+
+function encodeTime(found: Column['found']): string {
+  if (found === undefined) return '–';
+  return found.timings.cached ? 'cached' : duration(found.timings.encodeMs);
 }
 
 function cosineOf(a: string, b: string): number | null | undefined {

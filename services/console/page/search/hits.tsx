@@ -62,25 +62,27 @@ function HitRow({
         </span>
       </button>
       <p class={open ? 'hit-text' : 'hit-text folded'}>{hit.text}</p>
-      <ul class={open ? 'values' : 'values folded'} aria-label="metadata">
-        {(open ? values : values.slice(0, BRIEF_VALUES)).map(({ field, value, condition }) => (
-          <li key={`${field}=${value}`}>
-            <button
-              type="button"
-              title={`search only where ${condition}`}
-              onClick={() => addFilter(condition)}
-            >
-              <span class="muted">{field}</span> {value}
-            </button>
-          </li>
-        ))}
-        {open ? (
-          <li class="muted">
-            <code>{hit.id}</code> · passage {hit.passage}
-            {hit.version > 0 ? ` · version ${hit.version}` : ''}
-          </li>
-        ) : null}
-      </ul>
+      {open || values.length > 0 ? (
+        <ul class={open ? 'values' : 'values folded'} aria-label="metadata">
+          {(open ? values : values.slice(0, BRIEF_VALUES)).map(({ field, value, condition }) => (
+            <li key={`${field}=${value}`}>
+              <button
+                type="button"
+                title={`search only where ${condition}`}
+                onClick={() => addFilter(condition)}
+              >
+                <span class="muted">{field}</span> {value}
+              </button>
+            </li>
+          ))}
+          {open ? (
+            <li class="muted">
+              <code>{hit.id}</code> · passage {hit.passage}
+              {hit.version > 0 ? ` · version ${hit.version}` : ''}
+            </li>
+          ) : null}
+        </ul>
+      ) : null}
     </li>
   );
 }

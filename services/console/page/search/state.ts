@@ -1,7 +1,7 @@
 import { computed, signal } from '@preact/signals';
 import type { CosinesAnswer, SearchAnswer, SearchBody, SearchMode } from '../../shared/wire.ts';
 import { type ApiError, post } from '../api.ts';
-import { collections, queryServices } from '../system/state.ts';
+import { aliases, queryServices } from '../system/state.ts';
 
 type Found = Extract<SearchAnswer, { superseded: false }>;
 
@@ -27,11 +27,12 @@ export const cosines = signal<(CosinesAnswer & { services: readonly string[] }) 
 /** Queries that have no answer yet. */
 export const pending = signal(0);
 
-/** The collection that is searched: the chosen one, or the largest while nothing was chosen. */
+/** The collection that is searched: the chosen one, or the largest of the query tower's space while nothing was chosen. */
 export const collection = computed(() => {
   if (chosenCollection.value !== '') return chosenCollection.value;
-  const [largest] = [...collections.value].sort((a, b) => b.documents - a.documents);
-  return largest?.name ?? '';
+  const space = queryServices.value[0]?.info?.tower.space.fingerprint;
+  const fitting = aliases.value.find(({ collection }) => collection.space.fingerprint === space);
+  return (fitting ?? aliases.value[0])?.alias ?? '';
 });
 
 /** Addresses that are asked: the first query service, or all while they are compared. */

@@ -3,7 +3,7 @@ import { plural, duration } from '../../shared/format.ts';
 import { Choice } from '../parts/choice.tsx';
 import { Command, Empty, Problem } from '../parts/notice.tsx';
 import { go, href } from '../route.ts';
-import { collections, nameOf, queryServices, system } from '../system/state.ts';
+import { aliases, nameOf, queryServices, system } from '../system/state.ts';
 import { Compare } from './compare.tsx';
 import { Hits } from './hits.tsx';
 import {
@@ -83,10 +83,10 @@ function Controls() {
           value={collection.value}
           onChange={(event) => (chosenCollection.value = event.currentTarget.value)}
         >
-          {collections.value.length === 0 ? <option value="">no collection yet</option> : null}
-          {collections.value.map(({ name }) => (
-            <option key={name} value={name}>
-              {name}
+          {aliases.value.length === 0 ? <option value="">no collection yet</option> : null}
+          {aliases.value.map(({ alias }) => (
+            <option key={alias} value={alias}>
+              {alias}
             </option>
           ))}
         </select>
@@ -173,7 +173,9 @@ function Single() {
   const found = column?.found;
   return (
     <>
-      <Timings found={found} label={service === undefined ? '' : nameOf(service)} />
+      {query.value.trim() === '' ? null : (
+        <Timings found={found} label={service === undefined ? '' : nameOf(service)} />
+      )}
       {column?.problem === undefined ? null : (
         <Problem action={{ label: 'Ask again', run: ask }}>
           {column.problem.message}
@@ -205,7 +207,7 @@ function Single() {
 /** What to do before anything was typed. */
 function Idle() {
   if (system.value === undefined || query.value.trim() !== '') return null;
-  if (collections.value.length === 0) {
+  if (aliases.value.length === 0) {
     return (
       <Empty title="There is nothing to search yet.">
         <p>

@@ -20,7 +20,12 @@ export async function look(): Promise<void> {
   }
 }
 
-export const collections = computed<readonly Collection[]>(() => system.value?.collections ?? []);
+/** What can be named: each alias with the collection that it leads to, the largest first. */
+export const aliases = computed<readonly { alias: string; collection: Collection }[]>(() =>
+  (system.value?.collections ?? [])
+    .flatMap((collection) => collection.aliases.map((alias) => ({ alias, collection })))
+    .sort((a, b) => b.collection.documents - a.collection.documents),
+);
 
 /** The query services, the one that answers searches first. */
 export const queryServices = computed<readonly ServiceState[]>(

@@ -130,7 +130,7 @@ function Collections({ collections }: { collections: readonly Collection[] }) {
       <table>
         <thead>
           <tr>
-            <th>collection (alias)</th>
+            <th>alias</th>
             <th>physical collection</th>
             <th class="number">documents</th>
             <th class="number">passages</th>
@@ -139,7 +139,13 @@ function Collections({ collections }: { collections: readonly Collection[] }) {
         <tbody>
           {collections.map((each) => (
             <tr key={each.physicalName}>
-              <td>{each.name}</td>
+              <td>
+                {each.aliases.length > 0 ? (
+                  each.aliases.join(', ')
+                ) : (
+                  <span class="muted">none leads here</span>
+                )}
+              </td>
               <td>
                 <code>{each.physicalName}</code>
               </td>

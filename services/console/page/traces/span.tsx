@@ -7,6 +7,8 @@ import { shortName } from './list.tsx';
 
 /** Events of an ingest are one a document: more than a page can bear. */
 const EVENTS_SHOWN = 100;
+/** A batch links to every request in it. */
+const LINKS_SHOWN = 50;
 
 /** All that a span knows, and the traces that are one click away. */
 export function SpanDetails({ span, traceId }: { span: TraceSpan; traceId: string }) {
@@ -20,31 +22,7 @@ export function SpanDetails({ span, traceId }: { span: TraceSpan; traceId: strin
         </span>
       </header>
       {span.statusMessage === undefined ? null : <p class="bad">{span.statusMessage}</p>}
-      {span.links.length + linked.length === 0 ? null : (
-        <>
-          <h4>Linked</h4>
-          <ul class="links">
-            {span.links.map((link) => (
-              <li key={link.spanId}>
-                <a href={href('traces', link.traceId, link.spanId)}>
-                  {link.traceId === traceId ? 'a span of this trace' : 'a span of another trace'} →
-                </a>{' '}
-                <code class="muted">
-                  {link.traceId.slice(0, 8)}…/{link.spanId}
-                </code>
-              </li>
-            ))}
-            {linked.map((trace) => (
-              <li key={trace.traceId}>
-                <a href={href('traces', trace.traceId)}>{shortName(trace.name)} →</a>{' '}
-                <span class="muted">
-                  links here · {duration(trace.durationMs)}, {plural(trace.spans, 'span')}
-                </span>
-              </li>
-            ))}
-          </ul>
-        </>
-      )}
+      <Links links={linksOf(span, linked)} traceId={traceId} />
       <Attributes attributes={span.attributes} />
       {span.events.length === 0 ? null : (
         <>
@@ -72,6 +50,57 @@ export function SpanDetails({ span, traceId }: { span: TraceSpan; traceId: strin
         </>
       )}
     </section>
+  );
+}
+
+interface Link {
+  traceId: string;
+  /** Absent where the other trace links here, and this one not there. */
+  spanId?: string;
+  /** What the other trace is, where it is still kept. */
+  trace?: TraceSummary;
+}
+
+/** What a span links to, and what links to it: mostly the same, for a batch and its requests name each other. */
+function linksOf(span: TraceSpan, linked: readonly TraceSummary[]): Link[] {
+  const summaries = new Map(linked.map((trace) => [trace.traceId, trace]));
+  const own = span.links.map(({ traceId, spanId }) => {
+    const trace = summaries.get(traceId);
+    return { traceId, spanId, ...(trace === undefined ? {} : { trace }) };
+  });
+  const named = new Set(own.map(({ traceId }) => traceId));
+  const others = linked.filter(({ traceId }) => !named.has(traceId));
+  return [...own, ...others.map((trace) => ({ traceId: trace.traceId, trace }))];
+}
+
+function Links({ links, traceId }: { links: readonly Link[]; traceId: string }) {
+  if (links.length === 0) return null;
+  return (
+    <>
+      <h4>{plural(links.length, 'link')}</h4>
+      <ul class="links">
+        {links.slice(0, LINKS_SHOWN).map((link) => (
+          <li key={`${link.traceId}/${link.spanId}`}>
+            <a href={href('traces', link.traceId, ...(link.spanId === undefined ? [] : [link.spanId]))}>
+              {link.traceId === traceId
+                ? 'a span of this trace'
+                : link.trace === undefined
+                  ? `trace ${link.traceId.slice(0, 8)}…`
+                  : shortName(link.trace.name)}{' '}
+              →
+            </a>{' '}
+            {link.trace === undefined ? null : (
+              <span class="muted">
+                {duration(link.trace.durationMs)}, {plural(link.trace.spans, 'span')}
+              </span>
+            )}
+          </li>
+        ))}
+      </ul>
+      {links.length > LINKS_SHOWN ? (
+        <p class="muted">and {plural(links.length - LINKS_SHOWN, 'more', 'more')}</p>
+      ) : null}
+    </>
   );
 }
 

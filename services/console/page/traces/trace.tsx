@@ -62,7 +62,7 @@ function Whole({ trace, spanId }: { trace: TraceAnswer; spanId: string | undefin
       <ul class="legend" aria-label="services">
         {services.map((service, index) => (
           <li key={service}>
-            <i class={`stage-${index % 5}`} /> {service}
+            <i class={`stage-${colourOf(index)}`} /> {service}
           </li>
         ))}
       </ul>
@@ -80,7 +80,7 @@ function Whole({ trace, spanId }: { trace: TraceAnswer; spanId: string | undefin
               key={row.span.spanId}
               row={row}
               traceId={trace.traceId}
-              colour={services.indexOf(row.span.service) % 5}
+              colour={colourOf(services.indexOf(row.span.service))}
               window={{ startMs, endMs }}
               chosen={row === chosen}
             />
@@ -94,6 +94,13 @@ function Whole({ trace, spanId }: { trace: TraceAnswer; spanId: string | undefin
       )}
     </>
   );
+}
+
+/** Colours of services, the strongest first. */
+const COLOURS = [2, 3, 0, 1, 4];
+
+function colourOf(service: number): number {
+  return COLOURS[service % COLOURS.length]!;
 }
 
 function Row({
