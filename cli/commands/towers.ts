@@ -1,10 +1,18 @@
 import { Command } from 'commander';
 import { listTowers, verifyTower } from '../../towers/catalog.ts';
 import { pullTower } from '../../towers/pull.ts';
+import { importTower } from '../../training/interchange/import.ts';
 import { CliError, note, printJson, table } from '../output/print.ts';
 import { pullWithProgress } from '../pull.ts';
 
 interface Flags {
+  json?: boolean;
+}
+
+interface ImportFlags {
+  out: string;
+  graph?: string;
+  license?: string;
   json?: boolean;
 }
 
@@ -59,10 +67,30 @@ const verify = new Command('verify')
     if (flags.json !== true) process.stdout.write(`${manifest.name}: all files are as the manifest says\n`);
   });
 
+const importing = new Command('import')
+  .description('make a document tower of a model that was trained elsewhere')
+  .argument('<folder>', 'in the layout of the Hugging Face hub: ONNX export, or safetensors with --graph')
+  .requiredOption('--out <dir>', 'folder of the new tower')
+  .option('--graph <reference>', 'tower of the same architecture, whose graph takes the weights')
+  .option('--license <expression>', 'SPDX expression')
+  .option('--json', 'print one JSON document')
+  .action(async (source: string, { json, ...flags }: ImportFlags) => {
+    const report = await importTower({ source, ...flags });
+    if (json === true) printJson(report);
+    else {
+      process.stdout.write(
+        `${report.name} is in ${report.out}: ${report.dimensions} dimensions, ${report.pooling} pooling, ` +
+          `space ${report.space}\n` +
+          `next: npx scalingnote distill --teacher file:${report.out} --texts FILE --out DIR\n`,
+      );
+    }
+  });
+
 /** `scalingnote towers` */
 export const towers = new Command('towers')
   .description('towers on this machine')
   .addCommand(list)
   .addCommand(pull)
+  .addCommand(importing)
   .addCommand(inspect)
   .addCommand(verify);
