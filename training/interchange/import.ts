@@ -96,7 +96,11 @@ function describe({ directory, manifest }: LocalTower): ImportReport {
 }
 
 /** Copies a tower out of the cache, under its own name. */
-async function place(tower: LocalTower, { source, license }: ImportRequest, out: string): Promise<LocalTower> {
+async function place(
+  tower: LocalTower,
+  { source, license }: ImportRequest,
+  out: string,
+): Promise<LocalTower> {
   await mkdir(out, { recursive: true });
   for (const file of Object.keys(tower.manifest.files)) {
     await rm(join(out, file), { force: true });

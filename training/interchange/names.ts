@@ -1,7 +1,8 @@
 import type { Model } from '../onnx/model.ts';
 
 /** Put before every name by what wraps a model: sentence-transformers, a head, an exporter. */
-const WRAPPERS = /^(?:\d+\.|auto_model\.|module\.|model\.|bert\.|roberta\.|distilbert\.|mpnet\.|encoder_model\.)+/;
+const WRAPPERS =
+  /^(?:\d+\.|auto_model\.|module\.|model\.|bert\.|roberta\.|distilbert\.|mpnet\.|encoder_model\.)+/;
 
 /** What exporters put after a weight's name. */
 const SUFFIXES = /(?:_Q\d+|_int8|_quantized|_fp16|_dequantized_\d+)+$/;
@@ -55,7 +56,10 @@ export function nameWeights({ graph }: Model, weights: readonly string[]): Named
     );
     const candidates = [canonicalName(name)];
     if (product !== undefined) {
-      const place = product.name.split('/').filter((part) => part !== '').slice(0, -1);
+      const place = product.name
+        .split('/')
+        .filter((part) => part !== '')
+        .slice(0, -1);
       if (place.length > 0) candidates.push(canonicalName(`${place.join('.')}.weight`));
     }
     return { name, candidates, transposed: product !== undefined || flipped };

@@ -1,12 +1,11 @@
-import { InferenceSession } from 'onnxruntime-node';
+import type { InferenceSession } from 'onnxruntime-node';
 import { differentiate } from '../gradient/differentiate.ts';
 import { unit } from '../gradient/losses.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { int } from '../onnx/model.ts';
 import { prune } from '../onnx/prune.ts';
-import { fromRuntime, toRuntime } from '../onnx/run.ts';
+import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
 import { float32, toNumbers } from '../onnx/tensor.ts';
-import { encodeModel } from '../onnx/write.ts';
 
 /** Added to the score of a candidate that must not count as a negative: exp of it is 0 in float32. */
 export const EXCLUDED = -1e4;
@@ -57,10 +56,7 @@ export class Contrast {
     g.output('loss', g.node('ReduceMean', [g.node('Sub', [all, picked])], { keepdims: int(0) }));
     const { g: both, gradients } = await differentiate(g.build(), 'loss', [queries, documents]);
     const outputs = [queries, documents].map((name) => both.output(`gradient/${name}`, gradients.get(name)!));
-    const session = await InferenceSession.create(encodeModel(prune(both.build(), ['loss', ...outputs])), {
-      ...(threads !== undefined && { intraOpNumThreads: threads }),
-      logSeverityLevel: 3,
-    });
+    const session = await openSession(prune(both.build(), ['loss', ...outputs]), threads);
     return new Contrast(session, dimensions);
   }
 

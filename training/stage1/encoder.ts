@@ -1,4 +1,4 @@
-import { InferenceSession, type Tensor as RuntimeTensor } from 'onnxruntime-node';
+import type { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
 import { planBatches } from '../../towers/batching.ts';
 import type { Pooling } from '../../towers/space.ts';
 import { outputOf } from '../../towers/session/model.ts';
@@ -11,9 +11,8 @@ import { prune } from '../onnx/prune.ts';
 import { findLayers } from '../gradient/layers.ts';
 import { readModel } from '../onnx/read.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
-import { fromRuntime, toRuntime } from '../onnx/run.ts';
+import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
 import { float32, type Tensor, toNumbers } from '../onnx/tensor.ts';
-import { encodeModel } from '../onnx/write.ts';
 
 /**
  * Padded positions of one run, and texts. Memory for what lies between forward and backward is in proportion to them,
@@ -106,15 +105,10 @@ export class EncoderRun {
   /** @throws {OnnxError} `GRADIENT_MISSING` for an operator without a gradient: the message names it */
   static async open(encoder: Encoder, dimensions: number, threads?: number): Promise<EncoderRun> {
     const { pooled, weights } = encoder;
-    const open = (model: Model): Promise<InferenceSession> =>
-      InferenceSession.create(encodeModel(model), {
-        ...(threads !== undefined && { intraOpNumThreads: threads }),
-        logSeverityLevel: 3,
-      });
     const backward = await buildBackward(pooled, VECTORS, weights);
     return new EncoderRun(
-      await open(asInputs(prune(pooled, [VECTORS]), weights)),
-      await open(backward),
+      await openSession(asInputs(prune(pooled, [VECTORS]), weights), threads),
+      await openSession(backward, threads),
       encoder,
       dimensions,
     );

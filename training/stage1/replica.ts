@@ -1,13 +1,12 @@
 import { join } from 'node:path';
-import { InferenceSession } from 'onnxruntime-node';
+import type { InferenceSession } from 'onnxruntime-node';
 import type { TowerManifest } from '../../towers/manifest.ts';
 import { buildUpdate, SUM } from '../gradient/accumulate.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
 import { GRADIENT_NORM, LEARNING_RATE, NEXT, STEP } from '../gradient/step.ts';
 import { parameterCount } from '../onnx/parameters.ts';
-import { fromRuntime, toRuntime } from '../onnx/run.ts';
+import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
 import { elementCount, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { encodeModel } from '../onnx/write.ts';
 import { type Encoder, EncoderRun, readEncoder, type RuntimeTensors } from './encoder.ts';
 
 /** What a text is: each side has its encoder, or both have the same. */
@@ -121,10 +120,7 @@ export class LocalReplica implements Replica {
       }
     }
     const update = buildUpdate(start, plan.optimizer);
-    const session = await InferenceSession.create(encodeModel(update.model), {
-      ...(plan.threads !== undefined && { intraOpNumThreads: plan.threads }),
-      logSeverityLevel: 3,
-    });
+    const session = await openSession(update.model, plan.threads);
     const state = options.state ?? update.initial;
     return new LocalReplica(
       runs,

@@ -1,9 +1,8 @@
-import { InferenceSession, type Tensor as RuntimeTensor } from 'onnxruntime-node';
+import type { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { int } from '../onnx/model.ts';
-import { fromRuntime, toRuntime } from '../onnx/run.ts';
+import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
 import { float32, int64, toNumbers } from '../onnx/tensor.ts';
-import { encodeModel } from '../onnx/write.ts';
 
 /** Scores that are held at a time: a quarter of a gigabyte. */
 const MAX_SCORES = 2 ** 26;
@@ -72,8 +71,5 @@ function open(dimensions: number, threads: number | undefined): Promise<Inferenc
   const [scores, indices] = g.nodes('TopK', [all, depth], 2, { axis: int(-1), sorted: int(1) });
   g.output('scores', scores!);
   g.output('indices', indices!);
-  return InferenceSession.create(encodeModel(g.build()), {
-    ...(threads !== undefined && { intraOpNumThreads: threads }),
-    logSeverityLevel: 3,
-  });
+  return openSession(g.build(), threads);
 }
