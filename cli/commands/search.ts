@@ -1,9 +1,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { SearchRequest, SearchResult } from '../../clients/index.ts';
-import { usingQueries, withQueryAddress } from '../connection.ts';
+import { usingQueries, withConsoleAddress, withQueryAddress } from '../connection.ts';
 import { filterOf, withFilter } from '../input/filter-flags.ts';
-import { clip, printJson, style, table } from '../output/print.ts';
+import { clip, note, printJson, style, table } from '../output/print.ts';
+import { renderWaterfall } from '../output/waterfall.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
+import type { CallTracing } from '../tracing.ts';
 
 interface Flags {
   collection: string;
@@ -13,11 +15,13 @@ interface Flags {
   filter: string[];
   mode: SearchRequest['mode'] & string;
   json?: boolean;
+  trace?: boolean;
   queryAddress: string;
+  consoleAddress: string;
 }
 
 /** `scalingnote search TEXT` */
-export const search = withFilter(withQueryAddress(new Command('search')))
+export const search = withFilter(withConsoleAddress(withQueryAddress(new Command('search'))))
   .description('search a collection')
   .argument('<text...>', 'what to search for')
   .option('-c, --collection <name>', 'collection', SAMPLE_COLLECTION)
@@ -29,9 +33,11 @@ export const search = withFilter(withQueryAddress(new Command('search')))
       .choices(['dense', 'sparse', 'hybrid'])
       .default('dense'),
   )
+  .option('--trace', 'show where the time went, from here through the service')
   .option('--json', 'print one JSON document')
   .action(async (words: string[], flags: Flags) => {
     const filter = filterOf(flags.filter);
+    const tracing = flags.trace === true ? await startTracing(flags.consoleAddress) : undefined;
     const result = await usingQueries(flags.queryAddress, (client) =>
       client.search({
         collection: flags.collection,
@@ -42,10 +48,23 @@ export const search = withFilter(withQueryAddress(new Command('search')))
         mode: flags.mode,
         ...(filter === undefined ? {} : { filter }),
       }),
-    );
-    if (flags.json === true) printJson(result);
-    else process.stdout.write(`${renderHits(result)}\n${renderTimings(result)}\n`);
+    ).catch(async (error: unknown) => {
+      // Why it failed may be seen there.
+      const trace = await tracing?.last().catch(() => undefined);
+      if (trace && flags.json !== true) note(renderWaterfall(trace));
+      throw error;
+    });
+    if (flags.json !== true) process.stdout.write(`${renderHits(result)}\n${renderTimings(result)}\n`);
+    const trace = await tracing?.last();
+    if (flags.json === true) printJson(trace ? { ...result, trace } : result);
+    else if (trace) process.stdout.write(`\n${renderWaterfall(trace)}\n`);
   });
+
+/** Nobody else waits for these packages to be loaded. */
+async function startTracing(consoleAddress: string): Promise<CallTracing> {
+  const { CallTracing } = await import('../tracing.ts');
+  return new CallTracing(consoleAddress);
+}
 
 /** Hits as a table. */
 export function renderHits({ hits }: SearchResult, textWidth = 60): string {

@@ -76,15 +76,16 @@ function barOf({ startMs, durationMs }: TraceSpan, total: number, width: number)
 }
 
 function detailOf({ attributes, links, events, statusMessage }: TraceSpan): string {
-  const parts = TOLD.flatMap((name) => {
-    const value = attributes[name];
-    if (value === undefined || value === 'OK' || value === false) return [];
-    const text = typeof value === 'number' && !Number.isInteger(value) ? value.toFixed(2) : String(value);
-    return [`${name.slice(name.lastIndexOf('.') + 1)}=${text}`];
-  });
+  const parts: string[] = [];
   if (links.length > 0) {
     const [first] = links;
     parts.push(links.length === 1 ? `linked to ${first!.traceId}` : `${links.length} links`);
+  }
+  for (const name of TOLD) {
+    const value = attributes[name];
+    if (value === undefined || value === 'OK' || value === false) continue;
+    const text = typeof value === 'number' && !Number.isInteger(value) ? value.toFixed(2) : String(value);
+    parts.push(`${name.slice(name.lastIndexOf('.') + 1)}=${text}`);
   }
   if (events.length > 0) parts.push(`${events.length} events`);
   if (statusMessage !== undefined) parts.push(statusMessage);

@@ -226,6 +226,9 @@ export function helpText(service: string, schema: SettingsSchema): string {
     '',
     ...rows.map(({ names, text }) => `  ${names.padEnd(width)}  ${text}`),
     '',
+    'OpenTelemetry’s own variables (OTEL_*) are honoured as they are. SIGUSR2 has more logged: debug, then trace,',
+    'then what it was at first.',
+    '',
   ].join('\n');
 }
 

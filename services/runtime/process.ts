@@ -63,6 +63,7 @@ export async function runService<Schema extends SettingsSchema>(
       log.fatal({ err: error }, 'the service broke');
       process.exit(1);
     });
+    stepLevelWhenTold(log);
     const service = await start(config, log);
     stopWhenTold(service, log);
     log.info({ address: service.address }, 'ready');
@@ -73,6 +74,18 @@ export async function runService<Schema extends SettingsSchema>(
     await report({ type: 'failed', message });
     process.exit(error instanceof ConfigError ? EXIT_USAGE : 1);
   }
+}
+
+/**
+ * SIGUSR2 has more logged, step by step, and then as little as at first. A process that is in trouble is looked at
+ * without being started again, and nobody but its owner can send it a signal. (SIGUSR1 is Node's own.)
+ */
+function stepLevelWhenTold(log: Logger): void {
+  const levels = [...new Set([log.level, 'debug', 'trace'])];
+  process.on('SIGUSR2', () => {
+    log.level = levels[(levels.indexOf(log.level) + 1) % levels.length]!;
+    log.info({ logLevel: log.level }, 'another level from here on');
+  });
 }
 
 function stopWhenTold(service: RunningService, log: Logger): void {

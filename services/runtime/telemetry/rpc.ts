@@ -1,5 +1,6 @@
 import { type Attributes, SpanStatusCode } from '@opentelemetry/api';
 import { status, type Metadata } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
 import type { ServiceError } from '../errors.ts';
 import type { Metrics } from './metrics.ts';
 import type { Span } from './span.ts';
@@ -22,6 +23,7 @@ export class RpcWatch {
   readonly #tracer: Tracer | undefined;
   readonly #metrics: Metrics | undefined;
   readonly #slowMs: number;
+  readonly #log: Logger;
   /** One object a status, so that none is made for a call. */
   readonly #attributes = new Map<status, Attributes>();
 
@@ -29,13 +31,14 @@ export class RpcWatch {
   constructor(
     path: string,
     isStream: boolean,
-    parts: { tracer: Tracer | undefined; metrics: Metrics | undefined; slowMs: number },
+    parts: { tracer: Tracer | undefined; metrics: Metrics | undefined; slowMs: number; log: Logger },
   ) {
     this.#name = path.slice(1);
     this.#isStream = isStream;
     this.#tracer = parts.tracer;
     this.#metrics = parts.metrics;
     this.#slowMs = parts.slowMs;
+    this.#log = parts.log;
   }
 
   /** A call came in. */
@@ -62,6 +65,15 @@ export class RpcWatch {
       span.end(endTime);
     }
     this.#metrics?.callDuration.record((endTime - startTime) / 1000, this.#attributesOf(code), span);
+    if (this.#log.isLevelEnabled('debug')) {
+      const fields = {
+        method: this.#name,
+        status: status[code],
+        ms: endTime - startTime,
+        reason: error?.reason,
+      };
+      this.#log.debug({ ...fields, ...span?.logFields }, 'call');
+    }
     if (error)
       this.#metrics?.rejected.add(1, { 'rpc.method': this.#name, 'scalingnote.reason': error.reason });
   }

@@ -109,7 +109,7 @@ export async function startTelemetry(
     slowMs: settings.slowMs,
     metricsAddress: endpoint?.address,
     watch: (path, isStream) =>
-      new RpcWatch(path, isStream, { tracer: spans?.tracer, metrics, slowMs: settings.slowMs }),
+      new RpcWatch(path, isStream, { tracer: spans?.tracer, metrics, slowMs: settings.slowMs, log }),
     close: async () => {
       stopMeasuring();
       const closing = Promise.allSettled([spans?.queue.close(), provider.shutdown(), endpoint?.close()]);
