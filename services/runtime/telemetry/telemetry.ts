@@ -31,6 +31,9 @@ const CLOSE_TIMEOUT_MS = 3000;
 /** How often spans go to the console, in milliseconds: somebody waits for them to appear. */
 const CONSOLE_DELAY_MS = 200;
 
+/** How long the console has for taking spans, attempts included: it is near, or it is not there. */
+const CONSOLE_TIMEOUT_MS = 1000;
+
 /** What telemetry has to be told that is not in `OTEL_*`. */
 export interface TelemetrySettings {
   /** `service.name`, where `OTEL_SERVICE_NAME` does not say another. */
@@ -136,7 +139,11 @@ function startSpans(
   const exporter: SpanExporter =
     target === 'grpc'
       ? new SpansOverGrpc()
-      : new SpansOverHttp(isConsole ? { url: `http://${settings.consoleAddress}/v1/traces` } : {});
+      : new SpansOverHttp(
+          isConsole
+            ? { url: `http://${settings.consoleAddress}/v1/traces`, timeoutMillis: CONSOLE_TIMEOUT_MS }
+            : {},
+        );
   const queue = new SpanQueue(
     exporter,
     {
