@@ -77,6 +77,9 @@ function oneLine(error: unknown): string {
   if (error instanceof ScalingnoteError && error.reason === '' && error.code === 'UNAVAILABLE') {
     return `the service can't be reached (${transport(error)}); is "scalingnote up" running?`;
   }
+  if (error instanceof ScalingnoteError && error.reason === '' && error.code === 'UNIMPLEMENTED') {
+    return `${error.message}: another service listens there; check --document-address and --query-address`;
+  }
   return (error instanceof Error ? error.message : String(error)).replaceAll('\n', ' ');
 }
 

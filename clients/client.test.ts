@@ -156,6 +156,14 @@ describe('search', () => {
   });
 
   for (const [name, request, message] of [
+    ['half a surrogate pair in the tenant', { ...SEARCH, tenant: '\udc00' }, /^tenant: holds half/],
+    [
+      'more than a uint32',
+      { ...SEARCH, offset: 2 ** 32 },
+      /^offset: is 4294967296, but must be a whole number/,
+    ],
+    ['a fraction', { ...SEARCH, limit: 1.5 }, /^limit: is 1\.5/],
+    ['NaN', { ...SEARCH, limit: Number.NaN }, /^limit: is NaN/],
     ['half a surrogate pair', { ...SEARCH, query: 'x\ud83d' }, /^query: holds half a surrogate pair/],
     [
       'NaN in a filter',

@@ -22,6 +22,7 @@ import { checkHealth, type Health } from './health.ts';
 import { type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
 import type { IngestOperation } from './operation.ts';
 import { metadataOf } from './tracing.ts';
+import { wireText } from './values.ts';
 
 /** Which documents: those of a tenant, all or those that a filter holds for. */
 export interface DocumentScope {
@@ -72,7 +73,8 @@ export class DocumentClient {
     scope: DocumentScope & { documentIds?: readonly string[] },
     bounds?: CallBounds,
   ): Promise<number> {
-    const message = { ...toWireScope(scope), documentIds: [...(scope.documentIds ?? [])] };
+    const documentIds = (scope.documentIds ?? []).map((id, index) => wireText(id, `document_ids[${index}]`));
+    const message = { ...toWireScope(scope), documentIds };
     const response = await unary<DeleteResponse__Output>(
       (metadata, options, callback) => this.#client.delete(message, metadata, options, callback),
       this.#options,
@@ -194,8 +196,8 @@ export class DocumentClient {
 
 function toWireScope(scope: DocumentScope) {
   return {
-    collection: scope.collection,
-    tenant: scope.tenant ?? '',
+    collection: wireText(scope.collection, 'collection'),
+    tenant: wireText(scope.tenant ?? '', 'tenant'),
     ...(scope.filter === undefined ? {} : { filter: toWireFilter(scope.filter) }),
   };
 }

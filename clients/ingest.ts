@@ -8,6 +8,7 @@ import { backoffMs, pause } from './call.ts';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
 import { type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
 import { Source } from './source.ts';
+import { wireText } from './values.ts';
 
 /** What became of one operation. */
 export interface IngestOutcome {
@@ -205,7 +206,9 @@ class Ingest {
   async #feed(connection: Connection): Promise<void> {
     const { call } = connection;
     const { collection, tenant = '', omitText = false } = this.#options;
-    call.write({ begin: { collection, tenant, omitText } });
+    call.write({
+      begin: { collection: wireText(collection, 'collection'), tenant: wireText(tenant, 'tenant'), omitText },
+    });
     let ended = false;
     while (connection.end === undefined) {
       const changed = new Promise<void>((resolve) => {

@@ -3,7 +3,7 @@ import type { SearchResponse__Output } from '../proto/generated/scalingnote/v1/S
 import { fromStruct, type JsonObject } from '../proto/struct.ts';
 import { fromTower, type Tower } from './describe.ts';
 import { type Filter, toWireFilter } from './filter.ts';
-import { wireText } from './values.ts';
+import { wireText, wireUint32 } from './values.ts';
 
 /** A search. */
 export interface SearchRequest {
@@ -67,10 +67,14 @@ const MODES = {
 
 /** As the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for what can't be written */
 export function toWireSearch(request: SearchRequest): WireSearchRequest {
-  const { filter, mode, query, ...rest } = request;
+  const { filter, mode, collection, query, tenant, limit, offset, ...rest } = request;
   return {
     ...rest,
+    collection: wireText(collection, 'collection'),
     query: wireText(query, 'query'),
+    ...(tenant === undefined ? {} : { tenant: wireText(tenant, 'tenant') }),
+    ...(limit === undefined ? {} : { limit: wireUint32(limit, 'limit') }),
+    ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset') }),
     ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
     ...(mode === undefined ? {} : { mode: MODES[mode] }),
   };

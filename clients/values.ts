@@ -21,9 +21,21 @@ export function wireText(value: unknown, field: string): string {
 }
 
 /** A whole number that a JavaScript number holds exactly. @throws {ScalingnoteError} `INVALID_ARGUMENT` */
-export function wireInteger(value: number, field: string, least = 0): number {
-  if (!Number.isSafeInteger(value) || value < least) {
-    throw invalidArgument(field, `is ${value}, but must be a whole number from ${least} to 2^53 - 1`);
+export function wireInteger(value: number, field: string): number {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw invalidArgument(field, `is ${value}, but must be a whole number from 0 to 2^53 - 1`);
+  }
+  return value;
+}
+
+/**
+ * A `uint32`, which the encoder would make of any number by dropping bits: 2^32 would arrive as 0.
+ *
+ * @throws {ScalingnoteError} `INVALID_ARGUMENT`
+ */
+export function wireUint32(value: number, field: string): number {
+  if (value !== value >>> 0) {
+    throw invalidArgument(field, `is ${value}, but must be a whole number from 0 to ${2 ** 32 - 1}`);
   }
   return value;
 }

@@ -4,7 +4,7 @@ import { usingDocuments, usingQueries, withDocumentAddress, withQueryAddress } f
 import { familiarityAdvice, unknownShare } from '../familiarity.ts';
 import { Checkpoint } from '../input/checkpoint.ts';
 import { type DocumentFile, type Format, openDocuments } from '../input/documents.ts';
-import { CliError, note, printJson, UsageError } from '../output/print.ts';
+import { clip, CliError, note, printJson, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 
 interface Flags {
@@ -20,6 +20,9 @@ interface Flags {
 
 /** Rejected documents that are shown one by one; the rest is counted. */
 const REJECTED_SHOWN = 20;
+
+/** Characters of an identifier that are shown. */
+const ID_WIDTH = 64;
 
 /** `scalingnote ingest FILE|-` */
 export const ingest = withQueryAddress(withDocumentAddress(new Command('ingest')))
@@ -137,10 +140,13 @@ class IngestRun {
 
   #reject(line: number, problem: string, id?: string): void {
     this.#rejected++;
-    if (this.#rejected > REJECTED_SHOWN) return;
-    const which = id === undefined ? '' : ` (${JSON.stringify(id)})`;
+    if (this.#rejected > REJECTED_SHOWN + 1) return;
+    if (this.#rejected > REJECTED_SHOWN) {
+      note('more rejected documents are counted, but not shown');
+      return;
+    }
+    const which = id === undefined ? '' : ` (${JSON.stringify(clip(id, ID_WIDTH))})`;
     note(`${this.#file}, line ${line}${which}: ${problem}`);
-    if (this.#rejected === REJECTED_SHOWN) note('more rejected documents are counted, but not shown');
   }
 
   #finish(summary: IngestSummary): void {

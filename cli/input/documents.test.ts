@@ -50,6 +50,10 @@ test('gzip is told by its first bytes, whatever the file is called', async () =>
 
 test('a broken archive is an error that names the file', async () => {
   await assert.rejects(read('d.jsonl.gz', gzipSync(LINES).subarray(0, 40)), /d\.jsonl\.gz: /);
+  // Read late, as when a service has to be asked first.
+  const { records } = await openDocuments(join(folder, 'd.jsonl.gz'));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await assert.rejects(records(0)[Symbol.asyncIterator]().next(), /d\.jsonl\.gz: unexpected end of file/);
 });
 
 test('what was read before is passed over', async () => {

@@ -134,6 +134,8 @@ async function open(file: string): Promise<{ bytes: Readable; share: DocumentFil
   const plain = createGunzip();
   // A broken archive destroys `plain` with the reason, which whoever reads it then throws.
   pipeline(source, plain, () => {});
+  // It may break before anybody reads.
+  plain.on('error', () => {});
   return { bytes: plain, share };
 }
 
