@@ -54,7 +54,7 @@ export const status = withQueryAddress(withDocumentAddress(new Command('status')
     const away = found.services.filter((service) => service.status !== 'SERVING');
     if (away.length > 0) {
       note(
-        `${away.map(({ service }) => `the ${service} service`).join(' and ')} not serving; start with "scalingnote up"`,
+        `not serving: ${away.map(({ service }) => `the ${service} service`).join(' and ')}; start with "scalingnote up"`,
       );
       process.exitCode = 1;
     }

@@ -27,6 +27,8 @@ interface Flags {
   device: string;
 }
 
+const MAX_PORT = 65_535;
+
 /** What shells make of SIGINT. */
 const EXIT_INTERRUPTED = 130;
 
@@ -297,5 +299,12 @@ function sampleSize(value: string): SampleSize {
 }
 
 function portOption(flag: string, variable: string, port: number): Option {
-  return new Option(flag, 'port; 0 for any free one').env(variable).default(port).argParser(wholeNumber);
+  return new Option(flag, 'port; 0 for any free one')
+    .env(variable)
+    .default(port)
+    .argParser((value) => {
+      const parsed = wholeNumber(value);
+      if (parsed > MAX_PORT) throw new InvalidArgumentError(`It must be ${MAX_PORT} at the most.`);
+      return parsed;
+    });
 }

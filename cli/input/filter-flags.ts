@@ -22,7 +22,7 @@ export function filterOf(flags: readonly string[]): Filter | undefined {
   }
 }
 
-/** Collects a flag that may be repeated. */
-export function collect(value: string, previous: readonly string[]): string[] {
+/** Collects a flag that may be repeated. One that has to be given has no default, and so nothing before it. */
+export function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];
 }
