@@ -27,7 +27,8 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
   .requiredOption(
     '--dataset <dir>',
     'folder with corpus.jsonl, queries.jsonl and qrels; repeat for more',
-    collect,
+    // A flag that is required has no default to add to.
+    (value: string, previous: readonly string[] | undefined) => collect(value, previous ?? []),
   )
   .option('--document-tower <reference>', 'document tower', 'all-MiniLM-L6-v2')
   .option('--query-tower <reference>', 'query tower; repeat for more', collect, [])
