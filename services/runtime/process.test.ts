@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import type { ServiceReport } from './process.ts';
@@ -67,6 +68,13 @@ test('a service ends when the process that started it is killed', async () => {
   assert.ok(report?.type === 'ready' && (await listens(report.address)));
   child.kill('SIGKILL');
   while (await listens(report.address)) await new Promise((resolve) => setTimeout(resolve, 20));
+});
+
+test('a service ends when the process that started it is gone before it serves', async () => {
+  const { child } = start(['--port', '0']);
+  const exit = once(child, 'exit');
+  child.disconnect();
+  assert.equal((await exit)[0], 1);
 });
 
 test('a busy port is one line on standard error and exit 1', async () => {

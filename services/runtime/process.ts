@@ -64,7 +64,11 @@ export async function runService<Schema extends SettingsSchema>(
       process.exit(1);
     });
     stepLevelWhenTold(log);
+    process.once('disconnect', abandon);
+    // Whoever started this process may have gone before it could listen for that.
+    if (process.send && !process.connected) abandon();
     const service = await start(config, log);
+    process.off('disconnect', abandon);
     stopWhenTold(service, log);
     log.info({ address: service.address }, 'ready');
     await report({ type: 'ready', address: service.address, pid: process.pid });
@@ -74,6 +78,11 @@ export async function runService<Schema extends SettingsSchema>(
     await report({ type: 'failed', message });
     process.exit(error instanceof ConfigError ? EXIT_USAGE : 1);
   }
+}
+
+/** Ends a process that nobody waits for any more, and that has nothing to answer yet. */
+function abandon(): void {
+  process.exit(1);
 }
 
 /**
