@@ -4,7 +4,7 @@ import { readRecipe } from '../../training/pipeline/recipe.ts';
 import { positive } from '../input/numbers.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';
-import { Progress } from '../output/progress.ts';
+import { ProgressByName } from '../output/progress.ts';
 import { writeWordNetPairs } from '../sample/pairs.ts';
 
 interface Flags {
@@ -24,7 +24,7 @@ export const pipeline = new Command('pipeline')
   .action(async (file: string, { threads, json }: Flags) => {
     const recipe = await readRecipe(file);
     const report = await interruptible('the same command goes on', (signal) => {
-      const bars = new Map<string, Progress>();
+      const bars = new ProgressByName();
       return runPipeline(recipe, {
         makePairs: {
           wordnet: async (out) => {
@@ -35,9 +35,7 @@ export const pipeline = new Command('pipeline')
         signal,
         log: note,
         onProgress: (step, { phase, done, total, loss }) => {
-          const name = `${step}, ${phase}`;
-          const bar = bars.get(name) ?? new Progress(name, phase === 'mining' ? 'texts' : 'steps');
-          bars.set(name, bar);
+          const bar = bars.of(`${step}, ${phase}`, phase === 'mining' ? 'texts' : 'steps');
           bar.update(done, total, loss === undefined ? undefined : `loss ${loss.toFixed(3)}`);
         },
       });

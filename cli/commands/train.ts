@@ -3,7 +3,7 @@ import { DEFAULTS, type Precision } from '../../training/stage1/plan.ts';
 import { train as trainTowers, type TrainReport } from '../../training/stage1/train.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson } from '../output/print.ts';
-import { Progress } from '../output/progress.ts';
+import { ProgressByName } from '../output/progress.ts';
 import { decimal, positive, positiveNumber } from '../input/numbers.ts';
 import { wholeNumber } from './search.ts';
 
@@ -84,15 +84,14 @@ export const train = new Command('train')
   .option('--json', 'print one JSON document')
   .action(async ({ json, ...flags }: Flags) => {
     const report = await interruptible('the same command with --resume goes on', (signal) => {
-      const training = new Progress('training', 'steps');
-      const mining = new Progress('mining', 'texts');
+      const bars = new ProgressByName();
       return trainTowers({
         ...flags,
         signal,
         log: note,
         onProgress: ({ phase, done, total, loss }) => {
-          if (phase === 'mining') mining.update(done, total);
-          else training.update(done, total, loss === undefined ? undefined : `loss ${loss.toFixed(3)}`);
+          const bar = bars.of(phase, phase === 'mining' ? 'texts' : 'steps');
+          bar.update(done, total, loss === undefined ? undefined : `loss ${loss.toFixed(3)}`);
         },
       });
     });

@@ -62,3 +62,15 @@ export class Progress {
     return `${Math.round(count).toLocaleString('en')} ${this.#unit}`;
   }
 }
+
+/** A progress line for each thing that goes on; its clock begins when it does. */
+export class ProgressByName {
+  readonly #lines = new Map<string, Progress>();
+
+  /** @param unit - what is counted */
+  of(name: string, unit: string): Progress {
+    const line = this.#lines.get(name) ?? new Progress(name, unit);
+    this.#lines.set(name, line);
+    return line;
+  }
+}

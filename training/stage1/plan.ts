@@ -1,6 +1,8 @@
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { loadTokenizer } from '../../towers/open.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
+import { defaultThreads } from '../../towers/session/devices.ts';
 import type { TextTokenizer } from '../../towers/tokenizer.ts';
 import { TrainingError } from '../errors.ts';
 import { trainingFlops } from './compute.ts';
@@ -76,7 +78,7 @@ export interface TrainRequest {
   seed?: number | undefined;
   /** Processes that share a step. @default 1 */
   workers?: number | undefined;
-  /** Of ONNX Runtime, for each process. @default one for each core */
+  /** Of ONNX Runtime, for each process. @default one for each core, shared out among the processes */
   threads?: number | undefined;
   /** Goes on from the checkpoint in `out`. @default false */
   resume?: boolean | undefined;
@@ -131,9 +133,16 @@ export async function prepare(request: TrainRequest): Promise<Prepared> {
       queryLayers: plan.queryLayers,
       trainTables: plan.trainTables,
       optimizer: { rate: plan.rate, steps, warmup: Math.min(steps, Math.ceil(steps * WARMUP)) },
-      threads: request.threads,
+      threads: request.threads ?? threadsOf(plan.workers),
     },
   };
+}
+
+/** Threads of each process where nobody says; undefined leaves it to ONNX Runtime, which has the cores to itself. */
+function threadsOf(workers: number): number | undefined {
+  const limit = defaultThreads();
+  if (workers === 1) return limit === 0 ? undefined : limit;
+  return Math.max(1, Math.floor((limit === 0 ? availableParallelism() : limit) / workers));
 }
 
 /** Token ids of every pair's sides. */
