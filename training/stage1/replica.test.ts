@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { test, type TestContext } from 'node:test';
+import { TrainingError } from '../errors.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { OnnxError } from '../onnx/errors.ts';
 import { TINY, tinyBert, tinyLlama } from '../onnx/tiny.ts';
@@ -103,6 +105,19 @@ test('processes that share a batch take the step that one takes with the whole o
   }
   const [a, b] = [await alone.encode('query', QUERIES), await pooled.encode('query', QUERIES)];
   assert.ok(a.every((x, i) => Math.abs(x - b[i]!) < 1e-3));
+});
+
+test('a process that dies is told at once, whoever waits for it', async (context) => {
+  const children = `/proc/${process.pid}/task/${process.pid}/children`;
+  if (!existsSync(children)) return context.skip('processes are not to be seen here');
+  const pooled = await openReplicas(planFor(tinyBase(context)), { workers: 2, encoders: new Map() });
+  context.after(() => pooled.close());
+  const [first] = readFileSync(children, 'utf8').trim().split(' ').map(Number);
+  const told = (error: unknown): boolean =>
+    error instanceof TrainingError && error.reason === 'WORKER_FAILED' && /SIGKILL/.test(error.message);
+  process.kill(first!, 'SIGKILL');
+  await assert.rejects(pooled.encode('query', QUERIES), told);
+  await assert.rejects(pooled.update(), told);
 });
 
 test('an upstream gradient that is no number leaves the weights as they are', async (context) => {
