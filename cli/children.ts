@@ -15,12 +15,16 @@ export interface ServiceProcess {
   /** `host:port` that it listens at. */
   address: string;
   pid: number;
+  /** `host:port` of its metrics, where it serves any. */
+  metrics: string | undefined;
   /** Resolves with what to tell people when the process ends without having been asked to. */
   died: Promise<string>;
   stop(): Promise<void>;
 }
 
-type Report = { type: 'ready'; address: string; pid: number } | { type: 'failed'; message: string };
+type Report =
+  | { type: 'ready'; address: string; pid: number; metrics?: string }
+  | { type: 'failed'; message: string };
 
 /**
  * Starts a service and waits until it serves. It ends when this process does, however that comes about: it watches
@@ -64,6 +68,7 @@ export async function startService(
     name,
     address: ready.address,
     pid: ready.pid,
+    metrics: ready.metrics,
     died: new Promise((resolve) => {
       exited.then(() => {
         if (!stopping) resolve(`the ${name} service died (${ending(child)}); ${lastWords(lines)}`);

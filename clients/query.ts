@@ -16,6 +16,7 @@ import { fromServiceInfo, fromTower, type ServiceInfo, type Tower } from './desc
 import { checkHealth, type Health } from './health.ts';
 import { fromSearchResponse, type SearchRequest, type SearchResult, toWireSearch } from './search.ts';
 import { SearchStream } from './search-stream.ts';
+import { metadataOf } from './tracing.ts';
 import { wireText } from './values.ts';
 
 /** How well a query tower knows a collection. */
@@ -93,9 +94,13 @@ export class QueryClient {
     };
   }
 
-  /** Search as you type, over one stream. Close it when the box is gone. */
-  searchStream(): SearchStream {
-    return new SearchStream(() => this.#client.searchStream());
+  /**
+   * Search as you type, over one stream. Close it when the box is gone.
+   *
+   * @param options - `traceparent`: W3C trace context of the stream itself; each query may have its own
+   */
+  searchStream({ traceparent }: { traceparent?: string } = {}): SearchStream {
+    return new SearchStream(() => this.#client.searchStream(metadataOf(traceparent)));
   }
 
   /** What the service is and which tower it runs. @throws {ScalingnoteError} */

@@ -195,8 +195,8 @@ async function startAll(
   const consolePort = String(flags.consolePort || (await freePort()));
   const store = ['--store', flags.store, '--data', flags.data, '--qdrant-url', flags.qdrantUrl];
   const shared = [...store, '--console-address', `127.0.0.1:${consolePort}`];
-  const document = ['--port', String(flags.documentPort), '--document-tower', flags.documentTower];
-  const query = ['--port', String(flags.queryPort), '--query-tower', flags.queryTower];
+  const document = [...portFlags(flags.documentPort), '--document-tower', flags.documentTower];
+  const query = [...portFlags(flags.queryPort), '--query-tower', flags.queryTower];
   const started = await Promise.allSettled([
     startService('document', [...shared, ...document, '--device', flags.device], signal),
     startService('query', [...shared, ...query, '--qdrant-exact', flags.qdrantExact], signal),
@@ -206,9 +206,19 @@ async function startAll(
   for (const each of started) if (each.status === 'rejected') throw each.reason;
   const [first, second] = running as [ServiceProcess, ServiceProcess];
   const addresses = ['--document-address', first.address, '--query-address', second.address];
-  const consoleProcess = await startService('console', ['--port', consolePort, ...addresses], signal);
+  const metrics = ['--document-metrics', first.metrics ?? '', '--query-metrics', second.metrics ?? ''];
+  const consoleProcess = await startService(
+    'console',
+    ['--port', consolePort, ...addresses, ...metrics],
+    signal,
+  );
   services.push(consoleProcess);
   return [first, second, consoleProcess];
+}
+
+/** Where any port will do for a service, any will do for its metrics. */
+function portFlags(port: number): string[] {
+  return ['--port', String(port), ...(port === 0 ? ['--metrics-port', '0'] : [])];
 }
 
 /** A port that nothing listens at now. */

@@ -5,6 +5,7 @@ import { pageRoutes } from './http/files.ts';
 import { startHttpServer } from './http/server.ts';
 import { Ingests } from './ingest/ingests.ts';
 import { ingestRoutes } from './ingest/routes.ts';
+import { measureRoutes } from './measures.ts';
 import { QueryServices } from './search/query-services.ts';
 import { searchRoutes } from './search/routes.ts';
 import { systemRoutes } from './system.ts';
@@ -17,6 +18,8 @@ const ConsoleSettings = Settings.pick({
   documentAddress: true,
   queryAddress: true,
   compareAddresses: true,
+  documentMetrics: true,
+  queryMetrics: true,
   consoleHosts: true,
   consoleTraces: true,
   consoleMemory: true,
@@ -44,6 +47,7 @@ await runService('console', ConsoleSettings, async (config, log) => {
       ...searchRoutes(queries),
       ...ingestRoutes(ingests),
       ...systemRoutes(documents, queries.clients),
+      ...measureRoutes({ document: config.documentMetrics, query: config.queryMetrics }),
       ...traceRoutes(traces),
       ...pageRoutes(),
     ],

@@ -2,6 +2,7 @@ import type { DocumentClient, QueryClient } from '../../clients/index.ts';
 import { packageVersion } from '../runtime/describe.ts';
 import { fromCallError } from './http/errors.ts';
 import type { Route } from './http/routes.ts';
+import { unsampled } from './unsampled.ts';
 import type { Collection, ServiceState, SystemAnswer } from './shared/wire.ts';
 
 /** A service that does not answer within this is as good as away. */
@@ -30,7 +31,7 @@ export function systemRoutes(
 }
 
 async function collectionsOf(client: DocumentClient): Promise<Collection[]> {
-  const bounds = { timeoutMs: LOOK_TIMEOUT_MS };
+  const bounds = { timeoutMs: LOOK_TIMEOUT_MS, ...unsampled() };
   const [listed, aliases] = await Promise.all([client.listCollections(bounds), client.listAliases(bounds)]);
   return listed.map(({ physicalName, space, documents, passages }) => ({
     physicalName,
@@ -47,7 +48,7 @@ async function stateOf(
   client: DocumentClient | QueryClient,
 ): Promise<ServiceState> {
   const started = performance.now();
-  const bounds = { timeoutMs: LOOK_TIMEOUT_MS };
+  const bounds = { timeoutMs: LOOK_TIMEOUT_MS, ...unsampled() };
   try {
     const [health, info] = await Promise.all([client.health(bounds), client.describe(bounds)]);
     return { kind, address, health, info, latencyMs: performance.now() - started };

@@ -18,6 +18,12 @@ function list(item: z.ZodString): z.ZodPreprocess<z.ZodArray<z.ZodString>> {
 const address = () =>
   z.string().regex(/^(?:\[[^\]]+\]|[^:\s]+):\d+$/, 'must be HOST:PORT, with an IPv6 address in brackets');
 
+const optionalAddress = (fallback: string) =>
+  z
+    .string()
+    .regex(/^(?:(?:\[[^\]]+\]|[^:\s]+):\d+)?$/, 'must be HOST:PORT, or empty for none')
+    .default(fallback);
+
 /**
  * Every setting of all services, so that one file and one environment can serve all; each service picks its own.
  *
@@ -36,14 +42,10 @@ export const Settings = z.strictObject({
   portConsole: port()
     .default(7400)
     .meta({ description: 'port of the console; 0 for any free one', flag: 'port' }),
-  consoleAddress: z
-    .string()
-    .regex(/^(\S+:\d+)?$/, 'must be host:port, or empty for none')
-    .default('127.0.0.1:7400')
-    .meta({
-      description:
-        'console that spans are sent to where OTEL_EXPORTER_OTLP_ENDPOINT names no collector; empty for none',
-    }),
+  consoleAddress: optionalAddress('127.0.0.1:7400').meta({
+    description:
+      'HOST:PORT of the console, which spans are sent to where OTEL_EXPORTER_OTLP_ENDPOINT names no collector; empty for none',
+  }),
   consoleTraces: integer(1, 1_000_000)
     .default(2000)
     .meta({ description: 'traces that the console keeps', flag: 'traces' }),
@@ -56,6 +58,12 @@ export const Settings = z.strictObject({
   queryAddress: address()
     .default('127.0.0.1:7402')
     .meta({ description: 'HOST:PORT where the query service is' }),
+  documentMetrics: optionalAddress('127.0.0.1:7411').meta({
+    description: 'HOST:PORT of the document service’s metrics; empty for none',
+  }),
+  queryMetrics: optionalAddress('127.0.0.1:7412').meta({
+    description: 'HOST:PORT of the query service’s metrics; empty for none',
+  }),
   compareAddresses: list(address()).default([]).meta({
     description:
       'HOST:PORT of further query services, separated by commas: other query towers of the same space, to compare',

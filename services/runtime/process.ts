@@ -18,6 +18,8 @@ export type ServiceReport =
       /** `host:port` that it listens at. */
       address: string;
       pid: number;
+      /** `host:port` of its metrics, where it serves any. */
+      metrics?: string;
     }
   | {
       type: 'failed';
@@ -29,6 +31,8 @@ export type ServiceReport =
 export interface RunningService {
   /** `host:port` that it listens at. */
   address: string;
+  /** `host:port` of its metrics, where it serves any. */
+  metricsAddress?: string | undefined;
   /** Answers what is in flight, and releases everything. */
   stop(): Promise<void>;
 }
@@ -71,7 +75,13 @@ export async function runService<Schema extends SettingsSchema>(
     process.off('disconnect', abandon);
     stopWhenTold(service, log);
     log.info({ address: service.address }, 'ready');
-    await report({ type: 'ready', address: service.address, pid: process.pid });
+    const { address, metricsAddress } = service;
+    await report({
+      type: 'ready',
+      address,
+      pid: process.pid,
+      ...(metricsAddress === undefined ? {} : { metrics: metricsAddress }),
+    });
   } catch (error) {
     const message = startFailure(error);
     process.stderr.write(`scalingnote ${name}: ${message}\n`);

@@ -100,6 +100,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     await health.probe();
     return {
       address: server.address,
+      metricsAddress: telemetry?.metricsAddress,
       stop: async () => {
         health.stop();
         await server.shutdown(config.drainMs);

@@ -8,13 +8,9 @@ import { encodeModel } from '../onnx/write.ts';
 import { seededRandom } from '../random.ts';
 
 /** A folder with a tower of random weights, small enough to be trained in a test. */
-export function tinyBase(
-  context: Pick<TestContext, 'after'>,
-  model: Model = tinyBert(),
-  dimensions = TINY.width,
-): string {
+export function tinyBase(context: Pick<TestContext, 'after'>, model: Model = tinyBert()): string {
   const folder = temporaryFolder(context);
-  writeTinyTower(folder, { model: encodeModel(model), space: { normalize: true, dimensions } });
+  writeTinyTower(folder, { model: encodeModel(model), space: { normalize: true, dimensions: TINY.width } });
   return folder;
 }
 

@@ -4,6 +4,7 @@ import {
   type IngestOutcome,
   readJsonLines,
 } from '../../../clients/index.ts';
+import { newTraceContext } from '../../runtime/telemetry/context.ts';
 import { fromCallError, HttpError } from '../http/errors.ts';
 import type { IngestBody, IngestState, Rejection } from '../shared/wire.ts';
 import { Chunks } from './chunks.ts';
@@ -27,6 +28,7 @@ export class IngestRun {
   readonly #chunks = new Chunks();
   readonly #stop = new AbortController();
   readonly #startedAt = new Date();
+  readonly #trace = newTraceContext();
   readonly #rate = new Rate();
   readonly #rejections: Rejection[] = [];
   /** Documents that were sent and are above the watermark, oldest first. */
@@ -96,6 +98,7 @@ export class IngestRun {
     const { name, collection, bytes } = this.#request;
     return {
       ingestId: this.id,
+      traceId: this.#trace.traceId,
       name,
       collection,
       bytes,
@@ -121,6 +124,7 @@ export class IngestRun {
         tenant,
         omitText,
         signal: this.#stop.signal,
+        traceparent: this.#trace.traceparent,
         patienceMs: PATIENCE_MS,
         onOutcome: (outcome) => this.#count(outcome),
         onWatermark: (line) => this.#durable(line),

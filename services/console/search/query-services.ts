@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { type Filter, QueryClient, type SearchRequest, type SearchStream } from '../../../clients/index.ts';
 import { newTraceContext } from '../../runtime/telemetry/context.ts';
 import { fromCallError, HttpError } from '../http/errors.ts';
+import { unsampled } from '../unsampled.ts';
 import type { CosinesAnswer, SearchAnswer } from '../shared/wire.ts';
 
 /** A person who types does not wait longer than this for anything. */
@@ -71,7 +72,7 @@ export class QueryServices {
   async cosines(text: string, services: readonly string[]): Promise<CosinesAnswer> {
     const encoded = await Promise.allSettled(
       services.map(async (service) => {
-        const { embeddings, queryTower } = await this.#client(service).encode([text]);
+        const { embeddings, queryTower } = await this.#client(service).encode([text], unsampled());
         return { vector: embeddings[0]!, space: queryTower.space.fingerprint };
       }),
     );
@@ -96,7 +97,7 @@ export class QueryServices {
     const client = this.#client(service);
     const found = this.#sessions.get(key(session, service));
     if (found !== undefined) return found;
-    const stream = client.searchStream();
+    const stream = client.searchStream(unsampled());
     this.#sessions.set(key(session, service), stream);
     return stream;
   }

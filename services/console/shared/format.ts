@@ -28,6 +28,12 @@ export function bytes(value: number): string {
   return `${scaled.toFixed(unit > 0 && scaled < 10 ? 1 : 0)} ${units[unit]}`;
 }
 
+/** `0.4/s`, `12/s`, `1 200/s`. */
+export function rate(total: number, seconds: number): string {
+  const perSecond = total / seconds;
+  return `${perSecond > 0 && perSecond < 9.95 ? perSecond.toFixed(1) : count(perSecond)}/s`;
+}
+
 /** `97 %`. */
 export function percent(share: number): string {
   return `${Math.round(share * 100)} %`;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
 import { overlap, standings } from './difference.ts';
-import { bytes, count, duration, plural } from './format.ts';
+import { bytes, count, duration, plural, rate } from './format.ts';
 import { ticks, waterfall } from './waterfall.ts';
 import type { TraceSpan } from './wire.ts';
 
@@ -94,5 +94,6 @@ test('numbers as people read them', () => {
   ]);
   assert.deepEqual([0, 999, 1000, 1_234_567].map(count), ['0', '999', '1\u202F000', '1\u202F234\u202F567']);
   assert.deepEqual([0, 1023, 1536, 12 * 1024 * 1024].map(bytes), ['0 B', '1023 B', '1.5 KiB', '12 MiB']);
+  assert.deepEqual([rate(0, 5), rate(2, 5), rate(5000, 4)], ['0/s', '0.4/s', '1\u202F250/s']);
   assert.deepEqual([plural(1, 'hit'), plural(0, 'hit')], ['1 hit', '0 hits']);
 });

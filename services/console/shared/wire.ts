@@ -153,6 +153,7 @@ export interface Rejection {
 /** An ingest as it stands: answer of every request below `/api/ingests`. */
 export interface IngestState {
   ingestId: string;
+  traceId: string;
   name: string;
   collection: string;
   state: 'running' | 'done' | 'failed' | 'cancelled';
@@ -228,4 +229,59 @@ export interface TraceAnswer {
   traceId: string;
   startTime: string;
   spans: readonly TraceSpan[];
+}
+
+/** What a service measures, as far as the page shows it. Gauges are as they are now, totals since the start. */
+export interface Measures {
+  gauges: {
+    /** Requests that wait. */
+    queue: number;
+    /** Open ingest streams. */
+    streams: number;
+    /** Tokens that were taken in and are not settled. */
+    tokensInFlight: number;
+    /** Operations that are under no watermark yet, and how long the oldest has been here, in seconds. */
+    watermarkLag: number;
+    watermarkAge: number;
+    /** Bytes. */
+    memory: number;
+    /** How much later than planned the event loop turns, in seconds, for the slowest percent of turns. */
+    loopDelayP99: number;
+  };
+  totals: {
+    /** Calls that were answered, and seconds that took. */
+    calls: number;
+    callSeconds: number;
+    /** Calls that were refused or failed. */
+    refused: number;
+    documents: number;
+    documentsRejected: number;
+    /** Runs of the model; inputs, tokens, share that was padding and seconds, each summed over the runs. */
+    batches: number;
+    batchInputs: number;
+    batchTokens: number;
+    batchPadding: number;
+    batchSeconds: number;
+    cacheLookups: number;
+    cacheHits: number;
+    /** Live queries that were compared with the teacher; cosine and overlap@10, each summed over them. */
+    compared: number;
+    cosine: number;
+    overlap: number;
+  };
+}
+
+/** A service's measures. */
+export interface ServiceMeasures {
+  kind: 'document' | 'query';
+  /** Why they can't be read. */
+  problem?: string;
+  /** Milliseconds since the epoch. */
+  at: number;
+  measures?: Measures;
+}
+
+/** Answer of `GET /api/measures`. */
+export interface MeasuresAnswer {
+  services: readonly ServiceMeasures[];
 }

@@ -1,12 +1,14 @@
 import { useRef, useState } from 'preact/hooks';
 import { bytes, count, duration, percent, plural } from '../../shared/format.ts';
 import type { IngestState } from '../../shared/wire.ts';
+import { Figure } from '../parts/figure.tsx';
 import { Command, Empty, Problem } from '../parts/notice.tsx';
 import { Spark } from '../parts/spark.tsx';
 import { usePolling } from '../poll.ts';
-import { go } from '../route.ts';
+import { go, href } from '../route.ts';
 import { ask, chosenCollection } from '../search/state.ts';
 import { aliases, look } from '../system/state.ts';
+import { IngestService } from './service.tsx';
 import { cancel, ingestProblem, ingests, lookAtIngests, upload } from './upload.ts';
 
 /** Twice a second: a bar that creeps is a bar that works. */
@@ -41,6 +43,7 @@ export function IngestView() {
       {known?.map((state) => (
         <Ingest key={state.ingestId} state={state} />
       ))}
+      <IngestService />
     </div>
   );
 }
@@ -134,6 +137,7 @@ function Ingest({ state }: { state: IngestState }) {
         <span class="muted">
           {state.bytes > 0 ? `${bytes(state.bytes)} ` : ''}into <code>{collection}</code>
         </span>
+        {running ? null : <a href={href('traces', state.traceId)}>Trace →</a>}
         <span class={`badge badge-${state.state}`} role="status">
           {STATES[state.state]}
         </span>
@@ -233,25 +237,6 @@ function Rejections({ state, share }: { state: IngestState; share: number }) {
         <p class="muted">and {count(rejected - rejections.length)} more, which are counted but not kept</p>
       ) : null}
     </details>
-  );
-}
-
-function Figure({
-  name,
-  value,
-  title,
-  bad = false,
-}: {
-  name: string;
-  value: string;
-  title?: string;
-  bad?: boolean;
-}) {
-  return (
-    <div title={title}>
-      <dt>{name}</dt>
-      <dd class={bad ? 'bad' : undefined}>{value}</dd>
-    </div>
   );
 }
 

@@ -1,6 +1,7 @@
 import { overlap, standings } from '../../shared/difference.ts';
 import { duration, percent } from '../../shared/format.ts';
 import type { ServiceState } from '../../shared/wire.ts';
+import { Figure } from '../parts/figure.tsx';
 import { Command, Empty, Problem } from '../parts/notice.tsx';
 import { href } from '../route.ts';
 import { nameOf, queryServices } from '../system/state.ts';
@@ -71,15 +72,6 @@ function TowerColumn({ service, reference }: { service: ServiceState; reference:
         </p>
       )}
     </section>
-  );
-}
-
-function Figure({ name, value }: { name: string; value: string }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{value}</dd>
-    </div>
   );
 }
 

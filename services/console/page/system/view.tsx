@@ -2,6 +2,7 @@ import { count, duration, percent, plural } from '../../shared/format.ts';
 import type { Collection, ServiceState, SystemAnswer, Tower } from '../../shared/wire.ts';
 import { Command, Empty, Problem } from '../parts/notice.tsx';
 import { href } from '../route.ts';
+import { SystemMeasures } from './measures.tsx';
 import { look, nameOf, system, systemProblem } from './state.ts';
 
 /** Services, and what belongs to each space: towers and collections. */
@@ -24,6 +25,7 @@ export function SystemView() {
               ))}
             </div>
           </section>
+          <SystemMeasures />
           <Spaces there={there} />
           <p class="muted">console {there.version}</p>
         </>

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { duration, plural } from '../../shared/format.ts';
+import { count, duration, plural } from '../../shared/format.ts';
 import type { TraceSpan, TraceSummary } from '../../shared/wire.ts';
 import { get } from '../api.ts';
 import { href } from '../route.ts';
@@ -22,7 +22,7 @@ export function SpanDetails({ span, traceId }: { span: TraceSpan; traceId: strin
         </span>
       </header>
       {span.statusMessage === undefined ? null : <p class="bad">{span.statusMessage}</p>}
-      <Links links={linksOf(span, linked)} traceId={traceId} />
+      <Links linked={linkedTraces(span, linked)} traceId={traceId} />
       <Attributes attributes={span.attributes} />
       {span.events.length === 0 ? null : (
         <>
@@ -53,55 +53,61 @@ export function SpanDetails({ span, traceId }: { span: TraceSpan; traceId: strin
   );
 }
 
-interface Link {
+/** Another trace, or another part of this one, that a span is linked to. */
+interface Linked {
   traceId: string;
-  /** Absent where the other trace links here, and this one not there. */
+  /** The first of its spans that are linked; absent where it links here and is not linked from here. */
   spanId?: string;
-  /** What the other trace is, where it is still kept. */
-  trace?: TraceSummary;
+  /** How many of its spans are linked. */
+  spans: number;
+  /** What it is, where it is still kept. */
+  trace?: TraceSummary | undefined;
 }
 
-/** What a span links to, and what links to it: mostly the same, for a batch and its requests name each other. */
-function linksOf(span: TraceSpan, linked: readonly TraceSummary[]): Link[] {
-  const summaries = new Map(linked.map((trace) => [trace.traceId, trace]));
-  const own = span.links.map(({ traceId, spanId }) => {
-    const trace = summaries.get(traceId);
-    return { traceId, spanId, ...(trace === undefined ? {} : { trace }) };
-  });
-  const named = new Set(own.map(({ traceId }) => traceId));
-  const others = linked.filter(({ traceId }) => !named.has(traceId));
-  return [...own, ...others.map((trace) => ({ traceId: trace.traceId, trace }))];
+/** What a span links to and what links to it, by trace: mostly the same, for a batch and its requests name each other. */
+function linkedTraces(span: TraceSpan, linkedHere: readonly TraceSummary[]): Linked[] {
+  const found = new Map<string, Linked>();
+  for (const { traceId, spanId } of span.links) {
+    const known = found.get(traceId);
+    if (known === undefined) found.set(traceId, { traceId, spanId, spans: 1 });
+    else known.spans++;
+  }
+  for (const trace of linkedHere) {
+    found.set(trace.traceId, { traceId: trace.traceId, spans: 0, ...found.get(trace.traceId), trace });
+  }
+  return [...found.values()];
 }
 
-function Links({ links, traceId }: { links: readonly Link[]; traceId: string }) {
-  if (links.length === 0) return null;
+function Links({ linked, traceId }: { linked: readonly Linked[]; traceId: string }) {
+  if (linked.length === 0) return null;
   return (
     <>
-      <h4>{plural(links.length, 'link')}</h4>
+      <h4>Linked</h4>
       <ul class="links">
-        {links.slice(0, LINKS_SHOWN).map((link) => (
-          <li key={`${link.traceId}/${link.spanId}`}>
+        {linked.slice(0, LINKS_SHOWN).map((link) => (
+          <li key={link.traceId}>
             <a href={href('traces', link.traceId, ...(link.spanId === undefined ? [] : [link.spanId]))}>
-              {link.traceId === traceId
-                ? 'a span of this trace'
-                : link.trace === undefined
-                  ? `trace ${link.traceId.slice(0, 8)}…`
-                  : shortName(link.trace.name)}{' '}
-              →
+              {nameOfLinked(link, traceId)} →
             </a>{' '}
-            {link.trace === undefined ? null : (
-              <span class="muted">
-                {duration(link.trace.durationMs)}, {plural(link.trace.spans, 'span')}
-              </span>
-            )}
+            <span class="muted">
+              {link.spans > 1 ? `${count(link.spans)} of its spans` : ''}
+              {link.trace === undefined
+                ? ''
+                : ` ${duration(link.trace.durationMs)}, ${plural(link.trace.spans, 'span')} in all`}
+            </span>
           </li>
         ))}
       </ul>
-      {links.length > LINKS_SHOWN ? (
-        <p class="muted">and {plural(links.length - LINKS_SHOWN, 'more', 'more')}</p>
+      {linked.length > LINKS_SHOWN ? (
+        <p class="muted">and {plural(linked.length - LINKS_SHOWN, 'more', 'more')}</p>
       ) : null}
     </>
   );
+}
+
+function nameOfLinked(link: Linked, traceId: string): string {
+  if (link.traceId === traceId) return 'this trace';
+  return link.trace === undefined ? `trace ${link.traceId.slice(0, 8)}…` : shortName(link.trace.name);
 }
 
 function Attributes({ attributes }: { attributes: TraceSpan['attributes'] }) {
@@ -141,5 +147,8 @@ function useLinked(traceId: string, spanId: string): readonly TraceSummary[] {
 }
 
 function show(value: unknown): string {
-  return Array.isArray(value) ? value.map(show).join(', ') : String(value);
+  if (Array.isArray(value)) return value.map(show).join(', ');
+  return typeof value === 'number' && !Number.isInteger(value)
+    ? String(Number(value.toPrecision(4)))
+    : String(value);
 }

@@ -1,0 +1,103 @@
+import * as z from 'zod';
+import type { Route } from './http/routes.ts';
+import type { Measures, MeasuresAnswer, ServiceMeasures } from './shared/wire.ts';
+
+/** The metrics are read from memory, on this machine or near it. */
+const TIMEOUT_MS = 1_500;
+
+const Attributes = z.record(z.string(), z.unknown());
+
+/** What a service serves at `/metrics.json`, as far as it is read here. */
+const Series = z.array(
+  z.object({
+    name: z.string(),
+    points: z.array(
+      z.union([
+        z.object({ attributes: Attributes, value: z.number() }),
+        z.object({ attributes: Attributes, count: z.number(), sum: z.number() }),
+      ]),
+    ),
+  }),
+);
+type Series = z.infer<typeof Series>;
+type Point = Series[number]['points'][number];
+
+/** What the services measure. @param addresses - where their metrics are, by kind; empty where they are not served */
+export function measureRoutes(addresses: Readonly<Record<ServiceMeasures['kind'], string>>): Route[] {
+  const kinds = ['document', 'query'] as const;
+  return [
+    {
+      method: 'GET',
+      path: '/api/measures',
+      handle: async () => {
+        const services = await Promise.all(kinds.map((kind) => read(kind, addresses[kind])));
+        return { json: { services } satisfies MeasuresAnswer };
+      },
+    },
+  ];
+}
+
+async function read(kind: ServiceMeasures['kind'], address: string): Promise<ServiceMeasures> {
+  const at = Date.now();
+  if (address === '') {
+    return { kind, at, problem: `the ${kind} service serves no metrics; name them with --${kind}-metrics` };
+  }
+  try {
+    const response = await fetch(`http://${address}/metrics.json`, {
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    return { kind, at, measures: summarise(Series.parse(await response.json())) };
+  } catch {
+    return { kind, at, problem: `no metrics at ${address}; name the right address with --${kind}-metrics` };
+  }
+}
+
+/** Whether a point counts calls that are over when they are answered: a stream takes as long as its caller likes. */
+function isCall(point: Point): point is Extract<Point, { count: number }> {
+  return 'count' in point && !/\/(?:Ingest|SearchStream)$/.test(String(point.attributes['rpc.method']));
+}
+
+/** The few numbers that the page shows, out of all series of a service. */
+export function summarise(series: Series): Measures {
+  const points = new Map(series.map((each) => [each.name, each.points]));
+  const value = (name: string, where: Readonly<Record<string, unknown>> = {}): number =>
+    sum(name, where, (point) => ('value' in point ? point.value : 0));
+  const count = (name: string): number => sum(name, {}, (point) => ('count' in point ? point.count : 0));
+  const total = (name: string): number => sum(name, {}, (point) => ('sum' in point ? point.sum : 0));
+  const sum = (
+    name: string,
+    where: Readonly<Record<string, unknown>>,
+    of: (point: Point) => number,
+  ): number =>
+    (points.get(name) ?? [])
+      .filter(({ attributes }) => Object.entries(where).every(([key, wanted]) => attributes[key] === wanted))
+      .reduce((all, point) => all + of(point), 0);
+  return {
+    gauges: {
+      queue: value('scalingnote.queue.depth'),
+      streams: value('scalingnote.ingest.streams'),
+      tokensInFlight: value('scalingnote.ingest.tokens_in_flight'),
+      watermarkLag: value('scalingnote.ingest.watermark_lag'),
+      watermarkAge: value('scalingnote.ingest.watermark_age'),
+      memory: value('process.memory.usage'),
+      loopDelayP99: value('nodejs.eventloop.delay.p99'),
+    },
+    totals: {
+      calls: sum('rpc.server.call.duration', {}, (point) => (isCall(point) ? point.count : 0)),
+      callSeconds: sum('rpc.server.call.duration', {}, (point) => (isCall(point) ? point.sum : 0)),
+      refused: value('scalingnote.rejected'),
+      documents: value('scalingnote.documents'),
+      documentsRejected: value('scalingnote.documents', { 'scalingnote.document.outcome': 'rejected' }),
+      batches: count('scalingnote.batch.size'),
+      batchInputs: total('scalingnote.batch.size'),
+      batchTokens: total('scalingnote.batch.tokens'),
+      batchPadding: total('scalingnote.batch.padding'),
+      batchSeconds: total('scalingnote.batch.duration'),
+      cacheLookups: value('scalingnote.cache.lookups'),
+      cacheHits: value('scalingnote.cache.lookups', { 'scalingnote.result': 'hit' }),
+      compared: count('scalingnote.live.cosine'),
+      cosine: total('scalingnote.live.cosine'),
+      overlap: total('scalingnote.live.overlap'),
+    },
+  };
+}

@@ -1,0 +1,9 @@
+import { formatTraceparent, newSpanId, newTraceId } from '../runtime/telemetry/context.ts';
+
+/**
+ * A trace context that asks not to be recorded, for what the page asks every few seconds by itself: among the traces it
+ * would push out what people look for. What fails or is slow is kept all the same.
+ */
+export function unsampled(): { traceparent: string } {
+  return { traceparent: formatTraceparent({ traceId: newTraceId(), spanId: newSpanId(), sampled: false }) };
+}
