@@ -26,6 +26,9 @@ export interface PointWrite {
 /** Ids in one request to retrieve points. */
 const RETRIEVE_IDS = 1000;
 
+/** An id that no point has. */
+const NOBODY = '00000000-0000-0000-0000-000000000000';
+
 /** The points of one collection, through Qdrant's REST API. */
 export class Points {
   readonly #transport: Transport;
@@ -113,6 +116,14 @@ export class Points {
     if (operations.length === 0) return;
     const body: Schemas['UpdateOperations'] = { operations: [...operations] };
     await this.#post('update', `/points/batch?wait=true${this.#ordering}`, body, options);
+  }
+
+  /** Whether the server answers at all. */
+  answers(options: CallOptions): Promise<boolean> {
+    return this.retrieve([NOBODY], [], options).then(
+      () => true,
+      () => false,
+    );
   }
 
   #post<Result>(operation: string, path: string, body: object, options: CallOptions): Promise<Result> {

@@ -12,7 +12,16 @@ if (url === undefined) {
   });
 } else {
   const apiKey = process.env['QDRANT_API_KEY'];
+  // In a cluster: how many copies of each shard the collections of the tests have.
+  const replicas = process.env['QDRANT_REPLICAS'];
   storeContract('qdrant', {
-    open: () => openStore({ kind: 'qdrant', url, exact: true, ...(apiKey !== undefined && { apiKey }) }),
+    open: () =>
+      openStore({
+        kind: 'qdrant',
+        url,
+        exact: true,
+        ...(apiKey !== undefined && { apiKey }),
+        ...(replicas !== undefined && { replicas: Number(replicas) }),
+      }),
   });
 }

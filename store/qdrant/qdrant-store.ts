@@ -28,7 +28,7 @@ import { Searcher } from './search.ts';
 import { sweep } from './sweep.ts';
 import { Failure } from './transport/failure.ts';
 import { parseAddresses } from './transport/node.ts';
-import { Scope } from './transport/scope.ts';
+import { throwIfOver } from './transport/scope.ts';
 import { Transport } from './transport/transport.ts';
 import { checkAll, Writer } from './writes.ts';
 
@@ -297,7 +297,7 @@ export class QdrantStore implements Store {
     options: CallOptions,
     action: (bounds: CallOptions) => Promise<Result>,
   ): Promise<Result> {
-    options.signal?.throwIfAborted();
+    throwIfOver(options);
     if (this.#closing.signal.aborted)
       throw new StoreError('STORE_UNAVAILABLE', 'the Qdrant store has been closed');
     const work = this.#bounded(options, action);
@@ -313,16 +313,11 @@ export class QdrantStore implements Store {
     options: CallOptions,
     action: (bounds: CallOptions) => Promise<Result>,
   ): Promise<Result> {
-    using scope = new Scope(options);
     try {
-      return await action({
-        signal: scope.signal,
-        // As of now: what is active is another thing after the first wait.
-        trace: options.trace ?? context.active(),
-        ...(options.deadline !== undefined && { deadline: options.deadline }),
-      });
+      // As of now: what is active is another thing after the first wait.
+      return await action({ ...options, trace: options.trace ?? context.active() });
     } catch (error) {
-      scope.throwIfOver();
+      throwIfOver(options);
       throw error instanceof Failure ? error.error : error;
     }
   }

@@ -3,7 +3,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { openStore, type QdrantConfig } from '../open.ts';
 import { physicalName, type Store } from '../store.ts';
 import { confirm, put, remove, rejects, SPACE, sparse, TENANT } from '../contract/stores.ts';
-import { type FakeServer, startFakeServer } from './testing/fake-server.ts';
+import { type FakeServer, reset, startFakeServer } from './testing/fake-server.ts';
 import { openapiMissing, RequestChecker } from './testing/openapi.ts';
 import { StandIn } from './testing/stand-in.ts';
 
@@ -259,6 +259,25 @@ describe('a write', () => {
       store.writeDocuments('docs', [large]),
       'STORE_INVALID_ARGUMENT',
       /document "large" is \d+ bytes/,
+    );
+  });
+});
+
+describe('a document that is too large', () => {
+  it('is found, too, where the server just ends the connection', async (t) => {
+    const standIn = new StandIn();
+    const server = await startFakeServer(t, (seen) =>
+      seen.method === 'PUT' && seen.body.length > 1_500_000 ? reset : standIn.answer(seen),
+    );
+    const store = await openStore({ kind: 'qdrant', url: server.url });
+    t.after(() => store.close());
+    await store.ensureCollection('docs', SPACE);
+    const large = put('large', [[1, 0, 0, 0]], { metadata: { text: 'x'.repeat(2_000_000) } });
+    const writes = [put('small', [[1, 0, 0, 0]]), large];
+    await rejects(
+      store.writeDocuments('docs', writes),
+      'STORE_INVALID_ARGUMENT',
+      /document "large" is 2000\d+ bytes/,
     );
   });
 });

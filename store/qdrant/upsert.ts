@@ -11,19 +11,26 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** Requests at the same time: one is written out while others are on their way and being indexed. */
 const MAX_IN_FLIGHT = 4;
 
+/** Bytes of a request from which on a server that ends the connection may mean that it is too large. */
+const SUSPICIOUS_BYTES = 1024 * 1024;
+
+/** Where points are sent to. */
+export interface Target {
+  send(chunk: readonly PointWrite[]): Promise<void>;
+  /** Whether the server answers other requests. */
+  answers(): Promise<boolean>;
+}
+
 /**
  * Sends points in requests of bounded size, some at a time. Where the server refuses a request, it is halved until the
  * point is known that it will not take.
  *
  * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the document; others may have been written
  */
-export async function upsertAll(
-  points: Iterable<PointWrite>,
-  send: (chunk: readonly PointWrite[]) => Promise<void>,
-): Promise<void> {
+export async function upsertAll(points: Iterable<PointWrite>, target: Target): Promise<void> {
   const chunks = chunked(points)[Symbol.iterator]();
   const sendNext = async () => {
-    for (let next = chunks.next(); !next.done; next = chunks.next()) await sendOrHalve(next.value, send);
+    for (let next = chunks.next(); !next.done; next = chunks.next()) await sendOrHalve(next.value, target);
   };
   const settled = await Promise.allSettled(Array.from({ length: MAX_IN_FLIGHT }, sendNext));
   for (const outcome of settled) if (outcome.status === 'rejected') throw outcome.reason;
@@ -45,26 +52,33 @@ function* chunked(points: Iterable<PointWrite>): Generator<PointWrite[], void, u
   if (chunk.length > 0) yield chunk;
 }
 
-async function sendOrHalve(
-  chunk: readonly PointWrite[],
-  send: (chunk: readonly PointWrite[]) => Promise<void>,
-): Promise<void> {
+async function sendOrHalve(chunk: readonly PointWrite[], target: Target): Promise<void> {
   try {
-    await send(chunk);
+    await target.send(chunk);
   } catch (error) {
-    const refused =
-      error instanceof Failure && (isTooLarge(error) || error.error.reason === 'STORE_INVALID_ARGUMENT');
-    if (!refused) throw error;
-    if (chunk.length === 1) throw blame(chunk[0]!, error);
+    if (!(error instanceof Failure)) throw error;
+    const tooLarge = isTooLarge(error) || (await wasTooLarge(chunk, error, target));
+    if (!tooLarge && error.error.reason !== 'STORE_INVALID_ARGUMENT') throw error;
+    if (chunk.length === 1) throw blame(chunk[0]!, error, tooLarge);
     const middle = chunk.length >> 1;
-    await sendOrHalve(chunk.slice(0, middle), send);
-    await sendOrHalve(chunk.slice(middle), send);
+    await sendOrHalve(chunk.slice(0, middle), target);
+    await sendOrHalve(chunk.slice(middle), target);
   }
 }
 
-function blame({ what, json }: PointWrite, failure: Failure): StoreError {
-  const why = isTooLarge(failure)
+/** Qdrant sometimes ends the connection while a body is still on its way that it will not take. */
+async function wasTooLarge(
+  chunk: readonly PointWrite[],
+  { cutOff }: Failure,
+  target: Target,
+): Promise<boolean> {
+  const bytes = chunk.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0);
+  return cutOff && bytes >= SUSPICIOUS_BYTES && (await target.answers());
+}
+
+function blame({ what, json }: PointWrite, { error: cause, status }: Failure, tooLarge: boolean): StoreError {
+  const why = tooLarge
     ? `is ${Buffer.byteLength(json)} bytes as JSON, more than the server takes; split the text, or raise its max_request_size_mb`
-    : `is refused by the server (status ${failure.status})`;
-  return new StoreError('STORE_INVALID_ARGUMENT', `${what} ${why}`, { cause: failure.error });
+    : `is refused by the server (status ${status})`;
+  return new StoreError('STORE_INVALID_ARGUMENT', `${what} ${why}`, { cause });
 }

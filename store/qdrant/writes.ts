@@ -17,7 +17,7 @@ import {
 import type { Points, PointWrite } from './points.ts';
 import { BODY, clearMark, deleteOlder, finish, groupBy, ofGeneration, olderThan, reveal } from './settle.ts';
 import { applySteps, type Change, type Put } from './steps.ts';
-import { upsertAll } from './upsert.ts';
+import { type Target, upsertAll } from './upsert.ts';
 
 /** Times that a document is tried anew because another writer came in between; each time one of them gets through. */
 const MAX_ROUNDS = 20;
@@ -139,7 +139,7 @@ export class Writer {
   /** Writes all passages but the first, where no search finds them. */
   async #stage(documents: readonly Document[], generation: number): Promise<void> {
     const points = this.#bodies(documents, generation);
-    await upsertAll(points, (chunk) => this.#points.upsert(chunk, {}, this.#options));
+    await this.#upsert(points, (chunk) => this.#points.upsert(chunk, {}, this.#options));
   }
 
   *#bodies(documents: readonly Document[], generation: number): Generator<PointWrite, void, undefined> {
@@ -156,7 +156,7 @@ export class Writer {
   /** Puts heads and tombstones where what is there is not newer. */
   async #replaceHeads(documents: readonly Document[], generation: number): Promise<void> {
     const versions = new Map(documents.map(({ id, change }) => [id, change!.version]));
-    await upsertAll(this.#heads(documents, generation), (chunk) => {
+    await this.#upsert(this.#heads(documents, generation), (chunk) => {
       const condition = olderThan(
         chunk.map(({ id }) => ({ id, version: versions.get(id)! })),
         generation,
@@ -164,6 +164,10 @@ export class Writer {
       );
       return this.#points.upsert(chunk, { condition, ordered: true }, this.#options);
     });
+  }
+
+  #upsert(points: Iterable<PointWrite>, send: Target['send']): Promise<void> {
+    return upsertAll(points, { send, answers: () => this.#points.answers(this.#options) });
   }
 
   *#heads(documents: readonly Document[], generation: number): Generator<PointWrite, void, undefined> {

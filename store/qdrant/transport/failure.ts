@@ -26,18 +26,27 @@ export class Failure extends Error {
   readonly nodeFailed: boolean;
   /** HTTP status, where there was an answer. */
   readonly status: number | undefined;
+  /** Whether the connection ended, when it stood already, before there was an answer. */
+  readonly cutOff: boolean;
   /** What the server said; never shown where the request held documents. */
   readonly said: string;
 
   constructor(
     error: StoreError,
-    options: { retryable?: boolean; nodeFailed?: boolean; status?: number; said?: string } = {},
+    options: {
+      retryable?: boolean;
+      nodeFailed?: boolean;
+      status?: number;
+      cutOff?: boolean;
+      said?: string;
+    } = {},
   ) {
     super(error.message, { cause: error });
     this.error = error;
     this.retryable = options.retryable ?? false;
     this.nodeFailed = options.nodeFailed ?? false;
     this.status = options.status;
+    this.cutOff = options.cutOff ?? false;
     this.said = options.said ?? '';
   }
 }
@@ -53,6 +62,9 @@ const DISK_FULL =
   /no space left|not enough (?:disk )?space|disk (?:is )?full|out of (?:disk|storage)|no free space|low disk space/i;
 
 const TOO_LARGE = /larger than allowed|payload.*too large|entity too large/i;
+
+/** What it is called when the other side ends a connection. */
+const CUT_OFF = new Set(['EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET']);
 
 /** Whether the server found a body too large. It says so with a 400, proxies with a 413. */
 export function isTooLarge(failure: Failure): boolean {
@@ -152,7 +164,7 @@ export function connectionFailure(call: Call, node: string, cause: unknown): Fai
     new StoreError('STORE_UNAVAILABLE', `Qdrant at ${node} does not answer "${call.operation}" (${code})`, {
       cause,
     }),
-    { retryable: true, nodeFailed: true },
+    { retryable: true, nodeFailed: true, cutOff: CUT_OFF.has(code) },
   );
 }
 

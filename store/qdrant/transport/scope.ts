@@ -1,44 +1,44 @@
-import { setMaxListeners } from 'node:events';
 import type { CallOptions } from '../../store.ts';
 
 /** `setTimeout` fires at once for more than this. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** A stretch of work that ends with the caller's signal or deadline, whichever comes first. Dispose of it afterwards. */
+/** What bounds a call: the caller's signal and deadline. */
+export type Bounds = Pick<CallOptions, 'signal' | 'deadline'>;
+
+/** Milliseconds until the deadline; `Infinity` where there is none. */
+export function remainingMs({ deadline }: Bounds): number {
+  return deadline === undefined ? Infinity : deadline - Date.now();
+}
+
+/** Whether the caller has given up, or its time has. */
+export function isOver(bounds: Bounds): boolean {
+  return bounds.signal?.aborted === true || remainingMs(bounds) <= 0;
+}
+
+/** @throws the signal's reason, or a `TimeoutError`, where {@link isOver} */
+export function throwIfOver(bounds: Bounds): void {
+  bounds.signal?.throwIfAborted();
+  if (remainingMs(bounds) <= 0) throw deadlineExceeded();
+}
+
+/** A signal for something that ends with its bounds, and can be ended before. Dispose of it afterwards. */
 export class Scope implements Disposable {
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal | undefined;
-  readonly #deadline: number | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
-  readonly #onAbort = () => this.#controller.abort(this.#outer?.reason);
+  readonly #onAbort = () => this.cancel();
 
-  /** @throws the signal's reason, or a `TimeoutError`, where it is over before it begins */
-  constructor({ signal, deadline }: CallOptions) {
-    this.#outer = signal;
-    this.#deadline = deadline;
-    // Every call that runs in it listens, and there may be a hundred.
-    setMaxListeners(0, this.#controller.signal);
-    signal?.throwIfAborted();
-    if (this.remainingMs <= 0) throw deadlineExceeded();
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
-    if (deadline === undefined) return;
-    const end = () => this.#controller.abort(deadlineExceeded());
-    this.#timer = setTimeout(end, Math.min(this.remainingMs, MAX_TIMEOUT_MS));
+  constructor(bounds: Bounds) {
+    this.#outer = bounds.signal;
+    if (this.#outer?.aborted) this.cancel();
+    else this.#outer?.addEventListener('abort', this.#onAbort, { once: true });
+    const ms = Math.max(0, remainingMs(bounds));
+    if (ms !== Infinity) this.#timer = setTimeout(this.#onAbort, Math.min(ms, MAX_TIMEOUT_MS));
   }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
-  }
-
-  /** Milliseconds until the deadline; `Infinity` where there is none. */
-  get remainingMs(): number {
-    return this.#deadline === undefined ? Infinity : this.#deadline - Date.now();
-  }
-
-  /** @throws why it is over, if it is */
-  throwIfOver(): void {
-    this.signal.throwIfAborted();
-    if (this.remainingMs <= 0) throw deadlineExceeded();
   }
 
   /** Cancels what still runs in it. */

@@ -198,6 +198,27 @@ describe('a server that is away', () => {
     assert.equal(await made.call(SEARCH), 'fine');
   });
 
+  it('that hangs is left alone, too, when callers gave it time', async (t) => {
+    const server = await startFakeServer(t, () => silence);
+    const made = transport(t, server.url, { connections: 5 });
+    const calls = Array.from({ length: 5 }, () => made.call(SEARCH, { deadline: Date.now() + 600 }));
+    for (const call of calls) await assert.rejects(call, { name: 'TimeoutError' });
+    const { error } = await failure(made.call(SEARCH));
+    assert.equal(error.reason, 'STORE_UNAVAILABLE');
+    assert.equal(server.seen.length, 5);
+  });
+
+  it('is not given up by callers in a hurry', async (t) => {
+    let hangs = true;
+    const server = await startFakeServer(t, () => (hangs ? silence : OK));
+    const made = transport(t, server.url);
+    for (let call = 0; call < 8; call++) {
+      await assert.rejects(made.call(SEARCH, { deadline: Date.now() + 10 }), { name: 'TimeoutError' });
+    }
+    hangs = false;
+    assert.equal(await made.call(SEARCH), 'fine');
+  });
+
   it('is stood in for by another node', async (t) => {
     const server = await startFakeServer(t, () => OK);
     const made = transport(t, `${await nobody()},${server.url}`);

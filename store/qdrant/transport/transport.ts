@@ -1,9 +1,9 @@
-import { context, type Context } from '@opentelemetry/api';
+import { type Context, context } from '@opentelemetry/api';
 import { StoreError } from '../../errors.ts';
 import type { CallOptions } from '../../store.ts';
 import { connectionFailure, type Call, Failure, statusFailure, timeoutFailure } from './failure.ts';
 import { Node, type NodeOptions } from './node.ts';
-import { Scope, sleep } from './scope.ts';
+import { isOver, remainingMs, Scope, sleep, throwIfOver } from './scope.ts';
 import { endSpan, startSpan } from './span.ts';
 
 /** How calls are made. */
@@ -14,6 +14,12 @@ export interface TransportOptions extends NodeOptions {
   /** After how long a hedged call is made a second time, in milliseconds; `undefined` for never. */
   hedgeMs: number | undefined;
 }
+
+/** A caller's bounds, and what its spans belong to. */
+type Traced = CallOptions & { trace: Context };
+
+/** A caller that gave up after so many milliseconds without a word of the server's had reason to. */
+const SILENCE_MS = 500;
 
 /** Attempts in all. More would only hide from the caller, who can wait better, that the server is away. */
 const MAX_ATTEMPTS = 4;
@@ -50,20 +56,18 @@ export class Transport {
    * @throws what the caller's signal says, and a `TimeoutError` when its deadline has passed
    */
   async call<Result>(call: Call, options: CallOptions = {}): Promise<Result> {
-    using scope = new Scope(options);
-    const trace = options.trace ?? context.active();
+    throwIfOver(options);
+    const bounds = { ...options, trace: options.trace ?? context.active() };
     for (let attempt = 1; ; attempt++) {
       try {
         const hedged = call.hedged === true && this.#hedgeMs !== undefined && attempt === 1;
-        return (await (hedged
-          ? this.#race(call, scope, trace)
-          : this.#attempt(call, scope, attempt, trace))) as Result;
+        return (await (hedged ? this.#race(call, bounds) : this.#attempt(call, bounds, attempt))) as Result;
       } catch (error) {
-        scope.throwIfOver();
+        throwIfOver(options);
         if (!(error instanceof Failure)) throw error;
         const pauseMs = error.retryable && attempt < MAX_ATTEMPTS ? pause(error, attempt) : Infinity;
-        if (pauseMs > Math.min(LONGEST_PAUSE_MS, scope.remainingMs)) throw error;
-        await sleep(pauseMs, scope.signal);
+        if (pauseMs > Math.min(LONGEST_PAUSE_MS, remainingMs(options))) throw error;
+        await sleep(pauseMs, options.signal);
       }
     }
   }
@@ -90,9 +94,10 @@ export class Transport {
   }
 
   /** Makes a call, and once more if no answer has come for a while; the first answer counts. */
-  async #race(call: Call, outer: Scope, trace: Context): Promise<unknown> {
-    using scope = new Scope({ signal: outer.signal });
-    const first = this.#attempt(call, scope, 1, trace);
+  async #race(call: Call, bounds: Traced): Promise<unknown> {
+    using scope = new Scope(bounds);
+    const shared = { ...bounds, signal: scope.signal };
+    const first = this.#attempt(call, shared, 1);
     const late = Symbol('late');
     const timer = sleep(this.#hedgeMs!, scope.signal).then(
       () => late,
@@ -101,7 +106,7 @@ export class Transport {
     try {
       const answer = await Promise.race([first, timer]);
       if (answer !== late) return answer;
-      return await Promise.any([first, this.#attempt(call, scope, 2, trace)]);
+      return await Promise.any([first, this.#attempt(call, shared, 2)]);
     } catch (error) {
       throw error instanceof AggregateError ? error.errors[0] : error;
     } finally {
@@ -109,11 +114,13 @@ export class Transport {
     }
   }
 
-  async #attempt(call: Call, outer: Scope, attempt: number, trace: Context): Promise<unknown> {
+  async #attempt(call: Call, bounds: Traced, attempt: number): Promise<unknown> {
     const node = this.#pick();
-    using scope = new Scope({ signal: outer.signal, deadline: Date.now() + this.#timeoutMs });
+    const deadline = Math.min(bounds.deadline ?? Infinity, Date.now() + this.#timeoutMs);
+    using scope = new Scope({ signal: bounds.signal, deadline });
     const headers = { ...node.headers };
-    const span = startSpan(call, node, attempt, headers, trace);
+    const span = startSpan(call, node, attempt, headers, bounds.trace);
+    const started = performance.now();
     let status: number | undefined;
     try {
       const { path, method, body } = call;
@@ -139,10 +146,11 @@ export class Transport {
       endSpan(span, status);
       return result;
     } catch (cause) {
-      if (outer.signal.aborted) {
-        node.breaker.gaveUp();
+      if (isOver(bounds)) {
+        if (status === undefined && performance.now() - started >= SILENCE_MS) node.breaker.failed();
+        else node.breaker.gaveUp();
         endSpan(span, status, { name: 'cancelled', message: 'the caller gave up' });
-        throw outer.signal.reason;
+        throw cause;
       }
       const failure = scope.signal.aborted
         ? timeoutFailure(call, node.name, this.#timeoutMs)
