@@ -43,7 +43,7 @@ export interface PassageWrite {
   /**
    * Term weights of the passage, for sparse and hybrid search. The store multiplies by the inverse document
    * frequency itself, when it searches: ln(1 + (N − df + 0.5) / (df + 0.5)) over the N passages of the tenant
-   * (embedded) or of the collection (Qdrant).
+   * (embedded) or of the shard (Qdrant).
    */
   sparse?: SparseVector;
   /** What a hit shows; absent where the caller keeps texts out of the store. */

@@ -5,7 +5,7 @@ import type { CallOptions, SpaceKey } from '../store.ts';
 import type { CollectionPlan } from './config.ts';
 import { payloadPath } from './filters.ts';
 import { DENSE, SPARSE } from './layout.ts';
-import { Failure } from './transport/failure.ts';
+import { type Call, Failure } from './transport/failure.ts';
 import { sleep } from './transport/scope.ts';
 import type { Transport } from './transport/transport.ts';
 
@@ -64,7 +64,7 @@ export class Collections {
 
   /** Logical name to physical name. */
   async aliases(options: CallOptions): Promise<Map<string, string>> {
-    const { aliases } = await this.#transport.call<Schemas['CollectionsAliasesResponse']>(
+    const { aliases } = await this.#call<Schemas['CollectionsAliasesResponse']>(
       { operation: 'aliases', method: 'GET', path: '/aliases' },
       options,
     );
@@ -83,7 +83,7 @@ export class Collections {
 
   /** @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_FOREIGN` */
   async describe(physical: string, options: CallOptions): Promise<Described> {
-    const info = await this.#transport.call<Schemas['CollectionInfo']>(
+    const info = await this.#call<Schemas['CollectionInfo']>(
       { operation: 'describe', method: 'GET', path: path(physical), collection: physical },
       options,
     );
@@ -106,7 +106,7 @@ export class Collections {
 
   /** Our physical collections, in any order. */
   async list(options: CallOptions): Promise<Described[]> {
-    const { collections } = await this.#transport.call<Schemas['CollectionsResponse']>(
+    const { collections } = await this.#call<Schemas['CollectionsResponse']>(
       { operation: 'list', method: 'GET', path: '/collections' },
       options,
     );
@@ -155,7 +155,7 @@ export class Collections {
   /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
   async drop(physical: string, options: CallOptions): Promise<void> {
     checkPhysical(physical);
-    const dropped = await this.#transport.call<boolean>(
+    const dropped = await this.#call<boolean>(
       {
         operation: 'drop',
         method: 'DELETE',
@@ -174,10 +174,14 @@ export class Collections {
     options: CallOptions,
   ): Promise<void> {
     const body = JSON.stringify(changes);
-    await this.#transport.call(
+    await this.#call(
       { operation: 'configure', method: 'PATCH', path: path(physical), body, collection: physical },
       options,
     );
+  }
+
+  #call<Result>(call: Call, options: CallOptions): Promise<Result> {
+    return this.#transport.call<Result>({ ...call, catalog: true }, options);
   }
 
   async #find(physical: string, options: CallOptions): Promise<Described | undefined> {
@@ -226,7 +230,7 @@ export class Collections {
     options: CallOptions,
   ): Promise<void> {
     const body: Schemas['CreateFieldIndex'] = { field_name: field, field_schema: schema };
-    await this.#transport.call(
+    await this.#call(
       {
         operation: 'index',
         method: 'PUT',
@@ -241,7 +245,7 @@ export class Collections {
   async #create(physical: string, space: SpaceKey, options: CallOptions): Promise<void> {
     const body = JSON.stringify(this.#parameters(space));
     try {
-      await this.#transport.call(
+      await this.#call(
         {
           operation: 'create',
           method: 'PUT',
@@ -263,7 +267,7 @@ export class Collections {
     return {
       vectors: { [DENSE]: { size: dimensions, distance: 'Cosine', on_disk: plan.onDisk } },
       sparse_vectors: { [SPARSE]: { modifier: 'idf' } },
-      ...(plan.shards !== undefined && { shard_number: plan.shards }),
+      shard_number: plan.shards,
       ...(plan.replicas !== undefined && { replication_factor: plan.replicas }),
       ...(plan.writeConsistency !== undefined && { write_consistency_factor: plan.writeConsistency }),
       // Texts are read for the hits alone, and there is more of them than of anything else.
@@ -302,7 +306,7 @@ export class Collections {
       actions: [{ create_alias: { alias_name: alias, collection_name: physical } }],
     };
     try {
-      await this.#transport.call(
+      await this.#call(
         {
           operation: 'switch alias',
           method: 'POST',
@@ -321,7 +325,7 @@ export class Collections {
 
   /** @throws {StoreError} `STORE_UNSUPPORTED` */
   async #checkServer(options: CallOptions): Promise<void> {
-    const { version } = await this.#transport.call<{ version?: string }>(
+    const { version } = await this.#call<{ version?: string }>(
       { operation: 'version', method: 'GET', path: '/' },
       options,
     );

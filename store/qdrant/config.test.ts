@@ -14,9 +14,9 @@ describe('how collections are made', () => {
         hnswEfConstruct,
       ]),
       [
-        [undefined, 'none', false, 100],
-        [undefined, 'none', false, 100],
-        [undefined, 'scalar', false, 100],
+        [1, 'none', false, 100],
+        [1, 'none', false, 100],
+        [1, 'scalar', false, 100],
         [12, 'scalar', true, 200],
         [24, 'scalar', true, 200],
       ],

@@ -13,10 +13,11 @@ export interface CollectionSettings {
   /** Passages that a collection will grow to; the defaults below follow from it. @default 1_000_000 */
   expectedPassages?: number;
   /**
-   * Shards, into which a collection is split.
+   * Shards, into which a collection is split. Term statistics of sparse search are counted by shard.
    *
-   * @default the server's: one for each node; above 5 million passages a multiple of 12 with at most 5 million in
-   *   each, since more make a graph slow to build and to move, and 12 spread evenly over 1, 2, 3, 4, 6 or 12 nodes
+   * @default 1 up to 5 million passages, so that a search asks one shard and knows all terms; above, a multiple of 12
+   *   with at most 5 million in each, since more make a graph slow to build and to move, and 12 spread evenly over 1,
+   *   2, 3, 4, 6 or 12 nodes
    */
   shards?: number;
   /** Copies of each shard. @default the server's: 1 */
@@ -108,7 +109,7 @@ const SHARD_STEP = 12;
 
 /** {@link CollectionSettings} with all that follows from the expected size. */
 export interface CollectionPlan {
-  shards: number | undefined;
+  shards: number;
   replicas: number | undefined;
   writeConsistency: number | undefined;
   quantization: Quantization;
@@ -139,8 +140,7 @@ export function planCollections(settings: CollectionSettings): CollectionPlan {
   const large = expectedPassages > SHARD_PASSAGES;
   return {
     shards:
-      settings.shards ??
-      (large ? SHARD_STEP * Math.ceil(expectedPassages / SHARD_PASSAGES / SHARD_STEP) : undefined),
+      settings.shards ?? (large ? SHARD_STEP * Math.ceil(expectedPassages / SHARD_PASSAGES / SHARD_STEP) : 1),
     replicas,
     writeConsistency,
     quantization: settings.quantization ?? (expectedPassages > FITS_IN_MEMORY ? 'scalar' : 'none'),

@@ -11,6 +11,11 @@ export interface Call {
   body?: string;
   /** What the call is about, by the name that the caller knows. */
   collection?: string;
+  /**
+   * Whether it is about collections and aliases, which the nodes of a cluster learn of one after the other: such calls
+   * keep to one node, the first that answers, so that whoever makes them sees what others did.
+   */
+  catalog?: boolean;
   /** May be asked twice at the same time: a search that has to be quick. */
   hedged?: boolean;
 }

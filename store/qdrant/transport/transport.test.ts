@@ -226,6 +226,37 @@ describe('a server that is away', () => {
   });
 });
 
+describe('nodes of a cluster', () => {
+  it('take turns in searches, while calls about collections keep to the first that answers', async (t) => {
+    const nodes = [await startFakeServer(t, () => OK), await startFakeServer(t, () => OK)];
+    const made = transport(t, nodes.map(({ url }) => url).join());
+    for (let call = 0; call < 4; call++) await made.call(SEARCH);
+    assert.deepEqual(
+      nodes.map(({ seen }) => seen.length),
+      [2, 2],
+    );
+    for (let call = 0; call < 3; call++) await made.call({ ...SEARCH, catalog: true });
+    assert.deepEqual(
+      nodes.map(({ seen }) => seen.length),
+      [5, 2],
+    );
+  });
+
+  it('are all asked before a collection is missing', async (t) => {
+    const missing = RECORDED['query, missing collection']!;
+    let known = true;
+    const behind = await startFakeServer(t, () => missing);
+    const ahead = await startFakeServer(t, () => (known ? OK : missing));
+    const made = transport(t, `${behind.url},${ahead.url}`);
+    for (let call = 0; call < 4; call++) assert.equal(await made.call(SEARCH), 'fine');
+    known = false;
+    assert.equal(
+      (await failure(made.call({ ...SEARCH, collection: 'c' }))).error.reason,
+      'COLLECTION_NOT_FOUND',
+    );
+  });
+});
+
 describe('a hedged call', () => {
   it('is made a second time when the first has no answer for a while', async (t) => {
     const server = await startFakeServer(t, inTurn(silence, OK));

@@ -65,6 +65,8 @@ export class Transport {
       } catch (error) {
         throwIfOver(options);
         if (!(error instanceof Failure)) throw error;
+        // A node of a cluster may not have heard of a collection yet that the others have.
+        if (error.status === 404 && attempt < this.#nodes.length) continue;
         const pauseMs = error.retryable && attempt < MAX_ATTEMPTS ? pause(error, attempt) : Infinity;
         if (pauseMs > Math.min(LONGEST_PAUSE_MS, remainingMs(options))) throw error;
         await sleep(pauseMs, options.signal);
@@ -77,9 +79,10 @@ export class Transport {
   }
 
   /** The next node that is worth trying. */
-  #pick(): Node {
+  #pick(call: Call, attempt: number): Node {
+    const first = call.catalog ? attempt - 1 : this.#turn++;
     for (let tried = 0; tried < this.#nodes.length; tried++) {
-      const node = this.#nodes[this.#turn++ % this.#nodes.length]!;
+      const node = this.#nodes[(first + tried) % this.#nodes.length]!;
       if (node.breaker.admit()) return node;
     }
     const retryDelayMs = Math.min(...this.#nodes.map(({ breaker }) => breaker.waitMs));
@@ -115,7 +118,7 @@ export class Transport {
   }
 
   async #attempt(call: Call, bounds: Traced, attempt: number): Promise<unknown> {
-    const node = this.#pick();
+    const node = this.#pick(call, attempt);
     const deadline = Math.min(bounds.deadline ?? Infinity, Date.now() + this.#timeoutMs);
     using scope = new Scope({ signal: bounds.signal, deadline });
     const headers = { ...node.headers };
