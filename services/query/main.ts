@@ -1,4 +1,11 @@
+import type { Logger } from 'pino';
+import type { Store } from '../../store/store.ts';
+import { openTower } from '../../towers/open.ts';
+import type { Tower } from '../../towers/tower.ts';
+import type { Config } from '../runtime/config.ts';
+import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import { runTowerService } from '../runtime/tower-service.ts';
+import { LiveQuality } from './live-quality.ts';
 import { MAX_RECEIVE_BYTES, queryService } from './service.ts';
 
 await runTowerService({
@@ -7,7 +14,7 @@ await runTowerService({
   metricsPort: 'metricsPortQuery',
   tower: 'queryTower',
   access: 'reads',
-  settings: ['querySlots', 'queryQueue', 'queryCache'],
+  settings: ['querySlots', 'queryQueue', 'queryCache', 'liveShare', 'liveTower'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   serve: async ({ tower, store, config, log, telemetry }) => {
     await store.prepare(tower.manifest.space.fingerprint);
@@ -19,6 +26,20 @@ await runTowerService({
       cache: config.queryCache,
       log,
       telemetry,
+      live: liveQuality({ tower, store, log, metrics: telemetry?.metrics }, config),
     });
   },
 });
+
+/** Off unless somebody asks for it: it takes a teacher, which may have to be fetched, and its share of a core. */
+function liveQuality(
+  parts: { tower: Tower; store: Store; log: Logger; metrics: Metrics | undefined },
+  { liveShare: share, liveTower }: Config<'liveShare' | 'liveTower'>,
+): LiveQuality | undefined {
+  const { tower, store, log, metrics } = parts;
+  const reference = liveTower || tower.manifest.distillation?.teacher;
+  if (share === 0 || !metrics || reference === undefined) return undefined;
+  // One thread, of its own: searches go first.
+  const teacher = openTower(reference, { threads: 1, inline: false, log: (message) => log.info(message) });
+  return new LiveQuality(tower, teacher, { store, metrics, log, share });
+}

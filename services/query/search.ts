@@ -14,6 +14,9 @@ export type QueryStore = Pick<Store, 'kind' | 'describeCollection' | 'search'>;
 /** What was found, and where the time went. */
 export interface Found {
   hits: SearchHit[];
+  /** Physical name of what was searched, and what the store was asked. */
+  collection: string;
+  query: SearchQuery;
   timings: { tokenizeMs: number; queueMs: number; encodeMs: number; searchMs: number; cached: boolean };
 }
 
@@ -75,7 +78,7 @@ export class Searcher {
       const hits = await this.#ask(plan.collection, physical, query, { ...call, ...traceOf(span) });
       timings.searchMs = performance.now() - started;
       span?.setAttribute('scalingnote.hits', hits.length);
-      return { hits, timings };
+      return { hits, collection: physical, query, timings };
     } catch (error) {
       span?.fail(error instanceof StoreError ? error.reason : (error as Error).name);
       throw error;

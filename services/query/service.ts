@@ -17,6 +17,7 @@ import { MAX_ENCODE_TEXTS, MAX_QUERY_BYTES, requireText } from '../runtime/valid
 import { QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { Gate } from './gate.ts';
+import type { LiveQuality } from './live-quality.ts';
 import { parseSearch } from './request.ts';
 import { Searcher, type QueryStore } from './search.ts';
 import { searchStream } from './stream.ts';
@@ -45,10 +46,21 @@ export interface QueryParts {
   cache: number;
   log: Logger;
   telemetry?: Telemetry | undefined;
+  /** Looks at searches that were answered. */
+  live?: LiveQuality | undefined;
 }
 
 /** `scalingnote.v1.QueryService` over a query tower and a store. */
-export function queryService({ tower, store, slots, queue, cache, log, telemetry }: QueryParts): Service {
+export function queryService({
+  tower,
+  store,
+  slots,
+  queue,
+  cache,
+  log,
+  telemetry,
+  live,
+}: QueryParts): Service {
   const familiarity = new FamiliarityMeter(tower, telemetry?.metrics);
   const onTokens = (tokens: readonly number[]): void => familiarity.record(tokens);
   const encoder = new QueryEncoder(tower, { cache, telemetry, onTokens });
@@ -81,10 +93,11 @@ export function queryService({ tower, store, slots, queue, cache, log, telemetry
     metrics?.queueWait.record((entered - asked) / 1000, SEARCH_QUEUE, span);
     let workedMs: number | undefined;
     try {
-      const { hits, timings } = await searcher.search(plan, call);
+      const { hits, timings, collection, query } = await searcher.search(plan, call);
       const done = performance.now();
       workedMs = done - entered;
       timings.queueMs += entered - asked;
+      live?.offer({ text: plan.text, collection, query });
       const messages = hits.map(hitMessage);
       const grouped = performance.now();
       span?.record('group', done, grouped, { 'scalingnote.hits': hits.length });

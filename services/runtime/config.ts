@@ -95,6 +95,18 @@ export const Settings = z.strictObject({
   queryCache: integer(0, 1_000_000)
     .default(10_000)
     .meta({ description: 'query vectors that are kept, about 2 KB each; 0 for none' }),
+  liveShare: z
+    .preprocess(
+      (value) => (typeof value === 'string' && value.trim() !== '' ? Number(value) : value),
+      z.number('must be a number from 0 to 1').min(0).max(1),
+    )
+    .default(0)
+    .meta({
+      description: 'share of the live queries that the teacher reads too, to measure the query tower',
+    }),
+  liveTower: z.string().default('').meta({
+    description: 'that teacher, named as towers are; by default what the query tower says is its teacher',
+  }),
   ingestTokens: integer(1024, 16_777_216)
     .default(32_768)
     .meta({ description: 'tokens of documents in flight over all ingest streams; past that, senders wait' }),
