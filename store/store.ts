@@ -152,6 +152,8 @@ export interface SearchQuery {
   offset?: number;
   /** Lowest score to return. */
   scoreThreshold?: number;
+  /** Candidates to look at in a graph index, where no setting of the store says how many; nothing to an exact search. */
+  hnswEf?: number;
   /** Return passages' texts. @default true */
   withText?: boolean;
   /** Return metadata. @default true */

@@ -28,6 +28,13 @@ export async function readManifest(directory: string): Promise<TowerManifest> {
   return parseManifest(text, path);
 }
 
+/** Writes `tower.json`, whole or not at all. @throws {ZodError} for a manifest that could not be read again */
+export async function writeManifest(directory: string, manifest: TowerManifest): Promise<void> {
+  const draft = join(directory, `${MANIFEST_FILE}.${randomUUID()}`);
+  await writeFile(draft, `${JSON.stringify(TowerManifest.parse(manifest), undefined, 2)}\n`);
+  await rename(draft, join(directory, MANIFEST_FILE));
+}
+
 /**
  * @param where what to call it in an error
  * @throws {TowerError} `TOWER_MANIFEST_INVALID`

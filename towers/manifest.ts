@@ -68,6 +68,17 @@ export const TowerManifest = z
     /** Where it came from: a source (`npm:`, `hf:`, `file:`), or what made it. */
     source: z.string(),
     distillation: Distillation.optional(),
+    /** How to search a graph index (HNSW) for this tower's queries, as `eval --calibrate` measured. */
+    search: z
+      .strictObject({
+        /** Candidates to look at. */
+        hnswEf: z.int().positive(),
+        /** Share of the ten nearest passages that are found with it. */
+        recall: z.number().min(0).max(1),
+        /** How many passages there were: the more, the wider the search has to be. */
+        passages: z.int().positive(),
+      })
+      .optional(),
   })
   .superRefine((manifest, context) => {
     const { fingerprint: stated, ...definition } = manifest.space;

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
+import { writeManifest } from '../../towers/directory.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { evaluate as evaluateTowers, type Evaluation } from '../../training/evaluation/evaluate.ts';
@@ -17,6 +18,7 @@ interface Flags extends Addresses {
   documentTower: string;
   queryTower: string[];
   report?: string;
+  calibrate?: boolean;
   services?: boolean;
   json?: boolean;
 }
@@ -35,6 +37,10 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
   .option(
     '--services',
     'also through real services: Ingest and Search of those at the addresses, or, where none is given, of some that are started for the run',
+  )
+  .option(
+    '--calibrate',
+    'also find how widely a graph index has to be searched for each query tower, and write it into its tower.json',
   )
   .option('--report <file>', 'also write a page of HTML with tables and plots')
   .option('--json', 'print one JSON document')
@@ -61,12 +67,14 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
             queryTowers,
             rankers: served?.rankers ?? [],
             speed: true,
+            calibrate: flags.calibrate === true,
             onProgress: (done, total) => progress.update(done, total),
           }),
         );
         await served?.close();
         served = undefined;
       }
+      if (flags.calibrate === true) await writeCalibrations(evaluations, queryTowers);
       const report = await summarize(evaluations, [documentTower, ...queryTowers]);
       if (flags.report !== undefined) await writeFile(flags.report, reportPage(report));
       if (flags.json === true) printJson(asJson(report));
@@ -87,6 +95,19 @@ function startServices(dataset: string, flags: Flags, command: Command): Promise
           queryTowers: flags.queryTower.length > 0 ? flags.queryTower : [flags.documentTower],
         },
   );
+}
+
+/** Writes what the widest search took that any data set needed into each tower's manifest. */
+async function writeCalibrations(
+  evaluations: readonly Evaluation[],
+  towers: readonly Tower[],
+): Promise<void> {
+  for (const [index, { manifest, directory }] of towers.entries()) {
+    const found = evaluations.map(({ results }) => results[index + 1]!.calibration!);
+    const search = found.reduce((widest, each) => (each.hnswEf > widest.hnswEf ? each : widest));
+    await writeManifest(directory, { ...manifest, search });
+    note(`${manifest.name}: hnsw_ef ${search.hnswEf} finds ${search.recall.toFixed(4)} of the ten nearest`);
+  }
 }
 
 /** One data set's measures are the document itself; several come in a list. Either way with the towers over all. */

@@ -53,6 +53,17 @@ test('a search asks the store for what the request says', async () => {
   });
 });
 
+test('a tower that needs a wide search gets it', async () => {
+  const tower = new FakeTower({ search: { hnswEf: 96, recall: 0.99, passages: 1000 } });
+  const { search, store } = await start({ tower });
+  await search({});
+  await search({ mode: 'SEARCH_MODE_SPARSE' });
+  assert.deepEqual(
+    store.searches.map(({ query }) => query.hnswEf),
+    [96, undefined],
+  );
+});
+
 test('what is not said has its default', async () => {
   const { search, store } = await start();
   await search({});

@@ -25,9 +25,12 @@ export class Searcher {
   readonly #store: QueryStore;
   readonly #encoder: QueryEncoder;
   readonly #collections: Collections;
+  /** As the tower's manifest recommends it. */
+  readonly #hnswEf: number | undefined;
 
   constructor(tower: QueryTower, store: QueryStore, encoder: QueryEncoder) {
-    const { dimensions, space } = tower.manifest;
+    const { dimensions, space, search } = tower.manifest;
+    this.#hnswEf = search?.hnswEf;
     this.#store = store;
     this.#encoder = encoder;
     this.#collections = new Collections(store, { fingerprint: space.fingerprint, dimensions });
@@ -60,6 +63,7 @@ export class Searcher {
     if (plan.mode !== 'sparse') {
       const encoded = await this.#encoder.encode(plan.text, call);
       query.vector = encoded.vector;
+      if (this.#hnswEf !== undefined) query.hnswEf = this.#hnswEf;
       timings.tokenizeMs += encoded.tokenizeMs;
       timings.queueMs = encoded.queueMs;
       timings.encodeMs = encoded.encodeMs;

@@ -103,7 +103,7 @@ export class Searcher {
     const { tenant, filter, withText = true, withMetadata = true } = query;
     const { hnswEf, oversampling, exact } = this.#settings;
     const quantization = oversampling === undefined ? undefined : { rescore: true, oversampling };
-    const params = { hnsw_ef: hnswEf, exact: exact || undefined, quantization };
+    const params = { hnsw_ef: hnswEf ?? query.hnswEf, exact: exact || undefined, quantization };
     const keys = ['tenant', 'document', 'document_id', 'passage', 'title', 'version'];
     if (withText) keys.push('text');
     if (withMetadata) keys.push('metadata');

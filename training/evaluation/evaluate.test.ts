@@ -50,6 +50,7 @@ test('towers and rankers are measured against the document tower, which comes fi
     queryTowers: [teacher],
     cacheDir: dataset,
     speed: true,
+    calibrate: true,
     rankers: [
       {
         name: 'oracle',
@@ -76,6 +77,9 @@ test('towers and rankers are measured against the document tower, which comes fi
     assert.ok(speed.encodePerSecond > 0 && speed.p50Ms > 0 && speed.p99Ms >= speed.p50Ms);
   }
   assert.equal(oracle!.speed, undefined);
+  for (const { calibration } of [withPrompt!, withoutPrompt!]) {
+    assert.ok(calibration!.hnswEf >= 16 && calibration!.recall > 0.5 && calibration!.passages === 40);
+  }
   // Documents are read without a prompt, so a query without one is its document's very vector.
   assert.ok(withoutPrompt!.mrr10 > 0.95, `${withoutPrompt!.mrr10}`);
   assert.ok(withPrompt!.mrr10 < withoutPrompt!.mrr10);

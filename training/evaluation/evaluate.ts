@@ -2,10 +2,11 @@ import type { Tokens, Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import { encodeCached } from '../vectors.ts';
 import { bm25 } from './bm25.ts';
+import { calibrateSearch, type Calibration } from './calibrate.ts';
 import { ratioInterval } from './bootstrap.ts';
 import { readDataset } from './dataset.ts';
 import { type Grades, mean, ndcg, recall, reciprocalRank } from './metrics.ts';
-import { searchExactly } from './search.ts';
+import { searchExactly, type Vectors } from './search.ts';
 import { measureSpeed, type Speed } from './speed.ts';
 
 /** How deep a ranking is: as far as Recall@100 looks. */
@@ -29,6 +30,8 @@ export interface EvaluationRequest {
   rankers?: readonly Ranker[];
   /** Whether to time the towers as well, on the data set's queries. @default false */
   speed?: boolean;
+  /** Whether to find how widely a graph index has to be searched for each tower's queries. @default false */
+  calibrate?: boolean;
   /** Where document vectors are kept between runs. @default where towers are kept */
   cacheDir?: string;
   onProgress?: (done: number, total: number) => void;
@@ -52,6 +55,8 @@ export interface QueryTowerResult {
   };
   /** Compared with the document tower's, where it was measured. */
   speed?: Speed;
+  /** Where it was asked for. */
+  calibration?: Calibration;
 }
 
 /** Measures of all query towers on one data set. */
@@ -96,9 +101,11 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
   const data = await encodeCached(documentTower, inputs, { cacheDir, onProgress: request.onProgress });
   const passages = { data, dimensions };
 
+  const asked: Vectors[] = [];
   const measure = async (tower: Tower, prompt: string | undefined): Promise<Measures> => {
     const tokens = queries.map(({ text }) => tower.tokenize(text, prompt === undefined ? {} : { prompt }));
     const vectors = { data: await tower.encodeAll(tokens), dimensions };
+    asked.push(vectors);
     return new Measures(
       searchExactly(vectors, passages, owners, DEPTH).map((ranking, query) => ({
         ranking: ranking.map((index) => documents[index]!.id),
@@ -110,6 +117,10 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
   const results = [teacher.against(manifest.name, teacher)];
   for (const student of queryTowers) {
     results.push((await measure(student, undefined)).against(student.manifest.name, teacher));
+  }
+  if (request.calibrate === true) {
+    const calibrations = await calibrateSearch(passages, asked);
+    for (const [index, calibration] of calibrations.entries()) results[index]!.calibration = calibration;
   }
   if (request.speed === true) {
     const timed = [

@@ -1,9 +1,7 @@
-import { InferenceSession, type Tensor as RuntimeTensor } from 'onnxruntime-node';
+import type { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
 import { OnnxError } from '../onnx/errors.ts';
-import type { Model } from '../onnx/model.ts';
-import { fromRuntime, toRuntime } from '../onnx/run.ts';
+import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
 import { toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { encodeModel } from '../onnx/write.ts';
 import { GRADIENT_NORM, LEARNING_RATE, LOSS, NEXT, STEP, type TrainingStep } from './step.ts';
 
 /** What a step says. */
@@ -68,13 +66,8 @@ export class Trainer {
         );
       }
     }
-    const open = (model: Model): Promise<InferenceSession> =>
-      InferenceSession.create(encodeModel(model), {
-        ...(threads !== undefined && { intraOpNumThreads: threads }),
-        logSeverityLevel: 3,
-      });
-    const session = await open(step.model);
-    const forward = step.forward && (await open(step.forward));
+    const session = await openSession(step.model, threads);
+    const forward = step.forward && (await openSession(step.forward, threads));
     const own = new Map([...step.initial.keys()].map((name) => [name, state.get(name)!]));
     return new Trainer(session, forward, step.weights, own);
   }

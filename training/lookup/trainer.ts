@@ -1,4 +1,4 @@
-import { InferenceSession } from 'onnxruntime-node';
+import type { InferenceSession } from 'onnxruntime-node';
 import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
 import { buildStep, LOSS, MEAN, MEAN_SQUARE, NEXT, STEP } from '../gradient/step.ts';
@@ -6,9 +6,8 @@ import { reportOf, type StepReport } from '../gradient/trainer.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
-import { toRuntime } from '../onnx/run.ts';
+import { openSession, toRuntime } from '../onnx/run.ts';
 import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { encodeModel } from '../onnx/write.ts';
 import { seededRandom } from '../random.ts';
 import { LOG_WEIGHTS, PAIR_VECTORS, SEEKS, SHOWS, VECTORS } from './model.ts';
 import { NO_PAIR } from './pairs.ts';
@@ -114,10 +113,7 @@ export class LookupTrainer {
       columns.set(PAIR_VECTORS, column('pairs', new Float32Array(pairs * dimensions), dimensions));
     const model = trainedModel(dimensions, columns, scale, loss);
     const step = await buildStep(model, { loss: LOSS, weights: [...columns.keys()], optimizer });
-    const session = await InferenceSession.create(encodeModel(step.model), {
-      ...(threads !== undefined && { intraOpNumThreads: threads }),
-      logSeverityLevel: 3,
-    });
+    const session = await openSession(step.model, threads);
     if (state === undefined) return new LookupTrainer(session, dimensions, columns, 0);
     for (const [name, { value, mean, meanSquare }] of columns) {
       value.set(stateOf(state, name, value.length));
