@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import { DocumentClient, QueryClient } from '../clients/index.ts';
+import { DocumentClient, QueryClient, type ScalingnoteError } from '../clients/index.ts';
 
 /** Where the services are. */
 export interface Addresses {
@@ -55,4 +55,12 @@ export async function usingQueries<T>(address: string, use: (client: QueryClient
   } finally {
     client.close();
   }
+}
+
+/** Why a call failed, without what grpc-js puts around it: "connect ECONNREFUSED 127.0.0.1:7402". */
+export function transportFailure({ message }: ScalingnoteError): string {
+  const cause = /Last error: (?:Error: )?(?<cause>.*?)(?:\. Resolution note: .*)?$/s.exec(message)?.groups?.[
+    'cause'
+  ];
+  return (cause ?? message).replaceAll('\n', ' ');
 }

@@ -16,6 +16,7 @@ import { towers } from './commands/towers.ts';
 import { trace } from './commands/trace.ts';
 import { train } from './commands/train.ts';
 import { up } from './commands/up.ts';
+import { transportFailure } from './connection.ts';
 import { note, UsageError } from './output/print.ts';
 
 const EXIT_FAILURE = 1;
@@ -75,18 +76,10 @@ try {
 
 function oneLine(error: unknown): string {
   if (error instanceof ScalingnoteError && error.reason === '' && error.code === 'UNAVAILABLE') {
-    return `the service can't be reached (${transport(error)}); is "scalingnote up" running?`;
+    return `the service can't be reached (${transportFailure(error)}); is "scalingnote up" running?`;
   }
   if (error instanceof ScalingnoteError && error.reason === '' && error.code === 'UNIMPLEMENTED') {
     return `${error.message}: another service listens there; check --document-address and --query-address`;
   }
   return (error instanceof Error ? error.message : String(error)).replaceAll('\n', ' ');
-}
-
-/** The cause, without what grpc-js puts around it: "connect ECONNREFUSED 127.0.0.1:7402". */
-function transport({ message }: ScalingnoteError): string {
-  const cause = /Last error: (?:Error: )?(?<cause>.*?)(?:\. Resolution note: .*)?$/s.exec(message)?.groups?.[
-    'cause'
-  ];
-  return (cause ?? message).replaceAll('\n', ' ');
 }

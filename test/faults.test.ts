@@ -89,7 +89,7 @@ test('an ingest that nobody restarts outlives kill -9 of the service, and its ab
   try {
     const { code, stdout, stderr } = await ingest;
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /trying again in \d+ ms/);
+    assert.match(stderr, /^connect ECONNREFUSED [\d.:]+; trying again in \d+ ms$/m);
     const { sent, indexed, unchanged, rejected } = JSON.parse(stdout) as Record<string, number>;
     assert.deepEqual([sent, indexed! + unchanged!, rejected], [DOCUMENTS, DOCUMENTS, 0]);
     await assertWhole(data, 'docs', second.address);

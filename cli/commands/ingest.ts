@@ -1,6 +1,12 @@
 import { Command, Option } from 'commander';
 import type { DocumentClient, IngestOperation, IngestSummary } from '../../clients/index.ts';
-import { usingDocuments, usingQueries, withDocumentAddress, withQueryAddress } from '../connection.ts';
+import {
+  transportFailure,
+  usingDocuments,
+  usingQueries,
+  withDocumentAddress,
+  withQueryAddress,
+} from '../connection.ts';
 import { familiarityAdvice, unknownShare } from '../familiarity.ts';
 import { Checkpoint } from '../input/checkpoint.ts';
 import { type DocumentFile, type Format, openDocuments } from '../input/documents.ts';
@@ -94,7 +100,8 @@ class IngestRun {
           else this.#advance();
         },
         onWatermark: (watermark) => checkpoint?.write(watermark),
-        onReconnect: (error, waitMs) => note(`${error.message}; trying again in ${Math.ceil(waitMs)} ms`),
+        onReconnect: (error, waitMs) =>
+          note(`${transportFailure(error)}; trying again in ${Math.ceil(waitMs)} ms`),
       });
       checkpoint?.remove();
       this.#finish(summary);
