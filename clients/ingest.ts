@@ -29,6 +29,12 @@ export interface IngestOptions {
   tenant?: string;
   /** Keep texts out of the store. @default false */
   omitText?: boolean;
+  /**
+   * Many documents are coming: the index is built when the stream has ended, not while it runs.
+   *
+   * @default false
+   */
+  bulk?: boolean;
   /** Called once for each operation, in the order of the outcomes. What it throws ends the ingest. */
   onOutcome?: (outcome: IngestOutcome) => void;
   /**
@@ -205,9 +211,14 @@ class Ingest {
   /** Writes whatever may be written, until the connection has ended. */
   async #feed(connection: Connection): Promise<void> {
     const { call } = connection;
-    const { collection, tenant = '', omitText = false } = this.#options;
+    const { collection, tenant = '', omitText = false, bulk = false } = this.#options;
     call.write({
-      begin: { collection: wireText(collection, 'collection'), tenant: wireText(tenant, 'tenant'), omitText },
+      begin: {
+        collection: wireText(collection, 'collection'),
+        tenant: wireText(tenant, 'tenant'),
+        omitText,
+        bulk,
+      },
     });
     let ended = false;
     while (connection.end === undefined) {

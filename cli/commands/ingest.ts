@@ -18,6 +18,7 @@ interface Flags {
   tenant: string;
   format?: Format;
   omitText?: boolean;
+  bulk?: boolean;
   resume?: boolean;
   json?: boolean;
   documentAddress: string;
@@ -43,6 +44,7 @@ export const ingest = withQueryAddress(withDocumentAddress(new Command('ingest')
     ]),
   )
   .option('--omit-text', 'keep texts out of the store')
+  .option('--bulk', 'for a great many documents: index them when all are in, not as they come')
   .option('--resume', 'go on where the last run of the same file was broken off')
   .option('--json', 'print one JSON document')
   .action(async (file: string, flags: Flags) => {
@@ -86,7 +88,7 @@ class IngestRun {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { collection, tenant, omitText = false } = this.#flags;
+    const { collection, tenant, omitText = false, bulk = false } = this.#flags;
     const checkpoint = await this.#checkpoint();
     const after = this.#flags.resume === true ? await this.#resumeAfter(checkpoint) : 0;
     try {
@@ -94,6 +96,7 @@ class IngestRun {
         collection,
         tenant,
         omitText,
+        bulk,
         signal,
         onOutcome: ({ sequence, id, kind, error }) => {
           if (kind === 'rejected') this.#reject(sequence, error?.message ?? '', id);

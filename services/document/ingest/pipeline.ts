@@ -28,7 +28,10 @@ export interface IngestSettings {
 }
 
 /** What ingest needs of a store. */
-export type IngestStore = Pick<Store, 'kind' | 'ensureCollection' | 'lookupDocuments' | 'writeDocuments'>;
+export type IngestStore = Pick<
+  Store,
+  'kind' | 'ensureCollection' | 'beginBulk' | 'lookupDocuments' | 'writeDocuments'
+>;
 
 /** What a pipeline works with. */
 export interface PipelineParts {
@@ -61,6 +64,7 @@ export class IngestPipeline {
       telemetry,
       model: tower.manifest.name,
       openCollection: (name, signal) => this.#openCollection(name, signal),
+      beginBulk: (physicalName, signal) => store.beginBulk(physicalName, { signal }),
     };
     if (telemetry?.metrics) this.#observe(telemetry.metrics);
   }

@@ -1,6 +1,6 @@
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
-import type { CollectionInfo } from '../../../store/store.ts';
+import type { BulkLoad, CollectionInfo } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toServiceError } from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
 import { checkCollection, checkTenant, parseSequence } from '../../runtime/validate.ts';
@@ -21,6 +21,9 @@ export const WINDOW_OPERATIONS = 4096;
 /** Most outcomes between two watermarks: what a client that reads slowly would otherwise send twice. */
 export const WATERMARK_OUTCOMES = 256;
 
+/** Time for the store to hear that a bulk load has ended, in milliseconds: the client waits for it. */
+const BULK_END_MS = 5000;
+
 /** The Ingest call, as a session sees it. */
 export type IngestCall = Pick<
   StreamCall<IngestRequest__Output, IngestResponse>,
@@ -34,6 +37,8 @@ export interface SessionContext extends Shared {
   model: string;
   /** @throws {StoreError} */
   openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo>;
+  /** @throws {StoreError} */
+  beginBulk(physicalName: string, signal: AbortSignal): Promise<BulkLoad>;
 }
 
 /**
@@ -55,6 +60,7 @@ export class IngestSession {
   #untold = 0;
   #untoldTraces: DocumentTrace[] = [];
   #ready: IngestResponse | undefined;
+  #bulk: BulkLoad | undefined;
   /** Set once nothing more is taken in. `now`: what is not settled is given up. */
   #ending: { error: ServiceError | undefined; now: boolean } | undefined;
   #wakeReader = (): void => {};
@@ -84,6 +90,7 @@ export class IngestSession {
     } finally {
       signal.removeEventListener('abort', onAbort);
       this.#fail(undefined);
+      await this.#endBulk();
     }
   }
 
@@ -125,10 +132,11 @@ export class IngestSession {
         `is ${request.sequence} with begin; leave it out, operations count from 1`,
       );
     }
-    const { collection, tenant, omitText } = request.begin;
+    const { collection, tenant, omitText, bulk } = request.begin;
     checkCollection(collection, 'begin.collection');
     checkTenant(tenant, 'begin.tenant');
     const info = await this.#context.openCollection(collection, this.#call.signal);
+    if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
     const target = { collection: info.physicalName, tenant, omitText };
     this.#trace?.opened({ 'scalingnote.collection': collection });
@@ -138,6 +146,21 @@ export class IngestSession {
     });
     this.#ready = { ready: { collection: collectionMessage(info) } };
     this.#wakeWriter();
+  }
+
+  async #beginBulk(physicalName: string): Promise<void> {
+    this.#bulk = await this.#context.beginBulk(physicalName, this.#call.signal);
+    // The stream may have ended meanwhile.
+    if (this.#ending) await this.#endBulk();
+  }
+
+  /** A store that is away now brings its indexing back by itself, when the load is not heard of any more. */
+  async #endBulk(): Promise<void> {
+    const bulk = this.#bulk;
+    this.#bulk = undefined;
+    await bulk?.end({ signal: AbortSignal.timeout(BULK_END_MS) }).catch((error: unknown) => {
+      this.#context.log.warn({ err: error }, 'the end of a bulk load did not reach the store');
+    });
   }
 
   /** @returns a promise where the next message has to wait */

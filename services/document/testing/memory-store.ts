@@ -1,6 +1,7 @@
 import { StoreError, collectionNotFound, spaceMismatch } from '../../../store/errors.ts';
 import {
   physicalName,
+  type BulkLoad,
   type CollectionInfo,
   type DocumentKey,
   type DocumentWrite,
@@ -39,9 +40,13 @@ export class MemoryStore implements ServiceStore {
   /** Every batch that came in and went through, as document ids. */
   readonly batches: string[][] = [];
   lookups = 0;
+  /** Bulk loads that have begun and not ended. */
+  bulkLoads = 0;
   /** Runs before each call; what it throws, the call throws. */
-  before: (call: 'ensure' | 'lookup' | 'write', writes: readonly DocumentWrite[]) => Promise<void> | void =
-    () => {};
+  before: (
+    call: 'ensure' | 'lookup' | 'write' | 'end',
+    writes: readonly DocumentWrite[],
+  ) => Promise<void> | void = () => {};
 
   async ensureCollection(name: string, space: SpaceKey): Promise<CollectionInfo> {
     await this.before('ensure', []);
@@ -55,6 +60,17 @@ export class MemoryStore implements ServiceStore {
       this.#aliases.set(name, physical);
     }
     return this.#info(name);
+  }
+
+  async beginBulk(collection: string): Promise<BulkLoad> {
+    this.#find(collection);
+    this.bulkLoads++;
+    return {
+      end: async () => {
+        this.bulkLoads--;
+        await this.before('end', []);
+      },
+    };
   }
 
   async aliases(): Promise<Map<string, string>> {

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { QueryClient, type ScalingnoteError } from '../clients/index.ts';
+import type { ServiceReport } from '../services/runtime/process.ts';
+
+/**
+ * A query service whose Qdrant is away: at first, then there, then away again. What stands in for Qdrant has no
+ * collections and answers nothing but that.
+ */
+const EMPTY: Readonly<Record<string, unknown>> = {
+  '/aliases': { aliases: [] },
+  '/collections': { collections: [] },
+};
+
+async function listen(server: Server, port: number): Promise<number> {
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+function emptyQdrant(): Server {
+  return createServer((request, response) => {
+    const result = EMPTY[(request.url ?? '').split('?')[0]!];
+    response.writeHead(result === undefined ? 404 : 200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ result, status: 'ok', time: 0 }));
+  });
+}
+
+describe('a query service without its store', () => {
+  let child: ChildProcess;
+  let client: QueryClient;
+  let qdrant: Server | undefined;
+  let port: number;
+
+  const comeUp = async (): Promise<void> => {
+    qdrant = emptyQdrant();
+    port = await listen(qdrant, port);
+  };
+  const goAway = async (): Promise<void> => {
+    const closed = once(qdrant!, 'close');
+    qdrant!.close();
+    qdrant!.closeAllConnections();
+    await closed;
+  };
+  const health = async (wanted: string): Promise<void> => {
+    while ((await client.health()) !== wanted) await sleep(20);
+  };
+  const search = (): Promise<ScalingnoteError> =>
+    client.search({ collection: 'docs', query: 'anything' }).then(
+      () => assert.fail('there is nothing to search'),
+      (error: ScalingnoteError) => error,
+    );
+
+  before(async () => {
+    port = 0;
+    await comeUp();
+    await goAway();
+    const main = new URL('../services/query/main.js', import.meta.url);
+    child = fork(main, ['--port', '0', '--metrics-port', '0'], {
+      env: { ...process.env, SCALINGNOTE_STORE: 'qdrant', QDRANT_URL: `http://127.0.0.1:${port}` },
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    });
+    const [report] = (await once(child, 'message')) as [ServiceReport];
+    assert.ok(report.type === 'ready', 'it comes up without its store');
+    client = new QueryClient({ address: report.address, attempts: 1, timeoutMs: 30_000 });
+  });
+  after(async () => {
+    client.close();
+    child.kill('SIGKILL');
+    qdrant?.close();
+    qdrant?.closeAllConnections();
+  });
+
+  test('is up, says that it does not serve, and fails searches at once', async () => {
+    assert.equal(await client.health(), 'NOT_SERVING');
+    const { code, reason, retryable, message } = await search();
+    assert.deepEqual([code, reason, retryable], ['UNAVAILABLE', 'STORE_UNAVAILABLE', true]);
+    assert.match(message, /Qdrant at http:\/\/127\.0\.0\.1:\d+/);
+  });
+
+  test('serves by itself when the store comes, and not when it has gone again', async () => {
+    await comeUp();
+    await health('SERVING');
+    assert.equal((await search()).reason, 'COLLECTION_NOT_FOUND', 'the store is asked');
+    await goAway();
+    await health('NOT_SERVING');
+    assert.equal((await search()).reason, 'STORE_UNAVAILABLE');
+    await comeUp();
+    await health('SERVING');
+    assert.equal((await search()).reason, 'COLLECTION_NOT_FOUND');
+  });
+});
