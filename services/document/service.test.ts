@@ -9,9 +9,8 @@ import type { SwitchAliasRequest } from '../../proto/generated/scalingnote/v1/Sw
 import { physicalName } from '../../store/store.ts';
 import { FakeTower } from './testing/fake-tower.ts';
 import { startHarness, statusOf, type Harness } from './testing/harness.ts';
-import type { MemoryStore } from './testing/memory-store.ts';
 
-let harness: Harness<MemoryStore>;
+let harness: Harness;
 before(async () => {
   harness = await startHarness();
   for (const tenant of ['', 'acme']) {
@@ -125,7 +124,7 @@ test('Describe answers what the process says of itself', async () => {
     harness.client.describe({}, answer),
   );
   assert.equal(service?.version, '0.0.0');
-  assert.equal(service?.store, 'embedded');
+  assert.equal(service?.store, harness.store.kind);
 });
 
 const { fingerprint } = new FakeTower().manifest.space;

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { eventually, startHarness, type Harness } from '../testing/harness.ts';
-import { away, type MemoryStore } from '../testing/memory-store.ts';
+import { away } from '../testing/memory-store.ts';
 
-const running: Harness<MemoryStore>[] = [];
-async function start(): Promise<Harness<MemoryStore>> {
-  const harness = await startHarness<MemoryStore>();
+const running: Harness[] = [];
+async function start(): Promise<Harness> {
+  const harness = await startHarness();
   running.push(harness);
   return harness;
 }

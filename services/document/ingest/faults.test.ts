@@ -5,11 +5,11 @@ import { unpackStatus } from '../../../proto/status.ts';
 import { StoreError, type StoreErrorReason } from '../../../store/errors.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
-import { away, type MemoryStore } from '../testing/memory-store.ts';
+import { away } from '../testing/memory-store.ts';
 
-const running: Harness<MemoryStore>[] = [];
-async function start(): Promise<Harness<MemoryStore>> {
-  const harness = await startHarness<MemoryStore>();
+const running: Harness[] = [];
+async function start(): Promise<Harness> {
+  const harness = await startHarness();
   running.push(harness);
   return harness;
 }
@@ -37,7 +37,7 @@ for (const call of ['lookup', 'write'] as const) {
     assert.equal(ended.status.code, status.OK);
     assert.equal(ended.watermark, 50);
     assert.ok(ended.outcomes.every(({ kind }) => kind === 'OUTCOME_KIND_INDEXED'));
-    assert.equal(Object.keys(store.contents('docs')).length, 50);
+    assert.equal(Object.keys(await store.contents('docs')).length, 50);
   });
 }
 
@@ -98,7 +98,7 @@ test('a document that the store never takes is rejected, and its batch goes thro
   );
   assert.match(unpackStatus(rejected[0]!.error!).message, /8/);
   assert.ok(!unpackStatus(rejected[1]!.error!).message.includes('foresaw'), 'causes stay in the log');
-  assert.equal(Object.keys(store.contents('docs')).length, 98);
+  assert.equal(Object.keys(await store.contents('docs')).length, 98);
 });
 
 const fatal: [StoreErrorReason, status][] = [
@@ -118,7 +118,7 @@ for (const [reason, code] of fatal) {
     assert.equal(ended.status.code, code);
     assert.equal(ended.status.reason, reason);
     assert.equal(ended.watermark, 1);
-    assert.deepEqual(Object.keys(store.contents('docs')), ['first']);
+    assert.deepEqual(Object.keys(await store.contents('docs')), ['first']);
     await eventually(() => pipeline.streams === 0);
     assert.equal(pipeline.tokensInFlight, 0);
   });
@@ -187,7 +187,7 @@ test('a rejected document does not hide the one before it, which is still in fli
     outcomes.map(({ kind }) => kind),
     ['OUTCOME_KIND_INDEXED', 'OUTCOME_KIND_REJECTED', 'OUTCOME_KIND_INDEXED', 'OUTCOME_KIND_INDEXED'],
   );
-  assert.equal(store.contents('docs').a?.passages[0]?.text, 'red', 'the last one wins');
+  assert.equal((await store.contents('docs')).a?.passages[0]?.text, 'red', 'the last one wins');
   assert.equal(tower.encoded, encoding + 3);
 });
 

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { FakeTower } from '../testing/fake-tower.ts';
+import { openTestStore, type TestStore } from '../testing/test-store.ts';
 import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
-import { MemoryStore } from '../testing/memory-store.ts';
 
-const running: Harness<MemoryStore>[] = [];
-async function start(...parts: Parameters<typeof startHarness<MemoryStore>>): Promise<Harness<MemoryStore>> {
-  const harness = await startHarness<MemoryStore>(...parts);
+const running: Harness[] = [];
+async function start(...parts: Parameters<typeof startHarness<TestStore>>): Promise<Harness> {
+  const harness = await startHarness<TestStore>(...parts);
   running.push(harness);
   return harness;
 }
@@ -51,7 +51,7 @@ test('a stream is ready, answers every operation in order, tells a watermark, an
   assert.equal(ended.watermark, 6);
   assert.equal(ended.events.at(-1)?.event, 'watermark');
 
-  const { a } = store.contents('docs', 'acme');
+  const { a } = await store.contents('docs', 'acme');
   assert.equal(a?.version, 4);
   assert.equal(a.title, 'A');
   assert.deepEqual(a.metadata, { n: 1 });
@@ -65,8 +65,8 @@ test('texts stay out of the store where the stream says so', async () => {
   const { ingest, store } = await start();
   await ingest({ collection: 'docs', omitText: true }).document(1, 'a', 'secret').finish();
   assert.deepEqual(
-    store.contents('docs').a?.passages.map(({ text }) => text),
-    [undefined],
+    (await store.contents('docs')).a?.passages.map(({ text }) => text),
+    [''],
   );
 });
 
@@ -133,7 +133,7 @@ test('content that is stored already is not encoded again', async () => {
   const newer = await ingest().document(1, 'a', 'text|more', { title: 'T', metadata, version: 7 }).finish();
   assert.deepEqual(kinds(newer.outcomes), ['UNCHANGED']);
   assert.equal(tower.encoded, 2);
-  assert.equal(store.contents('docs').a?.version, 7, 'its version is raised');
+  assert.equal((await store.contents('docs')).a?.version, 7, 'its version is raised');
 });
 
 test('a change of title, metadata or omit_text alone is a change', async () => {
@@ -145,7 +145,7 @@ test('a change of title, metadata or omit_text alone is a change', async () => {
     .document(2, 'a', 'text', { title: 'U', metadata })
     .finish();
   assert.deepEqual(kinds(changed.outcomes), ['INDEXED', 'INDEXED']);
-  assert.deepEqual(store.contents('docs').a?.metadata, { colour: 'red' });
+  assert.deepEqual((await store.contents('docs')).a?.metadata, { colour: 'red' });
   const without = await ingest({ collection: 'docs', omitText: true })
     .document(1, 'a', 'text', { title: 'U', metadata })
     .finish();
@@ -157,10 +157,10 @@ test('a document that shrinks loses its last passages; one that is deleted, all'
   await ingest().document(1, 'a', '1|2|3|4|5').document(2, 'b', 'stays').finish();
   const ended = await ingest().document(1, 'a', '1|2|3').finish();
   assert.equal(ended.outcomes[0]?.passages, 3);
-  assert.equal(store.contents('docs').a?.passages.length, 3);
+  assert.equal((await store.contents('docs')).a?.passages.length, 3);
   const deleted = await ingest().delete(1, 'a').delete(2, 'a').finish();
   assert.deepEqual(kinds(deleted.outcomes), ['DELETED', 'DELETED']);
-  assert.deepEqual(Object.keys(store.contents('docs')), ['b']);
+  assert.deepEqual(Object.keys(await store.contents('docs')), ['b']);
 });
 
 test('a versioned delete keeps older documents away and yields to newer ones', async () => {
@@ -173,7 +173,7 @@ test('a versioned delete keeps older documents away and yields to newer ones', a
     .document(5, 'a', 'new', { version: 6 })
     .finish();
   assert.deepEqual(kinds(ended.outcomes), ['INDEXED', 'REJECTED', 'DELETED', 'REJECTED', 'INDEXED']);
-  assert.equal(store.contents('docs').a?.version, 6);
+  assert.equal((await store.contents('docs')).a?.version, 6);
 });
 
 test('one document many times over: all at full speed, bounded, and the last one wins', async () => {
@@ -190,7 +190,7 @@ test('one document many times over: all at full speed, bounded, and the last one
   clearInterval(watch);
   assert.equal(ended.outcomes.length, count);
   assert.equal(ended.watermark, count);
-  assert.equal(store.contents('docs').same?.passages[0]?.text, `text ${count / 3}`);
+  assert.equal((await store.contents('docs')).same?.passages[0]?.text, `text ${count / 3}`);
   assert.ok(tower.encoded <= count / 3 + 1, `each content once, not ${tower.encoded} times`);
   assert.ok(store.batches.length < count / 5, `many in a write, not ${store.batches.length} writes`);
   assert.ok(most <= 8192 + 100, `${most} tokens in flight`);
@@ -216,7 +216,7 @@ test('an operation in flight is seen by the next on the same document', async ()
     'INDEXED',
     'INDEXED',
   ]);
-  assert.equal(store.contents('docs').a?.passages[0]?.text, 'second');
+  assert.equal((await store.contents('docs')).a?.passages[0]?.text, 'second');
   assert.equal(tower.encoded, 5);
 });
 
@@ -236,11 +236,11 @@ test('content that is gone by the time of the write is encoded after all, and or
     .document(4, 'b', 'other')
     .finish();
   assert.deepEqual(kinds(ended.outcomes), ['INDEXED', 'UNCHANGED', 'INDEXED', 'INDEXED']);
-  assert.equal(store.contents('docs').a?.passages[0]?.text, 'last');
+  assert.equal((await store.contents('docs')).a?.passages[0]?.text, 'last');
 });
 
 test('a stream that breaks resumes from its watermark, and nothing doubles', async () => {
-  const send = (stream: ReturnType<Harness<MemoryStore>['ingest']>, from: number): void => {
+  const send = (stream: ReturnType<Harness['ingest']>, from: number): void => {
     for (let sequence = from; sequence <= 400; sequence++) {
       if (sequence % 10 === 0) stream.delete(sequence, `d${sequence - 5}`);
       else stream.document(sequence, `d${sequence}`, `text ${sequence}|more`);
@@ -266,12 +266,16 @@ test('a stream that breaks resumes from its watermark, and nothing doubles', asy
   const ended = await last.finish();
   assert.equal(ended.status.code, status.OK);
   assert.equal(ended.watermark, 400);
-  assert.deepEqual(broken.store.contents('docs'), whole.store.contents('docs'));
+  assert.deepEqual(await broken.store.contents('docs'), await whole.store.contents('docs'));
 
   const again = broken.ingest();
   send(again, 1);
   await again.finish();
-  assert.deepEqual(broken.store.contents('docs'), whole.store.contents('docs'), 'once more changes nothing');
+  assert.deepEqual(
+    await broken.store.contents('docs'),
+    await whole.store.contents('docs'),
+    'once more changes nothing',
+  );
 });
 
 test('a cancelled stream gives its budget back at once', async () => {
@@ -286,7 +290,7 @@ test('a cancelled stream gives its budget back at once', async () => {
   assert.equal((await stream.ended).status.code, status.CANCELLED);
   await eventually(() => pipeline.streams === 0);
   assert.equal(pipeline.tokensInFlight, 0);
-  assert.deepEqual(store.contents('docs'), {});
+  assert.deepEqual(await store.contents('docs'), {});
 
   tower.before = () => {};
   const next = await ingest().document(1, 'a', 'text').finish();
@@ -310,7 +314,7 @@ test('draining finishes what is in flight, tells the watermark, and says to come
   assert.ok(ended.status.retryDelayMs! > 0, 'with retry info');
   assert.equal(ended.outcomes.length, 20);
   assert.equal(ended.watermark, 20);
-  assert.equal(Object.keys(store.contents('docs')).length, 20);
+  assert.equal(Object.keys(await store.contents('docs')).length, 20);
   assert.equal((await idle.ended).status.code, status.UNAVAILABLE);
   await down;
 });
@@ -329,7 +333,7 @@ test('streams past the most that are allowed are turned away', async () => {
 });
 
 test('a collection of another space is refused, with both fingerprints', async () => {
-  const store = new MemoryStore();
+  const store = await openTestStore();
   const first = await start({ store });
   await first.ingest().document(1, 'a', 'text').finish();
   const other = await start({ store, tower: new FakeTower('other') });

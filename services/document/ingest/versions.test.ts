@@ -28,7 +28,7 @@ async function memory(): Promise<Home> {
   return {
     store,
     read: async (id) => {
-      const document = store.contents('docs')[id];
+      const document = (await store.contents('docs'))[id];
       return { version: document?.version, text: document?.passages[0]?.text };
     },
     close: async () => {},

@@ -12,10 +12,10 @@ import { startServer, type RunningServer } from '../../runtime/server.ts';
 import { IngestPipeline, type IngestSettings } from '../ingest/pipeline.ts';
 import { documentService, MAX_RECEIVE_BYTES, type ServiceStore } from '../service.ts';
 import { FakeTower } from './fake-tower.ts';
-import { MemoryStore } from './memory-store.ts';
+import { openTestStore, type TestStore } from './test-store.ts';
 
 /** A document service in this process, on a port of its own, with a client. */
-export interface Harness<S extends ServiceStore> {
+export interface Harness<S extends ServiceStore = TestStore> {
   store: S;
   tower: FakeTower;
   pipeline: IngestPipeline;
@@ -29,10 +29,11 @@ export interface Harness<S extends ServiceStore> {
 /** Waits of tests: a store that comes back is noticed within milliseconds. */
 const QUICK_BACKOFF = { firstMs: 2, longestMs: 10 };
 
-export async function startHarness<S extends ServiceStore = MemoryStore>(
+export async function startHarness<S extends ServiceStore = TestStore>(
   parts: { store?: S; tower?: FakeTower; settings?: Partial<IngestSettings> } = {},
 ): Promise<Harness<S>> {
-  const store = parts.store ?? (new MemoryStore() as ServiceStore as S);
+  const own = parts.store ? undefined : await openTestStore();
+  const store = (parts.store ?? own) as S;
   const tower = parts.tower ?? new FakeTower();
   const log = pino({ level: 'silent' });
   const pipeline = new IngestPipeline(
@@ -67,6 +68,7 @@ export async function startHarness<S extends ServiceStore = MemoryStore>(
     stop: async () => {
       client.close();
       await server.shutdown(100);
+      await own?.dispose();
     },
   };
 }

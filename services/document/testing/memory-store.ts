@@ -12,7 +12,7 @@ import {
   type SpaceKey,
   type StoredDocument,
 } from '../../../store/store.ts';
-import type { ServiceStore } from '../service.ts';
+import type { Snapshot, TestStore } from './test-store.ts';
 
 interface Row {
   version: number;
@@ -20,33 +20,19 @@ interface Row {
   document?: { contentHash: string; title: string; metadata: unknown; passages: readonly PassageWrite[] };
 }
 
-/** A document as tests compare it. */
-export interface Snapshot {
-  version: number;
-  title: string;
-  metadata: unknown;
-  passages: { text: string | undefined; vector: number[] }[];
-}
-
 /**
  * A store in memory whose calls can be held back, made to fail, and looked at. Follows `Store`'s contract for what the
  * document service calls.
  */
-export class MemoryStore implements ServiceStore {
+export class MemoryStore implements TestStore {
   readonly kind = 'embedded';
   /** By physical name. */
   readonly #collections = new Map<string, { space: SpaceKey; rows: Map<string, Row> }>();
   readonly #aliases = new Map<string, string>();
-  /** Every batch that came in and went through, as document ids. */
   readonly batches: string[][] = [];
   lookups = 0;
-  /** Bulk loads that have begun and not ended. */
   bulkLoads = 0;
-  /** Runs before each call; what it throws, the call throws. */
-  before: (
-    call: 'ensure' | 'lookup' | 'write' | 'end',
-    writes: readonly DocumentWrite[],
-  ) => Promise<void> | void = () => {};
+  before: TestStore['before'] = () => {};
 
   async ensureCollection(name: string, space: SpaceKey): Promise<CollectionInfo> {
     await this.before('ensure', []);
@@ -159,21 +145,19 @@ export class MemoryStore implements ServiceStore {
     };
   }
 
-  /** What a collection holds of a tenant, by document id. */
-  contents(collection: string, tenant = ''): Record<string, Snapshot> {
+  async contents(collection: string, tenant = ''): Promise<Record<string, Snapshot>> {
     const documents: Record<string, Snapshot> = {};
     for (const [key, { version, document }] of [...this.#find(collection).rows].sort()) {
       const [owner, id] = JSON.parse(key) as [string, string];
       if (owner !== tenant || !document) continue;
-      documents[id] = {
-        version,
-        title: document.title,
-        metadata: document.metadata,
-        passages: document.passages.map(({ text, vector }) => ({ text, vector: [...vector] })),
-      };
+      const { title, metadata } = document;
+      const passages = document.passages.map(({ text = '' }) => ({ text }));
+      documents[id] = { version, title, metadata, passages };
     }
     return documents;
   }
+
+  async dispose(): Promise<void> {}
 
   #find(collection: string): { space: SpaceKey; rows: Map<string, Row> } {
     const found = this.#collections.get(this.#aliases.get(collection) ?? collection);

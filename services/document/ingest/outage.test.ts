@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import { startProxy } from '../../runtime/testing/proxy.ts';
+import { QdrantTestStore } from '../testing/qdrant-store.ts';
+import { eventually, startHarness } from '../testing/harness.ts';
+
+const DOCUMENTS = 2000;
+const BUDGET = 8192;
+
+const url = process.env['QDRANT_URL'];
+
+test(
+  'a server that goes away twice in the middle of a stream is waited for, and the stream ends by itself',
+  { skip: url === undefined && 'set QDRANT_URL to the REST address of a Qdrant server to run it' },
+  async () => {
+    const proxy = await startProxy(url!);
+    const store = await QdrantTestStore.open(proxy.url);
+    const { ingest, pipeline, tower, stop } = await startHarness({
+      store,
+      settings: { budgetTokens: BUDGET },
+    });
+    try {
+      const stream = ingest();
+      for (let sequence = 1; sequence <= DOCUMENTS; sequence++) {
+        stream.document(sequence, `d${sequence}`, `one ${sequence}|two ${sequence}`);
+      }
+      for (const at of [300, 900]) {
+        await stream.durable(at);
+        await proxy.cut();
+        const before = tower.encoded;
+        // What was under way is encoded, and then nobody takes more in.
+        await eventually(() => pipeline.tokensInFlight >= BUDGET && tower.busy === 0);
+        const acknowledged = stream.watermark;
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        assert.equal(stream.watermark, acknowledged, 'nothing is acknowledged that is not stored');
+        assert.ok(tower.encoded - before < DOCUMENTS, 'senders wait');
+        await proxy.mend();
+      }
+      const ended = await stream.finish();
+      assert.equal(ended.status.code, status.OK);
+      assert.equal(ended.watermark, DOCUMENTS);
+      assert.ok(ended.outcomes.every(({ kind }) => kind === 'OUTCOME_KIND_INDEXED'));
+      assert.deepEqual(await store.count('docs', ''), { documents: DOCUMENTS, passages: 2 * DOCUMENTS });
+    } finally {
+      await stop();
+      await proxy.mend().catch(() => {});
+      await store.dispose();
+      await proxy.close();
+    }
+  },
+);
