@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { BatchQueue, planBatches, type BatchingLimits } from './batching.ts';
 import { TowerError } from './errors.ts';
 import type { Session } from './session/protocol.ts';
@@ -8,9 +9,6 @@ const FIRST_RETRY_DELAY_MS = 100;
 
 /** Weight of the newest run in the moving average of milliseconds per token. */
 const SPEED_WEIGHT = 0.2;
-
-/** Batches that `encodeAll` has on their way, so that the model need not wait for the next. */
-const LANES = 2;
 
 /** An input on its way through the queue. */
 interface Job {
@@ -69,34 +67,46 @@ export class Encoder {
     const rows = new Float32Array(inputs.length * this.#dimensions);
     const batches = planBatches(
       inputs.map(({ ids }) => ids.length),
-      {
-        maxBatchTokens: this.#limits.maxBatchTokens,
-        maxBatchSize: Math.max(1, Math.floor(this.#limits.maxQueue / LANES / 2)),
-      },
-    ).values();
+      { maxBatchTokens: this.#limits.maxBatchTokens, maxBatchSize: inputs.length },
+    );
     let done = 0;
-    let failed = false;
-    const lane = async (): Promise<void> => {
-      for (const batch of batches) {
-        if (failed) return;
-        try {
-          await Promise.all(
-            batch.map(async (index) => {
-              const { vector } = await this.encode(inputs[index]!, { signal });
-              rows.set(vector, index * this.#dimensions);
-            }),
-          );
-        } catch (error) {
-          failed = true;
-          throw error;
-        }
-        done += batch.length;
-        onProgress?.(done);
-      }
-    };
-    // A queue for one has no room for a second batch.
-    await Promise.all(Array.from({ length: Math.min(LANES, this.#limits.maxQueue) }, lane));
+    const given = givenUp(signal);
+    for (const batch of batches) {
+      signal?.throwIfAborted();
+      await Promise.race([this.#turn(), given.up]);
+      const failures: unknown[] = [];
+      const enqueuedAt = performance.now();
+      // Past the queue: an input's way through it takes longer than a small tower's work on it.
+      const jobs = batch.map((index): Job => ({
+        ids: inputs[index]!.ids,
+        enqueuedAt,
+        resolve: ({ vector }) => rows.set(vector, index * this.#dimensions),
+        reject: (error) => failures.push(error),
+      }));
+      await Promise.race([this.#occupy(this.#run(jobs)), given.up]);
+      if (failures.length > 0) throw failures[0];
+      done += batch.length;
+      onProgress?.(done);
+    }
+    given.forget();
     return rows;
+  }
+
+  /** Waits until the model is free and nobody waits in the queue, who come first. @throws {TowerError} `ENCODER_CLOSED` */
+  async #turn(): Promise<void> {
+    while (this.#closing === undefined && (this.#running !== undefined || this.#queue.size > 0)) {
+      await (this.#running ?? nextTurn());
+    }
+    if (this.#closing !== undefined) throw closed();
+  }
+
+  /** The model is taken until a run of it is over. */
+  #occupy(run: Promise<void>): Promise<void> {
+    this.#running = run.finally(() => {
+      this.#running = undefined;
+      this.#schedule();
+    });
+    return this.#running;
   }
 
   close(): Promise<void> {
@@ -122,10 +132,8 @@ export class Encoder {
     this.#wakeUp?.cancel();
     const start = (): void => {
       this.#wakeUp = undefined;
-      this.#running = this.#runBatch().finally(() => {
-        this.#running = undefined;
-        this.#schedule();
-      });
+      // When it is free again, it is looked after those who wait.
+      if (this.#running === undefined) void this.#occupy(this.#runBatch());
     };
     if (immediate) {
       // Not at once: what arrives in this turn of the event loop comes along.
@@ -194,4 +202,17 @@ export class Encoder {
 
 function closed(): TowerError {
   return new TowerError('ENCODER_CLOSED', 'the tower is closed');
+}
+
+/** A promise that rejects when a signal says so, and what takes the ear off the signal. */
+function givenUp(signal: AbortSignal | undefined): { up: Promise<void>; forget: () => void } {
+  let forget = (): void => {};
+  const up = new Promise<void>((_, reject) => {
+    const listener = (): void => reject(signal?.reason as Error);
+    signal?.addEventListener('abort', listener, { once: true });
+    forget = () => signal?.removeEventListener('abort', listener);
+  });
+  // It is raced against; when nobody waits any more it is no news.
+  up.catch(() => {});
+  return { up, forget };
 }

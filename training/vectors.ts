@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { setMaxListeners } from 'node:events';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { mkdir, open, rename, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -117,8 +116,6 @@ async function encodeInto(
   inputs: readonly Tokens[],
   { onProgress, signal }: CacheSettings,
 ): Promise<void> {
-  // Each text that waits for its batch listens to it.
-  if (signal !== undefined) setMaxListeners(0, signal);
   const rowBytes = tower.manifest.dimensions * Float32Array.BYTES_PER_ELEMENT;
   const { size } = await file.stat();
   const chunks = Math.min(Math.floor(size / (CHUNK * rowBytes)), Math.floor(inputs.length / CHUNK));
