@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SpanKind } from '@opentelemetry/api';
+import { put, SPACE, TENANT } from '../../../store/contract/stores.ts';
+import { openStore } from '../../../store/open.ts';
+import { startFakeServer } from '../../../store/qdrant/testing/fake-server.ts';
+import { StandIn } from '../../../store/qdrant/testing/stand-in.ts';
+import { physicalName } from '../../../store/store.ts';
+import { connectLibraries, traceOf } from './bridge.ts';
+import { formatTraceparent } from './context.ts';
+import { samplerOf } from './sampler.ts';
+import type { Span } from './span.ts';
+import { Tracer } from './tracer.ts';
+
+test('requests to Qdrant carry the context of the search, and are parts of its span', async (context) => {
+  const standIn = new StandIn();
+  const server = await startFakeServer(context, standIn.answer);
+  const store = await openStore({ kind: 'qdrant', url: server.url });
+  context.after(() => store.close());
+  const physical = physicalName('docs', SPACE.fingerprint);
+  await store.ensureCollection('docs', SPACE);
+  await store.writeDocuments('docs', [put('one', [[1, 0, 0, 0]])]);
+
+  connectLibraries();
+  const out: Span[] = [];
+  const tracer = new Tracer({ push: (spans) => void out.push(...spans) }, samplerOf());
+  const ask = async (traceparent?: string): Promise<Span> => {
+    const call = tracer.server('Search', traceparent, performance.now(), {});
+    const span = call.child('store');
+    server.seen.length = 0;
+    const query = { tenant: TENANT, vector: Float32Array.of(1, 0, 0, 0), limit: 1 };
+    await store.search(physical, query, traceOf(span));
+    span.end();
+    call.end();
+    return span;
+  };
+
+  const span = await ask();
+  const requests = out.filter(({ parent }) => parent === span);
+  assert.ok(requests.length > 0);
+  for (const { kind, attributes } of requests) {
+    assert.equal(kind, SpanKind.CLIENT);
+    assert.equal(attributes?.['db.system.name'], 'qdrant');
+    assert.equal(typeof attributes?.['db.operation.name'], 'string');
+    assert.ok(attributes?.['db.collection.name']);
+  }
+  assert.deepEqual(
+    server.seen.map(({ headers }) => headers['traceparent']),
+    requests.map((each) => formatTraceparent(each.context)),
+  );
+
+  // Of what nobody wants to see nothing is told, to Qdrant neither.
+  out.length = 0;
+  await ask(formatTraceparent({ ...span.context, sampled: false }));
+  assert.deepEqual(out, []);
+  assert.ok(server.seen.every(({ headers }) => headers['traceparent'] === undefined));
+});
