@@ -136,7 +136,7 @@ export class QueryEncoder {
       ...this.#attributes,
       'gen_ai.usage.input_tokens': tokens,
       'scalingnote.encode.cached': false,
-      'scalingnote.encode.joined': joined,
+      ...(joined && { 'scalingnote.encode.joined': true }),
       'scalingnote.encode.queue_ms': queueMs,
     });
     const run = this.#telemetry?.tracer?.batch(batch, this.#tower.manifest.name);

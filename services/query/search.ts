@@ -81,7 +81,6 @@ export class Searcher {
     try {
       const hits = await this.#ask(plan.collection, physical, query, { ...call, ...traceOf(span) });
       timings.searchMs = performance.now() - started;
-      span?.setAttribute('scalingnote.hits', hits.length);
       return { hits, collection: physical, query, timings };
     } catch (error) {
       span?.fail(error instanceof StoreError ? error.reason : (error as Error).name);

@@ -15,12 +15,6 @@ export function toHrTime(time: number): HrTime {
   return [seconds, Math.round((ms - seconds * 1000) * 1e6)];
 }
 
-/** A length of time as OpenTelemetry has it. */
-export function toHrDuration(ms: number): HrTime {
-  const seconds = Math.floor(ms / 1000);
-  return [seconds, Math.round((ms - seconds * 1000) * 1e6)];
-}
-
 /** Heeds that somebody set the clock. */
 export function followClock(): void {
   const drift = Date.now() - (offset + performance.now());

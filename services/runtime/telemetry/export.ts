@@ -1,11 +1,23 @@
-import { TraceFlags, type Attributes, type Link, type SpanContext } from '@opentelemetry/api';
+import {
+  TraceFlags,
+  type Attributes,
+  type HrTime,
+  type Link,
+  type SpanContext,
+  type SpanKind,
+  type SpanStatus,
+} from '@opentelemetry/api';
 import { ExportResultCode, type ExportResult, type InstrumentationScope } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
-import { BatchSpanProcessor, type ReadableSpan, type SpanExporter } from '@opentelemetry/sdk-trace-base';
+import {
+  BatchSpanProcessor,
+  type ReadableSpan,
+  type SpanExporter,
+  type TimedEvent,
+} from '@opentelemetry/sdk-trace-base';
 import type { Logger } from 'pino';
-import { followClock, toHrDuration, toHrTime } from './clock.ts';
-import type { TraceParent } from './context.ts';
-import type { Span } from './span.ts';
+import { followClock, toHrTime } from './clock.ts';
+import type { Span, SpanEvent } from './span.ts';
 
 /** How spans are sent; the names are those of `OTEL_BSP_*`. */
 export interface QueueSettings {
@@ -53,13 +65,13 @@ export class SpanQueue {
   push(spans: readonly Span[]): void {
     followClock();
     for (const span of spans) {
-      for (const { batch } of span.batches ?? []) batch.keep();
+      if (span.batches) for (const { batch } of span.batches) batch.keep();
       if (this.#waiting >= this.#maxQueueSize) {
         this.dropped++;
         continue;
       }
       this.#waiting++;
-      this.#processor.onEnd(readable(span, this.#resource, this.#scope));
+      this.#processor.onEnd(new ExportedSpan(span, this.#resource, this.#scope));
     }
   }
 
@@ -87,46 +99,70 @@ export class SpanQueue {
   }
 }
 
-/** A span as OpenTelemetry's exporters take it. */
-function readable(span: Span, resource: Resource, scope: InstrumentationScope): ReadableSpan {
-  const { recording, parent, startTime, endTime, droppedEvents } = span;
-  const context = sampledContext(span.context);
-  const links: Link[] = [...(span.links ?? [])];
-  for (const { batch, attributes } of span.batches ?? []) {
-    links.push({ context: batch.span.spanContext(), attributes });
+/** A span as OpenTelemetry's exporters take it. Thousands a second are made: each field is set once, and that is all. */
+class ExportedSpan implements ReadableSpan {
+  readonly name: string;
+  readonly kind: SpanKind;
+  readonly parentSpanContext?: SpanContext;
+  readonly startTime: HrTime;
+  readonly endTime: HrTime;
+  readonly status: SpanStatus;
+  readonly attributes: Attributes;
+  readonly links: Link[];
+  readonly events: TimedEvent[];
+  readonly resource: Resource;
+  readonly instrumentationScope: InstrumentationScope;
+  readonly ended = true;
+  readonly droppedAttributesCount = 0;
+  readonly droppedEventsCount: number;
+  readonly droppedLinksCount = 0;
+  readonly #context: SpanContext;
+
+  constructor(span: Span, resource: Resource, scope: InstrumentationScope) {
+    const { recording, parent, traceId } = span;
+    this.name = span.name;
+    this.kind = span.kind;
+    // What is sent has been sampled, be it at the end.
+    this.#context = { traceId, spanId: span.id, traceFlags: TraceFlags.SAMPLED };
+    const parentId = parent ? parent.id : recording.parent?.spanId;
+    if (parentId !== undefined) {
+      const isRemote = parent === undefined;
+      this.parentSpanContext = { traceId, spanId: parentId, traceFlags: TraceFlags.SAMPLED, isRemote };
+    }
+    this.startTime = toHrTime(span.startTime);
+    this.endTime = toHrTime(span.endTime);
+    this.status = span.status;
+    this.attributes = span.attributes ?? NO_ATTRIBUTES;
+    this.links = linksOf(span);
+    this.events = span.events ? span.events.map(timedEvent) : NO_EVENTS;
+    this.droppedEventsCount = span.droppedEvents;
+    this.resource = resource;
+    this.instrumentationScope = scope;
   }
-  const parentContext = parent?.context ?? recording.parent;
-  return {
-    name: span.name,
-    kind: span.kind,
-    spanContext: () => context,
-    ...(parentContext && {
-      parentSpanContext: { ...sampledContext(parentContext), isRemote: parent === undefined },
-    }),
-    startTime: toHrTime(startTime),
-    endTime: toHrTime(endTime),
-    duration: toHrDuration(endTime - startTime),
-    status: span.status,
-    attributes: span.attributes ?? NO_ATTRIBUTES,
-    links,
-    events: (span.events ?? []).map(({ name, time, attributes }) => ({
-      name,
-      time: toHrTime(time),
-      attributes,
-      droppedAttributesCount: 0,
-    })),
-    ended: true,
-    resource,
-    instrumentationScope: scope,
-    droppedAttributesCount: 0,
-    droppedEventsCount: droppedEvents,
-    droppedLinksCount: 0,
-  };
+
+  get duration(): HrTime {
+    const [startSeconds, startNanos] = this.startTime;
+    const [endSeconds, endNanos] = this.endTime;
+    const nanos = endNanos - startNanos;
+    return nanos < 0 ? [endSeconds - startSeconds - 1, nanos + 1e9] : [endSeconds - startSeconds, nanos];
+  }
+
+  spanContext(): SpanContext {
+    return this.#context;
+  }
 }
 
 const NO_ATTRIBUTES: Attributes = {};
+const NO_EVENTS: TimedEvent[] = [];
+const NO_LINKS: Link[] = [];
 
-/** What is sent has been sampled, be it at the end. */
-function sampledContext({ traceId, spanId }: TraceParent): SpanContext {
-  return { traceId, spanId, traceFlags: TraceFlags.SAMPLED };
+function linksOf({ links, batches }: Span): Link[] {
+  if (!batches) return links ?? NO_LINKS;
+  const all = links ? [...links] : [];
+  for (const { batch, attributes } of batches) all.push({ context: batch.span.spanContext(), attributes });
+  return all;
+}
+
+function timedEvent({ name, time, attributes }: SpanEvent): TimedEvent {
+  return { name, time: toHrTime(time), attributes };
 }

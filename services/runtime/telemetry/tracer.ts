@@ -80,7 +80,6 @@ function batchRun({ startedAt, encodeMs, size, tokens, paddingRatio }: ModelRun,
     attributes: {
       'gen_ai.operation.name': 'embeddings',
       'gen_ai.request.model': model,
-      'gen_ai.usage.input_tokens': tokens,
       'scalingnote.batch.size': size,
       'scalingnote.batch.tokens': tokens,
       'scalingnote.batch.padding_ratio': paddingRatio,
