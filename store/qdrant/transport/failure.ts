@@ -9,6 +9,8 @@ export interface Call {
   path: string;
   /** JSON. */
   body?: string;
+  /** Whether the server takes a `timeout`, after which it need not go on; it counts whole seconds. */
+  timed?: boolean;
   /** What the call is about, by the name that the caller knows. */
   collection?: string;
   /**
