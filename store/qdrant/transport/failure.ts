@@ -73,6 +73,9 @@ const TOO_LARGE = /larger than allowed|payload.*too large|entity too large/i;
 /** What it is called when the other side ends a connection. */
 const CUT_OFF = new Set(['EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET']);
 
+/** What it is called when a certificate is not trusted. */
+const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
+
 /** Whether the server found a body too large. It says so with a 400, proxies with a 413. */
 export function isTooLarge(failure: Failure): boolean {
   return failure.status === 413 || (failure.status === 400 && TOO_LARGE.test(failure.said));
@@ -167,10 +170,13 @@ export function statusFailure(
 /** What it means that there was no answer. */
 export function connectionFailure(call: Call, node: string, cause: unknown): Failure {
   const code = errorCode(cause);
+  const hint = UNTRUSTED.test(code) ? '; name a PEM file with the certificates to trust (ca)' : '';
   return new Failure(
-    new StoreError('STORE_UNAVAILABLE', `Qdrant at ${node} does not answer "${call.operation}" (${code})`, {
-      cause,
-    }),
+    new StoreError(
+      'STORE_UNAVAILABLE',
+      `Qdrant at ${node} does not answer "${call.operation}" (${code})${hint}`,
+      { cause },
+    ),
     { retryable: true, nodeFailed: true, cutOff: CUT_OFF.has(code) },
   );
 }
