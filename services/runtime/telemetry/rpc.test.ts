@@ -68,6 +68,20 @@ describe('a call', () => {
   });
 });
 
+test('a caller’s tracestate goes on as it came', () => {
+  const { watch, out } = watching();
+  const metadata = new Metadata();
+  metadata.set('traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
+  metadata.set('tracestate', 'congo=t61rcWkgMzE,rojo=00f067aa0ba902b7');
+  const seen = watch.begin(metadata);
+  seen.span?.record('stage', 0, 1);
+  watch.end(seen, undefined);
+  for (const span of out) {
+    assert.equal(span.spanContext().traceState?.serialize(), 'congo=t61rcWkgMzE,rojo=00f067aa0ba902b7');
+  }
+  assert.equal(out.length, 2);
+});
+
 test('what breaks in a call is in the log with the ids of its trace', async (context) => {
   const { log, lines } = recordingLog();
   const { watch } = watching();
