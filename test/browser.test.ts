@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -11,6 +8,7 @@ import type { Browser, Page } from 'playwright-core';
 import { DocumentClient } from '../clients/index.ts';
 import { writeTinyTower } from '../towers/testing/tiny-tower.ts';
 import { launch, noBrowser } from './browser.ts';
+import { freePort, type Started, startService, stopServices } from './processes.ts';
 
 /**
  * The console as people use it: a browser, both services and the console as processes, and a store on disk. The
@@ -19,11 +17,11 @@ import { launch, noBrowser } from './browser.ts';
  */
 
 const folder = mkdtempSync(join(tmpdir(), 'scalingnote-browser-'));
-const children: ChildProcess[] = [];
 const skip = noBrowser() ?? false;
 
 let browser: Browser;
 let page: Page;
+let queries: Started;
 let base: string;
 /** What the page asked for, and what the browser complained of. */
 const asked: string[] = [];
@@ -47,12 +45,12 @@ before(async () => {
     '--console-address',
     `127.0.0.1:${port}`,
   ];
-  const [documents, queries, teachers] = await Promise.all([
-    start('document', ...common, '--document-tower', `file:${document}`),
-    start('query', ...common, '--query-tower', `file:${query}`),
-    start('query', ...common, '--query-tower', `file:${document}`),
+  const [documents, students, teachers] = await Promise.all([
+    startService('document', ...common, '--document-tower', `file:${document}`),
+    startService('query', ...common, '--query-tower', `file:${query}`),
+    startService('query', ...common, '--query-tower', `file:${document}`),
   ]);
-  const client = new DocumentClient({ address: documents });
+  const client = new DocumentClient({ address: documents.address });
   await client.ingest(
     ['a star in the sky', 'hello world', 'an astronomer looks at stars'].map((text, index) => ({
       id: `d${index}`,
@@ -63,15 +61,16 @@ before(async () => {
     { collection: 'notes' },
   );
   client.close();
+  queries = students;
   const services = [
     '--document-address',
-    documents,
+    documents.address,
     '--query-address',
-    queries,
+    students.address,
     '--compare-addresses',
-    teachers,
+    teachers.address,
   ];
-  await start('console', '--port', String(port), ...services);
+  await startService('console', '--port', String(port), ...services);
   browser = await launch();
   page = await browser.newPage();
   page.on('request', (request) => asked.push(request.url()));
@@ -87,7 +86,7 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  await Promise.all(children.map(stop));
+  await stopServices();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -188,7 +187,7 @@ test('the system view says what there is', { skip }, async () => {
 });
 
 test('a service that dies is told, and what to do', { skip }, async () => {
-  await stop(children[1]!);
+  await queries.stop();
   await page.getByRole('status').getByText('1 service away').waitFor();
   await page.getByRole('tab', { name: 'search' }).click();
   await box().fill('anybody');
@@ -226,31 +225,4 @@ async function drop(name: string, bytes: Buffer): Promise<void> {
     data;
   }`);
   await page.locator('.drop').dispatchEvent('drop', { dataTransfer: transfer });
-}
-
-async function start(name: 'document' | 'query' | 'console', ...flags: string[]): Promise<string> {
-  const child = fork(new URL(`../services/${name}/main.js`, import.meta.url), flags, {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    env: { ...process.env, SCALINGNOTE_LOG_LEVEL: 'warn' },
-  });
-  children.push(child);
-  const [report] = (await once(child, 'message')) as [{ type: string; address: string; message: string }];
-  assert.equal(report.type, 'ready', report.message);
-  return report.address;
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exited;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -39,8 +39,11 @@ export function App() {
         <Tabs view={view} />
         <Pulse />
       </header>
-      <main id="panel" role="tabpanel" aria-labelledby={`tab-${view}`}>
-        <Panel />
+      <main>
+        <h1 class="unseen">scalingnote: {view}</h1>
+        <div id="panel" role="tabpanel" aria-labelledby={`tab-${view}`}>
+          <Panel />
+        </div>
       </main>
     </>
   );
@@ -88,9 +91,9 @@ function Pulse() {
         ? 'serving'
         : `${plural(count, 'service')} away`;
   return (
-    <a class={problem || count > 0 ? 'pulse pulse-bad' : 'pulse'} href={href('system')} role="status">
+    <a class={problem || count > 0 ? 'pulse pulse-bad' : 'pulse'} href={href('system')}>
       <i aria-hidden="true" />
-      {text}
+      <span role="status">{text}</span>
     </a>
   );
 }

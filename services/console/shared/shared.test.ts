@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
+import { chunksOf } from './chunks-of.ts';
 import { overlap, standings } from './difference.ts';
 import { bytes, count, duration, plural, rate } from './format.ts';
 import { ticks, waterfall } from './waterfall.ts';
@@ -21,6 +22,47 @@ function span(spanId: string, parentSpanId: string | null, startMs: number, dura
     status: 'unset',
   };
 }
+
+test('a stream in chunks: all bytes in order, each chunk full but the last, and no more is read than is asked for', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.uint8Array({ maxLength: 20 })),
+      fc.integer({ min: 1, max: 9 }),
+      async (parts, size) => {
+        const source = new ReadableStream<Uint8Array>({
+          start: (controller) => {
+            for (const part of parts) controller.enqueue(part);
+            controller.close();
+          },
+        });
+        const chunks: Uint8Array[] = [];
+        for await (const chunk of chunksOf(source, size)) chunks.push(chunk);
+        assert.deepEqual(Buffer.concat(chunks), Buffer.concat(parts));
+        assert.ok(chunks.slice(0, -1).every(({ length }) => length === size));
+        assert.ok(chunks.every(({ length }) => length > 0));
+      },
+    ),
+  );
+  let read = 0;
+  let cancelled = false;
+  const endless = new ReadableStream<Uint8Array>(
+    {
+      pull: (controller) => {
+        read++;
+        controller.enqueue(new Uint8Array(4));
+      },
+      cancel: () => {
+        cancelled = true;
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  for await (const chunk of chunksOf(endless, 8)) {
+    assert.equal(chunk.length, 8);
+    break;
+  }
+  assert.deepEqual([read, cancelled], [2, true]);
+});
 
 describe('waterfall', () => {
   const shape = (spans: TraceSpan[]): string[] =>

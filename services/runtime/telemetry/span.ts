@@ -153,8 +153,7 @@ export class Span implements ApiSpan {
 
   /** What a call that is made on behalf of this span carries on. */
   get context(): TraceParent {
-    const state = this.recording.parent?.state;
-    return { traceId: this.traceId, spanId: this.id, sampled: this.sampled, ...(state && { state }) };
+    return { traceId: this.traceId, spanId: this.id, sampled: this.sampled };
   }
 
   /** What a line of the log carries. */
@@ -277,9 +276,11 @@ export class Span implements ApiSpan {
   }
 
   spanContext(): SpanContext {
-    const traceFlags = this.sampled ? TraceFlags.SAMPLED : TraceFlags.NONE;
-    const traceState = this.recording.parent?.state;
-    return { traceId: this.traceId, spanId: this.id, traceFlags, ...(traceState && { traceState }) };
+    return {
+      traceId: this.traceId,
+      spanId: this.id,
+      traceFlags: this.sampled ? TraceFlags.SAMPLED : TraceFlags.NONE,
+    };
   }
 }
 

@@ -18,7 +18,7 @@ export function IngestService() {
   return (
     <section class="card" aria-label="the document service">
       <header class="card-head">
-        <h3>Document service</h3>
+        <h2 class="minor">Document service</h2>
         <span class="muted">
           {problem ?? 'all streams together; rates and means over the last ten seconds'}
         </span>

@@ -1,8 +1,8 @@
 import { signal } from '@preact/signals';
+import { chunksOf } from '../../shared/chunks-of.ts';
 import type { IngestBody, IngestsAnswer, IngestState } from '../../shared/wire.ts';
 import { MAX_CHUNK_BYTES } from '../../shared/wire.ts';
 import { ApiError, get, post, postBytes, remove } from '../api.ts';
-import { chunksOf } from './chunks-of.ts';
 
 /** Ingests that the console knows of, the newest first; undefined until it was asked once. */
 export const ingests = signal<readonly IngestState[] | undefined>(undefined);

@@ -133,7 +133,7 @@ function Ingest({ state }: { state: IngestState }) {
   return (
     <article class={`card ingest-${state.state}`} aria-label={`ingest of ${name}`}>
       <header class="card-head">
-        <h3>{name}</h3>
+        <h2 class="minor">{name}</h2>
         <span class="muted">
           {state.bytes > 0 ? `${bytes(state.bytes)} ` : ''}into <code>{collection}</code>
         </span>

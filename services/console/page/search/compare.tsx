@@ -39,7 +39,7 @@ function TowerColumn({ service, reference }: { service: ServiceState; reference:
   return (
     <section class="column" aria-label={nameOf(service)}>
       <header class="column-head">
-        <h3>{nameOf(service)}</h3>
+        <h2 class="minor">{nameOf(service)}</h2>
         <p class="muted">
           {isReference ? (isTeacher ? 'teacher · the reference' : 'the reference') : service.address}
           {retention === undefined ? '' : ` · keeps ${percent(retention)} of its teacher’s nDCG@10`}

@@ -76,7 +76,37 @@ export function ask(): void {
 /** The newest query that each column shows. */
 const shown = new Map<string, number>();
 
+/**
+ * Queries on their way to one service. A browser sends six requests at a time to a host: past these few, the newest
+ * query waits here and takes the place of any other that waits, rather than stand in line behind queries that nobody
+ * wants any more.
+ */
+const MAX_IN_FLIGHT = 3;
+const inFlight = new Map<string, number>();
+
 async function askOne(service: string, mine: number): Promise<void> {
+  const started = performance.now();
+  while ((inFlight.get(service) ?? 0) >= MAX_IN_FLIGHT) {
+    await answered();
+    if (mine !== sequence) return;
+  }
+  inFlight.set(service, (inFlight.get(service) ?? 0) + 1);
+  try {
+    await send(service, mine, started);
+  } finally {
+    inFlight.set(service, (inFlight.get(service) ?? 1) - 1);
+    for (const wake of waiting.splice(0)) wake();
+  }
+}
+
+const waiting: (() => void)[] = [];
+
+/** Resolves when some query has been answered. */
+function answered(): Promise<void> {
+  return new Promise((resolve) => waiting.push(resolve));
+}
+
+async function send(service: string, mine: number, started: number): Promise<void> {
   const body: SearchBody = {
     session,
     service,
@@ -87,7 +117,6 @@ async function askOne(service: string, mine: number): Promise<void> {
     mode: mode.value,
     filters: filters.value,
   };
-  const started = performance.now();
   pending.value++;
   try {
     const answer = await post<SearchAnswer>('/api/search', body);

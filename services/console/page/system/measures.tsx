@@ -69,8 +69,8 @@ function LiveQuality() {
       </dl>
       {compared > 0 ? null : (
         <p class="muted">
-          A sampled share of live queries can be encoded by the teacher as well; the query service’s{' '}
-          <code>--help</code> says how.
+          Start the query service with <code>--live-share 0.01</code>, and the teacher encodes one in a
+          hundred live queries as well, when there is time.
         </p>
       )}
     </article>
