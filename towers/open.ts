@@ -44,7 +44,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     path: join(directory, 'model.onnx'),
     // No accelerator is as near as the caller's own thread.
     device: inline && device === 'auto' ? 'cpu' : device,
-    // A lookup has no work to share, and threads that wait for some spin: twice the CPU time of a search, measured.
+    // A lookup has no work to share, and threads that wait for some spin: half the CPU time of a search went there.
     threads: options.threads ?? (inline ? 1 : defaultThreads()),
     pooling: manifest.pooling,
     normalize: manifest.normalize,

@@ -30,7 +30,9 @@ export class Collections {
    * @throws {StoreError} `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, and what the store throws besides
    */
   async resolve(name: string, call: { readonly signal: AbortSignal }): Promise<string> {
-    const { physicalName, space } = this.#known.get(name) ?? (await this.#describe(name, call.signal));
+    const known = this.#known.get(name);
+    if (known && this.#known.getRemainingTTL(name) < ALIAS_TTL_MS / 2) this.#refresh(name);
+    const { physicalName, space } = known ?? (await this.#describe(name, call.signal));
     if (space.fingerprint !== this.#space.fingerprint) {
       throw spaceMismatch(name, space.fingerprint, this.#space.fingerprint);
     }
@@ -40,6 +42,11 @@ export class Collections {
   /** Drops what is known of a name: it turned out to be wrong. */
   forget(name: string): void {
     this.#known.delete(name);
+  }
+
+  /** Looks again before it has to, so that no search waits for it. What it meets, the next search that waits will. */
+  #refresh(name: string): void {
+    this.#describe(name, new AbortController().signal).catch(() => {});
   }
 
   async #describe(name: string, signal: AbortSignal): Promise<CollectionInfo> {

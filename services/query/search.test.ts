@@ -231,6 +231,21 @@ test('where a name leads is not asked for every search, and a switch of the alia
   assert.equal(reason, 'SPACE_MISMATCH');
 });
 
+test('a second look at where a name leads is under way before a search would wait for it', async () => {
+  const { search, store } = await start();
+  const { describeCollection } = store;
+  const look = { underWay: false };
+  store.describeCollection = async (name) => {
+    look.underWay = true;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    look.underWay = false;
+    return describeCollection.call(store, name);
+  };
+  // The first search has to wait for the look; one of the others comes back while another look is under way.
+  do await search({});
+  while (!look.underWay);
+});
+
 test('a physical collection that was replaced and dropped is looked for again, once', async () => {
   const { search, store } = await start();
   await search({});
