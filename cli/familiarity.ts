@@ -1,7 +1,11 @@
 import { type QueryClient, ScalingnoteError } from '../clients/index.ts';
 
-/** From this share of unknown tokens on, a query tower that is distilled from the collection's own texts is worth its minutes. */
-const HIGH_SHARE = 0.05;
+/**
+ * From this share of unknown tokens on, a query tower that is distilled from the collection's own texts is worth its
+ * minutes: the one that ships hardly knows 2 to 5 % of the tokens of collections of which it keeps 0.82 to 0.88, and one
+ * that is distilled from them under 1 %.
+ */
+const HIGH_SHARE = 0.015;
 
 /** Looking at a sample takes the service well under a second. */
 const TIMEOUT_MS = 10_000;
