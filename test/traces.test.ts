@@ -25,6 +25,8 @@ class Receiver {
   readonly spans: ReceivedSpan[] = [];
   /** Over which way each service's spans came. */
   readonly ways = new Map<string, Set<string>>();
+  /** Over which ways metrics of calls came. */
+  readonly metrics = new Set<string>();
   readonly #http: HttpServer;
   readonly #grpc = new Server();
   #wake = (): void => {};
@@ -35,6 +37,7 @@ class Receiver {
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       request.on('end', () => {
         if (request.url === '/v1/traces') this.#take(Buffer.concat(chunks), 'http');
+        else this.#takeMetrics(Buffer.concat(chunks), 'http');
         response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end();
       });
     });
@@ -56,6 +59,7 @@ class Receiver {
         {
           Export: (call: { request: Buffer }, callback: (error: null, value: Buffer) => void) => {
             if (signal === 'trace') this.#take(call.request, 'grpc');
+            else this.#takeMetrics(call.request, 'grpc');
             callback(null, Buffer.alloc(0));
           },
         },
@@ -91,6 +95,11 @@ class Receiver {
     this.#http.close();
     this.#http.closeAllConnections();
     this.#grpc.forceShutdown();
+  }
+
+  #takeMetrics(body: Buffer, way: string): void {
+    if (body.includes('rpc.server.call.duration')) this.metrics.add(way);
+    this.#wake();
   }
 
   #take(body: Buffer, way: string): void {
@@ -163,7 +172,13 @@ async function start(service: string, tower: string, env: NodeJS.ProcessEnv): Pr
     Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]),
     {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      env: { ...process.env, SCALINGNOTE_LOG_LEVEL: 'warn', OTEL_BSP_SCHEDULE_DELAY: '20', ...env },
+      env: {
+        ...process.env,
+        SCALINGNOTE_LOG_LEVEL: 'warn',
+        OTEL_BSP_SCHEDULE_DELAY: '20',
+        OTEL_METRIC_EXPORT_INTERVAL: '200',
+        ...env,
+      },
     },
   );
   children.push(child);
@@ -425,7 +440,8 @@ test('what the caller does not want to have recorded is not', async () => {
   );
 });
 
-test('spans came over HTTP and over gRPC', () => {
+test('spans and metrics came over HTTP and over gRPC', async () => {
   assert.deepEqual([...receiver.ways.get('scalingnote-document')!], ['http']);
   assert.deepEqual([...receiver.ways.get('scalingnote-query')!], ['grpc']);
+  while (receiver.metrics.size < 2) await new Promise((resolve) => setTimeout(resolve, 20));
 });

@@ -164,10 +164,13 @@ function consoleTarget(env: NodeJS.ProcessEnv, address: string): 'console' | und
 }
 
 function periodicReader(target: ExportTarget, env: NodeJS.ProcessEnv): PeriodicExportingMetricReader {
+  const exportIntervalMillis = numberOf(env, 'OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000;
+  const timeout = numberOf(env, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? 30_000;
   return new PeriodicExportingMetricReader({
     exporter: target === 'grpc' ? new MetricsOverGrpc() : new MetricsOverHttp(),
-    exportIntervalMillis: numberOf(env, 'OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000,
-    exportTimeoutMillis: numberOf(env, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? 30_000,
+    exportIntervalMillis,
+    // The reader takes none that is longer.
+    exportTimeoutMillis: Math.min(timeout, exportIntervalMillis),
   });
 }
 
