@@ -24,6 +24,6 @@ export async function openStore(
   config: StoreConfig,
   options: { log?: { warn(message: string): void } } = {},
 ): Promise<Store> {
-  if (config.kind === 'qdrant') return new QdrantStore(config);
+  if (config.kind === 'qdrant') return new QdrantStore(config, options.log);
   return await openEmbeddedStore({ directory: config.directory, ...options });
 }

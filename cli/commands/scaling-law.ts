@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { renderSweep } from '../../training/scaling/html.ts';
-import { sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
+import { shapeOf, sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
 import { positive, positiveNumber } from '../input/numbers.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';
@@ -21,14 +21,17 @@ interface Flags {
   json?: boolean;
 }
 
-/** Layers and widths, from a few hundred thousand weights to the base itself. */
-const SIZES: readonly Omit<SweepPoint, 'pairs'>[] = [
-  { layers: 1, width: 32 },
-  { layers: 2, width: 32 },
-  { layers: 2, width: 64 },
-  { layers: 3, width: 96 },
-  { layers: 4, width: 128 },
-  { layers: 6, width: 'full' },
+/** A size, as shares of the base's layers and of its width. */
+type Shares = readonly [layers: number, width: number | 'full'];
+
+/** From a fiftieth of the base's weights to the base itself. */
+const SIZES: readonly Shares[] = [
+  [1 / 6, 1 / 12],
+  [1 / 3, 1 / 12],
+  [1 / 3, 1 / 6],
+  [1 / 2, 1 / 4],
+  [2 / 3, 1 / 3],
+  [1, 'full'],
 ];
 
 /** Those that are trained on less data as well, and on how much less. */
@@ -38,7 +41,7 @@ const SMALLER_DATA: readonly [sizes: readonly number[], share: number][] = [
 ];
 
 /** Kept from the fit. */
-const HELD_OUT: Omit<SweepPoint, 'pairs'> = { layers: 6, width: 128 };
+const HELD_OUT: Shares = [1, 1 / 3];
 
 /** `scalingnote scaling-law` */
 export const scalingLaw = new Command('scaling-law')
@@ -61,16 +64,18 @@ export const scalingLaw = new Command('scaling-law')
     if (flags.pairs === undefined && !existsSync(pairs)) {
       await writeWordNetPairs(pairs, { heldOut: 2_000, seed: 1 });
     }
-    const at = (index: number, share: number): SweepPoint => ({
-      ...SIZES[index]!,
+    const shape = await shapeOf(flags.base);
+    const at = ([layers, width]: Shares, share: number): SweepPoint => ({
+      layers: Math.max(1, Math.round(layers * shape.layers)),
+      width: width === 'full' ? width : Math.max(1, Math.round(width * shape.width)),
       pairs: Math.round(flags.data * share),
     });
     const points = [
-      ...SIZES.map((_, index) => at(index, 1)),
-      ...SMALLER_DATA.flatMap(([sizes, share]) => sizes.map((index) => at(index, share))),
+      ...SIZES.map((size) => at(size, 1)),
+      ...SMALLER_DATA.flatMap(([sizes, share]) => sizes.map((index) => at(SIZES[index]!, share))),
     ];
     const report = await interruptible('the same command goes on', (signal) =>
-      sweep({ ...flags, pairs, out, points, heldOut: { ...HELD_OUT, pairs: flags.data }, signal, log: note }),
+      sweep({ ...flags, pairs, out, points, heldOut: at(HELD_OUT, 1), signal, log: note }),
     );
     const html = join(out, 'report.html');
     writeFileSync(html, renderSweep(report));

@@ -37,6 +37,17 @@ function listens(address: string): Promise<boolean> {
   });
 }
 
+test('SIGUSR2 has more logged, step by step, and then as little as at first', async () => {
+  const { child, reports, exit, stderr } = start(['--port', '0']);
+  await until(() => reports.length === 1);
+  for (const level of ['debug', 'trace', 'info']) {
+    child.kill('SIGUSR2');
+    await until(() => stderr().includes(`"logLevel":"${level}"`));
+  }
+  child.kill();
+  assert.equal(await exit, 0);
+});
+
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   test(`a service reports where it is, and ends well on ${signal}`, async () => {
     const { child, reports, exit, stderr, stdout } = start(['--port', '0'], { SCALINGNOTE_PROT: '1' });

@@ -135,7 +135,7 @@ export class Points {
     options: CallOptions,
   ): Promise<Result> {
     return this.#transport.call<Result>(
-      { method: 'POST', collection: this.#collection, ...call, path: this.#path + call.path },
+      { method: 'POST', collection: this.#collection, timed: true, ...call, path: this.#path + call.path },
       options,
     );
   }

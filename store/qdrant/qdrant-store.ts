@@ -44,6 +44,9 @@ interface OpenCollection {
 /** Points up to which a description counts exactly: in a larger collection that takes longer than it is worth. */
 const EXACT_COUNT_POINTS = 100_000;
 
+/** Addresses of this machine. */
+const LOOPBACK = /^(localhost|127\..*|\[::1\])$/;
+
 /** How often a process that writes puts in order what others left behind, in milliseconds. */
 const SWEEP_EVERY_MS = 600_000;
 
@@ -66,7 +69,7 @@ export class QdrantStore implements Store {
   readonly #closing = new AbortController();
 
   /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the configuration cannot be used; it names the setting */
-  constructor(config: QdrantConfig) {
+  constructor(config: QdrantConfig, log?: { warn(message: string): void }) {
     const { url, apiKey, ca, timeoutMs = 30_000, connections = 32, hedgeMs } = config;
     checkWhole('timeoutMs', timeoutMs, 1);
     checkWhole('connections', connections, 1);
@@ -80,8 +83,13 @@ export class QdrantStore implements Store {
     }
     this.#config = config;
     setMaxListeners(0, this.#closing.signal);
+    const addresses = parseAddresses(url);
+    const open = addresses.find(({ protocol, hostname }) => protocol === 'http:' && !LOOPBACK.test(hostname));
+    if (apiKey !== undefined && open) {
+      log?.warn(`the Qdrant API key goes to ${open.host} unencrypted; use https where others can listen`);
+    }
     this.#transport = new Transport({
-      addresses: parseAddresses(url),
+      addresses,
       apiKey,
       ca: readCertificates(ca),
       timeoutMs,

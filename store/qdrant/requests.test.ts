@@ -305,6 +305,22 @@ describe('a configuration', () => {
     });
   }
 
+  it('that sends the key unencrypted is warned of, but not on this machine', async (t) => {
+    const warnings: string[] = [];
+    const log = { warn: (message: string) => warnings.push(message) };
+    for (const url of [
+      'http://127.0.0.1:1',
+      'http://localhost:1',
+      'https://far.example',
+      'http://far.example',
+    ]) {
+      const store = await openStore({ kind: 'qdrant', url, apiKey: 'secret' }, { log });
+      t.after(() => store.close());
+    }
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0]!, /far\.example:6333 unencrypted/);
+  });
+
   it('is taken while the server is away', async (t) => {
     const store = await openStore({ kind: 'qdrant', url: 'http://127.0.0.1:1' });
     t.after(() => store.close());

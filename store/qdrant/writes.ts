@@ -22,6 +22,9 @@ import { type Target, upsertAll } from './upsert.ts';
 /** Times that a document is tried anew because another writer came in between; each time one of them gets through. */
 const MAX_ROUNDS = 20;
 
+/** Documents that go through the same requests: filters name them all. */
+const MAX_DOCUMENTS = 1000;
+
 /** One document of a write: its steps, and how far they have come. */
 interface Document {
   /** Id of its head. */
@@ -86,6 +89,17 @@ export class Writer {
   async write(): Promise<DocumentWriteResult[]> {
     const { writes } = this.#checked;
     const documents = byDocument(writes);
+    for (let start = 0; start < documents.length; start += MAX_DOCUMENTS) {
+      await this.#writeSome(documents.slice(start, start + MAX_DOCUMENTS));
+    }
+    const results: DocumentWriteResult[] = [];
+    for (const { indices, results: own } of documents) {
+      for (const [position, index] of indices.entries()) results[index] = own[position]!;
+    }
+    return results;
+  }
+
+  async #writeSome(documents: Document[]): Promise<void> {
     let pending = documents;
     for (let round = 1; pending.length > 0; round++) {
       if (round > MAX_ROUNDS) {
@@ -96,11 +110,6 @@ export class Writer {
       }
       pending = await this.#round(pending);
     }
-    const results: DocumentWriteResult[] = [];
-    for (const { indices, results: own } of documents) {
-      for (const [position, index] of indices.entries()) results[index] = own[position]!;
-    }
-    return results;
   }
 
   /** Tries to apply the steps of some documents; those that another writer came in between of. */

@@ -12,7 +12,7 @@ import { TINY, tinyBatch, tinyLlama } from '../onnx/tiny.ts';
 import { letterPairs, linesFile, tinyBase } from '../stage1/testing.ts';
 import { renderSweep } from './html.ts';
 import { factorize, narrow } from './low-rank.ts';
-import { sweep, type SweepRequest } from './sweep.ts';
+import { shapeOf, sweep, type SweepRequest } from './sweep.ts';
 
 test('a matrix of a rank is the product of two of that width, and any is nearer with more', () => {
   const product = (left: ArrayLike<number>, right: ArrayLike<number>, rank: number): Float32Array =>
@@ -95,6 +95,7 @@ test('a sweep measures its points once, fits the laws, predicts what it has not 
     cacheDir: folder,
     log: (line) => lines.push(line),
   };
+  assert.deepEqual(await shapeOf(request.base, folder), { layers: TINY.layers, width: TINY.width });
   const report = await sweep(request);
   assert.equal(report.points.length, 6);
   assert.deepEqual(

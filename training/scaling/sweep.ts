@@ -6,11 +6,13 @@ import { loadTokenizer } from '../../towers/open.ts';
 import { outputOf } from '../../towers/session/model.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
 import { TrainingError } from '../errors.ts';
+import { findLayers } from '../gradient/layers.ts';
 import { cutTransformer } from '../gradient/transformer.ts';
 import type { Model } from '../onnx/model.ts';
 import { parameterCount } from '../onnx/parameters.ts';
 import { readModel } from '../onnx/read.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
+import { trace } from '../onnx/trace.ts';
 import { Contrast, exclusions } from '../stage1/contrast.ts';
 import { type Encoder, encoderOf } from '../stage1/encoder.ts';
 import { keyOf, type Pair, PairBatches, readPairs } from '../stage1/pairs.ts';
@@ -101,11 +103,7 @@ const MAX_TOKENS = 48;
  */
 export async function sweep(request: SweepRequest): Promise<SweepReport> {
   const { log = () => {} } = request;
-  const cache = request.cacheDir === undefined ? {} : { cacheDir: request.cacheDir };
-  const base = await pullTower(request.base, { ...cache, log });
-  const source = await readModel(join(base.directory, 'model.onnx'));
-  const output = outputOf(source.graph.outputs.map(({ name }) => name));
-  const plain = await toPlain(source, [output]);
+  const { base, plain, output } = await readBase(request.base, request.cacheDir);
   const all = await readPairs(request.pairs, request.seed);
   const most = Math.max(request.heldOut.pairs, ...request.points.map(({ pairs }) => pairs));
   if (all.train.length < most || all.heldOut.length < GROUP) {
@@ -124,6 +122,24 @@ export async function sweep(request: SweepRequest): Promise<SweepReport> {
   }
   const hidden = await runner.measure(request.heldOut);
   return { ...fitPoints(points, hidden), base: request.base };
+}
+
+/** How many layers a base has, and how many numbers for each token between them. */
+export async function shapeOf(
+  reference: string,
+  cacheDir?: string,
+): Promise<{ layers: number; width: number }> {
+  const { plain, output } = await readBase(reference, cacheDir);
+  const { boundaries } = await findLayers(plain, output);
+  const { dims } = (await trace(plain)).value(boundaries[0]!);
+  return { layers: boundaries.length - 1, width: dims.at(-1)! };
+}
+
+async function readBase(reference: string, cacheDir: string | undefined) {
+  const base = await pullTower(reference, cacheDir === undefined ? {} : { cacheDir });
+  const source = await readModel(join(base.directory, 'model.onnx'));
+  const output = outputOf(source.graph.outputs.map(({ name }) => name));
+  return { base, plain: await toPlain(source, [output]), output };
 }
 
 /** Fits both laws to points, and asks the joint one for a point that it has not seen. */

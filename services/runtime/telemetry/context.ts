@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto';
+import type { TraceState } from '@opentelemetry/api';
 
 /** Where a span belongs: which trace, under which span, and whether its trace is to be recorded. */
 export interface TraceParent {
@@ -7,6 +8,8 @@ export interface TraceParent {
   /** 16 hex digits. */
   readonly spanId: string;
   readonly sampled: boolean;
+  /** `tracestate`: what other tracing systems add, which is handed on as it came. */
+  readonly state?: TraceState;
 }
 
 const TRACEPARENT =

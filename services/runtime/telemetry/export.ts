@@ -124,6 +124,8 @@ class ExportedSpan implements ReadableSpan {
     this.kind = span.kind;
     // What is sent has been sampled, be it at the end.
     this.#context = { traceId, spanId: span.id, traceFlags: TraceFlags.SAMPLED };
+    const state = recording.parent?.state;
+    if (state) this.#context.traceState = state;
     const parentId = parent ? parent.id : recording.parent?.spanId;
     if (parentId !== undefined) {
       const isRemote = parent === undefined;

@@ -7,7 +7,7 @@ import { startFakeServer } from '../../../store/qdrant/testing/fake-server.ts';
 import { StandIn } from '../../../store/qdrant/testing/stand-in.ts';
 import { physicalName } from '../../../store/store.ts';
 import { connectLibraries, traceOf } from './bridge.ts';
-import { formatTraceparent } from './context.ts';
+import { formatTraceparent, type TraceParent } from './context.ts';
 import { samplerOf } from './sampler.ts';
 import type { Span } from './span.ts';
 import { Tracer } from './tracer.ts';
@@ -24,8 +24,8 @@ test('requests to Qdrant carry the context of the search, and are parts of its s
   connectLibraries();
   const out: Span[] = [];
   const tracer = new Tracer({ push: (spans) => void out.push(...spans) }, samplerOf());
-  const ask = async (traceparent?: string): Promise<Span> => {
-    const call = tracer.server('Search', traceparent, performance.now(), {});
+  const ask = async (parent?: TraceParent): Promise<Span> => {
+    const call = tracer.server('Search', parent, performance.now(), {});
     const span = call.child('store');
     server.seen.length = 0;
     const query = { tenant: TENANT, vector: Float32Array.of(1, 0, 0, 0), limit: 1 };
@@ -51,7 +51,7 @@ test('requests to Qdrant carry the context of the search, and are parts of its s
 
   // Of what nobody wants to see nothing is told, to Qdrant neither.
   out.length = 0;
-  await ask(formatTraceparent({ ...span.context, sampled: false }));
+  await ask({ ...span.context, sampled: false });
   assert.deepEqual(out, []);
   assert.ok(server.seen.every(({ headers }) => headers['traceparent'] === undefined));
 });

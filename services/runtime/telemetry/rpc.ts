@@ -1,7 +1,8 @@
-import { type Attributes, SpanStatusCode } from '@opentelemetry/api';
+import { type Attributes, createTraceState, SpanStatusCode } from '@opentelemetry/api';
 import { status, type Metadata } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { ServiceError } from '../errors.ts';
+import { parseTraceparent, type TraceParent } from './context.ts';
 import type { Metrics } from './metrics.ts';
 import type { Span } from './span.ts';
 import type { Tracer } from './tracer.ts';
@@ -45,14 +46,8 @@ export class RpcWatch {
   begin(metadata: Metadata): WatchedCall {
     const startTime = performance.now();
     if (!this.#tracer) return { startTime };
-    const [traceparent] = metadata.get('traceparent');
-    const span = this.#tracer.server(
-      this.#name,
-      traceparent === undefined ? undefined : String(traceparent),
-      startTime,
-      { 'rpc.system.name': 'grpc', 'rpc.method': this.#name },
-    );
-    return { startTime, span };
+    const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': this.#name };
+    return { startTime, span: this.#tracer.server(this.#name, callerOf(metadata), startTime, attributes) };
   }
 
   /** It was answered. @param error with what, where not with success */
@@ -91,6 +86,15 @@ export class RpcWatch {
     }
     return attributes;
   }
+}
+
+/** The context that a call carries, if it does. */
+function callerOf(metadata: Metadata): TraceParent | undefined {
+  const [traceparent] = metadata.get('traceparent');
+  const parent = traceparent === undefined ? undefined : parseTraceparent(String(traceparent));
+  if (!parent) return undefined;
+  const states = metadata.get('tracestate');
+  return states.length === 0 ? parent : { ...parent, state: createTraceState(states.join(',')) };
 }
 
 /** What is known of a call while it lasts. */

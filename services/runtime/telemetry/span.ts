@@ -153,7 +153,8 @@ export class Span implements ApiSpan {
 
   /** What a call that is made on behalf of this span carries on. */
   get context(): TraceParent {
-    return { traceId: this.traceId, spanId: this.id, sampled: this.sampled };
+    const state = this.recording.parent?.state;
+    return { traceId: this.traceId, spanId: this.id, sampled: this.sampled, ...(state && { state }) };
   }
 
   /** What a line of the log carries. */
@@ -276,11 +277,9 @@ export class Span implements ApiSpan {
   }
 
   spanContext(): SpanContext {
-    return {
-      traceId: this.traceId,
-      spanId: this.id,
-      traceFlags: this.sampled ? TraceFlags.SAMPLED : TraceFlags.NONE,
-    };
+    const traceFlags = this.sampled ? TraceFlags.SAMPLED : TraceFlags.NONE;
+    const traceState = this.recording.parent?.state;
+    return { traceId: this.traceId, spanId: this.id, traceFlags, ...(traceState && { traceState }) };
   }
 }
 

@@ -6,7 +6,7 @@ import { samplerOf } from './sampler.ts';
 import { MAX_EVENTS, type Span } from './span.ts';
 import { Tracer, UNSAMPLED_BURST } from './tracer.ts';
 import { connectLibraries, traceOf } from './bridge.ts';
-import { formatTraceparent, newSpanId, newTraceId, parseTraceparent } from './context.ts';
+import { formatTraceparent, newSpanId, newTraceId, parseTraceparent, type TraceParent } from './context.ts';
 
 const NEVER: Sampler = () => ({ sampled: false });
 const ALWAYS: Sampler = () => ({ sampled: true });
@@ -24,7 +24,7 @@ function tracing(sampler: Sampler): { tracer: Tracer; out: Span[]; names: () => 
   return { tracer: new Tracer({ push }, sampler), out, names: () => out.map(({ name }) => name) };
 }
 
-const begin = (tracer: Tracer, traceparent?: string): Span => tracer.server('call', traceparent, 0, {});
+const begin = (tracer: Tracer, parent?: TraceParent): Span => tracer.server('call', parent, 0, {});
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('what is kept', () => {
@@ -173,12 +173,12 @@ test('a span keeps so many events and counts the rest', () => {
 test('a caller’s context goes on, whatever its state is', () => {
   const { tracer } = tracing(samplerOf());
   const caller = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
-  const span = begin(tracer, formatTraceparent(caller));
+  const span = begin(tracer, caller);
   assert.deepEqual(
     [span.traceId, span.recording.parent?.spanId, span.sampled],
     [caller.traceId, caller.spanId, true],
   );
-  assert.notEqual(begin(tracer, 'nonsense').traceId, caller.traceId);
+  assert.notEqual(begin(tracer).traceId, caller.traceId);
 });
 
 describe('libraries that use OpenTelemetry’s interface', () => {

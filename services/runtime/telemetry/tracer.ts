@@ -1,6 +1,6 @@
 import { type Attributes, SpanKind } from '@opentelemetry/api';
 import { Batch, type BatchRun } from './batch.ts';
-import { parseTraceparent } from './context.ts';
+import type { TraceParent } from './context.ts';
 import type { Sampler } from './sampler.ts';
 import { Recording, Span, type SpanSink } from './span.ts';
 
@@ -41,9 +41,8 @@ export class Tracer {
     };
   }
 
-  /** Begins the span of a call that came in. @param traceparent what the caller sent, or nothing */
-  server(name: string, traceparent: string | undefined, startTime: number, attributes: Attributes): Span {
-    const parent = traceparent === undefined ? undefined : parseTraceparent(traceparent);
+  /** Begins the span of a call that came in. @param parent what the caller sent, or nothing */
+  server(name: string, parent: TraceParent | undefined, startTime: number, attributes: Attributes): Span {
     const { sampled, traceId } = this.#sampler(parent);
     const recording = new Recording(this.#sink, {
       sampled,

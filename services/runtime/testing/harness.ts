@@ -1,4 +1,4 @@
-import { credentials, type CallOptions, type ServiceError } from '@grpc/grpc-js';
+import { credentials, Metadata, type CallOptions, type ServiceError } from '@grpc/grpc-js';
 import { pino, type Logger } from 'pino';
 import type {
   QueryServiceClient,
@@ -9,7 +9,7 @@ import type { SearchStreamResponse__Output } from '../../../proto/generated/scal
 import { v1 } from '../../../proto/load.ts';
 import { decodeStatus, STATUS_DETAILS_TRAILER, type RichStatus } from '../../../proto/status.ts';
 import type { Implementation } from '../handler.ts';
-import { service, startServer, type RunningServer, type Service } from '../server.ts';
+import { service, startServer, type RunningServer, type ServerOptions, type Service } from '../server.ts';
 
 /** What a test does not say: a call of it fails. */
 export const NOTHING: Implementation<QueryServiceHandlers> = {
@@ -38,7 +38,7 @@ export interface Harness {
 
 export async function serveService(
   served: Service,
-  options: { log?: Logger; maxReceiveBytes?: number } = {},
+  options: Partial<Pick<ServerOptions, 'log' | 'maxReceiveBytes' | 'telemetry'>> = {},
 ): Promise<Harness> {
   const server = await startServer({
     host: '127.0.0.1',
@@ -47,6 +47,7 @@ export async function serveService(
     services: [served],
     maxReceiveBytes: options.maxReceiveBytes ?? 16 * 1024 * 1024,
     log: options.log ?? pino({ level: 'silent' }),
+    telemetry: options.telemetry,
   });
   server.setServing(true);
   const client = new v1.QueryService(server.address, credentials.createInsecure(), {
@@ -66,7 +67,7 @@ export async function serveService(
 /** Serves the query service with handlers of the test. */
 export function serve(
   implementation: Partial<Implementation<QueryServiceHandlers>>,
-  options: { log?: Logger; maxReceiveBytes?: number } = {},
+  options: Parameters<typeof serveService>[1] = {},
 ): Promise<Harness> {
   return serveService(
     service<QueryServiceHandlers>(v1.QueryService.service, { ...NOTHING, ...implementation }),
@@ -80,6 +81,7 @@ export function callUnary<Response>(
   method: 'Search' | 'Encode' | 'MeasureFamiliarity' | 'Describe',
   request: object,
   options: CallOptions & { serialize?: (request: object) => Buffer } = {},
+  metadata = new Metadata(),
 ): Promise<Response> {
   const definition = v1.QueryService.service[method];
   const { serialize = definition.requestSerialize as (request: object) => Buffer, ...rest } = options;
@@ -89,6 +91,7 @@ export function callUnary<Response>(
       serialize,
       definition.responseDeserialize as (bytes: Buffer) => object,
       request,
+      metadata,
       rest,
       (error, response) => (error ? reject(error) : resolve(response as Response)),
     );

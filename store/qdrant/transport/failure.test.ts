@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { StoreErrorReason } from '../../errors.ts';
 import { RECORDED } from '../testing/recorded.ts';
-import { isTooLarge, statusFailure } from './failure.ts';
+import { connectionFailure, isTooLarge, statusFailure } from './failure.ts';
 
 const CALL = { operation: 'query', method: 'POST', path: '/x', body: '{}', collection: 'docs' } as const;
 
@@ -76,5 +76,13 @@ describe('what Qdrant answers', () => {
       'STORE_FULL',
     );
     assert.equal(at('Service internal error: task panicked').error.reason, 'STORE_INTERNAL');
+  });
+
+  it('may not come because its certificate is not trusted', () => {
+    const failed = (code: string) =>
+      connectionFailure(CALL, 'https://q:6333', Object.assign(new Error('no'), { code })).message;
+    assert.match(failed('DEPTH_ZERO_SELF_SIGNED_CERT'), /PEM file/);
+    assert.match(failed('CERT_HAS_EXPIRED'), /PEM file/);
+    assert.doesNotMatch(failed('ECONNREFUSED'), /PEM file/);
   });
 });

@@ -9,6 +9,8 @@ export interface Call {
   path: string;
   /** JSON. */
   body?: string;
+  /** Whether the server takes a `timeout`, after which it need not go on; it counts whole seconds. */
+  timed?: boolean;
   /** What the call is about, by the name that the caller knows. */
   collection?: string;
   /**
@@ -70,6 +72,9 @@ const TOO_LARGE = /larger than allowed|payload.*too large|entity too large/i;
 
 /** What it is called when the other side ends a connection. */
 const CUT_OFF = new Set(['EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET']);
+
+/** What it is called when a certificate is not trusted. */
+const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
 
 /** Whether the server found a body too large. It says so with a 400, proxies with a 413. */
 export function isTooLarge(failure: Failure): boolean {
@@ -165,10 +170,13 @@ export function statusFailure(
 /** What it means that there was no answer. */
 export function connectionFailure(call: Call, node: string, cause: unknown): Failure {
   const code = errorCode(cause);
+  const hint = UNTRUSTED.test(code) ? '; name a PEM file with the certificates to trust (ca)' : '';
   return new Failure(
-    new StoreError('STORE_UNAVAILABLE', `Qdrant at ${node} does not answer "${call.operation}" (${code})`, {
-      cause,
-    }),
+    new StoreError(
+      'STORE_UNAVAILABLE',
+      `Qdrant at ${node} does not answer "${call.operation}" (${code})${hint}`,
+      { cause },
+    ),
     { retryable: true, nodeFailed: true, cutOff: CUT_OFF.has(code) },
   );
 }

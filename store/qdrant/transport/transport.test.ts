@@ -116,6 +116,20 @@ describe('a call', () => {
     assert.equal(server.seen.length, 1);
   });
 
+  it('tells the server how long it may take, in whole seconds', async (t) => {
+    const server = await startFakeServer(t, () => OK);
+    const made = transport(t, server.url, { timeoutMs: 9000 });
+    await made.call({ ...SEARCH, timed: true, path: '/x?wait=true' }, { deadline: Date.now() + 2500 });
+    await made.call({ ...SEARCH, timed: true }, { deadline: Date.now() + 300 });
+    await made.call({ ...SEARCH, timed: true });
+    await made.call(SEARCH, { deadline: Date.now() + 2500 });
+    assert.deepEqual(
+      server.seen.map(({ query }) => query.get('timeout')),
+      ['3', '1', '9', null],
+    );
+    assert.equal(server.seen[0]?.query.get('wait'), 'true');
+  });
+
   it('ends with its signal, whatever that says', async (t) => {
     const server = await startFakeServer(t, () => silence);
     const controller = new AbortController();

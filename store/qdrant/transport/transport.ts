@@ -126,7 +126,8 @@ export class Transport {
     const started = performance.now();
     let status: number | undefined;
     try {
-      const { path, method, body } = call;
+      const { method, body } = call;
+      const path = call.timed ? withTimeout(call.path, deadline - Date.now()) : call.path;
       const reply = await node.pool.request({
         path: node.prefix + path,
         method,
@@ -166,6 +167,11 @@ export class Transport {
       throw failure;
     }
   }
+}
+
+/** The server counts in whole seconds, from 1. */
+function withTimeout(path: string, ms: number): string {
+  return `${path}${path.includes('?') ? '&' : '?'}timeout=${Math.max(1, Math.ceil(ms / 1000))}`;
 }
 
 /** How long to wait before the next attempt: what the server asked for, or "full jitter" (AWS, 2015). */
