@@ -3,8 +3,8 @@ import { describe, test } from 'node:test';
 import { status as Code } from '@grpc/grpc-js';
 import { failure, type Handlers } from '../../../clients/testing/fake-service.ts';
 import type { SearchStreamRequest__Output } from '../../../proto/generated/scalingnote/v1/SearchStreamRequest.ts';
-import type { CosinesAnswer, SearchAnswer, SearchBody, SystemAnswer } from '../shared/wire.ts';
-import { type Bridge, serveBridge } from '../testing/bridge.ts';
+import type { CosinesAnswer, ErrorBody, SearchAnswer, SearchBody, SystemAnswer } from '../shared/wire.ts';
+import { serveBridge, type WholeBridge } from '../testing/bridge.ts';
 
 const TOWER = {
   name: 'tiny',
@@ -49,7 +49,7 @@ function body(service: string, more: Partial<SearchBody> = {}): SearchBody {
 
 async function withBridge(
   handlers: Handlers,
-  use: (bridge: Bridge & { services: [string, string] }) => Promise<void>,
+  use: (bridge: WholeBridge) => Promise<void>,
   other?: Handlers,
 ): Promise<void> {
   const bridge = await serveBridge(handlers, other);
@@ -141,15 +141,15 @@ describe('search', () => {
   });
 
   test('a service that is away is told in one line that says what to do', async () => {
-    const bridge = await serveBridge({});
-    const { services, ask, stop } = bridge;
-    try {
-      const refused = await ask('POST', '/api/search', { body: body(services[0]) });
-      // The fake serves nothing: UNIMPLEMENTED is as near as it gets to a server of another kind.
-      assert.equal(refused.status, 501, refused.text);
-    } finally {
-      await stop();
-    }
+    await withBridge({}, async ({ ask, services: [service], leave }) => {
+      leave();
+      const { status, json, text } = await ask('POST', '/api/search', { body: body(service) });
+      assert.equal(status, 503, text);
+      const { error } = json as ErrorBody;
+      assert.deepEqual([error.reason, error.message.includes(service)], ['UNAVAILABLE', true]);
+      assert.match(error.message, /scalingnote up/);
+      assert.doesNotMatch(error.message, /\n/);
+    });
   });
 });
 
@@ -163,7 +163,7 @@ describe('cosines', () => {
   });
 
   test('between every two services', async () => {
-    const use = async ({ ask, services }: Bridge & { services: [string, string] }): Promise<void> => {
+    const use = async ({ ask, services }: WholeBridge): Promise<void> => {
       const { json } = await ask('POST', '/api/cosines', { body: { text: 'bees', services } });
       const { cosines, errors } = json as CosinesAnswer;
       assert.deepEqual(errors, [null, null]);

@@ -32,6 +32,14 @@ export interface Bridge {
   stop(): Promise<void>;
 }
 
+/** A bridge with services behind it. */
+export interface WholeBridge extends Bridge {
+  /** Their addresses. */
+  services: [first: string, second: string];
+  /** Has the services go away. */
+  leave(): void;
+}
+
 /** A bridge with the given routes and nothing behind it. */
 export async function serveRoutes(routes: readonly Route[], names: readonly string[] = []): Promise<Bridge> {
   const server = await startHttpServer({
@@ -50,10 +58,7 @@ export async function serveRoutes(routes: readonly Route[], names: readonly stri
 }
 
 /** A whole bridge in front of services that say what a test tells them to: the document service and two query services. */
-export async function serveBridge(
-  handlers: Handlers,
-  other: Handlers = handlers,
-): Promise<Bridge & { services: [first: string, second: string] }> {
+export async function serveBridge(handlers: Handlers, other: Handlers = handlers): Promise<WholeBridge> {
   const [first, second] = await Promise.all([serve(handlers), serve(other)]);
   const documents = {
     address: first.address,
@@ -69,6 +74,10 @@ export async function serveBridge(
   return {
     ...bridge,
     services: [first.address, second.address],
+    leave: () => {
+      first.close();
+      second.close();
+    },
     stop: async () => {
       await ingests.close();
       await bridge.stop();
