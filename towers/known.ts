@@ -40,4 +40,9 @@ export const KNOWN_TOWERS: readonly KnownTower[] = [
     role: 'query',
     reference: shipped('all-MiniLM-L6-v2-lookup'),
   },
+  {
+    name: 'all-MiniLM-L6-v2-transformer-2',
+    role: 'query',
+    reference: shipped('all-MiniLM-L6-v2-transformer-2'),
+  },
 ];
