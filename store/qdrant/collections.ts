@@ -282,7 +282,8 @@ export class Collections {
         strict_mode_config: {
           enabled: true,
           max_query_limit: 10_000,
-          filter_max_conditions: 1000,
+          // A write of a thousand documents, each of another version, has six for each.
+          filter_max_conditions: 10_000,
           unindexed_filtering_retrieve: false,
           unindexed_filtering_update: false,
         },

@@ -52,7 +52,7 @@ export interface CollectionSettings {
   indexedFields?: Readonly<Record<string, FieldType>>;
   /**
    * Whether Qdrant refuses what would be expensive: filters on fields that were not declared, limits above 10 000,
-   * filters of more than 1000 conditions.
+   * filters of more than 10 000 conditions.
    *
    * @default false
    */

@@ -111,11 +111,14 @@ export class Points {
     await this.#send({ operation: 'upsert', method: 'PUT', path, body }, options);
   }
 
-  /** Changes what filters hold for, durably and in order. */
+  /**
+   * Changes what filters hold for, durably and in order. Only the last change is waited for: every shard applies them
+   * one after the other, and to wait for each takes twenty times as long.
+   */
   async update(operations: readonly Schemas['UpdateOperation'][], options: CallOptions): Promise<void> {
-    if (operations.length === 0) return;
-    const body: Schemas['UpdateOperations'] = { operations: [...operations] };
-    await this.#post('update', `/points/batch?wait=true${this.#ordering}`, body, options);
+    const last = operations.length - 1;
+    if (last > 0) await this.#update(operations.slice(0, last), false, options);
+    if (last >= 0) await this.#update(operations.slice(last), true, options);
   }
 
   /** Whether the server answers at all. */
@@ -124,6 +127,15 @@ export class Points {
       () => true,
       () => false,
     );
+  }
+
+  async #update(
+    operations: Schemas['UpdateOperation'][],
+    wait: boolean,
+    options: CallOptions,
+  ): Promise<void> {
+    const body: Schemas['UpdateOperations'] = { operations };
+    await this.#post('update', `/points/batch?wait=${wait}${this.#ordering}`, body, options);
   }
 
   #post<Result>(operation: string, path: string, body: object, options: CallOptions): Promise<Result> {

@@ -229,15 +229,14 @@ export class Writer {
 
   /** Raises versions of documents whose content is still what was read. */
   async #confirm(documents: readonly Document[]): Promise<void> {
-    const operations = [...groupBy(documents, ({ change }) => change!.version)].map(([version, group]) => ({
-      set_payload: {
-        payload: { version },
-        filter: {
-          must: [{ key: 'version', range: { lt: version } }],
-          should: group.map(({ id, head }) => ofGeneration([id], head!.generation)),
-        },
-      },
-    }));
+    const operations = [...groupBy(documents, ({ change }) => change!.version)].map(([version, group]) => {
+      const older = { key: 'version', range: { lt: version } };
+      const read = group.map(({ id, head }) => ofGeneration([id], head!.generation));
+      // Where a document has a version of its own the server is much quicker to find it by conditions side by side.
+      const filter =
+        read.length === 1 ? { must: [...read[0]!.must, older] } : { must: [older], should: read };
+      return { set_payload: { payload: { version }, filter } };
+    });
     await this.#points.update(operations, this.#options);
   }
 
