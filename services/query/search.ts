@@ -83,7 +83,9 @@ export class Searcher {
       timings.searchMs = performance.now() - started;
       return { hits, collection: physical, query, timings };
     } catch (error) {
-      span?.fail(error instanceof StoreError ? error.reason : (error as Error).name);
+      // A search that was given up, because a newer query came, has not failed.
+      const { name } = error as Error;
+      if (name !== 'AbortError') span?.fail(error instanceof StoreError ? error.reason : name);
       throw error;
     } finally {
       span?.end();
