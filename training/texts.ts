@@ -26,6 +26,9 @@ const CORPUS_LIMITS = { titles: 8_000, sentences: 24_000, spans: 14_000, keyword
 /** Sentences that spans and keywords are taken from: a sample that stays in memory, however large the corpus. */
 const SENTENCE_SAMPLE = 60_000;
 
+/** Spans, and keywords, that a sentence is good for: more of a small collection would say the same again. */
+const DERIVED_PER_SENTENCE = 8;
+
 /** Texts of a query log that are used, a sample where it has more: past this a small student learns little. */
 const MAX_LOG_TEXTS = 500_000;
 
@@ -117,7 +120,7 @@ export async function textsFromDocuments(
     throw new TrainingError('TEXTS_INVALID', `${source} has no text to make queries from`);
   }
   const derive = (count: number, make: (text: string) => string): TrainingText[] =>
-    Array.from({ length: count }, () => {
+    Array.from({ length: Math.min(count, DERIVED_PER_SENTENCE * sources.length) }, () => {
       const origin = sources[Math.floor(random() * sources.length)]!;
       return { text: make(origin.text), group: origin.group };
     });
