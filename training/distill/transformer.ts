@@ -40,7 +40,7 @@ export async function openTransformer(options: TransformerOptions): Promise<Stud
   const output = outputOf(source.graph.outputs.map(({ name }) => name));
   const plain = await toPlain(source, [output]);
   const cut = await cutTransformer(plain, layers, output);
-  const step = await transformerStep(cut, { pooling, optimizer, loss, trainTables });
+  const step = await transformerStep(cut, { pooling, optimizer, loss, trainTables, dimensions });
   const trainer = await Trainer.create(step, {
     ...(threads !== undefined && { threads }),
     ...(state && { state }),

@@ -5,7 +5,7 @@ import type { Model } from '../onnx/model.ts';
 import { withParameters } from '../onnx/parameters.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
 import { runAsIs } from '../onnx/run.ts';
-import { toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { TINY, tinyBatch, tinyBert, tinyLlama, type TinyShape } from '../onnx/tiny.ts';
 import { findLayers, keepLayers, spread } from './layers.ts';
 import { Trainer } from './trainer.ts';
@@ -113,6 +113,23 @@ function meanCosine(a: Tensor, b: Tensor): number {
   }
   return sum / a.dims[0]!;
 }
+
+test('of a space that is cut short, the first components are trained', async () => {
+  const student = await cutTransformer(await toPlain(tinyBert()), 2);
+  const options = { pooling: 'mean', optimizer: { rate: 0.01, steps: 20 }, dimensions: 3 } as const;
+  const trainer = await Trainer.create(await transformerStep(student, options), { threads: 1 });
+  const texts = batch(student.model, 1);
+  const teacher = float32(
+    [8, 3],
+    Array.from({ length: 24 }, (_, i) => Math.cos(i)),
+  );
+  const first = await trainer.step({ ...texts, teacher });
+  for (let i = 0; i < 18; i++) await trainer.step({ ...texts, teacher });
+  const last = await trainer.step({ ...texts, teacher });
+  assert.deepEqual((await trainer.observe(texts))[VECTORS]!.dims, [8, 3]);
+  assert.ok(last.loss < first.loss, `${first.loss} → ${last.loss}`);
+  await trainer.close();
+});
 
 test('layers are spread from the first to the last', () => {
   assert.deepEqual(spread(1, 6), [0]);

@@ -89,6 +89,8 @@ export async function pooledVectors(
  * The training step of a student: its vectors come nearer to the teacher's. A batch is the student's token inputs and
  * {@link TEACHER}.
  *
+ * @param options.dimensions - how many of the vectors' components count, from the first: those of a space that is cut short.
+ * @default all
  * @param options.trainTables - whether the embedding tables are trained as well: costs time and memory by vocabulary.
  * @default false
  * @throws {OnnxError} as `buildStep` does.
@@ -100,11 +102,13 @@ export async function transformerStep(
     optimizer: OptimizerOptions;
     loss?: LossWeights;
     trainTables?: boolean;
+    dimensions?: number;
   },
 ): Promise<TrainingStep> {
   const { pooling, optimizer, loss = {}, trainTables = false } = options;
   const { dims } = (await trace(student.model)).value(student.output);
-  const dimensions = dims.at(-1)!;
+  const width = dims.at(-1)!;
+  const { dimensions = width } = options;
   const g = new GraphBuilder(await pooledVectors(student, { pooling, dimensions }));
   const rows = ['batch', dimensions];
   const sides = {
