@@ -1,5 +1,5 @@
-import { Command } from 'commander';
-import { DEFAULTS } from '../../training/stage1/plan.ts';
+import { Command, Option } from 'commander';
+import { DEFAULTS, type Precision } from '../../training/stage1/plan.ts';
 import { train as trainTowers, type TrainReport } from '../../training/stage1/train.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson } from '../output/print.ts';
@@ -25,6 +25,7 @@ interface Flags {
   trainTables?: boolean;
   queryPrompt?: string;
   documentPrompt?: string;
+  precision: Precision;
   maxTokens: number;
   heldOutDocuments: number;
   seed: number;
@@ -61,6 +62,14 @@ export const train = new Command('train')
   .option('--train-tables', 'train embedding tables as well')
   .option('--query-prompt <text>', 'put before queries (default: as the base does)')
   .option('--document-prompt <text>', 'put before documents (default: as the base does)')
+  .addOption(
+    new Option(
+      '--precision <type>',
+      'of the towers: int8 is a quarter of the size, and can be trained no further',
+    )
+      .choices(['fp32', 'int8'])
+      .default('fp32'),
+  )
   .option('--max-tokens <n>', 'longest text in training', positive, DEFAULTS.maxTokens)
   .option(
     '--held-out-documents <n>',

@@ -27,6 +27,9 @@ export const DEFAULTS = {
 /** Share of the steps in which the learning rate rises. */
 const WARMUP = 0.1;
 
+/** Numbers of a tower's weights. */
+export type Precision = 'fp32' | 'int8';
+
 /** What to make. */
 export interface TrainRequest {
   /** Reference of the tower to start from. */
@@ -62,6 +65,11 @@ export interface TrainRequest {
   queryPrompt?: string | undefined;
   /** @default that of the base */
   documentPrompt?: string | undefined;
+  /**
+   * Precision of the towers that are written. Eight bits are a quarter of the size; such a tower serves and teaches, but
+   * can't be trained further, nor cut into transformer students. @default fp32
+   */
+  precision?: Precision | undefined;
   /** Longest text in training; the towers read on what the base reads. @default 64 */
   maxTokens?: number | undefined;
   /** Documents that held-out queries are searched in. @default 20 000 */
@@ -168,6 +176,7 @@ function planOf(request: TrainRequest) {
     negatives: rest.negatives ?? DEFAULTS.negatives,
     mined: rest.mined ?? DEFAULTS.mined,
     margin: rest.margin ?? DEFAULTS.margin,
+    precision: rest.precision ?? ('fp32' as Precision),
     maxTokens: rest.maxTokens ?? DEFAULTS.maxTokens,
     heldOutDocuments: rest.heldOutDocuments ?? DEFAULTS.heldOutDocuments,
     separate,

@@ -8,9 +8,13 @@ import { encodeModel } from '../onnx/write.ts';
 import { seededRandom } from '../random.ts';
 
 /** A folder with a tower of random weights, small enough to be trained in a test. */
-export function tinyBase(context: Pick<TestContext, 'after'>, model: Model = tinyBert()): string {
+export function tinyBase(
+  context: Pick<TestContext, 'after'>,
+  model: Model = tinyBert(),
+  dimensions = TINY.width,
+): string {
   const folder = temporaryFolder(context);
-  writeTinyTower(folder, { model: encodeModel(model), space: { normalize: true, dimensions: TINY.width } });
+  writeTinyTower(folder, { model: encodeModel(model), space: { normalize: true, dimensions } });
   return folder;
 }
 

@@ -5,6 +5,7 @@ import { test, type TestContext } from 'node:test';
 import { readManifest } from '../../towers/directory.ts';
 import { openTower } from '../../towers/open.ts';
 import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
+import { TINY, tinyBert } from '../onnx/tiny.ts';
 import { TrainingError } from '../errors.ts';
 import { letterPairs, linesFile, tinyBase } from './testing.ts';
 import type { TrainRequest } from './plan.ts';
@@ -132,6 +133,18 @@ test('a query tower of fewer layers has weights of its own, and costs less', asy
     ['star ', 'star ', 'query: '],
   );
   assert.equal(document.queryPrompt, undefined);
+});
+
+test('in eight bits the towers are smaller, and measured as they are', async (context) => {
+  const model = tinyBert({ ...TINY, width: 32, vocabulary: 200 });
+  const base = tinyBase(context, model, 32);
+  const request = requestFor(context, { base });
+  const fp32 = await train(request);
+  const int8 = await train({ ...request, out: `${request.out}-int8`, precision: 'int8' });
+  assert.ok(weightsOf(int8).length < 0.6 * weightsOf(fp32).length);
+  assert.equal(int8.loss, fp32.loss);
+  assert.notEqual(int8.towers.space, fp32.towers.space);
+  assert.ok(Math.abs(int8.heldOut.recall10.trained - fp32.heldOut.recall10.trained) < 0.2);
 });
 
 test('given negatives count: a batch of two pairs with one each has four candidates', async (context) => {

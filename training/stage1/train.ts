@@ -6,14 +6,16 @@ import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import { differenceInterval } from '../evaluation/bootstrap.ts';
 import { mean } from '../evaluation/metrics.ts';
+import type { Model } from '../onnx/model.ts';
 import { withParameters } from '../onnx/parameters.ts';
+import { quantizeWeights } from '../onnx/quantize.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import { trainingFlops } from './compute.ts';
 import { Contrast } from './contrast.ts';
 import { writeTowers, type WrittenTowers } from './export.ts';
 import { heldOutTask, type HeldOutTask, measureRecall } from './held-out.ts';
 import { describeDropped } from './pairs.ts';
-import { prepare, tokenizePairs, type TrainRequest } from './plan.ts';
+import { type Plan, prepare, tokenizePairs, type TrainRequest } from './plan.ts';
 import { type EncoderName, readEncoders, trainedParameters } from './replica.ts';
 import { runSteps } from './run.ts';
 import {
@@ -140,7 +142,7 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   const towers = await writeTowers(out, {
     base,
     name: basename(out).replaceAll(/[^\w.-]/g, '-'),
-    ...models(encoders, result.state, plan.separate),
+    ...models(encoders, result.state, plan),
     documentPrompt: prompts.document,
     queryPrompt: prompts.query,
     source: `scalingnote train --base ${request.base} --pairs ${basename(request.pairs)}`,
@@ -185,11 +187,13 @@ async function checkpointOf(out: string, settings: Settings, resume: boolean) {
 function models(
   encoders: Awaited<ReturnType<typeof readEncoders>>,
   state: ReadonlyMap<string, Tensor>,
-  separate: boolean,
+  { separate, precision }: Pick<Plan, 'separate' | 'precision'>,
 ) {
-  const modelOf = (name: EncoderName) => {
+  const modelOf = (name: EncoderName): Model => {
     const { model, weights } = encoders.get(name)!;
-    return withParameters(model, new Map(weights.map((weight) => [weight, state.get(`${name}/${weight}`)!])));
+    const trained = new Map(weights.map((weight) => [weight, state.get(`${name}/${weight}`)!]));
+    const exported = withParameters(model, trained);
+    return precision === 'int8' ? quantizeWeights(exported) : exported;
   };
   if (separate) return { documentModel: modelOf('document'), queryModel: modelOf('query') };
   const shared = modelOf('shared');
