@@ -37,7 +37,8 @@ describe('training from the command line', () => {
     const child = start(...flags);
     const end = ended(child);
     child.stderr!.on('data', (chunk: Buffer) => {
-      if (chunk.includes('steps')) child.kill('SIGINT');
+      // As a supervisor does that signals the process, and then its group.
+      if (chunk.includes('steps')) for (const signal of ['SIGINT', 'SIGTERM'] as const) child.kill(signal);
     });
     const { code, stdout, stderr } = await end;
     assert.deepEqual([code, stdout], [1, '']);
