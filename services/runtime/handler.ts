@@ -138,6 +138,12 @@ interface ServerCall {
   once(event: 'cancelled', listener: () => void): unknown;
 }
 
+/**
+ * A client whose deadline has passed cancels the call, and a server that was slow to take the call in counts from later
+ * on: what is cancelled so shortly before its deadline, in milliseconds, is taken for a call that ran out of time.
+ */
+const DEADLINE_SKEW_MS = 50;
+
 /** The time from a call's arrival to its answer, or to the moment when nobody waits any more. */
 class Lifetime {
   readonly call: Call;
@@ -157,8 +163,7 @@ class Lifetime {
     // grpc-js emits it after a proper end as well.
     call.once('cancelled', () => {
       if (this.#ended) return;
-      // A timer may fire a millisecond early.
-      controller.abort(Date.now() >= deadline - 1 ? deadlineExceeded() : cancelled());
+      controller.abort(Date.now() >= deadline - DEADLINE_SKEW_MS ? deadlineExceeded() : cancelled());
     });
   }
 

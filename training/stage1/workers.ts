@@ -50,14 +50,12 @@ class WorkerReplica implements Replica {
       if (error === undefined) resolve(result);
       else reject(new TrainingError('WORKER_FAILED', error));
     });
-    this.#process.on('exit', (code, signal) => {
-      this.#ended = new TrainingError(
-        'WORKER_FAILED',
+    this.#process.on('exit', (code, signal) =>
+      this.#end(
         `a training process ended (${signal ?? `exit code ${code}`}); --resume goes on from the last checkpoint`,
-      );
-      for (const { reject } of this.#waiting.values()) reject(this.#ended);
-      this.#waiting.clear();
-    });
+      ),
+    );
+    this.#process.on('error', (cause) => this.#end(`a training process did not start: ${cause.message}`));
   }
 
   open(plan: ReplicaPlan, state: ReadonlyMap<string, Tensor> | undefined): Promise<void> {
@@ -99,8 +97,16 @@ class WorkerReplica implements Replica {
     const id = this.#next++;
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
-      this.#process.send({ ...request, id });
+      // A request that can't be sent any more: the end of the process, which is told in a moment, says why.
+      this.#process.send({ ...request, id }, () => {});
     });
+  }
+
+  /** Tells all who wait, and all who will ask, that there is nobody to answer. */
+  #end(message: string): void {
+    this.#ended ??= new TrainingError('WORKER_FAILED', message);
+    for (const { reject } of this.#waiting.values()) reject(this.#ended);
+    this.#waiting.clear();
   }
 }
 
