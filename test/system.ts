@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { SAMPLE_COLLECTION } from '../cli/sample/wordnet.ts';
+import { openStore } from '../store/open.ts';
 
 /**
  * The system as people use it: the command line, both services as processes, the real towers and the real store. The
@@ -22,13 +24,31 @@ const environment = { ...process.env, XDG_STATE_HOME: join(folder, 'state'), NO_
 const running = new Set<ChildProcess>();
 let missing: string | undefined;
 
+/** The store of the services that are started here, where it is not a folder of their own: a Qdrant server. */
+const shared =
+  process.env['SCALINGNOTE_STORE'] === 'qdrant'
+    ? await openStore({ kind: 'qdrant', url: process.env['QDRANT_URL'] ?? 'http://127.0.0.1:6333' })
+    : undefined;
+/** What was there before: not ours to drop. */
+const theirs = new Set<string>();
+
 before(async () => {
+  for (const { name, physicalName } of (await shared?.listCollections()) ?? []) {
+    if (name === SAMPLE_COLLECTION) {
+      throw new Error(`the server at QDRANT_URL has a collection "${name}" already; use a scratch server`);
+    }
+    theirs.add(physicalName);
+  }
   const pulled = await cli('towers', 'pull', 'all-MiniLM-L6-v2');
   if (pulled.code !== 0) missing = `the document tower can't be had here: ${pulled.stderr}`;
 });
 
 after(async () => {
   await Promise.all([...running].map(stop));
+  for (const { physicalName } of (await shared?.listCollections()) ?? []) {
+    if (!theirs.has(physicalName)) await shared!.dropCollection(physicalName);
+  }
+  await shared?.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
