@@ -20,11 +20,11 @@ export const SAMPLE_COLLECTION = 'wordnet';
 /** What `up` asks, so that a newcomer sees meaning found where no word agrees. */
 export const SAMPLE_QUERIES: readonly string[] = [
   'a person who studies stars',
-  'fear of being in small closed rooms',
+  'a child whose parents have died',
   'to walk slowly without any purpose',
   'the money you pay for a bus ride',
   'someone who makes bread',
-  'extremely cold weather',
+  'a long time without any rain',
 ];
 
 /** Part of speech by the letter that ends an id. */

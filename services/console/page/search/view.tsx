@@ -243,9 +243,9 @@ function Idle() {
 /** What the reverse dictionary that comes with the package knows. */
 const EXAMPLES = [
   'a person who studies stars',
-  'fear of being in small closed rooms',
+  'a child whose parents have died',
   'to walk slowly without any purpose',
-  'extremely cold weather',
+  'a long time without any rain',
 ];
 
 /** Reads out what was found, once typing has paused. */
