@@ -215,8 +215,12 @@ describe('a server that is away', () => {
   it('that hangs is left alone, too, when callers gave it time', async (t) => {
     const server = await startFakeServer(t, () => silence);
     const made = transport(t, server.url, { connections: 5 });
-    const calls = Array.from({ length: 5 }, () => made.call(SEARCH, { deadline: Date.now() + 600 }));
-    for (const call of calls) await assert.rejects(call, { name: 'TimeoutError' });
+    const deadline = Date.now() + 600;
+    await Promise.all(
+      Array.from({ length: 5 }, () =>
+        assert.rejects(made.call(SEARCH, { deadline }), { name: 'TimeoutError' }),
+      ),
+    );
     const { error } = await failure(made.call(SEARCH));
     assert.equal(error.reason, 'STORE_UNAVAILABLE');
     assert.equal(server.seen.length, 5);
