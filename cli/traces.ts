@@ -1,42 +1,5 @@
+import type { Trace, TraceOrder, TraceSummary } from '../clients/traces.ts';
 import { CliError } from './output/print.ts';
-
-/** A trace in a list, as the console has it. Times are in milliseconds. */
-export interface TraceSummary {
-  traceId: string;
-  name: string;
-  service: string;
-  /** ISO 8601. */
-  startTime: string;
-  durationMs: number;
-  spans: number;
-  status: 'ok' | 'error';
-}
-
-/** A span, as the console has it. */
-export interface TraceSpan {
-  spanId: string;
-  parentSpanId: string | null;
-  name: string;
-  kind: 'internal' | 'server' | 'client' | 'producer' | 'consumer';
-  service: string;
-  /** Since the start of the trace. */
-  startMs: number;
-  durationMs: number;
-  attributes: Readonly<Record<string, unknown>>;
-  events: readonly { name: string; timeMs: number; attributes: Readonly<Record<string, unknown>> }[];
-  links: readonly { traceId: string; spanId: string; attributes: Readonly<Record<string, unknown>> }[];
-  status: 'unset' | 'ok' | 'error';
-  statusMessage?: string;
-}
-
-/** A trace with all of its spans, parents before their children. */
-export interface Trace {
-  traceId: string;
-  startTime: string;
-  spans: TraceSpan[];
-}
-
-export type TraceOrder = 'latest' | 'slowest' | 'failed';
 
 /** The console answers out of its memory. */
 const TIMEOUT_MS = 5_000;

@@ -3,7 +3,8 @@ import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { BasicTracerProvider, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
-import { type Trace, Traces } from './traces.ts';
+import type { Trace } from '../clients/traces.ts';
+import { Traces } from './traces.ts';
 
 /** How long to wait for the services' spans: they send them several times a second. */
 const PATIENCE_MS = 5_000;

@@ -2,7 +2,8 @@ import { Command } from 'commander';
 import { withConsoleAddress } from '../connection.ts';
 import { clip, printJson, style, table, UsageError } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
-import { type TraceOrder, Traces, type TraceSummary } from '../traces.ts';
+import type { TraceOrder, TraceSummary } from '../../clients/traces.ts';
+import { Traces } from '../traces.ts';
 import { wholeNumber } from './search.ts';
 
 interface Flags {

@@ -192,45 +192,6 @@ export interface IngestsAnswer {
 /** Bytes of a file that one `POST /api/ingests/:id/chunks` takes at most. */
 export const MAX_CHUNK_BYTES = 512 * 1024;
 
-export type TraceOrder = 'latest' | 'slowest' | 'failed';
-
-/** A trace in the answer of `GET /api/traces`. */
-export interface TraceSummary {
-  traceId: string;
-  /** Of its root span, or of the earliest one that is there. */
-  name: string;
-  service: string;
-  /** ISO 8601. */
-  startTime: string;
-  durationMs: number;
-  spans: number;
-  status: 'ok' | 'error';
-}
-
-/** A span. Times are in milliseconds since the start of the trace. */
-export interface TraceSpan {
-  spanId: string;
-  /** May be a span that is not there: the caller's. */
-  parentSpanId: string | null;
-  name: string;
-  kind: 'internal' | 'server' | 'client' | 'producer' | 'consumer';
-  service: string;
-  startMs: number;
-  durationMs: number;
-  attributes: Readonly<Record<string, unknown>>;
-  events: readonly { name: string; timeMs: number; attributes: Readonly<Record<string, unknown>> }[];
-  links: readonly { traceId: string; spanId: string; attributes: Readonly<Record<string, unknown>> }[];
-  status: 'unset' | 'ok' | 'error';
-  statusMessage?: string;
-}
-
-/** Answer of `GET /api/traces/:id`. */
-export interface TraceAnswer {
-  traceId: string;
-  startTime: string;
-  spans: readonly TraceSpan[];
-}
-
 /** What a service measures, as far as the page shows it. Gauges are as they are now, totals since the start. */
 export interface Measures {
   gauges: {

@@ -1,13 +1,6 @@
 import protobuf from 'protobufjs/light.js';
 import * as z from 'zod';
-
-/** A value of an attribute, as JSON has it. */
-export type AttributeValue = string | number | boolean | readonly AttributeValue[];
-export type Attributes = Readonly<Record<string, AttributeValue>>;
-
-/** What role a span plays in a call between processes. */
-export type SpanKind = 'internal' | 'server' | 'client' | 'producer' | 'consumer';
-export type SpanStatus = 'unset' | 'ok' | 'error';
+import type { Attributes, AttributeValue, SpanKind, SpanStatus } from '../../../clients/traces.ts';
 
 /** A span as it was received. */
 export interface ReceivedSpan {

@@ -9,7 +9,8 @@ import { pino } from 'pino';
 import { startHttpServer, type RunningHttpServer } from '../http/server.ts';
 import { traceRoutes } from './routes.ts';
 import { SPAN_LIMITS } from './otlp.ts';
-import { TraceStore, type Trace } from './store.ts';
+import type { Trace } from '../../../clients/traces.ts';
+import { TraceStore } from './store.ts';
 
 const CONTEXT = {
   traceId: '0af7651916cd43dd8448eb211c80319c',

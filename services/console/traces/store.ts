@@ -1,48 +1,16 @@
-import type { AttributeValue, Attributes, ReceivedSpan, SpanKind, SpanStatus } from './otlp.ts';
-
-/** A trace in a list. */
-export interface TraceSummary {
-  traceId: string;
-  /** Of the root span, or of the earliest one where the root is somebody else's. */
-  name: string;
-  service: string;
-  /** ISO 8601. */
-  startTime: string;
-  durationMs: number;
-  /** How many there are. */
-  spans: number;
-  /** `error` where a span has failed, or a call that it stands for has not ended OK. */
-  status: 'ok' | 'error';
-}
-
-/** A span of a {@link Trace}. Times are milliseconds since the start of the trace. */
-export interface TraceSpan {
-  spanId: string;
-  parentSpanId: string | null;
-  name: string;
-  kind: SpanKind;
-  service: string;
-  startMs: number;
-  durationMs: number;
-  attributes: Attributes;
-  events: readonly { name: string; timeMs: number; attributes: Attributes }[];
-  links: readonly { traceId: string; spanId: string; attributes: Attributes }[];
-  status: SpanStatus;
-  statusMessage?: string;
-}
-
-/** Everything that is known of a trace. */
-export interface Trace {
-  traceId: string;
-  /** ISO 8601. */
-  startTime: string;
-  /** By start; parents before their children. */
-  spans: TraceSpan[];
-}
+import type {
+  Attributes,
+  AttributeValue,
+  Trace,
+  TraceOrder,
+  TraceSpan,
+  TraceSummary,
+} from '../../../clients/traces.ts';
+import type { ReceivedSpan } from './otlp.ts';
 
 /** Which traces, and in which order. */
 export interface TraceQuery {
-  order: 'latest' | 'slowest' | 'failed';
+  order: TraceOrder;
   limit: number;
   service?: string;
   /** A part of the name. */

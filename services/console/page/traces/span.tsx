@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { count, duration, plural } from '../../shared/format.ts';
-import type { TraceSpan, TraceSummary } from '../../shared/wire.ts';
+import type { TraceSpan, TraceSummary } from '../../../../clients/traces.ts';
 import { get } from '../api.ts';
 import { href } from '../route.ts';
 import { shortName } from './list.tsx';

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { duration, plural } from '../../shared/format.ts';
 import { ticks, waterfall, type WaterfallRow } from '../../shared/waterfall.ts';
-import type { TraceAnswer } from '../../shared/wire.ts';
+import type { Trace } from '../../../../clients/traces.ts';
 import { type ApiError, get } from '../api.ts';
 import { Empty, Problem } from '../parts/notice.tsx';
 import { go, href } from '../route.ts';
@@ -33,7 +33,7 @@ export function TracePage({ traceId, spanId }: { traceId: string; spanId: string
   );
 }
 
-function Whole({ trace, spanId }: { trace: TraceAnswer; spanId: string | undefined }) {
+function Whole({ trace, spanId }: { trace: Trace; spanId: string | undefined }) {
   const { rows, startMs, endMs } = waterfall(trace.spans);
   const services = [...new Set(trace.spans.map(({ service }) => service))];
   const chosen = rows.find(({ span }) => span.spanId === spanId);
@@ -151,8 +151,8 @@ function Row({
   );
 }
 
-function useTrace(traceId: string): { trace?: TraceAnswer; problem?: string; waiting: boolean } {
-  const [state, setState] = useState<{ trace?: TraceAnswer; problem?: string; waiting: boolean }>({
+function useTrace(traceId: string): { trace?: Trace; problem?: string; waiting: boolean } {
+  const [state, setState] = useState<{ trace?: Trace; problem?: string; waiting: boolean }>({
     waiting: true,
   });
   useEffect(() => {
@@ -162,7 +162,7 @@ function useTrace(traceId: string): { trace?: TraceAnswer; problem?: string; wai
     let grew = performance.now();
     const look = async (): Promise<void> => {
       try {
-        const trace = await get<TraceAnswer>(`/api/traces/${encodeURIComponent(traceId)}`);
+        const trace = await get<Trace>(`/api/traces/${encodeURIComponent(traceId)}`);
         if (stopped) return;
         if (trace.spans.length > known) {
           known = trace.spans.length;
