@@ -144,16 +144,16 @@ test('a shutdown lets calls finish, and takes no more', async () => {
 });
 
 test('a shutdown ends streams when what is in flight is done, and says to come again', async () => {
+  let last = '';
   const { server, client } = await start({
     SearchStream: async ({ requests, write }) => {
-      let last = '';
       for await (const { sequence } of requests) last = sequence;
       await write({ sequence: last });
     },
   });
   const stream = new TestStream(client);
   stream.send({ sequence: 5 });
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await until(() => last === '5');
   await server.shutdown(10_000);
   const ended = await stream.ended;
   assert.deepEqual([ended.code, ended.reason], [status.UNAVAILABLE, 'SHUTTING_DOWN']);
@@ -162,9 +162,15 @@ test('a shutdown ends streams when what is in flight is done, and says to come a
 });
 
 test('a shutdown cuts off what does not end in time, and leaves no connection', async () => {
-  const { server, client } = await start({ Describe: () => new Promise(() => {}) });
+  let begun = false;
+  const { server, client } = await start({
+    Describe: () => {
+      begun = true;
+      return new Promise(() => {});
+    },
+  });
   const answer = failure(callUnary(client, 'Describe', {}));
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await until(() => begun);
   await server.shutdown(20);
   assert.ok([status.UNAVAILABLE, status.CANCELLED].includes((await answer).code));
 });
