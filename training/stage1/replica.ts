@@ -3,7 +3,8 @@ import type { InferenceSession } from 'onnxruntime-node';
 import type { TowerManifest } from '../../towers/manifest.ts';
 import { buildUpdate, SUM } from '../gradient/accumulate.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { GRADIENT_NORM, LEARNING_RATE, NEXT, STEP } from '../gradient/step.ts';
+import { NEXT } from '../gradient/step.ts';
+import { updateOf, type UpdateReport } from '../gradient/trainer.ts';
 import { parameterCount } from '../onnx/parameters.ts';
 import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
 import { elementCount, toNumbers, type Tensor } from '../onnx/tensor.ts';
@@ -25,15 +26,6 @@ export interface ReplicaPlan {
   optimizer: OptimizerOptions;
   /** Of ONNX Runtime. Undefined: one for each core. */
   threads: number | undefined;
-}
-
-/** What an update of the weights says. */
-export interface UpdateReport {
-  /** Updates so far. */
-  step: number;
-  /** Length of the gradient before clipping. */
-  gradientNorm: number;
-  learningRate: number;
 }
 
 /** A copy of the weights that encodes texts, sums up gradients and takes steps. */
@@ -170,12 +162,7 @@ export class LocalReplica implements Replica {
     }
     const results = await this.#session.run(feeds);
     this.#sums.clear();
-    const number = (name: string): number => toNumbers(fromRuntime(results[name]!))[0]!;
-    const report = {
-      step: number(NEXT + STEP),
-      gradientNorm: number(GRADIENT_NORM),
-      learningRate: number(LEARNING_RATE),
-    };
+    const report = updateOf(results);
     if (Number.isFinite(report.gradientNorm)) {
       this.#state = new Map([...this.#state.keys()].map((name) => [name, results[NEXT + name]!]));
     }

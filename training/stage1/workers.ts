@@ -1,16 +1,10 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { TrainingError } from '../errors.ts';
+import type { UpdateReport } from '../gradient/trainer.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import type { Encoder } from './encoder.ts';
-import {
-  type EncoderName,
-  LocalReplica,
-  type Replica,
-  type ReplicaPlan,
-  type Side,
-  type UpdateReport,
-} from './replica.ts';
+import { type EncoderName, LocalReplica, type Replica, type ReplicaPlan, type Side } from './replica.ts';
 
 /** What a worker process is asked. */
 export type WorkerRequest = { id: number } & (
