@@ -1,5 +1,4 @@
 import type { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
-import { planBatches } from '../../towers/batching.ts';
 import type { Pooling } from '../../towers/space.ts';
 import { outputOf } from '../../towers/session/model.ts';
 import { buildBackward, SUM, UPSTREAM } from '../gradient/accumulate.ts';
@@ -13,13 +12,7 @@ import { readModel } from '../onnx/read.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
 import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
 import { float32, type Tensor, toNumbers } from '../onnx/tensor.ts';
-
-/**
- * Padded positions of one run, and texts. Memory for what lies between forward and backward is in proportion to them,
- * whatever the batch; more is no faster (all-MiniLM-L6-v2, two cores: 7.1 ms a text of 16 tokens in runs of 64, 7.3 in
- * runs of 128).
- */
-const RUN_LIMITS = { maxBatchTokens: 1_024, maxBatchSize: 128 };
+import { planRuns } from './batches.ts';
 
 /** Weights by name, as ONNX Runtime takes them. */
 export type RuntimeTensors = ReadonlyMap<string, RuntimeTensor>;
@@ -117,7 +110,7 @@ export class EncoderRun {
   /** Vectors of texts, a row each. */
   async encode(texts: readonly (readonly number[])[], weights: RuntimeTensors): Promise<Float32Array> {
     const rows = new Float32Array(texts.length * this.#dimensions);
-    for (const batch of runsOf(texts)) {
+    for (const batch of planRuns(texts.map(({ length }) => length))) {
       const feeds = this.#feeds(this.#forward, batch, texts, weights);
       const found = toNumbers(fromRuntime((await this.#forward.run(feeds))[VECTORS]!)) as Float32Array;
       for (const [at, text] of batch.entries()) {
@@ -140,7 +133,7 @@ export class EncoderRun {
   ): Promise<RuntimeTensors> {
     const width = this.#dimensions;
     let current = sums;
-    for (const batch of runsOf(texts)) {
+    for (const batch of planRuns(texts.map(({ length }) => length))) {
       const rows = new Float32Array(batch.length * width);
       for (const [at, text] of batch.entries()) {
         rows.set(upstream.subarray(text * width, (text + 1) * width), at * width);
@@ -174,14 +167,6 @@ export class EncoderRun {
     for (const name of this.#weights) feeds[name] = weights.get(name)!;
     return feeds;
   }
-}
-
-/** Indices of texts that are run together: alike in length, so that little is padding. */
-function runsOf(texts: readonly (readonly number[])[]): number[][] {
-  return planBatches(
-    texts.map(({ length }) => length),
-    RUN_LIMITS,
-  );
 }
 
 /** Token inputs of some texts, padded on the right: int64 [texts, longest]. */
