@@ -30,6 +30,8 @@ export interface ReplicaPlan {
 
 /** A copy of the weights that encodes texts, sums up gradients and takes steps. */
 export interface Replica {
+  /** Whether both sides have the same encoder: then their texts can be given together, as those of either. */
+  readonly shared: boolean;
   /** Vectors of texts, not normalised, a row each. */
   encode(side: Side, texts: readonly (readonly number[])[]): Promise<Float32Array>;
   /** Adds to the sums what a loss has for gradient, given its derivative by the texts' vectors. */
@@ -70,7 +72,7 @@ export async function readEncoders(plan: ReplicaPlan): Promise<Map<EncoderName, 
 
 /** A replica in this process. A run holds the thread while it computes. */
 export class LocalReplica implements Replica {
-  readonly #shared: boolean;
+  readonly shared: boolean;
   readonly #runs: ReadonlyMap<EncoderName, EncoderRun>;
   readonly #session: InferenceSession;
   /** Encoder → names of its weights. */
@@ -84,7 +86,7 @@ export class LocalReplica implements Replica {
     weights: ReadonlyMap<EncoderName, readonly string[]>,
     state: RuntimeTensors,
   ) {
-    this.#shared = runs.has('shared');
+    this.shared = runs.has('shared');
     this.#runs = runs;
     this.#session = session;
     this.#weights = weights;
@@ -179,7 +181,7 @@ export class LocalReplica implements Replica {
   }
 
   #encoder(side: Side): EncoderName {
-    return this.#shared ? 'shared' : side;
+    return this.shared ? 'shared' : side;
   }
 
   #weightsOf(name: EncoderName): RuntimeTensors {
