@@ -35,8 +35,9 @@ export const pipeline = new Command('pipeline')
         signal,
         log: note,
         onProgress: (step, { phase, done, total, loss }) => {
-          const bar = bars.of(`${step}, ${phase}`, phase === 'mining' ? 'texts' : 'steps');
-          bar.update(done, total, loss === undefined ? undefined : `loss ${loss.toFixed(3)}`);
+          const unit = phase === 'mining' ? 'texts' : 'steps';
+          const detail = loss === undefined ? undefined : `loss ${loss.toFixed(3)}`;
+          bars.update(`${step}, ${phase}`, unit, done, total, detail);
         },
       });
     });

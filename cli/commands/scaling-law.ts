@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { renderSweep } from '../../training/scaling/html.ts';
 import { shapeOf, sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
+import { makeFolder } from '../../training/stage1/run-folder.ts';
 import { positive, positiveNumber } from '../input/numbers.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';
@@ -59,7 +60,7 @@ export const scalingLaw = new Command('scaling-law')
   .option('--json', 'print one JSON document')
   .action(async ({ json, ...flags }: Flags) => {
     const out = resolve(flags.out);
-    mkdirSync(out, { recursive: true });
+    await makeFolder(out);
     const pairs = flags.pairs ?? join(out, 'pairs.jsonl');
     if (flags.pairs === undefined && !existsSync(pairs)) {
       await writeWordNetPairs(pairs, { heldOut: 2_000, seed: 1 });

@@ -90,8 +90,8 @@ export const train = new Command('train')
         signal,
         log: note,
         onProgress: ({ phase, done, total, loss }) => {
-          const bar = bars.of(phase, phase === 'mining' ? 'texts' : 'steps');
-          bar.update(done, total, loss === undefined ? undefined : `loss ${loss.toFixed(3)}`);
+          const unit = phase === 'mining' ? 'texts' : 'steps';
+          bars.update(phase, unit, done, total, loss === undefined ? undefined : `loss ${loss.toFixed(3)}`);
         },
       });
     });

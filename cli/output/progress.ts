@@ -9,14 +9,19 @@ const BAR_WIDTH = 24;
 export class Progress {
   readonly #label: string;
   readonly #unit: string;
+  readonly #from: number;
   readonly #started = performance.now();
   readonly #terminal = process.stderr.isTTY === true;
   #drawn = 0;
 
-  /** @param unit - what is counted, for example `documents`; `bytes` are shown as MB */
-  constructor(label: string, unit: string) {
+  /**
+   * @param unit - what is counted, for example `documents`; `bytes` are shown as MB
+   * @param from - how much was done before the clock begins
+   */
+  constructor(label: string, unit: string, from = 0) {
     this.#label = label;
     this.#unit = unit;
+    this.#from = from;
   }
 
   /**
@@ -41,7 +46,7 @@ export class Progress {
 
   #draw(done: number, total: number | undefined, detail?: string): void {
     const seconds = Math.max(1e-3, (performance.now() - this.#started) / 1000);
-    const rate = done / seconds;
+    const rate = (done - this.#from) / seconds;
     const parts = [this.#label];
     if (total !== undefined && total > 0) {
       const share = Math.min(1, done / total);
@@ -49,7 +54,8 @@ export class Progress {
       if (this.#terminal) parts.push(`${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`);
       parts.push(`${Math.floor(share * 100)} %`);
     }
-    parts.push(this.#amount(done), `${this.#amount(rate)}/s`);
+    parts.push(this.#amount(done));
+    if (rate > 0) parts.push(`${this.#amount(rate)}/s`);
     if (total !== undefined && done < total && rate > 0)
       parts.push(`${Math.ceil((total - done) / rate)} s left`);
     if (detail !== undefined) parts.push(detail);
@@ -59,7 +65,7 @@ export class Progress {
 
   #amount(count: number): string {
     if (this.#unit === 'bytes') return `${(count / 1e6).toFixed(1)} MB`;
-    return `${Math.round(count).toLocaleString('en')} ${this.#unit}`;
+    return `${count.toLocaleString('en', { maximumFractionDigits: count < 10 ? 2 : 0 })} ${this.#unit}`;
   }
 }
 
@@ -68,9 +74,9 @@ export class ProgressByName {
   readonly #lines = new Map<string, Progress>();
 
   /** @param unit - what is counted */
-  of(name: string, unit: string): Progress {
-    const line = this.#lines.get(name) ?? new Progress(name, unit);
+  update(name: string, unit: string, done: number, total: number, detail?: string): void {
+    const line = this.#lines.get(name) ?? new Progress(name, unit, done);
     this.#lines.set(name, line);
-    return line;
+    line.update(done, total, detail);
   }
 }

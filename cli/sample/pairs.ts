@@ -1,7 +1,8 @@
-import { createWriteStream } from 'node:fs';
-import { finished } from 'node:stream/promises';
+import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { seededRandom, shuffle } from '../../training/random.ts';
 import { HELD_OUT } from '../../training/stage1/pairs.ts';
+import { CliError } from '../output/print.ts';
 import { readWordNet, type SampleDocument } from './wordnet.ts';
 
 /** A line of a file of pairs. */
@@ -32,21 +33,32 @@ export function pairOf({ id, title, text }: SampleDocument): Omit<PairLine, 'spl
   return { id, query: definition, document: [title, ...examples].join('; ') };
 }
 
-/** Writes WordNet as pairs, a random part of it held out. */
+/**
+ * Writes WordNet as pairs, a random part of it held out. The file is there once it is whole.
+ * @throws {CliError} where it can't be written
+ */
 export async function writeWordNetPairs(
   out: string,
   options: { heldOut: number; seed: number },
 ): Promise<WrittenPairs> {
+  if ((await stat(out).catch(() => undefined))?.isDirectory() === true) {
+    throw new CliError(`${out} is a folder; give a file to write pairs to`);
+  }
   const documents = await readWordNet();
   const pairs = documents.map(pairOf).filter((pair) => pair !== undefined);
   shuffle(pairs, seededRandom(options.seed));
   const heldOut = Math.min(options.heldOut, pairs.length);
-  const file = createWriteStream(out);
-  for (const [index, pair] of pairs.entries()) {
+  const lines = pairs.map((pair, index) => {
     const line: PairLine = { ...pair, split: index < heldOut ? HELD_OUT : 'train' };
-    file.write(`${JSON.stringify(line)}\n`);
+    return `${JSON.stringify(line)}\n`;
+  });
+  const part = `${out}.part`;
+  try {
+    await mkdir(dirname(out), { recursive: true });
+    await writeFile(part, lines);
+    await rename(part, out);
+  } catch (error) {
+    throw new CliError(`can't write pairs to ${out}: ${(error as Error).message}`);
   }
-  file.end();
-  await finished(file);
   return { out, train: pairs.length - heldOut, heldOut };
 }

@@ -3,15 +3,16 @@ import type { Tower } from '../../towers/tower.ts';
 import { outputOf } from '../../towers/session/model.ts';
 import { DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { Trainer } from '../gradient/trainer.ts';
+import { type Feeds, type Part, Trainer } from '../gradient/trainer.ts';
 import { cutTransformer, transformerStep, VECTORS } from '../gradient/transformer.ts';
 import type { Model } from '../onnx/model.ts';
 import { parameterCount, withParameters } from '../onnx/parameters.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
 import { readModel } from '../onnx/read.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
-import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import type { Student } from './student.ts';
+import { float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { pad, planRuns, rowsOf } from '../padding.ts';
+import type { Batch, Student } from './student.ts';
 
 /** What a student of some of its teacher's layers is made of. */
 export interface TransformerOptions {
@@ -45,17 +46,31 @@ export async function openTransformer(options: TransformerOptions): Promise<Stud
     ...(threads !== undefined && { threads }),
     ...(state && { state }),
   });
-  const inputs = step.model.graph.inputs.map(({ name }) => name);
-  const feed = (texts: readonly (readonly number[])[]): Record<string, Tensor> => pad(texts, inputs);
+  const inputs = new Set(step.part.graph.inputs.map(({ name }) => name));
+  const feed = (texts: readonly (readonly number[])[]): Feeds =>
+    Object.fromEntries(Object.entries(pad(texts)).filter(([name]) => inputs.has(name)));
+  const part = (batch: Batch, rows: readonly number[]): Part => {
+    const matrix = (values: Float32Array): Tensor =>
+      float32([rows.length, dimensions], rowsOf(values, dimensions, rows));
+    return {
+      feeds: {
+        ...feed(rows.map((row) => batch.texts[row]!)),
+        [TEACHER]: matrix(batch.teacher),
+        ...(batch.documents && { [DOCUMENTS]: matrix(batch.documents) }),
+      },
+      share: rows.length / batch.texts.length,
+    };
+  };
   return {
     parameters: parameterCount(cut.model, [...cut.weights, ...cut.tables]),
     padded: true,
-    step: ({ texts, teacher: vectors, documents }) =>
-      trainer.step({
-        ...feed(texts),
-        [TEACHER]: float32([texts.length, dimensions], vectors),
-        ...(documents && { [DOCUMENTS]: float32([texts.length, dimensions], documents) }),
-      }),
+    step: (batch) => {
+      // A contrastive loss compares every text with every document: it is no mean over parts.
+      const runs = batch.documents
+        ? [batch.texts.map((_, row) => row)]
+        : planRuns(batch.texts.map(({ length }) => length));
+      return trainer.step(runs.map((rows) => part(batch, rows)));
+    },
     encode: async (texts) => toNumbers((await trainer.observe(feed(texts)))[VECTORS]!) as Float32Array,
     state: () => trainer.state(),
     weights: () =>
@@ -66,24 +81,4 @@ export async function openTransformer(options: TransformerOptions): Promise<Stud
     },
     close: () => trainer.close(),
   };
-}
-
-/** Token inputs of a batch, padded on the right, those that the graph has. */
-function pad(texts: readonly (readonly number[])[], inputs: readonly string[]): Record<string, Tensor> {
-  const length = Math.max(...texts.map((ids) => ids.length));
-  const dims = [texts.length, length];
-  const fill = (value: (ids: readonly number[], at: number) => number): Tensor =>
-    int64(
-      texts.flatMap((ids) => Array.from({ length }, (_, at) => value(ids, at))),
-      dims,
-    );
-  const values: Record<string, () => Tensor> = {
-    input_ids: () => fill((ids, at) => ids[at] ?? 0),
-    attention_mask: () => fill((ids, at) => (at < ids.length ? 1 : 0)),
-    token_type_ids: () => fill(() => 0),
-    position_ids: () => fill((_, at) => at),
-  };
-  return Object.fromEntries(
-    inputs.flatMap((name) => (values[name] === undefined ? [] : [[name, values[name]()]])),
-  );
 }

@@ -11,6 +11,12 @@ import { GRADIENT_NORM, LEARNING_RATE, MEAN, MEAN_SQUARE, NEXT, STEP } from './s
 /** Before a weight's name, for its gradient summed over parts of a batch. */
 export const SUM = 'sum/';
 
+/** Name of the input that says how much of the batch's loss is the loss of a part: without dimensions. */
+export const SHARE = 'share';
+
+/** Name of the output that says what a part adds to the batch's loss. */
+export const PART_LOSS = 'part_loss';
+
 /** Name of the input that holds the derivative of a loss by the output: of the output's type and shape. */
 export const UPSTREAM = 'upstream';
 
@@ -40,12 +46,37 @@ export async function buildBackward(
   );
   const product = g.node('Mul', [output, upstream]);
   const surrogate = g.output('surrogate', g.node('ReduceSum', [product], { keepdims: int(0) }));
-  const { g: both, gradients } = await differentiate(g.build(), surrogate, weights);
+  return summingUp(g.build(), surrogate, weights, []);
+}
+
+/**
+ * The graph that adds up the gradients of a loss that is a mean over texts, part by part. It takes a part of the batch,
+ * its {@link SHARE}, the weights and for each weight a {@link SUM}; it gives the {@link PART_LOSS} and, as
+ * {@link buildBackward} does, the new sums.
+ *
+ * @param model - in plain operators.
+ * @param loss - name of a value without dimensions.
+ * @throws {OnnxError} as `differentiate` does.
+ */
+export function buildPart(model: Model, loss: string, weights: readonly string[]): Promise<Model> {
+  const g = new GraphBuilder(prune(model, [loss]));
+  const share = g.output(PART_LOSS, g.node('Mul', [loss, g.input(SHARE, 'float32', [])]));
+  return summingUp(g.build(), share, weights, [share]);
+}
+
+/** The gradients of a loss added to sums, for weights that become inputs; and some values besides. */
+async function summingUp(
+  model: Model,
+  loss: string,
+  weights: readonly string[],
+  values: readonly string[],
+): Promise<Model> {
+  const { g, gradients } = await differentiate(model, loss, weights);
   const sums = weights.map((weight) => {
-    const sum = both.input(SUM + weight, 'float32', model.graph.initializers.get(weight)!.dims);
-    return both.output(NEXT + sum, both.node('Add', [sum, gradients.get(weight)!]));
+    const sum = g.input(SUM + weight, 'float32', model.graph.initializers.get(weight)!.dims);
+    return g.output(NEXT + sum, g.node('Add', [sum, gradients.get(weight)!]));
   });
-  return asInputs(prune(both.build(), sums), weights);
+  return asInputs(prune(g.build(), [...values, ...sums]), weights);
 }
 
 /** An update of weights as a graph, and what its state is at the start. */
@@ -92,4 +123,45 @@ export function buildUpdate(weights: ReadonlyMap<string, Tensor>, optimizer: Opt
     g.output(NEXT + meanSquare, next.meanSquare);
   }
   return { model: g.build(), initial };
+}
+
+/** A training step in parts, so that a batch may be more than fits into one run, and texts run with their like. */
+export interface PartedStep {
+  /** As {@link buildPart} makes it. */
+  readonly part: Model;
+  readonly update: WeightUpdate;
+  /** Names of the trained weights. */
+  readonly weights: readonly string[];
+  /** Takes a batch and the weights, changes nothing, and gives the values that were asked for. */
+  readonly forward: Model | undefined;
+}
+
+/**
+ * Builds the graphs of a training step: forward, loss and gradients of a part; AdamW.
+ *
+ * @param model - in plain operators; its inputs are the batch, its initialisers the weights.
+ * @param options.loss - name of a value without dimensions.
+ * @param options.weights - initialisers to train; the others are constants.
+ * @param options.observe - values of the forward graph to look at between steps.
+ * @throws {OnnxError} as `differentiate` does; `REQUEST_INVALID` for options that can't be.
+ */
+export async function buildPartedStep(
+  model: Model,
+  options: {
+    loss: string;
+    weights: readonly string[];
+    optimizer: OptimizerOptions;
+    observe?: readonly string[];
+  },
+): Promise<PartedStep> {
+  const { loss, weights, optimizer, observe } = options;
+  checkOptimizer(weights.length, optimizer);
+  const part = await buildPart(model, loss, weights);
+  const initial = new Map(weights.map((name) => [name, model.graph.initializers.get(name)!]));
+  return {
+    part,
+    update: buildUpdate(initial, optimizer),
+    weights,
+    forward: observe && asInputs(prune(model, observe), weights),
+  };
 }

@@ -8,9 +8,11 @@ import { runAsIs } from '../onnx/run.ts';
 import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { noise } from '../onnx/testing.ts';
 import { TINY, tinyBatch, tinyBert, tinyLlama } from '../onnx/tiny.ts';
+import { pad } from '../padding.ts';
+import { buildPartedStep } from './accumulate.ts';
 import { distillationLoss } from './losses.ts';
 import { pool } from './pooling.ts';
-import { buildStep } from './step.ts';
+import { MEAN } from './step.ts';
 import { checkGradients } from './testing.ts';
 import { Trainer } from './trainer.ts';
 
@@ -22,6 +24,15 @@ function withLoss(encoder: Model, pooling: 'mean' | 'cls' | 'last'): Model {
   const documents = g.input('documents', 'float32', ['batch', TINY.width]);
   const weights = { mse: 0.7, cosine: 1.3, contrastive: 0.5, temperature: 0.5 };
   g.output('loss', distillationLoss(g, { student, teacher, documents }, weights));
+  return g.build();
+}
+
+/** The same without the contrastive term: a mean over texts. */
+function meanLoss(encoder: Model): Model {
+  const g = new GraphBuilder(encoder);
+  const student = pool(g, 'last_hidden_state', 'attention_mask', 'mean');
+  const teacher = g.input('teacher', 'float32', ['batch', TINY.width]);
+  g.output('loss', distillationLoss(g, { student, teacher }));
   return g.build();
 }
 
@@ -57,7 +68,7 @@ for (const [name, encoder, pooling] of FAMILIES) {
     test('learns: the loss falls over 50 steps of changing shape', async () => {
       const model = withLoss(await toPlain(encoder()), pooling);
       const optimizer = { rate: 0.02, steps: 50, warmup: 5 };
-      const step = await buildStep(model, { loss: 'loss', weights: trainable(model), optimizer });
+      const step = await buildPartedStep(model, { loss: 'loss', weights: trainable(model), optimizer });
       const trainer = await Trainer.create(step, { threads: 1 });
       const batches = [batch(model, 3, 5, 1), batch(model, 2, 7, 2)];
       const losses: number[] = [];
@@ -71,7 +82,7 @@ for (const [name, encoder, pooling] of FAMILIES) {
 
 describe('a training step', () => {
   /** loss = mean of (w − x)², whose optimum is known. */
-  async function quadratic(optimizer: Parameters<typeof buildStep>[1]['optimizer']): Promise<Trainer> {
+  async function quadratic(optimizer: Parameters<typeof buildPartedStep>[1]['optimizer']): Promise<Trainer> {
     const g = new GraphBuilder();
     const difference = g.node('Sub', [
       g.initializer('w', float32([1, 2], [1, -3])),
@@ -79,7 +90,7 @@ describe('a training step', () => {
     ]);
     const square = g.node('Mul', [difference, difference]);
     g.output('loss', g.node('ReduceMean', [square], { keepdims: int(0) }));
-    const step = await buildStep(g.build(), { loss: 'loss', weights: ['w'], optimizer });
+    const step = await buildPartedStep(g.build(), { loss: 'loss', weights: ['w'], optimizer });
     return Trainer.create(step, { threads: 1 });
   }
 
@@ -115,7 +126,7 @@ describe('a training step', () => {
   test('goes on from a saved state as if it had never stopped', async () => {
     const model = withLoss(await toPlain(tinyBert()), 'mean');
     const optimizer = { rate: 0.01, steps: 6, warmup: 1 };
-    const step = await buildStep(model, { loss: 'loss', weights: trainable(model), optimizer });
+    const step = await buildPartedStep(model, { loss: 'loss', weights: trainable(model), optimizer });
     const run = async (trainer: Trainer, from: number, to: number): Promise<void> => {
       for (let i = from; i < to; i++) await trainer.step(batch(model, 2, 6, i));
     };
@@ -132,6 +143,41 @@ describe('a training step', () => {
     await resumed.close();
   });
 
+  test('in parts of different lengths is the step of the whole batch', async () => {
+    const model = meanLoss(await toPlain(tinyBert()));
+    const optimizer = { rate: 0.01, steps: 5 };
+    const step = await buildPartedStep(model, { loss: 'loss', weights: trainable(model), optimizer });
+    const texts = [[5, 3, 2], [4, 6], [7, 2, 1, 3, 4], [1]];
+    const teacher = [...toNumbers(noise([4, TINY.width], 3))];
+    const feedsOf = (rows: readonly number[]): Record<string, Tensor> => {
+      const { input_ids, attention_mask, token_type_ids } = pad(rows.map((row) => texts[row]!));
+      const wanted = rows.flatMap((row) => teacher.slice(row * TINY.width, (row + 1) * TINY.width));
+      return {
+        input_ids: input_ids!,
+        attention_mask: attention_mask!,
+        token_type_ids: token_type_ids!,
+        teacher: float32([rows.length, TINY.width], wanted),
+      };
+    };
+    const whole = await Trainer.create(step, { threads: 1 });
+    const parted = await Trainer.create(step, { threads: 1 });
+    const expected = await whole.step(feedsOf([0, 1, 2, 3]));
+    const found = await parted.step([
+      { feeds: feedsOf([2]), share: 1 / 4 },
+      { feeds: feedsOf([0, 1, 3]), share: 3 / 4 },
+    ]);
+    assert.ok(Math.abs(found.loss - expected.loss) < 1e-5, `${found.loss}, not ${expected.loss}`);
+    assert.ok(Math.abs(found.gradientNorm / expected.gradientNorm - 1) < 1e-4);
+    const [mine, theirs] = [parted.state(), whole.state()];
+    for (const [name, value] of theirs) {
+      if (!name.startsWith(MEAN)) continue;
+      const other = toNumbers(mine.get(name)!);
+      toNumbers(value).forEach((each, i) => assert.ok(Math.abs(each - other[i]!) < 1e-5, name));
+    }
+    await whole.close();
+    await parted.close();
+  });
+
   test('keeps the last good state when the loss is not finite', async () => {
     const trainer = await quadratic({ rate: 0.1, steps: 5 });
     await trainer.step({ x });
@@ -146,11 +192,11 @@ describe('a training step', () => {
   test('does not touch weights that are not trained', async () => {
     const model = withLoss(await toPlain(tinyBert()), 'mean');
     const optimizer = { rate: 0.01, steps: 5 };
-    const step = await buildStep(model, { loss: 'loss', weights: ['layer.1.up.weight'], optimizer });
-    assert.ok(step.model.graph.initializers.has('layer.0.up.weight'));
-    assert.ok(!step.model.graph.initializers.has('layer.1.up.weight'));
+    const step = await buildPartedStep(model, { loss: 'loss', weights: ['layer.1.up.weight'], optimizer });
+    assert.ok(step.part.graph.initializers.has('layer.0.up.weight'));
+    assert.ok(!step.part.graph.initializers.has('layer.1.up.weight'));
     // Layers before the trained one need no gradient.
-    const products = step.model.graph.nodes.filter(({ op }) => op === 'FusedMatMul').length;
+    const products = step.part.graph.nodes.filter(({ op }) => op === 'FusedMatMul').length;
     assert.ok(products <= 4, `${products} products in the backward pass`);
   });
 

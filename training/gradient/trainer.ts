@@ -1,28 +1,48 @@
 import type { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
 import { OnnxError } from '../onnx/errors.ts';
 import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
-import { toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { GRADIENT_NORM, LEARNING_RATE, LOSS, NEXT, STEP, type TrainingStep } from './step.ts';
+import { float32, scalar, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { PART_LOSS, SHARE, SUM, type PartedStep } from './accumulate.ts';
+import { GRADIENT_NORM, LEARNING_RATE, NEXT, STEP } from './step.ts';
 
-/** What a step says. */
-export interface StepReport {
-  /** Steps taken so far. */
+/** What an update of the weights says. */
+export interface UpdateReport {
+  /** Updates so far. */
   readonly step: number;
-  readonly loss: number;
   /** Length of the gradient before clipping. */
   readonly gradientNorm: number;
   readonly learningRate: number;
 }
 
-/** Reads a report off a step's outputs. */
-export function reportOf(results: Readonly<Record<string, RuntimeTensor>>): StepReport {
-  const number = (name: string): number => toNumbers(fromRuntime(results[name]!))[0]!;
+/** What a step says. */
+export interface StepReport extends UpdateReport {
+  readonly loss: number;
+}
+
+type Results = Readonly<Record<string, RuntimeTensor>>;
+
+/** A result without dimensions. */
+export function numberOf(results: Results, name: string): number {
+  return toNumbers(fromRuntime(results[name]!))[0]!;
+}
+
+/** Reads a report off an update's outputs. */
+export function updateOf(results: Results): UpdateReport {
+  const number = (name: string): number => numberOf(results, name);
   return {
     step: number(NEXT + STEP),
-    loss: number(LOSS),
     gradientNorm: number(GRADIENT_NORM),
     learningRate: number(LEARNING_RATE),
   };
+}
+
+/** Inputs of a graph by name, other than the state. */
+export type Feeds = Readonly<Record<string, Tensor>>;
+
+/** A part of a batch, and which share of the batch's loss is its own: of a mean, its share of the rows. */
+export interface Part {
+  readonly feeds: Feeds;
+  readonly share: number;
 }
 
 /**
@@ -30,21 +50,30 @@ export function reportOf(results: Readonly<Record<string, RuntimeTensor>>): Step
  * A run blocks the event loop while it computes. The same batches give the same weights, for a number of threads.
  */
 export class Trainer {
-  readonly #session: InferenceSession;
+  readonly #part: InferenceSession;
+  readonly #update: InferenceSession;
   readonly #forward: InferenceSession | undefined;
   readonly #weights: readonly string[];
   #state: ReadonlyMap<string, RuntimeTensor>;
+  /** Before the first part of a batch: zeros. */
+  readonly #zeros: Results;
 
   private constructor(
-    session: InferenceSession,
-    forward: InferenceSession | undefined,
+    sessions: { part: InferenceSession; update: InferenceSession; forward: InferenceSession | undefined },
     weights: readonly string[],
     state: ReadonlyMap<string, Tensor>,
   ) {
-    this.#session = session;
-    this.#forward = forward;
+    this.#part = sessions.part;
+    this.#update = sessions.update;
+    this.#forward = sessions.forward;
     this.#weights = weights;
     this.#state = new Map([...state].map(([name, value]) => [name, toRuntime(value)]));
+    this.#zeros = Object.fromEntries(
+      weights.map((name) => {
+        const { dims, data } = state.get(name)!;
+        return [SUM + name, toRuntime(float32(dims, new Float32Array(data.length)))];
+      }),
+    );
   }
 
   /**
@@ -53,11 +82,12 @@ export class Trainer {
    * @throws {OnnxError} `REQUEST_INVALID` for a state of other weights.
    */
   static async create(
-    step: TrainingStep,
+    step: PartedStep,
     options: { threads?: number; state?: ReadonlyMap<string, Tensor> } = {},
   ): Promise<Trainer> {
-    const { threads, state = step.initial } = options;
-    for (const [name, { type, dims }] of step.initial) {
+    const { initial } = step.update;
+    const { threads, state = initial } = options;
+    for (const [name, { type, dims }] of initial) {
       const found = state.get(name);
       if (found?.type !== type || found.dims.join() !== dims.join()) {
         throw new OnnxError(
@@ -66,20 +96,38 @@ export class Trainer {
         );
       }
     }
-    const session = await openSession(step.model, threads);
-    const forward = step.forward && (await openSession(step.forward, threads));
-    const own = new Map([...step.initial.keys()].map((name) => [name, state.get(name)!]));
-    return new Trainer(session, forward, step.weights, own);
+    const sessions = {
+      part: await openSession(step.part, threads),
+      update: await openSession(step.update.model, threads),
+      forward: step.forward && (await openSession(step.forward, threads)),
+    };
+    return new Trainer(
+      sessions,
+      step.weights,
+      new Map([...initial.keys()].map((name) => [name, state.get(name)!])),
+    );
   }
 
   /**
    * Takes one step. When the loss or the gradient is not finite, the state stays as it was before the step.
-   * @param batch - the step's inputs other than its state.
+   * @param batch - the step's inputs other than its state: all at once, or in parts whose shares add up to 1.
    */
-  async step(batch: Readonly<Record<string, Tensor>>): Promise<StepReport> {
-    const inputs = Object.entries(batch).map(([name, value]) => [name, toRuntime(value)] as const);
-    const results = await this.#session.run(Object.fromEntries([...inputs, ...this.#state]));
-    const report = reportOf(results);
+  async step(batch: Feeds | readonly Part[]): Promise<StepReport> {
+    const parts = Array.isArray(batch) ? (batch as readonly Part[]) : [{ feeds: batch as Feeds, share: 1 }];
+    const weights = this.#fed(this.#weights);
+    let loss = 0;
+    let sums = this.#zeros;
+    for (const { feeds, share } of parts) {
+      const results = await this.#part.run({
+        ...toFeeds({ ...feeds, [SHARE]: scalar('float32', share) }),
+        ...weights,
+        ...sums,
+      });
+      loss += numberOf(results, PART_LOSS);
+      sums = Object.fromEntries(Object.keys(sums).map((name) => [name, results[NEXT + name]!]));
+    }
+    const results = await this.#update.run({ ...Object.fromEntries(this.#state), ...sums });
+    const report = { loss, ...updateOf(results) };
     if (Number.isFinite(report.loss) && Number.isFinite(report.gradientNorm)) {
       this.#state = new Map([...this.#state.keys()].map((name) => [name, results[NEXT + name]!]));
     }
@@ -87,11 +135,9 @@ export class Trainer {
   }
 
   /** The values that the step was built to observe, for a batch and the weights as they are now. */
-  async observe(batch: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+  async observe(batch: Feeds): Promise<Record<string, Tensor>> {
     if (this.#forward === undefined) throw new OnnxError('REQUEST_INVALID', 'the step observes no values');
-    const inputs = Object.entries(batch).map(([name, value]) => [name, toRuntime(value)] as const);
-    const weights = this.#weights.map((name) => [name, this.#state.get(name)!] as const);
-    const results = await this.#forward.run(Object.fromEntries([...inputs, ...weights]));
+    const results = await this.#forward.run({ ...toFeeds(batch), ...this.#fed(this.#weights) });
     return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, fromRuntime(value)]));
   }
 
@@ -106,7 +152,16 @@ export class Trainer {
   }
 
   async close(): Promise<void> {
-    await this.#session.release();
+    await this.#part.release();
+    await this.#update.release();
     await this.#forward?.release();
   }
+
+  #fed(names: readonly string[]): Results {
+    return Object.fromEntries(names.map((name) => [name, this.#state.get(name)!]));
+  }
+}
+
+function toFeeds(values: Feeds): Results {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, toRuntime(value)]));
 }

@@ -3,11 +3,12 @@ import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
 import { prune } from '../onnx/prune.ts';
 import { trace } from '../onnx/trace.ts';
+import { buildPartedStep, type PartedStep } from './accumulate.ts';
 import { findLayers, keepLayers, spread } from './layers.ts';
 import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from './losses.ts';
 import type { OptimizerOptions } from './optimizer.ts';
 import { pool } from './pooling.ts';
-import { buildStep, LOSS, type TrainingStep } from './step.ts';
+import { LOSS } from './step.ts';
 
 /** A student that is made of some of its teacher's own layers. */
 export interface TransformerStudent {
@@ -93,7 +94,7 @@ export async function pooledVectors(
  * @default all
  * @param options.trainTables - whether the embedding tables are trained as well: costs time and memory by vocabulary.
  * @default false
- * @throws {OnnxError} as `buildStep` does.
+ * @throws {OnnxError} as `buildPartedStep` does.
  */
 export async function transformerStep(
   student: TransformerStudent,
@@ -104,7 +105,7 @@ export async function transformerStep(
     trainTables?: boolean;
     dimensions?: number;
   },
-): Promise<TrainingStep> {
+): Promise<PartedStep> {
   const { pooling, optimizer, loss = {}, trainTables = false } = options;
   const { dims } = (await trace(student.model)).value(student.output);
   const width = dims.at(-1)!;
@@ -117,7 +118,7 @@ export async function transformerStep(
     ...((loss.contrastive ?? 0) > 0 && { documents: g.input(DOCUMENTS, 'float32', rows) }),
   };
   g.output(LOSS, distillationLoss(g, sides, loss));
-  return buildStep(g.build(), {
+  return buildPartedStep(g.build(), {
     loss: LOSS,
     weights: [...student.weights, ...(trainTables ? student.tables : [])],
     optimizer,

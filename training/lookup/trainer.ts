@@ -2,7 +2,7 @@ import type { InferenceSession } from 'onnxruntime-node';
 import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
 import { buildStep, LOSS, MEAN, MEAN_SQUARE, NEXT, STEP } from '../gradient/step.ts';
-import { reportOf, type StepReport } from '../gradient/trainer.ts';
+import { numberOf, updateOf, type StepReport } from '../gradient/trainer.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
@@ -167,7 +167,7 @@ export class LookupTrainer {
     }
     const inputs = Object.entries(feeds).map(([name, value]) => [name, toRuntime(value)] as const);
     const results = await this.#session.run(Object.fromEntries(inputs));
-    const report = reportOf(results);
+    const report = { loss: numberOf(results, LOSS), ...updateOf(results) };
     if (!Number.isFinite(report.loss) || !Number.isFinite(report.gradientNorm)) return report;
     const result = (name: string): Float32Array => results[NEXT + name]!.data as Float32Array;
     for (const [name, { table, width, value, mean, meanSquare }] of this.#columns) {

@@ -131,4 +131,13 @@ test('a recipe is refused by file, key and what is wrong with it', async (contex
   await assert.rejects(readRecipe(`${file}-nowhere`), /there is no file/);
   const { recipe, options } = tinyRecipe(context);
   await assert.rejects(runPipeline({ ...recipe, pairs: 'words' }, options), /no file words.*letters/);
+  const started: string[] = [];
+  await assert.rejects(
+    runPipeline(
+      { ...recipe, stage2: { layers: 9 } },
+      { ...options, onProgress: (step) => started.push(step) },
+    ),
+    /9 layers/,
+  );
+  assert.deepEqual(started, [], 'nothing is trained for a student that can not be');
 });

@@ -115,6 +115,8 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
     log,
     ...cache,
   };
+  const small = { queryLayers: recipe.stage2.layers, separate: true, epochs: undefined };
+  const smallStepFlops = (): Promise<number> => estimateFlops({ ...request, ...small, steps: 1, out });
   const trainIn = async (name: 'stage1' | 'end-to-end', changes: Partial<TrainRequest>) => {
     const {
       base: _,
@@ -128,15 +130,17 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
       ...changes,
       cacheDir: undefined,
     };
-    return steps.run(name, { ...inputs, ...settings }, TrainReport, async (folder) =>
-      train({
+    return steps.run(name, { ...inputs, ...settings }, TrainReport, async (folder) => {
+      // A student that can't be cut from the base is refused before its teacher is paid for.
+      if (name === 'stage1') await smallStepFlops();
+      return train({
         ...request,
         ...changes,
         out: folder,
         resume: await hasCheckpoint(folder),
         onProgress: (progress) => options.onProgress?.(name, progress),
-      }),
-    );
+      });
+    });
   };
 
   const teacher = await trainIn('stage1', {});
@@ -148,10 +152,8 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
 
   let endToEnd: TrainReport | undefined;
   if (recipe.endToEnd) {
-    const changes = { queryLayers: recipe.stage2.layers, separate: true, epochs: undefined };
-    const perStep = await estimateFlops({ ...request, ...changes, steps: 1, out });
-    const equal = { ...changes, steps: Math.max(1, Math.round(flops / perStep)) };
-    const trained = await trainIn('end-to-end', equal);
+    const equal = Math.max(1, Math.round(flops / (await smallStepFlops())));
+    const trained = await trainIn('end-to-end', { ...small, steps: equal });
     keep(trained);
     endToEnd = trained.result;
   }

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import * as z from 'zod';
 import { hashFile } from '../../towers/hash.ts';
+import { makeFolder } from '../stage1/run-folder.ts';
 
 /** In a step's folder once it is done: its result, and the hash of each file that it left. */
 const RECORD_FILE = 'step.json';
@@ -56,7 +57,7 @@ export class Steps {
       return done;
     }
     this.#log(`${name}: in ${folder}`);
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const result = await make(folder);
     const artefacts = await hashFolder(folder);
     const record = `${JSON.stringify({ inputs: key, result, artefacts }, undefined, 2)}\n`;

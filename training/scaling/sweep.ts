@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import * as z from 'zod';
 import { loadTokenizer } from '../../towers/open.ts';
@@ -17,7 +17,13 @@ import { Contrast, exclusions } from '../stage1/contrast.ts';
 import { type Encoder, encoderOf } from '../stage1/encoder.ts';
 import { keyOf, type Pair, PairBatches, readPairs } from '../stage1/pairs.ts';
 import { LocalReplica } from '../stage1/replica.ts';
-import { hasCheckpoint, readCheckpoint, removeCheckpoint, type Settings } from '../stage1/run-folder.ts';
+import {
+  hasCheckpoint,
+  makeFolder,
+  readCheckpoint,
+  removeCheckpoint,
+  type Settings,
+} from '../stage1/run-folder.ts';
 import { runSteps } from '../stage1/run.ts';
 import { fitJoint, fitSize, type Estimate, type Fit } from './law.ts';
 import { narrow } from './low-rank.ts';
@@ -114,7 +120,7 @@ export async function sweep(request: SweepRequest): Promise<SweepReport> {
     );
   }
   const out = resolve(request.out);
-  await mkdir(out, { recursive: true });
+  await makeFolder(out);
   const runner = new Runner(request, { base, plain, output, ...all, out, log });
   const points: Measured[] = [];
   for (const point of request.points) {
@@ -204,7 +210,7 @@ class Runner {
     if (known !== undefined) return Measured.parse(JSON.parse(known));
     log(`training ${describePoint(point)}`);
     const folder = join(out, `point-${key}`);
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const measured = await this.#train(point, folder, settings);
     log(`${describePoint(point)}: ${measured.parameters} parameters, entropy ${measured.entropy.toFixed(4)}`);
     await writeFile(`${file}.part`, `${JSON.stringify(measured)}\n`);

@@ -1,5 +1,4 @@
 import type { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
-import { planBatches } from '../../towers/batching.ts';
 import type { Pooling } from '../../towers/space.ts';
 import { outputOf } from '../../towers/session/model.ts';
 import { buildBackward, SUM, UPSTREAM } from '../gradient/accumulate.ts';
@@ -12,14 +11,8 @@ import { findLayers } from '../gradient/layers.ts';
 import { readModel } from '../onnx/read.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
 import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
-import { float32, type Tensor, toNumbers } from '../onnx/tensor.ts';
-
-/**
- * Padded positions of one run, and texts. Memory for what lies between forward and backward is in proportion to them,
- * whatever the batch; more is no faster (all-MiniLM-L6-v2, two cores: 7.1 ms a text of 16 tokens in runs of 64, 7.3 in
- * runs of 128).
- */
-const RUN_LIMITS = { maxBatchTokens: 1_024, maxBatchSize: 128 };
+import { float32, toNumbers } from '../onnx/tensor.ts';
+import { pad, planRuns, rowsOf } from '../padding.ts';
 
 /** Weights by name, as ONNX Runtime takes them. */
 export type RuntimeTensors = ReadonlyMap<string, RuntimeTensor>;
@@ -117,7 +110,7 @@ export class EncoderRun {
   /** Vectors of texts, a row each. */
   async encode(texts: readonly (readonly number[])[], weights: RuntimeTensors): Promise<Float32Array> {
     const rows = new Float32Array(texts.length * this.#dimensions);
-    for (const batch of runsOf(texts)) {
+    for (const batch of planRuns(texts.map(({ length }) => length))) {
       const feeds = this.#feeds(this.#forward, batch, texts, weights);
       const found = toNumbers(fromRuntime((await this.#forward.run(feeds))[VECTORS]!)) as Float32Array;
       for (const [at, text] of batch.entries()) {
@@ -140,13 +133,9 @@ export class EncoderRun {
   ): Promise<RuntimeTensors> {
     const width = this.#dimensions;
     let current = sums;
-    for (const batch of runsOf(texts)) {
-      const rows = new Float32Array(batch.length * width);
-      for (const [at, text] of batch.entries()) {
-        rows.set(upstream.subarray(text * width, (text + 1) * width), at * width);
-      }
+    for (const batch of planRuns(texts.map(({ length }) => length))) {
       const feeds = this.#feeds(this.#backward, batch, texts, weights);
-      feeds[UPSTREAM] = toRuntime(float32([batch.length, width], rows));
+      feeds[UPSTREAM] = toRuntime(float32([batch.length, width], rowsOf(upstream, width, batch)));
       for (const name of this.#weights) feeds[SUM + name] = current.get(name)!;
       const results = await this.#backward.run(feeds);
       current = new Map(this.#weights.map((name) => [name, results[NEXT + SUM + name]!]));
@@ -174,34 +163,4 @@ export class EncoderRun {
     for (const name of this.#weights) feeds[name] = weights.get(name)!;
     return feeds;
   }
-}
-
-/** Indices of texts that are run together: alike in length, so that little is padding. */
-function runsOf(texts: readonly (readonly number[])[]): number[][] {
-  return planBatches(
-    texts.map(({ length }) => length),
-    RUN_LIMITS,
-  );
-}
-
-/** Token inputs of some texts, padded on the right: int64 [texts, longest]. */
-export function pad(texts: readonly (readonly number[])[]): Record<string, Tensor> {
-  const length = texts.reduce((longest, ids) => Math.max(longest, ids.length), 1);
-  const dims = [texts.length, length];
-  const make = (): BigInt64Array => new BigInt64Array(texts.length * length);
-  const [ids, mask, types, positions] = [make(), make(), make(), make()];
-  for (const [row, text] of texts.entries()) {
-    for (let at = 0; at < length; at++) positions[row * length + at] = BigInt(at);
-    for (const [at, id] of text.entries()) {
-      ids[row * length + at] = BigInt(id);
-      mask[row * length + at] = 1n;
-    }
-  }
-  const int64 = (data: BigInt64Array): Tensor => ({ type: 'int64', dims, data });
-  return {
-    input_ids: int64(ids),
-    attention_mask: int64(mask),
-    token_type_ids: int64(types),
-    position_ids: int64(positions),
-  };
 }

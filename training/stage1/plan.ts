@@ -145,15 +145,23 @@ function threadsOf(workers: number): number | undefined {
   return Math.max(1, Math.floor((limit === 0 ? availableParallelism() : limit) / workers));
 }
 
-/** Token ids of every pair's sides. */
+/**
+ * Token ids of every pair's sides.
+ * @throws {TrainingError} `REQUEST_INVALID` where nothing is left that tells one text from another
+ */
 export async function tokenizePairs({ base, plan, pairs, prompts }: Prepared): Promise<PairTokens> {
   const tokenizer = await trainingTokenizer(base, plan.maxTokens);
   const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
-  return {
-    queries: pairs.train.map(({ query }) => tokenizer.encode(prompts.query + query).ids),
-    documents: pairs.train.map((pair) => document(pair.document)),
-    document,
-  };
+  const queries = pairs.train.map(({ query }) => tokenizer.encode(prompts.query + query).ids);
+  const documents = pairs.train.map((pair) => document(pair.document));
+  for (const [side, texts] of Object.entries({ queries, documents })) {
+    if (new Set(texts.map((ids) => ids.join())).size > 1) continue;
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `all ${side} are the same in ${plan.maxTokens} tokens: give a larger --max-tokens, a shorter prompt or other pairs`,
+    );
+  }
+  return { queries, documents, document };
 }
 
 /** Operations that a run would take, as its report would say. */

@@ -3,7 +3,8 @@ import type { InferenceSession } from 'onnxruntime-node';
 import type { TowerManifest } from '../../towers/manifest.ts';
 import { buildUpdate, SUM } from '../gradient/accumulate.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { GRADIENT_NORM, LEARNING_RATE, NEXT, STEP } from '../gradient/step.ts';
+import { NEXT } from '../gradient/step.ts';
+import { updateOf, type UpdateReport } from '../gradient/trainer.ts';
 import { parameterCount } from '../onnx/parameters.ts';
 import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
 import { elementCount, toNumbers, type Tensor } from '../onnx/tensor.ts';
@@ -27,17 +28,10 @@ export interface ReplicaPlan {
   threads: number | undefined;
 }
 
-/** What an update of the weights says. */
-export interface UpdateReport {
-  /** Updates so far. */
-  step: number;
-  /** Length of the gradient before clipping. */
-  gradientNorm: number;
-  learningRate: number;
-}
-
 /** A copy of the weights that encodes texts, sums up gradients and takes steps. */
 export interface Replica {
+  /** Whether both sides have the same encoder: then their texts can be given together, as those of either. */
+  readonly shared: boolean;
   /** Vectors of texts, not normalised, a row each. */
   encode(side: Side, texts: readonly (readonly number[])[]): Promise<Float32Array>;
   /** Adds to the sums what a loss has for gradient, given its derivative by the texts' vectors. */
@@ -78,7 +72,7 @@ export async function readEncoders(plan: ReplicaPlan): Promise<Map<EncoderName, 
 
 /** A replica in this process. A run holds the thread while it computes. */
 export class LocalReplica implements Replica {
-  readonly #shared: boolean;
+  readonly shared: boolean;
   readonly #runs: ReadonlyMap<EncoderName, EncoderRun>;
   readonly #session: InferenceSession;
   /** Encoder → names of its weights. */
@@ -92,7 +86,7 @@ export class LocalReplica implements Replica {
     weights: ReadonlyMap<EncoderName, readonly string[]>,
     state: RuntimeTensors,
   ) {
-    this.#shared = runs.has('shared');
+    this.shared = runs.has('shared');
     this.#runs = runs;
     this.#session = session;
     this.#weights = weights;
@@ -170,12 +164,7 @@ export class LocalReplica implements Replica {
     }
     const results = await this.#session.run(feeds);
     this.#sums.clear();
-    const number = (name: string): number => toNumbers(fromRuntime(results[name]!))[0]!;
-    const report = {
-      step: number(NEXT + STEP),
-      gradientNorm: number(GRADIENT_NORM),
-      learningRate: number(LEARNING_RATE),
-    };
+    const report = updateOf(results);
     if (Number.isFinite(report.gradientNorm)) {
       this.#state = new Map([...this.#state.keys()].map((name) => [name, results[NEXT + name]!]));
     }
@@ -192,7 +181,7 @@ export class LocalReplica implements Replica {
   }
 
   #encoder(side: Side): EncoderName {
-    return this.#shared ? 'shared' : side;
+    return this.shared ? 'shared' : side;
   }
 
   #weightsOf(name: EncoderName): RuntimeTensors {

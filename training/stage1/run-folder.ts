@@ -1,4 +1,4 @@
-import { access, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { TrainingError } from '../errors.ts';
@@ -37,6 +37,17 @@ export interface Checkpoint {
   /** Mined negatives, and the epoch that they were mined for; −1 where there are none. */
   mined: Int32Array;
   minedEpoch: number;
+}
+
+/** @throws {TrainingError} `REQUEST_INVALID` for a folder that can't be made */
+export async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `can't make the folder ${folder} (${(error as Error).message}): give another`,
+      { cause: error },
+    );
+  });
 }
 
 /**

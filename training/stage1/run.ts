@@ -4,8 +4,9 @@ import type { Tensor } from '../onnx/tensor.ts';
 import { type Contrast, exclusions } from './contrast.ts';
 import { mineNegatives, NONE } from './mining.ts';
 import { keyOf, type Pair, type PairBatches, type PairTokens } from './pairs.ts';
-import type { Replica } from './replica.ts';
+import type { Replica, Side } from './replica.ts';
 import { type Checkpoint, type Settings, writeCheckpoint } from './run-folder.ts';
+import { concatenate } from './workers.ts';
 
 /** How long a crash may throw a run back, in milliseconds. */
 const CHECKPOINT_INTERVAL_MS = 60_000;
@@ -124,7 +125,7 @@ function copied(state: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
 
 /** Gradient caching: vectors first, then the loss's gradient by them, then that by the weights, in runs that fit. */
 async function takeStep(
-  { replica, contrast, pairs, texts, negatives: given }: RunOptions,
+  { replica, contrast, pairs, texts, dimensions, negatives: given }: RunOptions,
   mined: MinedNegatives,
   rows: readonly number[],
 ): Promise<number> {
@@ -145,13 +146,25 @@ async function takeStep(
     rows.map((row) => keyOf(pairs[row]!.query)),
     [...own, ...candidates.keys()],
   );
-  const vectors = {
-    query: await replica.encode('query', queries),
-    document: await replica.encode('document', documents),
-  };
-  const gradient = await contrast.run(vectors.query, vectors.document, excluded);
-  await replica.accumulate('query', queries, gradient.queries);
-  await replica.accumulate('document', documents, gradient.documents);
+  // One encoder reads both sides at once: among more texts more are alike in length.
+  const sides: [side: Side, texts: readonly (readonly number[])[]][] = replica.shared
+    ? [['query', [...queries, ...documents]]]
+    : [
+        ['query', queries],
+        ['document', documents],
+      ];
+  const encoded: Float32Array[] = [];
+  for (const [side, texts] of sides) encoded.push(await replica.encode(side, texts));
+  const vectors = concatenate(encoded);
+  const end = queries.length * dimensions;
+  const gradient = await contrast.run(vectors.subarray(0, end), vectors.subarray(end), excluded);
+  const upstream = concatenate([gradient.queries, gradient.documents]);
+  let at = 0;
+  for (const [side, texts] of sides) {
+    const size = texts.length * dimensions;
+    await replica.accumulate(side, texts, upstream.subarray(at, at + size));
+    at += size;
+  }
   return gradient.loss;
 }
 

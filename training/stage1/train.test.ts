@@ -91,8 +91,10 @@ test('a run that was broken off goes on, mined negatives and all, as if it had n
   const request = requestFor(context, { steps: 40, mined: 2, negatives: 0 });
   const whole = await train(request);
   const parts = { ...request, out: `${request.out}-parts` };
-  // In the first epoch and in the second: there are 26 steps in one.
-  await interruptAfter(7, parts);
+  // Before the first step, in the first epoch and in the second: there are 26 steps in one.
+  const atOnce = new Error('at once');
+  await assert.rejects(train({ ...parts, signal: AbortSignal.abort(atOnce) }), atOnce);
+  await interruptAfter(7, { ...parts, resume: true });
   await refuses(train(parts), /was broken off: go on with --resume/);
   await refuses(train({ ...parts, resume: true, rate: 0.02 }), /a run with rate 0.01, not 0.02/);
   await interruptAfter(31, { ...parts, resume: true });
@@ -161,7 +163,10 @@ test('a request that can not be is refused before anything is done', async (cont
   await refuses(train({ ...request, batch: 1 }), /a batch of 1 has no negatives/);
   await refuses(train({ ...request, queryLayers: 1, separate: false }), /has weights of its own/);
   await refuses(train({ ...request, resume: true }), /there is no checkpoint to go on from/);
+  await refuses(train({ ...request, maxTokens: 2 }), /all queries are the same in 2 tokens/);
   assert.ok(!existsSync(request.out));
+  writeFileSync(request.out, '');
+  await refuses(train(request), /can't make the folder/);
 });
 
 test('a checkpoint that is damaged is told from one that is missing work', async (context) => {

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { basename } from 'node:path';
 import * as z from 'zod';
 import { openTower } from '../../towers/open.ts';
@@ -20,6 +19,7 @@ import { type EncoderName, readEncoders, trainedParameters } from './replica.ts'
 import { runSteps } from './run.ts';
 import {
   hasCheckpoint,
+  makeFolder,
   readCheckpoint,
   readReport,
   removeCheckpoint,
@@ -90,7 +90,8 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
     return done;
   }
   const checkpoint = await checkpointOf(out, settings, request.resume === true);
-  await mkdir(out, { recursive: true });
+  const texts = await tokenizePairs(prepared);
+  await makeFolder(out);
   const encoders = await readEncoders(replicaPlan);
   const replica = await openReplicas(replicaPlan, {
     workers: plan.workers,
@@ -98,12 +99,8 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
     state: checkpoint?.state,
   });
   let result: { state: ReadonlyMap<string, Tensor>; elapsedMs: number; lossSum: number };
-  const texts = await tokenizePairs(prepared);
   const task = heldOutTask(pairs.heldOut, pairs.train, plan.heldOutDocuments);
-  let baseRecall: number[];
   try {
-    log(`measuring ${request.base} on ${task.queries.length} held-out pairs`);
-    baseRecall = await measureBase(request.base, task, { ...cache, signal });
     const contrast = await Contrast.open(
       {
         dimensions: base.manifest.dimensions,
@@ -147,7 +144,11 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
     queryPrompt: prompts.query,
     source: `scalingnote train --base ${request.base} --pairs ${basename(request.pairs)}`,
   });
-  log('measuring the towers as they were written');
+  // Once there is a checkpoint, so that what is broken off here goes on here.
+  log(
+    `measuring ${request.base} and the towers as they were written on ${task.queries.length} held-out pairs`,
+  );
+  const baseRecall = await measureBase(request.base, task, { ...cache, signal });
   const trained = await measureTrained(towers, task, { ...cache, signal });
   const report: TrainReport = {
     out,

@@ -1,16 +1,10 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { TrainingError } from '../errors.ts';
+import type { UpdateReport } from '../gradient/trainer.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import type { Encoder } from './encoder.ts';
-import {
-  type EncoderName,
-  LocalReplica,
-  type Replica,
-  type ReplicaPlan,
-  type Side,
-  type UpdateReport,
-} from './replica.ts';
+import { type EncoderName, LocalReplica, type Replica, type ReplicaPlan, type Side } from './replica.ts';
 
 /** What a worker process is asked. */
 export type WorkerRequest = { id: number } & (
@@ -34,12 +28,14 @@ const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 
 /** A replica in a process of its own. */
 class WorkerReplica implements Replica {
+  readonly shared: boolean;
   readonly #process: ChildProcess;
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (why: Error) => void }>();
   #next = 0;
   #ended: TrainingError | undefined;
 
-  constructor() {
+  constructor(shared: boolean) {
+    this.shared = shared;
     this.#process = fork(WORKER, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -121,6 +117,10 @@ export class ReplicaGroup implements Replica {
     this.#replicas = replicas;
   }
 
+  get shared(): boolean {
+    return this.#replicas[0]!.shared;
+  }
+
   async encode(side: Side, texts: readonly (readonly number[])[]): Promise<Float32Array> {
     const parts = await Promise.all(
       this.#shares(texts.length).map(([replica, start, end]) =>
@@ -169,7 +169,7 @@ export class ReplicaGroup implements Replica {
   }
 }
 
-function concatenate(parts: readonly Float32Array[]): Float32Array {
+export function concatenate(parts: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(parts.reduce((size, { length }) => size + length, 0));
   let at = 0;
   for (const part of parts) {
@@ -194,7 +194,7 @@ export async function openReplicas(
 ): Promise<Replica> {
   const { workers, encoders, state } = options;
   if (workers === 1) return LocalReplica.open(plan, { encoders, ...(state !== undefined && { state }) });
-  const replicas = Array.from({ length: workers }, () => new WorkerReplica());
+  const replicas = Array.from({ length: workers }, () => new WorkerReplica(plan.shared));
   const group = new ReplicaGroup(replicas);
   try {
     await Promise.all(replicas.map((replica) => replica.open(plan, state)));
