@@ -154,6 +154,8 @@ export interface SearchQuery {
   scoreThreshold?: number;
   /** Candidates to look at in a graph index, where no setting of the store says how many; nothing to an exact search. */
   hnswEf?: number;
+  /** Candidates to compare in full for each one wanted, where vectors are kept as bits and no setting says how many. */
+  oversampling?: number;
   /** Return passages' texts. @default true */
   withText?: boolean;
   /** Return metadata. @default true */

@@ -77,6 +77,11 @@ export const TowerManifest = z
         recall: z.number().min(0).max(1),
         /** How many passages there were: the more, the wider the search has to be. */
         passages: z.int().positive(),
+        /**
+         * How many times as many candidates as are wanted are to be compared in full where a store keeps one bit of
+         * each number; absent in towers that were calibrated before it was measured.
+         */
+        oversampling: z.number().min(1).optional(),
       })
       .optional(),
   })

@@ -104,9 +104,13 @@ async function writeCalibrations(
 ): Promise<void> {
   for (const [index, { manifest, directory }] of towers.entries()) {
     const found = evaluations.map(({ results }) => results[index + 1]!.calibration!);
-    const search = found.reduce((widest, each) => (each.hnswEf > widest.hnswEf ? each : widest));
-    await writeManifest(directory, { ...manifest, search });
-    note(`${manifest.name}: hnsw_ef ${search.hnswEf} finds ${search.recall.toFixed(4)} of the ten nearest`);
+    const widest = found.reduce((most, each) => (each.hnswEf > most.hnswEf ? each : most));
+    const oversampling = Math.max(...found.map((each) => each.oversampling));
+    await writeManifest(directory, { ...manifest, search: { ...widest, oversampling } });
+    note(
+      `${manifest.name}: hnsw_ef ${widest.hnswEf} finds ${widest.recall.toFixed(4)} of the ten nearest; ` +
+        `of vectors that are kept as bits, ${oversampling} for each one wanted have to be compared in full`,
+    );
   }
 }
 

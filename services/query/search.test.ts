@@ -54,13 +54,16 @@ test('a search asks the store for what the request says', async () => {
 });
 
 test('a tower that needs a wide search gets it', async () => {
-  const tower = new FakeTower({ search: { hnswEf: 96, recall: 0.99, passages: 1000 } });
+  const tower = new FakeTower({ search: { hnswEf: 96, recall: 0.99, passages: 1000, oversampling: 6 } });
   const { search, store } = await start({ tower });
   await search({});
   await search({ mode: 'SEARCH_MODE_SPARSE' });
   assert.deepEqual(
-    store.searches.map(({ query }) => query.hnswEf),
-    [96, undefined],
+    store.searches.map(({ query }) => [query.hnswEf, query.oversampling]),
+    [
+      [96, 6],
+      [undefined, undefined],
+    ],
   );
 });
 

@@ -26,11 +26,14 @@ export class Searcher {
   readonly #encoder: QueryEncoder;
   readonly #collections: Collections;
   /** As the tower's manifest recommends it. */
-  readonly #hnswEf: number | undefined;
+  readonly #recommended: Pick<SearchQuery, 'hnswEf' | 'oversampling'>;
 
   constructor(tower: QueryTower, store: QueryStore, encoder: QueryEncoder) {
     const { dimensions, space, search } = tower.manifest;
-    this.#hnswEf = search?.hnswEf;
+    this.#recommended = {
+      ...(search && { hnswEf: search.hnswEf }),
+      ...(search?.oversampling !== undefined && { oversampling: search.oversampling }),
+    };
     this.#store = store;
     this.#encoder = encoder;
     this.#collections = new Collections(store, { fingerprint: space.fingerprint, dimensions });
@@ -63,7 +66,7 @@ export class Searcher {
     if (plan.mode !== 'sparse') {
       const encoded = await this.#encoder.encode(plan.text, call);
       query.vector = encoded.vector;
-      if (this.#hnswEf !== undefined) query.hnswEf = this.#hnswEf;
+      Object.assign(query, this.#recommended);
       timings.tokenizeMs += encoded.tokenizeMs;
       timings.queueMs = encoded.queueMs;
       timings.encodeMs = encoded.encodeMs;

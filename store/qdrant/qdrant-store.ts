@@ -50,9 +50,6 @@ const LOOPBACK = /^(localhost|127\..*|\[::1\])$/;
 /** How often a process that writes puts in order what others left behind, in milliseconds. */
 const SWEEP_EVERY_MS = 600_000;
 
-/** Candidates for each wanted hit, where vectors are kept as bits: these order candidates only roughly. */
-const BINARY_OVERSAMPLING = 3;
-
 /**
  * Vectors in a Qdrant server or cluster, 1.16 or newer. The server need not be there: what needs it is told
  * `STORE_UNAVAILABLE` until it is.
@@ -265,12 +262,7 @@ export class QdrantStore implements Store {
   #remember({ physical, space, replicated, binary }: Described): OpenCollection {
     const { hnswEf, oversampling, exact = false } = this.#config;
     const points = new Points(this.#transport, physical, replicated);
-    const settings = {
-      hnswEf,
-      exact,
-      oversampling: oversampling ?? (binary ? BINARY_OVERSAMPLING : undefined),
-    };
-    const searcher = new Searcher(points, space.dimensions, settings);
+    const searcher = new Searcher(points, space.dimensions, { hnswEf, oversampling, exact, binary });
     const open = { points, dimensions: space.dimensions, searcher, sweptAt: -Infinity };
     this.#open.set(physical, open);
     return open;

@@ -215,6 +215,27 @@ describe('a collection', () => {
   });
 });
 
+describe('a search', () => {
+  const vector = Float32Array.of(1, 0, 0, 0);
+  const cases: [string, Partial<QdrantConfig>, number | undefined, number | undefined][] = [
+    ['of bits compares as many in full as the query says', { quantization: 'binary' }, 6, 6],
+    ['of bits has a default', { quantization: 'binary' }, undefined, 3],
+    ['goes by the setting before all else', { quantization: 'binary', oversampling: 2 }, 6, 2],
+    ['of whole vectors has nothing to compare again', {}, 6, undefined],
+  ];
+  for (const [what, config, oversampling, expected] of cases) {
+    it(what, async (t) => {
+      const { store, server } = await open(t, config);
+      await store.ensureCollection('docs', SPACE);
+      const query = { tenant: TENANT, vector, limit: 3, ...(oversampling !== undefined && { oversampling }) };
+      await store.search('docs', query);
+      const { body } = server.seen.findLast(({ path }) => path.endsWith('/points/query'))!;
+      const { params } = JSON.parse(body) as { params: { quantization?: { oversampling: number } } };
+      assert.equal(params.quantization?.oversampling, expected);
+    });
+  }
+});
+
 describe('a write', () => {
   it('in which the server refuses one point names its document', async (t) => {
     const standIn = new StandIn();

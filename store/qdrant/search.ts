@@ -12,6 +12,8 @@ export interface SearchSettings {
   hnswEf: number | undefined;
   oversampling: number | undefined;
   exact: boolean;
+  /** Whether the collection's vectors are kept as bits. */
+  binary: boolean;
 }
 
 /** A document that a search found, with the payload of its best passage. */
@@ -23,6 +25,9 @@ interface Found extends Ranked {
 
 /** Points that one request asks for, at most: as much as an answer should weigh. */
 const MAX_POINTS = 10_000;
+
+/** Candidates for each wanted hit, where vectors are kept as bits: these order candidates only roughly. */
+const BINARY_OVERSAMPLING = 3;
 
 /** What is taken off a threshold: the server compares strictly, in float32; the exact comparison is made here. */
 const THRESHOLD_SLACK = 1e-5;
@@ -101,7 +106,9 @@ export class Searcher {
     options: CallOptions,
   ): Promise<ScoredPoint[]> {
     const { tenant, filter, withText = true, withMetadata = true } = query;
-    const { hnswEf, oversampling, exact } = this.#settings;
+    const { hnswEf, exact, binary } = this.#settings;
+    const { oversampling = binary ? (query.oversampling ?? BINARY_OVERSAMPLING) : undefined } =
+      this.#settings;
     const quantization = oversampling === undefined ? undefined : { rescore: true, oversampling };
     const params = { hnsw_ef: hnswEf ?? query.hnswEf, exact: exact || undefined, quantization };
     const keys = ['tenant', 'document', 'document_id', 'passage', 'title', 'version'];

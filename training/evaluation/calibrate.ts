@@ -12,6 +12,11 @@ export interface Calibration {
   recall: number;
   /** How many passages there were. */
   passages: number;
+  /**
+   * How many times as many candidates as are wanted have to be compared in full where a store keeps one bit of each
+   * number (binary quantisation).
+   */
+  oversampling: number;
 }
 
 /** How many of the nearest count. */
@@ -22,6 +27,9 @@ const RECALL = 0.99;
 
 /** What is tried, until it is enough. The last is what is recommended where nothing is. */
 const CANDIDATES = [16, 32, 64, 96, 128, 192, 256, 384, 512];
+
+/** Likewise of oversampling. */
+const FACTORS = [1, 1.5, 2, 3, 4, 6, 8, 12, 16];
 
 /** As Qdrant builds a graph when nobody says otherwise. */
 const GRAPH = { connectivity: 16, expansion_add: 100 };
@@ -61,15 +69,13 @@ export async function calibrateSearch(
     graph.save(file);
     return queries.map(({ data }) => {
       const exact = exactSearch(passages.data, data, dimensions, nearest, MetricKind.IP, 1).keys;
-      let found: Calibration = { hnswEf: CANDIDATES[0]!, recall: 0, passages: count };
+      const oversampling = oversamplingFor(passages, data, exact, nearest);
+      const found: Calibration = { hnswEf: CANDIDATES[0]!, recall: 0, passages: count, oversampling };
       for (const hnswEf of CANDIDATES) {
         const index = open(hnswEf);
         index.load(file);
-        found = {
-          hnswEf,
-          recall: overlap(index.search(data, nearest, 1).keys, exact, nearest),
-          passages: count,
-        };
+        found.hnswEf = hnswEf;
+        found.recall = overlap(index.search(data, nearest, 1).keys, exact, nearest);
         if (found.recall >= RECALL) break;
       }
       return found;
@@ -77,6 +83,66 @@ export async function calibrateSearch(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * How many candidates by their bits alone, for each passage that is wanted, have enough of the nearest among them.
+ *
+ * @param exact - the nearest passages of each query, `nearest` of them
+ */
+function oversamplingFor(
+  { data, dimensions }: Vectors,
+  queries: Float32Array,
+  exact: BigUint64Array,
+  nearest: number,
+): number {
+  const stored = signs(data, dimensions);
+  const asked = signs(queries, dimensions);
+  const words = Math.ceil(dimensions / WORD_BITS);
+  const distances = new Uint32Array(stored.length / words);
+  const ranks: number[] = [];
+  for (let query = 0; query < asked.length / words; query++) {
+    // How many passages are at each distance or nearer: as many are candidates before the last of them is.
+    const upTo = new Uint32Array(dimensions + 1);
+    for (let passage = 0; passage < distances.length; passage++) {
+      let distance = 0;
+      for (let word = 0; word < words; word++) {
+        distance += bitCount(asked[query * words + word]! ^ stored[passage * words + word]!);
+      }
+      distances[passage] = distance;
+      upTo[distance]!++;
+    }
+    for (let distance = 1; distance <= dimensions; distance++) upTo[distance]! += upTo[distance - 1]!;
+    for (const passage of exact.subarray(query * nearest, (query + 1) * nearest)) {
+      ranks.push(upTo[distances[Number(passage)]!]!);
+    }
+  }
+  const enough = FACTORS.find(
+    (factor) => ranks.filter((rank) => rank <= factor * nearest).length >= RECALL * ranks.length,
+  );
+  return enough ?? FACTORS.at(-1)!;
+}
+
+const WORD_BITS = 32;
+
+/** One bit for each number, whether it is above zero; each row begins a new word. */
+function signs(rows: Float32Array, dimensions: number): Int32Array {
+  const words = Math.ceil(dimensions / WORD_BITS);
+  const bits = new Int32Array((rows.length / dimensions) * words);
+  for (const [index, value] of rows.entries()) {
+    if (value <= 0) continue;
+    const column = index % dimensions;
+    const word = ((index - column) / dimensions) * words + Math.floor(column / WORD_BITS);
+    bits[word]! |= 1 << (column % WORD_BITS);
+  }
+  return bits;
+}
+
+/** Ones among 32 bits: pairs, fours and bytes are summed side by side. */
+function bitCount(bits: number): number {
+  const pairs = bits - ((bits >>> 1) & 0x55555555);
+  const fours = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
+  return Math.imul((fours + (fours >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
 
 /** Mean share of the rows' keys that are in the same row of the other. */
