@@ -47,7 +47,8 @@ export const distill = withDocumentAddress(new Command('distill'))
   .option('--teacher <reference>', 'document tower whose query vectors are imitated', 'all-MiniLM-L6-v2')
   .option(
     '--student <kind>',
-    'lookup: a vector per token; transformer:N: N of the teacher’s layers, evenly spaced; transformer:0,5: these',
+    'lookup: a vector per token; transformer:N: N of the teacher’s layers, evenly spaced; transformer:0,5: these; ' +
+      'transformer:2x192: with 192 components a token',
     studentKind,
     { kind: 'lookup' },
   )
@@ -176,12 +177,17 @@ function describe({ loss, heldOutCosine, tokensPerSecond }: RunProgress): string
 
 function studentKind(value: string): StudentKind {
   if (value === 'lookup') return { kind: 'lookup' };
-  const layers = /^transformer:(\d+(?:,\d+)*)$/.exec(value)?.[1];
-  if (layers === undefined)
-    throw new InvalidArgumentError('It is lookup, transformer:N or transformer:N,N,...');
-  return layers.includes(',')
-    ? { kind: 'transformer', layers: layers.split(',').map(Number) }
-    : { kind: 'transformer', layers: Number(layers) };
+  const [, layers, width] = /^transformer:(\d+(?:,\d+)*)(?:x(\d+))?$/.exec(value) ?? [];
+  if (layers === undefined) {
+    throw new InvalidArgumentError(
+      'It is lookup, transformer:N or transformer:N,N,..., the latter two with xWIDTH behind it if wanted.',
+    );
+  }
+  return {
+    kind: 'transformer',
+    layers: layers.includes(',') ? layers.split(',').map(Number) : Number(layers),
+    ...(width !== undefined && { width: Number(width) }),
+  };
 }
 
 function lossTerms(value: string): LossWeights {

@@ -79,36 +79,38 @@ for (const [family, encoder] of [
   ['BERT', tinyBert],
   ['Llama', tinyLlama],
 ] as const) {
-  test(`a student of a ${family} encoder comes nearer to its teacher, as a tower in eight bits and in float32`, async (context) => {
-    const teacher = await encoderTower(context, encoder({ ...TINY, layers: 4 }));
-    const report = await distill(requestFor(context, teacher));
-    assert.equal(report.student, 'transformer:2');
-    assert.equal(report.texts, 285);
-    assert.ok(report.steps <= 60);
-    const { curve } = JSON.parse(readFileSync(join(report.out, 'training.json'), 'utf8')) as Curve;
-    const [first, best] = [curve[0]!.heldOutCosine, Math.max(...curve.map((point) => point.heldOutCosine))];
-    assert.ok(1 - best < (1 - first) / 2, `held-out cosine ${first} → ${best}`);
-    assert.ok(
-      Math.abs(report.heldOutCosine - best) < 0.01,
-      `${best} in float32, ${report.heldOutCosine} as written`,
-    );
+  for (const width of [undefined, 6])
+    test(`a student of a ${family} encoder comes nearer to its teacher, as a tower in eight bits and in float32; width ${width}`, async (context) => {
+      const teacher = await encoderTower(context, encoder({ ...TINY, layers: 4 }));
+      const student = { kind: 'transformer', layers: 2, width } as const;
+      const report = await distill(requestFor(context, teacher, { student }));
+      assert.equal(report.student, width === undefined ? 'transformer:2' : 'transformer:2x6');
+      assert.equal(report.texts, 285);
+      assert.ok(report.steps <= 60);
+      const { curve } = JSON.parse(readFileSync(join(report.out, 'training.json'), 'utf8')) as Curve;
+      const [first, best] = [curve[0]!.heldOutCosine, Math.max(...curve.map((point) => point.heldOutCosine))];
+      assert.ok(1 - best < (1 - first) / 2, `held-out cosine ${first} → ${best}`);
+      assert.ok(
+        Math.abs(report.heldOutCosine - best) < 0.01,
+        `${best} in float32, ${report.heldOutCosine} as written`,
+      );
 
-    for (const folder of [report.out, join(report.out, 'fp32')]) {
-      const student = await open(context, folder);
-      const { manifest } = student;
-      assert.equal(manifest.role, 'query');
-      assert.equal(manifest.normalize, true);
-      assert.equal(manifest.space.fingerprint, teacher.manifest.space.fingerprint);
-      assert.equal(manifest.distillation?.loss, 'mse + (1 - cosine)');
-      assert.equal(manifest.distillation.steps, report.steps);
-      const [text] = TEXTS;
-      const { vector } = await student.encode(student.tokenize(text!));
-      const { vector: target } = await teacher.encode(teacher.tokenize(text!));
-      const cosine = vector.reduce((sum, x, i) => sum + x * target[i]!, 0) / Math.hypot(...target);
-      assert.ok(cosine > 0.8, `cosine ${cosine}`);
-    }
-    assert.equal(existsSync(join(report.out, 'checkpoint.bin')), false);
-  });
+      for (const folder of [report.out, join(report.out, 'fp32')]) {
+        const student = await open(context, folder);
+        const { manifest } = student;
+        assert.equal(manifest.role, 'query');
+        assert.equal(manifest.normalize, true);
+        assert.equal(manifest.space.fingerprint, teacher.manifest.space.fingerprint);
+        assert.equal(manifest.distillation?.loss, 'mse + (1 - cosine)');
+        assert.equal(manifest.distillation.steps, report.steps);
+        const [text] = TEXTS;
+        const { vector } = await student.encode(student.tokenize(text!));
+        const { vector: target } = await teacher.encode(teacher.tokenize(text!));
+        const cosine = vector.reduce((sum, x, i) => sum + x * target[i]!, 0) / Math.hypot(...target);
+        assert.ok(cosine > 0.8, `cosine ${cosine}`);
+      }
+      assert.equal(existsSync(join(report.out, 'checkpoint.bin')), false);
+    });
 }
 
 describe('a lookup student', () => {

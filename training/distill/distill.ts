@@ -26,7 +26,14 @@ import type { Student } from './student.ts';
 import { openTransformer } from './transformer.ts';
 
 /** What kind of query tower: a vector for each token, or some of the teacher's own layers. */
-export type StudentKind = { kind: 'lookup' } | { kind: 'transformer'; layers: number | readonly number[] };
+export type StudentKind =
+  | { kind: 'lookup' }
+  | {
+      kind: 'transformer';
+      layers: number | readonly number[];
+      /** Components of its tokens' vectors, fewer than the teacher's. @default as many */
+      width?: number | undefined;
+    };
 
 /** Where texts come from, one of them. */
 export type TextSource =
@@ -226,6 +233,7 @@ function openStudent(
         ...common,
         optimizer: { rate, steps, warmup },
         layers: student.layers,
+        width: student.width,
         trainTables,
       });
 }
@@ -233,8 +241,9 @@ function openStudent(
 /** How a student is called on the command line and in its manifest. */
 export function nameOf(student: StudentKind): string {
   if (student.kind === 'lookup') return 'lookup';
-  const { layers } = student;
-  return `transformer:${typeof layers === 'number' ? layers : layers.join(',')}`;
+  const { layers, width } = student;
+  const kept = typeof layers === 'number' ? layers : layers.join(',');
+  return `transformer:${kept}${width === undefined ? '' : `x${width}`}`;
 }
 
 /** What two runs must agree in for one to go on where the other was. */

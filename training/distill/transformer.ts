@@ -19,6 +19,8 @@ export interface TransformerOptions {
   teacher: Tower;
   /** Which of the teacher's layers, or how many. */
   layers: number | readonly number[];
+  /** Components of its tokens' vectors. @default as many as the teacher's */
+  width?: number | undefined;
   loss: LossWeights;
   optimizer: OptimizerOptions;
   /** Whether the embedding tables are trained as well. */
@@ -35,12 +37,12 @@ export interface TransformerOptions {
  *   trained, `REQUEST_INVALID` for layers that it does not have
  */
 export async function openTransformer(options: TransformerOptions): Promise<Student> {
-  const { teacher, layers, loss, optimizer, trainTables, threads, state } = options;
+  const { teacher, layers, width, loss, optimizer, trainTables, threads, state } = options;
   const { pooling, dimensions } = teacher.manifest;
   const source = await readModel(join(teacher.directory, 'model.onnx'));
   const output = outputOf(source.graph.outputs.map(({ name }) => name));
   const plain = await toPlain(source, [output]);
-  const cut = await cutTransformer(plain, layers, output);
+  const cut = await cutTransformer(plain, layers, { output, width });
   const step = await transformerStep(cut, { pooling, optimizer, loss, trainTables, dimensions });
   const trainer = await Trainer.create(step, {
     ...(threads !== undefined && { threads }),

@@ -73,7 +73,8 @@ export function keepLayers(model: Model, found: Layers, output: string, layers: 
   return { ...kept, graph: renameValue(kept.graph, last, output) };
 }
 
-function renameValue(graph: Graph, from: string, to: string): Graph {
+/** The graph with another name for one of its values, which is then its only output. */
+export function renameValue(graph: Graph, from: string, to: string): Graph {
   const rename = (name: string): string => (name === from ? to : name);
   return {
     ...graph,

@@ -63,38 +63,64 @@ for (const [family, encoder] of [
       }
     });
 
-    test('make a student that comes nearer to its teacher, and keeps the tables', async () => {
-      const teacher = await toPlain(encoder(shape));
-      const student = await cutTransformer(teacher, 2);
-      assert.deepEqual(student.layers, [0, 3]);
-      const teaching = await transformerStep(await cutTransformer(teacher, 4), {
-        pooling: 'mean',
-        optimizer: { rate: 1e-3, steps: 1 },
-      });
-      const optimizer = { rate: 0.02, steps: 60, warmup: 5, weightDecay: 0 };
-      const step = await transformerStep(student, { pooling: 'mean', optimizer });
-      const learner = await Trainer.create(step, { threads: 1 });
-      const oracle = await Trainer.create(teaching, { threads: 1 });
-      const teach = async (seed: number): Promise<Record<string, Tensor>> => {
-        const texts = batch(student.model, seed);
-        return { ...texts, teacher: (await oracle.observe(texts))[VECTORS]! };
-      };
-      const cosine = async (): Promise<number> => {
-        const { teacher: target, ...texts } = await teach(99);
-        return meanCosine((await learner.observe(texts))[VECTORS]!, target!);
-      };
-      const before = await cosine();
-      for (let i = 0; i < 60; i++) await learner.step(await teach(i % 12));
-      const after = await cosine();
-      assert.ok(1 - after < (1 - before) / 2, `cosine ${before} → ${after} on texts that it did not see`);
-
-      const exported = withParameters(student.model, learner.weights());
-      for (const name of student.tables) {
-        assert.equal(exported.graph.initializers.get(name), teacher.graph.initializers.get(name));
+    test('can be narrower than the teacher’s: vectors have as many components as before', async () => {
+      const teacher = await toPlain(encoder({ ...shape, width: 16, heads: 4, sharedHeads: 2 }));
+      const whole = await cutTransformer(teacher, 2);
+      const { model, weights, tables } = await cutTransformer(teacher, 2, { width: 6 });
+      for (const name of [...whole.weights, ...whole.tables]) {
+        const [before, after] = [whole, { model }].map(
+          ({ model }) => model.graph.initializers.get(name)!.dims,
+        );
+        // Whatever else has 16 components, such as four heads of four, keeps them.
+        const narrowed = before!.map((size, axis) => (after![axis] === size ? 0 : after![axis]));
+        assert.deepEqual(
+          narrowed.filter((size) => size !== 0),
+          /\.(q|k|v)\.bias|up\.bias/.test(name) ? [] : [6],
+          name,
+        );
       }
-      await learner.close();
-      await oracle.close();
+      assert.deepEqual(model.graph.initializers.get('projection')!.dims, [6, 16]);
+      assert.ok(weights.includes('projection') && tables.length >= 1);
+      const [vectors] = await runAsIs(model, [batch(model, 1)]);
+      assert.deepEqual(vectors![OUTPUT]!.dims, [8, 6, 16]);
+      for (const width of [0, 16, 2.5]) {
+        await assert.rejects(cutTransformer(teacher, 2, { width }), /not between 1 and 15/);
+      }
     });
+
+    for (const width of [undefined, 6])
+      test(`make a student that comes nearer to its teacher, and keeps the tables; width ${width}`, async () => {
+        const teacher = await toPlain(encoder(shape));
+        const student = await cutTransformer(teacher, 2, { width });
+        assert.deepEqual(student.layers, [0, 3]);
+        const teaching = await transformerStep(await cutTransformer(teacher, 4), {
+          pooling: 'mean',
+          optimizer: { rate: 1e-3, steps: 1 },
+        });
+        const optimizer = { rate: 0.02, steps: 60, warmup: 5, weightDecay: 0 };
+        const step = await transformerStep(student, { pooling: 'mean', optimizer });
+        const learner = await Trainer.create(step, { threads: 1 });
+        const oracle = await Trainer.create(teaching, { threads: 1 });
+        const teach = async (seed: number): Promise<Record<string, Tensor>> => {
+          const texts = batch(student.model, seed);
+          return { ...texts, teacher: (await oracle.observe(texts))[VECTORS]! };
+        };
+        const cosine = async (): Promise<number> => {
+          const { teacher: target, ...texts } = await teach(99);
+          return meanCosine((await learner.observe(texts))[VECTORS]!, target!);
+        };
+        const before = await cosine();
+        for (let i = 0; i < 60; i++) await learner.step(await teach(i % 12));
+        const after = await cosine();
+        assert.ok(1 - after < (1 - before) / 2, `cosine ${before} → ${after} on texts that it did not see`);
+
+        const exported = withParameters(student.model, learner.weights());
+        for (const name of width === undefined ? student.tables : []) {
+          assert.equal(exported.graph.initializers.get(name), teacher.graph.initializers.get(name));
+        }
+        await learner.close();
+        await oracle.close();
+      });
   });
 }
 

@@ -9,6 +9,7 @@ import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from './losses
 import type { OptimizerOptions } from './optimizer.ts';
 import { pool } from './pooling.ts';
 import { LOSS } from './step.ts';
+import { narrowTo, PROJECTION } from './width.ts';
 
 /** A student that is made of some of its teacher's own layers. */
 export interface TransformerStudent {
@@ -28,16 +29,19 @@ export interface TransformerStudent {
  *
  * @param teacher - in plain operators.
  * @param layers - which layers to keep, or how many: then evenly spaced, the first and the last among them.
- * @param output - name of the vectors: of tokens [batch, sequence, dimensions], or of texts [batch, dimensions].
+ * @param options.width - components of the tokens' vectors, fewer than the teacher's; a projection leads to as many as it
+ * has. @default the teacher's
+ * @param options.output - name of the vectors: of tokens [batch, sequence, dimensions], or of texts [batch, dimensions].
  * @default the teacher's first output
  * @throws {OnnxError} `FEATURE_UNSUPPORTED` when the teacher's layers can't be found; `REQUEST_INVALID` for layers that
- * it does not have.
+ * it does not have, or a width that is not below its own; `OPERATOR_UNSUPPORTED` when it can't be made narrower.
  */
 export async function cutTransformer(
   teacher: Model,
   layers: number | readonly number[],
-  output: string = teacher.graph.outputs[0]!.name,
+  options: { output?: string; width?: number | undefined } = {},
 ): Promise<TransformerStudent> {
+  const { output = teacher.graph.outputs[0]!.name, width } = options;
   const found = await findLayers(teacher, output);
   const total = found.boundaries.length - 1;
   if (typeof layers === 'number' && !(Number.isInteger(layers) && layers >= 1 && layers <= total)) {
@@ -47,13 +51,14 @@ export async function cutTransformer(
     );
   }
   const kept = typeof layers === 'number' ? spread(layers, total) : layers;
-  const model = keepLayers(teacher, found, output, kept);
+  const cut = keepLayers(teacher, found, output, kept);
+  const model = width === undefined ? cut : await narrowTo(cut, found.boundaries[0]!, output, width);
   const has = (name: string): boolean => model.graph.initializers.has(name);
   return {
     model,
     output,
     layers: kept,
-    weights: found.weights.filter(has),
+    weights: [...found.weights, PROJECTION].filter(has),
     tables: found.tables.filter(has),
   };
 }

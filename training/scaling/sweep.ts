@@ -279,7 +279,7 @@ class Runner {
   async #encoder({ layers, width }: SweepPoint): Promise<Encoder> {
     const { base, plain, output } = this.#given;
     const { pooling, dimensions } = base.manifest;
-    const cut = await cutTransformer(plain, layers, output);
+    const cut = await cutTransformer(plain, layers, { output });
     const model = width === 'full' ? cut.model : narrow(cut.model, cut.weights, width);
     return encoderOf(model, output, { pooling, dimensions, trainTables: false });
   }

@@ -66,7 +66,7 @@ export async function encoderOf(
   const { model, weights, tables } =
     layers === undefined
       ? { model: plain, ...(await findLayers(plain, output)) }
-      : await cutTransformer(plain, layers, output);
+      : await cutTransformer(plain, layers, { output });
   return {
     model,
     output,
