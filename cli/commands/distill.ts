@@ -31,6 +31,7 @@ interface Flags {
   batch?: number;
   rate?: number;
   pairs?: number;
+  positions?: number;
   trainTables?: boolean;
   threads?: number;
   seed: number;
@@ -76,6 +77,11 @@ export const distill = withDocumentAddress(new Command('distill'))
     `neighbouring tokens with a vector of their own in a lookup student, at the most (default: ${DEFAULT_PAIRS})`,
     wholeNumber,
   )
+  .option(
+    '--positions <n>',
+    'positions in a text with a weight of their own in a lookup student (default: none)',
+    wholeNumber,
+  )
   .option('--train-tables', 'train a transformer’s embedding tables as well')
   .option('--threads <n>', 'threads of training (default: one for each core)', positive)
   .option('--seed <n>', 'for choosing texts and for their order', wholeNumber, 1)
@@ -98,7 +104,7 @@ export const distill = withDocumentAddress(new Command('distill'))
     try {
       const reading = new Progress('teacher', 'texts');
       const fitting = new Progress('fitting', 'steps');
-      const { steps, batch, rate, loss, pairs, threads } = flags;
+      const { steps, batch, rate, loss, pairs, positions, threads } = flags;
       const report = await distillTower({
         teacher,
         student: flags.student,
@@ -111,6 +117,7 @@ export const distill = withDocumentAddress(new Command('distill'))
         ...(rate !== undefined && { rate }),
         ...(loss !== undefined && { loss }),
         ...(pairs !== undefined && { pairs }),
+        ...(positions !== undefined && { positions }),
         ...(threads !== undefined && { threads }),
         trainTables: flags.trainTables === true,
         resume: flags.resume === true,

@@ -69,6 +69,8 @@ export interface DistillRequest {
   loss?: LossWeights;
   /** How many pairs of neighbouring tokens get a vector of their own in a lookup student. @default {@link DEFAULT_PAIRS} */
   pairs?: number;
+  /** How many positions in a text have a weight of their own in a lookup student. @default none */
+  positions?: number;
   /** Whether a transformer's embedding tables are trained as well. @default false */
   trainTables?: boolean;
   /** Goes on from the checkpoint in `out`. @default false */
@@ -223,12 +225,28 @@ function openStudent(
   data: TrainingData,
   state: ReadonlyMap<string, Tensor> | undefined,
 ): Promise<Student> {
-  const { teacher, student, trainTables = false, pairs = DEFAULT_PAIRS, seed = 1, threads } = request;
+  const {
+    teacher,
+    student,
+    trainTables = false,
+    pairs = DEFAULT_PAIRS,
+    positions = 0,
+    seed = 1,
+    threads,
+  } = request;
   const warmup = Math.min(steps, Math.ceil(steps * WARMUP));
   const common = { teacher, loss, threads, state };
   const cache = { cacheDir: request.cacheDir, signal: request.signal, onProgress: request.onTeacher };
   return student.kind === 'lookup'
-    ? openLookup({ ...common, optimizer: { rate, steps, warmup, weightDecay: 0 }, data, pairs, seed, cache })
+    ? openLookup({
+        ...common,
+        optimizer: { rate, steps, warmup, weightDecay: 0 },
+        data,
+        pairs,
+        positions,
+        seed,
+        cache,
+      })
     : openTransformer({
         ...common,
         optimizer: { rate, steps, warmup },
@@ -248,7 +266,7 @@ export function nameOf(student: StudentKind): string {
 
 /** What two runs must agree in for one to go on where the other was. */
 function settingsOf(
-  { teacher, student, seed = 1, trainTables = false, pairs = DEFAULT_PAIRS }: DistillRequest,
+  { teacher, student, seed = 1, trainTables = false, pairs = DEFAULT_PAIRS, positions = 0 }: DistillRequest,
   plan: Plan,
   data: TrainingData,
 ): Record<string, string | number | boolean> {
@@ -263,7 +281,7 @@ function settingsOf(
     batch: plan.batch,
     rate: plan.rate,
     loss: describeLoss(plan.loss),
-    ...(student.kind === 'lookup' ? { pairs } : { trainTables }),
+    ...(student.kind === 'lookup' ? { pairs, positions } : { trainTables }),
   };
 }
 

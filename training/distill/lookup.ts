@@ -29,6 +29,8 @@ export interface LookupOptions {
   data: TrainingData;
   /** How many pairs of neighbouring tokens have a vector of their own, at the most. */
   pairs: number;
+  /** Positions in a text with a weight of their own. */
+  positions: number;
   seed: number;
   threads?: number | undefined;
   cache: CacheSettings;
@@ -47,6 +49,7 @@ export async function openLookup(options: LookupOptions): Promise<Student> {
     dimensions,
     vectors,
     pairs: dictionary.size > 1 ? dictionary.size : 0,
+    positions: options.positions,
     scale: meanLength(data.vectors.read(data.fitted.slice(0, LENGTH_SAMPLE)), dimensions),
     optimizer,
     loss,

@@ -5,7 +5,7 @@ import { quantizeWeights } from '../onnx/quantize.ts';
 import { float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { noise } from '../onnx/testing.ts';
 import { encodeModel } from '../onnx/write.ts';
-import { LOG_WEIGHTS, lookupModel, PAIR_VECTORS, SEEKS, SHOWS, VECTORS } from './model.ts';
+import { LOG_WEIGHTS, lookupModel, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, VECTORS } from './model.ts';
 import { PairDictionary } from './pairs.ts';
 import { LookupTrainer } from './trainer.ts';
 
@@ -38,13 +38,14 @@ function unitRows(data: Float32Array): number[][] {
 }
 
 /** What a trainer has learned: anything will do. */
-function tables(pairs: number): Map<string, Tensor> {
+function tables(pairs: number, positions = 0): Map<string, Tensor> {
   return new Map([
     [VECTORS, noise([TOKENS, DIMENSIONS], 1)],
     [LOG_WEIGHTS, noise([TOKENS], 2)],
     [SEEKS, noise([TOKENS, 32], 3)],
     [SHOWS, noise([TOKENS, 32], 4)],
     ...(pairs > 1 ? [[PAIR_VECTORS, withoutFirst(noise([pairs, DIMENSIONS], 5))] as const] : []),
+    ...(positions > 0 ? [[POSITIONS, noise([positions], 6)] as const] : []),
   ]);
 }
 
@@ -54,16 +55,21 @@ function withoutFirst({ dims, data }: Tensor): Tensor {
   return float32(dims, values);
 }
 
-for (const limit of [0, 200]) {
-  test(`the graph is what the trainer trained, ${limit} pairs at the most, and nearly so in eight bits`, async (context) => {
+for (const { limit, positions } of [
+  { limit: 0, positions: 0 },
+  { limit: 200, positions: 0 },
+  { limit: 200, positions: 3 },
+]) {
+  test(`the graph is what the trainer trained, ${limit} pairs at the most, ${positions} positions, and nearly so in eight bits`, async (context) => {
     const seen = [...TEXTS, ...TEXTS, ...Array.from({ length: 300 }, (_, i) => [i % 50, (i * 7) % 50])];
     const dictionary = PairDictionary.of(seen, TOKENS, limit);
     assert.equal(dictionary.size > 5, limit > 0);
-    const weights = tables(dictionary.size);
+    const weights = tables(dictionary.size, positions);
     const trainer = await LookupTrainer.create({
       dimensions: DIMENSIONS,
       vectors: toNumbers(weights.get(VECTORS)!) as Float32Array,
       pairs: dictionary.size > 1 ? dictionary.size : 0,
+      positions,
       optimizer: { rate: 1, steps: 1 },
       threads: 1,
     });

@@ -10,12 +10,14 @@ export const LOG_WEIGHTS = 'log_weights';
 export const SEEKS = 'seeks';
 export const SHOWS = 'shows';
 export const PAIR_VECTORS = 'pair_vectors';
+/** Logarithm of what a token's weight is multiplied by for its position in the text; the last is for all that come after. */
+export const POSITIONS = 'positions';
 
 /**
  * The student as a graph: `input_ids` and `attention_mask`, int64 [batch, length], become `sentence_embedding`, float32
  * [batch, dimensions], not normalised: the sum of the tokens' vectors, each times its weight, and of the vectors of
- * neighbouring tokens. A token's weight is the exponent of its own and of what it seeks times the mean of what the text's
- * tokens show.
+ * neighbouring tokens. A token's weight is the exponent of its own, of its position's where those are learned, and of what
+ * it seeks times the mean of what the text's tokens show.
  */
 export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDictionary): Model {
   const g = new GraphBuilder();
@@ -30,7 +32,15 @@ export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDic
   const length = g.node('ReduceSum', [present, g.ints([-1])]);
   const shown = g.node('Div', [g.node('MatMul', [present, rows(SHOWS, table(SHOWS), ids)]), length]);
   const seeks = g.node('Transpose', [rows(SEEKS, table(SEEKS), ids)], { perm: ints([0, 2, 1]) });
-  const tokenWeights = g.node('Mul', [present, g.node('Exp', [g.node('MatMul', [shown, seeks])])]);
+  let agreement = g.node('MatMul', [shown, seeks]);
+  const positions = weights.get(POSITIONS);
+  if (positions !== undefined) {
+    const width = g.node('Squeeze', [g.node('Shape', [ids], { start: int(1) }), g.ints([0])]);
+    const places = g.node('Range', [g.scalar(0, 'int64'), width, g.scalar(1, 'int64')]);
+    const last = g.scalar(positions.dims[0]! - 1, 'int64');
+    agreement = g.node('Add', [agreement, rows(POSITIONS, positions, g.node('Min', [places, last]))]);
+  }
+  const tokenWeights = g.node('Mul', [present, g.node('Exp', [agreement])]);
   const tokens = rows(VECTORS, weighted(table(VECTORS), table(LOG_WEIGHTS)), ids);
   const sums = [g.node('MatMul', [tokenWeights, tokens])];
   if (pairs.size > 1) {

@@ -5,7 +5,7 @@ import { GraphBuilder } from '../onnx/builder.ts';
 import type { OnnxError } from '../onnx/errors.ts';
 import { float32, toNumbers } from '../onnx/tensor.ts';
 import { noise } from '../onnx/testing.ts';
-import { LOG_WEIGHTS, PAIR_VECTORS, SEEKS, SHOWS, VECTORS } from './model.ts';
+import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, VECTORS } from './model.ts';
 import { PairDictionary } from './pairs.ts';
 import { LookupTrainer, trainedModel, type LookupText, type LookupTrainerOptions } from './trainer.ts';
 
@@ -96,6 +96,24 @@ describe('a lookup student', () => {
     assert.ok(1 - withPairs < (1 - without) / 2, `cosine ${without} without pairs, ${withPairs} with`);
   });
 
+  test('learns what a position is worth', async (context) => {
+    // The first token counts nine times as much as any other.
+    const positioned = (batch: readonly (readonly number[])[]): Float32Array =>
+      teach(batch.map((rows) => [...Array.from({ length: 8 }, () => rows[0]!), ...rows]));
+    const learn = async (positions: number): Promise<number> => {
+      const trainer = await open(context, { positions });
+      let loss = 0;
+      for (let i = 0; i < 300; i++) {
+        const batch = texts(32, i);
+        const report = await trainer.step(bare(batch), positioned(batch));
+        if (i >= 280) loss += report.loss;
+      }
+      return loss;
+    };
+    const [without, withPositions] = [await learn(0), await learn(3)];
+    assert.ok(withPositions < without / 3, `loss ${without} without positions, ${withPositions} with`);
+  });
+
   test('changes the rows of a batch and no others', async (context) => {
     const trainer = await open(context);
     const start = trainer.weights();
@@ -124,44 +142,54 @@ describe('a lookup student', () => {
     await assert.rejects(open(context, { state, pairs: 3 }), /has no "pair_vectors"/);
   });
 
-  test('has gradients that agree with finite differences, of every table', async () => {
-    const widths = {
-      [VECTORS]: DIMENSIONS,
-      [LOG_WEIGHTS]: 1,
-      [SEEKS]: 5,
-      [SHOWS]: 5,
-      [PAIR_VECTORS]: DIMENSIONS,
-    };
-    const columns = new Map(
-      Object.entries(widths).map(([name, width]) => [
-        name,
-        { table: name === PAIR_VECTORS ? 'pairs' : 'tokens', width } as const,
-      ]),
-    );
-    const loss = { mse: 0.7, cosine: 1.3, contrastive: 0.4, temperature: 0.5 };
-    const { graph, ...model } = trainedModel(DIMENSIONS, columns, 3, loss);
-    // What a trainer feeds row by row is a weight here.
-    const initializers = new Map(
-      [...columns].map(([name, { width }], seed) => [name, noise(width === 1 ? [4] : [4, width], seed)]),
-    );
-    const inputs = graph.inputs
-      .filter(({ name }) => !columns.has(name))
-      .map((input) => (input.name.endsWith('counts') ? { ...input, dims: ['batch', 4] } : input));
-    const counts = float32([3, 4], [1, 2, 0, 0, 0, 1, 1, 3, 1, 0, 0, 1]);
-    const feeds = {
-      token_counts: counts,
-      pair_counts: float32([3, 4], [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]),
-      teacher: noise([3, DIMENSIONS], 50),
-      documents: noise([3, DIMENSIONS], 51),
-    };
-    const whole = {
-      ...model,
-      graph: { ...graph, inputs, initializers: new Map([...graph.initializers, ...initializers]) },
-    };
-    await checkGradients(new GraphBuilder(whole).build(), 'loss', [...columns.keys()], feeds, {
-      tolerance: 1e-6,
+  for (const positions of [0, 2]) {
+    test(`has gradients that agree with finite differences, of every table; ${positions} positions`, async () => {
+      const widths = {
+        [VECTORS]: DIMENSIONS,
+        [LOG_WEIGHTS]: 1,
+        [SEEKS]: 5,
+        [SHOWS]: 5,
+        [PAIR_VECTORS]: DIMENSIONS,
+        ...(positions > 0 && { [POSITIONS]: 1 }),
+      };
+      const tables = { [PAIR_VECTORS]: 'pairs', [POSITIONS]: 'positions' } as const;
+      const columns = new Map(
+        Object.entries(widths).map(([name, width]) => [
+          name,
+          { table: tables[name as keyof typeof tables] ?? 'tokens', width },
+        ]),
+      );
+      const loss = { mse: 0.7, cosine: 1.3, contrastive: 0.4, temperature: 0.5 };
+      const { graph, ...model } = trainedModel(DIMENSIONS, columns, 3, loss);
+      // What a trainer feeds row by row is a weight here.
+      const rows = (name: string): number => (name === POSITIONS ? positions : 4);
+      const initializers = new Map(
+        [...columns].map(([name, { width }], seed) => [
+          name,
+          noise(width === 1 ? [rows(name)] : [rows(name), width], seed),
+        ]),
+      );
+      const sizes: Record<string, number> = { tokens: 4, pairs: 4, positions };
+      const inputs = graph.inputs
+        .filter(({ name }) => !columns.has(name))
+        .map((input) => ({ ...input, dims: input.dims!.map((dim) => sizes[dim] ?? dim) }));
+      const counts = [1, 2, 0, 0, 0, 1, 1, 3, 1, 0, 0, 1];
+      const later = [0, 1, 0, 2, 1, 0, 0, 0, 0, 0, 3, 1];
+      const feeds = {
+        token_counts: positions > 0 ? float32([2, 3, 4], [...counts, ...later]) : float32([3, 4], counts),
+        pair_counts: float32([3, 4], [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]),
+        teacher: noise([3, DIMENSIONS], 50),
+        documents: noise([3, DIMENSIONS], 51),
+      };
+      const whole = {
+        ...model,
+        graph: { ...graph, inputs, initializers: new Map([...graph.initializers, ...initializers]) },
+      };
+      await checkGradients(new GraphBuilder(whole).build(), 'loss', [...columns.keys()], feeds, {
+        tolerance: 1e-6,
+      });
     });
-  });
+  }
 
   test('refuses a text without tokens, and rows that are none', async (context) => {
     const refuses = (words: RegExp) => (error: OnnxError) => words.test(error.message);

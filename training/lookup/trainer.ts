@@ -5,15 +5,16 @@ import { buildStep, LOSS, MEAN, MEAN_SQUARE, NEXT, STEP } from '../gradient/step
 import { numberOf, updateOf, type StepReport } from '../gradient/trainer.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { OnnxError } from '../onnx/errors.ts';
-import type { Model } from '../onnx/model.ts';
+import { int, type Model } from '../onnx/model.ts';
 import { openSession, toRuntime } from '../onnx/run.ts';
 import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
-import { LOG_WEIGHTS, PAIR_VECTORS, SEEKS, SHOWS, VECTORS } from './model.ts';
+import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, VECTORS } from './model.ts';
 import { NO_PAIR } from './pairs.ts';
 
 /** A text as rows of the tables, each as often as it occurs. */
 export interface LookupText {
+  /** In the text's order. */
   tokens: readonly number[];
   pairs: readonly number[];
 }
@@ -29,7 +30,7 @@ const PAIR_COUNTS = 'pair_counts';
 
 /** One parameter of every row of a table: its numbers and their moments, row by row. */
 interface Column {
-  readonly table: 'tokens' | 'pairs';
+  readonly table: 'tokens' | 'pairs' | 'positions';
   readonly width: number;
   readonly value: Float32Array;
   readonly mean: Float32Array;
@@ -43,6 +44,8 @@ export interface LookupTrainerOptions {
   vectors: Float32Array;
   /** Rows of pairs; they start at 0. @default none */
   pairs?: number;
+  /** Positions in a text with a weight of their own; all that come after have the last one's. @default none */
+  positions?: number;
   /** What the student's vectors are multiplied by to be as long as the teacher's. @default 1 */
   scale?: number;
   optimizer: OptimizerOptions;
@@ -86,6 +89,7 @@ export class LookupTrainer {
       dimensions,
       vectors,
       pairs = 0,
+      positions = 0,
       scale = 1,
       optimizer,
       loss = {},
@@ -111,6 +115,7 @@ export class LookupTrainer {
     ]);
     if (pairs > 0)
       columns.set(PAIR_VECTORS, column('pairs', new Float32Array(pairs * dimensions), dimensions));
+    if (positions > 0) columns.set(POSITIONS, column('positions', new Float32Array(positions), 1));
     const model = trainedModel(dimensions, columns, scale, loss);
     const step = await buildStep(model, { loss: LOSS, weights: [...columns.keys()], optimizer });
     const session = await openSession(step.model, threads);
@@ -142,25 +147,31 @@ export class LookupTrainer {
   ): Promise<StepReport> {
     const empty = texts.findIndex(({ tokens }) => tokens.length === 0);
     if (empty >= 0) throw new OnnxError('REQUEST_INVALID', `text ${empty} of the batch has no tokens`);
+    const positions = this.#columns.get(POSITIONS)?.value.length ?? 0;
     const used = {
-      tokens: countRows(texts.map(({ tokens }) => tokens)),
+      tokens: countRows(
+        texts.map(({ tokens }) => tokens),
+        { positions },
+      ),
       pairs: countRows(
         texts.map(({ pairs }) => pairs),
-        [NO_PAIR],
+        { always: [NO_PAIR] },
       ),
+      positions: { rows: Array.from({ length: positions }, (_, position) => position) },
     };
     const dims = [texts.length, this.#dimensions];
-    const counts = ({ rows, counts }: Counts): Tensor => float32([texts.length, rows.length], counts);
+    const counts = ({ rows, counts }: Counts, ...outer: number[]): Tensor =>
+      float32([...outer, texts.length, rows.length], counts);
     const feeds: Record<string, Tensor> = {
       [STEP]: int64([this.#step], []),
-      [TOKEN_COUNTS]: counts(used.tokens),
+      [TOKEN_COUNTS]: counts(used.tokens, ...(positions > 0 ? [positions] : [])),
       ...(this.#columns.has(PAIR_VECTORS) && { [PAIR_COUNTS]: counts(used.pairs) }),
       [TEACHER]: float32(dims, teacher),
       ...(documents && { [DOCUMENTS]: float32(dims, documents) }),
     };
     for (const [name, { table, width, value, mean, meanSquare }] of this.#columns) {
       const { rows } = used[table];
-      const shape = name === LOG_WEIGHTS ? [rows.length] : [rows.length, width];
+      const shape = width === 1 ? [rows.length] : [rows.length, width];
       feeds[name] = float32(shape, pick(value, rows, width));
       feeds[MEAN + name] = float32(shape, pick(mean, rows, width));
       feeds[MEAN_SQUARE + name] = float32(shape, pick(meanSquare, rows, width));
@@ -201,7 +212,7 @@ export class LookupTrainer {
   /** A copy of what is learned. */
   weights(): Map<string, Tensor> {
     return new Map(
-      [...this.#columns].map(([name, { width, value }]) => [name, asTensor(name, value.slice(), width)]),
+      [...this.#columns].map(([name, { width, value }]) => [name, asTensor(value.slice(), width)]),
     );
   }
 
@@ -209,9 +220,9 @@ export class LookupTrainer {
   state(): Map<string, Tensor> {
     const state = new Map<string, Tensor>([[STEP, int64([this.#step], [])]]);
     for (const [name, { width, value, mean, meanSquare }] of this.#columns) {
-      state.set(name, asTensor(name, value, width));
-      state.set(MEAN + name, asTensor(name, mean, width));
-      state.set(MEAN_SQUARE + name, asTensor(name, meanSquare, width));
+      state.set(name, asTensor(value, width));
+      state.set(MEAN + name, asTensor(mean, width));
+      state.set(MEAN_SQUARE + name, asTensor(meanSquare, width));
     }
     return state;
   }
@@ -225,12 +236,13 @@ export class LookupTrainer {
     const shows = this.#columns.get(SHOWS)!.value;
     const seeks = this.#columns.get(SEEKS)!.value;
     const logWeights = this.#columns.get(LOG_WEIGHTS)!.value;
+    const positions = this.#columns.get(POSITIONS)?.value;
     const shown = new Float64Array(CONTEXT_WIDTH);
     for (const token of tokens) {
       for (let i = 0; i < CONTEXT_WIDTH; i++) shown[i]! += shows[token * CONTEXT_WIDTH + i]! / tokens.length;
     }
-    return tokens.map((token) => {
-      let sum = logWeights[token]!;
+    return tokens.map((token, at) => {
+      let sum = logWeights[token]! + (positions?.[Math.min(at, positions.length - 1)] ?? 0);
       for (let i = 0; i < CONTEXT_WIDTH; i++) sum += seeks[token * CONTEXT_WIDTH + i]! * shown[i]!;
       return Math.exp(sum);
     });
@@ -247,8 +259,8 @@ function column(table: Column['table'], value: Float32Array, width: number): Col
   };
 }
 
-function asTensor(name: string, value: Float32Array, width: number): Tensor {
-  return float32(name === LOG_WEIGHTS ? [value.length] : [value.length / width, width], value);
+function asTensor(value: Float32Array, width: number): Tensor {
+  return float32(width === 1 ? [value.length] : [value.length / width, width], value);
 }
 
 function stateOf(state: ReadonlyMap<string, Tensor>, name: string, length: number): Float32Array {
@@ -270,16 +282,22 @@ export function trainedModel(
   loss: LossWeights,
 ): Model {
   const g = new GraphBuilder();
-  const counts = g.input(TOKEN_COUNTS, 'float32', ['batch', 'tokens']);
+  const placed = columns.has(POSITIONS);
+  const given = g.input(TOKEN_COUNTS, 'float32', [...(placed ? ['positions'] : []), 'batch', 'tokens']);
+  const acrossPositions = (value: string): string =>
+    g.node('ReduceSum', [value, g.ints([0])], { keepdims: int(0) });
+  const counts = placed ? acrossPositions(given) : given;
   for (const [name, { table, width }] of columns) {
-    g.input(name, 'float32', name === LOG_WEIGHTS ? [table] : [table, width]);
+    g.input(name, 'float32', width === 1 ? [table] : [table, width]);
   }
   const length = g.node('ReduceSum', [counts, g.ints([-1])]);
   const shown = g.node('Div', [g.node('MatMul', [counts, SHOWS]), length]);
   const agreement = g.node('MatMul', [shown, g.node('Transpose', [SEEKS])]);
   // The exponent keeps weights positive, and lets them grow and shrink by shares.
   const weights = g.node('Exp', [g.node('Add', [agreement, LOG_WEIGHTS])]);
-  const shares = g.node('Mul', [counts, weights]);
+  const heights = (): string => g.node('Unsqueeze', [g.node('Exp', [POSITIONS]), g.ints([1, 2])]);
+  const weighed = placed ? acrossPositions(g.node('Mul', [given, heights()])) : counts;
+  const shares = g.node('Mul', [weighed, weights]);
   let sum = g.node('MatMul', [shares, VECTORS]);
   if (columns.has(PAIR_VECTORS)) {
     const pairs = g.input(PAIR_COUNTS, 'float32', ['batch', 'pairs']);
@@ -295,19 +313,28 @@ export function trainedModel(
   return g.build();
 }
 
-/** The rows that a batch uses, and how often each text uses each of them: texts × rows. */
+/** The rows that a batch uses, and how often each text uses each of them: texts × rows, for each position if need be. */
 interface Counts {
   rows: number[];
   counts: Float32Array;
 }
 
-/** @param always - rows that are among them in any case, so that there is one */
-function countRows(texts: readonly (readonly number[])[], always: readonly number[] = []): Counts {
+/**
+ * @param options.always - rows that are among them in any case, so that there is one
+ * @param options.positions - how many to tell apart, the last and all after it being one. @default none
+ */
+function countRows(
+  texts: readonly (readonly number[])[],
+  { always = [], positions = 0 }: { always?: readonly number[]; positions?: number },
+): Counts {
   const places = new Map<number, number>(always.map((row, place) => [row, place]));
   for (const text of texts) for (const row of text) if (!places.has(row)) places.set(row, places.size);
-  const counts = new Float32Array(texts.length * places.size);
+  const counts = new Float32Array(Math.max(1, positions) * texts.length * places.size);
   for (const [i, text] of texts.entries()) {
-    for (const row of text) counts[i * places.size + places.get(row)!]! += 1;
+    for (const [at, row] of text.entries()) {
+      const layer = Math.max(0, Math.min(at, positions - 1));
+      counts[(layer * texts.length + i) * places.size + places.get(row)!]! += 1;
+    }
   }
   return { rows: [...places.keys()], counts };
 }
