@@ -1,11 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { openTower } from '../../towers/open.ts';
-import {
-  DEFAULT_PAIRS,
-  distill as distillTower,
-  type StudentKind,
-  type TextSource,
-} from '../../training/distill/distill.ts';
+import { distill as distillTower } from '../../training/distill/distill.ts';
+import { DEFAULT_PAIRS, type StudentKind, type TextSource } from '../../training/distill/request.ts';
 import type { RunProgress } from '../../training/distill/run.ts';
 import type { LossWeights } from '../../training/gradient/losses.ts';
 import { CliError, note, printJson, UsageError } from '../output/print.ts';

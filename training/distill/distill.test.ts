@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { openTower } from '../../towers/open.ts';
@@ -11,7 +11,8 @@ import type { Model } from '../onnx/model.ts';
 import { TINY, tinyBert, tinyLlama } from '../onnx/tiny.ts';
 import { encodeModel } from '../onnx/write.ts';
 import { seededRandom } from '../random.ts';
-import { distill, type DistillRequest } from './distill.ts';
+import { distill } from './distill.ts';
+import type { DistillRequest } from './request.ts';
 
 const random = seededRandom(11);
 const letters = (count: number): string =>
@@ -225,13 +226,15 @@ describe('a run', () => {
     await rejects(distill({ ...request, resume: true }), 'CHECKPOINT_INVALID', /damaged/);
   });
 
-  test('whose loss is no number ends at the last good step, with a tower and a checkpoint', async (context) => {
+  test('whose loss is no number ends, with the best tower until then', async (context) => {
     const teacher = await encoderTower(context, tinyBert());
-    const request = requestFor(context, teacher, { rate: 1e30 });
-    await rejects(distill(request), 'DIVERGED', /no number after step \d+: .* smaller --rate than 1e\+30/);
-    assert.ok(existsSync(join(request.out, 'checkpoint.bin')));
-    const { manifest } = await open(context, request.out);
-    assert.ok(Number.isFinite(manifest.distillation!.heldOutCosine));
+    for (const steps of [60, 20]) {
+      // With as many steps as looks, weights are looked at whose vectors are no numbers, before there is such a loss.
+      const request = requestFor(context, teacher, { rate: 1e30, steps });
+      await rejects(distill(request), 'DIVERGED', /no number after step \d+: .* smaller --rate than 1e\+30/);
+      const { manifest } = await open(context, request.out);
+      assert.ok(Number.isFinite(manifest.distillation!.heldOutCosine));
+    }
   });
 
   test(
@@ -239,6 +242,13 @@ describe('a run', () => {
     { skip: !existsSync('/dev/full') && 'no /dev/full' },
     async (context) => {
       const teacher = await encoderTower(context, tinyBert());
+      const taken = requestFor(context, teacher, { steps: 1 });
+      mkdirSync(taken.out);
+      symlinkSync('/dev/full', join(taken.out, 'training.json'));
+      await rejects(distill(taken), 'CHECKPOINT_FAILED', /tower can't be written to .* \(ENOSPC/);
+      writeFileSync(join(taken.out, 'file'), '');
+      const out = join(taken.out, 'file', 'tower');
+      await rejects(distill({ ...taken, out }), 'REQUEST_INVALID', /can't be made a folder for the tower/);
       const controller = new AbortController();
       const request = requestFor(context, teacher, {
         signal: controller.signal,
@@ -274,6 +284,7 @@ test('what can’t be trained is named: an operator without a gradient and its n
     });
   await fails({}, /Elu \(node "odd_one"\) has no gradient/);
   await fails({ student: { kind: 'transformer', layers: 7 } }, /7 layers can't be cut from a teacher of 2/);
+  await fails({ student: { kind: 'transformer', layers: 1, width: 8 } }, /width of 8 is not between 1 and 7/);
 });
 
 test('too few texts say so before the teacher reads any', async (context) => {

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { TrainingError } from '../errors.ts';
+import { TrainingError } from '../errors.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import { writeCheckpoint, type Checkpoint, type CurvePoint, type Progress } from './checkpoint.ts';
 import { batchOf, Batches, meanCosine, type TrainingData } from './data.ts';
@@ -54,7 +54,7 @@ export interface RunResult {
   /** Steps taken. */
   steps: number;
   curve: CurvePoint[];
-  /** `interrupted` by the signal, `diverged` when the loss became no number: both leave a checkpoint. */
+  /** `interrupted` by the signal, which leaves a checkpoint; `diverged` when the loss became no number. */
   end: 'done' | 'early' | 'interrupted' | 'diverged';
 }
 
@@ -80,12 +80,15 @@ export async function runTraining(
   let tokens = 0;
   const begun = { step, at: performance.now() };
 
-  const look = async (): Promise<void> => {
+  /** @returns whether there is anything to see: weights may be too large for a vector while the loss is still a number. */
+  const look = async (): Promise<boolean> => {
     const heldOutCosine = await measure(student, data);
+    if (!Number.isFinite(heldOutCosine)) return false;
     const highest = Math.max(-1, ...curve.map((point) => point.heldOutCosine));
     curve.push({ step, ...(losses.count > 0 && { loss: losses.sum / losses.count }), heldOutCosine });
     losses = { sum: 0, count: 0 };
     if (best === undefined || heldOutCosine > highest) best = student.weights();
+    return true;
   };
   const save = (): Promise<void> =>
     writeCheckpoint(options.checkpoint, {
@@ -97,11 +100,16 @@ export async function runTraining(
       best: best!,
     });
   const finish = async (end: RunResult['end']): Promise<RunResult> => {
-    if (end === 'interrupted' || end === 'diverged') await save();
+    if (end === 'interrupted') await save();
     return { best: best!, steps: step, curve, end };
   };
 
-  if (curve.length === 0) await look();
+  if (curve.length === 0 && !(await look())) {
+    throw new TrainingError(
+      'DIVERGED',
+      'vectors of the teacher, or of the student before its first step, are no numbers',
+    );
+  }
   while (step < steps) {
     if (signal?.aborted === true) return finish('interrupted');
     const rows = batches.at(step);
@@ -121,7 +129,7 @@ export async function runTraining(
       secondsLeft: (seconds / (step - begun.step)) * (steps - step),
     });
     if (step % lookEvery === 0 || step === steps) {
-      await look();
+      if (!(await look())) return finish('diverged');
       if (step < steps && isStale(curve, patience)) return finish('early');
       if (step < steps && performance.now() - savedAt > CHECKPOINT_INTERVAL_MS) {
         // A run is not worth less for a disk that is full now: it may have room when the run ends.

@@ -3,8 +3,14 @@ import type { Tower } from '../../towers/tower.ts';
 import { outputOf } from '../../towers/session/model.ts';
 import { DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
+import type { PartedStep } from '../gradient/accumulate.ts';
 import { type Feeds, type Part, Trainer } from '../gradient/trainer.ts';
-import { cutTransformer, transformerStep, VECTORS } from '../gradient/transformer.ts';
+import {
+  cutTransformer,
+  transformerStep,
+  VECTORS,
+  type TransformerStudent,
+} from '../gradient/transformer.ts';
 import type { Model } from '../onnx/model.ts';
 import { parameterCount, withParameters } from '../onnx/parameters.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
@@ -25,25 +31,51 @@ export interface TransformerOptions {
   optimizer: OptimizerOptions;
   /** Whether the embedding tables are trained as well. */
   trainTables: boolean;
+}
+
+/** A student that was cut out of its teacher, and its training step. */
+export interface CutStudent {
+  readonly student: TransformerStudent;
+  readonly step: PartedStep;
+  /** Of its vectors. */
+  readonly dimensions: number;
+}
+
+/**
+ * Cuts a student out of its teacher.
+ *
+ * @throws {OnnxError} `GRADIENT_MISSING`, `OPERATOR_UNSUPPORTED`, `FEATURE_UNSUPPORTED` for a teacher that can't be
+ *   trained, `REQUEST_INVALID` for layers or a width that it does not have
+ */
+export async function cutStudent(options: TransformerOptions): Promise<CutStudent> {
+  const { teacher, layers, width, loss, optimizer, trainTables } = options;
+  const { pooling, dimensions } = teacher.manifest;
+  const source = await readModel(join(teacher.directory, 'model.onnx'));
+  const output = outputOf(source.graph.outputs.map(({ name }) => name));
+  const plain = await toPlain(source, [output]);
+  const student = await cutTransformer(plain, layers, { output, width });
+  const step = await transformerStep(student, { pooling, optimizer, loss, trainTables, dimensions });
+  return { student, step, dimensions };
+}
+
+/** How a student is run. */
+export interface RunSettings {
   threads?: number | undefined;
   /** Where to go on from. */
   state?: ReadonlyMap<string, Tensor> | undefined;
 }
 
-/**
- * Cuts a student out of its teacher and makes it ready to be trained.
- *
- * @throws {OnnxError} `GRADIENT_MISSING`, `OPERATOR_UNSUPPORTED`, `FEATURE_UNSUPPORTED` for a teacher that can't be
- *   trained, `REQUEST_INVALID` for layers that it does not have
- */
-export async function openTransformer(options: TransformerOptions): Promise<Student> {
-  const { teacher, layers, width, loss, optimizer, trainTables, threads, state } = options;
-  const { pooling, dimensions } = teacher.manifest;
-  const source = await readModel(join(teacher.directory, 'model.onnx'));
-  const output = outputOf(source.graph.outputs.map(({ name }) => name));
-  const plain = await toPlain(source, [output]);
-  const cut = await cutTransformer(plain, layers, { output, width });
-  const step = await transformerStep(cut, { pooling, optimizer, loss, trainTables, dimensions });
+/** Cuts a student out of its teacher and makes it ready to be trained. @throws {OnnxError} as {@link cutStudent} */
+export async function openTransformer(options: TransformerOptions & RunSettings): Promise<Student> {
+  return openCut(await cutStudent(options), options);
+}
+
+/** Makes a student ready to be trained. */
+export async function openCut(
+  { student: cut, step, dimensions }: CutStudent,
+  options: RunSettings,
+): Promise<Student> {
+  const { threads, state } = options;
   const trainer = await Trainer.create(step, {
     ...(threads !== undefined && { threads }),
     ...(state && { state }),

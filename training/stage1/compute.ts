@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Tower } from '../../towers/tower.ts';
-import { DEFAULTS } from '../distill/distill.ts';
+import { DEFAULTS } from '../distill/request.ts';
 import type { Model } from '../onnx/model.ts';
 import { type Encoder, readEncoder } from './encoder.ts';
 import type { PairBatches } from './pairs.ts';
