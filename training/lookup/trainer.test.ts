@@ -156,7 +156,7 @@ describe('a lookup student', () => {
       const columns = new Map(
         Object.entries(widths).map(([name, width]) => [
           name,
-          { table: tables[name as keyof typeof tables] ?? 'tokens', width },
+          { of: tables[name as keyof typeof tables] ?? 'tokens', width },
         ]),
       );
       const loss = { mse: 0.7, cosine: 1.3, contrastive: 0.4, temperature: 0.5 };

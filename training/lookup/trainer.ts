@@ -1,7 +1,8 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { buildStep, LOSS, MEAN, MEAN_SQUARE, NEXT, STEP } from '../gradient/step.ts';
+import { RowTable } from '../gradient/rows.ts';
+import { buildStep, LOSS, STEP } from '../gradient/step.ts';
 import { numberOf, updateOf, type StepReport } from '../gradient/trainer.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { OnnxError } from '../onnx/errors.ts';
@@ -28,13 +29,13 @@ const CONTEXT_SCALE = 0.1;
 const TOKEN_COUNTS = 'token_counts';
 const PAIR_COUNTS = 'pair_counts';
 
-/** One parameter of every row of a table: its numbers and their moments, row by row. */
+/** What the rows of a table are rows of. */
+type RowsOf = 'tokens' | 'pairs' | 'positions';
+
+/** One parameter of every token, pair or position. */
 interface Column {
-  readonly table: 'tokens' | 'pairs' | 'positions';
-  readonly width: number;
-  readonly value: Float32Array;
-  readonly mean: Float32Array;
-  readonly meanSquare: Float32Array;
+  readonly of: RowsOf;
+  readonly rows: RowTable;
 }
 
 /** What a trainer is made of. */
@@ -107,24 +108,22 @@ export class LookupTrainer {
     const random = seededRandom(seed);
     const noise = (): Float32Array =>
       Float32Array.from({ length: tokens * CONTEXT_WIDTH }, () => CONTEXT_SCALE * normal(random));
-    const columns = new Map([
-      [VECTORS, column('tokens', vectors.slice(), dimensions)],
-      [LOG_WEIGHTS, column('tokens', new Float32Array(tokens), 1)],
-      [SEEKS, column('tokens', noise(), CONTEXT_WIDTH)],
-      [SHOWS, column('tokens', noise(), CONTEXT_WIDTH)],
-    ]);
-    if (pairs > 0)
-      columns.set(PAIR_VECTORS, column('pairs', new Float32Array(pairs * dimensions), dimensions));
-    if (positions > 0) columns.set(POSITIONS, column('positions', new Float32Array(positions), 1));
-    const model = trainedModel(dimensions, columns, scale, loss);
+    const columns = new Map<string, Column>();
+    const add = (of: RowsOf, name: string, value: Float32Array, width: number): void => {
+      columns.set(name, { of, rows: new RowTable(name, value, width) });
+    };
+    add('tokens', VECTORS, vectors.slice(), dimensions);
+    add('tokens', LOG_WEIGHTS, new Float32Array(tokens), 1);
+    add('tokens', SEEKS, noise(), CONTEXT_WIDTH);
+    add('tokens', SHOWS, noise(), CONTEXT_WIDTH);
+    if (pairs > 0) add('pairs', PAIR_VECTORS, new Float32Array(pairs * dimensions), dimensions);
+    if (positions > 0) add('positions', POSITIONS, new Float32Array(positions), 1);
+    const widths = new Map([...columns].map(([name, { of, rows }]) => [name, { of, width: rows.width }]));
+    const model = trainedModel(dimensions, widths, scale, loss);
     const step = await buildStep(model, { loss: LOSS, weights: [...columns.keys()], optimizer });
     const session = await openSession(step.model, threads);
     if (state === undefined) return new LookupTrainer(session, dimensions, columns, 0);
-    for (const [name, { value, mean, meanSquare }] of columns) {
-      value.set(stateOf(state, name, value.length));
-      mean.set(stateOf(state, MEAN + name, value.length));
-      meanSquare.set(stateOf(state, MEAN_SQUARE + name, value.length));
-    }
+    for (const { rows } of columns.values()) rows.restore(state);
     return new LookupTrainer(session, dimensions, columns, toNumbers(state.get(STEP)!)[0]!);
   }
 
@@ -147,7 +146,7 @@ export class LookupTrainer {
   ): Promise<StepReport> {
     const empty = texts.findIndex(({ tokens }) => tokens.length === 0);
     if (empty >= 0) throw new OnnxError('REQUEST_INVALID', `text ${empty} of the batch has no tokens`);
-    const positions = this.#columns.get(POSITIONS)?.value.length ?? 0;
+    const positions = this.#columns.get(POSITIONS)?.rows.value.length ?? 0;
     const used = {
       tokens: countRows(
         texts.map(({ tokens }) => tokens),
@@ -169,23 +168,14 @@ export class LookupTrainer {
       [TEACHER]: float32(dims, teacher),
       ...(documents && { [DOCUMENTS]: float32(dims, documents) }),
     };
-    for (const [name, { table, width, value, mean, meanSquare }] of this.#columns) {
-      const { rows } = used[table];
-      const shape = width === 1 ? [rows.length] : [rows.length, width];
-      feeds[name] = float32(shape, pick(value, rows, width));
-      feeds[MEAN + name] = float32(shape, pick(mean, rows, width));
-      feeds[MEAN_SQUARE + name] = float32(shape, pick(meanSquare, rows, width));
-    }
+    for (const { of, rows } of this.#columns.values())
+      Object.assign(feeds, Object.fromEntries(rows.feeds(used[of].rows)));
     const inputs = Object.entries(feeds).map(([name, value]) => [name, toRuntime(value)] as const);
     const results = await this.#session.run(Object.fromEntries(inputs));
     const report = { loss: numberOf(results, LOSS), ...updateOf(results) };
     if (!Number.isFinite(report.loss) || !Number.isFinite(report.gradientNorm)) return report;
-    const result = (name: string): Float32Array => results[NEXT + name]!.data as Float32Array;
-    for (const [name, { table, width, value, mean, meanSquare }] of this.#columns) {
-      const { rows } = used[table];
-      place(value, rows, width, result(name));
-      place(mean, rows, width, result(MEAN + name));
-      place(meanSquare, rows, width, result(MEAN_SQUARE + name));
+    for (const { of, rows } of this.#columns.values()) {
+      rows.take(used[of].rows, (name) => results[name]!.data as Float32Array);
     }
     this.#step = report.step;
     return report;
@@ -193,7 +183,7 @@ export class LookupTrainer {
 
   /** Vectors of texts with the rows as they are now, neither normalised nor scaled. */
   encode(texts: readonly LookupText[]): Float32Array {
-    const { width, value } = this.#columns.get(VECTORS)!;
+    const { width, value } = this.#columns.get(VECTORS)!.rows;
     const out = new Float32Array(texts.length * width);
     for (const [i, { tokens, pairs }] of texts.entries()) {
       const vector = out.subarray(i * width, (i + 1) * width);
@@ -202,7 +192,7 @@ export class LookupTrainer {
         for (let d = 0; d < width; d++) vector[d]! += weight * from[row * width + d]!;
       };
       for (const [at, token] of tokens.entries()) add(token, value, weights[at]!);
-      for (const pair of pairs) add(pair, this.#columns.get(PAIR_VECTORS)!.value, 1);
+      for (const pair of pairs) add(pair, this.#columns.get(PAIR_VECTORS)!.rows.value, 1);
       const total = weights.reduce((sum, weight) => sum + weight, 0);
       for (let d = 0; d < width; d++) vector[d]! /= total;
     }
@@ -211,20 +201,13 @@ export class LookupTrainer {
 
   /** A copy of what is learned. */
   weights(): Map<string, Tensor> {
-    return new Map(
-      [...this.#columns].map(([name, { width, value }]) => [name, asTensor(value.slice(), width)]),
-    );
+    return new Map([...this.#columns].map(([name, { rows }]) => [name, rows.copy()]));
   }
 
   /** Everything that the next step depends on besides its batch, for a checkpoint: the next step changes it in place. */
   state(): Map<string, Tensor> {
-    const state = new Map<string, Tensor>([[STEP, int64([this.#step], [])]]);
-    for (const [name, { width, value, mean, meanSquare }] of this.#columns) {
-      state.set(name, asTensor(value, width));
-      state.set(MEAN + name, asTensor(mean, width));
-      state.set(MEAN_SQUARE + name, asTensor(meanSquare, width));
-    }
-    return state;
+    const tables = [...this.#columns.values()].flatMap(({ rows }) => rows.state());
+    return new Map([[STEP, int64([this.#step], [])], ...tables]);
   }
 
   async close(): Promise<void> {
@@ -233,10 +216,10 @@ export class LookupTrainer {
 
   /** What each token of a text counts. */
   #weightsOf(tokens: readonly number[]): number[] {
-    const shows = this.#columns.get(SHOWS)!.value;
-    const seeks = this.#columns.get(SEEKS)!.value;
-    const logWeights = this.#columns.get(LOG_WEIGHTS)!.value;
-    const positions = this.#columns.get(POSITIONS)?.value;
+    const shows = this.#columns.get(SHOWS)!.rows.value;
+    const seeks = this.#columns.get(SEEKS)!.rows.value;
+    const logWeights = this.#columns.get(LOG_WEIGHTS)!.rows.value;
+    const positions = this.#columns.get(POSITIONS)?.rows.value;
     const shown = new Float64Array(CONTEXT_WIDTH);
     for (const token of tokens) {
       for (let i = 0; i < CONTEXT_WIDTH; i++) shown[i]! += shows[token * CONTEXT_WIDTH + i]! / tokens.length;
@@ -249,26 +232,6 @@ export class LookupTrainer {
   }
 }
 
-function column(table: Column['table'], value: Float32Array, width: number): Column {
-  return {
-    table,
-    width,
-    value,
-    mean: new Float32Array(value.length),
-    meanSquare: new Float32Array(value.length),
-  };
-}
-
-function asTensor(value: Float32Array, width: number): Tensor {
-  return float32(width === 1 ? [value.length] : [value.length / width, width], value);
-}
-
-function stateOf(state: ReadonlyMap<string, Tensor>, name: string, length: number): Float32Array {
-  const data = state.get(name)?.data;
-  if (data instanceof Float32Array && data.length === length) return data;
-  throw new OnnxError('REQUEST_INVALID', `the state to go on from has no "${name}", or another size of it`);
-}
-
 /** Standard normal, by Box and Muller's transform. */
 function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
@@ -277,7 +240,7 @@ function normal(random: () => number): number {
 /** Rows of a batch and their counts → the loss. */
 export function trainedModel(
   dimensions: number,
-  columns: ReadonlyMap<string, Pick<Column, 'table' | 'width'>>,
+  columns: ReadonlyMap<string, { of: RowsOf; width: number }>,
   scale: number,
   loss: LossWeights,
 ): Model {
@@ -287,8 +250,8 @@ export function trainedModel(
   const acrossPositions = (value: string): string =>
     g.node('ReduceSum', [value, g.ints([0])], { keepdims: int(0) });
   const counts = placed ? acrossPositions(given) : given;
-  for (const [name, { table, width }] of columns) {
-    g.input(name, 'float32', width === 1 ? [table] : [table, width]);
+  for (const [name, { of, width }] of columns) {
+    g.input(name, 'float32', width === 1 ? [of] : [of, width]);
   }
   const length = g.node('ReduceSum', [counts, g.ints([-1])]);
   const shown = g.node('Div', [g.node('MatMul', [counts, SHOWS]), length]);
@@ -337,14 +300,4 @@ function countRows(
     }
   }
   return { rows: [...places.keys()], counts };
-}
-
-function pick(from: Float32Array, rows: readonly number[], width: number): Float32Array {
-  const out = new Float32Array(rows.length * width);
-  for (const [i, row] of rows.entries()) out.set(from.subarray(row * width, (row + 1) * width), i * width);
-  return out;
-}
-
-function place(to: Float32Array, rows: readonly number[], width: number, values: Float32Array): void {
-  for (const [i, row] of rows.entries()) to.set(values.subarray(i * width, (i + 1) * width), row * width);
 }
