@@ -80,7 +80,8 @@ export async function openCut(
     ...(threads !== undefined && { threads }),
     ...(state && { state }),
   });
-  const inputs = new Set(step.part.graph.inputs.map(({ name }) => name));
+  const ids = (step.tables ?? []).map((table) => table.ids);
+  const inputs = new Set([...step.part.graph.inputs.map(({ name }) => name), ...ids]);
   const feed = (texts: readonly (readonly number[])[]): Feeds =>
     Object.fromEntries(Object.entries(pad(texts)).filter(([name]) => inputs.has(name)));
   const part = (batch: Batch, rows: readonly number[]): Part => {

@@ -1,8 +1,8 @@
 import { GraphBuilder } from '../onnx/builder.ts';
-import { int, type Model } from '../onnx/model.ts';
+import { int, type Dimension, type Model } from '../onnx/model.ts';
 import { asInputs } from '../onnx/parameters.ts';
 import { prune } from '../onnx/prune.ts';
-import { int64, type Tensor } from '../onnx/tensor.ts';
+import { float32, int64, type Tensor } from '../onnx/tensor.ts';
 import { trace } from '../onnx/trace.ts';
 import { differentiate } from './differentiate.ts';
 import { adamW, checkOptimizer, type OptimizerOptions } from './optimizer.ts';
@@ -73,10 +73,19 @@ async function summingUp(
 ): Promise<Model> {
   const { g, gradients } = await differentiate(model, loss, weights);
   const sums = weights.map((weight) => {
-    const sum = g.input(SUM + weight, 'float32', model.graph.initializers.get(weight)!.dims);
+    const sum = g.input(SUM + weight, 'float32', dimsOf(model, weight));
     return g.output(NEXT + sum, g.node('Add', [sum, gradients.get(weight)!]));
   });
-  return asInputs(prune(g.build(), [...values, ...sums]), weights);
+  return asInputs(prune(g.build(), [...values, ...sums]), initializersAmong(model, weights));
+}
+
+/** Of an initialiser, or of the rows of a table that a caller feeds. */
+function dimsOf({ graph }: Model, weight: string): readonly Dimension[] {
+  return graph.initializers.get(weight)?.dims ?? graph.inputs.find(({ name }) => name === weight)!.dims!;
+}
+
+function initializersAmong({ graph }: Model, weights: readonly string[]): string[] {
+  return weights.filter((name) => graph.initializers.has(name));
 }
 
 /** An update of weights as a graph, and what its state is at the start. */
@@ -90,20 +99,25 @@ export interface WeightUpdate {
 /**
  * Builds AdamW as a graph of its own, for gradients that {@link buildBackward} has summed up.
  * @param weights - their values at the start, float32.
+ * @param rows - shapes of what takes some rows of a table, and is not in the initial state. @default none
  */
-export function buildUpdate(weights: ReadonlyMap<string, Tensor>, optimizer: OptimizerOptions): WeightUpdate {
-  checkOptimizer(weights.size, optimizer);
+export function buildUpdate(
+  weights: ReadonlyMap<string, Tensor>,
+  optimizer: OptimizerOptions,
+  rows: ReadonlyMap<string, readonly Dimension[]> = new Map(),
+): WeightUpdate {
+  checkOptimizer(weights.size + rows.size, optimizer);
   const g = new GraphBuilder();
   const initial = new Map<string, Tensor>([[STEP, int64([0], [])]]);
   g.input(STEP, 'int64', []);
-  const parameters = [...weights].map(([weight, value]) => {
-    const { dims, data } = value;
-    g.input(weight, 'float32', dims);
+  for (const [weight, value] of weights) {
     initial.set(weight, value);
-    const moment = (prefix: string): string => {
-      initial.set(prefix + weight, { type: 'float32', dims, data: new Float32Array(data.length) });
-      return g.input(prefix + weight, 'float32', dims);
-    };
+    for (const prefix of [MEAN, MEAN_SQUARE]) initial.set(prefix + weight, zerosLike(value));
+  }
+  const shapes = [...[...weights].map(([weight, { dims }]) => [weight, dims] as const), ...rows];
+  const parameters = shapes.map(([weight, dims]) => {
+    g.input(weight, 'float32', dims);
+    const moment = (prefix: string): string => g.input(prefix + weight, 'float32', dims);
     return {
       weight,
       gradient: g.input(SUM + weight, 'float32', dims),
@@ -125,6 +139,21 @@ export function buildUpdate(weights: ReadonlyMap<string, Tensor>, optimizer: Opt
   return { model: g.build(), initial };
 }
 
+/** As many zeros. */
+export function zerosLike({ dims, data }: Tensor): Tensor {
+  return float32(dims, new Float32Array(data.length));
+}
+
+/** How a batch's rows of a table get into a step. */
+export interface TableRows {
+  /** Name of the table: an input that takes the rows that the batch uses. */
+  readonly table: string;
+  /** The batch's input that says which rows those are. */
+  readonly ids: string;
+  /** Input that takes the same as `ids`, counted among the rows that are used. */
+  readonly places: string;
+}
+
 /** A training step in parts, so that a batch may be more than fits into one run, and texts run with their like. */
 export interface PartedStep {
   /** As {@link buildPart} makes it. */
@@ -132,6 +161,8 @@ export interface PartedStep {
   readonly update: WeightUpdate;
   /** Names of the trained weights. */
   readonly weights: readonly string[];
+  /** Those of the weights that the batch brings rows of. They are whole in the initial state. @default none */
+  readonly tables?: readonly TableRows[];
   /** Takes a batch and the weights, changes nothing, and gives the values that were asked for. */
   readonly forward: Model | undefined;
 }
@@ -141,7 +172,7 @@ export interface PartedStep {
  *
  * @param model - in plain operators; its inputs are the batch, its initialisers the weights.
  * @param options.loss - name of a value without dimensions.
- * @param options.weights - initialisers to train; the others are constants.
+ * @param options.weights - initialisers to train; the others are constants. Or inputs that take rows of a table.
  * @param options.observe - values of the forward graph to look at between steps.
  * @throws {OnnxError} as `differentiate` does; `REQUEST_INVALID` for options that can't be.
  */
@@ -157,11 +188,13 @@ export async function buildPartedStep(
   const { loss, weights, optimizer, observe } = options;
   checkOptimizer(weights.length, optimizer);
   const part = await buildPart(model, loss, weights);
-  const initial = new Map(weights.map((name) => [name, model.graph.initializers.get(name)!]));
+  const constants = initializersAmong(model, weights);
+  const initial = new Map(constants.map((name) => [name, model.graph.initializers.get(name)!]));
+  const rows = weights.filter((name) => !initial.has(name));
   return {
     part,
-    update: buildUpdate(initial, optimizer),
+    update: buildUpdate(initial, optimizer, new Map(rows.map((name) => [name, dimsOf(model, name)]))),
     weights,
-    forward: observe && asInputs(prune(model, observe), weights),
+    forward: observe && asInputs(prune(model, observe), constants),
   };
 }

@@ -124,6 +124,60 @@ for (const [family, encoder] of [
   });
 }
 
+test('a table of tokens that is trained by the rows of each batch learns what it does as a whole', async () => {
+  for (const encoder of [tinyBert, tinyLlama]) {
+    const teacher = await toPlain(encoder());
+    const student = await cutTransformer(teacher, 1);
+    const tokens = student.tables.find((name) => /word|embed_tokens/.test(name));
+    const optimizer = { rate: 0.01, steps: 20, weightDecay: 0 };
+    const byRows = await transformerStep(student, { pooling: 'mean', optimizer, trainTables: true });
+    assert.deepEqual(
+      byRows.tables?.map(({ table }) => table),
+      [tokens],
+    );
+    // Unless tokens pick rows of the table itself, it is trained as a whole.
+    const { graph } = student.model;
+    const copy = {
+      op: 'Identity',
+      domain: '',
+      name: 'copy',
+      inputs: [tokens!],
+      outputs: ['copy'],
+      attributes: {},
+    };
+    const nodes = graph.nodes.map((node) =>
+      node.inputs[0] === tokens ? { ...node, inputs: ['copy', node.inputs[1]!] } : node,
+    );
+    const copied = { ...student, model: { ...student.model, graph: { ...graph, nodes: [copy, ...nodes] } } };
+    const whole = await transformerStep(copied, { pooling: 'mean', optimizer, trainTables: true });
+    assert.equal(whole.tables, undefined);
+    const [a, b] = [
+      await Trainer.create(byRows, { threads: 1 }),
+      await Trainer.create(whole, { threads: 1 }),
+    ];
+    const step = async (trainer: Trainer, seed: number): Promise<number> => {
+      const texts = batch(student.model, seed);
+      const target = float32(
+        [8, TINY.width],
+        Array.from({ length: 8 * TINY.width }, (_, i) => Math.cos(i)),
+      );
+      return (await trainer.step({ ...texts, teacher: target })).loss;
+    };
+    // The same tokens in every step: a row that is not used stays as it is, and would be carried on as part of a whole.
+    for (let i = 0; i < 5; i++) assert.ok(Math.abs((await step(a, 1)) - (await step(b, 1))) < 1e-4);
+    const [rows, table] = [a, b].map((trainer) => toNumbers(trainer.weights().get(tokens!)!));
+    rows!.forEach((x, i) => assert.ok(Math.abs(x - table![i]!) < 1e-4, `${x} is not ${table![i]}`));
+    const before = student.model.graph.initializers.get(tokens!)!.data;
+    assert.ok(rows!.some((x, i) => x !== before[i]) && rows!.some((x, i) => x === before[i]));
+    const { [VECTORS]: seen } = await a.observe(batch(student.model, 2));
+    const resumed = await Trainer.create(byRows, { threads: 1, state: structuredClone(a.state()) });
+    assert.deepEqual((await resumed.observe(batch(student.model, 2)))[VECTORS], seen);
+    assert.equal(await step(resumed, 3), await step(a, 3));
+    assert.deepEqual(resumed.state(), a.state());
+    for (const trainer of [a, b, resumed]) await trainer.close();
+  }
+});
+
 function meanCosine(a: Tensor, b: Tensor): number {
   const [x, y] = [toNumbers(a), toNumbers(b)];
   const width = a.dims[1]!;

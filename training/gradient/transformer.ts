@@ -3,12 +3,12 @@ import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
 import { prune } from '../onnx/prune.ts';
 import { trace } from '../onnx/trace.ts';
-import { buildPartedStep, type PartedStep } from './accumulate.ts';
+import { buildPartedStep, zerosLike, type PartedStep } from './accumulate.ts';
 import { findLayers, keepLayers, spread } from './layers.ts';
 import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from './losses.ts';
 import type { OptimizerOptions } from './optimizer.ts';
 import { pool } from './pooling.ts';
-import { LOSS } from './step.ts';
+import { LOSS, MEAN, MEAN_SQUARE } from './step.ts';
 import { narrowTo, PROJECTION } from './width.ts';
 
 /** A student that is made of some of its teacher's own layers. */
@@ -97,8 +97,8 @@ export async function pooledVectors(
  *
  * @param options.dimensions - how many of the vectors' components count, from the first: those of a space that is cut short.
  * @default all
- * @param options.trainTables - whether the embedding tables are trained as well: costs time and memory by vocabulary.
- * @default false
+ * @param options.trainTables - whether the embedding tables are trained as well; of that of the tokens each step takes the
+ * rows that its batch uses. @default false
  * @throws {OnnxError} as `buildPartedStep` does.
  */
 export async function transformerStep(
@@ -123,12 +123,56 @@ export async function transformerStep(
     ...((loss.contrastive ?? 0) > 0 && { documents: g.input(DOCUMENTS, 'float32', rows) }),
   };
   g.output(LOSS, distillationLoss(g, sides, loss));
-  return buildPartedStep(g.build(), {
+  const whole = g.build();
+  const table = trainTables ? tokenTable(whole, student.tables) : undefined;
+  const step = await buildPartedStep(table === undefined ? whole : byRows(whole, table), {
     loss: LOSS,
     weights: [...student.weights, ...(trainTables ? student.tables : [])],
     optimizer,
     observe: [VECTORS],
   });
+  if (table === undefined) return step;
+  const { model, initial } = step.update;
+  const value = student.model.graph.initializers.get(table)!;
+  const moments = [MEAN, MEAN_SQUARE].map((prefix) => [prefix + table, zerosLike(value)] as const);
+  return {
+    ...step,
+    update: { model, initial: new Map([...initial, [table, value], ...moments]) },
+    tables: [{ table, ids: TOKENS, places: PLACES }],
+  };
+}
+
+/** The tokens of a batch, and the same counted among the rows that are used. */
+const TOKENS = 'input_ids';
+const PLACES = 'token_places';
+
+/** The table that the tokens pick rows of, where nothing else reads it. */
+function tokenTable({ graph }: Model, tables: readonly string[]): string | undefined {
+  return tables.find((table) => {
+    const readers = graph.nodes.filter(({ inputs }) => inputs.includes(table));
+    return (
+      readers.length === 1 &&
+      readers.every(
+        ({ op, inputs, attributes }) =>
+          op === 'Gather' && inputs[1] === TOKENS && (attributes['axis']?.value ?? 0) === 0,
+      )
+    );
+  });
+}
+
+/** The graph with a table as an input that takes the rows that a batch uses. */
+function byRows(model: Model, table: string): Model {
+  const { graph } = model;
+  const { dims } = graph.initializers.get(table)!;
+  const { dims: tokens } = graph.inputs.find(({ name }) => name === TOKENS)!;
+  const initializers = new Map(graph.initializers);
+  initializers.delete(table);
+  const rows = { name: table, type: 'float32', dims: ['rows', ...dims.slice(1)] } as const;
+  const places = { name: PLACES, type: 'int64', dims: tokens! } as const;
+  const nodes = graph.nodes.map((node) =>
+    node.inputs[0] === table ? { ...node, inputs: [table, PLACES] } : node,
+  );
+  return { ...model, graph: { ...graph, nodes, initializers, inputs: [...graph.inputs, rows, places] } };
 }
 
 /** A graph without a mask of its own still needs to know which tokens to pool. */
