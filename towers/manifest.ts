@@ -23,6 +23,12 @@ export const Distillation = z.strictObject({
   batch: z.int().positive().optional(),
   /** Largest learning rate. */
   rate: z.number().positive().optional(),
+  /** Of a lookup: how many pairs of neighbouring tokens have a vector, at the most. */
+  pairs: z.int().nonnegative().optional(),
+  /** Of a lookup: how many positions in a text have a weight. */
+  positions: z.int().nonnegative().optional(),
+  /** Of a transformer: whether its embedding tables were trained as well. */
+  trainTables: z.boolean().optional(),
   seed: z.int().nonnegative(),
   /** Where the texts come from, and under which licence. */
   corpus: z.string().optional(),

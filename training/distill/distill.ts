@@ -17,10 +17,12 @@ import { withDocuments } from './documents.ts';
 import { openLookup } from './lookup.ts';
 import { writeTower } from './made.ts';
 import {
-  DEFAULT_PAIRS,
+  choicesOf,
   DEFAULTS,
   describeLoss,
+  lookupChoices,
   nameOf,
+  transformerChoices,
   type DistillReport,
   type DistillRequest,
   type Plan,
@@ -141,21 +143,13 @@ type Open = (data: TrainingData, state: ReadonlyMap<string, Tensor> | undefined)
 
 /** What can't be trained is found out here, before the teacher reads for minutes. */
 async function prepareStudent(request: DistillRequest, { steps, rate, loss }: Plan): Promise<Open> {
-  const {
-    teacher,
-    student,
-    trainTables = false,
-    pairs = DEFAULT_PAIRS,
-    positions = 0,
-    seed = 1,
-    threads,
-  } = request;
+  const { teacher, student, seed = 1, threads } = request;
   const warmup = Math.min(steps, Math.ceil(steps * WARMUP));
   if (student.kind === 'lookup') {
     const optimizer = { rate, steps, warmup, weightDecay: 0 };
     const cache = { cacheDir: request.cacheDir, signal: request.signal, onProgress: request.onTeacher };
     return (data, state) =>
-      openLookup({ teacher, loss, optimizer, data, pairs, positions, seed, threads, cache, state });
+      openLookup({ teacher, loss, optimizer, data, ...lookupChoices(request), seed, threads, cache, state });
   }
   const { layers, width } = student;
   const cut = await cutStudent({
@@ -163,7 +157,7 @@ async function prepareStudent(request: DistillRequest, { steps, rate, loss }: Pl
     layers,
     width,
     loss,
-    trainTables,
+    ...transformerChoices(request),
     optimizer: { rate, steps, warmup },
   });
   return (_data, state) => openCut(cut, { threads, state });
@@ -171,10 +165,11 @@ async function prepareStudent(request: DistillRequest, { steps, rate, loss }: Pl
 
 /** What two runs must agree in for one to go on where the other was. */
 function settingsOf(
-  { teacher, student, seed = 1, trainTables = false, pairs = DEFAULT_PAIRS, positions = 0 }: DistillRequest,
+  request: DistillRequest,
   plan: Plan,
   data: TrainingData,
 ): Record<string, string | number | boolean> {
+  const { teacher, student, seed = 1 } = request;
   const hash = createHash('sha256');
   for (const ids of data.ids) hash.update(Uint32Array.from([ids.length, ...ids]));
   return {
@@ -186,6 +181,6 @@ function settingsOf(
     batch: plan.batch,
     rate: plan.rate,
     loss: describeLoss(plan.loss),
-    ...(student.kind === 'lookup' ? { pairs, positions } : { trainTables }),
+    ...choicesOf(request),
   };
 }

@@ -7,7 +7,14 @@ import { TrainingError } from '../errors.ts';
 import type { CurvePoint } from './checkpoint.ts';
 import { countTokens, meanCosine, type TrainingData } from './data.ts';
 import { writeStudentTower } from './export.ts';
-import { describeLoss, nameOf, type DistillReport, type DistillRequest, type Plan } from './request.ts';
+import {
+  choicesOf,
+  describeLoss,
+  nameOf,
+  type DistillReport,
+  type DistillRequest,
+  type Plan,
+} from './request.ts';
 import type { RunResult } from './run.ts';
 import type { Student } from './student.ts';
 
@@ -60,6 +67,7 @@ async function write(made: Made): Promise<DistillReport> {
     parameters: student.parameters,
     batch: plan.batch,
     rate: plan.rate,
+    ...choicesOf(request),
     seed,
     corpus:
       'documents' in source

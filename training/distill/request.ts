@@ -103,6 +103,26 @@ export interface Plan {
   loss: LossWeights;
 }
 
+/** What a lookup leaves to be chosen, defaults filled in. */
+export function lookupChoices({ pairs = DEFAULT_PAIRS, positions = 0 }: DistillRequest): {
+  pairs: number;
+  positions: number;
+} {
+  return { pairs, positions };
+}
+
+/** What a transformer leaves to be chosen, defaults filled in. */
+export function transformerChoices({ trainTables = false }: DistillRequest): { trainTables: boolean } {
+  return { trainTables };
+}
+
+/** The same, of whichever student. */
+export function choicesOf(
+  request: DistillRequest,
+): ReturnType<typeof lookupChoices> | ReturnType<typeof transformerChoices> {
+  return request.student.kind === 'lookup' ? lookupChoices(request) : transformerChoices(request);
+}
+
 /** How a student is called on the command line and in its manifest. */
 export function nameOf(student: StudentKind): string {
   if (student.kind === 'lookup') return 'lookup';
