@@ -65,7 +65,7 @@ export class SpanQueue {
   push(spans: readonly Span[]): void {
     followClock();
     for (const span of spans) {
-      if (span.batches) for (const { batch } of span.batches) batch.keep();
+      if (span.batches) for (const batch of span.batches) batch.keep();
       if (this.#waiting >= this.#maxQueueSize) {
         this.dropped++;
         continue;
@@ -161,7 +161,7 @@ const NO_LINKS: Link[] = [];
 function linksOf({ links, batches }: Span): Link[] {
   if (!batches) return links ?? NO_LINKS;
   const all = links ? [...links] : [];
-  for (const { batch, attributes } of batches) all.push({ context: batch.span.spanContext(), attributes });
+  for (const batch of batches) all.push({ context: batch.span.spanContext() });
   return all;
 }
 

@@ -12,7 +12,7 @@ import {
   resourceFromAttributes,
   type Resource,
 } from '@opentelemetry/resources';
-import { MeterProvider, MetricReader, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
+import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base';
 import type { Logger } from 'pino';
 import { connectLibraries } from './bridge.ts';
@@ -20,6 +20,7 @@ import { serveMetrics } from './endpoint.ts';
 import { exportTarget, flag, numberOf, type ExportTarget } from './environment.ts';
 import { SpanQueue } from './export.ts';
 import { Metrics } from './metrics.ts';
+import { OtlpMetrics } from './otlp-metrics.ts';
 import { measureProcess } from './process-metrics.ts';
 import { RpcWatch } from './rpc.ts';
 import { samplerOf } from './sampler.ts';
@@ -79,13 +80,11 @@ export async function startTelemetry(
   const scope: InstrumentationScope = { name: 'scalingnote', version: settings.version };
 
   const spans = startSpans(settings, env, { resource, scope, log });
-  const reader = new PullReader();
+  const metrics = new Metrics();
   const otlp = exportTarget(env, 'METRICS');
-  const provider = new MeterProvider({
-    resource,
-    readers: [reader, ...(otlp ? [periodicReader(otlp, env)] : [])],
-  });
-  const metrics = new Metrics(provider.getMeter(scope.name, scope.version));
+  const reader = otlp && periodicReader(otlp, env, metrics, scope);
+  // It reads from nothing but our own instruments, and gives the reader who speaks.
+  const provider = reader && new MeterProvider({ resource, readers: [reader] });
   const stopMeasuring = measureProcess(metrics);
   if (spans) {
     metrics.observeTotal(
@@ -101,8 +100,8 @@ export async function startTelemetry(
         host: env['OTEL_EXPORTER_PROMETHEUS_HOST'] ?? settings.metricsHost,
         port: numberOf(env, 'OTEL_EXPORTER_PROMETHEUS_PORT') ?? settings.metricsPort,
         portSetting: settings.metricsPortSetting,
-        collect: async () => (await reader.collect()).resourceMetrics,
-        histograms: metrics.histograms,
+        resource: resource.attributes,
+        instruments: metrics.instruments,
         log,
       })
     : undefined;
@@ -115,7 +114,7 @@ export async function startTelemetry(
       new RpcWatch(path, isStream, { tracer: spans?.tracer, metrics, slowMs: settings.slowMs, log }),
     close: async () => {
       stopMeasuring();
-      const closing = Promise.allSettled([spans?.queue.close(), provider.shutdown(), endpoint?.close()]);
+      const closing = Promise.allSettled([spans?.queue.close(), provider?.shutdown(), endpoint?.close()]);
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise((resolve) => (timer = setTimeout(resolve, CLOSE_TIMEOUT_MS)));
       await Promise.race([closing, late]);
@@ -163,21 +162,24 @@ function consoleTarget(env: NodeJS.ProcessEnv, address: string): 'console' | und
   return env['OTEL_TRACES_EXPORTER'] === 'none' || address === '' ? undefined : 'console';
 }
 
-function periodicReader(target: ExportTarget, env: NodeJS.ProcessEnv): PeriodicExportingMetricReader {
+function periodicReader(
+  target: ExportTarget,
+  env: NodeJS.ProcessEnv,
+  { instruments }: Metrics,
+  scope: InstrumentationScope,
+): PeriodicExportingMetricReader {
+  const exporter = target === 'grpc' ? new MetricsOverGrpc() : new MetricsOverHttp();
   const exportIntervalMillis = numberOf(env, 'OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000;
   const timeout = numberOf(env, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? 30_000;
   return new PeriodicExportingMetricReader({
-    exporter: target === 'grpc' ? new MetricsOverGrpc() : new MetricsOverHttp(),
+    exporter,
+    metricProducers: [
+      new OtlpMetrics(instruments, scope, (type) => exporter.selectAggregationTemporality(type)),
+    ],
     exportIntervalMillis,
     // The reader takes none that is longer.
     exportTimeoutMillis: Math.min(timeout, exportIntervalMillis),
   });
-}
-
-/** Metrics for whoever asks. */
-class PullReader extends MetricReader {
-  protected override async onForceFlush(): Promise<void> {}
-  protected override async onShutdown(): Promise<void> {}
 }
 
 /** `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` go before what we say of ourselves. */
