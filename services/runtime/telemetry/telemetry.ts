@@ -3,8 +3,6 @@ import { diag, DiagLogLevel } from '@opentelemetry/api';
 import type { InstrumentationScope } from '@opentelemetry/core';
 import { OTLPMetricExporter as MetricsOverGrpc } from '@opentelemetry/exporter-metrics-otlp-grpc';
 import { OTLPMetricExporter as MetricsOverHttp } from '@opentelemetry/exporter-metrics-otlp-proto';
-import { OTLPTraceExporter as SpansOverGrpc } from '@opentelemetry/exporter-trace-otlp-grpc';
-import { OTLPTraceExporter as SpansOverHttp } from '@opentelemetry/exporter-trace-otlp-proto';
 import {
   defaultResource,
   detectResources,
@@ -13,7 +11,6 @@ import {
   type Resource,
 } from '@opentelemetry/resources';
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
-import type { SpanExporter } from '@opentelemetry/sdk-trace-base';
 import type { Logger } from 'pino';
 import { connectLibraries } from './bridge.ts';
 import { serveMetrics } from './endpoint.ts';
@@ -24,6 +21,7 @@ import { OtlpMetrics } from './otlp-metrics.ts';
 import { measureProcess } from './process-metrics.ts';
 import { RpcWatch } from './rpc.ts';
 import { samplerOf } from './sampler.ts';
+import { spanSender, type SpanTarget } from './span-sender.ts';
 import { Tracer } from './tracer.ts';
 
 /** Longest wait for the last spans and metrics to be taken when the process ends. */
@@ -132,34 +130,40 @@ function startSpans(
     env['OTEL_TRACES_SAMPLER'] || undefined,
     env['OTEL_TRACES_SAMPLER_ARG'] || undefined,
   );
-  const target = exportTarget(env, 'TRACES') ?? consoleTarget(env, settings.consoleAddress);
+  const target = spanTarget(env, settings.consoleAddress);
   if (!target) return undefined;
-  const isConsole = target === 'console';
-  const exporter: SpanExporter =
-    target === 'grpc'
-      ? new SpansOverGrpc()
-      : new SpansOverHttp(
-          isConsole
-            ? { url: `http://${settings.consoleAddress}/v1/traces`, timeoutMillis: CONSOLE_TIMEOUT_MS }
-            : {},
-        );
+  const toConsole = target.url !== undefined;
   const queue = new SpanQueue(
-    exporter,
+    spanSender(target),
     {
-      scheduledDelayMillis: numberOf(env, 'OTEL_BSP_SCHEDULE_DELAY') ?? (isConsole ? CONSOLE_DELAY_MS : 5000),
+      scheduledDelayMillis: numberOf(env, 'OTEL_BSP_SCHEDULE_DELAY') ?? (toConsole ? CONSOLE_DELAY_MS : 5000),
       maxQueueSize: numberOf(env, 'OTEL_BSP_MAX_QUEUE_SIZE') ?? 2048,
       maxExportBatchSize: numberOf(env, 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE') ?? 512,
-      exportTimeoutMillis: numberOf(env, 'OTEL_BSP_EXPORT_TIMEOUT') ?? 30_000,
     },
-    origin,
+    { ...origin, resource: origin.resource.attributes },
   );
   connectLibraries();
   return { tracer: new Tracer(queue, sampler), queue };
 }
 
-/** Where nothing else is said, the console of this machine keeps the traces. */
-function consoleTarget(env: NodeJS.ProcessEnv, address: string): 'console' | undefined {
-  return env['OTEL_TRACES_EXPORTER'] === 'none' || address === '' ? undefined : 'console';
+/** Where spans go: where nothing else is said, the console of this machine keeps them. */
+function spanTarget(env: NodeJS.ProcessEnv, consoleAddress: string): SpanTarget | undefined {
+  const protocol = exportTarget(env, 'TRACES');
+  if (protocol) return { protocol, ...sendTimeout(env) };
+  if (env['OTEL_TRACES_EXPORTER'] === 'none' || consoleAddress === '') return undefined;
+  const url = `http://${consoleAddress}/v1/traces`;
+  return { protocol: 'http/protobuf', url, timeoutMillis: CONSOLE_TIMEOUT_MS };
+}
+
+/** The limit for a batch holds for the requests that it is sent with, which have limits of their own. */
+function sendTimeout(env: NodeJS.ProcessEnv): { timeoutMillis?: number } {
+  const limit = numberOf(env, 'OTEL_BSP_EXPORT_TIMEOUT');
+  if (limit === undefined) return {};
+  const own =
+    numberOf(env, 'OTEL_EXPORTER_OTLP_TRACES_TIMEOUT') ??
+    numberOf(env, 'OTEL_EXPORTER_OTLP_TIMEOUT') ??
+    10_000;
+  return { timeoutMillis: Math.min(limit, own) };
 }
 
 function periodicReader(
