@@ -3,7 +3,6 @@ import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
-import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
 import { jsonMetrics } from '../runtime/telemetry/exposition.ts';
 import { Metrics } from '../runtime/telemetry/metrics.ts';
 import { measureRoutes, summarise } from './measures.ts';
@@ -11,40 +10,31 @@ import { intervalOf, per, WINDOW_MS, withLook } from './shared/interval.ts';
 import type { Measures, MeasuresAnswer } from './shared/wire.ts';
 import { serveRoutes } from './testing/bridge.ts';
 
-/** As a service's own endpoint reads its metrics. */
-class Reader extends MetricReader {
-  protected async onShutdown(): Promise<void> {}
-  protected async onForceFlush(): Promise<void> {}
-}
-
 /** What a service would serve after `use`. */
-async function served(use: (metrics: Metrics) => void): Promise<ReturnType<typeof jsonMetrics>> {
-  const reader = new Reader();
-  const provider = new MeterProvider({ readers: [reader] });
-  use(new Metrics(provider.getMeter('test')));
-  const { resourceMetrics } = await reader.collect();
-  await provider.shutdown();
-  return jsonMetrics(resourceMetrics);
+function served(use: (metrics: Metrics) => void): ReturnType<typeof jsonMetrics> {
+  const metrics = new Metrics();
+  use(metrics);
+  return jsonMetrics(metrics.instruments.all);
 }
 
 describe('measures', () => {
   test('are read from the metrics as the services have them', async () => {
     const { gauges, totals } = summarise(
-      await served((metrics) => {
+      served((metrics) => {
         for (const padding of [0.25, 0.5]) {
-          metrics.batchSize.record(4, {});
-          metrics.batchTokens.record(100, {});
-          metrics.batchPadding.record(padding, {});
-          metrics.batchDuration.record(0.01, {});
+          metrics.batchSize({}).record(4);
+          metrics.batchTokens({}).record(100);
+          metrics.batchPadding({}).record(padding);
+          metrics.batchDuration({}).record(0.01);
         }
-        metrics.cacheLookups.add(3, { 'scalingnote.result': 'hit' });
-        metrics.cacheLookups.add(1, { 'scalingnote.result': 'miss' });
-        metrics.documents.add(5, { 'scalingnote.document.outcome': 'indexed' });
-        metrics.documents.add(2, { 'scalingnote.document.outcome': 'rejected' });
-        metrics.liveCosine.record(0.9, {});
-        metrics.callDuration.record(0.5, { 'rpc.method': 'a' });
-        metrics.callDuration.record(0.25, { 'rpc.method': 'b' });
-        metrics.callDuration.record(60, { 'rpc.method': 'scalingnote.v1.DocumentService/Ingest' });
+        metrics.cacheLookups({ 'scalingnote.result': 'hit' }).add(3);
+        metrics.cacheLookups({ 'scalingnote.result': 'miss' }).add(1);
+        metrics.documents({ 'scalingnote.document.outcome': 'indexed' }).add(5);
+        metrics.documents({ 'scalingnote.document.outcome': 'rejected' }).add(2);
+        metrics.liveCosine({}).record(0.9);
+        metrics.callDuration({ 'rpc.method': 'a' }).record(0.5);
+        metrics.callDuration({ 'rpc.method': 'b' }).record(0.25);
+        metrics.callDuration({ 'rpc.method': 'scalingnote.v1.DocumentService/Ingest' }).record(60);
         metrics.observe('scalingnote.queue.depth', '1', '', () => 7, { 'scalingnote.queue': 'ingest' });
       }),
     );
@@ -59,7 +49,7 @@ describe('measures', () => {
   });
 
   test('of one service are there though the other has none; what is wrong says which flag mends it', async (t) => {
-    const series = await served((metrics) => metrics.documents.add(1));
+    const series = served((metrics) => metrics.documents({}).add(1));
     const service = createServer((_, response) => response.end(JSON.stringify(series)));
     service.listen(0, '127.0.0.1');
     await once(service, 'listening');

@@ -5,6 +5,7 @@ import type { Store } from '../../store/store.ts';
 import { Familiarity } from '../../towers/familiarity.ts';
 import { towerMessage } from '../runtime/describe.ts';
 import type { Call } from '../runtime/handler.ts';
+import type { HistogramSeries } from '../runtime/telemetry/instruments.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import { checkCollection, checkTenant } from '../runtime/validate.ts';
 import type { QueryTower } from './encoder.ts';
@@ -23,18 +24,20 @@ export class FamiliarityMeter {
   readonly #tower: QueryTower;
   readonly #familiarity: Familiarity | undefined;
   readonly #metrics: Metrics | undefined;
+  readonly #unknown: HistogramSeries | undefined;
 
   constructor(tower: QueryTower, metrics: Metrics | undefined) {
     const { familiarity } = tower.manifest.distillation ?? {};
     this.#tower = tower;
     this.#metrics = metrics;
+    this.#unknown = metrics?.unknownTokens({});
     this.#familiarity = familiarity === undefined ? undefined : new Familiarity(familiarity);
   }
 
   /** Records a query. @param tokens - special tokens included, which every training saw */
   record(tokens: readonly number[]): void {
     if (this.#familiarity === undefined || tokens.length === 0) return;
-    this.#metrics?.unknownTokens.record(this.#familiarity.unknown(tokens) / tokens.length, {});
+    this.#unknown?.record(this.#familiarity.unknown(tokens) / tokens.length);
   }
 
   /** Looks at a sample of a collection. @throws {StoreError} as the store does */
@@ -69,7 +72,7 @@ export class FamiliarityMeter {
     const queryTower = towerMessage(this.#tower);
     if (this.#familiarity === undefined || tokens === 0) return { documents, tokens, queryTower };
     const unknownTokenShare = unknown / tokens;
-    this.#metrics?.unknownInCollection.record(unknownTokenShare, { 'scalingnote.collection': collection });
+    this.#metrics?.unknownInCollection({ 'scalingnote.collection': collection }).set(unknownTokenShare);
     return { documents, tokens, unknownTokenShare, queryTower };
   }
 }

@@ -1,24 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
 import { recordingLog } from '../runtime/testing/harness.ts';
 import { jsonMetrics } from '../runtime/telemetry/exposition.ts';
 import { Metrics } from '../runtime/telemetry/metrics.ts';
 import { LiveQuality, MIN_INTERVAL_MS, type Teacher } from './live-quality.ts';
 import { DIMENSIONS, FakeStore, FakeTower, vectorOf } from './testing/fakes.ts';
 
-class Reader extends MetricReader {
-  protected override async onForceFlush(): Promise<void> {}
-  protected override async onShutdown(): Promise<void> {}
-}
-
 /** A student and its teacher, and what was measured. */
 function setUp(options: { share?: number; random?: () => number; teacher?: Promise<Teacher> } = {}) {
   const student = new FakeTower();
   const teacher = new FakeTower({ name: 'teacher' });
   const store = new FakeStore();
-  const reader = new Reader();
-  const metrics = new Metrics(new MeterProvider({ readers: [reader] }).getMeter('test'));
+  const metrics = new Metrics();
   const { log, lines } = recordingLog();
   const live = new LiveQuality(student, options.teacher ?? Promise.resolve(teacher), {
     store,
@@ -27,13 +20,11 @@ function setUp(options: { share?: number; random?: () => number; teacher?: Promi
     share: options.share ?? 1,
     random: options.random ?? (() => 0),
   });
-  const measured = async (name: string) => {
-    const found = jsonMetrics((await reader.collect()).resourceMetrics).find((each) => each.name === name);
-    return found?.points ?? [];
-  };
-  const results = async (): Promise<Record<string, number>> =>
+  const measured = (name: string) =>
+    jsonMetrics(metrics.instruments.all).find((each) => each.name === name)?.points ?? [];
+  const results = (): Record<string, number> =>
     Object.fromEntries(
-      (await measured('scalingnote.live.samples')).map((point) => [
+      measured('scalingnote.live.samples').map((point) => [
         String(point.attributes['scalingnote.result']),
         'value' in point ? point.value : Number.NaN,
       ]),
@@ -47,8 +38,8 @@ const search = (text: string, vector = vectorOf(text)) => ({
   collection: 'docs--sp1',
   query: { tenant: 't', vector, limit: 3 },
 });
-const settled = async (results: () => Promise<Record<string, number>>): Promise<void> => {
-  while (Object.keys(await results()).length === 0) await new Promise((resolve) => setImmediate(resolve));
+const settled = async (results: () => Record<string, number>): Promise<void> => {
+  while (Object.keys(results()).length === 0) await new Promise((resolve) => setImmediate(resolve));
 };
 
 describe('live quality', () => {
@@ -60,10 +51,10 @@ describe('live quality', () => {
     await Promise.resolve();
     live.offer(search('stars', other));
     await settled(results);
-    assert.deepEqual(await results(), { compared: 1 });
-    const [overlap] = await measured('scalingnote.live.overlap');
+    assert.deepEqual(results(), { compared: 1 });
+    const [overlap] = measured('scalingnote.live.overlap');
     assert.equal(overlap && 'sum' in overlap && overlap.sum, 0.5);
-    const [cosine] = await measured('scalingnote.live.cosine');
+    const [cosine] = measured('scalingnote.live.cosine');
     const expected = vectorOf('stars').reduce((sum, each) => sum + each, 0) / Math.sqrt(DIMENSIONS);
     assert.ok(cosine && 'sum' in cosine && Math.abs(cosine.sum - expected) < 1e-6);
     for (const { collection, query } of store.searches) {
@@ -76,10 +67,10 @@ describe('live quality', () => {
     await Promise.resolve();
     live.offer(search('one'));
     live.offer(search('two'));
-    assert.deepEqual(await results(), { skipped: 1 });
-    while (!(await results())['compared']) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(results(), { skipped: 1 });
+    while (!results()['compared']) await new Promise((resolve) => setImmediate(resolve));
     live.offer(search('three'));
-    assert.deepEqual(await results(), { skipped: 2, compared: 1 });
+    assert.deepEqual(results(), { skipped: 2, compared: 1 });
     assert.deepEqual(teacher.texts, ['one']);
     assert.ok(MIN_INTERVAL_MS >= 100);
   });
@@ -88,7 +79,7 @@ describe('live quality', () => {
     const { live, teacher, results } = setUp({ share: 0.1, random: () => 0.1 });
     await Promise.resolve();
     live.offer(search('stars'));
-    assert.deepEqual([teacher.texts, await results()], [[], {}]);
+    assert.deepEqual([teacher.texts, results()], [[], {}]);
   });
 
   test('a failure is counted, and nobody hears of it', async () => {
@@ -97,7 +88,7 @@ describe('live quality', () => {
     await Promise.resolve();
     live.offer(search('stars'));
     await settled(results);
-    assert.deepEqual(await results(), { failed: 1 });
+    assert.deepEqual(results(), { failed: 1 });
   });
 
   test('a teacher of another space, or none, is told and not used', async () => {
@@ -109,7 +100,7 @@ describe('live quality', () => {
       const { live, lines, results } = setUp({ teacher: teacher() });
       while (lines.length === 0) await new Promise((resolve) => setImmediate(resolve));
       live.offer(search('stars'));
-      assert.deepEqual(await results(), { skipped: 1 });
+      assert.deepEqual(results(), { skipped: 1 });
     }
   });
 });

@@ -106,7 +106,7 @@ export class LiveQuality {
     const { role, queryPrompt } = teacher.manifest;
     const prompt = role === 'document' && queryPrompt !== undefined ? { prompt: queryPrompt } : {};
     const { vector } = await teacher.encode(teacher.tokenize(normalizeQuery(text), prompt), { signal });
-    this.#metrics.liveCosine.record(cosine(query.vector!, vector), this.#attributes);
+    this.#metrics.liveCosine(this.#attributes).record(cosine(query.vector!, vector));
     const { tenant, filter } = query;
     const best = async (vector: Float32Array): Promise<string[]> => {
       const asked = { tenant, filter, vector, limit: OVERLAP_DEPTH, withText: false, withMetadata: false };
@@ -117,11 +117,11 @@ export class LiveQuality {
     if (wanted.length === 0) return;
     const found = new Set(await best(query.vector!));
     const shared = wanted.filter((id) => found.has(id)).length;
-    this.#metrics.liveOverlap.record(shared / wanted.length, this.#attributes);
+    this.#metrics.liveOverlap(this.#attributes).record(shared / wanted.length);
   }
 
   #count(result: 'compared' | 'skipped' | 'failed'): void {
-    this.#metrics.liveSamples.add(1, { 'scalingnote.result': result });
+    this.#metrics.liveSamples({ 'scalingnote.result': result }).add(1);
   }
 }
 

@@ -67,6 +67,7 @@ export function queryService({
   const searcher = new Searcher(tower, store, encoder);
   const gate = new Gate({ slots, queue });
   const metrics = telemetry?.metrics;
+  const waits = metrics?.queueWait(SEARCH_QUEUE);
   metrics?.observe(
     'scalingnote.queue.depth',
     '{request}',
@@ -90,7 +91,7 @@ export function queryService({
     if (wait) await wait;
     const entered = performance.now();
     span?.record('queue', asked, entered);
-    metrics?.queueWait.record((entered - asked) / 1000, SEARCH_QUEUE, span);
+    waits?.record((entered - asked) / 1000, span);
     let workedMs: number | undefined;
     try {
       const { hits, timings, collection, query } = await searcher.search(plan, call);

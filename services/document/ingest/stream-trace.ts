@@ -2,6 +2,7 @@ import { SpanKind, type Attributes } from '@opentelemetry/api';
 import type { Encoding } from '../../../towers/tower.ts';
 import type { Batch } from '../../runtime/telemetry/batch.ts';
 import { parseTraceparent } from '../../runtime/telemetry/context.ts';
+import type { HistogramSeries } from '../../runtime/telemetry/instruments.ts';
 import type { Span } from '../../runtime/telemetry/span.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import type { EncodeWatch } from './encoder.ts';
@@ -31,6 +32,8 @@ export class StreamTrace {
   readonly #span: Span | undefined;
   readonly #telemetry: Telemetry;
   readonly #model: string;
+  readonly #ingestWaits: HistogramSeries | undefined;
+  readonly #encodeWaits: HistogramSeries | undefined;
   #settledFirst: number | undefined;
 
   /** @param span of the call @param model name of the tower */
@@ -38,6 +41,8 @@ export class StreamTrace {
     this.#telemetry = telemetry;
     this.#span = span;
     this.#model = model;
+    this.#ingestWaits = telemetry.metrics?.queueWait({ 'scalingnote.queue': 'ingest' });
+    this.#encodeWaits = telemetry.metrics?.queueWait({ 'scalingnote.queue': 'encode' });
   }
 
   /** The stream is open. */
@@ -48,7 +53,7 @@ export class StreamTrace {
   /** An operation had to wait for room. @param startTime as of `performance.now()` */
   admitted(startTime: number): void {
     const seconds = (performance.now() - startTime) / 1000;
-    this.#telemetry.metrics?.queueWait.record(seconds, INGEST_QUEUE, this.#span);
+    this.#ingestWaits?.record(seconds, this.#span);
   }
 
   /** Begins the document's own trace, if it has one. */
@@ -75,13 +80,13 @@ export class StreamTrace {
       },
       passage: (count, { batch: run, queueMs }: Encoding) => {
         tokens += count;
-        this.#telemetry.metrics?.queueWait.record(queueMs / 1000, ENCODE_QUEUE, this.#span);
+        this.#encodeWaits?.record(queueMs / 1000, this.#span);
         const batch = tracer?.batch(run, this.#model);
         const member = encode ?? this.#span;
         if (!batch || !member || batches.has(batch)) return;
         batches.add(batch);
         batch.join(member, attributes);
-        encode?.addBatch(batch, {});
+        encode?.addBatch(batch);
       },
       encoded: (passages) => {
         encode
@@ -104,7 +109,7 @@ export class StreamTrace {
     });
     if (!span) return undefined;
     const batches = new Set(operations.flatMap((operation) => [...(operation.batches ?? [])]));
-    for (const batch of batches) span.addBatch(batch, {});
+    for (const batch of batches) span.addBatch(batch);
     return span;
   }
 
@@ -125,7 +130,7 @@ export class StreamTrace {
       'scalingnote.document.outcome': kind,
       ...(reason !== '' && { 'scalingnote.reason': reason }),
     };
-    this.#telemetry.metrics?.documents.add(1, attributes);
+    this.#telemetry.metrics?.documents(attributes).add(1);
     this.#settledFirst ??= performance.now();
     this.#span?.addEvent('document', {
       'scalingnote.document.id': documentId,
@@ -155,9 +160,6 @@ export class StreamTrace {
     if (!span.hasEnded) span.fail('abandoned').end();
   }
 }
-
-const INGEST_QUEUE = { 'scalingnote.queue': 'ingest' };
-const ENCODE_QUEUE = { 'scalingnote.queue': 'encode' };
 
 const OUTCOMES: Readonly<Record<string, string>> = {
   OUTCOME_KIND_INDEXED: 'indexed',

@@ -13,15 +13,30 @@ export interface BatchRun {
  * kept where the trace of any of them is.
  */
 export class Batch {
-  readonly span: Span;
-  readonly #endTime: number;
+  readonly #sink: SpanSink;
+  readonly #run: () => BatchRun;
   readonly #members: { span: Span; attributes: Attributes }[] = [];
+  #span: Span | undefined;
   #scheduled = false;
 
-  constructor(sink: SpanSink, { startTime, endTime, attributes }: BatchRun) {
-    const recording = new Recording(sink, { sampled: true });
-    this.span = new Span(recording, undefined, 'encode batch', SpanKind.INTERNAL, startTime, attributes);
-    this.#endTime = endTime;
+  /** @param run is asked where the batch is told of, which few are */
+  constructor(sink: SpanSink, run: () => BatchRun) {
+    this.#sink = sink;
+    this.#run = run;
+  }
+
+  get span(): Span {
+    if (this.#span) return this.#span;
+    const { startTime, attributes } = this.#run();
+    const recording = new Recording(this.#sink, true);
+    return (this.#span = new Span(
+      recording,
+      undefined,
+      'encode batch',
+      SpanKind.INTERNAL,
+      startTime,
+      attributes,
+    ));
   }
 
   /**
@@ -43,7 +58,7 @@ export class Batch {
       this.span.addLinks(
         this.#members.map(({ span, attributes }): Link => ({ context: span.spanContext(), attributes })),
       );
-      this.span.end(this.#endTime);
+      this.span.end(this.#run().endTime);
     });
   }
 }

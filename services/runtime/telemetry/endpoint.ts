@@ -1,10 +1,10 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import type { Attributes } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import { authority, bindFailure } from '../server.ts';
 import { exposition, jsonMetrics, OPEN_METRICS, PROMETHEUS_TEXT } from './exposition.ts';
-import type { Histogram } from './metrics.ts';
+import type { Instruments } from './instruments.ts';
 
 /** Where metrics are to be had. */
 export interface MetricsEndpoint {
@@ -22,33 +22,30 @@ export async function serveMetrics(options: {
   port: number;
   /** How to choose another port. */
   portSetting: string;
-  collect: () => Promise<ResourceMetrics>;
-  histograms: readonly Histogram[];
+  /** Who speaks. */
+  resource: Attributes;
+  instruments: Instruments;
   log: Logger;
 }): Promise<MetricsEndpoint> {
-  const { host, port, portSetting, collect, histograms, log } = options;
-  const read = async (path: string, accept: string): Promise<{ type: string; text: string } | undefined> => {
+  const { host, port, portSetting, resource, instruments, log } = options;
+  const read = (path: string, accept: string): { type: string; text: string } | undefined => {
     if (path === '/metrics.json') {
-      return { type: 'application/json', text: JSON.stringify(jsonMetrics(await collect())) };
+      return { type: 'application/json', text: JSON.stringify(jsonMetrics(instruments.all)) };
     }
     if (path !== '/metrics') return undefined;
     const type = accept.includes('application/openmetrics-text') ? OPEN_METRICS : PROMETHEUS_TEXT;
-    return { type, text: exposition(await collect(), histograms, type) };
+    return { type, text: exposition(resource, instruments.all, type) };
   };
   const server = createServer((request, response) => {
     const [path = ''] = (request.url ?? '').split('?', 1);
-    const found =
-      request.method === 'GET' ? read(path, request.headers.accept ?? '') : Promise.resolve(undefined);
-    found.then(
-      (answer) => {
-        response.writeHead(answer ? 200 : 404, { 'content-type': answer?.type ?? 'text/plain' });
-        response.end(answer?.text ?? 'metrics are at /metrics and /metrics.json\n');
-      },
-      (error: unknown) => {
-        log.error({ err: error }, 'the metrics can’t be read');
-        response.writeHead(500).end();
-      },
-    );
+    try {
+      const answer = request.method === 'GET' ? read(path, request.headers.accept ?? '') : undefined;
+      response.writeHead(answer ? 200 : 404, { 'content-type': answer?.type ?? 'text/plain' });
+      response.end(answer?.text ?? 'metrics are at /metrics and /metrics.json\n');
+    } catch (error) {
+      log.error({ err: error }, 'the metrics can’t be read');
+      response.writeHead(500).end();
+    }
   });
   const failure = await new Promise<Error | undefined>((resolve) => {
     server.once('error', resolve);

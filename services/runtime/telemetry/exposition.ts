@@ -1,6 +1,5 @@
 import type { Attributes } from '@opentelemetry/api';
-import { DataPointType, type MetricData, type ResourceMetrics } from '@opentelemetry/sdk-metrics';
-import type { Exemplar, Histogram } from './metrics.ts';
+import type { Exemplar, Instrument } from './instruments.ts';
 
 /** Media types of the two formats; the first has exemplars. */
 export const OPEN_METRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
@@ -16,54 +15,49 @@ const UNITS: Readonly<Record<string, string>> = { s: 'seconds', By: 'bytes', '1'
  * "Prometheus and OpenMetrics Compatibility".
  */
 export function exposition(
-  { resource, scopeMetrics }: ResourceMetrics,
-  histograms: readonly Histogram[],
+  resource: Attributes,
+  instruments: Iterable<Instrument>,
   format: typeof OPEN_METRICS | typeof PROMETHEUS_TEXT,
 ): string {
   const open = format === OPEN_METRICS;
-  const withExemplars = new Map(open ? histograms.map((each) => [each.name, each]) : []);
   const lines: string[] = [];
-  const target = labelsOf(resource.attributes);
+  const target = labelsOf(resource);
   if (open) lines.push('# TYPE target info', '# HELP target Target metadata', `target_info${target} 1`);
   else lines.push('# HELP target_info Target metadata', '# TYPE target_info gauge', `target_info${target} 1`);
-  for (const { metrics } of scopeMetrics) {
-    for (const metric of metrics)
-      lines.push(...family(metric, open, withExemplars.get(metric.descriptor.name)));
-  }
+  for (const instrument of instruments) lines.push(...family(instrument, open));
   if (open) lines.push('# EOF');
   return `${lines.join('\n')}\n`;
 }
 
-function family(metric: MetricData, open: boolean, histogram: Histogram | undefined): string[] {
-  const { descriptor, dataPointType } = metric;
-  const counter = dataPointType === DataPointType.SUM && metric.isMonotonic;
-  const unit = UNITS[descriptor.unit];
-  const base = descriptor.name.replaceAll(/[^a-zA-Z0-9_:]/g, '_').replace(/_total$/, '');
+function family(instrument: Instrument, open: boolean): string[] {
+  const { kind } = instrument;
+  const unit = UNITS[instrument.unit];
+  const base = instrument.name.replaceAll(/[^a-zA-Z0-9_:]/g, '_').replace(/_total$/, '');
   // A share of time is a gauge and has its unit in its name; a histogram of shares, too.
   const name = unit === undefined || base.endsWith(`_${unit}`) ? base : `${base}_${unit}`;
-  const type = dataPointType === DataPointType.HISTOGRAM ? 'histogram' : counter ? 'counter' : 'gauge';
-  const head = open || !counter ? name : `${name}_total`;
-  const lines = [`# HELP ${head} ${escaped(descriptor.description)}`, `# TYPE ${head} ${type}`];
-  if (open && unit !== undefined) lines.push(`# UNIT ${name} ${unit}`);
-  if (metric.dataPointType === DataPointType.HISTOGRAM) {
-    for (const { attributes, value } of metric.dataPoints) {
-      const exemplars = histogram?.exemplars(attributes) ?? [];
+  const head = open || kind !== 'counter' ? name : `${name}_total`;
+  const values: string[] = [];
+  if (instrument.kind === 'histogram') {
+    for (const { attributes, bounds, counts, exemplars, sum, count } of instrument.series()) {
       let cumulative = 0;
-      value.buckets.counts.forEach((count, index) => {
+      counts.forEach((count, index) => {
         cumulative += count;
-        const bound = value.buckets.boundaries[index];
+        const bound = bounds[index];
         const labels = labelsOf(attributes, ['le', bound === undefined ? '+Inf' : number(bound)]);
-        lines.push(`${name}_bucket${labels} ${cumulative}${exemplar(exemplars[index])}`);
+        values.push(`${name}_bucket${labels} ${cumulative}${open ? exemplar(exemplars[index]) : ''}`);
       });
-      lines.push(`${name}_sum${labelsOf(attributes)} ${number(value.sum ?? 0)}`);
-      lines.push(`${name}_count${labelsOf(attributes)} ${value.count}`);
+      values.push(`${name}_sum${labelsOf(attributes)} ${number(sum)}`);
+      values.push(`${name}_count${labelsOf(attributes)} ${count}`);
     }
-  } else if (metric.dataPointType !== DataPointType.EXPONENTIAL_HISTOGRAM) {
-    for (const { attributes, value } of metric.dataPoints) {
-      lines.push(`${name}${counter ? '_total' : ''}${labelsOf(attributes)} ${number(value)}`);
+  } else {
+    for (const { attributes, value } of instrument.series()) {
+      values.push(`${name}${kind === 'counter' ? '_total' : ''}${labelsOf(attributes)} ${number(value)}`);
     }
   }
-  return lines;
+  if (values.length === 0) return [];
+  const about = [`# HELP ${head} ${escaped(instrument.description)}`, `# TYPE ${head} ${kind}`];
+  if (open && unit !== undefined) about.push(`# UNIT ${name} ${unit}`);
+  return [...about, ...values];
 }
 
 function exemplar(of: Exemplar | undefined): string {
@@ -108,24 +102,19 @@ export interface JsonMetric {
 }
 
 /** Metrics as JSON, for programs that have no use for another format. */
-export function jsonMetrics({ scopeMetrics }: ResourceMetrics): JsonMetric[] {
-  return scopeMetrics.flatMap(({ metrics }) =>
-    metrics.flatMap((metric): JsonMetric[] => {
-      const { name, unit, description } = metric.descriptor;
-      if (metric.dataPointType === DataPointType.EXPONENTIAL_HISTOGRAM) return [];
-      if (metric.dataPointType === DataPointType.HISTOGRAM) {
-        const points = metric.dataPoints.map(({ attributes, value: { count, sum = 0, buckets } }) => ({
-          attributes,
-          count,
-          sum,
-          bounds: buckets.boundaries,
-          counts: buckets.counts,
-        }));
-        return [{ name, unit, description, type: 'histogram', points }];
-      }
-      const isCounter = metric.dataPointType === DataPointType.SUM && metric.isMonotonic;
-      const points = metric.dataPoints.map(({ attributes, value }) => ({ attributes, value }));
-      return [{ name, unit, description, type: isCounter ? 'counter' : 'gauge', points }];
-    }),
-  );
+export function jsonMetrics(instruments: Iterable<Instrument>): JsonMetric[] {
+  return Array.from(instruments, (instrument): JsonMetric => {
+    const { name, unit, description, kind } = instrument;
+    const points =
+      instrument.kind === 'histogram'
+        ? Array.from(instrument.series(), ({ attributes, count, sum, bounds, counts }) => ({
+            attributes,
+            count,
+            sum,
+            bounds,
+            counts,
+          }))
+        : Array.from(instrument.series(), ({ attributes, value }) => ({ attributes, value }));
+    return { name, unit, description, type: kind, points };
+  });
 }

@@ -5,12 +5,17 @@ import type { Metrics } from './metrics.ts';
 /** Measures the runs of a tower's model. */
 export function watchTower(tower: Pick<Tower, 'manifest' | 'onBatch'>, metrics: Metrics): void {
   const attributes = { 'scalingnote.tower': tower.manifest.name };
+  const sizes = metrics.batchSize(attributes);
+  const tokensPerRun = metrics.batchTokens(attributes);
+  const padding = metrics.batchPadding(attributes);
+  const durations = metrics.batchDuration(attributes);
+  const total = metrics.tokens(attributes);
   tower.onBatch(({ size, tokens, paddingRatio, encodeMs }) => {
-    metrics.batchSize.record(size, attributes);
-    metrics.batchTokens.record(tokens, attributes);
-    metrics.batchPadding.record(paddingRatio, attributes);
-    metrics.batchDuration.record(encodeMs / 1000, attributes);
-    metrics.tokens.add(tokens, attributes);
+    sizes.record(size);
+    tokensPerRun.record(tokens);
+    padding.record(paddingRatio);
+    durations.record(encodeMs / 1000);
+    total.add(tokens);
   });
 }
 
@@ -42,14 +47,15 @@ function measured(
   operation: string,
 ): (...parameters: unknown[]) => Promise<unknown> {
   const attributes = { 'db.system.name': system, 'db.operation.name': operation };
+  const durations = metrics.storeDuration(attributes);
   return (...parameters) => {
     const startTime = performance.now();
     const seconds = (): number => (performance.now() - startTime) / 1000;
     const result = call(...parameters);
     result.then(
-      () => metrics.storeDuration.record(seconds(), attributes),
+      () => durations.record(seconds()),
       (error: unknown) =>
-        metrics.storeDuration.record(seconds(), { ...attributes, 'error.type': errorType(error) }),
+        metrics.storeDuration({ ...attributes, 'error.type': errorType(error) }).record(seconds()),
     );
     return result;
   };

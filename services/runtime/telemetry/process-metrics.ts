@@ -66,11 +66,12 @@ export function measureProcess(metrics: Metrics): () => void {
     },
   );
 
-  const collections = metrics.meter.createHistogram('v8js.gc.duration', {
-    unit: 's',
-    description: 'Pauses of garbage collection',
-    advice: { explicitBucketBoundaries: GC_SECONDS },
-  });
+  const collections = metrics.instruments.histogram(
+    'v8js.gc.duration',
+    's',
+    'Pauses of garbage collection',
+    GC_SECONDS,
+  )({});
   const observer = new PerformanceObserver((list) => {
     for (const { duration } of list.getEntries()) collections.record(duration / 1000);
   });

@@ -1,8 +1,9 @@
-import { type Attributes, createTraceState, SpanStatusCode } from '@opentelemetry/api';
+import { createTraceState, SpanStatusCode } from '@opentelemetry/api';
 import { status, type Metadata } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { ServiceError } from '../errors.ts';
 import { parseTraceparent, type TraceParent } from './context.ts';
+import type { HistogramSeries } from './instruments.ts';
 import type { Metrics } from './metrics.ts';
 import type { Span } from './span.ts';
 import type { Tracer } from './tracer.ts';
@@ -25,8 +26,7 @@ export class RpcWatch {
   readonly #metrics: Metrics | undefined;
   readonly #slowMs: number;
   readonly #log: Logger;
-  /** One object a status, so that none is made for a call. */
-  readonly #attributes = new Map<status, Attributes>();
+  readonly #durations = new Map<status, HistogramSeries>();
 
   /** @param path `/package.Service/Method` */
   constructor(
@@ -59,7 +59,7 @@ export class RpcWatch {
       endRequest(span, error, !this.#isStream && endTime - startTime >= this.#slowMs);
       span.end(endTime);
     }
-    this.#metrics?.callDuration.record((endTime - startTime) / 1000, this.#attributesOf(code), span);
+    if (this.#metrics) this.#durationsOf(code, this.#metrics).record((endTime - startTime) / 1000, span);
     if (this.#log.isLevelEnabled('debug')) {
       const fields = {
         method: this.#name,
@@ -70,21 +70,21 @@ export class RpcWatch {
       this.#log.debug({ ...fields, ...span?.logFields }, 'call');
     }
     if (error)
-      this.#metrics?.rejected.add(1, { 'rpc.method': this.#name, 'scalingnote.reason': error.reason });
+      this.#metrics?.rejected({ 'rpc.method': this.#name, 'scalingnote.reason': error.reason }).add(1);
   }
 
-  #attributesOf(code: status): Attributes {
-    let attributes = this.#attributes.get(code);
-    if (!attributes) {
-      attributes = {
+  #durationsOf(code: status, metrics: Metrics): HistogramSeries {
+    let durations = this.#durations.get(code);
+    if (!durations) {
+      durations = metrics.callDuration({
         'rpc.system.name': 'grpc',
         'rpc.method': this.#name,
         'rpc.response.status_code': status[code],
         ...(code === status.OK ? {} : { 'error.type': status[code] }),
-      };
-      this.#attributes.set(code, attributes);
+      });
+      this.#durations.set(code, durations);
     }
-    return attributes;
+    return durations;
   }
 }
 

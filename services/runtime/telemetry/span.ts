@@ -51,15 +51,13 @@ export class Recording {
   #kept: boolean | undefined;
   #wanted = false;
 
-  constructor(
-    sink: SpanSink,
-    options: { sampled: boolean; parent?: TraceParent; traceId?: string; within?: Recording },
-  ) {
+  /** @param traceId where there is no parent to have it from. @default made when somebody asks for it */
+  constructor(sink: SpanSink, sampled: boolean, parent?: TraceParent, traceId?: string, within?: Recording) {
     this.sink = sink;
-    this.sampled = options.sampled;
-    this.parent = options.parent;
-    this.#traceId = options.parent?.traceId ?? options.traceId;
-    this.#within = options.within;
+    this.sampled = sampled;
+    this.parent = parent;
+    this.#traceId = parent?.traceId ?? traceId;
+    this.#within = within;
   }
 
   get traceId(): string {
@@ -114,7 +112,7 @@ export class Span implements ApiSpan {
   /** Whether somebody will want to see it, sampled or not: it stands for a request that failed or was slow. */
   notable = false;
   /** Runs of the model that this work was a part of; each becomes a link. */
-  batches: { batch: Batch; attributes: Attributes }[] | undefined;
+  batches: Batch[] | undefined;
   #id: string | undefined;
 
   constructor(
@@ -186,11 +184,9 @@ export class Span implements ApiSpan {
     options: { kind?: SpanKind; startTime?: number; attributes?: Attributes; parent?: TraceParent } = {},
   ): Span {
     const { kind = SpanKind.INTERNAL, startTime = performance.now(), attributes, parent } = options;
-    const recording = new Recording(this.recording.sink, {
-      sampled: parent?.sampled ?? this.sampled,
-      parent: parent ?? this.context,
-      within: this.recording,
-    });
+    const { sink } = this.recording;
+    const above = parent ?? this.context;
+    const recording = new Recording(sink, above.sampled, above, undefined, this.recording);
     const span = new Span(recording, undefined, name, kind, startTime, attributes);
     if (parent) span.addLink({ context: this.spanContext() });
     return span;
@@ -247,8 +243,8 @@ export class Span implements ApiSpan {
   }
 
   /** Links to a run of a model, which is kept if this span is. */
-  addBatch(batch: Batch, attributes: Attributes): this {
-    (this.batches ??= []).push({ batch, attributes });
+  addBatch(batch: Batch): this {
+    (this.batches ??= []).push(batch);
     return this;
   }
 

@@ -32,8 +32,8 @@ async function scrape(accept = ''): Promise<{ type: string; lines: string[] }> {
 describe('metrics', () => {
   test('as Prometheus reads them', async () => {
     await start();
-    telemetry!.metrics!.callDuration.record(0.02, { 'rpc.method': 'a/b', quote: '"\\\n' });
-    telemetry!.metrics!.documents.add(3, { 'scalingnote.document.outcome': 'indexed' });
+    telemetry!.metrics!.callDuration({ 'rpc.method': 'a/b', quote: '"\\\n' }).record(0.02);
+    telemetry!.metrics!.documents({ 'scalingnote.document.outcome': 'indexed' }).add(3);
     telemetry!.metrics!.observe('scalingnote.queue.depth', '{request}', 'Waiting', () => 5);
     const { type, lines } = await scrape();
     assert.match(type, /^text\/plain; version=0\.0\.4/);
@@ -63,7 +63,7 @@ describe('metrics', () => {
   test('as OpenMetrics, with the trace of a value in each bucket', async () => {
     await start({}, { consoleAddress: '127.0.0.1:9' });
     const span = telemetry!.tracer!.server('a/b', undefined, performance.now(), {});
-    telemetry!.metrics!.callDuration.record(0.02, { 'rpc.method': 'a/b' }, span);
+    telemetry!.metrics!.callDuration({ 'rpc.method': 'a/b' }).record(0.02, span);
     const { type, lines } = await scrape('application/openmetrics-text');
     assert.match(type, /^application\/openmetrics-text/);
     const found = lines.find((line) => line.includes('le="0.025"') && line.startsWith('rpc_server'));
@@ -76,7 +76,7 @@ describe('metrics', () => {
 
   test('as JSON', async () => {
     await start();
-    telemetry!.metrics!.batchSize.record(3, {});
+    telemetry!.metrics!.batchSize({}).record(3);
     const response = await fetch(`http://${telemetry!.metricsAddress}/metrics.json`);
     const metrics = (await response.json()) as { name: string; type: string; points: { count: number }[] }[];
     const size = metrics.find(({ name }) => name === 'scalingnote.batch.size');

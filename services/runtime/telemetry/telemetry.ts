@@ -3,8 +3,6 @@ import { diag, DiagLogLevel } from '@opentelemetry/api';
 import type { InstrumentationScope } from '@opentelemetry/core';
 import { OTLPMetricExporter as MetricsOverGrpc } from '@opentelemetry/exporter-metrics-otlp-grpc';
 import { OTLPMetricExporter as MetricsOverHttp } from '@opentelemetry/exporter-metrics-otlp-proto';
-import { OTLPTraceExporter as SpansOverGrpc } from '@opentelemetry/exporter-trace-otlp-grpc';
-import { OTLPTraceExporter as SpansOverHttp } from '@opentelemetry/exporter-trace-otlp-proto';
 import {
   defaultResource,
   detectResources,
@@ -12,17 +10,18 @@ import {
   resourceFromAttributes,
   type Resource,
 } from '@opentelemetry/resources';
-import { MeterProvider, MetricReader, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
-import type { SpanExporter } from '@opentelemetry/sdk-trace-base';
+import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
 import type { Logger } from 'pino';
 import { connectLibraries } from './bridge.ts';
 import { serveMetrics } from './endpoint.ts';
 import { exportTarget, flag, numberOf, type ExportTarget } from './environment.ts';
 import { SpanQueue } from './export.ts';
 import { Metrics } from './metrics.ts';
+import { OtlpMetrics } from './otlp-metrics.ts';
 import { measureProcess } from './process-metrics.ts';
 import { RpcWatch } from './rpc.ts';
 import { samplerOf } from './sampler.ts';
+import { spanSender, type SpanTarget } from './span-sender.ts';
 import { Tracer } from './tracer.ts';
 
 /** Longest wait for the last spans and metrics to be taken when the process ends. */
@@ -79,13 +78,11 @@ export async function startTelemetry(
   const scope: InstrumentationScope = { name: 'scalingnote', version: settings.version };
 
   const spans = startSpans(settings, env, { resource, scope, log });
-  const reader = new PullReader();
+  const metrics = new Metrics();
   const otlp = exportTarget(env, 'METRICS');
-  const provider = new MeterProvider({
-    resource,
-    readers: [reader, ...(otlp ? [periodicReader(otlp, env)] : [])],
-  });
-  const metrics = new Metrics(provider.getMeter(scope.name, scope.version));
+  const reader = otlp && periodicReader(otlp, env, metrics, scope);
+  // It reads from nothing but our own instruments, and gives the reader who speaks.
+  const provider = reader && new MeterProvider({ resource, readers: [reader] });
   const stopMeasuring = measureProcess(metrics);
   if (spans) {
     metrics.observeTotal(
@@ -101,8 +98,8 @@ export async function startTelemetry(
         host: env['OTEL_EXPORTER_PROMETHEUS_HOST'] ?? settings.metricsHost,
         port: numberOf(env, 'OTEL_EXPORTER_PROMETHEUS_PORT') ?? settings.metricsPort,
         portSetting: settings.metricsPortSetting,
-        collect: async () => (await reader.collect()).resourceMetrics,
-        histograms: metrics.histograms,
+        resource: resource.attributes,
+        instruments: metrics.instruments,
         log,
       })
     : undefined;
@@ -115,7 +112,7 @@ export async function startTelemetry(
       new RpcWatch(path, isStream, { tracer: spans?.tracer, metrics, slowMs: settings.slowMs, log }),
     close: async () => {
       stopMeasuring();
-      const closing = Promise.allSettled([spans?.queue.close(), provider.shutdown(), endpoint?.close()]);
+      const closing = Promise.allSettled([spans?.queue.close(), provider?.shutdown(), endpoint?.close()]);
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise((resolve) => (timer = setTimeout(resolve, CLOSE_TIMEOUT_MS)));
       await Promise.race([closing, late]);
@@ -133,51 +130,60 @@ function startSpans(
     env['OTEL_TRACES_SAMPLER'] || undefined,
     env['OTEL_TRACES_SAMPLER_ARG'] || undefined,
   );
-  const target = exportTarget(env, 'TRACES') ?? consoleTarget(env, settings.consoleAddress);
+  const target = spanTarget(env, settings.consoleAddress);
   if (!target) return undefined;
-  const isConsole = target === 'console';
-  const exporter: SpanExporter =
-    target === 'grpc'
-      ? new SpansOverGrpc()
-      : new SpansOverHttp(
-          isConsole
-            ? { url: `http://${settings.consoleAddress}/v1/traces`, timeoutMillis: CONSOLE_TIMEOUT_MS }
-            : {},
-        );
+  const toConsole = target.url !== undefined;
   const queue = new SpanQueue(
-    exporter,
+    spanSender(target),
     {
-      scheduledDelayMillis: numberOf(env, 'OTEL_BSP_SCHEDULE_DELAY') ?? (isConsole ? CONSOLE_DELAY_MS : 5000),
+      scheduledDelayMillis: numberOf(env, 'OTEL_BSP_SCHEDULE_DELAY') ?? (toConsole ? CONSOLE_DELAY_MS : 5000),
       maxQueueSize: numberOf(env, 'OTEL_BSP_MAX_QUEUE_SIZE') ?? 2048,
       maxExportBatchSize: numberOf(env, 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE') ?? 512,
-      exportTimeoutMillis: numberOf(env, 'OTEL_BSP_EXPORT_TIMEOUT') ?? 30_000,
     },
-    origin,
+    { ...origin, resource: origin.resource.attributes },
   );
   connectLibraries();
   return { tracer: new Tracer(queue, sampler), queue };
 }
 
-/** Where nothing else is said, the console of this machine keeps the traces. */
-function consoleTarget(env: NodeJS.ProcessEnv, address: string): 'console' | undefined {
-  return env['OTEL_TRACES_EXPORTER'] === 'none' || address === '' ? undefined : 'console';
+/** Where spans go: where nothing else is said, the console of this machine keeps them. */
+function spanTarget(env: NodeJS.ProcessEnv, consoleAddress: string): SpanTarget | undefined {
+  const protocol = exportTarget(env, 'TRACES');
+  if (protocol) return { protocol, ...sendTimeout(env) };
+  if (env['OTEL_TRACES_EXPORTER'] === 'none' || consoleAddress === '') return undefined;
+  const url = `http://${consoleAddress}/v1/traces`;
+  return { protocol: 'http/protobuf', url, timeoutMillis: CONSOLE_TIMEOUT_MS };
 }
 
-function periodicReader(target: ExportTarget, env: NodeJS.ProcessEnv): PeriodicExportingMetricReader {
+/** The limit for a batch holds for the requests that it is sent with, which have limits of their own. */
+function sendTimeout(env: NodeJS.ProcessEnv): { timeoutMillis?: number } {
+  const limit = numberOf(env, 'OTEL_BSP_EXPORT_TIMEOUT');
+  if (limit === undefined) return {};
+  const own =
+    numberOf(env, 'OTEL_EXPORTER_OTLP_TRACES_TIMEOUT') ??
+    numberOf(env, 'OTEL_EXPORTER_OTLP_TIMEOUT') ??
+    10_000;
+  return { timeoutMillis: Math.min(limit, own) };
+}
+
+function periodicReader(
+  target: ExportTarget,
+  env: NodeJS.ProcessEnv,
+  { instruments }: Metrics,
+  scope: InstrumentationScope,
+): PeriodicExportingMetricReader {
+  const exporter = target === 'grpc' ? new MetricsOverGrpc() : new MetricsOverHttp();
   const exportIntervalMillis = numberOf(env, 'OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000;
   const timeout = numberOf(env, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? 30_000;
   return new PeriodicExportingMetricReader({
-    exporter: target === 'grpc' ? new MetricsOverGrpc() : new MetricsOverHttp(),
+    exporter,
+    metricProducers: [
+      new OtlpMetrics(instruments, scope, (type) => exporter.selectAggregationTemporality(type)),
+    ],
     exportIntervalMillis,
     // The reader takes none that is longer.
     exportTimeoutMillis: Math.min(timeout, exportIntervalMillis),
   });
-}
-
-/** Metrics for whoever asks. */
-class PullReader extends MetricReader {
-  protected override async onForceFlush(): Promise<void> {}
-  protected override async onShutdown(): Promise<void> {}
 }
 
 /** `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` go before what we say of ourselves. */

@@ -4,20 +4,20 @@ import { ROOT_CONTEXT, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { Sampler } from './sampler.ts';
 import { samplerOf } from './sampler.ts';
 import { MAX_EVENTS, type Span } from './span.ts';
-import { Tracer, UNSAMPLED_BURST } from './tracer.ts';
+import { type ModelRun, Tracer, UNSAMPLED_BURST } from './tracer.ts';
 import { connectLibraries, traceOf } from './bridge.ts';
 import { formatTraceparent, newSpanId, newTraceId, parseTraceparent, type TraceParent } from './context.ts';
 
 const NEVER: Sampler = () => ({ sampled: false });
 const ALWAYS: Sampler = () => ({ sampled: true });
-const RUN = { startedAt: 1, encodeMs: 2, size: 2, tokens: 9, paddingRatio: 0.25 };
+const newRun = (): ModelRun => ({ startedAt: 1, encodeMs: 2, size: 2, tokens: 9, paddingRatio: 0.25 });
 
 /** A tracer and what it has let out. */
 function tracing(sampler: Sampler): { tracer: Tracer; out: Span[]; names: () => string[] } {
   const out: Span[] = [];
   const push = (spans: readonly Span[]): void => {
     for (const span of spans) {
-      for (const { batch } of span.batches ?? []) batch.keep();
+      for (const batch of span.batches ?? []) batch.keep();
       out.push(span);
     }
   };
@@ -96,10 +96,11 @@ describe('runs of a model', () => {
   test('are linked both ways, once everybody has joined', async () => {
     const { tracer, out } = tracing(ALWAYS);
     const members = [1, 2].map(() => begin(tracer).record('encode', 0, 1));
+    const run = newRun();
     for (const member of members) {
-      const batch = tracer.batch(RUN, 'tower');
+      const batch = tracer.batch(run, 'tower');
       batch.join(member, {});
-      member.addBatch(batch, {});
+      member.addBatch(batch);
     }
     await nextTurn();
     const [batch] = out;
@@ -109,16 +110,16 @@ describe('runs of a model', () => {
       members.map(({ id }) => id),
     );
     assert.equal(batch?.attributes?.['scalingnote.batch.padding_ratio'], 0.25);
-    assert.equal(members[0]!.batches?.[0]?.batch.span, batch);
+    assert.equal(members[0]!.batches?.[0]?.span, batch);
   });
 
   test('are kept with a request that turns out to be slow, and not with others', async () => {
     const { tracer, names } = tracing(NEVER);
     const root = begin(tracer);
     const encode = root.record('encode', 0, 1);
-    const batch = tracer.batch({ ...RUN }, 'tower');
+    const batch = tracer.batch(newRun(), 'tower');
     batch.join(encode, {});
-    encode.addBatch(batch, {});
+    encode.addBatch(batch);
     await nextTurn();
     assert.deepEqual(names(), []);
     root.notable = true;

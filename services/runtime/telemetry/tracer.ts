@@ -23,13 +23,16 @@ export interface ModelRun {
   size: number;
   tokens: number;
   paddingRatio: number;
+  [BATCH]?: Batch;
 }
+
+/** Where a run has its span. A `WeakMap` would do, and costs the garbage collector more than all spans of a search. */
+const BATCH = Symbol('batch');
 
 /** Begins the spans of a process and decides which are kept. */
 export class Tracer {
   readonly #sampler: Sampler;
   readonly #sink: SpanSink;
-  readonly #batches = new WeakMap<ModelRun, Batch>();
   #allowance = UNSAMPLED_BURST;
   #allowedAt = 0;
 
@@ -44,21 +47,13 @@ export class Tracer {
   /** Begins the span of a call that came in. @param parent what the caller sent, or nothing */
   server(name: string, parent: TraceParent | undefined, startTime: number, attributes: Attributes): Span {
     const { sampled, traceId } = this.#sampler(parent);
-    const recording = new Recording(this.#sink, {
-      sampled,
-      ...(parent && { parent }),
-      ...(traceId !== undefined && { traceId }),
-    });
+    const recording = new Recording(this.#sink, sampled, parent, traceId);
     return new Span(recording, undefined, name, SpanKind.SERVER, startTime, attributes);
   }
 
   /** The span of a run of a model, the same for all who share the run. */
   batch(run: ModelRun, model: string): Batch {
-    const known = this.#batches.get(run);
-    if (known) return known;
-    const batch = new Batch(this.#sink, batchRun(run, model));
-    this.#batches.set(run, batch);
-    return batch;
+    return (run[BATCH] ??= new Batch(this.#sink, () => batchRun(run, model)));
   }
 
   /** A bucket of allowances that fills up again. */

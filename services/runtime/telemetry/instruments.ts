@@ -1,0 +1,183 @@
+import type { Attributes } from '@opentelemetry/api';
+import type { Span } from './span.ts';
+
+// OpenTelemetry's own instruments hash the attributes of each value that is recorded, which is a microsecond: with a
+// dozen of them a search that is more than its spans take. Here a series is looked up once and kept.
+
+/** A number under one set of attributes. */
+export interface NumberSeries {
+  readonly attributes: Attributes;
+  readonly value: number;
+}
+
+/** What a value was that can be traced: it links a bucket to what was in it. */
+export interface Exemplar {
+  value: number;
+  traceId: string;
+  spanId: string;
+  /** Milliseconds since the epoch. */
+  time: number;
+}
+
+/** What is measured, by whatever is to be told of it. */
+export type Instrument = {
+  readonly name: string;
+  readonly unit: string;
+  readonly description: string;
+} & (
+  | {
+      readonly kind: 'counter' | 'gauge';
+      /** Whether somebody is asked for the number when it is told. */
+      readonly observed: boolean;
+      /** Those that have a value. */
+      series(): Iterable<NumberSeries>;
+    }
+  | {
+      readonly kind: 'histogram';
+      readonly bounds: readonly number[];
+      /** Those that have a value. */
+      series(): Iterable<HistogramSeries>;
+    }
+);
+
+/** A count under one set of attributes. */
+export class CounterSeries implements NumberSeries {
+  readonly attributes: Attributes;
+  value = 0;
+
+  constructor(attributes: Attributes) {
+    this.attributes = attributes;
+  }
+
+  add(more: number): void {
+    this.value += more;
+  }
+}
+
+/** A number that goes up and down, under one set of attributes. */
+export class GaugeSeries implements NumberSeries {
+  readonly attributes: Attributes;
+  /** Not a number before the first. */
+  value = Number.NaN;
+
+  constructor(attributes: Attributes) {
+    this.attributes = attributes;
+  }
+
+  set(value: number): void {
+    this.value = value;
+  }
+}
+
+/** How values spread under one set of attributes; for each bucket the last value whose trace is kept. */
+export class HistogramSeries {
+  readonly attributes: Attributes;
+  readonly bounds: readonly number[];
+  /** One more than bounds: the last bucket has none. A value that is a bound is in the bucket below. */
+  readonly counts: number[];
+  /** By bucket. */
+  readonly exemplars: (Exemplar | undefined)[];
+  count = 0;
+  sum = 0;
+  min = Infinity;
+  max = -Infinity;
+
+  constructor(attributes: Attributes, bounds: readonly number[]) {
+    this.attributes = attributes;
+    this.bounds = bounds;
+    this.counts = Array.from({ length: bounds.length + 1 }, () => 0);
+    this.exemplars = Array.from({ length: bounds.length + 1 }, () => undefined);
+  }
+
+  /** @param span whose value it is */
+  record(value: number, span?: Span): void {
+    if (Number.isNaN(value)) return;
+    const { bounds } = this;
+    let bucket = 0;
+    while (bucket < bounds.length && value > bounds[bucket]!) bucket++;
+    this.counts[bucket]!++;
+    this.count++;
+    this.sum += value;
+    if (value < this.min) this.min = value;
+    if (value > this.max) this.max = value;
+    if (span?.sampled !== true) return;
+    // One object a bucket, for good.
+    const exemplar = (this.exemplars[bucket] ??= { value: 0, traceId: '', spanId: '', time: 0 });
+    exemplar.value = value;
+    exemplar.traceId = span.traceId;
+    exemplar.spanId = span.id;
+    exemplar.time = Date.now();
+  }
+}
+
+/** The series of an instrument with these attributes; to be kept by whoever records often. */
+export type SeriesOf<Series> = (attributes: Attributes) => Series;
+
+/** All that is measured in a process. */
+export class Instruments {
+  readonly #instruments = new Map<string, Instrument>();
+
+  get all(): Iterable<Instrument> {
+    return this.#instruments.values();
+  }
+
+  counter(name: string, unit: string, description: string): SeriesOf<CounterSeries> {
+    const { of, all } = seriesBy((attributes) => new CounterSeries(attributes));
+    const series = (): NumberSeries[] => [...all()].filter(({ value }) => value > 0);
+    this.#instruments.set(name, { kind: 'counter', name, unit, description, observed: false, series });
+    return of;
+  }
+
+  gauge(name: string, unit: string, description: string): SeriesOf<GaugeSeries> {
+    const { of, all } = seriesBy((attributes) => new GaugeSeries(attributes));
+    const series = (): NumberSeries[] => [...all()].filter(({ value }) => !Number.isNaN(value));
+    this.#instruments.set(name, { kind: 'gauge', name, unit, description, observed: false, series });
+    return of;
+  }
+
+  histogram(
+    name: string,
+    unit: string,
+    description: string,
+    bounds: readonly number[],
+  ): SeriesOf<HistogramSeries> {
+    const { of, all } = seriesBy((attributes) => new HistogramSeries(attributes, bounds));
+    const series = (): HistogramSeries[] => [...all()].filter(({ count }) => count > 0);
+    this.#instruments.set(name, { kind: 'histogram', name, unit, description, bounds, series });
+    return of;
+  }
+
+  /** Has a number looked at whenever somebody asks for it; the same name again is another series. */
+  observe(
+    kind: 'counter' | 'gauge',
+    { name, unit, description }: { name: string; unit: string; description: string },
+    read: () => number,
+    attributes: Attributes,
+  ): void {
+    const series = {
+      attributes,
+      get value() {
+        return read();
+      },
+    };
+    const known = this.#instruments.get(name);
+    const before = known && known.kind !== 'histogram' ? [...known.series()] : [];
+    const all = [...before, series];
+    this.#instruments.set(name, { kind, name, unit, description, observed: true, series: () => all });
+  }
+}
+
+/** Series by their attributes, in whatever order these come. */
+function seriesBy<Series>(make: (attributes: Attributes) => Series): {
+  of: SeriesOf<Series>;
+  all: () => Iterable<Series>;
+} {
+  const known = new Map<string, Series>();
+  const of = (attributes: Attributes): Series => {
+    const key = JSON.stringify(Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1)));
+    let series = known.get(key);
+    if (!series) known.set(key, (series = make(attributes)));
+    return series;
+  };
+  return { of, all: () => known.values() };
+}
