@@ -16,8 +16,6 @@ export interface TrainingStep {
   readonly weights: readonly string[];
   /** State before the first step: weights, moments and the step count. Weights that are inputs are not in it. */
   readonly initial: ReadonlyMap<string, Tensor>;
-  /** Takes a batch and the weights, changes nothing, and gives the values that were asked for. */
-  readonly forward: Model | undefined;
 }
 
 /** Before the names of a step's outputs that are the state of the next. */
@@ -40,7 +38,6 @@ export const MEAN_SQUARE = 'mean_square/';
  * @param options.loss - name of a value without dimensions.
  * @param options.weights - initialisers to train; the others are constants. Or inputs, such as those rows of a table that
  * a batch uses: then the caller feeds them and their moments, and takes the new ones back.
- * @param options.observe - values of the forward graph to look at between steps.
  * @throws {OnnxError} as `differentiate` does; `REQUEST_INVALID` for options that can't be.
  */
 export async function buildStep(
@@ -49,10 +46,9 @@ export async function buildStep(
     loss: string;
     weights: readonly string[];
     optimizer: OptimizerOptions;
-    observe?: readonly string[];
   },
 ): Promise<TrainingStep> {
-  const { loss, weights, optimizer, observe } = options;
+  const { loss, weights, optimizer } = options;
   checkOptimizer(weights.length, optimizer);
   const { g, gradients } = await differentiate(model, loss, weights);
   const initial = new Map<string, Tensor>([[STEP, int64([0], [])]]);
@@ -94,6 +90,5 @@ export async function buildStep(
     model: asInputs(prune(g.build(), [LOSS, ...outputs]), constants),
     weights,
     initial,
-    forward: observe && asInputs(prune(model, observe), constants),
   };
 }
