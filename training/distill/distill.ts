@@ -18,10 +18,10 @@ import { openLookup } from './lookup.ts';
 import { writeTower } from './made.ts';
 import {
   choicesOf,
-  DEFAULTS,
   describeLoss,
   lookupChoices,
   nameOf,
+  planOf,
   transformerChoices,
   type DistillReport,
   type DistillRequest,
@@ -51,15 +51,15 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
   const started = performance.now();
   const { teacher, seed = 1, log = () => {}, signal, cacheDir } = request;
   const out = await makeFolder(request.out);
-  const schedule = scheduleOf(request);
-  const open = await prepareStudent(request, schedule);
   const { removed, texts } = await collectTexts(request, seed);
+  const planned = planOf(request, texts.length);
+  const open = await prepareStudent(request, planned);
   if (removed > 0) log(`${removed} texts are queries of an evaluation and were left out`);
   log(`the teacher reads ${texts.length} texts`);
   const cache = { cacheDir, signal, onProgress: request.onTeacher };
   let data = await prepareData(teacher, texts, { ...cache, seed });
   try {
-    const plan = { ...schedule, batch: Math.min(schedule.batch, data.fitted.length) };
+    const plan = { ...planned, batch: Math.min(planned.batch, data.fitted.length) };
     if ((plan.loss.contrastive ?? 0) > 0)
       data = await withDocuments(data, teacher, readDocuments(request), cache);
     const checkpoint = join(out, CHECKPOINT_FILE);
@@ -97,16 +97,6 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
     data.vectors.close();
     data.documents?.close();
   }
-}
-
-function scheduleOf({ student, steps, batch, rate, loss }: DistillRequest): Plan {
-  const defaults = DEFAULTS[student.kind];
-  return {
-    steps: steps ?? defaults.steps,
-    batch: batch ?? defaults.batch,
-    rate: rate ?? defaults.rate,
-    loss: loss ?? defaults.loss,
-  };
 }
 
 async function makeFolder(out: string): Promise<string> {

@@ -37,7 +37,7 @@ export interface DistillRequest {
   exclude?: readonly string[];
   /** For choosing texts, for what is held out, and for the order of batches. @default 1 */
   seed?: number;
-  /** @default by student, {@link DEFAULTS} */
+  /** @default for a transformer 1000; for a lookup as many as see each text three times, within bounds */
   steps?: number;
   /** Texts of a step. @default by student */
   batch?: number;
@@ -49,7 +49,7 @@ export interface DistillRequest {
   pairs?: number;
   /** How many positions in a text have a weight of their own in a lookup student. @default none */
   positions?: number;
-  /** Whether a transformer's embedding tables are trained as well. @default false */
+  /** Whether a transformer's embedding tables are trained as well. @default true */
   trainTables?: boolean;
   /** Goes on from the checkpoint in `out`. @default false */
   resume?: boolean;
@@ -84,11 +84,17 @@ export interface DistillReport {
   interrupted: boolean;
 }
 
-/** What serves each kind of student when nobody says otherwise. */
+/** What serves each kind of student when nobody says otherwise; how many steps a lookup takes goes by its texts. */
 export const DEFAULTS = {
-  lookup: { steps: 1_000, batch: 256, rate: 2e-3, loss: { mse: 1, cosine: 1 } },
+  lookup: { batch: 256, rate: 2e-3, loss: { mse: 1, cosine: 1 } },
   transformer: { steps: 1_000, batch: 128, rate: 4e-4, loss: { mse: 1, cosine: 1 } },
 } as const;
+
+/** How often a lookup sees each text: more often, it learns the texts and not the teacher. */
+const LOOKUP_EPOCHS = 3;
+
+/** However few texts there are, and however many. */
+const LOOKUP_STEPS = { least: 300, most: 3_000 };
 
 /** Pairs of neighbouring tokens that have a vector of their own: in eight bits they take as much again as the tokens. */
 export const DEFAULT_PAIRS = 40_000;
@@ -103,6 +109,20 @@ export interface Plan {
   loss: LossWeights;
 }
 
+/** What is to be done with as many texts. */
+export function planOf({ student, steps, batch, rate, loss }: DistillRequest, texts: number): Plan {
+  const defaults = DEFAULTS[student.kind];
+  const size = Math.min(batch ?? defaults.batch, texts);
+  const byTexts = Math.ceil((LOOKUP_EPOCHS * texts) / size);
+  const bounded = Math.max(LOOKUP_STEPS.least, Math.min(LOOKUP_STEPS.most, byTexts));
+  return {
+    steps: steps ?? ('steps' in defaults ? defaults.steps : bounded),
+    batch: size,
+    rate: rate ?? defaults.rate,
+    loss: loss ?? defaults.loss,
+  };
+}
+
 /** What a lookup leaves to be chosen, defaults filled in. */
 export function lookupChoices({ pairs = DEFAULT_PAIRS, positions = 0 }: DistillRequest): {
   pairs: number;
@@ -112,7 +132,7 @@ export function lookupChoices({ pairs = DEFAULT_PAIRS, positions = 0 }: DistillR
 }
 
 /** What a transformer leaves to be chosen, defaults filled in. */
-export function transformerChoices({ trainTables = false }: DistillRequest): { trainTables: boolean } {
+export function transformerChoices({ trainTables = true }: DistillRequest): { trainTables: boolean } {
   return { trainTables };
 }
 
