@@ -5,6 +5,9 @@ import type { ServiceReport } from '../../services/runtime/process.ts';
 /** A process under test. */
 export interface Process {
   address: string;
+  /** Where its metrics are, where it has any. */
+  metrics: string | undefined;
+  pid: number;
   stop(): Promise<void>;
 }
 
@@ -27,6 +30,8 @@ export async function startProcess(
   if (report.type === 'failed') throw new Error(report.message);
   return {
     address: report.address,
+    metrics: report.metrics,
+    pid: report.pid,
     stop: async () => {
       const exited = once(child, 'exit');
       child.kill('SIGTERM');
