@@ -1,11 +1,13 @@
-import { type Attributes, type Link, SpanKind } from '@opentelemetry/api';
+import { type Attributes, SpanKind } from '@opentelemetry/api';
 import { Recording, Span, type SpanSink } from './span.ts';
 
-/** A run of a model, as it is told of. Times as of `performance.now()`. */
-export interface BatchRun {
-  readonly startTime: number;
-  readonly endTime: number;
-  readonly attributes: Attributes;
+/** A run of a model: what towers tell of it. `startedAt` as of `performance.now()`. */
+export interface ModelRun {
+  startedAt: number;
+  encodeMs: number;
+  size: number;
+  tokens: number;
+  paddingRatio: number;
 }
 
 /**
@@ -14,29 +16,32 @@ export interface BatchRun {
  */
 export class Batch {
   readonly #sink: SpanSink;
-  readonly #run: () => BatchRun;
-  readonly #members: { span: Span; attributes: Attributes }[] = [];
+  readonly #run: ModelRun;
+  readonly #model: string;
+  #members: { span: Span; attributes: Attributes }[] | undefined;
   #span: Span | undefined;
   #scheduled = false;
 
-  /** @param run is asked where the batch is told of, which few are */
-  constructor(sink: SpanSink, run: () => BatchRun) {
+  /** @param model name of the tower */
+  constructor(sink: SpanSink, run: ModelRun, model: string) {
     this.#sink = sink;
     this.#run = run;
+    this.#model = model;
   }
 
+  /** Made when somebody asks for it: most batches are not kept. */
   get span(): Span {
     if (this.#span) return this.#span;
-    const { startTime, attributes } = this.#run();
+    const { startedAt, size, tokens, paddingRatio } = this.#run;
     const recording = new Recording(this.#sink, true);
-    return (this.#span = new Span(
-      recording,
-      undefined,
-      'encode batch',
-      SpanKind.INTERNAL,
-      startTime,
-      attributes,
-    ));
+    this.#span = new Span(recording, undefined, 'encode batch', SpanKind.INTERNAL, startedAt, {
+      'gen_ai.operation.name': 'embeddings',
+      'gen_ai.request.model': this.#model,
+      'scalingnote.batch.size': size,
+      'scalingnote.batch.tokens': tokens,
+      'scalingnote.batch.padding_ratio': paddingRatio,
+    });
+    return this.#span;
   }
 
   /**
@@ -46,7 +51,9 @@ export class Batch {
    * @param attributes of the link: what of the batch was the span's
    */
   join(span: Span, attributes: Attributes): void {
-    this.#members.push({ span, attributes });
+    const member = { span, attributes };
+    if (this.#members) this.#members.push(member);
+    else this.#members = [member];
     if (span.sampled) this.keep();
   }
 
@@ -55,10 +62,10 @@ export class Batch {
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(() => {
-      this.span.addLinks(
-        this.#members.map(({ span, attributes }): Link => ({ context: span.spanContext(), attributes })),
-      );
-      this.span.end(this.#run().endTime);
+      for (const { span, attributes } of this.#members ?? []) {
+        this.span.addLink({ context: span.spanContext(), attributes });
+      }
+      this.span.end(this.#run.startedAt + this.#run.encodeMs);
     });
   }
 }

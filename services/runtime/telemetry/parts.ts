@@ -21,22 +21,28 @@ export function watchTower(tower: Pick<Tower, 'manifest' | 'onBatch'>, metrics: 
 
 /** The same store, its calls measured. */
 export function watchedStore(store: Store, metrics: Metrics): Store {
-  const watched = new Map<string | symbol, unknown>();
-  return new Proxy(store, {
-    get: (target, name) => {
-      const member: unknown = Reflect.get(target, name, target);
-      if (typeof member !== 'function' || name === 'close') {
-        return typeof member === 'function' ? (member.bind(target) as unknown) : member;
-      }
-      let wrapped = watched.get(name);
-      if (!wrapped) {
-        const call = member.bind(target) as (...parameters: unknown[]) => Promise<unknown>;
-        wrapped = measured(call, metrics, target.kind, String(name));
-        watched.set(name, wrapped);
-      }
-      return wrapped;
-    },
-  });
+  // Not a proxy: that would be asked for the method at each call.
+  const watched = Object.create(store) as Store;
+  for (const name of namesIn(store)) {
+    const member: unknown = Reflect.get(store, name);
+    if (typeof member !== 'function') {
+      Object.defineProperty(watched, name, { get: () => Reflect.get(store, name) as unknown });
+      continue;
+    }
+    const call = member.bind(store) as (...parameters: unknown[]) => Promise<unknown>;
+    const value = name === 'close' ? call : measured(call, metrics, store.kind, name);
+    Object.defineProperty(watched, name, { value });
+  }
+  return watched;
+}
+
+/** The names of what an object has, of itself and by its classes. */
+function namesIn(object: object): Set<string> {
+  const names = new Set<string>();
+  for (let each: object = object; each !== Object.prototype; each = Object.getPrototypeOf(each) as object) {
+    for (const name of Object.getOwnPropertyNames(each)) if (name !== 'constructor') names.add(name);
+  }
+  return names;
 }
 
 /** Hands on the very promise of the call, so that nobody waits a turn longer for being measured. */
@@ -50,12 +56,13 @@ function measured(
   const durations = metrics.storeDuration(attributes);
   return (...parameters) => {
     const startTime = performance.now();
-    const seconds = (): number => (performance.now() - startTime) / 1000;
     const result = call(...parameters);
     result.then(
-      () => durations.record(seconds()),
+      () => durations.record((performance.now() - startTime) / 1000),
       (error: unknown) =>
-        metrics.storeDuration({ ...attributes, 'error.type': errorType(error) }).record(seconds()),
+        metrics
+          .storeDuration({ ...attributes, 'error.type': errorType(error) })
+          .record((performance.now() - startTime) / 1000),
     );
     return result;
   };

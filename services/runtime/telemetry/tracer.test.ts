@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ROOT_CONTEXT, SpanStatusCode, trace } from '@opentelemetry/api';
+import type { ModelRun } from './batch.ts';
 import type { Sampler } from './sampler.ts';
 import { samplerOf } from './sampler.ts';
 import { MAX_EVENTS, type Span } from './span.ts';
-import { type ModelRun, Tracer, UNSAMPLED_BURST } from './tracer.ts';
+import { Tracer, UNSAMPLED_BURST } from './tracer.ts';
 import { connectLibraries, traceOf } from './bridge.ts';
 import { formatTraceparent, newSpanId, newTraceId, parseTraceparent, type TraceParent } from './context.ts';
 

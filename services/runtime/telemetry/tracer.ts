@@ -1,5 +1,5 @@
 import { type Attributes, SpanKind } from '@opentelemetry/api';
-import { Batch, type BatchRun } from './batch.ts';
+import { Batch, type ModelRun } from './batch.ts';
 import type { TraceParent } from './context.ts';
 import type { Sampler } from './sampler.ts';
 import { Recording, Span, type SpanSink } from './span.ts';
@@ -16,18 +16,9 @@ export interface SpanOutlet {
 export const UNSAMPLED_PER_SECOND = 20;
 export const UNSAMPLED_BURST = 100;
 
-/** A run of a model: what towers tell of it. */
-export interface ModelRun {
-  startedAt: number;
-  encodeMs: number;
-  size: number;
-  tokens: number;
-  paddingRatio: number;
-  [BATCH]?: Batch;
-}
-
 /** Where a run has its span. A `WeakMap` would do, and costs the garbage collector more than all spans of a search. */
 const BATCH = Symbol('batch');
+type Run = ModelRun & { [BATCH]?: Batch };
 
 /** Begins the spans of a process and decides which are kept. */
 export class Tracer {
@@ -52,8 +43,8 @@ export class Tracer {
   }
 
   /** The span of a run of a model, the same for all who share the run. */
-  batch(run: ModelRun, model: string): Batch {
-    return (run[BATCH] ??= new Batch(this.#sink, () => batchRun(run, model)));
+  batch(run: Run, model: string): Batch {
+    return (run[BATCH] ??= new Batch(this.#sink, run, model));
   }
 
   /** A bucket of allowances that fills up again. */
@@ -65,18 +56,4 @@ export class Tracer {
     this.#allowance--;
     return true;
   }
-}
-
-function batchRun({ startedAt, encodeMs, size, tokens, paddingRatio }: ModelRun, model: string): BatchRun {
-  return {
-    startTime: startedAt,
-    endTime: startedAt + encodeMs,
-    attributes: {
-      'gen_ai.operation.name': 'embeddings',
-      'gen_ai.request.model': model,
-      'scalingnote.batch.size': size,
-      'scalingnote.batch.tokens': tokens,
-      'scalingnote.batch.padding_ratio': paddingRatio,
-    },
-  };
 }
