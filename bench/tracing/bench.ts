@@ -13,13 +13,16 @@ const DOCUMENTS = 1000;
 const QUERIES = 1000;
 const LIMIT = 10;
 const IN_FLIGHT = 8;
-const WARM_UP_CALLS = 3000;
+/** A service takes a third less time for a search when all that it runs has been compiled, which takes so many. */
+const WARM_UP_CALLS = 15_000;
 /** So few that what else happens on the machine strikes all sides of a turn alike. */
 const CALLS = 500;
-/** Each turn goes through the sides and back again, so that none is always the first. */
-const TURNS = 4;
-/** Each round has processes of its own: tail latency differs from one start to the next. */
-const ROUNDS = 6;
+/** Not counted: a process that has waited for its turn finds its memory in no cache. */
+const LEAD_IN_CALLS = 100;
+/** Each goes through the sides and back again, beginning with another one. */
+const TURNS = 10;
+/** Each round has processes of its own: no two starts are alike. */
+const ROUNDS = 3;
 
 /** What is compared with none: so much traced, or nothing and metrics alone. */
 const SIDES = [
@@ -40,7 +43,7 @@ export const bench: Bench = {
     try {
       progress(`storing ${DOCUMENTS} documents`);
       const frames = await prepare(folder);
-      const turns: Turn[][] = [];
+      const turns: Part[][] = [];
       let droppedSpans = 0;
       for (let round = 1; round <= ROUNDS; round++) {
         progress(`round ${round} of ${ROUNDS}`);
@@ -54,6 +57,7 @@ export const bench: Bench = {
           limit: LIMIT,
           tower: TOWER,
           inFlight: IN_FLIGHT,
+          warmUpCalls: WARM_UP_CALLS,
           callsPerTurn: 2 * CALLS,
           turns: TURNS,
           rounds: ROUNDS,
@@ -62,21 +66,18 @@ export const bench: Bench = {
           ratio: 'the median of the ratios of turns; ours and peer are medians by themselves',
           droppedSpans,
         },
-        comparisons: SIDES.flatMap(({ what, goal }, index) => [
-          compare(`searches/s, ${what}`, '/s', turns, index, ({ perSecond }) => perSecond, goal),
-          compare(`p99, ${what}`, 'ms', turns, index, ({ samples }) => percentile(samples, 0.99)),
-          ...(turns[0]![0]!.cpuMicros === undefined
-            ? []
-            : [
-                compare(
-                  `CPU of the service per search, ${what}`,
-                  'µs',
-                  turns,
-                  index,
-                  ({ cpuMicros }) => cpuMicros!,
-                ),
-              ]),
-        ]),
+        comparisons: SIDES.flatMap(({ what, goal }, index) => {
+          const mine = turns.map((sides) => ({ peer: sides[0]!, ours: sides[index + 1]! }));
+          const found = [
+            compare(`searches/s, ${what}`, '/s', mine, ({ perSecond }) => perSecond, goal),
+            compare(`p99, ${what}`, 'ms', mine, ({ samples }) => percentile(samples, 0.99)),
+          ];
+          if (mine[0]?.ours.cpuMicros === undefined) return found;
+          return [
+            ...found,
+            compare(`CPU of the service a search, ${what}`, 'µs', mine, ({ cpuMicros }) => cpuMicros!),
+          ];
+        }),
       };
     } finally {
       await sink.stop();
@@ -99,18 +100,18 @@ async function prepare(folder: string): Promise<Buffer[]> {
   );
 }
 
-/** A turn of one side. */
-interface Turn extends Load {
+/** What was measured of one side. */
+interface Part extends Load {
   /** Processor time of the service for each search, where the system tells. */
   cpuMicros: number | undefined;
 }
 
-/** The turns, each of all sides: without telemetry, then {@link SIDES}. */
+/** The turns, each of all sides: none, then {@link SIDES}. */
 async function runRound(
   folder: string,
   sink: string,
   frames: readonly Buffer[],
-): Promise<{ turns: Turn[][]; droppedSpans: number }> {
+): Promise<{ turns: Part[][]; droppedSpans: number }> {
   const environments = [
     { OTEL_SDK_DISABLED: 'true' },
     ...SIDES.map(({ share }) => ({
@@ -124,29 +125,17 @@ async function runRound(
   try {
     for (const environment of environments) services.push(await startQueryService(folder, environment));
     const sides = services.map((service) => ({ service, client: new LeanGrpc(service.address) }));
-    let next = 0;
-    const load = async (
-      { service, client }: (typeof sides)[number],
-      first: number,
-      calls: number,
-    ): Promise<Turn> => {
-      const call = async (index: number): Promise<void> => {
-        await client.call(Search.path, [frames[index % QUERIES]!]);
-      };
-      const before = cpuMicros(service.pid);
-      const done = await drive(call, first, calls, IN_FLIGHT);
-      const after = cpuMicros(service.pid);
-      const isKnown = before !== undefined && after !== undefined;
-      return { ...done, cpuMicros: isKnown ? (after - before) / calls : undefined };
-    };
-    for (const side of sides) await load(side, 0, WARM_UP_CALLS);
-    const turns: Turn[][] = [];
-    for (let turn = 0; turn < TURNS; turn++, next += CALLS) {
-      const there: Turn[] = [];
-      for (const side of sides) there.push(await load(side, next, CALLS));
-      const back: Turn[] = [];
-      for (const side of sides.toReversed()) back.unshift(await load(side, next, CALLS));
-      turns.push(there.map((each, side) => together(each, back[side]!)));
+    for (const side of sides) await load(side, frames, 0, WARM_UP_CALLS);
+    const turns: Part[][] = [];
+    for (let turn = 0; turn < TURNS; turn++) {
+      const first = turn % sides.length;
+      const there = [...sides.keys()].map((index) => (index + first) % sides.length);
+      const parts: Part[][] = sides.map(() => []);
+      for (const index of [...there, ...there.toReversed()]) {
+        await load(sides[index]!, frames, turn * CALLS, LEAD_IN_CALLS);
+        parts[index]!.push(await load(sides[index]!, frames, turn * CALLS, CALLS));
+      }
+      turns.push(parts.map(([a, b]) => together(a!, b!)));
     }
     for (const { client } of sides) client.close();
     const dropped = await Promise.all(services.map(({ metrics }) => droppedSpansOf(metrics)));
@@ -156,8 +145,25 @@ async function runRound(
   }
 }
 
+/** Searches through a service. */
+async function load(
+  { service, client }: { service: Process; client: LeanGrpc },
+  frames: readonly Buffer[],
+  first: number,
+  calls: number,
+): Promise<Part> {
+  const call = async (index: number): Promise<void> => {
+    await client.call(Search.path, [frames[index % QUERIES]!]);
+  };
+  const before = cpuMicros(service.pid);
+  const done = await drive(call, first, calls, IN_FLIGHT);
+  const after = cpuMicros(service.pid);
+  const isKnown = before !== undefined && after !== undefined;
+  return { ...done, cpuMicros: isKnown ? (after - before) / calls : undefined };
+}
+
 /** Two loads of as many calls as one. */
-function together(a: Turn, b: Turn): Turn {
+function together(a: Part, b: Part): Part {
   return {
     samples: [...a.samples, ...b.samples],
     perSecond: 2 / (1 / a.perSecond + 1 / b.perSecond),
@@ -197,18 +203,17 @@ function startQueryService(folder: string, environment: Readonly<Record<string, 
   });
 }
 
-/** One side with that without telemetry, turn by turn. @param index of {@link SIDES} */
+/** One of {@link SIDES} with none, turn by turn. */
 function compare(
   what: string,
   unit: string,
-  turns: readonly (readonly Turn[])[],
-  index: number,
-  value: (turn: Turn) => number,
+  turns: readonly { ours: Part; peer: Part }[],
+  value: (part: Part) => number,
   goal?: number,
 ): Comparison {
-  const ours = turns.map((sides) => value(sides[index + 1]!));
-  const peer = turns.map(([none]) => value(none!));
-  const ratio = median(ours.map((each, turn) => each / peer[turn]!));
-  const found = { what, unit, ours: median(ours), peer: median(peer), ratio };
+  const ratio = median(turns.map(({ ours, peer }) => value(ours) / value(peer)));
+  const ours = median(turns.map((turn) => value(turn.ours)));
+  const peer = median(turns.map((turn) => value(turn.peer)));
+  const found = { what, unit, ours, peer, ratio };
   return goal === undefined ? found : { ...found, goal: { text: `at least ${goal}`, met: ratio >= goal } };
 }
