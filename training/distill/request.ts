@@ -37,7 +37,7 @@ export interface DistillRequest {
   exclude?: readonly string[];
   /** For choosing texts, for what is held out, and for the order of batches. @default 1 */
   seed?: number;
-  /** @default for a transformer 1000; for a lookup as many as see each text three times, within bounds */
+  /** @default for a transformer 1000; for a lookup as many as see each text six times, within bounds */
   steps?: number;
   /** Texts of a step. @default by student */
   batch?: number;
@@ -91,7 +91,7 @@ export const DEFAULTS = {
 } as const;
 
 /** How often a lookup sees each text: more often, it learns the texts and not the teacher. */
-const LOOKUP_EPOCHS = 3;
+const LOOKUP_EPOCHS = 6;
 
 /** However few texts there are, and however many. */
 const LOOKUP_STEPS = { least: 300, most: 3_000 };
