@@ -23,6 +23,10 @@ const MIN_TEXTS = 20;
 /** How many texts of each kind are made from a corpus: what a teacher on two cores reads in about three minutes. */
 const CORPUS_LIMITS = { titles: 8_000, sentences: 24_000, spans: 14_000, keywords: 14_000 };
 
+/** Words of a span, one time in two of either: queries are phrases, and whole questions. */
+const SHORT_SPAN = [2, 8] as const;
+const LONG_SPAN = [8, 20] as const;
+
 /** Sentences that spans and keywords are taken from: a sample that stays in memory, however large the corpus. */
 const SENTENCE_SAMPLE = 60_000;
 
@@ -90,7 +94,7 @@ export async function readTexts(
 }
 
 /**
- * Makes texts that look like queries from documents: titles, sentences, spans of two to eight words, and two to six
+ * Makes texts that look like queries from documents: titles, sentences, spans of two to twenty words, and two to six
  * keywords of a sentence in their order. No query and no relevance judgment is read. Memory is bounded by the number of
  * texts, not by the corpus: of each kind a random sample is kept.
  *
@@ -127,7 +131,10 @@ export async function textsFromDocuments(
   const made = [
     ...titles.items,
     ...shuffle([...sentences.items], random).slice(0, CORPUS_LIMITS.sentences),
-    ...derive(CORPUS_LIMITS.spans, (text) => span(text.trim().split(/\s+/), 2, 8, random)),
+    ...derive(CORPUS_LIMITS.spans, (text) => {
+      const [shortest, longest] = random() < 0.5 ? SHORT_SPAN : LONG_SPAN;
+      return span(text.trim().split(/\s+/), shortest, longest, random);
+    }),
     ...derive(CORPUS_LIMITS.keywords, (text) => keywords(text, random)),
   ];
   return distinct(made, source, excluded);

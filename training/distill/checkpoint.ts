@@ -25,7 +25,7 @@ export interface CurvePoint {
 export interface Checkpoint extends Progress {
   /** Of the trainer: weights, moments, count of steps. */
   state: ReadonlyMap<string, Tensor>;
-  /** Weights with the highest held-out cosine so far. */
+  /** The last weights with a held-out cosine as good as the highest. */
   best: ReadonlyMap<string, Tensor>;
 }
 

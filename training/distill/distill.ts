@@ -34,7 +34,7 @@ import { cutStudent, openCut } from './transformer.ts';
 /** Share of the steps in which the learning rate rises. */
 const WARMUP = 0.05;
 
-/** How often held-out texts are looked at in a run, and how many looks without a gain end it. */
+/** How often held-out texts are looked at in a run, and how many looks at a student that got worse end it. */
 const LOOKS = 20;
 const PATIENCE = 4;
 

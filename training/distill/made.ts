@@ -15,7 +15,7 @@ import {
   type DistillRequest,
   type Plan,
 } from './request.ts';
-import type { RunResult } from './run.ts';
+import { bestOf, type RunResult } from './run.ts';
 import type { Student } from './student.ts';
 
 /** Files beside the tower's own. */
@@ -73,7 +73,7 @@ async function write(made: Made): Promise<DistillReport> {
       'documents' in source
         ? source.name
         : basename(resolve('corpus' in source ? source.corpus : source.texts)),
-    heldOutCosine: Math.max(...result.curve.map((point) => point.heldOutCosine)),
+    heldOutCosine: bestOf(result.curve).heldOutCosine,
     familiarity: encodeFamiliarity(countTokens(data)),
   };
   const name = basename(out).replaceAll(/[^\w.-]/g, '-');

@@ -37,11 +37,11 @@ export interface DistillRequest {
   exclude?: readonly string[];
   /** For choosing texts, for what is held out, and for the order of batches. @default 1 */
   seed?: number;
-  /** @default for a transformer 1000; for a lookup as many as see each text three times, within bounds */
+  /** @default for a transformer 1000; for a lookup as many as see each text six times, within bounds */
   steps?: number;
   /** Texts of a step. @default by student */
   batch?: number;
-  /** Largest learning rate. @default by student */
+  /** Largest learning rate. @default by student, and by the teacher's dimensions */
   rate?: number;
   /** @default by student */
   loss?: LossWeights;
@@ -87,11 +87,14 @@ export interface DistillReport {
 /** What serves each kind of student when nobody says otherwise; how many steps a lookup takes goes by its texts. */
 export const DEFAULTS = {
   lookup: { batch: 256, rate: 2e-3, loss: { mse: 1, cosine: 1 } },
-  transformer: { steps: 1_000, batch: 128, rate: 4e-4, loss: { mse: 1, cosine: 1 } },
+  transformer: { steps: 1_000, batch: 128, rate: 1e-3, loss: { mse: 1, cosine: 1 } },
 } as const;
 
+/** What a transformer's rate is for; wider ones take one that is smaller in proportion (https://arxiv.org/abs/2203.03466). */
+const RATE_DIMENSIONS = 384;
+
 /** How often a lookup sees each text: more often, it learns the texts and not the teacher. */
-const LOOKUP_EPOCHS = 3;
+const LOOKUP_EPOCHS = 6;
 
 /** However few texts there are, and however many. */
 const LOOKUP_STEPS = { least: 300, most: 3_000 };
@@ -110,15 +113,18 @@ export interface Plan {
 }
 
 /** What is to be done with as many texts. */
-export function planOf({ student, steps, batch, rate, loss }: DistillRequest, texts: number): Plan {
+export function planOf(request: DistillRequest, texts: number): Plan {
+  const { teacher, student, steps, batch, rate, loss } = request;
   const defaults = DEFAULTS[student.kind];
+  const share =
+    student.kind === 'transformer' ? Math.min(1, RATE_DIMENSIONS / teacher.manifest.dimensions) : 1;
   const size = Math.min(batch ?? defaults.batch, texts);
   const byTexts = Math.ceil((LOOKUP_EPOCHS * texts) / size);
   const bounded = Math.max(LOOKUP_STEPS.least, Math.min(LOOKUP_STEPS.most, byTexts));
   return {
     steps: steps ?? ('steps' in defaults ? defaults.steps : bounded),
     batch: size,
-    rate: rate ?? defaults.rate,
+    rate: rate ?? defaults.rate * share,
     loss: loss ?? defaults.loss,
   };
 }

@@ -8,8 +8,11 @@ import type { Student } from './student.ts';
 /** Held-out texts that are encoded at a time. */
 const ENCODE_BATCH = 64;
 
-/** A look that finds less than this above the best is none. */
-const MIN_GAIN = 1e-4;
+/**
+ * Held-out cosines that differ by less are as good. Of those the last is taken: late in a schedule weights have settled,
+ * which texts unlike those that are held out gain by.
+ */
+const AS_GOOD = 1e-3;
 
 /** How long a crash may throw a run back, in milliseconds. */
 const CHECKPOINT_INTERVAL_MS = 60_000;
@@ -35,7 +38,7 @@ export interface RunOptions {
   seed: number;
   /** Steps between two looks at held-out texts. */
   lookEvery: number;
-  /** Looks without a gain after which the run ends. */
+  /** Looks in a row that find the student worse than it was after which the run ends. */
   patience: number;
   settings: Progress['settings'];
   /** File of the checkpoint. */
@@ -49,7 +52,7 @@ export interface RunOptions {
 
 /** How a run ended. */
 export interface RunResult {
-  /** Weights with the highest held-out cosine. */
+  /** The last weights with a held-out cosine as good as the highest. */
   best: ReadonlyMap<string, Tensor>;
   /** Steps taken. */
   steps: number;
@@ -59,7 +62,7 @@ export interface RunResult {
 }
 
 /**
- * Trains a student until its steps are done, held-out texts find it no better any more, the signal says so or the loss
+ * Trains a student until its steps are done, held-out texts find it worse than it was, the signal says so or the loss
  * is no number.
  *
  * @throws {TrainingError} `CHECKPOINT_FAILED` when it ends before its time and can't leave a checkpoint
@@ -84,10 +87,9 @@ export async function runTraining(
   const look = async (): Promise<boolean> => {
     const heldOutCosine = await measure(student, data);
     if (!Number.isFinite(heldOutCosine)) return false;
-    const highest = Math.max(-1, ...curve.map((point) => point.heldOutCosine));
     curve.push({ step, ...(losses.count > 0 && { loss: losses.sum / losses.count }), heldOutCosine });
     losses = { sum: 0, count: 0 };
-    if (best === undefined || heldOutCosine > highest) best = student.weights();
+    if (best === undefined || bestOf(curve) === curve.at(-1)) best = student.weights();
     return true;
   };
   const save = (): Promise<void> =>
@@ -158,9 +160,19 @@ export async function measure(student: Pick<Student, 'encode'>, data: TrainingDa
   return meanCosine(found, vectors.read(order), dimensions);
 }
 
+/** The last look that found the student as good as it has ever been. */
+export function bestOf(curve: readonly CurvePoint[]): CurvePoint {
+  let best = curve[0]!;
+  let highest = -Infinity;
+  for (const point of curve) {
+    if (point.heldOutCosine > highest - AS_GOOD) best = point;
+    highest = Math.max(highest, point.heldOutCosine);
+  }
+  return best;
+}
+
 function isStale(curve: readonly CurvePoint[], patience: number): boolean {
   const cosines = curve.map(({ heldOutCosine }) => heldOutCosine);
-  const recent = cosines.slice(-patience);
-  const before = cosines.slice(0, -patience);
-  return before.length > 0 && Math.max(...recent) < Math.max(...before) + MIN_GAIN;
+  const highest = Math.max(...cosines);
+  return cosines.length > patience && cosines.slice(-patience).every((cosine) => cosine <= highest - AS_GOOD);
 }
