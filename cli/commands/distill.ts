@@ -28,7 +28,7 @@ interface Flags {
   rate?: number;
   pairs?: number;
   positions?: number;
-  trainTables: boolean;
+  trainTables?: boolean;
   threads?: number;
   seed: number;
   resume?: boolean;
@@ -78,7 +78,11 @@ export const distill = withDocumentAddress(new Command('distill'))
     'positions in a text with a weight of their own in a lookup student (default: none)',
     wholeNumber,
   )
-  .option('--no-train-tables', 'keep a transformer’s embedding tables as the teacher’s')
+  .option(
+    '--train-tables',
+    'train a transformer’s embedding tables as well (default: unless they are very large)',
+  )
+  .option('--no-train-tables', 'keep them as the teacher’s')
   .option('--threads <n>', 'threads of training (default: one for each core)', positive)
   .option('--seed <n>', 'for choosing texts and for their order', wholeNumber, 1)
   .option('--resume', 'go on from the checkpoint that an interrupted run left in --out')
@@ -115,7 +119,7 @@ export const distill = withDocumentAddress(new Command('distill'))
         ...(pairs !== undefined && { pairs }),
         ...(positions !== undefined && { positions }),
         ...(threads !== undefined && { threads }),
-        trainTables: flags.trainTables,
+        ...(flags.trainTables !== undefined && { trainTables: flags.trainTables }),
         resume: flags.resume === true,
         signal: interrupted.signal,
         log: note,

@@ -17,12 +17,11 @@ import { withDocuments } from './documents.ts';
 import { openLookup } from './lookup.ts';
 import { writeTower } from './made.ts';
 import {
-  choicesOf,
+  DEFAULT_PAIRS,
   describeLoss,
-  lookupChoices,
   nameOf,
   planOf,
-  transformerChoices,
+  type Choices,
   type DistillReport,
   type DistillRequest,
   type Plan,
@@ -53,7 +52,7 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
   const out = await makeFolder(request.out);
   const { removed, texts } = await collectTexts(request, seed);
   const planned = planOf(request, texts.length);
-  const open = await prepareStudent(request, planned);
+  const { choices, open } = await prepareStudent(request, planned);
   if (removed > 0) log(`${removed} texts are queries of an evaluation and were left out`);
   log(`the teacher reads ${texts.length} texts`);
   const cache = { cacheDir, signal, onProgress: request.onTeacher };
@@ -63,7 +62,7 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
     if ((plan.loss.contrastive ?? 0) > 0)
       data = await withDocuments(data, teacher, readDocuments(request), cache);
     const checkpoint = join(out, CHECKPOINT_FILE);
-    const settings = settingsOf(request, plan, data);
+    const settings = settingsOf(request, plan, choices, data);
     const resumed = request.resume === true ? await readCheckpoint(checkpoint, settings) : undefined;
     const student = await open(data, resumed?.state);
     try {
@@ -80,7 +79,17 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
         log,
         onProgress: request.onProgress,
       });
-      const report = await writeTower({ request, data, student, plan, result, out, removed, started });
+      const report = await writeTower({
+        request,
+        data,
+        student,
+        plan,
+        choices,
+        result,
+        out,
+        removed,
+        started,
+      });
       if (result.end === 'diverged') {
         throw new TrainingError(
           'DIVERGED',
@@ -128,35 +137,42 @@ function readDocuments({ source }: DistillRequest): AsyncIterable<CorpusDocument
   );
 }
 
-/** Opens a student for some texts, at the beginning or where a run was. */
-type Open = (data: TrainingData, state: ReadonlyMap<string, Tensor> | undefined) => Promise<Student>;
+/** A student that can be trained. */
+interface Prepared {
+  choices: Choices;
+  /** Opens it for some texts, at the beginning or where a run was. */
+  open: (data: TrainingData, state: ReadonlyMap<string, Tensor> | undefined) => Promise<Student>;
+}
 
 /** What can't be trained is found out here, before the teacher reads for minutes. */
-async function prepareStudent(request: DistillRequest, { steps, rate, loss }: Plan): Promise<Open> {
+async function prepareStudent(request: DistillRequest, { steps, rate, loss }: Plan): Promise<Prepared> {
   const { teacher, student, seed = 1, threads } = request;
   const warmup = Math.min(steps, Math.ceil(steps * WARMUP));
   if (student.kind === 'lookup') {
     const optimizer = { rate, steps, warmup, weightDecay: 0 };
     const cache = { cacheDir: request.cacheDir, signal: request.signal, onProgress: request.onTeacher };
-    return (data, state) =>
-      openLookup({ teacher, loss, optimizer, data, ...lookupChoices(request), seed, threads, cache, state });
+    const choices = { pairs: request.pairs ?? DEFAULT_PAIRS, positions: request.positions ?? 0 };
+    return {
+      choices,
+      open: (data, state) =>
+        openLookup({ teacher, loss, optimizer, data, ...choices, seed, threads, cache, state }),
+    };
   }
   const { layers, width } = student;
-  const cut = await cutStudent({
-    teacher,
-    layers,
-    width,
-    loss,
-    ...transformerChoices(request),
-    optimizer: { rate, steps, warmup },
-  });
-  return (_data, state) => openCut(cut, { threads, state });
+  const { trainTables } = request;
+  const optimizer = { rate, steps, warmup };
+  const cut = await cutStudent({ teacher, layers, width, loss, trainTables, optimizer });
+  return {
+    choices: { trainTables: cut.trainTables },
+    open: (_data, state) => openCut(cut, { threads, state }),
+  };
 }
 
 /** What two runs must agree in for one to go on where the other was. */
 function settingsOf(
   request: DistillRequest,
   plan: Plan,
+  choices: Choices,
   data: TrainingData,
 ): Record<string, string | number | boolean> {
   const { teacher, student, seed = 1 } = request;
@@ -171,6 +187,6 @@ function settingsOf(
     batch: plan.batch,
     rate: plan.rate,
     loss: describeLoss(plan.loss),
-    ...choicesOf(request),
+    ...choices,
   };
 }

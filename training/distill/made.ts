@@ -8,7 +8,7 @@ import type { CurvePoint } from './checkpoint.ts';
 import { countTokens, meanCosine, type TrainingData } from './data.ts';
 import { writeStudentTower } from './export.ts';
 import {
-  choicesOf,
+  type Choices,
   describeLoss,
   nameOf,
   type DistillReport,
@@ -28,6 +28,7 @@ export interface Made {
   data: TrainingData;
   student: Student;
   plan: Plan;
+  choices: Choices;
   result: RunResult;
   out: string;
   removed: number;
@@ -54,7 +55,7 @@ export async function writeTower(made: Made): Promise<DistillReport> {
 }
 
 async function write(made: Made): Promise<DistillReport> {
-  const { request, data, student, plan, result, out, removed, started } = made;
+  const { request, data, student, plan, choices, result, out, removed, started } = made;
   const { teacher, seed = 1, source } = request;
   const kind = nameOf(request.student);
   const models = student.models(result.best);
@@ -67,7 +68,7 @@ async function write(made: Made): Promise<DistillReport> {
     parameters: student.parameters,
     batch: plan.batch,
     rate: plan.rate,
-    ...choicesOf(request),
+    ...choices,
     seed,
     corpus:
       'documents' in source

@@ -49,7 +49,7 @@ export interface DistillRequest {
   pairs?: number;
   /** How many positions in a text have a weight of their own in a lookup student. @default none */
   positions?: number;
-  /** Whether a transformer's embedding tables are trained as well. @default true */
+  /** Whether a transformer's embedding tables are trained as well. @default unless they are very large */
   trainTables?: boolean;
   /** Goes on from the checkpoint in `out`. @default false */
   resume?: boolean;
@@ -129,25 +129,8 @@ export function planOf(request: DistillRequest, texts: number): Plan {
   };
 }
 
-/** What a lookup leaves to be chosen, defaults filled in. */
-export function lookupChoices({ pairs = DEFAULT_PAIRS, positions = 0 }: DistillRequest): {
-  pairs: number;
-  positions: number;
-} {
-  return { pairs, positions };
-}
-
-/** What a transformer leaves to be chosen, defaults filled in. */
-export function transformerChoices({ trainTables = true }: DistillRequest): { trainTables: boolean } {
-  return { trainTables };
-}
-
-/** The same, of whichever student. */
-export function choicesOf(
-  request: DistillRequest,
-): ReturnType<typeof lookupChoices> | ReturnType<typeof transformerChoices> {
-  return request.student.kind === 'lookup' ? lookupChoices(request) : transformerChoices(request);
-}
+/** What is chosen for one kind of student alone, as it is in the end. */
+export type Choices = { pairs: number; positions: number } | { trainTables: boolean };
 
 /** How a student is called on the command line and in its manifest. */
 export function nameOf(student: StudentKind): string {

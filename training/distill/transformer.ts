@@ -29,14 +29,18 @@ export interface TransformerOptions {
   width?: number | undefined;
   loss: LossWeights;
   optimizer: OptimizerOptions;
-  /** Whether the embedding tables are trained as well. */
-  trainTables: boolean;
+  /** Whether the embedding tables are trained as well. @default up to {@link MAX_TRAINED_TABLES} */
+  trainTables?: boolean | undefined;
 }
+
+/** Numbers in tables that are trained unasked. Memory and checkpoints hold each four times over: 1 GiB. */
+const MAX_TRAINED_TABLES = 2 ** 26;
 
 /** A student that was cut out of its teacher, and its training step. */
 export interface CutStudent {
   readonly student: TransformerStudent;
   readonly step: PartedStep;
+  readonly trainTables: boolean;
   /** Of its vectors. */
   readonly dimensions: number;
 }
@@ -48,14 +52,15 @@ export interface CutStudent {
  *   trained, `REQUEST_INVALID` for layers or a width that it does not have
  */
 export async function cutStudent(options: TransformerOptions): Promise<CutStudent> {
-  const { teacher, layers, width, loss, optimizer, trainTables } = options;
+  const { teacher, layers, width, loss, optimizer } = options;
   const { pooling, dimensions } = teacher.manifest;
   const source = await readModel(join(teacher.directory, 'model.onnx'));
   const output = outputOf(source.graph.outputs.map(({ name }) => name));
   const plain = await toPlain(source, [output]);
   const student = await cutTransformer(plain, layers, { output, width });
+  const { trainTables = parameterCount(student.model, student.tables) <= MAX_TRAINED_TABLES } = options;
   const step = await transformerStep(student, { pooling, optimizer, loss, trainTables, dimensions });
-  return { student, step, dimensions };
+  return { student, step, trainTables, dimensions };
 }
 
 /** How a student is run. */
