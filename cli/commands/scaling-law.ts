@@ -25,24 +25,27 @@ interface Flags {
 /** A size, as shares of the base's layers and of its width. */
 type Shares = readonly [layers: number, width: number | 'full'];
 
-/** From a fiftieth of the base's weights to the base itself. */
+/**
+ * From a thirtieth of the base's weights to the base itself. All are cut from it by the same rule: fewer of its layers, and
+ * where one is too many, a part of that one's width.
+ */
 const SIZES: readonly Shares[] = [
-  [1 / 6, 1 / 12],
-  [1 / 3, 1 / 12],
-  [1 / 3, 1 / 6],
-  [1 / 2, 1 / 4],
-  [2 / 3, 1 / 3],
+  [1 / 6, 1 / 8],
+  [1 / 6, 1 / 4],
+  [1 / 6, 'full'],
+  [1 / 3, 'full'],
+  [2 / 3, 'full'],
   [1, 'full'],
 ];
 
 /** Those that are trained on less data as well, and on how much less. */
 const SMALLER_DATA: readonly [sizes: readonly number[], share: number][] = [
-  [[0, 2, 4, 5], 1 / 2],
-  [[0, 2, 4], 1 / 4],
+  [[1, 3, 5], 1 / 2],
+  [[0, 1, 2, 3, 4, 5], 1 / 4],
 ];
 
 /** Kept from the fit. */
-const HELD_OUT: Shares = [1, 1 / 3];
+const HELD_OUT: Shares = [1 / 2, 'full'];
 
 /** `scalingnote scaling-law` */
 export const scalingLaw = new Command('scaling-law')
