@@ -6,7 +6,7 @@ import type { CollectionPlan } from './config.ts';
 import { payloadPath } from './filters.ts';
 import { DENSE, SPARSE } from './layout.ts';
 import { type Call, Failure } from './transport/failure.ts';
-import { sleep } from './transport/scope.ts';
+import { sleep } from './transport/bounds.ts';
 import type { Transport } from './transport/transport.ts';
 
 /** A collection as the server has it, as far as it is ours. */

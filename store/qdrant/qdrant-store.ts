@@ -29,7 +29,7 @@ import { Searcher } from './search.ts';
 import { sweep } from './sweep.ts';
 import { Failure } from './transport/failure.ts';
 import { parseAddresses } from './transport/node.ts';
-import { throwIfOver } from './transport/scope.ts';
+import { throwIfOver } from './transport/bounds.ts';
 import { Transport } from './transport/transport.ts';
 import { checkAll, Writer } from './writes.ts';
 
