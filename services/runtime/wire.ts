@@ -77,13 +77,23 @@ function decodeChecked(
   }
   // Field tags are ASCII and a string's length ends in a byte below 0x80, so bytes that are UTF-8 as a whole hold
   // nothing but strings that are UTF-8. Most queries take this way out; lengths and doubles rule out the others.
-  if (isUtf8(bytes)) return request;
+  if (isUtf8(bytes) || !holdsReplacement(request)) return request;
   const suspects: Suspect[] = [];
   const replaced = collectReplacements(request, '', suspects);
   if (replaced > 0 && replaced > countOccurrences(bytes, REPLACEMENT_BYTES)) {
     flaws.set(request, { error: invalidUtf8(suspects, bytes), readable: true });
   }
   return request;
+}
+
+function holdsReplacement(value: unknown): boolean {
+  if (typeof value === 'string') return value.includes(REPLACEMENT);
+  if (typeof value !== 'object' || value === null) return false;
+  if (Array.isArray(value)) return value.some(holdsReplacement);
+  for (const key in value) {
+    if (key.includes(REPLACEMENT) || holdsReplacement((value as Record<string, unknown>)[key])) return true;
+  }
+  return false;
 }
 
 interface Suspect {
