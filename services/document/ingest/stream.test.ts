@@ -333,8 +333,9 @@ test('streams past the most that are allowed are turned away', async () => {
   assert.equal((await ingest().finish()).status.code, status.OK);
 });
 
-test('a collection of another space is refused, with both fingerprints', async () => {
+test('a collection of another space is refused, with both fingerprints', async (t) => {
   const store = await openTestStore();
+  t.after(() => store.dispose());
   const first = await start({ store });
   await first.ingest().document(1, 'a', 'text').finish();
   const other = await start({ store, tower: new FakeTower('other') });
