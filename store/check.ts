@@ -13,7 +13,7 @@ const UNIT_TOLERANCE = 1e-6;
  */
 export function unitFactor(vector: Float32Array, what: string): number {
   let squares = 0;
-  for (const component of vector) squares += component * component;
+  for (let index = 0; index < vector.length; index++) squares += vector[index]! * vector[index]!;
   if (!Number.isFinite(squares)) {
     const index = vector.findIndex((component) => !Number.isFinite(component));
     invalid(`${what} has ${vector[index]} at index ${index}; every component has to be finite`);

@@ -1,9 +1,18 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** Namespace of our point ids: UUIDv5 of "scalingnote/point" in the URL namespace of RFC 9562. Never changes. */
-const NAMESPACE = uuidV5(
-  Buffer.from('6ba7b8119dad11d180b400c04fd430c8', 'hex'),
-  Buffer.from('scalingnote/point'),
+const NAMESPACE = Buffer.from(
+  uuid(
+    hash(
+      'sha1',
+      Buffer.concat([
+        Buffer.from('6ba7b8119dad11d180b400c04fd430c8', 'hex'),
+        Buffer.from('scalingnote/point'),
+      ]),
+    ),
+    5,
+  ).replaceAll('-', ''),
+  'hex',
 );
 
 /**
@@ -13,7 +22,7 @@ const NAMESPACE = uuidV5(
  * @param passage index from 0, below 2^32
  */
 export function pointId(tenant: string, documentId: string, passage: number): string {
-  return format(uuidV5(NAMESPACE, encodeTriple(tenant, documentId, passage)));
+  return uuid(hash('sha1', Buffer.concat([NAMESPACE, encodeTriple(tenant, documentId, passage)])), 5);
 }
 
 /**
@@ -28,14 +37,11 @@ export function encodeTriple(tenant: string, documentId: string, passage: number
   return Buffer.concat([header, tenantBytes, Buffer.from(documentId)]);
 }
 
-function uuidV5(namespace: Buffer, name: Buffer): Buffer {
-  const uuid = createHash('sha1').update(namespace).update(name).digest().subarray(0, 16);
-  uuid[6] = (uuid[6]! & 0x0f) | 0x50;
-  uuid[8] = (uuid[8]! & 0x3f) | 0x80;
-  return uuid;
-}
-
-function format(uuid: Buffer): string {
-  const hex = uuid.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+/** A UUID of a version whose other bits are those of a hash. @param hex of the hash, 32 digits or more */
+export function uuid(hex: string, version: 5 | 8): string {
+  const variant = '89ab'[Number.parseInt(hex[16]!, 16) & 3];
+  return (
+    `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${version}${hex.slice(13, 16)}-` +
+    `${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+  );
 }

@@ -15,13 +15,17 @@ export interface SpaceKey {
   dimensions: number;
 }
 
-/** A collection as the store has it. */
-export interface CollectionInfo {
+/** Which collection a name leads to. */
+export interface CollectionKey {
   /** Logical name: the alias, or the physical name where no alias points to it. */
   name: string;
   /** `<name>--<first 12 characters of the fingerprint>`; see {@link physicalName}. */
   physicalName: string;
   space: SpaceKey;
+}
+
+/** A collection as the store has it. */
+export interface CollectionInfo extends CollectionKey {
   /** Documents over all tenants. */
   documents: number;
   /** Passages over all tenants: one dense vector each. */
@@ -225,8 +229,12 @@ export interface Store {
    */
   ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo>;
 
-  /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
-  describeCollection(name: string, options?: CallOptions): Promise<CollectionInfo>;
+  /**
+   * Where a name leads, without counting what is there: searches ask this all the time.
+   *
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`
+   */
+  findCollection(name: string, options?: CallOptions): Promise<CollectionKey>;
 
   /** Every physical collection, by name. One without an alias goes by its physical name. */
   listCollections(options?: CallOptions): Promise<CollectionInfo[]>;

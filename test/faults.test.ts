@@ -33,7 +33,7 @@ async function underWay(collection: string, address: string): Promise<void> {
 async function contents(data: string, collection: string): Promise<unknown[]> {
   const store = await openStore({ kind: 'embedded', directory: data });
   try {
-    const { space } = await store.describeCollection(collection);
+    const { space } = await store.findCollection(collection);
     const { documents } = await store.scroll(collection, '', { limit: 2 * DOCUMENTS });
     const vector = Float32Array.from({ length: space.dimensions }, (_, index) => Math.sin(index + 1));
     const hits = await store.search(collection, { tenant: '', vector, limit: 2 * DOCUMENTS });

@@ -42,6 +42,8 @@ export function passageTerms(text: string): TermVector {
   };
 }
 
+const BEYOND_ASCII = /[\u0080-\uffff]/;
+
 /** How often a text says each term, and how many words it has. */
 export function termCounts(text: string): { counts: Map<number, number>; words: number } {
   const counts = new Map<number, number>();
@@ -56,8 +58,11 @@ export function termCounts(text: string): { counts: Map<number, number>; words: 
 
 /** FNV-1a (Fowler, Noll and Vo) over UTF-8, 32 bits: among 100 000 different words it takes about one pair for the same. */
 function fnv1a(word: string): number {
-  const bytes = Buffer.from(word);
+  // The bytes as a string's units: those of an ASCII word, which most are, are there already.
+  const bytes = BEYOND_ASCII.test(word) ? Buffer.from(word).toString('latin1') : word;
   let hash = 0x811c9dc5;
-  for (let index = 0; index < bytes.length; index++) hash = Math.imul(hash ^ bytes[index], 0x01000193);
+  for (let index = 0; index < bytes.length; index++) {
+    hash = Math.imul(hash ^ bytes.charCodeAt(index), 0x01000193);
+  }
   return hash >>> 0;
 }

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { spaceMismatch } from '../../store/errors.ts';
-import type { CollectionInfo, SpaceKey, Store } from '../../store/store.ts';
+import type { CollectionKey, SpaceKey, Store } from '../../store/store.ts';
 import { Flights } from './flights.ts';
 
 /**
@@ -14,12 +14,12 @@ const MAX_NAMES = 1000;
 
 /** Knows which physical collection a name leads to, and that it is of our tower's space. */
 export class Collections {
-  readonly #store: Pick<Store, 'describeCollection'>;
+  readonly #store: Pick<Store, 'findCollection'>;
   readonly #space: SpaceKey;
-  readonly #known = new LRUCache<string, CollectionInfo>({ max: MAX_NAMES, ttl: ALIAS_TTL_MS });
-  readonly #flights = new Flights<CollectionInfo>();
+  readonly #known = new LRUCache<string, CollectionKey>({ max: MAX_NAMES, ttl: ALIAS_TTL_MS });
+  readonly #flights = new Flights<CollectionKey>();
 
-  constructor(store: Pick<Store, 'describeCollection'>, space: SpaceKey) {
+  constructor(store: Pick<Store, 'findCollection'>, space: SpaceKey) {
     this.#store = store;
     this.#space = space;
   }
@@ -49,11 +49,11 @@ export class Collections {
     this.#describe(name, new AbortController().signal).catch(() => {});
   }
 
-  async #describe(name: string, signal: AbortSignal): Promise<CollectionInfo> {
+  async #describe(name: string, signal: AbortSignal): Promise<CollectionKey> {
     return this.#flights.join(name, signal, async (shared) => {
-      const info = await this.#store.describeCollection(name, { signal: shared });
-      this.#known.set(name, info);
-      return info;
+      const found = await this.#store.findCollection(name, { signal: shared });
+      this.#known.set(name, found);
+      return found;
     });
   }
 }

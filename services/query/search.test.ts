@@ -236,13 +236,13 @@ test('where a name leads is not asked for every search, and a switch of the alia
 
 test('a second look at where a name leads is under way before a search would wait for it', async () => {
   const { search, store } = await start();
-  const { describeCollection } = store;
+  const { findCollection } = store;
   const look = { underWay: false };
-  store.describeCollection = async (name) => {
+  store.findCollection = async (name) => {
     look.underWay = true;
     await new Promise((resolve) => setTimeout(resolve, 20));
     look.underWay = false;
-    return describeCollection.call(store, name);
+    return findCollection.call(store, name);
   };
   // The first search has to wait for the look; one of the others comes back while another look is under way.
   do await search({});

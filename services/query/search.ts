@@ -9,7 +9,7 @@ import type { QueryEncoder, QueryTower } from './encoder.ts';
 import type { SearchPlan } from './request.ts';
 
 /** What searching needs of a store. */
-export type QueryStore = Pick<Store, 'kind' | 'describeCollection' | 'search'>;
+export type QueryStore = Pick<Store, 'kind' | 'findCollection' | 'search'>;
 
 /** What was found, and where the time went. */
 export interface Found {

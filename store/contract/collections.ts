@@ -6,7 +6,7 @@ import { ids, OTHER_SPACE, put, rejects, search, SPACE, type Stores, TENANT } fr
 
 /** Operations on a collection, for errors that all of them share. */
 const OPERATIONS: Record<string, (store: Store, name: string) => Promise<unknown>> = {
-  describeCollection: (store, name) => store.describeCollection(name),
+  findCollection: (store, name) => store.findCollection(name),
   writeDocuments: (store, name) => store.writeDocuments(name, [put('a', [[1, 0, 0, 0]])]),
   beginBulk: (store, name) => store.beginBulk(name),
   lookupDocuments: (store, name) => store.lookupDocuments(name, [{ tenant: TENANT, documentId: 'a' }]),
@@ -73,7 +73,7 @@ export function collectionContract(stores: Stores): void {
         'SPACE_MISMATCH',
         new RegExp(OTHER_SPACE.fingerprint),
       );
-      assert.deepEqual((await stores.first.describeCollection(name)).space, SPACE);
+      assert.deepEqual((await stores.first.findCollection(name)).space, SPACE);
     });
 
     it('refuse another number of dimensions under the same fingerprint', async () => {
@@ -93,7 +93,7 @@ export function collectionContract(stores: Stores): void {
         passages: 0,
       });
       assert.equal(
-        (await stores.first.describeCollection(name)).physicalName,
+        (await stores.first.findCollection(name)).physicalName,
         physicalName(name, SPACE.fingerprint),
       );
       await rejects(stores.first.ensureCollection(physical, SPACE), 'SPACE_MISMATCH');
@@ -108,10 +108,7 @@ export function collectionContract(stores: Stores): void {
       const physical = physicalName(name, SPACE.fingerprint);
       await stores.first.writeDocuments(physical, [put('a', [[1, 0, 0, 0]])]);
       assert.deepEqual(ids(await search(stores.first, name, [1, 0, 0, 0])), ['a']);
-      assert.deepEqual(
-        await stores.first.describeCollection(physical),
-        await stores.first.describeCollection(name),
-      );
+      assert.deepEqual(await stores.first.findCollection(physical), await stores.first.findCollection(name));
     });
 
     for (const name of [
@@ -127,14 +124,14 @@ export function collectionContract(stores: Stores): void {
     ]) {
       it(`may not be called ${JSON.stringify(name)}`, async () => {
         await rejects(stores.first.ensureCollection(name, SPACE), 'STORE_INVALID_ARGUMENT', /name/);
-        await rejects(stores.first.describeCollection(name), 'STORE_INVALID_ARGUMENT', /name/);
+        await rejects(stores.first.findCollection(name), 'STORE_INVALID_ARGUMENT', /name/);
       });
     }
 
     it('may be called by any other name', async () => {
       const longest = `${stores.name()}_-`.padEnd(64, 'Z');
       const { physicalName: physical } = await stores.first.ensureCollection(longest, SPACE);
-      assert.equal((await stores.first.describeCollection(longest)).name, longest);
+      assert.equal((await stores.first.findCollection(longest)).name, longest);
       await stores.first.dropCollection(physical);
     });
 
@@ -237,14 +234,12 @@ export function collectionContract(stores: Stores): void {
         assert.ok(answer === 'old' || answer === 'new', `saw ${JSON.stringify(answer)}`);
 
       assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0])), ['new']);
-      assert.deepEqual(await stores.second.describeCollection(name), {
+      assert.deepEqual(await stores.second.findCollection(name), {
         name,
         physicalName: newPhysical,
         space: OTHER_SPACE,
-        documents: 1,
-        passages: 1,
       });
-      assert.equal((await stores.second.describeCollection(oldPhysical!)).name, oldPhysical);
+      assert.equal((await stores.second.findCollection(oldPhysical!)).name, oldPhysical);
       await rejects(stores.first.ensureCollection(name, SPACE), 'SPACE_MISMATCH');
     });
 
@@ -264,7 +259,7 @@ export function collectionContract(stores: Stores): void {
       const name = await stores.collection();
       await rejects(stores.first.dropCollection(name), 'COLLECTION_NOT_FOUND');
       await rejects(stores.first.switchAlias(stores.name(), name), 'COLLECTION_NOT_FOUND');
-      assert.equal((await stores.first.describeCollection(name)).name, name);
+      assert.equal((await stores.first.findCollection(name)).name, name);
     });
 
     it('have logical names', async () => {

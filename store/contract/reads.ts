@@ -191,7 +191,7 @@ export function readContract(stores: Stores): void {
       const reason = new Error('changed my mind');
       const options = { signal: AbortSignal.abort(reason) };
       await assert.rejects(stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]])], options), reason);
-      await assert.rejects(stores.first.describeCollection(name, options), reason);
+      await assert.rejects(stores.first.findCollection(name, options), reason);
       assert.deepEqual(await stores.first.count(name, TENANT), { documents: 0, passages: 0 });
     });
 

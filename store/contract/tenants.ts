@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { put, remove, search, type Stores } from './stores.ts';
+import { put, remove, search, SPACE, type Stores } from './stores.ts';
 
 const key = (documentId: string, tenant: string) => ({ tenant, documentId });
 
@@ -35,7 +35,7 @@ export function tenantContract(stores: Stores): void {
       assert.equal(await stores.first.deleteByFilter(name, 'a', {}), 1);
       assert.deepEqual(await stores.first.count(name, 'a'), { documents: 0, passages: 0 });
       assert.deepEqual(await stores.first.count(name, 'A'), { documents: 1, passages: 1 });
-      const described = await stores.first.describeCollection(name);
+      const described = await stores.first.ensureCollection(name, SPACE);
       assert.deepEqual([described.documents, described.passages], [4, 4]);
     });
 

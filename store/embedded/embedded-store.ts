@@ -4,6 +4,7 @@ import type {
   BulkLoad,
   CallOptions,
   CollectionInfo,
+  CollectionKey,
   DocumentKey,
   DocumentWrite,
   DocumentWriteResult,
@@ -69,8 +70,8 @@ export class EmbeddedStore implements Store {
     return this.#call('ensureCollection', [name, space], options);
   }
 
-  describeCollection(name: string, options?: CallOptions): Promise<CollectionInfo> {
-    return this.#call('describeCollection', [name], options);
+  findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {
+    return this.#call('findCollection', [name], options);
   }
 
   listCollections(options?: CallOptions): Promise<CollectionInfo[]> {
@@ -87,7 +88,7 @@ export class EmbeddedStore implements Store {
   }
 
   async beginBulk(collection: string, options?: CallOptions): Promise<BulkLoad> {
-    await this.#call('describeCollection', [collection], options);
+    await this.#call('findCollection', [collection], options);
     return { end: () => Promise.resolve() };
   }
 

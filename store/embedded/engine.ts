@@ -3,6 +3,7 @@ import { compileFilter, metadataPath, readPath } from '../filter.ts';
 import { fuse, page, rankingDepth } from '../ranking.ts';
 import type {
   CollectionInfo,
+  CollectionKey,
   DocumentKey,
   DocumentWriteResult,
   Filter,
@@ -49,11 +50,11 @@ export class Engine {
     // Nearly always it is there: then nobody has to wait for the writers' lock.
     const known = this.#database.read(() => this.#catalog.has(name, space));
     if (!known) this.#database.write(() => this.#catalog.ensure(name, space));
-    return this.describeCollection(name);
+    return this.#database.read(() => this.#describe(this.#catalog.resolve(name)));
   }
 
-  describeCollection(name: string): CollectionInfo {
-    return this.#database.read(() => this.#describe(this.#catalog.resolve(name)));
+  findCollection(name: string): CollectionKey {
+    return this.#database.read(() => keyOf(this.#catalog.resolve(name)));
   }
 
   listCollections(): CollectionInfo[] {
@@ -184,12 +185,7 @@ export class Engine {
   }
 
   #describe(collection: Collection): CollectionInfo {
-    return {
-      name: collection.alias ?? collection.physical,
-      physicalName: collection.physical,
-      space: { fingerprint: collection.fingerprint, dimensions: collection.dimensions },
-      ...this.#collection(collection).documents.counts(),
-    };
+    return { ...keyOf(collection), ...this.#collection(collection).documents.counts() };
   }
 
   #collection({ id }: Collection): OpenCollection {
@@ -271,4 +267,8 @@ function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterR
     return field === 'document_id' ? ({ row }) => row.documentId : ({ row }) => row.version;
   });
   for (const row of rows) if (holds({ row, metadata: JSON.parse(row.metadata) })) yield row;
+}
+
+function keyOf({ alias, physical, fingerprint, dimensions }: Collection): CollectionKey {
+  return { name: alias ?? physical, physicalName: physical, space: { fingerprint, dimensions } };
 }

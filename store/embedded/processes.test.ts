@@ -92,7 +92,7 @@ describe('two processes on one store', () => {
           ask(pair[index]!, { kind: 'ensure', name, space }, 'ensured'),
         ),
       );
-      const { space } = await store.describeCollection(name);
+      const { space } = await store.findCollection(name);
       const outcomes = reports.map(({ outcome }) => outcome);
       assert.deepEqual(outcomes.sort(), ['SPACE_MISMATCH', space.fingerprint].sort());
     }
@@ -179,8 +179,8 @@ describe('two processes on one store', () => {
         'found',
       );
       assert.ok(found.includes(`${prefix}-${last}`));
-      const described = await store.describeCollection('shared');
-      assert.equal(described.documents, documents.length, 'counts agree with what is there');
+      const { documents: counted } = await store.count('shared', TENANT);
+      assert.equal(counted, documents.length, 'counts agree with what is there');
       await end(another, 'SIGKILL');
       await store.deleteByFilter('shared', TENANT, {});
     }

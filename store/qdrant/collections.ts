@@ -6,7 +6,7 @@ import type { CollectionPlan } from './config.ts';
 import { payloadPath } from './filters.ts';
 import { DENSE, SPARSE } from './layout.ts';
 import { type Call, Failure } from './transport/failure.ts';
-import { sleep } from './transport/scope.ts';
+import { sleep } from './transport/bounds.ts';
 import type { Transport } from './transport/transport.ts';
 
 /** A collection as the server has it, as far as it is ours. */
@@ -75,8 +75,13 @@ export class Collections {
   /** The physical collection that a name leads to. @throws {StoreError} `COLLECTION_NOT_FOUND` */
   async resolve(name: string, options: CallOptions): Promise<string> {
     checkCollectionName(name);
-    if (isPhysicalName(name)) return name;
-    const physical = (await this.aliases(options)).get(name);
+    return isPhysicalName(name) ? name : Collections.target(name, await this.aliases(options));
+  }
+
+  /** The same, where the aliases are known. @throws {StoreError} `COLLECTION_NOT_FOUND` */
+  static target(name: string, aliases: ReadonlyMap<string, string>): string {
+    checkCollectionName(name);
+    const physical = isPhysicalName(name) ? name : aliases.get(name);
     if (physical === undefined) throw collectionNotFound(name);
     return physical;
   }

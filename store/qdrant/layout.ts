@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { SparseVector } from '../store.ts';
-import { encodeTriple, pointId } from '../point-id.ts';
+import { encodeTriple, pointId, uuid } from '../point-id.ts';
 
 /**
  * How documents lie in a Qdrant collection.
@@ -72,14 +72,7 @@ export function headId(tenant: string, documentId: string): string {
 export function bodyId(tenant: string, documentId: string, passage: number, generation: number): string {
   const header = Buffer.alloc(8);
   header.writeBigUInt64BE(BigInt(generation));
-  const uuid = createHash('sha256')
-    .update(header)
-    .update(encodeTriple(tenant, documentId, passage))
-    .digest();
-  uuid[6] = (uuid[6]! & 0x0f) | 0x80;
-  uuid[8] = (uuid[8]! & 0x3f) | 0x80;
-  const hex = uuid.toString('hex', 0, 16);
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+  return uuid(hash('sha256', Buffer.concat([header, encodeTriple(tenant, documentId, passage)])), 8);
 }
 
 /** Milliseconds are told apart by so many generations: with more, numbers would reach 2^53 this century. */

@@ -18,13 +18,16 @@ export interface ScoredPoint extends Point {
 /** A point as it is written. */
 export interface PointWrite {
   id: string;
-  json: string;
+  json: Buffer;
   /** Names the write that it belongs to, in errors. */
   what: string;
 }
 
 /** Ids in one request to retrieve points. */
 const RETRIEVE_IDS = 1000;
+
+const BEGIN = Buffer.from('{"points":[');
+const COMMA = Buffer.from(',');
 
 /** An id that no point has. */
 const NOBODY = '00000000-0000-0000-0000-000000000000';
@@ -87,7 +90,7 @@ export class Points {
   }
 
   /** Best points first. @param body a `QueryRequest` */
-  async query(body: string, options: CallOptions): Promise<ScoredPoint[]> {
+  async query(body: Buffer, options: CallOptions): Promise<ScoredPoint[]> {
     const answer = await this.#send<{ points: ScoredPoint[] }>(
       { operation: 'query', path: '/points/query', body, hedged: true },
       options,
@@ -106,7 +109,8 @@ export class Points {
   ): Promise<void> {
     const { condition, ordered } = write;
     const filter = condition ? `,"update_filter":${JSON.stringify(condition)}` : '';
-    const body = `{"points":[${points.map(({ json }) => json).join(',')}]${filter}}`;
+    const parts = points.flatMap(({ json }, index) => [index === 0 ? BEGIN : COMMA, json]);
+    const body = Buffer.concat([...parts, Buffer.from(`]${filter}}`)]);
     const path = `/points?wait=true${ordered ? this.#ordering : ''}`;
     await this.#send({ operation: 'upsert', method: 'PUT', path, body }, options);
   }
@@ -143,7 +147,7 @@ export class Points {
   }
 
   #send<Result>(
-    call: { operation: string; path: string; body: string; method?: 'PUT'; hedged?: boolean },
+    call: { operation: string; path: string; body: string | Buffer; method?: 'PUT'; hedged?: boolean },
     options: CallOptions,
   ): Promise<Result> {
     return this.#transport.call<Result>(

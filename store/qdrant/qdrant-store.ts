@@ -8,6 +8,7 @@ import type {
   BulkLoad,
   CallOptions,
   CollectionInfo,
+  CollectionKey,
   DocumentKey,
   DocumentWrite,
   DocumentWriteResult,
@@ -28,7 +29,7 @@ import { Searcher } from './search.ts';
 import { sweep } from './sweep.ts';
 import { Failure } from './transport/failure.ts';
 import { parseAddresses } from './transport/node.ts';
-import { throwIfOver } from './transport/scope.ts';
+import { throwIfOver } from './transport/bounds.ts';
 import { Transport } from './transport/transport.ts';
 import { checkAll, Writer } from './writes.ts';
 
@@ -105,14 +106,12 @@ export class QdrantStore implements Store {
     });
   }
 
-  describeCollection(name: string, options: CallOptions = {}): Promise<CollectionInfo> {
+  findCollection(name: string, options: CallOptions = {}): Promise<CollectionKey> {
     return this.#run(options, async (bounds) => {
-      const physical = await this.#collections.resolve(name, bounds);
-      const [described, aliases] = await Promise.all([
-        this.#collections.describe(physical, bounds),
-        this.#collections.aliases(bounds),
-      ]);
-      return this.#info(described, aliases, bounds);
+      const aliases = await this.#collections.aliases(bounds);
+      const physicalName = Collections.target(name, aliases);
+      const { space } = await this.#collections.describe(physicalName, bounds);
+      return { name: nameOf(physicalName, aliases), physicalName, space };
     });
   }
 
@@ -288,8 +287,7 @@ export class QdrantStore implements Store {
       points <= EXACT_COUNT_POINTS,
       options,
     );
-    const name = [...aliases].find(([, target]) => target === physical)?.[0] ?? physical;
-    return { name, physicalName: physical, space, ...counts };
+    return { name: nameOf(physical, aliases), physicalName: physical, space, ...counts };
   }
 
   /** Does something within the caller's bounds, which hold for all its requests together. */
@@ -321,4 +319,9 @@ export class QdrantStore implements Store {
       throw error instanceof Failure ? error.error : error;
     }
   }
+}
+
+/** The first alias that leads to a collection, or its own name. */
+function nameOf(physical: string, aliases: ReadonlyMap<string, string>): string {
+  return [...aliases].find(([, target]) => target === physical)?.[0] ?? physical;
 }

@@ -3,7 +3,7 @@ import type { CallOptions, DocumentKey, Filter, ScrollPage, StoredDocument } fro
 import { anyOf, equals, ofTenant, type QdrantFilter } from './filters.ts';
 import { HEAD_KEYS, headId, headOf, type PointPayload } from './layout.ts';
 import type { Point, Points } from './points.ts';
-import { sleep } from './transport/scope.ts';
+import { sleep } from './transport/bounds.ts';
 
 /** Points that one page of a scroll holds, at most. */
 const PAGE_POINTS = 1000;

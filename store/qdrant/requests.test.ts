@@ -25,7 +25,7 @@ async function useEverything(store: Store): Promise<void> {
   await store.check();
   await store.ensureCollection('docs', SPACE);
   await store.ensureCollection(PHYSICAL, SPACE);
-  await store.describeCollection('docs');
+  await store.findCollection('docs');
   await store.listCollections();
   await store.aliases();
   await store.switchAlias('docs-2', PHYSICAL);
@@ -162,7 +162,7 @@ describe('a collection', () => {
     await rejects(store.ensureCollection('docs', SPACE), 'COLLECTION_FOREIGN', /not made by scalingnote/);
     await rejects(store.writeDocuments(PHYSICAL, [put('a', [[1, 0, 0, 0]])]), 'COLLECTION_FOREIGN');
     await rejects(store.switchAlias('docs', PHYSICAL), 'COLLECTION_FOREIGN');
-    await rejects(store.describeCollection('their-alias'), 'COLLECTION_FOREIGN');
+    await rejects(store.findCollection('their-alias'), 'COLLECTION_FOREIGN');
     assert.deepEqual(await store.listCollections(), []);
     assert.deepEqual([...(await store.aliases())], []);
     assert.deepEqual(

@@ -3,7 +3,7 @@ import { StoreError } from '../errors.ts';
 import { bestFirst, fuse, page, type Ranked, rankingDepth } from '../ranking.ts';
 import type { CallOptions, SearchHit, SearchQuery } from '../store.ts';
 import { anyOf, ofTenant } from './filters.ts';
-import { sparseJson, vectorJson } from './json.ts';
+import { JsonWriter } from './json.ts';
 import { DENSE, LEAST_SCORE, type PointPayload, SPARSE } from './layout.ts';
 import type { Points, ScoredPoint } from './points.ts';
 
@@ -37,6 +37,7 @@ export class Searcher {
   readonly #points: Points;
   readonly #dimensions: number;
   readonly #settings: SearchSettings;
+  readonly #json = new JsonWriter();
   /** Passages to ask for, for each document wanted; what the last searches needed. */
   #passagesPerDocument = 1;
 
@@ -54,14 +55,13 @@ export class Searcher {
     const rankings: Promise<Found[]>[] = [];
     if (vector) {
       checkDimensions(vector, this.#dimensions, 'query vector');
-      const json = vectorJson(vector, unitFactor(vector, 'query vector'));
-      rankings.push(
-        this.#rank(`"query":${json},"using":"${DENSE}"`, query, { threshold, least: -Infinity }, options),
-      );
+      const factor = unitFactor(vector, 'query vector');
+      const part = this.#json.raw('{"query":').vector(vector, factor).raw(`,"using":"${DENSE}",`).take();
+      rankings.push(this.#rank(part, query, { threshold, least: -Infinity }, options));
     }
     if (sparse) {
       const empty = sparse.indices.length === 0;
-      const part = `"query":${sparseJson(sparse)},"using":"${SPARSE}"`;
+      const part = this.#json.raw('{"query":').sparse(sparse).raw(`,"using":"${SPARSE}",`).take();
       rankings.push(
         empty ? Promise.resolve([]) : this.#rank(part, query, { threshold, least: LEAST_SCORE }, options),
       );
@@ -71,11 +71,11 @@ export class Searcher {
   }
 
   /**
-   * The best documents by one kind of vector. Asks for a little more than is wanted, and again without the documents
+   * The best documents by one kind of vector. `part` begins the request. Asks for a little more than is wanted, and again without the documents
    * that were found, where those took all the places or the last one may have the score of others.
    */
   async #rank(
-    part: string,
+    part: Buffer,
     query: SearchQuery,
     { threshold, least }: { threshold: number | undefined; least: number },
     options: CallOptions,
@@ -99,7 +99,7 @@ export class Searcher {
   }
 
   async #ask(
-    part: string,
+    part: Buffer,
     query: SearchQuery,
     threshold: number | undefined,
     { limit, without }: { limit: number; without: string[] },
@@ -122,7 +122,7 @@ export class Searcher {
       params,
       score_threshold: threshold === undefined ? undefined : threshold - THRESHOLD_SLACK,
     });
-    return this.#points.query(`{${part},${rest.slice(1)}`, options);
+    return this.#points.query(Buffer.concat([part, Buffer.from(rest.slice(1))]), options);
   }
 
   /** One more than is wanted tells whether the last one's score is that of others. */

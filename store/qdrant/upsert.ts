@@ -40,7 +40,7 @@ function* chunked(points: Iterable<PointWrite>): Generator<PointWrite[], void, u
   let chunk: PointWrite[] = [];
   let size = 0;
   for (const point of points) {
-    const bytes = Buffer.byteLength(point.json);
+    const bytes = point.json.length;
     if (chunk.length > 0 && (chunk.length === MAX_POINTS || size + bytes > MAX_BYTES)) {
       yield chunk;
       chunk = [];
@@ -72,13 +72,13 @@ async function wasTooLarge(
   { cutOff }: Failure,
   target: Target,
 ): Promise<boolean> {
-  const bytes = chunk.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0);
+  const bytes = chunk.reduce((sum, { json }) => sum + json.length, 0);
   return cutOff && bytes >= SUSPICIOUS_BYTES && (await target.answers());
 }
 
 function blame({ what, json }: PointWrite, { error: cause, status }: Failure, tooLarge: boolean): StoreError {
   const why = tooLarge
-    ? `is ${Buffer.byteLength(json)} bytes as JSON, more than the server takes; split the text, or raise its max_request_size_mb`
+    ? `is ${json.length} bytes as JSON, more than the server takes; split the text, or raise its max_request_size_mb`
     : `is refused by the server (status ${status})`;
   return new StoreError('STORE_INVALID_ARGUMENT', `${what} ${why}`, { cause });
 }

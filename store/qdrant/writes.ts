@@ -2,7 +2,7 @@ import { checkDimensions, checkWrites, metadataJson, unitFactor, vectorName, wri
 import { StoreError } from '../errors.ts';
 import type { CallOptions, DocumentWrite, DocumentWriteResult } from '../store.ts';
 import { anyOf } from './filters.ts';
-import { sparseJson, vectorJson } from './json.ts';
+import { JsonWriter } from './json.ts';
 import {
   bodyId,
   DENSE,
@@ -24,6 +24,9 @@ const MAX_ROUNDS = 20;
 
 /** Documents that go through the same requests: filters name them all. */
 const MAX_DOCUMENTS = 1000;
+
+/** One for all writes, so that small ones share the memory that it takes at a time. */
+const writer = new JsonWriter();
 
 /** One document of a write: its steps, and how far they have come. */
 interface Document {
@@ -203,7 +206,7 @@ export class Writer {
           vector: {},
           payload: { ...payload, ...(settling && { settling }) },
         });
-        yield { id, json, what: `the delete of "${documentId}"` };
+        yield { id, json: writer.raw(json).take(), what: `the delete of "${documentId}"` };
       }
     }
   }
@@ -219,11 +222,13 @@ export class Writer {
       title: put.title,
       ...(text !== undefined && { text }),
     });
-    const dense = vectorJson(vector, this.#checked.factors.get(vector)!);
-    const terms = sparseJson(sparse && sparse.indices.length > 0 ? sparse : NO_TERMS);
-    const json =
-      `{"id":"${id}","vector":{"${DENSE}":${dense},"${SPARSE}":${terms}},` +
-      `"payload":${payload.slice(0, -1)},"metadata":${this.#checked.metadata.get(put)!}}}`;
+    const json = writer
+      .raw(`{"id":"${id}","vector":{"${DENSE}":`)
+      .vector(vector, this.#checked.factors.get(vector)!)
+      .raw(`,"${SPARSE}":`)
+      .sparse(sparse && sparse.indices.length > 0 ? sparse : NO_TERMS)
+      .raw(`},"payload":${payload.slice(0, -1)},"metadata":${this.#checked.metadata.get(put)!}}}`)
+      .take();
     return { id, json, what: `passage ${passage} of document "${document.documentId}"` };
   }
 

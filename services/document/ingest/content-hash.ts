@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { JsonValue } from '../../../proto/struct.ts';
 
 /**
@@ -21,9 +21,7 @@ export interface HashedContent {
  * collection has only one; neither is the version, which orders contents and is none.
  */
 export function contentHash({ title, text, metadata, omitText }: HashedContent): string {
-  return createHash('sha256')
-    .update(canonicalJson([STORED_FORM, title, text, metadata, omitText]))
-    .digest('base64url');
+  return hash('sha256', canonicalJson([STORED_FORM, title, text, metadata, omitText]), 'base64url');
 }
 
 /** JSON with the keys of each object in code-unit order, so that equal values give equal text (RFC 8785). */

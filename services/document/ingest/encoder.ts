@@ -116,7 +116,8 @@ export class DocumentEncoder {
     });
     watch?.passage(tokens.ids.length, encoding);
     const { vector } = encoding;
-    const squares = vector.reduce((sum, component) => sum + component * component, 0);
+    let squares = 0;
+    for (let index = 0; index < vector.length; index++) squares += vector[index]! * vector[index]!;
     // The store would refuse it as well, and blame whoever sent the document.
     if (!(squares > 0 && squares < Infinity)) {
       throw new ServiceError(

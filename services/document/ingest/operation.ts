@@ -33,6 +33,8 @@ export interface Operation {
   document?: ValidDocument;
   /** What to do to the store, once that is known. */
   write?: DocumentWrite;
+  /** Whether that is under way. */
+  isBeingWritten?: boolean;
   /** What became of it: the operation is settled. */
   outcome?: IngestOutcome;
   /** Why it was rejected, in a stable word, where that was told at once. */

@@ -265,7 +265,8 @@ test('a stream that breaks resumes from its watermark, and nothing doubles', asy
   send(last, from);
   const ended = await last.finish();
   assert.equal(ended.status.code, status.OK);
-  assert.equal(ended.watermark, 400);
+  // The one before may have come to the end before it was broken off.
+  assert.equal(Math.max(ended.watermark, from - 1), 400);
   assert.deepEqual(await broken.store.contents('docs'), await whole.store.contents('docs'));
 
   const again = broken.ingest();
@@ -332,8 +333,9 @@ test('streams past the most that are allowed are turned away', async () => {
   assert.equal((await ingest().finish()).status.code, status.OK);
 });
 
-test('a collection of another space is refused, with both fingerprints', async () => {
+test('a collection of another space is refused, with both fingerprints', async (t) => {
   const store = await openTestStore();
+  t.after(() => store.dispose());
   const first = await start({ store });
   await first.ingest().document(1, 'a', 'text').finish();
   const other = await start({ store, tower: new FakeTower('other') });

@@ -27,6 +27,12 @@ export const LOOKUP_DOCUMENTS = 256;
 /** Most operations in one write: enough to spread an fsync or a round trip over, few enough to repeat cheaply. */
 export const WRITE_OPERATIONS = 256;
 
+/**
+ * Most writes of a stream under way at once, so that one is written out while the store makes another durable. Beside
+ * another only a full one sets out: what is ready meanwhile goes together.
+ */
+export const WRITES_IN_FLIGHT = 3;
+
 /** Most bytes of text and vectors in one write, where it has more than one operation: far below what Qdrant takes. */
 export const WRITE_BYTES = 4 * 1024 * 1024;
 
@@ -56,8 +62,8 @@ export interface WindowListener {
 
 /**
  * The operations of one stream that are in flight, by sequence. Each is compared with what is stored, encoded where it
- * has to be, in any order, and written in the order of the stream, so that of two operations on a document the later
- * one wins.
+ * has to be, in any order. Writes set out in the order of the stream, and none while another one on the same document
+ * is under way, so that of two operations on a document the later one wins.
  *
  * What to do is decided from what the store said a moment ago, or from the operation before on the same document that
  * is still under way. Either may be wrong by the time of the write, so the store checks again: a `confirm` is answered
@@ -75,7 +81,12 @@ export class Window {
   readonly #documents = new Map<string, { unsettled: number; deciding: Operation }>();
   #toLookUp: Operation[] = [];
   #lookingUp = false;
-  #writing = false;
+  /** Documents that are in a write under way. */
+  readonly #beingWritten = new Set<string>();
+  #writes = 0;
+  #writeIsDue = false;
+  /** What is ready and not being written, whatever may have to wait before it. */
+  #ready = { operations: 0, bytes: 0 };
 
   constructor(
     shared: Shared,
@@ -122,7 +133,7 @@ export class Window {
       this.#documents.set(documentId, { unsettled: 1, deciding: operation });
     }
     if (!document) {
-      this.#writeSoon();
+      this.#isReady(operation as ReadyOperation);
     } else if (!before) {
       this.#toLookUp.push(operation);
       this.#lookUpSoon();
@@ -187,7 +198,7 @@ export class Window {
     const { tenant } = this.#target;
     const contentHash = document!.contentHash;
     operation.write = { kind: 'confirm', tenant, documentId, version, contentHash };
-    this.#writeSoon();
+    this.#isReady(operation as ReadyOperation);
   }
 
   async #encode(operation: Operation): Promise<void> {
@@ -202,7 +213,7 @@ export class Window {
       operation.batches = batches;
       const content = { contentHash, title, metadata, passages };
       operation.write = { kind: 'put', tenant, documentId, version, ...content };
-      this.#writeSoon();
+      this.#isReady(operation as ReadyOperation);
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof TowerError && error.reason === 'ENCODER_CLOSED') {
@@ -215,48 +226,72 @@ export class Window {
     }
   }
 
-  /** After this turn of the event loop, for what one batch of the tower encoded becomes ready all at once. */
-  #writeSoon(): void {
-    if (this.#writing) return;
-    this.#writing = true;
-    setImmediate(() => void this.#write());
+  #isReady(operation: ReadyOperation): void {
+    this.#ready.operations++;
+    this.#ready.bytes += writeBytes(operation);
+    this.#writeSoon();
   }
 
-  async #write(): Promise<void> {
+  /** After this turn of the event loop, for what one batch of the tower encoded becomes ready all at once. */
+  #writeSoon(): void {
+    if (this.#writeIsDue) return;
+    this.#writeIsDue = true;
+    setImmediate(() => {
+      this.#writeIsDue = false;
+      while (this.#writes < WRITES_IN_FLIGHT && !this.#abort.signal.aborted) {
+        const batch = this.#nextBatch();
+        if (batch.length === 0) break;
+        void this.#write(batch);
+      }
+    });
+  }
+
+  async #write(batch: readonly ReadyOperation[]): Promise<void> {
     const { signal } = this.#abort;
     const { collection } = this.#target;
+    this.#writes++;
+    for (const operation of batch) {
+      this.#ready.operations--;
+      this.#ready.bytes -= writeBytes(operation);
+      operation.isBeingWritten = true;
+      this.#beingWritten.add(operation.documentId);
+    }
     try {
-      let batch = this.#nextBatch();
-      while (batch.length > 0) {
-        const writes = batch.map(({ write }) => write);
-        const span = this.#trace?.writing(batch, { store: this.#shared.store.kind, collection });
-        const answers = await this.#shared.store
-          .write(collection, writes, { signal, ...traceOf(span) })
-          .finally(() => this.#trace?.written(span, batch));
-        signal.throwIfAborted();
-        this.#apply(batch, answers);
-        this.#listener.onSettled();
-        batch = this.#nextBatch();
+      const writes = batch.map(({ write }) => write);
+      const span = this.#trace?.writing(batch, { store: this.#shared.store.kind, collection });
+      const answers = await this.#shared.store
+        .write(collection, writes, { signal, ...traceOf(span) })
+        .finally(() => this.#trace?.written(span, batch));
+      signal.throwIfAborted();
+      for (const operation of batch) {
+        operation.isBeingWritten = false;
+        this.#beingWritten.delete(operation.documentId);
       }
+      this.#apply(batch, answers);
+      this.#listener.onSettled();
     } catch (error) {
       this.#fail(error);
     } finally {
-      this.#writing = false;
+      this.#writes--;
+      this.#writeSoon();
     }
   }
 
-  /** The operations that are ready, up to the first that is not. */
+  /** The operations that are ready, up to the first that has to wait; none where more of them should come together. */
   #nextBatch(): ReadyOperation[] {
+    const { operations, bytes: size } = this.#ready;
+    if (this.#writes > 0 && operations < WRITE_OPERATIONS && size <= WRITE_BYTES) return [];
     const batch: ReadyOperation[] = [];
     let bytes = 0;
     for (const operation of this.#operations) {
-      if (operation.outcome) continue;
-      if (!isReady(operation) || batch.length === WRITE_OPERATIONS) break;
+      if (operation.outcome || operation.isBeingWritten) continue;
+      if (!isReady(operation) || this.#beingWritten.has(operation.documentId)) break;
       bytes += writeBytes(operation);
-      if (batch.length > 0 && bytes > WRITE_BYTES) break;
+      if (batch.length > 0 && bytes > WRITE_BYTES) return batch;
       batch.push(operation);
+      if (batch.length === WRITE_OPERATIONS) return batch;
     }
-    return batch;
+    return this.#writes === 0 ? batch : [];
   }
 
   #apply(batch: readonly ReadyOperation[], answers: readonly WriteAnswer[]): void {
@@ -264,7 +299,10 @@ export class Window {
     const again = new Set<string>();
     batch.forEach((operation, index) => {
       const answer = answers[index]!;
-      if (again.has(operation.documentId)) return;
+      if (again.has(operation.documentId)) {
+        this.#isReady(operation);
+        return;
+      }
       if (answer.outcome === 'changed') again.add(operation.documentId);
       this.#conclude(operation, answer);
     });

@@ -2,7 +2,7 @@ import { collectionNotFound } from '../../../store/errors.ts';
 import {
   physicalName,
   type CallOptions,
-  type CollectionInfo,
+  type CollectionKey,
   type ScrollPage,
   type SearchHit,
   type SearchQuery,
@@ -107,7 +107,7 @@ export class FakeStore implements QueryStore {
   /** Answers a search. */
   find: (asked: AskedSearch) => Promise<SearchHit[]> | SearchHit[] = () => [];
 
-  async describeCollection(name: string): Promise<CollectionInfo> {
+  async findCollection(name: string): Promise<CollectionKey> {
     this.describes++;
     const stored = this.collections.get(name);
     if (stored === undefined) throw collectionNotFound(name);
@@ -115,8 +115,6 @@ export class FakeStore implements QueryStore {
       name,
       physicalName: physicalName(name, stored),
       space: { fingerprint: stored, dimensions: DIMENSIONS },
-      documents: 0,
-      passages: 0,
     };
   }
 

@@ -8,7 +8,7 @@ export interface Call {
   /** From the root of the API, with its query. */
   path: string;
   /** JSON. */
-  body?: string;
+  body?: string | Buffer;
   /** Whether the server takes a `timeout`, after which it need not go on; it counts whole seconds. */
   timed?: boolean;
   /** What the call is about, by the name that the caller knows. */

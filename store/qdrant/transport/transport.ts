@@ -1,9 +1,10 @@
 import { type Context, context } from '@opentelemetry/api';
 import { StoreError } from '../../errors.ts';
 import type { CallOptions } from '../../store.ts';
+import { Exchange, TimedOut } from './exchange.ts';
 import { connectionFailure, type Call, Failure, statusFailure, timeoutFailure } from './failure.ts';
 import { Node, type NodeOptions } from './node.ts';
-import { isOver, remainingMs, Scope, sleep, throwIfOver } from './scope.ts';
+import { isOver, remainingMs, sleep, throwIfOver } from './bounds.ts';
 import { endSpan, startSpan } from './span.ts';
 
 /** How calls are made. */
@@ -98,11 +99,12 @@ export class Transport {
 
   /** Makes a call, and once more if no answer has come for a while; the first answer counts. */
   async #race(call: Call, bounds: Traced): Promise<unknown> {
-    using scope = new Scope(bounds);
-    const shared = { ...bounds, signal: scope.signal };
+    const settled = new AbortController();
+    const signal = bounds.signal ? AbortSignal.any([bounds.signal, settled.signal]) : settled.signal;
+    const shared = { ...bounds, signal };
     const first = this.#attempt(call, shared, 1);
     const late = Symbol('late');
-    const timer = sleep(this.#hedgeMs!, scope.signal).then(
+    const timer = sleep(this.#hedgeMs!, signal).then(
       () => late,
       () => late,
     );
@@ -113,54 +115,47 @@ export class Transport {
     } catch (error) {
       throw error instanceof AggregateError ? error.errors[0] : error;
     } finally {
-      scope.cancel();
+      settled.abort();
     }
   }
 
   async #attempt(call: Call, bounds: Traced, attempt: number): Promise<unknown> {
     const node = this.#pick(call, attempt);
-    const deadline = Math.min(bounds.deadline ?? Infinity, Date.now() + this.#timeoutMs);
-    using scope = new Scope({ signal: bounds.signal, deadline });
+    const timeoutMs = Math.min(remainingMs(bounds), this.#timeoutMs);
     const headers = { ...node.headers };
     const span = startSpan(call, node, attempt, headers, bounds.trace);
     const started = performance.now();
-    let status: number | undefined;
+    const { method, body = null } = call;
+    const path = node.prefix + (call.timed ? withTimeout(call.path, timeoutMs) : call.path);
+    const exchange = new Exchange(
+      node.pool,
+      { path, method, headers, body },
+      { signal: bounds.signal, timeoutMs },
+    );
     try {
-      const { method, body } = call;
-      const path = call.timed ? withTimeout(call.path, deadline - Date.now()) : call.path;
-      const reply = await node.pool.request({
-        path: node.prefix + path,
-        method,
-        headers,
-        signal: scope.signal,
-        ...(body !== undefined && { body }),
-      });
-      status = reply.statusCode;
-      const text = await reply.body.text();
+      const text = await exchange.text;
+      const status = exchange.status!;
       if (status < 200 || status > 299) {
-        const retryAfter = reply.headers['retry-after'];
-        throw statusFailure(call, node.name, {
-          status,
-          retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
-          body: text,
-        });
+        throw statusFailure(call, node.name, { status, retryAfter: exchange.retryAfter, body: text });
       }
       const result = parse(call, node, text);
       node.breaker.succeeded();
       endSpan(span, status);
       return result;
     } catch (cause) {
+      const { status } = exchange;
       if (isOver(bounds)) {
         if (status === undefined && performance.now() - started >= SILENCE_MS) node.breaker.failed();
         else node.breaker.gaveUp();
         endSpan(span, status, { name: 'cancelled', message: 'the caller gave up' });
         throw cause;
       }
-      const failure = scope.signal.aborted
-        ? timeoutFailure(call, node.name, this.#timeoutMs)
-        : cause instanceof Failure
-          ? cause
-          : connectionFailure(call, node.name, cause);
+      const failure =
+        cause instanceof TimedOut
+          ? timeoutFailure(call, node.name, this.#timeoutMs)
+          : cause instanceof Failure
+            ? cause
+            : connectionFailure(call, node.name, cause);
       if (failure.nodeFailed) node.breaker.failed();
       else node.breaker.succeeded();
       endSpan(span, status, { name: failure.error.reason, message: failure.message });

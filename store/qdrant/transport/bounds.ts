@@ -1,8 +1,5 @@
 import type { CallOptions } from '../../store.ts';
 
-/** `setTimeout` fires at once for more than this. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-
 /** What bounds a call: the caller's signal and deadline. */
 export type Bounds = Pick<CallOptions, 'signal' | 'deadline'>;
 
@@ -20,36 +17,6 @@ export function isOver(bounds: Bounds): boolean {
 export function throwIfOver(bounds: Bounds): void {
   bounds.signal?.throwIfAborted();
   if (remainingMs(bounds) <= 0) throw deadlineExceeded();
-}
-
-/** A signal for something that ends with its bounds, and can be ended before. Dispose of it afterwards. */
-export class Scope implements Disposable {
-  readonly #controller = new AbortController();
-  readonly #outer: AbortSignal | undefined;
-  readonly #timer: NodeJS.Timeout | undefined;
-  readonly #onAbort = () => this.cancel();
-
-  constructor(bounds: Bounds) {
-    this.#outer = bounds.signal;
-    if (this.#outer?.aborted) this.cancel();
-    else this.#outer?.addEventListener('abort', this.#onAbort, { once: true });
-    const ms = Math.max(0, remainingMs(bounds));
-    if (ms !== Infinity) this.#timer = setTimeout(this.#onAbort, Math.min(ms, MAX_TIMEOUT_MS));
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  /** Cancels what still runs in it. */
-  cancel(): void {
-    this.#controller.abort();
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-    this.#outer?.removeEventListener('abort', this.#onAbort);
-  }
 }
 
 /** Resolves after a time. @throws the signal's reason */

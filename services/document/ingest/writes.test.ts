@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
+import { status } from '@grpc/grpc-js';
+import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
+import { WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
+
+const running: Harness[] = [];
+async function start(): Promise<Harness> {
+  const harness = await startHarness({ settings: { budgetTokens: 1_000_000 } });
+  running.push(harness);
+  return harness;
+}
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((harness) => harness.stop()));
+});
+
+test('full writes set out beside one that is under way, a few of them, and watermarks wait for the first', async () => {
+  const { ingest, store } = await start();
+  const held: ReturnType<typeof gate>[] = [];
+  let begun = 0;
+  let released = false;
+  store.before = async (call) => {
+    if (call !== 'write' || released) return;
+    held[begun] = gate();
+    await held[begun++]!.opened;
+  };
+  const total = 5 * WRITE_OPERATIONS;
+  const stream = ingest();
+  for (let sequence = 1; sequence <= total; sequence++) stream.document(sequence, `d${sequence}`, 'text');
+  await eventually(() => begun === WRITES_IN_FLIGHT);
+  held[1]!.open();
+  await eventually(() => begun === WRITES_IN_FLIGHT + 1);
+  assert.deepEqual([stream.outcomes.length, stream.watermark], [0, 0]);
+  released = true;
+  for (const { open } of held) open();
+  const ended = await stream.finish();
+  assert.deepEqual([ended.status.code, ended.watermark], [status.OK, total]);
+  assert.deepEqual(
+    ended.outcomes.map(({ sequence }) => Number(sequence)),
+    Array.from({ length: total }, (_, index) => index + 1),
+  );
+  assert.ok(ended.outcomes.every(({ kind }) => kind === 'OUTCOME_KIND_INDEXED'));
+});
+
+test('a small write waits for the one that is under way', async () => {
+  const { ingest, store, tower } = await start();
+  const held = gate();
+  let begun = 0;
+  store.before = async (call) => {
+    if (call !== 'write') return;
+    begun++;
+    await held.opened;
+  };
+  const stream = ingest().document(1, 'first', 'text');
+  await eventually(() => begun === 1);
+  for (let sequence = 2; sequence <= 50; sequence++) stream.document(sequence, `d${sequence}`, 'text');
+  await eventually(() => tower.encoded === 50);
+  await nextTurn();
+  assert.equal(begun, 1);
+  held.open();
+  await stream.finish();
+  assert.deepEqual(
+    store.batches.map(({ length }) => length),
+    [1, 49],
+  );
+});
+
+test('operations on one document are never in two writes at once, and the last one wins', async () => {
+  const { ingest, store, tower } = await start();
+  const underWay = new Set<string>();
+  let atOnce = 0;
+  let most = 0;
+  store.before = async (call, writes) => {
+    if (call !== 'write') return;
+    const ids = new Set(writes.map(({ documentId }) => documentId));
+    for (const id of ids) {
+      assert.ok(!underWay.has(id), id);
+      underWay.add(id);
+    }
+    most = Math.max(most, ++atOnce);
+    // Long enough that more is ready than goes into one write.
+    const ready = Math.min(2500, tower.encoded + 600);
+    await eventually(() => tower.encoded >= ready);
+    await delay(Math.random() * 10);
+    atOnce--;
+    for (const id of ids) underWay.delete(id);
+  };
+  const expected = new Map<string, string>();
+  const stream = ingest();
+  for (let sequence = 1; sequence <= 3000; sequence++) {
+    // Now and then one that may be on its way.
+    const again = Math.random() < 0.01 ? Math.floor(Math.random() * 600) : 0;
+    const id = `d${Math.max(1, sequence - again)}`;
+    if (Math.random() < 0.1) {
+      stream.delete(sequence, id);
+      expected.delete(id);
+    } else {
+      stream.document(sequence, id, `text ${sequence}`);
+      expected.set(id, `text ${sequence}`);
+    }
+  }
+  const ended = await stream.finish();
+  assert.deepEqual([ended.status.code, ended.watermark], [status.OK, 3000]);
+  assert.ok(most > 1);
+  const contents = Object.entries(await store.contents('docs'));
+  assert.deepEqual(
+    new Map(contents.map(([id, { passages }]) => [id, passages.map(({ text }) => text).join('|')])),
+    new Map([...expected].sort(([a], [b]) => (a < b ? -1 : 1))),
+  );
+});
