@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer';
 import type { ServiceDefinition } from '@grpc/grpc-js';
-import { responseEncoder } from '../../proto/encoder.ts';
 import { invalidArguments, malformedMessage, type ServiceError } from './errors.ts';
 
 /**
@@ -43,8 +42,7 @@ export interface Salvaged {
 export type Salvage = (bytes: Buffer) => Salvaged | undefined;
 
 /**
- * A service definition whose requests are checked as they are decoded, see {@link flawOf}, and whose answers are
- * encoded in two fifths of the time.
+ * A service definition whose requests are checked as they are decoded; see {@link flawOf}.
  *
  * @param salvage by name of the method. @default none
  */
@@ -55,7 +53,7 @@ export function guarded<Definition extends ServiceDefinition>(
   const methods = Object.entries(definition).map(([name, method]) => {
     const decode = method.requestDeserialize as (bytes: Buffer) => object;
     const requestDeserialize = (bytes: Buffer): object => decodeChecked(bytes, decode, salvage[name]);
-    return [name, { ...method, requestDeserialize, responseSerialize: responseEncoder(method.path) }];
+    return [name, { ...method, requestDeserialize }];
   });
   return Object.fromEntries(methods) as Definition;
 }
