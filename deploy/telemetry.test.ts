@@ -9,6 +9,12 @@ import { FakeTower } from '../services/document/testing/fake-tower.ts';
 import { MemoryStore } from '../services/document/testing/memory-store.ts';
 import { queryService } from '../services/query/service.ts';
 import { FakeStore, FakeTower as FakeQueryTower } from '../services/query/testing/fakes.ts';
+import {
+  HistogramSeries,
+  type CounterSeries,
+  type GaugeSeries,
+  type SeriesOf,
+} from '../services/runtime/telemetry/instruments.ts';
 import { startTelemetry, type Telemetry } from '../services/runtime/telemetry/telemetry.ts';
 
 interface Compose {
@@ -61,14 +67,11 @@ before(async () => {
   );
   telemetry = started!;
   const { metrics } = telemetry;
-  for (const each of Object.values(metrics!) as unknown[]) {
-    if (typeof each !== 'object' || each === null) continue;
-    const { record, add } = each as {
-      record?: (value: number, attributes: object) => void;
-      add?: (value: number) => void;
-    };
-    record?.call(each, 1, {});
-    add?.call(each, 1);
+  for (const seriesOf of Object.values(metrics!) as unknown[]) {
+    if (typeof seriesOf !== 'function') continue;
+    const one = (seriesOf as SeriesOf<CounterSeries | GaugeSeries | HistogramSeries>)({});
+    if (one instanceof HistogramSeries) one.record(1);
+    else one.value = 1;
   }
   const store = new FakeStore();
   queryService({ tower: new FakeQueryTower(), store, slots: 1, queue: 1, cache: 1, log, telemetry });
