@@ -31,17 +31,21 @@ export function heldOutTask(heldOut: readonly Pair[], train: readonly Pair[], si
     if (known === undefined) answers.set(keyOf(query), new Set([key]));
     else known.add(key);
   }
-  // A stride takes them from everywhere in the file, always the same ones.
-  const wanted = Math.max(0, size - documents.size);
-  const stride = Math.max(1, train.length / Math.max(1, wanted));
-  for (let at = 0; Math.floor(at) < train.length && documents.size < size; at += stride) {
-    const { document } = train[Math.floor(at)]!;
+  const others = new Map<string, string>();
+  for (const { document } of train) {
     const key = keyOf(document);
-    if (!documents.has(key)) documents.set(key, document);
+    if (!documents.has(key) && !others.has(key)) others.set(key, document);
   }
+  // A stride takes them from everywhere in the file, always the same ones.
+  const distinct = [...others.values()];
+  const wanted = Math.min(Math.max(0, size - documents.size), distinct.length);
+  const filler = Array.from(
+    { length: wanted },
+    (_, index) => distinct[Math.floor((index * distinct.length) / wanted)]!,
+  );
   return {
     queries: heldOut.map(({ query }) => query),
-    documents: [...documents.values()],
+    documents: [...documents.values(), ...filler],
     answers: heldOut.map(({ query }) => answers.get(keyOf(query))!),
   };
 }
