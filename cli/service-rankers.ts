@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DocumentClient, QueryClient } from '../clients/index.ts';
 import { defaultCacheDir } from '../towers/cache.ts';
 import { type Dataset, readDataset } from '../training/evaluation/dataset.ts';
-import type { Ranker } from '../training/evaluation/evaluate.ts';
+import type { Ranker } from '../training/evaluation/ranker.ts';
 import { type ServiceProcess, startService } from './children.ts';
 import type { Addresses } from './connection.ts';
 import { CliError, note } from './output/print.ts';

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defaultCacheDir } from '../../towers/cache.ts';
@@ -36,7 +36,8 @@ interface Rung {
 
 /**
  * The ladder of students: each is distilled from a data set's own texts and measured on its queries, against the teacher
- * in the same run. Students are kept where towers are, so that a run that was broken off goes on; the first takes an hour.
+ * in the same run. Until all have been measured students are kept where towers are, so that a run that was broken off
+ * goes on: it takes an hour or two.
  */
 export const bench: Bench = {
   async run(progress) {
@@ -49,8 +50,13 @@ export const bench: Bench = {
         `there is no data set in ${root}; set ${DATASETS_VARIABLE} to a folder of BEIR folders`,
       );
     }
+    const students = join(defaultCacheDir(), 'bench-distill');
     const ladder: Rung[] = [];
-    for (const dataset of datasets) ladder.push(...(await climb(join(root, dataset), dataset, progress)));
+    for (const dataset of datasets) {
+      ladder.push(...(await climb(join(root, dataset), dataset, students, progress)));
+    }
+    // The next run is to measure what is distilled then.
+    rmSync(students, { recursive: true, force: true });
     return {
       parameters: { teacher: TEACHER, datasets, ladder },
       comparisons: LADDER.flatMap(({ name, retention, speedup }) =>
@@ -61,13 +67,24 @@ export const bench: Bench = {
 };
 
 /** Distils and measures every student on one data set. */
-async function climb(folder: string, dataset: string, progress: (line: string) => void): Promise<Rung[]> {
+async function climb(
+  folder: string,
+  dataset: string,
+  students: string,
+  progress: (line: string) => void,
+): Promise<Rung[]> {
   const outs: string[] = [];
   for (const { name, student } of LADDER) {
-    const out = join(defaultCacheDir(), 'bench-distill', dataset, name.replace(':', '-'));
+    const out = join(students, dataset, name.replace(':', '-'));
     outs.push(out);
     const resume = existsSync(join(out, 'checkpoint.bin'));
-    if (!resume && existsSync(join(out, 'tower.json'))) continue;
+    const made = join(out, 'tower.json');
+    if (!resume && existsSync(made)) {
+      progress(
+        `${dataset}: ${name} was distilled at ${statSync(made).mtime.toISOString()}, in a run that was broken off`,
+      );
+      continue;
+    }
     progress(`${dataset}: distilling ${name}`);
     const teacher = await openTower(TEACHER, { normalize: false });
     try {

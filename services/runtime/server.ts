@@ -19,6 +19,7 @@ import {
   type StreamHandler,
   type UnaryHandler,
 } from './handler.ts';
+import { authority, bindFailure } from './address.ts';
 import { reflection } from './reflection.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import { guarded, type Salvage } from './wire.ts';
@@ -180,22 +181,6 @@ async function bind(server: Server, host: string, port: number, portSetting: str
       else reject(new StartError(bindFailure(error, host, port, portSetting), { cause: error }));
     });
   });
-}
-
-/** Why an address can't be bound, in one line. grpc-js keeps nothing of the cause but its text. */
-export function bindFailure({ message }: Error, host: string, port: number, portSetting: string): string {
-  if (message.includes('EADDRINUSE')) {
-    return `port ${port} is busy: something else listens at ${authority(host, port)}; choose another with ${portSetting}`;
-  }
-  if (message.includes('EACCES')) {
-    return `port ${port} needs more rights than this process has; choose one above 1023 with ${portSetting}`;
-  }
-  return `can't listen at ${authority(host, port)}: ${message}`;
-}
-
-/** `host:port`, with an IPv6 address in brackets. */
-export function authority(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** `scalingnote.v1.QueryService`, from the path of any of its methods. */

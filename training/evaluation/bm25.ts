@@ -1,6 +1,6 @@
 import { BM25_B, BM25_K1, queryTerms, termCounts } from '../../towers/terms.ts';
 import type { Dataset } from './dataset.ts';
-import type { Ranker } from './evaluate.ts';
+import type { Ranker } from './ranker.ts';
 
 /** Documents that have a term, and how often. */
 interface Postings {

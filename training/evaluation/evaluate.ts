@@ -6,18 +6,12 @@ import { calibrateSearch, type Calibration } from './calibrate.ts';
 import { ratioInterval } from './bootstrap.ts';
 import { readDataset } from './dataset.ts';
 import { type Grades, mean, ndcg, recall, reciprocalRank } from './metrics.ts';
+import type { Ranker } from './ranker.ts';
 import { searchExactly, type Vectors } from './search.ts';
 import { measureSpeed, type Speed } from './speed.ts';
 
 /** How deep a ranking is: as far as Recall@100 looks. */
 const DEPTH = 100;
-
-/** Anything that answers queries with documents, such as a running query service. */
-export interface Ranker {
-  name: string;
-  /** Ids of documents, best first, each once. @param limit how many are wanted at the most */
-  rank: (query: string, limit: number) => Promise<readonly string[]>;
-}
 
 /** What to measure. */
 export interface EvaluationRequest {

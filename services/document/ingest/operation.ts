@@ -6,8 +6,8 @@ import type { DocumentWrite } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
 import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
 import type { Batch } from '../../runtime/telemetry/batch.ts';
+import type { Span } from '../../runtime/telemetry/span.ts';
 import { flawOf } from '../../runtime/wire.ts';
-import type { DocumentTrace } from './stream-trace.ts';
 import { validDelete, validDocument, type ValidDocument } from './document.ts';
 
 /**
@@ -21,6 +21,13 @@ export const OPERATION_TOKENS = 64;
  * an estimate before tokenisation will do, and text that is denser in tokens is no denser in bytes.
  */
 export const BYTES_PER_TOKEN = 4;
+
+/** A document's own trace: it began with whoever produced the document, and ends where the document can be found. */
+export interface DocumentTrace {
+  readonly span: Span;
+  /** When its outcome was decided, as of `performance.now()`. */
+  settledAt?: number;
+}
 
 /** One document or delete of a stream, on its way. */
 export interface Operation {

@@ -8,8 +8,8 @@ import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import { flawOf } from '../../runtime/wire.ts';
 import { collectionMessage } from '../messages.ts';
 import type { Share } from './budget.ts';
-import { readOperation } from './operation.ts';
-import { StreamTrace, type DocumentTrace } from './stream-trace.ts';
+import { readOperation, type DocumentTrace } from './operation.ts';
+import { StreamTrace } from './stream-trace.ts';
 import { Window, type Shared } from './window.ts';
 
 /**

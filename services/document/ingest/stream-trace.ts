@@ -6,7 +6,7 @@ import type { HistogramSeries } from '../../runtime/telemetry/instruments.ts';
 import type { Span } from '../../runtime/telemetry/span.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import type { EncodeWatch } from './encoder.ts';
-import type { Operation, SettledOperation } from './operation.ts';
+import type { DocumentTrace, Operation, SettledOperation } from './operation.ts';
 
 /** What a stream writes to. */
 interface WriteTarget {
@@ -14,13 +14,6 @@ interface WriteTarget {
   store: string;
   /** Physical name. */
   collection: string;
-}
-
-/** A document's own trace: it began with whoever produced the document, and ends where the document can be found. */
-export interface DocumentTrace {
-  readonly span: Span;
-  /** When its outcome was decided, as of `performance.now()`. */
-  settledAt?: number;
 }
 
 /**

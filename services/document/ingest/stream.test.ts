@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { FakeTower } from '../testing/fake-tower.ts';
-import { openTestStore, type TestStore } from '../testing/test-store.ts';
-import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
+import type { TestStore } from '../testing/test-store.ts';
+import { eventually, gate, openTestStore, startHarness, type Harness } from '../testing/harness.ts';
 
 const running: Harness[] = [];
 async function start(...parts: Parameters<typeof startHarness<TestStore>>): Promise<Harness> {

@@ -12,7 +12,9 @@ import { startServer, type RunningServer } from '../../runtime/server.ts';
 import { IngestPipeline, type IngestSettings } from '../ingest/pipeline.ts';
 import { documentService, MAX_RECEIVE_BYTES, type ServiceStore } from '../service.ts';
 import { FakeTower } from './fake-tower.ts';
-import { openTestStore, type TestStore } from './test-store.ts';
+import { MemoryStore } from './memory-store.ts';
+import { QdrantTestStore } from './qdrant-store.ts';
+import type { TestStore } from './test-store.ts';
 
 /** A document service in this process, on a port of its own, with a client. */
 export interface Harness<S extends ServiceStore = TestStore> {
@@ -159,4 +161,12 @@ export async function eventually(holds: () => boolean): Promise<void> {
 export function statusOf({ code, details, metadata }: ServiceError): RichStatus {
   const [bytes] = metadata.get(STATUS_DETAILS_TRAILER);
   return bytes instanceof Buffer ? decodeStatus(bytes) : { code, message: details, reason: '' };
+}
+
+/** A store in memory; where `SCALINGNOTE_TEST_STORE` is "qdrant", the server at `QDRANT_URL`. */
+export async function openTestStore(): Promise<TestStore> {
+  if (process.env['SCALINGNOTE_TEST_STORE'] !== 'qdrant') return new MemoryStore();
+  const url = process.env['QDRANT_URL'];
+  if (url === undefined) throw new Error('set QDRANT_URL to the REST address of a Qdrant server');
+  return QdrantTestStore.open(url);
 }

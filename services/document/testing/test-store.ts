@@ -1,7 +1,5 @@
 import type { DocumentWrite } from '../../../store/store.ts';
 import type { ServiceStore } from '../service.ts';
-import { MemoryStore } from './memory-store.ts';
-import { QdrantTestStore } from './qdrant-store.ts';
 
 /** A document as tests compare it. */
 export interface Snapshot {
@@ -29,12 +27,4 @@ export interface TestStore extends ServiceStore {
   contents(collection: string, tenant?: string): Promise<Record<string, Snapshot>>;
   /** Leaves nothing behind. */
   dispose(): Promise<void>;
-}
-
-/** A store in memory; where `SCALINGNOTE_TEST_STORE` is "qdrant", the server at `QDRANT_URL`. */
-export async function openTestStore(): Promise<TestStore> {
-  if (process.env['SCALINGNOTE_TEST_STORE'] !== 'qdrant') return new MemoryStore();
-  const url = process.env['QDRANT_URL'];
-  if (url === undefined) throw new Error('set QDRANT_URL to the REST address of a Qdrant server');
-  return QdrantTestStore.open(url);
 }

@@ -1,5 +1,5 @@
 import { type Attributes, SpanKind } from '@opentelemetry/api';
-import { Recording, Span, type SpanSink } from './span.ts';
+import { Recording, type SharedWork, Span, type SpanSink } from './span.ts';
 
 /** A run of a model: what towers tell of it. `startedAt` as of `performance.now()`. */
 export interface ModelRun {
@@ -14,7 +14,7 @@ export interface ModelRun {
  * A run of a model that many requests share: a span in a trace of its own, linked to each of them, and each to it. It is
  * kept where the trace of any of them is.
  */
-export class Batch {
+export class Batch implements SharedWork {
   readonly #sink: SpanSink;
   readonly #run: ModelRun;
   readonly #model: string;

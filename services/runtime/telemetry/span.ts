@@ -11,7 +11,6 @@ import {
   type SpanStatus,
   type TimeInput,
 } from '@opentelemetry/api';
-import type { Batch } from './batch.ts';
 import { newSpanId, newTraceId, type TraceParent } from './context.ts';
 import { toPerformanceTime } from './clock.ts';
 
@@ -31,6 +30,12 @@ export interface SpanEvent {
   name: string;
   time: number;
   attributes: Attributes;
+}
+
+/** Work that spans of many requests share, and that is kept with any of them. */
+export interface SharedWork {
+  readonly span: Span;
+  keep(): void;
 }
 
 /**
@@ -112,7 +117,7 @@ export class Span implements ApiSpan {
   /** Whether somebody will want to see it, sampled or not: it stands for a request that failed or was slow. */
   notable = false;
   /** Runs of the model that this work was a part of; each becomes a link. */
-  batches: Batch[] | undefined;
+  batches: SharedWork[] | undefined;
   #id: string | undefined;
 
   constructor(
@@ -243,7 +248,7 @@ export class Span implements ApiSpan {
   }
 
   /** Links to a run of a model, which is kept if this span is. */
-  addBatch(batch: Batch): this {
+  addBatch(batch: SharedWork): this {
     // An array that begins with what is in it takes a fifth of the memory of one that grows from nothing.
     if (this.batches) this.batches.push(batch);
     else this.batches = [batch];

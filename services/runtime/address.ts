@@ -1,0 +1,15 @@
+/** Why an address can't be bound, in one line. grpc-js keeps nothing of the cause but its text. */
+export function bindFailure({ message }: Error, host: string, port: number, portSetting: string): string {
+  if (message.includes('EADDRINUSE')) {
+    return `port ${port} is busy: something else listens at ${authority(host, port)}; choose another with ${portSetting}`;
+  }
+  if (message.includes('EACCES')) {
+    return `port ${port} needs more rights than this process has; choose one above 1023 with ${portSetting}`;
+  }
+  return `can't listen at ${authority(host, port)}: ${message}`;
+}
+
+/** `host:port`, with an IPv6 address in brackets. */
+export function authority(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
