@@ -45,7 +45,7 @@ export const pipeline = new Command('pipeline')
     else process.stdout.write(`${render(report)}\n`);
   });
 
-function render({ stage1, twoStage, endToEnd, difference, out }: PipelineReport): string {
+function render({ stage1, twoStage, endToEnd, difference, sameSteps, out }: PipelineReport): string {
   const row = (name: string, recall: number, seconds: number, flops: number): (string | number)[] => [
     name,
     recall.toFixed(4),
@@ -63,16 +63,23 @@ function render({ stage1, twoStage, endToEnd, difference, out }: PipelineReport)
     ),
     ...(endToEnd === undefined
       ? []
-      : [row(`end to end, ${twoStage.student}`, endToEnd.recall10, endToEnd.seconds, endToEnd.flops)]),
+      : [row('end to end, as many operations', endToEnd.recall10, endToEnd.seconds, endToEnd.flops)]),
+    ...(sameSteps === undefined
+      ? []
+      : [row("end to end, the teacher's steps", sameSteps.recall10, sameSteps.seconds, sameSteps.flops)]),
   ];
   const kept = twoStage.kept;
   const lines = [
     table(['query tower', 'Recall@10', 'seconds', 'operations'], rows),
     `two-stage keeps ${kept.recall10.toFixed(3)} of its teacher (${kept.interval.map((end) => end.toFixed(3)).join(' to ')})`,
   ];
-  if (difference !== undefined) {
-    const [low, high] = difference.interval.map((end) => end.toFixed(4));
-    lines.push(`two-stage minus end to end: ${difference.recall10.toFixed(4)} (${low} to ${high})`);
+  for (const [what, found] of [
+    ['at as many operations', difference],
+    ['in the same steps', sameSteps?.difference],
+  ] as const) {
+    if (found === undefined) continue;
+    const [low, high] = found.interval.map((end) => end.toFixed(4));
+    lines.push(`two-stage minus end to end, ${what}: ${found.recall10.toFixed(4)} (${low} to ${high})`);
   }
   lines.push(
     `next: npx scalingnote up --document-tower file:${stage1.towers.document} --query-tower file:${twoStage.tower}`,

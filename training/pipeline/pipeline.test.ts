@@ -43,16 +43,20 @@ function times({ out, artefacts }: PipelineReport): Record<string, number> {
   return Object.fromEntries(Object.keys(artefacts).map((path) => [path, statSync(join(out, path)).mtimeMs]));
 }
 
-test('a recipe gives a teacher, a student, its rival at equal compute, and the difference', async (context) => {
-  const { recipe, options, made } = tinyRecipe(context);
+test('a recipe gives a teacher, a student, its rivals, and the differences', async (context) => {
+  const { recipe: plain, options, made } = tinyRecipe(context);
+  const recipe = { ...plain, sameSteps: true };
   const report = await runPipeline(recipe, options);
-  const { stage1, twoStage, endToEnd, difference } = report;
+  const { stage1, twoStage, endToEnd, difference, sameSteps } = report;
   assert.equal(difference!.recall10, twoStage.recall10 - endToEnd!.recall10);
   const [low, high] = difference!.interval;
   assert.ok(low <= difference!.recall10 && difference!.recall10 <= high);
   assert.ok(twoStage.flops > stage1.flops);
   assert.ok(Math.abs(endToEnd!.flops / twoStage.flops - 1) < 0.02);
   assert.ok(endToEnd!.steps > stage1.steps);
+  assert.equal(sameSteps!.steps, stage1.steps);
+  assert.ok(sameSteps!.flops < stage1.flops);
+  assert.equal(sameSteps!.difference.recall10, twoStage.recall10 - sameSteps!.recall10);
   const student = await readManifest(twoStage.tower);
   assert.equal(student.space.fingerprint, stage1.towers.space);
   assert.notEqual(endToEnd!.towers.space, stage1.towers.space);

@@ -21,6 +21,9 @@ import type { Recipe } from './recipe.ts';
 import { Steps } from './steps.ts';
 
 const PAIRS_FILE = 'pairs.jsonl';
+/** What is trained end to end: at as many operations as both stages take, and in as many steps as the teacher takes. */
+type RivalName = 'end-to-end' | 'same-steps';
+
 const TEXTS_FILE = 'queries.txt';
 const STUDENT_FOLDER = 'student';
 
@@ -33,14 +36,19 @@ const Distilled = z.object({
   flops: z.number(),
 });
 
+const Difference = z.object({ recall10: z.number(), interval: Interval });
+
+/** A rival that was trained end to end; the difference is two-stage minus it, 95 % by paired bootstrap over queries. */
+const Rival = z.object({ recall10: z.number(), difference: Difference });
+
 const Comparison = z.object({
   twoStage: z.object({
     recall10: z.number(),
     /** Of the full teacher's Recall@10, and its 95 % interval. */
     kept: z.object({ recall10: z.number(), interval: Interval }),
   }),
-  endToEnd: z.object({ recall10: z.number() }).optional(),
-  difference: z.object({ recall10: z.number(), interval: Interval }).optional(),
+  endToEnd: Rival.optional(),
+  sameSteps: Rival.optional(),
 });
 
 /** What a pipeline has come to. Everything in it is on disk, so that a second run says the same. */
@@ -54,7 +62,9 @@ export interface PipelineReport {
   /** The same small query tower trained with its document tower from the start, at as many operations. */
   endToEnd: (TrainReport & { recall10: number }) | undefined;
   /** Two-stage minus end-to-end, 95 % by paired bootstrap over held-out queries. */
-  difference: { recall10: number; interval: [low: number, high: number] } | undefined;
+  difference: z.infer<typeof Difference> | undefined;
+  /** The same, trained end to end in as many steps as the teacher: the same pairs, as often. */
+  sameSteps: (TrainReport & z.infer<typeof Rival>) | undefined;
   /** Path in `out` → sha256, of all that was made. */
   artefacts: Record<string, string>;
 }
@@ -69,7 +79,7 @@ export interface PipelineOptions {
   /** Breaks the pipeline off; the next run goes on from there. */
   signal?: AbortSignal;
   log?: (message: string) => void;
-  onProgress?: (step: 'stage1' | 'stage2' | 'end-to-end', progress: RunProgress) => void;
+  onProgress?: (step: 'stage1' | 'stage2' | RivalName, progress: RunProgress) => void;
 }
 
 /**
@@ -117,7 +127,7 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
   };
   const small = { queryLayers: recipe.stage2.layers, separate: true, epochs: undefined };
   const smallStepFlops = (): Promise<number> => estimateFlops({ ...request, ...small, steps: 1, out });
-  const trainIn = async (name: 'stage1' | 'end-to-end', changes: Partial<TrainRequest>) => {
+  const trainIn = async (name: 'stage1' | RivalName, changes: Partial<TrainRequest>) => {
     const {
       base: _,
       pairs: __,
@@ -158,12 +168,21 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
     endToEnd = trained.result;
   }
 
-  const towers = [teacher.result.towers.space, student.artefacts, endToEnd?.towers.space];
+  let sameSteps: TrainReport | undefined;
+  if (recipe.sameSteps) {
+    const trained = await trainIn('same-steps', { ...small, steps: teacher.result.steps });
+    keep(trained);
+    sameSteps = trained.result;
+  }
+
+  const rivals = { endToEnd, sameSteps };
+  const spaces = Object.values(rivals).map((rival) => rival?.towers.space);
+  const towers = [teacher.result.towers.space, student.artefacts, ...spaces];
   const compared = await steps.run('comparison', { ...inputs, towers }, Comparison, () =>
-    compare(recipe, { pairs, teacher: teacher.result, student: studentFolder, endToEnd, cache, signal }),
+    compare(recipe, { pairs, teacher: teacher.result, student: studentFolder, rivals, cache, signal }),
   );
   keep(compared);
-  const { twoStage, difference } = compared.result;
+  const { twoStage } = compared.result;
   return {
     out,
     stage1: { ...teacher.result, recall10: teacher.result.heldOut.recall10.trained },
@@ -175,7 +194,8 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
       flops,
     },
     endToEnd: endToEnd && { ...endToEnd, recall10: endToEnd.heldOut.recall10.trained },
-    difference,
+    difference: compared.result.endToEnd?.difference,
+    sameSteps: sameSteps && { ...sameSteps, ...compared.result.sameSteps! },
     artefacts,
   };
 }
@@ -236,12 +256,12 @@ async function compare(
     pairs: string;
     teacher: TrainReport;
     student: string;
-    endToEnd: TrainReport | undefined;
+    rivals: { endToEnd: TrainReport | undefined; sameSteps: TrainReport | undefined };
     cache: { cacheDir?: string };
     signal: AbortSignal | undefined;
   },
 ): Promise<z.infer<typeof Comparison>> {
-  const { teacher, student, endToEnd, cache, signal } = given;
+  const { teacher, student, rivals, cache, signal } = given;
   const pairs = await readPairs(given.pairs, seed, { train: stage1.limit });
   const task = heldOutTask(pairs.heldOut, pairs.train, stage1.heldOutDocuments ?? DEFAULTS.heldOutDocuments);
   const measure = async (folders: { document: string; query: string }): Promise<number[]> => {
@@ -258,20 +278,18 @@ async function compare(
   };
   const ceiling = await measure(teacher.towers);
   const twoStage = await measure({ document: teacher.towers.document, query: student });
-  const result = {
+  const against = async (rival: TrainReport | undefined): Promise<z.infer<typeof Rival> | undefined> => {
+    if (rival === undefined) return undefined;
+    const other = await measure(rival.towers);
+    const recall10 = mean(twoStage) - mean(other);
+    return { recall10: mean(other), difference: { recall10, interval: differenceInterval(twoStage, other) } };
+  };
+  return {
     twoStage: {
       recall10: mean(twoStage),
       kept: { recall10: mean(twoStage) / mean(ceiling), interval: ratioInterval(twoStage, ceiling) },
     },
-  };
-  if (endToEnd === undefined) return result;
-  const other = await measure(endToEnd.towers);
-  return {
-    ...result,
-    endToEnd: { recall10: mean(other) },
-    difference: {
-      recall10: mean(twoStage) - mean(other),
-      interval: differenceInterval(twoStage, other),
-    },
+    endToEnd: await against(rivals.endToEnd),
+    sameSteps: await against(rivals.sameSteps),
   };
 }

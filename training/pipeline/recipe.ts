@@ -48,6 +48,8 @@ export const Recipe = z.strictObject({
   stage2: Stage2,
   /** Whether the query tower is trained end to end as well, at equal compute. */
   endToEnd: z.boolean().default(true),
+  /** Whether as well in as many steps as the teacher takes, so that both see the same pairs as often. */
+  sameSteps: z.boolean().default(false),
 });
 export type Recipe = z.infer<typeof Recipe>;
 
