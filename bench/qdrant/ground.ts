@@ -106,14 +106,19 @@ export class Ground {
     return this.start(module, { BENCH_FORWARDED: JSON.stringify(forwarded) });
   }
 
-  /** Starts a service on this server. */
-  async start(module: URL, environment: Readonly<Record<string, string>>): Promise<Process> {
-    const service = await startProcess(module, [], {
+  /** Starts a service on this server. @param nodeFlags as its image has them */
+  async start(
+    module: URL,
+    environment: Readonly<Record<string, string>>,
+    nodeFlags: readonly string[] = [],
+  ): Promise<Process> {
+    const onThisServer = {
       ...environment,
       SCALINGNOTE_STORE: 'qdrant',
       QDRANT_URL: this.#url,
       SCALINGNOTE_LOG_LEVEL: 'error',
-    });
+    };
+    const service = await startProcess(module, [], onThisServer, nodeFlags);
     this.#closing.push(() => service.stop());
     return service;
   }

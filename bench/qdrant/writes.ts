@@ -26,7 +26,7 @@ export async function compareWrites(ground: Ground, points: readonly string[]): 
   writeFileSync(vectors, new Uint8Array(ground.corpus.vectors.buffer, 0, WRITES * dimensions * 4));
   const prepared = JSON.stringify({ vectors, manifest: ground.corpus.manifest });
   const module = new URL('./document-service.js', import.meta.url);
-  const service = await ground.start(module, { BENCH_PREPARED: prepared });
+  const service = await ground.start(module, { BENCH_PREPARED: prepared }, ['--max-semi-space-size=64']);
   const streams = streamsOf(ground);
   const forwarder = await ground.startForwarder(points, {});
 
