@@ -94,6 +94,21 @@ export async function readTexts(
 }
 
 /**
+ * Texts as they are given; each is a group, by its place.
+ *
+ * @param source - what to call them in an error
+ * @param excluded - queries of evaluations, none of which may be trained on
+ * @throws {TrainingError} `TEXTS_INVALID`
+ */
+export function textsOf(texts: readonly string[], source: string, excluded: readonly string[] = []): TextSet {
+  return distinct(
+    texts.map((text, group) => ({ text, group })),
+    source,
+    excluded,
+  );
+}
+
+/**
  * Makes texts that look like queries from documents: titles, sentences, spans of two to twenty words, and two to six
  * keywords of a sentence in their order. No query and no relevance judgment is read. Memory is bounded by the number of
  * texts, not by the corpus: of each kind a random sample is kept.

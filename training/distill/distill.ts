@@ -8,6 +8,7 @@ import {
   readQueries,
   readTexts,
   textsFromDocuments,
+  textsOf,
   type CorpusDocument,
   type TextSet,
 } from '../texts.ts';
@@ -60,7 +61,7 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
   try {
     const plan = { ...planned, batch: Math.min(planned.batch, data.fitted.length) };
     if ((plan.loss.contrastive ?? 0) > 0)
-      data = await withDocuments(data, teacher, readDocuments(request), cache);
+      data = await withDocuments(data, request.documentTower ?? teacher, readDocuments(request), cache);
     const checkpoint = join(out, CHECKPOINT_FILE);
     const settings = settingsOf(request, plan, choices, data);
     const resumed = request.resume === true ? await readCheckpoint(checkpoint, settings) : undefined;
@@ -124,6 +125,13 @@ async function collectTexts({ source, exclude = [] }: DistillRequest, seed: numb
   const folders = 'corpus' in source ? [source.corpus, ...exclude] : exclude;
   const excluded = (await Promise.all(folders.map(readQueries))).flat();
   if ('texts' in source) return readTexts(source.texts, seed, excluded);
+  if ('queries' in source) {
+    return textsOf(
+      source.queries.map(({ query }) => query),
+      source.name,
+      excluded,
+    );
+  }
   if ('corpus' in source) return textsFromDocuments(readCorpus(source.corpus), source.corpus, seed, excluded);
   return textsFromDocuments(source.documents(), source.name, seed, excluded);
 }
@@ -131,10 +139,15 @@ async function collectTexts({ source, exclude = [] }: DistillRequest, seed: numb
 function readDocuments({ source }: DistillRequest): AsyncIterable<CorpusDocument> {
   if ('corpus' in source) return readCorpus(source.corpus);
   if ('documents' in source) return source.documents();
+  if ('queries' in source) return documentsOf(source.queries);
   throw new TrainingError(
     'REQUEST_INVALID',
     'a contrastive loss needs the documents that texts are from: give a corpus, not a file of texts',
   );
+}
+
+async function* documentsOf(queries: readonly { document: string }[]): AsyncGenerator<CorpusDocument> {
+  for (const { document } of queries) yield { title: '', text: document };
 }
 
 /** A student that can be trained. */

@@ -71,9 +71,7 @@ async function write(made: Made): Promise<DistillReport> {
     ...choices,
     seed,
     corpus:
-      'documents' in source
-        ? source.name
-        : basename(resolve('corpus' in source ? source.corpus : source.texts)),
+      'name' in source ? source.name : basename(resolve('corpus' in source ? source.corpus : source.texts)),
     heldOutCosine: bestOf(result.curve).heldOutCosine,
     familiarity: encodeFamiliarity(countTokens(data)),
   };

@@ -19,6 +19,8 @@ export type TextSource =
   | { corpus: string }
   /** File of query texts, one a line. */
   | { texts: string }
+  /** Queries, each with the document that answers it: with a contrastive term, it is what to find. */
+  | { queries: readonly { query: string; document: string }[]; name: string }
   /** Documents from elsewhere; they are gone through once, with a contrastive term twice. */
   | { documents: () => AsyncIterable<CorpusDocument>; name: string };
 
@@ -31,6 +33,8 @@ export interface DistillRequest {
   teacher: Tower;
   student: StudentKind;
   source: TextSource;
+  /** Reads the documents of a contrastive term. @default the teacher, who does where a model is symmetric */
+  documentTower?: Tower | undefined;
   /** Folder of the new tower. */
   out: string;
   /** Folders in BEIR layout whose queries must not be trained on; that of the corpus is always one. @default none */

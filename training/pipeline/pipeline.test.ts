@@ -45,7 +45,7 @@ function times({ out, artefacts }: PipelineReport): Record<string, number> {
 
 test('a recipe gives a teacher, a student, its rivals, and the differences', async (context) => {
   const { recipe: plain, options, made } = tinyRecipe(context);
-  const recipe = { ...plain, sameSteps: true };
+  const recipe = { ...plain, sameSteps: true, stage2: { ...plain.stage2, contrastive: 0.1 } };
   const report = await runPipeline(recipe, options);
   const { stage1, twoStage, endToEnd, difference, sameSteps } = report;
   assert.equal(difference!.recall10, twoStage.recall10 - endToEnd!.recall10);
@@ -59,6 +59,8 @@ test('a recipe gives a teacher, a student, its rivals, and the differences', asy
   assert.equal(sameSteps!.difference.recall10, twoStage.recall10 - sameSteps!.recall10);
   const student = await readManifest(twoStage.tower);
   assert.equal(student.space.fingerprint, stage1.towers.space);
+  assert.equal(student.distillation!.loss, 'mse + (1 - cosine) + 0.1 * contrastive');
+  assert.equal(student.distillation!.corpus, 'pairs.jsonl');
   assert.notEqual(endToEnd!.towers.space, stage1.towers.space);
   assert.ok(Math.abs(twoStage.kept.recall10 - twoStage.recall10 / stage1.recall10) < 1e-12);
 

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import * as z from 'zod';
 import { hashFile } from '../../towers/hash.ts';
 import { openTower } from '../../towers/open.ts';
@@ -24,7 +23,6 @@ const PAIRS_FILE = 'pairs.jsonl';
 /** What is trained end to end: at as many operations as both stages take, and in as many steps as the teacher takes. */
 type RivalName = 'end-to-end' | 'same-steps';
 
-const TEXTS_FILE = 'queries.txt';
 const STUDENT_FOLDER = 'student';
 
 const Interval = z.tuple([z.number(), z.number()]);
@@ -212,22 +210,24 @@ async function distillIn(
   const cache = cacheDir === undefined ? {} : { cacheDir };
   const inputs = { teacher: teacher.towers.space, layers, settings, seed, limit: stage1.limit ?? null };
   return steps.run('stage2', inputs, Distilled, async (folder) => {
-    const texts = join(folder, TEXTS_FILE);
     const { train: used } = await readPairs(pairs, seed, { train: stage1.limit });
-    await writeFile(texts, `${used.map(({ query }) => query).join('\n')}\n`);
     const tower = await openTower(teacher.towers.query, { ...cache, normalize: false });
+    const documentTower = await openTower(teacher.towers.document, cache);
+    const { contrastive = 0 } = settings;
     try {
       const out = join(folder, STUDENT_FOLDER);
       const report = await distill({
         teacher: tower,
         student: { kind: 'transformer', layers },
-        source: { texts },
+        source: { queries: used, name: basename(pairs) },
+        documentTower,
         out,
         seed,
         ...(settings.steps !== undefined && { steps: settings.steps }),
         ...(settings.batch !== undefined && { batch: settings.batch }),
         ...(settings.rate !== undefined && { rate: settings.rate }),
         ...(settings.trainTables !== undefined && { trainTables: settings.trainTables }),
+        ...(contrastive > 0 && { loss: { contrastive } }),
         ...(threads !== undefined && { threads }),
         ...(signal && { signal }),
         ...(log && { log }),
@@ -238,7 +238,8 @@ async function distillIn(
       });
       if (report.interrupted) throw signal?.reason;
       const flops = await distillationFlops(tower, layers, {
-        texts: used.map(({ query }) => query),
+        queries: used.map(({ query }) => query),
+        documents: contrastive > 0 ? used.map(({ document }) => document) : [],
         steps: report.steps,
         batch: settings.batch,
       });
@@ -246,6 +247,7 @@ async function distillIn(
       return { steps: taken, seconds, heldOutCosine, flops };
     } finally {
       await tower.close();
+      await documentTower.close();
     }
   });
 }

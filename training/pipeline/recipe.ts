@@ -34,6 +34,8 @@ const Stage2 = z.strictObject({
   batch: count.optional(),
   rate: share.optional(),
   trainTables: z.boolean().optional(),
+  /** Weight of finding each query's own document among those of its batch, beside imitating the teacher. @default 0 */
+  contrastive: z.number().nonnegative().optional(),
 });
 
 /** Both stages and what they are compared with: a file that says it all. */

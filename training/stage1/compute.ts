@@ -41,21 +41,32 @@ export function trainingFlops(
 /** Passes of a step of stage 2, in units of the student's forward: forward once, backward costs two. */
 const STEP_PASSES = 3;
 
-/** Operations of a stage 2 run: the teacher reads every text once, the student learns from batches of them. */
+/**
+ * Operations of a stage 2 run: the teacher reads every text once, the student learns from batches of the queries.
+ *
+ * @param run.documents - of a contrastive term
+ */
 export async function distillationFlops(
   teacher: Tower,
   layers: number,
-  run: { texts: readonly string[]; steps: number; batch?: number | undefined },
+  run: {
+    queries: readonly string[];
+    documents: readonly string[];
+    steps: number;
+    batch?: number | undefined;
+  },
 ): Promise<number> {
   const { pooling, dimensions } = teacher.manifest;
   const source = { file: join(teacher.directory, 'model.onnx'), pooling, dimensions, trainTables: false };
   const full = await readEncoder(source);
   const student = await readEncoder({ ...source, layers });
-  const tokens = run.texts.reduce((sum, text) => sum + teacher.tokenize(text).ids.length, 0);
-  const batch = Math.min(run.batch ?? DEFAULTS.transformer.batch, run.texts.length);
-  const seen = (tokens / run.texts.length) * batch * run.steps;
+  const count = (texts: readonly string[]): number =>
+    texts.reduce((sum, text) => sum + teacher.tokenize(text).ids.length, 0);
+  const tokens = count(run.queries);
+  const batch = Math.min(run.batch ?? DEFAULTS.transformer.batch, run.queries.length);
+  const seen = (tokens / run.queries.length) * batch * run.steps;
   return (
-    tokens * flopsPerToken(full.model, full.matrices) +
+    (tokens + count(run.documents)) * flopsPerToken(full.model, full.matrices) +
     seen * STEP_PASSES * flopsPerToken(student.model, student.matrices)
   );
 }
