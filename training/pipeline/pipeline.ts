@@ -211,10 +211,10 @@ async function distillIn(
   const inputs = { teacher: teacher.towers.space, layers, settings, seed, limit: stage1.limit ?? null };
   return steps.run('stage2', inputs, Distilled, async (folder) => {
     const { train: used } = await readPairs(pairs, seed, { train: stage1.limit });
-    const tower = await openTower(teacher.towers.query, { ...cache, normalize: false });
-    const documentTower = await openTower(teacher.towers.document, cache);
     const { contrastive = 0 } = settings;
-    try {
+    return withTowers(async (open) => {
+      const tower = await open(teacher.towers.query, { ...cache, normalize: false });
+      const documentTower = contrastive > 0 ? await open(teacher.towers.document, cache) : undefined;
       const out = join(folder, STUDENT_FOLDER);
       const report = await distill({
         teacher: tower,
@@ -245,11 +245,22 @@ async function distillIn(
       });
       const { steps: taken, seconds, heldOutCosine } = report;
       return { steps: taken, seconds, heldOutCosine, flops };
-    } finally {
-      await tower.close();
-      await documentTower.close();
-    }
+    });
   });
+}
+
+/** Closes whatever was opened on the way. */
+async function withTowers<T>(use: (open: typeof openTower) => Promise<T>): Promise<T> {
+  const opened: Tower[] = [];
+  try {
+    return await use(async (...what) => {
+      const tower = await openTower(...what);
+      opened.push(tower);
+      return tower;
+    });
+  } finally {
+    for (const tower of opened) await tower.close();
+  }
 }
 
 async function compare(
@@ -266,18 +277,12 @@ async function compare(
   const { teacher, student, rivals, cache, signal } = given;
   const pairs = await readPairs(given.pairs, seed, { train: stage1.limit });
   const task = heldOutTask(pairs.heldOut, pairs.train, stage1.heldOutDocuments ?? DEFAULTS.heldOutDocuments);
-  const measure = async (folders: { document: string; query: string }): Promise<number[]> => {
-    const opened: Tower[] = [];
-    try {
-      const document = await openTower(folders.document, cache);
-      opened.push(document);
-      const query = await openTower(folders.query, cache);
-      opened.push(query);
-      return await measureRecall({ document, query }, task, { ...cache, signal });
-    } finally {
-      for (const tower of opened) await tower.close();
-    }
-  };
+  const measure = (folders: { document: string; query: string }): Promise<number[]> =>
+    withTowers(async (open) => {
+      const document = await open(folders.document, cache);
+      const query = await open(folders.query, cache);
+      return measureRecall({ document, query }, task, { ...cache, signal });
+    });
   const ceiling = await measure(teacher.towers);
   const twoStage = await measure({ document: teacher.towers.document, query: student });
   const against = async (rival: TrainReport | undefined): Promise<z.infer<typeof Rival> | undefined> => {
