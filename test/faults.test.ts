@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startService } from '../cli/children.ts';
 import { DocumentClient } from '../clients/index.ts';
 import { openStore } from '../store/open.ts';
@@ -27,6 +28,14 @@ async function underWay(collection: string, address: string): Promise<void> {
     ({ documents } = await client.count({ collection }).catch(() => ({ documents: 0 })));
   }
   client.close();
+}
+
+/** Waits until an ingest has been told that documents are durable, and has kept on disk how far it is. */
+async function checkpointed(): Promise<void> {
+  const kept = join(folder, 'state', 'scalingnote');
+  while (!existsSync(kept) || !readdirSync(kept).some((name) => /^ingest-[0-9a-f]+\.json$/.test(name))) {
+    await sleep(5);
+  }
 }
 
 /** Every document of a collection, as it is stored, with what a search for it makes of its vectors. */
@@ -59,7 +68,8 @@ for (const victim of ['document', 'query'] as const) {
     const pids = await pidsOf(pair);
     const target = ['-c', `without-${victim}`, ...addresses(pair, 'document')];
     const ingest = start('ingest', file, ...target);
-    await underWay(`without-${victim}`, pair.addresses.document);
+    // That the store has documents is not enough: the receipt for them may still be on its way to the client.
+    await checkpointed();
     process.kill(pids[victim], 'SIGKILL');
     const [code] = (await once(pair.process, 'exit')) as [number];
     assert.equal(code, 1, 'up says that a service died');
