@@ -5,7 +5,7 @@ import type { CallOptions, SpaceKey } from '../store.ts';
 import type { CollectionPlan } from './config.ts';
 import { payloadPath } from './filters.ts';
 import { DENSE, SPARSE } from './layout.ts';
-import { type Call, Failure } from './transport/failure.ts';
+import { type Call, Failure, isBeingMade } from './transport/failure.ts';
 import { sleep } from './transport/bounds.ts';
 import type { Transport } from './transport/transport.ts';
 
@@ -45,6 +45,9 @@ const OLDEST_SERVER = [1, 16] as const;
 
 /** Seconds that the server has for a change that the cluster has to agree on. */
 const CONSENSUS_TIMEOUT_S = 30;
+
+/** Wait between two looks at a collection that the cluster is still making, in milliseconds. */
+const MAKING_MS = 100;
 
 /**
  * How long a new alias has to have stood, in milliseconds, before it counts. Qdrant lets the last of two who make the
@@ -88,10 +91,7 @@ export class Collections {
 
   /** @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_FOREIGN` */
   async describe(physical: string, options: CallOptions): Promise<Described> {
-    const info = await this.#call<Schemas['CollectionInfo']>(
-      { operation: 'describe', method: 'GET', path: path(physical), collection: physical },
-      options,
-    );
+    const info = await this.#info(physical, options);
     const { params, metadata, quantization_config: quantization, optimizer_config: optimizer } = info.config;
     const fingerprint = metadata?.['space'];
     const dense = (params.vectors as Record<string, Schemas['VectorParams']> | undefined)?.[DENSE];
@@ -183,6 +183,22 @@ export class Collections {
       { operation: 'configure', method: 'PATCH', path: path(physical), body, collection: physical },
       options,
     );
+  }
+
+  /** Waits for a collection that somebody is making, as long as whoever makes it does. */
+  async #info(physical: string, options: CallOptions): Promise<Schemas['CollectionInfo']> {
+    const giveUpAt = Date.now() + 1000 * CONSENSUS_TIMEOUT_S;
+    for (;;) {
+      try {
+        return await this.#call<Schemas['CollectionInfo']>(
+          { operation: 'describe', method: 'GET', path: path(physical), collection: physical },
+          options,
+        );
+      } catch (error) {
+        if (!(error instanceof Failure && isBeingMade(error)) || Date.now() > giveUpAt) throw error;
+        await sleep(MAKING_MS, options.signal);
+      }
+    }
   }
 
   #call<Result>(call: Call, options: CallOptions): Promise<Result> {

@@ -303,6 +303,27 @@ describe('a document that is too large', () => {
   });
 });
 
+describe('a collection that the cluster is still making', () => {
+  it('is waited for by everybody who wants it', async (t) => {
+    const standIn = new StandIn();
+    // As three nodes of 1.18.3 said it to eight that made the same collection.
+    const error = 'Service internal error: 0 of 0 read operations failed';
+    let early = 0;
+    const server = await startFakeServer(t, (seen) =>
+      seen.method === 'GET' && seen.path === `/collections/${PHYSICAL}` && early-- > 0
+        ? { status: 500, headers: {}, body: { status: { error } } }
+        : standIn.answer(seen),
+    );
+    const store = await openStore({ kind: 'qdrant', url: server.url });
+    t.after(() => store.close());
+    const made = await store.ensureCollection('docs', SPACE);
+    early = 60;
+    const found = await Promise.all(Array.from({ length: 8 }, () => store.ensureCollection('docs', SPACE)));
+    assert.ok(early <= 0);
+    for (const one of found) assert.deepEqual(one, made);
+  });
+});
+
 describe('a configuration', () => {
   const wrong: [Partial<QdrantConfig>, RegExp][] = [
     [{ url: 'localhost:6333' }, /address "localhost:6333"/],

@@ -227,10 +227,8 @@ test('metadata as deep as they may be, and keys that objects have by themselves,
     .document(1, 'proto', 'text', { metadata: toStruct(value) })
     .finish();
   assert.equal(outcomes[0]?.kind, 'OUTCOME_KIND_INDEXED');
-  assert.equal(
-    JSON.stringify((await harness.store.contents('docs'))['proto']?.metadata),
-    JSON.stringify(value),
-  );
+  // The order of keys is not kept: nodes of a Qdrant cluster pass payloads on as maps.
+  assert.deepStrictEqual((await harness.store.contents('docs'))['proto']?.metadata, value);
 });
 
 test('nested metadata comes back as it went in', async () => {
@@ -239,9 +237,6 @@ test('nested metadata comes back as it went in', async () => {
     .ingest()
     .document(1, 'nested', 'text', { metadata: toStruct(value) })
     .finish();
-  assert.equal(
-    JSON.stringify((await harness.store.contents('docs')).nested?.metadata),
-    JSON.stringify(value),
-  );
+  assert.deepStrictEqual((await harness.store.contents('docs')).nested?.metadata, value);
   await eventually(() => harness.pipeline.tokensInFlight === 0);
 });

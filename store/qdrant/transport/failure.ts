@@ -65,6 +65,9 @@ const MAX_SAID = 300;
 const CLUSTER_FAULT =
   /shards failed to apply|transport error|connect error|currently unavailable|active replicas|consensus|timed? ?out|channel closed|shard.*(?:dead|not active|is being)|Cancelled|not yet ready|deadline|Connection refused/i;
 
+/** What a node of a cluster says, with a 500, of a collection that it knows and has no shards of yet. */
+const BEING_MADE = /\b0 of 0 read operations failed/;
+
 const DISK_FULL =
   /no space left|not enough (?:disk )?space|disk (?:is )?full|out of (?:disk|storage)|no free space|low disk space/i;
 
@@ -79,6 +82,11 @@ const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
 /** Whether the server found a body too large. It says so with a 400, proxies with a 413. */
 export function isTooLarge(failure: Failure): boolean {
   return failure.status === 413 || (failure.status === 400 && TOO_LARGE.test(failure.said));
+}
+
+/** Whether the call is about a collection that the cluster is still making. */
+export function isBeingMade(failure: Failure): boolean {
+  return failure.status === 500 && BEING_MADE.test(failure.said);
 }
 
 /** What an answer that is no success means. */
@@ -129,6 +137,12 @@ export function statusFailure(
   }
   if (status >= 500 && DISK_FULL.test(said)) {
     return make(new StoreError('STORE_FULL', `the disk of ${what} is full; make room, or add a node`));
+  }
+  if (status === 500 && BEING_MADE.test(said)) {
+    // Five processes that ask at the same moment would otherwise have the node taken for dead.
+    return make(new StoreError('STORE_UNAVAILABLE', `${what} is still making the collection`), {
+      retryable: true,
+    });
   }
   if (
     status === 408 ||
