@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, existsSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { readManifest } from '../../towers/directory.ts';
@@ -84,6 +84,19 @@ test('what was changed behind its back is made again, and what is asked anew is 
   assert.equal(other.stage1.towers.space, report.stage1.towers.space);
   assert.notEqual(other.twoStage.tower, report.twoStage.tower);
   assert.ok(existsSync(report.twoStage.tower));
+});
+
+test('artefacts may be moved: nothing is made again, and what is made next starts from them', async (context) => {
+  const { recipe, options, made } = tinyRecipe(context);
+  const small = { ...recipe, endToEnd: false, stage1: { ...recipe.stage1, steps: 5 } };
+  const report = await runPipeline(small, options);
+  const moved = { ...small, out: `${recipe.out}-moved` };
+  renameSync(recipe.out, moved.out);
+  const again = await runPipeline(moved, options);
+  assert.equal(JSON.stringify(again), JSON.stringify(report).replaceAll(recipe.out, moved.out));
+  const other = await runPipeline({ ...moved, stage2: { ...small.stage2, steps: 5 } }, options);
+  assert.equal(other.twoStage.steps, 5);
+  assert.equal(made.pairs, 1);
 });
 
 test('a pipeline that was broken off in any step goes on there', async (context) => {

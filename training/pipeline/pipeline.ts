@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import * as z from 'zod';
 import { hashFile } from '../../towers/hash.ts';
 import { openTower } from '../../towers/open.ts';
@@ -138,7 +138,7 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
       ...changes,
       cacheDir: undefined,
     };
-    return steps.run(name, { ...inputs, ...settings }, TrainReport, async (folder) => {
+    const trained = await steps.run(name, { ...inputs, ...settings }, TrainReport, async (folder) => {
       // A student that can't be cut from the base is refused before its teacher is paid for.
       if (name === 'stage1') await smallStepFlops();
       return train({
@@ -149,6 +149,7 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
         onProgress: (progress) => options.onProgress?.(name, progress),
       });
     });
+    return { ...trained, result: inFolder(trained.folder, trained.result) };
   };
 
   const teacher = await trainIn('stage1', {});
@@ -196,6 +197,13 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
     sameSteps: sameSteps && { ...sameSteps, ...compared.result.sameSteps! },
     artefacts,
   };
+}
+
+/** A report of towers that may have been trained in another place: whoever moves the artefacts need not make them again. */
+function inFolder(folder: string, report: TrainReport): TrainReport {
+  const moved = (path: string): string => join(folder, relative(report.out, path));
+  const { document, query, space } = report.towers;
+  return { ...report, out: folder, towers: { document: moved(document), query: moved(query), space } };
 }
 
 /** Stage 2: the teacher's query tower is imitated on the queries of the pairs that it was trained on. */
