@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,9 +32,10 @@ async function underWay(collection: string, address: string): Promise<void> {
 }
 
 /** Waits until an ingest has been told that documents are durable, and has kept on disk how far it is. */
-async function checkpointed(): Promise<void> {
+async function checkpointed(ingest: ChildProcess): Promise<void> {
   const kept = join(folder, 'state', 'scalingnote');
   while (!existsSync(kept) || !readdirSync(kept).some((name) => /^ingest-[0-9a-f]+\.json$/.test(name))) {
+    assert.equal(ingest.exitCode, null, 'the ingest has ended');
     await sleep(5);
   }
 }
@@ -69,7 +71,7 @@ for (const victim of ['document', 'query'] as const) {
     const target = ['-c', `without-${victim}`, ...addresses(pair, 'document')];
     const ingest = start('ingest', file, ...target);
     // That the store has documents is not enough: the receipt for them may still be on its way to the client.
-    await checkpointed();
+    await checkpointed(ingest);
     process.kill(pids[victim], 'SIGKILL');
     const [code] = (await once(pair.process, 'exit')) as [number];
     assert.equal(code, 1, 'up says that a service died');
