@@ -7,7 +7,7 @@ import { isPerson, readWordNet, type SampleDocument } from './wordnet.ts';
 
 /**
  * Prints the texts that the query towers which ship with the package are fitted to, one a line: WordNet's definitions,
- * examples and lemmas, spans and keywords of its definitions, and word combinations of our own making, which put every
+ * examples and lemmas, spans and keywords of its definitions, and combinations of our own making, which put every
  * term of WordNet, and every word of the document tower's vocabulary, into contexts that definitions lack. No data set of
  * questions is among them.
  */
@@ -19,10 +19,14 @@ const COUNTS = {
   spans: 10_000,
   keywords: 15_000,
   mixes: 30_000,
+  long: 40_000,
 };
 
 /** Contexts in which each word of the vocabulary is seen besides WordNet's. */
 const CONTEXTS_PER_WORD = 6;
+
+/** Most words of a phrase of which two make a text. */
+const PHRASE_WORDS = 14;
 
 /** What a query may say about two terms. */
 const TEMPLATES: readonly ((a: string, b: string) => string)[] = [
@@ -100,7 +104,10 @@ const texts = [
   ...Array.from({ length: COUNTS.mixes }, mix),
   ...combinations(words),
 ];
-process.stdout.write(`${shuffle(texts, random).join('\n')}\n`);
+// Questions that people write out are longer than most definitions, and shorter than two of the longest.
+const phrases = [...definitions, ...examples].filter((phrase) => phrase.split(' ').length <= PHRASE_WORDS);
+const long = Array.from({ length: COUNTS.long }, () => pick(TEMPLATES)(pick(phrases), pick(phrases)));
+process.stdout.write(`${shuffle([...texts, ...long], random).join('\n')}\n`);
 
 /** The same items, by a stride that is coprime to their number. */
 function strided<T>(items: readonly T[]): T[] {
