@@ -188,7 +188,7 @@ export class Collections {
   /** Waits for a collection that somebody is making, as long as whoever makes it does. */
   async #info(physical: string, options: CallOptions): Promise<Schemas['CollectionInfo']> {
     const giveUpAt = Date.now() + 1000 * CONSENSUS_TIMEOUT_S;
-    for (;;) {
+    for (; ; await sleep(MAKING_MS, options.signal)) {
       try {
         return await this.#call<Schemas['CollectionInfo']>(
           { operation: 'describe', method: 'GET', path: path(physical), collection: physical },
@@ -196,7 +196,6 @@ export class Collections {
         );
       } catch (error) {
         if (!(error instanceof Failure && isBeingMade(error)) || Date.now() > giveUpAt) throw error;
-        await sleep(MAKING_MS, options.signal);
       }
     }
   }
