@@ -70,7 +70,7 @@ export async function startService(
     pid: ready.pid,
     metrics: ready.metrics,
     died: new Promise((resolve) => {
-      exited.then(() => {
+      void exited.then(() => {
         if (!stopping) resolve(`the ${name} service died (${ending(child)}); ${lastWords(lines)}`);
       });
     }),
@@ -105,6 +105,6 @@ function lastWords(lines: readonly string[]): string {
 function firstReport(child: ChildProcess, exited: Promise<void>): Promise<Report> {
   return new Promise((resolve) => {
     child.once('message', (message) => resolve(message as Report));
-    exited.then(() => resolve({ type: 'failed', message: '' }));
+    void exited.then(() => resolve({ type: 'failed', message: '' }));
   });
 }

@@ -140,7 +140,7 @@ function once<Response>(
     const call = start(metadataOf(traceparent), { deadline }, (error, response) => {
       signal?.removeEventListener('abort', cancel);
       if (signal?.aborted) reject(signal.reason as Error);
-      else if (error) reject(toScalingnoteError(error) as Error);
+      else if (error) reject(toScalingnoteError(error));
       else resolvePromise(response as Response);
     });
     const cancel = (): void => call.cancel();

@@ -185,7 +185,7 @@ class Ingest {
         try {
           this.#receive(connection, response);
         } catch (error) {
-          reject(error as Error);
+          reject(error);
         }
         this.#wake();
       });
@@ -261,7 +261,7 @@ class Ingest {
     }
     this.#sequence = sequence;
     this.summary.sent++;
-    const id = String('delete' in operation ? operation.delete : operation.id);
+    const id = 'delete' in operation ? operation.delete : operation.id;
     try {
       const wire = toWireOperation(sequence, operation);
       this.#pending.set(sequence, { ...wire, id, reported: false });

@@ -52,7 +52,7 @@ export class Source<Item> {
 
   #ask(): void {
     this.#asked = true;
-    Promise.resolve()
+    void Promise.resolve()
       .then(() => this.#iterator.next())
       .then(
         (result) => (this.#answer = { result }),

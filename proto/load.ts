@@ -35,5 +35,4 @@ const loaded = loadPackageDefinition(packageDefinition) as unknown as DocumentTy
   ErrorDetailTypes;
 
 /** Client constructors and service definitions of `scalingnote.v1`. */
-export const v1 = loaded.scalingnote.v1 as DocumentTypes['scalingnote']['v1'] &
-  QueryTypes['scalingnote']['v1'];
+export const v1 = loaded.scalingnote.v1;

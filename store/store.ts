@@ -149,13 +149,13 @@ export interface SearchQuery {
    * more), fused by reciprocal rank.
    */
   sparse?: SparseVector;
-  filter?: Filter;
+  filter?: Filter | undefined;
   /** How many documents, at least 1. */
   limit: number;
   /** How many of the best documents to skip. @default 0 */
   offset?: number;
   /** Lowest score to return. */
-  scoreThreshold?: number;
+  scoreThreshold?: number | undefined;
   /** Candidates to look at in a graph index, where no setting of the store says how many; nothing to an exact search. */
   hnswEf?: number;
   /** Candidates to compare in full for each one wanted, where vectors are kept as bits and no setting says how many. */

@@ -23,7 +23,7 @@ export interface Download extends SourceRequest {
   name: string;
   /** Undefined where the source does not say. */
   integrity: Integrity | undefined;
-  onProgress?: (progress: DownloadProgress) => void;
+  onProgress: ((progress: DownloadProgress) => void) | undefined;
 }
 
 /**

@@ -61,7 +61,12 @@ export async function pullTower(reference: string, options: PullOptions = {}): P
       if (here !== undefined) return here;
       const http = new Http();
       try {
-        const source = await openSource(parsed, { cache, http, parts, onProgress: options.onProgress });
+        const source = await openSource(parsed, {
+          cache,
+          http,
+          parts,
+          onProgress: options.onProgress,
+        });
         const manifest = await importTower(source, parsed, cache);
         return await checked(await cache.assemble(canonical, manifest), cache);
       } finally {

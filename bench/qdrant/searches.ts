@@ -1,4 +1,3 @@
-import type { SearchResponse__Output } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { type Comparison, percentile } from '../report.ts';
 import { TOWER, writeOf } from './corpus.ts';
@@ -96,7 +95,7 @@ async function sameHits(
   index: number,
 ): Promise<void> {
   const [message] = messagesIn(await sides.ours(index));
-  const { hits } = Search.responseDeserialize(message!) as SearchResponse__Output;
+  const { hits } = Search.responseDeserialize(message!);
   const { result } = JSON.parse((await sides.peer(index)).toString()) as {
     result: { points: { score: number }[] };
   };

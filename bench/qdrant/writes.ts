@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { IngestRequest } from '../../proto/generated/scalingnote/v1/IngestRequest.ts';
-import type { IngestResponse__Output } from '../../proto/generated/scalingnote/v1/IngestResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
 import type { Comparison } from '../report.ts';
@@ -121,9 +120,7 @@ async function ingest({ address }: Process, collection: string, streams: readonl
   const answers = await Promise.all(streams.map((frames) => grpc.call(Ingest.path, [begin, ...frames])));
   grpc.close();
   for (const answer of answers) {
-    const events = [...messagesIn(answer)].map(
-      (message) => Ingest.responseDeserialize(message) as IngestResponse__Output,
-    );
+    const events = [...messagesIn(answer)].map((message) => Ingest.responseDeserialize(message));
     const other = events.find(({ outcome }) => outcome && outcome.kind !== 'OUTCOME_KIND_INDEXED');
     if (other) throw new Error(`a document was not indexed: ${JSON.stringify(other.outcome)}`);
   }

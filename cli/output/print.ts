@@ -23,7 +23,7 @@ export function note(line: string): void {
 
 /** Styles text where standard output is a terminal that wants colour (https://no-color.org). */
 export function style(format: 'bold' | 'dim' | 'green' | 'red' | 'yellow', text: string): string {
-  const wanted = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
+  const wanted = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
   return wanted ? styleText(format, text) : text;
 }
 

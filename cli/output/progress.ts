@@ -11,7 +11,7 @@ export class Progress {
   readonly #unit: string;
   readonly #from: number;
   readonly #started = performance.now();
-  readonly #terminal = process.stderr.isTTY === true;
+  readonly #terminal = process.stderr.isTTY;
   #drawn = 0;
 
   /**

@@ -49,7 +49,7 @@ test('the advice to retry follows how long the work takes, within bounds', () =>
   ] as const) {
     assert.equal(gate.enter(patient), undefined);
     gate.leave(ms);
-    gate.enter(patient);
+    void gate.enter(patient);
     assert.equal(refusal(() => gate.enter(patient)).retryDelayMs, advice);
     gate.leave();
   }
@@ -57,7 +57,7 @@ test('the advice to retry follows how long the work takes, within bounds', () =>
 
 test('whoever gives up while waiting makes room', async () => {
   const gate = new Gate({ slots: 1, queue: 1 });
-  gate.enter(patient);
+  void gate.enter(patient);
   const controller = new AbortController();
   const waiting = gate.enter({ signal: controller.signal });
   const reason = new Error('gone');
@@ -90,9 +90,9 @@ test('a deadline that is over, or that no search of late has met, is refused at 
 
 test('those that wait count', () => {
   const gate = new Gate({ slots: 1, queue: 5 });
-  gate.enter(patient);
+  void gate.enter(patient);
   gate.leave(60_000);
-  gate.enter(patient);
+  void gate.enter(patient);
   for (let index = 0; index < 3; index++) void gate.enter(patient);
   assert.equal(refusal(() => gate.enter(within(200_000))).code, status.DEADLINE_EXCEEDED);
   void gate.enter(within(300_000));
@@ -101,7 +101,7 @@ test('those that wait count', () => {
 
 test('whoever can’t be in time any more when its turn comes is passed over', async () => {
   const gate = new Gate({ slots: 1, queue: 5 });
-  gate.enter(patient);
+  void gate.enter(patient);
   const late = gate.enter(within(30_000))!;
   const next = gate.enter(patient)!;
   gate.leave(60_000);

@@ -71,7 +71,7 @@ export class Gate {
         },
         refuse: (reason) => {
           call.signal.removeEventListener('abort', giveUp);
-          reject(reason as Error);
+          reject(reason);
         },
       };
       call.signal.addEventListener('abort', giveUp, { once: true });

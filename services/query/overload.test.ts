@@ -27,7 +27,7 @@ test('more than fits is refused at once, all that was let in is served, and then
   );
   await until(() => refused.length === 42);
   for (const reason of refused) {
-    const error = await failure(Promise.reject(reason as Error));
+    const error = await failure(Promise.reject(reason));
     assert.deepEqual([error.code, error.reason], [status.RESOURCE_EXHAUSTED, 'OVERLOADED']);
     assert.ok(error.retryDelayMs! > 0);
   }

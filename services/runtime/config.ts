@@ -212,7 +212,7 @@ export function loadConfig<Schema extends SettingsSchema>(
     ...Object.entries(Settings.shape).map(([name, setting]) => variableOf(name, setting)),
   ]);
   return {
-    config: parsed.data as z.infer<Schema>,
+    config: parsed.data,
     unknownVariables: Object.keys(env).filter((name) => name.startsWith(PREFIX) && !known.has(name)),
   };
 }
@@ -227,7 +227,7 @@ export function namesOf(name: SettingName): string {
 /** What `--help` prints. */
 export function helpText(service: string, schema: SettingsSchema): string {
   const rows = Object.entries(schema.shape).map(([name, setting]) => {
-    const fallback = setting.safeParse(undefined).data;
+    const fallback = setting.safeParse(undefined).data as string | number | boolean | undefined;
     const flag = flagOf(name, setting);
     return {
       names: `${flag === undefined ? '' : `--${flag}, `}${variableOf(name, setting)}, "${name}"`,
@@ -288,7 +288,8 @@ function readFile(file: string): object {
 
 /** Name of the environment variable that sets a setting. */
 export function variableOf(name: string, setting: z.ZodType): string {
-  return String(setting.meta()?.['variable'] ?? PREFIX + name.replace(/[A-Z]/g, '_$&').toUpperCase());
+  const own = setting.meta()?.['variable'];
+  return typeof own === 'string' ? own : PREFIX + name.replace(/[A-Z]/g, '_$&').toUpperCase();
 }
 
 function flagOf(name: string, setting: z.ZodType): string | undefined {

@@ -3,7 +3,6 @@ import { getEventListeners } from 'node:events';
 import { after, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
-import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import type { SearchStreamRequest__Output } from '../../proto/generated/scalingnote/v1/SearchStreamRequest.ts';
 import type { SearchStreamResponse } from '../../proto/generated/scalingnote/v1/SearchStreamResponse.ts';
 import { v1 } from '../../proto/load.ts';
@@ -60,7 +59,7 @@ test('a handler that breaks is INTERNAL for the caller and a line in the log', a
 });
 
 test('a request that is flawed never gets to the handler', async () => {
-  const { client } = await start({ Search: async () => ({}) as SearchResponse });
+  const { client } = await start({ Search: async () => ({}) });
   const malformed = await failure(callUnary(client, 'Search', {}, { serialize: () => Buffer.from([0x0b]) }));
   assert.deepEqual([malformed.code, malformed.reason], [status.INVALID_ARGUMENT, 'MALFORMED_MESSAGE']);
   const latin1 = await failure(

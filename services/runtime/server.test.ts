@@ -16,7 +16,7 @@ const start = async (...parts: Parameters<typeof serve>): Promise<Harness> => {
 };
 after(() => Promise.all(started.map(({ stop }) => stop())));
 
-const HealthClient = makeGenericClientConstructor(healthService as never, 'Health');
+const HealthClient = makeGenericClientConstructor(healthService, 'Health');
 
 async function healthOf(address: string, service: string): Promise<string> {
   const client = new HealthClient(address, credentials.createInsecure());

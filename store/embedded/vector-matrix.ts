@@ -99,7 +99,7 @@ export class VectorMatrix {
     const vectors = this.#chunks[index]!.subarray(0, rows * this.dimensions);
     // One thread: a second one costs more to start than a chunk takes, and the encoders want the other cores.
     const matches = exactSearch(vectors, query, this.dimensions, count, MetricKind.IP, 1);
-    const { keys, distances } = matches as { keys: BigUint64Array; distances: Float32Array };
+    const { keys, distances } = matches;
     for (let rank = 0; rank < count; rank++) visit(start + Number(keys[rank]), 1 - distances[rank]!);
     return count === rows ? undefined : 1 - distances[count - 1]!;
   }

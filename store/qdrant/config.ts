@@ -11,7 +11,7 @@ export type Quantization = 'none' | 'scalar' | 'binary';
 /** How collections are made. Those that are there already stay as they are. */
 export interface CollectionSettings {
   /** Passages that a collection will grow to; the defaults below follow from it. @default 1_000_000 */
-  expectedPassages?: number;
+  expectedPassages?: number | undefined;
   /**
    * Shards, into which a collection is split. Term statistics of sparse search are counted by shard.
    *
@@ -19,44 +19,44 @@ export interface CollectionSettings {
    *   with at most 5 million in each, since more make a graph slow to build and to move, and 12 spread evenly over 1,
    *   2, 3, 4, 6 or 12 nodes
    */
-  shards?: number;
+  shards?: number | undefined;
   /** Copies of each shard. @default the server's: 1 */
-  replicas?: number;
+  replicas?: number | undefined;
   /**
    * Copies that have to take a write before it is acknowledged.
    *
    * @default half of the replicas, rounded up: with as many as there are, one dead node would stop writing
    */
-  writeConsistency?: number;
+  writeConsistency?: number | undefined;
   /**
    * @default `none` up to 1 million passages, whose vectors fit in memory anywhere; `scalar` above: a quarter of the
    *   memory, with the best candidates scored again in full. `binary` is worth it only where it was measured: it wants
    *   a thousand dimensions and more.
    */
-  quantization?: Quantization;
+  quantization?: Quantization | undefined;
   /** Whether full vectors and the graph stay on disk. @default above 5 million passages */
-  onDisk?: boolean;
+  onDisk?: boolean | undefined;
   /** Edges of a point in the HNSW graph (Malkov and Yashunin, 2016). @default 16 */
-  hnswM?: number;
+  hnswM?: number | undefined;
   /**
    * Candidates while the graph is built.
    *
    * @default 100, Qdrant's own; 200 above 5 million passages, where more candidates are needed for the same recall
    */
-  hnswEfConstruct?: number;
+  hnswEfConstruct?: number | undefined;
   /**
    * Metadata fields that filters are fast on, without `metadata.`; dots lead into objects.
    *
    * @default none: filters work on any field, but look into every point that the search comes by
    */
-  indexedFields?: Readonly<Record<string, FieldType>>;
+  indexedFields?: Readonly<Record<string, FieldType>> | undefined;
   /**
    * Whether Qdrant refuses what would be expensive: filters on fields that were not declared, limits above 10 000,
    * filters of more than 10 000 conditions.
    *
    * @default false
    */
-  strictMode?: boolean;
+  strictMode?: boolean | undefined;
 }
 
 /** How to reach a Qdrant server or cluster, and how to use it. */
@@ -68,34 +68,34 @@ export interface QdrantConfig extends CollectionSettings {
    */
   url: string;
   /** Sent as `api-key`. @default none */
-  apiKey?: string;
+  apiKey?: string | undefined;
   /** PEM file with the certificates to trust. @default those that Node.js trusts */
-  ca?: string;
+  ca?: string | undefined;
   /** Candidates of a search in the graph. @default the server's: as many as the graph was built with */
-  hnswEf?: number;
+  hnswEf?: number | undefined;
   /**
    * Candidates to score in full for each one wanted, where vectors are quantised.
    *
    * @default the server's: 1 for int8; 3 for bits, which order candidates only roughly
    */
-  oversampling?: number;
+  oversampling?: number | undefined;
   /** Whether searches look at every vector instead of following the graph. @default false */
-  exact?: boolean;
+  exact?: boolean | undefined;
   /**
    * Asks a search a second time, another node where there are several, when no answer has come for so many
    * milliseconds (Dean and Barroso, "The Tail at Scale", 2013). The 95th percentile is a good choice.
    *
    * @default never
    */
-  hedgeMs?: number;
+  hedgeMs?: number | undefined;
   /** Longest wait for one answer of the server, in milliseconds. @default 30_000 */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /**
    * Connections to each node, at most. Each carries one call at a time.
    *
    * @default 32: what comes on top waits here rather than in the server, which has as many cores to answer with
    */
-  connections?: number;
+  connections?: number | undefined;
 }
 
 /** Passages that 1.5 GB hold of, at 384 dimensions. */

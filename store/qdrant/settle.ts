@@ -64,7 +64,7 @@ export function reveal(
 export function deleteOlder(documents: readonly Versioned[], generation: number): Operation[] {
   if (documents.length === 0) return [];
   const older = olderThan(documents, generation, (ids) => anyOf('document', ids));
-  return [{ delete: { filter: { must: [BODY, older as QdrantCondition] } } }];
+  return [{ delete: { filter: { must: [BODY, older] } } }];
 }
 
 /** Takes the mark from heads whose passages are in order. */
@@ -88,7 +88,7 @@ export async function finish(points: Points, ids: readonly string[], options: Ca
       {
         // A confirm raises the version of the head before that of the others: what is of its generation stays.
         delete: {
-          filter: { must: [BODY, older as QdrantCondition], must_not: [equals('generation', generation)] },
+          filter: { must: [BODY, older], must_not: [equals('generation', generation)] },
         },
       },
       ...clearMark([id], generation),

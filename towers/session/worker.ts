@@ -17,7 +17,7 @@ function sendError(error: unknown): void {
 
 async function main(options: ModelOptions): Promise<void> {
   const model = await Model.load(options, (message) => send({ type: 'log', message }));
-  port.on('message', async (message: ToWorker) => {
+  const answer = async (message: ToWorker): Promise<void> => {
     if (message.type === 'close') {
       await model.close();
       port.close();
@@ -29,7 +29,8 @@ async function main(options: ModelOptions): Promise<void> {
     } catch (error) {
       sendError(error);
     }
-  });
+  };
+  port.on('message', (message: ToWorker) => void answer(message));
   send({ type: 'ready', device: model.device });
 }
 

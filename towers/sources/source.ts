@@ -9,7 +9,7 @@ export interface SourceContext {
   http: Http;
   /** Folder for what is not complete yet. */
   parts: string;
-  onProgress?: (progress: DownloadProgress) => void;
+  onProgress: ((progress: DownloadProgress) => void) | undefined;
 }
 
 /** A place that holds the files of one tower. */

@@ -53,7 +53,10 @@ export async function* readRecords(
     if (line.trim() === '') continue;
     try {
       const { _id, id = _id, title, text } = JSON.parse(line) as Record<string, unknown>;
-      yield { id: String(id ?? number), title: asText(title), text: asText(text) };
+      if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') {
+        throw new TypeError(`the id is ${JSON.stringify(id)}; give a string or a number`);
+      }
+      yield { id: `${id ?? number}`, title: asText(title), text: asText(text) };
     } catch (error) {
       throw new TrainingError('DATASET_INVALID', `${file}, line ${number}: ${(error as Error).message}`, {
         cause: error,

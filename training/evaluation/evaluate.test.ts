@@ -73,7 +73,7 @@ test('towers and rankers are measured against the document tower, which comes fi
     recall50Interval: [1, 1],
   });
   assert.equal(withPrompt!.speed?.speedup, 1);
-  for (const speed of [withPrompt!.speed!, withoutPrompt!.speed!]) {
+  for (const speed of [withPrompt!.speed, withoutPrompt!.speed!]) {
     assert.ok(speed.encodePerSecond > 0 && speed.p50Ms > 0 && speed.p99Ms >= speed.p50Ms);
   }
   assert.equal(oracle!.speed, undefined);

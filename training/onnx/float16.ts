@@ -16,7 +16,7 @@ export function numberToFloat16(value: number): number {
   VALUE[0] = value;
   const bits = BITS[0]!;
   const sign = (bits >>> 16) & 0x8000;
-  const magnitude = Math.abs(VALUE[0]!);
+  const magnitude = Math.abs(VALUE[0]);
   if (Number.isNaN(value)) return sign | 0x7e00;
   // Halfway between the largest finite number, 65504, and the next power of two.
   if (magnitude >= 65520) return sign | 0x7c00;

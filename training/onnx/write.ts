@@ -83,7 +83,7 @@ function encode(model: Model, initializer: TensorWriter): Uint8Array {
     opsets: [...model.opsets].map(([domain, version]) => ({ domain, version })),
     graph: toGraph(model.graph, initializer),
   };
-  const bytes = WireModelType.encode(wire as unknown as Record<string, unknown>).finish();
+  const bytes = WireModelType.encode(wire).finish();
   if (bytes.byteLength > MAX_MESSAGE_BYTES) {
     throw new OnnxError(
       'FEATURE_UNSUPPORTED',

@@ -184,7 +184,7 @@ function planOf(request: TrainRequest) {
     negatives: rest.negatives ?? DEFAULTS.negatives,
     mined: rest.mined ?? DEFAULTS.mined,
     margin: rest.margin ?? DEFAULTS.margin,
-    precision: rest.precision ?? ('fp32' as Precision),
+    precision: rest.precision ?? 'fp32',
     maxTokens: rest.maxTokens ?? DEFAULTS.maxTokens,
     heldOutDocuments: rest.heldOutDocuments ?? DEFAULTS.heldOutDocuments,
     separate,

@@ -215,7 +215,7 @@ test('the system: what answers, and what does not', async () => {
         callback(null, { service: info }),
       ListCollections: (_, callback) => callback(null, { collections }),
       ListAliases: (_, callback) => callback(null, { aliases }),
-    } as Handlers,
+    },
     async ({ ask, services }) => {
       const { json } = await ask('GET', '/api/system');
       const system = json as SystemAnswer;

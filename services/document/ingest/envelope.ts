@@ -20,11 +20,11 @@ const { requestSerialize, requestDeserialize } = v1.DocumentService.service.Inge
  */
 export function salvageDocument(bytes: Buffer): Salvaged | undefined {
   const { sequence, document } = read(envelope, bytes);
-  if (sequence === undefined || !(document instanceof Uint8Array)) return undefined;
-  const { id = '' } = read(identity, document);
+  if (typeof sequence !== 'string' || !(document instanceof Uint8Array)) return undefined;
+  const { id } = read(identity, document);
   return {
     request: requestDeserialize(
-      requestSerialize({ sequence: String(sequence), document: { id: String(id) } }),
+      requestSerialize({ sequence, document: { id: typeof id === 'string' ? id : '' } }),
     ),
     error: invalidArgument(
       'document',

@@ -212,7 +212,7 @@ export class IngestSession {
       this.#answered = settled.sequence;
       if (settled.trace) this.#untoldTraces.push(settled.trace);
       this.#wakeReader();
-      return { outcome: settled.outcome };
+      return settled.outcome === undefined ? {} : { outcome: settled.outcome };
     }
     if (this.#untold === 0) return undefined;
     return { watermark: { sequence: this.#answered } };

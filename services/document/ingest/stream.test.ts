@@ -7,7 +7,7 @@ import { eventually, gate, openTestStore, startHarness, type Harness } from '../
 
 const running: Harness[] = [];
 async function start(...parts: Parameters<typeof startHarness<TestStore>>): Promise<Harness> {
-  const harness = await startHarness<TestStore>(...parts);
+  const harness = await startHarness(...parts);
   running.push(harness);
   return harness;
 }

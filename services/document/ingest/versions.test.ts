@@ -81,7 +81,7 @@ for (const [name, open] of Object.entries({ memory, embedded })) {
             // The same content once more may be encoded once more, when nobody knows yet that it will be there.
             const expected =
               version > highest ? /_INDEXED$/ : version === highest ? /_(INDEXED|UNCHANGED)$/ : /_REJECTED$/;
-            assert.match(outcomes[index]?.kind ?? '', expected, `operation ${index + 1} of ${order}`);
+            assert.match(outcomes[index]?.kind ?? '', expected, `operation ${index + 1} of ${order.join()}`);
             highest = Math.max(highest, version);
           });
           assert.deepEqual(await home.read(id), { version: highest, text: `version ${highest}` });

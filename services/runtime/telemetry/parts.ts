@@ -70,5 +70,6 @@ function measured(
 
 function errorType(error: unknown): string {
   const { reason, name } = error as { reason?: unknown; name?: unknown };
-  return typeof reason === 'string' ? reason : String(name ?? '_OTHER');
+  if (typeof reason === 'string') return reason;
+  return typeof name === 'string' ? name : '_OTHER';
 }

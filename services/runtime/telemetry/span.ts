@@ -228,11 +228,11 @@ export class Span implements ApiSpan {
       return this;
     }
     const isTime = typeof attributes !== 'object' || attributes instanceof Date || Array.isArray(attributes);
-    const at = isTime ? (attributes as TimeInput) : time;
+    const at = isTime ? attributes : time;
     this.events.push({
       name,
       time: at === undefined ? performance.now() : toPerformanceTime(at),
-      attributes: isTime ? {} : (attributes as Attributes),
+      attributes: isTime ? {} : attributes,
     });
     return this;
   }

@@ -84,7 +84,7 @@ export function callUnary<Response>(
   metadata = new Metadata(),
 ): Promise<Response> {
   const definition = v1.QueryService.service[method];
-  const { serialize = definition.requestSerialize as (request: object) => Buffer, ...rest } = options;
+  const { serialize = definition.requestSerialize, ...rest } = options;
   return new Promise((resolve, reject) => {
     client.makeUnaryRequest(
       definition.path,
