@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor as RuntimeTensor } from '../../towers/session/onnxruntime.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { openTransformer } from '../../training/distill/transformer.ts';

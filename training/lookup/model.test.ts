@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor as RuntimeTensor } from '../../towers/session/onnxruntime.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
 import { float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { noise } from '../onnx/testing.ts';
