@@ -88,6 +88,23 @@ export function compileFilter<Item>(
   return all(must);
 }
 
+/** What of a document a filter looks at. */
+export interface FilteredDocument {
+  documentId: string;
+  version: number;
+  /** JSON value. */
+  metadata: unknown;
+}
+
+/** A filter as a predicate on whole documents. */
+export function documentFilter(filter: Filter): (document: FilteredDocument) => boolean {
+  return compileFilter<FilteredDocument>(filter, (field) => {
+    const path = metadataPath(field);
+    if (path) return ({ metadata }) => readPath(metadata, path);
+    return field === 'document_id' ? ({ documentId }) => documentId : ({ version }) => version;
+  });
+}
+
 // A lone condition stands for itself: most filters have one, and it is evaluated for every document.
 function all<Item>(tests: ((item: Item) => boolean)[]): (item: Item) => boolean {
   return tests.length === 1 ? tests[0]! : (item) => tests.every((holds) => holds(item));

@@ -218,7 +218,7 @@ export interface BulkLoad {
  * Errors are {@link StoreError}s: `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, `STORE_UNAVAILABLE`, ...
  */
 export interface Store {
-  /** Which home this is. */
+  /** Which kind of store this is. */
   readonly kind: 'embedded' | 'qdrant';
 
   /**
@@ -306,15 +306,15 @@ export interface Store {
   dropCollection(physical: string, options?: CallOptions): Promise<void>;
 
   /**
-   * Makes ready what searches in a space need, so that the first of them is as fast as those after it; {@link check}
-   * keeps it so. Embedded: brings the vectors of its collections into memory. Qdrant: does nothing.
+   * Makes the next search in a space as fast as those after it. Call it again now and then: documents that were written
+   * since are then ready too. Embedded: brings the vectors of the space's collections into memory. Qdrant: does nothing.
    *
    * @param space fingerprint
    */
   prepare(space: string, options?: CallOptions): Promise<void>;
 
   /** Resolves when the store can serve. @throws {StoreError} `STORE_UNAVAILABLE` */
-  check(options?: CallOptions): Promise<void>;
+  probe(options?: CallOptions): Promise<void>;
 
   /** Releases everything; what was acknowledged stays. */
   close(): Promise<void>;

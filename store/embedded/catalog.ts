@@ -1,5 +1,5 @@
-import { collectionNotFound, spaceMismatch, StoreError } from '../errors.ts';
-import { checkAlias, checkCollectionName, isPhysicalName, physicalFor } from '../names.ts';
+import { collectionNotFound } from '../errors.ts';
+import { checkAlias, checkCollectionName, checkSpace, isPhysicalName, physicalFor } from '../names.ts';
 import type { SpaceKey } from '../store.ts';
 import type { Database, Statement } from './database.ts';
 import { createDocumentTables, dropDocumentTables } from './documents.ts';
@@ -111,20 +111,5 @@ export class Catalog {
     const collection = isPhysicalName(name) ? this.#find(name) : undefined;
     if (!collection) throw collectionNotFound(name);
     return collection;
-  }
-}
-
-/** Compares the whole fingerprint: a physical name holds the start of it only. */
-function checkSpace(name: string, collection: Collection, space: SpaceKey): void {
-  if (collection.fingerprint !== space.fingerprint) {
-    throw spaceMismatch(name, collection.fingerprint, space.fingerprint);
-  }
-  if (collection.dimensions !== space.dimensions) {
-    throw new StoreError(
-      'COLLECTION_FOREIGN',
-      `collection "${name}" has vectors of ${collection.dimensions} dimensions, but its space has ${space.dimensions}; ` +
-        'drop it and ingest again',
-      { metadata: { collection: name } },
-    );
   }
 }

@@ -1,4 +1,5 @@
 import type { DocumentKey, DocumentWriteResult, StoredDocument } from '../store.ts';
+import { applyVersionRule, type Remembered } from '../versions.ts';
 import type { Database } from './database.ts';
 import type { PreparedPut, PreparedWrite } from './prepare.ts';
 import { encodeSparse } from './sparse-index.ts';
@@ -223,29 +224,23 @@ export class Documents {
   #apply(tenant: number, write: PreparedWrite): DocumentWriteResult {
     const documentId = bytes(write.documentId);
     const stored = this.#find(tenant, documentId);
-    if (stored && stored.version > write.version) return { outcome: 'stale', storedVersion: stored.version };
-    const deleted = stored ? undefined : this.#deletedVersion(tenant, documentId);
-    if (write.kind === 'delete') {
-      if (stored) {
-        this.#remove(tenant, stored.id);
-        this.#sql.addChange.run(tenant, stored.id, null);
-      }
-      if (write.version > (deleted ?? 0)) this.#sql.remember.run(tenant, documentId, write.version);
-      return { outcome: 'deleted' };
-    }
-    if (deleted !== undefined && deleted > write.version) return { outcome: 'stale', storedVersion: deleted };
+    const before = stored ? rememberedDocument(stored) : this.#deletion(tenant, documentId);
+    const { result, after } = applyVersionRule(before, write);
+    if (after === before) return result;
     if (write.kind === 'confirm') {
-      if (!stored || stored.contentHash !== write.contentHash) return { outcome: 'changed' };
-      if (stored.version < write.version) {
-        this.#sql.setVersion.run(write.version, stored.id);
-        this.#sql.addChange.run(tenant, null, stored.id);
-      }
-      return { outcome: 'unchanged' };
+      this.#sql.setVersion.run(write.version, stored!.id);
+      this.#sql.addChange.run(tenant, null, stored!.id);
+      return result;
     }
     if (stored) this.#remove(tenant, stored.id);
-    if (deleted !== undefined) this.#sql.forget.run(tenant, documentId);
-    this.#sql.addChange.run(tenant, stored?.id ?? null, this.#insert(tenant, documentId, write));
-    return { outcome: 'indexed' };
+    if (write.kind === 'put') {
+      if (before?.kind === 'delete') this.#sql.forget.run(tenant, documentId);
+      this.#sql.addChange.run(tenant, stored?.id ?? null, this.#insert(tenant, documentId, write));
+      return result;
+    }
+    if (stored) this.#sql.addChange.run(tenant, stored.id, null);
+    if (after) this.#sql.remember.run(tenant, documentId, after.version);
+    return result;
   }
 
   #insert(tenant: number, documentId: Uint8Array, put: PreparedPut): number {
@@ -278,19 +273,14 @@ export class Documents {
     this.#sql.addCounts.run(-1, -changes, tenant);
   }
 
-  #find(
-    tenant: number,
-    documentId: Uint8Array,
-  ): { id: number; version: number; contentHash: string; passages: number } | undefined {
-    const row = this.#sql.find.get(tenant, documentId) as
-      | { id: number; version: number; contentHash: Uint8Array; passages: number }
-      | undefined;
+  #find(tenant: number, documentId: Uint8Array): (StoredDocument & { id: number }) | undefined {
+    const row = this.#sql.find.get(tenant, documentId) as Raw<StoredDocument & { id: number }> | undefined;
     return row && { ...row, contentHash: string(row.contentHash) };
   }
 
-  #deletedVersion(tenant: number, documentId: Uint8Array): number | undefined {
+  #deletion(tenant: number, documentId: Uint8Array): Remembered | undefined {
     const row = this.#sql.deletedVersion.get(tenant, documentId) as { version: number } | undefined;
-    return row?.version;
+    return row && { kind: 'delete', version: row.version };
   }
 
   #addTenant(tenant: string): number {
@@ -301,6 +291,10 @@ export class Documents {
     const { oldest, newest } = this.changeBounds();
     if (newest - oldest >= 2 * this.#changesKept) this.#sql.trimChanges.run(newest - this.#changesKept);
   }
+}
+
+function rememberedDocument({ version, contentHash }: StoredDocument): Remembered {
+  return { kind: 'document', version, contentHash };
 }
 
 /** A row as it is stored: what callers name is bytes. */

@@ -69,7 +69,7 @@ describe('the worker', () => {
       assert.match(error.message, /its thread died.*; try again/);
       return true;
     });
-    await mortal.check();
+    await mortal.probe();
     assert.equal((await search())[0]?.documentId, 'acknowledged');
     assert.equal(workers.length, 2, 'one thread at a time');
     assert.equal(warnings.length, 1);
