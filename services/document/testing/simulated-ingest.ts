@@ -163,8 +163,8 @@ async function runClient(parts: {
       () => undefined,
       (cause: unknown) => cause,
     );
-    const reason = error instanceof ServiceError ? error.reason : String(error ?? '');
-    history.push({ kind: 'closed', client, reason });
+    if (error !== undefined && !(error instanceof ServiceError)) throw error;
+    history.push({ kind: 'closed', client, reason: error?.reason ?? '' });
     await pause(below(50));
   }
 }
