@@ -6,7 +6,7 @@ import { createDocumentTables, dropDocumentTables } from './documents.ts';
 
 /** A row of the catalog. */
 export interface Collection {
-  /** Never given twice, not even after a drop. */
+  /** Unique for ever: not reused after a drop. */
   id: number;
   physical: string;
   fingerprint: string;
@@ -20,7 +20,7 @@ const SELECT = `
     (SELECT min(alias) FROM aliases WHERE collection = id) AS alias
   FROM collections`;
 
-/** Which collections there are, and what they are called. Its methods run in a transaction of the caller's. */
+/** The collections and their names. The caller runs its methods in a transaction. */
 export class Catalog {
   readonly #database: Database;
   readonly #byPhysical: Statement;

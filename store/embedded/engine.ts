@@ -22,16 +22,16 @@ import type { PreparedWrite } from './prepare.ts';
 /** With more vectors than this a scan takes so much time and memory that a server is the better choice. */
 const MANY_VECTORS = 300_000;
 
-/** What is held open of a collection. */
+/** A collection that this process uses. */
 interface OpenCollection {
   documents: Documents;
-  /** By row of `tenants`; filled for searches alone, so that a process that only writes holds no vectors. */
+  /** By row of `tenants`. Only searches fill it, so a process that only writes holds no vectors in memory. */
   mirrors: Map<number, Mirror>;
 }
 
 /**
- * The embedded store without its thread: each method does its work before it returns. What a method is given has
- * been checked, except for what only the collection can tell.
+ * The embedded store without its thread: each method does its work before it returns. The caller has checked the
+ * arguments, except for what depends on the collection.
  */
 export class Engine {
   readonly #database: Database;
@@ -47,7 +47,7 @@ export class Engine {
   }
 
   ensureCollection(name: string, space: SpaceKey): CollectionInfo {
-    // Nearly always it is there: then nobody has to wait for the writers' lock.
+    // The collection is nearly always there: looking first saves the wait for the writers' lock.
     const known = this.#database.read(() => this.#catalog.has(name, space));
     if (!known) this.#database.write(() => this.#catalog.ensure(name, space));
     return this.#database.read(() => this.#describe(this.#catalog.resolve(name)));
@@ -214,7 +214,7 @@ export class Engine {
     return mirror;
   }
 
-  /** Lets go of collections that another process has dropped. */
+  /** Closes collections that another process has dropped. */
   #forgetDropped(): void {
     const there = new Set(this.#catalog.list().map(({ id }) => id));
     for (const id of this.#open.keys()) if (!there.has(id)) this.#open.delete(id);
@@ -262,7 +262,7 @@ function hit(documents: Documents, { id, documentId, passage, score }: Found, qu
   };
 }
 
-/** Documents that a filter holds for, read one after another: no document's metadata stays in memory. */
+/** Documents that match a filter. They are read one after another, so that their metadata do not pile up in memory. */
 function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterRow, void, undefined> {
   const holds = documentFilter(filter);
   for (const row of rows) {

@@ -52,7 +52,7 @@ export class IngestSession {
   readonly #trace: StreamTrace | undefined;
   #window: Window | undefined;
   #options = { tenant: '', omitText: false };
-  /** Highest sequence that came in, and that was answered. */
+  /** Highest sequence that was received, and that was answered. */
   #received = 0;
   #answered = 0;
   /** Outcomes that went out since the last watermark, and the traces of their documents. */
@@ -76,7 +76,7 @@ export class IngestSession {
   /**
    * Serves the stream to its end.
    *
-   * @throws {ServiceError} that the stream has to end with
+   * @throws {ServiceError} the error that the stream ends with
    */
   async run(): Promise<void> {
     const { signal } = this.#call;
@@ -162,7 +162,7 @@ export class IngestSession {
     });
   }
 
-  /** @returns a promise where the next message has to wait */
+  /** @returns a promise that the next message has to wait for, if any */
   #takeOperation(window: Window, request: IngestRequest__Output): Promise<void> | undefined {
     if (request.begin) {
       throw invalidArgument('begin', 'came twice; send it once, and open another stream for another target');

@@ -26,7 +26,7 @@ export interface Harness {
   stop(): Promise<void>;
 }
 
-/** Waits of tests: a store that comes back is noticed within milliseconds. */
+/** Short waits: a test notices within milliseconds that the store is back. */
 const QUICK_BACKOFF = { firstMs: 2, longestMs: 10 };
 
 export async function startHarness(
@@ -81,7 +81,7 @@ export interface Ended {
   watermark: number;
 }
 
-/** The client's side of one stream; keeps all that comes back. */
+/** The client's side of one stream. It keeps all events. */
 export class IngestStream {
   readonly call: ClientDuplexStream<IngestRequest, IngestResponse__Output>;
   readonly events: IngestResponse__Output[] = [];
@@ -132,7 +132,7 @@ export class IngestStream {
     return this.ended;
   }
 
-  /** Waits until something holds, looking again after each event. */
+  /** Waits until a condition holds; checks it after each event. */
   async until(holds: (stream: this) => boolean): Promise<void> {
     while (!holds(this)) await new Promise<void>((resolve) => (this.#wake = resolve));
   }
@@ -143,14 +143,14 @@ export class IngestStream {
   }
 }
 
-/** Something to hold others back with. */
+/** A gate: others wait for it until it is opened. */
 export function gate(): { opened: Promise<void>; open: () => void } {
   let open = (): void => {};
   const opened = new Promise<void>((resolve) => (open = resolve));
   return { opened, open };
 }
 
-/** Lets a test wait for something that no event tells. */
+/** Waits until a condition holds, where no event says so. */
 export async function eventually(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2));
 }

@@ -27,7 +27,7 @@ function spaceOf(name: string): SpaceDefinition & { fingerprint: string } {
   return { ...definition, fingerprint: fingerprint(definition) };
 }
 
-/** A tower whose vectors are a function of the text, and whose work can be counted, held back and made to fail. */
+/** A tower whose vectors are a function of the text. A test can look at its encodings, delay them and make them fail. */
 export class FakeTower implements QueryTower {
   readonly manifest: QueryTower['manifest'];
   readonly device = 'cpu';
@@ -139,7 +139,7 @@ export class FakeStore extends MemoryStore {
   }
 }
 
-/** A store's answer that the test gives when it wants, or that fails when its caller gives up. */
+/** Holds searches back until the test releases them. A search fails when its caller gives up. */
 export class Held {
   readonly #waiting: (() => void)[] = [];
   /** Searches that were given up while they waited. */
