@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { parse } from 'yaml';
 import { IngestPipeline } from '../services/document/ingest/pipeline.ts';
 import { FakeTower } from '../services/document/testing/fake-tower.ts';
-import { MemoryStore } from '../services/document/testing/memory-store.ts';
+import { MemoryStore } from '../store/testing/memory-store.ts';
 import { queryService } from '../services/query/service.ts';
 import { FakeStore, FakeTower as FakeQueryTower } from '../services/query/testing/fakes.ts';
 import {

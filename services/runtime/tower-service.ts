@@ -93,7 +93,11 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       telemetry,
     });
     const health = monitorHealth({
-      check: (options) => store.check(options),
+      check: async (options) => {
+        await store.probe(options);
+        // What was written since is brought into memory here, so that no search waits for it.
+        if (service.access === 'reads') await store.prepare(tower.manifest.space.fingerprint, options);
+      },
       setServing: server.setServing,
       log,
     });

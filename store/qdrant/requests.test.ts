@@ -22,7 +22,7 @@ async function open(
 
 /** Calls every operation of a store, most of them in several ways. */
 async function useEverything(store: Store): Promise<void> {
-  await store.check();
+  await store.probe();
   await store.ensureCollection('docs', SPACE);
   await store.ensureCollection(PHYSICAL, SPACE);
   await store.findCollection('docs');
@@ -366,6 +366,6 @@ describe('a configuration', () => {
   it('is taken while the server is away', async (t) => {
     const store = await openStore({ kind: 'qdrant', url: 'http://127.0.0.1:1' });
     t.after(() => store.close());
-    await rejects(store.check(), 'STORE_UNAVAILABLE', /127\.0\.0\.1:1/);
+    await rejects(store.probe(), 'STORE_UNAVAILABLE', /127\.0\.0\.1:1/);
   });
 });

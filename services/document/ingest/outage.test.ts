@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { startProxy } from '../../runtime/testing/proxy.ts';
-import { QdrantTestStore } from '../testing/qdrant-store.ts';
 import { eventually, startHarness } from '../testing/harness.ts';
+import { openQdrant, TestStore } from '../testing/test-store.ts';
 
 const DOCUMENTS = 2000;
 const BUDGET = 8192;
@@ -15,7 +15,7 @@ test(
   { skip: url === undefined && 'set QDRANT_URL to the REST address of a Qdrant server to run it' },
   async () => {
     const proxy = await startProxy(url!);
-    const store = await QdrantTestStore.open(proxy.url);
+    const store = new TestStore(await openQdrant(proxy.url));
     const { ingest, pipeline, tower, stop } = await startHarness({
       store,
       settings: { budgetTokens: BUDGET },

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { RRF_K, type SearchQuery } from '../store.ts';
 import { ids, put, rejects, search, sparse, type Stores, TENANT, withTerms } from './stores.ts';
 
-export function searchContract(stores: Stores): void {
+export function rankingContract(stores: Stores): void {
   describe('dense search', () => {
     it('ranks by cosine', async () => {
       const name = await stores.collection();
