@@ -25,13 +25,15 @@ function files(ending: string): { path: string; text: string }[] {
 
 /** Tools that a file asks for by name. */
 function askedFor(text: string): ToolName[] {
-  const names = [...text.matchAll(/\boptionalTool\('(\w+)'/g)].map(([, name]) => name as ToolName);
+  const names = [...text.matchAll(/\boptionalTool\('([\w-]+)'/g)].map(([, name]) => name as ToolName);
   return [...new Set(names)];
 }
 
 /** What a test file says where no tool is installed. It has to pass. */
 async function withoutTools(path: string): Promise<{ lines: string[]; stdout: string }> {
-  const env: NodeJS.ProcessEnv = { ...process.env, PATH: '' };
+  const env: NodeJS.ProcessEnv = { ...process.env, PATH: '', SCALINGNOTE_CACHE: '/nowhere' };
+  // A server that tests could use instead.
+  delete env['QDRANT_URL'];
   for (const { variable } of Object.values(OPTIONAL_TOOLS)) delete env[variable];
   // Otherwise Node takes it for a child of this run, and prints for a machine to read.
   delete env['NODE_TEST_CONTEXT'];
