@@ -58,7 +58,7 @@ export const reset: Answer = (response) => response.socket?.resetAndDestroy();
 /** Lets another server answer. */
 export function forwardTo(url: string): Answer {
   return (response, { method, path, query, body }) => {
-    const search = query.size > 0 ? `?${query}` : '';
+    const search = query.size > 0 ? `?${query.toString()}` : '';
     void request(url + path + search, { method: method as 'POST', body: body === '' ? null : body }).then(
       async (answer) => {
         const text = await answer.body.text();
