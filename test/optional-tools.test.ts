@@ -25,13 +25,15 @@ function files(ending: string): { path: string; text: string }[] {
 
 /** Tools that a file asks for by name. */
 function askedFor(text: string): ToolName[] {
-  const names = [...text.matchAll(/\boptionalTool\('(\w+)'/g)].map(([, name]) => name as ToolName);
+  const names = [...text.matchAll(/\boptionalTool\('([\w-]+)'/g)].map(([, name]) => name as ToolName);
   return [...new Set(names)];
 }
 
 /** What a test file says where no tool is installed. It has to pass. */
 async function withoutTools(path: string): Promise<{ lines: string[]; stdout: string }> {
-  const env: NodeJS.ProcessEnv = { ...process.env, PATH: '' };
+  const env: NodeJS.ProcessEnv = { ...process.env, PATH: '', SCALINGNOTE_CACHE: '/nowhere' };
+  // A server that tests could use instead.
+  delete env['QDRANT_URL'];
   for (const { variable } of Object.values(OPTIONAL_TOOLS)) delete env[variable];
   // Otherwise Node takes it for a child of this run, and prints for a machine to read.
   delete env['NODE_TEST_CONTEXT'];
@@ -104,7 +106,7 @@ test('an interpreter without the modules counts as absent', () => {
     assert.deepEqual(findTool('python3', ['json', 're']), { path: interpreter, skip: false });
     const { path, skip } = findTool('python3', ['json', 'elsewhere']);
     assert.equal(path, undefined);
-    assert.match(skip, /^there is no python3 with json, elsewhere: .* the variable PYTHON$/);
+    assert.match(String(skip), /^there is no python3 with json, elsewhere: .* the variable PYTHON$/);
   } finally {
     if (PYTHON === undefined) delete process.env['PYTHON'];
     else process.env['PYTHON'] = PYTHON;

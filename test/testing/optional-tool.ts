@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { delimiter, join, relative } from 'node:path';
+import { delimiter, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { defaultCacheDir } from '../../towers/cache.ts';
 
 /** A program that tests use where it is installed, and that the product never needs. */
 interface Description {
-  /** Its names on the `PATH`, the preferred one first. */
+  /** Its names on the `PATH`, the preferred one first; or the file that it is installed as. */
   names: readonly string[];
   /** The environment variable that names its file. */
   variable: string;
@@ -25,6 +26,12 @@ export const OPTIONAL_TOOLS = {
     names: ['python3'],
     variable: 'PYTHON',
     install: 'apt-get install python3 python3-venv',
+  },
+  // The interpreter that has it, where `store/qdrant/testing/engine/setup` makes one.
+  'qdrant-engine': {
+    names: [join(defaultCacheDir(), 'qdrant-engine', 'bin', 'python')],
+    variable: 'QDRANT_ENGINE',
+    install: 'npm run qdrant-engine',
   },
 } as const satisfies Record<string, Description>;
 
@@ -81,7 +88,8 @@ export function sayNotTested(reason: string): void {
 
 function findOnPath(names: readonly string[]): string | undefined {
   const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
-  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find(isExecutable);
+  const places = (name: string) => (isAbsolute(name) ? [name] : folders.map((folder) => join(folder, name)));
+  return names.flatMap(places).find(isExecutable);
 }
 
 function isExecutable(path: string): boolean {
