@@ -87,8 +87,8 @@ def losses():
 
 def contrast():
     random = numpy.random.default_rng(2)
-    # Two queries with the same text, a document that answers two queries, and two hard negatives, one of them the answer
-    # of a query that is in the batch.
+    # Two queries with the same text, a document that answers two queries, and two hard negatives, the last of them the
+    # answer of a query that is in the batch.
     queries = ["bees", "stars", "bees", "moon", "hives"]
     documents = ["honey", "suns", "wax", "rock", "honey", "iron", "suns"]
     answers = {}
@@ -104,21 +104,28 @@ def contrast():
     q = inputs(random, len(queries), 4).requires_grad_()
     d = inputs(random, len(documents), 4).requires_grad_()
     cases = []
-    for normalize, temperature, masked in [(True, 0.05, True), (True, 0.3, True), (False, 1.0, True), (True, 0.3, False)]:
-        a, b = (functional.normalize(x, dim=-1) if normalize else x for x in (q, d))
+    for candidates, normalize, temperature, masked in [
+        (7, True, 0.05, True),
+        (6, True, 0.05, True),
+        (7, True, 0.3, True),
+        (7, False, 1.0, True),
+        (7, True, 0.3, False),
+    ]:
+        a, b = (functional.normalize(x, dim=-1) if normalize else x for x in (q, d[:candidates]))
         scores = a @ b.T / temperature
         if masked:
-            scores = scores.masked_fill(~(is_negative | own), -torch.inf)
+            scores = scores.masked_fill(~(is_negative | own)[:, :candidates], -torch.inf)
         loss = functional.cross_entropy(scores, torch.arange(len(queries)))
         by_q, by_d = gradients(loss, [q, d])
         cases.append(
             {
+                "candidates": candidates,
                 "normalize": normalize,
                 "temperature": temperature,
                 "masked": masked,
                 "loss": loss,
                 "queryGradient": by_q,
-                "documentGradient": by_d,
+                "documentGradient": by_d[:candidates],
             }
         )
     excluded = (~(is_negative | own)).int()
@@ -264,7 +271,8 @@ def lookup():
             )
             total = (weights[:, None] * tables["vectors"][text]).sum(0)
             for pair in zip(text, text[1:]):
-                total = total + tables["pair_vectors"][pairs.get(pair, 0)]
+                if pair in pairs:
+                    total = total + tables["pair_vectors"][pairs[pair]]
             vectors.append((total, total / weights.sum()))
         sums, means = zip(*vectors)
         return torch.stack(sums), torch.stack(means)
@@ -283,7 +291,7 @@ def lookup():
         ]
     )
     steps = []
-    # Every row is used in every step but that of no pair: a row that no text uses would not decay in ours.
+    # Every row is used in every step but that of no pair, which is 0: a row that no text uses would not decay in ours.
     for rate in rates(options["rate"], options["steps"], options["warmup"], 0)[:3]:
         loss = distillation(scale * encode()[1], teacher, None, loss_weights)
         adam.zero_grad()
@@ -301,7 +309,7 @@ def lookup():
         {
             "texts": texts,
             "pairs": [[*pair, row] for pair, row in pairs.items()],
-            "pairRows": [[pairs.get(pair, 0) for pair in zip(text, text[1:])] for text in texts],
+            "pairRows": [[pairs[pair] for pair in zip(text, text[1:]) if pair in pairs] for text in texts],
             "tables": start,
             **found,
             "scale": scale,
