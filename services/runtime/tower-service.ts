@@ -92,9 +92,13 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       log,
       telemetry,
     });
+    let serving = false;
+    metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
+      Number(serving),
+    );
     const health = monitorHealth({
       check: (options) => store.check(options),
-      setServing: server.setServing,
+      setServing: (now) => server.setServing((serving = now)),
       log,
     });
     await health.probe();
