@@ -193,18 +193,18 @@ async function startPair() {
       familiarity: encodeFamiliarity(counts),
     },
   });
-  const shared = ['--port', '0', '--metrics-port', '0', '--data', join(folder, 'data'), '--console-address'];
   const nobody = `127.0.0.1:${await freePort()}`;
-  const tower = (name: string): string => `file:${join(folder, name)}`;
-  const document = await startService(
-    'document',
-    ...[...shared, nobody, '--document-tower', tower('document'), '--ingest-streams', '1'],
-  );
-  const query = await startService(
-    'query',
-    ...[...shared, nobody, '--query-tower', tower('query'), '--live-share', '1'],
-    ...['--query-slots', '1', '--query-queue', '0'],
-  );
+  const start = (name: 'document' | 'query', ...flags: string[]) =>
+    startService(name, '--port', '0', '--metrics-port', '0', '--data', join(folder, 'data'), ...flags);
+  const own = (name: string): string[] => [
+    '--console-address',
+    nobody,
+    `--${name}-tower`,
+    `file:${join(folder, name)}`,
+  ];
+  const document = await start('document', ...own('document'), '--ingest-streams', '1');
+  const narrow = ['--query-slots', '1', '--query-queue', '0', '--live-share', '1'];
+  const query = await start('query', ...own('query'), ...narrow);
   return { document, query };
 }
 
