@@ -29,7 +29,7 @@ import {
 } from './request.ts';
 import { runTraining } from './run.ts';
 import type { Student } from './student.ts';
-import { cutStudent, openCut } from './transformer.ts';
+import { cutStudent, openTransformer } from './transformer.ts';
 
 /** Share of the steps in which the learning rate rises. */
 const WARMUP = 0.05;
@@ -177,7 +177,7 @@ async function prepareStudent(request: DistillRequest, { steps, rate, loss }: Pl
   const cut = await cutStudent({ teacher, layers, width, loss, trainTables, optimizer });
   return {
     choices: { trainTables: cut.trainTables },
-    open: (_data, state) => openCut(cut, { threads, state }),
+    open: (_data, state) => openTransformer(cut, { threads, state }),
   };
 }
 

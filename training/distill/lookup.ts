@@ -54,8 +54,8 @@ export async function openLookup(options: LookupOptions): Promise<Student> {
     optimizer,
     loss,
     seed,
-    ...(threads !== undefined && { threads }),
-    ...(state && { state }),
+    threads,
+    state,
   });
   const textOf = (ids: readonly number[]): LookupText => ({ tokens: ids, pairs: dictionary.rowsOf(ids) });
   return {

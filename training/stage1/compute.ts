@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Tower } from '../../towers/tower.ts';
 import { DEFAULTS } from '../distill/request.ts';
 import type { Model } from '../onnx/model.ts';
@@ -57,9 +56,9 @@ export async function distillationFlops(
   },
 ): Promise<number> {
   const { pooling, dimensions } = teacher.manifest;
-  const source = { file: join(teacher.directory, 'model.onnx'), pooling, dimensions, trainTables: false };
-  const full = await readEncoder(source);
-  const student = await readEncoder({ ...source, layers });
+  const options = { pooling, dimensions, trainTables: false };
+  const full = await readEncoder(teacher.directory, options);
+  const student = await readEncoder(teacher.directory, { ...options, layers });
   const count = (texts: readonly string[]): number =>
     texts.reduce((sum, text) => sum + teacher.tokenize(text).ids.length, 0);
   const tokens = count(run.queries);

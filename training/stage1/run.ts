@@ -1,12 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TrainingError } from '../errors.ts';
-import type { Tensor } from '../onnx/tensor.ts';
+import { concatenate, type Tensor } from '../onnx/tensor.ts';
 import { type Contrast, exclusions } from './contrast.ts';
 import { mineNegatives, NONE } from './mining.ts';
 import { keyOf, type Pair, type PairBatches, type PairTokens } from './pairs.ts';
 import type { Replica, Side } from './replica.ts';
 import { type Checkpoint, type Settings, writeCheckpoint } from './run-folder.ts';
-import { concatenate } from './workers.ts';
 
 /** How long a crash may throw a run back, in milliseconds. */
 const CHECKPOINT_INTERVAL_MS = 60_000;

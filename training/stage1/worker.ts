@@ -7,7 +7,7 @@ let replica: LocalReplica | undefined;
 async function answer(request: WorkerRequest): Promise<unknown> {
   if (request.method === 'open') {
     const { plan, state } = request;
-    replica = await LocalReplica.open(plan, state === undefined ? {} : { state });
+    replica = await LocalReplica.open(plan, { state });
     return undefined;
   }
   const opened = replica!;
