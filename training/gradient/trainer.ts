@@ -74,6 +74,8 @@ export class Trainer {
   readonly #zeros: Results;
   #sums: Results;
   #used: ReadonlyMap<string, UsedRows> = new Map();
+  /** The rows of tables that a batch uses; in a step their moments as well. */
+  #rows: Results = {};
 
   private constructor(
     graphs: ReadonlyMap<string, OpenGraph>,
@@ -143,9 +145,15 @@ export class Trainer {
     const parts = Array.isArray(batch)
       ? (batch as readonly MicroBatch[])
       : [{ feeds: batch as Feeds, share: 1 }];
-    this.#useRows(parts.map(({ feeds }) => feeds));
-    const zeros = this.#ofTables(({ table, rows }, used) => [[SUM + table, zerosLike(rows.pick(used))]]);
-    this.#sums = { ...this.#zeros, ...zeros };
+    this.#useRows(
+      parts.map(({ feeds }) => feeds),
+      ({ rows }, used) => rows.feeds(used),
+    );
+    const zeros = this.#tables.map(({ table }) => {
+      const { dims, size } = this.#rows[table]!;
+      return [SUM + table, float32(dims, new Float32Array(size))] as const;
+    });
+    this.#sums = { ...this.#zeros, ...toFeeds(zeros) };
     let loss = 0;
     for (const { feeds, share } of parts) {
       const results = await this.accumulate({ ...feeds, [SHARE]: scalar('float32', share) });
@@ -188,7 +196,7 @@ export class Trainer {
   async observe(batch: Feeds, prefix = ''): Promise<Record<string, Tensor>> {
     const { forward } = this.#graphs.get(prefix)!;
     if (forward === undefined) throw new OnnxError('REQUEST_INVALID', 'the step observes no values');
-    this.#useRows([batch]);
+    this.#useRows([batch], ({ table, rows }, used) => [[table, rows.pick(used)]]);
     const results = await forward.run(this.#feeds(forward, prefix, batch));
     return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, fromRuntime(value)]));
   }
@@ -218,16 +226,20 @@ export class Trainer {
     await this.#update.release();
   }
 
-  /** Notes which rows of each table a batch uses. */
-  #useRows(batch: readonly Feeds[]): void {
+  /** Finds out which rows of each table a batch uses, and picks them. */
+  #useRows(
+    batch: readonly Feeds[],
+    pick: (table: OpenTable, used: readonly number[]) => [name: string, value: Tensor][],
+  ): void {
     const names = new Set(this.#tables.map(({ ids }) => ids));
     this.#used = new Map([...names].map((ids) => [ids, new UsedRows(batch.map((feeds) => feeds[ids]!))]));
+    this.#rows = toFeeds(this.#tables.flatMap((table) => pick(table, this.#used.get(table.ids)!.rows)));
   }
 
   async #takeUpdate(sums: Results, isLossFinite: boolean): Promise<UpdateReport> {
     const results = await this.#update.run({
       ...Object.fromEntries(this.#state),
-      ...this.#ofTables(({ rows }, used) => rows.feeds(used)),
+      ...this.#rows,
       ...sums,
     });
     this.#sums = this.#zeros;
@@ -245,28 +257,19 @@ export class Trainer {
     return report;
   }
 
-  /** What a graph is fed: of the values those that it reads, its weights, and the rows of tables. */
+  /** What a graph is fed: its weights, the rows of tables, and of the values those that it reads. */
   #feeds(session: InferenceSession, prefix: string, values: Feeds): Results {
-    const { weights } = this.#graphs.get(prefix)!;
     const reads = new Set(session.inputNames);
-    const dense = weights.flatMap((name) => {
-      const value = this.#state.get(prefix + name);
-      return value === undefined ? [] : [[name, value] as const];
-    });
+    const { weights } = this.#graphs.get(prefix)!;
+    const dense = weights.map((name) => [name, this.#state.get(prefix + name) ?? this.#rows[name]!] as const);
+    const places = this.#tables.flatMap(({ ids, places: name }) =>
+      name === undefined ? [] : [[name, this.#used.get(ids)!.placesOf(values[ids]!)] as const],
+    );
     return {
       ...toFeeds(Object.entries(values).filter(([name]) => reads.has(name))),
+      ...toFeeds(places),
       ...Object.fromEntries(dense),
-      ...this.#ofTables(({ table, rows, ids, places }, used) => [
-        [table, rows.pick(used)],
-        ...(places === undefined
-          ? []
-          : [[places, this.#used.get(ids)!.placesOf(values[ids]!)] as [string, Tensor]]),
-      ]),
     };
-  }
-
-  #ofTables(make: (table: OpenTable, used: readonly number[]) => [name: string, value: Tensor][]): Results {
-    return toFeeds(this.#tables.flatMap((table) => make(table, this.#used.get(table.ids)!.rows)));
   }
 }
 
@@ -278,7 +281,7 @@ function numberOf(results: Results, name: string): number {
   return toNumbers(fromRuntime(results[name]!))[0]!;
 }
 
-function toFeeds(values: readonly [name: string, value: Tensor][]): Results {
+function toFeeds(values: readonly (readonly [name: string, value: Tensor])[]): Results {
   return Object.fromEntries(values.map(([name, value]) => [name, toRuntime(value)]));
 }
 
