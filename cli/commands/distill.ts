@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { openTower } from '../../towers/open.ts';
 import { distill as distillTower } from '../../training/distill/distill.ts';
 import { DEFAULT_PAIRS, type StudentKind, type TextSource } from '../../training/distill/request.ts';
-import type { RunProgress } from '../../training/distill/run.ts';
+import type { FitProgress } from '../../training/distill/fit.ts';
 import type { LossWeights } from '../../training/gradient/losses.ts';
 import { CliError, note, printJson, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
@@ -177,7 +177,7 @@ async function* storedDocuments(
   }
 }
 
-function describe({ loss, heldOutCosine, tokensPerSecond }: RunProgress): string {
+function describe({ loss, heldOutCosine, tokensPerSecond }: FitProgress): string {
   const rate = Math.round(tokensPerSecond).toLocaleString('en');
   return `loss ${loss.toFixed(4)}  held-out cosine ${heldOutCosine.toFixed(4)}  ${rate} tokens/s`;
 }

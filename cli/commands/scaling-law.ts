@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { renderSweep } from '../../training/scaling/html.ts';
 import { shapeOf, sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
-import { makeFolder } from '../../training/stage1/run-folder.ts';
+import { makeFolder } from '../../training/run-folder.ts';
 import { positive, positiveNumber } from '../input/numbers.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';

@@ -1,7 +1,7 @@
 import type { Tower } from '../../towers/tower.ts';
 import type { LossWeights } from '../gradient/losses.ts';
 import type { CorpusDocument } from '../texts.ts';
-import type { RunProgress } from './run.ts';
+import type { FitProgress } from './fit.ts';
 
 /** What kind of query tower: a vector for each token, or some of the teacher's own layers. */
 export type StudentKind =
@@ -66,7 +66,7 @@ export interface DistillRequest {
   log?: (message: string) => void;
   /** How many texts the teacher has read. */
   onTeacher?: (done: number, total: number) => void;
-  onProgress?: (progress: RunProgress) => void;
+  onProgress?: (progress: FitProgress) => void;
 }
 
 /** What was made. */
@@ -107,7 +107,7 @@ const LOOKUP_STEPS = { least: 300, most: 3_000 };
 export const DEFAULT_PAIRS = 40_000;
 
 /** What is done, whoever said so. */
-export interface Plan {
+export interface FitPlan {
   steps: number;
   /** Texts of a step. */
   batch: number;
@@ -117,7 +117,7 @@ export interface Plan {
 }
 
 /** What is to be done with as many texts. */
-export function planOf(request: DistillRequest, texts: number): Plan {
+export function planOf(request: DistillRequest, texts: number): FitPlan {
   const { teacher, student, steps, batch, rate, loss } = request;
   const defaults = DEFAULTS[student.kind];
   const share =

@@ -14,7 +14,7 @@ import { parameterCount, withParameters } from '../onnx/parameters.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
 import { float32, rowsOf, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { pad, planRuns } from '../padding.ts';
-import { readTowerGraph } from '../tower-graph.ts';
+import { readTowerGraph } from '../tower-folder.ts';
 import type { Batch, Student } from './student.ts';
 
 /** What a student of some of its teacher's layers is made of. */

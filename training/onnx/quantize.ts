@@ -1,7 +1,7 @@
 import { GraphBuilder } from './builder.ts';
 import { int, type Model, type Node } from './model.ts';
 import { prune } from './prune.ts';
-import { elementCode, float32, tensor, type Tensor } from './tensor.ts';
+import { elementCode, float32, tensor, transpose, type Tensor } from './tensor.ts';
 
 /** The largest value of eight bits with a sign, without the one more that is below zero. */
 const INT8_MAX = 127;
@@ -109,13 +109,4 @@ function isLarge({ type, dims, data }: Tensor): boolean {
 
 function picksRows({ attributes }: Node): boolean {
   return attributes['axis'] === undefined || attributes['axis'].value === 0;
-}
-
-function transpose<T extends Float32Array | Int8Array>(matrix: T, rows: number, columns: number): T {
-  const out = matrix.slice() as T;
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++)
-      out[column * rows + row] = matrix[row * columns + column]!;
-  }
-  return out;
 }

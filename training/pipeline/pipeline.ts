@@ -13,7 +13,7 @@ import { distillationFlops } from '../stage1/compute.ts';
 import { heldOutTask, measureRecall } from '../stage1/held-out.ts';
 import { readPairs } from '../stage1/pairs.ts';
 import type { RunProgress } from '../stage1/run.ts';
-import { hasCheckpoint } from '../stage1/run-folder.ts';
+import { hasCheckpoint } from '../run-folder.ts';
 import { DEFAULTS, estimateFlops, type TrainRequest } from '../stage1/plan.ts';
 import { train, TrainReport } from '../stage1/train.ts';
 import type { Recipe } from './recipe.ts';
@@ -240,7 +240,7 @@ async function distillIn(
         ...(signal && { signal }),
         ...(log && { log }),
         ...cache,
-        resume: existsSync(join(out, 'checkpoint.bin')),
+        resume: await hasCheckpoint(out),
         onProgress: ({ step, steps: total, loss }) =>
           onProgress?.('stage2', { phase: 'training', done: step, total, loss }),
       });

@@ -1,7 +1,7 @@
 import { GraphBuilder } from '../onnx/builder.ts';
 import type { Model } from '../onnx/model.ts';
 import { prune } from '../onnx/prune.ts';
-import { float32, type Tensor } from '../onnx/tensor.ts';
+import { float32, transpose, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
 
 /** Rounds of subspace iteration: more change the error of the best approximation by less than a hundredth. */
@@ -57,7 +57,7 @@ export function factorize({ dims, data }: Tensor, rank: number): { left: Tensor;
   const matrix = data as Float32Array;
   const transposed = transpose(matrix, rows, columns);
   const random = seededRandom(rank);
-  let basis = new Float32Array(columns * rank).map(() => random() * 2 - 1);
+  let basis: Float32Array = new Float32Array(columns * rank).map(() => random() * 2 - 1);
   let left = orthonormal(multiply(matrix, basis, rows, columns, rank), rows, rank);
   for (let round = 0; round < ROUNDS; round++) {
     basis = orthonormal(multiply(transposed, left, columns, rows, rank), columns, rank);
@@ -85,7 +85,7 @@ function multiply(
   rows: number,
   inner: number,
   columns: number,
-): Float32Array<ArrayBuffer> {
+): Float32Array {
   const out = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
     const target = out.subarray(row * columns, (row + 1) * columns);
@@ -98,17 +98,8 @@ function multiply(
   return out;
 }
 
-function transpose(matrix: Float32Array, rows: number, columns: number): Float32Array<ArrayBuffer> {
-  const out = new Float32Array(matrix.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++)
-      out[column * rows + row] = matrix[row * columns + column]!;
-  }
-  return out;
-}
-
 /** Columns made orthogonal and of unit length, one after the other (modified Gram and Schmidt). */
-function orthonormal(matrix: Float32Array, rows: number, columns: number): Float32Array<ArrayBuffer> {
+function orthonormal(matrix: Float32Array, rows: number, columns: number): Float32Array {
   const byColumn = transpose(matrix, rows, columns);
   const column = (index: number): Float32Array => byColumn.subarray(index * rows, (index + 1) * rows);
   for (let index = 0; index < columns; index++) {

@@ -1,8 +1,8 @@
 import type { Tower } from '../../towers/tower.ts';
+import type { Batches } from '../batches.ts';
 import { DEFAULTS } from '../distill/request.ts';
 import type { Model } from '../onnx/model.ts';
 import { type Encoder, readEncoder } from './encoder.ts';
-import type { PairBatches } from './pairs.ts';
 import type { EncoderName } from './replica.ts';
 
 /** What a pass through a model costs for each token: two operations for each number of its matrices. */
@@ -24,7 +24,7 @@ const CACHED_STEP_PASSES = 4;
 export function trainingFlops(
   encoders: ReadonlyMap<EncoderName, Encoder>,
   texts: { queries: readonly (readonly number[])[]; documents: readonly (readonly number[])[] },
-  batches: PairBatches,
+  batches: Batches,
   steps: number,
 ): number {
   const tokens = (side: readonly (readonly number[])[]): number =>

@@ -2,7 +2,7 @@ import type { Pooling } from '../../towers/space.ts';
 import { findLayers } from '../gradient/layers.ts';
 import { cutTransformer, pooledVectors } from '../gradient/transformer.ts';
 import type { Model } from '../onnx/model.ts';
-import { readTowerGraph } from '../tower-graph.ts';
+import { readTowerGraph } from '../tower-folder.ts';
 
 /** An encoder that can be trained. */
 export interface Encoder {

@@ -4,12 +4,13 @@ import { loadTokenizer } from '../../towers/open.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
 import { defaultThreads } from '../../towers/session/devices.ts';
 import type { TextTokenizer } from '../../towers/tokenizer.ts';
+import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
+import type { Settings } from '../run-folder.ts';
 import { trainingFlops } from './compute.ts';
-import { PairBatches, type PairSet, type PairTokens, readPairs } from './pairs.ts';
+import { type PairSet, type PairTokens, readPairs } from './pairs.ts';
 import { readEncoders, type ReplicaPlan } from './replica.ts';
 import type { RunProgress } from './run.ts';
-import type { Settings } from './run-folder.ts';
 
 /** What serves where nobody says otherwise: what WordNet's pairs train the default document tower with. */
 export const DEFAULTS = {
@@ -96,7 +97,7 @@ export interface Prepared {
   cache: { cacheDir?: string };
   base: LocalTower;
   pairs: PairSet;
-  batches: PairBatches;
+  batches: Batches;
   steps: number;
   /** What is put before each side's texts. */
   prompts: { query: string; document: string };
@@ -111,7 +112,7 @@ export async function prepare(request: TrainRequest): Promise<Prepared> {
   const base = await pullTower(request.base, { ...cache, ...(request.log && { log: request.log }) });
   const { manifest, directory } = base;
   const pairs = await readPairs(request.pairs, plan.seed, { train: request.limit });
-  const batches = new PairBatches(pairs.train.length, { size: plan.batch, seed: plan.seed });
+  const batches = new Batches([...pairs.train.keys()], { size: plan.batch, seed: plan.seed });
   const steps = request.steps ?? Math.max(1, Math.round(plan.epochs * batches.perEpoch));
   return {
     out: resolve(request.out),

@@ -9,6 +9,7 @@ import type { Model } from '../onnx/model.ts';
 import { withParameters } from '../onnx/parameters.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
 import type { Tensor } from '../onnx/tensor.ts';
+import { towerName } from '../tower-folder.ts';
 import { trainingFlops } from './compute.ts';
 import { Contrast } from './contrast.ts';
 import { writeTowers, type WrittenTowers } from './export.ts';
@@ -16,16 +17,15 @@ import { heldOutTask, type HeldOutTask, measureRecall } from './held-out.ts';
 import { describeDropped } from './pairs.ts';
 import { type Plan, prepare, tokenizePairs, type TrainRequest } from './plan.ts';
 import { type EncoderName, readEncoders, trainedParameters } from './replica.ts';
-import { runSteps } from './run.ts';
+import { readRunCheckpoint, runSteps, type RunResult } from './run.ts';
 import {
   hasCheckpoint,
   makeFolder,
-  readCheckpoint,
   readReport,
   removeCheckpoint,
   type Settings,
   writeReport,
-} from './run-folder.ts';
+} from '../run-folder.ts';
 import { openReplicas } from './workers.ts';
 
 const Interval = z.tuple([z.number(), z.number()]);
@@ -96,9 +96,9 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   const replica = await openReplicas(replicaPlan, {
     workers: plan.workers,
     encoders,
-    state: checkpoint?.state,
+    state: checkpoint?.tensors.state,
   });
-  let result: { state: ReadonlyMap<string, Tensor>; elapsedMs: number; lossSum: number };
+  let result: RunResult;
   const task = heldOutTask(pairs.heldOut, pairs.train, plan.heldOutDocuments);
   try {
     const contrast = await Contrast.open(
@@ -138,7 +138,7 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   }
   const towers = await writeTowers(out, {
     base,
-    name: basename(out).replaceAll(/[^\w.-]/g, '-'),
+    name: towerName(out),
     ...models(encoders, result.state, plan),
     documentPrompt: prompts.document,
     queryPrompt: prompts.query,
@@ -177,7 +177,7 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
 }
 
 async function checkpointOf(out: string, settings: Settings, resume: boolean) {
-  if (resume) return readCheckpoint(out, settings);
+  if (resume) return readRunCheckpoint(out, settings);
   if (!(await hasCheckpoint(out))) return undefined;
   throw new TrainingError(
     'CHECKPOINT_INVALID',

@@ -1,21 +1,23 @@
-import { writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { MANIFEST_FILE, writeManifest } from '../../towers/directory.ts';
 import { encodeFamiliarity } from '../../towers/familiarity.ts';
 import type { Distillation } from '../../towers/manifest.ts';
 import { openTower } from '../../towers/open.ts';
+import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
-import type { CurvePoint } from './checkpoint.ts';
+import type { Model } from '../onnx/model.ts';
+import { copyTokenizer, type FileHashes, towerName, writeWeights } from '../tower-folder.ts';
 import { countTokens, meanCosine, type TrainingData } from './data.ts';
-import { writeStudentTower } from './export.ts';
+import { bestOf, type CurvePoint, type FitResult } from './fit.ts';
 import {
   type Choices,
   describeLoss,
   nameOf,
   type DistillReport,
   type DistillRequest,
-  type Plan,
+  type FitPlan,
 } from './request.ts';
-import { bestOf, type RunResult } from './run.ts';
 import type { Student } from './student.ts';
 
 /** Files beside the tower's own. */
@@ -23,13 +25,13 @@ const CURVE_FILE = 'training.json';
 const FP32_FOLDER = 'fp32';
 
 /** A student that has been trained, and how. */
-export interface Made {
+export interface TrainedStudent {
   request: DistillRequest;
   data: TrainingData;
   student: Student;
-  plan: Plan;
+  plan: FitPlan;
   choices: Choices;
-  result: RunResult;
+  result: FitResult;
   out: string;
   removed: number;
   started: number;
@@ -40,22 +42,22 @@ export interface Made {
  *
  * @throws {TrainingError} `CHECKPOINT_FAILED` where it can't be written
  */
-export async function writeTower(made: Made): Promise<DistillReport> {
+export async function writeStudent(trained: TrainedStudent): Promise<DistillReport> {
   try {
-    return await write(made);
+    return await write(trained);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && 'syscall' in error)) throw error;
     throw new TrainingError(
       'CHECKPOINT_FAILED',
-      `the tower can't be written to ${made.out} (${error.message}); mend that, and the same command with --resume goes ` +
-        'on from the last checkpoint, where there is one',
+      `the tower can't be written to ${trained.out} (${error.message}); make room, and run the same command with --resume: ` +
+        'it goes on from the last checkpoint, if there is one',
       { cause: error },
     );
   }
 }
 
-async function write(made: Made): Promise<DistillReport> {
-  const { request, data, student, plan, choices, result, out, removed, started } = made;
+async function write(trained: TrainedStudent): Promise<DistillReport> {
+  const { request, data, student, plan, choices, result, out, removed, started } = trained;
   const { teacher, seed = 1, source } = request;
   const kind = nameOf(request.student);
   const models = student.models(result.best);
@@ -75,15 +77,18 @@ async function write(made: Made): Promise<DistillReport> {
     heldOutCosine: bestOf(result.curve).heldOutCosine,
     familiarity: encodeFamiliarity(countTokens(data)),
   };
-  const name = basename(out).replaceAll(/[^\w.-]/g, '-');
-  const fp32 = { name: `${name}-fp32`, teacher, model: models.fp32, distillation };
-  await writeStudentTower(join(out, FP32_FOLDER), fp32);
-  const tower = { name, teacher, model: models.int8, distillation };
-  await writeStudentTower(out, tower);
-  // Eight bits cost something: what is said of a tower is measured on the tower as it is.
+  const name = towerName(out);
+  const fp32 = join(out, FP32_FOLDER);
+  const fp32Files = await writeFiles(fp32, teacher, models.fp32);
+  await describeStudent(fp32, `${name}-fp32`, teacher, fp32Files, distillation);
+  const files = await writeFiles(out, teacher, models.int8);
+  await describeStudent(out, name, teacher, files, distillation);
+  // Eight bits cost something: what the manifest says of a tower is measured on the tower as it is.
   const heldOutCosine = await measureTower(out, data, request);
-  const bytes = await writeStudentTower(out, { ...tower, distillation: { ...distillation, heldOutCosine } });
-  const curve: { settings: Plan; curve: readonly CurvePoint[] } = { settings: plan, curve: result.curve };
+  await describeStudent(out, name, teacher, files, { ...distillation, heldOutCosine });
+  let bytes = 0;
+  for (const file of [...Object.keys(files), MANIFEST_FILE]) bytes += (await stat(join(out, file))).size;
+  const curve: { settings: FitPlan; curve: readonly CurvePoint[] } = { settings: plan, curve: result.curve };
   await writeFile(join(out, CURVE_FILE), `${JSON.stringify(curve, undefined, 2)}\n`);
   return {
     out,
@@ -97,6 +102,34 @@ async function write(made: Made): Promise<DistillReport> {
     bytes,
     interrupted: result.end === 'interrupted',
   };
+}
+
+async function writeFiles(folder: string, teacher: Tower, model: Model): Promise<FileHashes> {
+  return { ...(await writeWeights(folder, model)), ...(await copyTokenizer(teacher, folder)) };
+}
+
+/** Writes a student's manifest. */
+function describeStudent(
+  folder: string,
+  name: string,
+  { manifest }: Tower,
+  files: FileHashes,
+  distillation: Distillation,
+): Promise<void> {
+  return writeManifest(folder, {
+    name,
+    role: 'query',
+    space: manifest.space,
+    dimensions: manifest.dimensions,
+    pooling: manifest.pooling,
+    normalize: manifest.space.normalize,
+    prompt: '',
+    maxTokens: manifest.maxTokens,
+    files,
+    license: manifest.license,
+    source: `scalingnote distill --teacher ${manifest.name} --student ${distillation.student}`,
+    distillation,
+  });
 }
 
 async function measureTower(out: string, data: TrainingData, request: DistillRequest): Promise<number> {
