@@ -31,7 +31,7 @@ export const pipeline = new Command('pipeline')
             await writeWordNetPairs(out, WORDNET);
           },
         },
-        ...(threads !== undefined && { threads }),
+        threads,
         signal,
         log: note,
         onProgress: (step, { phase, done, total, loss }) => {

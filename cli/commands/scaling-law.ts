@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { renderSweep } from '../../training/scaling/html.ts';
+import { sweepPage } from '../../training/scaling/sweep-page.ts';
 import { shapeOf, sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
 import { makeFolder } from '../../training/run-folder.ts';
 import { positive, positiveNumber } from '../input/numbers.ts';
@@ -82,7 +82,7 @@ export const scalingLaw = new Command('scaling-law')
       sweep({ ...flags, pairs, out, points, heldOut: at(HELD_OUT, 1), signal, log: note }),
     );
     const html = join(out, 'report.html');
-    writeFileSync(html, renderSweep(report));
+    writeFileSync(html, sweepPage(report));
     if (json === true) printJson({ ...report, html });
     else process.stdout.write(`${render(report)}\nplots: ${html}\n`);
   });

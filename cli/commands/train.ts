@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { DEFAULTS, type Precision } from '../../training/stage1/plan.ts';
+import { TRAIN_DEFAULTS, type Precision } from '../../training/stage1/request.ts';
 import { train as trainTowers, type TrainReport } from '../../training/stage1/train.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson } from '../output/print.ts';
@@ -43,19 +43,19 @@ export const train = new Command('train')
   .option('--base <reference>', 'tower to start from', 'all-MiniLM-L6-v2')
   .requiredOption('--pairs <file>', 'JSON Lines: {"query", "document", "negatives"?, "split"?: "held-out"}')
   .requiredOption('--out <dir>', 'folder of the new towers')
-  .option('--epochs <x>', `how often each pair is seen (default: ${DEFAULTS.epochs})`, positiveNumber)
+  .option('--epochs <x>', `how often each pair is seen (default: ${TRAIN_DEFAULTS.epochs})`, positiveNumber)
   .option('--steps <n>', 'steps, instead of epochs', positive)
   .option('--limit <n>', 'take no more than so many pairs to train on', positive)
-  .option('--batch <n>', 'pairs of a step, whatever memory there is', positive, DEFAULTS.batch)
-  .option('--rate <x>', 'largest learning rate; larger models take less', positiveNumber, DEFAULTS.rate)
-  .option('--temperature <x>', 'what similarities are divided by', positiveNumber, DEFAULTS.temperature)
-  .option('--negatives <n>', 'given negatives of each pair', wholeNumber, DEFAULTS.negatives)
-  .option('--mined <n>', 'negatives of each pair, mined in every epoch', wholeNumber, DEFAULTS.mined)
+  .option('--batch <n>', 'pairs of a step, whatever memory there is', positive, TRAIN_DEFAULTS.batch)
+  .option('--rate <x>', 'largest learning rate; larger models take less', positiveNumber, TRAIN_DEFAULTS.rate)
+  .option('--temperature <x>', 'what similarities are divided by', positiveNumber, TRAIN_DEFAULTS.temperature)
+  .option('--negatives <n>', 'given negatives of each pair', wholeNumber, TRAIN_DEFAULTS.negatives)
+  .option('--mined <n>', 'negatives of each pair, mined in every epoch', wholeNumber, TRAIN_DEFAULTS.mined)
   .option(
     '--margin <x>',
     "no document is mined above the own one's score less this",
     decimal,
-    DEFAULTS.margin,
+    TRAIN_DEFAULTS.margin,
   )
   .option('--separate', 'query and document tower keep weights of their own')
   .option('--query-layers <n>', 'layers that the query tower keeps, with weights of its own', positive)
@@ -70,12 +70,12 @@ export const train = new Command('train')
       .choices(['fp32', 'int8'])
       .default('fp32'),
   )
-  .option('--max-tokens <n>', 'longest text in training', positive, DEFAULTS.maxTokens)
+  .option('--max-tokens <n>', 'longest text in training', positive, TRAIN_DEFAULTS.maxTokens)
   .option(
     '--held-out-documents <n>',
     'documents that held-out queries search',
     positive,
-    DEFAULTS.heldOutDocuments,
+    TRAIN_DEFAULTS.heldOutDocuments,
   )
   .option('--seed <n>', 'for the order of pairs, and for what is held out', wholeNumber, 1)
   .option('--workers <n>', 'processes that share each step', positive, 1)

@@ -8,7 +8,7 @@ import { temporaryFolder, VOCABULARY, writeTinyTower } from '../../towers/testin
 import { TrainingError, type TrainingErrorReason } from '../errors.ts';
 import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
-import { TINY, tinyBert, tinyLlama } from '../onnx/tiny.ts';
+import { TINY, tinyBert, tinyLlama } from '../testing/tiny-models.ts';
 import { encodeModel } from '../onnx/write.ts';
 import { seededRandom } from '../random.ts';
 import { distill } from './distill.ts';

@@ -133,10 +133,7 @@ function describeStudent(
 }
 
 async function measureTower(out: string, data: TrainingData, request: DistillRequest): Promise<number> {
-  const tower = await openTower(out, {
-    normalize: true,
-    ...(request.cacheDir !== undefined && { cacheDir: request.cacheDir }),
-  });
+  const tower = await openTower(out, { normalize: true, cacheDir: request.cacheDir });
   try {
     const found = await tower.encodeAll(
       data.heldOut.map((row) => ({ ids: data.ids[row]!, truncated: false })),

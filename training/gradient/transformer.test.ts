@@ -6,7 +6,7 @@ import { withParameters } from '../onnx/parameters.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
 import { runAsIs } from '../onnx/run.ts';
 import { float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { TINY, tinyBatch, tinyBert, tinyLlama, type TinyShape } from '../onnx/tiny.ts';
+import { TINY, tinyBatch, tinyBert, tinyLlama, type TinyShape } from '../testing/tiny-models.ts';
 import { findLayers, keepLayers, spread } from './layers.ts';
 import { Trainer } from './trainer.ts';
 import { cutTransformer, transformerStep, VECTORS } from './transformer.ts';

@@ -8,7 +8,7 @@ import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from './losses
 import type { OptimizerOptions } from './optimizer.ts';
 import { pool } from './pooling.ts';
 import { buildStep, LOSS, type TrainingStep } from './step.ts';
-import { narrowTo, PROJECTION } from './width.ts';
+import { narrowTo, PROJECTION } from './narrow.ts';
 
 /** A student that is made of some of its teacher's own layers. */
 export interface TransformerStudent {

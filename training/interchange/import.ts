@@ -51,7 +51,7 @@ export interface ImportReport {
 export async function importTower(request: ImportRequest): Promise<ImportReport> {
   const source = resolve(request.source);
   const out = resolve(request.out);
-  const cache = request.cacheDir === undefined ? {} : { cacheDir: request.cacheDir };
+  const cache = { cacheDir: request.cacheDir };
   const files = await readdir(source).catch((error: unknown) => {
     throw new TrainingError('REQUEST_INVALID', `there is no folder ${source}`, { cause: error });
   });

@@ -7,8 +7,8 @@ import { OnnxError } from '../onnx/errors.ts';
 import { int, type Model } from '../onnx/model.ts';
 import { elementCount, float32, int64, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
-import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, VECTORS } from './model.ts';
-import { NO_PAIR } from './pairs.ts';
+import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, TOKEN_VECTORS } from './model.ts';
+import { NO_PAIR } from './pair-dictionary.ts';
 
 /** A text as rows of the tables, each as often as it occurs. */
 export interface LookupText {
@@ -93,7 +93,7 @@ export class LookupTrainer {
     const add = (of: RowsOf, name: string, dims: readonly number[], values?: Float32Array): void => {
       tables.set(name, { of, value: float32(dims, values ?? new Float32Array(elementCount(dims))) });
     };
-    add('tokens', VECTORS, [tokens, dimensions], vectors);
+    add('tokens', TOKEN_VECTORS, [tokens, dimensions], vectors);
     add('tokens', LOG_WEIGHTS, [tokens]);
     add('tokens', SEEKS, [tokens, CONTEXT_WIDTH], noise());
     add('tokens', SHOWS, [tokens, CONTEXT_WIDTH], noise());
@@ -158,7 +158,7 @@ export class LookupTrainer {
     const tables = this.#trainer.state();
     const table = (name: string): Float32Array | undefined =>
       tables.get(name)?.data as Float32Array | undefined;
-    const [vectors, pairVectors] = [table(VECTORS)!, table(PAIR_VECTORS)];
+    const [vectors, pairVectors] = [table(TOKEN_VECTORS)!, table(PAIR_VECTORS)];
     const width = this.#dimensions;
     const out = new Float32Array(texts.length * width);
     for (const [i, { tokens, pairs }] of texts.entries()) {
@@ -234,7 +234,7 @@ export function trainedModel(
   const heights = (): string => g.node('Unsqueeze', [g.node('Exp', [POSITIONS]), g.ints([1, 2])]);
   const weighed = placed ? acrossPositions(g.node('Mul', [given, heights()])) : counts;
   const shares = g.node('Mul', [weighed, weights]);
-  let sum = g.node('MatMul', [shares, VECTORS]);
+  let sum = g.node('MatMul', [shares, TOKEN_VECTORS]);
   if (columns.has(PAIR_VECTORS)) {
     const pairs = g.input(PAIR_COUNTS, 'float32', ['batch', 'pairs']);
     sum = g.node('Add', [sum, g.node('MatMul', [pairs, PAIR_VECTORS])]);

@@ -15,7 +15,7 @@ const ROUNDS = 2;
  * @param model - in plain operators
  * @param weights - initialisers to look at: those that are no right side of a product stay
  */
-export function narrow(model: Model, weights: readonly string[], width: number): Model {
+export function factorizeProducts(model: Model, weights: readonly string[], width: number): Model {
   const { graph } = model;
   const candidates = new Set(weights);
   const names = new Map<string, [left: string, right: string]>();

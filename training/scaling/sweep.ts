@@ -22,10 +22,10 @@ import {
   writeJson,
   type Settings,
 } from '../run-folder.ts';
-import { readRunCheckpoint, runSteps } from '../stage1/run.ts';
+import { readRunCheckpoint, runSteps } from '../stage1/run-steps.ts';
 import { readTowerGraph } from '../tower-folder.ts';
 import { fitJoint, fitSize, type Estimate, type Fit } from './law.ts';
-import { narrow } from './low-rank.ts';
+import { factorizeProducts } from './low-rank.ts';
 
 /** A model of the sweep, and how much it is trained on. */
 export interface SweepPoint {
@@ -51,7 +51,7 @@ export interface SweepRequest {
   batch: number;
   rate: number;
   seed: number;
-  cacheDir?: string;
+  cacheDir?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
   log?: (message: string) => void;
@@ -141,7 +141,7 @@ export async function shapeOf(
 }
 
 async function readBase(reference: string, cacheDir: string | undefined) {
-  const base = await pullTower(reference, cacheDir === undefined ? {} : { cacheDir });
+  const base = await pullTower(reference, { cacheDir });
   return { base, ...(await readTowerGraph(base.directory)) };
 }
 
@@ -276,7 +276,7 @@ class Runner {
     const { base, model, output } = this.#given;
     const { pooling, dimensions } = base.manifest;
     const cut = await cutTransformer(model, layers, { output });
-    const sized = width === 'full' ? cut.model : narrow(cut.model, cut.weights, width);
+    const sized = width === 'full' ? cut.model : factorizeProducts(cut.model, cut.weights, width);
     return encoderOf(sized, output, { pooling, dimensions, trainTables: false });
   }
 

@@ -1,6 +1,6 @@
 import type { Tower } from '../../towers/tower.ts';
 import type { Batches } from '../batches.ts';
-import { DEFAULTS } from '../distill/request.ts';
+import { STUDENT_DEFAULTS } from '../distill/request.ts';
 import type { Model } from '../onnx/model.ts';
 import { type Encoder, readEncoder } from './encoder.ts';
 import type { EncoderName } from './replica.ts';
@@ -62,7 +62,7 @@ export async function distillationFlops(
   const count = (texts: readonly string[]): number =>
     texts.reduce((sum, text) => sum + teacher.tokenize(text).ids.length, 0);
   const tokens = count(run.queries);
-  const batch = Math.min(run.batch ?? DEFAULTS.transformer.batch, run.queries.length);
+  const batch = Math.min(run.batch ?? STUDENT_DEFAULTS.transformer.batch, run.queries.length);
   const seen = (tokens / run.queries.length) * batch * run.steps;
   return (
     (tokens + count(run.documents)) * flopsPerToken(full.model, full.matrices) +

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
 import { TrainingError } from '../errors.ts';
 import { readPairs } from './pairs.ts';
-import { letterPairs, linesFile } from './testing.ts';
+import { letterPairs, linesFile } from '../testing/tiny-base.ts';
 
 const held = { query: 'held query', document: 'held document', split: 'held-out' };
 const refuses = (promise: Promise<unknown>, message: RegExp): Promise<void> =>

@@ -31,7 +31,7 @@ export function readRunCheckpoint(folder: string, settings: Settings) {
 }
 
 /** How far a run is. */
-export interface RunProgress {
+export interface TrainProgress {
   phase: 'mining' | 'training';
   /** Steps, or texts while negatives are mined. */
   done: number;
@@ -62,7 +62,7 @@ export interface RunOptions {
   resumed: RunCheckpoint | undefined;
   signal: AbortSignal | undefined;
   log: (message: string) => void;
-  onProgress: ((progress: RunProgress) => void) | undefined;
+  onProgress: ((progress: TrainProgress) => void) | undefined;
 }
 
 /** How a run ended. */

@@ -6,13 +6,13 @@ import { int, type Model } from '../onnx/model.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
 import { runAsIs } from '../onnx/run.ts';
 import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
-import { TINY, tinyBatch, tinyBert, tinyLlama } from '../onnx/tiny.ts';
+import { noise } from '../testing/noise.ts';
+import { TINY, tinyBatch, tinyBert, tinyLlama } from '../testing/tiny-models.ts';
 import { pad } from '../padding.ts';
 import { distillationLoss } from './losses.ts';
 import { pool } from './pooling.ts';
 import { buildStep, MEAN } from './step.ts';
-import { checkGradients } from './testing.ts';
+import { checkGradients } from '../testing/gradients.ts';
 import { Trainer } from './trainer.ts';
 
 /** Pooled and compared with a teacher's vectors. */

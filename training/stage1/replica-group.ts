@@ -24,7 +24,7 @@ export interface WorkerResponse {
 
 type Body<T> = T extends unknown ? Omit<T, 'id'> : never;
 
-const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
+const WORKER = fileURLToPath(new URL('./replica-process.js', import.meta.url));
 
 /** A replica in a process of its own. */
 class WorkerReplica implements Replica {

@@ -26,8 +26,8 @@ export interface StepResult<T> {
   artefacts: Readonly<Record<string, string>>;
 }
 
-/** Steps of a pipeline, each in a folder that is named after all that goes into it. */
-export class Steps {
+/** CachedSteps of a pipeline, each in a folder that is named after all that goes into it. */
+export class CachedSteps {
   readonly #out: string;
   readonly #log: (message: string) => void;
 

@@ -1,5 +1,5 @@
 import { LocalReplica } from './replica.ts';
-import type { WorkerRequest, WorkerResponse } from './workers.ts';
+import type { WorkerRequest, WorkerResponse } from './replica-group.ts';
 
 /** A training process: answers one request after the other until its parent lets go of it. */
 let replica: LocalReplica | undefined;

@@ -20,7 +20,7 @@ interface Series {
 }
 
 /** The report of a sweep as a page of its own: plots and tables, nothing from elsewhere. */
-export function renderSweep(report: SweepReport): string {
+export function sweepPage(report: SweepReport): string {
   const { points, heldOut, size, joint } = report;
   const { A, alpha, B, beta, delta } = joint.constants;
   const law = (parameters: number, pairs: number): number =>
