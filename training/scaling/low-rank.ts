@@ -1,6 +1,5 @@
-import { GraphBuilder } from '../onnx/builder.ts';
 import type { Model } from '../onnx/model.ts';
-import { prune } from '../onnx/prune.ts';
+import { rewriteNodes } from '../onnx/rewrite/nodes.ts';
 import { float32, transpose, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
 
@@ -16,34 +15,20 @@ const ROUNDS = 2;
  * @param weights - initialisers to look at: those that are no right side of a product stay
  */
 export function factorizeProducts(model: Model, weights: readonly string[], width: number): Model {
-  const { graph } = model;
   const candidates = new Set(weights);
   const names = new Map<string, [left: string, right: string]>();
-  const g = new GraphBuilder();
-  g.reserve(graph.nodes);
-  for (const { name, type, dims } of graph.inputs) g.input(name, type, dims!);
-  for (const [name, value] of graph.initializers) g.initializer(name, value);
-  for (const node of graph.nodes) {
-    const [input, weight = ''] = node.inputs;
-    const value = candidates.has(weight) ? graph.initializers.get(weight) : undefined;
-    if (node.op !== 'MatMul' || value === undefined || !isWorth(value, width)) {
-      g.add(node);
-      continue;
-    }
+  return rewriteNodes(model, (g, node, input) => {
+    const [, weight = ''] = node.inputs;
+    const value = candidates.has(weight) ? model.graph.initializers.get(weight) : undefined;
+    if (node.op !== 'MatMul' || value === undefined || !isWorth(value, width)) return undefined;
     let pair = names.get(weight);
     if (pair === undefined) {
       const { left, right } = factorize(value, width);
       pair = [g.initializer(`${weight}.left`, left), g.initializer(`${weight}.right`, right)];
       names.set(weight, pair);
     }
-    const inner = g.node('MatMul', [input!, pair[0]]);
-    g.add({ ...node, inputs: [inner, pair[1]] });
-  }
-  for (const { name, type, dims } of graph.outputs) g.output(name, name, type, dims);
-  return prune(
-    g.build(),
-    graph.outputs.map(({ name }) => name),
-  );
+    return [g.node('MatMul', [g.node('MatMul', [input(0), pair[0]]), pair[1]])];
+  });
 }
 
 function isWorth({ dims }: Tensor, width: number): boolean {
