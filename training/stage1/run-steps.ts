@@ -1,21 +1,37 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import * as z from 'zod';
+import type { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
-import type { Tensor } from '../onnx/tensor.ts';
+import { concatenate, type Tensor, toNumbers } from '../onnx/tensor.ts';
+import { readCheckpoint, type Settings, writeCheckpoint } from '../run-folder.ts';
+import { runLoop, trySave } from '../run-loop.ts';
 import { type Contrast, exclusions } from './contrast.ts';
 import { mineNegatives, NONE } from './mining.ts';
-import { keyOf, type Pair, type PairBatches, type PairTokens } from './pairs.ts';
+import { keyOf, type Pair, type PairTokens } from './pairs.ts';
 import type { Replica, Side } from './replica.ts';
-import { type Checkpoint, type Settings, writeCheckpoint } from './run-folder.ts';
-import { concatenate } from './workers.ts';
-
-/** How long a crash may throw a run back, in milliseconds. */
-const CHECKPOINT_INTERVAL_MS = 60_000;
 
 /** Steps that the loss is a mean of, as it is told. */
 const SHOWN_STEPS = 20;
 
+const Progress = z.object({
+  step: z.int().nonnegative(),
+  /** Milliseconds of training so far. */
+  elapsedMs: z.number(),
+  /** Of all steps so far. */
+  lossSum: z.number(),
+  /** The epoch that negatives were mined for; −1 where there are none. */
+  minedEpoch: z.int(),
+});
+
+/** What a run resumes from: how far it was, the replica's state, and mined negatives. */
+export type RunCheckpoint = Awaited<ReturnType<typeof readRunCheckpoint>>;
+
+/** @throws {TrainingError} `CHECKPOINT_INVALID` where there is none, or it is of another run */
+export function readRunCheckpoint(folder: string, settings: Settings) {
+  return readCheckpoint(folder, settings, Progress, ['state', 'mined']);
+}
+
 /** How far a run is. */
-export interface RunProgress {
+export interface TrainProgress {
   phase: 'mining' | 'training';
   /** Steps, or texts while negatives are mined. */
   done: number;
@@ -30,7 +46,7 @@ export interface RunOptions {
   contrast: Contrast;
   pairs: readonly Pair[];
   texts: PairTokens;
-  batches: PairBatches;
+  batches: Batches;
   steps: number;
   /** Given negatives of each pair. */
   negatives: number;
@@ -43,14 +59,20 @@ export interface RunOptions {
   /** Where checkpoints go. */
   folder: string;
   settings: Settings;
-  resumed: Checkpoint | undefined;
+  resumed: RunCheckpoint | undefined;
   signal: AbortSignal | undefined;
   log: (message: string) => void;
-  onProgress: ((progress: RunProgress) => void) | undefined;
+  onProgress: ((progress: TrainProgress) => void) | undefined;
 }
 
 /** How a run ended. */
-export type RunResult = Pick<Checkpoint, 'state' | 'elapsedMs' | 'lossSum'>;
+export interface RunResult {
+  /** Weights, moments, count of steps. */
+  state: ReadonlyMap<string, Tensor>;
+  elapsedMs: number;
+  /** Of all steps. */
+  lossSum: number;
+}
 
 /**
  * Takes all steps of a run.
@@ -61,60 +83,48 @@ export type RunResult = Pick<Checkpoint, 'state' | 'elapsedMs' | 'lossSum'>;
  */
 export async function runSteps(options: RunOptions): Promise<RunResult> {
   const { replica, batches, steps, folder, settings, resumed, signal, log, onProgress } = options;
-  const started = performance.now() - (resumed?.elapsedMs ?? 0);
+  const started = performance.now() - (resumed?.progress.elapsedMs ?? 0);
   const negatives = new MinedNegatives(options);
-  let step = resumed?.step ?? 0;
-  let lossSum = resumed?.lossSum ?? 0;
-  let savedAt = performance.now();
+  const from = resumed?.progress.step ?? 0;
+  let step = from;
+  let lossSum = resumed?.progress.lossSum ?? 0;
   const recent: number[] = [];
   const save = async (): Promise<void> => {
-    const elapsedMs = performance.now() - started;
-    const { mined, epoch: minedEpoch } = negatives;
-    const state = await replica.state();
-    await writeCheckpoint(folder, settings, { step, elapsedMs, lossSum, state, mined, minedEpoch });
-    savedAt = performance.now();
+    const progress = { step, elapsedMs: performance.now() - started, lossSum, minedEpoch: negatives.epoch };
+    const tensors = { state: await replica.state(), mined: negatives.tensors() };
+    await writeCheckpoint(folder, settings, { progress, tensors });
   };
-  // A run is not worth less for a disk that is full now: it may have room when the run ends.
-  const trySave = (): Promise<void> =>
-    save().catch((error: TrainingError) => {
-      savedAt = performance.now();
-      log(`${error.message}; training goes on without a new one`);
-    });
-  while (step < steps) {
-    try {
-      signal?.throwIfAborted();
-      await negatives.prepare(batches.epochOf(step));
-    } catch (error) {
-      if (signal?.aborted === true) await save();
-      throw error;
-    }
-    const loss = await takeStep(options, negatives, batches.at(step));
-    const report = await replica.update();
-    if (!Number.isFinite(loss) || !Number.isFinite(report.gradientNorm)) {
-      throw new TrainingError(
-        'DIVERGED',
-        `the loss is no number at step ${step + 1}: train again with a smaller --rate, in another --out`,
-      );
-    }
-    step = report.step;
-    lossSum += loss;
-    recent.push(loss);
-    if (recent.length > SHOWN_STEPS) recent.shift();
-    onProgress?.({
-      phase: 'training',
-      done: step,
-      total: steps,
-      loss: recent.reduce((sum, each) => sum + each, 0) / recent.length,
-    });
-    if (step < steps && performance.now() - savedAt > CHECKPOINT_INTERVAL_MS) {
-      await trySave();
-    }
-    // A run holds the thread: what was signalled meanwhile is heard here.
-    await nextTurn();
+  const end = await runLoop({
+    from,
+    steps,
+    signal,
+    log,
+    take: async (at) => {
+      await negatives.prepare(batches.epochOf(at));
+      const loss = await takeStep(options, negatives, batches.at(at));
+      return { loss, ...(await replica.update()) };
+    },
+    after: async (report) => {
+      step = report.step;
+      lossSum += report.loss;
+      recent.push(report.loss);
+      if (recent.length > SHOWN_STEPS) recent.shift();
+      const loss = recent.reduce((sum, each) => sum + each, 0) / recent.length;
+      onProgress?.({ phase: 'training', done: step, total: steps, loss });
+      return undefined;
+    },
+    save,
+  });
+  if (end === 'interrupted') throw signal!.reason;
+  if (end === 'diverged') {
+    throw new TrainingError(
+      'DIVERGED',
+      `the loss is not finite at step ${step + 1}: train again with a smaller --rate, in another --out`,
+    );
   }
   const elapsedMs = performance.now() - started;
-  // What comes after the last step may be broken off as well.
-  await trySave();
+  // Exporting and measuring come after the last step and may be interrupted as well.
+  await trySave(save, log);
   return { state: copied(await replica.state()), elapsedMs, lossSum };
 }
 
@@ -168,6 +178,9 @@ async function takeStep(
   return gradient.loss;
 }
 
+/** Name of the mined negatives in a checkpoint. */
+const MINED = 'negatives';
+
 /** The mined negatives of the epoch that a run is in. */
 class MinedNegatives {
   readonly #options: RunOptions;
@@ -176,8 +189,14 @@ class MinedNegatives {
 
   constructor(options: RunOptions) {
     this.#options = options;
-    this.mined = options.resumed?.mined ?? new Int32Array();
-    this.epoch = options.resumed?.minedEpoch ?? NONE;
+    const saved = options.resumed?.tensors.mined.get(MINED);
+    this.mined = Int32Array.from(saved === undefined ? [] : toNumbers(saved));
+    this.epoch = options.resumed?.progress.minedEpoch ?? NONE;
+  }
+
+  /** What a checkpoint keeps. */
+  tensors(): Map<string, Tensor> {
+    return new Map([[MINED, { type: 'int32', dims: [this.mined.length], data: this.mined }]]);
   }
 
   /** Mines with the weights as they are, once an epoch. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { temporaryFolder, writeTinyTower } from '../../towers/testing/tiny-tower.ts';
 import type { Model } from '../onnx/model.ts';
-import { TINY, tinyBert } from '../onnx/tiny.ts';
+import { TINY, tinyBert } from './tiny-models.ts';
 import { encodeModel } from '../onnx/write.ts';
 import { seededRandom } from '../random.ts';
 

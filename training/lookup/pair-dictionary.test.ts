@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { NO_PAIR, PairDictionary } from './pairs.ts';
+import { NO_PAIR, PairDictionary } from './pair-dictionary.ts';
 
 test('the most frequent pairs that are in more than one text have a row, each its own', () => {
   const texts = [

@@ -1,7 +1,7 @@
-import { GraphBuilder } from './builder.ts';
-import { int, ints, type Model } from './model.ts';
-import { float32, int64, toNumbers, type Tensor } from './tensor.ts';
-import { noise } from './testing.ts';
+import { GraphBuilder } from '../onnx/builder.ts';
+import { int, ints, type Model } from '../onnx/model.ts';
+import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { noise } from './noise.ts';
 
 /** Size of a tiny encoder with random weights, for tests. */
 export interface TinyShape {

@@ -6,14 +6,13 @@ import { int, type Model } from '../onnx/model.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
 import { runAsIs } from '../onnx/run.ts';
 import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
-import { TINY, tinyBatch, tinyBert, tinyLlama } from '../onnx/tiny.ts';
+import { noise } from '../testing/noise.ts';
+import { TINY, tinyBatch, tinyBert, tinyLlama } from '../testing/tiny-models.ts';
 import { pad } from '../padding.ts';
-import { buildPartedStep } from './accumulate.ts';
 import { distillationLoss } from './losses.ts';
 import { pool } from './pooling.ts';
-import { MEAN } from './step.ts';
-import { checkGradients } from './testing.ts';
+import { buildStep, MEAN } from './step.ts';
+import { checkGradients } from '../testing/gradients.ts';
 import { Trainer } from './trainer.ts';
 
 /** Pooled and compared with a teacher's vectors. */
@@ -68,7 +67,7 @@ for (const [name, encoder, pooling] of FAMILIES) {
     test('learns: the loss falls over 50 steps of changing shape', async () => {
       const model = withLoss(await toPlain(encoder()), pooling);
       const optimizer = { rate: 0.02, steps: 50, warmup: 5 };
-      const step = await buildPartedStep(model, { loss: 'loss', weights: trainable(model), optimizer });
+      const step = await buildStep(model, { loss: 'loss', weights: trainable(model), optimizer });
       const trainer = await Trainer.create(step, { threads: 1 });
       const batches = [batch(model, 3, 5, 1), batch(model, 2, 7, 2)];
       const losses: number[] = [];
@@ -82,7 +81,7 @@ for (const [name, encoder, pooling] of FAMILIES) {
 
 describe('a training step', () => {
   /** loss = mean of (w − x)², whose optimum is known. */
-  async function quadratic(optimizer: Parameters<typeof buildPartedStep>[1]['optimizer']): Promise<Trainer> {
+  async function quadratic(optimizer: Parameters<typeof buildStep>[1]['optimizer']): Promise<Trainer> {
     const g = new GraphBuilder();
     const difference = g.node('Sub', [
       g.initializer('w', float32([1, 2], [1, -3])),
@@ -90,7 +89,7 @@ describe('a training step', () => {
     ]);
     const square = g.node('Mul', [difference, difference]);
     g.output('loss', g.node('ReduceMean', [square], { keepdims: int(0) }));
-    const step = await buildPartedStep(g.build(), { loss: 'loss', weights: ['w'], optimizer });
+    const step = await buildStep(g.build(), { loss: 'loss', weights: ['w'], optimizer });
     return Trainer.create(step, { threads: 1 });
   }
 
@@ -126,7 +125,7 @@ describe('a training step', () => {
   test('goes on from a saved state as if it had never stopped', async () => {
     const model = withLoss(await toPlain(tinyBert()), 'mean');
     const optimizer = { rate: 0.01, steps: 6, warmup: 1 };
-    const step = await buildPartedStep(model, { loss: 'loss', weights: trainable(model), optimizer });
+    const step = await buildStep(model, { loss: 'loss', weights: trainable(model), optimizer });
     const run = async (trainer: Trainer, from: number, to: number): Promise<void> => {
       for (let i = from; i < to; i++) await trainer.step(batch(model, 2, 6, i));
     };
@@ -146,7 +145,7 @@ describe('a training step', () => {
   test('in parts of different lengths is the step of the whole batch', async () => {
     const model = meanLoss(await toPlain(tinyBert()));
     const optimizer = { rate: 0.01, steps: 5 };
-    const step = await buildPartedStep(model, { loss: 'loss', weights: trainable(model), optimizer });
+    const step = await buildStep(model, { loss: 'loss', weights: trainable(model), optimizer });
     const texts = [[5, 3, 2], [4, 6], [7, 2, 1, 3, 4], [1]];
     const teacher = [...toNumbers(noise([4, TINY.width], 3))];
     const feedsOf = (rows: readonly number[]): Record<string, Tensor> => {
@@ -192,11 +191,12 @@ describe('a training step', () => {
   test('does not touch weights that are not trained', async () => {
     const model = withLoss(await toPlain(tinyBert()), 'mean');
     const optimizer = { rate: 0.01, steps: 5 };
-    const step = await buildPartedStep(model, { loss: 'loss', weights: ['layer.1.up.weight'], optimizer });
-    assert.ok(step.part.graph.initializers.has('layer.0.up.weight'));
-    assert.ok(!step.part.graph.initializers.has('layer.1.up.weight'));
+    const step = await buildStep(model, { loss: 'loss', weights: ['layer.1.up.weight'], optimizer });
+    const { graph } = step.graphs.get('')!.gradient;
+    assert.ok(graph.initializers.has('layer.0.up.weight'));
+    assert.ok(!graph.initializers.has('layer.1.up.weight'));
     // Layers before the trained one need no gradient.
-    const products = step.part.graph.nodes.filter(({ op }) => op === 'FusedMatMul').length;
+    const products = graph.nodes.filter(({ op }) => op === 'FusedMatMul').length;
     assert.ok(products <= 4, `${products} products in the backward pass`);
   });
 

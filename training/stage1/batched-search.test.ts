@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { searchExactly } from '../evaluation/exact-search.ts';
 import { toNumbers } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
+import { noise } from '../testing/noise.ts';
 import { mineNegatives, NONE } from './mining.ts';
 import type { Replica } from './replica.ts';
-import { searchBatched } from './search.ts';
+import { searchBatched } from './batched-search.ts';
 
 const rows = (count: number, width: number, seed: number): Float32Array =>
   toNumbers(noise([count, width], seed)) as Float32Array;

@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { TrainingError } from '../errors.ts';
 import type { UpdateReport } from '../gradient/trainer.ts';
-import type { Tensor } from '../onnx/tensor.ts';
+import { concatenate, type Tensor } from '../onnx/tensor.ts';
 import type { Encoder } from './encoder.ts';
 import { type EncoderName, LocalReplica, type Replica, type ReplicaPlan, type Side } from './replica.ts';
 
@@ -24,7 +24,7 @@ export interface WorkerResponse {
 
 type Body<T> = T extends unknown ? Omit<T, 'id'> : never;
 
-const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
+const WORKER = fileURLToPath(new URL('./replica-process.js', import.meta.url));
 
 /** A replica in a process of its own. */
 class WorkerReplica implements Replica {
@@ -169,16 +169,6 @@ export class ReplicaGroup implements Replica {
   }
 }
 
-export function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((size, { length }) => size + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
-
 /**
  * Opens the replicas of a run: one in this process, or several in processes of their own.
  *
@@ -193,7 +183,7 @@ export async function openReplicas(
   },
 ): Promise<Replica> {
   const { workers, encoders, state } = options;
-  if (workers === 1) return LocalReplica.open(plan, { encoders, ...(state !== undefined && { state }) });
+  if (workers === 1) return LocalReplica.open(plan, { encoders, state });
   const replicas = Array.from({ length: workers }, () => new WorkerReplica(plan.shared));
   const group = new ReplicaGroup(replicas);
   try {

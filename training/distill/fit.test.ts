@@ -6,11 +6,11 @@ import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
 import { float32, toNumbers } from '../onnx/tensor.ts';
 import { VectorFile } from '../vectors.ts';
 import type { TrainingData } from './data.ts';
-import { runTraining, type RunResult } from './run.ts';
+import { fit, type FitResult } from './fit.ts';
 import type { Student } from './student.ts';
 
 /** Runs a student whose held-out cosine is as given at each look, the first before its first step. */
-async function run(context: TestContext, cosines: readonly number[], patience: number): Promise<RunResult> {
+async function run(context: TestContext, cosines: readonly number[], patience: number): Promise<FitResult> {
   const folder = temporaryFolder(context);
   const file = join(folder, 'vectors.f32');
   writeFileSync(file, Buffer.from(Float32Array.of(1, 0, 1, 0).buffer));
@@ -37,7 +37,6 @@ async function run(context: TestContext, cosines: readonly number[], patience: n
     close: () => Promise.resolve(),
   };
   const steps = cosines.length - 1;
-  const checkpoint = join(folder, 'checkpoint.bin');
   const options = {
     steps,
     batch: 1,
@@ -45,13 +44,13 @@ async function run(context: TestContext, cosines: readonly number[], patience: n
     lookEvery: 1,
     patience,
     settings: {},
-    checkpoint,
+    folder,
     log: () => {},
   };
-  return runTraining(student, data, options);
+  return fit(student, data, options);
 }
 
-const chosen = ({ best }: RunResult): number => toNumbers(best.get('step')!)[0]!;
+const chosen = ({ best }: FitResult): number => toNumbers(best.get('step')!)[0]!;
 
 test('of weights that are as good the last are taken, though others have a higher cosine by a hair', async (context) => {
   const result = await run(context, [0.1, 0.8, 0.9, 0.8995, 0.8993], 2);

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import * as z from 'zod';
 import { hashFile } from '../../towers/hash.ts';
-import { makeFolder } from '../stage1/run-folder.ts';
+import { makeFolder, readJson, writeJson } from '../run-folder.ts';
 
 /** In a step's folder once it is done: its result, and the hash of each file that it left. */
 const RECORD_FILE = 'step.json';
@@ -25,8 +26,8 @@ export interface StepResult<T> {
   artefacts: Readonly<Record<string, string>>;
 }
 
-/** Steps of a pipeline, each in a folder that is named after all that goes into it. */
-export class Steps {
+/** CachedSteps of a pipeline, each in a folder that is named after all that goes into it. */
+export class CachedSteps {
   readonly #out: string;
   readonly #log: (message: string) => void;
 
@@ -60,16 +61,13 @@ export class Steps {
     await makeFolder(folder);
     const result = await make(folder);
     const artefacts = await hashFolder(folder);
-    const record = `${JSON.stringify({ inputs: key, result, artefacts }, undefined, 2)}\n`;
-    await writeFile(join(folder, `${RECORD_FILE}.part`), record);
-    await rename(join(folder, `${RECORD_FILE}.part`), join(folder, RECORD_FILE));
+    await writeJson(join(folder, RECORD_FILE), { inputs: key, result, artefacts });
     return { folder, result, artefacts };
   }
 
   async #find<T>(folder: string, key: string, schema: z.ZodType<T>): Promise<StepResult<T> | undefined> {
-    const text = await readFile(join(folder, RECORD_FILE), 'utf8').catch(() => undefined);
-    if (text === undefined) return undefined;
-    const record = Record.safeParse(parseJson(text));
+    if (!existsSync(join(folder, RECORD_FILE))) return undefined;
+    const record = Record.safeParse(await readJson(join(folder, RECORD_FILE)));
     const result = schema.safeParse(record.data?.result);
     const changed = !record.success || !result.success || record.data.inputs !== key ? [RECORD_FILE] : [];
     if (record.success) {
@@ -97,12 +95,4 @@ async function hashFolder(folder: string): Promise<Record<string, string>> {
   const hashes: Record<string, string> = {};
   for (const path of paths.sort()) hashes[path] = await hashFile(join(folder, path));
   return hashes;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }

@@ -5,8 +5,8 @@ import { asInputs } from '../onnx/parameters.ts';
 import { prune } from '../onnx/prune.ts';
 import { runAsIs } from '../onnx/run.ts';
 import { elementCode, elementCount, tensor, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
-import { differentiate } from './differentiate.ts';
+import { noise } from './noise.ts';
+import { differentiate } from '../gradient/differentiate.ts';
 
 function doubleTensor(value: Tensor): Tensor {
   return value.type === 'float32'

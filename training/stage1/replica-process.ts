@@ -1,5 +1,5 @@
 import { LocalReplica } from './replica.ts';
-import type { WorkerRequest, WorkerResponse } from './workers.ts';
+import type { WorkerRequest, WorkerResponse } from './replica-group.ts';
 
 /** A training process: answers one request after the other until its parent lets go of it. */
 let replica: LocalReplica | undefined;
@@ -7,7 +7,7 @@ let replica: LocalReplica | undefined;
 async function answer(request: WorkerRequest): Promise<unknown> {
   if (request.method === 'open') {
     const { plan, state } = request;
-    replica = await LocalReplica.open(plan, state === undefined ? {} : { state });
+    replica = await LocalReplica.open(plan, { state });
     return undefined;
   }
   const opened = replica!;

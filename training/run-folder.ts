@@ -1,42 +1,23 @@
 import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
-import { TrainingError } from '../errors.ts';
-import { readSafetensors, writeSafetensors } from '../onnx/safetensors.ts';
-import { type Tensor, toNumbers } from '../onnx/tensor.ts';
+import { TrainingError } from './errors.ts';
+import { readSafetensors, writeSafetensors } from './onnx/safetensors.ts';
+import type { Tensor } from './onnx/tensor.ts';
 
-/** What a run was asked for: another run can't go on from it, and its result is not that of another. */
+/** What a run was asked for. A run resumes only from a checkpoint of the same settings. */
 export type Settings = Readonly<Record<string, string | number | boolean>>;
 
-const CHECKPOINT_FILE = 'checkpoint.safetensors';
+/** Name of the checkpoint in a run's folder. */
+export const CHECKPOINT_FILE = 'checkpoint.safetensors';
 const REPORT_FILE = 'report.json';
 
-/** Before the names of weights and moments in a checkpoint. */
-const STATE = 'state/';
-const MINED = 'mined';
-
 const SettingsSchema = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
-const Progress = z.object({
-  settings: SettingsSchema,
-  step: z.int().nonnegative(),
-  elapsedMs: z.number(),
-  lossSum: z.number(),
-  minedEpoch: z.int(),
-});
 
-/** Where a run is. */
-export interface Checkpoint {
-  /** Steps taken. */
-  step: number;
-  /** Milliseconds of training so far. */
-  elapsedMs: number;
-  /** Of all steps so far. */
-  lossSum: number;
-  /** Weights, moments, count of steps. */
-  state: ReadonlyMap<string, Tensor>;
-  /** Mined negatives, and the epoch that they were mined for; −1 where there are none. */
-  mined: Int32Array;
-  minedEpoch: number;
+/** Where a run is: plain values, and tensors in named groups. */
+export interface Checkpoint<Progress, Group extends string> {
+  progress: Progress;
+  tensors: Readonly<Record<Group, ReadonlyMap<string, Tensor>>>;
 }
 
 /** @throws {TrainingError} `REQUEST_INVALID` for a folder that can't be made */
@@ -51,23 +32,21 @@ export async function makeFolder(folder: string): Promise<void> {
 }
 
 /**
- * Writes a checkpoint. The one before it stays until the new one is whole.
+ * Writes a checkpoint. The one before it stays until the new one is whole and durable.
  * @throws {TrainingError} `CHECKPOINT_FAILED`, a full disk included
  */
-export async function writeCheckpoint(
+export async function writeCheckpoint<Progress, Group extends string>(
   folder: string,
   settings: Settings,
-  checkpoint: Checkpoint,
+  { progress, tensors }: Checkpoint<Progress, Group>,
 ): Promise<void> {
-  const { state, mined, ...progress } = checkpoint;
   const file = join(folder, CHECKPOINT_FILE);
-  const tensors = new Map([...state].map(([name, value]) => [STATE + name, value]));
-  tensors.set(MINED, { type: 'int32', dims: [mined.length], data: mined });
+  const named = Object.entries<ReadonlyMap<string, Tensor>>(tensors).flatMap(([group, values]) =>
+    [...values].map(([name, value]) => [`${group}/${name}`, value] as const),
+  );
   try {
-    await writeSafetensors(file, {
-      tensors,
-      metadata: { progress: JSON.stringify({ settings, ...progress }) },
-    });
+    const metadata = { progress: JSON.stringify({ settings, progress }) };
+    await writeSafetensors(file, { tensors: new Map(named), metadata });
   } catch (error) {
     throw new TrainingError(
       'CHECKPOINT_FAILED',
@@ -77,8 +56,17 @@ export async function writeCheckpoint(
   }
 }
 
-/** @throws {TrainingError} `CHECKPOINT_INVALID` where it is damaged or of another run: the message says how */
-export async function readCheckpoint(folder: string, settings: Settings): Promise<Checkpoint> {
+/**
+ * @param schema - of the plain values
+ * @param groups - names of the groups of tensors
+ * @throws {TrainingError} `CHECKPOINT_INVALID` for a checkpoint that is damaged or of another run: the message says how
+ */
+export async function readCheckpoint<Progress, Group extends string>(
+  folder: string,
+  settings: Settings,
+  schema: z.ZodType<Progress>,
+  groups: readonly Group[],
+): Promise<Checkpoint<Progress, Group>> {
   const file = join(folder, CHECKPOINT_FILE);
   const damaged = (cause: unknown): TrainingError =>
     new TrainingError(
@@ -89,14 +77,24 @@ export async function readCheckpoint(folder: string, settings: Settings): Promis
   const { tensors, metadata } = await readSafetensors(file).catch((error: unknown) => {
     throw damaged(error);
   });
-  const parsed = Progress.safeParse(parseJson(metadata['progress'] ?? ''));
-  const mined = tensors.get(MINED);
-  if (!parsed.success || mined === undefined) throw damaged(parsed.error);
-  const { settings: before, ...progress } = parsed.data;
-  requireSame(before, settings, file);
-  tensors.delete(MINED);
-  const state = new Map([...tensors].map(([name, value]) => [name.slice(STATE.length), value]));
-  return { ...progress, state, mined: Int32Array.from(toNumbers(mined)) };
+  const parsed = z
+    .object({ settings: SettingsSchema, progress: schema })
+    .safeParse(parseJson(metadata['progress'] ?? ''));
+  if (!parsed.success) throw damaged(parsed.error);
+  requireSame(parsed.data.settings, settings, file);
+  const ofGroup = (group: string): Map<string, Tensor> =>
+    new Map(
+      [...tensors].flatMap(([name, value]) =>
+        name.startsWith(`${group}/`) ? [[name.slice(group.length + 1), value] as const] : [],
+      ),
+    );
+  return {
+    progress: parsed.data.progress,
+    tensors: Object.fromEntries(groups.map((group) => [group, ofGroup(group)])) as Record<
+      Group,
+      Map<string, Tensor>
+    >,
+  };
 }
 
 /** @throws {TrainingError} `CHECKPOINT_INVALID` for settings that differ: the message names the first */
@@ -131,18 +129,25 @@ export async function readReport<T>(
   schema: z.ZodType<T>,
 ): Promise<T | undefined> {
   const file = join(folder, REPORT_FILE);
-  const text = await readFile(file, 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
-  const parsed = z.object({ settings: SettingsSchema, report: schema }).safeParse(parseJson(text));
+  const parsed = z.object({ settings: SettingsSchema, report: schema }).safeParse(await readJson(file));
   if (!parsed.success) return undefined;
   requireSame(parsed.data.settings, settings, file);
   return parsed.data.report;
 }
 
 /** Marks a run as finished. */
-export async function writeReport(folder: string, settings: Settings, report: unknown): Promise<void> {
-  const file = join(folder, REPORT_FILE);
-  await writeFile(`${file}.part`, `${JSON.stringify({ settings, report }, undefined, 2)}\n`);
+export function writeReport(folder: string, settings: Settings, report: unknown): Promise<void> {
+  return writeJson(join(folder, REPORT_FILE), { settings, report });
+}
+
+/** Contents of a JSON file; undefined where there is none, or it is damaged. */
+export async function readJson(file: string): Promise<unknown> {
+  return parseJson(await readFile(file, 'utf8').catch(() => ''));
+}
+
+/** Writes a JSON file, whole or not at all. */
+export async function writeJson(file: string, value: unknown): Promise<void> {
+  await writeFile(`${file}.part`, `${JSON.stringify(value, undefined, 2)}\n`);
   await rename(`${file}.part`, file);
 }
 

@@ -3,16 +3,16 @@ import { resolve } from 'node:path';
 import { loadTokenizer } from '../../towers/open.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
 import { defaultThreads } from '../../towers/session/devices.ts';
-import type { TextTokenizer } from '../../towers/tokenizer.ts';
+import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
+import type { Settings } from '../run-folder.ts';
 import { trainingFlops } from './compute.ts';
-import { PairBatches, type PairSet, type PairTokens, readPairs } from './pairs.ts';
+import { type PairSet, type PairTokens, readPairs } from './pairs.ts';
 import { readEncoders, type ReplicaPlan } from './replica.ts';
-import type { RunProgress } from './run.ts';
-import type { Settings } from './run-folder.ts';
+import type { TrainProgress } from './run-steps.ts';
 
 /** What serves where nobody says otherwise: what WordNet's pairs train the default document tower with. */
-export const DEFAULTS = {
+export const TRAIN_DEFAULTS = {
   epochs: 1,
   batch: 128,
   rate: 3e-4,
@@ -20,8 +20,12 @@ export const DEFAULTS = {
   negatives: 1,
   mined: 0,
   margin: 0.05,
+  precision: 'fp32',
   maxTokens: 64,
   heldOutDocuments: 20_000,
+  trainTables: false,
+  seed: 1,
+  workers: 1,
 } as const;
 
 /** Share of the steps in which the learning rate rises. */
@@ -86,17 +90,16 @@ export interface TrainRequest {
   signal?: AbortSignal | undefined;
   cacheDir?: string | undefined;
   log?: ((message: string) => void) | undefined;
-  onProgress?: ((progress: RunProgress) => void) | undefined;
+  onProgress?: ((progress: TrainProgress) => void) | undefined;
 }
 
 /** A request, and what it comes to. */
 export interface Prepared {
   out: string;
-  plan: Plan;
-  cache: { cacheDir?: string };
+  plan: TrainPlan;
   base: LocalTower;
   pairs: PairSet;
-  batches: PairBatches;
+  batches: Batches;
   steps: number;
   /** What is put before each side's texts. */
   prompts: { query: string; document: string };
@@ -107,16 +110,14 @@ export interface Prepared {
 /** Reads what a run is about to need, and writes nothing. @throws {TrainingError} `REQUEST_INVALID`, `PAIRS_INVALID` */
 export async function prepare(request: TrainRequest): Promise<Prepared> {
   const plan = planOf(request);
-  const cache = request.cacheDir === undefined ? {} : { cacheDir: request.cacheDir };
-  const base = await pullTower(request.base, { ...cache, ...(request.log && { log: request.log }) });
+  const base = await pullTower(request.base, { cacheDir: request.cacheDir, log: request.log });
   const { manifest, directory } = base;
   const pairs = await readPairs(request.pairs, plan.seed, { train: request.limit });
-  const batches = new PairBatches(pairs.train.length, { size: plan.batch, seed: plan.seed });
+  const batches = new Batches([...pairs.train.keys()], { size: plan.batch, seed: plan.seed });
   const steps = request.steps ?? Math.max(1, Math.round(plan.epochs * batches.perEpoch));
   return {
     out: resolve(request.out),
     plan,
-    cache,
     base,
     pairs,
     batches,
@@ -150,7 +151,9 @@ function threadsOf(workers: number): number | undefined {
  * @throws {TrainingError} `REQUEST_INVALID` where nothing is left that tells one text from another
  */
 export async function tokenizePairs({ base, plan, pairs, prompts }: Prepared): Promise<PairTokens> {
-  const tokenizer = await trainingTokenizer(base, plan.maxTokens);
+  const { directory, manifest } = base;
+  const maxTokens = Math.min(plan.maxTokens, manifest.maxTokens);
+  const tokenizer = await loadTokenizer({ directory, manifest: { ...manifest, maxTokens } });
   const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
   const queries = pairs.train.map(({ query }) => tokenizer.encode(prompts.query + query).ids);
   const documents = pairs.train.map((pair) => document(pair.document));
@@ -171,33 +174,35 @@ export async function estimateFlops(request: TrainRequest): Promise<number> {
   return trainingFlops(encoders, await tokenizePairs(prepared), prepared.batches, prepared.steps);
 }
 
-/** A request with its defaults. */
-export type Plan = ReturnType<typeof planOf>;
+/** What a run is to do: its request, with defaults for what the request leaves open. */
+export type TrainPlan = ReturnType<typeof planOf>;
 
 function planOf(request: TrainRequest) {
-  const { separate = request.queryLayers !== undefined, ...rest } = request;
+  const { epochs, steps, queryLayers, queryPrompt, documentPrompt } = request;
+  const { separate = queryLayers !== undefined } = request;
+  const given = <K extends keyof typeof TRAIN_DEFAULTS>(key: K) => request[key] ?? TRAIN_DEFAULTS[key];
   const plan = {
-    epochs: rest.epochs ?? DEFAULTS.epochs,
-    batch: rest.batch ?? DEFAULTS.batch,
-    rate: rest.rate ?? DEFAULTS.rate,
-    temperature: rest.temperature ?? DEFAULTS.temperature,
-    negatives: rest.negatives ?? DEFAULTS.negatives,
-    mined: rest.mined ?? DEFAULTS.mined,
-    margin: rest.margin ?? DEFAULTS.margin,
-    precision: rest.precision ?? 'fp32',
-    maxTokens: rest.maxTokens ?? DEFAULTS.maxTokens,
-    heldOutDocuments: rest.heldOutDocuments ?? DEFAULTS.heldOutDocuments,
+    epochs: given('epochs'),
+    batch: given('batch'),
+    rate: given('rate'),
+    temperature: given('temperature'),
+    negatives: given('negatives'),
+    mined: given('mined'),
+    margin: given('margin'),
+    precision: given('precision'),
+    maxTokens: given('maxTokens'),
+    heldOutDocuments: given('heldOutDocuments'),
     separate,
-    queryLayers: rest.queryLayers,
-    trainTables: rest.trainTables ?? false,
-    queryPrompt: rest.queryPrompt,
-    documentPrompt: rest.documentPrompt,
-    seed: rest.seed ?? 1,
-    workers: rest.workers ?? 1,
+    queryLayers,
+    trainTables: given('trainTables'),
+    queryPrompt,
+    documentPrompt,
+    seed: given('seed'),
+    workers: given('workers'),
   };
   const refuse = (why: string): TrainingError => new TrainingError('REQUEST_INVALID', why);
-  if (rest.epochs !== undefined && rest.steps !== undefined) throw refuse('give epochs or steps, not both');
-  if (rest.queryLayers !== undefined && !separate) {
+  if (epochs !== undefined && steps !== undefined) throw refuse('give epochs or steps, not both');
+  if (queryLayers !== undefined && !separate) {
     throw refuse('a query tower of fewer layers has weights of its own: leave separate out, or say true');
   }
   if (!(plan.temperature > 0)) throw refuse(`the temperature is ${plan.temperature}; it must be above 0`);
@@ -206,7 +211,7 @@ function planOf(request: TrainRequest) {
 }
 
 /** What two runs must agree in for one to go on where the other was. Workers and threads move only the last digits. */
-function settingsOf(plan: Plan, base: LocalTower, pairs: PairSet, steps: number): Settings {
+function settingsOf(plan: TrainPlan, base: LocalTower, pairs: PairSet, steps: number): Settings {
   const { workers: _, epochs: __, ...rest } = plan;
   return {
     base: base.manifest.space.fingerprint,
@@ -218,10 +223,4 @@ function settingsOf(plan: Plan, base: LocalTower, pairs: PairSet, steps: number)
     queryPrompt: plan.queryPrompt ?? 'that of the base',
     documentPrompt: plan.documentPrompt ?? 'that of the base',
   };
-}
-
-async function trainingTokenizer(base: LocalTower, maxTokens: number): Promise<TextTokenizer> {
-  const { directory, manifest } = base;
-  const limit = Math.min(maxTokens, manifest.maxTokens);
-  return loadTokenizer({ directory, manifest: { ...manifest, maxTokens: limit } });
 }

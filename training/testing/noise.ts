@@ -1,4 +1,4 @@
-import { elementCount, float32, type Tensor } from './tensor.ts';
+import { elementCount, float32, type Tensor } from '../onnx/tensor.ts';
 
 /** Numbers that look random and are the same each time, from −1 to 1. */
 export function noise(dims: readonly number[], seed = 1, scale = 1): Tensor {
