@@ -9,8 +9,7 @@ import { Progress } from '../output/progress.ts';
 import { DocumentClient } from '../../clients/index.ts';
 import { withDocumentAddress } from '../connection.ts';
 import { collect } from '../input/filter-flags.ts';
-import { positive, positiveNumber } from '../input/numbers.ts';
-import { wholeNumber } from './search.ts';
+import { positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 
 interface Flags {
   teacher: string;

@@ -1,8 +1,7 @@
 import { Command } from 'commander';
-import { positive } from '../input/numbers.ts';
+import { positive, wholeNumber } from '../input/numbers.ts';
 import { printJson } from '../output/print.ts';
 import { writeWordNetPairs } from '../sample/pairs.ts';
-import { wholeNumber } from './search.ts';
 
 interface Flags {
   out: string;

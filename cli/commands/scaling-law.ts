@@ -4,11 +4,10 @@ import { Command } from 'commander';
 import { renderSweep } from '../../training/scaling/html.ts';
 import { shapeOf, sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
 import { makeFolder } from '../../training/stage1/run-folder.ts';
-import { positive, positiveNumber } from '../input/numbers.ts';
+import { positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';
 import { writeWordNetPairs } from '../sample/pairs.ts';
-import { wholeNumber } from './search.ts';
 
 interface Flags {
   base: string;

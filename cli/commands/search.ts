@@ -1,7 +1,8 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { SearchRequest, SearchResult } from '../../clients/index.ts';
 import { usingQueries, withConsoleAddress, withQueryAddress } from '../connection.ts';
 import { filterOf, withFilter } from '../input/filter-flags.ts';
+import { wholeNumber } from '../input/numbers.ts';
 import { clip, note, printJson, style, table } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
@@ -88,12 +89,6 @@ export function renderTimings({ timings, queryTower }: SearchResult): string {
     'dim',
     `${ms(totalMs)} on the server: ${stages}${cached ? ' (vector cached)' : ''}; ${queryTower.name}`,
   );
-}
-
-/** A flag's whole number; whether it is in bounds is the service's to say. */
-export function wholeNumber(value: string): number {
-  if (!/^\d+$/.test(value)) throw new InvalidArgumentError('It must be a whole number.');
-  return Number(value);
 }
 
 function ms(value: number): string {

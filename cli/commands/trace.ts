@@ -4,7 +4,7 @@ import { clip, printJson, style, table, UsageError } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import type { TraceOrder, TraceSummary } from '../../clients/traces.ts';
 import { Traces } from '../traces.ts';
-import { wholeNumber } from './search.ts';
+import { wholeNumber } from '../input/numbers.ts';
 
 interface Flags {
   slowest?: boolean;

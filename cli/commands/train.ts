@@ -4,8 +4,7 @@ import { train as trainTowers, type TrainReport } from '../../training/stage1/tr
 import { interruptible } from '../interrupt.ts';
 import { note, printJson } from '../output/print.ts';
 import { ProgressByName } from '../output/progress.ts';
-import { decimal, positive, positiveNumber } from '../input/numbers.ts';
-import { wholeNumber } from './search.ts';
+import { decimal, positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 
 interface Flags {
   base: string;

@@ -9,7 +9,8 @@ import { CliError, note, printJson, style, table } from '../output/print.ts';
 import { loadSample, type SampleSize, type SampleSummary } from '../sample/load.ts';
 import { pullWithProgress } from '../pull.ts';
 import { SAMPLE_COLLECTION, SAMPLE_QUERIES } from '../sample/wordnet.ts';
-import { renderHits, renderTimings, wholeNumber } from './search.ts';
+import { wholeNumber } from '../input/numbers.ts';
+import { renderHits, renderTimings } from './search.ts';
 
 interface Flags {
   once?: boolean;
