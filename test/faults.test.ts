@@ -5,7 +5,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startService } from '../cli/children.ts';
+import { startService } from '../cli/service-processes.ts';
 import { DocumentClient } from '../clients/index.ts';
 import { openStore } from '../store/open.ts';
 import { addresses, cli, ended, folder, pidsOf, portsOf, start, stop, unavailable, up } from './system.ts';

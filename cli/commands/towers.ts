@@ -3,7 +3,7 @@ import { listTowers, verifyTower } from '../../towers/catalog.ts';
 import { pullTower } from '../../towers/pull.ts';
 import { importTower } from '../../training/interchange/import.ts';
 import { CliError, note, printJson, table } from '../output/print.ts';
-import { pullWithProgress } from '../pull.ts';
+import { pullWithProgress } from '../pull-tower.ts';
 
 interface Flags {
   json?: boolean;

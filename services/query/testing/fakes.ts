@@ -10,7 +10,7 @@ import {
 import { fingerprint, type SpaceDefinition } from '../../../towers/space.ts';
 import type { Encoding, Tokens } from '../../../towers/tower.ts';
 import type { QueryTower } from '../encoder.ts';
-import type { QueryStore } from '../search.ts';
+import type { QueryStore } from '../searcher.ts';
 
 export const DIMENSIONS = 8;
 

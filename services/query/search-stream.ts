@@ -9,7 +9,7 @@ import type { Call, StreamHandler } from '../runtime/handler.ts';
 import { parseTraceparent } from '../runtime/telemetry/context.ts';
 import { endRequest } from '../runtime/telemetry/rpc.ts';
 import { parseSequence } from '../runtime/validate.ts';
-import { flawOf } from '../runtime/wire.ts';
+import { flawOf } from '../runtime/request-guard.ts';
 
 /** A query of a stream that has no answer yet. */
 interface Pending {
