@@ -13,12 +13,12 @@ import { ServiceClient } from './service-client.ts';
 import { metadataOf } from './tracing.ts';
 import { wireText } from './values.ts';
 
-/** Which documents: those of a tenant, all or those that a filter holds for. */
+/** Which documents: all of a tenant, or those that match a filter. */
 export interface DocumentScope {
   collection: string;
   /** @default '' */
   tenant?: string;
-  filter?: Filter;
+  filter?: Filter | undefined;
 }
 
 /** A document as it is stored. */

@@ -14,7 +14,7 @@ export interface SearchRequest {
   limit?: number;
   /** How many of the best documents to skip. @default 0 */
   offset?: number;
-  filter?: Filter;
+  filter?: Filter | undefined;
   /** Lowest score to return. */
   scoreThreshold?: number;
   /** Meaning, wording, or both. @default 'dense' */

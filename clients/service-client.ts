@@ -69,6 +69,11 @@ export abstract class ServiceClient<Connection extends Client, Methods extends S
     this.connection.close();
   }
 
+  /** For `using client = ...`: closes the connection when the block ends. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   /** Calls a unary method. @throws {ScalingnoteError} */
   protected call<Name extends MethodName<Methods>>(
     name: Name,

@@ -85,7 +85,6 @@ export const distill = withDocumentAddress(new Command('distill'))
   .option('--threads <n>', 'threads of training (default: one for each core)', positive)
   .option('--seed <n>', 'for choosing texts and for their order', wholeNumber, 1)
   .option('--resume', 'go on from the checkpoint that an interrupted run left in --out')
-  .option('--json', 'print one JSON document')
   .action(async (flags: Flags) => {
     const source = sourceOf(flags);
     const interrupted = new AbortController();

@@ -43,7 +43,6 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
     'also find how widely a graph index has to be searched for each query tower, and write it into its tower.json',
   )
   .option('--report <file>', 'also write a page of HTML with tables and plots')
-  .option('--json', 'print one JSON document')
   .action(async (flags: Flags, command: Command) => {
     const opened: Tower[] = [];
     let served: ServiceRankers | undefined;

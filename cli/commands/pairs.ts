@@ -15,7 +15,6 @@ const wordnet = new Command('wordnet')
   .requiredOption('--out <file>', 'file to write, JSON Lines')
   .option('--held-out <n>', 'pairs that nothing is learnt from', positive, 2_000)
   .option('--seed <n>', 'for choosing them', wholeNumber, 1)
-  .option('--json', 'print one JSON document')
   .action(async (flags: Flags) => {
     const written = await writeWordNetPairs(flags.out, flags);
     if (flags.json === true) printJson(written);

@@ -20,7 +20,6 @@ export const pipeline = new Command('pipeline')
   .description('both stages from one file, compared with training end to end; what is done is not done again')
   .argument('<file>', 'YAML: base, pairs, out, seed, stage1, stage2, endToEnd')
   .option('--threads <n>', 'threads of training (default: one for each core)', positive)
-  .option('--json', 'print one JSON document')
   .action(async (file: string, { threads, json }: Flags) => {
     const recipe = await readRecipe(file);
     const report = await interruptible('the same command goes on', (signal) => {

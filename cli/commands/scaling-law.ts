@@ -59,7 +59,6 @@ export const scalingLaw = new Command('scaling-law')
   .option('--rate <x>', 'largest learning rate', positiveNumber, 3e-4)
   .option('--seed <n>', 'for the order of pairs', wholeNumber, 1)
   .option('--threads <n>', 'threads of training (default: one for each core)', positive)
-  .option('--json', 'print one JSON document')
   .action(async ({ json, ...flags }: Flags) => {
     const out = resolve(flags.out);
     await makeFolder(out);

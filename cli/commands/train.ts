@@ -80,7 +80,6 @@ export const train = new Command('train')
   .option('--workers <n>', 'processes that share each step', positive, 1)
   .option('--threads <n>', 'threads of each process (default: one for each core)', positive)
   .option('--resume', 'go on from the checkpoint in the folder')
-  .option('--json', 'print one JSON document')
   .action(async ({ json, ...flags }: Flags) => {
     const report = await interruptible('the same command with --resume goes on', (signal) => {
       const bars = new ProgressByName();
