@@ -14,7 +14,7 @@ import { BasicTracerProvider, SimpleSpanProcessor } from '@opentelemetry/sdk-tra
 import { DocumentClient, QueryClient } from '../clients/index.ts';
 import { v1 } from '../proto/load.ts';
 import type { ReceivedSpan } from '../services/console/traces/otlp.ts';
-import type { ServiceReport } from '../services/runtime/process.ts';
+import type { ServiceReport } from '../services/runtime/run-service.ts';
 import { formatTraceparent, newSpanId, newTraceId } from '../services/runtime/telemetry/context.ts';
 import { writeTinyTower } from '../towers/testing/tiny-tower.ts';
 import { Receiver } from './otlp-receiver.ts';

@@ -4,7 +4,7 @@ import type { Call } from '../runtime/handler.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import type { Span } from '../runtime/telemetry/span.ts';
 import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
-import { Flights } from './flights.ts';
+import { SingleFlight } from './single-flight.ts';
 
 /** What encoding a query needs of a tower. */
 export type QueryTower = Pick<Tower, 'manifest' | 'device' | 'tokenize' | 'encode'>;
@@ -51,7 +51,7 @@ export class QueryEncoder {
   readonly #tower: QueryTower;
   readonly #prompt: { prompt?: string };
   readonly #cache: LRUCache<string, Float32Array> | undefined;
-  readonly #flights = new Flights<Work>();
+  readonly #flights = new SingleFlight<Work>();
   readonly #telemetry: Telemetry | undefined;
   readonly #measures: ReturnType<typeof measuresOf> | undefined;
   readonly #onTokens: ((tokens: readonly number[]) => void) | undefined;

@@ -6,8 +6,8 @@ import { StoreError } from '../../store/errors.ts';
 import type { Span } from '../runtime/telemetry/span.ts';
 import { Tracer } from '../runtime/telemetry/tracer.ts';
 import { QueryEncoder } from './encoder.ts';
-import { parseSearch } from './request.ts';
-import { Searcher } from './search.ts';
+import { parseSearch } from './search-plan.ts';
+import { Searcher } from './searcher.ts';
 import { FakeStore, FakeTower } from './testing/fakes.ts';
 
 /** The span of a search's store call that ends with an error. */

@@ -17,7 +17,7 @@ import {
   toGrpcError,
   type ServiceError,
 } from './errors.ts';
-import { fatalFlawOf, flawOf } from './wire.ts';
+import { fatalFlawOf, flawOf } from './request-guard.ts';
 
 /** What a handler knows of the call that it serves. Fits where the store wants its options. */
 export interface Call {

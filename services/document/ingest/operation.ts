@@ -6,7 +6,7 @@ import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../
 import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
 import type { Batch } from '../../runtime/telemetry/batch.ts';
 import type { Span } from '../../runtime/telemetry/span.ts';
-import { flawOf } from '../../runtime/wire.ts';
+import { flawOf } from '../../runtime/request-guard.ts';
 import { validDelete, validDocument, type ValidDocument } from './document.ts';
 
 /**

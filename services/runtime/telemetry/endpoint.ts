@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Attributes } from '@opentelemetry/api';
 import type { Logger } from 'pino';
-import { authority, bindFailure } from '../address.ts';
+import { authority, bindFailure } from '../listen-address.ts';
 import { exposition, jsonMetrics, OPEN_METRICS, PROMETHEUS_TEXT } from './exposition.ts';
 import type { Instruments } from './instruments.ts';
 

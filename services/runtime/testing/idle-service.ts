@@ -1,6 +1,6 @@
 import { Settings } from '../config.ts';
 import { namesOf } from '../config.ts';
-import { runService } from '../process.ts';
+import { runService } from '../run-service.ts';
 import { startServer } from '../server.ts';
 
 /** A service that does nothing, as a process. With `host` "broken" it can't start. */

@@ -5,7 +5,7 @@ import { TowerError } from '../../towers/errors.ts';
 import { helpText, loadConfig, type SettingsSchema } from './config.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { StartError } from './server.ts';
-import { ConfigError } from './setting.ts';
+import { ConfigError } from './setting-types.ts';
 import { EnvironmentError } from './telemetry/environment.ts';
 
 /** Exit code of a process that was called wrongly. */

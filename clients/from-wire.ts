@@ -1,48 +1,12 @@
 import type { Collection__Output } from '../proto/generated/scalingnote/v1/Collection.ts';
+import type { SearchResponse__Output } from '../proto/generated/scalingnote/v1/SearchResponse.ts';
 import type { ServiceInfo__Output } from '../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { Tower__Output } from '../proto/generated/scalingnote/v1/Tower.ts';
+import { fromStruct } from '../proto/struct.ts';
+import type { Collection, SearchResult, ServiceInfo, Space, Tower } from './answers.ts';
 
-/** The vector space that one document tower defines. */
-export interface Space {
-  /** `sp1_` and 32 hex digits. */
-  fingerprint: string;
-  dimensions: number;
-}
+/** Messages of the wire as this package answers with them. */
 
-/** A model that maps text to vectors of one space. */
-export interface Tower {
-  name: string;
-  /** What it was made to read. A query service may run a document tower: a student's teacher. */
-  role: 'document' | 'query';
-  space: Space;
-  /** Where it runs: `cpu`, `cuda:0`, ... */
-  device: string;
-  /** Longest input in tokens. */
-  maxTokens: number;
-  /** Student's nDCG@10 divided by its teacher's, where it is a student and that was measured. */
-  retention?: number;
-}
-
-/** What a service is and what it has loaded. */
-export interface ServiceInfo {
-  version: string;
-  pid: number;
-  uptimeSeconds: number;
-  tower: Tower;
-  /** `embedded` or `qdrant`. */
-  store: string;
-}
-
-/** A logical collection. */
-export interface Collection {
-  name: string;
-  physicalName: string;
-  space: Space;
-  documents: number;
-  passages: number;
-}
-
-/** From the wire. */
 export function fromTower(tower: Tower__Output | null): Tower {
   return {
     name: tower?.name ?? '',
@@ -54,7 +18,6 @@ export function fromTower(tower: Tower__Output | null): Tower {
   };
 }
 
-/** From the wire. */
 export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInfo {
   return {
     version: service?.version ?? '',
@@ -65,7 +28,6 @@ export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInf
   };
 }
 
-/** From the wire. */
 export function fromCollection(collection: Collection__Output | null): Collection {
   return {
     name: collection?.name ?? '',
@@ -73,6 +35,29 @@ export function fromCollection(collection: Collection__Output | null): Collectio
     space: fromSpace(collection?.space ?? null),
     documents: Number(collection?.documents ?? 0),
     passages: Number(collection?.passages ?? 0),
+  };
+}
+
+export function fromSearchResponse(response: SearchResponse__Output): SearchResult {
+  return {
+    hits: response.hits.map((hit) => ({
+      id: hit.documentId,
+      score: hit.score,
+      title: hit.title,
+      passage: hit.passage,
+      text: hit.text,
+      metadata: fromStruct(hit.metadata),
+      version: Number(hit.version),
+    })),
+    timings: {
+      tokenizeMs: response.timings?.tokenizeMs ?? 0,
+      queueMs: response.timings?.queueMs ?? 0,
+      encodeMs: response.timings?.encodeMs ?? 0,
+      searchMs: response.timings?.searchMs ?? 0,
+      totalMs: response.timings?.totalMs ?? 0,
+      cached: response.timings?.cached ?? false,
+    },
+    queryTower: fromTower(response.queryTower),
   };
 }
 

@@ -9,7 +9,7 @@ const NEWEST = 0.1;
  * by nothing but a faster one; it is forgotten when nothing was measured for a while, for otherwise a slow start
  * would have every impatient caller refused for ever.
  */
-export class Pace {
+export class SearchDurations {
   #mean = 0;
   #current = Infinity;
   #previous = Infinity;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
-import { fatalFlawOf, flawOf, guarded } from './wire.ts';
+import { fatalFlawOf, flawOf, guarded } from './request-guard.ts';
 
 const { Ingest } = guarded(v1.DocumentService.service);
 const { Search } = guarded(v1.QueryService.service);

@@ -9,7 +9,7 @@ interface Flight<Value> {
  * Does equal work that is asked for at the same time once. A caller that gives up leaves the others alone; the work
  * is given up with its last caller.
  */
-export class Flights<Value> {
+export class SingleFlight<Value> {
   readonly #flights = new Map<string, Flight<Value>>();
 
   /** The result of `work`, or of the same work that is under way already. */

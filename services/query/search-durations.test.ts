@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FLOOR_WINDOW_MS, Pace } from './pace.ts';
+import { FLOOR_WINDOW_MS, SearchDurations } from './search-durations.ts';
 
 test('the floor is the fastest of late', () => {
-  const pace = new Pace();
+  const pace = new SearchDurations();
   assert.equal(pace.floorMs(0), 0);
   pace.record(30, 1);
   pace.record(10, 2);
@@ -12,7 +12,7 @@ test('the floor is the fastest of late', () => {
 });
 
 test('the floor lasts from one window into the next, and no longer', () => {
-  const pace = new Pace();
+  const pace = new SearchDurations();
   pace.record(10, 0);
   pace.record(50, FLOOR_WINDOW_MS);
   assert.equal(pace.floorMs(FLOOR_WINDOW_MS + 1), 10);
@@ -20,7 +20,7 @@ test('the floor lasts from one window into the next, and no longer', () => {
 });
 
 test('where nothing is measured, the floor is forgotten, so that somebody may try', () => {
-  const pace = new Pace();
+  const pace = new SearchDurations();
   pace.record(500, 0);
   assert.equal(pace.floorMs(3 * FLOOR_WINDOW_MS), 0);
   pace.record(700, 3 * FLOOR_WINDOW_MS + 1);
@@ -28,7 +28,7 @@ test('where nothing is measured, the floor is forgotten, so that somebody may tr
 });
 
 test('the mean follows', () => {
-  const pace = new Pace();
+  const pace = new SearchDurations();
   assert.equal(pace.meanMs, 0);
   pace.record(100, 0);
   assert.equal(pace.meanMs, 100);

@@ -3,7 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import type { ServiceReport } from './process.ts';
+import type { ServiceReport } from './run-service.ts';
 import { until } from './testing/harness.ts';
 
 interface Started {
@@ -14,7 +14,7 @@ interface Started {
   stderr: () => string;
 }
 
-function start(argv: string[], env: NodeJS.ProcessEnv = {}, entry = './testing/process.js'): Started {
+function start(argv: string[], env: NodeJS.ProcessEnv = {}, entry = './testing/idle-service.js'): Started {
   const child = fork(new URL(entry, import.meta.url), argv, {
     silent: true,
     env: { ...process.env, ...env },
@@ -73,7 +73,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 }
 
 test('a service ends when the process that started it is killed', async () => {
-  const { child, reports } = start([], {}, './testing/parent.js');
+  const { child, reports } = start([], {}, './testing/parent-of-service.js');
   await until(() => reports.length === 1);
   const [report] = reports;
   assert.ok(report?.type === 'ready' && (await listens(report.address)));

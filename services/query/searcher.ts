@@ -6,7 +6,7 @@ import type { Call } from '../runtime/handler.ts';
 import { traceOf } from '../runtime/telemetry/bridge.ts';
 import { Collections } from './collections.ts';
 import type { QueryEncoder, QueryTower } from './encoder.ts';
-import type { SearchPlan } from './request.ts';
+import type { SearchPlan } from './search-plan.ts';
 
 /** What searching needs of a store. */
 export type QueryStore = Pick<Store, 'kind' | 'findCollection' | 'search'>;

@@ -11,7 +11,7 @@ import { parseTraceparent } from '../runtime/telemetry/context.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import { endRequest } from '../runtime/telemetry/rpc.ts';
 import { parseSequence } from '../runtime/validate.ts';
-import { flawOf } from '../runtime/wire.ts';
+import { flawOf } from '../runtime/request-guard.ts';
 
 const STREAM_METHOD = { 'rpc.method': 'scalingnote.v1.QueryService/SearchStream' };
 
