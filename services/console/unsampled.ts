@@ -1,4 +1,4 @@
-import { formatTraceparent, newSpanId, newTraceId } from '../runtime/telemetry/context.ts';
+import { formatTraceparent, newSpanId, newTraceId } from '../runtime/telemetry/trace-context.ts';
 
 /**
  * A trace context that asks not to be recorded, for what the page asks every few seconds by itself: among the traces it

@@ -6,7 +6,7 @@ import type { SearchStreamRequest__Output } from '../../proto/generated/scalingn
 import type { SearchStreamResponse } from '../../proto/generated/scalingnote/v1/SearchStreamResponse.ts';
 import { invalidArgument, reportError, toRichStatus, type ServiceError } from '../runtime/errors.ts';
 import type { Call, StreamHandler } from '../runtime/handler.ts';
-import { parseTraceparent } from '../runtime/telemetry/context.ts';
+import { parseTraceparent } from '../runtime/telemetry/trace-context.ts';
 import { endRequest } from '../runtime/telemetry/rpc.ts';
 import { parseSequence } from '../runtime/validate.ts';
 import { flawOf } from '../runtime/wire.ts';

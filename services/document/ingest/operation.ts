@@ -5,7 +5,7 @@ import type { IngestRequest__Output } from '../../../proto/generated/scalingnote
 import type { DocumentWrite } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
 import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
-import type { Batch } from '../../runtime/telemetry/batch.ts';
+import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
 import type { Span } from '../../runtime/telemetry/span.ts';
 import { flawOf } from '../../runtime/wire.ts';
 import { validDelete, validDocument, type ValidDocument } from './document.ts';
@@ -51,7 +51,7 @@ export interface Operation {
   /** The document's own trace, where it brought one. */
   trace?: DocumentTrace;
   /** The runs of the model that made its vectors. */
-  batches?: Set<Batch>;
+  batches?: Set<BatchSpan>;
 }
 
 /** Reads a document or a delete. What is wrong with it is its outcome, and nobody else's business. */

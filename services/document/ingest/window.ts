@@ -4,8 +4,8 @@ import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/Inge
 import type { StoredDocument } from '../../../store/store.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { reportError, type ServiceError } from '../../runtime/errors.ts';
-import type { Batch } from '../../runtime/telemetry/batch.ts';
-import { traceOf } from '../../runtime/telemetry/bridge.ts';
+import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
+import { traceOf } from '../../runtime/telemetry/span.ts';
 import type { Budget, Share } from './budget.ts';
 import type { DocumentEncoder } from './encoder.ts';
 import {
@@ -207,7 +207,7 @@ export class Window {
     const { tenant, omitText } = this.#target;
     const { title, text, metadata, contentHash } = operation.document!;
     try {
-      const batches = new Set<Batch>();
+      const batches = new Set<BatchSpan>();
       const watch = this.#trace?.encoding({ ...operation, batches });
       const passages = await this.#shared.encoder.encode({ title, text }, { omitText, signal, watch });
       operation.batches = batches;

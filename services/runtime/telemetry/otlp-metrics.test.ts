@@ -44,7 +44,7 @@ test('cumulative: all that was counted since the process began, each time', asyn
   const { instruments, collect, values } = measured(AggregationTemporality.CUMULATIVE);
   const seconds = instruments.histogram('h', 's', '', [1, 2])({ a: 1 });
   for (const value of [0.5, 1, 1.5, 9, Number.NaN]) seconds.record(value);
-  instruments.observe('gauge', { name: 'g', unit: '1', description: '' }, () => 7, { of: 'x' });
+  instruments.observe('g', '1', '', () => 7, { of: 'x' });
   const expected = [
     [
       'h',
@@ -64,7 +64,7 @@ test('delta: what came since the last time, from that time on; a gauge is what i
   const count = instruments.counter('c', '1', '')({});
   const seconds = instruments.histogram('h', 's', '', [1])({});
   let total = 10;
-  instruments.observe('counter', { name: 'o', unit: '1', description: '' }, () => total, {});
+  instruments.observeTotal('o', '1', '', () => total);
   const gauge = instruments.gauge('g', '1', '')({});
   const tell = (): void => {
     count.add(2);

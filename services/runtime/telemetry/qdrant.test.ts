@@ -6,10 +6,11 @@ import { openStore } from '../../../store/open.ts';
 import { startFakeServer } from '../../../store/qdrant/testing/fake-server.ts';
 import { StandIn } from '../../../store/qdrant/testing/stand-in.ts';
 import { physicalName } from '../../../store/store.ts';
-import { connectLibraries, traceOf } from './bridge.ts';
-import { formatTraceparent, type TraceParent } from './context.ts';
+import { connectLibraries } from './library-spans.ts';
+import { formatTraceparent, type TraceParent } from './trace-context.ts';
 import { samplerOf } from './sampler.ts';
-import type { Span } from './span.ts';
+import type { RecordedSpan } from './recorded-span.ts';
+import { traceOf } from './span.ts';
 import { Tracer } from './tracer.ts';
 
 test('requests to Qdrant carry the context of the search, and are parts of its span', async (context) => {
@@ -22,9 +23,9 @@ test('requests to Qdrant carry the context of the search, and are parts of its s
   await store.writeDocuments('docs', [put('one', [[1, 0, 0, 0]])]);
 
   connectLibraries();
-  const out: Span[] = [];
+  const out: RecordedSpan[] = [];
   const tracer = new Tracer({ push: (spans) => void out.push(...spans) }, samplerOf());
-  const ask = async (parent?: TraceParent): Promise<Span> => {
+  const ask = async (parent?: TraceParent): Promise<RecordedSpan> => {
     const call = tracer.server('Search', parent, performance.now(), {});
     const span = call.child('store');
     server.seen.length = 0;
@@ -46,12 +47,12 @@ test('requests to Qdrant carry the context of the search, and are parts of its s
   }
   assert.deepEqual(
     server.seen.map(({ headers }) => headers['traceparent']),
-    requests.map((each) => formatTraceparent(each.context)),
+    requests.map(({ traceId, id: spanId }) => formatTraceparent({ traceId, spanId, sampled: true })),
   );
 
-  // Of what nobody wants to see nothing is told, to Qdrant neither.
+  // An unsampled search is exported by nobody, so Qdrant is not told of its trace.
   out.length = 0;
-  await ask({ ...span.context, sampled: false });
+  await ask({ traceId: span.traceId, spanId: span.id, sampled: false });
   assert.deepEqual(out, []);
   assert.ok(server.seen.every(({ headers }) => headers['traceparent'] === undefined));
 });

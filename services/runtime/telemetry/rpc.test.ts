@@ -7,7 +7,7 @@ import { cancelled, deadlineExceeded, invalidArgument } from '../errors.ts';
 import { callUnary, recordingLog, serve } from '../testing/harness.ts';
 import { RpcWatch } from './rpc.ts';
 import type { Sampler } from './sampler.ts';
-import type { Span } from './span.ts';
+import type { RecordedSpan } from './recorded-span.ts';
 import { Tracer } from './tracer.ts';
 
 const PATH = '/scalingnote.v1.QueryService/Search';
@@ -15,7 +15,7 @@ const NEVER: Sampler = () => ({ sampled: false });
 const ALWAYS: Sampler = () => ({ sampled: true });
 
 function watching({ sampler = ALWAYS, slowMs = 1000, isStream = false } = {}) {
-  const out: Span[] = [];
+  const out: RecordedSpan[] = [];
   const lines: Record<string, unknown>[] = [];
   const write = (line: string): void => {
     lines.push(JSON.parse(line) as Record<string, unknown>);

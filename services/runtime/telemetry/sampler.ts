@@ -1,16 +1,16 @@
 import { ROOT_CONTEXT } from '@opentelemetry/api';
 import { SamplingDecision, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace-base';
-import { newTraceId, type TraceParent } from './context.ts';
-import { EnvironmentError } from './environment.ts';
+import { newTraceId, type TraceParent } from './trace-context.ts';
+import { EnvironmentError } from './otel-environment.ts';
 
-/** What becomes of a request's trace, before anything of it is known. */
+/** Whether a request's trace is exported, decided at its start. */
 export interface Decision {
   sampled: boolean;
-  /** The id of a trace that begins here, where the decision was made by it. */
+  /** The id of a trace that begins here, where the decision depends on it. */
   traceId?: string;
 }
 
-/** Decides whether a request's trace is recorded. @param parent where the caller has a trace */
+/** Decides whether a request's trace is exported. @param parent - absent where the caller has no trace */
 export type Sampler = (parent: TraceParent | undefined) => Decision;
 
 const YES: Decision = { sampled: true };
@@ -57,7 +57,7 @@ function rootSampler(name: string, argument: string): Sampler {
   }
   if (ratio === 0) return () => NO;
   if (ratio === 1) return () => YES;
-  // By the trace's id, so that whoever has the same ratio decides the same.
+  // By the trace's id: all services with the same ratio decide alike.
   const sampler = new TraceIdRatioBasedSampler(ratio);
   return (parent) => {
     const traceId = parent?.traceId ?? newTraceId();

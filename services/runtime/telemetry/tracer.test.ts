@@ -1,22 +1,29 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ROOT_CONTEXT, SpanStatusCode, trace } from '@opentelemetry/api';
-import type { ModelRun } from './batch.ts';
+import type { ModelRun } from './batch-span.ts';
 import type { Sampler } from './sampler.ts';
 import { samplerOf } from './sampler.ts';
-import { MAX_EVENTS, type Span } from './span.ts';
+import { MAX_EVENTS, type RecordedSpan } from './recorded-span.ts';
+import { traceOf } from './span.ts';
 import { Tracer, UNSAMPLED_BURST } from './tracer.ts';
-import { connectLibraries, traceOf } from './bridge.ts';
-import { formatTraceparent, newSpanId, newTraceId, parseTraceparent, type TraceParent } from './context.ts';
+import { connectLibraries } from './library-spans.ts';
+import {
+  formatTraceparent,
+  newSpanId,
+  newTraceId,
+  parseTraceparent,
+  type TraceParent,
+} from './trace-context.ts';
 
 const NEVER: Sampler = () => ({ sampled: false });
 const ALWAYS: Sampler = () => ({ sampled: true });
 const newRun = (): ModelRun => ({ startedAt: 1, encodeMs: 2, size: 2, tokens: 9, paddingRatio: 0.25 });
 
 /** A tracer and what it has let out. */
-function tracing(sampler: Sampler): { tracer: Tracer; out: Span[]; names: () => string[] } {
-  const out: Span[] = [];
-  const push = (spans: readonly Span[]): void => {
+function tracing(sampler: Sampler): { tracer: Tracer; out: RecordedSpan[]; names: () => string[] } {
+  const out: RecordedSpan[] = [];
+  const push = (spans: readonly RecordedSpan[]): void => {
     for (const span of spans) {
       for (const batch of span.batches ?? []) batch.keep();
       out.push(span);
@@ -25,7 +32,7 @@ function tracing(sampler: Sampler): { tracer: Tracer; out: Span[]; names: () => 
   return { tracer: new Tracer({ push }, sampler), out, names: () => out.map(({ name }) => name) };
 }
 
-const begin = (tracer: Tracer, parent?: TraceParent): Span => tracer.server('call', parent, 0, {});
+const begin = (tracer: Tracer, parent?: TraceParent): RecordedSpan => tracer.server('call', parent, 0, {});
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('what is kept', () => {
@@ -111,7 +118,7 @@ describe('runs of a model', () => {
       members.map(({ id }) => id),
     );
     assert.equal(batch?.attributes?.['scalingnote.batch.padding_ratio'], 0.25);
-    assert.equal(members[0]!.batches?.[0]?.span, batch);
+    assert.equal(members[0]!.batches?.[0]?.spanContext().spanId, batch?.id);
   });
 
   test('are kept with a request that turns out to be slow, and not with others', async () => {
@@ -209,6 +216,8 @@ describe('libraries that use OpenTelemetry’s interface', () => {
   test('send a context that can be read again', () => {
     const { tracer } = tracing(ALWAYS);
     const span = begin(tracer);
-    assert.deepEqual(parseTraceparent(formatTraceparent(span.context)), span.context);
+    const { traceId, id: spanId } = span;
+    const sent = { traceId, spanId, sampled: true };
+    assert.deepEqual(parseTraceparent(formatTraceparent(sent)), sent);
   });
 });

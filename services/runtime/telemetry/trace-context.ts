@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto';
-import type { TraceState } from '@opentelemetry/api';
+import { type SpanContext, TraceFlags, type TraceState } from '@opentelemetry/api';
 
 /** Where a span belongs: which trace, under which span, and whether its trace is to be recorded. */
 export interface TraceParent {
@@ -8,7 +8,7 @@ export interface TraceParent {
   /** 16 hex digits. */
   readonly spanId: string;
   readonly sampled: boolean;
-  /** `tracestate`: what other tracing systems add, which is handed on as it came. */
+  /** `tracestate`: what other tracing systems add, handed on as it came. */
   readonly state?: TraceState;
 }
 
@@ -16,10 +16,9 @@ const TRACEPARENT =
   /^(?<version>[0-9a-f]{2})-(?<traceId>[0-9a-f]{32})-(?<spanId>[0-9a-f]{16})-(?<flags>[0-9a-f]{2})(?<rest>-.*)?$/;
 const NO_TRACE = '0'.repeat(32);
 const NO_SPAN = '0'.repeat(16);
-const SAMPLED = 1;
 
 /**
- * Reads a `traceparent`; `undefined` for what is none, which is then as if it had not been sent.
+ * Reads a `traceparent`; `undefined` for a text that is none: it is then ignored, as W3C asks.
  *
  * Source: W3C Trace Context, https://www.w3.org/TR/trace-context/#traceparent-header: later versions may be longer.
  */
@@ -29,12 +28,18 @@ export function parseTraceparent(text: string): TraceParent | undefined {
     return undefined;
   if (traceId === NO_TRACE || spanId === NO_SPAN || (version === '00' && rest !== undefined))
     return undefined;
-  return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & SAMPLED) !== 0 };
+  return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & TraceFlags.SAMPLED) !== 0 };
 }
 
 /** As the header has it. */
 export function formatTraceparent({ traceId, spanId, sampled }: TraceParent): string {
-  return `00-${traceId}-${spanId}-0${sampled ? SAMPLED : 0}`;
+  return `00-${traceId}-${spanId}-0${sampled ? 1 : 0}`;
+}
+
+/** As OpenTelemetry has a span of another process. */
+export function toSpanContext({ traceId, spanId, sampled, state }: TraceParent): SpanContext {
+  const traceFlags = sampled ? TraceFlags.SAMPLED : TraceFlags.NONE;
+  return { traceId, spanId, traceFlags, isRemote: true, ...(state && { traceState: state }) };
 }
 
 /** A trace that begins here and is to be recorded, for whoever calls a service without a tracer of its own. */
@@ -54,7 +59,7 @@ export function newSpanId(): string {
   return randomHex(8);
 }
 
-/** Asking the system for a few bytes at a time costs ten times as much. */
+/** To ask the system for a few bytes at a time takes ten times as long. */
 const pool = Buffer.alloc(4096);
 let used = pool.length;
 

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
-import { formatTraceparent, newSpanId, newTraceContext, newTraceId, parseTraceparent } from './context.ts';
+import {
+  formatTraceparent,
+  newSpanId,
+  newTraceContext,
+  newTraceId,
+  parseTraceparent,
+} from './trace-context.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const SPAN = 'b7ad6b7169203331';
