@@ -154,7 +154,7 @@ for (const { tracer, nodeFlags } of TRACERS) {
     });
 
     describe('an ingest', () => {
-      const producer = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
+      const producer = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
       let spans: OtlpSpan[];
 
       before(async () => {
@@ -265,7 +265,7 @@ for (const { tracer, nodeFlags } of TRACERS) {
 
     describe('a search', () => {
       let spans: OtlpSpan[];
-      const caller = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
+      const caller = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
 
       before(async () => {
         // The first looks up where the collection is; the second is as they all are.
@@ -378,7 +378,7 @@ for (const { tracer, nodeFlags } of TRACERS) {
 
     test('a client that has nothing of ours: its trace goes on', async () => {
       const bare = new v1.QueryService(system.queryAddress, credentials.createInsecure());
-      const caller = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
+      const caller = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
       const metadata = new Metadata();
       metadata.set('traceparent', formatTraceparent(caller));
       await new Promise<void>((resolve, reject) => {
@@ -392,8 +392,8 @@ for (const { tracer, nodeFlags } of TRACERS) {
     });
 
     test('what the caller does not want to have recorded is not', async () => {
-      const unwanted = { traceId: newTraceId(), spanId: newSpanId(), sampled: false };
-      const wanted = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
+      const unwanted = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 0 };
+      const wanted = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
       const ask = (caller: typeof wanted): Promise<unknown> =>
         system.queries.search(
           { collection: 'docs', query: 'star' },

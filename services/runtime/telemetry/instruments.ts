@@ -118,6 +118,12 @@ export class HistogramSeries {
 /** The series of an instrument with these attributes; to be kept by whoever records often. */
 export type SeriesOf<Series> = (attributes: Attributes) => Series;
 
+/** What the values of a histogram are, and which buckets they are counted in. */
+export interface Scale {
+  unit: string;
+  bounds: readonly number[];
+}
+
 /** A number that is read when it is asked for. */
 type Observed = [
   name: string,
@@ -155,12 +161,7 @@ export class Instruments {
     return of;
   }
 
-  histogram(
-    name: string,
-    unit: string,
-    description: string,
-    bounds: readonly number[],
-  ): SeriesOf<HistogramSeries> {
+  histogram(name: string, description: string, { unit, bounds }: Scale): SeriesOf<HistogramSeries> {
     const advice = { explicitBucketBoundaries: [...bounds] };
     const sdk = this.#meter?.createHistogram(name, { unit, description, advice });
     const { of, all } = seriesBy((attributes) => new HistogramSeries(attributes, bounds, sdk));

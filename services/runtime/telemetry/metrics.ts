@@ -1,12 +1,16 @@
 import { Instruments } from './instruments.ts';
 
 /** Bounds of durations in seconds, as the semantic conventions advise for `rpc.server.call.duration` and its kin. */
-export const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
-/** Of what takes microseconds here: waiting in a queue, a store in this process. */
-const SHORT_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, ...SECONDS];
-const SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
-const TOKENS = [16, 64, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
-const RATIOS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
+const CALL_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+const SECONDS = { unit: 's', bounds: CALL_BOUNDS };
+/** For what takes microseconds here: waiting in a queue, a store in this process. */
+const SHORT_SECONDS = { unit: 's', bounds: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, ...CALL_BOUNDS] };
+const INPUTS = { unit: '{input}', bounds: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512] };
+const TOKENS = {
+  unit: '{token}',
+  bounds: [16, 64, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536],
+};
+const SHARE = { unit: '1', bounds: [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99] };
 
 /**
  * What the services measure, under the names of the semantic conventions where they have one; the others start with
@@ -16,7 +20,6 @@ export class Metrics extends Instruments {
   /** Calls that were answered, by method and status, in seconds. */
   readonly callDuration = this.histogram(
     'rpc.server.call.duration',
-    's',
     'Duration of calls that came in',
     SECONDS,
   );
@@ -29,31 +32,18 @@ export class Metrics extends Instruments {
   /** Time in a queue, by queue, in seconds. */
   readonly queueWait = this.histogram(
     'scalingnote.queue.wait',
-    's',
     'Time that was spent in a queue',
     SHORT_SECONDS,
   );
-  readonly batchSize = this.histogram(
-    'scalingnote.batch.size',
-    '{input}',
-    'Inputs in a run of the model',
-    SIZES,
-  );
-  readonly batchTokens = this.histogram(
-    'scalingnote.batch.tokens',
-    '{token}',
-    'Tokens in a run of the model',
-    TOKENS,
-  );
+  readonly batchSize = this.histogram('scalingnote.batch.size', 'Inputs in a run of the model', INPUTS);
+  readonly batchTokens = this.histogram('scalingnote.batch.tokens', 'Tokens in a run of the model', TOKENS);
   readonly batchPadding = this.histogram(
     'scalingnote.batch.padding',
-    '1',
     'Share of a run that is padding',
-    RATIOS,
+    SHARE,
   );
   readonly batchDuration = this.histogram(
     'scalingnote.batch.duration',
-    's',
     'Duration of a run of the model',
     SHORT_SECONDS,
   );
@@ -68,7 +58,6 @@ export class Metrics extends Instruments {
   /** By operation, in seconds. */
   readonly storeDuration = this.histogram(
     'db.client.operation.duration',
-    's',
     'Duration of calls of the store',
     SHORT_SECONDS,
   );
@@ -80,15 +69,13 @@ export class Metrics extends Instruments {
   );
   readonly liveCosine = this.histogram(
     'scalingnote.live.cosine',
-    '1',
     'Cosine of the vectors of query tower and teacher for live queries',
-    RATIOS,
+    SHARE,
   );
   readonly liveOverlap = this.histogram(
     'scalingnote.live.overlap',
-    '1',
     'Share of the teacher’s ten best documents that the query tower finds for live queries',
-    RATIOS,
+    SHARE,
   );
   /** By what became of the comparison. */
   readonly liveSamples = this.counter(
@@ -98,9 +85,8 @@ export class Metrics extends Instruments {
   );
   readonly unknownTokens = this.histogram(
     'scalingnote.query.unknown_tokens',
-    '1',
     'Share of the tokens of a query that the query tower hardly saw in training',
-    RATIOS,
+    SHARE,
   );
   /** By collection, when last measured. */
   readonly unknownInCollection = this.gauge(

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SpanKind } from '@opentelemetry/api';
+import { type SpanContext, SpanKind } from '@opentelemetry/api';
 import { put, SPACE, TENANT } from '../../../store/contract/stores.ts';
 import { openStore } from '../../../store/open.ts';
 import { startFakeServer } from '../../../store/qdrant/testing/fake-server.ts';
 import { StandIn } from '../../../store/qdrant/testing/stand-in.ts';
 import { physicalName } from '../../../store/store.ts';
 import { connectLibraries } from './library-spans.ts';
-import { formatTraceparent, type TraceParent } from './trace-context.ts';
+import { formatTraceparent } from './trace-context.ts';
 import { samplerOf } from './sampler.ts';
 import type { RecordedSpan } from './recorded-span.ts';
 import { traceOf } from './span.ts';
@@ -25,7 +25,7 @@ test('requests to Qdrant carry the context of the search, and are parts of its s
   connectLibraries();
   const out: RecordedSpan[] = [];
   const tracer = new Tracer({ push: (spans) => void out.push(...spans) }, samplerOf());
-  const ask = async (parent?: TraceParent): Promise<RecordedSpan> => {
+  const ask = async (parent?: SpanContext): Promise<RecordedSpan> => {
     const call = tracer.server('Search', parent, performance.now(), {});
     const span = call.child('store');
     server.seen.length = 0;
@@ -47,12 +47,12 @@ test('requests to Qdrant carry the context of the search, and are parts of its s
   }
   assert.deepEqual(
     server.seen.map(({ headers }) => headers['traceparent']),
-    requests.map(({ traceId, id: spanId }) => formatTraceparent({ traceId, spanId, sampled: true })),
+    requests.map(({ traceId, id: spanId }) => formatTraceparent({ traceId, spanId, traceFlags: 1 })),
   );
 
   // An unsampled search is exported by nobody, so Qdrant is not told of its trace.
   out.length = 0;
-  await ask({ traceId: span.traceId, spanId: span.id, sampled: false });
+  await ask({ traceId: span.traceId, spanId: span.id, traceFlags: 0 });
   assert.deepEqual(out, []);
   assert.ok(server.seen.every(({ headers }) => headers['traceparent'] === undefined));
 });

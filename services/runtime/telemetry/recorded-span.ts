@@ -16,8 +16,8 @@ import {
 } from '@opentelemetry/api';
 import type { BatchSpan } from './batch-span.ts';
 import { toPerformanceTime } from './clock.ts';
-import type { Span, SpanStart } from './span.ts';
-import { newSpanId, newTraceId, type TraceParent } from './trace-context.ts';
+import { isSampled, type Span, type SpanStart } from './span.ts';
+import { newSpanId, newTraceId } from './trace-context.ts';
 
 /** Events of one span: OpenTelemetry's own default. A stream of documents has no end. */
 export const MAX_EVENTS = 128;
@@ -45,7 +45,7 @@ export class Recording {
   readonly sink: SpanSink;
   /** Whether it will be exported, whatever comes. */
   readonly sampled: boolean;
-  readonly parent: TraceParent | undefined;
+  readonly parent: SpanContext | undefined;
   /** The recording that this one is a part of; it is exported if this one is. */
   readonly #within: Recording | undefined;
   #traceId: string | undefined;
@@ -55,7 +55,7 @@ export class Recording {
   #wanted = false;
 
   /** @param traceId where there is no parent to have it from. @default made when somebody asks for it */
-  constructor(sink: SpanSink, sampled: boolean, parent?: TraceParent, traceId?: string, within?: Recording) {
+  constructor(sink: SpanSink, sampled: boolean, parent?: SpanContext, traceId?: string, within?: Recording) {
     this.sink = sink;
     this.sampled = sampled;
     this.parent = parent;
@@ -178,13 +178,11 @@ export class RecordedSpan implements Span, ApiSpan {
       startTime = performance.now(),
       attributes,
       parent,
-    }: SpanStart & { parent?: TraceParent } = {},
+    }: SpanStart & { parent?: SpanContext } = {},
   ): RecordedSpan {
     const { sink } = this.recording;
-    const { sampled, traceId, id: spanId } = this;
-    const state = this.recording.parent?.state;
-    const above = parent ?? { traceId, spanId, sampled, ...(state && { state }) };
-    const recording = new Recording(sink, above.sampled, above, undefined, this.recording);
+    const above = parent ?? this.spanContext();
+    const recording = new Recording(sink, isSampled(above), above, undefined, this.recording);
     const span = new RecordedSpan(recording, undefined, name, kind, startTime, attributes);
     if (parent) span.addLink({ context: this.spanContext() });
     return span;
@@ -272,7 +270,7 @@ export class RecordedSpan implements Span, ApiSpan {
 
   spanContext(): SpanContext {
     const traceFlags = this.sampled ? TraceFlags.SAMPLED : TraceFlags.NONE;
-    const traceState = this.recording.parent?.state;
+    const traceState = this.recording.parent?.traceState;
     return { traceId: this.traceId, spanId: this.id, traceFlags, ...(traceState && { traceState }) };
   }
 }

@@ -1,6 +1,7 @@
-import { ROOT_CONTEXT } from '@opentelemetry/api';
+import { ROOT_CONTEXT, type SpanContext } from '@opentelemetry/api';
 import { SamplingDecision, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace-base';
-import { newTraceId, type TraceParent } from './trace-context.ts';
+import { isSampled } from './span.ts';
+import { newTraceId } from './trace-context.ts';
 import { EnvironmentError } from './otel-environment.ts';
 
 /** Whether a request's trace is exported, decided at its start. */
@@ -11,7 +12,7 @@ export interface Decision {
 }
 
 /** Decides whether a request's trace is exported. @param parent - absent where the caller has no trace */
-export type Sampler = (parent: TraceParent | undefined) => Decision;
+export type Sampler = (parent: SpanContext | undefined) => Decision;
 
 const YES: Decision = { sampled: true };
 const NO: Decision = { sampled: false };
@@ -41,7 +42,7 @@ export function samplerOf(name = 'parentbased_always_on', argument = '1'): Sampl
   const root = rootSampler(name.replace('parentbased_', ''), argument);
   if (!name.startsWith('parentbased_')) return root;
   return (parent) => {
-    if (parent) return parent.sampled ? YES : NO;
+    if (parent) return isSampled(parent) ? YES : NO;
     return root(undefined);
   };
 }

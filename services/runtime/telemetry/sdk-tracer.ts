@@ -17,7 +17,6 @@ import {
   type SpanStatus,
   SpanStatusCode,
   trace,
-  TraceFlags,
   type Tracer as ApiTracer,
   type TracerProvider,
 } from '@opentelemetry/api';
@@ -26,8 +25,7 @@ import type { InstrumentationScope } from '@opentelemetry/core';
 import { BatchSpan, type ModelRun } from './batch-span.ts';
 import { followClock, toHrTime } from './clock.ts';
 import { libraryTracers } from './library-spans.ts';
-import type { Span, SpanStart } from './span.ts';
-import { toSpanContext, type TraceParent } from './trace-context.ts';
+import { isSampled, type Span, type SpanStart } from './span.ts';
 import type { CallTracer } from './tracer.ts';
 
 /** What an OpenTelemetry SDK offers that was registered before the service started (`node --import`). */
@@ -123,7 +121,7 @@ class SdkSpan implements Span {
   }
 
   get sampled(): boolean {
-    return (this.spanContext().traceFlags & TraceFlags.SAMPLED) !== 0;
+    return isSampled(this.spanContext());
   }
 
   get logFields(): { trace_id: string; span_id: string } {
@@ -145,9 +143,9 @@ class SdkSpan implements Span {
     return span;
   }
 
-  part(name: string, { parent, ...start }: SpanStart & { parent?: TraceParent } = {}): Span {
+  part(name: string, { parent, ...start }: SpanStart & { parent?: SpanContext } = {}): Span {
     if (!parent) return this.child(name, start);
-    const above = trace.setSpanContext(ROOT_CONTEXT, toSpanContext(parent));
+    const above = trace.setSpanContext(ROOT_CONTEXT, parent);
     return new SdkSpan(this.#tracer, above, name, { ...start, links: [{ context: this.spanContext() }] });
   }
 

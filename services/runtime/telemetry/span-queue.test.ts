@@ -44,7 +44,13 @@ const FAILED = { code: ExportResultCode.FAILED };
 test('all of a span is there for a receiver that knows OTLP’s schema', async () => {
   const { queue, tracer, requests } = queueOf();
   const state = createTraceState('congo=t61rcWkgMzE');
-  const parent = { traceId: 'ab'.repeat(16), spanId: 'cd'.repeat(8), sampled: false, state };
+  const parent = {
+    traceId: 'ab'.repeat(16),
+    spanId: 'cd'.repeat(8),
+    traceFlags: 0,
+    isRemote: true,
+    traceState: state,
+  };
   const attributes = {
     text: 'Wörter, 語',
     whole: 10,

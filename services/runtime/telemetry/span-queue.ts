@@ -10,7 +10,6 @@ import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace-base';
 import type { Logger } from 'pino';
 import { followClock, toHrTime } from './clock.ts';
 import type { RecordedSpan } from './recorded-span.ts';
-import { toSpanContext } from './trace-context.ts';
 
 /** How spans are exported; the names are those of `OTEL_BSP_*`. */
 export interface QueueSettings {
@@ -121,7 +120,7 @@ export function readable(span: RecordedSpan, { resource, scope }: SpanOrigin): R
   const { name, kind, parent, status, recording, batches } = span;
   // A span that is exported counts as sampled, even where that was decided at the end.
   const context = { ...span.spanContext(), traceFlags: TraceFlags.SAMPLED };
-  const above = parent ? parent.spanContext() : recording.parent && toSpanContext(recording.parent);
+  const above = parent ? parent.spanContext() : recording.parent;
   const links = span.links ?? [];
   const startTime = toHrTime(span.startTime);
   const endTime = toHrTime(span.endTime);

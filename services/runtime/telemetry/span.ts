@@ -1,14 +1,14 @@
-import type {
-  Attributes,
-  AttributeValue,
-  Context,
-  Link,
-  SpanContext,
-  SpanKind,
-  SpanStatus,
+import {
+  type Attributes,
+  type AttributeValue,
+  type Context,
+  type Link,
+  type SpanContext,
+  type SpanKind,
+  type SpanStatus,
+  TraceFlags,
 } from '@opentelemetry/api';
 import type { BatchSpan } from './batch-span.ts';
-import type { TraceParent } from './trace-context.ts';
 
 /** What a span may begin with. */
 export interface SpanStart {
@@ -46,7 +46,7 @@ export interface Span {
    *
    * @param start.parent - the trace that the part belongs to, where that is another one: the two are then linked
    */
-  part(name: string, start?: SpanStart & { parent?: TraceParent }): Span;
+  part(name: string, start?: SpanStart & { parent?: SpanContext }): Span;
   setAttribute(key: string, value: AttributeValue): this;
   setAttributes(attributes: Attributes): this;
   addEvent(name: string, attributes?: Attributes): this;
@@ -64,4 +64,9 @@ export interface Span {
 export function traceOf(span: Span | undefined): { trace?: Context } {
   const trace = span?.libraryContext;
   return trace ? { trace } : {};
+}
+
+/** Whether a span, of this process or another, is to be exported. */
+export function isSampled({ traceFlags }: SpanContext): boolean {
+  return (traceFlags & TraceFlags.SAMPLED) !== 0;
 }

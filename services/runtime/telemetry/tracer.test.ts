@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { ROOT_CONTEXT, SpanStatusCode, trace } from '@opentelemetry/api';
+import { ROOT_CONTEXT, type SpanContext, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { ModelRun } from './batch-span.ts';
 import type { Sampler } from './sampler.ts';
 import { samplerOf } from './sampler.ts';
@@ -8,13 +8,7 @@ import { MAX_EVENTS, type RecordedSpan } from './recorded-span.ts';
 import { traceOf } from './span.ts';
 import { Tracer, UNSAMPLED_BURST } from './tracer.ts';
 import { connectLibraries } from './library-spans.ts';
-import {
-  formatTraceparent,
-  newSpanId,
-  newTraceId,
-  parseTraceparent,
-  type TraceParent,
-} from './trace-context.ts';
+import { formatTraceparent, newSpanId, newTraceId, parseTraceparent } from './trace-context.ts';
 
 const NEVER: Sampler = () => ({ sampled: false });
 const ALWAYS: Sampler = () => ({ sampled: true });
@@ -32,7 +26,7 @@ function tracing(sampler: Sampler): { tracer: Tracer; out: RecordedSpan[]; names
   return { tracer: new Tracer({ push }, sampler), out, names: () => out.map(({ name }) => name) };
 }
 
-const begin = (tracer: Tracer, parent?: TraceParent): RecordedSpan => tracer.server('call', parent, 0, {});
+const begin = (tracer: Tracer, parent?: SpanContext): RecordedSpan => tracer.server('call', parent, 0, {});
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('what is kept', () => {
@@ -92,7 +86,7 @@ describe('what is kept', () => {
 
   test('a part in a trace of its own, whatever becomes of the stream', () => {
     const { tracer, out } = tracing(NEVER);
-    const parent = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
+    const parent = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
     const stream = begin(tracer);
     stream.part('document', { parent }).end();
     assert.equal(out[0]?.traceId, parent.traceId);
@@ -138,8 +132,8 @@ describe('runs of a model', () => {
 });
 
 describe('samplers', () => {
-  const sampled = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
-  const unsampled = { ...sampled, sampled: false };
+  const sampled = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
+  const unsampled = { ...sampled, traceFlags: 0 };
   const decide = (name: string, argument?: string) => {
     const sampler = samplerOf(name, argument);
     return [undefined, sampled, unsampled].map((parent) => sampler(parent).sampled);
@@ -160,7 +154,7 @@ describe('samplers', () => {
     const share = decisions.filter(({ sampled }) => sampled).length / decisions.length;
     assert.ok(share > 0.2 && share < 0.3, String(share));
     for (const { traceId, sampled } of decisions.slice(0, 100)) {
-      assert.equal(sampler({ traceId: traceId!, spanId: newSpanId(), sampled: false }).sampled, sampled);
+      assert.equal(sampler({ traceId: traceId!, spanId: newSpanId(), traceFlags: 0 }).sampled, sampled);
     }
   });
 
@@ -181,7 +175,7 @@ test('a span keeps so many events and counts the rest', () => {
 
 test('a caller’s context goes on, whatever its state is', () => {
   const { tracer } = tracing(samplerOf());
-  const caller = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
+  const caller = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
   const span = begin(tracer, caller);
   assert.deepEqual(
     [span.traceId, span.recording.parent?.spanId, span.sampled],
@@ -217,7 +211,7 @@ describe('libraries that use OpenTelemetry’s interface', () => {
     const { tracer } = tracing(ALWAYS);
     const span = begin(tracer);
     const { traceId, id: spanId } = span;
-    const sent = { traceId, spanId, sampled: true };
+    const sent = { traceId, spanId, traceFlags: 1, isRemote: true };
     assert.deepEqual(parseTraceparent(formatTraceparent(sent)), sent);
   });
 });

@@ -1,10 +1,10 @@
 import type { Metadata } from '@grpc/grpc-js';
-import { type Attributes, createTraceState, SpanKind } from '@opentelemetry/api';
+import { type Attributes, createTraceState, type SpanContext, SpanKind } from '@opentelemetry/api';
 import { BatchSpan, type ModelRun, type RootTracer } from './batch-span.ts';
 import { RecordedSpan, Recording, type SpanSink } from './recorded-span.ts';
 import type { Sampler } from './sampler.ts';
 import type { Span } from './span.ts';
-import { parseTraceparent, type TraceParent } from './trace-context.ts';
+import { parseTraceparent } from './trace-context.ts';
 
 /** Begins the spans of a process: our own {@link Tracer}, or that of an OpenTelemetry SDK. */
 export interface CallTracer extends RootTracer {
@@ -53,7 +53,7 @@ export class Tracer implements CallTracer {
   /** Begins the span of a call that came in. @param parent - what the caller sent, or nothing */
   server(
     name: string,
-    parent: TraceParent | undefined,
+    parent: SpanContext | undefined,
     startTime: number,
     attributes: Attributes,
   ): RecordedSpan {
@@ -88,10 +88,10 @@ export class Tracer implements CallTracer {
 }
 
 /** The context that a call carries, if it does. */
-function callerOf(metadata: Metadata): TraceParent | undefined {
+function callerOf(metadata: Metadata): SpanContext | undefined {
   const [traceparent] = metadata.get('traceparent');
   const parent = traceparent === undefined ? undefined : parseTraceparent(String(traceparent));
   if (!parent) return undefined;
   const states = metadata.get('tracestate');
-  return states.length === 0 ? parent : { ...parent, state: createTraceState(states.join(',')) };
+  return states.length === 0 ? parent : { ...parent, traceState: createTraceState(states.join(',')) };
 }
