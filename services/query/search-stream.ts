@@ -7,7 +7,7 @@ import type { SearchStreamRequest__Output } from '../../proto/generated/scalingn
 import type { SearchStreamResponse } from '../../proto/generated/scalingnote/v1/SearchStreamResponse.ts';
 import { invalidArgument, reportError, toRichStatus, type ServiceError } from '../runtime/errors.ts';
 import type { Call, StreamHandler } from '../runtime/handler.ts';
-import { parseTraceparent } from '../runtime/telemetry/context.ts';
+import { parseTraceparent } from '../runtime/telemetry/trace-context.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import { endRequest } from '../runtime/telemetry/rpc.ts';
 import { parseSequence } from '../runtime/validate.ts';

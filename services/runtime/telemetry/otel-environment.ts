@@ -1,15 +1,15 @@
-/** A variable of OpenTelemetry can't be understood; the message names it and what it may be. */
+/** An `OTEL_*` variable can't be understood; the message names it and its allowed values. */
 export class EnvironmentError extends Error {
   override readonly name = 'EnvironmentError';
 }
 
-/** How to reach the receiver that the environment names; the exporters read everything else from it themselves. */
+/** The protocol of a receiver; the exporters read the rest from the environment themselves. */
 export type ExportTarget = 'grpc' | 'http/protobuf';
 
 const PROTOCOLS: readonly ExportTarget[] = ['grpc', 'http/protobuf'];
 
 /**
- * Where a signal is to go by OTLP: nowhere unless an endpoint is named, for there is no collector on most machines.
+ * How to export a signal over OTLP; `undefined` unless an endpoint is named, for most machines have no collector.
  *
  * Source: OpenTelemetry, "OpenTelemetry Protocol Exporter".
  *

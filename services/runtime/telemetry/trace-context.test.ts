@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
-import { formatTraceparent, newSpanId, newTraceContext, newTraceId, parseTraceparent } from './context.ts';
+import { isSampled } from './span.ts';
+import {
+  formatTraceparent,
+  newSpanId,
+  newTraceContext,
+  newTraceId,
+  parseTraceparent,
+} from './trace-context.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const SPAN = 'b7ad6b7169203331';
@@ -14,16 +21,16 @@ describe('traceparent', () => {
         .map((each) => each.join(''))
         .filter((text) => /[1-9a-f]/.test(text));
     fc.assert(
-      fc.property(hex(32), hex(16), fc.boolean(), (traceId, spanId, sampled) => {
-        const parent = { traceId, spanId, sampled };
+      fc.property(hex(32), hex(16), fc.constantFrom(0, 1), (traceId, spanId, traceFlags) => {
+        const parent = { traceId, spanId, traceFlags, isRemote: true };
         assert.deepEqual(parseTraceparent(formatTraceparent(parent)), parent);
       }),
     );
   });
 
   test('the sampled flag is one bit of eight', () => {
-    assert.equal(parseTraceparent(`00-${TRACE}-${SPAN}-03`)?.sampled, true);
-    assert.equal(parseTraceparent(`00-${TRACE}-${SPAN}-02`)?.sampled, false);
+    assert.equal(isSampled(parseTraceparent(`00-${TRACE}-${SPAN}-03`)!), true);
+    assert.equal(isSampled(parseTraceparent(`00-${TRACE}-${SPAN}-02`)!), false);
   });
 
   test('a later version may have more fields', () => {
@@ -53,5 +60,5 @@ test('ids are of the right length and differ', () => {
   for (const id of traces) assert.match(id, /^[0-9a-f]{32}$/);
   for (const id of spans) assert.match(id, /^[0-9a-f]{16}$/);
   const { traceparent, traceId, spanId } = newTraceContext();
-  assert.deepEqual(parseTraceparent(traceparent), { traceId, spanId, sampled: true });
+  assert.deepEqual(parseTraceparent(traceparent), { traceId, spanId, traceFlags: 1, isRemote: true });
 });

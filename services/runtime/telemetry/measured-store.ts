@@ -1,42 +1,24 @@
 import type { Store } from '../../../store/store.ts';
-import type { Tower } from '../../../towers/tower.ts';
 import type { Metrics } from './metrics.ts';
 
-/** Measures the runs of a tower's model. */
-export function watchTower(tower: Pick<Tower, 'manifest' | 'onBatch'>, metrics: Metrics): void {
-  const attributes = { 'scalingnote.tower': tower.manifest.name };
-  const sizes = metrics.batchSize(attributes);
-  const tokensPerRun = metrics.batchTokens(attributes);
-  const padding = metrics.batchPadding(attributes);
-  const durations = metrics.batchDuration(attributes);
-  const total = metrics.tokens(attributes);
-  tower.onBatch(({ size, tokens, paddingRatio, encodeMs }) => {
-    sizes.record(size);
-    tokensPerRun.record(tokens);
-    padding.record(paddingRatio);
-    durations.record(encodeMs / 1000);
-    total.add(tokens);
-  });
-}
-
 /** The same store, its calls measured. */
-export function watchedStore(store: Store, metrics: Metrics): Store {
-  // Not a proxy: that would be asked for the method at each call.
-  const watched = Object.create(store) as Store;
+export function measuredStore(store: Store, metrics: Metrics): Store {
+  // Not a `Proxy`, which would look the method up at each call.
+  const measured = Object.create(store) as Store;
   for (const name of namesIn(store)) {
     const member: unknown = Reflect.get(store, name);
     if (typeof member !== 'function') {
-      Object.defineProperty(watched, name, { get: () => Reflect.get(store, name) as unknown });
+      Object.defineProperty(measured, name, { get: () => Reflect.get(store, name) as unknown });
       continue;
     }
     const call = member.bind(store) as (...parameters: unknown[]) => Promise<unknown>;
-    const value = name === 'close' ? call : measured(call, metrics, store.kind, name);
-    Object.defineProperty(watched, name, { value });
+    const value = name === 'close' ? call : measuredCall(call, metrics, store.kind, name);
+    Object.defineProperty(measured, name, { value });
   }
-  return watched;
+  return measured;
 }
 
-/** The names of what an object has, of itself and by its classes. */
+/** The names of an object's members, its own and those of its classes. */
 function namesIn(object: object): Set<string> {
   const names = new Set<string>();
   for (let each: object = object; each !== Object.prototype; each = Object.getPrototypeOf(each) as object) {
@@ -45,8 +27,8 @@ function namesIn(object: object): Set<string> {
   return names;
 }
 
-/** Hands on the very promise of the call, so that nobody waits a turn longer for being measured. */
-function measured(
+/** Returns the promise of the call itself, so that measuring it delays nobody. */
+function measuredCall(
   call: (...parameters: unknown[]) => Promise<unknown>,
   metrics: Metrics,
   system: string,

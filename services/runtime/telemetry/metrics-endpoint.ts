@@ -6,23 +6,23 @@ import { authority, bindFailure } from '../listen-address.ts';
 import { exposition, jsonMetrics, OPEN_METRICS, PROMETHEUS_TEXT } from './exposition.ts';
 import type { Instruments } from './instruments.ts';
 
-/** Where metrics are to be had. */
+/** An HTTP server for the metrics. */
 export interface MetricsEndpoint {
-  /** `host:port`; absent where it could not be had. */
+  /** `host:port`; absent where the port could not be bound. */
   readonly address: string | undefined;
   close(): Promise<void>;
 }
 
 /**
- * Serves the metrics at `/metrics`, as Prometheus scrapes them, and at `/metrics.json`. A port that is taken is told of
- * in the log and no reason not to serve calls.
+ * Serves the metrics at `/metrics`, as Prometheus scrapes them, and at `/metrics.json`. If the port
+ * is taken, the log says so and the service starts without this endpoint.
  */
 export async function serveMetrics(options: {
   host: string;
   port: number;
   /** How to choose another port. */
   portSetting: string;
-  /** Who speaks. */
+  /** Attributes of the process. */
   resource: Attributes;
   instruments: Instruments;
   log: Logger;
