@@ -1,5 +1,4 @@
-import { checkLimit, checkQuery, checkText } from '../check.ts';
-import { checkFilter } from '../filter.ts';
+import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import type {
   BulkLoad,
   CallOptions,
@@ -104,8 +103,7 @@ export class EmbeddedStore implements Store {
     filter: Filter,
     options?: CallOptions,
   ): Promise<number> {
-    checkText(tenant, 'tenant');
-    checkFilter(filter);
+    checkScope(tenant, filter);
     return await this.#call('deleteByFilter', [collection, tenant, filter], options);
   }
 
@@ -121,8 +119,7 @@ export class EmbeddedStore implements Store {
     filter?: Filter,
     options?: CallOptions,
   ): Promise<{ documents: number; passages: number }> {
-    checkText(tenant, 'tenant');
-    if (filter) checkFilter(filter);
+    checkScope(tenant, filter);
     return await this.#call('count', [collection, tenant, filter], options);
   }
 
@@ -132,9 +129,8 @@ export class EmbeddedStore implements Store {
     page: { limit: number; after?: string; filter?: Filter },
     options?: CallOptions,
   ): Promise<ScrollPage> {
-    checkText(tenant, 'tenant');
+    checkScope(tenant, page.filter);
     checkLimit(page.limit);
-    if (page.filter) checkFilter(page.filter);
     return await this.#call('scroll', [collection, tenant, page], options);
   }
 

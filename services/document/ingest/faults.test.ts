@@ -1,21 +1,13 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { unpackStatus } from '../../../proto/status.ts';
 import { StoreError, type StoreErrorReason } from '../../../store/errors.ts';
 import { TowerError } from '../../../towers/errors.ts';
-import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
+import { eventually, gate, harnesses } from '../testing/harness.ts';
 import { away } from '../testing/test-store.ts';
 
-const running: Harness[] = [];
-async function start(): Promise<Harness> {
-  const harness = await startHarness();
-  running.push(harness);
-  return harness;
-}
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((harness) => harness.stop()));
-});
+const start = harnesses();
 
 for (const call of ['lookup', 'write'] as const) {
   test(`an outage of the store at ${call} is waited out, and nothing is acknowledged before it is over`, async () => {

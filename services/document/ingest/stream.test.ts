@@ -1,19 +1,11 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { FakeTower } from '../testing/fake-tower.ts';
-import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
+import { eventually, gate, harnesses, type Harness } from '../testing/harness.ts';
 import { openTestStore } from '../testing/test-store.ts';
 
-const running: Harness[] = [];
-async function start(...parts: Parameters<typeof startHarness>): Promise<Harness> {
-  const harness = await startHarness(...parts);
-  running.push(harness);
-  return harness;
-}
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((harness) => harness.stop()));
-});
+const start = harnesses();
 
 const kinds = (outcomes: { kind: string }[]): string[] =>
   outcomes.map(({ kind }) => kind.replace('OUTCOME_KIND_', ''));

@@ -1,19 +1,12 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
-import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
+import { eventually, gate, harnesses } from '../testing/harness.ts';
 import { WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
 
-const running: Harness[] = [];
-async function start(): Promise<Harness> {
-  const harness = await startHarness({ settings: { budgetTokens: 1_000_000 } });
-  running.push(harness);
-  return harness;
-}
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((harness) => harness.stop()));
-});
+const startAny = harnesses();
+const start = () => startAny({ settings: { budgetTokens: 1_000_000 } });
 
 test('full writes set out beside one that is under way, a few of them, and watermarks wait for the first', async () => {
   const { ingest, store } = await start();
