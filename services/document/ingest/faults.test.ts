@@ -51,7 +51,7 @@ test('a stream that is cancelled during an outage ends', async () => {
   assert.equal(attempts, after, 'and nobody tries on');
 });
 
-test('a stream that opens during an outage is told to come again', async () => {
+test('a stream that opens during an outage ends with UNAVAILABLE and a time to retry', async () => {
   const { ingest, store } = await start();
   store.before = () => {
     throw away();
@@ -62,7 +62,7 @@ test('a stream that opens during an outage is told to come again', async () => {
   assert.ok(ended.retryDelayMs! > 0);
 });
 
-test('a document that the store never takes is rejected, and its batch goes through without it', async () => {
+test('a document that the store never takes is rejected, and the others of its write are stored', async () => {
   const { ingest, store } = await start();
   store.before = (call, writes) => {
     if (call !== 'write') return;
@@ -142,7 +142,7 @@ test('a tower that is closed ends the stream with UNAVAILABLE', async () => {
   assert.equal(ended.reason, 'ENCODER_CLOSED');
 });
 
-test('a document that the tower breaks on is rejected alone', async () => {
+test('a document that makes the tower fail is rejected, and others are stored', async () => {
   const { ingest, tower } = await start();
   tower.before = (text) => {
     if (text.includes('strange')) throw new RangeError('of a kind nobody foresaw');
@@ -183,7 +183,7 @@ test('a rejected document does not hide the one before it, which is still in fli
   assert.equal(tower.encoded, encoding + 3);
 });
 
-test('a vector of no direction is rejected, and its document alone', async () => {
+test('a document whose vector has no direction is rejected, and others are stored', async () => {
   const { ingest, tower } = await start();
   const { encode } = tower;
   tower.encode = async (tokens, options) => {

@@ -10,7 +10,7 @@ const start = harnesses();
 const kinds = (outcomes: { kind: string }[]): string[] =>
   outcomes.map(({ kind }) => kind.replace('OUTCOME_KIND_', ''));
 
-test('a stream is ready, answers every operation in order, tells a watermark, and ends well', async () => {
+test('a stream sends ready, the outcomes in order and a watermark, and ends well', async () => {
   const { ingest, store, tower } = await start();
   const ended = await ingest({ collection: 'docs', tenant: 'acme' })
     .document(1, 'a', 'one|two|three', {
@@ -188,7 +188,7 @@ test('one document many times over: all at full speed, bounded, and the last one
   assert.ok(most <= 8192 + 100, `${most} tokens in flight`);
 });
 
-test('an operation in flight is seen by the next on the same document', async () => {
+test('an operation is compared with the one before it on the same document, even in flight', async () => {
   const { ingest, store, tower } = await start();
   const ended = await ingest()
     .document(1, 'a', 'first')

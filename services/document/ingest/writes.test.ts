@@ -8,7 +8,7 @@ import { WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
 const startAny = harnesses();
 const start = () => startAny({ settings: { budgetTokens: 1_000_000 } });
 
-test('full writes set out beside one that is under way, a few of them, and watermarks wait for the first', async () => {
+test('up to three full writes are under way at once, and watermarks wait for the first', async () => {
   const { ingest, store } = await start();
   const held: ReturnType<typeof gate>[] = [];
   let begun = 0;
