@@ -6,7 +6,7 @@ const key = (documentId: string, tenant: string) => ({ tenant, documentId });
 
 export function tenantContract(stores: Stores): void {
   describe('tenants', () => {
-    it('cannot see documents of other tenants', async () => {
+    it('see nothing of each other', async () => {
       const name = await stores.collection();
       const tenants = ['', 'a', 'a\0', 'A', 'ä', 'b'];
       await stores.first.writeDocuments(
@@ -39,7 +39,7 @@ export function tenantContract(stores: Stores): void {
       assert.deepEqual([described.documents, described.passages], [4, 4]);
     });
 
-    it('without documents are empty', async () => {
+    it('that nobody wrote for have nothing', async () => {
       const name = await stores.collection();
       assert.deepEqual(await search(stores.first, name, [1, 0, 0, 0], { tenant: 'nobody' }), []);
       assert.deepEqual(await stores.first.count(name, 'nobody'), { documents: 0, passages: 0 });
