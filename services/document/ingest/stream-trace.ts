@@ -111,8 +111,8 @@ export class StreamTrace {
     if (!span) return;
     span.end();
     for (const { trace } of operations) {
-      const upsert = trace?.span.record('upsert', span.startTime, span.endTime);
-      upsert?.addLink({ context: span.spanContext() });
+      const part = trace?.span.record('upsert', span.startTime, span.endTime);
+      part?.addLink({ context: span.spanContext() });
     }
   }
 
