@@ -59,6 +59,36 @@ test('a small write waits for the one that is under way', async () => {
   );
 });
 
+test('a small write waits even where many operations are ready behind one that is not', async () => {
+  const { ingest, store, tower } = await start();
+  const [held, slow] = [gate(), gate()];
+  let begun = 0;
+  store.before = async (call) => {
+    if (call !== 'write') return;
+    begun++;
+    await held.opened;
+  };
+  tower.before = (text) => (text.includes('slow') ? slow.opened : undefined);
+  const stream = ingest().document(1, 'first', 'text');
+  await eventually(() => begun === 1);
+  const total = WRITE_OPERATIONS + 50;
+  for (let sequence = 2; sequence <= total; sequence++) {
+    stream.document(sequence, `d${sequence}`, sequence === 12 ? 'slow' : 'text');
+  }
+  await eventually(() => tower.encoded === total - 1);
+  await nextTurn();
+  await nextTurn();
+  assert.equal(begun, 1);
+  held.open();
+  await stream.durable(11);
+  slow.open();
+  await stream.finish();
+  assert.deepEqual(
+    store.writes.map(({ length }) => length),
+    [1, 10, WRITE_OPERATIONS, total - 11 - WRITE_OPERATIONS],
+  );
+});
+
 test('operations on one document are never in two writes at once, and the last one wins', async () => {
   const { ingest, store, tower } = await start();
   const underWay = new Set<string>();
