@@ -97,7 +97,7 @@ export function rankingContract(stores: Stores): void {
       );
     });
 
-    it('is not crowded out by a document of hundreds of passages', async () => {
+    it('finds other documents beside one with hundreds of passages', async () => {
       const name = await stores.collection();
       const many = Array.from({ length: 600 }, (_, index) => [1, index / 1e6, 0, 0]);
       await stores.first.writeDocuments(name, [
@@ -123,7 +123,7 @@ export function rankingContract(stores: Stores): void {
       );
     });
 
-    it('leaves out what scores below the threshold', async () => {
+    it('leaves out documents that score below the threshold', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [
         put('same', [[1, 0, 0, 0]]),
@@ -180,7 +180,7 @@ export function rankingContract(stores: Stores): void {
       });
     }
 
-    it('refuses a query of nothing', async () => {
+    it('refuses a query without vectors', async () => {
       const name = await stores.collection();
       await rejects(
         stores.first.search(name, { tenant: TENANT, limit: 1 }),
@@ -248,7 +248,7 @@ export function rankingContract(stores: Stores): void {
       assert.deepEqual(ids(await find(name, { 5: 1 }, { scoreThreshold })), ['d0', 'd1', 'd2', 'd3', 'd4']);
     });
 
-    it('finds nothing for terms that nobody has, or for none', async () => {
+    it('finds nothing for terms that no document has, or without terms', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [withTerms('a', { 1: 1 })]);
       assert.deepEqual(await find(name, { 2: 1 }), []);
@@ -313,7 +313,7 @@ export function rankingContract(stores: Stores): void {
       assert.deepEqual(ids(page), ['second in both']);
     });
 
-    it("shows the passage of the dense ranking, or the sparse one's where that alone has the document", async () => {
+    it('shows the passage of the dense ranking, if that has the document', async () => {
       const name = await stores.collection();
       const vectors = [Float32Array.of(0, 1, 0, 0), Float32Array.of(1, 0, 0, 0)] as const;
       await stores.first.writeDocuments(name, [
