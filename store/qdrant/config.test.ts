@@ -93,6 +93,6 @@ describe('a configuration', () => {
   it('is taken while the server is away', async (t) => {
     const store = await openStore({ kind: 'qdrant', url: 'http://127.0.0.1:1' });
     t.after(() => store.close());
-    await rejects(store.check(), 'STORE_UNAVAILABLE', /127\.0\.0\.1:1/);
+    await rejects(store.probe(), 'STORE_UNAVAILABLE', /127\.0\.0\.1:1/);
   });
 });

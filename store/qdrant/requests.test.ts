@@ -102,7 +102,7 @@ const SETTINGS: Readonly<Record<string, Partial<QdrantConfig>>> = {
 
 /** Calls every operation of a store, most of them in several ways. */
 async function useEverything(store: Store, filter: Filter): Promise<void> {
-  await store.check();
+  await store.probe();
   await store.ensureCollection('docs', SPACE);
   await store.ensureCollection(PHYSICAL, SPACE);
   await store.findCollection('docs');

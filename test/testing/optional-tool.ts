@@ -22,6 +22,7 @@ export const OPTIONAL_TOOLS = {
     install: 'apt-get install chromium',
   },
   promtool: { names: ['promtool'], variable: 'PROMTOOL', install: 'apt-get install prometheus' },
+  prometheus: { names: ['prometheus'], variable: 'PROMETHEUS', install: 'apt-get install prometheus' },
   python3: {
     names: ['python3'],
     variable: 'PYTHON',

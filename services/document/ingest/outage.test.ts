@@ -4,8 +4,8 @@ import { status } from '@grpc/grpc-js';
 import { useQdrant } from '../../../store/qdrant/testing/engine.ts';
 import { optionalTool } from '../../../test/testing/optional-tool.ts';
 import { startProxy } from '../../runtime/testing/proxy.ts';
-import { QdrantTestStore } from '../testing/qdrant-store.ts';
 import { eventually, startHarness } from '../testing/harness.ts';
+import { openQdrant, TestStore } from '../testing/test-store.ts';
 
 const DOCUMENTS = 2000;
 const BUDGET = 8192;
@@ -17,7 +17,7 @@ test(
   { skip: qdrant.skip },
   async () => {
     const proxy = await startProxy(qdrant.url);
-    const store = await QdrantTestStore.open(proxy.url);
+    const store = new TestStore(await openQdrant(proxy.url));
     const { ingest, pipeline, tower, stop } = await startHarness({
       store,
       settings: { budgetTokens: BUDGET },
