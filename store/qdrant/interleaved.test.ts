@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
+import { request } from 'undici';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { confirm, direction, put, remove, SPACE, TENANT } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
@@ -38,7 +39,13 @@ async function interleave(
   first: DocumentWrite,
   when: (seen: Seen) => boolean,
   second: DocumentWrite,
-): Promise<{ result: DocumentWriteResult | undefined; store: Store; name: string }> {
+): Promise<{
+  result: DocumentWriteResult | undefined;
+  meanwhile: number;
+  points: number;
+  store: Store;
+  name: string;
+}> {
   const apiKey = process.env['QDRANT_API_KEY'];
   const options = { kind: 'qdrant' as const, exact: true, ...(apiKey !== undefined && { apiKey }) };
   const name = `interleaved-${randomBytes(6).toString('hex')}`;
@@ -46,13 +53,18 @@ async function interleave(
   const { physicalName } = await store.ensureCollection(name, SPACE);
   await store.writeDocuments(name, before);
 
+  let meanwhile = 0;
   let armed = false;
   const proxy = await startFakeServer(context, (seen) => {
     if (!armed || !when(seen)) return forwardTo(server.url);
     armed = false;
     return (response) => {
       const forward = forwardTo(server.url) as (...given: unknown[]) => void;
-      void store.writeDocuments(name, [second]).then(() => forward(response, seen));
+      void store
+        .count(name, TENANT)
+        .then(({ passages }) => (meanwhile = passages))
+        .then(() => store.writeDocuments(name, [second]))
+        .then(() => forward(response, seen));
     };
   });
   const slow = await openStore({ ...options, url: proxy.url });
@@ -67,7 +79,13 @@ async function interleave(
   armed = true;
   const [result] = await slow.writeDocuments(name, [first]);
   assert.equal(armed, false, 'the second writer came in between');
-  return { result, store, name };
+  const answer = await request(`${server.url}/collections/${physicalName}/points/count`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...(apiKey !== undefined && { 'api-key': apiKey }) },
+    body: '{}',
+  });
+  const { result: counted } = (await answer.body.json()) as { result: { count: number } };
+  return { result, meanwhile, points: counted.count, store, name };
 }
 
 describe('a write that another one comes in between of', { skip: server.skip }, () => {
@@ -149,11 +167,14 @@ describe('a write that another one comes in between of', { skip: server.skip }, 
     it(what, async (t) => {
       const done = await interleave(t, before, first, when, second);
       assert.deepEqual(done.result, result);
+      const [old] = before;
+      assert.equal(done.meanwhile, old?.kind === 'put' ? old.passages.length : 0, 'nothing is found early');
       const { documents } = await done.store.scroll(done.name, TENANT, { limit: 10 });
       const found = documents.map(({ title, version, texts }) => [title, version, texts]);
       assert.deepEqual(found, stored === undefined ? [] : [stored]);
       const passages = documents.reduce((sum, { texts }) => sum + texts.length, 0);
       assert.deepEqual(await done.store.count(done.name, TENANT), { documents: documents.length, passages });
+      assert.equal(done.points, passages || 1, 'what was staged in vain is gone');
     });
   }
 });

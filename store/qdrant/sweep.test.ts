@@ -7,6 +7,7 @@ import { openStore } from '../open.ts';
 import { physicalName, type Store } from '../store.ts';
 import { bodyId, generationAt, headId, type PointPayload } from './layout.ts';
 import { Points } from './points.ts';
+import { clearMark } from './settle.ts';
 import { sweep } from './sweep.ts';
 import { useQdrant } from './testing/engine.ts';
 import { parseAddresses } from './transport/node.ts';
@@ -81,6 +82,7 @@ describe('a sweep', { skip: server.skip }, () => {
 
   it('leaves documents that are in order', async () => {
     await store.writeDocuments(name, [put('a', [direction(1), direction(2)], { version: 3 })]);
+    assert.deepEqual(await left(), ['a 0 found', 'a 1 found']);
     for (const later of [0, 2 * HOUR_MS, 60 * DAY_MS]) await sweep(points, Date.now() + later, {});
     assert.deepEqual(await left(), ['a 0 found', 'a 1 found']);
   });
@@ -113,7 +115,8 @@ describe('a sweep', { skip: server.skip }, () => {
     ] as const) {
       const generation = generationAt(now - age);
       await store.writeDocuments(name, [put(documentId, [direction(1)], { version: 1 })]);
-      await overwrite(headId(TENANT, documentId), { generation, settling: true });
+      // Somebody has confirmed the content since: the head's version is above that of the passages.
+      await overwrite(headId(TENANT, documentId), { generation, settling: true, version: 2 });
       await stage(documentId, 1, generation);
       await stage(documentId, 2, generation - 1);
     }
@@ -125,6 +128,16 @@ describe('a sweep', { skip: server.skip }, () => {
       'young 1 hidden',
       'young 2 hidden',
     ]);
+  });
+
+  it('finds the mark of a put, which no other put takes away', async () => {
+    const id = headId(TENANT, 'a');
+    await store.writeDocuments(name, [put('a', [direction(1)])]);
+    await overwrite(id, { generation: 5, settling: true });
+    await points.update(clearMark([id], 4), {});
+    assert.deepEqual(await left(), ['a 0 found unsettled']);
+    await points.update(clearMark([id], 5), {});
+    assert.deepEqual(await left(), ['a 0 found']);
   });
 
   const deletes: [string, number, number, boolean][] = [
