@@ -4,10 +4,11 @@ import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
 import { assertClose, type Numbers, readReference, tensorOf } from '../testing/reference.ts';
 import { Contrast, EXCLUDED, exclusions } from './contrast.ts';
 import { NONE } from './mining.ts';
-import type { Pair, PairBatches, PairTokens } from './pairs.ts';
-import { DEFAULTS } from './plan.ts';
+import type { Batches } from '../batches.ts';
+import type { Pair, PairTokens } from './pairs.ts';
+import { TRAIN_DEFAULTS } from './request.ts';
 import type { Replica } from './replica.ts';
-import { runSteps } from './run.ts';
+import { runSteps } from './run-steps.ts';
 
 /** A batch of five queries, whose own documents come first, and two hard negatives. */
 interface Reference {
@@ -96,7 +97,7 @@ test('a step takes from its batch what the texts say', async (context) => {
     close: async () => {},
   };
   const contrast = await Contrast.open(
-    { dimensions: DIMENSIONS, normalize: true, temperature: DEFAULTS.temperature },
+    { dimensions: DIMENSIONS, normalize: true, temperature: TRAIN_DEFAULTS.temperature },
     1,
   );
   context.after(() => contrast.close());
@@ -105,7 +106,7 @@ test('a step takes from its batch what the texts say', async (context) => {
     contrast,
     pairs,
     texts,
-    batches: { at: () => [0, 1, 2, 3, 4], epochOf: () => 0 } as unknown as PairBatches,
+    batches: { at: () => [0, 1, 2, 3, 4], epochOf: () => 0 } as unknown as Batches,
     steps: 1,
     negatives: 1,
     mined: 1,
@@ -117,12 +118,16 @@ test('a step takes from its batch what the texts say', async (context) => {
     settings: {},
     // For the fourth pair the sixth was mined, whose document is the second's own: it is there already.
     resumed: {
-      step: 0,
-      elapsedMs: 0,
-      lossSum: 0,
-      state: new Map(),
-      mined: Int32Array.from([NONE, NONE, NONE, 5, NONE, NONE]),
-      minedEpoch: 0,
+      progress: { step: 0, elapsedMs: 0, lossSum: 0, minedEpoch: 0 },
+      tensors: {
+        state: new Map(),
+        mined: new Map([
+          [
+            'negatives',
+            { type: 'int32', dims: [6], data: Int32Array.from([NONE, NONE, NONE, 5, NONE, NONE]) },
+          ],
+        ]),
+      },
     },
     signal: undefined,
     log: () => {},
