@@ -81,6 +81,29 @@ export function filterContract(stores: Stores): void {
       }
     });
 
+    it('take infinite bounds: every number is between them, and none beyond', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(
+        name,
+        Object.entries(DOCUMENTS).map(([id, metadata]) => withMetadata(id, metadata)),
+      );
+      const numbers = ['fraction', 'list', 'number', 'zero'];
+      const cases: [Extract<Condition, { range: object }>['range'], string[]][] = [
+        [{ gt: -Infinity }, numbers],
+        [{ lte: Infinity }, numbers],
+        [{ gte: -Infinity, lt: Infinity }, numbers],
+        [{ gt: 1, lt: Infinity }, ['fraction', 'list']],
+        [{ gt: Infinity }, []],
+        [{ gte: Infinity }, []],
+        [{ lt: -Infinity }, []],
+        [{ gte: 0, lte: -Infinity }, []],
+      ];
+      for (const [range, expected] of cases) {
+        const found = await matching(stores.first, name, [{ field: v, range }]);
+        assert.deepEqual(found, expected, Object.entries(range).join());
+      }
+    });
+
     it('compare versions', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(

@@ -255,6 +255,17 @@ export function rankingContract(stores: Stores): void {
       assert.deepEqual(await find(name, {}), []);
     });
 
+    it('finds nothing for the highest terms, either', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(name, [
+        withTerms('a', { 1: 1 }),
+        put('b', [[1, 0, 0, 0]]),
+        withTerms('c', {}),
+      ]);
+      for (const term of [0xffff_fffd, 0xffff_fffe, 0xffff_ffff])
+        assert.deepEqual(await find(name, { [term]: 1 }), []);
+    });
+
     it('follows writes and deletes', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [withTerms('a', { 1: 1 }), withTerms('b', { 1: 2 })]);
@@ -311,6 +322,29 @@ export function rankingContract(stores: Stores): void {
         scoreThreshold: 1 / (RRF_K + 1),
       });
       assert.deepEqual(ids(page), ['second in both']);
+    });
+
+    it('weighs a place as 1 / (60 + place), and leaves out what scores below the threshold', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(name, [
+        put('a', [[1, 0, 0, 0]]),
+        { ...put('b', []), passages: [{ vector: Float32Array.of(0, 1, 0, 0), sparse: sparse({ 1: 1 }) }] },
+      ]);
+      const query = {
+        tenant: TENANT,
+        vector: Float32Array.of(1, 0, 0, 0),
+        sparse: sparse({ 1: 1 }),
+        limit: 10,
+      };
+      const hits = await stores.first.search(name, query);
+      assert.deepEqual(
+        hits.map(({ documentId, score }) => [documentId, score.toFixed(6)]),
+        [
+          ['b', '0.032522'],
+          ['a', '0.016393'],
+        ],
+      );
+      assert.deepEqual(ids(await stores.first.search(name, { ...query, scoreThreshold: 0.02 })), ['b']);
     });
 
     it('shows the passage of the dense ranking, if that has the document', async () => {
