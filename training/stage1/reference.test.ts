@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
 import { assertClose, type Numbers, readReference, tensorOf } from '../testing/reference.ts';
 import { Contrast, EXCLUDED, exclusions } from './contrast.ts';
 import { NONE } from './mining.ts';
 import type { Pair, PairBatches, PairTokens } from './pairs.ts';
-import { DEFAULTS } from './plan.ts';
+import { DEFAULTS, prepare } from './plan.ts';
 import type { Replica } from './replica.ts';
 import { runSteps } from './run.ts';
+import { letterPairs, linesFile, tinyBase } from './testing.ts';
 
 /** A batch of five queries, whose own documents come first, and two hard negatives. */
 interface Reference {
@@ -133,4 +135,15 @@ test('a step takes from its batch what the texts say', async (context) => {
   assertClose([lossSum], expected.loss, 'loss');
   assertClose(upstreams['query']!, expected.queryGradient, 'gradient by queries');
   assertClose(upstreams['document']!, expected.documentGradient, 'gradient by documents');
+});
+
+test('a run that nobody says more about warms up over a tenth of its steps, and decays by AdamW’s default', async (context) => {
+  const { plan, replicaPlan } = await prepare({
+    base: tinyBase(context),
+    pairs: linesFile(context, letterPairs(100)),
+    out: join(temporaryFolder(context), 'out'),
+    steps: 41,
+  });
+  assert.deepEqual(replicaPlan.optimizer, { rate: 3e-4, steps: 41, warmup: 5 });
+  assert.equal(plan.temperature, 0.05);
 });
