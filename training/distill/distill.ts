@@ -50,6 +50,12 @@ const CHECKPOINT_FILE = 'checkpoint.bin';
 export async function distill(request: DistillRequest): Promise<DistillReport> {
   const started = performance.now();
   const { teacher, seed = 1, log = () => {}, signal, cacheDir } = request;
+  if (teacher.manifest.normalize) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      'the teacher gives vectors of unit length; open it with normalize: false, so that the MSE sees their lengths',
+    );
+  }
   const out = await makeFolder(request.out);
   const { removed, texts } = await collectTexts(request, seed);
   const planned = planOf(request, texts.length);
