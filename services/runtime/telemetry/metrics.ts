@@ -23,6 +23,10 @@ export class Metrics {
   readonly instruments = new Instruments();
   /** Calls that were answered, by method and status, in seconds. */
   readonly callDuration: SeriesOf<HistogramSeries>;
+  /** Calls that have begun and have not ended, by method: a stream may last for hours. */
+  readonly activeCalls: SeriesOf<GaugeSeries>;
+  /** Queries of search streams that were answered, by status, in seconds; `CANCELLED` are those that were superseded. */
+  readonly streamQueryDuration: SeriesOf<HistogramSeries>;
   /** Calls and documents that were refused, by reason. */
   readonly rejected: SeriesOf<CounterSeries>;
   /** Time in a queue, by queue, in seconds. */
@@ -55,6 +59,17 @@ export class Metrics {
     const histogram = instruments.histogram.bind(instruments);
     const counter = instruments.counter.bind(instruments);
     this.callDuration = histogram('rpc.server.call.duration', 's', 'Duration of calls that came in', SECONDS);
+    this.activeCalls = instruments.gauge(
+      'scalingnote.calls.active',
+      '{call}',
+      'Calls that have begun and have not ended',
+    );
+    this.streamQueryDuration = histogram(
+      'scalingnote.stream.query.duration',
+      's',
+      'Duration of the queries of search streams',
+      SECONDS,
+    );
     this.rejected = counter(
       'scalingnote.rejected',
       '{request}',

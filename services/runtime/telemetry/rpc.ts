@@ -3,7 +3,7 @@ import { status, type Metadata } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { ServiceError } from '../errors.ts';
 import { parseTraceparent, type TraceParent } from './context.ts';
-import type { HistogramSeries } from './instruments.ts';
+import type { GaugeSeries, HistogramSeries } from './instruments.ts';
 import type { Metrics } from './metrics.ts';
 import type { Span } from './span.ts';
 import type { Tracer } from './tracer.ts';
@@ -27,6 +27,8 @@ export class RpcWatch {
   readonly #slowMs: number;
   readonly #log: Logger;
   readonly #durations = new Map<status, HistogramSeries>();
+  readonly #activeCalls: GaugeSeries | undefined;
+  #active = 0;
 
   /** @param path `/package.Service/Method` */
   constructor(
@@ -40,11 +42,14 @@ export class RpcWatch {
     this.#metrics = parts.metrics;
     this.#slowMs = parts.slowMs;
     this.#log = parts.log;
+    this.#activeCalls = parts.metrics?.activeCalls({ 'rpc.method': this.#name });
+    this.#activeCalls?.set(0);
   }
 
   /** A call came in. */
   begin(metadata: Metadata): WatchedCall {
     const startTime = performance.now();
+    this.#activeCalls?.set(++this.#active);
     if (!this.#tracer) return { startTime };
     const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': this.#name };
     return { startTime, span: this.#tracer.server(this.#name, callerOf(metadata), startTime, attributes) };
@@ -54,6 +59,7 @@ export class RpcWatch {
   end({ startTime, span }: WatchedCall, error: ServiceError | undefined): void {
     const code = error?.code ?? status.OK;
     const endTime = performance.now();
+    this.#activeCalls?.set(--this.#active);
     if (span) {
       span.setAttribute('rpc.response.status_code', status[code]);
       endRequest(span, error, !this.#isStream && endTime - startTime >= this.#slowMs);
