@@ -5,9 +5,9 @@ import { test } from 'node:test';
 import { openTower } from '../../towers/open.ts';
 import { temporaryFolder, writeTinyTower } from '../../towers/testing/tiny-tower.ts';
 import { LOG_WEIGHTS } from '../lookup/model.ts';
-import { readCheckpoint } from './checkpoint.ts';
 import { batchOf, type TrainingData } from './data.ts';
 import { distill } from './distill.ts';
+import { readFitCheckpoint } from './fit.ts';
 import { planOf, type DistillRequest } from './request.ts';
 
 test('the first step is that of a warm-up over a twentieth of the steps', async (context) => {
@@ -33,10 +33,12 @@ test('the first step is that of a warm-up over a twentieth of the steps', async 
     signal: interrupted.signal,
     onProgress: () => interrupted.abort(),
   });
-  const { step, state } = await readCheckpoint(join(out, 'checkpoint.bin'), {});
-  assert.equal(step, 1);
+  const { progress, tensors } = await readFitCheckpoint(out, {});
+  assert.equal(progress.step, 1);
   // Weights start at 0. Adam's first step is as long as its learning rate: here, a fifth of 0.01, and nothing decays.
-  const moved = [...(state.get(LOG_WEIGHTS)!.data as Float32Array)].filter((x) => x !== 0).map(Math.abs);
+  const moved = [...(tensors.state.get(LOG_WEIGHTS)!.data as Float32Array)]
+    .filter((x) => x !== 0)
+    .map(Math.abs);
   assert.ok(moved.length > 10);
   for (const x of moved) assert.ok(x <= 0.002 * 1.0001, `${x}`);
   assert.ok(Math.abs(Math.max(...moved) - 0.002) < 2e-5, `${Math.max(...moved)}`);

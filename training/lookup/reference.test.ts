@@ -6,7 +6,7 @@ import { runAsIs } from '../onnx/run.ts';
 import { int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { assertClose, type Numbers, readReference, tensorOf } from '../testing/reference.ts';
 import { lookupModel } from './model.ts';
-import { PairDictionary } from './pairs.ts';
+import { PairDictionary } from './pair-dictionary.ts';
 import { LookupTrainer } from './trainer.ts';
 
 interface Reference {

@@ -2,14 +2,15 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
+import type { Batches } from '../batches.ts';
+import { letterPairs, linesFile, tinyBase } from '../testing/tiny-base.ts';
 import { assertClose, type Numbers, readReference, tensorOf } from '../testing/reference.ts';
 import { Contrast, EXCLUDED, exclusions } from './contrast.ts';
 import { NONE } from './mining.ts';
-import type { Pair, PairBatches, PairTokens } from './pairs.ts';
-import { DEFAULTS, prepare } from './plan.ts';
+import type { Pair, PairTokens } from './pairs.ts';
 import type { Replica } from './replica.ts';
-import { runSteps } from './run.ts';
-import { letterPairs, linesFile, tinyBase } from './testing.ts';
+import { prepare } from './request.ts';
+import { runSteps } from './run-steps.ts';
 
 /** A batch of five queries, whose own documents come first, and two hard negatives. */
 interface Reference {
@@ -66,10 +67,10 @@ test('a step takes from its batch what the texts say', async (context) => {
   const pairs: Pair[] = queries.map((query, row) => ({
     query,
     document: documents[row]!,
-    // Of given negatives one is taken: never the second.
-    negatives: row < 2 ? ['iron', 'never taken'] : [],
+    // Of given negatives one is taken, never the second. This one is a document of the batch: it is there already.
+    negatives: row < 2 ? ['suns', 'never taken'] : [],
   }));
-  pairs.push({ query: 'elsewhere', document: 'suns', negatives: [] });
+  pairs.push({ query: 'elsewhere', document: 'iron', negatives: [] });
   // Token ids stand for rows of the reference's vectors: those of documents from 100 on.
   const idOf = (document: string): number[] => [100 + documents.indexOf(document)];
   const texts: PairTokens = {
@@ -97,17 +98,16 @@ test('a step takes from its batch what the texts say', async (context) => {
     state: async () => new Map(),
     close: async () => {},
   };
-  const contrast = await Contrast.open(
-    { dimensions: DIMENSIONS, normalize: true, temperature: DEFAULTS.temperature },
-    1,
-  );
+  // For the fourth pair the sixth was mined: its document is a hard negative of all.
+  const mined = { type: 'int32', dims: [6], data: Int32Array.of(NONE, NONE, NONE, 5, NONE, NONE) } as const;
+  const contrast = await Contrast.open({ dimensions: DIMENSIONS, normalize: true, temperature: 0.05 }, 1);
   context.after(() => contrast.close());
   const { lossSum } = await runSteps({
     replica,
     contrast,
     pairs,
     texts,
-    batches: { at: () => [0, 1, 2, 3, 4], epochOf: () => 0 } as unknown as PairBatches,
+    batches: { at: () => [0, 1, 2, 3, 4], epochOf: () => 0 } as unknown as Batches,
     steps: 1,
     negatives: 1,
     mined: 1,
@@ -117,14 +117,9 @@ test('a step takes from its batch what the texts say', async (context) => {
     threads: 1,
     folder: temporaryFolder(context),
     settings: {},
-    // For the fourth pair the sixth was mined, whose document is the second's own: it is there already.
     resumed: {
-      step: 0,
-      elapsedMs: 0,
-      lossSum: 0,
-      state: new Map(),
-      mined: Int32Array.from([NONE, NONE, NONE, 5, NONE, NONE]),
-      minedEpoch: 0,
+      progress: { step: 0, elapsedMs: 0, lossSum: 0, minedEpoch: 0 },
+      tensors: { state: new Map(), mined: new Map([['negatives', mined]]) },
     },
     signal: undefined,
     log: () => {},
