@@ -32,8 +32,9 @@ interface Reference {
   }[];
 }
 
-const { queries, documents, excluded, queryVectors, documentVectors, cases } =
-  readReference<Reference>('contrast');
+const { queries, documents, excluded, queryVectors, documentVectors, cases } = readReference(
+  'contrast',
+) as Reference;
 const [QUERIES, DOCUMENTS] = [queryVectors, documentVectors].map(
   (vectors) => tensorOf(vectors).data as Float32Array,
 );
