@@ -5,10 +5,14 @@ import { test } from 'node:test';
 import { openTower } from '../../towers/open.ts';
 import { temporaryFolder, writeTinyTower } from '../../towers/testing/tiny-tower.ts';
 import { LOG_WEIGHTS } from '../lookup/model.ts';
+import { encodeModel } from '../onnx/write.ts';
+import { planRuns } from '../padding.ts';
+import { TINY, tinyBert } from '../testing/tiny-models.ts';
 import { batchOf, type TrainingData } from './data.ts';
 import { distill } from './distill.ts';
 import { readFitCheckpoint } from './fit.ts';
 import { planOf, type DistillRequest } from './request.ts';
+import { cutStudent, openTransformer } from './transformer.ts';
 
 test('the first step is that of a warm-up over a twentieth of the steps', async (context) => {
   const folder = temporaryFolder(context);
@@ -44,6 +48,18 @@ test('the first step is that of a warm-up over a twentieth of the steps', async 
   assert.ok(Math.abs(Math.max(...moved) - 0.002) < 2e-5, `${Math.max(...moved)}`);
 });
 
+test('a teacher whose vectors have unit length is refused', async (context) => {
+  const folder = temporaryFolder(context);
+  writeTinyTower(folder, { space: { normalize: true }, queryPrompt: '' });
+  const teacher = await openTower(folder, { cacheDir: temporaryFolder(context), inline: true });
+  context.after(() => teacher.close());
+  const request = { teacher, source: { texts: 'none' }, out: join(folder, 'student') };
+  await assert.rejects(
+    distill({ ...request, student: { kind: 'lookup' } }),
+    /open it with normalize: false, so that the MSE sees their lengths/,
+  );
+});
+
 test('every student imitates by MSE + (1 − cosine) where nobody says otherwise', () => {
   for (const student of [{ kind: 'lookup' }, { kind: 'transformer', layers: 2 }] as const) {
     const request = { teacher: { manifest: { dimensions: 384 } }, student } as unknown as DistillRequest;
@@ -74,4 +90,34 @@ test('a batch has the teacher’s vectors as they are, and the documents’ at u
     [...documents!].map((x) => x.toFixed(6)),
     ['0.600000', '0.800000', '0.000000', '-1.000000'],
   );
+});
+
+test('a step of a transformer student has the loss of its whole batch, in however many runs it is computed', async (context) => {
+  const folder = temporaryFolder(context);
+  const space = { normalize: true, dimensions: TINY.width };
+  writeTinyTower(folder, { model: encodeModel(tinyBert()), space, queryPrompt: '' });
+  const options = { cacheDir: temporaryFolder(context), inline: true, normalize: false };
+  const teacher = await openTower(folder, options);
+  context.after(() => teacher.close());
+  const loss = { mse: 0.7, cosine: 1.3 };
+  const optimizer = { rate: 0.01, steps: 10 };
+  const cut = await cutStudent({ teacher, layers: 1, loss, optimizer });
+  const student = await openTransformer(cut, { threads: 1 });
+  context.after(() => student.close());
+  const texts = Array.from({ length: 20 }, (_, i) =>
+    Array.from({ length: i < 5 ? 14 : 2 }, (_, at) => (7 * i + 3 * at) % TINY.vocabulary),
+  );
+  assert.ok(planRuns(texts.map(({ length }) => length)).length > 1);
+  const vectors = await Promise.all(texts.map((text) => student.encode([text])));
+  const target = Float32Array.from({ length: 20 * TINY.width }, (_, i) => 2 * Math.sin(i));
+  let expected = 0;
+  for (const [row, vector] of vectors.entries()) {
+    const wanted = target.subarray(row * TINY.width, (row + 1) * TINY.width);
+    const product = vector.reduce((sum, x, d) => sum + x * wanted[d]!, 0);
+    const square = vector.reduce((sum, x, d) => sum + (x - wanted[d]!) ** 2, 0);
+    const cosine = product / Math.hypot(...vector) / Math.hypot(...wanted);
+    expected += (0.7 * square) / TINY.width / 20 + (1.3 * (1 - cosine)) / 20;
+  }
+  const { loss: found } = await student.step({ texts, teacher: target });
+  assert.ok(Math.abs(found - expected) < 1e-4, `${found} is not ${expected}`);
 });
