@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openTower } from '../../towers/open.ts';
 import { temporaryFolder, writeTinyTower } from '../../towers/testing/tiny-tower.ts';
-import { LOG_WEIGHTS } from '../lookup/model.ts';
+import { LOG_WEIGHTS, TOKEN_VECTORS } from '../lookup/model.ts';
+import { singleTokenVectors } from '../lookup/single-tokens.ts';
 import { encodeModel } from '../onnx/write.ts';
 import { planRuns } from '../padding.ts';
 import { TINY, tinyBert } from '../testing/tiny-models.ts';
@@ -14,7 +15,7 @@ import { readFitCheckpoint } from './fit.ts';
 import { planOf, type DistillRequest } from './request.ts';
 import { cutStudent, openTransformer } from './transformer.ts';
 
-test('the first step is that of a warm-up over a twentieth of the steps', async (context) => {
+test('the first step is that of a warm-up over a twentieth of the steps, and nothing decays', async (context) => {
   const folder = temporaryFolder(context);
   writeTinyTower(folder, { space: { normalize: true }, queryPrompt: '' });
   const options = { cacheDir: temporaryFolder(context), inline: true, normalize: false };
@@ -39,13 +40,18 @@ test('the first step is that of a warm-up over a twentieth of the steps', async 
   });
   const { progress, tensors } = await readFitCheckpoint(out, {});
   assert.equal(progress.step, 1);
-  // Weights start at 0. Adam's first step is as long as its learning rate: here, a fifth of 0.01, and nothing decays.
+  // Weights start at 0. Adam's first step is as long as its learning rate: here, a fifth of 0.01.
   const moved = [...(tensors.state.get(LOG_WEIGHTS)!.data as Float32Array)]
     .filter((x) => x !== 0)
     .map(Math.abs);
   assert.ok(moved.length > 10);
   for (const x of moved) assert.ok(x <= 0.002 * 1.0001, `${x}`);
   assert.ok(Math.abs(Math.max(...moved) - 0.002) < 2e-5, `${Math.max(...moved)}`);
+  // Vectors start at the teacher's, and would move further if they decayed as well.
+  const start = await singleTokenVectors(teacher, { cacheDir: folder });
+  const vectors = tensors.state.get(TOKEN_VECTORS)!.data as Float32Array;
+  const furthest = Math.max(...vectors.map((x, i) => Math.abs(x - start[i]!)));
+  assert.ok(Math.abs(furthest - 0.002) < 1e-6, `${furthest}`);
 });
 
 test('a teacher whose vectors have unit length is refused', async (context) => {
