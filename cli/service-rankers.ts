@@ -9,26 +9,26 @@ import type { Addresses } from './connection.ts';
 import { CliError, note } from './output/print.ts';
 import { Progress } from './output/progress.ts';
 
-/** Longest part of a data set's name that a collection's takes over. */
+/** Characters of a data set's name in the collection's name, at most. */
 const NAME_CHARACTERS = 40;
 
 /** Hits that one request may ask the query service for. */
 const MAX_LIMIT = 1000;
 
-/** Which services to measure: some that run, or those to be started for the run, a query service for each tower. */
+/** Which services to measure: running ones, or ones to start for the run, with a query service for each tower. */
 export type Services = { addresses: Addresses } | { documentTower: string; queryTowers: readonly string[] };
 
 /** A data set behind real services. */
 export interface ServiceRankers {
   rankers: Ranker[];
-  /** Closes the connections, and stops what was started. */
+  /** Closes the connections, and stops the services that were started. */
   close(): Promise<void>;
 }
 
 /**
- * Puts a data set in through the Ingest RPC, into a collection of its own, so that it can be searched through the
- * Search RPC. Services that are started for it keep their store where towers are kept: the next run finds its documents
- * there, and encodes none.
+ * Ingests a data set into a collection of its own through the Ingest RPC, and ranks through the Search RPC. Services that
+ * it starts keep their store in the cache folder of towers, so that the next run finds the documents there and encodes
+ * none.
  *
  * @throws {CliError} where a service can't be started, or a document is rejected
  */

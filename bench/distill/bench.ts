@@ -113,6 +113,8 @@ async function climb(
       dataset: folder,
       documentTower: documentTower!,
       queryTowers,
+      // Cranfield and Medline number documents and queries alike: equal ids mean nothing.
+      keepIdenticalIds: true,
       speed: true,
     });
     return LADDER.map(({ name }, index) => {

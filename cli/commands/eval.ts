@@ -46,11 +46,11 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
   .option('--query-tower <reference>', 'query tower; repeat for more', collect, [])
   .option(
     '--services',
-    'also through real services: Ingest and Search of those at the addresses, or, where none is given, of some that are started for the run',
+    'also rank through the Ingest and Search RPCs of the services at the addresses, or, without an address, of services started for this run',
   )
   .option(
     '--calibrate',
-    'also find how widely a graph index has to be searched for each query tower, and write it into its tower.json',
+    'also find how many candidates a graph index has to look at for each query tower, and write it into its tower.json',
   )
   .option('--ndcg <k>', 'also nDCG at rank k, 1 to 1000; repeat for more', cutoff, [])
   .option('--per-query <file>', 'also write what each system scores on each query, as JSON Lines')
@@ -144,7 +144,7 @@ function startServices(dataset: string, flags: Flags, command: Command): Promise
   );
 }
 
-/** Writes what the widest search took that any data set needed into each tower's manifest. */
+/** Writes into each tower's manifest the widest search that any data set needed. */
 async function writeCalibrations(
   evaluations: readonly Evaluation[],
   towers: readonly Tower[],
@@ -156,12 +156,12 @@ async function writeCalibrations(
     await writeManifest(directory, { ...manifest, search: { ...widest, oversampling } });
     note(
       `${manifest.name}: hnsw_ef ${widest.hnswEf} finds ${widest.recall.toFixed(4)} of the ten nearest; ` +
-        `of vectors that are kept as bits, ${oversampling} for each one wanted have to be compared in full`,
+        `where vectors are kept as bits, ${oversampling} candidates for each hit have to be compared in full`,
     );
   }
 }
 
-/** One data set's measures are the document itself; several come in a list. Either way with the towers over all. */
+/** One data set's measures are the document itself, several are a list in it. The means over all are beside them. */
 function asJson({ evaluations, towers }: Report): object {
   return evaluations.length === 1 ? { ...evaluations[0], towers } : { evaluations, towers };
 }

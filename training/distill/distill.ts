@@ -47,6 +47,12 @@ const PATIENCE = 4;
 export async function distill(request: DistillRequest): Promise<DistillReport> {
   const started = performance.now();
   const { teacher, seed = 1, log = () => {}, signal, cacheDir } = request;
+  if (teacher.manifest.normalize) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      'the teacher gives vectors of unit length; open it with normalize: false, so that the MSE sees their lengths',
+    );
+  }
   const out = resolve(request.out);
   await makeFolder(out);
   const { removed, texts } = await collectTexts(request, seed);

@@ -3,15 +3,15 @@ import { seededRandom } from '../random.ts';
 /** Enough that the ends of the interval are stable to the third digit. */
 const RESAMPLES = 10_000;
 
-/** Ends of a 95 % interval. */
+/** Share of resamples beyond each end of a 95 % interval. */
 const TAIL = 0.025;
 
 /**
  * 95 % interval of the ratio of two means over the same queries, by the paired percentile bootstrap (Efron, 1979):
  * queries are drawn with replacement, both systems' values of a query together.
  *
- * @param values - of the system in question, a query each
- * @param baseline - of what it is compared with, the same queries in the same order
+ * @param values - the system's value of each query
+ * @param baseline - the values of what it is compared with, of the same queries in the same order
  */
 export function ratioInterval(
   values: readonly number[],

@@ -4,39 +4,39 @@ import { join } from 'node:path';
 import { exactSearch, Index, MetricKind, ScalarKind } from 'usearch';
 import type { Vectors } from './exact-search.ts';
 
-/** How widely to search a graph index for the queries of one tower. */
+/** How to search a graph index for the queries of one tower. */
 export interface Calibration {
-  /** Candidates to look at (`hnsw_ef` in Qdrant). */
+  /** How many candidates the search looks at (`hnsw_ef` in Qdrant). */
   hnswEf: number;
-  /** Share of the ten nearest passages that are found with it. */
+  /** Share of the ten nearest passages that it then finds. */
   recall: number;
-  /** How many passages there were. */
+  /** Passages in the index. */
   passages: number;
   /**
-   * How many times as many candidates as are wanted have to be compared in full where a store keeps one bit of each
-   * number (binary quantisation).
+   * Where a store keeps one bit of each number (binary quantisation): how many candidates it has to compare in full for
+   * each hit that is wanted.
    */
   oversampling: number;
 }
 
-/** How many of the nearest count. */
+/** Recall is measured on this many nearest passages. */
 const NEAREST = 10;
 
-/** What is enough. */
+/** The recall to reach. */
 const RECALL = 0.99;
 
-/** What is tried, until it is enough. The last is what is recommended where nothing is. */
+/** Numbers of candidates to try. The first that reaches {@link RECALL} is recommended, or the last where none does. */
 const CANDIDATES = [16, 32, 64, 96, 128, 192, 256, 384, 512];
 
-/** Likewise of oversampling. */
+/** The same for oversampling. */
 const FACTORS = [1, 1.5, 2, 3, 4, 6, 8, 12, 16];
 
-/** As Qdrant builds a graph when nobody says otherwise. */
+/** Qdrant's defaults for building a graph. */
 const GRAPH = { connectivity: 16, expansion_add: 100 };
 
 /**
- * Finds how many candidates a search in a graph of passages (HNSW, arXiv:1603.09320) has to look at to find what an exact
- * search does. Queries of a small student lie further from the passages than its teacher's do, and need more.
+ * Finds how many candidates a search in a graph of passages (HNSW, arXiv:1603.09320) has to look at to agree with an exact
+ * search. A small student's queries lie further from the passages than its teacher's, and need more candidates.
  *
  * @param queries - of one tower each, unit vectors
  * @returns in the order of the towers

@@ -50,7 +50,7 @@ export async function readDataset(folder: string): Promise<Dataset> {
   return { name: basename(folder), documents, queries, judgments };
 }
 
-/** Records of a JSON Lines file with `_id` (or `id`), `title` and `text`. */
+/** Reads records of a JSON Lines file with `_id` (or `id`), `title` and `text`. */
 export async function* readRecords(
   file: string,
 ): AsyncGenerator<{ id: string; title: string; text: string }> {
@@ -72,7 +72,7 @@ export async function* readRecords(
   }
 }
 
-/** Lines of a text file. @throws {TrainingError} where it can't be read, or is not UTF-8, naming the line */
+/** Reads lines of a text file. @throws {TrainingError} where it can't be read, or is not UTF-8, naming the line */
 export async function* lines(file: string): AsyncGenerator<string> {
   try {
     for await (const read of readLines(createReadStream(file))) {

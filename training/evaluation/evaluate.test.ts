@@ -109,3 +109,57 @@ test('a query tower of another space is refused, both spaces named', async (cont
     },
   );
 });
+
+test('rankings are as deep as the deepest measure, without the document that has the query’s id', async (context) => {
+  const teacher = await open(context, teacherFolder(context));
+  const dataset = temporaryFolder(context);
+  const ids = Array.from({ length: 130 }, (_, index) => `${index}`);
+  const lines = (texts: string[]): string =>
+    texts.map((id) => JSON.stringify({ _id: id, text: TEXTS[Number(id)] })).join('\n');
+  writeFileSync(join(dataset, 'corpus.jsonl'), lines(ids));
+  writeFileSync(join(dataset, 'queries.jsonl'), lines(['0', '200']));
+  writeFileSync(join(dataset, 'qrels.tsv'), '0\t7\t1\n200\t8\t0\n');
+  for (const [cutoffs, keepIdenticalIds, depth] of [
+    [[], false, 100],
+    [[5, 120], false, 120],
+    [[5, 120], true, 120],
+  ] as const) {
+    const limits = new Set<number>();
+    const answered = new Map<string, number[]>();
+    const { queries, identicalIds, results } = await evaluate({
+      dataset,
+      documentTower: teacher,
+      queryTowers: [],
+      cacheDir: dataset,
+      cutoffs,
+      keepIdenticalIds,
+      rankers: [
+        {
+          name: 'all alike',
+          rank: async (_query, limit) => {
+            limits.add(limit);
+            // In no order: what comes first is the highest id, as in trec_eval.
+            return ids.slice(0, limit).map((id) => ({ id, score: 1 }));
+          },
+        },
+      ],
+      onAnswers: async (system, answers) => {
+        answered.set(
+          system,
+          answers.map(({ hits }) => hits.length),
+        );
+        const found = answers.map(({ query, hits }) => hits.some(({ id }) => id === query));
+        // A query that is a document's text finds it; the last of equals is cut off in any case.
+        assert.deepEqual(found, [keepIdenticalIds && system !== 'all alike', false], system);
+        if (system === 'all alike') assert.equal(answers[0]!.hits[0]!.id, '99');
+      },
+    });
+    assert.deepEqual([...limits], [depth + 1]);
+    assert.deepEqual([queries, identicalIds], [2, keepIdenticalIds ? 0 : 1]);
+    assert.deepEqual(answered.get('tiny'), [depth, depth]);
+    assert.deepEqual(answered.get('all alike'), [depth, depth]);
+    // The second query has no relevant document: it counts as 0.
+    assert.ok(results[0]!.recall100 <= 0.5);
+    assert.deepEqual(Object.keys(results[0]!.ndcg ?? {}), cutoffs.map(String));
+  }
+});

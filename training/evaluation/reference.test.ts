@@ -7,11 +7,11 @@ import { ndcg, recall, reciprocalRank } from './metrics.ts';
 import { inTrecOrder } from './ranker.ts';
 
 test('measures are those of trec_eval, ties, odd grades and odd ids included', () => {
-  const { qrels, runs, measures } = readReference<{
+  const { qrels, runs, measures } = readReference('measures') as {
     qrels: Record<string, Record<string, number>>;
     runs: Record<string, Record<string, number>>;
     measures: Record<string, Record<string, number>>;
-  }>('measures');
+  };
   assert.equal(Object.keys(measures).length, 47);
   for (const [query, expected] of Object.entries(measures)) {
     const hits = Object.entries(runs[query]!).map(([id, score]) => ({ id, score }));
@@ -41,11 +41,11 @@ test('equal scores go by ids, the highest first, as bytes', () => {
 });
 
 test('scores of BM25 are those of bm25s with the method of Lucene, and so is their order', async () => {
-  const { documents, queries, scores } = readReference<{
+  const { documents, queries, scores } = readReference('bm25') as {
     documents: string[];
     queries: string[];
     scores: number[][];
-  }>('bm25');
+  };
   assert.ok(queries.some((query) => /\b(w\d+)\b.*\b\1\b/.test(query)));
   const ranker = bm25([
     ...documents.map((text, index) => ({ id: `${index}`, title: '', text })),
@@ -65,12 +65,12 @@ test('scores of BM25 are those of bm25s with the method of Lucene, and so is the
 });
 
 test('bootstrap intervals are those of NumPy on the same draws, and of SciPy on its own', () => {
-  const { values, baseline, ratio, difference } = readReference<{
+  const { values, baseline, ratio, difference } = readReference('bootstrap') as {
     values: number[];
     baseline: number[];
     ratio: Record<'exact' | 'scipy', number[]>;
     difference: Record<'exact' | 'scipy', number[]>;
-  }>('bootstrap');
+  };
   for (const [found, expected] of [
     [ratioInterval(values, baseline), ratio],
     [differenceInterval(values, baseline), difference],

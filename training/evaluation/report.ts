@@ -11,16 +11,16 @@ export interface TowerSummary {
   /** `lookup`, `transformer:2`, ...; absent for a tower that is no student. */
   student?: string;
   parameters?: number;
-  /** Of all its files. */
+  /** Size of all its files. */
   bytes: number;
   heldOutCosine?: number;
   /** Means over the data sets. */
   retention: { ndcg10: number; recall50: number };
-  /** Means over the data sets; absent where it was not measured. */
+  /** Means over the data sets; absent where speed was not measured. */
   speed?: Speed;
   /** Whether no other tower is both faster and better. */
   onFront: boolean;
-  /** Of its training, where its folder still has it. */
+  /** Held-out cosine during its training, where its folder still has it. */
   curve?: { step: number; heldOutCosine: number }[];
 }
 
@@ -95,7 +95,7 @@ async function bytesOf(directory: string, files: readonly string[]): Promise<num
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** What `distill` leaves beside a tower. */
+/** Reads the curve that `distill` leaves beside a tower. */
 async function readCurve(directory: string): Promise<TowerSummary['curve']> {
   try {
     const { curve } = JSON.parse(await readFile(join(directory, 'training.json'), 'utf8')) as {

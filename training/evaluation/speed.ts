@@ -2,25 +2,25 @@ import type { Tokens, Tower } from '../../towers/tower.ts';
 
 /** How fast a tower encodes queries, tokenising included. */
 export interface Speed {
-  /** Of one query after the other, in milliseconds. */
+  /** Latency of single queries, in milliseconds. */
   p50Ms: number;
   p99Ms: number;
-  /** Of many queries in batches. */
+  /** Throughput of queries in batches. */
   encodePerSecond: number;
-  /** The latter over that of the first tower that was measured. */
+  /** Throughput over that of the first tower. */
   speedup: number;
 }
 
-/** Each tower has the machine to itself for so long in a round, in milliseconds; half of it one by one. */
+/** Milliseconds that each tower runs in a round: half for single queries, half for batches. */
 const ROUND_MS = 600;
 
-/** Rounds over all towers, so that what else the machine does meanwhile hits all alike. */
+/** Towers take turns in this many rounds, so that other load on the machine affects all of them alike. */
 const ROUNDS = 3;
 
-/** Queries that are encoded together: as many as a busy service has waiting. */
+/** Queries in a batch: as many as wait in a busy service. */
 const TOGETHER = 256;
 
-/** A tower, and what it puts before a query. */
+/** A tower, and the prompt before each query. */
 export interface TimedTower {
   tower: Tower;
   prompt?: string | undefined;

@@ -39,9 +39,9 @@ async function lossOf(
 }
 
 test('losses and gradients are those of PyTorch, for every combination of weights', async () => {
-  const { cases, ...vectors } = readReference<
-    Required<Vectors> & { cases: { weights: LossWeights; loss: number; gradient: Numbers }[] }
-  >('losses');
+  const { cases, ...vectors } = readReference('losses') as Required<Vectors> & {
+    cases: { weights: LossWeights; loss: number; gradient: Numbers }[];
+  };
   assert.ok(cases.length >= 7);
   for (const { weights, loss, gradient } of cases) {
     const found = await lossOf(vectors, weights);

@@ -66,7 +66,7 @@ function stepper(start: Record<string, Tensor>, options: OptimizerOptions) {
 const tensorsOf = (weights: Weights): Record<string, Tensor> =>
   Object.fromEntries(Object.entries(weights).map(([name, value]) => [name, tensorOf(value)]));
 
-const { start, cases, schedules } = readReference<Reference>('optimizer');
+const { start, cases, schedules } = readReference('optimizer') as Reference;
 
 for (const { options, steps } of cases) {
   test(`every step is that of PyTorch's AdamW with clipping: ${JSON.stringify(options)}`, async () => {

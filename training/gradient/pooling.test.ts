@@ -22,7 +22,7 @@ interface Reference {
   }[];
 }
 
-const { tokens, target, cases } = readReference<Reference>('pooling');
+const { tokens, target, cases } = readReference('pooling') as Reference;
 // In training, padding is on the right.
 for (const { mask, pooling, vectors, gradient } of cases.filter(({ side }) => side === 'right')) {
   test(`${pooling} pooling and its gradient are those of PyTorch`, async () => {

@@ -26,7 +26,7 @@ interface Reference {
   after: Record<string, Numbers>;
 }
 
-const reference = readReference<Reference>('lookup');
+const reference = readReference('lookup') as Reference;
 const tables = new Map(Object.entries(reference.tables).map(([name, value]) => [name, tensorOf(value)]));
 
 test('vectors of the graph are those of PyTorch: weights by token, position and context, pairs, padding', async () => {

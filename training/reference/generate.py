@@ -378,6 +378,35 @@ def bm25():
     write("bm25", {"documents": words(documents), "queries": words(queries), "scores": numpy.array(scores, dtype=float)})
 
 
+# A whole evaluation by wording: BM25, and what BEIR leaves out.
+
+
+def evaluation():
+    random = numpy.random.default_rng(10)
+    vocabulary = list("abcdefghijklmnopqrstuvwxyz")
+    # Ids 0 to 4 are those of queries as well: documents that must not answer them.
+    documents = {str(index): list(random.choice(vocabulary, random.integers(2, 12))) for index in range(30)}
+    documents["30"] = documents["12"]
+    queries = {str(index): documents[str(index)] + list(random.choice(vocabulary, 2)) for index in range(5)}
+    queries |= {f"q{index}": list(random.choice(vocabulary, random.integers(1, 8))) for index in range(10)}
+    qrels = {
+        query: {str(each): int(random.integers(0, 4)) for each in random.choice(31, 8, replace=False)} for query in queries
+    }
+    qrels["q3"] = {"1": 0, "2": 0}
+    qrels["1"]["1"] = 2
+    model = bm25s.BM25(method="lucene", k1=1.2, b=0.75, dtype="float64")
+    model.index(list(documents.values()), show_progress=False)
+    runs = {}
+    for query, words in queries.items():
+        scores = model.get_scores([word for word in words if word in model.vocab_dict])
+        runs[query] = {
+            document: float(score) for document, score in zip(documents, scores) if score > 0 and document != query
+        }
+    found = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.3,10", "recall.50,100"}).evaluate(runs)
+    texts = lambda each: {key: " ".join(map(str, words)) for key, words in each.items()}
+    write("evaluation", {"documents": texts(documents), "queries": texts(queries), "qrels": qrels, "measures": found})
+
+
 # The paired percentile bootstrap.
 
 
@@ -413,5 +442,5 @@ def bootstrap():
     write("bootstrap", {"values": values, "baseline": baseline, **cases})
 
 
-for each in [losses, contrast, optimizer, pooling, lookup, measures, bm25, bootstrap]:
+for each in [losses, contrast, optimizer, pooling, lookup, measures, bm25, evaluation, bootstrap]:
     each()

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
+import type { Batches } from '../batches.ts';
+import { letterPairs, linesFile, tinyBase } from '../testing/tiny-base.ts';
 import { assertClose, type Numbers, readReference, tensorOf } from '../testing/reference.ts';
 import { Contrast, EXCLUDED, exclusions } from './contrast.ts';
 import { NONE } from './mining.ts';
-import type { Batches } from '../batches.ts';
 import type { Pair, PairTokens } from './pairs.ts';
-import { TRAIN_DEFAULTS } from './request.ts';
 import type { Replica } from './replica.ts';
+import { prepare } from './request.ts';
 import { runSteps } from './run-steps.ts';
 
 /** A batch of five queries, whose own documents come first, and two hard negatives. */
@@ -30,8 +32,9 @@ interface Reference {
   }[];
 }
 
-const { queries, documents, excluded, queryVectors, documentVectors, cases } =
-  readReference<Reference>('contrast');
+const { queries, documents, excluded, queryVectors, documentVectors, cases } = readReference(
+  'contrast',
+) as Reference;
 const [QUERIES, DOCUMENTS] = [queryVectors, documentVectors].map(
   (vectors) => tensorOf(vectors).data as Float32Array,
 );
@@ -65,10 +68,10 @@ test('a step takes from its batch what the texts say', async (context) => {
   const pairs: Pair[] = queries.map((query, row) => ({
     query,
     document: documents[row]!,
-    // Of given negatives one is taken: never the second.
-    negatives: row < 2 ? ['iron', 'never taken'] : [],
+    // Of given negatives one is taken, never the second. This one is a document of the batch: it is there already.
+    negatives: row < 2 ? ['suns', 'never taken'] : [],
   }));
-  pairs.push({ query: 'elsewhere', document: 'suns', negatives: [] });
+  pairs.push({ query: 'elsewhere', document: 'iron', negatives: [] });
   // Token ids stand for rows of the reference's vectors: those of documents from 100 on.
   const idOf = (document: string): number[] => [100 + documents.indexOf(document)];
   const texts: PairTokens = {
@@ -96,10 +99,9 @@ test('a step takes from its batch what the texts say', async (context) => {
     state: async () => new Map(),
     close: async () => {},
   };
-  const contrast = await Contrast.open(
-    { dimensions: DIMENSIONS, normalize: true, temperature: TRAIN_DEFAULTS.temperature },
-    1,
-  );
+  // For the fourth pair the sixth was mined: its document is a hard negative of all.
+  const mined = { type: 'int32', dims: [6], data: Int32Array.of(NONE, NONE, NONE, 5, NONE, NONE) } as const;
+  const contrast = await Contrast.open({ dimensions: DIMENSIONS, normalize: true, temperature: 0.05 }, 1);
   context.after(() => contrast.close());
   const { lossSum } = await runSteps({
     replica,
@@ -116,18 +118,9 @@ test('a step takes from its batch what the texts say', async (context) => {
     threads: 1,
     folder: temporaryFolder(context),
     settings: {},
-    // For the fourth pair the sixth was mined, whose document is the second's own: it is there already.
     resumed: {
       progress: { step: 0, elapsedMs: 0, lossSum: 0, minedEpoch: 0 },
-      tensors: {
-        state: new Map(),
-        mined: new Map([
-          [
-            'negatives',
-            { type: 'int32', dims: [6], data: Int32Array.from([NONE, NONE, NONE, 5, NONE, NONE]) },
-          ],
-        ]),
-      },
+      tensors: { state: new Map(), mined: new Map([['negatives', mined]]) },
     },
     signal: undefined,
     log: () => {},
@@ -138,4 +131,15 @@ test('a step takes from its batch what the texts say', async (context) => {
   assertClose([lossSum], expected.loss, 'loss');
   assertClose(upstreams['query']!, expected.queryGradient, 'gradient by queries');
   assertClose(upstreams['document']!, expected.documentGradient, 'gradient by documents');
+});
+
+test('a run that nobody says more about warms up over a tenth of its steps, and decays by AdamW’s default', async (context) => {
+  const { plan, replicaPlan } = await prepare({
+    base: tinyBase(context),
+    pairs: linesFile(context, letterPairs(100)),
+    out: join(temporaryFolder(context), 'out'),
+    steps: 41,
+  });
+  assert.deepEqual(replicaPlan.optimizer, { rate: 3e-4, steps: 41, warmup: 5 });
+  assert.equal(plan.temperature, 0.05);
 });
