@@ -216,7 +216,7 @@ export function namesOf(name: SettingName): string {
 /** What `--help` prints. */
 export function helpText(service: string, schema: SettingsSchema): string {
   const settings = Object.entries(schema.shape).map(([name, setting]) => {
-    const { data: fallback } = setting.safeParse(undefined);
+    const fallback = setting.safeParse(undefined).data as string | number | boolean | undefined;
     const flag = flagOf(name, setting);
     return [
       `  ${flag === undefined ? '' : `--${flag}, `}${variableOf(name, setting)}, "${name}"`,
