@@ -2,11 +2,11 @@ import { StoreError } from './errors.ts';
 import { checkFilter } from './filter.ts';
 import type { DocumentWrite, SearchQuery, SparseVector } from './store.ts';
 
-/** How far from 1 a norm may be and still count as 1: the rounding of float32. */
+/** A norm this close to 1 counts as 1: float32 rounds by as much. */
 const UNIT_TOLERANCE = 1e-6;
 
 /**
- * What to multiply a vector with to make it a unit vector; exactly 1 where it is one already.
+ * The factor that scales a vector to unit length; exactly 1 where it is a unit vector already.
  *
  * @param what names the vector in the error
  * @throws {StoreError} `STORE_INVALID_ARGUMENT` where a component is not finite, or all are zero
@@ -30,7 +30,7 @@ export function checkDimensions(vector: Float32Array, dimensions: number, what: 
   }
 }
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it; vectors are not looked at. */
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it. Does not check dense vectors. */
 export function checkWrites(writes: readonly DocumentWrite[]): void {
   for (const [index, write] of writes.entries()) {
     const what = writeName(write, index);
@@ -48,7 +48,7 @@ export function checkWrites(writes: readonly DocumentWrite[]): void {
   }
 }
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the field; the dense vector is not looked at. */
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the field. Does not check the dense vector. */
 export function checkQuery(query: SearchQuery): void {
   checkText(query.tenant, 'tenant');
   if (!query.vector && !query.sparse) invalid('a search needs a vector, a sparse vector or both');
@@ -65,7 +65,7 @@ export function checkLimit(limit: number): void {
   if (!Number.isSafeInteger(limit) || limit < 1) invalid(`limit is ${limit}; use a whole number from 1`);
 }
 
-/** Strings that UTF-8 cannot write would collide in the store: every lone surrogate becomes the same character. */
+/** Rejects lone surrogates: UTF-8 writes each of them as the same character, so different strings would collide. */
 export function checkText(text: string, what: string): void {
   if (!text.isWellFormed()) invalid(`${what} has a lone surrogate; use well-formed Unicode`);
 }
@@ -97,7 +97,7 @@ function checkSparse({ indices, values }: SparseVector, what: string): void {
     invalid(`${what} has an index that is not an unsigned 32-bit integer`);
   }
   if (new Set(indices).size !== indices.length) invalid(`${what} has an index twice`);
-  // Weights are kept as float32: what is too large or too small for it is refused, not made infinite or zero.
+  // Stores keep weights as float32, where too large or too small a value would become infinite or zero.
   if (values.some((value) => !(Math.fround(value) > 0 && Math.fround(value) < Infinity))) {
     invalid(`${what} has a value that is not positive and finite as float32`);
   }

@@ -71,8 +71,8 @@ export function checkFilter(filter: Filter, depth = 1): void {
 }
 
 /**
- * A filter as a predicate. `reader` is asked once for each field and gives the function that reads it from an item;
- * metadata come as JSON values.
+ * A filter as a predicate. It calls `reader` once for each field, for the function that reads the field from an item as a
+ * JSON value.
  */
 export function compileFilter<Item>(
   filter: Filter,
@@ -88,7 +88,24 @@ export function compileFilter<Item>(
   return all(must);
 }
 
-// A lone condition stands for itself: most filters have one, and it is evaluated for every document.
+/** What of a document a filter looks at. */
+export interface FilteredDocument {
+  documentId: string;
+  version: number;
+  /** JSON value. */
+  metadata: unknown;
+}
+
+/** A filter as a predicate on whole documents. */
+export function documentFilter(filter: Filter): (document: FilteredDocument) => boolean {
+  return compileFilter<FilteredDocument>(filter, (field) => {
+    const path = metadataPath(field);
+    if (path) return ({ metadata }) => readPath(metadata, path);
+    return field === 'document_id' ? ({ documentId }) => documentId : ({ version }) => version;
+  });
+}
+
+// Most filters have a single condition, which runs for every document: it needs no loop around it.
 function all<Item>(tests: ((item: Item) => boolean)[]): (item: Item) => boolean {
   return tests.length === 1 ? tests[0]! : (item) => tests.every((holds) => holds(item));
 }

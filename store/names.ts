@@ -1,4 +1,4 @@
-import { StoreError } from './errors.ts';
+import { spaceMismatch, StoreError } from './errors.ts';
 import { physicalName, type SpaceKey } from './store.ts';
 
 /** Separates the logical name from the fingerprint in a physical name; therefore not allowed in a logical one. */
@@ -32,6 +32,25 @@ export function checkAlias(alias: string): void {
 /** Whether a name has the shape that {@link physicalName} gives. */
 export function isPhysicalName(name: string): boolean {
   return PHYSICAL_NAME.test(name) && LOGICAL_NAME.test(name.slice(0, name.lastIndexOf(SEPARATOR)));
+}
+
+/**
+ * Compares the whole fingerprint: a physical name holds only its beginning.
+ *
+ * @throws {StoreError} `SPACE_MISMATCH` where a collection is of another space, `COLLECTION_FOREIGN` where its vectors
+ * have another length than the space says
+ */
+export function checkSpace(name: string, stored: SpaceKey, given: SpaceKey): void {
+  if (stored.fingerprint !== given.fingerprint) {
+    throw spaceMismatch(name, stored.fingerprint, given.fingerprint);
+  }
+  if (stored.dimensions === given.dimensions) return;
+  throw new StoreError(
+    'COLLECTION_FOREIGN',
+    `collection "${name}" has vectors of ${stored.dimensions} dimensions, but its space has ${given.dimensions}; ` +
+      'drop it and ingest again',
+    { metadata: { collection: name } },
+  );
 }
 
 /**

@@ -14,15 +14,15 @@ export function bestFirst(a: Ranked, b: Ranked): number {
   return a.documentId < b.documentId ? -1 : Number(a.documentId > b.documentId);
 }
 
-/** How many documents a ranking has to go deep to answer a query. */
+/** How many documents deep a ranking has to go to answer a query. */
 export function rankingDepth(query: SearchQuery): number {
   const wanted = query.limit + (query.offset ?? 0);
   return query.vector && query.sparse ? Math.max(HYBRID_CANDIDATES, wanted) : wanted;
 }
 
 /**
- * Reciprocal rank fusion (Cormack et al., SIGIR 2009) of two rankings, best first. The best passage is the dense
- * ranking's where it has the document.
+ * Reciprocal rank fusion (Cormack et al., SIGIR 2009) of two rankings, best first. The best passage comes from the dense
+ * ranking if that has the document.
  */
 export function fuse<Document extends Ranked>(
   dense: readonly Document[],
@@ -39,7 +39,7 @@ export function fuse<Document extends Ranked>(
   return [...fused.values()].sort(bestFirst);
 }
 
-/** The part of a ranking that a query asks for. */
+/** The page of a ranking that a query asks for. */
 export function page<Document extends Ranked>(ranking: readonly Document[], query: SearchQuery): Document[] {
   const { limit, offset = 0, scoreThreshold = -Infinity } = query;
   return ranking.filter((document) => document.score >= scoreThreshold).slice(offset, offset + limit);

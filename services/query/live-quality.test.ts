@@ -11,6 +11,7 @@ function setUp(options: { share?: number; random?: () => number; teacher?: Promi
   const student = new FakeTower();
   const teacher = new FakeTower({ name: 'teacher' });
   const store = new FakeStore();
+  store.find = () => [];
   const metrics = new Metrics();
   const { log, lines } = recordingLog();
   const live = new LiveQuality(student, options.teacher ?? Promise.resolve(teacher), {

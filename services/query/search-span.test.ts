@@ -14,7 +14,7 @@ import { FakeStore, FakeTower } from './testing/fakes.ts';
 async function storeSpan(error: Error): Promise<RecordedSpan> {
   const tower = new FakeTower();
   const store = new FakeStore();
-  store.collections.set('docs', tower.manifest.space.fingerprint);
+  await store.lead('docs', tower.manifest.space.fingerprint);
   store.find = () => {
     throw error;
   };

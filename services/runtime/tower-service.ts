@@ -93,9 +93,17 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       log,
       telemetry,
     });
+    let serving = false;
+    metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
+      Number(serving),
+    );
     const health = monitorHealth({
-      check: (options) => store.check(options),
-      setServing: server.setServing,
+      check: async (options) => {
+        await store.probe(options);
+        // What was written since is brought into memory here, so that no search waits for it.
+        if (service.access === 'reads') await store.prepare(tower.manifest.space.fingerprint, options);
+      },
+      setServing: (now) => server.setServing((serving = now)),
       log,
     });
     await health.probe();

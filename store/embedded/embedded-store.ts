@@ -25,7 +25,7 @@ import { EngineThread, unavailable } from './thread.ts';
 export interface EmbeddedStoreOptions {
   /** Where its files are; made if it is not there. Several processes of one machine may use it at once. */
   directory: string;
-  /** Told when a store has outgrown this home, and when its thread has died. */
+  /** Is warned when the data have outgrown an embedded store, and when its thread has died. */
   log?: { warn(message: string): void };
   /** How long to wait for another process's write before giving up, in milliseconds. @default 5000 */
   busyTimeoutMs?: number;
@@ -52,8 +52,6 @@ export class EmbeddedStore implements Store {
   readonly #log: EmbeddedStoreOptions['log'];
   #thread: EngineThread;
   #closed = false;
-  /** See {@link prepare}. */
-  #prepared: string | undefined;
 
   constructor({ directory, log, busyTimeoutMs = 5000 }: EmbeddedStoreOptions) {
     this.#options = { directory, busyTimeoutMs };
@@ -152,14 +150,12 @@ export class EmbeddedStore implements Store {
     return this.#call('dropCollection', [physical], options);
   }
 
-  async prepare(space: string, options?: CallOptions): Promise<void> {
-    this.#prepared = space;
-    await this.#call('check', [space], options);
+  prepare(space: string, options?: CallOptions): Promise<void> {
+    return this.#call('prepare', [space], options);
   }
 
-  /** Searches that come next need not wait for what has been written to the collections of a {@link prepare}d space. */
-  check(options?: CallOptions): Promise<void> {
-    return this.#call('check', [this.#prepared], options);
+  probe(options?: CallOptions): Promise<void> {
+    return this.#call('probe', [], options);
   }
 
   async close(): Promise<void> {

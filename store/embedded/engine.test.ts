@@ -106,9 +106,9 @@ describe('Engine', () => {
     engine.ensureCollection('searched', SPACE);
     engine.ensureCollection('other', OTHER_SPACE);
     for (const name of ['searched', 'other']) write(name, [put('before', [[1, 0, 0, 0]])]);
-    engine.check(SPACE.fingerprint);
+    engine.prepare(SPACE.fingerprint);
     write('searched', [put('between', [[1, 1, 0, 0]])]);
-    engine.check(SPACE.fingerprint);
+    engine.prepare(SPACE.fingerprint);
     write('searched', [put('after', [[1, 2, 0, 0]])]);
 
     // What is in memory can still be found when the passages on disk are gone.

@@ -4,15 +4,17 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { request } from 'undici';
+import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { put, remove, search, SPACE, TENANT } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
 import { type DocumentWrite, physicalName, type Store } from '../store.ts';
 import { Points } from './points.ts';
 import { sweep } from './sweep.ts';
+import { useQdrant } from './testing/engine.ts';
 import { parseAddresses } from './transport/node.ts';
 import { Transport } from './transport/transport.ts';
 
-const url = process.env['QDRANT_URL'];
+const qdrant = useQdrant(() => optionalTool('qdrant-engine'));
 const apiKey = process.env['QDRANT_API_KEY'];
 const auth = apiKey === undefined ? {} : { apiKey };
 
@@ -100,7 +102,7 @@ async function settled(store: Store, collection: string, passages: number): Prom
   assert.deepEqual(await store.count(collection, TENANT), { documents: passages > 0 ? 1 : 0, passages });
 }
 
-describe('a writer of qdrant that dies', { skip: url === undefined && 'set QDRANT_URL to run it' }, () => {
+describe('a writer of qdrant that dies', { skip: qdrant.skip }, () => {
   const name = `crash-${randomBytes(6).toString('hex')}`;
   const physical = physicalName(name, SPACE.fingerprint);
   let proxy: DyingProxy;
@@ -109,14 +111,17 @@ describe('a writer of qdrant that dies', { skip: url === undefined && 'set QDRAN
   let transport: Transport;
 
   before(async () => {
-    proxy = new DyingProxy(url!);
+    if (qdrant.skip !== false) return;
+    const { url } = qdrant;
+    proxy = new DyingProxy(url);
     proxyUrl = await proxy.listen();
-    survivor = await openStore({ kind: 'qdrant', url: url!, exact: true, ...auth });
+    survivor = await openStore({ kind: 'qdrant', url, exact: true, ...auth });
     const defaults = { ca: undefined, connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
-    transport = new Transport({ addresses: parseAddresses(url!), apiKey, ...defaults });
+    transport = new Transport({ addresses: parseAddresses(url), apiKey, ...defaults });
     await survivor.ensureCollection(name, SPACE);
   });
   after(async () => {
+    if (qdrant.skip !== false) return;
     proxy.close();
     await survivor.dropCollection(physical);
     await survivor.close();

@@ -224,7 +224,7 @@ export class QdrantStore implements Store {
     return Promise.resolve();
   }
 
-  check(options: CallOptions = {}): Promise<void> {
+  probe(options: CallOptions = {}): Promise<void> {
     return this.#run(options, async (bounds) => {
       await this.#collections.aliases(bounds);
     });

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import './no-telemetry.ts';
 import { TowerError } from '../errors.ts';
 import type { FromWorker, ModelOptions, Session, ToWorker, TokenBatch } from './protocol.ts';
 

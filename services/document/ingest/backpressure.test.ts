@@ -93,7 +93,7 @@ test('a client that never reads is stopped, holds no budget, and does not stop o
   const deaf = ingest();
   deaf.call.pause();
   flood(deaf, 'deaf', { text: 'text' });
-  const writtenSoFar = (): number => store.batches.reduce((sum, { length }) => sum + length, 0);
+  const writtenSoFar = (): number => store.writes.reduce((sum, { length }) => sum + length, 0);
   // It goes on until its window is full.
   await eventually(() => writtenSoFar() >= WINDOW_OPERATIONS);
   const written = await settled(writtenSoFar);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { eventually, startHarness, type Harness } from '../testing/harness.ts';
-import { away } from '../testing/memory-store.ts';
+import { away } from '../testing/test-store.ts';
 
 const running: Harness[] = [];
 async function start(): Promise<Harness> {

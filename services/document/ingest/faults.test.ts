@@ -5,7 +5,7 @@ import { unpackStatus } from '../../../proto/status.ts';
 import { StoreError, type StoreErrorReason } from '../../../store/errors.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
-import { away } from '../testing/memory-store.ts';
+import { away } from '../testing/test-store.ts';
 
 const running: Harness[] = [];
 async function start(): Promise<Harness> {

@@ -61,7 +61,7 @@ test('a small write waits for the one that is under way', async () => {
   held.open();
   await stream.finish();
   assert.deepEqual(
-    store.batches.map(({ length }) => length),
+    store.writes.map(({ length }) => length),
     [1, 49],
   );
 });

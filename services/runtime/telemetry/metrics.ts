@@ -23,6 +23,18 @@ export class Metrics extends Instruments {
     'Duration of calls that came in',
     SECONDS,
   );
+  /** Calls that have begun and have not ended, by method: a stream may last for hours. */
+  readonly activeCalls = this.gauge(
+    'scalingnote.calls.active',
+    '{call}',
+    'Calls that have begun and have not ended',
+  );
+  /** Queries of search streams that were answered, by status, in seconds; `CANCELLED` are those that were superseded. */
+  readonly streamQueryDuration = this.histogram(
+    'scalingnote.stream.query.duration',
+    'Duration of the queries of search streams',
+    SECONDS,
+  );
   /** Calls and documents that were rejected or failed, by reason. */
   readonly rejected = this.counter(
     'scalingnote.rejected',

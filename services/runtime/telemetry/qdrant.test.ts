@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type SpanContext, SpanKind } from '@opentelemetry/api';
-import { put, SPACE, TENANT } from '../../../store/contract/stores.ts';
+import { SPACE, TENANT } from '../../../store/contract/stores.ts';
 import { openStore } from '../../../store/open.ts';
-import { startFakeServer } from '../../../store/qdrant/testing/fake-server.ts';
-import { StandIn } from '../../../store/qdrant/testing/stand-in.ts';
+import { type Answer, startFakeServer } from '../../../store/qdrant/testing/fake-server.ts';
 import { physicalName } from '../../../store/store.ts';
 import { connectLibraries } from './library-spans.ts';
 import { formatTraceparent } from './trace-context.ts';
@@ -13,14 +12,26 @@ import type { RecordedSpan } from './recorded-span.ts';
 import { traceOf } from './span.ts';
 import { Tracer } from './tracer.ts';
 
+/** Our collection, with nothing in it. */
+const EMPTY: Readonly<Record<string, Answer>> = {
+  GET: {
+    result: {
+      config: {
+        params: { vectors: { dense: { size: SPACE.dimensions } } },
+        optimizer_config: {},
+        metadata: { product: 'scalingnote', space: SPACE.fingerprint },
+      },
+      payload_schema: {},
+    },
+  },
+  POST: { result: { points: [] } },
+};
+
 test('requests to Qdrant carry the context of the search, and are parts of its span', async (context) => {
-  const standIn = new StandIn();
-  const server = await startFakeServer(context, standIn.answer);
+  const server = await startFakeServer(context, ({ method }) => EMPTY[method]!);
   const store = await openStore({ kind: 'qdrant', url: server.url });
   context.after(() => store.close());
   const physical = physicalName('docs', SPACE.fingerprint);
-  await store.ensureCollection('docs', SPACE);
-  await store.writeDocuments('docs', [put('one', [[1, 0, 0, 0]])]);
 
   connectLibraries();
   const out: RecordedSpan[] = [];

@@ -2,7 +2,7 @@ import { SpanStatusCode } from '@opentelemetry/api';
 import { status, type Metadata } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { ServiceError } from '../errors.ts';
-import type { HistogramSeries } from './instruments.ts';
+import type { GaugeSeries, HistogramSeries } from './instruments.ts';
 import type { Metrics } from './metrics.ts';
 import type { Span } from './span.ts';
 import type { CallTracer } from './tracer.ts';
@@ -26,6 +26,8 @@ export class RpcWatch {
   readonly #slowMs: number;
   readonly #log: Logger;
   readonly #durations = new Map<status, HistogramSeries>();
+  readonly #activeCalls: GaugeSeries | undefined;
+  #active = 0;
 
   /** @param path - `/package.Service/Method` */
   constructor(
@@ -39,6 +41,8 @@ export class RpcWatch {
     this.#metrics = parts.metrics;
     this.#slowMs = parts.slowMs;
     this.#log = parts.log;
+    this.#activeCalls = parts.metrics?.activeCalls({ 'rpc.method': this.#name });
+    this.#activeCalls?.set(0);
   }
 
   /** The same handler, in which the span of its call is active where the tracer has that. */
@@ -52,6 +56,7 @@ export class RpcWatch {
   /** A call came in. */
   begin(metadata: Metadata): WatchedCall {
     const startTime = performance.now();
+    this.#activeCalls?.set(++this.#active);
     if (!this.#tracer) return { startTime };
     const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': this.#name };
     return { startTime, span: this.#tracer.incoming(this.#name, metadata, startTime, attributes) };
@@ -61,6 +66,7 @@ export class RpcWatch {
   end({ startTime, span }: WatchedCall, error: ServiceError | undefined): void {
     const code = error?.code ?? status.OK;
     const endTime = performance.now();
+    this.#activeCalls?.set(--this.#active);
     if (span) {
       span.setAttribute('rpc.response.status_code', status[code]);
       endRequest(span, error, !this.#isStream && endTime - startTime >= this.#slowMs);

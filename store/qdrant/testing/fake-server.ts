@@ -1,6 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
+import { request } from 'undici';
 import type { Recorded } from './recorded.ts';
 
 /** A request that came in. */
@@ -53,6 +54,19 @@ export async function startFakeServer(
 
 /** Ends the connection in the middle of things. */
 export const reset: Answer = (response) => response.socket?.resetAndDestroy();
+
+/** Lets another server answer. */
+export function forwardTo(url: string): Answer {
+  return (response, { method, path, query, body }) => {
+    const search = query.size > 0 ? `?${query.toString()}` : '';
+    void request(url + path + search, { method: method as 'POST', body: body === '' ? null : body }).then(
+      async (answer) => {
+        const text = await answer.body.text();
+        response.writeHead(answer.statusCode, { 'content-type': 'application/json' }).end(text);
+      },
+    );
+  };
+}
 
 /** Never answers. */
 export const silence: Answer = () => undefined;
