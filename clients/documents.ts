@@ -21,7 +21,7 @@ import { type Filter, toWireFilter } from './filter.ts';
 import { checkHealth, type Health } from './health.ts';
 import { type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
 import type { IngestOperation } from './operation.ts';
-import { metadataOf } from './tracing.ts';
+import { metadataOf } from './tracing-interceptor.ts';
 import { wireText } from './values.ts';
 
 /** Which documents: those of a tenant, all or those that a filter holds for. */

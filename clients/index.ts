@@ -11,5 +11,5 @@ export { type CollectionFamiliarity, QueryClient } from './query.ts';
 export { type DocumentRecord, readJsonLines } from './records.ts';
 export type { Hit, SearchRequest, SearchResult, SearchTimings } from './search.ts';
 export type { SearchStream } from './search-stream.ts';
-export { tracingInterceptor } from './tracing.ts';
+export { tracingInterceptor } from './tracing-interceptor.ts';
 export type { JsonObject, JsonValue } from '../proto/struct.ts';

@@ -16,7 +16,7 @@ import { fromServiceInfo, fromTower, type ServiceInfo, type Tower } from './desc
 import { checkHealth, type Health } from './health.ts';
 import { fromSearchResponse, type SearchRequest, type SearchResult, toWireSearch } from './search.ts';
 import { SearchStream } from './search-stream.ts';
-import { metadataOf } from './tracing.ts';
+import { metadataOf } from './tracing-interceptor.ts';
 import { wireText } from './values.ts';
 
 /** How well a query tower knows a collection. */

@@ -5,7 +5,7 @@ import { filterOf, withFilter } from '../input/filter-flags.ts';
 import { clip, note, printJson, style, table } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
-import type { CallTracing } from '../tracing.ts';
+import type { CallTracing } from '../call-tracing.ts';
 
 interface Flags {
   collection: string;
@@ -62,7 +62,7 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
 
 /** Nobody else waits for these packages to be loaded. */
 async function startTracing(consoleAddress: string): Promise<CallTracing> {
-  const { CallTracing } = await import('../tracing.ts');
+  const { CallTracing } = await import('../call-tracing.ts');
   return new CallTracing(consoleAddress);
 }
 

@@ -2,8 +2,8 @@ import { Command } from 'commander';
 import { withConsoleAddress } from '../connection.ts';
 import { clip, printJson, style, table, UsageError } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
-import type { TraceOrder, TraceSummary } from '../../clients/traces.ts';
-import { Traces } from '../traces.ts';
+import type { TraceOrder, TraceSummary } from '../../clients/console-traces.ts';
+import { TraceReader } from '../trace-reader.ts';
 import { wholeNumber } from './search.ts';
 
 interface Flags {
@@ -23,7 +23,7 @@ export const trace = withConsoleAddress(new Command('trace'))
   .option('-n, --limit <n>', 'how many to list', wholeNumber, 20)
   .option('--json', 'print one JSON document')
   .action(async (traceId: string | undefined, flags: Flags) => {
-    const traces = new Traces(flags.consoleAddress);
+    const traces = new TraceReader(flags.consoleAddress);
     if (traceId === undefined) {
       const list = await traces.list(orderOf(flags), flags.limit);
       if (flags.json === true) printJson(list);
