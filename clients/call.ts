@@ -7,7 +7,7 @@ import {
   type MethodDefinition,
 } from '@grpc/grpc-js';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
-import { metadataOf, tracingInterceptor } from './tracing.ts';
+import { metadataOf, tracingInterceptor } from './tracing-interceptor.ts';
 
 /** How a client reaches its service. */
 export interface ClientOptions {

@@ -10,7 +10,7 @@ import { type Filter, toWireFilter } from './filter.ts';
 import { type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
 import type { IngestOperation } from './operation.ts';
 import { ServiceClient } from './service-client.ts';
-import { metadataOf } from './tracing.ts';
+import { metadataOf } from './tracing-interceptor.ts';
 import { wireText } from './values.ts';
 
 /** Which documents: all of a tenant, or those that match a filter. */

@@ -19,5 +19,5 @@ export { type CollectionFamiliarity, QueryClient } from './query.ts';
 export { type DocumentRecord, readJsonLines } from './records.ts';
 export type { SearchRequest } from './search-request.ts';
 export type { SearchStream } from './search-stream.ts';
-export { tracingInterceptor } from './tracing.ts';
+export { tracingInterceptor } from './tracing-interceptor.ts';
 export type { JsonObject, JsonValue } from '../proto/struct.ts';

@@ -9,7 +9,7 @@ import { fromSearchResponse, fromTower } from './from-wire.ts';
 import { type SearchRequest, toWireSearch } from './search-request.ts';
 import { SearchStream } from './search-stream.ts';
 import { ServiceClient } from './service-client.ts';
-import { metadataOf } from './tracing.ts';
+import { metadataOf } from './tracing-interceptor.ts';
 import { wireText } from './values.ts';
 
 /** How well a query tower knows a collection. */

@@ -6,7 +6,7 @@ import { wholeNumber } from '../input/numbers.ts';
 import { clip, note, printJson, style, table } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
-import type { CallTracing } from '../tracing.ts';
+import type { CallTracing } from '../call-tracing.ts';
 
 interface Flags {
   collection: string;
@@ -55,7 +55,7 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
 
 /** Loads the tracing packages only for those who asked for a trace. */
 async function startTracing(consoleAddress: string): Promise<CallTracing> {
-  const { CallTracing } = await import('../tracing.ts');
+  const { CallTracing } = await import('../call-tracing.ts');
   return new CallTracing(consoleAddress);
 }
 

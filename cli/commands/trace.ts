@@ -2,8 +2,8 @@ import { Command } from 'commander';
 import { withConsoleAddress } from '../connection.ts';
 import { clip, printResult, style, table, UsageError } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
-import type { TraceOrder, TraceSummary } from '../../clients/traces.ts';
-import { Traces } from '../traces.ts';
+import type { TraceOrder, TraceSummary } from '../../clients/console-traces.ts';
+import { TraceReader } from '../trace-reader.ts';
 import { wholeNumber } from '../input/numbers.ts';
 
 interface Flags {
@@ -22,7 +22,7 @@ export const trace = withConsoleAddress(new Command('trace'))
   .option('--failed', 'list only those with an error')
   .option('-n, --limit <n>', 'number of traces to list', wholeNumber, 20)
   .action(async (traceId: string | undefined, flags: Flags) => {
-    const traces = new Traces(flags.consoleAddress);
+    const traces = new TraceReader(flags.consoleAddress);
     if (traceId === undefined) {
       const list = await traces.list(orderOf(flags), flags.limit);
       printResult(flags, list, () => renderList(list));

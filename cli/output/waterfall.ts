@@ -1,4 +1,4 @@
-import type { Trace, TraceSpan } from '../../clients/traces.ts';
+import type { Trace, TraceSpan } from '../../clients/console-traces.ts';
 import { clip, style } from './print.ts';
 
 /** Columns of a terminal that does not say how many it has. */

@@ -5,7 +5,7 @@ import { chunksOf } from './chunks-of.ts';
 import { overlap, standings } from './difference.ts';
 import { bytes, count, duration, plural, rate } from './format.ts';
 import { ticks, waterfall } from './waterfall.ts';
-import type { TraceSpan } from '../../../clients/traces.ts';
+import type { TraceSpan } from '../../../clients/console-traces.ts';
 
 function span(spanId: string, parentSpanId: string | null, startMs: number, durationMs = 1): TraceSpan {
   return {

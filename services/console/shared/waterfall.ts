@@ -1,4 +1,4 @@
-import type { TraceSpan } from '../../../clients/traces.ts';
+import type { TraceSpan } from '../../../clients/console-traces.ts';
 
 /** A span's place in a waterfall. */
 export interface WaterfallRow {

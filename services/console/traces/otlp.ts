@@ -1,37 +1,31 @@
 import protobuf from 'protobufjs/light.js';
 import * as z from 'zod';
-import type { Attributes, AttributeValue, SpanKind, SpanStatus } from '../../../clients/traces.ts';
+import type {
+  Attributes,
+  AttributeValue,
+  SpanKind,
+  SpanStatus,
+  TraceSpan,
+} from '../../../clients/console-traces.ts';
 
-/** A span as it was received. */
-export interface ReceivedSpan {
+/** A span as it was received. The parent may never come: a caller sends its own spans where it likes. */
+export interface ReceivedSpan extends Omit<TraceSpan, 'durationMs' | 'statusMessage'> {
   /** 32 hex digits. */
   traceId: string;
-  /** 16 hex digits. */
-  spanId: string;
-  /** `null` for a span that begins its trace. The parent may never come: a caller's own spans go where it likes. */
-  parentSpanId: string | null;
-  name: string;
-  kind: SpanKind;
-  /** `service.name` of whoever sent it. */
-  service: string;
-  /** Milliseconds since the epoch, with a fraction. */
+  /** Milliseconds since the epoch, with a fraction, as all times here. */
   startMs: number;
   endMs: number;
-  attributes: Attributes;
-  events: readonly { name: string; timeMs: number; attributes: Attributes }[];
-  links: readonly { traceId: string; spanId: string; attributes: Attributes }[];
-  status: SpanStatus;
   statusMessage: string;
 }
 
-/** The bytes are not what OTLP says; the message says what is wrong. */
+/** The body is not OTLP; the message says what is wrong. */
 export class OtlpError extends Error {
   override readonly name = 'OtlpError';
 }
 
 /**
- * Most characters of a string, and most attributes, events and links of a span, that are kept: what one span can take
- * of the memory. The defaults of OpenTelemetry's own limits are 128; a batch links to as many requests as it holds.
+ * Most characters of a string, and most attributes, events and links of a span, that are kept, so that the memory for one
+ * span has a bound. The defaults of OpenTelemetry's own limits are 128; a batch links to as many requests as it holds.
  */
 export const SPAN_LIMITS = { characters: 1024, attributes: 128, events: 256, links: 512 } as const;
 
@@ -52,7 +46,7 @@ export function readSpans(body: Uint8Array, encoding: 'protobuf' | 'json'): Rece
   });
 }
 
-/** The answer to such a request: nothing was refused. */
+/** The answer to such a request: all spans were accepted. */
 export function emptyResponse(encoding: 'protobuf' | 'json'): Uint8Array {
   return encoding === 'json' ? Buffer.from('{}') : new Uint8Array();
 }

@@ -9,7 +9,7 @@ import { pino } from 'pino';
 import { startHttpServer, type RunningHttpServer } from '../http/server.ts';
 import { traceRoutes } from './routes.ts';
 import { SPAN_LIMITS } from './otlp.ts';
-import type { Trace } from '../../../clients/traces.ts';
+import type { Trace } from '../../../clients/console-traces.ts';
 import { TraceStore } from './store.ts';
 
 const CONTEXT = {

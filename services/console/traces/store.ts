@@ -5,7 +5,7 @@ import type {
   TraceOrder,
   TraceSpan,
   TraceSummary,
-} from '../../../clients/traces.ts';
+} from '../../../clients/console-traces.ts';
 import type { ReceivedSpan } from './otlp.ts';
 
 /** Which traces, and in which order. */

@@ -87,7 +87,7 @@ describe('an SDK that is registered before the service starts', () => {
     const { port } = receiver.address() as AddressInfo;
     const endpoint = {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
-      OTEL_TRACES_SAMPLER: 'always_off',
+      OTEL_TRACES_SAMPLER: 'the_vendors_own',
     };
     await start({}, { ...endpoint, OTEL_METRICS_EXPORTER: 'none' });
     const call = begin(TRACEPARENT);

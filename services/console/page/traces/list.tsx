@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
 import { duration, plural } from '../../shared/format.ts';
-import type { TraceOrder, TraceSummary } from '../../../../clients/traces.ts';
+import type { TraceOrder, TraceSummary } from '../../../../clients/console-traces.ts';
 import { type ApiError, get } from '../api.ts';
 import { Choice } from '../parts/choice.tsx';
 import { Empty, Problem } from '../parts/notice.tsx';

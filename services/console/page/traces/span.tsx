@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { count, duration, plural } from '../../shared/format.ts';
-import type { TraceSpan, TraceSummary } from '../../../../clients/traces.ts';
+import type { TraceSpan, TraceSummary } from '../../../../clients/console-traces.ts';
 import { get } from '../api.ts';
 import { href } from '../route.ts';
 import { shortName } from './list.tsx';

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { duration, plural } from '../../shared/format.ts';
 import { ticks, waterfall, type WaterfallRow } from '../../shared/waterfall.ts';
-import type { Trace } from '../../../../clients/traces.ts';
+import type { Trace } from '../../../../clients/console-traces.ts';
 import { type ApiError, get } from '../api.ts';
 import { Empty, Problem } from '../parts/notice.tsx';
 import { go, href } from '../route.ts';

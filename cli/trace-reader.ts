@@ -1,14 +1,14 @@
-import type { Trace, TraceOrder, TraceSummary } from '../clients/traces.ts';
+import type { Trace, TraceOrder, TraceSummary } from '../clients/console-traces.ts';
 import { CliError } from './output/print.ts';
 
 /** The console answers out of its memory. */
 const TIMEOUT_MS = 5_000;
 
-/** How often one looks again for a trace that is on its way. */
+/** Time between two looks for a trace that is on its way. */
 const POLL_MS = 100;
 
 /** Reads the traces that a console keeps. */
-export class Traces {
+export class TraceReader {
   readonly #address: string;
 
   /** @param address - `host:port` of the console */
@@ -27,10 +27,10 @@ export class Traces {
   }
 
   /**
-   * A trace that was begun a moment ago: its spans are sent by several processes, now and then. Waits until it has
-   * what is asked for, and at last takes what there is.
+   * Waits for a trace that began a moment ago: several processes send its spans, each in its own time. Resolves when the
+   * trace is whole, or when the time is over, to the spans that came.
    *
-   * @throws {CliError} where nothing of it came in time
+   * @throws {CliError} where no span came in time
    */
   async await(traceId: string, isWhole: (trace: Trace) => boolean, patienceMs: number): Promise<Trace> {
     const until = performance.now() + patienceMs;

@@ -1,7 +1,4 @@
-/**
- * Traces, as the console keeps them and answers with them, in JSON: to its own page and to the command line, which are
- * both its callers.
- */
+// Traces as the console serves them in JSON, to its own page and to the command line.
 
 /** A value of an attribute. */
 export type AttributeValue = string | number | boolean | readonly AttributeValue[];
