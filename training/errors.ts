@@ -19,13 +19,17 @@ export type TrainingErrorReason =
   /** A training process ended, or could not begin. */
   | 'WORKER_FAILED';
 
-/** What training and evaluation throw. The message says what to do. */
-export class TrainingError extends Error {
-  override readonly name = 'TrainingError';
-  readonly reason: TrainingErrorReason;
+/** An error with a stable reason beside its message. */
+export class ReasonedError<Reason extends string> extends Error {
+  readonly reason: Reason;
 
-  constructor(reason: TrainingErrorReason, message: string, options: { cause?: unknown } = {}) {
+  constructor(reason: Reason, message: string, options: { cause?: unknown } = {}) {
     super(message, options);
     this.reason = reason;
   }
+}
+
+/** What training and evaluation throw. The message says what to do. */
+export class TrainingError extends ReasonedError<TrainingErrorReason> {
+  override readonly name = 'TrainingError';
 }

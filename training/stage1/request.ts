@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import * as z from 'zod';
 import { loadTokenizer } from '../../towers/open.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
 import { defaultThreads } from '../../towers/session/devices.ts';
@@ -11,6 +12,9 @@ import { type PairSet, type PairTokens, readPairs } from './pairs.ts';
 import { readEncoders, type ReplicaPlan } from './replica.ts';
 import type { TrainProgress } from './run-steps.ts';
 
+/** Precision of a tower's weights. */
+export type Precision = 'fp32' | 'int8';
+
 /** What serves where nobody says otherwise: what WordNet's pairs train the default document tower with. */
 export const TRAIN_DEFAULTS = {
   epochs: 1,
@@ -20,7 +24,7 @@ export const TRAIN_DEFAULTS = {
   negatives: 1,
   mined: 0,
   margin: 0.05,
-  precision: 'fp32',
+  precision: 'fp32' as Precision,
   maxTokens: 64,
   heldOutDocuments: 20_000,
   trainTables: false,
@@ -31,60 +35,64 @@ export const TRAIN_DEFAULTS = {
 /** Share of the steps in which the learning rate rises. */
 const WARMUP = 0.1;
 
-/** Numbers of a tower's weights. */
-export type Precision = 'fp32' | 'int8';
+const count = z.int().positive();
+const positive = z.number().positive();
+
+/** How to train: what a recipe may say, and the command line as well. */
+export const TrainOptions = z.strictObject({
+  /** How often each pair is seen; not with `steps`. @default 1 */
+  epochs: positive.optional(),
+  steps: count.optional(),
+  /** Most pairs to train on. @default all */
+  limit: count.optional(),
+  /** Pairs per step. Memory does not limit it. @default 128 */
+  batch: count.optional(),
+  /** Peak learning rate. Larger models need a smaller one. @default 3e-4 */
+  rate: positive.optional(),
+  /** Divisor of the similarities. @default 0.05 */
+  temperature: positive.optional(),
+  /** Negatives per pair that a step takes from the file. @default 1 */
+  negatives: z.int().nonnegative().optional(),
+  /** Negatives per pair that are mined anew in every epoch. @default 0 */
+  mined: z.int().nonnegative().optional(),
+  /** A document that scores above the query's own less this is not mined. @default 0.05 */
+  margin: z.number().optional(),
+  /** Whether query and document tower have separate weights. @default false */
+  separate: z.boolean().optional(),
+  /** Whether embedding tables are trained as well. @default false */
+  trainTables: z.boolean().optional(),
+  /** @default that of the base */
+  queryPrompt: z.string().optional(),
+  /** @default that of the base */
+  documentPrompt: z.string().optional(),
+  /** Longest text in training, in tokens. The towers read on what the base reads. @default 64 */
+  maxTokens: count.optional(),
+  /** Documents that held-out queries are searched in. @default 20 000 */
+  heldOutDocuments: count.optional(),
+});
 
 /** What to make. */
-export interface TrainRequest {
+export interface TrainRequest extends z.infer<typeof TrainOptions> {
   /** Reference of the tower to start from. */
   base: string;
   /** JSON Lines of pairs. */
   pairs: string;
   /** Folder of the new towers. */
   out: string;
-  /** How often each pair is seen; not with `steps`. @default 1 */
-  epochs?: number | undefined;
-  steps?: number | undefined;
-  /** Takes no more than so many of the pairs to train on. @default all */
-  limit?: number | undefined;
-  /** Pairs of a step, whatever memory there is. @default 128 */
-  batch?: number | undefined;
-  /** Largest learning rate; larger models take less. @default 3e-4 */
-  rate?: number | undefined;
-  /** What similarities are divided by. @default 0.05 */
-  temperature?: number | undefined;
-  /** Given negatives of each pair that a step takes. @default 1 */
-  negatives?: number | undefined;
-  /** Negatives of each pair that are mined anew in every epoch. @default 0 */
-  mined?: number | undefined;
-  /** A document that scores above the query's own less this is not mined. @default 0.05 */
-  margin?: number | undefined;
-  /** Whether query and document tower keep weights of their own. @default false */
-  separate?: boolean | undefined;
-  /** How many layers the query tower keeps, with weights of its own. @default all */
+  /** Layers of the query tower, which then has weights of its own. @default all */
   queryLayers?: number | undefined;
-  /** Whether embedding tables are trained as well. @default false */
-  trainTables?: boolean | undefined;
-  /** @default that of the base */
-  queryPrompt?: string | undefined;
-  /** @default that of the base */
-  documentPrompt?: string | undefined;
   /**
    * Precision of the towers that are written. Eight bits are a quarter of the size; such a tower serves and teaches, but
    * can't be trained further, nor cut into transformer students. @default fp32
    */
   precision?: Precision | undefined;
-  /** Longest text in training; the towers read on what the base reads. @default 64 */
-  maxTokens?: number | undefined;
-  /** Documents that held-out queries are searched in. @default 20 000 */
-  heldOutDocuments?: number | undefined;
   /** @default 1 */
   seed?: number | undefined;
   /** Processes that share a step. @default 1 */
   workers?: number | undefined;
-  /** Of ONNX Runtime, for each process. @default one for each core, shared out among the processes */
+  /** Threads of ONNX Runtime in each process. @default one per core, divided among the processes */
   threads?: number | undefined;
-  /** Goes on from the checkpoint in `out`. @default false */
+  /** Resumes from the checkpoint in `out`. @default false */
   resume?: boolean | undefined;
   /** Ends the run early, with a checkpoint. */
   signal?: AbortSignal | undefined;
