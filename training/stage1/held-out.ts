@@ -2,7 +2,7 @@ import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { recall } from '../evaluation/metrics.ts';
 import { type CacheSettings, encodeCached } from '../vectors.ts';
-import { keyOf, type Pair } from './pairs.ts';
+import { answersOf, keyOf, type Pair } from './pairs.ts';
 import { searchBatched } from './batched-search.ts';
 
 /** How deep Recall@10 looks. */
@@ -24,13 +24,10 @@ export interface HeldOutTask {
  */
 export function heldOutTask(heldOut: readonly Pair[], train: readonly Pair[], size: number): HeldOutTask {
   const documents = new Map<string, string>();
-  const answers = new Map<string, Set<string>>();
-  for (const { query, document } of heldOut) {
+  const answers = answersOf(heldOut);
+  for (const { document } of heldOut) {
     const key = keyOf(document);
     if (!documents.has(key)) documents.set(key, document);
-    const known = answers.get(keyOf(query));
-    if (known === undefined) answers.set(keyOf(query), new Set([key]));
-    else known.add(key);
   }
   const others = new Map<string, string>();
   for (const { document } of train) {

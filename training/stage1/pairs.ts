@@ -180,6 +180,18 @@ export function keyOf(text: string): string {
   return text.normalize('NFKC').toLowerCase().replaceAll(/\s+/g, ' ').trim();
 }
 
+/** The keys of the documents that answer each query, by the query's key. */
+export function answersOf(pairs: readonly Pick<Pair, 'query' | 'document'>[]): Map<string, Set<string>> {
+  const answers = new Map<string, Set<string>>();
+  for (const pair of pairs) {
+    const query = keyOf(pair.query);
+    const known = answers.get(query);
+    if (known === undefined) answers.set(query, new Set([keyOf(pair.document)]));
+    else known.add(keyOf(pair.document));
+  }
+  return answers;
+}
+
 function clean(text: string): string {
   return text.toWellFormed().replaceAll(/\s+/g, ' ').trim();
 }

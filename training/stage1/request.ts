@@ -8,7 +8,7 @@ import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
 import type { Settings } from '../run-folder.ts';
 import { trainingFlops } from './compute.ts';
-import { type PairSet, type PairTokens, readPairs } from './pairs.ts';
+import { type Pair, type PairSet, type PairTokens, readPairs } from './pairs.ts';
 import { readEncoders, type ReplicaPlan } from './replica.ts';
 import type { TrainProgress } from './run-steps.ts';
 
@@ -159,12 +159,8 @@ function threadsOf(workers: number): number | undefined {
  * @throws {TrainingError} `REQUEST_INVALID` where nothing is left that tells one text from another
  */
 export async function tokenizePairs({ base, plan, pairs, prompts }: Prepared): Promise<PairTokens> {
-  const { directory, manifest } = base;
-  const maxTokens = Math.min(plan.maxTokens, manifest.maxTokens);
-  const tokenizer = await loadTokenizer({ directory, manifest: { ...manifest, maxTokens } });
-  const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
-  const queries = pairs.train.map(({ query }) => tokenizer.encode(prompts.query + query).ids);
-  const documents = pairs.train.map((pair) => document(pair.document));
+  const tokens = await tokenize(base, pairs.train, prompts, plan.maxTokens);
+  const { queries, documents } = tokens;
   for (const [side, texts] of Object.entries({ queries, documents })) {
     if (new Set(texts.map((ids) => ids.join())).size > 1) continue;
     throw new TrainingError(
@@ -172,7 +168,24 @@ export async function tokenizePairs({ base, plan, pairs, prompts }: Prepared): P
       `all ${side} are the same in ${plan.maxTokens} tokens: give a larger --max-tokens, a shorter prompt or other pairs`,
     );
   }
-  return { queries, documents, document };
+  return tokens;
+}
+
+/** Token ids of both sides of some pairs, with prompts before the texts. */
+export async function tokenize(
+  { directory, manifest }: LocalTower,
+  pairs: readonly Pick<Pair, 'query' | 'document'>[],
+  prompts: { query: string; document: string },
+  longest: number,
+): Promise<PairTokens> {
+  const maxTokens = Math.min(longest, manifest.maxTokens);
+  const tokenizer = await loadTokenizer({ directory, manifest: { ...manifest, maxTokens } });
+  const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
+  return {
+    queries: pairs.map((pair) => tokenizer.encode(prompts.query + pair.query).ids),
+    documents: pairs.map((pair) => document(pair.document)),
+    document,
+  };
 }
 
 /** Operations that a run would take, as its report would say. */

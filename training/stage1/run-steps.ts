@@ -55,14 +55,14 @@ export interface RunOptions {
   margin: number;
   normalize: boolean;
   dimensions: number;
-  threads: number | undefined;
+  threads?: number | undefined;
   /** Where checkpoints go. */
   folder: string;
   settings: Settings;
   resumed: RunCheckpoint | undefined;
-  signal: AbortSignal | undefined;
+  signal?: AbortSignal | undefined;
   log: (message: string) => void;
-  onProgress: ((progress: TrainProgress) => void) | undefined;
+  onProgress?: ((progress: TrainProgress) => void) | undefined;
 }
 
 /** How a run ended. */
@@ -201,23 +201,10 @@ class MinedNegatives {
 
   /** Mines with the weights as they are, once an epoch. */
   async prepare(epoch: number): Promise<void> {
-    const { replica, pairs, texts, mined: count, log, onProgress } = this.#options;
-    const { margin, normalize, dimensions, threads, signal } = this.#options;
+    const { mined: count, log } = this.#options;
     if (count === 0 || epoch === this.epoch) return;
     log(`mining negatives for epoch ${epoch + 1}`);
-    this.mined = await mineNegatives({
-      replica,
-      queries: texts.queries,
-      documents: texts.documents,
-      texts: pairs,
-      dimensions,
-      normalize,
-      count,
-      margin,
-      threads,
-      signal,
-      onProgress: (done, total) => onProgress?.({ phase: 'mining', done, total }),
-    });
+    this.mined = await mineNegatives(this.#options);
     this.epoch = epoch;
   }
 
