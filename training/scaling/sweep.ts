@@ -36,13 +36,13 @@ export interface SweepPoint {
   pairs: number;
 }
 
-/** What is the same for all points. */
+/** Settings of all points. */
 export interface SweepRequest {
   /** Reference of the tower that the models are cut from. */
   base: string;
   /** JSON Lines of pairs. */
   pairs: string;
-  /** Folder of points that are done: they are not done again. */
+  /** Folder of finished points, which are not measured again. */
   out: string;
   points: readonly SweepPoint[];
   /** One of the points, or another: kept from the fit, and predicted. */
@@ -69,7 +69,7 @@ const Measured = z.object({
 });
 export type Measured = z.infer<typeof Measured>;
 
-/** What a sweep has found. */
+/** The result of a sweep. */
 export interface SweepReport {
   base: string;
   /** Negatives of each held-out query. */
@@ -80,7 +80,7 @@ export interface SweepReport {
   size: Omit<Fit<'A' | 'alpha' | 'delta'>, 'predict'> & { pairs: number };
   joint: Omit<Fit<'A' | 'alpha' | 'B' | 'beta' | 'delta'>, 'predict'>;
   heldOut: Measured & {
-    /** What the joint law says of it, which has not seen it. */
+    /** The joint law's prediction; the law was fitted without this point. */
     predicted: Estimate;
     within: boolean;
   };
@@ -178,7 +178,7 @@ interface Given {
   log: (message: string) => void;
 }
 
-/** Measures points, or knows them from an earlier run. */
+/** Measures points, or reads them from an earlier run. */
 class Runner {
   readonly #request: SweepRequest;
   readonly #given: Given;

@@ -8,7 +8,7 @@ import { searchBatched } from './batched-search.ts';
 /** How deep Recall@10 looks. */
 const DEPTH = 10;
 
-/** Queries that were held out, and the documents among which each has to find its own. */
+/** Held-out queries, and the documents among which each has to find its own. */
 export interface HeldOutTask {
   queries: readonly string[];
   documents: readonly string[];
@@ -48,11 +48,11 @@ export function heldOutTask(heldOut: readonly Pair[], train: readonly Pair[], si
   };
 }
 
-/** What reads each side. For a symmetric model both are the same. */
+/** The tower of each side. A symmetric model has one for both. */
 export interface TowerPair {
   document: Tower;
   query: Tower;
-  /** What is put before a query. @default the query tower's own prompt */
+  /** Prefix of queries. @default the query tower's own prompt */
   queryPrompt?: string | undefined;
 }
 

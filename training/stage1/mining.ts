@@ -3,10 +3,10 @@ import { answersOf, keyOf } from './pairs.ts';
 import type { RunOptions } from './run-steps.ts';
 import { searchBatched } from './batched-search.ts';
 
-/** How many of the nearest documents of a query are looked at. */
+/** How many of a query's nearest documents are candidates. */
 const DEPTH = 64;
 
-/** Texts that are encoded at a time: between them a run can be interrupted. */
+/** Texts that are encoded at a time. A run can be interrupted in between. */
 const CHUNK = 4_096;
 
 /** What negatives are mined from. */
@@ -24,12 +24,12 @@ export type MiningOptions = Pick<
   | 'onProgress'
 >;
 
-/** In the place of a negative where there are too few. */
+/** Stands for a missing negative. */
 export const NONE = -1;
 
 /**
- * Hard negatives of every pair: the documents of other pairs that the weights as they are now find nearest to its query,
- * by exact search, without those that are too near to be wrong (Moreira et al., 2024: https://arxiv.org/abs/2407.15831).
+ * Hard negatives of every pair: the documents of other pairs that are nearest to its query under the current weights, by
+ * exact search, without those that are so near that they may be answers (Moreira et al., 2024: https://arxiv.org/abs/2407.15831).
  *
  * @returns for each pair `count` indices of pairs whose documents are its negatives, {@link NONE} where there are too few
  * @throws what the signal says

@@ -6,7 +6,7 @@ import { concatenate, type Tensor } from '../onnx/tensor.ts';
 import type { Encoder } from './encoder.ts';
 import { type EncoderName, LocalReplica, type Replica, type ReplicaPlan, type Side } from './replica.ts';
 
-/** What a worker process is asked. */
+/** A request to a worker process. */
 export type WorkerRequest = { id: number } & (
   | { method: 'open'; plan: ReplicaPlan; state: ReadonlyMap<string, Tensor> | undefined }
   | { method: 'encode'; side: Side; texts: readonly (readonly number[])[] }
@@ -15,7 +15,7 @@ export type WorkerRequest = { id: number } & (
   | { method: 'update'; gradient: Float32Array | undefined }
 );
 
-/** What it answers. */
+/** Its response. */
 export interface WorkerResponse {
   id: number;
   result?: unknown;
@@ -83,7 +83,7 @@ class WorkerReplica implements Replica {
     const exited = new Promise<void>((resolve) => {
       this.#process.once('exit', () => resolve());
     });
-    // It ends by itself once nobody can ask it anything.
+    // The process ends when its channel closes.
     this.#process.disconnect();
     await exited;
   }
@@ -93,12 +93,12 @@ class WorkerReplica implements Replica {
     const id = this.#next++;
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
-      // A request that can't be sent any more: the end of the process, which is told in a moment, says why.
+      // A request that can't be sent is rejected in a moment, when the end of the process is reported.
       this.#process.send({ ...request, id }, () => {});
     });
   }
 
-  /** Tells all who wait, and all who will ask, that there is nobody to answer. */
+  /** Rejects all pending requests and all later ones. */
   #end(message: string): void {
     this.#ended ??= new TrainingError('WORKER_FAILED', message);
     for (const { reject } of this.#waiting.values()) reject(this.#ended);
@@ -107,8 +107,8 @@ class WorkerReplica implements Replica {
 }
 
 /**
- * Replicas that share the work: each takes a part of the texts, all take the same step. What they compute together is
- * what one would alone, to the order of additions.
+ * Replicas that share the work: each takes a part of the texts, all take the same step. Together they compute what one
+ * would compute alone, except for the order of additions.
  */
 export class ReplicaGroup implements Replica {
   readonly #replicas: readonly Replica[];

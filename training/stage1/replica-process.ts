@@ -1,7 +1,7 @@
 import { LocalReplica } from './replica.ts';
 import type { WorkerRequest, WorkerResponse } from './replica-group.ts';
 
-/** A training process: answers one request after the other until its parent lets go of it. */
+/** A training process. It answers requests until its parent closes the channel. */
 let replica: LocalReplica | undefined;
 
 async function answer(request: WorkerRequest): Promise<unknown> {
@@ -25,11 +25,11 @@ async function answer(request: WorkerRequest): Promise<unknown> {
   }
 }
 
-// An interrupt from the keyboard reaches the whole group; the parent decides what becomes of it.
+// An interrupt from the keyboard reaches the whole process group; the parent decides what happens.
 process.on('SIGINT', () => {});
 process.on('message', (request: WorkerRequest) => {
   const send = (response: WorkerResponse): void => {
-    // A parent that has let go waits for no answer.
+    // A parent that has closed the channel waits for no answer.
     if (process.connected) process.send!(response);
   };
   answer(request).then(

@@ -15,7 +15,7 @@ import type { TrainProgress } from './run-steps.ts';
 /** Precision of a tower's weights. */
 export type Precision = 'fp32' | 'int8';
 
-/** What serves where nobody says otherwise: what WordNet's pairs train the default document tower with. */
+/** Defaults. They suit WordNet's pairs and the default document tower. */
 export const TRAIN_DEFAULTS = {
   epochs: 1,
   batch: 128,
@@ -38,7 +38,7 @@ const WARMUP = 0.1;
 const count = z.int().positive();
 const positive = z.number().positive();
 
-/** How to train: what a recipe may say, and the command line as well. */
+/** Training options of recipes and of the command line. */
 export const TrainOptions = z.strictObject({
   /** How often each pair is seen; not with `steps`. @default 1 */
   epochs: positive.optional(),
@@ -101,7 +101,7 @@ export interface TrainRequest extends z.infer<typeof TrainOptions> {
   onProgress?: ((progress: TrainProgress) => void) | undefined;
 }
 
-/** A request, and what it comes to. */
+/** A request, checked and completed. */
 export interface Prepared {
   out: string;
   plan: TrainPlan;
@@ -109,13 +109,13 @@ export interface Prepared {
   pairs: PairSet;
   batches: Batches;
   steps: number;
-  /** What is put before each side's texts. */
+  /** The prefix of each side's texts. */
   prompts: { query: string; document: string };
   settings: Settings;
   replicaPlan: ReplicaPlan;
 }
 
-/** Reads what a run is about to need, and writes nothing. @throws {TrainingError} `REQUEST_INVALID`, `PAIRS_INVALID` */
+/** Reads what a run needs, and writes nothing. @throws {TrainingError} `REQUEST_INVALID`, `PAIRS_INVALID` */
 export async function prepare(request: TrainRequest): Promise<Prepared> {
   const plan = planOf(request);
   const base = await pullTower(request.base, { cacheDir: request.cacheDir, log: request.log });
@@ -147,7 +147,7 @@ export async function prepare(request: TrainRequest): Promise<Prepared> {
   };
 }
 
-/** Threads of each process where nobody says; undefined leaves it to ONNX Runtime, which has the cores to itself. */
+/** Default threads of each process. Undefined: ONNX Runtime decides, as it has the cores to itself. */
 function threadsOf(workers: number): number | undefined {
   const limit = defaultThreads();
   if (workers === 1) return limit === 0 ? undefined : limit;
@@ -156,7 +156,7 @@ function threadsOf(workers: number): number | undefined {
 
 /**
  * Token ids of every pair's sides.
- * @throws {TrainingError} `REQUEST_INVALID` where nothing is left that tells one text from another
+ * @throws {TrainingError} `REQUEST_INVALID` where all texts of a side have become the same
  */
 export async function tokenizePairs({ base, plan, pairs, prompts }: Prepared): Promise<PairTokens> {
   const tokens = await tokenize(base, pairs.train, prompts, plan.maxTokens);
@@ -231,7 +231,7 @@ function planOf(request: TrainRequest) {
   return plan;
 }
 
-/** What two runs must agree in for one to go on where the other was. Workers and threads move only the last digits. */
+/** What a run shares with the run that it resumes. Workers and threads may differ: they move only the last digits. */
 function settingsOf(plan: TrainPlan, base: LocalTower, pairs: PairSet, steps: number): Settings {
   const { workers: _, epochs: __, ...rest } = plan;
   return {
