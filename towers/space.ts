@@ -58,7 +58,8 @@ export function fingerprint(space: SpaceDefinition): Fingerprint {
   return `sp1_${createHash('sha256').update(canonicalJson(identity)).digest('hex').slice(0, 32)}`;
 }
 
-function canonicalJson(value: unknown): string {
+/** JSON with the keys of each object in code-unit order, so that equal values give equal text (RFC 8785). */
+export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (typeof value === 'object' && value !== null) {
     const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -6,23 +6,22 @@ import { concatenate, type Tensor } from '../onnx/tensor.ts';
 import type { Encoder } from './encoder.ts';
 import { type EncoderName, LocalReplica, type Replica, type ReplicaPlan, type Side } from './replica.ts';
 
-/** A request to a worker process. */
-export type WorkerRequest = { id: number } & (
-  | { method: 'open'; plan: ReplicaPlan; state: ReadonlyMap<string, Tensor> | undefined }
-  | { method: 'encode'; side: Side; texts: readonly (readonly number[])[] }
-  | { method: 'accumulate'; side: Side; texts: readonly (readonly number[])[]; upstream: Float32Array }
-  | { method: 'gradient' | 'state' }
-  | { method: 'update'; gradient: Float32Array | undefined }
-);
+/** What a replica in another process is asked, by method. */
+export interface ReplicaMethods extends Omit<Replica, 'shared' | 'close'> {
+  open(plan: ReplicaPlan, state: ReadonlyMap<string, Tensor> | undefined): Promise<void>;
+}
+
+/** A request to such a process: a call of one of the methods. */
+export type ReplicaRequest = {
+  [M in keyof ReplicaMethods]: { id: number; method: M; args: Parameters<ReplicaMethods[M]> };
+}[keyof ReplicaMethods];
 
 /** Its response. */
-export interface WorkerResponse {
+export interface ReplicaResponse {
   id: number;
   result?: unknown;
   error?: string;
 }
-
-type Body<T> = T extends unknown ? Omit<T, 'id'> : never;
 
 const WORKER = fileURLToPath(new URL('./replica-process.js', import.meta.url));
 
@@ -40,7 +39,7 @@ class WorkerReplica implements Replica {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    this.#process.on('message', ({ id, result, error }: WorkerResponse) => {
+    this.#process.on('message', ({ id, result, error }: ReplicaResponse) => {
       const { resolve, reject } = this.#waiting.get(id)!;
       this.#waiting.delete(id);
       if (error === undefined) resolve(result);
@@ -54,28 +53,28 @@ class WorkerReplica implements Replica {
     this.#process.on('error', (cause) => this.#end(`a training process did not start: ${cause.message}`));
   }
 
-  open(plan: ReplicaPlan, state: ReadonlyMap<string, Tensor> | undefined): Promise<void> {
-    return this.#ask({ method: 'open', plan, state });
+  open(...args: Parameters<ReplicaMethods['open']>): Promise<void> {
+    return this.#ask('open', args);
   }
 
-  encode(side: Side, texts: readonly (readonly number[])[]): Promise<Float32Array> {
-    return this.#ask({ method: 'encode', side, texts });
+  encode(...args: Parameters<Replica['encode']>): Promise<Float32Array> {
+    return this.#ask('encode', args);
   }
 
-  accumulate(side: Side, texts: readonly (readonly number[])[], upstream: Float32Array): Promise<void> {
-    return this.#ask({ method: 'accumulate', side, texts, upstream });
+  accumulate(...args: Parameters<Replica['accumulate']>): Promise<void> {
+    return this.#ask('accumulate', args);
   }
 
   gradient(): Promise<Float32Array> {
-    return this.#ask({ method: 'gradient' });
+    return this.#ask('gradient', []);
   }
 
-  update(gradient?: Float32Array): Promise<UpdateReport> {
-    return this.#ask({ method: 'update', gradient });
+  update(...args: Parameters<Replica['update']>): Promise<UpdateReport> {
+    return this.#ask('update', args);
   }
 
   state(): Promise<ReadonlyMap<string, Tensor>> {
-    return this.#ask({ method: 'state' });
+    return this.#ask('state', []);
   }
 
   async close(): Promise<void> {
@@ -88,13 +87,20 @@ class WorkerReplica implements Replica {
     await exited;
   }
 
-  #ask<T>(request: Body<WorkerRequest>): Promise<T> {
+  #ask<M extends keyof ReplicaMethods>(
+    method: M,
+    args: Parameters<ReplicaMethods[M]>,
+  ): ReturnType<ReplicaMethods[M]> {
+    return this.#send(method, args) as ReturnType<ReplicaMethods[M]>;
+  }
+
+  #send(method: keyof ReplicaMethods, args: readonly unknown[]): Promise<unknown> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const id = this.#next++;
-    return new Promise<T>((resolve, reject) => {
-      this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
       // A request that can't be sent is rejected in a moment, when the end of the process is reported.
-      this.#process.send({ ...request, id }, () => {});
+      this.#process.send({ id, method, args }, () => {});
     });
   }
 

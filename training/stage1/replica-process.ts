@@ -1,34 +1,23 @@
+import type { ReplicaMethods, ReplicaRequest, ReplicaResponse } from './replica-group.ts';
 import { LocalReplica } from './replica.ts';
-import type { WorkerRequest, WorkerResponse } from './replica-group.ts';
 
 /** A training process. It answers requests until its parent closes the channel. */
-let replica: LocalReplica | undefined;
+let replica: Omit<ReplicaMethods, 'open'> | undefined;
 
-async function answer(request: WorkerRequest): Promise<unknown> {
-  if (request.method === 'open') {
-    const { plan, state } = request;
+async function answer({ method, args }: ReplicaRequest): Promise<unknown> {
+  if (method === 'open') {
+    const [plan, state] = args;
     replica = await LocalReplica.open(plan, { state });
     return undefined;
   }
-  const opened = replica!;
-  switch (request.method) {
-    case 'encode':
-      return opened.encode(request.side, request.texts);
-    case 'accumulate':
-      return opened.accumulate(request.side, request.texts, request.upstream);
-    case 'gradient':
-      return opened.gradient();
-    case 'update':
-      return opened.update(request.gradient);
-    case 'state':
-      return opened.state();
-  }
+  const call: (...args: never[]) => Promise<unknown> = replica![method];
+  return Reflect.apply(call, replica, args);
 }
 
 // An interrupt from the keyboard reaches the whole process group; the parent decides what happens.
 process.on('SIGINT', () => {});
-process.on('message', (request: WorkerRequest) => {
-  const send = (response: WorkerResponse): void => {
+process.on('message', (request: ReplicaRequest) => {
+  const send = (response: ReplicaResponse): void => {
     // A parent that has closed the channel waits for no answer.
     if (process.connected) process.send!(response);
   };
