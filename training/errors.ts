@@ -2,30 +2,34 @@
 export type TrainingErrorReason =
   /** A data set that is not in BEIR layout, or has nothing to measure. */
   | 'DATASET_INVALID'
-  /** Texts that nothing can be learnt from. */
+  /** Texts that can't be trained on. */
   | 'TEXTS_INVALID'
   /** Towers of different spaces. */
   | 'SPACE_MISMATCH'
-  /** Pairs that nothing can be learnt from. */
+  /** Pairs that can't be trained on. */
   | 'PAIRS_INVALID'
-  /** What was asked for can't be made. */
+  /** The request can't be fulfilled. */
   | 'REQUEST_INVALID'
   /** There is no checkpoint to go on from, or it is of another run. */
   | 'CHECKPOINT_INVALID'
   /** A checkpoint could not be written. */
   | 'CHECKPOINT_FAILED'
-  /** The loss is no number any more. */
+  /** The loss is no longer finite. */
   | 'DIVERGED'
-  /** A training process ended, or could not begin. */
+  /** A training process ended, or did not start. */
   | 'WORKER_FAILED';
 
-/** What training and evaluation throw. The message says what to do. */
-export class TrainingError extends Error {
-  override readonly name = 'TrainingError';
-  readonly reason: TrainingErrorReason;
+/** An error with a stable reason beside its message. */
+export class ReasonedError<Reason extends string> extends Error {
+  readonly reason: Reason;
 
-  constructor(reason: TrainingErrorReason, message: string, options: { cause?: unknown } = {}) {
+  constructor(reason: Reason, message: string, options: { cause?: unknown } = {}) {
     super(message, options);
     this.reason = reason;
   }
+}
+
+/** What training and evaluation throw. The message says what to do. */
+export class TrainingError extends ReasonedError<TrainingErrorReason> {
+  override readonly name = 'TrainingError';
 }

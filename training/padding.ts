@@ -6,7 +6,7 @@ import { int64, type Tensor } from './onnx/tensor.ts';
  */
 const MAX_RUN_TOKENS = 2_048;
 
-/** What a run costs besides its tokens, in tokens: the sums of gradients go in and out of it. */
+/** The fixed cost of a run, in tokens: the sums of gradients go in and out of it. */
 const RUN_COST = 64;
 
 /**

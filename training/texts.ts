@@ -17,10 +17,10 @@ const MAX_CHARACTERS = 1000;
 /** A longer line in a file of query texts is no query: the file is of another kind, and its name was a slip. */
 const MAX_LINE_CHARACTERS = 10_000;
 
-/** Fewer texts than this can't be split into what is fitted and what is held out. */
+/** Fewer texts than this can't be split into fitted and held-out texts. */
 const MIN_TEXTS = 20;
 
-/** How many texts of each kind are made from a corpus: what a teacher on two cores reads in about three minutes. */
+/** How many texts of each kind are made from a corpus. A teacher on two cores reads them in about three minutes. */
 const CORPUS_LIMITS = { titles: 8_000, sentences: 24_000, spans: 14_000, keywords: 14_000 };
 
 /** Words of a span, one time in two of either: queries are phrases, and whole questions. */
@@ -30,10 +30,10 @@ const LONG_SPAN = [8, 20] as const;
 /** Sentences that spans and keywords are taken from: a sample that stays in memory, however large the corpus. */
 const SENTENCE_SAMPLE = 60_000;
 
-/** Spans, and keywords, that a sentence is good for: more of a small collection would say the same again. */
+/** Most spans, and most keyword texts, per sentence: more would repeat a small collection. */
 const DERIVED_PER_SENTENCE = 8;
 
-/** Texts of a query log that are used, a sample where it has more: past this a small student learns little. */
+/** Most texts of a query log. A larger log is sampled: a small student learns little from more. */
 const MAX_LOG_TEXTS = 500_000;
 
 /**
@@ -42,7 +42,7 @@ const MAX_LOG_TEXTS = 500_000;
  */
 const SENTENCE_END = /(?<=[.!?])\s+|(?<=[。！？])|\n\s*\n/u;
 
-/** Words that say nothing about what a text is about. */
+/** Words that do not tell the topic of a text. */
 const STOP_WORDS = new Set(
   (
     'a about after all also an and any are as at be because been before being between both but by can could did do ' +
@@ -53,10 +53,10 @@ const STOP_WORDS = new Set(
   ).split(' '),
 );
 
-/** Texts to fit a student to, and what was left out. */
+/** Texts to fit a student to, and how many were left out. */
 export interface TextSet {
   texts: TrainingText[];
-  /** Texts that were queries of an evaluation. */
+  /** How many texts were left out because they are queries of an evaluation. */
   removed: number;
 }
 
@@ -94,7 +94,7 @@ export async function readTexts(
 }
 
 /**
- * Texts as they are given; each is a group, by its place.
+ * Query texts from memory. Each is a group of its own, numbered by its place.
  *
  * @param source - what to call them in an error
  * @param excluded - queries of evaluations, none of which may be trained on

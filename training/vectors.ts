@@ -5,15 +5,15 @@ import { join } from 'node:path';
 import { defaultCacheDir } from '../towers/cache.ts';
 import type { Tokens, Tower } from '../towers/tower.ts';
 
-/** Vectors that are written at a time: an interruption costs no more than these. */
+/** Vectors that are written at a time. An interruption costs no more than these. */
 const CHUNK = 4096;
 
 /** One read returns 2 GiB at the most. */
 const MAX_READ_BYTES = 2 ** 30;
 
-/** How vectors are come by. */
+/** Where vectors are cached, and who hears of progress. */
 export interface CacheSettings {
-  /** @default where towers are kept */
+  /** @default the cache of towers */
   cacheDir?: string | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
@@ -133,7 +133,7 @@ async function encodeInto(
   await file.sync();
 }
 
-/** Names what was encoded by what: weights and whatever else moves the vector, and the token ids of each input. */
+/** The cache key: whatever moves a vector of the tower, and the token ids of each input. */
 function keyOf(tower: Tower, inputs: readonly Tokens[]): string {
   const { files, pooling, normalize, dimensions } = tower.manifest;
   const hash = createHash('sha256').update(JSON.stringify([files, pooling, normalize, dimensions]));

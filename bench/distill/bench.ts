@@ -12,11 +12,11 @@ import type { Bench, Comparison } from '../report.ts';
 
 const TEACHER = 'all-MiniLM-L6-v2';
 
-/** Folder of data sets in BEIR layout, and where it is when nobody says: beside the repository. */
+/** Folder of data sets in BEIR layout. By default it lies beside the repository. */
 const DATASETS_VARIABLE = 'SCALINGNOTE_BENCH_DATASETS';
 const DEFAULT_DATASETS = fileURLToPath(new URL('../../../../shared/datasets', import.meta.url));
 
-/** What is aimed at, as means over the data sets. */
+/** Goals, as means over the data sets. */
 const LADDER: readonly { name: string; student: StudentKind; retention: number; speedup: number }[] = [
   { name: 'lookup', student: { kind: 'lookup' }, retention: 0.985, speedup: 100 },
   { name: 'transformer:1', student: { kind: 'transformer', layers: 1 }, retention: 0.98, speedup: 4.5 },
@@ -56,7 +56,7 @@ export const bench: Bench = {
     for (const dataset of datasets) {
       ladder.push(...(await climb(join(root, dataset), dataset, students, progress)));
     }
-    // The next run is to measure what is distilled then.
+    // The next run distils its own students.
     rmSync(students, { recursive: true, force: true });
     return {
       parameters: { teacher: TEACHER, datasets, ladder },
@@ -134,7 +134,7 @@ async function climb(
   }
 }
 
-/** Means over the data sets against what is aimed at. */
+/** Means over the data sets, against the goals. */
 function summarize(
   student: string,
   retention: number,

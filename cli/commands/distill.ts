@@ -1,7 +1,12 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { openTower } from '../../towers/open.ts';
 import { distill as distillTower } from '../../training/distill/distill.ts';
-import { DEFAULT_PAIRS, type StudentKind, type TextSource } from '../../training/distill/request.ts';
+import {
+  DEFAULT_PAIRS,
+  type DistillRequest,
+  type StudentKind,
+  type TextSource,
+} from '../../training/distill/request.ts';
 import type { FitProgress } from '../../training/distill/fit.ts';
 import type { LossWeights } from '../../training/gradient/losses.ts';
 import { interruptible } from '../interrupt.ts';
@@ -20,19 +25,23 @@ interface SourceFlags {
   documentAddress: string;
 }
 
-interface Flags extends SourceFlags {
+type FitFlags = Pick<
+  DistillRequest,
+  | 'student'
+  | 'exclude'
+  | 'out'
+  | 'loss'
+  | 'steps'
+  | 'batch'
+  | 'rate'
+  | 'pairs'
+  | 'positions'
+  | 'trainTables'
+  | 'threads'
+>;
+
+interface Flags extends SourceFlags, FitFlags {
   teacher: string;
-  student: StudentKind;
-  exclude: string[];
-  out: string;
-  loss?: LossWeights;
-  steps?: number;
-  batch?: number;
-  rate?: number;
-  pairs?: number;
-  positions?: number;
-  trainTables?: boolean;
-  threads?: number;
   seed: number;
   resume?: boolean;
   json?: boolean;

@@ -2,22 +2,23 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { sweepPage } from '../../training/scaling/sweep-page.ts';
-import { shapeOf, sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
+import {
+  shapeOf,
+  sweep,
+  type SweepPoint,
+  type SweepReport,
+  type SweepRequest,
+} from '../../training/scaling/sweep.ts';
 import { makeFolder } from '../../training/run-folder.ts';
 import { positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';
 import { writeWordNetPairs } from '../sample/pairs.ts';
 
-interface Flags {
-  base: string;
+interface Flags extends Pick<SweepRequest, 'base' | 'out' | 'batch' | 'rate' | 'seed' | 'threads'> {
   pairs?: string;
-  out: string;
+  /** Most pairs to train on. */
   data: number;
-  batch: number;
-  rate: number;
-  seed: number;
-  threads?: number;
   json?: boolean;
 }
 

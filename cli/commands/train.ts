@@ -1,36 +1,12 @@
 import { Command, Option } from 'commander';
-import { TRAIN_DEFAULTS, type Precision } from '../../training/stage1/request.ts';
+import { TRAIN_DEFAULTS, type TrainRequest } from '../../training/stage1/request.ts';
 import { train as trainTowers, type TrainReport } from '../../training/stage1/train.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson } from '../output/print.ts';
 import { ProgressByName } from '../output/progress.ts';
 import { decimal, positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 
-interface Flags {
-  base: string;
-  pairs: string;
-  out: string;
-  epochs?: number;
-  steps?: number;
-  limit?: number;
-  batch: number;
-  rate: number;
-  temperature: number;
-  negatives: number;
-  mined: number;
-  margin: number;
-  separate?: boolean;
-  queryLayers?: number;
-  trainTables?: boolean;
-  queryPrompt?: string;
-  documentPrompt?: string;
-  precision: Precision;
-  maxTokens: number;
-  heldOutDocuments: number;
-  seed: number;
-  workers: number;
-  threads?: number;
-  resume?: boolean;
+interface Flags extends Omit<TrainRequest, 'signal' | 'cacheDir' | 'log' | 'onProgress'> {
   json?: boolean;
 }
 

@@ -9,10 +9,10 @@ import type { Batch } from './student.ts';
 /** One group of texts in so many is held out. */
 const HELD_OUT_EVERY = 20;
 
-/** Held-out texts that are looked at: enough for the fourth digit of a mean cosine. */
+/** Most held-out texts that are measured: enough for the fourth digit of a mean cosine. */
 const MAX_HELD_OUT = 1_000;
 
-/** Texts and what the teacher makes of them. */
+/** Texts and the teacher's vectors of them. */
 export interface TrainingData {
   /** Token ids of each text as the student reads it. */
   readonly ids: readonly (readonly number[])[];
@@ -27,7 +27,7 @@ export interface TrainingData {
   readonly groups: readonly number[];
 }
 
-/** Has the teacher read the texts. Close the vectors when done. */
+/** Encodes the texts with the teacher. Close the vectors when done. */
 export async function prepareData(
   teacher: Tower,
   texts: readonly TrainingText[],

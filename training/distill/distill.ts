@@ -33,7 +33,7 @@ import { writeStudent } from './write-student.ts';
 /** Share of the steps in which the learning rate rises. */
 const WARMUP = 0.05;
 
-/** How often held-out texts are looked at in a run, and how many looks at a student that got worse end it. */
+/** Looks at held-out texts in a run, and how many looks in a row at a worse student end the run. */
 const LOOKS = 20;
 const PATIENCE = 4;
 
@@ -144,11 +144,11 @@ async function* documentsOf(queries: readonly { document: string }[]): AsyncGene
 /** A student that can be trained. */
 interface Prepared {
   choices: Choices;
-  /** Opens it for some texts, at the beginning or where a run was. */
+  /** Opens it for some texts, at the start or from a saved state. */
   open: (data: TrainingData, state: ReadonlyMap<string, Tensor> | undefined) => Promise<Student>;
 }
 
-/** What can't be trained is found out here, before the teacher reads for minutes. */
+/** Rejects students that can't be trained, before the teacher reads for minutes. */
 async function prepareStudent(request: DistillRequest, { steps, rate, loss }: FitPlan): Promise<Prepared> {
   const { teacher, student, seed = 1, threads } = request;
   const warmup = Math.min(steps, Math.ceil(steps * WARMUP));
@@ -172,7 +172,7 @@ async function prepareStudent(request: DistillRequest, { steps, rate, loss }: Fi
   };
 }
 
-/** What two runs must agree in for one to go on where the other was. */
+/** What a run shares with the run that it resumes. */
 function settingsOf(request: DistillRequest, plan: FitPlan, choices: Choices, data: TrainingData): Settings {
   const { teacher, student, seed = 1 } = request;
   const hash = createHash('sha256');

@@ -6,11 +6,19 @@ import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
 import { float32, toNumbers } from '../onnx/tensor.ts';
 import { VectorFile } from '../vectors.ts';
 import type { TrainingData } from './data.ts';
-import { fit, type FitResult } from './fit.ts';
+import { fit, type FitCheckpoint, type FitResult } from './fit.ts';
 import type { Student } from './student.ts';
 
-/** Runs a student whose held-out cosine is as given at each look, the first before its first step. */
-async function run(context: TestContext, cosines: readonly number[], patience: number): Promise<FitResult> {
+/**
+ * Runs a student whose held-out cosine is as given at each look, the first before its first step.
+ * @param from - steps that were taken before: the run resumes there, with the best weights until then
+ */
+async function run(
+  context: TestContext,
+  cosines: readonly number[],
+  patience: number,
+  from = 0,
+): Promise<FitResult> {
   const folder = temporaryFolder(context);
   const file = join(folder, 'vectors.f32');
   writeFileSync(file, Buffer.from(Float32Array.of(1, 0, 1, 0).buffer));
@@ -25,7 +33,7 @@ async function run(context: TestContext, cosines: readonly number[], patience: n
     documents: undefined,
     groups: [0, 1],
   };
-  let step = 0;
+  let step = from;
   const student: Student = {
     parameters: 1,
     padded: false,
@@ -46,8 +54,16 @@ async function run(context: TestContext, cosines: readonly number[], patience: n
     settings: {},
     folder,
     log: () => {},
+    ...(from > 0 && { resumed: resumedAt(cosines, from) }),
   };
   return fit(student, data, options);
+}
+
+/** The checkpoint of a run that has looked after each step, and found the last look the best. */
+function resumedAt(cosines: readonly number[], step: number): FitCheckpoint {
+  const curve = cosines.slice(0, step + 1).map((heldOutCosine, at) => ({ step: at, heldOutCosine }));
+  const best = new Map([['step', float32([1], [step])]]);
+  return { progress: { step, elapsedMs: 0, curve }, tensors: { state: new Map(), best } };
 }
 
 const chosen = ({ best }: FitResult): number => toNumbers(best.get('step')!)[0]!;
@@ -67,4 +83,15 @@ test('a student that gets worse is not taken, and after some looks ends the run'
 test('a student that loses a little at every look does not slip away', async (context) => {
   const result = await run(context, [0.9, 0.8995, 0.8987, 0.898, 0.8974], 9);
   assert.equal(chosen(result), 1);
+});
+
+test('a run that resumes keeps the best weights from before, and counts the looks from before', async (context) => {
+  const cosines = [0.1, 0.9, 0.5, 0.4, 0.3, 0.2];
+  const result = await run(context, cosines, 3, 1);
+  assert.equal(chosen(result), 1);
+  assert.deepEqual([result.end, result.steps], ['early', 4]);
+  assert.deepEqual(
+    result.curve.map(({ step }) => step),
+    [0, 1, 2, 3, 4],
+  );
 });

@@ -11,8 +11,8 @@ import type { Student } from './student.ts';
 const ENCODE_BATCH = 64;
 
 /**
- * Held-out cosines that differ by less are as good. Of those the last is taken: late in a schedule weights have settled,
- * which texts unlike those that are held out gain by.
+ * Held-out cosines that differ by less count as equal. The last of equals is taken: late in a schedule the weights have
+ * settled, which helps texts that are unlike the held-out ones.
  */
 const AS_GOOD = 1e-3;
 
@@ -53,7 +53,7 @@ export interface FitProgress {
   secondsLeft: number;
 }
 
-/** How a fit goes. */
+/** How to fit. */
 export interface FitOptions {
   steps: number;
   batch: number;
@@ -168,7 +168,7 @@ export async function measure(student: Pick<Student, 'encode'>, data: TrainingDa
   return meanCosine(found, vectors.read(order), dimensions);
 }
 
-/** The last look that found the student as good as it has ever been. */
+/** The last look with a cosine as good as the highest. */
 export function bestOf(curve: readonly CurvePoint[]): CurvePoint {
   let best = curve[0]!;
   let highest = -Infinity;

@@ -18,10 +18,10 @@ import type { Student } from './student.ts';
  */
 const PAIR_DROPOUT = 0.5;
 
-/** Texts whose lengths are looked at to know the teacher's. */
+/** Texts that the length of the teacher's vectors is measured on. */
 const LENGTH_SAMPLE = 1_000;
 
-/** What a student of token vectors is made of. */
+/** What a lookup student is made of. */
 export interface LookupOptions {
   teacher: Tower;
   loss: LossWeights;
@@ -38,7 +38,7 @@ export interface LookupOptions {
   state?: ReadonlyMap<string, Tensor> | undefined;
 }
 
-/** Makes a student of token vectors ready to be trained. */
+/** Opens a lookup student for training. */
 export async function openLookup(options: LookupOptions): Promise<Student> {
   const { teacher, loss, optimizer, data, seed, threads, cache, state } = options;
   const { dimensions } = teacher.manifest;

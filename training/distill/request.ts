@@ -39,15 +39,15 @@ export interface DistillRequest {
   out: string;
   /** Folders in BEIR layout whose queries must not be trained on; that of the corpus is always one. @default none */
   exclude?: readonly string[] | undefined;
-  /** For choosing texts, for what is held out, and for the order of batches. @default 1 */
+  /** Seed for the choice of texts, the held-out texts and the order of batches. @default 1 */
   seed?: number | undefined;
   /** @default for a transformer 1000; for a lookup as many as see each text six times, within bounds */
   steps?: number | undefined;
-  /** Texts of a step. @default by student */
+  /** Texts per step. @default depends on the student */
   batch?: number | undefined;
-  /** Largest learning rate. @default by student, and by the teacher's dimensions */
+  /** Peak learning rate. @default depends on the student and the teacher's dimensions */
   rate?: number | undefined;
-  /** @default by student */
+  /** @default depends on the student */
   loss?: LossWeights | undefined;
   /** How many pairs of neighbouring tokens get a vector of their own in a lookup student. @default {@link DEFAULT_PAIRS} */
   pairs?: number | undefined;
@@ -55,11 +55,11 @@ export interface DistillRequest {
   positions?: number | undefined;
   /** Whether a transformer's embedding tables are trained as well. @default unless they are very large */
   trainTables?: boolean | undefined;
-  /** Goes on from the checkpoint in `out`. @default false */
+  /** Resumes from the checkpoint in `out`. @default false */
   resume?: boolean | undefined;
   /** Of ONNX Runtime: with another number the weights differ in their last digits. @default one for each core */
   threads?: number | undefined;
-  /** Ends the run early; what there is then is saved. */
+  /** Ends the run early, with a tower and a checkpoint. */
   signal?: AbortSignal | undefined;
   /** Where the teacher's vectors are kept between runs. @default where towers are kept */
   cacheDir?: string | undefined;
@@ -80,33 +80,33 @@ export interface DistillReport {
   removed: number;
   steps: number;
   seconds: number;
-  /** Mean cosine to the teacher, of the tower as it was written, on texts of documents that the fit did not see. */
+  /** Mean cosine of the written tower to the teacher, on texts of documents that the fit did not see. */
   heldOutCosine: number;
   parameters: number;
   bytes: number;
-  /** Whether it was ended early by the signal: then `resume` goes on. */
+  /** Whether the signal ended it early: then `resume` continues it. */
   interrupted: boolean;
 }
 
-/** What serves each kind of student when nobody says otherwise; how many steps a lookup takes goes by its texts. */
+/** Defaults of each kind of student. The steps of a lookup depend on its texts. */
 export const STUDENT_DEFAULTS = {
   lookup: { batch: 256, rate: 2e-3, loss: { mse: 1, cosine: 1 } },
   transformer: { steps: 1_000, batch: 128, rate: 1e-3, loss: { mse: 1, cosine: 1 } },
 } as const;
 
-/** What a transformer's rate is for; wider ones take one that is smaller in proportion (https://arxiv.org/abs/2203.03466). */
+/** Dimensions that a transformer's rate is for. Wider ones take a proportionally smaller rate (https://arxiv.org/abs/2203.03466). */
 const RATE_DIMENSIONS = 384;
 
-/** How often a lookup sees each text: more often, it learns the texts and not the teacher. */
+/** How often a lookup sees each text. More often, it would learn the texts by heart. */
 const LOOKUP_EPOCHS = 6;
 
-/** However few texts there are, and however many. */
+/** Bounds of a lookup's steps. */
 const LOOKUP_STEPS = { least: 300, most: 3_000 };
 
-/** Pairs of neighbouring tokens that have a vector of their own: in eight bits they take as much again as the tokens. */
+/** Pairs of neighbouring tokens with a vector of their own. In eight bits they take as much room as the tokens. */
 export const DEFAULT_PAIRS = 40_000;
 
-/** What is done, whoever said so. */
+/** What a fit is to do, defaults filled in. */
 export interface FitPlan {
   steps: number;
   /** Texts of a step. */
@@ -116,7 +116,7 @@ export interface FitPlan {
   loss: LossWeights;
 }
 
-/** What is to be done with as many texts. */
+/** The plan of a fit to so many texts. */
 export function planOf(request: DistillRequest, texts: number): FitPlan {
   const { teacher, student, steps, batch, rate, loss } = request;
   const defaults = STUDENT_DEFAULTS[student.kind];
@@ -133,10 +133,10 @@ export function planOf(request: DistillRequest, texts: number): FitPlan {
   };
 }
 
-/** What is chosen for one kind of student alone, as it is in the end. */
+/** Settings that only one kind of student has, defaults filled in. */
 export type Choices = { pairs: number; positions: number } | { trainTables: boolean };
 
-/** How a student is called on the command line and in its manifest. */
+/** The name of a kind of student on the command line and in a manifest. */
 export function nameOf(student: StudentKind): string {
   if (student.kind === 'lookup') return 'lookup';
   const { layers, width } = student;
@@ -144,7 +144,7 @@ export function nameOf(student: StudentKind): string {
   return `transformer:${kept}${width === undefined ? '' : `x${width}`}`;
 }
 
-/** What is minimised, as a manifest says it. */
+/** The loss, as a manifest states it. */
 export function describeLoss(weights: LossWeights): string {
   const { mse = 1, cosine = 1, contrastive = 0 } = weights;
   const terms = [

@@ -17,7 +17,7 @@ import { pad, planRuns } from '../padding.ts';
 import { readTowerGraph } from '../tower-folder.ts';
 import type { Batch, Student } from './student.ts';
 
-/** What a student of some of its teacher's layers is made of. */
+/** What a transformer student is made of. */
 export interface TransformerOptions {
   teacher: Tower;
   /** Which of the teacher's layers, or how many. */
@@ -30,7 +30,7 @@ export interface TransformerOptions {
   trainTables?: boolean | undefined;
 }
 
-/** Numbers in tables that are trained unasked. Memory and checkpoints hold each four times over: 1 GiB. */
+/** Tables of up to so many numbers are trained by default. Memory and checkpoints hold each four times: 1 GiB. */
 const MAX_TRAINED_TABLES = 2 ** 26;
 
 /** A student that was cut out of its teacher, and its training step. */
@@ -58,7 +58,7 @@ export async function cutStudent(options: TransformerOptions): Promise<CutStuden
   return { student, step, trainTables, dimensions };
 }
 
-/** Makes a student ready to be trained. */
+/** Opens a cut student for training. */
 export async function openTransformer(
   { student: cut, step, dimensions }: CutStudent,
   options: TrainerOptions,

@@ -24,7 +24,7 @@ import type { Student } from './student.ts';
 const CURVE_FILE = 'training.json';
 const FP32_FOLDER = 'fp32';
 
-/** A student that has been trained, and how. */
+/** A trained student, and how it was trained. */
 export interface TrainedStudent {
   request: DistillRequest;
   data: TrainingData;
@@ -83,7 +83,7 @@ async function write(trained: TrainedStudent): Promise<DistillReport> {
   await describeStudent(fp32, `${name}-fp32`, teacher, fp32Files, distillation);
   const files = await writeFiles(out, teacher, models.int8);
   await describeStudent(out, name, teacher, files, distillation);
-  // Eight bits cost something: what the manifest says of a tower is measured on the tower as it is.
+  // Eight bits cost accuracy: the manifest states the cosine of the tower that was written.
   const heldOutCosine = await measureTower(out, data, request);
   await describeStudent(out, name, teacher, files, { ...distillation, heldOutCosine });
   let bytes = 0;

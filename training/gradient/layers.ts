@@ -129,7 +129,7 @@ function narrows(
   return { positions, softmaxes };
 }
 
-/** Initialisers with more than one number that the stream takes in, as they are or moved about. */
+/** Initialisers with more than one number that the stream reads, directly or transposed and reshaped. */
 function weightsOf(graph: Graph, stream: ReadonlySet<Node>): { weights: string[]; tables: string[] } {
   const producers = producersOf(graph);
   const weights = new Set<string>();

@@ -10,6 +10,7 @@ import { noise } from '../testing/noise.ts';
 import { TINY, tinyBatch, tinyBert, tinyLlama } from '../testing/tiny-models.ts';
 import { pad } from '../padding.ts';
 import { distillationLoss } from './losses.ts';
+import type { OptimizerOptions } from './optimizer.ts';
 import { pool } from './pooling.ts';
 import { buildStep, MEAN } from './step.ts';
 import { checkGradients } from '../testing/gradients.ts';
@@ -185,6 +186,73 @@ describe('a training step', () => {
     assert.ok(Number.isNaN(report.loss));
     assert.deepEqual([...toNumbers(trainer.weights().get('w')!)], before);
     assert.equal((await trainer.step({ x })).step, 2);
+    await trainer.close();
+  });
+
+  /** loss = mean of (w · b − x)² + c, with a matrix and a vector to train. */
+  async function bilinear(changes: Partial<OptimizerOptions> = {}): Promise<Trainer> {
+    const g = new GraphBuilder();
+    const w = g.initializer('w', float32([1, 2], [1, -3]));
+    const b = g.initializer('b', float32([2], [2, 0.5]));
+    const difference = g.node('Sub', [g.node('Mul', [w, b]), g.input('x', 'float32', [1, 2])]);
+    const mean = g.node('ReduceMean', [g.node('Mul', [difference, difference])], { keepdims: int(0) });
+    g.output('loss', g.node('Add', [mean, g.input('c', 'float32', [])]));
+    const optimizer = { rate: 0.1, steps: 5, ...changes };
+    return Trainer.create(await buildStep(g.build(), { loss: 'loss', weights: ['w', 'b'], optimizer }), {
+      threads: 1,
+    });
+  }
+  const number = (value: number): Tensor => float32([], [value]);
+  const numbers = (trainer: Trainer, name: string): number[] => [...toNumbers(trainer.weights().get(name)!)];
+
+  test('keeps the last good state when the loss alone is not finite', async () => {
+    const trainer = await bilinear();
+    const before = numbers(trainer, 'w');
+    const report = await trainer.step({ x, c: number(Infinity) });
+    assert.ok(report.loss === Infinity && Number.isFinite(report.gradientNorm));
+    assert.deepEqual(numbers(trainer, 'w'), before);
+    assert.equal(trainer.steps, 0);
+    await trainer.close();
+  });
+
+  test('starts each batch from sums of zero, and takes the gradient that it gave away', async () => {
+    const [own, given] = [await bilinear(), await bilinear()];
+    for (const c of [1, 2]) {
+      for (const trainer of [own, given]) {
+        for (const share of [0.25, 0.75]) {
+          await trainer.accumulate({ x, c: number(c), share: number(share) });
+        }
+      }
+      const gradient = own.gradient();
+      assert.deepEqual(gradient.length, 4);
+      assert.deepEqual(await given.update(gradient.slice()), await own.update());
+      assert.deepEqual([...own.gradient()], [0, 0, 0, 0]);
+    }
+    assert.deepEqual(given.state(), own.state());
+    assert.equal(own.steps, 2);
+    for (const trainer of [own, given]) await trainer.close();
+  });
+
+  test('decays matrices, and neither biases nor norms', async () => {
+    const [decayed, plain] = [await bilinear({ weightDecay: 0.5 }), await bilinear({ weightDecay: 0 })];
+    for (const trainer of [decayed, plain]) await trainer.step({ x, c: number(0) });
+    const [w, whole] = [numbers(decayed, 'w'), numbers(plain, 'w')];
+    const rate = 0.1 * (0.5 + 0.5 * Math.cos(Math.PI / 5));
+    [1, -3].forEach((start, i) => assert.ok(Math.abs(whole[i]! - w[i]! - start * rate * 0.5) < 1e-5));
+    assert.deepEqual(numbers(decayed, 'b'), numbers(plain, 'b'));
+    for (const trainer of [decayed, plain]) await trainer.close();
+  });
+
+  test('is not taken from a state of other weights', async () => {
+    const trainer = await bilinear();
+    const state = trainer.state();
+    state.set('w', float32([2, 1], [1, 2]));
+    const g = new GraphBuilder();
+    const w = g.initializer('w', float32([1, 2], [1, -3]));
+    g.output('loss', g.node('ReduceMean', [g.node('Mul', [w, w])], { keepdims: int(0) }));
+    const optimizer = { rate: 0.1, steps: 5 };
+    const step = await buildStep(g.build(), { loss: 'loss', weights: ['w'], optimizer });
+    await assert.rejects(Trainer.create(step, { state }), /no "w", or has it in another shape/);
     await trainer.close();
   });
 

@@ -17,9 +17,9 @@ export interface TransformerStudent {
   readonly output: string;
   /** Which of the teacher's layers it has, from 0. */
   readonly layers: readonly number[];
-  /** Matrices, biases and norms: what is trained. */
+  /** The trained weights: matrices, biases and norms. */
   readonly weights: readonly string[];
-  /** Embedding tables, which are the teacher's and stay as they are unless they are trained as well. */
+  /** The teacher's embedding tables. They stay unchanged unless they are trained as well. */
   readonly tables: readonly string[];
 }
 
@@ -66,7 +66,7 @@ export async function cutTransformer(
 export const VECTORS = 'vectors';
 
 /**
- * An encoder with one vector for each text, {@link VECTORS}: float32 [batch, dimensions], not normalised.
+ * Builds an encoder with one vector for each text, {@link VECTORS}: float32 [batch, dimensions], not normalised.
  *
  * @param options.pooling - how token vectors become one; nothing where the output has one vector for each text already.
  * @param options.dimensions - what longer vectors are cut to.

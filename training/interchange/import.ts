@@ -16,7 +16,7 @@ import { canonicalName, nameWeights } from './names.ts';
 /** Tensors that encoders are saved with and do without: heads of other tasks, and counters. */
 const UNUSED = /(?:^|\.)(?:pooler|cls|lm_head|classifier|predictions)\.|position_ids$|inv_freq$/;
 
-/** What to bring in. */
+/** What to import. */
 export interface ImportRequest {
   /** Folder in the layout of Hugging Face's hub. */
   source: string;
@@ -30,7 +30,7 @@ export interface ImportRequest {
   log?: ((message: string) => void) | undefined;
 }
 
-/** What was brought in. */
+/** What was imported. */
 export interface ImportReport {
   out: string;
   name: string;
@@ -170,7 +170,7 @@ function refuseUnlike(
   );
 }
 
-/** Names that are told: one shows what is wrong, and a hundred hide it. */
+/** Names that a message lists: a few show what is wrong, a hundred would hide it. */
 const TOLD = 3;
 
 function some(names: readonly string[]): string {

@@ -3,14 +3,14 @@ import { int, ints, type Model } from '../onnx/model.ts';
 import { elementCode, float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import type { PairDictionary } from './pair-dictionary.ts';
 
-/** Names of what a lookup student learns, all float32: a row for each token, and one for each pair. */
+/** Names of the tables of a lookup student, all float32: a row for each token, or for each pair. */
 export const TOKEN_VECTORS = 'vectors';
 export const LOG_WEIGHTS = 'log_weights';
-/** What a token is made heavier by when others show it, and what it shows. */
+/** What makes a token heavier when other tokens show it, and what the token itself shows. */
 export const SEEKS = 'seeks';
 export const SHOWS = 'shows';
 export const PAIR_VECTORS = 'pair_vectors';
-/** Logarithm of what a token's weight is multiplied by for its position in the text; the last is for all that come after. */
+/** Logarithms of the factors of a token's weight by its position in the text. The last one counts for all later positions. */
 export const POSITIONS = 'positions';
 
 /**

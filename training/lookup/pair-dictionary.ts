@@ -1,6 +1,6 @@
 import { int64, tensor, type Tensor } from '../onnx/tensor.ts';
 
-/** A pair that is seen once teaches what its text teaches already. */
+/** A pair needs so many texts: one that occurs once teaches no more than its text does. */
 const MIN_TEXTS = 2;
 
 /** Slots of the hash table for each pair: where two pairs share a slot, the rarer one is left out. */
@@ -78,7 +78,7 @@ export class PairDictionary {
   }
 }
 
-/** Keys are not spread at random: a prime has no part in their regularities. */
+/** Keys are not random: a prime number of slots does not resonate with their regularities. */
 function primeFrom(least: number): number {
   for (let candidate = Math.max(2, least); ; candidate++) {
     let divisor = 2;

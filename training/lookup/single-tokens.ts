@@ -42,8 +42,8 @@ async function vocabularySize(directory: string): Promise<number> {
 }
 
 /**
- * What all single-token vectors have in common would be added once for each token of a text; the tokens that are in
- * every text carry it better.
+ * Removes what all vectors have in common: it would be added once for each token of a text. The tokens that are in every
+ * text carry it better.
  */
 function removeMean(vectors: Float32Array, dimensions: number): void {
   const count = vectors.length / dimensions;

@@ -17,10 +17,10 @@ export interface LookupText {
   pairs: readonly number[];
 }
 
-/** Numbers in which tokens agree or not. */
+/** Components of what a token seeks and of what it shows. */
 const CONTEXT_WIDTH = 32;
 
-/** How far from 0 they start: at 0 nothing would ever move. */
+/** How far from 0 they start. At 0 they would never move. */
 const CONTEXT_SCALE = 0.1;
 
 const TOKEN_COUNTS = 'token_counts';
@@ -32,7 +32,7 @@ type RowsOf = 'tokens' | 'pairs' | 'positions';
 /** Before what rows belong to: the name of the fed value that says which of them a batch uses. */
 const ROWS = 'rows_of_';
 
-/** What a trainer is made of. */
+/** How a lookup student is trained. */
 export interface LookupTrainerOptions extends TrainerOptions {
   dimensions: number;
   /** Where training starts: tokens × dimensions. A copy is trained. */

@@ -40,7 +40,7 @@ export class GraphBuilder {
   readonly #nodes: Node[] = [];
   readonly #names = new Set<string>();
   readonly #constants = new Map<string, string>();
-  /** Names that new values and nodes don't get. */
+  /** Names that new values and nodes must not get. */
   readonly #reserved = new Set<string>();
   /** A copy for each output that has a name of its own. */
   readonly #outputNodes: Node[] = [];
@@ -66,7 +66,7 @@ export class GraphBuilder {
     this.#outputs.push(...graph.outputs);
   }
 
-  /** Something that a caller feeds. Named dimensions are known at run time. */
+  /** A value that the caller feeds. Named dimensions are known at run time. */
   input(name: string, type: ElementType, dims: readonly Dimension[]): string {
     this.#inputs.push({ name: this.#claim(name), type, dims });
     return name;
@@ -93,7 +93,7 @@ export class GraphBuilder {
     return outputs;
   }
 
-  /** A node as it is, for graphs that come from elsewhere. Its outputs' names become taken. */
+  /** Adds a node of another graph, unchanged. The names of its outputs become taken. */
   add(node: Node): void {
     for (const output of node.outputs) if (output !== '') this.#claim(output);
     this.#reserved.add(node.name);
@@ -123,7 +123,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** Sets aside names that {@link add} is going to bring, so that no new value gets one of them. */
+  /** Reserves the names of nodes that {@link add} will bring, so that no new value gets one of them. */
   reserve(nodes: readonly Node[]): void {
     for (const name of nodes.flatMap((node) => [node.name, ...node.outputs])) this.#reserved.add(name);
   }

@@ -1,3 +1,5 @@
+import { ReasonedError } from '../errors.ts';
+
 /** Reasons of an {@link OnnxError}. */
 export type OnnxErrorReason =
   /** The bytes are no ONNX model, or one that contradicts itself. */
@@ -14,12 +16,6 @@ export type OnnxErrorReason =
   | 'REQUEST_INVALID';
 
 /** What reading, rewriting and differentiating a graph throws. The message says what to do. */
-export class OnnxError extends Error {
+export class OnnxError extends ReasonedError<OnnxErrorReason> {
   override readonly name = 'OnnxError';
-  readonly reason: OnnxErrorReason;
-
-  constructor(reason: OnnxErrorReason, message: string, options: { cause?: unknown } = {}) {
-    super(message, options);
-    this.reason = reason;
-  }
 }

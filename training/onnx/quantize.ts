@@ -6,14 +6,14 @@ import { elementCode, float32, tensor, transpose, type Tensor } from './tensor.t
 /** The largest value of eight bits with a sign, without the one more that is below zero. */
 const INT8_MAX = 127;
 
-/** Smaller weights stay as they are: they cost little, and are norms and biases. */
+/** Smaller weights are not quantised: they are norms and biases, and cost little. */
 const MIN_QUANTIZED = 1024;
 
 /** Rows of eight bits, with a scale for each. */
 export interface QuantizedRows {
   /** rows × width */
   values: Int8Array;
-  /** What a row's values are to be multiplied by. */
+  /** Factor of each row's values. */
   scales: Float32Array;
 }
 

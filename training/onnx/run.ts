@@ -31,7 +31,7 @@ export function openSession(model: Model, threads?: number): Promise<InferenceSe
 }
 
 /**
- * Runs a model as it is on one thread, without optimising what is run so seldom: nodes keep their names in messages.
+ * Runs a model on one thread, without optimising it first: it runs seldom, and nodes keep their names in messages.
  * One result for each set of inputs.
  */
 export async function runAsIs(
@@ -41,7 +41,7 @@ export async function runAsIs(
   const session = await InferenceSession.create(encodeModel(model), {
     graphOptimizationLevel: 'disabled',
     intraOpNumThreads: 1,
-    // Fatal only: what fails is thrown as well.
+    // Fatal only: failures are thrown as well.
     logSeverityLevel: 4,
   });
   try {

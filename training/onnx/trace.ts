@@ -33,18 +33,16 @@ const RANDOM = new Set([
  * (on ones for an attention mask): what ONNX Runtime computes needs no shape inference of our own. The sizes are small,
  * so this takes little more than a look at the weights.
  *
- * @param fixed - sizes of named dimensions that are to be taken as constants.
  * @throws {OnnxError} `REQUEST_INVALID` when ONNX Runtime can't run the graph.
  */
-export async function trace(model: Model, fixed: Readonly<Record<string, number>> = {}): Promise<Trace> {
+export async function trace(model: Model): Promise<Trace> {
   const { graph } = model;
   const dynamic = new Set(
     graph.inputs.flatMap(({ dims }) => dims ?? []).filter((dim) => typeof dim === 'string'),
   );
-  for (const name of Object.keys(fixed)) dynamic.delete(name);
   // 2 is the smallest size that isn't broadcast.
   const sizesFrom = (first: number): Map<string, number> =>
-    new Map([...[...dynamic].map((name, i) => [name, first + i] as const), ...Object.entries(fixed)]);
+    new Map([...dynamic].map((name, i) => [name, first + i]));
   const results = await runAll(model, [sizesFrom(2), sizesFrom(2 + Math.max(dynamic.size, 1))]);
   return summarize(model, results);
 }

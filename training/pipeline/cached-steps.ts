@@ -6,7 +6,7 @@ import * as z from 'zod';
 import { hashFile } from '../../towers/hash.ts';
 import { makeFolder, readJson, writeJson } from '../run-folder.ts';
 
-/** In a step's folder once it is done: its result, and the hash of each file that it left. */
+/** Written into a step's folder when the step is done: its result, and the hash of each file that it made. */
 const RECORD_FILE = 'step.json';
 
 /** Digits of a key in a folder's name. */
@@ -18,7 +18,7 @@ const Record = z.object({
   artefacts: z.record(z.string(), z.string()),
 });
 
-/** What a step has made. */
+/** The result of a step. */
 export interface StepResult<T> {
   folder: string;
   result: T;
@@ -37,10 +37,10 @@ export class CachedSteps {
   }
 
   /**
-   * Runs a step, unless it has been run on the same inputs and all that it left is as it left it.
+   * Runs a step, unless it has run on the same inputs and its files are unchanged since.
    *
    * @param inputs - everything that the result depends on, hashes of files included
-   * @param make - gets the step's folder; what was broken off is still in it
+   * @param make - gets the step's folder; an interrupted run has left its files there
    */
   async run<T>(
     name: string,

@@ -18,7 +18,7 @@ import type { Recipe } from './recipe.ts';
 import { CachedSteps } from './cached-steps.ts';
 
 const PAIRS_FILE = 'pairs.jsonl';
-/** What is trained end to end: at as many operations as both stages take, and in as many steps as the teacher takes. */
+/** Towers that are trained end to end: with as many operations as both stages take, or as many steps as the teacher takes. */
 type RivalName = 'end-to-end' | 'same-steps';
 
 const STUDENT_FOLDER = 'student';
@@ -47,7 +47,7 @@ const Comparison = z.object({
   sameSteps: Rival.optional(),
 });
 
-/** What a pipeline has come to. Everything in it is on disk, so that a second run says the same. */
+/** What a pipeline has found. Everything in it is on disk, so that a second run reports the same. */
 export interface PipelineReport {
   out: string;
   /** The full, symmetric teacher: the ceiling. */
@@ -72,7 +72,7 @@ export interface PipelineOptions {
   cacheDir?: string | undefined;
   /** Of ONNX Runtime. @default one for each core */
   threads?: number | undefined;
-  /** Breaks the pipeline off; the next run goes on from there. */
+  /** Interrupts the pipeline; the next run resumes there. */
   signal?: AbortSignal | undefined;
   log?: ((message: string) => void) | undefined;
   onProgress?: (step: 'stage1' | 'stage2' | RivalName, progress: TrainProgress) => void;
@@ -80,7 +80,7 @@ export interface PipelineOptions {
 
 /**
  * Both stages from one recipe: trains a teacher on pairs, distils the small query tower from it, trains the same query
- * tower end to end at equal compute, and compares. What has been done is not done again, what was broken off goes on.
+ * tower end to end at equal compute, and compares. Finished steps are skipped, and an interrupted one resumes.
  *
  * @throws what `train` and `distill` throw; what the signal says
  */
@@ -107,7 +107,10 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
     pairs = join(made.folder, PAIRS_FILE);
   } else if (!existsSync(pairs)) {
     const names = Object.keys(options.makePairs).join(', ');
-    throw new TrainingError('PAIRS_INVALID', `there is no file ${pairs}, and what can be made is: ${names}`);
+    throw new TrainingError(
+      'PAIRS_INVALID',
+      `there is no file ${pairs}; pairs that can be made are: ${names}`,
+    );
   }
   const inputs = { base, pairs: await hashFile(pairs), seed: recipe.seed };
   const { seed } = recipe;
@@ -178,14 +181,14 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
   };
 }
 
-/** A report of towers that may have been trained in another place: whoever moves the artefacts need not make them again. */
+/** The report with paths in this folder: the artefacts may have been moved since they were made. */
 function inFolder(folder: string, report: TrainReport): TrainReport {
   const moved = (path: string): string => join(folder, relative(report.out, path));
   const { document, query, space } = report.towers;
   return { ...report, out: folder, towers: { document: moved(document), query: moved(query), space } };
 }
 
-/** Stage 2: the teacher's query tower is imitated on the queries of the pairs that it was trained on. */
+/** Stage 2: the student imitates the teacher's query tower, on the queries that the teacher was trained on. */
 async function distillIn(
   steps: CachedSteps,
   recipe: Recipe,

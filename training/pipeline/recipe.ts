@@ -2,29 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { TrainingError } from '../errors.ts';
+import { TrainOptions } from '../stage1/request.ts';
 
 const count = z.int().positive();
 const share = z.number().positive();
-
-/** Stage 1, for both ways of training. What is left out is as in `scalingnote train`. */
-const Stage1 = z.strictObject({
-  epochs: share.optional(),
-  steps: count.optional(),
-  /** No more pairs than these. */
-  limit: count.optional(),
-  batch: count.optional(),
-  rate: share.optional(),
-  temperature: share.optional(),
-  negatives: z.int().nonnegative().optional(),
-  mined: z.int().nonnegative().optional(),
-  margin: z.number().optional(),
-  separate: z.boolean().optional(),
-  trainTables: z.boolean().optional(),
-  queryPrompt: z.string().optional(),
-  documentPrompt: z.string().optional(),
-  maxTokens: count.optional(),
-  heldOutDocuments: count.optional(),
-});
 
 /** Stage 2. What is left out is as in `scalingnote distill`. */
 const Stage2 = z.strictObject({
@@ -46,7 +27,8 @@ export const Recipe = z.strictObject({
   /** Folder of everything that is made; paths are as seen from where the command runs. */
   out: z.string(),
   seed: z.int().nonnegative().default(1),
-  stage1: Stage1.prefault({}),
+  /** Of both ways of training. What is left out is as in `scalingnote train`. */
+  stage1: TrainOptions.prefault({}),
   stage2: Stage2,
   /** Whether the query tower is trained end to end as well, at equal compute. */
   endToEnd: z.boolean().default(true),

@@ -1,7 +1,7 @@
 import { seededRandom } from '../random.ts';
 import { minimize } from './minimize.ts';
 
-/** A model of some size, trained on some data, and what it came to. */
+/** The size of a model, the data that it was trained on, and its entropy. */
 export interface Point {
   /** Weights that every token passes through: embedding tables do not count. */
   parameters: number;
@@ -27,7 +27,7 @@ export interface Fit<Name extends string> {
   /** Share of the variance that it explains. */
   r2: number;
   points: number;
-  /** What it says of a point, with the 95 % interval of a measurement there. */
+  /** Predicts a point, with the 95 % interval of a measurement there. */
   predict: (at: Pick<Point, 'parameters' | 'pairs'>) => Estimate;
 }
 
@@ -36,7 +36,7 @@ const RESAMPLES = 200;
 
 const TAIL = 0.025;
 
-/** One more than the exponents of every law that was ever seen. */
+/** No exponent is larger. Published laws have exponents below 1. */
 const MAX_EXPONENT = 2;
 
 /** A law with numbers for its constants. */

@@ -9,10 +9,10 @@ const ROUNDS = 2;
 /**
  * A narrower encoder out of a wide one: each product with a matrix [in, out] becomes two products through `width` numbers,
  * by the matrix's best approximation of that rank (Halko et al., 2009: https://arxiv.org/abs/0909.4061). Its weights
- * and operations go down alike, its inputs and outputs stay as they are. A matrix that would not get smaller stays.
+ * and operations shrink alike; its inputs and outputs stay the same. A matrix that would not get smaller is kept.
  *
  * @param model - in plain operators
- * @param weights - initialisers to look at: those that are no right side of a product stay
+ * @param weights - initialisers to factorise; those that are no right side of a product are kept
  */
 export function factorizeProducts(model: Model, weights: readonly string[], width: number): Model {
   const candidates = new Set(weights);

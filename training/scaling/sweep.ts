@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import * as z from 'zod';
-import { loadTokenizer } from '../../towers/open.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
 import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
@@ -12,7 +11,7 @@ import { parameterCount } from '../onnx/parameters.ts';
 import { trace } from '../onnx/trace.ts';
 import { Contrast, exclusions } from '../stage1/contrast.ts';
 import { type Encoder, encoderOf } from '../stage1/encoder.ts';
-import { keyOf, type Pair, readPairs } from '../stage1/pairs.ts';
+import { keyOf, type Pair, type PairTokens, readPairs } from '../stage1/pairs.ts';
 import { LocalReplica } from '../stage1/replica.ts';
 import {
   hasCheckpoint,
@@ -22,6 +21,7 @@ import {
   writeJson,
   type Settings,
 } from '../run-folder.ts';
+import { tokenize } from '../stage1/request.ts';
 import { readRunCheckpoint, runSteps } from '../stage1/run-steps.ts';
 import { readTowerGraph } from '../tower-folder.ts';
 import { fitJoint, fitSize, type Estimate, type Fit } from './law.ts';
@@ -36,13 +36,13 @@ export interface SweepPoint {
   pairs: number;
 }
 
-/** What is the same for all points. */
+/** Settings of all points. */
 export interface SweepRequest {
   /** Reference of the tower that the models are cut from. */
   base: string;
   /** JSON Lines of pairs. */
   pairs: string;
-  /** Folder of points that are done: they are not done again. */
+  /** Folder of finished points, which are not measured again. */
   out: string;
   points: readonly SweepPoint[];
   /** One of the points, or another: kept from the fit, and predicted. */
@@ -69,7 +69,7 @@ const Measured = z.object({
 });
 export type Measured = z.infer<typeof Measured>;
 
-/** What a sweep has found. */
+/** The result of a sweep. */
 export interface SweepReport {
   base: string;
   /** Negatives of each held-out query. */
@@ -80,7 +80,7 @@ export interface SweepReport {
   size: Omit<Fit<'A' | 'alpha' | 'delta'>, 'predict'> & { pairs: number };
   joint: Omit<Fit<'A' | 'alpha' | 'B' | 'beta' | 'delta'>, 'predict'>;
   heldOut: Measured & {
-    /** What the joint law says of it, which has not seen it. */
+    /** The joint law's prediction; the law was fitted without this point. */
     predicted: Estimate;
     within: boolean;
   };
@@ -178,7 +178,7 @@ interface Given {
   log: (message: string) => void;
 }
 
-/** Measures points, or knows them from an earlier run. */
+/** Measures points, or reads them from an earlier run. */
 class Runner {
   readonly #request: SweepRequest;
   readonly #given: Given;
@@ -257,7 +257,6 @@ class Runner {
         resumed,
         signal,
         log,
-        onProgress: undefined,
       });
       return {
         ...point,
@@ -280,18 +279,11 @@ class Runner {
     return encoderOf(sized, output, { pooling, dimensions, trainTables: false });
   }
 
-  async #tokens(pairs: readonly Pair[]) {
+  #tokens(pairs: readonly Pair[]): Promise<PairTokens> {
     const { base } = this.#given;
-    const { directory, manifest } = base;
-    const tokenizer = await loadTokenizer({ directory, manifest: { ...manifest, maxTokens: MAX_TOKENS } });
-    const query = manifest.queryPrompt ?? manifest.prompt;
-    const document = (text: string): readonly number[] =>
-      tokenizer.encode(manifest.space.documentPrompt + text).ids;
-    return {
-      queries: pairs.map((pair) => tokenizer.encode(query + pair.query).ids),
-      documents: pairs.map((pair) => document(pair.document)),
-      document,
-    };
+    const { queryPrompt, prompt, space } = base.manifest;
+    const prompts = { query: queryPrompt ?? prompt, document: space.documentPrompt };
+    return tokenize(base, pairs, prompts, MAX_TOKENS);
   }
 
   /** Mean over held-out queries of −log of the softmax that their own document gets among those of their group. */

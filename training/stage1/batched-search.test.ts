@@ -52,19 +52,19 @@ test('mined negatives are the nearest, but for those within the margin and for o
         ? Float32Array.from(scores.flatMap(() => [1, 0]))
         : Float32Array.from(scores.flatMap((x) => [x, Math.sqrt(1 - x * x)])),
   } as unknown as Replica;
-  const texts = ['a', 'b', 'c', 'D', 'e', 'd'].map((document, i) => ({
+  const pairs = ['a', 'b', 'c', 'D', 'e', 'd'].map((document, i) => ({
     query: i < 2 ? 'the same' : `query ${i}`,
     document,
+    negatives: [],
   }));
   const ids = scores.map(() => [1]);
   const mined = await mineNegatives({
     replica,
-    queries: ids,
-    documents: ids,
-    texts,
+    texts: { queries: ids, documents: ids, document: () => [1] },
+    pairs,
     dimensions: 2,
     normalize: true,
-    count: 2,
+    mined: 2,
     margin: 0.05,
   });
   // 0: b answers the same query, c is within the margin, d is there once. 4: all others score higher.

@@ -10,16 +10,16 @@ import { float32, toNumbers } from '../onnx/tensor.ts';
 /** Added to the score of a candidate that must not count as a negative: exp of it is 0 in float32. */
 export const EXCLUDED = -1e4;
 
-/** What a loss is computed from. */
+/** How a loss is computed. */
 export interface ContrastOptions {
   dimensions: number;
   /** Whether scores are cosines; else they are dot products. */
   normalize: boolean;
-  /** What scores are divided by. */
+  /** Divisor of the scores. */
   temperature: number;
 }
 
-/** A loss and where it falls. */
+/** A loss and its gradient. */
 export interface Contrasted {
   loss: number;
   /** Its derivative by each query's vector. */
@@ -90,10 +90,10 @@ export class Contrast {
 }
 
 /**
- * Which candidates are no negatives of a query: the same document under another row, and the documents of the same
- * query. A query's own document is not among them.
+ * Which candidates are no negatives of a query: its own document under another row, and other documents of the same
+ * query. The query's own row is not excluded.
  *
- * @param queries - a key for each query: the same text has the same
+ * @param queries - a key for each query: equal texts have equal keys
  * @param documents - a key for each candidate; the first belong to the queries, in their order
  */
 export function exclusions(queries: readonly string[], documents: readonly string[]): Float32Array {

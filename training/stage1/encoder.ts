@@ -6,7 +6,7 @@ import { readTowerGraph } from '../tower-folder.ts';
 
 /** An encoder that can be trained. */
 export interface Encoder {
-  /** Token inputs → `output`, in plain operators: what is exported. */
+  /** The graph to export, in plain operators: token inputs → `output`. */
   readonly model: Model;
   readonly output: string;
   /** Token inputs → `VECTORS`, float32 [batch, dimensions], not normalised. */

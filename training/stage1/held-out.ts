@@ -2,13 +2,13 @@ import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { recall } from '../evaluation/metrics.ts';
 import { type CacheSettings, encodeCached } from '../vectors.ts';
-import { keyOf, type Pair } from './pairs.ts';
+import { answersOf, keyOf, type Pair } from './pairs.ts';
 import { searchBatched } from './batched-search.ts';
 
 /** How deep Recall@10 looks. */
 const DEPTH = 10;
 
-/** Queries that were held out, and the documents among which each has to find its own. */
+/** Held-out queries, and the documents among which each has to find its own. */
 export interface HeldOutTask {
   queries: readonly string[];
   documents: readonly string[];
@@ -24,13 +24,10 @@ export interface HeldOutTask {
  */
 export function heldOutTask(heldOut: readonly Pair[], train: readonly Pair[], size: number): HeldOutTask {
   const documents = new Map<string, string>();
-  const answers = new Map<string, Set<string>>();
-  for (const { query, document } of heldOut) {
+  const answers = answersOf(heldOut);
+  for (const { document } of heldOut) {
     const key = keyOf(document);
     if (!documents.has(key)) documents.set(key, document);
-    const known = answers.get(keyOf(query));
-    if (known === undefined) answers.set(keyOf(query), new Set([key]));
-    else known.add(key);
   }
   const others = new Map<string, string>();
   for (const { document } of train) {
@@ -51,11 +48,11 @@ export function heldOutTask(heldOut: readonly Pair[], train: readonly Pair[], si
   };
 }
 
-/** What reads each side. For a symmetric model both are the same. */
+/** The tower of each side. A symmetric model has one for both. */
 export interface TowerPair {
   document: Tower;
   query: Tower;
-  /** What is put before a query. @default the query tower's own prompt */
+  /** Prefix of queries. @default the query tower's own prompt */
   queryPrompt?: string | undefined;
 }
 

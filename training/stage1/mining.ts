@@ -1,64 +1,55 @@
 import { normalizeRows } from '../../towers/session/pooling.ts';
-import { keyOf } from './pairs.ts';
-import type { Replica } from './replica.ts';
+import { answersOf, keyOf } from './pairs.ts';
+import type { RunOptions } from './run-steps.ts';
 import { searchBatched } from './batched-search.ts';
 
-/** How many of the nearest documents of a query are looked at. */
+/** How many of a query's nearest documents are candidates. */
 const DEPTH = 64;
 
-/** Texts that are encoded at a time: between them a run can be interrupted. */
+/** Texts that are encoded at a time. A run can be interrupted in between. */
 const CHUNK = 4_096;
 
 /** What negatives are mined from. */
-export interface MiningRequest {
-  replica: Replica;
-  /** Token ids and text of each pair's sides. */
-  queries: readonly (readonly number[])[];
-  documents: readonly (readonly number[])[];
-  texts: readonly { query: string; document: string }[];
-  dimensions: number;
-  normalize: boolean;
-  /** Negatives of each query. */
-  count: number;
-  /** A document that scores above the query's own less this is taken for an answer, not for a negative. */
-  margin: number;
-  threads?: number | undefined;
-  signal?: AbortSignal | undefined;
-  onProgress?: ((done: number, total: number) => void) | undefined;
-}
+export type MiningOptions = Pick<
+  RunOptions,
+  | 'replica'
+  | 'pairs'
+  | 'texts'
+  | 'mined'
+  | 'margin'
+  | 'normalize'
+  | 'dimensions'
+  | 'threads'
+  | 'signal'
+  | 'onProgress'
+>;
 
-/** In the place of a negative where there are too few. */
+/** Stands for a missing negative. */
 export const NONE = -1;
 
 /**
- * Hard negatives of every pair: the documents of other pairs that the weights as they are now find nearest to its query,
- * by exact search, without those that are too near to be wrong (Moreira et al., 2024: https://arxiv.org/abs/2407.15831).
+ * Hard negatives of every pair: the documents of other pairs that are nearest to its query under the current weights, by
+ * exact search, without those that are so near that they may be answers (Moreira et al., 2024: https://arxiv.org/abs/2407.15831).
  *
  * @returns for each pair `count` indices of pairs whose documents are its negatives, {@link NONE} where there are too few
  * @throws what the signal says
  */
-export async function mineNegatives(request: MiningRequest): Promise<Int32Array> {
-  const { dimensions, count, margin, texts, threads } = request;
-  const queries = await encodeAll(request, 'query', 0);
-  const documents = await encodeAll(request, 'document', request.queries.length);
-  const queryKeys = texts.map(({ query }) => keyOf(query));
-  const documentKeys = texts.map(({ document }) => keyOf(document));
-  const answers = new Map<string, Set<string>>();
-  for (const [pair, query] of queryKeys.entries()) {
-    const known = answers.get(query);
-    if (known === undefined) answers.set(query, new Set([documentKeys[pair]!]));
-    else known.add(documentKeys[pair]!);
-  }
-  const mined = new Int32Array(texts.length * count).fill(NONE);
+export async function mineNegatives(options: MiningOptions): Promise<Int32Array> {
+  const { pairs, dimensions, mined: count, margin, threads } = options;
+  const queries = await encodeAll(options, 'query', 0);
+  const documents = await encodeAll(options, 'document', pairs.length);
+  const answers = answersOf(pairs);
+  const documentKeys = pairs.map(({ document }) => keyOf(document));
+  const mined = new Int32Array(pairs.length * count).fill(NONE);
   let pair = 0;
   for await (const { indices, scores } of searchBatched(queries, documents, {
     dimensions,
     depth: DEPTH + count,
     threads,
   })) {
-    request.signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     const limit = ownScore(queries, documents, pair, dimensions) - margin;
-    const taken = new Set(answers.get(queryKeys[pair]!));
+    const taken = new Set(answers.get(keyOf(pairs[pair]!.query)));
     let found = 0;
     for (const [rank, candidate] of indices.entries()) {
       if (found === count) break;
@@ -79,18 +70,18 @@ function ownScore(queries: Float32Array, documents: Float32Array, pair: number, 
 }
 
 async function encodeAll(
-  request: MiningRequest,
+  options: MiningOptions,
   side: 'query' | 'document',
   before: number,
 ): Promise<Float32Array> {
-  const { replica, dimensions, normalize, signal, onProgress } = request;
-  const texts = side === 'query' ? request.queries : request.documents;
+  const { replica, dimensions, normalize, signal, onProgress } = options;
+  const texts = side === 'query' ? options.texts.queries : options.texts.documents;
   const vectors = new Float32Array(texts.length * dimensions);
   for (let start = 0; start < texts.length; start += CHUNK) {
     signal?.throwIfAborted();
     const part = texts.slice(start, start + CHUNK);
     vectors.set(await replica.encode(side, part), start * dimensions);
-    onProgress?.(before + start + part.length, 2 * texts.length);
+    onProgress?.({ phase: 'mining', done: before + start + part.length, total: 2 * texts.length });
   }
   if (normalize) normalizeRows(vectors, dimensions);
   return vectors;

@@ -23,10 +23,10 @@ export interface PairTokens {
   document: (text: string) => readonly number[];
 }
 
-/** What a file of pairs has been found to hold. */
+/** The contents of a file of pairs. */
 export interface PairSet {
   train: Pair[];
-  /** Pairs that nothing is learnt from. */
+  /** Pairs that are held out from training. */
   heldOut: Pair[];
   /** Pairs that were left out, by reason. */
   dropped: Dropped;
@@ -40,7 +40,7 @@ export interface Dropped {
   empty: number;
   /** The document is its own query. */
   ownQuery: number;
-  /** The pair is there twice. */
+  /** The pair occurs before in the file. */
   duplicate: number;
   /** Query or document is also that of a held-out pair. */
   heldOut: number;
@@ -81,13 +81,13 @@ const Line = z.union([
     .transform(({ query, pos, neg, split }) => ({ query, document: pos[0]!, negatives: neg, split })),
 ]);
 
-/** What `split` says of a pair that nothing is to be learnt from. */
+/** The `split` of a pair that is held out from training. */
 export const HELD_OUT = 'held-out';
 
-/** Names that data sets have for it. */
+/** Names that data sets have for such a split. */
 const HELD_OUT_SPLITS = new Set([HELD_OUT, 'test', 'dev', 'validation']);
 
-/** What is held out where the file does not say: one pair in so many, and no more than a number. */
+/** How much is held out where the file has no split: one pair in so many, up to a maximum. */
 const HELD_OUT_SHARE = 20;
 const MAX_HELD_OUT = 2_000;
 
@@ -175,9 +175,21 @@ export function describeDropped(dropped: Dropped): string {
     .join(', ');
 }
 
-/** What makes two texts the same: case and white space do not count. */
+/** A key that is equal for texts that differ in case and white space alone. */
 export function keyOf(text: string): string {
   return text.normalize('NFKC').toLowerCase().replaceAll(/\s+/g, ' ').trim();
+}
+
+/** The keys of the documents that answer each query, by the query's key. */
+export function answersOf(pairs: readonly Pick<Pair, 'query' | 'document'>[]): Map<string, Set<string>> {
+  const answers = new Map<string, Set<string>>();
+  for (const pair of pairs) {
+    const query = keyOf(pair.query);
+    const known = answers.get(query);
+    if (known === undefined) answers.set(query, new Set([keyOf(pair.document)]));
+    else known.add(keyOf(pair.document));
+  }
+  return answers;
 }
 
 function clean(text: string): string {

@@ -9,10 +9,10 @@ import { float32, rowsOf, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { pad, planRuns } from '../padding.ts';
 import { type Encoder, readEncoder } from './encoder.ts';
 
-/** What a text is: each side has its encoder, or both have the same. */
+/** The side that a text is on. Each side has an encoder of its own, or both share one. */
 export type Side = 'query' | 'document';
 
-/** What is trained, as plain data: another process can be told. */
+/** What to train, as plain data that can be sent to another process. */
 export interface ReplicaPlan {
   /** Folder of the tower to start from. */
   directory: string;
@@ -33,12 +33,12 @@ export interface Replica {
   readonly shared: boolean;
   /** Vectors of texts, not normalised, a row each. */
   encode(side: Side, texts: readonly (readonly number[])[]): Promise<Float32Array>;
-  /** Adds to the sums what a loss has for gradient, given its derivative by the texts' vectors. */
+  /** Adds a loss's gradient to the sums, given its derivative by the texts' vectors. */
   accumulate(side: Side, texts: readonly (readonly number[])[], upstream: Float32Array): Promise<void>;
   /** The sums of all weights, one after the other: to be added to those of other replicas. */
   gradient(): Promise<Float32Array>;
   /**
-   * Takes a step and clears the sums. Where the gradient is not finite, the weights stay as they are.
+   * Takes a step and clears the sums. When the gradient is not finite, the weights stay unchanged.
    * @param gradient - of all replicas together. @default this replica's own sums
    */
   update(gradient?: Float32Array): Promise<UpdateReport>;
@@ -65,7 +65,7 @@ export async function readEncoders(plan: ReplicaPlan): Promise<Map<EncoderName, 
   return encoders;
 }
 
-/** A replica in this process. A run holds the thread while it computes. */
+/** A replica in this process. A run blocks the thread while it computes. */
 export class LocalReplica implements Replica {
   readonly shared: boolean;
   readonly #trainer: Trainer;
@@ -170,7 +170,7 @@ function prefixOf(name: EncoderName): string {
   return `${name}/`;
 }
 
-/** How many numbers the encoders have that are trained. */
+/** How many trained numbers the encoders have. */
 export function trainedParameters(encoders: ReadonlyMap<EncoderName, Encoder>): number {
   let count = 0;
   for (const { model, weights } of encoders.values()) count += parameterCount(model, weights);

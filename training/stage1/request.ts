@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import * as z from 'zod';
 import { loadTokenizer } from '../../towers/open.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
 import { defaultThreads } from '../../towers/session/devices.ts';
@@ -7,11 +8,14 @@ import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
 import type { Settings } from '../run-folder.ts';
 import { trainingFlops } from './compute.ts';
-import { type PairSet, type PairTokens, readPairs } from './pairs.ts';
+import { type Pair, type PairSet, type PairTokens, readPairs } from './pairs.ts';
 import { readEncoders, type ReplicaPlan } from './replica.ts';
 import type { TrainProgress } from './run-steps.ts';
 
-/** What serves where nobody says otherwise: what WordNet's pairs train the default document tower with. */
+/** Precision of a tower's weights. */
+export type Precision = 'fp32' | 'int8';
+
+/** Defaults. They suit WordNet's pairs and the default document tower. */
 export const TRAIN_DEFAULTS = {
   epochs: 1,
   batch: 128,
@@ -20,7 +24,7 @@ export const TRAIN_DEFAULTS = {
   negatives: 1,
   mined: 0,
   margin: 0.05,
-  precision: 'fp32',
+  precision: 'fp32' as Precision,
   maxTokens: 64,
   heldOutDocuments: 20_000,
   trainTables: false,
@@ -31,60 +35,64 @@ export const TRAIN_DEFAULTS = {
 /** Share of the steps in which the learning rate rises. */
 const WARMUP = 0.1;
 
-/** Numbers of a tower's weights. */
-export type Precision = 'fp32' | 'int8';
+const count = z.int().positive();
+const positive = z.number().positive();
+
+/** Training options of recipes and of the command line. */
+export const TrainOptions = z.strictObject({
+  /** How often each pair is seen; not with `steps`. @default 1 */
+  epochs: positive.optional(),
+  steps: count.optional(),
+  /** Most pairs to train on. @default all */
+  limit: count.optional(),
+  /** Pairs per step. Memory does not limit it. @default 128 */
+  batch: count.optional(),
+  /** Peak learning rate. Larger models need a smaller one. @default 3e-4 */
+  rate: positive.optional(),
+  /** Divisor of the similarities. @default 0.05 */
+  temperature: positive.optional(),
+  /** Negatives per pair that a step takes from the file. @default 1 */
+  negatives: z.int().nonnegative().optional(),
+  /** Negatives per pair that are mined anew in every epoch. @default 0 */
+  mined: z.int().nonnegative().optional(),
+  /** A document that scores above the query's own less this is not mined. @default 0.05 */
+  margin: z.number().optional(),
+  /** Whether query and document tower have separate weights. @default false */
+  separate: z.boolean().optional(),
+  /** Whether embedding tables are trained as well. @default false */
+  trainTables: z.boolean().optional(),
+  /** @default that of the base */
+  queryPrompt: z.string().optional(),
+  /** @default that of the base */
+  documentPrompt: z.string().optional(),
+  /** Longest text in training, in tokens. The towers read on what the base reads. @default 64 */
+  maxTokens: count.optional(),
+  /** Documents that held-out queries are searched in. @default 20 000 */
+  heldOutDocuments: count.optional(),
+});
 
 /** What to make. */
-export interface TrainRequest {
+export interface TrainRequest extends z.infer<typeof TrainOptions> {
   /** Reference of the tower to start from. */
   base: string;
   /** JSON Lines of pairs. */
   pairs: string;
   /** Folder of the new towers. */
   out: string;
-  /** How often each pair is seen; not with `steps`. @default 1 */
-  epochs?: number | undefined;
-  steps?: number | undefined;
-  /** Takes no more than so many of the pairs to train on. @default all */
-  limit?: number | undefined;
-  /** Pairs of a step, whatever memory there is. @default 128 */
-  batch?: number | undefined;
-  /** Largest learning rate; larger models take less. @default 3e-4 */
-  rate?: number | undefined;
-  /** What similarities are divided by. @default 0.05 */
-  temperature?: number | undefined;
-  /** Given negatives of each pair that a step takes. @default 1 */
-  negatives?: number | undefined;
-  /** Negatives of each pair that are mined anew in every epoch. @default 0 */
-  mined?: number | undefined;
-  /** A document that scores above the query's own less this is not mined. @default 0.05 */
-  margin?: number | undefined;
-  /** Whether query and document tower keep weights of their own. @default false */
-  separate?: boolean | undefined;
-  /** How many layers the query tower keeps, with weights of its own. @default all */
+  /** Layers of the query tower, which then has weights of its own. @default all */
   queryLayers?: number | undefined;
-  /** Whether embedding tables are trained as well. @default false */
-  trainTables?: boolean | undefined;
-  /** @default that of the base */
-  queryPrompt?: string | undefined;
-  /** @default that of the base */
-  documentPrompt?: string | undefined;
   /**
    * Precision of the towers that are written. Eight bits are a quarter of the size; such a tower serves and teaches, but
    * can't be trained further, nor cut into transformer students. @default fp32
    */
   precision?: Precision | undefined;
-  /** Longest text in training; the towers read on what the base reads. @default 64 */
-  maxTokens?: number | undefined;
-  /** Documents that held-out queries are searched in. @default 20 000 */
-  heldOutDocuments?: number | undefined;
   /** @default 1 */
   seed?: number | undefined;
   /** Processes that share a step. @default 1 */
   workers?: number | undefined;
-  /** Of ONNX Runtime, for each process. @default one for each core, shared out among the processes */
+  /** Threads of ONNX Runtime in each process. @default one per core, divided among the processes */
   threads?: number | undefined;
-  /** Goes on from the checkpoint in `out`. @default false */
+  /** Resumes from the checkpoint in `out`. @default false */
   resume?: boolean | undefined;
   /** Ends the run early, with a checkpoint. */
   signal?: AbortSignal | undefined;
@@ -93,7 +101,7 @@ export interface TrainRequest {
   onProgress?: ((progress: TrainProgress) => void) | undefined;
 }
 
-/** A request, and what it comes to. */
+/** A request, checked and completed. */
 export interface Prepared {
   out: string;
   plan: TrainPlan;
@@ -101,13 +109,13 @@ export interface Prepared {
   pairs: PairSet;
   batches: Batches;
   steps: number;
-  /** What is put before each side's texts. */
+  /** The prefix of each side's texts. */
   prompts: { query: string; document: string };
   settings: Settings;
   replicaPlan: ReplicaPlan;
 }
 
-/** Reads what a run is about to need, and writes nothing. @throws {TrainingError} `REQUEST_INVALID`, `PAIRS_INVALID` */
+/** Reads what a run needs, and writes nothing. @throws {TrainingError} `REQUEST_INVALID`, `PAIRS_INVALID` */
 export async function prepare(request: TrainRequest): Promise<Prepared> {
   const plan = planOf(request);
   const base = await pullTower(request.base, { cacheDir: request.cacheDir, log: request.log });
@@ -139,7 +147,7 @@ export async function prepare(request: TrainRequest): Promise<Prepared> {
   };
 }
 
-/** Threads of each process where nobody says; undefined leaves it to ONNX Runtime, which has the cores to itself. */
+/** Default threads of each process. Undefined: ONNX Runtime decides, as it has the cores to itself. */
 function threadsOf(workers: number): number | undefined {
   const limit = defaultThreads();
   if (workers === 1) return limit === 0 ? undefined : limit;
@@ -148,15 +156,11 @@ function threadsOf(workers: number): number | undefined {
 
 /**
  * Token ids of every pair's sides.
- * @throws {TrainingError} `REQUEST_INVALID` where nothing is left that tells one text from another
+ * @throws {TrainingError} `REQUEST_INVALID` where all texts of a side have become the same
  */
 export async function tokenizePairs({ base, plan, pairs, prompts }: Prepared): Promise<PairTokens> {
-  const { directory, manifest } = base;
-  const maxTokens = Math.min(plan.maxTokens, manifest.maxTokens);
-  const tokenizer = await loadTokenizer({ directory, manifest: { ...manifest, maxTokens } });
-  const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
-  const queries = pairs.train.map(({ query }) => tokenizer.encode(prompts.query + query).ids);
-  const documents = pairs.train.map((pair) => document(pair.document));
+  const tokens = await tokenize(base, pairs.train, prompts, plan.maxTokens);
+  const { queries, documents } = tokens;
   for (const [side, texts] of Object.entries({ queries, documents })) {
     if (new Set(texts.map((ids) => ids.join())).size > 1) continue;
     throw new TrainingError(
@@ -164,7 +168,24 @@ export async function tokenizePairs({ base, plan, pairs, prompts }: Prepared): P
       `all ${side} are the same in ${plan.maxTokens} tokens: give a larger --max-tokens, a shorter prompt or other pairs`,
     );
   }
-  return { queries, documents, document };
+  return tokens;
+}
+
+/** Token ids of both sides of some pairs, with prompts before the texts. */
+export async function tokenize(
+  { directory, manifest }: LocalTower,
+  pairs: readonly Pick<Pair, 'query' | 'document'>[],
+  prompts: { query: string; document: string },
+  longest: number,
+): Promise<PairTokens> {
+  const maxTokens = Math.min(longest, manifest.maxTokens);
+  const tokenizer = await loadTokenizer({ directory, manifest: { ...manifest, maxTokens } });
+  const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
+  return {
+    queries: pairs.map((pair) => tokenizer.encode(prompts.query + pair.query).ids),
+    documents: pairs.map((pair) => document(pair.document)),
+    document,
+  };
 }
 
 /** Operations that a run would take, as its report would say. */
@@ -210,7 +231,7 @@ function planOf(request: TrainRequest) {
   return plan;
 }
 
-/** What two runs must agree in for one to go on where the other was. Workers and threads move only the last digits. */
+/** What a run shares with the run that it resumes. Workers and threads may differ: they move only the last digits. */
 function settingsOf(plan: TrainPlan, base: LocalTower, pairs: PairSet, steps: number): Settings {
   const { workers: _, epochs: __, ...rest } = plan;
   return {

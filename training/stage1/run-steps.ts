@@ -9,7 +9,7 @@ import { mineNegatives, NONE } from './mining.ts';
 import { keyOf, type Pair, type PairTokens } from './pairs.ts';
 import type { Replica, Side } from './replica.ts';
 
-/** Steps that the loss is a mean of, as it is told. */
+/** Steps that the reported loss is a mean of. */
 const SHOWN_STEPS = 20;
 
 const Progress = z.object({
@@ -40,7 +40,7 @@ export interface TrainProgress {
   loss?: number;
 }
 
-/** How a run goes. */
+/** What a run works with. */
 export interface RunOptions {
   replica: Replica;
   contrast: Contrast;
@@ -55,14 +55,14 @@ export interface RunOptions {
   margin: number;
   normalize: boolean;
   dimensions: number;
-  threads: number | undefined;
+  threads?: number | undefined;
   /** Where checkpoints go. */
   folder: string;
   settings: Settings;
   resumed: RunCheckpoint | undefined;
-  signal: AbortSignal | undefined;
+  signal?: AbortSignal | undefined;
   log: (message: string) => void;
-  onProgress: ((progress: TrainProgress) => void) | undefined;
+  onProgress?: ((progress: TrainProgress) => void) | undefined;
 }
 
 /** How a run ended. */
@@ -128,12 +128,12 @@ export async function runSteps(options: RunOptions): Promise<RunResult> {
   return { state: copied(await replica.state()), elapsedMs, lossSum };
 }
 
-/** What the runtime gives is gone when its session is. */
+/** Tensors of the runtime become invalid when their session closes. */
 function copied(state: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
   return new Map([...state].map(([name, value]) => [name, { ...value, data: value.data.slice() }]));
 }
 
-/** Gradient caching: vectors first, then the loss's gradient by them, then that by the weights, in runs that fit. */
+/** Gradient caching: first vectors, then the loss's gradient by them, then the gradient by the weights, in runs that fit. */
 async function takeStep(
   { replica, contrast, pairs, texts, dimensions, negatives: given }: RunOptions,
   mined: MinedNegatives,
@@ -156,7 +156,7 @@ async function takeStep(
     rows.map((row) => keyOf(pairs[row]!.query)),
     [...own, ...candidates.keys()],
   );
-  // One encoder reads both sides at once: among more texts more are alike in length.
+  // A shared encoder reads both sides at once: among more texts, more are alike in length.
   const sides: [side: Side, texts: readonly (readonly number[])[]][] = replica.shared
     ? [['query', [...queries, ...documents]]]
     : [
@@ -199,25 +199,12 @@ class MinedNegatives {
     return new Map([[MINED, { type: 'int32', dims: [this.mined.length], data: this.mined }]]);
   }
 
-  /** Mines with the weights as they are, once an epoch. */
+  /** Mines with the current weights, once an epoch. */
   async prepare(epoch: number): Promise<void> {
-    const { replica, pairs, texts, mined: count, log, onProgress } = this.#options;
-    const { margin, normalize, dimensions, threads, signal } = this.#options;
+    const { mined: count, log } = this.#options;
     if (count === 0 || epoch === this.epoch) return;
     log(`mining negatives for epoch ${epoch + 1}`);
-    this.mined = await mineNegatives({
-      replica,
-      queries: texts.queries,
-      documents: texts.documents,
-      texts: pairs,
-      dimensions,
-      normalize,
-      count,
-      margin,
-      threads,
-      signal,
-      onProgress: (done, total) => onProgress?.({ phase: 'mining', done, total }),
-    });
+    this.mined = await mineNegatives(this.#options);
     this.epoch = epoch;
   }
 

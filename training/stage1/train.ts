@@ -69,7 +69,7 @@ export type TrainReport = z.infer<typeof TrainReport>;
  * Stage 1: trains a document tower and its teacher query tower from one language model, by InfoNCE with negatives from
  * the batch, given and mined. Writes both towers, which are a space of their own.
  *
- * A run that has finished in the folder is not done again: its report is returned.
+ * Where the run has finished in the folder before, its report is returned.
  *
  * @throws {TrainingError} `PAIRS_INVALID`, `REQUEST_INVALID`, `CHECKPOINT_INVALID`, `CHECKPOINT_FAILED`, `DIVERGED`,
  *   `WORKER_FAILED`
@@ -142,7 +142,7 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
     queryPrompt: prompts.query,
     source: `scalingnote train --base ${request.base} --pairs ${basename(request.pairs)}`,
   });
-  // Once there is a checkpoint, so that what is broken off here goes on here.
+  // After the last checkpoint, so that a run that is interrupted here resumes here.
   log(
     `measuring ${request.base} and the towers as they were written on ${task.queries.length} held-out pairs`,
   );

@@ -63,7 +63,7 @@ function splitHeads(g: GraphBuilder, x: string, heads: number, size: number): st
   return g.node('Reshape', [x, g.ints([0, 0, heads, size])]);
 }
 
-/** [1, 1, queries, keys]: what comes later is masked. The sequence is axis 1 of both. */
+/** A mask of later tokens, [1, 1, queries, keys]. The sequence is axis 1 of both. */
 function causalBias(g: GraphBuilder, query: string, key: string, type: ElementType): string {
   const length = (of: string): string => g.node('Shape', [of], { start: int(1), end: int(2) });
   const shape = g.node('Concat', [g.ints([1, 1]), length(query), length(key)], { axis: int(0) });

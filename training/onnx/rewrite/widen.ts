@@ -5,7 +5,7 @@ const HALF: readonly ElementType[] = ['float16', 'bfloat16'];
 
 /**
  * The model in single precision where it was in half: training needs small steps on large weights, which half
- * precision can't hold. Other models come back as they are.
+ * precision can't hold. Other models are returned unchanged.
  */
 export function widen(model: Model): Model {
   return { ...model, graph: widenGraph(model.graph) };
