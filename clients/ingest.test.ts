@@ -136,7 +136,9 @@ describe('ingest', () => {
     });
     using client = new DocumentClient({ address: service.address });
     const signal = AbortSignal.timeout(20_000);
+    // oxlint-disable-next-line require-yield -- a source without documents
     async function* nothing(): AsyncGenerator<IngestOperation> {
+      // oxlint-disable-next-line no-unmodified-loop-condition -- the server counts
       while (connections < 6 && !signal.aborted) await sleep(5);
     }
     await client.ingest(nothing(), {

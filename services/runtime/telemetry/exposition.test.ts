@@ -5,7 +5,8 @@ import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { optionalTool } from '../../../test/testing/optional-tool.ts';
 import { exposition, PROMETHEUS_TEXT } from './exposition.ts';
-import { CounterSeries, GaugeSeries, HistogramSeries, type SeriesOf } from './instruments.ts';
+import type { GaugeSeries } from './instruments.ts';
+import { CounterSeries, HistogramSeries, type SeriesOf } from './instruments.ts';
 import { Metrics } from './metrics.ts';
 import { measureProcess } from './process-metrics.ts';
 
