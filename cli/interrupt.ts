@@ -1,13 +1,13 @@
 import { CliError, note } from './output/print.ts';
 
-/** A second signal that comes sooner is the first one again: supervisors signal a process and its group. */
+/** A second signal within this time repeats the first: supervisors signal a process and also its group. */
 const SAME_SIGNAL_MS = 1_000;
 
 /**
- * Runs something long that Ctrl-C or SIGTERM ends at the next place where it can leave what it has; a second one ends it
- * at once.
+ * Runs something long. Ctrl-C or SIGTERM aborts the signal, so that the run saves what it has and ends; a second one
+ * kills the process.
  *
- * @param advice - how to go on
+ * @param advice - how to continue later
  * @throws {CliError} `interrupted; <advice>`
  */
 export async function interruptible<T>(advice: string, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -16,12 +16,12 @@ export async function interruptible<T>(advice: string, run: (signal: AbortSignal
   let interruptedAt = 0;
   const interrupt = (): void => {
     if (controller.signal.aborted) {
-      // No handler runs any more: a model that is running can't be left by an orderly exit.
+      // A model that is running blocks an orderly exit.
       if (performance.now() - interruptedAt > SAME_SIGNAL_MS) process.kill(process.pid, 'SIGKILL');
       return;
     }
     interruptedAt = performance.now();
-    note('ending, with a checkpoint (Ctrl-C again: at once, without)');
+    note('stopping at the next checkpoint; press Ctrl-C again to stop at once, without one');
     controller.abort(reason);
   };
   process.on('SIGINT', interrupt);

@@ -27,7 +27,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 
 const program = new Command('scalingnote')
   .description(
-    'Dense retrieval: a heavy tower reads the documents, a featherweight tower answers the queries.',
+    'Dense retrieval: a heavy model encodes the documents, a featherweight model encodes the queries.',
   )
   .version(version)
   .exitOverride()
@@ -52,12 +52,16 @@ for (const command of [
   evaluate,
   trace,
 ]) {
-  // Settings of exits are inherited by commands that a program makes, not by those that it is given.
-  for (const each of [command, ...command.commands]) each.exitOverride().showSuggestionAfterError();
+  // A command that was made elsewhere does not inherit these settings.
+  for (const each of [command, ...command.commands]) {
+    each.exitOverride().showSuggestionAfterError();
+    // Every command prints its result, and can print it as JSON.
+    if (each.commands.length === 0) each.option('--json', 'print one JSON document');
+  }
   program.addCommand(command);
 }
 
-// A reader that has seen enough, such as `head`, is no failure.
+// `head` closes its end of the pipe when it has enough lines; that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });

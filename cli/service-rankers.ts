@@ -4,7 +4,7 @@ import { DocumentClient, QueryClient } from '../clients/index.ts';
 import { defaultCacheDir } from '../towers/cache.ts';
 import { type Dataset, readDataset } from '../training/evaluation/dataset.ts';
 import type { Hit, Ranker } from '../training/evaluation/ranker.ts';
-import { type ServiceProcess, startService } from './children.ts';
+import { type ServiceProcess, startService } from './service-processes.ts';
 import type { Addresses } from './connection.ts';
 import { CliError, note } from './output/print.ts';
 import { Progress } from './output/progress.ts';

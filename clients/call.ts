@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
-  type CallOptions,
   type ChannelCredentials,
+  type Client,
   type ClientOptions as ChannelOptions,
-  type ClientUnaryCall,
   credentials,
-  type Metadata,
-  type requestCallback,
+  type MethodDefinition,
 } from '@grpc/grpc-js';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
 import { metadataOf, tracingInterceptor } from './tracing.ts';
@@ -75,7 +73,7 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?$|^::1$/i;
 /** Options with every default filled in. */
 export type Resolved = Required<ClientOptions>;
 
-/** Fills in the defaults. */
+/** Fills in the defaults. @param address - of the service, where the caller names none */
 export function resolve(options: ClientOptions, address: string): Resolved {
   return {
     address: options.address ?? address,
@@ -97,31 +95,31 @@ export function backoffMs(attempt: number, error: unknown): number {
   return asked + Math.random() * ceiling;
 }
 
-/** Makes one attempt at a call. */
-export type StartCall<Response> = (
-  metadata: Metadata,
-  options: CallOptions,
-  callback: requestCallback<Response>,
-) => ClientUnaryCall;
+/** What a unary call needs to know of its method. */
+export type UnaryMethod<Request, Response> = Pick<
+  MethodDefinition<Request, Response>,
+  'path' | 'requestSerialize' | 'responseDeserialize'
+>;
 
 /**
- * Makes a unary call, and again where the server was away or overloaded, as long as there is time. Every unary
+ * Makes a unary call, and repeats it while the server is away or overloaded and the deadline allows. Every unary
  * method of ours may be repeated: reads change nothing, and deleting twice deletes once.
  *
  * @throws {ScalingnoteError}
  */
-export async function unary<Response>(
-  start: StartCall<Response>,
-  options: Resolved,
+export async function unary<Request, Response>(
+  client: Client,
+  method: UnaryMethod<Request, Response>,
+  request: Request,
+  { timeoutMs, attempts }: Pick<Resolved, 'timeoutMs' | 'attempts'>,
   bounds: CallBounds = {},
 ): Promise<Response> {
-  const deadline = Date.now() + (bounds.timeoutMs ?? options.timeoutMs);
+  const deadline = Date.now() + (bounds.timeoutMs ?? timeoutMs);
   for (let attempt = 1; ; attempt++) {
     try {
-      return await once(start, deadline, bounds);
+      return await once(client, method, request, deadline, bounds);
     } catch (error) {
-      if (!(error instanceof ScalingnoteError) || !error.retryable || attempt >= options.attempts)
-        throw error;
+      if (!(error instanceof ScalingnoteError) || !error.retryable || attempt >= attempts) throw error;
       const wait = backoffMs(attempt, error);
       if (Date.now() + wait >= deadline) throw error;
       await pause(wait, bounds.signal);
@@ -138,19 +136,29 @@ export async function pause(ms: number, signal: AbortSignal | undefined): Promis
   }
 }
 
-function once<Response>(
-  start: StartCall<Response>,
+function once<Request, Response>(
+  client: Client,
+  { path, requestSerialize, responseDeserialize }: UnaryMethod<Request, Response>,
+  request: Request,
   deadline: number,
   { signal, traceparent }: CallBounds,
 ): Promise<Response> {
   signal?.throwIfAborted();
   return new Promise((resolvePromise, reject) => {
-    const call = start(metadataOf(traceparent), { deadline }, (error, response) => {
-      signal?.removeEventListener('abort', cancel);
-      if (signal?.aborted) reject(signal.reason as Error);
-      else if (error) reject(toScalingnoteError(error));
-      else resolvePromise(response as Response);
-    });
+    const call = client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      metadataOf(traceparent),
+      { deadline },
+      (error, response) => {
+        signal?.removeEventListener('abort', cancel);
+        if (signal?.aborted) reject(signal.reason as Error);
+        else if (error) reject(toScalingnoteError(error));
+        else resolvePromise(response as Response);
+      },
+    );
     const cancel = (): void => call.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
   });

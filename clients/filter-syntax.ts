@@ -1,20 +1,19 @@
 import { invalidArgument } from './errors.ts';
 import type { Condition, Filter } from './filter.ts';
 
-/** How people write a filter: the conditions of {@link parseFilter}. */
+/** How people write the conditions of a filter; see {@link parseFilter}. */
 export const FILTER_SYNTAX =
-  'FIELD=VALUE, FIELD!=VALUE, FIELD=A|B, FIELD>N, FIELD>=N, FIELD<N, FIELD<=N, or FIELD alone for "is present"; ' +
-  'a field is metadata.KEY, document_id or version; a number or true/false in ' +
-  'double quotes is a text';
+  'FIELD=VALUE, FIELD!=VALUE, FIELD=A|B, FIELD>N, FIELD>=N, FIELD<N, FIELD<=N, or FIELD alone for "has the field"; ' +
+  'FIELD is metadata.KEY, document_id or version; quote numbers, true and false ("2") to compare them as text';
 
 const CONDITION = /^(?<field>[\w.-]+)(?:(?<operator>!=|>=|<=|=|>|<)(?<value>.*))?$/s;
 
 const BOUNDS = { '>': 'gt', '>=': 'gte', '<': 'lt', '<=': 'lte' } as const;
 
 /**
- * The filter for conditions as people write them (see {@link FILTER_SYNTAX}), all of which have to hold; `undefined`
- * where there is none.
+ * Parses conditions as people write them (see {@link FILTER_SYNTAX}). A document has to match all of them.
  *
+ * @returns `undefined` if there are no conditions
  * @throws {ScalingnoteError} `INVALID_ARGUMENT` quoting the condition
  */
 export function parseFilter(conditions: readonly string[]): Filter | undefined {

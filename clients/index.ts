@@ -1,15 +1,23 @@
 export type { CallBounds, ClientOptions } from './call.ts';
-export type { Collection, ServiceInfo, Space, Tower } from './describe.ts';
+export type {
+  Collection,
+  Health,
+  Hit,
+  SearchResult,
+  SearchTimings,
+  ServiceInfo,
+  Space,
+  Tower,
+} from './answers.ts';
 export { DocumentClient, type DocumentScope, type StoredDocument } from './documents.ts';
 export { type FieldViolation, ScalingnoteError, type StatusName } from './errors.ts';
 export type { Condition, Filter, FilterValue } from './filter.ts';
 export { FILTER_SYNTAX, parseFilter } from './filter-syntax.ts';
-export type { Health } from './health.ts';
 export type { IngestOptions, IngestOutcome, IngestSummary } from './ingest.ts';
 export type { DeleteInput, DocumentInput, IngestOperation } from './operation.ts';
 export { type CollectionFamiliarity, QueryClient } from './query.ts';
 export { type DocumentRecord, readJsonLines } from './records.ts';
-export type { Hit, SearchRequest, SearchResult, SearchTimings } from './search.ts';
+export type { SearchRequest } from './search-request.ts';
 export type { SearchStream } from './search-stream.ts';
 export { tracingInterceptor } from './tracing.ts';
 export type { JsonObject, JsonValue } from '../proto/struct.ts';

@@ -3,8 +3,10 @@ import { status as Code } from '@grpc/grpc-js';
 import type { SearchStreamRequest } from '../proto/generated/scalingnote/v1/SearchStreamRequest.ts';
 import type { SearchStreamResponse__Output } from '../proto/generated/scalingnote/v1/SearchStreamResponse.ts';
 import { unpackStatus } from '../proto/status.ts';
+import type { SearchResult } from './answers.ts';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
-import { fromSearchResponse, type SearchRequest, type SearchResult, toWireSearch } from './search.ts';
+import { fromSearchResponse } from './from-wire.ts';
+import { type SearchRequest, toWireSearch } from './search-request.ts';
 
 type Call = ClientDuplexStream<SearchStreamRequest, SearchStreamResponse__Output>;
 

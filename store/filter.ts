@@ -1,8 +1,8 @@
 import { StoreError } from './errors.ts';
 import type { Condition, Filter, FilterValue } from './store.ts';
 
-/** How deep filters nest: far past what people write, far below what would exhaust the stack. */
-export const MAX_FILTER_DEPTH = 16;
+/** Deepest nesting of a filter, itself included: deeper than people write, and shallow enough for every store. */
+export const MAX_FILTER_DEPTH = 8;
 
 /**
  * The object keys that a field leads through, from the document's metadata; `undefined` for `document_id` and

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startService } from '../cli/children.ts';
+import { startService } from '../cli/service-processes.ts';
 import { DocumentClient } from '../clients/index.ts';
 import { openStore } from '../store/open.ts';
 import { addresses, cli, ended, folder, pidsOf, portsOf, start, stop, unavailable, up } from './system.ts';
@@ -80,7 +80,7 @@ for (const victim of ['document', 'query'] as const) {
     pair = await up('killed', portsOf(pair));
     const resumed = await cli('ingest', file, '--resume', '--json', ...target);
     assert.equal(resumed.code, 0, resumed.stderr);
-    assert.match(resumed.stderr, /going on after line \d+/);
+    assert.match(resumed.stderr, /continuing after line \d+/);
     const { sent } = JSON.parse(resumed.stdout) as { sent: number };
     assert.ok(sent < DOCUMENTS, 'what was durable is not sent again');
     await assertWhole(join(folder, 'killed'), `without-${victim}`, pair.addresses.document);

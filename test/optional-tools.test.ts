@@ -106,7 +106,7 @@ test('an interpreter without the modules counts as absent', () => {
     assert.deepEqual(findTool('python3', ['json', 're']), { path: interpreter, skip: false });
     const { path, skip } = findTool('python3', ['json', 'elsewhere']);
     assert.equal(path, undefined);
-    assert.match(String(skip), /^there is no python3 with json, elsewhere: .* the variable PYTHON$/);
+    assert.match(skip, /^there is no python3 with json, elsewhere: .* the variable PYTHON$/);
   } finally {
     if (PYTHON === undefined) delete process.env['PYTHON'];
     else process.env['PYTHON'] = PYTHON;

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueryClient, type ScalingnoteError } from '../clients/index.ts';
-import type { ServiceReport } from '../services/runtime/process.ts';
+import type { ServiceReport } from '../services/runtime/run-service.ts';
 
 /**
  * A query service whose Qdrant is away: at first, then there, then away again. What stands in for Qdrant has no

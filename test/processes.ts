@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import type { ServiceReport } from '../services/runtime/process.ts';
+import type { ServiceReport } from '../services/runtime/run-service.ts';
 
 const children = new Set<ChildProcess>();
 

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { writeTinyTower } from '../towers/testing/tiny-tower.ts';
-import { letterPairs, linesFile, tinyBase } from '../training/stage1/testing.ts';
+import { letterPairs, linesFile, tinyBase } from '../training/testing/tiny-base.ts';
 
 /**
  * Nothing leaves the machine that nobody asked for. Processes run here with a home folder of their own and with every

@@ -25,9 +25,9 @@ interface Setting {
   progress: DownloadProgress[];
 }
 
-async function setUp(context: TestContext, answer: Answer, retryDelaysMs = [1, 1]): Promise<Setting> {
+async function setUp(context: TestContext, answer: Answer, attempts = 3): Promise<Setting> {
   const server = await startServer(context, { '/file': answer });
-  const http = new Http(retryDelaysMs);
+  const http = new Http({ attempts, firstMs: 1, longestMs: 1 });
   context.after(() => http.close());
   const progress: DownloadProgress[] = [];
   const wanted: Download = {
@@ -150,10 +150,10 @@ test('nobody at the address is an error with advice', async (context) => {
 test('a connection that keeps breaking is given up once nothing comes any more', async (context) => {
   const large = randomBytes(4 << 20);
   // What is not on disk yet when the connection breaks is lost: half as much again as is worth the while.
-  const { http, wanted, server } = await setUp(context, breakAfter(large, 3 << 19), []);
+  const { http, wanted, server } = await setUp(context, breakAfter(large, 3 << 19), 1);
   await download(http, { ...wanted, integrity: { algorithm: 'sha256', digest: sha256(large) } });
   assert.ok(server.seen.length >= 3);
-  const { http: other, wanted: never } = await setUp(context, breakAfter(large, 0), []);
+  const { http: other, wanted: never } = await setUp(context, breakAfter(large, 0), 1);
   await assert.rejects(download(other, never), reason('TOWER_SOURCE_UNREACHABLE'));
 });
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EnvHttpProxyAgent, fetch, type Response } from 'undici';
+import { backoffMs } from '../calls/backoff.ts';
 import { TowerError } from './errors.ts';
 
 /** How long a server may take to accept a connection. */
@@ -8,8 +9,8 @@ const CONNECT_TIMEOUT_MS = 15_000;
 /** How long a server may be silent, before the answer and within it. */
 const SILENCE_TIMEOUT_MS = 60_000;
 
-/** Waits before the second try and the third, in milliseconds: a hiccup is over by then, an outage is not. */
-const RETRY_DELAYS_MS = [500, 2_000];
+/** Attempts in all, and the waits between them: a hiccup is over by then, an outage is not. */
+const RETRIES = { attempts: 3, firstMs: 1_500, longestMs: 3_000 };
 
 /** Statuses of servers that may well answer the next time. */
 const TRANSIENT = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -24,15 +25,15 @@ export interface SourceRequest {
 
 /** HTTP as the environment wants it: through the proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. */
 export class Http {
-  readonly #retryDelaysMs: readonly number[];
+  readonly #retries: typeof RETRIES;
   readonly #dispatcher = new EnvHttpProxyAgent({
     connect: { timeout: CONNECT_TIMEOUT_MS },
     headersTimeout: SILENCE_TIMEOUT_MS,
     bodyTimeout: SILENCE_TIMEOUT_MS,
   });
 
-  constructor(retryDelaysMs: readonly number[] = RETRY_DELAYS_MS) {
-    this.#retryDelaysMs = retryDelaysMs;
+  constructor(retries = RETRIES) {
+    this.#retries = retries;
   }
 
   /**
@@ -47,18 +48,17 @@ export class Http {
     use: (response: Response) => Promise<T>,
     accepted: readonly number[] = [],
   ): Promise<T> {
-    for (let attempt = 0; ; attempt++) {
+    for (let attempt = 1; ; attempt++) {
       const { url, headers, advice } = await request();
       const outcome = await this.#attempt(url, { ...headers }, use, accepted);
       if ('value' in outcome) return outcome.value;
-      const wait = outcome.transient ? this.#retryDelaysMs[attempt] : undefined;
-      if (wait === undefined) {
+      if (!outcome.transient || attempt >= this.#retries.attempts) {
         throw new TowerError('TOWER_SOURCE_UNREACHABLE', `${url}: ${outcome.why}; ${advice}`, {
           metadata: { url },
           cause: outcome.cause,
         });
       }
-      await delay(wait * (0.5 + Math.random()));
+      await delay(backoffMs(attempt, this.#retries));
     }
   }
 

@@ -3,7 +3,7 @@ import { IngestPipeline } from '../../services/document/ingest/pipeline.ts';
 import type { IngestTower } from '../../services/document/ingest/encoder.ts';
 import { documentService, MAX_RECEIVE_BYTES } from '../../services/document/service.ts';
 import { settingsOf, type Config } from '../../services/runtime/config.ts';
-import { runService } from '../../services/runtime/process.ts';
+import { runService } from '../../services/runtime/run-service.ts';
 import { startServer } from '../../services/runtime/server.ts';
 import { STORE_SETTINGS, storeConfig } from '../../services/runtime/store-settings.ts';
 import { openStore } from '../../store/open.ts';

@@ -6,7 +6,7 @@ import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
-import type { ServiceReport } from '../../services/runtime/process.ts';
+import type { ServiceReport } from '../../services/runtime/run-service.ts';
 import { DirectQdrant, type RestRequest } from './load.ts';
 
 /** What the forwarder is told. */

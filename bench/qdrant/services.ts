@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import type { ServiceReport } from '../../services/runtime/process.ts';
+import type { ServiceReport } from '../../services/runtime/run-service.ts';
 
 /** A process under test. */
 export interface Process {

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import type { Collection } from '../../clients/index.ts';
+import { type Collection, DocumentClient } from '../../clients/index.ts';
 import { asPercent } from '../familiarity.ts';
-import { usingDocuments, withDocumentAddress } from '../connection.ts';
-import { printJson, table } from '../output/print.ts';
+import { withDocumentAddress } from '../connection.ts';
+import { printResult, table } from '../output/print.ts';
 
 interface Flags {
   json?: boolean;
@@ -10,24 +10,24 @@ interface Flags {
 }
 
 function command(name: string): Command {
-  return withDocumentAddress(new Command(name)).option('--json', 'print one JSON document');
+  return withDocumentAddress(new Command(name));
 }
 
 /** `scalingnote collections` */
 export const collections = command('collections')
   .description('list collections')
   .action(async (flags: Flags) => {
-    const listed = await usingDocuments(flags.documentAddress, (client) => client.listCollections());
-    if (flags.json === true) {
-      printJson(listed.map((collection) => ({ ...collection, space: collection.space.fingerprint })));
-    } else if (listed.length === 0) {
-      process.stdout.write('no collections yet; "scalingnote ingest FILE --collection NAME" makes one\n');
-    } else {
-      process.stdout.write(`${renderCollections(listed)}\n`);
-    }
+    using client = new DocumentClient({ address: flags.documentAddress });
+    const listed = await client.listCollections();
+    const plain = listed.map((collection) => ({ ...collection, space: collection.space.fingerprint }));
+    printResult(flags, plain, () =>
+      listed.length === 0
+        ? 'no collections yet; "scalingnote ingest FILE --collection NAME" makes one'
+        : renderCollections(listed),
+    );
   });
 
-/** Collections as a table, with the share of unknown tokens where it was asked for. */
+/** Collections as a table, with the share of unknown tokens if any is known. */
 export function renderCollections(listed: readonly (Collection & { unknownTokenShare?: number })[]): string {
   const asked = listed.some(({ unknownTokenShare }) => unknownTokenShare !== undefined);
   return table(
@@ -44,48 +44,47 @@ export function renderCollections(listed: readonly (Collection & { unknownTokenS
 }
 
 const listAliases = command('list')
-  .description('which name leads to which physical collection')
+  .description('list aliases and the physical collection that each points at')
   .action(async (flags: Flags) => {
-    const aliases = await usingDocuments(flags.documentAddress, (client) => client.listAliases());
-    if (flags.json === true) printJson(Object.fromEntries(aliases));
-    else if (aliases.size === 0) process.stdout.write('no aliases yet; the first ingest makes one\n');
-    else process.stdout.write(`${table(['alias', 'physical name'], [...aliases])}\n`);
+    using client = new DocumentClient({ address: flags.documentAddress });
+    const aliases = await client.listAliases();
+    printResult(flags, Object.fromEntries(aliases), () =>
+      aliases.size === 0
+        ? 'no aliases yet; the first ingest makes one'
+        : table(['alias', 'physical name'], [...aliases]),
+    );
   });
 
 const switchAlias = command('switch')
   .alias('set')
-  .description('point an alias at a physical collection, in one step; makes it where it is not there')
+  .description('point an alias at a physical collection, in one step; creates the alias if needed')
   .argument('<alias>', 'the name that clients use')
   .argument('<physical>', 'the physical collection, as "scalingnote collections" shows it')
   .action(async (alias: string, physical: string, flags: Flags) => {
-    const { previous } = await usingDocuments(flags.documentAddress, (client) =>
-      client.switchAlias(alias, physical),
-    );
-    if (flags.json === true) printJson({ alias, physicalName: physical, previous: previous ?? null });
-    else {
-      const before = previous === undefined || previous === physical ? '' : `; before, to ${previous}`;
-      process.stdout.write(`${alias} leads to ${physical}${before}\n`);
-    }
+    using client = new DocumentClient({ address: flags.documentAddress });
+    const { previous } = await client.switchAlias(alias, physical);
+    const before = previous === undefined || previous === physical ? '' : `; before, at ${previous}`;
+    const result = { alias, physicalName: physical, previous: previous ?? null };
+    printResult(flags, result, () => `${alias} points at ${physical}${before}`);
   });
 
 /** `scalingnote alias list|switch` */
 export const alias = new Command('alias')
-  .description('names of collections and where they lead')
+  .description('list or switch aliases: the names of collections that clients use')
   .addCommand(listAliases)
   .addCommand(switchAlias);
 
 /** `scalingnote drop PHYSICAL` */
 export const drop = command('drop')
-  .description('drop a physical collection with all that is in it; there is no way back')
+  .description('delete a physical collection with everything in it; this cannot be undone')
   .argument('<physical>', 'the physical collection, as "scalingnote collections" shows it')
-  .option('--with-aliases', 'drop it though aliases lead to it, and these as well')
+  .option(
+    '--with-aliases',
+    'also delete the aliases that point at it; without this flag they prevent the drop',
+  )
   .action(async (physical: string, flags: Flags & { withAliases?: boolean }) => {
-    const { aliases } = await usingDocuments(flags.documentAddress, (client) =>
-      client.dropCollection(physical, { withAliases: flags.withAliases ?? false }),
-    );
-    if (flags.json === true) printJson({ physicalName: physical, aliases });
-    else {
-      const gone = aliases.length === 0 ? '' : `, and with it ${aliases.join(', ')}`;
-      process.stdout.write(`${physical} is gone${gone}\n`);
-    }
+    using client = new DocumentClient({ address: flags.documentAddress });
+    const { aliases } = await client.dropCollection(physical, { withAliases: flags.withAliases ?? false });
+    const gone = aliases.length === 0 ? '' : ` and the aliases ${aliases.join(', ')}`;
+    printResult(flags, { physicalName: physical, aliases }, () => `dropped ${physical}${gone}`);
   });

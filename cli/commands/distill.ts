@@ -10,8 +10,7 @@ import { ProgressByName } from '../output/progress.ts';
 import { DocumentClient } from '../../clients/index.ts';
 import { withDocumentAddress } from '../connection.ts';
 import { collect } from '../input/filter-flags.ts';
-import { positive, positiveNumber } from '../input/numbers.ts';
-import { wholeNumber } from './search.ts';
+import { positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 
 interface SourceFlags {
   corpus?: string | undefined;
@@ -97,7 +96,6 @@ export const distill = withDocumentAddress(new Command('distill'))
   .option('--threads <n>', 'threads for training (default: one per core)', positive)
   .option('--seed <n>', 'seed for the choice of texts and their order', wholeNumber, 1)
   .option('--resume', 'resume from the checkpoint that an interrupted run left in --out')
-  .option('--json', 'print one JSON document')
   .action(async ({ json, collection, tenant, documentAddress, corpus, texts, teacher, ...rest }: Flags) => {
     const source = sourceOf({ collection, tenant, documentAddress, corpus, texts });
     const report = await interruptible(

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
-import { usingDocuments, withDocumentAddress } from '../connection.ts';
+import { DocumentClient, type DocumentScope } from '../../clients/index.ts';
+import { withDocumentAddress } from '../connection.ts';
 import { filterOf, withFilter } from '../input/filter-flags.ts';
-import { printJson, UsageError } from '../output/print.ts';
+import { printResult, UsageError } from '../output/print.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
 
 interface ScopeFlags {
@@ -12,38 +13,34 @@ interface ScopeFlags {
   documentAddress: string;
 }
 
-function scoped(command: Command): Command {
-  return withFilter(withDocumentAddress(command))
-    .option('-c, --collection <name>', 'collection', SAMPLE_COLLECTION)
-    .option('--tenant <tenant>', 'whose documents', '')
-    .option('--json', 'print one JSON document');
+function scoped(name: string): Command {
+  return withFilter(withDocumentAddress(new Command(name)))
+    .option('-c, --collection <name>', 'name of the collection', SAMPLE_COLLECTION)
+    .option('--tenant <tenant>', 'tenant that owns the documents; empty for none', '');
 }
 
-function scope(flags: ScopeFlags) {
-  const filter = filterOf(flags.filter);
-  return { collection: flags.collection, tenant: flags.tenant, ...(filter === undefined ? {} : { filter }) };
+function scope({ collection, tenant, filter }: ScopeFlags): DocumentScope {
+  return { collection, tenant, filter: filterOf(filter) };
 }
 
 /** `scalingnote delete ID...` */
-export const deleteDocuments = scoped(new Command('delete'))
-  .description('delete documents by id, or all that a filter holds for')
-  .argument('[id...]', 'identifiers')
-  .action(async (ids: string[], flags: ScopeFlags) => {
-    if (ids.length > 0 === flags.filter.length > 0) {
-      throw new UsageError('give identifiers or --filter, one of the two');
+export const deleteDocuments = scoped('delete')
+  .description('delete documents by id, or all that match a filter')
+  .argument('[id...]', 'ids of documents')
+  .action(async (documentIds: string[], flags: ScopeFlags) => {
+    if (documentIds.length > 0 === flags.filter.length > 0) {
+      throw new UsageError('give ids or --filter, one of the two');
     }
-    const documents = await usingDocuments(flags.documentAddress, (client) =>
-      client.delete({ ...scope(flags), documentIds: ids }),
-    );
-    if (flags.json === true) printJson({ documents });
-    else process.stdout.write(`${documents} deleted\n`);
+    using client = new DocumentClient({ address: flags.documentAddress });
+    const documents = await client.delete({ ...scope(flags), documentIds });
+    printResult(flags, { documents }, () => `${documents} deleted`);
   });
 
 /** `scalingnote count` */
-export const count = scoped(new Command('count'))
+export const count = scoped('count')
   .description('count documents and passages')
   .action(async (flags: ScopeFlags) => {
-    const counted = await usingDocuments(flags.documentAddress, (client) => client.count(scope(flags)));
-    if (flags.json === true) printJson(counted);
-    else process.stdout.write(`${counted.documents} documents, ${counted.passages} passages\n`);
+    using client = new DocumentClient({ address: flags.documentAddress });
+    const counted = await client.count(scope(flags));
+    printResult(flags, counted, () => `${counted.documents} documents, ${counted.passages} passages`);
   });

@@ -63,7 +63,6 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
     'let a document answer a query that has the same id (default: it is left out, as BEIR does)',
   )
   .option('--report <file>', 'also write a page of HTML with tables and plots')
-  .option('--json', 'print one JSON document')
   .action(async (flags: Flags, command: Command) => {
     const opened: Tower[] = [];
     let served: ServiceRankers | undefined;

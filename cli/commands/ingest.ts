@@ -1,16 +1,16 @@
 import { Command, Option } from 'commander';
-import type { DocumentClient, IngestOperation, IngestSummary } from '../../clients/index.ts';
 import {
-  transportFailure,
-  usingDocuments,
-  usingQueries,
-  withDocumentAddress,
-  withQueryAddress,
-} from '../connection.ts';
+  DocumentClient,
+  type IngestOperation,
+  type IngestSummary,
+  QueryClient,
+} from '../../clients/index.ts';
+import { transportFailure, withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { familiarityAdvice, unknownShare } from '../familiarity.ts';
 import { Checkpoint } from '../input/checkpoint.ts';
 import { type DocumentFile, type Format, openDocuments } from '../input/documents.ts';
-import { clip, CliError, note, printJson, UsageError } from '../output/print.ts';
+import { interruptible } from '../interrupt.ts';
+import { clip, CliError, note, printResult, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 
 interface Flags {
@@ -33,41 +33,30 @@ const ID_WIDTH = 64;
 
 /** `scalingnote ingest FILE|-` */
 export const ingest = withQueryAddress(withDocumentAddress(new Command('ingest')))
-  .description('stream documents into a collection')
+  .description('stream documents from a file into a collection')
   .argument('<file>', 'JSON Lines or CSV, plain or gzipped; "-" for standard input')
-  .requiredOption('-c, --collection <name>', 'collection; made if it is not there')
-  .option('--tenant <tenant>', 'whose documents', '')
+  .requiredOption('-c, --collection <name>', 'name of the collection; it is created if it does not exist')
+  .option('--tenant <tenant>', 'tenant that owns the documents; empty for none', '')
   .addOption(
-    new Option('--format <format>', 'format of the file (default: by its name, else jsonl)').choices([
-      'jsonl',
-      'csv',
-    ]),
+    new Option(
+      '--format <format>',
+      'format of the file (default: csv if its name says so, otherwise jsonl)',
+    ).choices(['jsonl', 'csv']),
   )
-  .option('--omit-text', 'keep texts out of the store')
-  .option('--bulk', 'for a great many documents: index them when all are in, not as they come')
-  .option('--resume', 'go on where the last run of the same file was broken off')
-  .option('--json', 'print one JSON document')
+  .option('--omit-text', 'store vectors and metadata, but no texts')
+  .option('--bulk', 'build the index once, at the end; faster for many documents')
+  .option('--resume', 'continue where the last run of the same file stopped')
   .action(async (file: string, flags: Flags) => {
     if (flags.resume === true && file === '-') {
-      throw new UsageError('--resume needs a file: standard input does not come twice');
+      throw new UsageError('--resume needs a file: standard input cannot be read twice');
     }
     const documents = await openDocuments(file, flags.format);
-    const stop = new AbortController();
-    const interrupt = (): void => stop.abort(new CliError('interrupted; "--resume" goes on from here'));
-    process.once('SIGINT', interrupt);
-    process.once('SIGTERM', interrupt);
-    try {
-      await usingDocuments(flags.documentAddress, (client) =>
-        new IngestRun(client, file, documents, flags).run(stop.signal),
-      );
-      const advice = await usingQueries(flags.queryAddress, async (client) =>
-        familiarityAdvice(flags.collection, await unknownShare(client, flags)),
-      );
-      if (advice !== undefined) note(advice);
-    } finally {
-      process.off('SIGINT', interrupt);
-      process.off('SIGTERM', interrupt);
-    }
+    using client = new DocumentClient({ address: flags.documentAddress });
+    const run = new IngestRun(client, file, documents, flags);
+    await interruptible('"--resume" continues from here', (signal) => run.run(signal));
+    using queries = new QueryClient({ address: flags.queryAddress });
+    const advice = familiarityAdvice(flags.collection, await unknownShare(queries, flags));
+    if (advice !== undefined) note(advice);
   });
 
 class IngestRun {
@@ -115,7 +104,7 @@ class IngestRun {
   }
 
   async #checkpoint(): Promise<Checkpoint | undefined> {
-    // An ingest is patient with a service that goes away; one that is not there is better told at once.
+    // An ingest waits for a service that goes away; one that was never there is reported at once.
     const { tower } = await this.#client.describe();
     if (this.#file === '-') return undefined;
     const { documentAddress, collection, tenant } = this.#flags;
@@ -127,7 +116,7 @@ class IngestRun {
     const collections = await this.#client.listCollections();
     if (!collections.some(({ name }) => name === this.#flags.collection)) return 0;
     const after = checkpoint?.read() ?? 0;
-    if (after > 0) note(`going on after line ${after}`);
+    if (after > 0) note(`continuing after line ${after}`);
     return after;
   }
 
@@ -166,14 +155,17 @@ class IngestRun {
       sent: summary.sent + this.#unreadable,
       rejected: summary.rejected + this.#unreadable,
     };
-    if (this.#flags.json === true) printJson({ collection: this.#flags.collection, ...total });
-    else {
-      process.stdout.write(
-        `${total.indexed} indexed, ${total.unchanged} unchanged, ${total.rejected} rejected, in "${this.#flags.collection}"\n`,
-      );
-    }
+    const { collection } = this.#flags;
+    const { indexed, unchanged, rejected } = total;
+    printResult(
+      this.#flags,
+      { collection, ...total },
+      () => `${indexed} indexed, ${unchanged} unchanged, ${rejected} rejected, in "${collection}"`,
+    );
     if (total.rejected > 0) {
-      throw new CliError(`${total.rejected} of ${total.sent} documents were rejected; all others are in`);
+      throw new CliError(
+        `${total.rejected} of ${total.sent} documents were rejected; all others were accepted`,
+      );
     }
   }
 }

@@ -1,8 +1,7 @@
 import { Command } from 'commander';
-import { positive } from '../input/numbers.ts';
+import { positive, wholeNumber } from '../input/numbers.ts';
 import { printJson } from '../output/print.ts';
 import { writeWordNetPairs } from '../sample/pairs.ts';
-import { wholeNumber } from './search.ts';
 
 interface Flags {
   out: string;
@@ -16,7 +15,6 @@ const wordnet = new Command('wordnet')
   .requiredOption('--out <file>', 'file to write, JSON Lines')
   .option('--held-out <n>', 'pairs to hold out from training', positive, 2_000)
   .option('--seed <n>', 'seed for the choice of held-out pairs', wholeNumber, 1)
-  .option('--json', 'print one JSON document')
   .action(async (flags: Flags) => {
     const written = await writeWordNetPairs(flags.out, flags);
     if (flags.json === true) printJson(written);

@@ -22,7 +22,6 @@ export const pipeline = new Command('pipeline')
   )
   .argument('<file>', 'YAML: base, pairs, out, seed, stage1, stage2, endToEnd, sameSteps')
   .option('--threads <n>', 'threads for training (default: one per core)', positive)
-  .option('--json', 'print one JSON document')
   .action(async (file: string, { threads, json }: Flags) => {
     const recipe = await readRecipe(file);
     const report = await interruptible('the same command goes on', (signal) => {

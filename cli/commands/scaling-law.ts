@@ -4,11 +4,10 @@ import { Command } from 'commander';
 import { sweepPage } from '../../training/scaling/sweep-page.ts';
 import { shapeOf, sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
 import { makeFolder } from '../../training/run-folder.ts';
-import { positive, positiveNumber } from '../input/numbers.ts';
+import { positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';
 import { writeWordNetPairs } from '../sample/pairs.ts';
-import { wholeNumber } from './search.ts';
 
 interface Flags {
   base: string;
@@ -60,7 +59,6 @@ export const scalingLaw = new Command('scaling-law')
   .option('--rate <x>', 'peak learning rate', positiveNumber, 3e-4)
   .option('--seed <n>', 'seed for the order of pairs', wholeNumber, 1)
   .option('--threads <n>', 'threads for training (default: one per core)', positive)
-  .option('--json', 'print one JSON document')
   .action(async ({ json, ...flags }: Flags) => {
     const out = resolve(flags.out);
     await makeFolder(out);

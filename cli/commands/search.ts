@@ -1,7 +1,8 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
-import type { SearchRequest, SearchResult } from '../../clients/index.ts';
-import { usingQueries, withConsoleAddress, withQueryAddress } from '../connection.ts';
+import { Command, Option } from 'commander';
+import { QueryClient, type SearchRequest, type SearchResult } from '../../clients/index.ts';
+import { withConsoleAddress, withQueryAddress } from '../connection.ts';
 import { filterOf, withFilter } from '../input/filter-flags.ts';
+import { wholeNumber } from '../input/numbers.ts';
 import { clip, note, printJson, style, table } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
@@ -23,33 +24,25 @@ interface Flags {
 /** `scalingnote search TEXT` */
 export const search = withFilter(withConsoleAddress(withQueryAddress(new Command('search'))))
   .description('search a collection')
-  .argument('<text...>', 'what to search for')
-  .option('-c, --collection <name>', 'collection', SAMPLE_COLLECTION)
-  .option('--tenant <tenant>', 'whose documents', '')
-  .option('-n, --limit <n>', 'how many documents', wholeNumber, 10)
-  .option('--offset <n>', 'how many of the best to skip', wholeNumber, 0)
+  .argument('<text...>', 'text to search for')
+  .option('-c, --collection <name>', 'name of the collection', SAMPLE_COLLECTION)
+  .option('--tenant <tenant>', 'tenant that owns the documents; empty for none', '')
+  .option('-n, --limit <n>', 'number of hits', wholeNumber, 10)
+  .option('--offset <n>', 'number of best hits to skip', wholeNumber, 0)
   .addOption(
-    new Option('--mode <mode>', 'meaning, wording, or both')
+    new Option('--mode <mode>', 'dense: match by meaning; sparse: by wording; hybrid: by both')
       .choices(['dense', 'sparse', 'hybrid'])
       .default('dense'),
   )
-  .option('--trace', 'show where the time went, from here through the service')
-  .option('--json', 'print one JSON document')
+  .option('--trace', 'also show a trace of the search, as the console recorded it')
   .action(async (words: string[], flags: Flags) => {
+    const { collection, tenant, limit, offset, mode } = flags;
     const filter = filterOf(flags.filter);
     const tracing = flags.trace === true ? await startTracing(flags.consoleAddress) : undefined;
-    const result = await usingQueries(flags.queryAddress, (client) =>
-      client.search({
-        collection: flags.collection,
-        tenant: flags.tenant,
-        query: words.join(' '),
-        limit: flags.limit,
-        offset: flags.offset,
-        mode: flags.mode,
-        ...(filter === undefined ? {} : { filter }),
-      }),
-    ).catch(async (error: unknown) => {
-      // Why it failed may be seen there.
+    using client = new QueryClient({ address: flags.queryAddress });
+    const request = { collection, tenant, query: words.join(' '), limit, offset, mode, filter };
+    const result = await client.search(request).catch(async (error: unknown) => {
+      // The trace may show why the search failed.
       const trace = await tracing?.last().catch(() => undefined);
       if (trace && flags.json !== true) note(renderWaterfall(trace));
       throw error;
@@ -60,7 +53,7 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     else if (trace) process.stdout.write(`\n${renderWaterfall(trace)}\n`);
   });
 
-/** Nobody else waits for these packages to be loaded. */
+/** Loads the tracing packages only for those who asked for a trace. */
 async function startTracing(consoleAddress: string): Promise<CallTracing> {
   const { CallTracing } = await import('../tracing.ts');
   return new CallTracing(consoleAddress);
@@ -88,12 +81,6 @@ export function renderTimings({ timings, queryTower }: SearchResult): string {
     'dim',
     `${ms(totalMs)} on the server: ${stages}${cached ? ' (vector cached)' : ''}; ${queryTower.name}`,
   );
-}
-
-/** A flag's whole number; whether it is in bounds is the service's to say. */
-export function wholeNumber(value: string): number {
-  if (!/^\d+$/.test(value)) throw new InvalidArgumentError('It must be a whole number.');
-  return Number(value);
 }
 
 function ms(value: number): string {

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { type Collection, DocumentClient, type Health, QueryClient } from '../../clients/index.ts';
 import { type Addresses, withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { familiarityAdvice, unknownShare } from '../familiarity.ts';
-import { note, printJson, style, table } from '../output/print.ts';
+import { note, printResult, style, table } from '../output/print.ts';
 import { renderCollections } from './collections.ts';
 
 /** A service as `status` shows it. */
@@ -34,18 +34,15 @@ const STATUS_TIMEOUT_MS = 3_000;
 
 /** `scalingnote status` */
 export const status = withQueryAddress(withDocumentAddress(new Command('status')))
-  .description('health, space, counts and versions of both services')
-  .option('--json', 'print one JSON document')
+  .description('show health, space, document counts and versions of both services')
   .action(async (flags: Addresses & { json?: boolean }) => {
     const found = await readStatus(flags);
-    if (flags.json === true) {
-      printJson({
-        ...found,
-        collections: found.collections.map((each) => ({ ...each, space: each.space.fingerprint })),
-      });
-    } else {
-      process.stdout.write(`${renderStatus(found.services)}\n`);
-      if (found.collections.length > 0) process.stdout.write(`\n${renderCollections(found.collections)}\n`);
+    const collections = found.collections.map((each) => ({ ...each, space: each.space.fingerprint }));
+    printResult(flags, { ...found, collections }, () => {
+      const listed = collections.length > 0 ? `\n\n${renderCollections(found.collections)}` : '';
+      return `${renderStatus(found.services)}${listed}`;
+    });
+    if (flags.json !== true) {
       for (const { name, unknownTokenShare } of found.collections) {
         const advice = familiarityAdvice(name, unknownTokenShare);
         if (advice !== undefined) note(advice);
@@ -61,32 +58,27 @@ export const status = withQueryAddress(withDocumentAddress(new Command('status')
   });
 
 /** Asks both services what they are. */
-export async function readStatus(
+async function readStatus(
   addresses: Addresses,
 ): Promise<{ services: ServiceStatus[]; collections: CollectionStatus[] }> {
   const once = { attempts: 1, timeoutMs: STATUS_TIMEOUT_MS };
-  const documents = new DocumentClient({ address: addresses.documentAddress, ...once });
-  const queries = new QueryClient({ address: addresses.queryAddress, ...once });
-  try {
-    const [document, query, collections] = await Promise.all([
-      ask('document', addresses.documentAddress, documents),
-      ask('query', addresses.queryAddress, queries),
-      documents.listCollections().catch(() => []),
-    ]);
-    return {
-      services: [document, query],
-      collections: await Promise.all(
-        collections.map(async (each): Promise<CollectionStatus> => {
-          const ours = query.status === 'SERVING' && each.space.fingerprint === query.space;
-          const unknownTokenShare = ours ? await unknownShare(queries, { collection: each.name }) : undefined;
-          return { ...each, ...(unknownTokenShare === undefined ? {} : { unknownTokenShare }) };
-        }),
-      ),
-    };
-  } finally {
-    documents.close();
-    queries.close();
-  }
+  using documents = new DocumentClient({ address: addresses.documentAddress, ...once });
+  using queries = new QueryClient({ address: addresses.queryAddress, ...once });
+  const [document, query, collections] = await Promise.all([
+    ask('document', addresses.documentAddress, documents),
+    ask('query', addresses.queryAddress, queries),
+    documents.listCollections().catch(() => []),
+  ]);
+  return {
+    services: [document, query],
+    collections: await Promise.all(
+      collections.map(async (each): Promise<CollectionStatus> => {
+        const ours = query.status === 'SERVING' && each.space.fingerprint === query.space;
+        const unknownTokenShare = ours ? await unknownShare(queries, { collection: each.name }) : undefined;
+        return { ...each, ...(unknownTokenShare === undefined ? {} : { unknownTokenShare }) };
+      }),
+    ),
+  };
 }
 
 async function ask(

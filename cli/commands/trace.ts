@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { withConsoleAddress } from '../connection.ts';
-import { clip, printJson, style, table, UsageError } from '../output/print.ts';
+import { clip, printResult, style, table, UsageError } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import type { TraceOrder, TraceSummary } from '../../clients/traces.ts';
 import { Traces } from '../traces.ts';
-import { wholeNumber } from './search.ts';
+import { wholeNumber } from '../input/numbers.ts';
 
 interface Flags {
   slowest?: boolean;
@@ -16,23 +16,20 @@ interface Flags {
 
 /** `scalingnote trace [TRACE_ID]` */
 export const trace = withConsoleAddress(new Command('trace'))
-  .description('recent traces, or one of them as a waterfall')
-  .argument('[trace-id]', 'which one')
-  .option('--slowest', 'list those that took longest first')
-  .option('--failed', 'list those in which something failed')
-  .option('-n, --limit <n>', 'how many to list', wholeNumber, 20)
-  .option('--json', 'print one JSON document')
+  .description('list recent traces, or show one as a waterfall')
+  .argument('[trace-id]', 'id of the trace to show')
+  .option('--slowest', 'list the slowest first')
+  .option('--failed', 'list only those with an error')
+  .option('-n, --limit <n>', 'number of traces to list', wholeNumber, 20)
   .action(async (traceId: string | undefined, flags: Flags) => {
     const traces = new Traces(flags.consoleAddress);
     if (traceId === undefined) {
       const list = await traces.list(orderOf(flags), flags.limit);
-      if (flags.json === true) printJson(list);
-      else process.stdout.write(`${renderList(list)}\n`);
+      printResult(flags, list, () => renderList(list));
       return;
     }
     const found = await traces.get(traceId);
-    if (flags.json === true) printJson(found);
-    else process.stdout.write(`${renderWaterfall(found)}\n`);
+    printResult(flags, found, () => renderWaterfall(found));
   });
 
 function orderOf({ slowest, failed }: Flags): TraceOrder {

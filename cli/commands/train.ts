@@ -4,8 +4,7 @@ import { train as trainTowers, type TrainReport } from '../../training/stage1/tr
 import { interruptible } from '../interrupt.ts';
 import { note, printJson } from '../output/print.ts';
 import { ProgressByName } from '../output/progress.ts';
-import { decimal, positive, positiveNumber } from '../input/numbers.ts';
-import { wholeNumber } from './search.ts';
+import { decimal, positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 
 interface Flags {
   base: string;
@@ -96,7 +95,6 @@ export const train = new Command('train')
   .option('--workers <n>', 'processes that share the work of each step', positive, 1)
   .option('--threads <n>', 'threads per process (default: one per core)', positive)
   .option('--resume', 'resume from the checkpoint that an interrupted run left in --out')
-  .option('--json', 'print one JSON document')
   .action(async ({ json, ...flags }: Flags) => {
     const report = await interruptible('the same command with --resume goes on', (signal) => {
       const bars = new ProgressByName();

@@ -4,12 +4,13 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DocumentClient, QueryClient, type SearchResult } from '../../clients/index.ts';
-import { type ServiceProcess, startService } from '../children.ts';
-import { CliError, note, printJson, style, table } from '../output/print.ts';
+import { type ServiceProcess, startService } from '../service-processes.ts';
+import { CliError, note, printResult, style, table } from '../output/print.ts';
 import { loadSample, type SampleSize, type SampleSummary } from '../sample/load.ts';
-import { pullWithProgress } from '../pull.ts';
+import { pullWithProgress } from '../pull-tower.ts';
 import { SAMPLE_COLLECTION, SAMPLE_QUERIES } from '../sample/wordnet.ts';
-import { renderHits, renderTimings, wholeNumber } from './search.ts';
+import { wholeNumber } from '../input/numbers.ts';
+import { renderHits, renderTimings } from './search.ts';
 
 interface Flags {
   once?: boolean;
@@ -29,7 +30,7 @@ interface Flags {
 
 const MAX_PORT = 65_535;
 
-/** What shells make of SIGINT. */
+/** Exit code that shells give a process that SIGINT ended. */
 const EXIT_INTERRUPTED = 130;
 
 /** A service on this machine that is one of ours answers within this. */
@@ -40,17 +41,15 @@ const TOUR_HITS = 10;
 
 /** `scalingnote up` */
 export const up = new Command('up')
-  .description('start both services and the console, put the sample in, and show a few searches')
-  .option('--once', 'stop after the searches')
-  .option('--json', 'print one JSON document')
-  .option(
-    '--documents <n|all>',
-    'how much of the sample (default: what fits in two minutes)',
-    sampleSize,
-    'fitting',
+  .description('start both services and the console, ingest the sample, and show a few searches')
+  .option('--once', 'stop the services after the searches')
+  .addOption(
+    new Option('--documents <n|all>', 'number of sample documents to ingest')
+      .argParser(sampleSize)
+      .default('fitting', 'as many as two minutes allow'),
   )
   .addOption(
-    new Option('--store <store>', 'where the vectors are')
+    new Option('--store <store>', 'where vectors are stored')
       .choices(['embedded', 'qdrant'])
       .env('SCALINGNOTE_STORE')
       .default('embedded'),
@@ -61,7 +60,7 @@ export const up = new Command('up')
       .default('http://127.0.0.1:6333'),
   )
   .addOption(
-    new Option('--qdrant-exact <choice>', 'whether Qdrant compares every vector, as the embedded store does')
+    new Option('--qdrant-exact <choice>', 'whether Qdrant compares every vector instead of using its graph')
       .choices(['true', 'false'])
       .env('SCALINGNOTE_QDRANT_EXACT')
       .default('true'),
@@ -75,7 +74,10 @@ export const up = new Command('up')
   .addOption(portOption('--query-port <port>', 'SCALINGNOTE_PORT_QUERY', 7402))
   .addOption(portOption('--console-port <port>', 'SCALINGNOTE_PORT_CONSOLE', 7400))
   .addOption(
-    new Option('--document-tower <reference>', 'document tower: a short name, file:, npm: or hf:')
+    new Option(
+      '--document-tower <reference>',
+      'document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION or file:DIR',
+    )
       .env('SCALINGNOTE_DOCUMENT_TOWER')
       .default('all-MiniLM-L6-v2'),
   )
@@ -92,7 +94,7 @@ export const up = new Command('up')
   .action(async (flags: Flags) => {
     const interrupted = new AbortController();
     const interrupt = (): void => {
-      // Once is a request, twice is an order: the services notice that this process is gone, and follow.
+      // The second Ctrl-C exits at once; the services notice and stop too.
       if (interrupted.signal.aborted) process.exit(EXIT_INTERRUPTED);
       interrupted.abort();
     };
@@ -109,11 +111,11 @@ export const up = new Command('up')
       process.off('SIGINT', interrupt);
       process.off('SIGTERM', interrupt);
     }
-    // A download that was interrupted would keep the process until it is done.
+    // Otherwise an interrupted download would keep the process alive until it is complete.
     if (interrupted.signal.aborted) process.exit(progress.shown ? 0 : EXIT_INTERRUPTED);
   });
 
-/** @param progress - says whether the searches were shown: from then on, Ctrl-C is the way to end */
+/** @param progress - records that the searches were shown: from then on, Ctrl-C is a success */
 async function run(
   flags: Flags,
   services: ServiceProcess[],
@@ -123,7 +125,7 @@ async function run(
   const stopped = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
-  // It is raced against below; when nobody waits any more it is no news.
+  // It is awaited in races below; a rejection after these is not an unhandled one.
   stopped.catch(() => {});
   await Promise.race([prepare(flags), stopped]);
   note('starting the services');
@@ -139,7 +141,7 @@ async function run(
   await Promise.race([died, stopped]);
 }
 
-/** What can go wrong before there is a process: better told here, in terms of this command's flags. */
+/** Checks what can fail before a service starts, so that errors name the flags of this command. */
 async function prepare(flags: Flags): Promise<void> {
   await requireFreePort('document', flags.documentPort);
   await requireFreePort('query', flags.queryPort);
@@ -147,7 +149,7 @@ async function prepare(flags: Flags): Promise<void> {
   for (const reference of [flags.documentTower, flags.queryTower]) await pullWithProgress(reference);
 }
 
-/** @throws {CliError} where something listens there already, with what it is, where that can be told */
+/** @throws {CliError} where a port is taken; the message says by what, if that is known */
 async function requireFreePort(service: 'document' | 'query' | 'console', port: number): Promise<void> {
   if (port === 0 || !(await isBusy(port))) return;
   const address = `127.0.0.1:${port}`;
@@ -183,9 +185,9 @@ function isBusy(port: number): Promise<boolean> {
 }
 
 /**
- * Starts both services at once, for each takes seconds, and then the console, which has to know both. They have to
- * know the console as well, where their spans go: so its port is chosen first. What has been started is in
- * `services`, whatever happens.
+ * Starts both services at once, because each takes seconds, and then the console, which needs their addresses. They
+ * need the address of the console too, to send their spans to, so its port is chosen first. Every service that was
+ * started is in `services`, even after a failure.
  */
 async function startAll(
   flags: Flags,
@@ -216,7 +218,7 @@ async function startAll(
   return [first, second, consoleProcess];
 }
 
-/** Where any port will do for a service, any will do for its metrics. */
+/** A service on any free port serves its metrics on any free port too. */
 function portFlags(port: number): string[] {
   return ['--port', String(port), ...(port === 0 ? ['--metrics-port', '0'] : [])];
 }
@@ -236,43 +238,31 @@ async function tour(
   { document, query, console }: { document: ServiceProcess; query: ServiceProcess; console: ServiceProcess },
   signal: AbortSignal,
 ): Promise<void> {
-  const documents = new DocumentClient({ address: document.address });
-  const queries = new QueryClient({ address: query.address });
-  try {
-    const summary = await loadSample(documents, { data: flags.data, size: flags.documents, signal });
-    const { tower: documentTower, store } = await documents.describe();
-    const searches: { query: string; result: SearchResult }[] = [];
-    for (const text of SAMPLE_QUERIES) {
-      const request = { collection: SAMPLE_COLLECTION, query: text, limit: TOUR_HITS };
-      searches.push({ query: text, result: await queries.search(request, { signal }) });
-    }
-    const queryTower = searches[0]!.result.queryTower;
-    if (flags.json === true) {
-      printJson({
-        space: documentTower.space.fingerprint,
-        store,
-        documentTower: { name: documentTower.name, device: documentTower.device },
-        queryTower: { name: queryTower.name, retention: queryTower.retention ?? null },
-        addresses: { document: document.address, query: query.address, console: console.address },
-        documents: {
-          sent: summary.sent,
-          indexed: summary.indexed,
-          unchanged: summary.unchanged,
-          rejected: summary.rejected,
-        },
-        searches: searches.map(({ query: text, result }) => ({
-          query: text,
-          hits: result.hits.map(({ id, title, score }) => ({ id, title, score })),
-          timings: result.timings,
-        })),
-      });
-    } else {
-      process.stdout.write(renderTour(summary, searches));
-    }
-  } finally {
-    documents.close();
-    queries.close();
+  using documents = new DocumentClient({ address: document.address });
+  using queries = new QueryClient({ address: query.address });
+  const summary = await loadSample(documents, { data: flags.data, size: flags.documents, signal });
+  const { tower: documentTower, store } = await documents.describe();
+  const searches: { query: string; result: SearchResult }[] = [];
+  for (const text of SAMPLE_QUERIES) {
+    const request = { collection: SAMPLE_COLLECTION, query: text, limit: TOUR_HITS };
+    searches.push({ query: text, result: await queries.search(request, { signal }) });
   }
+  const queryTower = searches[0]!.result.queryTower;
+  const { sent, indexed, unchanged, rejected } = summary;
+  const report = {
+    space: documentTower.space.fingerprint,
+    store,
+    documentTower: { name: documentTower.name, device: documentTower.device },
+    queryTower: { name: queryTower.name, retention: queryTower.retention ?? null },
+    addresses: { document: document.address, query: query.address, console: console.address },
+    documents: { sent, indexed, unchanged, rejected },
+    searches: searches.map(({ query: text, result }) => ({
+      query: text,
+      hits: result.hits.map(({ id, title, score }) => ({ id, title, score })),
+      timings: result.timings,
+    })),
+  };
+  printResult(flags, report, () => renderTour(summary, searches));
 }
 
 function renderTour(
@@ -287,7 +277,7 @@ function renderTour(
     const best = { ...result, hits: result.hits.slice(0, 3) };
     return `${style('green', `"${query}"`)}\n${renderHits(best)}\n${renderTimings(result)}\n`;
   });
-  return `\n${counts}\n\n${shown.join('\n')}\n`;
+  return `\n${counts}\n\n${shown.join('\n')}`;
 }
 
 function nextSteps(document: ServiceProcess, query: ServiceProcess, console: ServiceProcess): string {
@@ -309,7 +299,7 @@ function sampleSize(value: string): SampleSize {
 }
 
 function portOption(flag: string, variable: string, port: number): Option {
-  return new Option(flag, 'port; 0 for any free one')
+  return new Option(flag, 'port to listen on; 0 picks a free one')
     .env(variable)
     .default(port)
     .argParser((value) => {

@@ -1,18 +1,20 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type Filter, FILTER_SYNTAX, parseFilter, ScalingnoteError } from '../../clients/index.ts';
 import { UsageError } from '../output/print.ts';
 
 /** Adds `--filter`, which may be repeated. */
 export function withFilter(command: Command): Command {
-  return command.option(
-    '-f, --filter <condition>',
-    `${FILTER_SYNTAX}; repeat for more, all have to hold`,
-    collect,
-    [],
+  return command.addOption(
+    new Option(
+      '-f, --filter <condition>',
+      `only documents that match: ${FILTER_SYNTAX}; repeat to add conditions`,
+    )
+      .argParser(collect)
+      .default([], 'none'),
   );
 }
 
-/** What `--filter` flags stand for; `undefined` where there is none. @throws {UsageError} naming the flag */
+/** The filter that `--filter` flags describe; `undefined` if there are none. @throws {UsageError} naming the flag */
 export function filterOf(flags: readonly string[]): Filter | undefined {
   try {
     return parseFilter(flags);
@@ -22,7 +24,7 @@ export function filterOf(flags: readonly string[]): Filter | undefined {
   }
 }
 
-/** Collects a flag that may be repeated. One that has to be given has no default, and so nothing before it. */
+/** Collects the values of a flag that may be repeated. A required flag has no default and starts without values. */
 export function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];
 }

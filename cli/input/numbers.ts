@@ -1,5 +1,11 @@
 import { InvalidArgumentError } from 'commander';
 
+/** A flag's whole number. The service checks its bounds. */
+export function wholeNumber(value: string): number {
+  if (!/^\d+$/.test(value)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(value);
+}
+
 /** A flag's whole number above 0. */
 export function positive(value: string): number {
   if (!/^0*[1-9]\d*$/.test(value)) throw new InvalidArgumentError('It must be a whole number, at least 1.');

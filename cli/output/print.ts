@@ -1,11 +1,11 @@
 import { styleText } from 'node:util';
 
-/** A failure that is fully told by one line. */
+/** A failure that one line explains fully. */
 export class CliError extends Error {
   override readonly name: string = 'CliError';
 }
 
-/** Flags or arguments that do not fit together: wrong usage, exit 2. */
+/** Flags or arguments that contradict each other: wrong usage, exit 2. */
 export class UsageError extends CliError {}
 
 /** Writes one JSON document to standard output. */
@@ -13,10 +13,16 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
 }
 
+/** Prints the result of a command: one JSON document with `--json`, otherwise text for people. */
+export function printResult({ json }: { json?: boolean }, value: unknown, text: () => string): void {
+  if (json === true) printJson(value);
+  else process.stdout.write(`${text()}\n`);
+}
+
 /** Moves to the beginning of a terminal's line and clears it. */
 export const CLEAR_LINE = '\r\u001B[K';
 
-/** Writes a line for people to standard error, which never mixes with results. A progress bar gives way. */
+/** Writes a line for people to standard error, so that it never mixes with results. It replaces a progress bar. */
 export function note(line: string): void {
   process.stderr.write(`${process.stderr.isTTY ? CLEAR_LINE : ''}${line}\n`);
 }
@@ -46,8 +52,8 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
 }
 
 /**
- * A text in one line, cut to a width, with an ellipsis where it was longer. White space becomes a space, and what
- * could steer a terminal goes: the text is somebody else's.
+ * A text in one line, cut to a width, with an ellipsis if it was longer. White space becomes a space. Control characters are
+ * removed, because the text is somebody else's and could steer the terminal.
  */
 export function clip(text: string, width: number): string {
   const line = text.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}/gu, '');

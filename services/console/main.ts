@@ -1,6 +1,6 @@
 import { DocumentClient } from '../../clients/index.ts';
 import { namesOf, Settings } from '../runtime/config.ts';
-import { runService } from '../runtime/process.ts';
+import { runService } from '../runtime/run-service.ts';
 import { pageRoutes } from './http/files.ts';
 import { startHttpServer } from './http/server.ts';
 import { Ingests } from './ingest/ingests.ts';

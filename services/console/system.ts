@@ -1,5 +1,5 @@
 import type { DocumentClient, QueryClient } from '../../clients/index.ts';
-import { packageVersion } from '../runtime/describe.ts';
+import { packageVersion } from '../runtime/service-info.ts';
 import { fromCallError } from './http/errors.ts';
 import type { Route } from './http/routes.ts';
 import { unsampled } from './unsampled.ts';

@@ -1,4 +1,4 @@
-import { serviceInfo } from '../runtime/describe.ts';
+import { serviceInfo } from '../runtime/service-info.ts';
 import { runTowerService } from '../runtime/tower-service.ts';
 import { IngestPipeline } from './ingest/pipeline.ts';
 import { documentService, MAX_RECEIVE_BYTES } from './service.ts';

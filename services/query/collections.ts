@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { spaceMismatch } from '../../store/errors.ts';
 import type { CollectionKey, SpaceKey, Store } from '../../store/store.ts';
-import { Flights } from './flights.ts';
+import { SingleFlight } from './single-flight.ts';
 
 /**
  * How long we believe where an alias leads, in milliseconds. For so long after a switch the old collection goes on
@@ -17,7 +17,7 @@ export class Collections {
   readonly #store: Pick<Store, 'findCollection'>;
   readonly #space: SpaceKey;
   readonly #known = new LRUCache<string, CollectionKey>({ max: MAX_NAMES, ttl: ALIAS_TTL_MS });
-  readonly #flights = new Flights<CollectionKey>();
+  readonly #flights = new SingleFlight<CollectionKey>();
 
   constructor(store: Pick<Store, 'findCollection'>, space: SpaceKey) {
     this.#store = store;

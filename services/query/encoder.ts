@@ -4,7 +4,7 @@ import type { Call } from '../runtime/handler.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import type { Span } from '../runtime/telemetry/span.ts';
 import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
-import { Flights } from './flights.ts';
+import { SingleFlight } from './single-flight.ts';
 
 /** What encoding a query needs of a tower. */
 export type QueryTower = Pick<Tower, 'manifest' | 'device' | 'tokenize' | 'encode'>;
@@ -51,7 +51,7 @@ export class QueryEncoder {
   readonly #tower: QueryTower;
   readonly #prompt: { prompt?: string };
   readonly #cache: LRUCache<string, Float32Array> | undefined;
-  readonly #flights = new Flights<Work>();
+  readonly #flights = new SingleFlight<Work>();
   readonly #telemetry: Telemetry | undefined;
   readonly #measures: ReturnType<typeof measuresOf> | undefined;
   readonly #onTokens: ((tokens: readonly number[]) => void) | undefined;
@@ -125,18 +125,23 @@ export class QueryEncoder {
     span.record('tokenize', Math.max(asked, startedAt), Math.max(asked, tokenizedAt));
     const model = this.#tower.manifest.name;
     // Spelt out: to spread an object into another takes longer than the rest of the span.
-    const part = span.record('encode', Math.max(asked, tokenizedAt), performance.now(), {
-      'gen_ai.operation.name': 'embeddings',
-      'gen_ai.request.model': model,
-      'gen_ai.usage.input_tokens': tokens,
-      'scalingnote.encode.cached': false,
-      'scalingnote.encode.queue_ms': queueMs,
+    const part = span.child('encode', {
+      startTime: Math.max(asked, tokenizedAt),
+      attributes: {
+        'gen_ai.operation.name': 'embeddings',
+        'gen_ai.request.model': model,
+        'gen_ai.usage.input_tokens': tokens,
+        'scalingnote.encode.cached': false,
+        'scalingnote.encode.queue_ms': queueMs,
+      },
     });
     if (joined) part.setAttribute('scalingnote.encode.joined', true);
     const run = this.#telemetry?.tracer?.batch(batch, model);
-    if (!run) return;
-    run.join(part, {});
-    part.addBatch(run);
+    if (run) {
+      run.join(part, {});
+      part.addBatch(run);
+    }
+    part.end();
   }
 }
 

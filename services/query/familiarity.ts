@@ -3,7 +3,7 @@ import type { MeasureFamiliarityRequest__Output } from '../../proto/generated/sc
 import type { MeasureFamiliarityResponse } from '../../proto/generated/scalingnote/v1/MeasureFamiliarityResponse.ts';
 import type { Store } from '../../store/store.ts';
 import { Familiarity } from '../../towers/familiarity.ts';
-import { towerMessage } from '../runtime/describe.ts';
+import { towerMessage } from '../runtime/service-info.ts';
 import type { Call } from '../runtime/handler.ts';
 import type { HistogramSeries } from '../runtime/telemetry/instruments.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';

@@ -1,5 +1,5 @@
 import { deadlineExceeded, overloaded } from '../runtime/errors.ts';
-import { Pace } from './pace.ts';
+import { SearchDurations } from './search-durations.ts';
 
 /** Shortest and longest wait that a refused caller is advised, in milliseconds: neither a storm nor a standstill. */
 export const RETRY_DELAY_MS = { min: 50, max: 5000 } as const;
@@ -25,7 +25,7 @@ export class Gate {
   readonly #slots: number;
   readonly #places: number;
   readonly #queue = new Set<Waiter>();
-  readonly #pace = new Pace();
+  readonly #durations = new SearchDurations();
   #busy = 0;
 
   constructor(options: { slots: number; queue: number }) {
@@ -81,7 +81,7 @@ export class Gate {
 
   /** Gives the place of a call to the next one. @param ms how long it was worked on; left out where it failed */
   leave(ms?: number): void {
-    if (ms !== undefined) this.#pace.record(ms, performance.now());
+    if (ms !== undefined) this.#durations.record(ms, performance.now());
     for (const waiter of this.#queue) {
       this.#queue.delete(waiter);
       try {
@@ -99,7 +99,7 @@ export class Gate {
   #refuseLate({ deadline }: Admission, ahead: number): void {
     if (deadline === undefined) return;
     const left = deadline - Date.now();
-    const needed = this.#pace.floorMs(performance.now()) * (1 + ahead / this.#slots);
+    const needed = this.#durations.floorMs(performance.now()) * (1 + ahead / this.#slots);
     if (left > needed) return;
     throw deadlineExceeded(
       left <= 0
@@ -109,7 +109,7 @@ export class Gate {
   }
 
   #retryDelayMs(): number {
-    const drained = (this.#pace.meanMs * (this.#queue.size + 1)) / this.#slots;
+    const drained = (this.#durations.meanMs * (this.#queue.size + 1)) / this.#slots;
     return Math.round(Math.min(RETRY_DELAY_MS.max, Math.max(RETRY_DELAY_MS.min, drained)));
   }
 }

@@ -12,7 +12,7 @@ import { v1 } from '../../proto/load.ts';
 import { openStore } from '../../store/open.ts';
 import { openTower } from '../../towers/open.ts';
 import { passageTerms } from '../../towers/terms.ts';
-import type { ServiceReport } from '../runtime/process.ts';
+import type { ServiceReport } from '../runtime/run-service.ts';
 import { callUnary } from '../runtime/testing/harness.ts';
 
 const GLOSSES = {

@@ -8,7 +8,7 @@ import type { SearchResponse } from '../../proto/generated/scalingnote/v1/Search
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
 import type { SearchHit, Store } from '../../store/store.ts';
-import { serviceInfo, towerMessage } from '../runtime/describe.ts';
+import { serviceInfo, towerMessage } from '../runtime/service-info.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
@@ -18,9 +18,9 @@ import { QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { Gate } from './gate.ts';
 import type { LiveQuality } from './live-quality.ts';
-import { parseSearch } from './request.ts';
-import { Searcher, type QueryStore } from './search.ts';
-import { searchStream } from './stream.ts';
+import { parseSearch } from './search-plan.ts';
+import { Searcher, type QueryStore } from './searcher.ts';
+import { searchStream } from './search-stream.ts';
 
 /**
  * Largest message that the service takes: more than the longest text that anybody sends by mistake, so that it is

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { helpText, loadConfig, namesOf, Settings } from './config.ts';
-import { ConfigError } from './setting.ts';
+import { ConfigError } from './setting-types.ts';
 
 const schema = Settings.pick({ host: true, portQuery: true, data: true, queryQueue: true, logLevel: true });
 
@@ -98,8 +98,8 @@ test('variables that no part knows are told, those of others are not', () => {
 
 test('help names every setting of the service in its three forms, with its default', () => {
   const help = helpText('query', schema);
-  assert.match(help, /--port, SCALINGNOTE_PORT_QUERY, "portQuery" .*\(default: 7402\)/);
-  assert.match(help, /--log-level, SCALINGNOTE_LOG_LEVEL, "logLevel"/);
+  assert.match(help, /--port, SCALINGNOTE_PORT_QUERY, "portQuery"\n.*\n +Default: 7402\n/);
+  assert.match(help, /--log-level, SCALINGNOTE_LOG_LEVEL, "logLevel"\n/);
   assert.doesNotMatch(help, /DOCUMENT/);
   assert.equal(namesOf('portQuery'), '--port or SCALINGNOTE_PORT_QUERY');
 });

@@ -2,139 +2,128 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
 import { LOG_LEVELS } from './log.ts';
-import { ConfigError, integer } from './setting.ts';
+import { ConfigError, integer } from './setting-types.ts';
 import { storeSettings } from './store-settings.ts';
 
-const port = () => integer(0, 65_535);
+const port = (fallback: number) => integer(0, 65_535).default(fallback);
 
-/** A list of texts: as such in a file, separated by commas as a flag or in the environment. */
-function list(item: z.ZodString): z.ZodPreprocess<z.ZodArray<z.ZodString>> {
-  return z.preprocess(
-    (value) => (typeof value === 'string' ? value.split(',').map((each) => each.trim()) : value),
-    z.array(item),
-  );
+/** A list of texts: an array in a file, separated by commas as a flag or in the environment. */
+function list(item: z.ZodString) {
+  return z
+    .preprocess(
+      (value) => (typeof value === 'string' ? value.split(',').map((each) => each.trim()) : value),
+      z.array(item),
+    )
+    .default([]);
 }
 
+const ADDRESS = String.raw`(?:\[[^\]]+\]|[^:\s]+):\d+`;
 const address = () =>
-  z.string().regex(/^(?:\[[^\]]+\]|[^:\s]+):\d+$/, 'must be HOST:PORT, with an IPv6 address in brackets');
-
+  z.string().regex(new RegExp(`^${ADDRESS}$`), 'must be HOST:PORT, with an IPv6 address in brackets');
 const optionalAddress = (fallback: string) =>
   z
     .string()
-    .regex(/^(?:(?:\[[^\]]+\]|[^:\s]+):\d+)?$/, 'must be HOST:PORT, or empty for none')
+    .regex(new RegExp(`^(?:${ADDRESS})?$`), 'must be HOST:PORT, or empty for none')
     .default(fallback);
+const text = () => z.string().min(1);
 
 /**
  * Every setting of all services, so that one file and one environment can serve all; each service picks its own.
  *
  * A name is spelt once: `portQuery` in a file is `SCALINGNOTE_PORT_QUERY` in the environment and `--port-query` as a
  * flag, unless `variable` or `flag` says otherwise: `flag: false` keeps a secret out of process lists. The ports are
- * not called `..._QUERY_PORT`, for Kubernetes sets such a variable to `tcp://...` for each of its services.
+ * not called `..._QUERY_PORT`, because Kubernetes sets such a variable to `tcp://...` for each of its services.
  */
 export const Settings = z.strictObject({
-  host: z.string().min(1).default('127.0.0.1').meta({ description: 'address to listen at' }),
-  portDocument: port()
-    .default(7401)
-    .meta({ description: 'port of the document service; 0 for any free one', flag: 'port' }),
-  portQuery: port()
-    .default(7402)
-    .meta({ description: 'port of the query service; 0 for any free one', flag: 'port' }),
-  portConsole: port()
-    .default(7400)
-    .meta({ description: 'port of the console; 0 for any free one', flag: 'port' }),
-  consoleAddress: optionalAddress('127.0.0.1:7400').meta({
-    description:
-      'HOST:PORT of the console, which spans are sent to where OTEL_EXPORTER_OTLP_ENDPOINT names no collector; empty for none',
+  host: text().default('127.0.0.1').describe('Address to listen on.'),
+  portDocument: port(7401).meta({
+    description: 'Port of the document service; 0 picks a free one.',
+    flag: 'port',
   }),
+  portQuery: port(7402).meta({ description: 'Port of the query service; 0 picks a free one.', flag: 'port' }),
+  portConsole: port(7400).meta({ description: 'Port of the console; 0 picks a free one.', flag: 'port' }),
+  consoleAddress: optionalAddress('127.0.0.1:7400').describe(
+    'HOST:PORT of the console, which receives the spans unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector; empty for none.',
+  ),
   consoleTraces: integer(1, 1_000_000)
     .default(2000)
-    .meta({ description: 'traces that the console keeps', flag: 'traces' }),
-  consoleMemory: integer(1, 65_536)
-    .default(128)
-    .meta({ description: 'memory for these traces, in MiB; the oldest make room', flag: 'memory' }),
-  documentAddress: address()
-    .default('127.0.0.1:7401')
-    .meta({ description: 'HOST:PORT where the document service is' }),
-  queryAddress: address()
-    .default('127.0.0.1:7402')
-    .meta({ description: 'HOST:PORT where the query service is' }),
-  documentMetrics: optionalAddress('127.0.0.1:7411').meta({
-    description: 'HOST:PORT of the document service’s metrics; empty for none',
+    .meta({ description: 'Traces that the console keeps.', flag: 'traces' }),
+  consoleMemory: integer(1, 65_536).default(128).meta({
+    description: 'Memory for these traces, in MiB. When it is full, the oldest traces are dropped.',
+    flag: 'memory',
   }),
-  queryMetrics: optionalAddress('127.0.0.1:7412').meta({
-    description: 'HOST:PORT of the query service’s metrics; empty for none',
-  }),
-  compareAddresses: list(address()).default([]).meta({
-    description:
-      'HOST:PORT of further query services, separated by commas: other query towers of the same space, to compare',
-  }),
-  consoleHosts: list(z.string().min(1)).default([]).meta({
-    description: 'host names, separated by commas, under which the console answers besides the loopback ones',
-  }),
+  documentAddress: address().default('127.0.0.1:7401').describe('HOST:PORT of the document service.'),
+  queryAddress: address().default('127.0.0.1:7402').describe('HOST:PORT of the query service.'),
+  documentMetrics: optionalAddress('127.0.0.1:7411').describe(
+    'HOST:PORT of the metrics of the document service; empty for none.',
+  ),
+  queryMetrics: optionalAddress('127.0.0.1:7412').describe(
+    'HOST:PORT of the metrics of the query service; empty for none.',
+  ),
+  compareAddresses: list(address()).describe(
+    'HOST:PORT of more query services, separated by commas: other query towers of the same space, to compare.',
+  ),
+  consoleHosts: list(text()).describe(
+    'Host names that browsers may use to reach the console, separated by commas. Loopback names always work.',
+  ),
   ...storeSettings,
-  documentTower: z.string().min(1).default('all-MiniLM-L6-v2').meta({
-    description: 'document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION or file:DIR',
-  }),
-  queryTower: z
-    .string()
-    .min(1)
+  documentTower: text()
+    .default('all-MiniLM-L6-v2')
+    .describe(
+      'Document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, file:DIR or the path of a folder.',
+    ),
+  queryTower: text()
     .default('all-MiniLM-L6-v2-lookup')
-    .meta({ description: 'query tower, named likewise; of the space of the collections that are searched' }),
-  device: z.string().min(1).default('auto').meta({
-    description: 'where the tower runs: auto, cpu, cuda, cuda:N, or what else ONNX Runtime has here',
-  }),
+    .describe('Query tower, named as document towers are. It must belong to the space of the collections.'),
+  device: text()
+    .default('auto')
+    .describe('Where the tower runs: auto, cpu, cuda, cuda:N, or another provider of ONNX Runtime.'),
   threads: integer(0, 1024)
     .default(0)
-    .meta({ description: 'threads of the tower on the CPU; 0 for one per core' }),
-  querySlots: integer(1, 10_000)
-    .default(16)
-    .meta({ description: 'searches that are worked on at the same time' }),
+    .describe('Threads that the tower uses on the CPU; 0 for one per core.'),
+  querySlots: integer(1, 10_000).default(16).describe('Searches that run at the same time.'),
   queryQueue: integer(0, 100_000)
     .default(256)
-    .meta({ description: 'searches that may wait for that; what comes on top is refused' }),
+    .describe('Searches that may wait for a slot. Excess searches are rejected.'),
   queryCache: integer(0, 1_000_000)
     .default(10_000)
-    .meta({ description: 'query vectors that are kept, about 2 KB each; 0 for none' }),
+    .describe('Query vectors to cache, about 2 KB each; 0 for none.'),
   liveShare: z
     .preprocess(
       (value) => (typeof value === 'string' && value.trim() !== '' ? Number(value) : value),
       z.number('must be a number from 0 to 1').min(0).max(1),
     )
     .default(0)
-    .meta({
-      description: 'share of the live queries that the teacher reads too, to measure the query tower',
-    }),
-  liveTower: z.string().default('').meta({
-    description: 'that teacher, named as towers are; by default what the query tower says is its teacher',
-  }),
+    .describe('Share of live queries, 0 to 1, that the teacher encodes too, to measure the query tower.'),
+  liveTower: z
+    .string()
+    .default('')
+    .describe('The teacher for --live-share. By default the teacher that the query tower names.'),
   ingestTokens: integer(1024, 16_777_216)
     .default(32_768)
-    .meta({ description: 'tokens of documents in flight over all ingest streams; past that, senders wait' }),
+    .describe('Document tokens in flight, over all ingest streams. When they are used up, senders wait.'),
   ingestStreams: integer(1, 10_000)
     .default(32)
-    .meta({ description: 'ingest streams at the same time; what comes on top is refused' }),
-  metricsHost: z
-    .string()
-    .min(1)
-    .default('127.0.0.1')
-    .meta({ description: 'address that the metrics are served at' }),
-  metricsPortDocument: port().default(7411).meta({
-    description: 'port of the document service’s metrics; 0 for any free one',
+    .describe('Ingest streams at the same time. Excess streams are rejected.'),
+  metricsHost: text().default('127.0.0.1').describe('Address that serves the metrics.'),
+  metricsPortDocument: port(7411).meta({
+    description: 'Port of the metrics of the document service; 0 picks a free one.',
     flag: 'metrics-port',
   }),
-  metricsPortQuery: port()
-    .default(7412)
-    .meta({ description: 'port of the query service’s metrics; 0 for any free one', flag: 'metrics-port' }),
+  metricsPortQuery: port(7412).meta({
+    description: 'Port of the metrics of the query service; 0 picks a free one.',
+    flag: 'metrics-port',
+  }),
   slowMs: integer(1, 3_600_000)
     .default(500)
-    .meta({ description: 'a call that takes longer is traced though nobody sampled it, in milliseconds' }),
+    .describe('Calls that take longer than this many milliseconds are traced even if they were not sampled.'),
   drainMs: integer(0, 600_000)
     .default(10_000)
-    .meta({ description: 'time that calls have to end in when the service stops, in milliseconds' }),
+    .describe('How long open calls may take to finish when the service stops, in milliseconds.'),
   logLevel: z
     .enum(LOG_LEVELS)
     .default('info')
-    .meta({ description: `what is logged: ${LOG_LEVELS.join(', ')}` }),
+    .describe(`Lowest level to log: ${LOG_LEVELS.join(', ')}.`),
 });
 
 /** A service's own settings: some of {@link Settings}. */
@@ -226,28 +215,29 @@ export function namesOf(name: SettingName): string {
 
 /** What `--help` prints. */
 export function helpText(service: string, schema: SettingsSchema): string {
-  const rows = Object.entries(schema.shape).map(([name, setting]) => {
+  const settings = Object.entries(schema.shape).map(([name, setting]) => {
     const fallback = setting.safeParse(undefined).data as string | number | boolean | undefined;
     const flag = flagOf(name, setting);
-    return {
-      names: `${flag === undefined ? '' : `--${flag}, `}${variableOf(name, setting)}, "${name}"`,
-      text: `${setting.meta()?.description}${fallback === undefined ? '' : ` (default: ${String(fallback) || 'none'})`}`,
-    };
+    return [
+      `  ${flag === undefined ? '' : `--${flag}, `}${variableOf(name, setting)}, "${name}"`,
+      `      ${setting.meta()?.description}`,
+      ...(fallback === undefined ? [] : [`      Default: ${String(fallback) || 'none'}`]),
+    ].join('\n');
   });
-  rows.push(
-    { names: `--config, ${CONFIG_VARIABLE}`, text: 'JSON file with settings, for all services' },
-    { names: '--help', text: 'print this' },
-  );
-  const width = Math.max(...rows.map(({ names }) => names.length));
   return [
-    `The ${service} service of scalingnote.`,
+    `Runs the ${service} service of scalingnote.`,
     '',
-    'Settings, as flag, in the environment, and as key of the file; the first one given counts:',
+    'Each setting is a flag, an environment variable, and a key of the configuration file. A flag overrides the',
+    'environment, and the environment overrides the file.',
     '',
-    ...rows.map(({ names, text }) => `  ${names.padEnd(width)}  ${text}`),
+    ...settings,
+    `  --config, ${CONFIG_VARIABLE}`,
+    '      JSON file with settings, for all services.',
+    '  --help',
+    '      Print this text.',
     '',
-    'OpenTelemetry’s own variables (OTEL_*) are honoured as they are. SIGUSR2 has more logged: debug, then trace,',
-    'then what it was at first.',
+    'The standard OTEL_* variables of OpenTelemetry apply too. Each SIGUSR2 raises the log level: first to debug, then',
+    'to trace, then back to the level at the start.',
     '',
   ].join('\n');
 }

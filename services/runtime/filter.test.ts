@@ -7,13 +7,8 @@ import type { MessageTypeDefinition } from '@grpc/proto-loader';
 import { packageDefinition } from '../../proto/load.ts';
 import { toValue } from '../../proto/struct.ts';
 import { ServiceError } from './errors.ts';
-import {
-  MAX_ANY_OF_VALUES,
-  MAX_FIELD_BYTES,
-  MAX_FILTER_CONDITIONS,
-  MAX_FILTER_DEPTH,
-  parseFilter,
-} from './filter.ts';
+import { MAX_ANY_OF_VALUES, MAX_FIELD_BYTES, MAX_FILTER_CONDITIONS, parseFilter } from './filter.ts';
+import { MAX_FILTER_DEPTH } from '../../store/filter.ts';
 
 const filterType = packageDefinition['scalingnote.v1.Filter'] as unknown as MessageTypeDefinition<
   Filter,

@@ -2,12 +2,11 @@ import type { Value__Output } from '../../proto/generated/google/protobuf/Value.
 import type { Condition__Output } from '../../proto/generated/scalingnote/v1/Condition.ts';
 import type { Filter__Output } from '../../proto/generated/scalingnote/v1/Filter.ts';
 import type { Range__Output } from '../../proto/generated/scalingnote/v1/Range.ts';
+import { MAX_FILTER_DEPTH } from '../../store/filter.ts';
 import type { Condition, Filter, FilterValue } from '../../store/store.ts';
 import { invalidArgument } from './errors.ts';
 import { checkFinite, checkText, MAX_ID_BYTES, MAX_METADATA_BYTES, quoted } from './validate.ts';
 
-/** Deepest nesting of filters: deeper than people write, and shallow enough for every store. */
-export const MAX_FILTER_DEPTH = 8;
 /** Most conditions in one filter, nested ones included: each is work for every candidate of a search. */
 export const MAX_FILTER_CONDITIONS = 256;
 /** Most values of one any-of. */

@@ -19,10 +19,10 @@ import {
   type StreamHandler,
   type UnaryHandler,
 } from './handler.ts';
-import { authority, bindFailure } from './address.ts';
+import { authority, bindFailure } from './listen-address.ts';
 import { reflection } from './reflection.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
-import { guarded, type Salvage } from './wire.ts';
+import { guarded, type Salvage } from './request-guard.ts';
 
 /**
  * Time without any frame after which a connection is asked whether its client is still there: well below the idle

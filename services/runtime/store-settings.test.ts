@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { helpText, loadConfig, namesOf, settingsOf, type Config } from './config.ts';
-import { ConfigError } from './setting.ts';
+import { ConfigError } from './setting-types.ts';
 import { defaultDataDirectory, STORE_SETTINGS, storeConfig } from './store-settings.ts';
 
 const KEY = 'a-key-that-nobody-may-see';
@@ -105,7 +105,7 @@ test('the key is no flag, and is in no help', () => {
   assert.throws(() => configured('reads', ['--qdrant-api-key', KEY]), /--qdrant-api-key/);
   assert.equal(namesOf('qdrantApiKey'), 'QDRANT_API_KEY');
   const help = helpText('query', settingsOf(STORE_SETTINGS.reads));
-  assert.match(help, /--qdrant-url, QDRANT_URL, "qdrantUrl" .*\(default: http:\/\/127\.0\.0\.1:6333\)/);
+  assert.match(help, /--qdrant-url, QDRANT_URL, "qdrantUrl"\n.*\n +Default: http:\/\/127\.0\.0\.1:6333\n/);
   assert.doesNotMatch(help, /--qdrant-api-key,/);
 });
 

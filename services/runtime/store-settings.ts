@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
 import type { StoreConfig } from '../../store/open.ts';
-import { boolean, ConfigError, decimal, integer } from './setting.ts';
+import { boolean, ConfigError, decimal, integer } from './setting-types.ts';
 
 /** What Qdrant can index in a payload, as far as metadata has it. */
 const FIELD_TYPES = ['keyword', 'integer', 'float', 'bool'] as const;
@@ -50,85 +50,87 @@ const connection = {
   store: z
     .enum(['embedded', 'qdrant'], 'must be embedded or qdrant')
     .default('embedded')
-    .meta({ description: 'where the vectors are: embedded (a folder) or qdrant (a server or a cluster)' }),
+    .describe('Where vectors are stored: embedded (a folder) or qdrant (a server or a cluster).'),
   data: z
     .string()
     .min(1)
     .default(defaultDataDirectory(process.env))
-    .meta({ description: 'folder of the embedded store' }),
+    .describe('Folder of the embedded store.'),
   qdrantUrl: z.string().refine(areAddresses, BAD_ADDRESS).default('http://127.0.0.1:6333').meta({
     description:
-      'REST address of Qdrant; of several nodes, separated by commas, where nothing balances the load',
+      'REST address of Qdrant. Name several nodes, separated by commas, if no load balancer is in front of them.',
     variable: 'QDRANT_URL',
   }),
   qdrantApiKey: z.string().regex(HEADER_VALUE, BAD_KEY).optional().meta({
-    description: 'API key of Qdrant; never a flag, for every process on a machine can read those',
+    description: 'API key of Qdrant. There is no flag, because other processes can read flags.',
     variable: 'QDRANT_API_KEY',
     flag: false,
   }),
-  qdrantApiKeyFile: z
+  qdrantApiKeyFile: z.string().min(1).optional().describe('File that holds the API key of Qdrant.'),
+  qdrantCa: z
     .string()
     .min(1)
     .optional()
-    .meta({ description: 'file that holds that key, as secrets are mounted' }),
-  qdrantCa: z.string().min(1).optional().meta({
-    description: 'PEM file with certificates to trust, where no public authority signed that of Qdrant',
-  }),
+    .describe('PEM file of certificates to trust, if no public authority signed that of Qdrant.'),
   qdrantTimeoutMs: integer(1, 600_000)
     .optional()
-    .meta({ description: 'longest wait for one answer of Qdrant, in milliseconds (default: 30000)' }),
+    .describe('Longest wait for one answer of Qdrant, in milliseconds. Default: 30000.'),
   qdrantConnections: integer(1, 1024)
     .optional()
-    .meta({ description: 'connections to each node of Qdrant, at most (default: 32)' }),
+    .describe('Most connections to each node of Qdrant. Default: 32.'),
 };
 
-/** Settings of the service that makes collections; those that are there stay as they are. */
+/** Settings of the service that makes collections; existing ones stay as they are. */
 const collections = {
-  qdrantExpectedPassages: integer(1, Number.MAX_SAFE_INTEGER).optional().meta({
-    description:
-      'passages that a new collection will grow to; what follows has its default from that (default: 1000000)',
-  }),
-  qdrantShards: integer(1, 1024).optional().meta({ description: 'shards of a new collection' }),
-  qdrantReplicas: integer(1, 32).optional().meta({ description: 'copies of each shard of a new collection' }),
+  qdrantExpectedPassages: integer(1, Number.MAX_SAFE_INTEGER)
+    .optional()
+    .describe(
+      'Passages that a new collection will hold. The settings below take their defaults from it. Default: 1000000.',
+    ),
+  qdrantShards: integer(1, 1024).optional().describe('Shards of a new collection.'),
+  qdrantReplicas: integer(1, 32).optional().describe('Copies of each shard of a new collection.'),
   qdrantWriteConsistency: integer(1, 32)
     .optional()
-    .meta({ description: 'copies that must have a write before it is acknowledged (default: most of them)' }),
+    .describe('Copies that must have a write before it is acknowledged. Default: a majority.'),
   qdrantQuantization: z
     .enum(['none', 'scalar', 'binary'], 'must be none, scalar or binary')
     .optional()
-    .meta({ description: 'how a new collection compresses vectors in memory: none, scalar or binary' }),
+    .describe('How a new collection compresses vectors in memory: none, scalar or binary.'),
   qdrantOnDisk: boolean()
     .optional()
-    .meta({ description: 'whether a new collection keeps full vectors on disk: true or false' }),
+    .describe('Whether a new collection keeps uncompressed vectors on disk: true or false.'),
   qdrantHnswM: integer(0, 256)
     .optional()
-    .meta({ description: 'edges of each node in the graph of a new collection (default: 16)' }),
+    .describe('Edges of each node in the search graph of a new collection. Default: 16.'),
   qdrantHnswEfConstruct: integer(4, 4096)
     .optional()
-    .meta({ description: 'candidates that are looked at as that graph is built (default: 128)' }),
-  qdrantIndexedFields: indexedFields.optional().meta({
-    description: `metadata fields that filters use, as FIELD:TYPE,...; TYPE is ${FIELD_TYPES.join(', ')}`,
-  }),
-  qdrantStrictMode: boolean().optional().meta({
-    description: 'whether a new collection bounds what one request may ask: true or false (default: false)',
-  }),
+    .describe('Candidates to examine for each node while that graph is built. Default: 128.'),
+  qdrantIndexedFields: indexedFields
+    .optional()
+    .describe(`Metadata fields that filters use, as FIELD:TYPE,...; TYPE is ${FIELD_TYPES.join(', ')}.`),
+  qdrantStrictMode: boolean()
+    .optional()
+    .describe('Whether a new collection limits what one request may ask for: true or false. Default: false.'),
 };
 
 /** Settings of the service that searches. */
 const searches = {
-  qdrantExact: boolean().optional().meta({
-    description: 'whether searches look at every vector instead of the graph: true or false (default: false)',
-  }),
+  qdrantExact: boolean()
+    .optional()
+    .describe(
+      'Whether a search compares every vector instead of using the graph: true or false. Default: false.',
+    ),
   qdrantHnswEf: integer(1, 65_536)
     .optional()
-    .meta({ description: 'candidates that a search looks at in the graph (default: as it was built)' }),
+    .describe('Candidates that a search examines in the graph. Default: as many as when it was built.'),
   qdrantOversampling: decimal(1, 100)
     .optional()
-    .meta({ description: 'candidates for each hit that are compared in full, where vectors are compressed' }),
-  qdrantHedgeMs: integer(1, 60_000).optional().meta({
-    description:
-      'wait for an answer after which a search is asked a second time, in milliseconds (default: never)',
-  }),
+    .describe('Candidates per hit to compare uncompressed, if vectors are compressed.'),
+  qdrantHedgeMs: integer(1, 60_000)
+    .optional()
+    .describe(
+      'Send a search a second time if it has no answer after this many milliseconds. Default: never.',
+    ),
 };
 
 /** Every setting of the store. */

@@ -4,13 +4,14 @@ import type { Store } from '../../store/store.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
-import { packageVersion } from './describe.ts';
+import { packageVersion } from './service-info.ts';
 import { monitorHealth } from './health.ts';
-import { runService } from './process.ts';
+import { runService } from './run-service.ts';
 import { startServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
-import { watchedStore, watchTower } from './telemetry/parts.ts';
+import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
+import { measureTower } from './telemetry/tower-metrics.ts';
 
 /** Settings of every service that has a tower and the store. */
 const SHARED = [
@@ -81,8 +82,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       openStore(storeConfig(config), { log }),
     ]);
     const metrics = telemetry?.metrics;
-    const store = metrics ? watchedStore(opened, metrics) : opened;
-    if (metrics) watchTower(tower, metrics);
+    const store = metrics ? measuredStore(opened, metrics) : opened;
+    if (metrics) measureTower(tower, metrics);
     const server = await startServer({
       host: config.host,
       port: config[service.port],

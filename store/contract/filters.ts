@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { assert as fcAssert, asyncProperty, sample } from 'fast-check';
+import { MAX_FILTER_DEPTH } from '../filter.ts';
 import type { Condition, Filter } from '../store.ts';
 import { filter, holds, metadata } from './filter-model.ts';
 import { ids, matching, put, rejects, search, type Stores, TENANT, withMetadata } from './stores.ts';
@@ -179,6 +180,23 @@ export function filterContract(stores: Stores): void {
         assert.deepEqual(await matching(stores.second, name, [{ filter: condition }]), ids(expected).sort());
       });
       await fcAssert(property, { numRuns: 100 });
+    });
+
+    it('nest as deep as the limit, and no deeper', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]]), put('b', [[1, 0, 0, 0]])]);
+      const deep = (levels: number): Filter =>
+        levels === 1
+          ? { must: [{ field: 'document_id', equals: 'a' }] }
+          : { must: [{ filter: deep(levels - 1) }] };
+      const filter = deep(MAX_FILTER_DEPTH);
+      assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0], { filter })), ['a']);
+      assert.deepEqual(await stores.second.count(name, TENANT, filter), { documents: 1, passages: 1 });
+      await rejects(
+        search(stores.first, name, [1, 0, 0, 0], { filter: deep(MAX_FILTER_DEPTH + 1) }),
+        'STORE_INVALID_ARGUMENT',
+        /deeper than 8 levels/,
+      );
     });
 
     const nested = (depth: number): Filter => (depth === 0 ? {} : { must: [{ filter: nested(depth - 1) }] });

@@ -1,4 +1,7 @@
+import { Worker } from 'node:worker_threads';
+import { type MethodName, Remote } from '../../calls/remote.ts';
 import { checkLimit, checkQuery, checkText } from '../check.ts';
+import { StoreError, type StoreErrorReason } from '../errors.ts';
 import { checkFilter } from '../filter.ts';
 import type {
   BulkLoad,
@@ -18,8 +21,7 @@ import type {
 } from '../store.ts';
 import type { Engine } from './engine.ts';
 import { prepareWrites, unitVector } from './prepare.ts';
-import type { Operation, WorkerOptions } from './protocol.ts';
-import { EngineThread, unavailable } from './thread.ts';
+import type { EngineOptions } from './worker.ts';
 
 /** How to open an embedded store. */
 export interface EmbeddedStoreOptions {
@@ -48,15 +50,15 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
  */
 export class EmbeddedStore implements Store {
   readonly kind = 'embedded';
-  readonly #options: WorkerOptions;
+  readonly #options: EngineOptions;
   readonly #log: EmbeddedStoreOptions['log'];
-  #thread: EngineThread;
+  #thread: Remote<Engine>;
   #closed = false;
 
   constructor({ directory, log, busyTimeoutMs = 5000 }: EmbeddedStoreOptions) {
     this.#options = { directory, busyTimeoutMs };
     this.#log = log;
-    this.#thread = new EngineThread(this.#options, log);
+    this.#thread = this.#start();
   }
 
   /** Settles when the database has been opened. */
@@ -164,15 +166,35 @@ export class EmbeddedStore implements Store {
     await this.#thread.close();
   }
 
-  async #call<Name extends Operation>(
+  #start(): Remote<Engine> {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { name: 'embedded-store' });
+    return new Remote<Engine>(worker, this.#options, {
+      revive: ({ reason, message, metadata }) =>
+        new StoreError(reason as StoreErrorReason, message, { metadata }),
+      ended: (how, cause) => {
+        if (!this.#closed) {
+          this.#log?.warn(`the thread of the embedded store died, and the next call starts another: ${how}`);
+        }
+        return unavailable(`its thread died: ${how}; try again`, cause);
+      },
+      onNotice: (line) => this.#log?.warn(line),
+    });
+  }
+
+  async #call<Name extends MethodName<Engine>>(
     operation: Name,
     parameters: Parameters<Engine[Name]>,
     options: CallOptions = {},
     transfer: ArrayBuffer[] = [],
-  ): Promise<ReturnType<Engine[Name]>> {
+  ): Promise<Awaited<ReturnType<Engine[Name]>>> {
     if (this.#closed) throw unavailable('it has been closed');
-    // What was acknowledged is on the disk, so another thread can go on where one has died.
-    if (this.#thread.ended) this.#thread = new EngineThread(this.#options, this.#log);
-    return await this.#thread.call(operation, parameters, options, transfer);
+    // What was acknowledged is on the disk, so another thread can continue where one has died.
+    if (this.#thread.failure) this.#thread = this.#start();
+    return this.#thread.call<Name>(operation, parameters, { ...options, transfer });
   }
+}
+
+/** The store can't be used for now. */
+function unavailable(why: string, cause?: unknown): StoreError {
+  return new StoreError('STORE_UNAVAILABLE', `the embedded store cannot be used: ${why}`, { cause });
 }

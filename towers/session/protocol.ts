@@ -1,4 +1,3 @@
-import type { TowerErrorReason } from '../errors.ts';
 import type { Pooling } from '../space.ts';
 
 /** Inputs of one run, not padded yet: token ids end to end, and how many belong to each input. */
@@ -28,18 +27,3 @@ export interface Session {
   run(batch: TokenBatch): Promise<Float32Array<ArrayBuffer>>;
   close(): Promise<void>;
 }
-
-/** An error on its way between threads. */
-export interface SentError {
-  reason: TowerErrorReason;
-  message: string;
-  metadata: Readonly<Record<string, string>>;
-}
-
-export type ToWorker = { type: 'run'; batch: TokenBatch } | { type: 'close' };
-
-export type FromWorker =
-  | { type: 'log'; message: string }
-  | { type: 'ready'; device: string }
-  | { type: 'vectors'; vectors: Float32Array<ArrayBuffer> }
-  | { type: 'error'; error: SentError };

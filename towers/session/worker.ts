@@ -1,41 +1,18 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { serve } from '../../calls/serve.ts';
 import { TowerError } from '../errors.ts';
 import { Model } from './model.ts';
-import type { FromWorker, ModelOptions, ToWorker } from './protocol.ts';
+import type { ModelOptions, TokenBatch } from './protocol.ts';
 
-const port = parentPort!;
-
-function send(message: FromWorker, transfer: ArrayBuffer[] = []): void {
-  port.postMessage(message, transfer);
-}
-
-function sendError(error: unknown): void {
-  const { reason, message, metadata } =
-    error instanceof TowerError ? error : new TowerError('ENCODER_FAILED', String(error), { cause: error });
-  send({ type: 'error', error: { reason, message, metadata } });
-}
-
-async function main(options: ModelOptions): Promise<void> {
-  const model = await Model.load(options, (message) => send({ type: 'log', message }));
-  const answer = async (message: ToWorker): Promise<void> => {
-    if (message.type === 'close') {
-      await model.close();
-      port.close();
-      return;
-    }
-    try {
-      const vectors = await model.run(message.batch);
-      send({ type: 'vectors', vectors }, [vectors.buffer]);
-    } catch (error) {
-      sendError(error);
-    }
-  };
-  port.on('message', (message: ToWorker) => void answer(message));
-  send({ type: 'ready', device: model.device });
-}
-
-try {
-  await main(workerData as ModelOptions);
-} catch (error) {
-  sendError(error);
-}
+serve(
+  async (options: ModelOptions, log) => {
+    const model = await Model.load(options, log);
+    return {
+      device: () => model.device,
+      run: (batch: TokenBatch) => model.run(batch),
+      close: () => model.close(),
+    };
+  },
+  (error) =>
+    error instanceof TowerError ? error : new TowerError('ENCODER_FAILED', String(error), { cause: error }),
+  (value) => (value instanceof Float32Array ? [value.buffer as ArrayBuffer] : []),
+);

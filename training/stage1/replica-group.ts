@@ -1,108 +1,68 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { Remote } from '../../calls/remote.ts';
 import { TrainingError } from '../errors.ts';
 import type { UpdateReport } from '../gradient/trainer.ts';
 import { concatenate, type Tensor } from '../onnx/tensor.ts';
 import type { Encoder } from './encoder.ts';
 import { type EncoderName, LocalReplica, type Replica, type ReplicaPlan, type Side } from './replica.ts';
 
-/** What a worker process is asked. */
-export type WorkerRequest = { id: number } & (
-  | { method: 'open'; plan: ReplicaPlan; state: ReadonlyMap<string, Tensor> | undefined }
-  | { method: 'encode'; side: Side; texts: readonly (readonly number[])[] }
-  | { method: 'accumulate'; side: Side; texts: readonly (readonly number[])[]; upstream: Float32Array }
-  | { method: 'gradient' | 'state' }
-  | { method: 'update'; gradient: Float32Array | undefined }
-);
-
-/** What it answers. */
-export interface WorkerResponse {
-  id: number;
-  result?: unknown;
-  error?: string;
+/** What a worker process makes its replica from. */
+export interface WorkerReplicaPlan {
+  plan: ReplicaPlan;
+  state: ReadonlyMap<string, Tensor> | undefined;
 }
-
-type Body<T> = T extends unknown ? Omit<T, 'id'> : never;
 
 const WORKER = fileURLToPath(new URL('./replica-process.js', import.meta.url));
 
 /** A replica in a process of its own. */
 class WorkerReplica implements Replica {
   readonly shared: boolean;
-  readonly #process: ChildProcess;
-  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (why: Error) => void }>();
-  #next = 0;
-  #ended: TrainingError | undefined;
+  readonly #process: Remote<Replica>;
 
-  constructor(shared: boolean) {
-    this.shared = shared;
-    this.#process = fork(WORKER, [], {
+  constructor(made: WorkerReplicaPlan) {
+    this.shared = made.plan.shared;
+    const child = fork(WORKER, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    this.#process.on('message', ({ id, result, error }: WorkerResponse) => {
-      const { resolve, reject } = this.#waiting.get(id)!;
-      this.#waiting.delete(id);
-      if (error === undefined) resolve(result);
-      else reject(new TrainingError('WORKER_FAILED', error));
+    this.#process = new Remote(child, made, {
+      revive: ({ message }) => new TrainingError('WORKER_FAILED', message),
+      ended: (how) =>
+        new TrainingError(
+          'WORKER_FAILED',
+          `a training process ended (${how}); --resume continues from the last checkpoint`,
+        ),
     });
-    this.#process.on('exit', (code, signal) =>
-      this.#end(
-        `a training process ended (${signal ?? `exit code ${code}`}); --resume goes on from the last checkpoint`,
-      ),
-    );
-    this.#process.on('error', (cause) => this.#end(`a training process did not start: ${cause.message}`));
   }
 
-  open(plan: ReplicaPlan, state: ReadonlyMap<string, Tensor> | undefined): Promise<void> {
-    return this.#ask({ method: 'open', plan, state });
+  /** Settles when the process can train. */
+  get opened(): Promise<void> {
+    return this.#process.opened;
   }
 
-  encode(side: Side, texts: readonly (readonly number[])[]): Promise<Float32Array> {
-    return this.#ask({ method: 'encode', side, texts });
+  encode(...parameters: Parameters<Replica['encode']>): Promise<Float32Array> {
+    return this.#process.call('encode', parameters);
   }
 
-  accumulate(side: Side, texts: readonly (readonly number[])[], upstream: Float32Array): Promise<void> {
-    return this.#ask({ method: 'accumulate', side, texts, upstream });
+  accumulate(...parameters: Parameters<Replica['accumulate']>): Promise<void> {
+    return this.#process.call('accumulate', parameters);
   }
 
   gradient(): Promise<Float32Array> {
-    return this.#ask({ method: 'gradient' });
+    return this.#process.call('gradient', []);
   }
 
   update(gradient?: Float32Array): Promise<UpdateReport> {
-    return this.#ask({ method: 'update', gradient });
+    return this.#process.call('update', [gradient]);
   }
 
   state(): Promise<ReadonlyMap<string, Tensor>> {
-    return this.#ask({ method: 'state' });
+    return this.#process.call('state', []);
   }
 
-  async close(): Promise<void> {
-    if (this.#ended !== undefined) return;
-    const exited = new Promise<void>((resolve) => {
-      this.#process.once('exit', () => resolve());
-    });
-    // It ends by itself once nobody can ask it anything.
-    this.#process.disconnect();
-    await exited;
-  }
-
-  #ask<T>(request: Body<WorkerRequest>): Promise<T> {
-    if (this.#ended !== undefined) return Promise.reject(this.#ended);
-    const id = this.#next++;
-    return new Promise<T>((resolve, reject) => {
-      this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
-      // A request that can't be sent any more: the end of the process, which is told in a moment, says why.
-      this.#process.send({ ...request, id }, () => {});
-    });
-  }
-
-  /** Tells all who wait, and all who will ask, that there is nobody to answer. */
-  #end(message: string): void {
-    this.#ended ??= new TrainingError('WORKER_FAILED', message);
-    for (const { reject } of this.#waiting.values()) reject(this.#ended);
-    this.#waiting.clear();
+  close(): Promise<void> {
+    return this.#process.close();
   }
 }
 
@@ -184,10 +144,10 @@ export async function openReplicas(
 ): Promise<Replica> {
   const { workers, encoders, state } = options;
   if (workers === 1) return LocalReplica.open(plan, { encoders, state });
-  const replicas = Array.from({ length: workers }, () => new WorkerReplica(plan.shared));
+  const replicas = Array.from({ length: workers }, () => new WorkerReplica({ plan, state }));
   const group = new ReplicaGroup(replicas);
   try {
-    await Promise.all(replicas.map((replica) => replica.open(plan, state)));
+    await Promise.all(replicas.map((replica) => replica.opened));
   } catch (error) {
     await group.close();
     throw error;

@@ -1,5 +1,5 @@
-import { ScalingnoteError, type StatusName } from '../../../clients/index.ts';
-import type { ErrorBody, FieldViolation } from '../shared/wire.ts';
+import { type FieldViolation, ScalingnoteError, type StatusName } from '../../../clients/index.ts';
+import type { ErrorBody } from '../shared/wire.ts';
 
 /** An answer that is an error. */
 export class HttpError extends Error {

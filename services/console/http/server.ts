@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { reportError } from '../../runtime/errors.ts';
-import { authority, bindFailure } from '../../runtime/address.ts';
+import { authority, bindFailure } from '../../runtime/listen-address.ts';
 import { StartError } from '../../runtime/server.ts';
 import { HttpError } from './errors.ts';
 import { type Audience, Guard } from './guard.ts';

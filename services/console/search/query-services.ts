@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { type Filter, QueryClient, type SearchRequest, type SearchStream } from '../../../clients/index.ts';
-import { newTraceContext } from '../../runtime/telemetry/context.ts';
+import { QueryClient, type SearchRequest, type SearchStream } from '../../../clients/index.ts';
+import { newTraceContext } from '../../runtime/telemetry/trace-context.ts';
 import { fromCallError, HttpError } from '../http/errors.ts';
 import { unsampled } from '../unsampled.ts';
 import type { CosinesAnswer, SearchAnswer } from '../shared/wire.ts';
@@ -112,14 +112,6 @@ export class QueryServices {
       `the console knows no query service at ${service}: ${known}`,
     );
   }
-}
-
-/** As a {@link SearchRequest} wants it: a filter that is not there is left out. */
-export function withFilter(
-  request: Omit<SearchRequest, 'filter'>,
-  filter: Filter | undefined,
-): SearchRequest {
-  return filter === undefined ? request : { ...request, filter };
 }
 
 function key(session: string, service: string): string {

@@ -4,7 +4,7 @@ import { parseBody } from '../http/body.ts';
 import { fromCallError } from '../http/errors.ts';
 import type { Route } from '../http/routes.ts';
 import type { CosinesBody, SearchBody } from '../shared/wire.ts';
-import { type QueryServices, withFilter } from './query-services.ts';
+import type { QueryServices } from './query-services.ts';
 
 /** More conditions than fit on a screen. */
 const MAX_FILTERS = 64;
@@ -35,7 +35,7 @@ export function searchRoutes(services: QueryServices): Route[] {
       handle: async ({ body }) => {
         const { session, service, filters, ...request } = parseBody(Search, body);
         const filter = readFilter(filters);
-        return { json: await services.search(session, service, withFilter(request, filter)) };
+        return { json: await services.search(session, service, { ...request, filter }) };
       },
     },
     {

@@ -1,14 +1,14 @@
-/**
- * What the page and the bridge say to each other, as JSON over HTTP. This folder imports nothing from outside, so
- * that both can lean on it: one runs in Node, the other in a browser.
- */
+import type {
+  Collection as LogicalCollection,
+  Health,
+  SearchResult,
+  ServiceInfo,
+} from '../../../clients/answers.ts';
 
-/** A field of a request that is wrong. */
-export interface FieldViolation {
-  field: string;
-  /** How it is wrong, and what to send instead. */
-  description: string;
-}
+/**
+ * What the page and the server of the console say to each other, as JSON over HTTP. This folder imports nothing but
+ * types from outside, because the page runs in a browser and the server in Node.
+ */
 
 /** Body of every answer whose status is not 2xx. */
 export interface ErrorBody {
@@ -16,7 +16,8 @@ export interface ErrorBody {
     /** Stable name in UPPER_SNAKE_CASE. */
     reason: string;
     message: string;
-    violations?: readonly FieldViolation[];
+    /** The fields that are wrong: how, and what to send instead. */
+    violations?: readonly { field: string; description: string }[];
     /** Shortest wait before the same request may go through, in milliseconds; absent where waiting can't help. */
     retryDelayMs?: number;
   };
@@ -39,47 +40,15 @@ export interface SearchBody {
   filters: readonly string[];
 }
 
-export interface Tower {
-  name: string;
-  role: 'document' | 'query';
-  space: { fingerprint: string; dimensions: number };
-  device: string;
-  maxTokens: number;
-  retention?: number;
-}
-
-export interface Hit {
-  id: string;
-  score: number;
-  title: string;
-  passage: number;
-  text: string;
-  metadata: Readonly<Record<string, unknown>>;
-  version: number;
-}
-
-/** Milliseconds on the server. */
-export interface SearchTimings {
-  tokenizeMs: number;
-  queueMs: number;
-  encodeMs: number;
-  searchMs: number;
-  totalMs: number;
-  cached: boolean;
-}
-
 /** Answer of `POST /api/search`. */
 export type SearchAnswer =
   | { superseded: true }
-  | {
+  | (SearchResult & {
       superseded: false;
-      hits: readonly Hit[];
-      timings: SearchTimings;
-      queryTower: Tower;
       traceId: string;
-      /** From the bridge to the query service and back, in milliseconds. */
+      /** From the console to the query service and back, in milliseconds. */
       callMs: number;
-    };
+    });
 
 /** Body of `POST /api/cosines`. */
 export interface CosinesBody {
@@ -103,9 +72,9 @@ export interface CosinesAnswer {
 export interface ServiceState {
   kind: 'document' | 'query';
   address: string;
-  health: 'SERVING' | 'NOT_SERVING' | 'UNREACHABLE';
+  health: Health | 'UNREACHABLE';
   /** Absent where it can't be reached. */
-  info?: { version: string; pid: number; uptimeSeconds: number; tower: Tower; store: string };
+  info?: ServiceInfo;
   /** How long it took to answer, in milliseconds. */
   latencyMs?: number;
   /** Why it can't be reached. */
@@ -113,13 +82,9 @@ export interface ServiceState {
 }
 
 /** A physical collection. */
-export interface Collection {
-  physicalName: string;
-  /** The logical names that lead to it; only by these it can be searched. */
+export interface Collection extends Omit<LogicalCollection, 'name'> {
+  /** The logical names that lead to it; searches use these. */
   aliases: readonly string[];
-  space: { fingerprint: string; dimensions: number };
-  documents: number;
-  passages: number;
 }
 
 /** Answer of `GET /api/system`. */

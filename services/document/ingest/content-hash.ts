@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { JsonValue } from '../../../proto/struct.ts';
+import { canonicalJson } from '../../../towers/canonical-json.ts';
 
 /**
  * Raise this when the same document would be stored differently than before (other sparse terms, another payload). Every
@@ -22,14 +23,4 @@ export interface HashedContent {
  */
 export function contentHash({ title, text, metadata, omitText }: HashedContent): string {
   return hash('sha256', canonicalJson([STORED_FORM, title, text, metadata, omitText]), 'base64url');
-}
-
-/** JSON with the keys of each object in code-unit order, so that equal values give equal text (RFC 8785). */
-export function canonicalJson(value: JsonValue): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (typeof value === 'object' && value !== null) {
-    const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-    return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`).join(',')}}`;
-  }
-  return JSON.stringify(value);
 }

@@ -2,7 +2,7 @@ import { Field, Type } from 'protobufjs';
 import { v1 } from '../../../proto/load.ts';
 import { MAX_JSON_DEPTH } from '../../../proto/struct.ts';
 import { invalidArgument } from '../../runtime/errors.ts';
-import type { Salvaged } from '../../runtime/wire.ts';
+import type { Salvaged } from '../../runtime/request-guard.ts';
 
 /** The parts of IngestRequest and Document that an outcome needs: see `document_service.proto`. */
 const envelope = new Type('Envelope')

@@ -4,9 +4,9 @@ import type { IngestRequest__Output } from '../../../proto/generated/scalingnote
 import type { DocumentWrite, DocumentWriteResult, PassageWrite } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
 import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
-import type { Batch } from '../../runtime/telemetry/batch.ts';
+import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
 import type { Span } from '../../runtime/telemetry/span.ts';
-import { flawOf } from '../../runtime/wire.ts';
+import { flawOf } from '../../runtime/request-guard.ts';
 import { validDelete, validDocument, type ValidDocument } from './document.ts';
 
 /**
@@ -86,7 +86,7 @@ export type WriteStep =
       readonly kind: 'put';
       readonly write: Write<'put'>;
       /** The runs of the model that made its vectors. */
-      readonly batches: ReadonlySet<Batch>;
+      readonly batches: ReadonlySet<BatchSpan>;
     }
   | {
       readonly kind: 'confirm';
@@ -146,7 +146,7 @@ export function putLater(
   operation: Encoding,
   tenant: string,
   passages: readonly PassageWrite[],
-  batches: ReadonlySet<Batch>,
+  batches: ReadonlySet<BatchSpan>,
 ): Ready {
   const { documentId, version } = operation;
   const { contentHash, title, metadata } = operation.document;

@@ -1,12 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Backoff, backoffMs } from '../../../calls/backoff.ts';
 
-/** How long to wait between attempts. */
-export interface Backoff {
-  /** Before the second attempt, at most. @default 100 */
-  firstMs: number;
-  /** Before any attempt, at most, unless the error itself asks for more. @default 10000 */
-  longestMs: number;
-}
+export type { Backoff };
 
 /** Quick enough that a restart of the store goes unnoticed, slow enough that a long outage costs nothing. */
 export const DEFAULT_BACKOFF: Backoff = { firstMs: 100, longestMs: 10_000 };
@@ -36,8 +31,7 @@ export async function untilItWorks<T>(
     } catch (error) {
       const shortest = signal.aborted ? undefined : waitFor(error);
       if (shortest === undefined) throw error;
-      const ceiling = Math.min(backoff.longestMs, backoff.firstMs * 2 ** (attempt - 1));
-      const waitMs = shortest + Math.random() * ceiling;
+      const waitMs = shortest + backoffMs(attempt, backoff);
       onWait?.(error, waitMs);
       await delay(waitMs, undefined, { signal });
     }

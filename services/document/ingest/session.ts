@@ -5,7 +5,7 @@ import { invalidArgument, ServiceError, toServiceError } from '../../runtime/err
 import type { StreamCall } from '../../runtime/handler.ts';
 import { checkCollection, checkTenant, parseSequence } from '../../runtime/validate.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
-import { flawOf } from '../../runtime/wire.ts';
+import { flawOf } from '../../runtime/request-guard.ts';
 import { collectionMessage } from '../messages.ts';
 import type { Share } from './budget.ts';
 import { readOperation, type DocumentTrace } from './operation.ts';

@@ -1,7 +1,7 @@
 import { SpanKind, type Attributes } from '@opentelemetry/api';
 import type { Encoding as Encoded } from '../../../towers/tower.ts';
-import type { Batch } from '../../runtime/telemetry/batch.ts';
-import { parseTraceparent } from '../../runtime/telemetry/context.ts';
+import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
+import { parseTraceparent } from '../../runtime/telemetry/trace-context.ts';
 import type { HistogramSeries } from '../../runtime/telemetry/instruments.ts';
 import type { Span } from '../../runtime/telemetry/span.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
@@ -58,7 +58,7 @@ export class StreamTrace {
   }
 
   /** Watches an operation being encoded. @param batches collects the runs of the model that it shares */
-  encoding({ documentId, sequence, trace }: Encoding, batches: Set<Batch>): EncodeWatch {
+  encoding({ documentId, sequence, trace }: Encoding, batches: Set<BatchSpan>): EncodeWatch {
     const attributes = { 'scalingnote.document.id': documentId, 'scalingnote.sequence': sequence };
     const { tracer } = this.#telemetry;
     let encode: Span | undefined;
@@ -111,8 +111,8 @@ export class StreamTrace {
     if (!span) return;
     span.end();
     for (const { trace } of operations) {
-      const part = trace?.span.record('upsert', span.startTime, span.endTime);
-      part?.addLink({ context: span.spanContext() });
+      const part = trace?.span.child('upsert', { startTime: span.startTime });
+      part?.addLink({ context: span.spanContext() }).end(span.endTime);
     }
   }
 

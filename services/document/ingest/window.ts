@@ -3,8 +3,8 @@ import type { Logger } from 'pino';
 import type { StoredDocument } from '../../../store/store.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { reportError } from '../../runtime/errors.ts';
-import type { Batch } from '../../runtime/telemetry/batch.ts';
-import { traceOf } from '../../runtime/telemetry/bridge.ts';
+import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
+import { traceOf } from '../../runtime/telemetry/span.ts';
 import type { Budget, Share } from './budget.ts';
 import type { DocumentEncoder } from './encoder.ts';
 import {
@@ -226,7 +226,7 @@ export class Window {
     const { signal } = this.#abort;
     const { tenant, omitText } = this.#target;
     try {
-      const batches = new Set<Batch>();
+      const batches = new Set<BatchSpan>();
       const watch = this.#trace?.encoding(operation, batches);
       const passages = await this.#shared.encoder.encode(operation.document, { omitText, signal, watch });
       this.#becomeReady(putLater(operation, tenant, passages, batches));

@@ -8,7 +8,7 @@ import { callUnary, recordingLog, serve } from '../testing/harness.ts';
 import { Metrics } from './metrics.ts';
 import { RpcWatch } from './rpc.ts';
 import type { Sampler } from './sampler.ts';
-import type { Span } from './span.ts';
+import type { RecordedSpan } from './recorded-span.ts';
 import { Tracer } from './tracer.ts';
 
 const PATH = '/scalingnote.v1.QueryService/Search';
@@ -16,7 +16,7 @@ const NEVER: Sampler = () => ({ sampled: false });
 const ALWAYS: Sampler = () => ({ sampled: true });
 
 function watching({ sampler = ALWAYS, slowMs = 1000, isStream = false } = {}) {
-  const out: Span[] = [];
+  const out: RecordedSpan[] = [];
   const lines: Record<string, unknown>[] = [];
   const write = (line: string): void => {
     lines.push(JSON.parse(line) as Record<string, unknown>);

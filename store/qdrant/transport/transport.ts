@@ -1,4 +1,5 @@
 import { type Context, context } from '@opentelemetry/api';
+import { type Backoff, backoffMs } from '../../../calls/backoff.ts';
 import { StoreError } from '../../errors.ts';
 import type { CallOptions } from '../../store.ts';
 import { Exchange, TimedOut } from './exchange.ts';
@@ -25,8 +26,8 @@ const SILENCE_MS = 500;
 /** Attempts in all. More would only hide from the caller, who can wait better, that the server is away. */
 const MAX_ATTEMPTS = 4;
 
-/** Wait before the second attempt, in milliseconds, at most; each later one is twice as long. */
-const FIRST_BACKOFF_MS = 50;
+/** Waits between attempts. */
+const BACKOFF: Backoff = { firstMs: 50, longestMs: 1_000 };
 
 /** A server that asks for a longer pause is waited for by the caller, not in here. */
 const LONGEST_PAUSE_MS = 1000;
@@ -68,7 +69,10 @@ export class Transport {
         if (!(error instanceof Failure)) throw error;
         // A node of a cluster may not have heard of a collection yet that the others have.
         if (error.status === 404 && attempt < this.#nodes.length) continue;
-        const pauseMs = error.retryable && attempt < MAX_ATTEMPTS ? pause(error, attempt) : Infinity;
+        const pauseMs =
+          error.retryable && attempt < MAX_ATTEMPTS
+            ? (error.error.retryDelayMs ?? 0) + backoffMs(attempt, BACKOFF)
+            : Infinity;
         if (pauseMs > Math.min(LONGEST_PAUSE_MS, remainingMs(options))) throw error;
         await sleep(pauseMs, options.signal);
       }
@@ -167,12 +171,6 @@ export class Transport {
 /** The server counts in whole seconds, from 1. */
 function withTimeout(path: string, ms: number): string {
   return `${path}${path.includes('?') ? '&' : '?'}timeout=${Math.max(1, Math.ceil(ms / 1000))}`;
-}
-
-/** How long to wait before the next attempt: what the server asked for, or "full jitter" (AWS, 2015). */
-function pause({ error }: Failure, attempt: number): number {
-  const backoff = Math.random() * FIRST_BACKOFF_MS * 2 ** (attempt - 1);
-  return error.retryDelayMs === undefined ? backoff : error.retryDelayMs + backoff;
 }
 
 function parse(call: Call, node: Node, text: string): unknown {

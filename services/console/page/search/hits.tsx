@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import type { Standing } from '../../shared/difference.ts';
-import type { Hit } from '../../shared/wire.ts';
+import type { Hit } from '../../../../clients/answers.ts';
 import { addFilter } from './state.ts';
 
 /** Metadata that is shown beside a hit that is folded. */
@@ -122,7 +122,7 @@ function plainValues(
   return Object.entries(metadata).flatMap(([key, value]) => {
     const field = `${path}${key}`;
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-      return plainValues(value as Hit['metadata'], `${field}.`);
+      return plainValues(value, `${field}.`);
     }
     return (
       (Array.isArray(value) ? (value as unknown[]) : [value])

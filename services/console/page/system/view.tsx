@@ -1,5 +1,6 @@
 import { count, duration, percent, plural } from '../../shared/format.ts';
-import type { Collection, ServiceState, SystemAnswer, Tower } from '../../shared/wire.ts';
+import type { Tower } from '../../../../clients/answers.ts';
+import type { Collection, ServiceState, SystemAnswer } from '../../shared/wire.ts';
 import { Command, Empty, Problem } from '../parts/notice.tsx';
 import { href } from '../route.ts';
 import { SystemMeasures } from './measures.tsx';

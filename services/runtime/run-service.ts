@@ -1,0 +1,149 @@
+import type { Logger } from 'pino';
+import type * as z from 'zod';
+import { StoreError } from '../../store/errors.ts';
+import { TowerError } from '../../towers/errors.ts';
+import { helpText, loadConfig, type SettingsSchema } from './config.ts';
+import { createLog, type LogLevel } from './log.ts';
+import { StartError } from './server.ts';
+import { ConfigError } from './setting-types.ts';
+import { EnvironmentError } from './telemetry/otel-environment.ts';
+
+/** Exit code of a process that was called wrongly. */
+const EXIT_USAGE = 2;
+
+/** What a service sends to the process that started it, where there is one to talk to. */
+export type ServiceReport =
+  | {
+      type: 'ready';
+      /** `host:port` that it listens at. */
+      address: string;
+      pid: number;
+      /** `host:port` of its metrics, where it serves any. */
+      metrics?: string;
+    }
+  | {
+      type: 'failed';
+      /** Why it could not start, in one line. */
+      message: string;
+    };
+
+/** A service that serves. */
+export interface RunningService {
+  /** `host:port` that it listens at. */
+  address: string;
+  /** `host:port` of its metrics, where it serves any. */
+  metricsAddress?: string | undefined;
+  /** Answers what is in flight, and releases everything. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Runs a service as a process: reads its settings, starts it, reports that it is ready, and stops it on SIGTERM, on
+ * SIGINT, and when the process that started it is gone, so that nothing is left running. A second signal ends it at
+ * once.
+ *
+ * Exit codes: 0 after a stop, 1 where it could not start or broke, 2 where it was called wrongly.
+ */
+export async function runService<Schema extends SettingsSchema>(
+  name: string,
+  schema: Schema,
+  start: (config: z.infer<Schema>, log: Logger) => Promise<RunningService>,
+): Promise<void> {
+  const argv = process.argv.slice(2);
+  if (argv.includes('--help')) {
+    process.stdout.write(helpText(name, schema));
+    return;
+  }
+  try {
+    const { config, unknownVariables } = loadConfig(schema, argv, process.env);
+    const log = createLog(name, (config as { logLevel: LogLevel }).logLevel);
+    if (unknownVariables.length > 0) {
+      log.warn(
+        { unknownVariables },
+        'variables that are no setting of a service; "--help" lists those that are',
+      );
+    }
+    process.on('uncaughtException', (error) => {
+      log.fatal({ err: error }, 'the service broke');
+      process.exit(1);
+    });
+    stepLevelWhenTold(log);
+    process.once('disconnect', abandon);
+    // Whoever started this process may have gone before it could listen for that.
+    if (process.send && !process.connected) abandon();
+    const service = await start(config, log);
+    process.off('disconnect', abandon);
+    stopWhenTold(service, log);
+    log.info({ address: service.address }, 'ready');
+    const { address, metricsAddress } = service;
+    await report({
+      type: 'ready',
+      address,
+      pid: process.pid,
+      ...(metricsAddress === undefined ? {} : { metrics: metricsAddress }),
+    });
+  } catch (error) {
+    const message = startFailure(error);
+    process.stderr.write(`scalingnote ${name}: ${message}\n`);
+    await report({ type: 'failed', message });
+    process.exit(error instanceof ConfigError ? EXIT_USAGE : 1);
+  }
+}
+
+/** Ends a process that nobody waits for any more, and that has nothing to answer yet. */
+function abandon(): void {
+  process.exit(1);
+}
+
+/**
+ * SIGUSR2 has more logged, step by step, and then as little as at first. A process that is in trouble is looked at
+ * without being started again, and nobody but its owner can send it a signal. (SIGUSR1 is Node's own.)
+ */
+function stepLevelWhenTold(log: Logger): void {
+  const levels = [...new Set([log.level, 'debug', 'trace'])];
+  process.on('SIGUSR2', () => {
+    log.level = levels[(levels.indexOf(log.level) + 1) % levels.length]!;
+    log.info({ logLevel: log.level }, 'another level from here on');
+  });
+}
+
+function stopWhenTold(service: RunningService, log: Logger): void {
+  let stopping = false;
+  const stop = (cause: string): void => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    log.info({ cause }, 'stopping');
+    service.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.fatal({ err: error }, 'the service broke as it stopped');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.once('disconnect', () => {
+    if (!stopping) stop('the process that started this one is gone');
+  });
+}
+
+/** Whoever started this process need not listen any more, so a failure to tell is none. */
+async function report(message: ServiceReport): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (process.send) process.send(message, undefined, undefined, () => resolve());
+    else resolve();
+  });
+}
+
+/** Errors that we expect have a message that is all there is to say. */
+function startFailure(error: unknown): string {
+  const expected =
+    error instanceof ConfigError ||
+    error instanceof EnvironmentError ||
+    error instanceof StartError ||
+    error instanceof StoreError ||
+    error instanceof TowerError;
+  if (expected) return error.message.replaceAll('\n', ' ');
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
