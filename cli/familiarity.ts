@@ -1,16 +1,16 @@
 import { type QueryClient, ScalingnoteError } from '../clients/index.ts';
 
 /**
- * From this share of unknown tokens on, a query tower that is distilled from the collection's own texts is worth its
- * minutes: the one that ships hardly knows 2 to 5 % of the tokens of collections of which it keeps 0.82 to 0.88, and one
- * that is distilled from them under 1 %.
+ * From this share of unknown tokens on, distilling a query tower from the collection's own texts pays off. The tower that
+ * ships hardly knows 2 to 5 % of the tokens of collections on which its retention is 0.82 to 0.88; a tower distilled from
+ * them has under 1 %.
  */
 const HIGH_SHARE = 0.015;
 
 /** Looking at a sample takes the service well under a second. */
 const TIMEOUT_MS = 10_000;
 
-/** Share of a collection's tokens that the query tower hardly knows; undefined where nobody can say. */
+/** Share of a collection's tokens that the query tower hardly knows; undefined if it cannot be measured. */
 export async function unknownShare(
   client: QueryClient,
   scope: { collection: string; tenant?: string },
@@ -18,13 +18,13 @@ export async function unknownShare(
   try {
     return (await client.measureFamiliarity(scope, { timeoutMs: TIMEOUT_MS })).unknownTokenShare;
   } catch (error) {
-    // It says what could be better, and is asked for by nobody: what keeps it from answering is shown where it matters.
+    // Nobody asked for this advice, so its errors are not shown.
     if (error instanceof ScalingnoteError) return undefined;
     throw error;
   }
 }
 
-/** What a high share means and how to mend it, in one line; undefined where it is not high. */
+/** Advice in one line if the share is high; otherwise undefined. */
 export function familiarityAdvice(collection: string, share: number | undefined): string | undefined {
   if (share === undefined || share < HIGH_SHARE) return undefined;
   return (

@@ -6,7 +6,7 @@ import { CliError } from './output/print.ts';
 /** Lines of a service's log that are shown when it dies. */
 const LAST_LINES = 5;
 
-/** How long a service has for ending its calls before it is killed: its own drain takes up to 10 s. */
+/** How long a service may take to stop before it is killed: its own drain takes up to 10 s. */
 const STOP_TIMEOUT_MS = 15_000;
 
 /** A service that runs as a process of its own. */
@@ -17,7 +17,7 @@ export interface ServiceProcess {
   pid: number;
   /** `host:port` of its metrics, where it serves any. */
   metrics: string | undefined;
-  /** Resolves with what to tell people when the process ends without having been asked to. */
+  /** Resolves with a message for people when the process ends unasked. */
   died: Promise<string>;
   stop(): Promise<void>;
 }
@@ -27,10 +27,10 @@ type Report =
   | { type: 'failed'; message: string };
 
 /**
- * Starts a service and waits until it serves. It ends when this process does, however that comes about: it watches
- * the channel between the two.
+ * Starts a service and waits until it serves. It watches the channel to this process, so it also ends when this process
+ * ends for any reason.
  *
- * @param signal - gives the start up; a service that serves is stopped by {@link ServiceProcess.stop}
+ * @param signal - aborts the start; stop a running service with {@link ServiceProcess.stop}
  * @throws {CliError} in one line, where it can't start
  */
 export async function startService(
@@ -41,7 +41,7 @@ export async function startService(
   const entry = fileURLToPath(new URL(`../services/${name}/main.js`, import.meta.url));
   const child = fork(entry, flags, {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    // Ctrl-C goes to a terminal's whole group; a service in a group of its own is stopped once, by us.
+    // Ctrl-C reaches the whole process group of the terminal. In its own group, a service is stopped once, by us.
     detached: true,
   });
   const lines: string[] = [];

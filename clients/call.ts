@@ -17,13 +17,13 @@ export interface ClientOptions {
   credentials?: ChannelCredentials;
   /** How long a call may take, retries included, in milliseconds. @default 10000 */
   timeoutMs?: number;
-  /** How often a call is tried in all, where the server was away or overloaded. @default 4 */
+  /** Attempts in all, if the server is unreachable or overloaded. @default 4 */
   attempts?: number;
 }
 
 /** Bounds of one call. */
 export interface CallBounds {
-  /** Gives the call up. */
+  /** Cancels the call. */
   signal?: AbortSignal;
   /** How long the call may take, retries included, in milliseconds. @default the client's */
   timeoutMs?: number;
@@ -50,10 +50,10 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
   'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
   'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
-  // A stream of documents resumes by itself; the channel need not wait two minutes before it looks again.
+  // A stream of documents resumes by itself, so the channel should not wait two minutes before it reconnects.
   'grpc.initial_reconnect_backoff_ms': 200,
   'grpc.max_reconnect_backoff_ms': BACKOFF_MAX_MS,
-  // Attempts are counted here, where the server's own advice is heard.
+  // This module counts attempts, because it follows the server's retry delay.
   'grpc.enable_retries': 0,
 };
 

@@ -7,7 +7,7 @@ export type StatusName = keyof typeof Code;
 
 export type { FieldViolation };
 
-/** Statuses that grpc-js makes up when a server or a proxy resets the stream; a service of ours gives a reason. */
+/** Statuses that grpc-js reports when a server or a proxy resets the stream. Our services always give a reason. */
 const RESET: ReadonlySet<number> = new Set([Code.CANCELLED, Code.INTERNAL]);
 
 /** What a call failed with. Its message names the field and the fix. */
@@ -38,15 +38,15 @@ export class ScalingnoteError extends Error {
 }
 
 /**
- * Whether the server was away, or had too much to do and says when it will have less. Without `google.rpc.RetryInfo`,
- * RESOURCE_EXHAUSTED is something that time does not mend: a full disk, a message that is too large.
+ * Whether the server was unreachable, or overloaded and says when to retry. Without `google.rpc.RetryInfo`, waiting does
+ * not help against RESOURCE_EXHAUSTED: the disk is full, or the message is too large.
  */
 function isRetryable({ code, reason, retryDelayMs }: RichStatus): boolean {
   if (code === Code.RESOURCE_EXHAUSTED) return retryDelayMs !== undefined;
   return code === Code.UNAVAILABLE || (reason === '' && RESET.has(code));
 }
 
-/** What the server would say of such a field, said before it is sent. */
+/** The error that the server would return for such a field, without sending it. */
 export function invalidArgument(field: string, description: string): ScalingnoteError {
   return new ScalingnoteError({
     code: Code.INVALID_ARGUMENT,
@@ -56,7 +56,7 @@ export function invalidArgument(field: string, description: string): Scalingnote
   });
 }
 
-/** What grpc-js threw, with the details that the server sent along. Anything else passes through. */
+/** Converts an error of grpc-js, with the details that the server sent. Returns any other error unchanged. */
 export function toScalingnoteError(error: unknown): unknown {
   if (!isServiceError(error)) return error;
   const [details] = error.metadata.get(STATUS_DETAILS_TRAILER);
@@ -71,7 +71,7 @@ export function toScalingnoteError(error: unknown): unknown {
   );
 }
 
-/** Details are an extra: where something on the way has damaged them, the status still stands. */
+/** Details are optional: if they are damaged, the status still counts. */
 function richStatus(details: Buffer): RichStatus | undefined {
   try {
     return decodeStatus(details);

@@ -40,36 +40,34 @@ interface Run {
 /** Ingests `count` documents into a service with faults, and holds the result to what is promised. */
 async function ingestThrough(faults: readonly Fault[], count: number, window?: number): Promise<Run> {
   const server = new MemoryIngest(faults);
-  const service = await serve({ Ingest: server.handle });
-  const client = new DocumentClient({ address: service.address });
+  using service = await serve({ Ingest: server.handle });
+  using client = new DocumentClient({ address: service.address });
   const run: Run = { server, outcomes: [], watermarks: [], reconnects: [] };
-  try {
-    const summary = await client.ingest(documents(count), {
-      collection: 'c',
-      onOutcome: (outcome) => run.outcomes.push(outcome),
-      onWatermark: (sequence) => run.watermarks.push(sequence),
-      onReconnect: (error) => run.reconnects.push(error),
-      ...(window === undefined ? {} : { window }),
-    });
-    assert.deepEqual(
-      run.outcomes.map(({ sequence }) => sequence).sort((a, b) => a - b),
-      Array.from({ length: count }, (_, index) => index + 1),
-      'every operation is reported exactly once',
-    );
-    assert.equal(server.documents.size, count, 'nothing is lost, nothing doubles');
-    assert.deepEqual(
-      run.watermarks,
-      [...new Set(run.watermarks)].sort((a, b) => a - b),
-      'watermarks only rise',
-    );
-    assert.equal(summary.watermark, count);
-    assert.equal(summary.sent, count);
-    assert.equal(summary.indexed + summary.unchanged, count);
-    return run;
-  } finally {
-    client.close();
-    service.close();
-  }
+  const summary = await client.ingest(documents(count), {
+    collection: 'c',
+    // A client that never finishes has to fail, not hang.
+    patienceMs: 1_000,
+    signal: AbortSignal.timeout(10_000),
+    onOutcome: (outcome) => run.outcomes.push(outcome),
+    onWatermark: (sequence) => run.watermarks.push(sequence),
+    onReconnect: (error) => run.reconnects.push(error),
+    ...(window === undefined ? {} : { window }),
+  });
+  assert.deepEqual(
+    run.outcomes.map(({ sequence }) => sequence).sort((a, b) => a - b),
+    Array.from({ length: count }, (_, index) => index + 1),
+    'every operation is reported exactly once',
+  );
+  assert.equal(server.documents.size, count, 'nothing is lost, nothing doubles');
+  assert.deepEqual(
+    run.watermarks,
+    [...new Set(run.watermarks)].sort((a, b) => a - b),
+    'watermarks only rise',
+  );
+  assert.equal(summary.watermark, count);
+  assert.equal(summary.sent, count);
+  assert.equal(summary.indexed + summary.unchanged, count);
+  return run;
 }
 
 describe('ingest', () => {
@@ -103,11 +101,57 @@ describe('ingest', () => {
     });
   }
 
+  test('what is durable makes room for more bytes', async () => {
+    using service = await serve({ Ingest: new MemoryIngest().handle });
+    using client = new DocumentClient({ address: service.address });
+    const text = 'x'.repeat(3 * 1024 * 1024);
+    const source = Array.from({ length: 16 }, (_, index) => ({ id: `d${index}`, text }));
+    const signal = AbortSignal.timeout(20_000);
+    assert.equal((await client.ingest(source, { collection: 'c', signal })).watermark, 16);
+  });
+
+  test('waits begin again from the shortest one when something became durable', async (context) => {
+    context.mock.method(Math, 'random', () => 0.999);
+    const fault: Fault = { after: 3, outcomes: true, durable: 2, end: unavailable };
+    using service = await serve({ Ingest: new MemoryIngest([fault, fault, fault]).handle });
+    using client = new DocumentClient({ address: service.address });
+    const waits: number[] = [];
+    const onReconnect = (_: unknown, waitMs: number): number => waits.push(waitMs);
+    await client.ingest(documents(12), { collection: 'c', onReconnect });
+    assert.equal(waits.length, 3);
+    for (const wait of waits) assert.ok(wait < 100, `waited ${wait} ms`);
+  });
+
+  test('a connection that breaks while there is nothing to send does not cost patience', async (context) => {
+    context.mock.method(Math, 'random', () => 0);
+    let connections = 0;
+    using service = await serve({
+      Ingest: (call) => {
+        connections++;
+        call.on('error', () => {}).on('data', () => {});
+        call.write({ ready: {} });
+        if (connections < 6) setTimeout(() => unavailable(call), 40);
+        else call.on('end', () => call.end());
+      },
+    });
+    using client = new DocumentClient({ address: service.address });
+    const signal = AbortSignal.timeout(20_000);
+    async function* nothing(): AsyncGenerator<IngestOperation> {
+      while (connections < 6 && !signal.aborted) await sleep(5);
+    }
+    await client.ingest(nothing(), {
+      collection: 'c',
+      patienceMs: 60,
+      signal,
+    });
+    assert.equal(connections, 6);
+  });
+
   test('the server says how long to stay away', async () => {
     const asked: number[] = [];
     const server = new MemoryIngest([{ after: 3, outcomes: true, durable: 3, end: draining }]);
-    const service = await serve({ Ingest: server.handle });
-    const client = new DocumentClient({ address: service.address });
+    using service = await serve({ Ingest: server.handle });
+    using client = new DocumentClient({ address: service.address });
     await client.ingest(documents(5), {
       collection: 'c',
       onReconnect: (error, waitMs) => {
@@ -115,8 +159,6 @@ describe('ingest', () => {
         asked.push(waitMs);
       },
     });
-    client.close();
-    service.close();
     assert.equal(asked.length, 1);
     assert.ok(asked[0]! >= 5, `waits ${asked[0]} ms`);
   });
@@ -126,7 +168,7 @@ describe('ingest', () => {
     const first = await serve({ Ingest: dying.handle });
     const reborn = new MemoryIngest();
     let second: Promise<FakeService> | undefined;
-    const client = new DocumentClient({ address: first.address });
+    using client = new DocumentClient({ address: first.address });
     const outcomes: number[] = [];
     const summary = await client.ingest(documents(20), {
       collection: 'c',
@@ -135,7 +177,6 @@ describe('ingest', () => {
         second ??= serve({ Ingest: reborn.handle }, Number(first.address.split(':')[1]));
       },
     });
-    client.close();
     (await second)?.close();
     assert.equal(summary.watermark, 20);
     assert.deepEqual(
@@ -162,22 +203,21 @@ describe('ingest', () => {
           await ingestThrough(honest, count, window);
         },
       ),
-      { numRuns: 25 },
+      { numRuns: 25, endOnFailure: true },
     );
   });
 
   test('gives up when nothing gets through for too long', async () => {
-    const client = new DocumentClient({ address: '127.0.0.1:1' });
+    using client = new DocumentClient({ address: '127.0.0.1:1' });
     await assert.rejects(
       client.ingest(documents(1), { collection: 'c', patienceMs: 100 }),
       (error: ScalingnoteError) => error.code === 'UNAVAILABLE' && error.retryable,
     );
-    client.close();
   });
 
   test('what no repetition mends ends it at once', async () => {
     let connections = 0;
-    const service = await serve({
+    using service = await serve({
       Ingest: (call) => {
         connections++;
         call.emit(
@@ -191,15 +231,13 @@ describe('ingest', () => {
         );
       },
     });
-    const client = new DocumentClient({ address: service.address });
+    using client = new DocumentClient({ address: service.address });
     await assert.rejects(client.ingest(documents(3), { collection: 'c' }), (error: ScalingnoteError) => {
       assert.equal(error.code, 'FAILED_PRECONDITION');
       assert.equal(error.reason, 'SPACE_MISMATCH');
       assert.equal(error.metadata['tower_space'], 'sp1_a');
       return true;
     });
-    client.close();
-    service.close();
     assert.equal(connections, 1);
   });
 });
@@ -226,7 +264,7 @@ describe('backpressure of an ingest', () => {
   test('the source is not pulled beyond the window', async () => {
     const source = counting('x');
     const stop = new AbortController();
-    const service = await serve({
+    using service = await serve({
       // Ready, and then it reads but nothing ever becomes durable.
       Ingest: (call) => {
         call.on('data', () => {});
@@ -234,20 +272,18 @@ describe('backpressure of an ingest', () => {
         call.write({ ready: {} });
       },
     });
-    const client = new DocumentClient({ address: service.address });
+    using client = new DocumentClient({ address: service.address });
     const ingest = client.ingest(source, { collection: 'c', window: 32, signal: stop.signal });
     assert.equal(await source.settled(), 32);
     stop.abort(new Error('enough'));
     await assert.rejects(ingest, /enough/);
-    client.close();
-    service.close();
   });
 
   test('a server that stops reading stops the source, long before the window is full', async () => {
     const text = 'x'.repeat(64 * 1024);
     const source = counting(text);
     const stop = new AbortController();
-    const service = await serve({
+    using service = await serve({
       Ingest: (call) => {
         call.on('error', () => {});
         call.once('data', () => {
@@ -256,21 +292,19 @@ describe('backpressure of an ingest', () => {
         });
       },
     });
-    const client = new DocumentClient({ address: service.address });
+    using client = new DocumentClient({ address: service.address });
     const ingest = client.ingest(source, { collection: 'c', window: 100_000, signal: stop.signal });
     const pulled = await source.settled();
     // What fits into both sides' buffers, not the 32 MiB that the window would take.
     assert.ok(pulled * text.length < 16 * 1024 * 1024, `${pulled} documents of 64 KiB were pulled`);
     stop.abort(new Error('enough'));
     await assert.rejects(ingest, /enough/);
-    client.close();
-    service.close();
   });
 
   test('a connection that breaks while the source is slow loses nothing that the source gives later', async () => {
     const server = new MemoryIngest([{ after: 1, outcomes: true, durable: 1, end: draining }]);
-    const service = await serve({ Ingest: server.handle });
-    const client = new DocumentClient({ address: service.address });
+    using service = await serve({ Ingest: server.handle });
+    using client = new DocumentClient({ address: service.address });
     const reconnected = new AbortController();
     const summary = await client.ingest(
       (async function* () {
@@ -283,8 +317,6 @@ describe('backpressure of an ingest', () => {
       })(),
       { collection: 'c', onReconnect: () => reconnected.abort() },
     );
-    client.close();
-    service.close();
     assert.equal(summary.indexed, 2);
     assert.deepEqual(server.arrivals, [[1], [2]]);
   });
@@ -408,7 +440,7 @@ describe('an ingest and its caller', () => {
   });
 
   test('the rejection that a server sends has its reason and its fields', async () => {
-    const service = await serve({
+    using service = await serve({
       Ingest: (call) => {
         call.on('data', (request: { sequence: string; begin?: object }) => {
           if (request.begin) {
@@ -428,14 +460,12 @@ describe('an ingest and its caller', () => {
         call.on('end', () => call.end());
       },
     });
-    const client = new DocumentClient({ address: service.address });
+    using client = new DocumentClient({ address: service.address });
     const outcomes: IngestOutcome[] = [];
     const summary = await client.ingest([{ id: 'a', text: 'a', version: 1, sequence: 41 }], {
       collection: 'c',
       onOutcome: (outcome) => outcomes.push(outcome),
     });
-    client.close();
-    service.close();
     assert.equal(summary.rejected, 1);
     assert.equal(summary.watermark, 41);
     assert.equal(outcomes[0]?.id, 'a');

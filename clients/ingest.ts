@@ -42,15 +42,15 @@ export interface IngestOptions {
    * all operations up to there. What it throws ends the ingest.
    */
   onWatermark?: (sequence: number) => void;
-  /** Called when the connection broke and is tried again. */
+  /** Called when the connection broke, before the wait and the next attempt. */
   onReconnect?: (error: ScalingnoteError, waitMs: number) => void;
   /** W3C trace context that the ingest belongs to. @default what is active in OpenTelemetry, if that is in use */
   traceparent?: string;
-  /** Gives the ingest up. What was acknowledged stays. */
+  /** Aborts the ingest. Acknowledged documents stay. */
   signal?: AbortSignal;
   /** How many operations may wait for a watermark; they are kept for sending again. @default 1024 */
   window?: number;
-  /** How long to go on trying while nothing gets through, in milliseconds. @default 300000 */
+  /** How long to retry without progress, in milliseconds. @default 300000 */
   patienceMs?: number;
 }
 
@@ -65,7 +65,7 @@ export interface IngestSummary {
   watermark: number;
 }
 
-/** Several of the server's batches, so that it never waits for us. */
+/** Several of the server's batches, so that the server never waits for the client. */
 const DEFAULT_WINDOW = 1024;
 /** Bytes that may wait for a watermark: documents differ in size by a factor of a million. */
 const WINDOW_BYTES = 32 * 1024 * 1024;
@@ -126,17 +126,17 @@ export async function runIngest(
 
 interface Pending extends WireOperation {
   id: string;
-  /** Its outcome has been reported: if it is sent again, the second outcome is not news. */
+  /** Whether its outcome was reported: if it is sent again, the second outcome is ignored. */
   reported: boolean;
 }
 
-/** A connection, as far as the loop that feeds it has to know. */
+/** The state of one connection. */
 interface Connection {
   call: Call;
   ready: boolean;
-  /** What is to be sent again, then nothing. */
+  /** Operations to send again on this connection. */
   resend: Iterator<Pending>;
-  /** How it ended: with an error, or with `undefined` where the server was done. */
+  /** How it ended: with an error, or with `undefined` if the server ended it. */
   end?: { error: unknown };
 }
 
@@ -150,7 +150,7 @@ class Ingest {
     rejected: 0,
     watermark: 0,
   };
-  /** Whether the last connection stood, and had nothing to do but to wait for the source. */
+  /** Whether the last connection was open and only waited for the source. */
   wasIdle = false;
   readonly #options: IngestOptions;
   readonly #source: Source<IngestOperation>;
@@ -158,7 +158,7 @@ class Ingest {
   readonly #pending = new Map<number, Pending>();
   #pendingBytes = 0;
   #sequence = 0;
-  /** Wakes the loop that feeds the connection; it looks for itself what has changed. */
+  /** Wakes the loop that feeds the connection. */
   #wake = (): void => {};
 
   constructor(source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>, options: IngestOptions) {
@@ -166,7 +166,7 @@ class Ingest {
     this.#source = new Source(source, () => this.#wake());
   }
 
-  /** Tells the source that it will not be asked again. */
+  /** Ends the iteration of the source. */
   release(): void {
     this.#source.release();
   }
@@ -238,7 +238,7 @@ class Ingest {
     }
   }
 
-  /** The next message, `undefined` where it has to be waited for. */
+  /** The next message; `undefined` if there is none yet. */
   #next(connection: Connection): IngestRequest | 'exhausted' | undefined {
     const again = connection.resend.next();
     if (again.done !== true) return again.value.message;
@@ -253,7 +253,7 @@ class Ingest {
     }
   }
 
-  /** Takes an operation in; `undefined` where it can't be sent and was rejected here. */
+  /** Accepts an operation; `undefined` if it cannot be sent and was rejected here. */
   #accept(operation: IngestOperation): IngestRequest | undefined {
     const sequence = operation.sequence ?? this.#sequence + 1;
     if (!Number.isSafeInteger(sequence) || sequence <= this.#sequence) {
@@ -317,7 +317,7 @@ class Ingest {
       const message = 'the server ended the stream before everything was durable';
       return new ScalingnoteError({ code: Code.UNAVAILABLE, message, reason: '' });
     }
-    // What was rejected here, after the last operation that was sent, is settled as well.
+    // This covers operations that were rejected here, after the last one that was sent.
     this.#watermark(this.#sequence);
     return undefined;
   }

@@ -1,6 +1,6 @@
 /**
- * An iterable that is asked for its next item only when there is room for it, by somebody who can't wait for it: a
- * loop that has other things to do, over a connection that may break in between.
+ * Reads an iterable one item at a time without blocking: a loop polls {@link take} when it has room for an item, and is
+ * woken when the item is there.
  */
 export class Source<Item> {
   readonly #iterator: Iterator<Item> | AsyncIterator<Item>;
@@ -41,10 +41,10 @@ export class Source<Item> {
     return answer.result;
   }
 
-  /** Tells the source that it will not be asked again, so that it can close its files. */
+  /** Ends the iteration, so that the source can close its files. */
   release(): void {
     if (this.#exhausted) return;
-    // A source that is in the middle of something may take its time, and what it says at the end helps nobody.
+    // A busy source may take its time, and nobody needs its errors any more.
     Promise.resolve()
       .then(() => this.#iterator.return?.())
       .catch(() => {});

@@ -4,8 +4,7 @@ import { toStruct, toValue } from '../proto/struct.ts';
 import { invalidArgument, ScalingnoteError } from './errors.ts';
 
 /**
- * A string that UTF-8 can carry. Half a surrogate pair can't be written: it would arrive as another character, and
- * nobody would notice.
+ * Checks that UTF-8 can carry a string. Half a surrogate pair would silently arrive as another character.
  *
  * @throws {ScalingnoteError} `INVALID_ARGUMENT`
  */
@@ -52,7 +51,7 @@ export function wireValue(value: unknown, field: string): Value {
 
 function checked<T>(value: unknown, field: string, convert: () => T): T {
   try {
-    // First, for it refuses what is nested without end.
+    // The conversion comes first, because it rejects values that are nested too deep.
     const converted = convert();
     requireWellFormed(value, field);
     return converted;

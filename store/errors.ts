@@ -47,6 +47,11 @@ export class StoreError extends Error {
   }
 }
 
+/** The call is wrong, and repeating it does not help. */
+export function invalidArgument(message: string): StoreError {
+  return new StoreError('STORE_INVALID_ARGUMENT', message);
+}
+
 /** No collection or alias of that name. */
 export function collectionNotFound(name: string): StoreError {
   return new StoreError(

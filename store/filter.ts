@@ -1,4 +1,4 @@
-import { StoreError } from './errors.ts';
+import { invalidArgument } from './errors.ts';
 import type { Condition, Filter, FilterValue } from './store.ts';
 
 /** Deepest nesting of a filter, itself included: deeper than people write, and shallow enough for every store. */
@@ -16,8 +16,7 @@ export function metadataPath(field: string): string[] | undefined {
   const [root, ...path] = field.split('.');
   if (root === 'metadata' && path.length > 0 && path.every((key) => key !== '' && !key.includes('"')))
     return path;
-  throw new StoreError(
-    'STORE_INVALID_ARGUMENT',
+  throw invalidArgument(
     `filter field ${JSON.stringify(field)} is unknown; use "metadata.KEY" (dots lead into nested objects), ` +
       '"document_id" or "version"',
   );
@@ -47,7 +46,7 @@ export function filterFields(filter: Filter): Set<string> {
 
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the condition, where a filter cannot be evaluated. */
 export function checkFilter(filter: Filter, depth = 1): void {
-  if (depth > MAX_FILTER_DEPTH) invalid(`filter nests deeper than ${MAX_FILTER_DEPTH} levels`);
+  if (depth > MAX_FILTER_DEPTH) throw invalidArgument(`filter nests deeper than ${MAX_FILTER_DEPTH} levels`);
   for (const condition of conditions(filter)) {
     if ('filter' in condition) {
       checkFilter(condition.filter, depth + 1);
@@ -59,13 +58,14 @@ export function checkFilter(filter: Filter, depth = 1): void {
       checkValue(field, condition.equals);
     } else if ('anyOf' in condition) {
       if (condition.anyOf.length === 0)
-        invalid(`any-of filter on "${field}" has no values; give at least one`);
+        throw invalidArgument(`any-of filter on "${field}" has no values; give at least one`);
       for (const value of condition.anyOf) checkValue(field, value);
     } else if ('range' in condition) {
       const bounds = Object.values(condition.range).filter((bound) => bound !== undefined);
-      if (bounds.length === 0) invalid(`range filter on "${field}" has no bound; give gt, gte, lt or lte`);
+      if (bounds.length === 0)
+        throw invalidArgument(`range filter on "${field}" has no bound; give gt, gte, lt or lte`);
       if (bounds.some((bound) => Number.isNaN(bound)))
-        invalid(`range filter on "${field}" has a bound that is NaN`);
+        throw invalidArgument(`range filter on "${field}" has a bound that is NaN`);
     }
   }
 }
@@ -165,9 +165,7 @@ function checkValue(field: string, value: FilterValue): void {
   ) {
     return;
   }
-  invalid(`filter on "${field}" compares with ${String(value)}; use a string, a finite number or a boolean`);
-}
-
-function invalid(message: string): never {
-  throw new StoreError('STORE_INVALID_ARGUMENT', message);
+  throw invalidArgument(
+    `filter on "${field}" compares with ${String(value)}; use a string, a finite number or a boolean`,
+  );
 }

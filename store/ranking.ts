@@ -1,4 +1,4 @@
-import { HYBRID_CANDIDATES, RRF_K, type SearchQuery } from './store.ts';
+import { HYBRID_CANDIDATES, RRF_K, type SearchQuery, type SparseVector } from './store.ts';
 
 /** A document's place in a ranking. */
 export interface Ranked {
@@ -18,6 +18,23 @@ export function bestFirst(a: Ranked, b: Ranked): number {
 export function rankingDepth(query: SearchQuery): number {
   const wanted = query.limit + (query.offset ?? 0);
   return query.vector && query.sparse ? Math.max(HYBRID_CANDIDATES, wanted) : wanted;
+}
+
+/** One ranking of a store: its `depth` best documents with a score of at least `least`. */
+type Rank<Vector, Document> = (vector: Vector, depth: number, least: number) => readonly Document[];
+
+/** The ranking that a query asks for, as deep as it needs: dense, sparse, or both fused. */
+export function rankBy<Document extends Ranked>(
+  query: SearchQuery,
+  dense: Rank<Float32Array, Document>,
+  sparse: Rank<SparseVector, Document>,
+): readonly Document[] {
+  const { vector, sparse: terms, scoreThreshold = -Infinity } = query;
+  const depth = rankingDepth(query);
+  // A threshold is about the fused score: neither ranking can apply it.
+  if (vector && terms) return fuse(dense(vector, depth, -Infinity), sparse(terms, depth, -Infinity));
+  if (vector) return dense(vector, depth, scoreThreshold);
+  return terms ? sparse(terms, depth, scoreThreshold) : [];
 }
 
 /**

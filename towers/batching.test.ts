@@ -53,6 +53,27 @@ test('the oldest input is in the next batch, whatever else waits', () => {
   );
 });
 
+test('inputs of one length come in the order of their arrival', () => {
+  const queue = new BatchQueue<string>();
+  for (const item of ['a', 'b', 'c', 'd']) queue.push(item, 7);
+  assert.deepEqual(queue.take(14), ['a', 'b']);
+  assert.deepEqual(queue.take(28), ['c', 'd']);
+});
+
+test('a batch grows to the side that adds less padding to all of it', () => {
+  const queue = new BatchQueue<string>();
+  // The oldest two have length 10. A third one of 6 adds 4 positions of padding, one of 13 adds 3 to each of the two.
+  for (const [item, length] of [
+    ['first', 10],
+    ['second', 10],
+    ['shorter', 6],
+    ['longer', 13],
+  ] as const) {
+    queue.push(item, length);
+  }
+  assert.deepEqual(queue.take(39), ['shorter', 'first', 'second']);
+});
+
 test('a long input does not starve while short ones keep arriving', () => {
   const queue = new BatchQueue<Input>();
   const long = { length: 300 };

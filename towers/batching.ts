@@ -1,10 +1,10 @@
-/** What bounds a batch and the queue before it. */
+/** Limits of a batch and of the queue before it. */
 export interface BatchingLimits {
   /** Positions of one batch, padding included: inputs × longest input. A single longer input is a batch of its own. */
   maxBatchTokens: number;
   /**
-   * How long an idle model waits for company, in milliseconds. While it runs, inputs gather by themselves, so that
-   * waiting helps only a trickle.
+   * How long an idle model waits for more inputs, in milliseconds. While it runs, inputs gather by themselves, so waiting
+   * helps only when few inputs arrive.
    *
    * @default 0
    */
@@ -20,8 +20,8 @@ interface Waiting<T> {
 }
 
 /**
- * Inputs that wait for a run, sorted by length. A batch grows from the oldest input to its neighbours in length:
- * the oldest is always taken, so nothing starves; neighbours are alike, so little is padding.
+ * Inputs that wait for a run, sorted by length. A batch starts with the oldest input and grows to its neighbours in
+ * length: the oldest is always taken, so nothing starves; neighbours are similar, so there is little padding.
  */
 export class BatchQueue<T> {
   readonly #byLength: Waiting<T>[] = [];
@@ -38,7 +38,7 @@ export class BatchQueue<T> {
     return this.#tokens;
   }
 
-  /** Which input has waited longest. */
+  /** The input that has waited longest. */
   get oldest(): T | undefined {
     return this.#byArrival.keys().next().value;
   }
@@ -120,8 +120,8 @@ function growBatch(
 }
 
 /**
- * Splits many inputs into batches by token budget, longest first: alike in length, and the largest memory is asked
- * for at the start, where it fails early.
+ * Splits many inputs into batches by token budget, longest first: each batch holds similar lengths, and the batch that
+ * needs most memory comes first, so that it fails early.
  *
  * @param lengths in tokens
  * @returns indices into `lengths`, each exactly once

@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { TowerError } from './errors.ts';
 
-/** Turns what the file system says of a full disk into an error that says what to do. */
+/** Turns the file system's error for a full disk into one that says what to do. */
 export function diskError(error: unknown, directory: string): unknown {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;

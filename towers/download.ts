@@ -9,10 +9,10 @@ import { hashFile, type Integrity } from './hash.ts';
 import type { Http, SourceRequest } from './http.ts';
 import type { DownloadProgress } from './options.ts';
 
-/** How often progress is told, at most, in milliseconds. */
+/** Shortest time between two reports of progress, in milliseconds. */
 const PROGRESS_INTERVAL_MS = 100;
 
-/** A connection that brought so much before it broke was worth the while: another may bring the rest. */
+/** If a connection brought at least this much before it broke, another one is tried for the rest. */
 const WORTHWHILE_BYTES = 1 << 20;
 
 /** A file to fetch. */
@@ -49,12 +49,12 @@ export async function download(http: Http, wanted: Download): Promise<void> {
   }
   throw new TowerError(
     'TOWER_INTEGRITY',
-    `${wanted.url} is not the file that was expected: its ${integrity.algorithm} is not ${integrity.digest}`,
+    `${wanted.url} is not the expected file: its ${integrity.algorithm} is not ${integrity.digest}`,
     { metadata: { url: wanted.url } },
   );
 }
 
-/** Goes on after a broken connection for as long as that gets it further. */
+/** Reconnects after a broken connection as long as each connection makes progress. */
 async function receiveAll(http: Http, wanted: Download): Promise<void> {
   for (;;) {
     const before = await sizeOf(wanted.path);

@@ -4,7 +4,7 @@ import { TowerError } from './errors.ts';
 import type { Session } from './session/protocol.ts';
 import type { BatchStats, Encoding, Tokens } from './tower.ts';
 
-/** Before the first run nobody knows how long one takes: what a caller that we can't take is told to wait. */
+/** How long a rejected caller is told to wait before the first run, while no duration is known. */
 const FIRST_RETRY_DELAY_MS = 100;
 
 /** Weight of the newest run in the moving average of milliseconds per token. */
@@ -76,7 +76,7 @@ export class Encoder {
       await Promise.race([this.#turn(), given.up]);
       const failures: unknown[] = [];
       const enqueuedAt = performance.now();
-      // Past the queue: an input's way through it takes longer than a small tower's work on it.
+      // These bypass the queue, which would take longer than a small tower needs for its work.
       const jobs = batch.map((index): Job => ({
         ids: inputs[index]!.ids,
         enqueuedAt,
@@ -92,7 +92,7 @@ export class Encoder {
     return rows;
   }
 
-  /** Waits until the model is free and nobody waits in the queue, who come first. @throws {TowerError} `ENCODER_CLOSED` */
+  /** Waits until the model is free and the queue, which has priority, is empty. @throws {TowerError} `ENCODER_CLOSED` */
   async #turn(): Promise<void> {
     while (this.#closing === undefined && (this.#running !== undefined || this.#queue.size > 0)) {
       await (this.#running ?? nextTurn());
@@ -100,7 +100,7 @@ export class Encoder {
     if (this.#closing !== undefined) throw closed();
   }
 
-  /** The model is taken until a run of it is over. */
+  /** Marks the model as taken until a run has ended. */
   #occupy(run: Promise<void>): Promise<void> {
     this.#running = run.finally(() => {
       this.#running = undefined;
@@ -122,7 +122,7 @@ export class Encoder {
     return this.#closing;
   }
 
-  /** Sees to it that the next batch runs: as soon as the model is free, or when the oldest input has waited enough. */
+  /** Schedules the next batch: as soon as the model is free, or when the oldest input has waited long enough. */
   #schedule(): void {
     const oldest = this.#queue.oldest;
     if (oldest === undefined || this.#running !== undefined || this.#closing !== undefined) return;
@@ -132,11 +132,11 @@ export class Encoder {
     this.#wakeUp?.cancel();
     const start = (): void => {
       this.#wakeUp = undefined;
-      // When it is free again, it is looked after those who wait.
+      // Otherwise the end of the current run schedules the next one.
       if (this.#running === undefined) void this.#occupy(this.#runBatch());
     };
     if (immediate) {
-      // Not at once: what arrives in this turn of the event loop comes along.
+      // Not at once, so that inputs which arrive in this turn of the event loop join the batch.
       const handle = setImmediate(start);
       this.#wakeUp = { cancel: () => clearImmediate(handle), immediate };
     } else {
@@ -163,7 +163,7 @@ export class Encoder {
       });
     } catch (error) {
       if (jobs.length > 1 && error instanceof TowerError && error.reason === 'ENCODER_FAILED') {
-        // One bad input, or too little memory for all: halves tell.
+        // One input is bad, or the memory is too small for all: try each half.
         await this.#run(jobs.slice(0, jobs.length >>> 1));
         await this.#run(jobs.slice(jobs.length >>> 1));
       } else {
@@ -176,7 +176,7 @@ export class Encoder {
     const batch = { startedAt, size: jobs.length, tokens, paddingRatio: 1 - tokens / positions, encodeMs };
     for (const [row, job] of jobs.entries()) {
       job.resolve({
-        // A copy, so that who keeps one vector does not keep the batch.
+        // A copy, so that a caller that keeps one vector does not keep the whole batch.
         vector: vectors.slice(row * this.#dimensions, (row + 1) * this.#dimensions),
         queueMs: startedAt - job.enqueuedAt,
         encodeMs,
@@ -194,7 +194,7 @@ export class Encoder {
       this.#msPerToken === undefined ? FIRST_RETRY_DELAY_MS : this.#msPerToken * this.#queue.tokens;
     return new TowerError(
       'ENCODER_OVERLOADED',
-      `${this.#queue.size} inputs wait for the model already, as many as its queue holds; try again later`,
+      `the queue of the model is full (${this.#queue.size} inputs); try again later`,
       { retryDelayMs: Math.max(1, Math.ceil(estimate)) },
     );
   }
@@ -204,7 +204,7 @@ function closed(): TowerError {
   return new TowerError('ENCODER_CLOSED', 'the tower is closed');
 }
 
-/** A promise that rejects when a signal says so, and what takes the ear off the signal. */
+/** A promise that rejects when a signal aborts, and a function that removes its listener. */
 function givenUp(signal: AbortSignal | undefined): { up: Promise<void>; forget: () => void } {
   let forget = (): void => {};
   const up = new Promise<void>((_, reject) => {
@@ -212,7 +212,7 @@ function givenUp(signal: AbortSignal | undefined): { up: Promise<void>; forget: 
     signal?.addEventListener('abort', listener, { once: true });
     forget = () => signal?.removeEventListener('abort', listener);
   });
-  // It is raced against; when nobody waits any more it is no news.
+  // It is awaited in races; a rejection after these is not an unhandled one.
   up.catch(() => {});
   return { up, forget };
 }

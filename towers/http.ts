@@ -6,20 +6,20 @@ import { TowerError } from './errors.ts';
 /** How long a server may take to accept a connection. */
 const CONNECT_TIMEOUT_MS = 15_000;
 
-/** How long a server may be silent, before the answer and within it. */
+/** How long a server may send nothing, before its answer and within it. */
 const SILENCE_TIMEOUT_MS = 60_000;
 
 /** Attempts in all, and the waits between them: a hiccup is over by then, an outage is not. */
 const RETRIES = { attempts: 3, firstMs: 1_500, longestMs: 3_000 };
 
-/** Statuses of servers that may well answer the next time. */
+/** Statuses that another attempt may get past. */
 const TRANSIENT = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** A request to a source of towers. */
 export interface SourceRequest {
   url: string;
   headers?: Readonly<Record<string, string>>;
-  /** What to do when the source does not answer; ends the error's message. */
+  /** What to do if the source does not answer; the error's message ends with it. */
   advice: string;
 }
 
@@ -37,8 +37,8 @@ export class Http {
   }
 
   /**
-   * Asks, and hands the answer over, if its status is 2xx or accepted; a broken connection or a transient status is
-   * tried again.
+   * Makes a request and passes on the answer if its status is 2xx or accepted. A broken connection or a transient status
+   * is retried.
    *
    * @param use reads the answer to its end; may be called again after it broke
    * @throws {TowerError} `TOWER_NOT_FOUND`, `TOWER_SOURCE_UNREACHABLE`

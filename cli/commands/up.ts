@@ -156,7 +156,7 @@ async function requireFreePort(service: 'document' | 'query' | 'console', port: 
   const other = `or choose another port with --${service}-port`;
   if (service === 'console') {
     throw new CliError(
-      `port ${port} is busy: another console, or something else, listens there; end it, ${other}`,
+      `port ${port} is busy: another console or another program listens there; stop it, ${other}`,
     );
   }
   const Client = service === 'document' ? DocumentClient : QueryClient;
@@ -164,7 +164,7 @@ async function requireFreePort(service: 'document' | 'query' | 'console', port: 
   const { pid } = await client
     .describe()
     .catch(() => {
-      throw new CliError(`port ${port} is busy: something else listens there; end it, ${other}`);
+      throw new CliError(`port ${port} is busy: another program listens there; stop it, ${other}`);
     })
     .finally(() => client.close());
   throw new CliError(

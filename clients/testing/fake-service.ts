@@ -20,6 +20,8 @@ export type Handlers = Partial<DocumentServiceHandlers & QueryServiceHandlers>;
 export interface FakeService {
   address: string;
   close(): void;
+  /** For `using`: closes it, also when the test fails, so that nothing keeps the process alive. */
+  [Symbol.dispose](): void;
 }
 
 /** Serves both services of the contract on a free port of the loopback interface, or on a given one. */
@@ -32,7 +34,8 @@ export async function serve(handlers: Handlers, port = 0): Promise<FakeService> 
       error ? reject(error) : resolve(at),
     );
   });
-  return { address: `127.0.0.1:${bound}`, close: () => server.forceShutdown() };
+  const close = (): void => server.forceShutdown();
+  return { address: `127.0.0.1:${bound}`, close, [Symbol.dispose]: close };
 }
 
 /** An error as a handler of grpc-js gives it, with its details in the trailer. */

@@ -4,15 +4,15 @@ import type { CollectionKey, SpaceKey, Store } from '../../store/store.ts';
 import { SingleFlight } from './single-flight.ts';
 
 /**
- * How long we believe where an alias leads, in milliseconds. For so long after a switch the old collection goes on
- * answering: its vectors and our tower still belong together, as they are searched by their physical name.
+ * How long a resolved alias is cached, in milliseconds. For so long after a switch the old collection still answers.
+ * That is safe, because searches use its physical name, and its vectors and our tower still belong together.
  */
 export const ALIAS_TTL_MS = 1000;
 
-/** Most names that are remembered; there are seldom more collections. */
+/** Most names to cache; there are seldom more collections. */
 const MAX_NAMES = 1000;
 
-/** Knows which physical collection a name leads to, and that it is of our tower's space. */
+/** Resolves names to physical collections, and checks that these belong to our tower's space. */
 export class Collections {
   readonly #store: Pick<Store, 'findCollection'>;
   readonly #space: SpaceKey;
@@ -39,12 +39,12 @@ export class Collections {
     return physicalName;
   }
 
-  /** Drops what is known of a name: it turned out to be wrong. */
+  /** Forgets a name that turned out to lead nowhere. */
   forget(name: string): void {
     this.#known.delete(name);
   }
 
-  /** Looks again before it has to, so that no search waits for it. What it meets, the next search that waits will. */
+  /** Resolves a name again before it expires, so that no search waits for it. The next search meets its errors. */
   #refresh(name: string): void {
     this.#describe(name, new AbortController().signal).catch(() => {});
   }

@@ -58,7 +58,7 @@ export class QueryEncoder {
 
   /**
    * @param options.cache how many vectors to keep; 0 for none
-   * @param options.onTokens hears of each text that is encoded
+   * @param options.onTokens called with the tokens of each text that is encoded
    */
   constructor(
     tower: QueryTower,
@@ -97,7 +97,7 @@ export class QueryEncoder {
       return this.#encode(normalized, shared);
     });
     (joined ? this.#measures?.joins : this.#measures?.misses)?.add(1);
-    if (span) this.#tell(span, work, asked, joined);
+    if (span) this.#recordStages(span, work, asked, joined);
     const { vector: made, queueMs, encodeMs } = work.encoding;
     this.#measures?.waits.record(queueMs / 1000, span);
     const tokenizeMs = work.tokenizedAt - work.startedAt;
@@ -114,8 +114,8 @@ export class QueryEncoder {
     return { encoding, tokens: tokens.ids.length, startedAt, tokenizedAt };
   }
 
-  /** Who joins work that has begun sees of it what came after. */
-  #tell(
+  /** Records the stages. A caller that joined running work gets only what happened after it asked. */
+  #recordStages(
     span: Span,
     { encoding, tokens, startedAt, tokenizedAt }: Work,
     asked: number,
@@ -124,7 +124,7 @@ export class QueryEncoder {
     const { queueMs, batch } = encoding;
     span.record('tokenize', Math.max(asked, startedAt), Math.max(asked, tokenizedAt));
     const model = this.#tower.manifest.name;
-    // Spelt out: to spread an object into another takes longer than the rest of the span.
+    // Written out, because spreading an object takes longer than the rest of the span.
     const part = span.child('encode', {
       startTime: Math.max(asked, tokenizedAt),
       attributes: {

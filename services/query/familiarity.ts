@@ -10,16 +10,16 @@ import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import { checkCollection, checkTenant } from '../runtime/validate.ts';
 import type { QueryTower } from './encoder.ts';
 
-/** Documents of a collection that are looked at: enough to tell a strange collection from one that is known. */
+/** Documents of a collection to sample: enough to tell an unfamiliar collection from a familiar one. */
 const SAMPLED_DOCUMENTS = 200;
 
-/** How much of a document is looked at, in UTF-16 units: some milliseconds of tokenising. */
+/** How much of a document to sample, in UTF-16 units: some milliseconds of tokenising. */
 const SAMPLED_CHARACTERS = 4_000;
 
-/** Documents that are read at a time. */
+/** Documents to read at a time. */
 const PAGE = 20;
 
-/** Says how much of what it is asked a query tower was trained on. */
+/** Measures how many tokens of queries and collections the query tower hardly saw in its training. */
 export class FamiliarityMeter {
   readonly #tower: QueryTower;
   readonly #familiarity: Familiarity | undefined;
@@ -64,7 +64,7 @@ export class FamiliarityMeter {
         const { ids } = this.#tower.tokenize(`${title} ${texts.join(' ')}`.slice(0, SAMPLED_CHARACTERS));
         tokens += ids.length;
         unknown += this.#familiarity?.unknown(ids) ?? 0;
-        // Searches come in between.
+        // Lets searches run in between.
         await nextTurn();
       }
       after = page.next;

@@ -111,3 +111,17 @@ test('whoever can’t be in time any more when its turn comes is passed over', a
   );
   await next;
 });
+
+test('searches that wait share the slots, so a deadline that their turn leaves room for is accepted', async () => {
+  const gate = new Gate({ slots: 2, queue: 3 });
+  void gate.enter(patient);
+  gate.leave(100);
+  const inside = [gate.enter(patient), gate.enter(patient)];
+  assert.deepEqual(inside, [undefined, undefined]);
+  const waiting = [gate.enter(patient), gate.enter(patient)];
+  // Two are ahead for two slots: one more search of 100 ms before its own.
+  const third = gate.enter(within(250));
+  assert.ok(third instanceof Promise);
+  for (let index = 0; index < 3; index++) gate.leave();
+  await Promise.all([...waiting, third]);
+});

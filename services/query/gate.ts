@@ -1,10 +1,10 @@
 import { deadlineExceeded, overloaded } from '../runtime/errors.ts';
 import { SearchDurations } from './search-durations.ts';
 
-/** Shortest and longest wait that a refused caller is advised, in milliseconds: neither a storm nor a standstill. */
+/** Shortest and longest wait that a rejected caller is told, in milliseconds. */
 export const RETRY_DELAY_MS = { min: 50, max: 5000 } as const;
 
-/** What the gate has to know of a call. */
+/** What the gate needs to know about a call. */
 export interface Admission {
   readonly signal: AbortSignal;
   /** When the caller stops waiting, in milliseconds since the epoch. */
@@ -18,8 +18,8 @@ interface Waiter {
 }
 
 /**
- * The one queue of the service. So many calls are worked on at a time, so many wait, and what comes on top is refused
- * at once: under overload the calls that were let in still answer in time, and the others know soon.
+ * Limits how many calls run at a time and how many wait. Excess calls are rejected at once: under overload the calls
+ * that were admitted still answer in time, and the others learn it soon.
  */
 export class Gate {
   readonly #slots: number;
@@ -39,10 +39,11 @@ export class Gate {
   }
 
   /**
-   * Lets a call in, now (`undefined`, which costs nothing) or later (a promise). {@link leave} must follow.
+   * Admits a call, now (returns `undefined`, which costs nothing) or later (returns a promise). Call {@link leave}
+   * afterwards.
    *
-   * @throws {ServiceError} RESOURCE_EXHAUSTED where the queue is full, DEADLINE_EXCEEDED where what is left of the
-   *   caller's time is less than the fastest search of late would take behind those that wait
+   * @throws {ServiceError} RESOURCE_EXHAUSTED where the queue is full, DEADLINE_EXCEEDED if the
+   *   caller's remaining time is less than the fastest recent search would take, behind those that wait
    */
   enter(call: Admission): Promise<void> | undefined {
     call.signal.throwIfAborted();
@@ -53,8 +54,8 @@ export class Gate {
     }
     if (this.#queue.size >= this.#places) {
       throw overloaded(
-        `${this.#busy} searches are being worked on and ${this.#queue.size} are waiting, which is all that this ` +
-          'service takes; try again later',
+        `${this.#busy} searches are running and ${this.#queue.size} are waiting, which is the limit of this service; ` +
+          'try again later',
         this.#retryDelayMs(),
       );
     }
@@ -79,7 +80,7 @@ export class Gate {
     });
   }
 
-  /** Gives the place of a call to the next one. @param ms how long it was worked on; left out where it failed */
+  /** Gives the slot of a call to the next one. @param ms how long the call ran; left out if it failed */
   leave(ms?: number): void {
     if (ms !== undefined) this.#durations.record(ms, performance.now());
     for (const waiter of this.#queue) {
@@ -103,7 +104,7 @@ export class Gate {
     if (left > needed) return;
     throw deadlineExceeded(
       left <= 0
-        ? 'the deadline was over before the work began'
+        ? 'the deadline passed before the work began'
         : `${Math.floor(left)} ms are left of the deadline, and a search takes ${Math.ceil(needed)} ms or more here`,
     );
   }

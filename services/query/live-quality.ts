@@ -14,7 +14,7 @@ export const OVERLAP_DEPTH = 10;
  */
 export const MIN_INTERVAL_MS = 500;
 
-/** Longest that a comparison may take: it is nobody's search. */
+/** Longest time for a comparison; no caller waits for it. */
 const TIMEOUT_MS = 10_000;
 
 /** What a comparison needs of a teacher. */
@@ -30,9 +30,9 @@ export interface Answered {
 }
 
 /**
- * Has the teacher read a share of the live queries too, after they were answered: how near is the student's vector to
- * the teacher's, and how many of the teacher's ten best documents does it find? What people ask changes, and a student
- * that was distilled from other texts gets worse without anybody noticing.
+ * Encodes a share of the live queries with the teacher too, after they were answered. Measures the cosine of the
+ * student's vector to the teacher's, and how many of the teacher's ten best documents the student finds. What people ask
+ * for changes over time, and without this nobody would notice that the student gets worse.
  */
 export class LiveQuality {
   readonly #store: Pick<Store, 'search'>;
@@ -74,11 +74,11 @@ export class LiveQuality {
         this.#teacher = opened;
       })
       .catch((error: unknown) => {
-        options.log.warn({ err: error }, 'live queries are not compared: the teacher can’t be used');
+        options.log.warn({ err: error }, 'live queries are not compared: the teacher cannot be used');
       });
   }
 
-  /** Takes notice of a search; never throws, and nobody waits for it. */
+  /** Compares a search in the background, or skips it. Never throws. */
   offer(answered: Answered): void {
     if (this.#random() >= this.#share || !answered.query.vector) return;
     const teacher = this.#teacher;

@@ -31,7 +31,7 @@ await runTowerService({
   },
 });
 
-/** Off unless somebody asks for it: it takes a teacher, which may have to be fetched, and its share of a core. */
+/** Off by default: it needs a teacher, which may have to be fetched, and part of a core. */
 function liveQuality(
   parts: { tower: Tower; store: Store; log: Logger; metrics: Metrics | undefined },
   { liveShare: share, liveTower }: Config<'liveShare' | 'liveTower'>,

@@ -1,13 +1,12 @@
-/** How long a sample of the fastest search counts, in milliseconds: twice this, at most. */
+/** The fastest search is remembered for one to two windows of this many milliseconds. */
 export const FLOOR_WINDOW_MS = 5000;
 
 /** Weight of the newest sample in the mean: about the last twenty searches count. */
 const NEWEST = 0.1;
 
 /**
- * How long searches take, as they came in. The floor is the fastest one of the last seconds, so that it is refuted
- * by nothing but a faster one; it is forgotten when nothing was measured for a while, for otherwise a slow start
- * would have every impatient caller refused for ever.
+ * How long recent searches took. The floor is the fastest search of the last seconds. It is forgotten when nothing was
+ * measured for a while: otherwise a slow start would have every impatient caller rejected for ever.
  */
 export class SearchDurations {
   #mean = 0;
@@ -22,12 +21,12 @@ export class SearchDurations {
     if (ms < this.#current) this.#current = ms;
   }
 
-  /** Milliseconds that a search took lately, on average; 0 before the first. */
+  /** Mean duration of recent searches, in milliseconds; 0 before the first. */
   get meanMs(): number {
     return this.#mean;
   }
 
-  /** Milliseconds that the fastest search took lately; 0 where nothing is known. @param now as above */
+  /** Duration of the fastest recent search, in milliseconds; 0 if nothing is known. @param now from `performance.now()` */
   floorMs(now: number): number {
     this.#roll(now);
     const floor = Math.min(this.#current, this.#previous);

@@ -6,13 +6,13 @@ interface Flight<Value> {
 }
 
 /**
- * Does equal work that is asked for at the same time once. A caller that gives up leaves the others alone; the work
- * is given up with its last caller.
+ * Does equal work once for all callers that ask for it at the same time. A caller that gives up does not disturb the
+ * others; the work is aborted when its last caller gives up.
  */
 export class SingleFlight<Value> {
   readonly #flights = new Map<string, Flight<Value>>();
 
-  /** The result of `work`, or of the same work that is under way already. */
+  /** Starts the work, or waits for equal work that is running already. */
   async join(
     key: string,
     signal: AbortSignal,
@@ -48,7 +48,7 @@ export class SingleFlight<Value> {
     return flight;
   }
 
-  /** Whoever asks from now on must not get the result of work that was given up. */
+  /** Later callers must not get the result of aborted work. */
   #abandon(key: string, flight: Flight<Value>, reason: unknown): void {
     this.#forget(key, flight);
     flight.controller.abort(reason);

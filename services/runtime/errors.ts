@@ -28,7 +28,7 @@ export const MAX_MESSAGE_CHARS = 512;
 /** Most fields that one error names, for the same reason; whoever mends these can ask again. */
 export const MAX_VIOLATIONS = 8;
 
-/** An error as the caller will see it: what every handler throws, or what {@link toServiceError} makes of the rest. */
+/** An error as the caller sees it. Handlers throw it; {@link toServiceError} makes it of everything else. */
 export class ServiceError extends Error {
   override readonly name = 'ServiceError';
   /** gRPC status code. */
@@ -39,7 +39,7 @@ export class ServiceError extends Error {
   readonly metadata: Readonly<Record<string, string>>;
   /** Fields of the request that are wrong. */
   readonly violations: readonly FieldViolation[];
-  /** Shortest wait before the next attempt, in milliseconds; absent where another attempt can't help. */
+  /** Shortest wait before the next attempt, in milliseconds; absent if another attempt cannot help. */
   readonly retryDelayMs: number | undefined;
 
   constructor(
@@ -88,16 +88,16 @@ export function malformedMessage(cause: unknown): ServiceError {
 }
 
 /** The caller's deadline is over, or what is left of it can't be enough. */
-export function deadlineExceeded(message = 'the deadline is over'): ServiceError {
+export function deadlineExceeded(message = 'the deadline has passed'): ServiceError {
   return new ServiceError(status.DEADLINE_EXCEEDED, 'DEADLINE_EXCEEDED', message);
 }
 
-/** The caller has given the call up. */
+/** The caller cancelled the call. */
 export function cancelled(): ServiceError {
   return new ServiceError(status.CANCELLED, 'CANCELLED', 'the caller cancelled the call');
 }
 
-/** More is waiting than we can serve in reasonable time. */
+/** Too many calls are waiting. */
 export function overloaded(message: string, retryDelayMs: number): ServiceError {
   return new ServiceError(status.RESOURCE_EXHAUSTED, 'OVERLOADED', message, { retryDelayMs });
 }
@@ -112,13 +112,13 @@ export function shuttingDown(): ServiceError {
   );
 }
 
-/** What nobody foresaw. The caller gets a reference, the log gets the cause under the same reference. */
+/** An unexpected error. The caller gets a reference; the log gets the cause under the same reference. */
 export function internal(cause: unknown, reason = 'INTERNAL'): ServiceError {
   const reference = randomUUID();
   return new ServiceError(
     status.INTERNAL,
     reason,
-    `something broke here; the service's log has the cause under reference ${reference}`,
+    `internal error; the service's log has the cause under reference ${reference}`,
     { metadata: { reference }, cause },
   );
 }
@@ -146,7 +146,7 @@ const TOWER_CODES: Partial<Record<TowerErrorReason, status>> = {
   ENCODER_CLOSED: status.UNAVAILABLE,
 };
 
-/** The one way from anything that was thrown to what the caller sees. */
+/** Turns anything that was thrown into the error that the caller sees. */
 export function toServiceError(error: unknown): ServiceError {
   if (error instanceof ServiceError) return error;
   if (error instanceof StoreError) {
@@ -172,8 +172,8 @@ export function toServiceError(error: unknown): ServiceError {
 }
 
 /**
- * {@link toServiceError} for an error that now leaves the service: what nobody foresaw goes to the log, once, with
- * the reference that the caller gets.
+ * {@link toServiceError} for an error that now leaves the service: logs an unexpected error, once, with the reference
+ * that the caller gets.
  */
 export function reportError(
   error: unknown,
@@ -183,7 +183,7 @@ export function reportError(
   const reported = toServiceError(error);
   const { reference } = reported.metadata;
   if (reference === undefined) log.debug({ ...fields, reason: reported.reason }, reported.message);
-  else log.error({ ...fields, reference, err: reported.cause }, 'something broke');
+  else log.error({ ...fields, reference, err: reported.cause }, 'unexpected error');
   return reported;
 }
 
@@ -200,7 +200,7 @@ export function toRichStatus(error: ServiceError): Status {
   return packStatus(richStatus(error));
 }
 
-/** grpc-js percent-encodes the message and dies of a lone surrogate, which a quoted name or a cut may leave. */
+/** grpc-js percent-encodes the message and crashes on a lone surrogate, which a quoted name or a cut may leave. */
 function richStatus(error: ServiceError): RichStatus {
   const rich: RichStatus = {
     code: error.code,

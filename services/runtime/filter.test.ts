@@ -73,6 +73,8 @@ test('depth and size have limits', () => {
   assert.ok(parse(nested(MAX_FILTER_DEPTH)));
   const condition: Condition = { exists: { field: 'metadata.a' } };
   assert.ok(parse({ should: Array.from({ length: MAX_FILTER_CONDITIONS }, () => condition) }));
+  const values = Array.from({ length: MAX_ANY_OF_VALUES }, (_, index) => toValue(index));
+  assert.ok(parse({ must: [{ anyOf: { field: 'metadata.a', values } }] }));
 });
 
 const a = 'metadata.a';

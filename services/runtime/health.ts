@@ -1,20 +1,20 @@
 import type { Logger } from 'pino';
 
-/** How often a service asks whether it can still serve: a load balancer's own probes are seldom more frequent. */
+/** How often a service checks whether it can serve: load balancers seldom probe more often. */
 export const HEALTH_INTERVAL_MS = 2000;
 /** How long it waits for the answer. */
 export const HEALTH_TIMEOUT_MS = 2000;
 
-/** Asks again and again whether a service can serve, until it is stopped. */
+/** Checks periodically whether a service can serve, until it is stopped. */
 export interface HealthMonitor {
-  /** Asks now, and says whether the service serves. */
+  /** Checks now. @returns whether the service serves */
   probe(): Promise<boolean>;
   stop(): void;
 }
 
 /**
- * Keeps the health of a server true: not serving while the check fails, serving again when it does not. Each change
- * is logged once.
+ * Keeps the health status of a server up to date: not serving while the check fails, serving while it succeeds. Each
+ * change is logged once.
  */
 export function monitorHealth(options: {
   /** Resolves when all that the service needs is there. */
@@ -36,7 +36,7 @@ export function monitorHealth(options: {
     if (now !== serving) {
       setServing(now);
       if (now) log.info('serving');
-      else log.error({ err: error }, 'not serving: something that the service needs does not answer');
+      else log.error({ err: error }, 'not serving: the store does not answer');
     }
     serving = now;
     timer = setTimeout(() => void probe(), intervalMs);
@@ -64,7 +64,7 @@ export function monitorHealth(options: {
   };
 }
 
-/** A check that hangs, and does not heed its signal, has failed as well. */
+/** A check that hangs and ignores its signal has failed too. */
 function rejection(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });

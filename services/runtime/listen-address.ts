@@ -1,10 +1,10 @@
-/** Why an address can't be bound, in one line. grpc-js keeps nothing of the cause but its text. */
+/** Why an address can't be bound, in one line. It parses the message, because grpc-js keeps no error code. */
 export function bindFailure({ message }: Error, host: string, port: number, portSetting: string): string {
   if (message.includes('EADDRINUSE')) {
-    return `port ${port} is busy: something else listens at ${authority(host, port)}; choose another with ${portSetting}`;
+    return `port ${port} is busy: another process listens at ${authority(host, port)}; choose another with ${portSetting}`;
   }
   if (message.includes('EACCES')) {
-    return `port ${port} needs more rights than this process has; choose one above 1023 with ${portSetting}`;
+    return `port ${port} needs privileges that this process does not have; choose a port above 1023 with ${portSetting}`;
   }
   return `can't listen at ${authority(host, port)}: ${message}`;
 }

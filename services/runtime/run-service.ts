@@ -8,7 +8,7 @@ import { StartError } from './server.ts';
 import { ConfigError } from './setting-types.ts';
 import { EnvironmentError } from './telemetry/otel-environment.ts';
 
-/** Exit code of a process that was called wrongly. */
+/** Exit code for wrong usage. */
 const EXIT_USAGE = 2;
 
 /** What a service sends to the process that started it, where there is one to talk to. */
@@ -60,20 +60,20 @@ export async function runService<Schema extends SettingsSchema>(
     if (unknownVariables.length > 0) {
       log.warn(
         { unknownVariables },
-        'variables that are no setting of a service; "--help" lists those that are',
+        'these environment variables are not settings of any service; "--help" lists the settings',
       );
     }
     process.on('uncaughtException', (error) => {
-      log.fatal({ err: error }, 'the service broke');
+      log.fatal({ err: error }, 'the service failed');
       process.exit(1);
     });
-    stepLevelWhenTold(log);
+    changeLevelOnSignal(log);
     process.once('disconnect', abandon);
     // Whoever started this process may have gone before it could listen for that.
     if (process.send && !process.connected) abandon();
     const service = await start(config, log);
     process.off('disconnect', abandon);
-    stopWhenTold(service, log);
+    stopOnSignal(service, log);
     log.info({ address: service.address }, 'ready');
     const { address, metricsAddress } = service;
     await report({
@@ -90,24 +90,24 @@ export async function runService<Schema extends SettingsSchema>(
   }
 }
 
-/** Ends a process that nobody waits for any more, and that has nothing to answer yet. */
+/** Ends a process whose parent is gone before it served anything. */
 function abandon(): void {
   process.exit(1);
 }
 
 /**
- * SIGUSR2 has more logged, step by step, and then as little as at first. A process that is in trouble is looked at
- * without being started again, and nobody but its owner can send it a signal. (SIGUSR1 is Node's own.)
+ * SIGUSR2 raises the log level step by step, and then resets it. So a process in trouble can be examined without a
+ * restart, and only its owner can send it a signal. (SIGUSR1 is Node's own.)
  */
-function stepLevelWhenTold(log: Logger): void {
+function changeLevelOnSignal(log: Logger): void {
   const levels = [...new Set([log.level, 'debug', 'trace'])];
   process.on('SIGUSR2', () => {
     log.level = levels[(levels.indexOf(log.level) + 1) % levels.length]!;
-    log.info({ logLevel: log.level }, 'another level from here on');
+    log.info({ logLevel: log.level }, 'log level changed');
   });
 }
 
-function stopWhenTold(service: RunningService, log: Logger): void {
+function stopOnSignal(service: RunningService, log: Logger): void {
   let stopping = false;
   const stop = (cause: string): void => {
     if (stopping) process.exit(1);
@@ -116,7 +116,7 @@ function stopWhenTold(service: RunningService, log: Logger): void {
     service.stop().then(
       () => process.exit(0),
       (error: unknown) => {
-        log.fatal({ err: error }, 'the service broke as it stopped');
+        log.fatal({ err: error }, 'the service failed while it stopped');
         process.exit(1);
       },
     );
@@ -128,7 +128,7 @@ function stopWhenTold(service: RunningService, log: Logger): void {
   });
 }
 
-/** Whoever started this process need not listen any more, so a failure to tell is none. */
+/** Reports to the parent. It may have stopped listening, so errors are ignored. */
 async function report(message: ServiceReport): Promise<void> {
   await new Promise<void>((resolve) => {
     if (process.send) process.send(message, undefined, undefined, () => resolve());
@@ -136,7 +136,7 @@ async function report(message: ServiceReport): Promise<void> {
   });
 }
 
-/** Errors that we expect have a message that is all there is to say. */
+/** Expected errors need no stack: their message says everything. */
 function startFailure(error: unknown): string {
   const expected =
     error instanceof ConfigError ||

@@ -115,7 +115,7 @@ test('a busy port is one clear line that says what to do', async () => {
     assert.ok(error instanceof StartError);
     assert.equal(
       error.message,
-      `port ${port} is busy: something else listens at 127.0.0.1:${port}; ` +
+      `port ${port} is busy: another process listens at 127.0.0.1:${port}; ` +
         'choose another with --port or SCALINGNOTE_PORT_QUERY',
     );
     return true;

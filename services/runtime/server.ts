@@ -33,8 +33,8 @@ export const KEEPALIVE_TIME_MS = 30_000;
 export const KEEPALIVE_TIMEOUT_MS = 10_000;
 
 /**
- * How long the connections may stay open when our own calls are done: long enough to flush the last answers, and no
- * longer, for streams that watch the health never end by themselves.
+ * How long connections may stay open after our own calls have ended: long enough to flush the last answers, but not
+ * longer, because health watch streams never end by themselves.
  */
 const FLUSH_MS = 250;
 
@@ -147,7 +147,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       draining.abort();
       const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
       if (!(await settlesWithin(active.idle(), graceMs))) {
-        log.warn({ calls: active.count, graceMs }, 'calls did not end in time and are cut off');
+        log.warn({ calls: active.count, graceMs }, 'calls did not end in time and are aborted');
       } else await settlesWithin(closed, FLUSH_MS);
       server.forceShutdown();
     },
@@ -189,7 +189,7 @@ function serviceName(definition: ServiceDefinition): string {
   return path.slice(1, path.lastIndexOf('/'));
 }
 
-/** grpc-js writes to the console by itself; its lines belong into the log, where they are seldom of interest. */
+/** grpc-js would write to the console; this sends its lines to the log, at debug level. */
 function grpcLogger(log: Logger): Partial<Console> {
   const write = (...parts: unknown[]): void => log.debug({ from: 'grpc-js' }, parts.join(' '));
   return { error: write, info: write, debug: write };

@@ -36,11 +36,11 @@ function areAddresses(value: string): boolean {
   });
 }
 
-/** What a header can carry. */
+/** Characters that an HTTP header can carry. */
 const HEADER_VALUE = /^[!-~]+$/;
 const BAD_KEY = 'must be characters of ASCII without white space';
 
-/** Data of a user's programs has its place, wherever they are started from (XDG Base Directory Specification). */
+/** The folder for data of the user's programs, as the XDG Base Directory Specification says. */
 export function defaultDataDirectory(env: NodeJS.ProcessEnv): string {
   return join(env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share'), 'scalingnote');
 }

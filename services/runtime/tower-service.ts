@@ -48,7 +48,7 @@ export interface TowerService<Own extends SettingName> {
   }): Service | Promise<Service>;
 }
 
-/** Runs a service of one tower and the store as a process. It serves while the store answers. */
+/** Runs a service of one tower and the store as a process. It serves only while the store answers. */
 export async function runTowerService<Own extends SettingName>(service: TowerService<Own>): Promise<void> {
   const schema = settingsOf([
     ...SHARED,

@@ -85,7 +85,7 @@ const step = fc.oneof(
   },
 );
 
-const batches = fc.array(fc.record({ steps: fc.array(step, { maxLength: 8 }), second: fc.boolean() }), {
+const writeSequence = fc.array(fc.record({ steps: fc.array(step, { maxLength: 8 }), second: fc.boolean() }), {
   minLength: 1,
   maxLength: 5,
 });
@@ -95,7 +95,7 @@ export function modelContract(stores: Stores): void {
     it('leaves what the table of the version rule says', async () => {
       const name = await stores.collection();
       let run = 0;
-      const property = fc.asyncProperty(batches, vector, async (sequence, query) => {
+      const property = fc.asyncProperty(writeSequence, vector, async (sequence, query) => {
         const tenant = `run ${run++}`;
         const oracle = new Oracle();
         for (const { steps, second } of sequence) {

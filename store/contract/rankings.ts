@@ -97,7 +97,7 @@ export function rankingContract(stores: Stores): void {
       );
     });
 
-    it('is not crowded out by a document of hundreds of passages', async () => {
+    it('finds other documents beside one with hundreds of passages', async () => {
       const name = await stores.collection();
       const many = Array.from({ length: 600 }, (_, index) => [1, index / 1e6, 0, 0]);
       await stores.first.writeDocuments(name, [
@@ -123,7 +123,7 @@ export function rankingContract(stores: Stores): void {
       );
     });
 
-    it('leaves out what scores below the threshold', async () => {
+    it('leaves out documents that score below the threshold', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [
         put('same', [[1, 0, 0, 0]]),
@@ -180,7 +180,7 @@ export function rankingContract(stores: Stores): void {
       });
     }
 
-    it('refuses a query of nothing', async () => {
+    it('refuses a query without vectors', async () => {
       const name = await stores.collection();
       await rejects(
         stores.first.search(name, { tenant: TENANT, limit: 1 }),
@@ -248,11 +248,22 @@ export function rankingContract(stores: Stores): void {
       assert.deepEqual(ids(await find(name, { 5: 1 }, { scoreThreshold })), ['d0', 'd1', 'd2', 'd3', 'd4']);
     });
 
-    it('finds nothing for terms that nobody has, or for none', async () => {
+    it('finds nothing for terms that no document has, or without terms', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [withTerms('a', { 1: 1 })]);
       assert.deepEqual(await find(name, { 2: 1 }), []);
       assert.deepEqual(await find(name, {}), []);
+    });
+
+    it('finds nothing for the highest terms, either', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(name, [
+        withTerms('a', { 1: 1 }),
+        put('b', [[1, 0, 0, 0]]),
+        withTerms('c', {}),
+      ]);
+      for (const term of [0xffff_fffd, 0xffff_fffe, 0xffff_ffff])
+        assert.deepEqual(await find(name, { [term]: 1 }), []);
     });
 
     it('follows writes and deletes', async () => {
@@ -313,7 +324,30 @@ export function rankingContract(stores: Stores): void {
       assert.deepEqual(ids(page), ['second in both']);
     });
 
-    it("shows the passage of the dense ranking, or the sparse one's where that alone has the document", async () => {
+    it('weighs a place as 1 / (60 + place), and leaves out what scores below the threshold', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(name, [
+        put('a', [[1, 0, 0, 0]]),
+        { ...put('b', []), passages: [{ vector: Float32Array.of(0, 1, 0, 0), sparse: sparse({ 1: 1 }) }] },
+      ]);
+      const query = {
+        tenant: TENANT,
+        vector: Float32Array.of(1, 0, 0, 0),
+        sparse: sparse({ 1: 1 }),
+        limit: 10,
+      };
+      const hits = await stores.first.search(name, query);
+      assert.deepEqual(
+        hits.map(({ documentId, score }) => [documentId, score.toFixed(6)]),
+        [
+          ['b', '0.032522'],
+          ['a', '0.016393'],
+        ],
+      );
+      assert.deepEqual(ids(await stores.first.search(name, { ...query, scoreThreshold: 0.02 })), ['b']);
+    });
+
+    it('shows the passage of the dense ranking, if that has the document', async () => {
       const name = await stores.collection();
       const vectors = [Float32Array.of(0, 1, 0, 0), Float32Array.of(1, 0, 0, 0)] as const;
       await stores.first.writeDocuments(name, [

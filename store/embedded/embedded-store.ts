@@ -1,8 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { type MethodName, Remote } from '../../calls/remote.ts';
-import { checkLimit, checkQuery, checkText } from '../check.ts';
+import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
-import { checkFilter } from '../filter.ts';
 import type {
   BulkLoad,
   CallOptions,
@@ -106,8 +105,7 @@ export class EmbeddedStore implements Store {
     filter: Filter,
     options?: CallOptions,
   ): Promise<number> {
-    checkText(tenant, 'tenant');
-    checkFilter(filter);
+    checkScope(tenant, filter);
     return await this.#call('deleteByFilter', [collection, tenant, filter], options);
   }
 
@@ -123,8 +121,7 @@ export class EmbeddedStore implements Store {
     filter?: Filter,
     options?: CallOptions,
   ): Promise<{ documents: number; passages: number }> {
-    checkText(tenant, 'tenant');
-    if (filter) checkFilter(filter);
+    checkScope(tenant, filter);
     return await this.#call('count', [collection, tenant, filter], options);
   }
 
@@ -134,9 +131,8 @@ export class EmbeddedStore implements Store {
     page: { limit: number; after?: string; filter?: Filter },
     options?: CallOptions,
   ): Promise<ScrollPage> {
-    checkText(tenant, 'tenant');
+    checkScope(tenant, page.filter);
     checkLimit(page.limit);
-    if (page.filter) checkFilter(page.filter);
     return await this.#call('scroll', [collection, tenant, page], options);
   }
 

@@ -1,6 +1,6 @@
-import { checkDimensions, vectorName } from '../check.ts';
+import { checkDimensions, checkWriteDimensions } from '../check.ts';
 import { documentFilter } from '../filter.ts';
-import { fuse, page, rankingDepth } from '../ranking.ts';
+import { page, rankBy } from '../ranking.ts';
 import type {
   CollectionInfo,
   CollectionKey,
@@ -65,12 +65,7 @@ export class Engine {
   writeDocuments(name: string, writes: readonly PreparedWrite[]): DocumentWriteResult[] {
     return this.#database.write(() => {
       const collection = this.#catalog.resolve(name);
-      for (const [index, write] of writes.entries()) {
-        if (write.kind !== 'put') continue;
-        for (const [passage, { vector }] of write.passages.entries()) {
-          checkDimensions(vector, collection.dimensions, vectorName(write, index, passage));
-        }
-      }
+      checkWriteDimensions(writes, collection.dimensions);
       return this.#collection(collection).documents.write(writes);
     });
   }
@@ -235,17 +230,11 @@ export class Engine {
 }
 
 function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
-  const depth = rankingDepth(query);
-  const { vector, sparse, filter } = query;
-  if (vector && sparse) {
-    return fuse(
-      mirror.nearest(vector, depth, -Infinity, filter),
-      mirror.bestTerms(sparse, depth, -Infinity, filter),
-    );
-  }
-  const threshold = query.scoreThreshold ?? -Infinity;
-  if (vector) return mirror.nearest(vector, depth, threshold, filter);
-  return sparse ? mirror.bestTerms(sparse, depth, threshold, filter) : [];
+  return rankBy(
+    query,
+    (vector, depth, least) => mirror.nearest(vector, depth, least, query.filter),
+    (terms, depth, least) => mirror.bestTerms(terms, depth, least, query.filter),
+  );
 }
 
 function hit(documents: Documents, { id, documentId, passage, score }: Found, query: SearchQuery): SearchHit {

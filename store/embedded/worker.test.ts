@@ -28,7 +28,7 @@ after(async () => {
 });
 
 describe('the worker', () => {
-  it('leaves the event loop free while it waits, and skips what is cancelled meanwhile', async () => {
+  it('does not block the event loop while it waits, and skips calls that are cancelled meanwhile', async () => {
     other.exec('BEGIN IMMEDIATE');
     const controller = new AbortController();
     const reason = new Error('not needed any more');
@@ -53,7 +53,7 @@ describe('the worker', () => {
     assert.deepEqual(await last, { documents: 1, passages: 1 });
   });
 
-  it('may die: what it was asked is STORE_UNAVAILABLE, what was acknowledged is there, and the store goes on', async () => {
+  it('can die: its calls fail with STORE_UNAVAILABLE, acknowledged writes stay, and the store goes on', async () => {
     const workers: Worker[] = [];
     const onWorker = (worker: Worker): void => void workers.push(worker);
     process.on('worker', onWorker);

@@ -1,9 +1,9 @@
-import { checkDimensions, checkLimit, checkQuery, checkText, vectorName } from '../check.ts';
+import { checkDimensions, checkLimit, checkQuery, checkScope, checkWriteDimensions } from '../check.ts';
 import { prepareWrites, unitVector, type PreparedPut, type PreparedWrite } from '../embedded/prepare.ts';
 import { collectionNotFound, StoreError } from '../errors.ts';
-import { checkFilter, documentFilter } from '../filter.ts';
+import { documentFilter } from '../filter.ts';
 import { checkAlias, checkCollectionName, checkSpace, isPhysicalName, physicalFor } from '../names.ts';
-import { bestFirst, fuse, page, rankingDepth, type Ranked } from '../ranking.ts';
+import { bestFirst, page, rankBy, type Ranked } from '../ranking.ts';
 import type {
   BulkLoad,
   CallOptions,
@@ -131,12 +131,7 @@ export class MemoryStore implements Store {
     const { prepared } = prepareWrites(writes);
     const write = (): DocumentWriteResult[] => {
       const collection = this.#find(name);
-      for (const [index, step] of prepared.entries()) {
-        if (step.kind !== 'put') continue;
-        for (const [passage, { vector }] of step.passages.entries()) {
-          checkDimensions(vector, collection.space.dimensions, vectorName(step, index, passage));
-        }
-      }
+      checkWriteDimensions(prepared, collection.space.dimensions);
       return prepared.map((step) => applyWrite(collection.rows, step));
     };
     return await this.#call('writeDocuments', name, options, write, writes);
@@ -164,8 +159,7 @@ export class MemoryStore implements Store {
   }
 
   async deleteByFilter(name: string, tenant: string, filter: Filter, options?: CallOptions): Promise<number> {
-    checkText(tenant, 'tenant');
-    checkFilter(filter);
+    checkScope(tenant, filter);
     return await this.#call('deleteByFilter', name, options, () => {
       const { rows } = this.#find(name);
       const gone = matching(rows, tenant, filter);
@@ -191,8 +185,7 @@ export class MemoryStore implements Store {
     filter: Filter = {},
     options?: CallOptions,
   ): Promise<{ documents: number; passages: number }> {
-    checkText(tenant, 'tenant');
-    checkFilter(filter);
+    checkScope(tenant, filter);
     return await this.#call('count', name, options, () =>
       countOf(matching(this.#find(name).rows, tenant, filter)),
     );
@@ -204,9 +197,8 @@ export class MemoryStore implements Store {
     { limit, after, filter = {} }: { limit: number; after?: string; filter?: Filter },
     options?: CallOptions,
   ): Promise<ScrollPage> {
-    checkText(tenant, 'tenant');
+    checkScope(tenant, filter);
     checkLimit(limit);
-    checkFilter(filter);
     return await this.#call('scroll', name, options, () => {
       const all = matching(this.#find(name).rows, tenant, filter)
         .filter(({ documentId }) => after === undefined || documentId > after)
@@ -323,21 +315,21 @@ function applyWrite(rows: Map<string, Row>, write: PreparedWrite): DocumentWrite
 }
 
 function rank(rows: ReadonlyMap<string, Row>, query: SearchQuery): readonly Found[] {
-  const { tenant, filter = {}, vector, sparse, scoreThreshold = -Infinity } = query;
+  const { tenant, filter = {} } = query;
   const documents = matching(rows, tenant, filter);
-  const depth = rankingDepth(query);
-  const best = (score: (passage: Passage) => number, least: number): Found[] =>
+  const best = (score: (passage: Passage) => number, depth: number, least: number): Found[] =>
     documents
       .map((row) => bestPassage(row, score))
       .filter((found) => found.score >= least)
       .sort(bestFirst)
       .slice(0, depth);
-  const dense = vector && (({ vector: own }: Passage) => dot(own, vector));
-  const terms = sparse && termScore(matching(rows, tenant, {}), sparse);
-  const sharesTerm = Number.MIN_VALUE;
-  if (dense && terms) return fuse(best(dense, -Infinity), best(terms, sharesTerm));
-  if (dense) return best(dense, scoreThreshold);
-  return terms ? best(terms, Math.max(scoreThreshold, sharesTerm)) : [];
+  return rankBy(
+    query,
+    (vector, depth, least) => best((passage) => dot(passage.vector, vector), depth, least),
+    // A document that shares no term with the query has no place in the ranking.
+    (terms, depth, least) =>
+      best(termScore(matching(rows, tenant, {}), terms), depth, Math.max(least, Number.MIN_VALUE)),
+  );
 }
 
 /** A document that a search found. */

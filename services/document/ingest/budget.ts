@@ -41,8 +41,7 @@ export class Budget {
   /**
    * Asks for room. A share has at most one open request.
    *
-   * @returns `true` where there is room; else a promise of `true`, or of `false` where the share was closed or the request
-   *   withdrawn meanwhile
+   * @returns `true` where there is room; else a promise of `true`, or of `false` where the share is closed first
    */
   admit(share: Share, tokens: number): boolean | Promise<boolean> {
     if (share.closed) return false;
@@ -56,13 +55,6 @@ export class Budget {
     });
   }
 
-  /** Withdraws the open request of a share, if there is one: it is answered with `false`. */
-  withdraw(share: Share): void {
-    this.#waiting.delete(share);
-    share.wanted?.answer(false);
-    delete share.wanted;
-  }
-
   /** Gives tokens back. A closed share has none left to give. */
   release(share: Share, tokens: number): void {
     if (share.closed) return;
@@ -70,9 +62,11 @@ export class Budget {
     this.#admitWaiting();
   }
 
-  /** Gives back all that the share holds, even for operations that are still under way. */
+  /** Gives back all that the share holds, even for operations that are still under way, and refuses what it waits for. */
   close(share: Share): void {
-    this.withdraw(share);
+    this.#waiting.delete(share);
+    share.wanted?.answer(false);
+    delete share.wanted;
     this.release(share, share.held);
     share.closed = true;
   }

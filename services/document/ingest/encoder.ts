@@ -20,11 +20,11 @@ const TURN_MS = 5;
 export interface EncodeOptions {
   omitText: boolean;
   signal: AbortSignal;
-  /** Is told of each step, where anybody watches. */
+  /** Watches the encoding. */
   watch?: EncodeWatch | undefined;
 }
 
-/** Is told of each step of an encoding. Times are as of `performance.now()`. */
+/** Watches the steps of an encoding. Times are as of `performance.now()`. */
 export interface EncodeWatch {
   /** A slice has been split into passages of tokens. */
   tokenized(startTime: number, endTime: number): void;

@@ -1,24 +1,16 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { FakeTower } from '../testing/fake-tower.ts';
-import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
+import { eventually, gate, harnesses, type Harness } from '../testing/harness.ts';
 import { openTestStore } from '../testing/test-store.ts';
 
-const running: Harness[] = [];
-async function start(...parts: Parameters<typeof startHarness>): Promise<Harness> {
-  const harness = await startHarness(...parts);
-  running.push(harness);
-  return harness;
-}
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((harness) => harness.stop()));
-});
+const start = harnesses();
 
 const kinds = (outcomes: { kind: string }[]): string[] =>
   outcomes.map(({ kind }) => kind.replace('OUTCOME_KIND_', ''));
 
-test('a stream is ready, answers every operation in order, tells a watermark, and ends well', async () => {
+test('a stream sends ready, the outcomes in order and a watermark, and ends well', async () => {
   const { ingest, store, tower } = await start();
   const ended = await ingest({ collection: 'docs', tenant: 'acme' })
     .document(1, 'a', 'one|two|three', {
@@ -196,7 +188,7 @@ test('one document many times over: all at full speed, bounded, and the last one
   assert.ok(most <= 8192 + 100, `${most} tokens in flight`);
 });
 
-test('an operation in flight is seen by the next on the same document', async () => {
+test('an operation is compared with the one before it on the same document, even in flight', async () => {
   const { ingest, store, tower } = await start();
   const ended = await ingest()
     .document(1, 'a', 'first')

@@ -61,7 +61,7 @@ export interface Target {
   omitText: boolean;
 }
 
-/** What a {@link Window} tells its stream. */
+/** Listens to a {@link Window}. */
 export interface WindowListener {
   /** Operations were settled. */
   onSettled(): void;

@@ -1,8 +1,6 @@
-import { fingerprint, type SpaceDefinition } from '../../../towers/space.ts';
 import type { Encoding, Passage, Tokens } from '../../../towers/tower.ts';
+import { DIMENSIONS, fakeManifest } from '../../runtime/testing/fake-manifest.ts';
 import type { IngestTower } from '../ingest/encoder.ts';
-
-const DIMENSIONS = 8;
 
 /** A tower whose vectors are a function of the text. A test can count its encodings, delay them and make them fail. */
 export class FakeTower implements IngestTower {
@@ -17,30 +15,7 @@ export class FakeTower implements IngestTower {
   before: (text: string) => Promise<void> | void = () => {};
 
   constructor(name = 'fake') {
-    const definition: SpaceDefinition = {
-      weights: { 'model.onnx': Buffer.from(name).toString('hex').padEnd(64, '0').slice(0, 64) },
-      tokenizer: {},
-      documentPrompt: '',
-      maxTokens: 64,
-      truncation: 'right',
-      pooling: 'mean',
-      normalize: false,
-      dimensions: DIMENSIONS,
-      passageWindow: { tokens: 60, overlap: 0 },
-    };
-    this.manifest = {
-      name,
-      role: 'document',
-      space: { ...definition, fingerprint: fingerprint(definition) },
-      dimensions: DIMENSIONS,
-      pooling: 'mean',
-      normalize: false,
-      prompt: '',
-      maxTokens: 64,
-      files: {},
-      license: 'Apache-2.0',
-      source: 'a test',
-    };
+    this.manifest = fakeManifest(name, { role: 'document' });
   }
 
   /** A passage ends at each "|". */

@@ -1,3 +1,4 @@
+import { afterEach } from 'node:test';
 import { credentials, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import type { DocumentServiceClient } from '../../../proto/generated/scalingnote/v1/DocumentService.ts';
@@ -70,6 +71,19 @@ export async function startHarness(
       await server.shutdown(100);
       await own?.dispose();
     },
+  };
+}
+
+/** Starts document services like {@link startHarness}, and stops them after each test of the file. */
+export function harnesses(): typeof startHarness {
+  const running: Harness[] = [];
+  afterEach(async () => {
+    await Promise.all(running.splice(0).map((harness) => harness.stop()));
+  });
+  return async (parts) => {
+    const harness = await startHarness(parts);
+    running.push(harness);
+    return harness;
   };
 }
 

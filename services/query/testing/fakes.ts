@@ -6,26 +6,11 @@ import {
   type SearchQuery,
 } from '../../../store/store.ts';
 import { MemoryStore } from '../../../store/testing/memory-store.ts';
-import { fingerprint, type SpaceDefinition } from '../../../towers/space.ts';
 import type { Encoding, Tokens } from '../../../towers/tower.ts';
+import { DIMENSIONS, fakeManifest } from '../../runtime/testing/fake-manifest.ts';
 import type { QueryTower } from '../encoder.ts';
 
-export const DIMENSIONS = 8;
-
-function spaceOf(name: string): SpaceDefinition & { fingerprint: string } {
-  const definition: SpaceDefinition = {
-    weights: { 'model.onnx': Buffer.from(name).toString('hex').padEnd(64, '0').slice(0, 64) },
-    tokenizer: {},
-    documentPrompt: '',
-    maxTokens: 64,
-    truncation: 'right',
-    pooling: 'mean',
-    normalize: true,
-    dimensions: DIMENSIONS,
-    passageWindow: { tokens: 60, overlap: 0 },
-  };
-  return { ...definition, fingerprint: fingerprint(definition) };
-}
+export { DIMENSIONS };
 
 /** A tower whose vectors are a function of the text. A test can look at its encodings, delay them and make them fail. */
 export class FakeTower implements QueryTower {
@@ -39,20 +24,7 @@ export class FakeTower implements QueryTower {
   before: (text: string) => Promise<void> | void = () => {};
 
   constructor(changes: Partial<QueryTower['manifest']> = {}) {
-    this.manifest = {
-      name: 'fake',
-      role: 'query',
-      space: spaceOf('fake'),
-      dimensions: DIMENSIONS,
-      pooling: 'mean',
-      normalize: true,
-      prompt: '',
-      maxTokens: 64,
-      files: {},
-      license: 'Apache-2.0',
-      source: 'a test',
-      ...changes,
-    };
+    this.manifest = fakeManifest('fake', changes);
   }
 
   tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Tokens {
