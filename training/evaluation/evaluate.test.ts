@@ -163,3 +163,27 @@ test('rankings are as deep as the deepest measure, without the document that has
     assert.deepEqual(Object.keys(results[0]!.ndcg ?? {}), cutoffs.map(String));
   }
 });
+
+test('which of more equals than are looked at comes in is decided by id, not by the order of the file', async (context) => {
+  const teacher = await open(context, teacherFolder(context));
+  const dataset = temporaryFolder(context);
+  const ids = Array.from({ length: 130 }, (_, index) => `${index}`);
+  const corpus = ids.map((id) => JSON.stringify({ _id: id, text: 'a b' })).join('\n');
+  writeFileSync(join(dataset, 'corpus.jsonl'), corpus);
+  writeFileSync(join(dataset, 'queries.jsonl'), JSON.stringify({ _id: 'q', text: 'a' }));
+  writeFileSync(join(dataset, 'qrels.tsv'), 'q\t7\t1\n');
+  const expected = ids.toSorted().toReversed().slice(0, 100);
+  await evaluate({
+    dataset,
+    documentTower: teacher,
+    queryTowers: [],
+    cacheDir: dataset,
+    onAnswers: async (system, answers) => {
+      assert.deepEqual(
+        answers[0]!.hits.map(({ id }) => id),
+        expected,
+        system,
+      );
+    },
+  });
+});
