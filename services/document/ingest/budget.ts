@@ -45,7 +45,7 @@ export class Budget {
    */
   admit(share: Share, tokens: number): boolean | Promise<boolean> {
     if (share.closed) return false;
-    if (this.#held < this.limit && this.#waiting.size === 0) {
+    if (this.#held < this.limit) {
       this.#take(share, tokens);
       return true;
     }

@@ -3,13 +3,13 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { eventually, gate, harnesses } from '../testing/harness.ts';
-import { WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
+import { LOOKUP_DOCUMENTS, WRITE_BYTES, WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
 
 const startAny = harnesses();
 const start = () => startAny({ settings: { budgetTokens: 1_000_000 } });
 
 test('up to three full writes are under way at once, and watermarks wait for the first', async () => {
-  const { ingest, store } = await start();
+  const { ingest, store, tower } = await start();
   const held: ReturnType<typeof gate>[] = [];
   let begun = 0;
   let released = false;
@@ -21,7 +21,10 @@ test('up to three full writes are under way at once, and watermarks wait for the
   const total = 5 * WRITE_OPERATIONS;
   const stream = ingest();
   for (let sequence = 1; sequence <= total; sequence++) stream.document(sequence, `d${sequence}`, 'text');
-  await eventually(() => begun === WRITES_IN_FLIGHT);
+  await eventually(() => begun >= WRITES_IN_FLIGHT && tower.encoded === total);
+  await nextTurn();
+  await nextTurn();
+  assert.equal(begun, WRITES_IN_FLIGHT);
   held[1]!.open();
   await eventually(() => begun === WRITES_IN_FLIGHT + 1);
   assert.deepEqual([stream.outcomes.length, stream.watermark], [0, 0]);
@@ -87,6 +90,44 @@ test('a small write waits even where many operations are ready behind one that i
     store.writes.map(({ length }) => length),
     [1, 10, WRITE_OPERATIONS, total - 11 - WRITE_OPERATIONS],
   );
+});
+
+test('a write of several documents is bounded in bytes', async () => {
+  const { ingest, store } = await startAny({ settings: { budgetTokens: 10_000_000 } });
+  const held = gate();
+  let begun = 0;
+  store.before = async (call) => {
+    if (call === 'write' && ++begun === 1) await held.opened;
+  };
+  const stream = ingest().document(1, 'first', 'text');
+  await eventually(() => begun === 1);
+  // Two of these fit into one write, three do not.
+  const text = Array.from({ length: 150 }, () => 'x'.repeat(Math.floor(WRITE_BYTES / 2 / 160))).join('|');
+  for (let sequence = 2; sequence <= 4; sequence++) stream.document(sequence, `d${sequence}`, text);
+  await eventually(() => begun === 2);
+  held.open();
+  await stream.finish();
+  assert.deepEqual(store.writes.map(({ length }) => length).sort(), [1, 1, 2]);
+});
+
+test('a lookup asks for a bounded number of documents', async () => {
+  const { ingest, pipeline, store } = await start();
+  const held = gate();
+  const lookedUpBefore: number[] = [];
+  store.before = async (call) => {
+    if (call !== 'lookup') return;
+    lookedUpBefore.push(store.lookups);
+    await held.opened;
+  };
+  const stream = ingest().document(1, 'first', 'text');
+  await eventually(() => lookedUpBefore.length === 1);
+  const tokens = pipeline.tokensInFlight;
+  const total = 2 * LOOKUP_DOCUMENTS + 10;
+  for (let sequence = 2; sequence <= total; sequence++) stream.document(sequence, `d${sequence}`, 'text');
+  await eventually(() => pipeline.tokensInFlight === total * tokens);
+  held.open();
+  await stream.finish();
+  assert.deepEqual(lookedUpBefore, [0, 1, 1 + LOOKUP_DOCUMENTS, 1 + 2 * LOOKUP_DOCUMENTS]);
 });
 
 test('operations on one document are never in two writes at once, and the last one wins', async () => {
