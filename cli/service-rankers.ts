@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DocumentClient, QueryClient } from '../clients/index.ts';
 import { defaultCacheDir } from '../towers/cache.ts';
 import { type Dataset, readDataset } from '../training/evaluation/dataset.ts';
-import type { Ranker } from '../training/evaluation/ranker.ts';
+import type { Hit, Ranker } from '../training/evaluation/ranker.ts';
 import { type ServiceProcess, startService } from './service-processes.ts';
 import type { Addresses } from './connection.ts';
 import { CliError, note } from './output/print.ts';
@@ -11,6 +11,9 @@ import { Progress } from './output/progress.ts';
 
 /** Longest part of a data set's name that a collection's takes over. */
 const NAME_CHARACTERS = 40;
+
+/** Hits that one request may ask the query service for. */
+const MAX_LIMIT = 1000;
 
 /** Which services to measure: some that run, or those to be started for the run, a query service for each tower. */
 export type Services = { addresses: Addresses } | { documentTower: string; queryTowers: readonly string[] };
@@ -64,8 +67,15 @@ export async function rankThroughServices(dataset: string, services: Services): 
       rankers.push({
         name: `${tower.name}, through the services`,
         rank: async (query, limit) => {
-          const request = { collection, query, limit, omitText: true, omitMetadata: true };
-          return (await queries.search(request)).hits.map(({ id }) => id);
+          const hits: Hit[] = [];
+          while (hits.length < limit) {
+            const wanted = Math.min(limit - hits.length, MAX_LIMIT);
+            const page = { limit: wanted, offset: hits.length, omitText: true, omitMetadata: true };
+            const { hits: found } = await queries.search({ collection, query, ...page });
+            for (const { id, score } of found) hits.push({ id, score });
+            if (found.length < wanted) break;
+          }
+          return hits;
         },
       });
     }

@@ -59,8 +59,16 @@ const CHANNEL_OPTIONS: ChannelOptions = {
 
 /** The options of a gRPC channel that every client of ours uses. @param address - `host:port` of the service */
 export function channelOptions(address: string): ChannelOptions {
-  return { ...CHANNEL_OPTIONS, interceptors: [tracingInterceptor(address)] };
+  return {
+    ...CHANNEL_OPTIONS,
+    // gRPC would send calls to this machine to the proxy of `https_proxy` or `http_proxy`, too.
+    'grpc.enable_http_proxy': LOOPBACK.test(address) ? 0 : 1,
+    interceptors: [tracingInterceptor(address)],
+  };
 }
+
+/** Addresses, with or without their port, that lead to this machine. */
+const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?$|^::1$/i;
 
 /** Options with every default filled in. */
 export type Resolved = Required<ClientOptions>;

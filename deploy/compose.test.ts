@@ -37,7 +37,7 @@ interface Compose {
   secrets: Record<string, { file?: string }>;
 }
 
-/** The specification's own formats: durations are those of Go, and what a port is has a test below. */
+/** Formats of the specification: durations are those of Go. A test below checks ports. */
 const FORMATS = { duration: /^(\d+(\.\d+)?(us|ms|s|m|h))+$/, ports: true, expose: true } as const;
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -50,14 +50,14 @@ const ours = services.filter(([, service]) => service.build);
 
 test('docker-compose.yml is what the Compose Specification says', () => {
   const ajv = new Ajv2019({ strict: false, formats: FORMATS });
-  // It names its dialect by another address than the dialect does itself, and its parts in the way of an older one.
+  // The schema names its dialect by another address than the dialect itself has, and its parts by "id" as older ones do.
   const { $schema: _, ...schema } = composeSchema;
   const valid = ajv.removeKeyword('id').addKeyword('id').compile(schema);
   assert.ok(valid(compose), ajv.errorsText(valid.errors));
 });
 
 for (const [name, service] of services) {
-  test(`${name} is of a pinned version, watched, bounded and closed`, () => {
+  test(`${name} has a pinned version, a health check, limits and no privileges`, () => {
     assert.match(service.image, /:v?\d+\.\d+\.\d+$/);
     assert.equal(service.restart, 'unless-stopped');
     const { test: command, ...times } = service.healthcheck;
@@ -78,7 +78,7 @@ for (const [name, service] of services) {
   });
 }
 
-test('the store is the server that the contract is tested against, and nobody outside reaches it', () => {
+test('the store has the version that the contract tests run against, and no port', () => {
   const { qdrant } = compose.services;
   assert.equal(qdrant?.image, 'qdrant/qdrant:v1.18.3');
   assert.equal(qdrant?.ports, undefined);
@@ -97,7 +97,7 @@ test('no secret stands in the file', () => {
 });
 
 for (const [name, service] of ours) {
-  test(`${name} runs with settings that it has`, () => {
+  test(`${name} runs with settings that exist`, () => {
     const variables = new Set(
       Object.entries(Settings.shape).map(([key, setting]) => variableOf(key, setting)),
     );
@@ -118,7 +118,7 @@ for (const [name, service] of ours) {
     assert.ok(service.read_only);
   });
 
-  test(`${name} is built from a target of the Dockerfile, and of this version`, () => {
+  test(`${name} is built from a target of the Dockerfile, and has the version of the package`, () => {
     assert.equal(service.build?.dockerfile, 'deploy/Dockerfile');
     const target = dockerfile.split(`AS ${service.build.target}\n`)[1]?.split('\nFROM')[0];
     const entry = /ENTRYPOINT \["node".*"dist\/(services\/\w+\/main)\.js"\]/.exec(target ?? '')?.[1];
@@ -129,7 +129,7 @@ for (const [name, service] of ours) {
   });
 }
 
-test('images are pinned, installed from the lock file, and run as nobody in particular', () => {
+test('images are pinned, install from the lock file, and do not run as root', () => {
   assert.match(dockerfile, /^ARG NODE=node:24\.\d+\.\d+-bookworm-slim$/m);
   assert.match(dockerfile, /npm ci/);
   const froms = dockerfile.match(/^FROM .*/gm)!;

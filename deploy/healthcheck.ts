@@ -1,9 +1,9 @@
 import { QueryClient } from '../clients/index.ts';
 
-/** A service that has not answered by then has failed; less than what Docker waits for this process. */
+/** A service that takes longer has failed. Shorter than the time that Docker gives this process. */
 const TIMEOUT_MS = 3000;
 
-// Asks the service at the address that is given (host:port) for its health, whichever service it is. Exit 0: it serves.
+// Asks the service at an address (host:port) for its health. Works for either service. Exit 0: it serves.
 const [address = ''] = process.argv.slice(2);
 const client = new QueryClient({ address, attempts: 1, timeoutMs: TIMEOUT_MS });
 try {

@@ -1,12 +1,12 @@
-import { StoreError } from './errors.ts';
+import { invalidArgument } from './errors.ts';
 import { checkFilter } from './filter.ts';
-import type { DocumentWrite, SearchQuery, SparseVector } from './store.ts';
+import type { DocumentWrite, Filter, SearchQuery, SparseVector } from './store.ts';
 
-/** How far from 1 a norm may be and still count as 1: the rounding of float32. */
+/** A norm this close to 1 counts as 1: float32 rounds by as much. */
 const UNIT_TOLERANCE = 1e-6;
 
 /**
- * What to multiply a vector with to make it a unit vector; exactly 1 where it is one already.
+ * The factor that scales a vector to unit length; exactly 1 where it is a unit vector already.
  *
  * @param what names the vector in the error
  * @throws {StoreError} `STORE_INVALID_ARGUMENT` where a component is not finite, or all are zero
@@ -16,9 +16,9 @@ export function unitFactor(vector: Float32Array, what: string): number {
   for (let index = 0; index < vector.length; index++) squares += vector[index]! * vector[index]!;
   if (!Number.isFinite(squares)) {
     const index = vector.findIndex((component) => !Number.isFinite(component));
-    invalid(`${what} has ${vector[index]} at index ${index}; every component has to be finite`);
+    throw invalidArgument(`${what} has ${vector[index]} at index ${index}; every component has to be finite`);
   }
-  if (squares === 0) invalid(`${what} is zero; it has no direction to compare`);
+  if (squares === 0) throw invalidArgument(`${what} is zero; it has no direction to compare`);
   const norm = Math.sqrt(squares);
   return Math.abs(norm - 1) <= UNIT_TOLERANCE ? 1 : 1 / norm;
 }
@@ -26,48 +26,72 @@ export function unitFactor(vector: Float32Array, what: string): number {
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where a vector is not as long as the collection's. */
 export function checkDimensions(vector: Float32Array, dimensions: number, what: string): void {
   if (vector.length !== dimensions) {
-    invalid(`${what} has ${vector.length} dimensions; the collection has ${dimensions}`);
+    throw invalidArgument(`${what} has ${vector.length} dimensions; the collection has ${dimensions}`);
   }
 }
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it; vectors are not looked at. */
+/** @throws {StoreError} as {@link checkDimensions}, for every vector of some steps */
+export function checkWriteDimensions(writes: readonly SizedWrite[], dimensions: number): void {
+  for (const [index, write] of writes.entries()) {
+    for (const [passage, { vector }] of (write.passages ?? []).entries()) {
+      checkDimensions(vector, dimensions, vectorName(write, index, passage));
+    }
+  }
+}
+
+/** What {@link checkWriteDimensions} looks at. */
+interface SizedWrite {
+  documentId: string;
+  passages?: readonly { vector: Float32Array }[];
+}
+
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it. Does not check dense vectors. */
 export function checkWrites(writes: readonly DocumentWrite[]): void {
   for (const [index, write] of writes.entries()) {
     const what = writeName(write, index);
     checkText(write.tenant, `tenant of ${what}`);
     checkText(write.documentId, `document id of ${what}`);
-    if (write.documentId === '') invalid(`document id of write ${index} is empty`);
+    if (write.documentId === '') throw invalidArgument(`document id of write ${index} is empty`);
     if (!Number.isSafeInteger(write.version) || write.version < 0) {
-      invalid(`version of ${what} is ${write.version}; use a whole number from 0 to 2^53 - 1`);
+      throw invalidArgument(`version of ${what} is ${write.version}; use a whole number from 0 to 2^53 - 1`);
     }
     if (write.kind !== 'put') continue;
-    if (write.passages.length === 0) invalid(`${what} has no passages; a document has at least one`);
+    if (write.passages.length === 0)
+      throw invalidArgument(`${what} has no passages; a document has at least one`);
     for (const [passage, { sparse }] of write.passages.entries()) {
       if (sparse) checkSparse(sparse, `sparse vector of passage ${passage} of ${what}`);
     }
   }
 }
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the field; the dense vector is not looked at. */
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the field. Does not check the dense vector. */
 export function checkQuery(query: SearchQuery): void {
-  checkText(query.tenant, 'tenant');
-  if (!query.vector && !query.sparse) invalid('a search needs a vector, a sparse vector or both');
+  checkScope(query.tenant, query.filter);
+  if (!query.vector && !query.sparse)
+    throw invalidArgument('a search needs a vector, a sparse vector or both');
   if (query.sparse) checkSparse(query.sparse, 'sparse query vector');
-  if (query.filter) checkFilter(query.filter);
   checkLimit(query.limit);
   const offset = query.offset ?? 0;
-  if (!Number.isSafeInteger(offset) || offset < 0) invalid(`offset is ${offset}; use a whole number from 0`);
-  if (Number.isNaN(query.scoreThreshold)) invalid('score threshold is NaN');
+  if (!Number.isSafeInteger(offset) || offset < 0)
+    throw invalidArgument(`offset is ${offset}; use a whole number from 0`);
+  if (Number.isNaN(query.scoreThreshold)) throw invalidArgument('score threshold is NaN');
+}
+
+/** Checks which documents a call is about. @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming what is wrong */
+export function checkScope(tenant: string, filter: Filter | undefined): void {
+  checkText(tenant, 'tenant');
+  if (filter) checkFilter(filter);
 }
 
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where a limit is not a whole number from 1. */
 export function checkLimit(limit: number): void {
-  if (!Number.isSafeInteger(limit) || limit < 1) invalid(`limit is ${limit}; use a whole number from 1`);
+  if (!Number.isSafeInteger(limit) || limit < 1)
+    throw invalidArgument(`limit is ${limit}; use a whole number from 1`);
 }
 
-/** Strings that UTF-8 cannot write would collide in the store: every lone surrogate becomes the same character. */
+/** Rejects lone surrogates: UTF-8 writes each of them as the same character, so different strings would collide. */
 export function checkText(text: string, what: string): void {
-  if (!text.isWellFormed()) invalid(`${what} has a lone surrogate; use well-formed Unicode`);
+  if (!text.isWellFormed()) throw invalidArgument(`${what} has a lone surrogate; use well-formed Unicode`);
 }
 
 /** Metadata as JSON. @throws {StoreError} `STORE_INVALID_ARGUMENT` where JSON cannot write them */
@@ -75,7 +99,7 @@ export function metadataJson(metadata: Readonly<Record<string, unknown>>, what: 
   try {
     return JSON.stringify(metadata);
   } catch (error) {
-    return invalid(`metadata of ${what} are not JSON: ${String(error)}`);
+    throw invalidArgument(`metadata of ${what} are not JSON: ${String(error)}`);
   }
 }
 
@@ -91,18 +115,16 @@ export function vectorName(write: { documentId: string }, index: number, passage
 
 function checkSparse({ indices, values }: SparseVector, what: string): void {
   if (indices.length !== values.length) {
-    invalid(`${what} has ${indices.length} indices and ${values.length} values; give as many of each`);
+    throw invalidArgument(
+      `${what} has ${indices.length} indices and ${values.length} values; give as many of each`,
+    );
   }
   if (indices.some((index) => !Number.isInteger(index) || index < 0 || index > 0xffff_ffff)) {
-    invalid(`${what} has an index that is not an unsigned 32-bit integer`);
+    throw invalidArgument(`${what} has an index that is not an unsigned 32-bit integer`);
   }
-  if (new Set(indices).size !== indices.length) invalid(`${what} has an index twice`);
-  // Weights are kept as float32: what is too large or too small for it is refused, not made infinite or zero.
+  if (new Set(indices).size !== indices.length) throw invalidArgument(`${what} has an index twice`);
+  // Stores keep weights as float32, where too large or too small a value would become infinite or zero.
   if (values.some((value) => !(Math.fround(value) > 0 && Math.fround(value) < Infinity))) {
-    invalid(`${what} has a value that is not positive and finite as float32`);
+    throw invalidArgument(`${what} has a value that is not positive and finite as float32`);
   }
-}
-
-function invalid(message: string): never {
-  throw new StoreError('STORE_INVALID_ARGUMENT', message);
 }

@@ -5,22 +5,20 @@ import { modelContract } from './contract/model.ts';
 import { raceContract } from './contract/races.ts';
 import { readContract } from './contract/reads.ts';
 import { refusalContract } from './contract/refusals.ts';
-import { searchContract } from './contract/search.ts';
-import { type Home, useStores } from './contract/stores.ts';
+import { rankingContract } from './contract/rankings.ts';
+import { type StoreFixture, useStores } from './contract/stores.ts';
 import { tenantContract } from './contract/tenants.ts';
 import { versionContract } from './contract/versions.ts';
 import { writeContract } from './contract/writes.ts';
 
-export type { Home } from './contract/stores.ts';
-
 /**
- * Registers the tests that every store passes, one `describe` block named after the home.
+ * Registers the tests that every store passes, one `describe` block named after the fixture.
  *
- * The home may be shared with others: each test makes collections of its own and drops them.
+ * Others may use the same storage meanwhile: each test makes collections of its own and drops them.
  */
-export function storeContract(name: string, home: Home): void {
+export function storeContract(name: string, fixture: StoreFixture): void {
   describe(`store contract: ${name}`, () => {
-    const stores = useStores(home);
+    const stores = useStores(fixture);
     collectionContract(stores);
     writeContract(stores);
     versionContract(stores);
@@ -28,7 +26,7 @@ export function storeContract(name: string, home: Home): void {
     tenantContract(stores);
     raceContract(stores);
     readContract(stores);
-    searchContract(stores);
+    rankingContract(stores);
     filterContract(stores);
     modelContract(stores);
   });

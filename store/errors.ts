@@ -4,23 +4,23 @@ export type StoreErrorReason =
   | 'COLLECTION_NOT_FOUND'
   /** The collection belongs to another space. */
   | 'SPACE_MISMATCH'
-  /** A collection is there that we did not make, or that we can't use: wrong vector size, no fingerprint. */
+  /** The collection was not made by us, or we can't use it: wrong vector size, no fingerprint. */
   | 'COLLECTION_FOREIGN'
-  /** What was asked can't be done, whoever asks again: a vector of wrong length, a number that is not finite. */
+  /** The call itself is wrong, and repeating it does not help: a vector of wrong length, a number that is not finite. */
   | 'STORE_INVALID_ARGUMENT'
-  /** The store does not answer, for now. */
+  /** The store does not answer; it may later. */
   | 'STORE_UNAVAILABLE'
-  /** The store answers, and refuses our credentials. */
+  /** The store rejects our credentials. */
   | 'STORE_UNAUTHENTICATED'
-  /** The store knows us, and does not let us do this. */
+  /** Our credentials do not allow this. */
   | 'STORE_PERMISSION_DENIED'
   /** The disk is full. */
   | 'STORE_FULL'
-  /** The server is too old for what we need of it. */
+  /** The server is too old: it lacks something that we need. */
   | 'STORE_UNSUPPORTED'
   /** The store asks us to slow down. */
   | 'STORE_OVERLOADED'
-  /** The store broke in a way that nothing here foresaw. */
+  /** The store failed in an unexpected way. */
   | 'STORE_INTERNAL';
 
 /** What a store throws. */
@@ -47,6 +47,11 @@ export class StoreError extends Error {
   }
 }
 
+/** The call is wrong, and repeating it does not help. */
+export function invalidArgument(message: string): StoreError {
+  return new StoreError('STORE_INVALID_ARGUMENT', message);
+}
+
 /** No collection or alias of that name. */
 export function collectionNotFound(name: string): StoreError {
   return new StoreError(
@@ -56,7 +61,7 @@ export function collectionNotFound(name: string): StoreError {
   );
 }
 
-/** The collection's vectors and the caller's are of two spaces: comparing them would give noise. */
+/** The collection's vectors and the caller's belong to different spaces: comparing them would give noise. */
 export function spaceMismatch(collection: string, stored: string, given: string): StoreError {
   return new StoreError(
     'SPACE_MISMATCH',

@@ -1,4 +1,4 @@
-import { StoreError } from './errors.ts';
+import { invalidArgument } from './errors.ts';
 import type { Condition, Filter, FilterValue } from './store.ts';
 
 /** Deepest nesting of a filter, itself included: deeper than people write, and shallow enough for every store. */
@@ -16,8 +16,7 @@ export function metadataPath(field: string): string[] | undefined {
   const [root, ...path] = field.split('.');
   if (root === 'metadata' && path.length > 0 && path.every((key) => key !== '' && !key.includes('"')))
     return path;
-  throw new StoreError(
-    'STORE_INVALID_ARGUMENT',
+  throw invalidArgument(
     `filter field ${JSON.stringify(field)} is unknown; use "metadata.KEY" (dots lead into nested objects), ` +
       '"document_id" or "version"',
   );
@@ -47,7 +46,7 @@ export function filterFields(filter: Filter): Set<string> {
 
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the condition, where a filter cannot be evaluated. */
 export function checkFilter(filter: Filter, depth = 1): void {
-  if (depth > MAX_FILTER_DEPTH) invalid(`filter nests deeper than ${MAX_FILTER_DEPTH} levels`);
+  if (depth > MAX_FILTER_DEPTH) throw invalidArgument(`filter nests deeper than ${MAX_FILTER_DEPTH} levels`);
   for (const condition of conditions(filter)) {
     if ('filter' in condition) {
       checkFilter(condition.filter, depth + 1);
@@ -59,20 +58,21 @@ export function checkFilter(filter: Filter, depth = 1): void {
       checkValue(field, condition.equals);
     } else if ('anyOf' in condition) {
       if (condition.anyOf.length === 0)
-        invalid(`any-of filter on "${field}" has no values; give at least one`);
+        throw invalidArgument(`any-of filter on "${field}" has no values; give at least one`);
       for (const value of condition.anyOf) checkValue(field, value);
     } else if ('range' in condition) {
       const bounds = Object.values(condition.range).filter((bound) => bound !== undefined);
-      if (bounds.length === 0) invalid(`range filter on "${field}" has no bound; give gt, gte, lt or lte`);
+      if (bounds.length === 0)
+        throw invalidArgument(`range filter on "${field}" has no bound; give gt, gte, lt or lte`);
       if (bounds.some((bound) => Number.isNaN(bound)))
-        invalid(`range filter on "${field}" has a bound that is NaN`);
+        throw invalidArgument(`range filter on "${field}" has a bound that is NaN`);
     }
   }
 }
 
 /**
- * A filter as a predicate. `reader` is asked once for each field and gives the function that reads it from an item;
- * metadata come as JSON values.
+ * A filter as a predicate. It calls `reader` once for each field, for the function that reads the field from an item as a
+ * JSON value.
  */
 export function compileFilter<Item>(
   filter: Filter,
@@ -88,7 +88,24 @@ export function compileFilter<Item>(
   return all(must);
 }
 
-// A lone condition stands for itself: most filters have one, and it is evaluated for every document.
+/** What of a document a filter looks at. */
+export interface FilteredDocument {
+  documentId: string;
+  version: number;
+  /** JSON value. */
+  metadata: unknown;
+}
+
+/** A filter as a predicate on whole documents. */
+export function documentFilter(filter: Filter): (document: FilteredDocument) => boolean {
+  return compileFilter<FilteredDocument>(filter, (field) => {
+    const path = metadataPath(field);
+    if (path) return ({ metadata }) => readPath(metadata, path);
+    return field === 'document_id' ? ({ documentId }) => documentId : ({ version }) => version;
+  });
+}
+
+// Most filters have a single condition, which runs for every document: it needs no loop around it.
 function all<Item>(tests: ((item: Item) => boolean)[]): (item: Item) => boolean {
   return tests.length === 1 ? tests[0]! : (item) => tests.every((holds) => holds(item));
 }
@@ -148,9 +165,7 @@ function checkValue(field: string, value: FilterValue): void {
   ) {
     return;
   }
-  invalid(`filter on "${field}" compares with ${String(value)}; use a string, a finite number or a boolean`);
-}
-
-function invalid(message: string): never {
-  throw new StoreError('STORE_INVALID_ARGUMENT', message);
+  throw invalidArgument(
+    `filter on "${field}" compares with ${String(value)}; use a string, a finite number or a boolean`,
+  );
 }

@@ -1,4 +1,4 @@
-import { StoreError } from './errors.ts';
+import { invalidArgument, spaceMismatch, StoreError } from './errors.ts';
 import { physicalName, type SpaceKey } from './store.ts';
 
 /** Separates the logical name from the fingerprint in a physical name; therefore not allowed in a logical one. */
@@ -14,8 +14,7 @@ const MAX_DIMENSIONS = 65_536;
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the name is neither a logical nor a physical one. */
 export function checkCollectionName(name: string): void {
   if (LOGICAL_NAME.test(name) || isPhysicalName(name)) return;
-  throw new StoreError(
-    'STORE_INVALID_ARGUMENT',
+  throw invalidArgument(
     `collection name ${JSON.stringify(name)} is not allowed; use 1 to 64 of a-z, A-Z, 0-9, "_" and "-", without "--"`,
   );
 }
@@ -23,8 +22,7 @@ export function checkCollectionName(name: string): void {
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the name is not a logical one. */
 export function checkAlias(alias: string): void {
   if (LOGICAL_NAME.test(alias)) return;
-  throw new StoreError(
-    'STORE_INVALID_ARGUMENT',
+  throw invalidArgument(
     `alias ${JSON.stringify(alias)} is not allowed; use 1 to 64 of a-z, A-Z, 0-9, "_" and "-", without "--"`,
   );
 }
@@ -32,6 +30,25 @@ export function checkAlias(alias: string): void {
 /** Whether a name has the shape that {@link physicalName} gives. */
 export function isPhysicalName(name: string): boolean {
   return PHYSICAL_NAME.test(name) && LOGICAL_NAME.test(name.slice(0, name.lastIndexOf(SEPARATOR)));
+}
+
+/**
+ * Compares the whole fingerprint: a physical name holds only its beginning.
+ *
+ * @throws {StoreError} `SPACE_MISMATCH` where a collection is of another space, `COLLECTION_FOREIGN` where its vectors
+ * have another length than the space says
+ */
+export function checkSpace(name: string, stored: SpaceKey, given: SpaceKey): void {
+  if (stored.fingerprint !== given.fingerprint) {
+    throw spaceMismatch(name, stored.fingerprint, given.fingerprint);
+  }
+  if (stored.dimensions === given.dimensions) return;
+  throw new StoreError(
+    'COLLECTION_FOREIGN',
+    `collection "${name}" has vectors of ${stored.dimensions} dimensions, but its space has ${given.dimensions}; ` +
+      'drop it and ingest again',
+    { metadata: { collection: name } },
+  );
 }
 
 /**
@@ -43,22 +60,19 @@ export function isPhysicalName(name: string): boolean {
 export function physicalFor(name: string, space: SpaceKey): string {
   checkCollectionName(name);
   if (!FINGERPRINT.test(space.fingerprint)) {
-    throw new StoreError(
-      'STORE_INVALID_ARGUMENT',
+    throw invalidArgument(
       `space fingerprint ${JSON.stringify(space.fingerprint)} is not "sp1_" and 32 lower-case hex digits`,
     );
   }
   if (!Number.isInteger(space.dimensions) || space.dimensions < 1 || space.dimensions > MAX_DIMENSIONS) {
-    throw new StoreError(
-      'STORE_INVALID_ARGUMENT',
+    throw invalidArgument(
       `space dimensions are ${space.dimensions}; use a whole number from 1 to ${MAX_DIMENSIONS}`,
     );
   }
   if (!isPhysicalName(name)) return physicalName(name, space.fingerprint);
   const own = physicalName(name.slice(0, name.lastIndexOf(SEPARATOR)), space.fingerprint);
   if (own === name) return name;
-  throw new StoreError(
-    'STORE_INVALID_ARGUMENT',
+  throw invalidArgument(
     `"${name}" cannot hold vectors of space ${space.fingerprint}; its physical collection is "${own}"`,
   );
 }

@@ -12,11 +12,11 @@ export interface EmbeddedConfig {
   directory: string;
 }
 
-/** Which home, and where. */
+/** Which kind of store, and where it is. */
 export type StoreConfig = EmbeddedConfig | QdrantConfig;
 
 /**
- * Opens the store that a configuration names. A Qdrant server is not asked for anything yet; see {@link Store.check}.
+ * Opens the store that a configuration names. Sends nothing to a Qdrant server yet; see {@link Store.probe}.
  *
  * @throws {StoreError} where it cannot be opened, or the configuration cannot be used
  */

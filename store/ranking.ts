@@ -1,4 +1,4 @@
-import { HYBRID_CANDIDATES, RRF_K, type SearchQuery } from './store.ts';
+import { HYBRID_CANDIDATES, RRF_K, type SearchQuery, type SparseVector } from './store.ts';
 
 /** A document's place in a ranking. */
 export interface Ranked {
@@ -14,15 +14,32 @@ export function bestFirst(a: Ranked, b: Ranked): number {
   return a.documentId < b.documentId ? -1 : Number(a.documentId > b.documentId);
 }
 
-/** How many documents a ranking has to go deep to answer a query. */
+/** How many documents deep a ranking has to go to answer a query. */
 export function rankingDepth(query: SearchQuery): number {
   const wanted = query.limit + (query.offset ?? 0);
   return query.vector && query.sparse ? Math.max(HYBRID_CANDIDATES, wanted) : wanted;
 }
 
+/** One ranking of a store: its `depth` best documents with a score of at least `least`. */
+type Rank<Vector, Document> = (vector: Vector, depth: number, least: number) => readonly Document[];
+
+/** The ranking that a query asks for, as deep as it needs: dense, sparse, or both fused. */
+export function rankBy<Document extends Ranked>(
+  query: SearchQuery,
+  dense: Rank<Float32Array, Document>,
+  sparse: Rank<SparseVector, Document>,
+): readonly Document[] {
+  const { vector, sparse: terms, scoreThreshold = -Infinity } = query;
+  const depth = rankingDepth(query);
+  // A threshold is about the fused score: neither ranking can apply it.
+  if (vector && terms) return fuse(dense(vector, depth, -Infinity), sparse(terms, depth, -Infinity));
+  if (vector) return dense(vector, depth, scoreThreshold);
+  return terms ? sparse(terms, depth, scoreThreshold) : [];
+}
+
 /**
- * Reciprocal rank fusion (Cormack et al., SIGIR 2009) of two rankings, best first. The best passage is the dense
- * ranking's where it has the document.
+ * Reciprocal rank fusion (Cormack et al., SIGIR 2009) of two rankings, best first. The best passage comes from the dense
+ * ranking if that has the document.
  */
 export function fuse<Document extends Ranked>(
   dense: readonly Document[],
@@ -39,7 +56,7 @@ export function fuse<Document extends Ranked>(
   return [...fused.values()].sort(bestFirst);
 }
 
-/** The part of a ranking that a query asks for. */
+/** The page of a ranking that a query asks for. */
 export function page<Document extends Ranked>(ranking: readonly Document[], query: SearchQuery): Document[] {
   const { limit, offset = 0, scoreThreshold = -Infinity } = query;
   return ranking.filter((document) => document.score >= scoreThreshold).slice(offset, offset + limit);

@@ -1,13 +1,13 @@
 import type { Context } from '@opentelemetry/api';
 
 /**
- * The one interface to the place where vectors live. `embedded/` keeps them in process and on disk, `qdrant/` in a
- * Qdrant server or cluster; the contract tests in `contract.ts` hold both to what is said here.
+ * The one interface to the stores of vectors. `embedded/` keeps them in process and on disk, `qdrant/` in a Qdrant server
+ * or cluster. The tests in `contract.ts` hold every store to what this file says.
  *
- * The store does not know towers: to it a space is a fingerprint and a number of dimensions.
+ * A store does not know towers: to it a space is a fingerprint and a number of dimensions.
  */
 
-/** Which vectors may live together: the identity of a space, as the towers define it. */
+/** The identity of a space, as the towers define it: vectors of one space can be compared. */
 export interface SpaceKey {
   /** `sp1_` and 32 hex digits. */
   fingerprint: string;
@@ -36,11 +36,11 @@ export interface CollectionInfo extends CollectionKey {
 export interface SparseVector {
   /** Unsigned 32-bit. */
   indices: readonly number[];
-  /** As many as there are indices; finite and positive. */
+  /** One for each index; finite and positive. */
   values: readonly number[];
 }
 
-/** A stretch of a document under one vector: what becomes a point. */
+/** A stretch of a document that has one vector. */
 export interface PassageWrite {
   /** `dimensions` components, finite and not all zero; the store scales it to unit length. */
   vector: Float32Array;
@@ -50,7 +50,7 @@ export interface PassageWrite {
    * (embedded) or of the shard (Qdrant).
    */
   sparse?: SparseVector;
-  /** What a hit shows; absent where the caller keeps texts out of the store. */
+  /** The text that a hit shows; absent where the caller keeps texts out of the store. */
   text?: string;
 }
 
@@ -96,7 +96,7 @@ export type DocumentWrite =
  * - `unchanged`: content is stored already; the stored version is now at least the given one.
  * - `deleted`: the document is not there, whether or not it was.
  * - `stale`: the store has a higher version; nothing was changed.
- * - `changed`: answer to a confirm whose content is not what is stored (any more); put it instead.
+ * - `changed`: the answer to a confirm whose content is not stored, or no longer; put it instead.
  */
 export type DocumentWriteResult =
   | { outcome: 'indexed' | 'unchanged' | 'deleted' | 'changed' }
@@ -108,7 +108,7 @@ export interface DocumentKey {
   documentId: string;
 }
 
-/** What the store knows of a document, without its passages. */
+/** What is stored of a document, without its passages. */
 export interface StoredDocument {
   version: number;
   contentHash: string;
@@ -156,9 +156,9 @@ export interface SearchQuery {
   offset?: number;
   /** Lowest score to return. */
   scoreThreshold?: number | undefined;
-  /** Candidates to look at in a graph index, where no setting of the store says how many; nothing to an exact search. */
+  /** Candidates to look at in a graph index, unless a setting of the store says how many. An exact search ignores it. */
   hnswEf?: number;
-  /** Candidates to compare in full for each one wanted, where vectors are kept as bits and no setting says how many. */
+  /** Candidates to compare in full for each hit, where vectors are kept as bits and no setting says how many. */
   oversampling?: number;
   /** Return passages' texts. @default true */
   withText?: boolean;
@@ -181,7 +181,7 @@ export interface SearchHit {
 
 /** Bounds a call. */
 export interface CallOptions {
-  /** Gives the call up; it then rejects with the signal's reason. */
+  /** Cancels the call, which then rejects with the signal's reason. */
   signal?: AbortSignal;
   /** When the caller stops waiting, in milliseconds since the epoch; the call then rejects with a `TimeoutError`. */
   deadline?: number;
@@ -205,9 +205,9 @@ export interface ScrollPage {
   next?: string;
 }
 
-/** A load of many documents that has begun; see {@link Store.beginBulk}. */
+/** A bulk load that is under way; see {@link Store.beginBulk}. */
 export interface BulkLoad {
-  /** Ends it. Searches that need an index stay slow until it has been built. */
+  /** Ends the load. Searches stay slow until the index has been built. */
   end(options?: CallOptions): Promise<void>;
 }
 
@@ -218,7 +218,7 @@ export interface BulkLoad {
  * Errors are {@link StoreError}s: `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, `STORE_UNAVAILABLE`, ...
  */
 export interface Store {
-  /** Which home this is. */
+  /** Which kind of store this is. */
   readonly kind: 'embedded' | 'qdrant';
 
   /**
@@ -230,7 +230,7 @@ export interface Store {
   ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo>;
 
   /**
-   * Where a name leads, without counting what is there: searches ask this all the time.
+   * Where a name leads. It counts nothing, because searches ask this all the time.
    *
    * @throws {StoreError} `COLLECTION_NOT_FOUND`
    */
@@ -240,7 +240,8 @@ export interface Store {
   listCollections(options?: CallOptions): Promise<CollectionInfo[]>;
 
   /**
-   * Applies steps in order and answers each, in order, when all are durable. Each document changes as a whole.
+   * Applies steps in order, and answers each of them when all are durable. Each document changes as a whole. Versions are
+   * compared by the rule in `versions.ts`.
    *
    * @throws {StoreError} where nothing, or an unknown part of the steps, was written; repeating them is safe.
    */
@@ -251,9 +252,9 @@ export interface Store {
   ): Promise<DocumentWriteResult[]>;
 
   /**
-   * Puts off the building of indexes until the load has ended: the index is then built once, which is less work than
-   * to keep it up to date. Writing and searching work as ever, searches without the index. Where the process dies,
-   * another one ends the load. Embedded: there is no index, so nothing is done.
+   * Builds no indexes until the load has ended: building an index once is less work than keeping it up to date. Writes and
+   * searches work meanwhile, searches without the index. If the process dies, another one ends the load. Embedded: has no
+   * index and does nothing.
    *
    * @throws {StoreError} `COLLECTION_NOT_FOUND`
    */
@@ -306,21 +307,21 @@ export interface Store {
   dropCollection(physical: string, options?: CallOptions): Promise<void>;
 
   /**
-   * Makes ready what searches in a space need, so that the first of them is as fast as those after it; {@link check}
-   * keeps it so. Embedded: brings the vectors of its collections into memory. Qdrant: does nothing.
+   * Makes the next search in a space as fast as those after it. Call it again now and then: documents that were written
+   * since are then ready too. Embedded: brings the vectors of the space's collections into memory. Qdrant: does nothing.
    *
    * @param space fingerprint
    */
   prepare(space: string, options?: CallOptions): Promise<void>;
 
   /** Resolves when the store can serve. @throws {StoreError} `STORE_UNAVAILABLE` */
-  check(options?: CallOptions): Promise<void>;
+  probe(options?: CallOptions): Promise<void>;
 
-  /** Releases everything; what was acknowledged stays. */
+  /** Releases all resources. Acknowledged writes stay. */
   close(): Promise<void>;
 }
 
-/** How deep each ranking of a hybrid search goes: enough that fusion seldom misses a document of the top ten. */
+/** Depth of each ranking in a hybrid search: deep enough that fusion seldom misses a document of the top ten. */
 export const HYBRID_CANDIDATES = 100;
 
 /** The constant of reciprocal rank fusion (Cormack et al., SIGIR 2009), who found 60 to work across collections. */

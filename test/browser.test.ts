@@ -7,8 +7,9 @@ import { gzipSync } from 'node:zlib';
 import type { Browser, Page } from 'playwright-core';
 import { DocumentClient } from '../clients/index.ts';
 import { writeTinyTower } from '../towers/testing/tiny-tower.ts';
-import { launch, noBrowser } from './browser.ts';
+import { launch } from './browser.ts';
 import { freePort, type Started, startService, stopServices } from './processes.ts';
+import { optionalTool } from './testing/optional-tool.ts';
 
 /**
  * The console as people use it: a browser, both services and the console as processes, and a store on disk. The
@@ -17,7 +18,7 @@ import { freePort, type Started, startService, stopServices } from './processes.
  */
 
 const folder = mkdtempSync(join(tmpdir(), 'scalingnote-browser-'));
-const skip = noBrowser() ?? false;
+const { path: chromium, skip } = optionalTool('chromium');
 
 let browser: Browser;
 let page: Page;
@@ -28,7 +29,7 @@ const asked: string[] = [];
 const complaints: string[] = [];
 
 before(async () => {
-  if (skip) return;
+  if (chromium === undefined) return;
   const document = join(folder, 'document');
   const query = join(folder, 'query');
   writeTinyTower(document);
@@ -71,7 +72,7 @@ before(async () => {
     teachers.address,
   ];
   await startService('console', '--port', String(port), ...services);
-  browser = await launch();
+  browser = await launch(chromium);
   page = await browser.newPage();
   page.on('request', (request) => asked.push(request.url()));
   page.on('pageerror', (error) => complaints.push(error.message));

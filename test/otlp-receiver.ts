@@ -1,15 +1,20 @@
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { readSpans, type ReceivedSpan } from '../services/console/traces/otlp.ts';
+import {
+  type OtlpMetric,
+  type OtlpSpan,
+  readMetricRequest,
+  readSpanRequest,
+} from '../services/runtime/telemetry/testing/otlp.ts';
 
-/** Receives OTLP over HTTP and over gRPC, and keeps every span that is sent to it. */
+/** Receives OTLP over HTTP and over gRPC, reads it by its published schema, and keeps it. */
 export class Receiver {
-  readonly spans: ReceivedSpan[] = [];
-  /** Over which way each service's spans came. */
+  readonly spans: OtlpSpan[] = [];
+  /** Over which protocols the spans of each service came. */
   readonly ways = new Map<string, Set<string>>();
-  /** Over which ways metrics of calls came. */
-  readonly metrics = new Set<string>();
+  /** The last state of each metric, by service and name. */
+  readonly metrics = new Map<string, OtlpMetric>();
   readonly #http: HttpServer;
   readonly #grpc = new Server();
   #wake = (): void => {};
@@ -20,7 +25,7 @@ export class Receiver {
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       request.on('end', () => {
         if (request.url === '/v1/traces') this.#take(Buffer.concat(chunks), 'http');
-        else this.#takeMetrics(Buffer.concat(chunks), 'http');
+        else this.#takeMetrics(Buffer.concat(chunks));
         response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end();
       });
     });
@@ -42,7 +47,7 @@ export class Receiver {
         {
           Export: (call: { request: Buffer }, callback: (error: null, value: Buffer) => void) => {
             if (signal === 'trace') this.#take(call.request, 'grpc');
-            else this.#takeMetrics(call.request, 'grpc');
+            else this.#takeMetrics(call.request);
             callback(null, Buffer.alloc(0));
           },
         },
@@ -63,8 +68,8 @@ export class Receiver {
     };
   }
 
-  /** The spans of a trace, when there are so many with these names. */
-  async trace(traceId: string, ...names: string[]): Promise<ReceivedSpan[]> {
+  /** Resolves to the spans of a trace when at least these have come. */
+  async trace(traceId: string, ...names: string[]): Promise<OtlpSpan[]> {
     for (;;) {
       const spans = this.spans.filter((span) => span.traceId === traceId);
       const count = (name: string): number => spans.filter((span) => span.name === name).length;
@@ -80,13 +85,14 @@ export class Receiver {
     this.#grpc.forceShutdown();
   }
 
-  #takeMetrics(body: Buffer, way: string): void {
-    if (body.includes('rpc.server.call.duration')) this.metrics.add(way);
-    this.#wake();
+  #takeMetrics(body: Buffer): void {
+    for (const metric of readMetricRequest(body)) {
+      this.metrics.set(`${metric.service} ${metric.name}`, metric);
+    }
   }
 
   #take(body: Buffer, way: string): void {
-    const spans = readSpans(body, 'protobuf');
+    const spans = readSpanRequest(body);
     for (const { service } of spans) {
       this.ways.set(service, (this.ways.get(service) ?? new Set()).add(way));
     }

@@ -36,6 +36,7 @@ describe('a query service without its store', () => {
   let client: QueryClient;
   let qdrant: Server | undefined;
   let port: number;
+  let metrics = '';
 
   const comeUp = async (): Promise<void> => {
     qdrant = emptyQdrant();
@@ -49,6 +50,10 @@ describe('a query service without its store', () => {
   };
   const health = async (wanted: string): Promise<void> => {
     while ((await client.health()) !== wanted) await sleep(20);
+  };
+  const serving = async (): Promise<string | undefined> => {
+    const text = await (await fetch(`http://${metrics}/metrics`)).text();
+    return /^scalingnote_serving (\d)$/m.exec(text)?.[1];
   };
   const search = (): Promise<ScalingnoteError> =>
     client.search({ collection: 'docs', query: 'anything' }).then(
@@ -67,6 +72,7 @@ describe('a query service without its store', () => {
     });
     const [report] = (await once(child, 'message')) as [ServiceReport];
     assert.ok(report.type === 'ready', 'it comes up without its store');
+    metrics = report.metrics!;
     client = new QueryClient({ address: report.address, attempts: 1, timeoutMs: 30_000 });
   });
   after(async () => {
@@ -78,6 +84,7 @@ describe('a query service without its store', () => {
 
   test('is up, says that it does not serve, and fails searches at once', async () => {
     assert.equal(await client.health(), 'NOT_SERVING');
+    assert.equal(await serving(), '0');
     const { code, reason, retryable, message } = await search();
     assert.deepEqual([code, reason, retryable], ['UNAVAILABLE', 'STORE_UNAVAILABLE', true]);
     assert.match(message, /Qdrant at http:\/\/127\.0\.0\.1:\d+/);
@@ -86,6 +93,7 @@ describe('a query service without its store', () => {
   test('serves by itself when the store comes, and not when it has gone again', async () => {
     await comeUp();
     await health('SERVING');
+    assert.equal(await serving(), '1');
     assert.equal((await search()).reason, 'COLLECTION_NOT_FOUND', 'the store is asked');
     await goAway();
     await health('NOT_SERVING');

@@ -6,8 +6,9 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { DocumentClient } from '../clients/index.ts';
 import { commonFirst } from '../cli/sample/order.ts';
 import { readWordNet, SAMPLE_COLLECTION } from '../cli/sample/wordnet.ts';
-import { launch, noBrowser } from './browser.ts';
+import { launch } from './browser.ts';
 import { freePort, startService, stopServices } from './processes.ts';
+import { findTool } from './testing/optional-tool.ts';
 
 /**
  * Makes the pictures of the README from a system that runs: the towers that ship and their teacher, and a part of the
@@ -22,16 +23,16 @@ const DOCS = fileURLToPath(new URL('../../docs/', import.meta.url));
 const WIDE = { viewport: { width: 1100, height: 720 } };
 const PHONE = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 1.5, colorScheme: 'dark' } as const;
 
-const missing = noBrowser();
-if (missing !== undefined) {
-  process.stderr.write(`${missing}\n`);
+const chromium = findTool('chromium');
+if (chromium.path === undefined) {
+  process.stderr.write(`${chromium.skip}\n`);
   process.exit(1);
 }
 const folder = mkdtempSync(join(tmpdir(), 'scalingnote-screenshots-'));
 let browser: Browser | undefined;
 try {
   const base = await startSystem();
-  browser = await launch();
+  browser = await launch(chromium.path);
   await wide(browser, base);
   await phone(browser, base);
 } finally {

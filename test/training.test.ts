@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { letterPairs, linesFile, tinyBase } from '../training/stage1/testing.ts';
+import { letterPairs, linesFile, tinyBase } from '../training/testing/tiny-base.ts';
 import type { TrainReport } from '../training/stage1/train.ts';
 import { cli, ended, folder, start, upFlags } from './system.ts';
 

@@ -16,10 +16,10 @@ export interface CacheOptions {
    *
    * @default `SCALINGNOTE_CACHE`, else `scalingnote` in `XDG_CACHE_HOME`, else in `~/.cache`
    */
-  cacheDir?: string;
+  cacheDir?: string | undefined;
   onProgress?: (progress: DownloadProgress) => void;
   /** Gets a line for each thing that whoever operates the tower should know. @default nobody */
-  log?: (message: string) => void;
+  log?: ((message: string) => void) | undefined;
 }
 
 /** How a tower runs. Nothing here moves a vector, but for `normalize`. */

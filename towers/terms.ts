@@ -26,10 +26,10 @@ export const AVERAGE_PASSAGE_WORDS = 128;
 /** A letter or digit, and what follows of them, with the marks that belong to them. */
 const WORD = /[\p{L}\p{N}][\p{L}\p{N}\p{M}]*/gu;
 
-/** Terms of a query: weight 1 each, however often it says them. Empty where it has no letters and no digits. */
+/** Terms of a query, weighted by how often it says them, as Lucene does. Empty where it has no letters and no digits. */
 export function queryTerms(text: string): TermVector {
-  const indices = [...termCounts(text).counts.keys()];
-  return { indices, values: indices.map(() => 1) };
+  const { counts } = termCounts(text);
+  return { indices: [...counts.keys()], values: [...counts.values()] };
 }
 
 /** Terms of a passage, weighted by how often it says them and how long it is. Empty as for {@link queryTerms}. */

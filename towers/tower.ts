@@ -73,7 +73,7 @@ export interface Tower {
   /** Encodes many texts, for programs that do nothing else: bounded memory, in order. Rows of `dimensions`. */
   encodeAll(
     inputs: readonly Tokens[],
-    options?: { signal?: AbortSignal; onProgress?: (done: number) => void },
+    options?: { signal?: AbortSignal | undefined; onProgress?: (done: number) => void },
   ): Promise<Float32Array>;
 
   /** Called after each run of the model. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { pad, planRuns, rowsOf } from './padding.ts';
+import { rowsOf } from './onnx/tensor.ts';
+import { pad, planRuns } from './padding.ts';
 import { seededRandom } from './random.ts';
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);

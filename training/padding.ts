@@ -1,4 +1,4 @@
-import type { Tensor } from './onnx/tensor.ts';
+import { int64, type Tensor } from './onnx/tensor.ts';
 
 /**
  * Padded tokens of one run. Memory for what lies between forward and backward is in proportion to them, whatever the
@@ -39,32 +39,29 @@ export function planRuns(lengths: readonly number[]): number[][] {
   return runs;
 }
 
-/** Token inputs of some texts, padded on the right: int64 [texts, longest]. */
-export function pad(texts: readonly (readonly number[])[]): Record<string, Tensor> {
+/**
+ * Token inputs of some texts, padded on the right: int64 [texts, longest].
+ * @param inputs - names of those that a graph reads. @default all
+ */
+export function pad(
+  texts: readonly (readonly number[])[],
+  inputs?: ReadonlySet<string>,
+): Record<string, Tensor> {
   const length = texts.reduce((longest, ids) => Math.max(longest, ids.length), 1);
-  const dims = [texts.length, length];
-  const make = (): BigInt64Array => new BigInt64Array(texts.length * length);
-  const [ids, mask, types, positions] = [make(), make(), make(), make()];
-  for (const [row, text] of texts.entries()) {
-    for (let at = 0; at < length; at++) positions[row * length + at] = BigInt(at);
-    for (const [at, id] of text.entries()) {
-      ids[row * length + at] = BigInt(id);
-      mask[row * length + at] = 1n;
-    }
-  }
-  const int64 = (data: BigInt64Array): Tensor => ({ type: 'int64', dims, data });
-  return {
-    input_ids: int64(ids),
-    attention_mask: int64(mask),
-    token_type_ids: int64(types),
-    position_ids: int64(positions),
+  const valueOf: Record<string, (ids: readonly number[], at: number) => number> = {
+    input_ids: (ids, at) => ids[at] ?? 0,
+    attention_mask: (ids, at) => (at < ids.length ? 1 : 0),
+    token_type_ids: () => 0,
+    position_ids: (_, at) => at,
   };
-}
-
-/** Rows of a matrix, one after the other. */
-export function rowsOf(matrix: Float32Array, width: number, rows: readonly number[]): Float32Array {
-  const picked = new Float32Array(rows.length * width);
-  for (const [at, row] of rows.entries())
-    picked.set(matrix.subarray(row * width, (row + 1) * width), at * width);
-  return picked;
+  const names = Object.keys(valueOf).filter((name) => inputs?.has(name) ?? true);
+  return Object.fromEntries(
+    names.map((name) => [
+      name,
+      int64(
+        texts.flatMap((ids) => Array.from({ length }, (_, at) => valueOf[name]!(ids, at))),
+        [texts.length, length],
+      ),
+    ]),
+  );
 }

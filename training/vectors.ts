@@ -124,7 +124,7 @@ async function encodeInto(
     const base = done;
     const vectors = await tower.encodeAll(chunk, {
       onProgress: (count) => onProgress?.(base + count, inputs.length),
-      ...(signal && { signal }),
+      signal,
     });
     const bytes = Buffer.from(vectors.buffer, vectors.byteOffset, vectors.byteLength);
     await file.write(bytes, 0, bytes.length, done * rowBytes);

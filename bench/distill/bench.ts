@@ -7,6 +7,7 @@ import type { Tower } from '../../towers/tower.ts';
 import { distill } from '../../training/distill/distill.ts';
 import type { StudentKind } from '../../training/distill/request.ts';
 import { evaluate } from '../../training/evaluation/evaluate.ts';
+import { hasCheckpoint } from '../../training/run-folder.ts';
 import type { Bench, Comparison } from '../report.ts';
 
 const TEACHER = 'all-MiniLM-L6-v2';
@@ -77,7 +78,7 @@ async function climb(
   for (const { name, student } of LADDER) {
     const out = join(students, dataset, name.replace(':', '-'));
     outs.push(out);
-    const resume = existsSync(join(out, 'checkpoint.bin'));
+    const resume = await hasCheckpoint(out);
     const made = join(out, 'tower.json');
     if (!resume && existsSync(made)) {
       progress(

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
-import { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor as RuntimeTensor } from '../../towers/session/onnxruntime.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
-import { openTransformer } from '../../training/distill/transformer.ts';
+import { cutStudent, openTransformer } from '../../training/distill/transformer.ts';
 import { GraphBuilder } from '../../training/onnx/builder.ts';
 import { elementCount, float32, type Tensor } from '../../training/onnx/tensor.ts';
 import { encodeModel } from '../../training/onnx/write.ts';
@@ -110,14 +110,9 @@ interface Step {
 }
 
 async function openStudent(teacher: Tower, { layers, texts: count, tokens, threads }: Sizes): Promise<Step> {
-  const student = await openTransformer({
-    teacher,
-    layers,
-    loss: {},
-    optimizer: { rate: 1e-5, steps: 1_000 },
-    trainTables: false,
-    threads,
-  });
+  const optimizer = { rate: 1e-5, steps: 1_000 };
+  const cut = await cutStudent({ teacher, layers, loss: {}, optimizer, trainTables: false });
+  const student = await openTransformer(cut, { threads });
   const random = seededRandom(1);
   const texts = someTexts(count, tokens, random);
   const vectors = Float32Array.from({ length: count * SHAPE.width }, () => random() - 0.5);

@@ -2,23 +2,27 @@ import { Command, InvalidArgumentError } from 'commander';
 import { openTower } from '../../towers/open.ts';
 import { distill as distillTower } from '../../training/distill/distill.ts';
 import { DEFAULT_PAIRS, type StudentKind, type TextSource } from '../../training/distill/request.ts';
-import type { RunProgress } from '../../training/distill/run.ts';
+import type { FitProgress } from '../../training/distill/fit.ts';
 import type { LossWeights } from '../../training/gradient/losses.ts';
-import { CliError, note, printJson, UsageError } from '../output/print.ts';
-import { Progress } from '../output/progress.ts';
+import { interruptible } from '../interrupt.ts';
+import { note, printJson, UsageError } from '../output/print.ts';
+import { ProgressByName } from '../output/progress.ts';
 import { DocumentClient } from '../../clients/index.ts';
 import { withDocumentAddress } from '../connection.ts';
 import { collect } from '../input/filter-flags.ts';
 import { positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 
-interface Flags {
-  teacher: string;
-  student: StudentKind;
-  corpus?: string;
-  texts?: string;
-  collection?: string;
+interface SourceFlags {
+  corpus?: string | undefined;
+  texts?: string | undefined;
+  collection?: string | undefined;
   tenant: string;
   documentAddress: string;
+}
+
+interface Flags extends SourceFlags {
+  teacher: string;
+  student: StudentKind;
   exclude: string[];
   out: string;
   loss?: LossWeights;
@@ -39,111 +43,96 @@ const EXIT_INTERRUPTED = 130;
 
 /** `scalingnote distill` */
 export const distill = withDocumentAddress(new Command('distill'))
-  .description('make a query tower for a document tower, from texts without labels')
-  .option('--teacher <reference>', 'document tower whose query vectors are imitated', 'all-MiniLM-L6-v2')
+  .description('train a query tower for a document tower, from texts without labels')
+  .option(
+    '--teacher <reference>',
+    'document tower; the student imitates its query vectors',
+    'all-MiniLM-L6-v2',
+  )
   .option(
     '--student <kind>',
-    'lookup: a vector per token; transformer:N: N of the teacher’s layers, evenly spaced; transformer:0,5: these; ' +
-      'transformer:2x192: with 192 components a token',
+    'lookup: one vector per token; transformer:N: N of the teacher’s layers, evenly spaced; transformer:0,5: these layers; ' +
+      'transformer:2x192: token vectors of 192 components',
     studentKind,
     { kind: 'lookup' },
   )
-  .option('--corpus <path>', 'folder in BEIR layout, or a file of documents: queries are made from its texts')
+  .option(
+    '--corpus <path>',
+    'folder in BEIR layout, or a file of documents; queries are made from their texts',
+  )
   .option('--texts <file>', 'query texts, one a line')
-  .option('--collection <name>', 'a collection of the document service: queries are made from its passages')
-  .option('--tenant <tenant>', 'whose documents of --collection', '')
+  .option('--collection <name>', 'collection of the document service; queries are made from its passages')
+  .option('--tenant <tenant>', 'tenant that owns the documents of --collection', '')
   .option(
     '--exclude <dir>',
-    'BEIR folder whose queries must not be trained on (those in --corpus never are); repeat for more',
+    'BEIR folder whose queries are left out of training, as those in --corpus always are; repeatable',
     collect,
     [],
   )
   .requiredOption('--out <dir>', 'folder of the new tower')
   .option(
     '--loss <terms>',
-    'mse, cosine, contrastive, joined by +, with weights as in mse:0.5+cosine (default: mse+cosine)',
+    'terms joined by +: mse, cosine, contrastive; each may have a weight: mse:0.5+cosine (default: mse+cosine)',
     lossTerms,
   )
-  .option('--steps <n>', 'optimiser steps (default: by student)', positive)
-  .option('--batch <n>', 'texts of a step (default: by student)', positive)
-  .option('--rate <x>', 'largest learning rate (default: by student)', positiveNumber)
+  .option('--steps <n>', 'optimiser steps (default: depends on the student)', positive)
+  .option('--batch <n>', 'texts per step (default: depends on the student)', positive)
+  .option('--rate <x>', 'peak learning rate (default: depends on the student)', positiveNumber)
   .option(
     '--pairs <n>',
-    `neighbouring tokens with a vector of their own in a lookup student, at the most (default: ${DEFAULT_PAIRS})`,
+    `most token pairs that get a vector of their own in a lookup student (default: ${DEFAULT_PAIRS})`,
     wholeNumber,
   )
   .option(
     '--positions <n>',
-    'positions in a text with a weight of their own in a lookup student (default: none)',
+    'positions in a text that get a weight of their own in a lookup student (default: none)',
     wholeNumber,
   )
   .option(
     '--train-tables',
-    'train a transformer’s embedding tables as well (default: unless they are very large)',
+    'train the embedding tables of a transformer as well (default: unless they are very large)',
   )
-  .option('--no-train-tables', 'keep them as the teacher’s')
-  .option('--threads <n>', 'threads of training (default: one for each core)', positive)
-  .option('--seed <n>', 'for choosing texts and for their order', wholeNumber, 1)
-  .option('--resume', 'go on from the checkpoint that an interrupted run left in --out')
-  .action(async (flags: Flags) => {
-    const source = sourceOf(flags);
-    const interrupted = new AbortController();
-    const interrupt = (): void => {
-      // Once is a request, twice is an order.
-      if (interrupted.signal.aborted) process.exit(EXIT_INTERRUPTED);
-      note('ending: the student is saved as it is (Ctrl-C again: at once, without)');
-      interrupted.abort(
-        new CliError('interrupted before there was a student; what the teacher read is kept'),
+  .option('--no-train-tables', 'keep the teacher’s embedding tables')
+  .option('--threads <n>', 'threads for training (default: one per core)', positive)
+  .option('--seed <n>', 'seed for the choice of texts and their order', wholeNumber, 1)
+  .option('--resume', 'resume from the checkpoint that an interrupted run left in --out')
+  .action(async ({ json, collection, tenant, documentAddress, corpus, texts, teacher, ...rest }: Flags) => {
+    const source = sourceOf({ collection, tenant, documentAddress, corpus, texts });
+    const report = await interruptible(
+      'what the teacher has read is kept for the next run',
+      async (signal) => {
+        const tower = await openTower(teacher, { log: note, normalize: false });
+        try {
+          const bars = new ProgressByName();
+          return await distillTower({
+            ...rest,
+            teacher: tower,
+            source,
+            signal,
+            log: note,
+            onTeacher: (done, total) => bars.update('teacher', 'texts', done, total),
+            onProgress: (run) => bars.update('fitting', 'steps', run.step, run.steps, describe(run)),
+          });
+        } finally {
+          await tower.close();
+        }
+      },
+    );
+    if (report.interrupted) {
+      note(`interrupted after ${report.steps} steps; to go on: the same command with --resume`);
+      process.exitCode = EXIT_INTERRUPTED;
+    }
+    if (json === true) printJson(report);
+    else {
+      process.stdout.write(
+        `${report.out}: held-out cosine ${report.heldOutCosine.toFixed(4)} after ${report.texts} texts, ` +
+          `${(report.bytes / 1e6).toFixed(1)} MB, ${Math.round(report.seconds)} s\n` +
+          `next: npx scalingnote eval --dataset DIR --query-tower ${report.out}\n`,
       );
-    };
-    process.on('SIGINT', interrupt);
-    process.on('SIGTERM', interrupt);
-    const teacher = await openTower(flags.teacher, { log: note, normalize: false });
-    try {
-      const reading = new Progress('teacher', 'texts');
-      const fitting = new Progress('fitting', 'steps');
-      const { steps, batch, rate, loss, pairs, positions, threads } = flags;
-      const report = await distillTower({
-        teacher,
-        student: flags.student,
-        source,
-        out: flags.out,
-        exclude: flags.exclude,
-        seed: flags.seed,
-        ...(steps !== undefined && { steps }),
-        ...(batch !== undefined && { batch }),
-        ...(rate !== undefined && { rate }),
-        ...(loss !== undefined && { loss }),
-        ...(pairs !== undefined && { pairs }),
-        ...(positions !== undefined && { positions }),
-        ...(threads !== undefined && { threads }),
-        ...(flags.trainTables !== undefined && { trainTables: flags.trainTables }),
-        resume: flags.resume === true,
-        signal: interrupted.signal,
-        log: note,
-        onTeacher: (done, total) => reading.update(done, total),
-        onProgress: (run) => fitting.update(run.step, run.steps, describe(run)),
-      });
-      if (report.interrupted) {
-        note(`interrupted after ${report.steps} steps; to go on: the same command with --resume`);
-        process.exitCode = EXIT_INTERRUPTED;
-      }
-      if (flags.json === true) printJson(report);
-      else {
-        process.stdout.write(
-          `${report.out}: held-out cosine ${report.heldOutCosine.toFixed(4)} after ${report.texts} texts, ` +
-            `${(report.bytes / 1e6).toFixed(1)} MB, ${Math.round(report.seconds)} s\n` +
-            `next: npx scalingnote eval --dataset DIR --query-tower ${report.out}\n`,
-        );
-      }
-    } finally {
-      await teacher.close();
-      process.off('SIGINT', interrupt);
-      process.off('SIGTERM', interrupt);
     }
   });
 
-function sourceOf({ corpus, texts, collection, tenant, documentAddress }: Flags): TextSource {
+function sourceOf({ corpus, texts, collection, tenant, documentAddress }: SourceFlags): TextSource {
   const given = [
     ...(corpus === undefined ? [] : [{ corpus }]),
     ...(texts === undefined ? [] : [{ texts }]),
@@ -157,7 +146,7 @@ function sourceOf({ corpus, texts, collection, tenant, documentAddress }: Flags)
         ]),
   ];
   if (given.length === 1) return given[0]!;
-  throw new UsageError('give --corpus, --texts or --collection, one of the three');
+  throw new UsageError('give exactly one of --corpus, --texts and --collection');
 }
 
 /** Documents of a collection as a corpus. */
@@ -175,7 +164,7 @@ async function* storedDocuments(
   }
 }
 
-function describe({ loss, heldOutCosine, tokensPerSecond }: RunProgress): string {
+function describe({ loss, heldOutCosine, tokensPerSecond }: FitProgress): string {
   const rate = Math.round(tokensPerSecond).toLocaleString('en');
   return `loss ${loss.toFixed(4)}  held-out cosine ${heldOutCosine.toFixed(4)}  ${rate} tokens/s`;
 }
@@ -185,7 +174,7 @@ function studentKind(value: string): StudentKind {
   const [, layers, width] = /^transformer:(\d+(?:,\d+)*)(?:x(\d+))?$/.exec(value) ?? [];
   if (layers === undefined) {
     throw new InvalidArgumentError(
-      'It is lookup, transformer:N or transformer:N,N,..., the latter two with xWIDTH behind it if wanted.',
+      'Give lookup, transformer:N or transformer:N,N,...; the last two may end in xWIDTH.',
     );
   }
   return {
@@ -201,7 +190,7 @@ function lossTerms(value: string): LossWeights {
     const [name = '', weight = '1'] = term.split(':');
     if (weights[name] === undefined || !(Number(weight) > 0)) {
       throw new InvalidArgumentError(
-        'It is mse, cosine, contrastive, joined by +, each with :WEIGHT above 0 if wanted.',
+        'Give mse, cosine and contrastive joined by +; each may end in :WEIGHT, above 0.',
       );
     }
     weights[name] = Number(weight);

@@ -1,17 +1,23 @@
 import { writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { Command } from 'commander';
+import { basename, resolve } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
 import { writeManifest } from '../../towers/directory.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { evaluate as evaluateTowers, type Evaluation } from '../../training/evaluation/evaluate.ts';
 import { reportPage } from '../../training/evaluation/report-page.ts';
 import { type Report, summarize } from '../../training/evaluation/report.ts';
+import { fileNameOf } from '../../training/evaluation/trec.ts';
 import { type Addresses, withDocumentAddress, withQueryAddress } from '../connection.ts';
-import { note, printJson, table } from '../output/print.ts';
+import { openAnswerFiles } from '../output/answer-files.ts';
+import { note, printJson, table, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import { rankThroughServices, type ServiceRankers } from '../service-rankers.ts';
 import { collect } from '../input/filter-flags.ts';
+import { positive } from '../input/numbers.ts';
+
+/** How deep an nDCG may look: as deep as runs of TREC go. */
+const MAX_CUTOFF = 1000;
 
 interface Flags extends Addresses {
   dataset: string[];
@@ -20,6 +26,10 @@ interface Flags extends Addresses {
   report?: string;
   calibrate?: boolean;
   services?: boolean;
+  ndcg: number[];
+  perQuery?: string;
+  runs?: string;
+  keepIdenticalIds?: boolean;
   json?: boolean;
 }
 
@@ -42,11 +52,23 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
     '--calibrate',
     'also find how widely a graph index has to be searched for each query tower, and write it into its tower.json',
   )
+  .option('--ndcg <k>', 'also nDCG at rank k, 1 to 1000; repeat for more', cutoff, [])
+  .option('--per-query <file>', 'also write what each system scores on each query, as JSON Lines')
+  .option(
+    '--runs <dir>',
+    'also write files that trec_eval and pytrec_eval read: DATASET.qrels, and DATASET.SYSTEM.run for each system',
+  )
+  .option(
+    '--keep-identical-ids',
+    'let a document answer a query that has the same id (default: it is left out, as BEIR does)',
+  )
   .option('--report <file>', 'also write a page of HTML with tables and plots')
   .action(async (flags: Flags, command: Command) => {
     const opened: Tower[] = [];
     let served: ServiceRankers | undefined;
     try {
+      checkNames(flags);
+      const files = await openAnswerFiles(flags);
       const open = async (reference: string): Promise<Tower> => {
         const tower = await openTower(reference, { log: note });
         opened.push(tower);
@@ -59,17 +81,20 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
       for (const dataset of flags.dataset.map((folder) => resolve(folder))) {
         if (flags.services === true) served = await startServices(dataset, flags, command);
         const progress = new Progress('encoding documents', 'passages');
-        evaluations.push(
-          await evaluateTowers({
-            dataset,
-            documentTower,
-            queryTowers,
-            rankers: served?.rankers ?? [],
-            speed: true,
-            calibrate: flags.calibrate === true,
-            onProgress: (done, total) => progress.update(done, total),
-          }),
-        );
+        const evaluation = await evaluateTowers({
+          dataset,
+          documentTower,
+          queryTowers,
+          rankers: served?.rankers ?? [],
+          speed: true,
+          calibrate: flags.calibrate === true,
+          cutoffs: flags.ndcg,
+          keepIdenticalIds: flags.keepIdenticalIds === true,
+          ...files,
+          onProgress: (done, total) => progress.update(done, total),
+        });
+        noteIdenticalIds(evaluation);
+        evaluations.push(evaluation);
         await served?.close();
         served = undefined;
       }
@@ -83,6 +108,29 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
       await Promise.all(opened.map((tower) => tower.close()));
     }
   });
+
+function cutoff(value: string, previous: readonly number[]): number[] {
+  const rank = positive(value);
+  if (rank > MAX_CUTOFF) throw new InvalidArgumentError(`It must be at most ${MAX_CUTOFF}.`);
+  return previous.includes(rank) ? [...previous] : [...previous, rank];
+}
+
+/** @throws {UsageError} where two data sets would share the files that --runs names by them */
+function checkNames({ dataset, runs }: Flags): void {
+  const names = dataset.map((folder) => fileNameOf(basename(resolve(folder))));
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined && runs !== undefined) {
+    throw new UsageError(`--runs names its files by data sets, and two of them are called "${twice}"`);
+  }
+}
+
+function noteIdenticalIds({ dataset, queries, identicalIds }: Evaluation): void {
+  if (identicalIds === 0) return;
+  note(
+    `${dataset}: ${identicalIds} of ${queries} queries have the id of a document; it is left out of their answers, as BEIR ` +
+      'does. Where equal ids mean nothing, give --keep-identical-ids',
+  );
+}
 
 function startServices(dataset: string, flags: Flags, command: Command): Promise<ServiceRankers> {
   return rankThroughServices(
@@ -119,11 +167,13 @@ function asJson({ evaluations, towers }: Report): object {
 }
 
 function render({ dataset, documents, queries, results }: Evaluation): string {
+  const cutoffs = Object.keys(results[0]!.ndcg ?? {});
   const rows = results.map((result) => {
     const [low, high] = result.retention.interval;
     return [
       result.queryTower,
       result.ndcg10.toFixed(4),
+      ...cutoffs.map((rank) => result.ndcg![rank]!.toFixed(4)),
       result.mrr10.toFixed(4),
       result.recall50.toFixed(4),
       result.recall100.toFixed(4),
@@ -134,6 +184,7 @@ function render({ dataset, documents, queries, results }: Evaluation): string {
   const head = [
     'query tower',
     'nDCG@10',
+    ...cutoffs.map((rank) => `nDCG@${rank}`),
     'MRR@10',
     'Recall@50',
     'Recall@100',

@@ -11,10 +11,10 @@ interface Flags {
 }
 
 const wordnet = new Command('wordnet')
-  .description("WordNet's definitions as queries for its words and examples")
+  .description("use WordNet's definitions as queries for its words and examples")
   .requiredOption('--out <file>', 'file to write, JSON Lines')
-  .option('--held-out <n>', 'pairs that nothing is learnt from', positive, 2_000)
-  .option('--seed <n>', 'for choosing them', wholeNumber, 1)
+  .option('--held-out <n>', 'pairs to hold out from training', positive, 2_000)
+  .option('--seed <n>', 'seed for the choice of held-out pairs', wholeNumber, 1)
   .action(async (flags: Flags) => {
     const written = await writeWordNetPairs(flags.out, flags);
     if (flags.json === true) printJson(written);
@@ -28,5 +28,5 @@ const wordnet = new Command('wordnet')
 
 /** `scalingnote pairs` */
 export const pairs = new Command('pairs')
-  .description('pairs of queries and documents to train on')
+  .description('make pairs of queries and documents to train on')
   .addCommand(wordnet);

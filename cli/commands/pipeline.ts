@@ -17,9 +17,11 @@ const WORDNET = { heldOut: 2_000, seed: 1 };
 
 /** `scalingnote pipeline` */
 export const pipeline = new Command('pipeline')
-  .description('both stages from one file, compared with training end to end; what is done is not done again')
-  .argument('<file>', 'YAML: base, pairs, out, seed, stage1, stage2, endToEnd')
-  .option('--threads <n>', 'threads of training (default: one for each core)', positive)
+  .description(
+    'run both stages from one recipe and compare them with end-to-end training; finished steps are skipped',
+  )
+  .argument('<file>', 'YAML: base, pairs, out, seed, stage1, stage2, endToEnd, sameSteps')
+  .option('--threads <n>', 'threads for training (default: one per core)', positive)
   .action(async (file: string, { threads, json }: Flags) => {
     const recipe = await readRecipe(file);
     const report = await interruptible('the same command goes on', (signal) => {
@@ -30,7 +32,7 @@ export const pipeline = new Command('pipeline')
             await writeWordNetPairs(out, WORDNET);
           },
         },
-        ...(threads !== undefined && { threads }),
+        threads,
         signal,
         log: note,
         onProgress: (step, { phase, done, total, loss }) => {

@@ -1,9 +1,9 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { renderSweep } from '../../training/scaling/html.ts';
+import { sweepPage } from '../../training/scaling/sweep-page.ts';
 import { shapeOf, sweep, type SweepPoint, type SweepReport } from '../../training/scaling/sweep.ts';
-import { makeFolder } from '../../training/stage1/run-folder.ts';
+import { makeFolder } from '../../training/run-folder.ts';
 import { positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';
@@ -53,12 +53,12 @@ export const scalingLaw = new Command('scaling-law')
   )
   .option('--base <reference>', 'tower that the models are cut from', 'all-MiniLM-L6-v2')
   .option('--pairs <file>', 'JSON Lines of pairs (default: WordNet)')
-  .option('--out <dir>', 'folder of points that are done, and of the report', '.scalingnote/scaling-law')
-  .option('--data <n>', 'pairs at the most', positive, 8_192)
-  .option('--batch <n>', 'pairs of a step', positive, 64)
-  .option('--rate <x>', 'largest learning rate', positiveNumber, 3e-4)
-  .option('--seed <n>', 'for the order of pairs', wholeNumber, 1)
-  .option('--threads <n>', 'threads of training (default: one for each core)', positive)
+  .option('--out <dir>', 'folder of the report and of finished points', '.scalingnote/scaling-law')
+  .option('--data <n>', 'most pairs to train on', positive, 8_192)
+  .option('--batch <n>', 'pairs per step', positive, 64)
+  .option('--rate <x>', 'peak learning rate', positiveNumber, 3e-4)
+  .option('--seed <n>', 'seed for the order of pairs', wholeNumber, 1)
+  .option('--threads <n>', 'threads for training (default: one per core)', positive)
   .action(async ({ json, ...flags }: Flags) => {
     const out = resolve(flags.out);
     await makeFolder(out);
@@ -80,7 +80,7 @@ export const scalingLaw = new Command('scaling-law')
       sweep({ ...flags, pairs, out, points, heldOut: at(HELD_OUT, 1), signal, log: note }),
     );
     const html = join(out, 'report.html');
-    writeFileSync(html, renderSweep(report));
+    writeFileSync(html, sweepPage(report));
     if (json === true) printJson({ ...report, html });
     else process.stdout.write(`${render(report)}\nplots: ${html}\n`);
   });

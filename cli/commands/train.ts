@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { DEFAULTS, type Precision } from '../../training/stage1/plan.ts';
+import { TRAIN_DEFAULTS, type Precision } from '../../training/stage1/request.ts';
 import { train as trainTowers, type TrainReport } from '../../training/stage1/train.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson } from '../output/print.ts';
@@ -42,44 +42,59 @@ export const train = new Command('train')
   .option('--base <reference>', 'tower to start from', 'all-MiniLM-L6-v2')
   .requiredOption('--pairs <file>', 'JSON Lines: {"query", "document", "negatives"?, "split"?: "held-out"}')
   .requiredOption('--out <dir>', 'folder of the new towers')
-  .option('--epochs <x>', `how often each pair is seen (default: ${DEFAULTS.epochs})`, positiveNumber)
-  .option('--steps <n>', 'steps, instead of epochs', positive)
-  .option('--limit <n>', 'take no more than so many pairs to train on', positive)
-  .option('--batch <n>', 'pairs of a step, whatever memory there is', positive, DEFAULTS.batch)
-  .option('--rate <x>', 'largest learning rate; larger models take less', positiveNumber, DEFAULTS.rate)
-  .option('--temperature <x>', 'what similarities are divided by', positiveNumber, DEFAULTS.temperature)
-  .option('--negatives <n>', 'given negatives of each pair', wholeNumber, DEFAULTS.negatives)
-  .option('--mined <n>', 'negatives of each pair, mined in every epoch', wholeNumber, DEFAULTS.mined)
+  .option('--epochs <x>', `passes over all pairs (default: ${TRAIN_DEFAULTS.epochs})`, positiveNumber)
+  .option('--steps <n>', 'optimiser steps, instead of --epochs', positive)
+  .option('--limit <n>', 'most pairs to train on', positive)
+  .option('--batch <n>', 'pairs per step; memory does not limit it', positive, TRAIN_DEFAULTS.batch)
+  .option(
+    '--rate <x>',
+    'peak learning rate; larger models need a smaller one',
+    positiveNumber,
+    TRAIN_DEFAULTS.rate,
+  )
+  .option('--temperature <x>', 'divisor of the similarities', positiveNumber, TRAIN_DEFAULTS.temperature)
+  .option(
+    '--negatives <n>',
+    'negatives per pair that are taken from the file',
+    wholeNumber,
+    TRAIN_DEFAULTS.negatives,
+  )
+  .option(
+    '--mined <n>',
+    'negatives per pair that are mined anew in every epoch',
+    wholeNumber,
+    TRAIN_DEFAULTS.mined,
+  )
   .option(
     '--margin <x>',
-    "no document is mined above the own one's score less this",
+    "a mined negative scores at least this much below the pair's own document",
     decimal,
-    DEFAULTS.margin,
+    TRAIN_DEFAULTS.margin,
   )
-  .option('--separate', 'query and document tower keep weights of their own')
-  .option('--query-layers <n>', 'layers that the query tower keeps, with weights of its own', positive)
+  .option('--separate', 'give query and document tower separate weights')
+  .option('--query-layers <n>', 'layers of the query tower; implies --separate', positive)
   .option('--train-tables', 'train embedding tables as well')
-  .option('--query-prompt <text>', 'put before queries (default: as the base does)')
-  .option('--document-prompt <text>', 'put before documents (default: as the base does)')
+  .option('--query-prompt <text>', 'prefix of queries (default: that of the base)')
+  .option('--document-prompt <text>', 'prefix of documents (default: that of the base)')
   .addOption(
     new Option(
       '--precision <type>',
-      'of the towers: int8 is a quarter of the size, and can be trained no further',
+      'precision of the towers; int8 has a quarter of the size and can not be trained further',
     )
       .choices(['fp32', 'int8'])
       .default('fp32'),
   )
-  .option('--max-tokens <n>', 'longest text in training', positive, DEFAULTS.maxTokens)
+  .option('--max-tokens <n>', 'longest text in training, in tokens', positive, TRAIN_DEFAULTS.maxTokens)
   .option(
     '--held-out-documents <n>',
-    'documents that held-out queries search',
+    'documents that held-out queries search in',
     positive,
-    DEFAULTS.heldOutDocuments,
+    TRAIN_DEFAULTS.heldOutDocuments,
   )
-  .option('--seed <n>', 'for the order of pairs, and for what is held out', wholeNumber, 1)
-  .option('--workers <n>', 'processes that share each step', positive, 1)
-  .option('--threads <n>', 'threads of each process (default: one for each core)', positive)
-  .option('--resume', 'go on from the checkpoint in the folder')
+  .option('--seed <n>', 'seed for the order of pairs and for the choice of held-out pairs', wholeNumber, 1)
+  .option('--workers <n>', 'processes that share the work of each step', positive, 1)
+  .option('--threads <n>', 'threads per process (default: one per core)', positive)
+  .option('--resume', 'resume from the checkpoint that an interrupted run left in --out')
   .action(async ({ json, ...flags }: Flags) => {
     const report = await interruptible('the same command with --resume goes on', (signal) => {
       const bars = new ProgressByName();

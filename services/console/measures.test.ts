@@ -14,7 +14,7 @@ import { serveRoutes } from './testing/bridge.ts';
 function served(use: (metrics: Metrics) => void): ReturnType<typeof jsonMetrics> {
   const metrics = new Metrics();
   use(metrics);
-  return jsonMetrics(metrics.instruments.all);
+  return jsonMetrics(metrics.all);
 }
 
 describe('measures', () => {

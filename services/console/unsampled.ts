@@ -1,9 +1,16 @@
-import { formatTraceparent, newSpanId, newTraceId } from '../runtime/telemetry/context.ts';
+import { TraceFlags } from '@opentelemetry/api';
+import { formatTraceparent, newSpanId, newTraceId } from '../runtime/telemetry/trace-context.ts';
 
 /**
- * A trace context that asks not to be recorded, for what the page asks every few seconds by itself: among the traces it
- * would push out what people look for. What fails or is slow is kept all the same.
+ * A trace context that asks not to be exported, for what the page asks every few seconds by itself: among the traces it
+ * would push out what people look for. A call that fails or is slow is exported all the same.
  */
 export function unsampled(): { traceparent: string } {
-  return { traceparent: formatTraceparent({ traceId: newTraceId(), spanId: newSpanId(), sampled: false }) };
+  return {
+    traceparent: formatTraceparent({
+      traceId: newTraceId(),
+      spanId: newSpanId(),
+      traceFlags: TraceFlags.NONE,
+    }),
+  };
 }

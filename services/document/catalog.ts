@@ -9,7 +9,7 @@ import type { CallOptions, Store } from '../../store/store.ts';
 import { invalidArgument, ServiceError } from '../runtime/errors.ts';
 import { checkCollection, quoted } from '../runtime/validate.ts';
 
-/** What keeping collections and their names needs of a store. */
+/** What the catalog of collections needs of a store. */
 export type CatalogStore = Pick<Store, 'aliases' | 'switchAlias' | 'dropCollection'>;
 
 /** Every alias, by name. */
@@ -33,7 +33,7 @@ export async function switchAlias(
 
 /**
  * @throws {StoreError} `COLLECTION_NOT_FOUND`
- * @throws {ServiceError} `COLLECTION_IN_USE` where aliases lead to it and the request does not say that these may go
+ * @throws {ServiceError} `COLLECTION_IN_USE` where aliases lead to it and the request does not allow dropping them
  */
 export async function dropCollection(
   store: CatalogStore,
@@ -56,7 +56,7 @@ export async function dropCollection(
   return { aliases };
 }
 
-/** Refuses what is no physical name; to one who gave an alias it says which name was meant. */
+/** Refuses what is not a physical name. For an alias the error says which collection it leads to. */
 async function checkPhysical(store: CatalogStore, name: string, call: CallOptions): Promise<void> {
   const field = 'physical_name';
   if (name === '') throw invalidArgument(field, 'is empty; name the physical collection');

@@ -4,7 +4,7 @@ import type { CallOptions, Store } from '../../store/store.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { checkCollection, checkTenant } from '../runtime/validate.ts';
 
-/** Documents of a page when nobody says how many, and the most: a document may have megabytes, and a page is one message. */
+/** Documents of a page by default and at most: a page is one message, and a document may have megabytes. */
 const DEFAULT_PAGE = 20;
 const MAX_PAGE = 100;
 

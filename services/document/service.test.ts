@@ -156,7 +156,7 @@ test('an alias is switched, and the answer says where it led', async () => {
   assert.equal(counted.documents, '2');
 });
 
-test('a collection that aliases lead to is dropped with them, and only where that was said', async () => {
+test('a collection with aliases is dropped with them, and only where the request allows it', async () => {
   await harness.ingest({ collection: 'gone' }).document(1, 'a', 'text').finish();
   await switchTo({ alias: 'also-gone', physicalName: physical('gone') });
   const inUse = await refusal(drop({ physicalName: physical('gone') }));
@@ -171,7 +171,7 @@ test('a collection that aliases lead to is dropped with them, and only where tha
   assert.equal((await refusal(drop({ physicalName: physical('gone') }))).code, status.NOT_FOUND);
 });
 
-test('a collection that no alias leads to is dropped by its name alone', async () => {
+test('a collection without an alias is dropped by its physical name', async () => {
   await harness.ingest({ collection: 'replaced' }).document(1, 'a', 'text').finish();
   await harness.ingest({ collection: 'successor' }).document(1, 'a', 'text').finish();
   await switchTo({ alias: 'replaced', physicalName: physical('successor') });
@@ -198,7 +198,7 @@ for (const [what, name, says] of badNames) {
   }
 }
 
-test('an alias has to be a logical name, and to lead somewhere', async () => {
+test('an alias has to be a logical name, and its target has to exist', async () => {
   const named = await refusal(switchTo({ alias: 'a--b', physicalName: physical('docs') }));
   assert.equal(named.violations?.[0]?.field, 'alias');
   const nowhere = await refusal(switchTo({ alias: 'a', physicalName: physical('nowhere') }));

@@ -15,8 +15,8 @@ import { listDocuments } from './listing.ts';
 import { collectionMessage } from './messages.ts';
 
 /**
- * Largest message. Well above the largest document, so that one which is too large is still read, and rejected alone;
- * what is larger than this ends its stream.
+ * Largest message, well above the largest valid document: a document that is too large is still read and rejected by
+ * itself. A larger message ends its stream.
  */
 export const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 
@@ -70,7 +70,7 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
   return service(v1.DocumentService.service, handlers, { Ingest: salvageDocument });
 }
 
-/** What has to be deleted, one call of the store each. Ids go by filter, for that deletes whatever the version. */
+/** Filters to delete by, one for each call to the store. Ids are deleted by filter, because that ignores versions. */
 function deletions({ documentIds, filter }: DeleteRequest__Output): Filter[] {
   if (documentIds.length > 0 && filter) {
     throw invalidArgument('filter', 'is set and so is document_ids; send one of them');

@@ -125,18 +125,23 @@ export class QueryEncoder {
     span.record('tokenize', Math.max(asked, startedAt), Math.max(asked, tokenizedAt));
     const model = this.#tower.manifest.name;
     // Written out, because spreading an object takes longer than the rest of the span.
-    const part = span.record('encode', Math.max(asked, tokenizedAt), performance.now(), {
-      'gen_ai.operation.name': 'embeddings',
-      'gen_ai.request.model': model,
-      'gen_ai.usage.input_tokens': tokens,
-      'scalingnote.encode.cached': false,
-      'scalingnote.encode.queue_ms': queueMs,
+    const part = span.child('encode', {
+      startTime: Math.max(asked, tokenizedAt),
+      attributes: {
+        'gen_ai.operation.name': 'embeddings',
+        'gen_ai.request.model': model,
+        'gen_ai.usage.input_tokens': tokens,
+        'scalingnote.encode.cached': false,
+        'scalingnote.encode.queue_ms': queueMs,
+      },
     });
     if (joined) part.setAttribute('scalingnote.encode.joined', true);
     const run = this.#telemetry?.tracer?.batch(batch, model);
-    if (!run) return;
-    run.join(part, {});
-    part.addBatch(run);
+    if (run) {
+      run.join(part, {});
+      part.addBatch(run);
+    }
+    part.end();
   }
 }
 

@@ -30,7 +30,10 @@ test('the share of a collection that a student hardly saw is that of its tokens'
   const distillation = { ...DISTILLATION, familiarity: encodeFamiliarity(counts) };
   const harness = await startQuery({ tower: new FakeTower({ distillation }) });
   context.after(() => harness.stop());
-  harness.store.texts = Array.from({ length: 50 }, () => 'aab');
+  await harness.store.fill(
+    'docs',
+    Array.from({ length: 50 }, () => 'aab'),
+  );
   const found = await measure(harness);
   assert.equal(found.documents, 50);
   assert.equal(found.tokens, '200');
@@ -42,7 +45,10 @@ test('a large collection is looked at in part', async (context) => {
   const distillation = { ...DISTILLATION, familiarity: '' };
   const harness = await startQuery({ tower: new FakeTower({ distillation }) });
   context.after(() => harness.stop());
-  harness.store.texts = Array.from({ length: 1000 }, () => 'b');
+  await harness.store.fill(
+    'docs',
+    Array.from({ length: 1000 }, () => 'b'),
+  );
   const found = await measure(harness);
   assert.equal(found.documents, 200);
   assert.equal(found.unknownTokenShare, 1);
@@ -52,7 +58,7 @@ test('a tower that does not say what it saw, and a collection without texts, hav
   const harness = await startQuery();
   context.after(() => harness.stop());
   assert.equal((await measure(harness)).unknownTokenShare, undefined);
-  harness.store.texts = ['text'];
+  await harness.store.fill('docs', ['text']);
   assert.equal((await measure(harness)).unknownTokenShare, undefined);
   assert.equal((await failure(measure(harness, 'nowhere'))).code, status.NOT_FOUND);
 });

@@ -11,6 +11,7 @@ function setUp(options: { share?: number; random?: () => number; teacher?: Promi
   const student = new FakeTower();
   const teacher = new FakeTower({ name: 'teacher' });
   const store = new FakeStore();
+  store.find = () => [];
   const metrics = new Metrics();
   const { log, lines } = recordingLog();
   const live = new LiveQuality(student, options.teacher ?? Promise.resolve(teacher), {
@@ -21,7 +22,7 @@ function setUp(options: { share?: number; random?: () => number; teacher?: Promi
     random: options.random ?? (() => 0),
   });
   const measured = (name: string) =>
-    jsonMetrics(metrics.instruments.all).find((each) => each.name === name)?.points ?? [];
+    jsonMetrics(metrics.all).find((each) => each.name === name)?.points ?? [];
   const results = (): Record<string, number> =>
     Object.fromEntries(
       measured('scalingnote.live.samples').map((point) => [

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Metadata } from '@grpc/grpc-js';
 import { SpanStatusCode } from '@opentelemetry/api';
 import { StoreError } from '../../store/errors.ts';
-import type { Span } from '../runtime/telemetry/span.ts';
+import type { RecordedSpan } from '../runtime/telemetry/recorded-span.ts';
 import { Tracer } from '../runtime/telemetry/tracer.ts';
 import { QueryEncoder } from './encoder.ts';
 import { parseSearch } from './search-plan.ts';
@@ -11,14 +11,14 @@ import { Searcher } from './searcher.ts';
 import { FakeStore, FakeTower } from './testing/fakes.ts';
 
 /** The span of a search's store call that ends with an error. */
-async function storeSpan(error: Error): Promise<Span> {
+async function storeSpan(error: Error): Promise<RecordedSpan> {
   const tower = new FakeTower();
   const store = new FakeStore();
-  store.collections.set('docs', tower.manifest.space.fingerprint);
+  await store.lead('docs', tower.manifest.space.fingerprint);
   store.find = () => {
     throw error;
   };
-  const kept: Span[] = [];
+  const kept: RecordedSpan[] = [];
   const tracer = new Tracer({ push: (spans) => void kept.push(...spans) }, () => ({ sampled: true }));
   const span = tracer.server('search', undefined, 0, {});
   const searcher = new Searcher(tower, store, new QueryEncoder(tower, { cache: 10 }));

@@ -5,6 +5,8 @@ import type { Status__Output } from '../../proto/generated/google/rpc/Status.ts'
 import { v1 } from '../../proto/load.ts';
 import { unpackStatus } from '../../proto/status.ts';
 import { StoreError } from '../../store/errors.ts';
+import { Metrics } from '../runtime/telemetry/metrics.ts';
+import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
 import { recordingLog, TestStream, until } from '../runtime/testing/harness.ts';
 import { Held } from './testing/fakes.ts';
 import { startQuery, type QueryHarness } from './testing/harness.ts';
@@ -124,6 +126,39 @@ test('an error is the answer to its query, and the stream goes on', async () => 
   ]);
   const { metadata } = unpackStatus(stream.answers[4]!.error as Status__Output);
   assert.equal(lines.filter(({ reference }) => reference === metadata?.['reference']).length, 1);
+});
+
+test('each query of a stream is measured while the stream is open', async () => {
+  const metrics = new Metrics();
+  const telemetry: Telemetry = {
+    tracer: undefined,
+    metrics,
+    slowMs: Infinity,
+    metricsAddress: undefined,
+    watch: () => assert.fail('the server has no telemetry here'),
+    close: () => Promise.resolve(),
+  };
+  const { client, store } = await start({ telemetry });
+  const stream = new TestStream(client);
+  const count = (code: string): number => {
+    const method = 'scalingnote.v1.QueryService/SearchStream';
+    return metrics.streamQueryDuration({ 'rpc.method': method, 'rpc.response.status_code': code }).count;
+  };
+  stream.send({ sequence: 1, search: search('x') });
+  await until(() => count('OK') === 1);
+  store.find = () => Promise.reject(new StoreError('STORE_UNAVAILABLE', 'the store is away'));
+  stream.send({ sequence: 2, search: search('y') });
+  await until(() => count('UNAVAILABLE') === 1);
+  const held = new Held();
+  store.find = held.find;
+  stream.send({ sequence: 3, search: search('z') });
+  await until(() => store.searches.length === 3);
+  stream.send({ sequence: 4, search: search('zz') });
+  await until(() => count('CANCELLED') === 1);
+  held.release();
+  await until(() => count('OK') === 2);
+  stream.end();
+  assert.equal((await stream.ended).code, status.OK);
 });
 
 test('a query that is not UTF-8 is an error of its own', async () => {

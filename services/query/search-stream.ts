@@ -1,3 +1,4 @@
+import { status } from '@grpc/grpc-js';
 import { SpanKind } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
@@ -6,10 +7,13 @@ import type { SearchStreamRequest__Output } from '../../proto/generated/scalingn
 import type { SearchStreamResponse } from '../../proto/generated/scalingnote/v1/SearchStreamResponse.ts';
 import { invalidArgument, reportError, toRichStatus, type ServiceError } from '../runtime/errors.ts';
 import type { Call, StreamHandler } from '../runtime/handler.ts';
-import { parseTraceparent } from '../runtime/telemetry/context.ts';
+import { parseTraceparent } from '../runtime/telemetry/trace-context.ts';
+import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import { endRequest } from '../runtime/telemetry/rpc.ts';
 import { parseSequence } from '../runtime/validate.ts';
 import { flawOf } from '../runtime/request-guard.ts';
+
+const STREAM_METHOD = { 'rpc.method': 'scalingnote.v1.QueryService/SearchStream' };
 
 /** A query of a stream that has no answer yet. */
 interface Pending {
@@ -26,7 +30,7 @@ interface Pending {
  */
 export function searchStream(
   search: (request: SearchRequest__Output, call: Call) => Promise<SearchResponse>,
-  { log, slowMs }: { log: Logger; slowMs: number },
+  { log, slowMs, metrics }: { log: Logger; slowMs: number; metrics?: Metrics | undefined },
 ): StreamHandler<SearchStreamRequest__Output, SearchStreamResponse> {
   return async ({ requests, write, ...call }) => {
     let pending: Pending | undefined;
@@ -58,14 +62,18 @@ export function searchStream(
           response.error = toRichStatus(failure);
         }
       }
+      const superseded = pending !== query;
+      const code = superseded ? status.CANCELLED : (failure?.code ?? status.OK);
+      metrics
+        ?.streamQueryDuration({ ...STREAM_METHOD, 'rpc.response.status_code': status[code] })
+        .record((performance.now() - startTime) / 1000, span);
       if (span) {
-        const superseded = pending !== query;
         if (superseded) span.setAttribute('scalingnote.superseded', true);
         endRequest(span, failure, performance.now() - startTime >= slowMs);
         span.end();
       }
       // Otherwise it has been superseded, and answered.
-      if (pending !== query) return;
+      if (superseded) return;
       pending = undefined;
       await write(response);
     };

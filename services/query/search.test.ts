@@ -198,7 +198,7 @@ test('a document tower in place of a query tower reads queries as the teacher do
 
 test('a collection of another space is refused with both fingerprints, before anything is encoded', async () => {
   const { search, store, tower } = await start();
-  store.collections.set('other', OTHER_SPACE);
+  await store.lead('other', OTHER_SPACE);
   const error = await failure(search({ collection: 'other' }));
   assert.deepEqual([error.code, error.reason], [status.FAILED_PRECONDITION, 'SPACE_MISMATCH']);
   for (const fingerprint of [OTHER_SPACE, tower.manifest.space.fingerprint]) {
@@ -213,7 +213,7 @@ test('a collection that is not there is NOT_FOUND, until it is there', async () 
   const error = await failure(search({ collection: 'new' }));
   assert.deepEqual([error.code, error.reason], [status.NOT_FOUND, 'COLLECTION_NOT_FOUND']);
   assert.match(error.message, /"new"/);
-  store.collections.set('new', tower.manifest.space.fingerprint);
+  await store.lead('new', tower.manifest.space.fingerprint);
   await search({ collection: 'new' });
 });
 
@@ -222,7 +222,7 @@ test('where a name leads is not asked for every search, and a switch of the alia
   await search({});
   await search({});
   assert.equal(store.describes, 1);
-  store.collections.set('docs', OTHER_SPACE);
+  await store.lead('docs', OTHER_SPACE);
   let reason = '';
   while (reason === '') {
     reason = await search({}).then(
@@ -250,7 +250,7 @@ test('a second look at where a name leads is under way before a search would wai
 });
 
 test('a physical collection that was replaced and dropped is looked for again, once', async () => {
-  const { search, store } = await start();
+  const { search, store, tower } = await start();
   await search({});
   let dropped = true;
   store.find = ({ collection }) => {
@@ -262,7 +262,7 @@ test('a physical collection that was replaced and dropped is looked for again, o
   store.find = ({ collection }) => {
     throw collectionNotFound(collection);
   };
-  store.collections.delete('docs');
+  await store.dropCollection(physicalName('docs', tower.manifest.space.fingerprint));
   assert.match((await failure(search({}))).message, /no collection "docs"/);
 });
 

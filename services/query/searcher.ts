@@ -3,7 +3,7 @@ import { StoreError } from '../../store/errors.ts';
 import type { SearchHit, SearchQuery, Store } from '../../store/store.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
-import { traceOf } from '../runtime/telemetry/bridge.ts';
+import { traceOf } from '../runtime/telemetry/span.ts';
 import { Collections } from './collections.ts';
 import type { QueryEncoder, QueryTower } from './encoder.ts';
 import type { SearchPlan } from './search-plan.ts';

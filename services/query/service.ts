@@ -133,7 +133,7 @@ export function queryService({
 
   return service<QueryServiceHandlers>(v1.QueryService.service, {
     Search: search,
-    SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity }),
+    SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity, metrics }),
     Encode: encode,
     MeasureFamiliarity: (request, call) => familiarity.measure(store, request, call),
     Describe: async () => ({ service: serviceInfo(tower, store) }),

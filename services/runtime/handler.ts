@@ -81,6 +81,7 @@ export function unary<Request extends object, Response>(
   scope: Scope,
 ): handleUnaryCall<Request, Response> {
   const watch = scope.watch?.(path, false);
+  const serve = watch?.activate(handler, (_, { span }) => span) ?? handler;
   return async (call, callback) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
@@ -88,7 +89,7 @@ export function unary<Request extends object, Response>(
     try {
       const flaw = flawOf(call.request);
       if (flaw) throw flaw;
-      const response = await handler(call.request, life.call);
+      const response = await serve(call.request, life.call);
       if (seen) watch?.end(seen, undefined);
       callback(null, response);
     } catch (error) {
@@ -109,13 +110,14 @@ export function stream<Request extends object, Response>(
   scope: Scope,
 ): handleBidiStreamingCall<Request, Response> {
   const watch = scope.watch?.(path, true);
+  const serve = watch?.activate(handler, ({ span }) => span) ?? handler;
   return async (call) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const life = new Lifetime(call, seen);
     const reader = new Reader(call, life.call.signal, scope.draining);
     try {
-      await handler({ ...life.call, requests: reader.messages(), write: writer(call, life.call.signal) });
+      await serve({ ...life.call, requests: reader.messages(), write: writer(call, life.call.signal) });
       if (reader.cutOff) throw shuttingDown();
       if (seen) watch?.end(seen, undefined);
       call.end();

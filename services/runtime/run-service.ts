@@ -6,7 +6,7 @@ import { helpText, loadConfig, type SettingsSchema } from './config.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { StartError } from './server.ts';
 import { ConfigError } from './setting-types.ts';
-import { EnvironmentError } from './telemetry/environment.ts';
+import { EnvironmentError } from './telemetry/otel-environment.ts';
 
 /** Exit code for wrong usage. */
 const EXIT_USAGE = 2;

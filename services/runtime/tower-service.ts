@@ -9,8 +9,9 @@ import { monitorHealth } from './health.ts';
 import { runService } from './run-service.ts';
 import { startServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
-import { watchedStore, watchTower } from './telemetry/parts.ts';
+import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
+import { measureTower } from './telemetry/tower-metrics.ts';
 
 /** Settings of every service that has a tower and the store. */
 const SHARED = [
@@ -81,8 +82,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       openStore(storeConfig(config), { log }),
     ]);
     const metrics = telemetry?.metrics;
-    const store = metrics ? watchedStore(opened, metrics) : opened;
-    if (metrics) watchTower(tower, metrics);
+    const store = metrics ? measuredStore(opened, metrics) : opened;
+    if (metrics) measureTower(tower, metrics);
     const server = await startServer({
       host: config.host,
       port: config[service.port],
@@ -92,9 +93,17 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       log,
       telemetry,
     });
+    let serving = false;
+    metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
+      Number(serving),
+    );
     const health = monitorHealth({
-      check: (options) => store.check(options),
-      setServing: server.setServing,
+      check: async (options) => {
+        await store.probe(options);
+        // What was written since is brought into memory here, so that no search waits for it.
+        if (service.access === 'reads') await store.prepare(tower.manifest.space.fingerprint, options);
+      },
+      setServing: (now) => server.setServing((serving = now)),
       log,
     });
     await health.probe();

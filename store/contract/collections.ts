@@ -20,7 +20,7 @@ const OPERATIONS: Record<string, (store: Store, name: string) => Promise<unknown
 
 export function collectionContract(stores: Stores): void {
   describe('collections', () => {
-    it('are made under an alias, once', async () => {
+    it('are made once, under an alias', async () => {
       const name = stores.name();
       const made = await stores.first.ensureCollection(name, SPACE);
       assert.deepEqual(made, {
@@ -47,7 +47,7 @@ export function collectionContract(stores: Stores): void {
       assert.equal(listed.filter((info) => info.name === name).length, 1);
     });
 
-    it('take one space of two that race', async () => {
+    it('get one of the two spaces that are asked for at the same time', async () => {
       const name = stores.name();
       const outcomes = await Promise.allSettled([
         stores.first.ensureCollection(name, SPACE),
@@ -190,7 +190,7 @@ export function collectionContract(stores: Stores): void {
       );
     });
 
-    it('begin empty when they are made again after a drop', async () => {
+    it('are empty when they are made again after a drop', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]], { version: 7 })]);
       assert.equal((await search(stores.second, name, [1, 0, 0, 0])).length, 1);
@@ -243,7 +243,7 @@ export function collectionContract(stores: Stores): void {
       await rejects(stores.first.ensureCollection(name, SPACE), 'SPACE_MISMATCH');
     });
 
-    it('may be several to one collection, and go with it', async () => {
+    it('can lead to the same collection, and are dropped with it', async () => {
       const name = await stores.collection();
       const physical = physicalName(name, SPACE.fingerprint);
       await stores.first.switchAlias(`${name}-2`, physical);
@@ -255,7 +255,7 @@ export function collectionContract(stores: Stores): void {
       assert.equal(aliases.has(`${name}-2`), false);
     });
 
-    it('are no physical names: what is dropped or switched to has to be named in full', async () => {
+    it('do not stand for physical names where a collection is dropped or switched to', async () => {
       const name = await stores.collection();
       await rejects(stores.first.dropCollection(name), 'COLLECTION_NOT_FOUND');
       await rejects(stores.first.switchAlias(stores.name(), name), 'COLLECTION_NOT_FOUND');

@@ -25,7 +25,7 @@ const textsOf = (label: string, passages: number) =>
 
 export function raceContract(stores: Stores): void {
   describe('writers and readers at the same time', () => {
-    it('see each document as one put left it', async () => {
+    it('see each document as a single put left it', async () => {
       const name = await stores.collection();
       const ids = ['a', 'b', 'c'];
       const rounds = 12;
@@ -98,7 +98,7 @@ export function raceContract(stores: Stores): void {
   });
 
   describe('a bulk load', () => {
-    it('writes and finds as ever, by itself and beside another', async () => {
+    it('does not change what writes and searches do, alone or beside another load', async () => {
       const name = await stores.collection();
       const load = await stores.first.beginBulk(name);
       const other = await stores.second.beginBulk(name);

@@ -223,9 +223,9 @@ export function readContract(stores: Stores): void {
 
     it('to a store that has been closed rejects', async () => {
       const store = await stores.open();
-      await store.check();
+      await store.probe();
       await store.close();
-      await rejects(store.check(), 'STORE_UNAVAILABLE', /closed/);
+      await rejects(store.probe(), 'STORE_UNAVAILABLE', /closed/);
       await store.close();
     });
 

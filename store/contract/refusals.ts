@@ -29,7 +29,7 @@ export function refusalContract(stores: Stores): void {
       'a weight beyond float32': [withSparse({ indices: [1], values: [1e39] }), /float32/],
     };
     for (const [what, [write, message]] of Object.entries(bad)) {
-      it(`are refused with all that comes with them: ${what}`, async () => {
+      it(`are refused, and no step of the write is applied: ${what}`, async () => {
         const name = await stores.collection();
         await rejects(
           stores.first.writeDocuments(name, [good, write, good]),

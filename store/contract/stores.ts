@@ -12,19 +12,19 @@ import {
   type Store,
 } from '../store.ts';
 
-/** Where the stores under test live. */
-export interface Home {
-  /** Opens the home: two stores from it see the same collections, as two processes would. */
+/** The stores under test, and what has to be cleaned up after them. */
+export interface StoreFixture {
+  /** Opens a store. All stores of a fixture see the same collections, as two processes would. */
   open(): Promise<Store>;
   /** Cleans up when all tests are done and all stores are closed. */
   dispose?(): Promise<void> | void;
 }
 
-/** Two stores of one home, open while the tests run, and collections that go away with the test. */
+/** Two stores of one fixture, open while the tests run, and collections that go away with the test. */
 export interface Stores {
   /** Most tests need one store. */
   readonly first: Store;
-  /** Another connection to the same home. */
+  /** Another connection to the same fixture. */
   readonly second: Store;
   /** Opens one more; the test closes it. */
   open(): Promise<Store>;
@@ -42,11 +42,11 @@ export const OTHER_SPACE: SpaceKey = { fingerprint: `sp1_${'fedcba9876543210'.re
 
 export const TENANT = 'tenant';
 
-export function useStores(home: Home): Stores {
+export function useStores(fixture: StoreFixture): Stores {
   let opened: [Store, Store] | undefined;
   const names: string[] = [];
   before(async () => {
-    opened = [await home.open(), await home.open()];
+    opened = [await fixture.open(), await fixture.open()];
   });
   afterEach(async () => {
     const [store] = opened!;
@@ -60,7 +60,7 @@ export function useStores(home: Home): Stores {
   });
   after(async () => {
     await Promise.all(opened?.map((store) => store.close()) ?? []);
-    await home.dispose?.();
+    await fixture.dispose?.();
   });
   const name = () => {
     names.push(`contract-${randomBytes(6).toString('hex')}`);
@@ -73,7 +73,7 @@ export function useStores(home: Home): Stores {
     get second() {
       return opened![1];
     },
-    open: () => home.open(),
+    open: () => fixture.open(),
     name,
     collection: async () => (await opened![0].ensureCollection(name(), SPACE)).name,
   };

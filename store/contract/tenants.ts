@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { put, remove, search, SPACE, type Stores } from './stores.ts';
+import { direction, put, remove, search, SPACE, type Stores } from './stores.ts';
 
 const key = (documentId: string, tenant: string) => ({ tenant, documentId });
 
@@ -37,6 +37,26 @@ export function tenantContract(stores: Stores): void {
       assert.deepEqual(await stores.first.count(name, 'A'), { documents: 1, passages: 1 });
       const described = await stores.first.ensureCollection(name, SPACE);
       assert.deepEqual([described.documents, described.passages], [4, 4]);
+    });
+
+    it('keep the passages of documents that have the same id', async () => {
+      const name = await stores.collection();
+      const write = (tenant: string) => {
+        const document = put('same', [direction(1), direction(2), direction(3)], { tenant });
+        const passages = document.passages.map((passage, index) => ({
+          ...passage,
+          text: `${tenant} ${index}`,
+        }));
+        return { ...document, passages };
+      };
+      await stores.first.writeDocuments(name, [write('a'), write('b')]);
+      for (const tenant of ['a', 'b']) {
+        assert.deepEqual(await stores.second.count(name, tenant), { documents: 1, passages: 3 });
+        const { documents } = await stores.second.scroll(name, tenant, { limit: 10 });
+        assert.deepEqual(documents[0]?.texts, [`${tenant} 0`, `${tenant} 1`, `${tenant} 2`]);
+        const [hit] = await search(stores.second, name, direction(3), { tenant });
+        assert.equal(hit?.text, `${tenant} 2`);
+      }
     });
 
     it('that nobody wrote for have nothing', async () => {

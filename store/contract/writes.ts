@@ -20,7 +20,7 @@ export function writeContract(stores: Stores): void {
       assert.equal(ids(await search(stores.first, name, [1, 0, 0, 0])).includes('d0'), false);
     });
 
-    it('of nothing do nothing', async () => {
+    it('without steps do nothing', async () => {
       const name = await stores.collection();
       assert.deepEqual(await stores.first.writeDocuments(name, []), []);
     });
@@ -154,7 +154,7 @@ export function writeContract(stores: Stores): void {
       assert.deepEqual(new Set(page.documents.map(({ texts }) => texts[0])), new Set(strange));
     });
 
-    it('give metadata back as JSON has them', async () => {
+    it('return metadata as JSON', async () => {
       const name = await stores.collection();
       const metadata = {
         null: null,
@@ -241,7 +241,7 @@ export function writeContract(stores: Stores): void {
       }
     });
 
-    it('leave the vectors of the caller alone', async () => {
+    it('do not change the vectors of the caller', async () => {
       const name = await stores.collection();
       const write = put('a', [[3, 4, 0, 0]]);
       await stores.first.writeDocuments(name, [write]);

@@ -1,12 +1,12 @@
-import { collectionNotFound, spaceMismatch, StoreError } from '../errors.ts';
-import { checkAlias, checkCollectionName, isPhysicalName, physicalFor } from '../names.ts';
+import { collectionNotFound } from '../errors.ts';
+import { checkAlias, checkCollectionName, checkSpace, isPhysicalName, physicalFor } from '../names.ts';
 import type { SpaceKey } from '../store.ts';
 import type { Database, Statement } from './database.ts';
 import { createDocumentTables, dropDocumentTables } from './documents.ts';
 
 /** A row of the catalog. */
 export interface Collection {
-  /** Never given twice, not even after a drop. */
+  /** Unique for ever: not reused after a drop. */
   id: number;
   physical: string;
   fingerprint: string;
@@ -20,7 +20,7 @@ const SELECT = `
     (SELECT min(alias) FROM aliases WHERE collection = id) AS alias
   FROM collections`;
 
-/** Which collections there are, and what they are called. Its methods run in a transaction of the caller's. */
+/** The collections and their names. The caller runs its methods in a transaction. */
 export class Catalog {
   readonly #database: Database;
   readonly #byPhysical: Statement;
@@ -111,20 +111,5 @@ export class Catalog {
     const collection = isPhysicalName(name) ? this.#find(name) : undefined;
     if (!collection) throw collectionNotFound(name);
     return collection;
-  }
-}
-
-/** Compares the whole fingerprint: a physical name holds the start of it only. */
-function checkSpace(name: string, collection: Collection, space: SpaceKey): void {
-  if (collection.fingerprint !== space.fingerprint) {
-    throw spaceMismatch(name, collection.fingerprint, space.fingerprint);
-  }
-  if (collection.dimensions !== space.dimensions) {
-    throw new StoreError(
-      'COLLECTION_FOREIGN',
-      `collection "${name}" has vectors of ${collection.dimensions} dimensions, but its space has ${space.dimensions}; ` +
-        'drop it and ingest again',
-      { metadata: { collection: name } },
-    );
   }
 }

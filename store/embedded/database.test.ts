@@ -54,14 +54,14 @@ describe('opening a store', () => {
     await rejects(openEmbeddedStore({ directory }), 'STORE_INVALID_ARGUMENT', /directory/);
   });
 
-  it('refuses a file that is no database, and leaves it alone', () => {
+  it('refuses a file that is not a database, and does not change it', () => {
     mkdirSync(directory);
     writeFileSync(join(directory, 'store.db'), 'not a database '.repeat(100));
     refuses('STORE_INVALID_ARGUMENT', /store\.db is not a scalingnote store/);
     assert.equal(readFileSync(join(directory, 'store.db'), 'utf8'), 'not a database '.repeat(100));
   });
 
-  it('refuses a database of somebody else, and leaves it alone', () => {
+  it('refuses a database of another program, and does not change it', () => {
     mkdirSync(directory);
     const foreign = new DatabaseSync(join(directory, 'store.db'));
     foreign.exec('CREATE TABLE theirs (a)');
@@ -102,7 +102,7 @@ describe('a transaction', () => {
     database.close();
   });
 
-  it('leaves nothing of what it wrote when it fails, and the next one works', () => {
+  it('writes nothing when it fails, and the next transaction works', () => {
     const database = new Database(directory, 100);
     database.write(() => database.exec('CREATE TABLE t (a)'));
     const failure = new Error('half way');
@@ -147,7 +147,7 @@ describe('a transaction', () => {
     database.close();
   });
 
-  it('waits for the lock of another no longer than it may; reading goes on', async (t) => {
+  it('waits for the lock of another process until the busy timeout; reads go on', async (t) => {
     const store = await openEmbeddedStore({ directory, busyTimeoutMs: 50 });
     t.after(() => store.close());
     await store.ensureCollection('docs', SPACE);

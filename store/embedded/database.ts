@@ -8,16 +8,16 @@ export type Statement = StatementSyncInstance;
 /** `application_id` of our files: "SNST" in ASCII. */
 const APPLICATION_ID = 0x534e5354;
 
-/** `user_version`: raised when a newer program could not be read by an older one. */
+/** `user_version` of the files: raise it when an older program can no longer read them. */
 const SCHEMA_VERSION = 1;
 
-/** The write-ahead log is cut back to this size when it has been written into the database. */
+/** The size that the write-ahead log is cut back to after a checkpoint. */
 const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
 
-/** Pause before a lock is asked for again that SQLite does not wait for by itself. */
+/** Pause between two attempts at a lock that SQLite does not wait for by itself. */
 const RETRY_MS = 10;
 
-/** Collections and aliases. What belongs to one collection is in tables of its own: `documents.ts`. */
+/** Collections and aliases. Each collection has tables of its own besides: see `documents.ts`. */
 const CATALOG = `
   CREATE TABLE collections (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -56,7 +56,7 @@ const SQLITE_IOERR_SHMSIZE = SQLITE_IOERR | (19 << 8);
  * for each other.
  *
  * A transaction that has committed is on the disk: `synchronous=FULL` syncs the log at every commit, so it outlives
- * a power failure as well as `kill -9`. That is one sync for a batch, however large.
+ * a power failure as well as `kill -9`. A write of many documents is one transaction, and so one sync.
  */
 export class Database {
   readonly path: string;
@@ -157,8 +157,8 @@ export class Database {
   }
 
   /**
-   * Runs `work` again while another process has the file locked. Switching a new file to a write-ahead log needs the
-   * file alone, and there SQLite does not wait by itself, since two that wait for each other would wait for ever.
+   * Repeats `work` while another process has the file locked. Only exclusive access switches a new file to a write-ahead
+   * log, and SQLite does not wait for it, since two processes that wait for each other would wait for ever.
    */
   #persist(work: () => void): void {
     const giveUp = Date.now() + this.#busyTimeoutMs;

@@ -1,18 +1,19 @@
 import type { DocumentKey, DocumentWriteResult, StoredDocument } from '../store.ts';
+import { applyVersionRule, type Remembered } from '../versions.ts';
 import type { Database } from './database.ts';
 import type { PreparedPut, PreparedWrite } from './prepare.ts';
 import { encodeSparse } from './sparse-index.ts';
 
-/** A put or a delete, as the mirrors of other connections learn of it. */
+/** An entry of the change log, which tells mirrors of a put, a confirm or a delete. */
 export interface Change {
   seq: number;
-  /** Row of `documents` that went, if one did. */
+  /** Row of `documents` that was removed, if any. */
   removed: number | null;
-  /** Row of `documents` that came, or whose version changed. */
+  /** Row of `documents` that was added, or whose version changed; `null` for a delete. */
   added: number | null;
 }
 
-/** What of a row of `documents` a filter looks at. */
+/** What a filter needs of a row of `documents`. */
 export interface FilterRow {
   id: number;
   documentId: string;
@@ -35,24 +36,24 @@ export interface Counts {
 }
 
 /**
- * How many changes are kept for mirrors to catch up from; one that is further behind loads everything anew, which
- * takes as long as so many changes would. Halved at once when twice as many are there.
+ * How many changes the log keeps. A mirror that is further behind loads everything anew, which takes about as long as
+ * applying so many changes. The log is cut to this length when it has twice as many.
  */
 const CHANGES_KEPT = 100_000;
 
-/** Rows that a scan holds at a time: enough to make the statement cheap, few enough for 64 KiB of metadata each. */
+/** Rows that a scan reads at a time: enough to make the statement cheap, few enough with 64 KiB of metadata each. */
 const SCAN_ROWS = 256;
 
 /**
- * Makes the tables of one collection. They are its own, so that dropping them does not touch every row.
+ * Makes the tables of one collection. Each collection has its own, so that a drop need not delete row by row.
  *
- * - A row of `documents` is one put: a later put of the same document is another row, under an id that was never
- *   used. Only its version may change. Its passages are `passages` rows from `first_passage` on.
+ * - A row of `documents` is one put. A later put of the same document is a new row with a new id; only the version of a
+ *   row ever changes. Its passages are `passages` rows from `first_passage` on.
  * - `changes` is the log that mirrors follow.
  * - `deletions` remembers the versions of deletes.
- * - `tenants` keeps counts, so that nobody has to count.
+ * - `tenants` holds each tenant's counts.
  *
- * What callers name is stored as BLOB of UTF-8: the driver ends a bound string at its first NUL.
+ * Strings of callers are stored as UTF-8 in BLOBs, because the driver cuts a bound string at its first NUL.
  */
 export function createDocumentTables(database: Database, collection: number): void {
   database.exec(`
@@ -102,7 +103,7 @@ export function dropDocumentTables(database: Database, collection: number): void
   }
 }
 
-/** The documents of one collection on disk. Its methods run in a transaction of the caller's. */
+/** The documents of one collection on disk. The caller runs its methods in a transaction. */
 export class Documents {
   readonly #sql: ReturnType<typeof prepare>;
 
@@ -223,29 +224,23 @@ export class Documents {
   #apply(tenant: number, write: PreparedWrite): DocumentWriteResult {
     const documentId = bytes(write.documentId);
     const stored = this.#find(tenant, documentId);
-    if (stored && stored.version > write.version) return { outcome: 'stale', storedVersion: stored.version };
-    const deleted = stored ? undefined : this.#deletedVersion(tenant, documentId);
-    if (write.kind === 'delete') {
-      if (stored) {
-        this.#remove(tenant, stored.id);
-        this.#sql.addChange.run(tenant, stored.id, null);
-      }
-      if (write.version > (deleted ?? 0)) this.#sql.remember.run(tenant, documentId, write.version);
-      return { outcome: 'deleted' };
-    }
-    if (deleted !== undefined && deleted > write.version) return { outcome: 'stale', storedVersion: deleted };
+    const before = stored ? rememberedDocument(stored) : this.#deletion(tenant, documentId);
+    const { result, after } = applyVersionRule(before, write);
+    if (after === before) return result;
     if (write.kind === 'confirm') {
-      if (!stored || stored.contentHash !== write.contentHash) return { outcome: 'changed' };
-      if (stored.version < write.version) {
-        this.#sql.setVersion.run(write.version, stored.id);
-        this.#sql.addChange.run(tenant, null, stored.id);
-      }
-      return { outcome: 'unchanged' };
+      this.#sql.setVersion.run(write.version, stored!.id);
+      this.#sql.addChange.run(tenant, null, stored!.id);
+      return result;
     }
     if (stored) this.#remove(tenant, stored.id);
-    if (deleted !== undefined) this.#sql.forget.run(tenant, documentId);
-    this.#sql.addChange.run(tenant, stored?.id ?? null, this.#insert(tenant, documentId, write));
-    return { outcome: 'indexed' };
+    if (write.kind === 'put') {
+      if (before?.kind === 'delete') this.#sql.forget.run(tenant, documentId);
+      this.#sql.addChange.run(tenant, stored?.id ?? null, this.#insert(tenant, documentId, write));
+      return result;
+    }
+    if (stored) this.#sql.addChange.run(tenant, stored.id, null);
+    if (after) this.#sql.remember.run(tenant, documentId, after.version);
+    return result;
   }
 
   #insert(tenant: number, documentId: Uint8Array, put: PreparedPut): number {
@@ -278,19 +273,14 @@ export class Documents {
     this.#sql.addCounts.run(-1, -changes, tenant);
   }
 
-  #find(
-    tenant: number,
-    documentId: Uint8Array,
-  ): { id: number; version: number; contentHash: string; passages: number } | undefined {
-    const row = this.#sql.find.get(tenant, documentId) as
-      | { id: number; version: number; contentHash: Uint8Array; passages: number }
-      | undefined;
+  #find(tenant: number, documentId: Uint8Array): (StoredDocument & { id: number }) | undefined {
+    const row = this.#sql.find.get(tenant, documentId) as Raw<StoredDocument & { id: number }> | undefined;
     return row && { ...row, contentHash: string(row.contentHash) };
   }
 
-  #deletedVersion(tenant: number, documentId: Uint8Array): number | undefined {
+  #deletion(tenant: number, documentId: Uint8Array): Remembered | undefined {
     const row = this.#sql.deletedVersion.get(tenant, documentId) as { version: number } | undefined;
-    return row?.version;
+    return row && { kind: 'delete', version: row.version };
   }
 
   #addTenant(tenant: string): number {
@@ -303,7 +293,11 @@ export class Documents {
   }
 }
 
-/** A row as it is stored: what callers name is bytes. */
+function rememberedDocument({ version, contentHash }: StoredDocument): Remembered {
+  return { kind: 'document', version, contentHash };
+}
+
+/** A row as it is stored: strings of callers are bytes. */
 type Raw<Row> = {
   [Key in keyof Row]: Key extends 'documentId' | 'contentHash' | 'title' ? Uint8Array : Row[Key];
 };

@@ -1,8 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { type MethodName, Remote } from '../../calls/remote.ts';
-import { checkLimit, checkQuery, checkText } from '../check.ts';
+import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
-import { checkFilter } from '../filter.ts';
 import type {
   BulkLoad,
   CallOptions,
@@ -27,7 +26,7 @@ import type { EngineOptions } from './worker.ts';
 export interface EmbeddedStoreOptions {
   /** Where its files are; made if it is not there. Several processes of one machine may use it at once. */
   directory: string;
-  /** Told when a store has outgrown this home, and when its thread has died. */
+  /** Is warned when the data have outgrown an embedded store, and when its thread has died. */
   log?: { warn(message: string): void };
   /** How long to wait for another process's write before giving up, in milliseconds. @default 5000 */
   busyTimeoutMs?: number;
@@ -54,8 +53,6 @@ export class EmbeddedStore implements Store {
   readonly #log: EmbeddedStoreOptions['log'];
   #thread: Remote<Engine>;
   #closed = false;
-  /** See {@link prepare}. */
-  #prepared: string | undefined;
 
   constructor({ directory, log, busyTimeoutMs = 5000 }: EmbeddedStoreOptions) {
     this.#options = { directory, busyTimeoutMs };
@@ -108,8 +105,7 @@ export class EmbeddedStore implements Store {
     filter: Filter,
     options?: CallOptions,
   ): Promise<number> {
-    checkText(tenant, 'tenant');
-    checkFilter(filter);
+    checkScope(tenant, filter);
     return await this.#call('deleteByFilter', [collection, tenant, filter], options);
   }
 
@@ -125,8 +121,7 @@ export class EmbeddedStore implements Store {
     filter?: Filter,
     options?: CallOptions,
   ): Promise<{ documents: number; passages: number }> {
-    checkText(tenant, 'tenant');
-    if (filter) checkFilter(filter);
+    checkScope(tenant, filter);
     return await this.#call('count', [collection, tenant, filter], options);
   }
 
@@ -136,9 +131,8 @@ export class EmbeddedStore implements Store {
     page: { limit: number; after?: string; filter?: Filter },
     options?: CallOptions,
   ): Promise<ScrollPage> {
-    checkText(tenant, 'tenant');
+    checkScope(tenant, page.filter);
     checkLimit(page.limit);
-    if (page.filter) checkFilter(page.filter);
     return await this.#call('scroll', [collection, tenant, page], options);
   }
 
@@ -154,14 +148,12 @@ export class EmbeddedStore implements Store {
     return this.#call('dropCollection', [physical], options);
   }
 
-  async prepare(space: string, options?: CallOptions): Promise<void> {
-    this.#prepared = space;
-    await this.#call('check', [space], options);
+  prepare(space: string, options?: CallOptions): Promise<void> {
+    return this.#call('prepare', [space], options);
   }
 
-  /** Searches that come next need not wait for what has been written to the collections of a {@link prepare}d space. */
-  check(options?: CallOptions): Promise<void> {
-    return this.#call('check', [this.#prepared], options);
+  probe(options?: CallOptions): Promise<void> {
+    return this.#call('probe', [], options);
   }
 
   async close(): Promise<void> {

@@ -33,7 +33,7 @@ function find(name: string, query: Partial<SearchQuery>): string[] {
 }
 
 describe('Engine', () => {
-  it('finds the same after most of what it had in memory has gone', () => {
+  it('finds the same after most documents in memory have been removed', () => {
     engine.ensureCollection('shrinks', SPACE);
     const document = (index: number, kind: string) => ({
       ...withTerms(`d${index}`, { 1: 1 + index / 1000 }, { [index]: 1 }),
@@ -75,7 +75,7 @@ describe('Engine', () => {
     assert.deepEqual(engine.count('shrinks', TENANT, undefined), { documents: 301, passages: 602 });
   });
 
-  it('loads anew when the log no longer reaches back to what it knows', () => {
+  it('loads everything anew when the change log no longer reaches back far enough', () => {
     engine.ensureCollection('lags', SPACE);
     const vector = Float32Array.of(1, 0, 0, 0);
     write('lags', [put('a', [[1, 0, 0, 0]]), put('b', [[1, 1, 0, 0]])]);
@@ -101,14 +101,14 @@ describe('Engine', () => {
     assert.deepEqual(find('lags', { vector, limit: 1 }), ['g']);
   });
 
-  it('makes ready for searches the collections of the space that is searched, and keeps them so', () => {
+  it('prepares the collections of a space for searches, again and again', () => {
     const vector = Float32Array.of(1, 0, 0, 0);
     engine.ensureCollection('searched', SPACE);
     engine.ensureCollection('other', OTHER_SPACE);
     for (const name of ['searched', 'other']) write(name, [put('before', [[1, 0, 0, 0]])]);
-    engine.check(SPACE.fingerprint);
+    engine.prepare(SPACE.fingerprint);
     write('searched', [put('between', [[1, 1, 0, 0]])]);
-    engine.check(SPACE.fingerprint);
+    engine.prepare(SPACE.fingerprint);
     write('searched', [put('after', [[1, 2, 0, 0]])]);
 
     // What is in memory can still be found when the passages on disk are gone.
@@ -121,7 +121,7 @@ describe('Engine', () => {
     assert.deepEqual(find('other', { vector, withText: false }), []);
   });
 
-  it('reads many fields, and those it has let go of again', () => {
+  it('filters by more fields than it keeps in memory', () => {
     engine.ensureCollection('fields', SPACE);
     const fields = Array.from({ length: 150 }, (_, index) => `f${index}`);
     write(
@@ -141,7 +141,7 @@ describe('Engine', () => {
     assert.deepEqual(find('fields', { vector, filter }), ['d2']);
   });
 
-  it('says once that it has outgrown its memory', () => {
+  it('warns once of too many vectors', () => {
     engine.ensureCollection('large', { ...SPACE, dimensions: 1 });
     const passages = Array.from({ length: 300_001 }, () => ({ vector: Float32Array.of(1) }));
     write('large', [{ ...put('a', []), passages }]);

@@ -1,6 +1,6 @@
-import { checkDimensions, vectorName } from '../check.ts';
-import { compileFilter, metadataPath, readPath } from '../filter.ts';
-import { fuse, page, rankingDepth } from '../ranking.ts';
+import { checkDimensions, checkWriteDimensions } from '../check.ts';
+import { documentFilter } from '../filter.ts';
+import { page, rankBy } from '../ranking.ts';
 import type {
   CollectionInfo,
   CollectionKey,
@@ -19,19 +19,19 @@ import { type Counts, Documents, type FilterRow } from './documents.ts';
 import { type Found, Mirror } from './mirror.ts';
 import type { PreparedWrite } from './prepare.ts';
 
-/** Vectors in memory from which on a scan takes so long, and so much memory, that a server is the better home. */
+/** With more vectors than this a scan takes so much time and memory that a server is the better choice. */
 const MANY_VECTORS = 300_000;
 
-/** What is held open of a collection. */
+/** A collection that this process uses. */
 interface OpenCollection {
   documents: Documents;
-  /** By row of `tenants`; filled for searches alone, so that a process that only writes holds no vectors. */
+  /** By row of `tenants`. Only searches fill it, so a process that only writes holds no vectors in memory. */
   mirrors: Map<number, Mirror>;
 }
 
 /**
- * The embedded store without its thread: each method does its work before it returns. What a method is given has
- * been checked, except for what only the collection can tell.
+ * The embedded store without its thread: each method does its work before it returns. The caller has checked the
+ * arguments, except for what depends on the collection.
  */
 export class Engine {
   readonly #database: Database;
@@ -47,7 +47,7 @@ export class Engine {
   }
 
   ensureCollection(name: string, space: SpaceKey): CollectionInfo {
-    // Nearly always it is there: then nobody has to wait for the writers' lock.
+    // The collection is nearly always there: looking first saves the wait for the writers' lock.
     const known = this.#database.read(() => this.#catalog.has(name, space));
     if (!known) this.#database.write(() => this.#catalog.ensure(name, space));
     return this.#database.read(() => this.#describe(this.#catalog.resolve(name)));
@@ -65,12 +65,7 @@ export class Engine {
   writeDocuments(name: string, writes: readonly PreparedWrite[]): DocumentWriteResult[] {
     return this.#database.write(() => {
       const collection = this.#catalog.resolve(name);
-      for (const [index, write] of writes.entries()) {
-        if (write.kind !== 'put') continue;
-        for (const [passage, { vector }] of write.passages.entries()) {
-          checkDimensions(vector, collection.dimensions, vectorName(write, index, passage));
-        }
-      }
+      checkWriteDimensions(writes, collection.dimensions);
       return this.#collection(collection).documents.write(writes);
     });
   }
@@ -161,17 +156,20 @@ export class Engine {
     this.#open.delete(id);
   }
 
+  /** Reads something from the database. */
+  probe(): void {
+    this.#database.read(() => this.#catalog.list());
+  }
+
   /**
-   * Sees whether the database can be read.
-   *
-   * @param searched fingerprint of a space: the vectors of its collections are brought into memory as far as they fit,
-   *   those first that have most, so that no search has to wait for it
+   * Brings the vectors of a space's collections into memory as far as they fit, the largest tenants first, so that no
+   * search has to wait for it.
    */
-  check(searched?: string): void {
+  prepare(space: string): void {
     this.#database.read(() => {
       let room = MANY_VECTORS;
       for (const collection of this.#catalog.list()) {
-        if (collection.alias === null || collection.fingerprint !== searched) continue;
+        if (collection.alias === null || collection.fingerprint !== space) continue;
         for (const { tenant, passages } of this.#collection(collection).documents.tenants()) {
           room -= passages;
           if (room >= 0) this.#mirror(collection, tenant);
@@ -211,7 +209,7 @@ export class Engine {
     return mirror;
   }
 
-  /** Lets go of collections that another process has dropped. */
+  /** Closes collections that another process has dropped. */
   #forgetDropped(): void {
     const there = new Set(this.#catalog.list().map(({ id }) => id));
     for (const id of this.#open.keys()) if (!there.has(id)) this.#open.delete(id);
@@ -232,17 +230,11 @@ export class Engine {
 }
 
 function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
-  const depth = rankingDepth(query);
-  const { vector, sparse, filter } = query;
-  if (vector && sparse) {
-    return fuse(
-      mirror.nearest(vector, depth, -Infinity, filter),
-      mirror.bestTerms(sparse, depth, -Infinity, filter),
-    );
-  }
-  const threshold = query.scoreThreshold ?? -Infinity;
-  if (vector) return mirror.nearest(vector, depth, threshold, filter);
-  return sparse ? mirror.bestTerms(sparse, depth, threshold, filter) : [];
+  return rankBy(
+    query,
+    (vector, depth, least) => mirror.nearest(vector, depth, least, query.filter),
+    (terms, depth, least) => mirror.bestTerms(terms, depth, least, query.filter),
+  );
 }
 
 function hit(documents: Documents, { id, documentId, passage, score }: Found, query: SearchQuery): SearchHit {
@@ -259,14 +251,13 @@ function hit(documents: Documents, { id, documentId, passage, score }: Found, qu
   };
 }
 
-/** Documents that a filter holds for, read one after another: no document's metadata stays in memory. */
+/** Documents that match a filter. They are read one after another, so that their metadata do not pile up in memory. */
 function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterRow, void, undefined> {
-  const holds = compileFilter<{ row: FilterRow; metadata: unknown }>(filter, (field) => {
-    const path = metadataPath(field);
-    if (path) return ({ metadata }) => readPath(metadata, path);
-    return field === 'document_id' ? ({ row }) => row.documentId : ({ row }) => row.version;
-  });
-  for (const row of rows) if (holds({ row, metadata: JSON.parse(row.metadata) })) yield row;
+  const holds = documentFilter(filter);
+  for (const row of rows) {
+    const { documentId, version } = row;
+    if (holds({ documentId, version, metadata: JSON.parse(row.metadata) })) yield row;
+  }
 }
 
 function keyOf({ alias, physical, fingerprint, dimensions }: Collection): CollectionKey {

@@ -1,12 +1,12 @@
 import { metadataPath, readPath } from '../filter.ts';
 import type { FilterRow } from './documents.ts';
 
-/** Fields that are kept at once; those longest unused go first. */
+/** How many fields are kept; the least recently used go first. */
 const MAX_COLUMNS = 64;
 
 /**
- * Values of the fields that filters have asked for, by slot of the mirror. Parsing every document's metadata takes
- * seconds where there are many, comparing values that are in memory a millisecond.
+ * Values of the fields that filters have used, by slot of the mirror. With many documents, parsing all metadata takes
+ * seconds; comparing values in memory takes a millisecond.
  */
 export class FieldColumns {
   readonly #columns = new Map<string, unknown[]>();
@@ -32,7 +32,7 @@ export class FieldColumns {
       if (field === 'document_id') continue;
       const values = this.#columns.get(field) ?? [];
       if (!this.#columns.delete(field)) missing.set(field, values);
-      // In again at the end: a Map keeps the order of insertion.
+      // Inserted again at the end, since a Map keeps the order of insertion: the first field is the least recently used.
       this.#columns.set(field, values);
     }
     for (const field of this.#columns.keys()) {
@@ -43,7 +43,7 @@ export class FieldColumns {
     for (const row of documents) this.#fill(missing, slots.get(row.id)!, row);
   }
 
-  /** Takes over a document that is new or has changed. */
+  /** Updates the values of a document that is new or has changed. */
   set(slot: number, row: FilterRow): void {
     if (this.#columns.size > 0) this.#fill(this.#columns, slot, row);
   }

@@ -30,20 +30,20 @@ interface Selection {
 }
 
 /**
- * A filter that leaves less than this share of the passages is answered by scoring these one by one, others by a
- * scan of everything: a scan costs a tenth per row, but has to look deeper the more rows are filtered out.
+ * Where a filter leaves less than this share of the passages, each of them is scored by itself; otherwise everything is
+ * scanned. A scan costs a tenth per row, but has to look deeper the more rows the filter removes.
  */
 const SCORE_ONE_BY_ONE_SHARE = 0.15;
 
-/** Rows of removed documents are cleared out once they are a quarter of all, and at least so many. */
+/** The gaps of removed documents are closed when they are a quarter of all rows, and at least this many. */
 const MIN_DEAD_ROWS = 1024;
 
 /**
- * One tenant's vectors in memory, as far as searching needs them; texts and metadata stay on disk. It follows the
- * change log, so that whatever any process has committed is found by the next search.
+ * One tenant's vectors in memory; texts and metadata stay on disk. It follows the change log, so the next search finds
+ * whatever any process has committed.
  *
- * Slots (documents) and rows (passages) are numbered as they come and never reused: a removed document leaves a gap
- * until {@link Mirror.#compact}.
+ * Slots (documents) and rows (passages) are numbered in order of arrival and not reused: a removed document leaves a
+ * gap until {@link Mirror.#compact}.
  */
 export class Mirror {
   readonly #documents: Documents;
@@ -59,7 +59,7 @@ export class Mirror {
   #sparse: SparseIndex | undefined;
   #columns: FieldColumns;
   #livePassages = 0;
-  /** Last change that is in here. */
+  /** The last change that this mirror has applied. */
   #seq = -1;
 
   constructor(documents: Documents, tenant: number, dimensions: number) {
@@ -75,7 +75,7 @@ export class Mirror {
     return this.#livePassages;
   }
 
-  /** Catches up with what has been committed. */
+  /** Applies what any process has committed since. */
   synchronise(): void {
     const { oldest, newest } = this.#documents.changeBounds();
     if (newest === this.#seq) return;
@@ -183,7 +183,7 @@ export class Mirror {
 
   #add(id: number): void {
     const row = this.#documents.row(id);
-    // Gone by now; a later change says so.
+    // The document has been removed since; a later change says so.
     if (!row) return;
     let slot = this.#slotOf.get(id);
     if (slot === undefined) slot = this.#append(id, row.documentId);
@@ -225,7 +225,7 @@ export class Mirror {
     }
   }
 
-  /** Closes the gaps of removed documents: what stays moves down, in order. */
+  /** Closes the gaps of removed documents. The other documents keep their order. */
   #compact(): void {
     const rows = new Int32Array(this.#owners.length).fill(-1);
     const kept: number[] = [];

@@ -1,18 +1,18 @@
 import { checkWrites, metadataJson, unitFactor, vectorName, writeName } from '../check.ts';
 import type { DocumentWrite } from '../store.ts';
 
-/** A put as it goes to the worker. */
+/** A put whose metadata are JSON. */
 export type PreparedPut = Omit<Extract<DocumentWrite, { kind: 'put' }>, 'metadata'> & {
-  /** JSON: cheaper to hand over than an object, and what is stored. */
+  /** JSON is what is stored, and cheaper to hand to a worker than an object. */
   metadata: string;
 };
 
-/** A step as it goes to the worker: checked, its vectors of unit length. */
+/** A step that has been checked, with vectors of unit length. */
 export type PreparedWrite = PreparedPut | Exclude<DocumentWrite, { kind: 'put' }>;
 
 /**
- * Makes steps ready for the worker. Their vectors lie side by side in one buffer, so that they can be handed over
- * without being copied again.
+ * Checks steps and scales their vectors to unit length. All vectors lie in one buffer, which can be handed to a worker
+ * without another copy.
  *
  * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it
  */

@@ -9,9 +9,9 @@ import type { SpaceKey, Store } from '../store.ts';
 
 export type Command =
   | { kind: 'ensure'; name: string; space: SpaceKey }
-  /** Puts versions of one document, each in a batch of its own. */
+  /** Puts versions of one document, each in a write of its own. */
   | { kind: 'versions'; name: string; documentId: string; versions: readonly number[] }
-  /** Puts documents `PREFIX-0`, `PREFIX-1`, ..., a batch of three at a time, without end. */
+  /** Puts documents `PREFIX-0`, `PREFIX-1`, ..., three in a write, without end. */
   | { kind: 'write'; name: string; prefix: string }
   | { kind: 'search'; name: string; vector: readonly number[] };
 
@@ -23,8 +23,8 @@ export type Report =
   | { kind: 'acknowledged'; last: number }
   | { kind: 'found'; ids: string[] };
 
-/** Documents that one batch of `write` puts. */
-const BATCH = 3;
+/** Documents in each write of the command `write`. */
+const DOCUMENTS = 3;
 
 function report(message: Report): void {
   process.send!(message);
@@ -46,8 +46,8 @@ async function obey(store: Store, command: Command): Promise<void> {
       report({ kind: 'written' });
       break;
     case 'write':
-      for (let last = BATCH - 1; process.connected; last += BATCH) {
-        const numbers = Array.from({ length: BATCH }, (_, index) => last - index);
+      for (let last = DOCUMENTS - 1; process.connected; last += DOCUMENTS) {
+        const numbers = Array.from({ length: DOCUMENTS }, (_, index) => last - index);
         await store.writeDocuments(
           command.name,
           numbers.map((number) => put(`${command.prefix}-${number}`, [direction(number), [0, 0, 1, 0]])),

@@ -83,7 +83,7 @@ describe('two processes on one store', () => {
     assert.equal(listed.filter(({ name }) => name.startsWith('same-')).length, 10);
   });
 
-  it('agree on its space when they race', async () => {
+  it('agree on the space of a collection that both make', async () => {
     const pair = [await start(), await start()];
     for (let round = 0; round < 10; round++) {
       const name = `race-${round}`;
@@ -98,7 +98,7 @@ describe('two processes on one store', () => {
     }
   });
 
-  it('leave the newest version when they race', async () => {
+  it('leave the newest version when both write', async () => {
     const [first, second] = [await start(), await start()];
     const versions = Array.from({ length: 60 }, (_, index) => ((index * 37) % 60) + 1);
     await Promise.all(
@@ -146,7 +146,7 @@ describe('two processes on one store', () => {
     await store.deleteByFilter('shared', TENANT, {});
   });
 
-  it('lose nothing acknowledged when one is killed in the middle of a write', async () => {
+  it('keep every acknowledged write when one of them is killed', async () => {
     for (const acknowledgements of [1, 4, 9, 17]) {
       const prefix = `kill-${acknowledgements}`;
       const child = await start();
@@ -169,10 +169,10 @@ describe('two processes on one store', () => {
       for (const { texts } of documents.filter(({ documentId }) => /-\d+$/.test(documentId))) {
         assert.equal(texts.length, 2, 'documents are whole');
       }
-      const batches = documents.filter(({ documentId }) =>
+      const written = documents.filter(({ documentId }) =>
         new RegExp(`^${prefix}-\\d+$`).test(documentId),
       ).length;
-      assert.equal(batches % 3, 0, 'batches are whole');
+      assert.equal(written % 3, 0, 'writes are whole');
       const { ids: found } = await ask(
         another,
         { kind: 'search', name: 'shared', vector: direction(last) },

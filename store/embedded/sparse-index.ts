@@ -7,7 +7,7 @@ interface Postings {
   length: number;
 }
 
-/** Room that a term begins with: most terms are rare. */
+/** Initial capacity of a term's postings: most terms are rare. */
 const FIRST_POSTINGS = 4;
 
 /** A sparse vector as bytes: its indices as uint32, then as many values as float32, in the machine's order. */
@@ -89,7 +89,7 @@ export class SparseIndex {
       };
       this.#terms.set(term, postings);
     } else if (postings.length === postings.rows.length) {
-      // By half: terms are many, and what is reserved for one is small.
+      // Grows by half, not twofold: there are many terms, and unused room would add up.
       const room = Math.ceil(1.5 * postings.length);
       const rows = new Uint32Array(room);
       const weights = new Float32Array(room);

@@ -10,7 +10,7 @@ const candidate = fc.record({
 });
 
 describe('TopDocuments', () => {
-  it('has what sorting everything has, in whatever order and however often it is offered', () => {
+  it('keeps what sorting everything would keep, for any order and number of offers', () => {
     const inputs = fc.record({
       candidates: fc.array(candidate, { maxLength: 40 }),
       capacity: fc.integer({ min: 1, max: 7 }),

@@ -1,6 +1,6 @@
 import { bestFirst, type Ranked } from '../ranking.ts';
 
-/** The best documents of those that were offered, each with its best passage. */
+/** Keeps the best of the documents that it is offered, each with its best passage. */
 export class TopDocuments<Document extends Ranked> {
   readonly #capacity: number;
   readonly #threshold: number;
@@ -19,12 +19,12 @@ export class TopDocuments<Document extends Ranked> {
     return this.#ranking;
   }
 
-  /** What a document must reach to get in; where it equals the last one's score, document ids decide. */
+  /** The lowest score that can still enter. A score equal to the last document's enters if its document id is lower. */
   get floor(): number {
     return this.#ranking.length < this.#capacity ? this.#threshold : this.#ranking.at(-1)!.score;
   }
 
-  /** Takes a document that is good enough. Offer the same one as often as you like, with any of its passages. */
+  /** Takes a document if it is good enough. A document may be offered several times, with different passages. */
   offer(candidate: Document): void {
     if (candidate.score < this.floor) return;
     const before = this.#scores.get(candidate.documentId);
@@ -41,7 +41,7 @@ export class TopDocuments<Document extends Ranked> {
     if (this.#ranking.length > this.#capacity) this.#scores.delete(this.#ranking.pop()!.documentId);
   }
 
-  /** Where a document is in the ranking, or belongs. */
+  /** The index of a document in the ranking, or the index where it would be inserted. */
   #position(document: Ranked): number {
     let low = 0;
     let high = this.#ranking.length;

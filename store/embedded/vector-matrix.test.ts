@@ -28,7 +28,7 @@ function dot(a: Float32Array, b: Float32Array): number {
 }
 
 describe('VectorMatrix', () => {
-  it('visits everything that scores above what is enough, however rows tie', () => {
+  it('visits every row that scores above the bound, however many rows tie', () => {
     const cases = fc.record({
       count: fc.constantFrom(0, 1, 63, 64, 65, 1000, 4096, 4097, 9000),
       distinct: fc.constantFrom(1, 3, 50, 2000),
@@ -66,7 +66,7 @@ describe('VectorMatrix', () => {
     }
   });
 
-  it('moves rows, forgets the last ones and goes on from there', () => {
+  it('moves rows, forgets the last ones and appends after that', () => {
     const rows = vectors(9000, 9000);
     const matrix = matrixOf(rows);
     matrix.move(8999, 10);

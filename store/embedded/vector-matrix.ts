@@ -3,25 +3,25 @@ import { exactSearch, MetricKind } from 'usearch';
 /** Rows in a chunk: 6 MB at 384 dimensions. The last chunk alone is smaller and grows. */
 const CHUNK_ROWS = 4096;
 
-/** Rows that the first chunk of a matrix begins with; there may be thousands of tenants. */
+/** Initial rows of a matrix: small, because there may be thousands of tenants. */
 const FIRST_CHUNK_ROWS = 64;
 
-/** Rows of each chunk that a scan begins with, whatever is asked for. */
+/** Least rows of each chunk that a scan looks at first. */
 const SPARE_ROWS = 16;
 
-/** How many times its even share of the answer one chunk is expected to hold. */
+/** A scan first looks in each chunk for this many times the chunk's even share of the answer. */
 const UNEVENNESS = 4;
 
-/** How many times deeper a scan looks at a chunk that was not deep enough. */
+/** Factor by which a scan looks deeper at a chunk after a look that did not suffice. */
 const WIDENING = 4;
 
 /**
- * What float32 summation may move a score of {@link VectorMatrix.nearest} by. Two orders above what is seen at 4096
+ * How far float32 summation may move a score of {@link VectorMatrix.nearest}: a hundred times what was measured at 4096
  * dimensions.
  */
 export const SCORE_ERROR = 1e-4;
 
-/** Unit vectors in rows that are only ever added at the end. Memory grows by chunks, so nothing large is copied. */
+/** Unit vectors in rows; new rows go to the end. Memory grows by chunks, so growing never copies all of it. */
 export class VectorMatrix {
   readonly dimensions: number;
   readonly #chunks: Float32Array[] = [];
@@ -55,7 +55,7 @@ export class VectorMatrix {
     this.#chunks.length = Math.ceil(length / CHUNK_ROWS);
   }
 
-  /** Dot product with a row, summed in double precision: the same whichever way the row was found. */
+  /** Dot product with a row, summed in double precision: it does not depend on how the row was found. */
   dot(row: number, query: Float32Array): number {
     const chunk = this.#chunks[Math.floor(row / CHUNK_ROWS)]!;
     const start = (row % CHUNK_ROWS) * this.dimensions;
@@ -65,8 +65,8 @@ export class VectorMatrix {
   }
 
   /**
-   * Visits the best rows of each chunk, a share of `count` and then more, until `enough` says of each chunk's lowest
-   * score that nothing below it matters. A row may be visited again: equal scores come in any order.
+   * Visits the best rows of each chunk: first a share of `count`, then more, until `enough` says of the lowest score seen
+   * in each chunk that nothing below it matters. It may visit a row twice, because equal scores come in any order.
    *
    * @param visit is given a row and its score in single precision; see {@link SCORE_ERROR}
    */
@@ -80,13 +80,13 @@ export class VectorMatrix {
     let depth = SPARE_ROWS + Math.ceil((UNEVENNESS * count) / Math.max(1, this.#chunks.length));
     while (unfinished.length > 0) {
       const lowest = unfinished.map((chunk) => this.#nearestInChunk(chunk, query, depth, visit));
-      // Asked when all chunks have been seen: only then is it known what is good enough.
+      // Only after all chunks have been seen is it known which scores are good enough.
       unfinished = unfinished.filter((_, index) => lowest[index] !== undefined && !enough(lowest[index]));
       depth *= WIDENING;
     }
   }
 
-  /** Visits the `depth` best rows of a chunk; the lowest score, or `undefined` where that was all of them. */
+  /** Visits the `depth` best rows of a chunk. @returns the lowest score; `undefined` where the chunk has no more rows */
   #nearestInChunk(
     index: number,
     query: Float32Array,
@@ -97,7 +97,7 @@ export class VectorMatrix {
     const rows = Math.min(CHUNK_ROWS, this.#length - start);
     const count = Math.min(depth, rows);
     const vectors = this.#chunks[index]!.subarray(0, rows * this.dimensions);
-    // One thread: a second one costs more to start than a chunk takes, and the encoders want the other cores.
+    // One thread: starting a second takes longer than scanning a chunk, and the encoders need the other cores.
     const matches = exactSearch(vectors, query, this.dimensions, count, MetricKind.IP, 1);
     const { keys, distances } = matches;
     for (let rank = 0; rank < count; rank++) visit(start + Number(keys[rank]), 1 - distances[rank]!);

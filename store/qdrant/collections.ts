@@ -1,6 +1,6 @@
 import type { Schemas } from '@qdrant/js-client-rest';
-import { collectionNotFound, spaceMismatch, StoreError } from '../errors.ts';
-import { checkAlias, checkCollectionName, isPhysicalName, physicalFor } from '../names.ts';
+import { collectionNotFound, StoreError } from '../errors.ts';
+import { checkAlias, checkCollectionName, checkSpace, isPhysicalName, physicalFor } from '../names.ts';
 import type { CallOptions, SpaceKey } from '../store.ts';
 import type { CollectionPlan } from './config.ts';
 import { payloadPath } from './filters.ts';
@@ -230,7 +230,7 @@ export class Collections {
     space: SpaceKey,
     options: CallOptions,
   ): Promise<Described> {
-    checkSpace(name, described, space);
+    checkSpace(name, described.space, space);
     const declared = [...this.#plan.indexedFields].map(
       ([field, type]) => [payloadPath(field), type] as const,
     );
@@ -319,7 +319,7 @@ export class Collections {
     if (current !== physical) await sleep(ALIAS_SETTLES_MS, options.signal);
     const settled = (await this.aliases(options)).get(name);
     if (settled === undefined) throw collectionNotFound(name);
-    if (settled !== physical) checkSpace(name, await this.describe(settled, options), space);
+    if (settled !== physical) checkSpace(name, (await this.describe(settled, options)).space, space);
   }
 
   async #setAlias(alias: string, physical: string, options: CallOptions): Promise<void> {
@@ -374,21 +374,6 @@ function reasonOf(error: unknown): string | undefined {
 function checkPhysical(physical: string): void {
   checkCollectionName(physical);
   if (!isPhysicalName(physical)) throw collectionNotFound(physical);
-}
-
-/** Compares the whole fingerprint: a physical name holds the start of it only. */
-function checkSpace(name: string, described: Described, space: SpaceKey): void {
-  if (described.space.fingerprint !== space.fingerprint) {
-    throw spaceMismatch(name, described.space.fingerprint, space.fingerprint);
-  }
-  if (described.space.dimensions !== space.dimensions) {
-    throw new StoreError(
-      'COLLECTION_FOREIGN',
-      `collection "${name}" has vectors of ${described.space.dimensions} dimensions, but its space has ` +
-        `${space.dimensions}; drop it and ingest again`,
-      { metadata: { collection: name } },
-    );
-  }
 }
 
 function foreign(name: string): StoreError {

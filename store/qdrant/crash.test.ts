@@ -1,71 +1,22 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { request } from 'undici';
+import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { put, remove, search, SPACE, TENANT } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
 import { type DocumentWrite, physicalName, type Store } from '../store.ts';
 import { Points } from './points.ts';
 import { sweep } from './sweep.ts';
+import { useQdrant } from './testing/engine.ts';
+import { forwardTo, loseAnswerOf, reset, startFakeServer } from './testing/fake-server.ts';
 import { parseAddresses } from './transport/node.ts';
 import { Transport } from './transport/transport.ts';
 
-const url = process.env['QDRANT_URL'];
+const qdrant = useQdrant(() => optionalTool('qdrant-engine'));
 const apiKey = process.env['QDRANT_API_KEY'];
 const auth = apiKey === undefined ? {} : { apiKey };
 
 const FAR_FUTURE_MS = 2 * 3_600_000;
-
-/** Lets requests through until it dies: then every connection ends, with the request or its answer lost. */
-class DyingProxy {
-  readonly #server: Server;
-  #left = Infinity;
-  #loseAnswer = false;
-
-  constructor(target: string) {
-    this.#server = createServer((incoming, outgoing) => {
-      const chunks: Buffer[] = [];
-      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-      incoming.on('end', () => {
-        const last = this.#left-- <= 0;
-        if (this.#left < -1 || (last && !this.#loseAnswer)) {
-          incoming.socket.destroy();
-          return;
-        }
-        const headers = {
-          'content-type': 'application/json',
-          ...(apiKey !== undefined && { 'api-key': apiKey }),
-        };
-        const body = chunks.length > 0 ? Buffer.concat(chunks) : null;
-        void request(new URL(incoming.url!, target), { method: incoming.method as 'POST', headers, body })
-          .then(async (reply) => {
-            const text = await reply.body.text();
-            if (last) incoming.socket.destroy();
-            else outgoing.writeHead(reply.statusCode, { 'content-type': 'application/json' }).end(text);
-          })
-          .catch(() => incoming.socket.destroy());
-      });
-    });
-  }
-
-  async listen(): Promise<string> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  /** Dies after so many requests more. */
-  dieAfter(requests: number, loseAnswer: boolean): void {
-    this.#left = requests;
-    this.#loseAnswer = loseAnswer;
-  }
-
-  close(): void {
-    this.#server.closeAllConnections();
-    this.#server.close();
-  }
-}
 
 function labelled(label: string, passages: number, version: number): DocumentWrite {
   return {
@@ -100,24 +51,34 @@ async function settled(store: Store, collection: string, passages: number): Prom
   assert.deepEqual(await store.count(collection, TENANT), { documents: passages > 0 ? 1 : 0, passages });
 }
 
-describe('a writer of qdrant that dies', { skip: url === undefined && 'set QDRANT_URL to run it' }, () => {
+describe('a writer of qdrant that dies', { skip: qdrant.skip }, () => {
   const name = `crash-${randomBytes(6).toString('hex')}`;
   const physical = physicalName(name, SPACE.fingerprint);
-  let proxy: DyingProxy;
   let proxyUrl: string;
+  let endProxy: () => void;
+  /** Requests that the writer makes before it dies, with the request after them or with its answer. */
+  let left = Infinity;
+  let answerIsLost = false;
   let survivor: Store;
   let transport: Transport;
 
   before(async () => {
-    proxy = new DyingProxy(url!);
-    proxyUrl = await proxy.listen();
-    survivor = await openStore({ kind: 'qdrant', url: url!, exact: true, ...auth });
+    if (qdrant.skip !== false) return;
+    const { url } = qdrant;
+    const proxy = await startFakeServer({ after: (end) => (endProxy = end) }, () => {
+      left--;
+      if (left >= 0) return forwardTo(url);
+      return left === -1 && answerIsLost ? loseAnswerOf(url) : reset;
+    });
+    proxyUrl = proxy.url;
+    survivor = await openStore({ kind: 'qdrant', url, exact: true, ...auth });
     const defaults = { ca: undefined, connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
-    transport = new Transport({ addresses: parseAddresses(url!), apiKey, ...defaults });
+    transport = new Transport({ addresses: parseAddresses(url), apiKey, ...defaults });
     await survivor.ensureCollection(name, SPACE);
   });
   after(async () => {
-    proxy.close();
+    if (qdrant.skip !== false) return;
+    endProxy();
     await survivor.dropCollection(physical);
     await survivor.close();
     await transport.close();
@@ -142,9 +103,10 @@ describe('a writer of qdrant that dies', { skip: url === undefined && 'set QDRAN
           const initial = passagesBefore > 0 ? 'old' : undefined;
 
           const writer = await openStore({ kind: 'qdrant', url: proxyUrl, ...auth });
-          proxy.dieAfter(Infinity, false);
+          left = Infinity;
           await writer.lookupDocuments(physical, []);
-          proxy.dieAfter(requests, loseAnswer);
+          left = requests;
+          answerIsLost = loseAnswer;
           const succeeded = await writer.writeDocuments(physical, [write]).then(
             () => true,
             () => false,

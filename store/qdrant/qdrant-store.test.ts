@@ -1,14 +1,14 @@
 import { describe, it } from 'node:test';
+import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { storeContract } from '../contract.ts';
 import { openStore } from '../open.ts';
+import { useQdrant } from './testing/engine.ts';
 
-const url = process.env['QDRANT_URL'];
+const server = useQdrant(() => optionalTool('qdrant-engine'));
 
-if (url === undefined) {
+if (server.skip !== false) {
   describe('store contract: qdrant', () => {
-    it('holds for a real server', {
-      skip: 'set QDRANT_URL to the REST address of a Qdrant server to run it',
-    });
+    it('holds for a Qdrant server', { skip: server.skip });
   });
 } else {
   const apiKey = process.env['QDRANT_API_KEY'];
@@ -18,7 +18,7 @@ if (url === undefined) {
     open: () =>
       openStore({
         kind: 'qdrant',
-        url,
+        url: server.url,
         exact: true,
         ...(apiKey !== undefined && { apiKey }),
         ...(replicas !== undefined && { replicas: Number(replicas) }),

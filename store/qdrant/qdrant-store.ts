@@ -1,8 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { context } from '@opentelemetry/api';
-import { checkLimit, checkQuery, checkText } from '../check.ts';
+import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { collectionNotFound, StoreError } from '../errors.ts';
-import { checkFilter } from '../filter.ts';
 import { isPhysicalName } from '../names.ts';
 import type {
   BulkLoad,
@@ -167,8 +166,7 @@ export class QdrantStore implements Store {
     filter: Filter,
     options: CallOptions = {},
   ): Promise<number> {
-    checkText(tenant, 'tenant');
-    checkFilter(filter);
+    checkScope(tenant, filter);
     return this.#using(collection, options, ({ points }, bounds) =>
       deleteByFilter(points, tenant, filter, bounds),
     );
@@ -185,8 +183,7 @@ export class QdrantStore implements Store {
     filter?: Filter,
     options: CallOptions = {},
   ): Promise<{ documents: number; passages: number }> {
-    checkText(tenant, 'tenant');
-    if (filter) checkFilter(filter);
+    checkScope(tenant, filter);
     return this.#using(collection, options, ({ points }, bounds) => count(points, tenant, filter, bounds));
   }
 
@@ -196,9 +193,8 @@ export class QdrantStore implements Store {
     page: { limit: number; after?: string; filter?: Filter },
     options: CallOptions = {},
   ): Promise<ScrollPage> {
-    checkText(tenant, 'tenant');
+    checkScope(tenant, page.filter);
     checkLimit(page.limit);
-    if (page.filter) checkFilter(page.filter);
     return this.#using(collection, options, ({ points }, bounds) => scroll(points, tenant, page, bounds));
   }
 
@@ -224,7 +220,7 @@ export class QdrantStore implements Store {
     return Promise.resolve();
   }
 
-  check(options: CallOptions = {}): Promise<void> {
+  probe(options: CallOptions = {}): Promise<void> {
     return this.#run(options, async (bounds) => {
       await this.#collections.aliases(bounds);
     });

@@ -1,4 +1,5 @@
 import type { DocumentWrite, DocumentWriteResult } from '../store.ts';
+import { applyVersionRule, type Remembered } from '../versions.ts';
 import type { Head } from './layout.ts';
 
 export type Put = Extract<DocumentWrite, { kind: 'put' }>;
@@ -18,39 +19,26 @@ export function applySteps(
   steps: readonly DocumentWrite[],
   head: Head | undefined,
 ): { results: DocumentWriteResult[]; change?: Change } {
-  let stored = head?.live ? { version: head.version, contentHash: head.contentHash } : undefined;
-  let deleted = head && !head.live ? head.version : undefined;
+  let remembered = head && rememberedIn(head);
   let put: Put | undefined;
-
-  const results = steps.map((step): DocumentWriteResult => {
-    if (stored && stored.version > step.version) return { outcome: 'stale', storedVersion: stored.version };
-    if (step.kind === 'delete') {
-      if (stored) deleted = step.version;
-      else if (step.version > 0) deleted = Math.max(deleted ?? 0, step.version);
-      stored = undefined;
-      put = undefined;
-      return { outcome: 'deleted' };
-    }
-    if (!stored && deleted !== undefined && deleted > step.version) {
-      return { outcome: 'stale', storedVersion: deleted };
-    }
-    if (step.kind === 'confirm') {
-      if (!stored || stored.contentHash !== step.contentHash) return { outcome: 'changed' };
-      stored.version = step.version;
-      return { outcome: 'unchanged' };
-    }
-    stored = { version: step.version, contentHash: step.contentHash };
-    put = step;
-    return { outcome: 'indexed' };
+  const results = steps.map((step) => {
+    const { result, after } = applyVersionRule(remembered, step);
+    if (step.kind === 'put' && result.outcome === 'indexed') put = step;
+    if (after?.kind !== 'document') put = undefined;
+    remembered = after;
+    return result;
   });
 
-  if (put && stored) return { results, change: { kind: 'put', put, version: stored.version } };
-  if (stored) {
-    const raised = stored.version > head!.version;
-    return raised ? { results, change: { kind: 'confirm', version: stored.version } } : { results };
+  // Without a version above 0 a delete leaves a tombstone all the same, where there is a document to replace.
+  const version = remembered?.version ?? 0;
+  if (remembered?.kind === 'document') {
+    if (put) return { results, change: { kind: 'put', put, version } };
+    return version > head!.version ? { results, change: { kind: 'confirm', version } } : { results };
   }
-  const known = head?.live ? -1 : (head?.version ?? 0);
-  return deleted !== undefined && deleted > known
-    ? { results, change: { kind: 'delete', version: deleted } }
-    : { results };
+  const isNews = head?.live === true || version > (head?.version ?? 0);
+  return isNews ? { results, change: { kind: 'delete', version } } : { results };
+}
+
+function rememberedIn({ live, version, contentHash }: Head): Remembered {
+  return live ? { kind: 'document', version, contentHash } : { kind: 'delete', version };
 }

@@ -1,4 +1,11 @@
-import { checkDimensions, checkWrites, metadataJson, unitFactor, vectorName, writeName } from '../check.ts';
+import {
+  checkWriteDimensions,
+  checkWrites,
+  metadataJson,
+  unitFactor,
+  vectorName,
+  writeName,
+} from '../check.ts';
 import { StoreError } from '../errors.ts';
 import type { CallOptions, DocumentWrite, DocumentWriteResult } from '../store.ts';
 import { anyOf } from './filters.ts';
@@ -78,12 +85,7 @@ export class Writer {
 
   /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where a vector is not as long as the collection's */
   constructor(points: Points, dimensions: number, checked: CheckedWrites, options: CallOptions) {
-    for (const [index, write] of checked.writes.entries()) {
-      if (write.kind !== 'put') continue;
-      for (const [passage, { vector }] of write.passages.entries()) {
-        checkDimensions(vector, dimensions, vectorName(write, index, passage));
-      }
-    }
+    checkWriteDimensions(checked.writes, dimensions);
     this.#points = points;
     this.#checked = checked;
     this.#options = options;

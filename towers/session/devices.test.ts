@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { listSupportedBackends } from 'onnxruntime-node';
+import { listSupportedBackends } from './onnxruntime.ts';
 import { TowerError } from '../errors.ts';
 import { temporaryFolder, tinyModel, TINY_WIDTH, writeFiles } from '../testing/tiny-tower.ts';
 import { createSession, defaultThreads } from './devices.ts';

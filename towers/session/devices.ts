@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
-import { InferenceSession, listSupportedBackends } from 'onnxruntime-node';
+import { InferenceSession, listSupportedBackends } from './onnxruntime.ts';
 import { TowerError } from '../errors.ts';
 import type { ModelOptions } from './protocol.ts';
 

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import './no-telemetry.ts';
 import { Remote } from '../../calls/remote.ts';
 import { TowerError, type TowerErrorReason } from '../errors.ts';
 import type { ModelOptions, Session, TokenBatch } from './protocol.ts';

@@ -1,4 +1,4 @@
-import { Tensor, type InferenceSession } from 'onnxruntime-node';
+import { Tensor, type InferenceSession } from './onnxruntime.ts';
 import { TowerError } from '../errors.ts';
 import { createSession } from './devices.ts';
 import { cutRows, normalizeRows, pool } from './pooling.ts';

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { cutRows, normalizeRows, pool } from './pooling.ts';
 
@@ -40,4 +41,35 @@ test('rows get unit length, zeros stay zeros', () => {
   normalizeRows(rows, 2);
   const expected = [0.6, 0.8, 0, 0, -1, 0];
   for (const [index, value] of rows.entries()) assert.ok(Math.abs(value - expected[index]!) < 1e-7);
+});
+
+test('vectors are those of PyTorch, with padding on either side', () => {
+  // Worked out by training/reference/generate.py.
+  const { tokens, cases } = JSON.parse(
+    readFileSync(new URL('../../../training/reference/pooling.json', import.meta.url), 'utf8'),
+  ) as {
+    tokens: number[][][];
+    cases: { mask: number[][]; pooling: 'mean' | 'cls' | 'last'; side: string; vectors: number[][] }[];
+  };
+  assert.equal(cases.length, 6);
+  for (const { mask, pooling, side, vectors } of cases) {
+    const found = pool(
+      {
+        data: Float32Array.from(tokens.flat(2)),
+        batch: 4,
+        length: 5,
+        width: 3,
+        mask: Uint8Array.from(mask.flat()),
+      },
+      pooling,
+      3,
+    );
+    for (const [index, value] of vectors.flat().entries()) {
+      const error = Math.abs(found[index]! - value);
+      assert.ok(
+        error < 1e-6,
+        `${pooling}, ${side}: number ${index} is ${found[index]}, PyTorch has ${value}`,
+      );
+    }
+  }
 });

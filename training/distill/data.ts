@@ -12,9 +12,6 @@ const HELD_OUT_EVERY = 20;
 /** Held-out texts that are looked at: enough for the fourth digit of a mean cosine. */
 const MAX_HELD_OUT = 1_000;
 
-/** Batches that texts are sorted by length within, so that little is padding, yet batches differ from epoch to epoch. */
-const SORTED_BATCHES = 16;
-
 /** Texts and what the teacher makes of them. */
 export interface TrainingData {
   /** Token ids of each text as the student reads it. */
@@ -77,56 +74,6 @@ export function batchOf(data: TrainingData, rows: readonly number[]): Batch {
   const documents = data.documents.read(rows.map((row) => data.groups[row]!));
   normalizeRows(documents, data.documents.dimensions);
   return { ...batch, documents };
-}
-
-/**
- * The texts of each step: in every epoch each text once, in an order that depends on seed and epoch alone, so that a run
- * can go on at any step as if it had never stopped.
- */
-export class Batches {
-  readonly #data: TrainingData;
-  readonly #size: number;
-  readonly #seed: number;
-  readonly #sorted: boolean;
-  #epoch = -1;
-  #batches: readonly (readonly number[])[] = [];
-
-  /** @param options.sorted - whether the texts of a batch are to be alike in length */
-  constructor(data: TrainingData, options: { size: number; seed: number; sorted: boolean }) {
-    this.#data = data;
-    this.#size = Math.min(options.size, data.fitted.length);
-    this.#seed = options.seed;
-    this.#sorted = options.sorted;
-  }
-
-  get perEpoch(): number {
-    return Math.floor(this.#data.fitted.length / this.#size);
-  }
-
-  /** @param step - from 0 */
-  at(step: number): readonly number[] {
-    const epoch = Math.floor(step / this.perEpoch);
-    if (epoch !== this.#epoch) {
-      this.#epoch = epoch;
-      this.#batches = this.#plan(epoch);
-    }
-    return this.#batches[step % this.perEpoch]!;
-  }
-
-  #plan(epoch: number): number[][] {
-    const random = seededRandom(Math.imul(this.#seed, 0x9e3779b1) + epoch);
-    const order = shuffle([...this.#data.fitted], random);
-    const window = this.#size * SORTED_BATCHES;
-    const batches: number[][] = [];
-    for (let start = 0; start < order.length; start += window) {
-      const part = order.slice(start, start + window);
-      if (this.#sorted) part.sort((a, b) => this.#data.ids[a]!.length - this.#data.ids[b]!.length);
-      for (let at = 0; at + this.#size <= part.length; at += this.#size) {
-        batches.push(part.slice(at, at + this.#size));
-      }
-    }
-    return this.#sorted ? shuffle(batches, random) : batches;
-  }
 }
 
 /** Mean cosine of the student's vectors and the teacher's. @throws {TrainingError} where there is nothing to compare */

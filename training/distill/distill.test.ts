@@ -8,7 +8,7 @@ import { temporaryFolder, VOCABULARY, writeTinyTower } from '../../towers/testin
 import { TrainingError, type TrainingErrorReason } from '../errors.ts';
 import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
-import { TINY, tinyBert, tinyLlama } from '../onnx/tiny.ts';
+import { TINY, tinyBert, tinyLlama } from '../testing/tiny-models.ts';
 import { encodeModel } from '../onnx/write.ts';
 import { seededRandom } from '../random.ts';
 import { distill } from './distill.ts';
@@ -110,7 +110,7 @@ for (const [family, encoder] of [
         const cosine = vector.reduce((sum, x, i) => sum + x * target[i]!, 0) / Math.hypot(...target);
         assert.ok(cosine > 0.8, `cosine ${cosine}`);
       }
-      assert.equal(existsSync(join(report.out, 'checkpoint.bin')), false);
+      assert.equal(existsSync(join(report.out, 'checkpoint.safetensors')), false);
     });
 }
 
@@ -221,7 +221,7 @@ describe('a run', () => {
       'CHECKPOINT_INVALID',
       /is of a run with rate 0\.01, not 0\.5/,
     );
-    const checkpoint = join(out, 'checkpoint.bin');
+    const checkpoint = join(out, 'checkpoint.safetensors');
     writeFileSync(checkpoint, readFileSync(checkpoint).subarray(0, -100));
     await rejects(distill({ ...request, resume: true }), 'CHECKPOINT_INVALID', /damaged/);
   });
@@ -248,14 +248,14 @@ describe('a run', () => {
       await rejects(distill(taken), 'CHECKPOINT_FAILED', /tower can't be written to .* \(ENOSPC/);
       writeFileSync(join(taken.out, 'file'), '');
       const out = join(taken.out, 'file', 'tower');
-      await rejects(distill({ ...taken, out }), 'REQUEST_INVALID', /can't be made a folder for the tower/);
+      await rejects(distill({ ...taken, out }), 'REQUEST_INVALID', /can't make the folder/);
       const controller = new AbortController();
       const request = requestFor(context, teacher, {
         signal: controller.signal,
         onProgress: () => controller.abort(),
       });
       await distill({ ...request, steps: 1 });
-      symlinkSync('/dev/full', join(request.out, 'checkpoint.bin.part'));
+      symlinkSync('/dev/full', join(request.out, 'checkpoint.safetensors.part'));
       await rejects(distill(request), 'CHECKPOINT_FAILED', /can't be written \(ENOSPC.*untouched/);
     },
   );

@@ -1,8 +1,8 @@
-import { mkdir, rm } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { TrainingError } from '../errors.ts';
 import type { Tensor } from '../onnx/tensor.ts';
+import { makeFolder, removeCheckpoint, type Settings } from '../run-folder.ts';
 import {
   readCorpus,
   readQueries,
@@ -12,11 +12,10 @@ import {
   type CorpusDocument,
   type TextSet,
 } from '../texts.ts';
-import { readCheckpoint } from './checkpoint.ts';
 import { prepareData, type TrainingData } from './data.ts';
 import { withDocuments } from './documents.ts';
+import { fit, readFitCheckpoint } from './fit.ts';
 import { openLookup } from './lookup.ts';
-import { writeTower } from './made.ts';
 import {
   DEFAULT_PAIRS,
   describeLoss,
@@ -25,11 +24,11 @@ import {
   type Choices,
   type DistillReport,
   type DistillRequest,
-  type Plan,
+  type FitPlan,
 } from './request.ts';
-import { runTraining } from './run.ts';
 import type { Student } from './student.ts';
-import { cutStudent, openCut } from './transformer.ts';
+import { cutStudent, openTransformer } from './transformer.ts';
+import { writeStudent } from './write-student.ts';
 
 /** Share of the steps in which the learning rate rises. */
 const WARMUP = 0.05;
@@ -37,8 +36,6 @@ const WARMUP = 0.05;
 /** How often held-out texts are looked at in a run, and how many looks at a student that got worse end it. */
 const LOOKS = 20;
 const PATIENCE = 4;
-
-const CHECKPOINT_FILE = 'checkpoint.bin';
 
 /**
  * Distils a query tower from texts without labels: the student's vectors are brought near to the teacher's. Writes a tower
@@ -50,7 +47,8 @@ const CHECKPOINT_FILE = 'checkpoint.bin';
 export async function distill(request: DistillRequest): Promise<DistillReport> {
   const started = performance.now();
   const { teacher, seed = 1, log = () => {}, signal, cacheDir } = request;
-  const out = await makeFolder(request.out);
+  const out = resolve(request.out);
+  await makeFolder(out);
   const { removed, texts } = await collectTexts(request, seed);
   const planned = planOf(request, texts.length);
   const { choices, open } = await prepareStudent(request, planned);
@@ -62,25 +60,24 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
     const plan = { ...planned, batch: Math.min(planned.batch, data.fitted.length) };
     if ((plan.loss.contrastive ?? 0) > 0)
       data = await withDocuments(data, request.documentTower ?? teacher, readDocuments(request), cache);
-    const checkpoint = join(out, CHECKPOINT_FILE);
     const settings = settingsOf(request, plan, choices, data);
-    const resumed = request.resume === true ? await readCheckpoint(checkpoint, settings) : undefined;
-    const student = await open(data, resumed?.state);
+    const resumed = request.resume === true ? await readFitCheckpoint(out, settings) : undefined;
+    const student = await open(data, resumed?.tensors.state);
     try {
       log(`fitting ${data.fitted.length} texts`);
-      const result = await runTraining(student, data, {
+      const result = await fit(student, data, {
         ...plan,
         seed,
         lookEvery: Math.max(1, Math.round(plan.steps / LOOKS)),
         patience: PATIENCE,
         settings,
-        checkpoint,
+        folder: out,
         resumed,
         signal,
         log,
         onProgress: request.onProgress,
       });
-      const report = await writeTower({
+      const report = await writeStudent({
         request,
         data,
         student,
@@ -98,7 +95,7 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
             `checkpoint if there was one; train again with a smaller --rate than ${plan.rate}`,
         );
       }
-      if (result.end !== 'interrupted') await rm(checkpoint, { force: true });
+      if (result.end !== 'interrupted') await removeCheckpoint(out);
       return report;
     } finally {
       await student.close();
@@ -107,18 +104,6 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
     data.vectors.close();
     data.documents?.close();
   }
-}
-
-async function makeFolder(out: string): Promise<string> {
-  const folder = resolve(out);
-  await mkdir(folder, { recursive: true }).catch((error: Error) => {
-    throw new TrainingError(
-      'REQUEST_INVALID',
-      `${folder} can't be made a folder for the tower (${error.message}); name another`,
-      { cause: error },
-    );
-  });
-  return folder;
 }
 
 async function collectTexts({ source, exclude = [] }: DistillRequest, seed: number): Promise<TextSet> {
@@ -158,7 +143,7 @@ interface Prepared {
 }
 
 /** What can't be trained is found out here, before the teacher reads for minutes. */
-async function prepareStudent(request: DistillRequest, { steps, rate, loss }: Plan): Promise<Prepared> {
+async function prepareStudent(request: DistillRequest, { steps, rate, loss }: FitPlan): Promise<Prepared> {
   const { teacher, student, seed = 1, threads } = request;
   const warmup = Math.min(steps, Math.ceil(steps * WARMUP));
   if (student.kind === 'lookup') {
@@ -177,17 +162,12 @@ async function prepareStudent(request: DistillRequest, { steps, rate, loss }: Pl
   const cut = await cutStudent({ teacher, layers, width, loss, trainTables, optimizer });
   return {
     choices: { trainTables: cut.trainTables },
-    open: (_data, state) => openCut(cut, { threads, state }),
+    open: (_data, state) => openTransformer(cut, { threads, state }),
   };
 }
 
 /** What two runs must agree in for one to go on where the other was. */
-function settingsOf(
-  request: DistillRequest,
-  plan: Plan,
-  choices: Choices,
-  data: TrainingData,
-): Record<string, string | number | boolean> {
+function settingsOf(request: DistillRequest, plan: FitPlan, choices: Choices, data: TrainingData): Settings {
   const { teacher, student, seed = 1 } = request;
   const hash = createHash('sha256');
   for (const ids of data.ids) hash.update(Uint32Array.from([ids.length, ...ids]));

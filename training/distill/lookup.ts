@@ -2,8 +2,8 @@ import type { Tower } from '../../towers/tower.ts';
 import type { LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
 import { lookupModel } from '../lookup/model.ts';
-import { PairDictionary } from '../lookup/pairs.ts';
-import { singleTokenVectors } from '../lookup/start.ts';
+import { PairDictionary } from '../lookup/pair-dictionary.ts';
+import { singleTokenVectors } from '../lookup/single-tokens.ts';
 import { LookupTrainer, type LookupText } from '../lookup/trainer.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
 import { elementCount, type Tensor } from '../onnx/tensor.ts';
@@ -54,8 +54,8 @@ export async function openLookup(options: LookupOptions): Promise<Student> {
     optimizer,
     loss,
     seed,
-    ...(threads !== undefined && { threads }),
-    ...(state && { state }),
+    threads,
+    state,
   });
   const textOf = (ids: readonly number[]): LookupText => ({ tokens: ids, pairs: dictionary.rowsOf(ids) });
   return {

@@ -1,7 +1,7 @@
 import type { Tower } from '../../towers/tower.ts';
 import type { LossWeights } from '../gradient/losses.ts';
 import type { CorpusDocument } from '../texts.ts';
-import type { RunProgress } from './run.ts';
+import type { FitProgress } from './fit.ts';
 
 /** What kind of query tower: a vector for each token, or some of the teacher's own layers. */
 export type StudentKind =
@@ -38,35 +38,35 @@ export interface DistillRequest {
   /** Folder of the new tower. */
   out: string;
   /** Folders in BEIR layout whose queries must not be trained on; that of the corpus is always one. @default none */
-  exclude?: readonly string[];
+  exclude?: readonly string[] | undefined;
   /** For choosing texts, for what is held out, and for the order of batches. @default 1 */
-  seed?: number;
+  seed?: number | undefined;
   /** @default for a transformer 1000; for a lookup as many as see each text six times, within bounds */
-  steps?: number;
+  steps?: number | undefined;
   /** Texts of a step. @default by student */
-  batch?: number;
+  batch?: number | undefined;
   /** Largest learning rate. @default by student, and by the teacher's dimensions */
-  rate?: number;
+  rate?: number | undefined;
   /** @default by student */
-  loss?: LossWeights;
+  loss?: LossWeights | undefined;
   /** How many pairs of neighbouring tokens get a vector of their own in a lookup student. @default {@link DEFAULT_PAIRS} */
-  pairs?: number;
+  pairs?: number | undefined;
   /** How many positions in a text have a weight of their own in a lookup student. @default none */
-  positions?: number;
+  positions?: number | undefined;
   /** Whether a transformer's embedding tables are trained as well. @default unless they are very large */
-  trainTables?: boolean;
+  trainTables?: boolean | undefined;
   /** Goes on from the checkpoint in `out`. @default false */
-  resume?: boolean;
+  resume?: boolean | undefined;
   /** Of ONNX Runtime: with another number the weights differ in their last digits. @default one for each core */
-  threads?: number;
+  threads?: number | undefined;
   /** Ends the run early; what there is then is saved. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Where the teacher's vectors are kept between runs. @default where towers are kept */
-  cacheDir?: string;
-  log?: (message: string) => void;
+  cacheDir?: string | undefined;
+  log?: ((message: string) => void) | undefined;
   /** How many texts the teacher has read. */
-  onTeacher?: (done: number, total: number) => void;
-  onProgress?: (progress: RunProgress) => void;
+  onTeacher?: ((done: number, total: number) => void) | undefined;
+  onProgress?: ((progress: FitProgress) => void) | undefined;
 }
 
 /** What was made. */
@@ -89,7 +89,7 @@ export interface DistillReport {
 }
 
 /** What serves each kind of student when nobody says otherwise; how many steps a lookup takes goes by its texts. */
-export const DEFAULTS = {
+export const STUDENT_DEFAULTS = {
   lookup: { batch: 256, rate: 2e-3, loss: { mse: 1, cosine: 1 } },
   transformer: { steps: 1_000, batch: 128, rate: 1e-3, loss: { mse: 1, cosine: 1 } },
 } as const;
@@ -107,7 +107,7 @@ const LOOKUP_STEPS = { least: 300, most: 3_000 };
 export const DEFAULT_PAIRS = 40_000;
 
 /** What is done, whoever said so. */
-export interface Plan {
+export interface FitPlan {
   steps: number;
   /** Texts of a step. */
   batch: number;
@@ -117,9 +117,9 @@ export interface Plan {
 }
 
 /** What is to be done with as many texts. */
-export function planOf(request: DistillRequest, texts: number): Plan {
+export function planOf(request: DistillRequest, texts: number): FitPlan {
   const { teacher, student, steps, batch, rate, loss } = request;
-  const defaults = DEFAULTS[student.kind];
+  const defaults = STUDENT_DEFAULTS[student.kind];
   const share =
     student.kind === 'transformer' ? Math.min(1, RATE_DIMENSIONS / teacher.manifest.dimensions) : 1;
   const size = Math.min(batch ?? defaults.batch, texts);

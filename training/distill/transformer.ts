@@ -1,10 +1,8 @@
-import { join } from 'node:path';
 import type { Tower } from '../../towers/tower.ts';
-import { outputOf } from '../../towers/session/model.ts';
 import { DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import type { PartedStep } from '../gradient/accumulate.ts';
-import { type Feeds, type Part, Trainer } from '../gradient/trainer.ts';
+import type { TrainingStep } from '../gradient/step.ts';
+import { type MicroBatch, Trainer, type TrainerOptions } from '../gradient/trainer.ts';
 import {
   cutTransformer,
   transformerStep,
@@ -14,10 +12,9 @@ import {
 import type { Model } from '../onnx/model.ts';
 import { parameterCount, withParameters } from '../onnx/parameters.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
-import { readModel } from '../onnx/read.ts';
-import { toPlain } from '../onnx/rewrite/plain.ts';
-import { float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { pad, planRuns, rowsOf } from '../padding.ts';
+import { float32, rowsOf, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { pad, planRuns } from '../padding.ts';
+import { readTowerGraph } from '../tower-folder.ts';
 import type { Batch, Student } from './student.ts';
 
 /** What a student of some of its teacher's layers is made of. */
@@ -39,7 +36,7 @@ const MAX_TRAINED_TABLES = 2 ** 26;
 /** A student that was cut out of its teacher, and its training step. */
 export interface CutStudent {
   readonly student: TransformerStudent;
-  readonly step: PartedStep;
+  readonly step: TrainingStep;
   readonly trainTables: boolean;
   /** Of its vectors. */
   readonly dimensions: number;
@@ -54,47 +51,29 @@ export interface CutStudent {
 export async function cutStudent(options: TransformerOptions): Promise<CutStudent> {
   const { teacher, layers, width, loss, optimizer } = options;
   const { pooling, dimensions } = teacher.manifest;
-  const source = await readModel(join(teacher.directory, 'model.onnx'));
-  const output = outputOf(source.graph.outputs.map(({ name }) => name));
-  const plain = await toPlain(source, [output]);
-  const student = await cutTransformer(plain, layers, { output, width });
+  const { model, output } = await readTowerGraph(teacher.directory);
+  const student = await cutTransformer(model, layers, { output, width });
   const { trainTables = parameterCount(student.model, student.tables) <= MAX_TRAINED_TABLES } = options;
   const step = await transformerStep(student, { pooling, optimizer, loss, trainTables, dimensions });
   return { student, step, trainTables, dimensions };
 }
 
-/** How a student is run. */
-export interface RunSettings {
-  threads?: number | undefined;
-  /** Where to go on from. */
-  state?: ReadonlyMap<string, Tensor> | undefined;
-}
-
-/** Cuts a student out of its teacher and makes it ready to be trained. @throws {OnnxError} as {@link cutStudent} */
-export async function openTransformer(options: TransformerOptions & RunSettings): Promise<Student> {
-  return openCut(await cutStudent(options), options);
-}
-
 /** Makes a student ready to be trained. */
-export async function openCut(
+export async function openTransformer(
   { student: cut, step, dimensions }: CutStudent,
-  options: RunSettings,
+  options: TrainerOptions,
 ): Promise<Student> {
-  const { threads, state } = options;
-  const trainer = await Trainer.create(step, {
-    ...(threads !== undefined && { threads }),
-    ...(state && { state }),
-  });
-  const ids = (step.tables ?? []).map((table) => table.ids);
-  const inputs = new Set([...step.part.graph.inputs.map(({ name }) => name), ...ids]);
-  const feed = (texts: readonly (readonly number[])[]): Feeds =>
-    Object.fromEntries(Object.entries(pad(texts)).filter(([name]) => inputs.has(name)));
-  const part = (batch: Batch, rows: readonly number[]): Part => {
+  const trainer = await Trainer.create(step, options);
+  const inputs = trainer.inputs();
+  const microBatch = (batch: Batch, rows: readonly number[]): MicroBatch => {
     const matrix = (values: Float32Array): Tensor =>
       float32([rows.length, dimensions], rowsOf(values, dimensions, rows));
     return {
       feeds: {
-        ...feed(rows.map((row) => batch.texts[row]!)),
+        ...pad(
+          rows.map((row) => batch.texts[row]!),
+          inputs,
+        ),
         [TEACHER]: matrix(batch.teacher),
         ...(batch.documents && { [DOCUMENTS]: matrix(batch.documents) }),
       },
@@ -105,16 +84,15 @@ export async function openCut(
     parameters: parameterCount(cut.model, [...cut.weights, ...cut.tables]),
     padded: true,
     step: (batch) => {
-      // A contrastive loss compares every text with every document: it is no mean over parts.
+      // A contrastive loss compares every text with every document: it is no mean over micro-batches.
       const runs = batch.documents
         ? [batch.texts.map((_, row) => row)]
         : planRuns(batch.texts.map(({ length }) => length));
-      return trainer.step(runs.map((rows) => part(batch, rows)));
+      return trainer.step(runs.map((rows) => microBatch(batch, rows)));
     },
-    encode: async (texts) => toNumbers((await trainer.observe(feed(texts)))[VECTORS]!) as Float32Array,
+    encode: async (texts) => toNumbers((await trainer.observe(pad(texts, inputs)))[VECTORS]!) as Float32Array,
     state: () => trainer.state(),
-    weights: () =>
-      new Map([...trainer.weights()].map(([name, value]) => [name, { ...value, data: value.data.slice() }])),
+    weights: () => trainer.weights(),
     models: (weights) => {
       const fp32: Model = withParameters(cut.model, weights);
       return { fp32, int8: quantizeWeights(fp32) };

@@ -10,7 +10,11 @@ interface Postings {
 
 /**
  * Ranks whole documents by wording alone (Robertson and Zaragoza, 2009): the yardstick that whatever looks for meaning has
- * to be held against. Words as in {@link queryTerms}, without stemming.
+ * to be held against. Terms and their weights in a query as in {@link queryTerms}, without stemming. It counts as Lucene
+ * does: a word that the query repeats counts as often as it is repeated, documents without words are no documents, and
+ * what all scores have in common (k1 + 1) is left out.
+ *
+ * Ties are in the order of the documents.
  */
 export function bm25(documents: Dataset['documents']): Ranker {
   const postings = new Map<number, Postings>();
@@ -24,27 +28,29 @@ export function bm25(documents: Dataset['documents']): Ranker {
     }
     return words;
   });
-  const average = lengths.reduce((sum, length) => sum + length, 0) / documents.length || 1;
+  const total = lengths.filter((length) => length > 0).length;
+  const average = lengths.reduce((sum, length) => sum + length, 0) / total;
   return {
     name: 'BM25',
     rank: async (query, limit) => {
       const scores = new Map<number, number>();
-      for (const term of queryTerms(query).indices) {
+      const { indices, values } = queryTerms(query);
+      for (const [position, term] of indices.entries()) {
         const found = postings.get(term);
         if (found === undefined) continue;
         const frequency = found.documents.length;
-        const rarity = Math.log(1 + (documents.length - frequency + 0.5) / (frequency + 0.5));
+        const weight = values[position]! * Math.log(1 + (total - frequency + 0.5) / (frequency + 0.5));
         for (const [at, document] of found.documents.entries()) {
           const count = found.counts[at]!;
           const saturation = BM25_K1 * (1 - BM25_B + (BM25_B * lengths[document]!) / average);
-          const score = (rarity * count * (BM25_K1 + 1)) / (count + saturation);
+          const score = (weight * count) / (count + saturation);
           scores.set(document, (scores.get(document) ?? 0) + score);
         }
       }
-      return [...scores]
-        .sort(([a, x], [b, y]) => y - x || a - b)
+      return Array.from(scores, ([document, score]) => ({ document, score: Math.fround(score) }))
+        .sort((a, b) => b.score - a.score || a.document - b.document)
         .slice(0, limit)
-        .map(([document]) => documents[document]!.id);
+        .map(({ document, score }) => ({ id: documents[document]!.id, score }));
     },
   };
 }

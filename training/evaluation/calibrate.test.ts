@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { normalizeRows } from '../../towers/session/pooling.ts';
 import { seededRandom } from '../random.ts';
 import { calibrateSearch } from './calibrate.ts';
-import { searchExactly } from './search.ts';
+import { searchExactly } from './exact-search.ts';
 
 const DIMENSIONS = 32;
 const random = seededRandom(3);
@@ -41,8 +41,9 @@ test('of vectors that are kept as bits as many are compared in full as have the 
   const byBits = searchExactly(vectors(queries.map(Math.sign)), vectors(bits), owners, 2000);
   const recall = (factor: number): number =>
     exact.reduce((sum, best, query) => {
-      const candidates = new Set(byBits[query]!.slice(0, factor * 10));
-      return sum + best.filter((passage) => candidates.has(passage)).length / best.length / exact.length;
+      const candidates = new Set(byBits[query]!.slice(0, factor * 10).map(({ document }) => document));
+      const found = best.filter(({ document }) => candidates.has(document));
+      return sum + found.length / best.length / exact.length;
     }, 0);
   const [found] = await calibrateSearch(vectors(passages), [vectors(queries)]);
   assert.ok(found!.oversampling >= 16 || recall(found!.oversampling) >= 0.99, `${found!.oversampling}`);

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exactSearch, Index, MetricKind, ScalarKind } from 'usearch';
-import type { Vectors } from './search.ts';
+import type { Vectors } from './exact-search.ts';
 
 /** How widely to search a graph index for the queries of one tower. */
 export interface Calibration {

@@ -9,7 +9,7 @@ import { readDataset } from './dataset.ts';
 const CORPUS = '{"_id": "d1", "title": "T", "text": "one"}\n{"_id": "d2", "text": "two"}\n';
 const QUERIES =
   '{"_id": "q1", "text": "first"}\n{"_id": "q2", "text": "second"}\n{"_id": "q3", "text": "third"}\n';
-const QRELS = 'query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq3\td2\t1\n';
+const QRELS = 'query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq3\td2\t0\n';
 
 function dataset(context: TestContext, files: Record<string, string>): string {
   const folder = temporaryFolder(context);
@@ -26,9 +26,9 @@ const rejects = (folder: string, message: RegExp): Promise<void> =>
     return true;
   });
 
-test('queries without relevant documents are left out, and a grade of 0 is not relevant', async (context) => {
+test('queries without judgments are left out; one that has only grades of 0 is not', async (context) => {
   const folder = dataset(context, { 'corpus.jsonl': CORPUS, 'queries.jsonl': QUERIES, 'qrels.tsv': QRELS });
-  const { documents, queries, relevant } = await readDataset(folder);
+  const { documents, queries, judgments } = await readDataset(folder);
   assert.deepEqual(documents, [
     { id: 'd1', title: 'T', text: 'one' },
     { id: 'd2', title: '', text: 'two' },
@@ -37,7 +37,19 @@ test('queries without relevant documents are left out, and a grade of 0 is not r
     { id: 'q1', text: 'first' },
     { id: 'q3', text: 'third' },
   ]);
-  assert.deepEqual(relevant.get('q1'), new Map([['d1', 2]]));
+  assert.deepEqual(
+    judgments,
+    new Map([
+      [
+        'q1',
+        new Map([
+          ['d1', 2],
+          ['d2', 0],
+        ]),
+      ],
+      ['q3', new Map([['d2', 0]])],
+    ]),
+  );
 });
 
 test('judgments may be in qrels/test.tsv, with Windows line ends and no header', async (context) => {
@@ -76,10 +88,16 @@ test('what is wrong is named with its file and line', async (context) => {
     /corpus\.jsonl, line 3/,
   );
   await rejects(dataset(context, { ...good, 'corpus.jsonl': CORPUS + CORPUS }), /document "d1" twice/);
-  await rejects(
-    dataset(context, { ...good, 'qrels.tsv': 'q9\td1\t1\n' }),
-    /no query with a relevant document/,
-  );
+  for (const [judgments, message] of [
+    ['q9\td1\t1\n', /query "q9" has judgments, but queries\.jsonl does not have it/],
+    ['q1\td1\t0\n', /no query with a relevant document/],
+    ['q1\td1\t1\nq1\td2\t0.5\n', /qrels\.tsv, line 2: .*whole number/],
+    ['q1\td1\t1\nq1\td2\t\n', /qrels\.tsv, line 2: .*whole number/],
+    ['q1\td1\t1\nq1\td1\t1\nq1\td1\t2\n', /line 3: document "d1" has another grade for query "q1"/],
+  ] as const) {
+    await rejects(dataset(context, { ...good, 'qrels.tsv': judgments }), message);
+  }
+  await rejects(dataset(context, { ...good, 'queries.jsonl': QUERIES + QUERIES }), /has query "q1" twice/);
   const latin1 = dataset(context, good);
   writeFileSync(join(latin1, 'corpus.jsonl'), `${CORPUS}{"_id": "caf\xe9"}\n`, 'latin1');
   await rejects(latin1, /corpus\.jsonl: line 3 holds bytes that are not UTF-8/);

@@ -7,14 +7,15 @@ import { TrainingError } from '../errors.ts';
 export interface Dataset {
   name: string;
   documents: { id: string; title: string; text: string }[];
-  /** Only those that have a relevant document. */
+  /** Those with a judgment, of whatever grade. */
   queries: { id: string; text: string }[];
-  /** Query id → document id → grade, above 0. */
-  relevant: Map<string, Map<string, number>>;
+  /** Query id → document id → grade. Above 0 a document is relevant. */
+  judgments: Map<string, Map<string, number>>;
 }
 
 /**
- * Reads `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` or `qrels/test.tsv`.
+ * Reads `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` or `qrels/test.tsv`. Queries without judgments are left out, as BEIR
+ * does; one of which every judgment is 0 counts, as in trec_eval.
  *
  * @throws {TrainingError} `DATASET_INVALID`, naming the file and the line
  */
@@ -23,24 +24,30 @@ export async function readDataset(folder: string): Promise<Dataset> {
   if (qrels === undefined) {
     throw new TrainingError('DATASET_INVALID', `${folder} has neither qrels.tsv nor qrels/test.tsv`);
   }
-  const relevant = await readJudgments(qrels);
+  const invalid = (message: string) => new TrainingError('DATASET_INVALID', `${folder}${message}`);
+  const judgments = await readJudgments(qrels);
   const queries: Dataset['queries'] = [];
+  const missing = new Set(judgments.keys());
   for await (const { id, text } of readRecords(join(folder, 'queries.jsonl'))) {
-    if (relevant.has(id)) queries.push({ id, text });
+    if (!judgments.has(id)) continue;
+    if (!missing.delete(id)) throw invalid(`: queries.jsonl has query "${id}" twice`);
+    queries.push({ id, text });
+  }
+  for (const id of missing) {
+    throw invalid(`: query "${id}" has judgments, but queries.jsonl does not have it`);
   }
   const documents: Dataset['documents'] = [];
   const ids = new Set<string>();
   for await (const record of readRecords(join(folder, 'corpus.jsonl'))) {
-    if (ids.has(record.id)) {
-      throw new TrainingError('DATASET_INVALID', `${folder}: corpus.jsonl has document "${record.id}" twice`);
-    }
+    if (ids.has(record.id)) throw invalid(`: corpus.jsonl has document "${record.id}" twice`);
     ids.add(record.id);
     documents.push(record);
   }
-  if (queries.length === 0 || documents.length === 0) {
-    throw new TrainingError('DATASET_INVALID', `${folder} has no query with a relevant document`);
+  if (documents.length === 0) throw invalid(' has no documents');
+  if (![...judgments.values()].some((grades) => [...grades.values()].some((grade) => grade > 0))) {
+    throw invalid(' has no query with a relevant document');
   }
-  return { name: basename(folder), documents, queries, relevant };
+  return { name: basename(folder), documents, queries, judgments };
 }
 
 /** Records of a JSON Lines file with `_id` (or `id`), `title` and `text`. */
@@ -79,26 +86,31 @@ export async function* lines(file: string): AsyncGenerator<string> {
   }
 }
 
+/** A grade, as trec_eval reads it: a whole number. */
+const GRADE = /^\s*[+-]?\d+\s*$/;
+
 async function readJudgments(file: string): Promise<Map<string, Map<string, number>>> {
-  const relevant = new Map<string, Map<string, number>>();
+  const judgments = new Map<string, Map<string, number>>();
   let number = 0;
   for await (const line of lines(file)) {
     number++;
-    const [query, document, score] = line.split('\t');
-    const grade = Number(score);
-    if (line.trim() === '' || (number === 1 && Number.isNaN(grade))) continue;
-    if (query === undefined || document === undefined || Number.isNaN(grade)) {
-      throw new TrainingError(
-        'DATASET_INVALID',
-        `${file}, line ${number}: not "query<TAB>document<TAB>grade"`,
-      );
+    const [query, document, score = ''] = line.split('\t');
+    const isGrade = GRADE.test(score);
+    if (line.trim() === '' || (number === 1 && !isGrade)) continue;
+    const invalid = (message: string) =>
+      new TrainingError('DATASET_INVALID', `${file}, line ${number}: ${message}`);
+    if (query === undefined || document === undefined || !isGrade) {
+      throw invalid('not "query<TAB>document<TAB>grade" with a whole number for a grade');
     }
-    if (grade <= 0) continue;
-    const grades = relevant.get(query) ?? new Map<string, number>();
+    const grade = Number(score);
+    const grades = judgments.get(query) ?? new Map<string, number>();
+    if ((grades.get(document) ?? grade) !== grade) {
+      throw invalid(`document "${document}" has another grade for query "${query}" further up`);
+    }
     grades.set(document, grade);
-    relevant.set(query, grades);
+    judgments.set(query, grades);
   }
-  return relevant;
+  return judgments;
 }
 
 function asText(value: unknown): string {

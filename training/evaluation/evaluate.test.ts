@@ -54,7 +54,8 @@ test('towers and rankers are measured against the document tower, which comes fi
     rankers: [
       {
         name: 'oracle',
-        rank: async (query) => documents.filter(({ text }) => text === query).map(({ _id }) => _id),
+        rank: async (query) =>
+          documents.filter(({ text }) => text === query).map(({ _id }) => ({ id: _id, score: 1 })),
       },
       { name: 'mute', rank: async () => [] },
     ],

@@ -4,13 +4,13 @@ import { encodeCached } from '../vectors.ts';
 import { bm25 } from './bm25.ts';
 import { calibrateSearch, type Calibration } from './calibrate.ts';
 import { ratioInterval } from './bootstrap.ts';
-import { readDataset } from './dataset.ts';
+import { type Dataset, readDataset } from './dataset.ts';
+import { searchExactly, type Vectors } from './exact-search.ts';
 import { type Grades, mean, ndcg, recall, reciprocalRank } from './metrics.ts';
-import type { Ranker } from './ranker.ts';
-import { searchExactly, type Vectors } from './search.ts';
+import { byIdDescending, type Hit, inTrecOrder, type Ranker } from './ranker.ts';
 import { measureSpeed, type Speed } from './speed.ts';
 
-/** How deep a ranking is: as far as Recall@100 looks. */
+/** How deep a ranking is at the least: as far as Recall@100 looks. */
 const DEPTH = 100;
 
 /** What to measure. */
@@ -26,18 +26,43 @@ export interface EvaluationRequest {
   speed?: boolean;
   /** Whether to find how widely a graph index has to be searched for each tower's queries. @default false */
   calibrate?: boolean;
+  /** nDCG is measured at these ranks as well as at 10. @default none */
+  cutoffs?: readonly number[];
+  /**
+   * Whether a document that carries the query's own id may answer it. BEIR leaves it out: there, it is the query itself.
+   * @default false
+   */
+  keepIdenticalIds?: boolean;
+  /** Receives the data set before anything is measured. */
+  onDataset?: (dataset: Dataset) => Promise<void>;
+  /** Receives what each system answered, as soon as it is known. */
+  onAnswers?: (system: string, answers: readonly Answer[]) => Promise<void>;
   /** Where document vectors are kept between runs. @default where towers are kept */
   cacheDir?: string;
   onProgress?: (done: number, total: number) => void;
 }
 
-/** Measures of one query tower, means over the queries. */
-export interface QueryTowerResult {
-  queryTower: string;
+/** Measures of one query, or their means over the queries. */
+export interface Measures {
   ndcg10: number;
   mrr10: number;
   recall50: number;
   recall100: number;
+  /** nDCG at other ranks, where it was asked for: by rank. */
+  ndcg?: Record<string, number>;
+}
+
+/** What a system answered to a query. */
+export interface Answer {
+  query: string;
+  /** In trec_eval's order. */
+  hits: readonly Hit[];
+  measures: Measures;
+}
+
+/** Measures of one query tower, means over the queries. */
+export interface QueryTowerResult extends Measures {
+  queryTower: string;
   /** What it keeps of the document tower's own result. */
   retention: {
     ndcg10: number;
@@ -58,6 +83,8 @@ export interface Evaluation {
   dataset: string;
   documents: number;
   queries: number;
+  /** How many queries have the id of a document, which was left out of their answers. */
+  identicalIds: number;
   documentTower: string;
   /** The document tower itself first, reading queries with its query prompt; BM25 last. */
   results: QueryTowerResult[];
@@ -65,7 +92,8 @@ export interface Evaluation {
 
 /**
  * Measures query towers against a document tower: documents become passages as the document service makes them, the
- * search is exact, and a document counts by its best passage.
+ * search is exact, and a document counts by its best passage. Measures follow BEIR and trec_eval: ties are broken by id,
+ * queries that have only judgments of 0 count as 0, and a document with the query's own id is left out.
  *
  * @throws {TrainingError} `DATASET_INVALID`, `SPACE_MISMATCH`
  */
@@ -81,13 +109,18 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
       );
     }
   }
-  const { name, documents, queries, relevant } = await readDataset(request.dataset);
+  const dataset = await readDataset(request.dataset);
+  await request.onDataset?.(dataset);
+  const { documents, queries } = dataset;
+  // Searches that break ties by the order of documents then break them as trec_eval does.
+  const ordered = documents.toSorted(byIdDescending);
+  const places = new Map(ordered.map(({ id }, place) => [id, place]));
   const owners: number[] = [];
   const inputs: Tokens[] = [];
-  for (const [index, document] of documents.entries()) {
+  for (const document of documents) {
     if (document.title.trim() === '' && document.text.trim() === '') continue;
     for (const { tokens } of documentTower.passages(document)) {
-      owners.push(index);
+      owners.push(places.get(document.id)!);
       inputs.push(tokens);
     }
   }
@@ -95,22 +128,37 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
   const data = await encodeCached(documentTower, inputs, { cacheDir, onProgress: request.onProgress });
   const passages = { data, dimensions };
 
+  const { cutoffs = [], keepIdenticalIds = false } = request;
+  const depth = Math.max(DEPTH, ...cutoffs);
+  const isOwn = (query: string, document: string): boolean => !keepIdenticalIds && query === document;
+  /** @param find - finds a query's documents by its index. It is asked for one more, since one may be left out. */
+  const judge = async (
+    system: string,
+    find: (query: number, limit: number) => readonly Hit[] | Promise<readonly Hit[]>,
+  ): Promise<Measures[]> => {
+    const answers: Answer[] = [];
+    for (const [index, { id }] of queries.entries()) {
+      const found = inTrecOrder(await find(index, depth + 1)).filter((hit) => !isOwn(id, hit.id));
+      const hits = found.slice(0, depth);
+      answers.push({ query: id, hits, measures: measure(hits, dataset.judgments.get(id)!, cutoffs) });
+    }
+    await request.onAnswers?.(system, answers);
+    return answers.map(({ measures }) => measures);
+  };
   const asked: Vectors[] = [];
-  const measure = async (tower: Tower, prompt: string | undefined): Promise<Measures> => {
+  const judgeTower = async (tower: Tower, prompt: string | undefined): Promise<Measures[]> => {
     const tokens = queries.map(({ text }) => tower.tokenize(text, prompt === undefined ? {} : { prompt }));
     const vectors = { data: await tower.encodeAll(tokens), dimensions };
     asked.push(vectors);
-    return new Measures(
-      searchExactly(vectors, passages, owners, DEPTH).map((ranking, query) => ({
-        ranking: ranking.map((index) => documents[index]!.id),
-        grades: relevant.get(queries[query]!.id)!,
-      })),
+    const nearest = searchExactly(vectors, passages, owners, depth + 1);
+    return judge(tower.manifest.name, (query) =>
+      nearest[query]!.map(({ document, score }) => ({ id: ordered[document]!.id, score })),
     );
   };
-  const teacher = await measure(documentTower, manifest.queryPrompt);
-  const results = [teacher.against(manifest.name, teacher)];
+  const teacher = await judgeTower(documentTower, manifest.queryPrompt);
+  const results = [compare(manifest.name, teacher, teacher)];
   for (const student of queryTowers) {
-    results.push((await measure(student, undefined)).against(student.manifest.name, teacher));
+    results.push(compare(student.manifest.name, await judgeTower(student, undefined), teacher));
   }
   if (request.calibrate === true) {
     const calibrations = await calibrateSearch(passages, asked);
@@ -127,54 +175,64 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
     );
     for (const [index, speed] of speeds.entries()) results[index]!.speed = speed;
   }
-  for (const ranker of [...(request.rankers ?? []), bm25(documents)]) {
-    const rankings: Judged[] = [];
-    for (const { id, text } of queries) {
-      rankings.push({ ranking: await ranker.rank(text, DEPTH), grades: relevant.get(id)! });
-    }
-    results.push(new Measures(rankings).against(ranker.name, teacher));
+  for (const { name, rank } of [...(request.rankers ?? []), bm25(ordered)]) {
+    const measures = await judge(name, (query, limit) => rank(queries[query]!.text, limit));
+    results.push(compare(name, measures, teacher));
   }
   return {
-    dataset: name,
+    dataset: dataset.name,
     documents: documents.length,
     queries: queries.length,
+    identicalIds: queries.filter(({ id }) => places.has(id) && isOwn(id, id)).length,
     documentTower: manifest.name,
     results,
   };
 }
 
-/** An answer, and what the query's relevant documents are. */
-interface Judged {
-  ranking: readonly string[];
-  grades: Grades;
+/** Measures of one query. */
+function measure(hits: readonly Hit[], grades: Grades, cutoffs: readonly number[]): Measures {
+  const ranking = hits.map(({ id }) => id);
+  return {
+    ndcg10: ndcg(ranking, grades, 10),
+    mrr10: reciprocalRank(ranking, grades, 10),
+    recall50: recall(ranking, grades, 50),
+    recall100: recall(ranking, grades, 100),
+    ...(cutoffs.length > 0 && {
+      ndcg: Object.fromEntries(cutoffs.map((cutoff) => [cutoff, ndcg(ranking, grades, cutoff)])),
+    }),
+  };
 }
 
-class Measures {
-  readonly ndcg10: number[];
-  readonly mrr10: number[];
-  readonly recall50: number[];
-  readonly recall100: number[];
-
-  constructor(rankings: readonly Judged[]) {
-    this.ndcg10 = rankings.map(({ ranking, grades }) => ndcg(ranking, grades, 10));
-    this.mrr10 = rankings.map(({ ranking, grades }) => reciprocalRank(ranking, grades, 10));
-    this.recall50 = rankings.map(({ ranking, grades }) => recall(ranking, grades, 50));
-    this.recall100 = rankings.map(({ ranking, grades }) => recall(ranking, grades, 100));
-  }
-
-  against(queryTower: string, teacher: Measures): QueryTowerResult {
+/** A system's means over the queries, and what it keeps of the teacher's. */
+function compare(
+  queryTower: string,
+  measures: readonly Measures[],
+  teacher: readonly Measures[],
+): QueryTowerResult {
+  const over = (value: (measures: Measures) => number): number => mean(measures.map(value));
+  const kept = (key: 'ndcg10' | 'recall50'): { share: number; interval: [low: number, high: number] } => {
+    const [own, whole] = [measures, teacher].map((each) => each.map((one) => one[key]));
     return {
-      queryTower,
-      ndcg10: mean(this.ndcg10),
-      mrr10: mean(this.mrr10),
-      recall50: mean(this.recall50),
-      recall100: mean(this.recall100),
-      retention: {
-        ndcg10: mean(this.ndcg10) / mean(teacher.ndcg10),
-        recall50: mean(this.recall50) / mean(teacher.recall50),
-        interval: ratioInterval(this.ndcg10, teacher.ndcg10),
-        recall50Interval: ratioInterval(this.recall50, teacher.recall50),
-      },
+      share: mean(whole!) === 0 ? 0 : mean(own!) / mean(whole!),
+      interval: ratioInterval(own!, whole!),
     };
-  }
+  };
+  const [ndcg10, recall50] = [kept('ndcg10'), kept('recall50')];
+  const cutoffs = Object.keys(teacher[0]!.ndcg ?? {});
+  return {
+    queryTower,
+    ndcg10: over((one) => one.ndcg10),
+    mrr10: over((one) => one.mrr10),
+    recall50: over((one) => one.recall50),
+    recall100: over((one) => one.recall100),
+    ...(cutoffs.length > 0 && {
+      ndcg: Object.fromEntries(cutoffs.map((cutoff) => [cutoff, over((one) => one.ndcg![cutoff]!)])),
+    }),
+    retention: {
+      ndcg10: ndcg10.share,
+      recall50: recall50.share,
+      interval: ndcg10.interval,
+      recall50Interval: recall50.interval,
+    },
+  };
 }

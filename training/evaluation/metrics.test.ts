@@ -45,6 +45,28 @@ test('recall is the share of all relevant documents within k', () => {
   assert.equal(recall(['a', 'x', 'b'], grades, 2), 1 / 3);
 });
 
+test('a grade of 0 and one below it are as good as none, whatever they would change', () => {
+  // Two relevant documents: 1 in second place, 2 in third, of an ideal 2 + 1/log2(3).
+  const mixed = new Map([
+    ['bad', -1],
+    ['a', 1],
+    ['b', 2],
+    ['none', 0],
+  ]);
+  const ranking = ['bad', 'a', 'b', 'none'];
+  close(ndcg(ranking, mixed, 10), (1 / Math.log2(3) + 2 / 2) / (2 + 1 / Math.log2(3)));
+  assert.equal(reciprocalRank(ranking, mixed, 10), 1 / 2);
+  assert.equal(recall(ranking, mixed, 2), 1 / 2);
+});
+
+test('a query without a relevant document scores 0, as in trec_eval', () => {
+  for (const judged of [new Map([['a', 0]]), new Map([['a', -2]])]) {
+    assert.equal(ndcg(['a'], judged, 10), 0);
+    assert.equal(reciprocalRank(['a'], judged, 10), 0);
+    assert.equal(recall(['a'], judged, 10), 0);
+  }
+});
+
 test('a mean of nothing is 0', () => {
   assert.equal(mean([]), 0);
   assert.equal(mean([1, 2, 6]), 3);

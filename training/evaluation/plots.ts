@@ -8,6 +8,9 @@ const ROW_HEIGHT = 26;
 /** Room for names at the left of a range plot. */
 const NAME_WIDTH = 220;
 
+/** Points of a curve that is drawn. */
+const CURVE_POINTS = 60;
+
 /** Told apart by people who see few colours (Okabe and Ito, 2008). */
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'];
 
@@ -80,6 +83,54 @@ export function linePlot(
     );
   });
   return plot(`${axes(x, y, labels, compact)}${drawn.join('')}`, HEIGHT);
+}
+
+/** Points with the curve that was fitted to them. */
+export interface FittedSeries {
+  label: string;
+  points: readonly { x: number; y: number }[];
+  curve: (x: number) => number;
+  /** A point that the fit has not seen, and the interval that it predicts. */
+  hidden?: { x: number; y: number; low: number; high: number } | undefined;
+}
+
+/** Fitted curves over a logarithmic x, with a ring for each point that was hidden from the fit. */
+export function fitPlot(series: readonly FittedSeries[], labels: AxisLabels): string {
+  const hidden = series.flatMap((each) => (each.hidden === undefined ? [] : [each.hidden]));
+  const points = series.flatMap((each) => each.points);
+  const x = scaleOf(
+    [...points, ...hidden].map((point) => Math.log10(point.x)),
+    [MARGIN.left, WIDTH - MARGIN.right],
+  );
+  const y = scaleOf(
+    [...points.map((point) => point.y), ...hidden.flatMap(({ low, high }) => [low, high])],
+    [HEIGHT - MARGIN.bottom, MARGIN.top],
+  );
+  const [first, last] = [Math.min(...points.map((p) => p.x)), Math.max(...points.map((p) => p.x))];
+  const at = (point: { x: number; y: number }): string => `${x.at(Math.log10(point.x))},${y.at(point.y)}`;
+  const drawn = series.map((each, index) => {
+    const colour = colourOf(index);
+    const path = Array.from({ length: CURVE_POINTS }, (_, k) => {
+      const value = first * (last / first) ** (k / (CURVE_POINTS - 1));
+      return at({ x: value, y: each.curve(value) });
+    });
+    const dot = (point: { x: number; y: number }, style: string): string => {
+      const [left, top] = at(point).split(',');
+      return `<circle cx="${left}" cy="${top}" r="4" ${style}/>`;
+    };
+    const ring = each.hidden && [
+      `<path d="M${at({ ...each.hidden, y: each.hidden.low })}L${at({ ...each.hidden, y: each.hidden.high })}" stroke="${colour}" stroke-width="6" opacity="0.3"/>`,
+      dot(each.hidden, `fill="none" stroke="${colour}" stroke-width="2"`),
+    ];
+    const top = MARGIN.top + 14 + 16 * index;
+    return [
+      `<polyline points="${path.join(' ')}" fill="none" stroke="${colour}" stroke-width="1.5"/>`,
+      ...each.points.map((point) => dot(point, `fill="${colour}"`)),
+      ...(ring ?? []),
+      `<text x="${WIDTH - MARGIN.right}" y="${top}" text-anchor="end" style="fill:${colour}">${escape(each.label)}</text>`,
+    ].join('');
+  });
+  return plot(`${axes(x, y, labels, (value) => compact(10 ** value))}${drawn.join('')}`, HEIGHT);
 }
 
 /** A value and its interval in each line. */

@@ -42,6 +42,7 @@ test('towers are compared over all data sets, and what is beaten in both is not 
     dataset: `set ${index}`,
     documents: 3,
     queries: 2,
+    identicalIds: 0,
     documentTower: 'teacher',
     results: [
       result('teacher', 1, 100),

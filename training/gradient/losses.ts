@@ -61,11 +61,12 @@ function crossEntropy(g: GraphBuilder, queries: string, documents: string, tempe
   return g.node('ReduceMean', [margin], { keepdims: int(0) });
 }
 
-/** Each row divided by its length. */
+/** Each row divided by its length. One that is too short to have a direction stays as it is. */
 export function unit(g: GraphBuilder, value: string): string {
-  const length = g.node('Sqrt', [rowSum(g, square(g, value))]);
-  // A vector of zeros has no direction; without this bound its gradient would be NaN, and the whole batch's with it.
-  return g.node('Div', [value, g.node('Max', [length, g.scalar(MIN_LENGTH)])]);
+  const squares = rowSum(g, square(g, value));
+  // A root has no slope at 0. Without this choice a vector of zeros makes the whole batch's gradient NaN.
+  const isShort = g.node('Less', [squares, g.scalar(MIN_LENGTH ** 2)]);
+  return g.node('Div', [value, g.node('Sqrt', [g.node('Where', [isShort, g.scalar(1), squares])])]);
 }
 
 const MIN_LENGTH = 1e-12;

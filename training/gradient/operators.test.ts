@@ -4,9 +4,9 @@ import { GraphBuilder } from '../onnx/builder.ts';
 import type { OnnxError } from '../onnx/errors.ts';
 import { float, int, ints, text, type Attributes, type Model } from '../onnx/model.ts';
 import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
+import { noise } from '../testing/noise.ts';
 import { differentiate } from './differentiate.ts';
-import { checkGradients, probe } from './testing.ts';
+import { checkGradients, probe } from '../testing/gradients.ts';
 
 /** A tensor of numbers from 0.5 to 1.5, for operators that want positive ones. */
 function positive(dims: readonly number[], seed = 1): Tensor {

@@ -3,13 +3,12 @@ import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
 import { prune } from '../onnx/prune.ts';
 import { trace } from '../onnx/trace.ts';
-import { buildPartedStep, zerosLike, type PartedStep } from './accumulate.ts';
 import { findLayers, keepLayers, spread } from './layers.ts';
 import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from './losses.ts';
 import type { OptimizerOptions } from './optimizer.ts';
 import { pool } from './pooling.ts';
-import { LOSS, MEAN, MEAN_SQUARE } from './step.ts';
-import { narrowTo, PROJECTION } from './width.ts';
+import { buildStep, LOSS, type TrainingStep } from './step.ts';
+import { narrowTo, PROJECTION } from './narrow.ts';
 
 /** A student that is made of some of its teacher's own layers. */
 export interface TransformerStudent {
@@ -99,7 +98,7 @@ export async function pooledVectors(
  * @default all
  * @param options.trainTables - whether the embedding tables are trained as well; of that of the tokens each step takes the
  * rows that its batch uses. @default false
- * @throws {OnnxError} as `buildPartedStep` does.
+ * @throws {OnnxError} as `buildStep` does.
  */
 export async function transformerStep(
   student: TransformerStudent,
@@ -110,7 +109,7 @@ export async function transformerStep(
     trainTables?: boolean;
     dimensions?: number;
   },
-): Promise<PartedStep> {
+): Promise<TrainingStep> {
   const { pooling, optimizer, loss = {}, trainTables = false } = options;
   const { dims } = (await trace(student.model)).value(student.output);
   const width = dims.at(-1)!;
@@ -125,21 +124,15 @@ export async function transformerStep(
   g.output(LOSS, distillationLoss(g, sides, loss));
   const whole = g.build();
   const table = trainTables ? tokenTable(whole, student.tables) : undefined;
-  const step = await buildPartedStep(table === undefined ? whole : byRows(whole, table), {
+  return buildStep(table === undefined ? whole : byRows(whole, table), {
     loss: LOSS,
     weights: [...student.weights, ...(trainTables ? student.tables : [])],
     optimizer,
     observe: [VECTORS],
+    ...(table !== undefined && {
+      tables: [{ table, value: student.model.graph.initializers.get(table)!, ids: TOKENS, places: PLACES }],
+    }),
   });
-  if (table === undefined) return step;
-  const { model, initial } = step.update;
-  const value = student.model.graph.initializers.get(table)!;
-  const moments = [MEAN, MEAN_SQUARE].map((prefix) => [prefix + table, zerosLike(value)] as const);
-  return {
-    ...step,
-    update: { model, initial: new Map([...initial, [table, value], ...moments]) },
-    tables: [{ table, ids: TOKENS, places: PLACES }],
-  };
 }
 
 /** The tokens of a batch, and the same counted among the rows that are used. */

@@ -11,10 +11,10 @@ import { withParameters } from '../onnx/parameters.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
 import { writeSafetensors } from '../onnx/safetensors.ts';
 import { float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
-import { TINY, tinyBert } from '../onnx/tiny.ts';
+import { noise } from '../testing/noise.ts';
+import { TINY, tinyBert } from '../testing/tiny-models.ts';
 import { encodeModel } from '../onnx/write.ts';
-import { tinyBase } from '../stage1/testing.ts';
+import { tinyBase } from '../testing/tiny-base.ts';
 import { importTower } from './import.ts';
 import { canonicalName } from './names.ts';
 

@@ -1,19 +1,16 @@
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { MANIFEST_FILE } from '../../towers/directory.ts';
-import { TowerManifest } from '../../towers/manifest.ts';
+import { writeManifest } from '../../towers/directory.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
-import { outputOf } from '../../towers/session/model.ts';
 import { TrainingError } from '../errors.ts';
 import { findLayers } from '../gradient/layers.ts';
 import type { Model } from '../onnx/model.ts';
 import { withParameters } from '../onnx/parameters.ts';
-import { readModel } from '../onnx/read.ts';
-import { toPlain } from '../onnx/rewrite/plain.ts';
 import { readSafetensors } from '../onnx/safetensors.ts';
-import { float32, type Tensor, toNumbers } from '../onnx/tensor.ts';
+import { float32, type Tensor, toNumbers, transpose } from '../onnx/tensor.ts';
 import { writeModel } from '../onnx/write.ts';
+import { copyFiles, readTowerGraph, towerName } from '../tower-folder.ts';
 import { canonicalName, nameWeights } from './names.ts';
 
 /** Tensors that encoders are saved with and do without: heads of other tasks, and counters. */
@@ -54,7 +51,7 @@ export interface ImportReport {
 export async function importTower(request: ImportRequest): Promise<ImportReport> {
   const source = resolve(request.source);
   const out = resolve(request.out);
-  const cache = request.cacheDir === undefined ? {} : { cacheDir: request.cacheDir };
+  const cache = { cacheDir: request.cacheDir };
   const files = await readdir(source).catch((error: unknown) => {
     throw new TrainingError('REQUEST_INVALID', `there is no folder ${source}`, { cause: error });
   });
@@ -102,17 +99,14 @@ async function place(
   out: string,
 ): Promise<LocalTower> {
   await mkdir(out, { recursive: true });
-  for (const file of Object.keys(tower.manifest.files)) {
-    await rm(join(out, file), { force: true });
-    await cp(join(tower.directory, file), join(out, file));
-  }
-  const manifest = TowerManifest.parse({
+  await copyFiles(tower.directory, out, Object.keys(tower.manifest.files));
+  const manifest = {
     ...tower.manifest,
-    name: basename(out).replaceAll(/[^\w.-]/g, '-'),
+    name: towerName(out),
     source: `scalingnote towers import ${basename(resolve(source))}`,
     ...(license !== undefined && { license }),
-  });
-  await writeFile(join(out, MANIFEST_FILE), `${JSON.stringify(manifest, undefined, 2)}\n`);
+  };
+  await writeManifest(out, manifest);
   return { directory: out, manifest };
 }
 
@@ -130,9 +124,7 @@ async function fill(
     const found = await readSafetensors(join(source, shard));
     for (const [name, value] of found.tensors) tensors.set(canonicalName(name), { name, value });
   }
-  const read = await readModel(join(graph.directory, 'model.onnx'));
-  const output = outputOf(read.graph.outputs.map(({ name }) => name));
-  const plain = await toPlain(read, [output]);
+  const { model: plain, output } = await readTowerGraph(graph.directory);
   const { weights, tables } = await findLayers(plain, output);
   const values = new Map<string, Tensor>();
   const missing: string[] = [];
@@ -146,7 +138,7 @@ async function fill(
     const { name: called, value } = tensors.get(key)!;
     tensors.delete(key);
     const expected = plain.graph.initializers.get(name)!.dims;
-    const taken = transposed ? transpose(value) : float32(value.dims, toNumbers(value));
+    const taken = transposed ? swapped(value) : float32(value.dims, toNumbers(value));
     if (taken.dims.join() !== expected.join()) {
       const wanted = transposed ? expected.toReversed() : expected;
       otherwise.push(`${called} is [${value.dims.join(', ')}], not [${wanted.join(', ')}]`);
@@ -186,14 +178,7 @@ function some(names: readonly string[]): string {
   return names.slice(0, TOLD).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
 
-function transpose(value: Tensor): Tensor {
+function swapped(value: Tensor): Tensor {
   const [rows = 0, columns = 0] = value.dims;
-  const numbers = toNumbers(value);
-  const out = new Float32Array(numbers.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      out[column * rows + row] = numbers[row * columns + column]!;
-    }
-  }
-  return float32([columns, rows], out);
+  return float32([columns, rows], transpose(Float32Array.from(toNumbers(value)), rows, columns));
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor as RuntimeTensor } from '../../towers/session/onnxruntime.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
 import { float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
+import { noise } from '../testing/noise.ts';
 import { encodeModel } from '../onnx/write.ts';
-import { LOG_WEIGHTS, lookupModel, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, VECTORS } from './model.ts';
-import { PairDictionary } from './pairs.ts';
+import { LOG_WEIGHTS, lookupModel, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, TOKEN_VECTORS } from './model.ts';
+import { PairDictionary } from './pair-dictionary.ts';
 import { LookupTrainer } from './trainer.ts';
 
 const [TOKENS, DIMENSIONS] = [300, 12];
@@ -40,7 +40,7 @@ function unitRows(data: Float32Array): number[][] {
 /** What a trainer has learned: anything will do. */
 function tables(pairs: number, positions = 0): Map<string, Tensor> {
   return new Map([
-    [VECTORS, noise([TOKENS, DIMENSIONS], 1)],
+    [TOKEN_VECTORS, noise([TOKENS, DIMENSIONS], 1)],
     [LOG_WEIGHTS, noise([TOKENS], 2)],
     [SEEKS, noise([TOKENS, 32], 3)],
     [SHOWS, noise([TOKENS, 32], 4)],
@@ -67,7 +67,7 @@ for (const { limit, positions } of [
     const weights = tables(dictionary.size, positions);
     const trainer = await LookupTrainer.create({
       dimensions: DIMENSIONS,
-      vectors: toNumbers(weights.get(VECTORS)!) as Float32Array,
+      vectors: toNumbers(weights.get(TOKEN_VECTORS)!) as Float32Array,
       pairs: dictionary.size > 1 ? dictionary.size : 0,
       positions,
       optimizer: { rate: 1, steps: 1 },
@@ -102,7 +102,7 @@ test('a text of one token alone has no pairs, and a vector all the same', async 
   const one = (value: bigint): RuntimeTensor => new RuntimeTensor('int64', [value], [1, 1]);
   const { sentence_embedding: output } = await session.run({ input_ids: one(7n), attention_mask: one(1n) });
   await session.release();
-  const vector = toNumbers(tables(1).get(VECTORS)!).subarray(7 * DIMENSIONS, 8 * DIMENSIONS);
+  const vector = toNumbers(tables(1).get(TOKEN_VECTORS)!).subarray(7 * DIMENSIONS, 8 * DIMENSIONS);
   const cosine = [...vector].reduce((sum, x, d) => sum + x * Number(output!.data[d]), 0);
   assert.ok(cosine / (Math.hypot(...vector) * Math.hypot(...(output!.data as Float32Array))) > 0.9999);
 });

@@ -1,10 +1,10 @@
 import { GraphBuilder } from '../onnx/builder.ts';
 import { int, ints, type Model } from '../onnx/model.ts';
 import { elementCode, float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import type { PairDictionary } from './pairs.ts';
+import type { PairDictionary } from './pair-dictionary.ts';
 
 /** Names of what a lookup student learns, all float32: a row for each token, and one for each pair. */
-export const VECTORS = 'vectors';
+export const TOKEN_VECTORS = 'vectors';
 export const LOG_WEIGHTS = 'log_weights';
 /** What a token is made heavier by when others show it, and what it shows. */
 export const SEEKS = 'seeks';
@@ -41,7 +41,7 @@ export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDic
     agreement = g.node('Add', [agreement, rows(POSITIONS, positions, g.node('Min', [places, last]))]);
   }
   const tokenWeights = g.node('Mul', [present, g.node('Exp', [agreement])]);
-  const tokens = rows(VECTORS, weighted(table(VECTORS), table(LOG_WEIGHTS)), ids);
+  const tokens = rows(TOKEN_VECTORS, weighted(table(TOKEN_VECTORS), table(LOG_WEIGHTS)), ids);
   const sums = [g.node('MatMul', [tokenWeights, tokens])];
   if (pairs.size > 1) {
     const part = (value: string, axis: number, start: number, end: number): string =>
@@ -57,7 +57,7 @@ export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDic
     sums.push(g.node('MatMul', [part(present, 2, 1, END), vectors]));
   }
   const sum = g.node('Squeeze', [sums.length === 1 ? sums[0]! : g.node('Add', sums), g.ints([1])]);
-  g.output('sentence_embedding', sum, 'float32', ['batch', table(VECTORS).dims[1]!]);
+  g.output('sentence_embedding', sum, 'float32', ['batch', table(TOKEN_VECTORS).dims[1]!]);
   return g.build();
 }
 

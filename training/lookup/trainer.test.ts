@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
-import { checkGradients } from '../gradient/testing.ts';
+import { checkGradients } from '../testing/gradients.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import type { OnnxError } from '../onnx/errors.ts';
 import { float32, toNumbers } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
-import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, VECTORS } from './model.ts';
-import { PairDictionary } from './pairs.ts';
+import { noise } from '../testing/noise.ts';
+import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, TOKEN_VECTORS } from './model.ts';
+import { PairDictionary } from './pair-dictionary.ts';
 import { LookupTrainer, trainedModel, type LookupText, type LookupTrainerOptions } from './trainer.ts';
 
 const [ROWS, DIMENSIONS] = [40, 8];
@@ -145,7 +145,7 @@ describe('a lookup student', () => {
   for (const positions of [0, 2]) {
     test(`has gradients that agree with finite differences, of every table; ${positions} positions`, async () => {
       const widths = {
-        [VECTORS]: DIMENSIONS,
+        [TOKEN_VECTORS]: DIMENSIONS,
         [LOG_WEIGHTS]: 1,
         [SEEKS]: 5,
         [SHOWS]: 5,

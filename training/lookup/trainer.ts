@@ -1,17 +1,14 @@
-import type { InferenceSession } from 'onnxruntime-node';
 import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { RowTable } from '../gradient/rows.ts';
-import { buildStep, LOSS, STEP } from '../gradient/step.ts';
-import { numberOf, updateOf, type StepReport } from '../gradient/trainer.ts';
+import { buildStep, LOSS } from '../gradient/step.ts';
+import { Trainer, type StepReport, type TrainerOptions } from '../gradient/trainer.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { OnnxError } from '../onnx/errors.ts';
 import { int, type Model } from '../onnx/model.ts';
-import { openSession, toRuntime } from '../onnx/run.ts';
-import { float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { elementCount, float32, int64, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
-import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, VECTORS } from './model.ts';
-import { NO_PAIR } from './pairs.ts';
+import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, TOKEN_VECTORS } from './model.ts';
+import { NO_PAIR } from './pair-dictionary.ts';
 
 /** A text as rows of the tables, each as often as it occurs. */
 export interface LookupText {
@@ -29,17 +26,14 @@ const CONTEXT_SCALE = 0.1;
 const TOKEN_COUNTS = 'token_counts';
 const PAIR_COUNTS = 'pair_counts';
 
-/** What the rows of a table are rows of. */
+/** What the rows of a table belong to. */
 type RowsOf = 'tokens' | 'pairs' | 'positions';
 
-/** One parameter of every token, pair or position. */
-interface Column {
-  readonly of: RowsOf;
-  readonly rows: RowTable;
-}
+/** Before what rows belong to: the name of the fed value that says which of them a batch uses. */
+const ROWS = 'rows_of_';
 
 /** What a trainer is made of. */
-export interface LookupTrainerOptions {
+export interface LookupTrainerOptions extends TrainerOptions {
   dimensions: number;
   /** Where training starts: tokens × dimensions. A copy is trained. */
   vectors: Float32Array;
@@ -53,10 +47,6 @@ export interface LookupTrainerOptions {
   loss?: LossWeights;
   /** @default 1 */
   seed?: number;
-  /** What {@link LookupTrainer.state} returned, to go on from there instead. */
-  state?: ReadonlyMap<string, Tensor>;
-  /** @default ONNX Runtime's: one for each core */
-  threads?: number;
 }
 
 /**
@@ -67,21 +57,14 @@ export interface LookupTrainerOptions {
  * by vocabulary. A text's rows come as a row of counts: sums are then products of matrices, and so are their gradients.
  */
 export class LookupTrainer {
-  readonly #session: InferenceSession;
+  readonly #trainer: Trainer;
   readonly #dimensions: number;
-  readonly #columns: ReadonlyMap<string, Column>;
-  #step: number;
+  readonly #positions: number;
 
-  private constructor(
-    session: InferenceSession,
-    dimensions: number,
-    columns: ReadonlyMap<string, Column>,
-    step: number,
-  ) {
-    this.#session = session;
+  private constructor(trainer: Trainer, dimensions: number, positions: number) {
+    this.#trainer = trainer;
     this.#dimensions = dimensions;
-    this.#columns = columns;
-    this.#step = step;
+    this.#positions = positions;
   }
 
   /** @throws {OnnxError} `REQUEST_INVALID` for vectors that are no rows, or a state of other tables */
@@ -95,8 +78,6 @@ export class LookupTrainer {
       optimizer,
       loss = {},
       seed = 1,
-      state,
-      threads,
     } = options;
     if (vectors.length === 0 || vectors.length % dimensions !== 0) {
       throw new OnnxError(
@@ -108,28 +89,31 @@ export class LookupTrainer {
     const random = seededRandom(seed);
     const noise = (): Float32Array =>
       Float32Array.from({ length: tokens * CONTEXT_WIDTH }, () => CONTEXT_SCALE * normal(random));
-    const columns = new Map<string, Column>();
-    const add = (of: RowsOf, name: string, value: Float32Array, width: number): void => {
-      columns.set(name, { of, rows: new RowTable(name, value, width) });
+    const tables = new Map<string, { of: RowsOf; value: Tensor }>();
+    const add = (of: RowsOf, name: string, dims: readonly number[], values?: Float32Array): void => {
+      tables.set(name, { of, value: float32(dims, values ?? new Float32Array(elementCount(dims))) });
     };
-    add('tokens', VECTORS, vectors.slice(), dimensions);
-    add('tokens', LOG_WEIGHTS, new Float32Array(tokens), 1);
-    add('tokens', SEEKS, noise(), CONTEXT_WIDTH);
-    add('tokens', SHOWS, noise(), CONTEXT_WIDTH);
-    if (pairs > 0) add('pairs', PAIR_VECTORS, new Float32Array(pairs * dimensions), dimensions);
-    if (positions > 0) add('positions', POSITIONS, new Float32Array(positions), 1);
-    const widths = new Map([...columns].map(([name, { of, rows }]) => [name, { of, width: rows.width }]));
-    const model = trainedModel(dimensions, widths, scale, loss);
-    const step = await buildStep(model, { loss: LOSS, weights: [...columns.keys()], optimizer });
-    const session = await openSession(step.model, threads);
-    if (state === undefined) return new LookupTrainer(session, dimensions, columns, 0);
-    for (const { rows } of columns.values()) rows.restore(state);
-    return new LookupTrainer(session, dimensions, columns, toNumbers(state.get(STEP)!)[0]!);
+    add('tokens', TOKEN_VECTORS, [tokens, dimensions], vectors);
+    add('tokens', LOG_WEIGHTS, [tokens]);
+    add('tokens', SEEKS, [tokens, CONTEXT_WIDTH], noise());
+    add('tokens', SHOWS, [tokens, CONTEXT_WIDTH], noise());
+    if (pairs > 0) add('pairs', PAIR_VECTORS, [pairs, dimensions]);
+    if (positions > 0) add('positions', POSITIONS, [positions]);
+    const widths = new Map(
+      [...tables].map(([name, { of, value }]) => [name, { of, width: value.dims[1] ?? 1 }]),
+    );
+    const step = await buildStep(trainedModel(dimensions, widths, scale, loss), {
+      loss: LOSS,
+      weights: [...tables.keys()],
+      optimizer,
+      tables: [...tables].map(([table, { of, value }]) => ({ table, value, ids: ROWS + of })),
+    });
+    return new LookupTrainer(await Trainer.create(step, options), dimensions, positions);
   }
 
   /** Steps taken so far. */
   get steps(): number {
-    return this.#step;
+    return this.#trainer.steps;
   }
 
   /**
@@ -146,90 +130,79 @@ export class LookupTrainer {
   ): Promise<StepReport> {
     const empty = texts.findIndex(({ tokens }) => tokens.length === 0);
     if (empty >= 0) throw new OnnxError('REQUEST_INVALID', `text ${empty} of the batch has no tokens`);
-    const positions = this.#columns.get(POSITIONS)?.rows.value.length ?? 0;
-    const used = {
-      tokens: countRows(
-        texts.map(({ tokens }) => tokens),
-        { positions },
-      ),
-      pairs: countRows(
-        texts.map(({ pairs }) => pairs),
-        { always: [NO_PAIR] },
-      ),
-      positions: { rows: Array.from({ length: positions }, (_, position) => position) },
-    };
+    const positions = this.#positions;
+    const tokens = countRows(
+      texts.map((text) => text.tokens),
+      { positions },
+    );
+    const pairs = countRows(
+      texts.map((text) => text.pairs),
+      { always: [NO_PAIR] },
+    );
     const dims = [texts.length, this.#dimensions];
     const counts = ({ rows, counts }: Counts, ...outer: number[]): Tensor =>
       float32([...outer, texts.length, rows.length], counts);
-    const feeds: Record<string, Tensor> = {
-      [STEP]: int64([this.#step], []),
-      [TOKEN_COUNTS]: counts(used.tokens, ...(positions > 0 ? [positions] : [])),
-      ...(this.#columns.has(PAIR_VECTORS) && { [PAIR_COUNTS]: counts(used.pairs) }),
+    return this.#trainer.step({
+      [`${ROWS}tokens`]: int64(tokens.rows),
+      [`${ROWS}pairs`]: int64(pairs.rows),
+      [`${ROWS}positions`]: int64(Array.from({ length: positions }, (_, position) => position)),
+      [TOKEN_COUNTS]: counts(tokens, ...(positions > 0 ? [positions] : [])),
+      [PAIR_COUNTS]: counts(pairs),
       [TEACHER]: float32(dims, teacher),
       ...(documents && { [DOCUMENTS]: float32(dims, documents) }),
-    };
-    for (const { of, rows } of this.#columns.values())
-      Object.assign(feeds, Object.fromEntries(rows.feeds(used[of].rows)));
-    const inputs = Object.entries(feeds).map(([name, value]) => [name, toRuntime(value)] as const);
-    const results = await this.#session.run(Object.fromEntries(inputs));
-    const report = { loss: numberOf(results, LOSS), ...updateOf(results) };
-    if (!Number.isFinite(report.loss) || !Number.isFinite(report.gradientNorm)) return report;
-    for (const { of, rows } of this.#columns.values()) {
-      rows.take(used[of].rows, (name) => results[name]!.data as Float32Array);
-    }
-    this.#step = report.step;
-    return report;
+    });
   }
 
   /** Vectors of texts with the rows as they are now, neither normalised nor scaled. */
   encode(texts: readonly LookupText[]): Float32Array {
-    const { width, value } = this.#columns.get(VECTORS)!.rows;
+    const tables = this.#trainer.state();
+    const table = (name: string): Float32Array | undefined =>
+      tables.get(name)?.data as Float32Array | undefined;
+    const [vectors, pairVectors] = [table(TOKEN_VECTORS)!, table(PAIR_VECTORS)];
+    const width = this.#dimensions;
     const out = new Float32Array(texts.length * width);
     for (const [i, { tokens, pairs }] of texts.entries()) {
       const vector = out.subarray(i * width, (i + 1) * width);
-      const weights = this.#weightsOf(tokens);
+      const weights = weightsOf(tokens, table);
       const add = (row: number, from: Float32Array, weight: number): void => {
         for (let d = 0; d < width; d++) vector[d]! += weight * from[row * width + d]!;
       };
-      for (const [at, token] of tokens.entries()) add(token, value, weights[at]!);
-      for (const pair of pairs) add(pair, this.#columns.get(PAIR_VECTORS)!.rows.value, 1);
+      for (const [at, token] of tokens.entries()) add(token, vectors, weights[at]!);
+      for (const pair of pairs) add(pair, pairVectors!, 1);
       const total = weights.reduce((sum, weight) => sum + weight, 0);
       for (let d = 0; d < width; d++) vector[d]! /= total;
     }
     return out;
   }
 
-  /** A copy of what is learned. */
+  /** A copy of the tables as they are now. */
   weights(): Map<string, Tensor> {
-    return new Map([...this.#columns].map(([name, { rows }]) => [name, rows.copy()]));
+    return this.#trainer.weights();
   }
 
-  /** Everything that the next step depends on besides its batch, for a checkpoint: the next step changes it in place. */
+  /** What {@link Trainer.state} gives: the next step changes it in place. */
   state(): Map<string, Tensor> {
-    const tables = [...this.#columns.values()].flatMap(({ rows }) => rows.state());
-    return new Map([[STEP, int64([this.#step], [])], ...tables]);
+    return this.#trainer.state();
   }
 
-  async close(): Promise<void> {
-    await this.#session.release();
+  close(): Promise<void> {
+    return this.#trainer.close();
   }
+}
 
-  /** What each token of a text counts. */
-  #weightsOf(tokens: readonly number[]): number[] {
-    const shows = this.#columns.get(SHOWS)!.rows.value;
-    const seeks = this.#columns.get(SEEKS)!.rows.value;
-    const logWeights = this.#columns.get(LOG_WEIGHTS)!.rows.value;
-    const positions = this.#columns.get(POSITIONS)?.rows.value;
-    const shown = new Float64Array(CONTEXT_WIDTH);
-    for (const token of tokens) {
-      for (let i = 0; i < CONTEXT_WIDTH; i++) shown[i]! += shows[token * CONTEXT_WIDTH + i]! / tokens.length;
-    }
-    return tokens.map((token, at) => {
-      let sum = logWeights[token]! + (positions?.[Math.min(at, positions.length - 1)] ?? 0);
-      for (let i = 0; i < CONTEXT_WIDTH; i++) sum += seeks[token * CONTEXT_WIDTH + i]! * shown[i]!;
-      return Math.exp(sum);
-    });
+/** The weight of each token of a text. */
+function weightsOf(tokens: readonly number[], table: (name: string) => Float32Array | undefined): number[] {
+  const [shows, seeks, logWeights] = [table(SHOWS)!, table(SEEKS)!, table(LOG_WEIGHTS)!];
+  const positions = table(POSITIONS);
+  const shown = new Float64Array(CONTEXT_WIDTH);
+  for (const token of tokens) {
+    for (let i = 0; i < CONTEXT_WIDTH; i++) shown[i]! += shows[token * CONTEXT_WIDTH + i]! / tokens.length;
   }
+  return tokens.map((token, at) => {
+    let sum = logWeights[token]! + (positions?.[Math.min(at, positions.length - 1)] ?? 0);
+    for (let i = 0; i < CONTEXT_WIDTH; i++) sum += seeks[token * CONTEXT_WIDTH + i]! * shown[i]!;
+    return Math.exp(sum);
+  });
 }
 
 /** Standard normal, by Box and Muller's transform. */
@@ -261,7 +234,7 @@ export function trainedModel(
   const heights = (): string => g.node('Unsqueeze', [g.node('Exp', [POSITIONS]), g.ints([1, 2])]);
   const weighed = placed ? acrossPositions(g.node('Mul', [given, heights()])) : counts;
   const shares = g.node('Mul', [weighed, weights]);
-  let sum = g.node('MatMul', [shares, VECTORS]);
+  let sum = g.node('MatMul', [shares, TOKEN_VECTORS]);
   if (columns.has(PAIR_VECTORS)) {
     const pairs = g.input(PAIR_COUNTS, 'float32', ['batch', 'pairs']);
     sum = g.node('Add', [sum, g.node('MatMul', [pairs, PAIR_VECTORS])]);

@@ -1,7 +1,7 @@
-import { GraphBuilder } from './builder.ts';
+import type { GraphBuilder } from './builder.ts';
 import { int, type Model, type Node } from './model.ts';
-import { prune } from './prune.ts';
-import { elementCode, float32, tensor, type Tensor } from './tensor.ts';
+import { rewriteNodes } from './rewrite/nodes.ts';
+import { elementCode, float32, tensor, transpose, type Tensor } from './tensor.ts';
 
 /** The largest value of eight bits with a sign, without the one more that is below zero. */
 const INT8_MAX = 127;
@@ -41,19 +41,12 @@ export function quantizeRows(rows: Float32Array, width: number): QuantizedRows {
  * @param model - in plain operators
  */
 export function quantizeWeights(model: Model): Model {
-  const { graph } = model;
-  const g = new GraphBuilder();
-  g.reserve(graph.nodes);
-  for (const { name, type, dims } of graph.inputs) g.input(name, type, dims!);
-  for (const [name, value] of graph.initializers) g.initializer(name, value);
-  const renamed = new Map<string, string>();
-  const current = (name: string): string => renamed.get(name) ?? name;
+  const { initializers } = model.graph;
   const quantizedInputs = new Map<string, string[]>();
   const tables = new Map<string, [values: string, scales: string]>();
   const toFloat = { to: int(elementCode('float32')) };
 
-  const multiply = (node: Node, weight: Tensor): string => {
-    const input = current(node.inputs[0]!);
+  const multiply = (g: GraphBuilder, input: string, name: string, weight: Tensor): string => {
     let parts = quantizedInputs.get(input);
     if (parts === undefined) {
       parts = g.nodes('DynamicQuantizeLinear', [input], 3);
@@ -63,13 +56,11 @@ export function quantizeWeights(model: Model): Model {
     const [rows, columns] = weight.dims as [number, number];
     const byColumn = quantizeRows(transpose(weight.data as Float32Array, rows, columns), rows);
     const matrix = tensor('int8', [rows, columns], transpose(byColumn.values, columns, rows));
-    const name = node.inputs[1]!;
     const product = g.node('MatMulInteger', [values!, g.initializer(g.fresh(`${name}_int8`), matrix), zero!]);
     const scales = g.initializer(g.fresh(`${name}_scales`), float32([columns], byColumn.scales));
     return g.node('Mul', [g.node('Cast', [product], toFloat), g.node('Mul', [scale!, scales])]);
   };
-  const gather = (node: Node, table: Tensor): string => {
-    const name = node.inputs[0]!;
+  const gather = (g: GraphBuilder, name: string, table: Tensor, ids: string): string => {
     let parts = tables.get(name);
     if (parts === undefined) {
       const [rows, width] = table.dims as [number, number];
@@ -80,27 +71,19 @@ export function quantizeWeights(model: Model): Model {
       ];
       tables.set(name, parts);
     }
-    const ids = current(node.inputs[1]!);
     const rows = g.node('Cast', [g.node('Gather', [parts[0], ids])], toFloat);
     return g.node('Mul', [rows, g.node('Gather', [parts[1], ids])]);
   };
 
-  for (const node of graph.nodes) {
-    const left = graph.initializers.get(node.inputs[0] ?? '');
-    const right = graph.initializers.get(node.inputs[1] ?? '');
-    if (node.op === 'MatMul' && right !== undefined && isLarge(right)) {
-      renamed.set(node.outputs[0]!, multiply(node, right));
-    } else if (node.op === 'Gather' && left !== undefined && isLarge(left) && picksRows(node)) {
-      renamed.set(node.outputs[0]!, gather(node, left));
-    } else {
-      g.add({ ...node, inputs: node.inputs.map(current) });
-    }
-  }
-  for (const { name, type, dims } of graph.outputs) g.output(name, current(name), type, dims);
-  return prune(
-    g.build(),
-    graph.outputs.map(({ name }) => name),
-  );
+  return rewriteNodes(model, (g, node, input) => {
+    const [first = '', second = ''] = node.inputs;
+    const [left, right] = [initializers.get(first), initializers.get(second)];
+    if (node.op === 'MatMul' && right !== undefined && isLarge(right))
+      return [multiply(g, input(0), second, right)];
+    if (node.op === 'Gather' && left !== undefined && isLarge(left) && picksRows(node))
+      return [gather(g, first, left, input(1))];
+    return undefined;
+  });
 }
 
 function isLarge({ type, dims, data }: Tensor): boolean {
@@ -109,13 +92,4 @@ function isLarge({ type, dims, data }: Tensor): boolean {
 
 function picksRows({ attributes }: Node): boolean {
   return attributes['axis'] === undefined || attributes['axis'].value === 0;
-}
-
-function transpose<T extends Float32Array | Int8Array>(matrix: T, rows: number, columns: number): T {
-  const out = matrix.slice() as T;
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++)
-      out[column * rows + row] = matrix[row * columns + column]!;
-  }
-  return out;
 }

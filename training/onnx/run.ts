@@ -1,4 +1,4 @@
-import { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor as RuntimeTensor } from '../../towers/session/onnxruntime.ts';
 import type { Model } from './model.ts';
 import type { Tensor, TensorData } from './tensor.ts';
 import { encodeModel } from './write.ts';

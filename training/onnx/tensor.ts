@@ -137,6 +137,35 @@ export function scalar(type: ElementType, value: number): Tensor {
   return tensor(type, [], arrayOf(type, [bits]));
 }
 
+/** Arrays one after the other. */
+export function concatenate(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((size, { length }) => size + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** Rows of a matrix, one after the other. */
+export function rowsOf(matrix: Float32Array, width: number, rows: readonly number[]): Float32Array {
+  const picked = new Float32Array(rows.length * width);
+  for (const [at, row] of rows.entries())
+    picked.set(matrix.subarray(row * width, (row + 1) * width), at * width);
+  return picked;
+}
+
+/** A matrix [rows, columns], row-major, with rows and columns swapped. */
+export function transpose<T extends Float32Array | Int8Array>(matrix: T, rows: number, columns: number): T {
+  const out = matrix.slice() as T;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++)
+      out[column * rows + row] = matrix[row * columns + column]!;
+  }
+  return out;
+}
+
 /** The elements as numbers; `float16`, `bfloat16` and packed 4-bit integers are decoded. */
 export function toNumbers(source: Tensor): Float64Array | Float32Array {
   const { type, data } = source;

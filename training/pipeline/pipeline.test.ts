@@ -5,7 +5,7 @@ import { test, type TestContext } from 'node:test';
 import { readManifest } from '../../towers/directory.ts';
 import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
 import { TrainingError } from '../errors.ts';
-import { letterPairs, tinyBase } from '../stage1/testing.ts';
+import { letterPairs, tinyBase } from '../testing/tiny-base.ts';
 import { type PipelineOptions, type PipelineReport, runPipeline } from './pipeline.ts';
 import { readRecipe, Recipe } from './recipe.ts';
 

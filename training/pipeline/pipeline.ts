@@ -2,22 +2,20 @@ import { existsSync } from 'node:fs';
 import { basename, join, relative, resolve } from 'node:path';
 import * as z from 'zod';
 import { hashFile } from '../../towers/hash.ts';
-import { openTower } from '../../towers/open.ts';
 import { pullTower } from '../../towers/pull.ts';
-import type { Tower } from '../../towers/tower.ts';
 import { distill } from '../distill/distill.ts';
 import { TrainingError } from '../errors.ts';
 import { differenceInterval, ratioInterval } from '../evaluation/bootstrap.ts';
 import { mean } from '../evaluation/metrics.ts';
 import { distillationFlops } from '../stage1/compute.ts';
-import { heldOutTask, measureRecall } from '../stage1/held-out.ts';
+import { heldOutTask, recallOf, withTowers } from '../stage1/held-out.ts';
 import { readPairs } from '../stage1/pairs.ts';
-import type { RunProgress } from '../stage1/run.ts';
-import { hasCheckpoint } from '../stage1/run-folder.ts';
-import { DEFAULTS, estimateFlops, type TrainRequest } from '../stage1/plan.ts';
+import type { TrainProgress } from '../stage1/run-steps.ts';
+import { hasCheckpoint } from '../run-folder.ts';
+import { TRAIN_DEFAULTS, estimateFlops, type TrainRequest } from '../stage1/request.ts';
 import { train, TrainReport } from '../stage1/train.ts';
 import type { Recipe } from './recipe.ts';
-import { Steps } from './steps.ts';
+import { CachedSteps } from './cached-steps.ts';
 
 const PAIRS_FILE = 'pairs.jsonl';
 /** What is trained end to end: at as many operations as both stages take, and in as many steps as the teacher takes. */
@@ -71,13 +69,13 @@ export interface PipelineReport {
 export interface PipelineOptions {
   /** Pairs that can be made, by name. */
   makePairs: Readonly<Record<string, (file: string) => Promise<void>>>;
-  cacheDir?: string;
+  cacheDir?: string | undefined;
   /** Of ONNX Runtime. @default one for each core */
-  threads?: number;
+  threads?: number | undefined;
   /** Breaks the pipeline off; the next run goes on from there. */
-  signal?: AbortSignal;
-  log?: (message: string) => void;
-  onProgress?: (step: 'stage1' | 'stage2' | RivalName, progress: RunProgress) => void;
+  signal?: AbortSignal | undefined;
+  log?: ((message: string) => void) | undefined;
+  onProgress?: (step: 'stage1' | 'stage2' | RivalName, progress: TrainProgress) => void;
 }
 
 /**
@@ -87,17 +85,16 @@ export interface PipelineOptions {
  * @throws what `train` and `distill` throw; what the signal says
  */
 export async function runPipeline(recipe: Recipe, options: PipelineOptions): Promise<PipelineReport> {
-  const { log = () => {}, signal, threads } = options;
+  const { log = () => {}, signal, threads, cacheDir } = options;
   const out = resolve(recipe.out);
-  const cache = options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir };
-  const steps = new Steps(out, log);
+  const steps = new CachedSteps(out, log);
   const artefacts: Record<string, string> = {};
   const keep = (step: { folder: string; artefacts: Readonly<Record<string, string>> }): void => {
     for (const [path, sha256] of Object.entries(step.artefacts)) {
       artefacts[`${step.folder.slice(out.length + 1)}/${path}`] = sha256;
     }
   };
-  const base = (await pullTower(recipe.base, { ...cache, log })).manifest.space.fingerprint;
+  const base = (await pullTower(recipe.base, { cacheDir, log })).manifest.space.fingerprint;
 
   const maker = options.makePairs[recipe.pairs];
   let pairs = recipe.pairs;
@@ -113,37 +110,19 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
     throw new TrainingError('PAIRS_INVALID', `there is no file ${pairs}, and what can be made is: ${names}`);
   }
   const inputs = { base, pairs: await hashFile(pairs), seed: recipe.seed };
-  const request = {
-    ...recipe.stage1,
-    base: recipe.base,
-    pairs,
-    seed: recipe.seed,
-    threads,
-    signal,
-    log,
-    ...cache,
-  };
+  const { seed } = recipe;
+  const environment = { base: recipe.base, pairs, threads, signal, log, cacheDir };
   const small = { queryLayers: recipe.stage2.layers, separate: true, epochs: undefined };
-  const smallStepFlops = (): Promise<number> => estimateFlops({ ...request, ...small, steps: 1, out });
+  const smallStepFlops = (): Promise<number> =>
+    estimateFlops({ ...recipe.stage1, seed, ...environment, ...small, steps: 1, out });
   const trainIn = async (name: 'stage1' | RivalName, changes: Partial<TrainRequest>) => {
-    const {
-      base: _,
-      pairs: __,
-      threads: ___,
-      signal: ____,
-      log: _____,
-      ...settings
-    } = {
-      ...request,
-      ...changes,
-      cacheDir: undefined,
-    };
+    const settings = { ...recipe.stage1, seed, ...changes };
     const trained = await steps.run(name, { ...inputs, ...settings }, TrainReport, async (folder) => {
-      // A student that can't be cut from the base is refused before its teacher is paid for.
+      // A student that can't be cut from the base is rejected before its teacher is trained.
       if (name === 'stage1') await smallStepFlops();
       return train({
-        ...request,
-        ...changes,
+        ...settings,
+        ...environment,
         out: folder,
         resume: await hasCheckpoint(folder),
         onProgress: (progress) => options.onProgress?.(name, progress),
@@ -178,7 +157,7 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
   const spaces = Object.values(rivals).map((rival) => rival?.towers.space);
   const towers = [teacher.result.towers.space, student.artefacts, ...spaces];
   const compared = await steps.run('comparison', { ...inputs, towers }, Comparison, () =>
-    compare(recipe, { pairs, teacher: teacher.result, student: studentFolder, rivals, cache, signal }),
+    compare(recipe, { pairs, teacher: teacher.result, student: studentFolder, rivals, cacheDir, signal }),
   );
   keep(compared);
   const { twoStage } = compared.result;
@@ -208,21 +187,20 @@ function inFolder(folder: string, report: TrainReport): TrainReport {
 
 /** Stage 2: the teacher's query tower is imitated on the queries of the pairs that it was trained on. */
 async function distillIn(
-  steps: Steps,
+  steps: CachedSteps,
   recipe: Recipe,
   given: PipelineOptions & { pairs: string; teacher: TrainReport },
 ) {
   const { pairs, teacher, cacheDir, threads, signal, log, onProgress } = given;
   const { seed, stage1 } = recipe;
   const { layers, ...settings } = recipe.stage2;
-  const cache = cacheDir === undefined ? {} : { cacheDir };
   const inputs = { teacher: teacher.towers.space, layers, settings, seed, limit: stage1.limit ?? null };
   return steps.run('stage2', inputs, Distilled, async (folder) => {
     const { train: used } = await readPairs(pairs, seed, { train: stage1.limit });
-    const { contrastive = 0 } = settings;
+    const { contrastive = 0, ...fitting } = settings;
     return withTowers(async (open) => {
-      const tower = await open(teacher.towers.query, { ...cache, normalize: false });
-      const documentTower = contrastive > 0 ? await open(teacher.towers.document, cache) : undefined;
+      const tower = await open(teacher.towers.query, { cacheDir, normalize: false });
+      const documentTower = contrastive > 0 ? await open(teacher.towers.document, { cacheDir }) : undefined;
       const out = join(folder, STUDENT_FOLDER);
       const report = await distill({
         teacher: tower,
@@ -231,16 +209,13 @@ async function distillIn(
         documentTower,
         out,
         seed,
-        ...(settings.steps !== undefined && { steps: settings.steps }),
-        ...(settings.batch !== undefined && { batch: settings.batch }),
-        ...(settings.rate !== undefined && { rate: settings.rate }),
-        ...(settings.trainTables !== undefined && { trainTables: settings.trainTables }),
-        ...(contrastive > 0 && { loss: { contrastive } }),
-        ...(threads !== undefined && { threads }),
-        ...(signal && { signal }),
-        ...(log && { log }),
-        ...cache,
-        resume: existsSync(join(out, 'checkpoint.bin')),
+        ...fitting,
+        loss: contrastive > 0 ? { contrastive } : undefined,
+        threads,
+        signal,
+        log,
+        cacheDir,
+        resume: await hasCheckpoint(out),
         onProgress: ({ step, steps: total, loss }) =>
           onProgress?.('stage2', { phase: 'training', done: step, total, loss }),
       });
@@ -257,20 +232,6 @@ async function distillIn(
   });
 }
 
-/** Closes whatever was opened on the way. */
-async function withTowers<T>(use: (open: typeof openTower) => Promise<T>): Promise<T> {
-  const opened: Tower[] = [];
-  try {
-    return await use(async (...what) => {
-      const tower = await openTower(...what);
-      opened.push(tower);
-      return tower;
-    });
-  } finally {
-    for (const tower of opened) await tower.close();
-  }
-}
-
 async function compare(
   { seed, stage1 }: Recipe,
   given: {
@@ -278,19 +239,19 @@ async function compare(
     teacher: TrainReport;
     student: string;
     rivals: { endToEnd: TrainReport | undefined; sameSteps: TrainReport | undefined };
-    cache: { cacheDir?: string };
+    cacheDir: string | undefined;
     signal: AbortSignal | undefined;
   },
 ): Promise<z.infer<typeof Comparison>> {
-  const { teacher, student, rivals, cache, signal } = given;
+  const { teacher, student, rivals, cacheDir, signal } = given;
   const pairs = await readPairs(given.pairs, seed, { train: stage1.limit });
-  const task = heldOutTask(pairs.heldOut, pairs.train, stage1.heldOutDocuments ?? DEFAULTS.heldOutDocuments);
+  const task = heldOutTask(
+    pairs.heldOut,
+    pairs.train,
+    stage1.heldOutDocuments ?? TRAIN_DEFAULTS.heldOutDocuments,
+  );
   const measure = (folders: { document: string; query: string }): Promise<number[]> =>
-    withTowers(async (open) => {
-      const document = await open(folders.document, cache);
-      const query = await open(folders.query, cache);
-      return measureRecall({ document, query }, task, { ...cache, signal });
-    });
+    recallOf(folders, task, { cacheDir, signal });
   const ceiling = await measure(teacher.towers);
   const twoStage = await measure({ document: teacher.towers.document, query: student });
   const against = async (rival: TrainReport | undefined): Promise<z.infer<typeof Rival> | undefined> => {

@@ -1,7 +1,6 @@
-import { GraphBuilder } from '../onnx/builder.ts';
 import type { Model } from '../onnx/model.ts';
-import { prune } from '../onnx/prune.ts';
-import { float32, type Tensor } from '../onnx/tensor.ts';
+import { rewriteNodes } from '../onnx/rewrite/nodes.ts';
+import { float32, transpose, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
 
 /** Rounds of subspace iteration: more change the error of the best approximation by less than a hundredth. */
@@ -15,35 +14,21 @@ const ROUNDS = 2;
  * @param model - in plain operators
  * @param weights - initialisers to look at: those that are no right side of a product stay
  */
-export function narrow(model: Model, weights: readonly string[], width: number): Model {
-  const { graph } = model;
+export function factorizeProducts(model: Model, weights: readonly string[], width: number): Model {
   const candidates = new Set(weights);
   const names = new Map<string, [left: string, right: string]>();
-  const g = new GraphBuilder();
-  g.reserve(graph.nodes);
-  for (const { name, type, dims } of graph.inputs) g.input(name, type, dims!);
-  for (const [name, value] of graph.initializers) g.initializer(name, value);
-  for (const node of graph.nodes) {
-    const [input, weight = ''] = node.inputs;
-    const value = candidates.has(weight) ? graph.initializers.get(weight) : undefined;
-    if (node.op !== 'MatMul' || value === undefined || !isWorth(value, width)) {
-      g.add(node);
-      continue;
-    }
+  return rewriteNodes(model, (g, node, input) => {
+    const [, weight = ''] = node.inputs;
+    const value = candidates.has(weight) ? model.graph.initializers.get(weight) : undefined;
+    if (node.op !== 'MatMul' || value === undefined || !isWorth(value, width)) return undefined;
     let pair = names.get(weight);
     if (pair === undefined) {
       const { left, right } = factorize(value, width);
       pair = [g.initializer(`${weight}.left`, left), g.initializer(`${weight}.right`, right)];
       names.set(weight, pair);
     }
-    const inner = g.node('MatMul', [input!, pair[0]]);
-    g.add({ ...node, inputs: [inner, pair[1]] });
-  }
-  for (const { name, type, dims } of graph.outputs) g.output(name, name, type, dims);
-  return prune(
-    g.build(),
-    graph.outputs.map(({ name }) => name),
-  );
+    return [g.node('MatMul', [g.node('MatMul', [input(0), pair[0]]), pair[1]])];
+  });
 }
 
 function isWorth({ dims }: Tensor, width: number): boolean {
@@ -57,7 +42,7 @@ export function factorize({ dims, data }: Tensor, rank: number): { left: Tensor;
   const matrix = data as Float32Array;
   const transposed = transpose(matrix, rows, columns);
   const random = seededRandom(rank);
-  let basis = new Float32Array(columns * rank).map(() => random() * 2 - 1);
+  let basis: Float32Array = new Float32Array(columns * rank).map(() => random() * 2 - 1);
   let left = orthonormal(multiply(matrix, basis, rows, columns, rank), rows, rank);
   for (let round = 0; round < ROUNDS; round++) {
     basis = orthonormal(multiply(transposed, left, columns, rows, rank), columns, rank);
@@ -85,7 +70,7 @@ function multiply(
   rows: number,
   inner: number,
   columns: number,
-): Float32Array<ArrayBuffer> {
+): Float32Array {
   const out = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
     const target = out.subarray(row * columns, (row + 1) * columns);
@@ -98,17 +83,8 @@ function multiply(
   return out;
 }
 
-function transpose(matrix: Float32Array, rows: number, columns: number): Float32Array<ArrayBuffer> {
-  const out = new Float32Array(matrix.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++)
-      out[column * rows + row] = matrix[row * columns + column]!;
-  }
-  return out;
-}
-
 /** Columns made orthogonal and of unit length, one after the other (modified Gram and Schmidt). */
-function orthonormal(matrix: Float32Array, rows: number, columns: number): Float32Array<ArrayBuffer> {
+function orthonormal(matrix: Float32Array, rows: number, columns: number): Float32Array {
   const byColumn = transpose(matrix, rows, columns);
   const column = (index: number): Float32Array => byColumn.subarray(index * rows, (index + 1) * rows);
   for (let index = 0; index < columns; index++) {

@@ -7,11 +7,11 @@ import { parameterCount } from '../onnx/parameters.ts';
 import { toPlain } from '../onnx/rewrite/plain.ts';
 import { runAsIs } from '../onnx/run.ts';
 import { elementCount, float32, toNumbers } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
-import { TINY, tinyBatch, tinyLlama } from '../onnx/tiny.ts';
-import { letterPairs, linesFile, tinyBase } from '../stage1/testing.ts';
-import { renderSweep } from './html.ts';
-import { factorize, narrow } from './low-rank.ts';
+import { noise } from '../testing/noise.ts';
+import { TINY, tinyBatch, tinyLlama } from '../testing/tiny-models.ts';
+import { letterPairs, linesFile, tinyBase } from '../testing/tiny-base.ts';
+import { sweepPage } from './sweep-page.ts';
+import { factorize, factorizeProducts } from './low-rank.ts';
 import { shapeOf, sweep, type SweepRequest } from './sweep.ts';
 
 test('a matrix of a rank is the product of two of that width, and any is nearer with more', () => {
@@ -54,7 +54,7 @@ test('a narrowed encoder has fewer weights, the same inputs and outputs, and nea
   const errors: number[] = [];
   const counts: number[] = [];
   for (const width of [2, 6, 11]) {
-    const narrowed = narrow(wide, weights, width);
+    const narrowed = factorizeProducts(wide, weights, width);
     const found = await findLayers(narrowed, output);
     assert.equal(found.boundaries.length, shape.layers + 1);
     counts.push(parameterCount(narrowed, found.weights));
@@ -64,7 +64,7 @@ test('a narrowed encoder has fewer weights, the same inputs and outputs, and nea
   }
   assert.ok(counts[0]! < counts[1]! && counts[1]! < counts[2]! && counts[2]! < parameterCount(wide, weights));
   assert.ok(errors[2]! < errors[0]!);
-  const same = narrow(wide, weights, 24);
+  const same = factorizeProducts(wide, weights, 24);
   assert.equal(
     [...same.graph.initializers.values()].reduce((sum, { dims }) => sum + elementCount(dims), 0),
     [...wide.graph.initializers.values()].reduce((sum, { dims }) => sum + elementCount(dims), 0),
@@ -110,7 +110,7 @@ test('a sweep measures its points once, fits the laws, predicts what it has not 
   const trained = lines.length;
   assert.deepEqual(await sweep(request), report);
   assert.equal(lines.length, trained, 'nothing is trained again');
-  const page = renderSweep(report);
+  const page = sweepPage(report);
   assert.match(page, /<svg.*circle.*<\/svg>/s);
   assert.ok(!/NaN|undefined|https?:/.test(page));
 });

@@ -1,32 +1,31 @@
 import { createHash } from 'node:crypto';
-import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import * as z from 'zod';
 import { loadTokenizer } from '../../towers/open.ts';
-import { outputOf } from '../../towers/session/model.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
+import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
 import { findLayers } from '../gradient/layers.ts';
 import { cutTransformer } from '../gradient/transformer.ts';
 import type { Model } from '../onnx/model.ts';
 import { parameterCount } from '../onnx/parameters.ts';
-import { readModel } from '../onnx/read.ts';
-import { toPlain } from '../onnx/rewrite/plain.ts';
 import { trace } from '../onnx/trace.ts';
 import { Contrast, exclusions } from '../stage1/contrast.ts';
 import { type Encoder, encoderOf } from '../stage1/encoder.ts';
-import { keyOf, type Pair, PairBatches, readPairs } from '../stage1/pairs.ts';
+import { keyOf, type Pair, readPairs } from '../stage1/pairs.ts';
 import { LocalReplica } from '../stage1/replica.ts';
 import {
   hasCheckpoint,
   makeFolder,
-  readCheckpoint,
+  readJson,
   removeCheckpoint,
+  writeJson,
   type Settings,
-} from '../stage1/run-folder.ts';
-import { runSteps } from '../stage1/run.ts';
+} from '../run-folder.ts';
+import { readRunCheckpoint, runSteps } from '../stage1/run-steps.ts';
+import { readTowerGraph } from '../tower-folder.ts';
 import { fitJoint, fitSize, type Estimate, type Fit } from './law.ts';
-import { narrow } from './low-rank.ts';
+import { factorizeProducts } from './low-rank.ts';
 
 /** A model of the sweep, and how much it is trained on. */
 export interface SweepPoint {
@@ -52,7 +51,7 @@ export interface SweepRequest {
   batch: number;
   rate: number;
   seed: number;
-  cacheDir?: string;
+  cacheDir?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
   log?: (message: string) => void;
@@ -109,7 +108,7 @@ const MAX_TOKENS = 48;
  */
 export async function sweep(request: SweepRequest): Promise<SweepReport> {
   const { log = () => {} } = request;
-  const { base, plain, output } = await readBase(request.base, request.cacheDir);
+  const { base, model, output } = await readBase(request.base, request.cacheDir);
   const all = await readPairs(request.pairs, request.seed);
   const most = Math.max(request.heldOut.pairs, ...request.points.map(({ pairs }) => pairs));
   if (all.train.length < most || all.heldOut.length < GROUP) {
@@ -121,7 +120,7 @@ export async function sweep(request: SweepRequest): Promise<SweepReport> {
   }
   const out = resolve(request.out);
   await makeFolder(out);
-  const runner = new Runner(request, { base, plain, output, ...all, out, log });
+  const runner = new Runner(request, { base, model, output, ...all, out, log });
   const points: Measured[] = [];
   for (const point of request.points) {
     if (describePoint(point) !== describePoint(request.heldOut)) points.push(await runner.measure(point));
@@ -135,17 +134,15 @@ export async function shapeOf(
   reference: string,
   cacheDir?: string,
 ): Promise<{ layers: number; width: number }> {
-  const { plain, output } = await readBase(reference, cacheDir);
-  const { boundaries } = await findLayers(plain, output);
-  const { dims } = (await trace(plain)).value(boundaries[0]!);
+  const { model, output } = await readBase(reference, cacheDir);
+  const { boundaries } = await findLayers(model, output);
+  const { dims } = (await trace(model)).value(boundaries[0]!);
   return { layers: boundaries.length - 1, width: dims.at(-1)! };
 }
 
 async function readBase(reference: string, cacheDir: string | undefined) {
-  const base = await pullTower(reference, cacheDir === undefined ? {} : { cacheDir });
-  const source = await readModel(join(base.directory, 'model.onnx'));
-  const output = outputOf(source.graph.outputs.map(({ name }) => name));
-  return { base, plain: await toPlain(source, [output]), output };
+  const base = await pullTower(reference, { cacheDir });
+  return { base, ...(await readTowerGraph(base.directory)) };
 }
 
 /** Fits both laws to points, and asks the joint one for a point that it has not seen. */
@@ -172,7 +169,7 @@ export function describePoint({ layers, width, pairs }: SweepPoint): string {
 
 interface Given {
   base: LocalTower;
-  plain: Model;
+  model: Model;
   output: string;
   train: readonly Pair[];
   heldOut: readonly Pair[];
@@ -206,15 +203,14 @@ class Runner {
     };
     const key = createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 12);
     const file = join(out, `point-${key}.json`);
-    const known = await readFile(file, 'utf8').catch(() => undefined);
-    if (known !== undefined) return Measured.parse(JSON.parse(known));
+    const known = await readJson(file);
+    if (known !== undefined) return Measured.parse(known);
     log(`training ${describePoint(point)}`);
     const folder = join(out, `point-${key}`);
     await makeFolder(folder);
     const measured = await this.#train(point, folder, settings);
     log(`${describePoint(point)}: ${measured.parameters} parameters, entropy ${measured.entropy.toFixed(4)}`);
-    await writeFile(`${file}.part`, `${JSON.stringify(measured)}\n`);
-    await rename(`${file}.part`, file);
+    await writeJson(file, measured);
     await removeCheckpoint(folder);
     return measured;
   }
@@ -225,7 +221,7 @@ class Runner {
     const { pooling, dimensions, normalize } = base.manifest;
     const encoder = await this.#encoder(point);
     const pairs = train.slice(0, point.pairs);
-    const batches = new PairBatches(pairs.length, { size: batch, seed });
+    const batches = new Batches([...pairs.keys()], { size: batch, seed });
     const steps = batches.perEpoch;
     const plan = {
       directory: base.directory,
@@ -236,10 +232,10 @@ class Runner {
       optimizer: { rate, steps, warmup: Math.ceil(steps * WARMUP) },
       threads,
     };
-    const resumed = (await hasCheckpoint(folder)) ? await readCheckpoint(folder, settings) : undefined;
+    const resumed = (await hasCheckpoint(folder)) ? await readRunCheckpoint(folder, settings) : undefined;
     const replica = await LocalReplica.open(plan, {
       encoders: new Map([['shared', encoder]]),
-      ...(resumed && { state: resumed.state }),
+      state: resumed?.tensors.state,
     });
     const contrast = await Contrast.open({ dimensions, normalize, temperature: TEMPERATURE }, threads);
     try {
@@ -277,11 +273,11 @@ class Runner {
   }
 
   async #encoder({ layers, width }: SweepPoint): Promise<Encoder> {
-    const { base, plain, output } = this.#given;
+    const { base, model, output } = this.#given;
     const { pooling, dimensions } = base.manifest;
-    const cut = await cutTransformer(plain, layers, { output });
-    const model = width === 'full' ? cut.model : narrow(cut.model, cut.weights, width);
-    return encoderOf(model, output, { pooling, dimensions, trainTables: false });
+    const cut = await cutTransformer(model, layers, { output });
+    const sized = width === 'full' ? cut.model : factorizeProducts(cut.model, cut.weights, width);
+    return encoderOf(sized, output, { pooling, dimensions, trainTables: false });
   }
 
   async #tokens(pairs: readonly Pair[]) {

@@ -1,9 +1,8 @@
-import { join } from 'node:path';
 import type { Tower } from '../../towers/tower.ts';
-import { DEFAULTS } from '../distill/request.ts';
+import type { Batches } from '../batches.ts';
+import { STUDENT_DEFAULTS } from '../distill/request.ts';
 import type { Model } from '../onnx/model.ts';
 import { type Encoder, readEncoder } from './encoder.ts';
-import type { PairBatches } from './pairs.ts';
 import type { EncoderName } from './replica.ts';
 
 /** What a pass through a model costs for each token: two operations for each number of its matrices. */
@@ -25,7 +24,7 @@ const CACHED_STEP_PASSES = 4;
 export function trainingFlops(
   encoders: ReadonlyMap<EncoderName, Encoder>,
   texts: { queries: readonly (readonly number[])[]; documents: readonly (readonly number[])[] },
-  batches: PairBatches,
+  batches: Batches,
   steps: number,
 ): number {
   const tokens = (side: readonly (readonly number[])[]): number =>
@@ -57,13 +56,13 @@ export async function distillationFlops(
   },
 ): Promise<number> {
   const { pooling, dimensions } = teacher.manifest;
-  const source = { file: join(teacher.directory, 'model.onnx'), pooling, dimensions, trainTables: false };
-  const full = await readEncoder(source);
-  const student = await readEncoder({ ...source, layers });
+  const options = { pooling, dimensions, trainTables: false };
+  const full = await readEncoder(teacher.directory, options);
+  const student = await readEncoder(teacher.directory, { ...options, layers });
   const count = (texts: readonly string[]): number =>
     texts.reduce((sum, text) => sum + teacher.tokenize(text).ids.length, 0);
   const tokens = count(run.queries);
-  const batch = Math.min(run.batch ?? DEFAULTS.transformer.batch, run.queries.length);
+  const batch = Math.min(run.batch ?? STUDENT_DEFAULTS.transformer.batch, run.queries.length);
   const seen = (tokens / run.queries.length) * batch * run.steps;
   return (
     (tokens + count(run.documents)) * flopsPerToken(full.model, full.matrices) +

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { toNumbers } from '../onnx/tensor.ts';
-import { noise } from '../onnx/testing.ts';
+import { noise } from '../testing/noise.ts';
 import { Contrast, EXCLUDED, exclusions } from './contrast.ts';
 
 const DIMENSIONS = 5;

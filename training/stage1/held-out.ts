@@ -1,8 +1,9 @@
+import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { recall } from '../evaluation/metrics.ts';
 import { type CacheSettings, encodeCached } from '../vectors.ts';
 import { keyOf, type Pair } from './pairs.ts';
-import { searchBatched } from './search.ts';
+import { searchBatched } from './batched-search.ts';
 
 /** How deep Recall@10 looks. */
 const DEPTH = 10;
@@ -90,4 +91,32 @@ export async function measureRecall(
     );
   }
   return recalls;
+}
+
+/** Recall@10 of each query with two towers, given by their references. */
+export function recallOf(
+  towers: { document: string; query: string },
+  task: HeldOutTask,
+  options: CacheSettings,
+): Promise<number[]> {
+  const { cacheDir } = options;
+  return withTowers(async (open) => {
+    const document = await open(towers.document, { cacheDir });
+    const query = await open(towers.query, { cacheDir });
+    return measureRecall({ document, query }, task, options);
+  });
+}
+
+/** Opens towers by reference, and closes all that were opened. */
+export async function withTowers<T>(use: (open: typeof openTower) => Promise<T>): Promise<T> {
+  const opened: Tower[] = [];
+  try {
+    return await use(async (...what) => {
+      const tower = await openTower(...what);
+      opened.push(tower);
+      return tower;
+    });
+  } finally {
+    for (const tower of opened) await tower.close();
+  }
 }

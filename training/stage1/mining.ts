@@ -1,7 +1,7 @@
 import { normalizeRows } from '../../towers/session/pooling.ts';
 import { keyOf } from './pairs.ts';
 import type { Replica } from './replica.ts';
-import { searchBatched } from './search.ts';
+import { searchBatched } from './batched-search.ts';
 
 /** How many of the nearest documents of a query are looked at. */
 const DEPTH = 64;

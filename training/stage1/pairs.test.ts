@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
 import { TrainingError } from '../errors.ts';
-import { PairBatches, readPairs } from './pairs.ts';
-import { letterPairs, linesFile } from './testing.ts';
+import { readPairs } from './pairs.ts';
+import { letterPairs, linesFile } from '../testing/tiny-base.ts';
 
 const held = { query: 'held query', document: 'held document', split: 'held-out' };
 const refuses = (promise: Promise<unknown>, message: RegExp): Promise<void> =>
@@ -85,15 +85,4 @@ test('a file that can teach nothing is refused in one line that says why', async
   await refuses(readPairs(linesFile(context, [{ query: 'a', document: 'b' }, '{']), 1), /line 2: no JSON/);
   await refuses(readPairs(linesFile(context, [{ text: 'a' }]), 1), /line 1: no pair: give \{"query"/);
   await refuses(readPairs('/nowhere/pairs.jsonl', 1), /there is no file \/nowhere\/pairs.jsonl/);
-});
-
-test('batches go through all pairs in each epoch, in another order, from any step', () => {
-  const batches = new PairBatches(10, { size: 3, seed: 1 });
-  assert.equal(batches.perEpoch, 3);
-  const epoch = (first: number): number[] => [0, 1, 2].flatMap((step) => [...batches.at(first + step)]);
-  assert.equal(new Set(epoch(0)).size, 9);
-  assert.equal(new Set(epoch(3)).size, 9);
-  assert.notDeepEqual(epoch(0), epoch(3));
-  assert.deepEqual(new PairBatches(10, { size: 3, seed: 1 }).at(4), batches.at(4));
-  assert.equal(new PairBatches(2, { size: 64, seed: 1 }).at(5).length, 2);
 });

@@ -4,14 +4,14 @@ import { test, type TestContext } from 'node:test';
 import { TrainingError } from '../errors.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { OnnxError } from '../onnx/errors.ts';
-import { TINY, tinyBert, tinyLlama } from '../onnx/tiny.ts';
+import { TINY, tinyBert, tinyLlama } from '../testing/tiny-models.ts';
 import { int, type Model } from '../onnx/model.ts';
 import { toNumbers } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
 import { Contrast, exclusions } from './contrast.ts';
 import { LocalReplica, type Replica, type ReplicaPlan } from './replica.ts';
-import { tinyBase } from './testing.ts';
-import { openReplicas, ReplicaGroup } from './workers.ts';
+import { tinyBase } from '../testing/tiny-base.ts';
+import { openReplicas, ReplicaGroup } from './replica-group.ts';
 
 function planFor(directory: string, changes: Partial<ReplicaPlan> = {}): ReplicaPlan {
   return {

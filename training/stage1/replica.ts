@@ -1,14 +1,13 @@
-import { join } from 'node:path';
-import type { InferenceSession } from 'onnxruntime-node';
 import type { TowerManifest } from '../../towers/manifest.ts';
-import { buildUpdate, SUM } from '../gradient/accumulate.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { NEXT } from '../gradient/step.ts';
-import { updateOf, type UpdateReport } from '../gradient/trainer.ts';
-import { parameterCount } from '../onnx/parameters.ts';
-import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
-import { elementCount, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { type Encoder, EncoderRun, readEncoder, type RuntimeTensors } from './encoder.ts';
+import { buildUpdate, buildUpstreamGradient, UPSTREAM, type TrainedGraph } from '../gradient/step.ts';
+import { Trainer, type Feeds, type UpdateReport } from '../gradient/trainer.ts';
+import { VECTORS } from '../gradient/transformer.ts';
+import { asInputs, parameterCount } from '../onnx/parameters.ts';
+import { prune } from '../onnx/prune.ts';
+import { float32, rowsOf, toNumbers, type Tensor } from '../onnx/tensor.ts';
+import { pad, planRuns } from '../padding.ts';
+import { type Encoder, readEncoder } from './encoder.ts';
 
 /** What a text is: each side has its encoder, or both have the same. */
 export type Side = 'query' | 'document';
@@ -51,16 +50,12 @@ export interface Replica {
 /** Names of encoders: with shared weights there is one. */
 export type EncoderName = Side | 'shared';
 
-export function encoderNames(plan: Pick<ReplicaPlan, 'shared'>): EncoderName[] {
-  return plan.shared ? ['shared'] : ['query', 'document'];
-}
-
 /** Reads the encoders that a plan starts from. @throws {OnnxError} as `readEncoder` does */
 export async function readEncoders(plan: ReplicaPlan): Promise<Map<EncoderName, Encoder>> {
   const encoders = new Map<EncoderName, Encoder>();
-  for (const name of encoderNames(plan)) {
-    const encoder = await readEncoder({
-      file: join(plan.directory, 'model.onnx'),
+  const names = plan.shared ? (['shared'] as const) : (['query', 'document'] as const);
+  for (const name of names) {
+    const encoder = await readEncoder(plan.directory, {
       ...plan.manifest,
       layers: name === 'query' ? plan.queryLayers : undefined,
       trainTables: plan.trainTables,
@@ -73,24 +68,13 @@ export async function readEncoders(plan: ReplicaPlan): Promise<Map<EncoderName, 
 /** A replica in this process. A run holds the thread while it computes. */
 export class LocalReplica implements Replica {
   readonly shared: boolean;
-  readonly #runs: ReadonlyMap<EncoderName, EncoderRun>;
-  readonly #session: InferenceSession;
-  /** Encoder → names of its weights. */
-  readonly #weights: ReadonlyMap<EncoderName, readonly string[]>;
-  #state: RuntimeTensors;
-  #sums = new Map<EncoderName, RuntimeTensors>();
+  readonly #trainer: Trainer;
+  readonly #dimensions: number;
 
-  private constructor(
-    runs: ReadonlyMap<EncoderName, EncoderRun>,
-    session: InferenceSession,
-    weights: ReadonlyMap<EncoderName, readonly string[]>,
-    state: RuntimeTensors,
-  ) {
-    this.shared = runs.has('shared');
-    this.#runs = runs;
-    this.#session = session;
-    this.#weights = weights;
-    this.#state = state;
+  private constructor(shared: boolean, trainer: Trainer, dimensions: number) {
+    this.shared = shared;
+    this.#trainer = trainer;
+    this.#dimensions = dimensions;
   }
 
   /**
@@ -100,106 +84,90 @@ export class LocalReplica implements Replica {
    */
   static async open(
     plan: ReplicaPlan,
-    options: { state?: ReadonlyMap<string, Tensor>; encoders?: ReadonlyMap<EncoderName, Encoder> } = {},
+    options: {
+      state?: ReadonlyMap<string, Tensor> | undefined;
+      encoders?: ReadonlyMap<EncoderName, Encoder>;
+    } = {},
   ): Promise<LocalReplica> {
     const encoders = options.encoders ?? (await readEncoders(plan));
-    const runs = new Map<EncoderName, EncoderRun>();
-    const weights = new Map<EncoderName, readonly string[]>();
+    const graphs = new Map<string, TrainedGraph>();
     const start = new Map<string, Tensor>();
-    for (const [name, encoder] of encoders) {
-      runs.set(name, await EncoderRun.open(encoder, plan.manifest.dimensions, plan.threads));
-      weights.set(name, encoder.weights);
-      for (const weight of encoder.weights) {
-        start.set(`${name}/${weight}`, encoder.model.graph.initializers.get(weight)!);
-      }
+    for (const [name, { model, pooled, weights }] of encoders) {
+      graphs.set(prefixOf(name), {
+        gradient: await buildUpstreamGradient(pooled, VECTORS, weights),
+        forward: asInputs(prune(pooled, [VECTORS]), weights),
+        weights,
+      });
+      for (const weight of weights) start.set(prefixOf(name) + weight, model.graph.initializers.get(weight)!);
     }
-    const update = buildUpdate(start, plan.optimizer);
-    const session = await openSession(update.model, plan.threads);
-    const state = options.state ?? update.initial;
-    return new LocalReplica(
-      runs,
-      session,
-      weights,
-      new Map([...update.initial.keys()].map((name) => [name, toRuntime(state.get(name)!)])),
-    );
+    const step = { graphs, update: buildUpdate(start, plan.optimizer), tables: [] };
+    const trainer = await Trainer.create(step, { threads: plan.threads, state: options.state });
+    return new LocalReplica(encoders.has('shared'), trainer, plan.manifest.dimensions);
   }
 
-  encode(side: Side, texts: readonly (readonly number[])[]): Promise<Float32Array> {
-    const name = this.#encoder(side);
-    return this.#runs.get(name)!.encode(texts, this.#weightsOf(name));
+  async encode(side: Side, texts: readonly (readonly number[])[]): Promise<Float32Array> {
+    const width = this.#dimensions;
+    const rows = new Float32Array(texts.length * width);
+    for (const [batch, feeds] of this.#runs(side, texts)) {
+      const found = toNumbers(
+        (await this.#trainer.observe(feeds, this.#prefix(side)))[VECTORS]!,
+      ) as Float32Array;
+      for (const [at, text] of batch.entries()) {
+        rows.set(found.subarray(at * width, (at + 1) * width), text * width);
+      }
+    }
+    return rows;
   }
 
   async accumulate(side: Side, texts: readonly (readonly number[])[], upstream: Float32Array): Promise<void> {
-    const name = this.#encoder(side);
-    const weights = this.#weightsOf(name);
-    const sums = this.#sumsOf(name);
-    this.#sums.set(name, await this.#runs.get(name)!.accumulate(texts, upstream, weights, sums));
+    const width = this.#dimensions;
+    for (const [batch, feeds] of this.#runs(side, texts)) {
+      const gradient = float32([batch.length, width], rowsOf(upstream, width, batch));
+      await this.#trainer.accumulate({ ...feeds, [UPSTREAM]: gradient }, this.#prefix(side));
+    }
   }
 
   async gradient(): Promise<Float32Array> {
-    const all = [...this.#weights].flatMap(([name, weights]) =>
-      weights.map((weight) => toNumbers(fromRuntime(this.#sumsOf(name).get(weight)!))),
-    );
-    const flat = new Float32Array(all.reduce((size, { length }) => size + length, 0));
-    let at = 0;
-    for (const part of all) {
-      flat.set(part, at);
-      at += part.length;
-    }
-    return flat;
+    return this.#trainer.gradient();
   }
 
-  async update(gradient?: Float32Array): Promise<UpdateReport> {
-    const feeds: Record<string, ReturnType<typeof toRuntime>> = Object.fromEntries(this.#state);
-    let at = 0;
-    for (const [name, weights] of this.#weights) {
-      for (const weight of weights) {
-        const sum = this.#sumsOf(name).get(weight)!;
-        const size = elementCount(sum.dims);
-        const data = gradient?.subarray(at, at + size);
-        feeds[`${SUM}${name}/${weight}`] =
-          data === undefined ? sum : toRuntime({ type: 'float32', dims: sum.dims, data });
-        at += size;
-      }
-    }
-    const results = await this.#session.run(feeds);
-    this.#sums.clear();
-    const report = updateOf(results);
-    if (Number.isFinite(report.gradientNorm)) {
-      this.#state = new Map([...this.#state.keys()].map((name) => [name, results[NEXT + name]!]));
-    }
-    return report;
+  update(gradient?: Float32Array): Promise<UpdateReport> {
+    return this.#trainer.update(gradient);
   }
 
   async state(): Promise<ReadonlyMap<string, Tensor>> {
-    return new Map([...this.#state].map(([name, value]) => [name, fromRuntime(value)]));
+    return this.#trainer.state();
   }
 
-  async close(): Promise<void> {
-    for (const run of this.#runs.values()) await run.close();
-    await this.#session.release();
+  close(): Promise<void> {
+    return this.#trainer.close();
   }
 
-  #encoder(side: Side): EncoderName {
-    return this.shared ? 'shared' : side;
+  #prefix(side: Side): string {
+    return prefixOf(this.shared ? 'shared' : side);
   }
 
-  #weightsOf(name: EncoderName): RuntimeTensors {
-    return new Map(this.#weights.get(name)!.map((weight) => [weight, this.#state.get(`${name}/${weight}`)!]));
-  }
-
-  #sumsOf(name: EncoderName): RuntimeTensors {
-    let sums = this.#sums.get(name);
-    if (sums === undefined) {
-      const zeros = (weight: string): ReturnType<typeof toRuntime> => {
-        const { dims } = this.#state.get(`${name}/${weight}`)!;
-        return toRuntime({ type: 'float32', dims, data: new Float32Array(elementCount(dims)) });
-      };
-      sums = new Map(this.#weights.get(name)!.map((weight) => [weight, zeros(weight)]));
-      this.#sums.set(name, sums);
+  /** Texts in runs of like length: their indices and token inputs. */
+  *#runs(
+    side: Side,
+    texts: readonly (readonly number[])[],
+  ): Generator<[batch: readonly number[], feeds: Feeds]> {
+    const inputs = this.#trainer.inputs(this.#prefix(side));
+    for (const batch of planRuns(texts.map(({ length }) => length))) {
+      yield [
+        batch,
+        pad(
+          batch.map((text) => texts[text]!),
+          inputs,
+        ),
+      ];
     }
-    return sums;
   }
+}
+
+/** Before the names of an encoder's weights in a trainer's state. */
+function prefixOf(name: EncoderName): string {
+  return `${name}/`;
 }
 
 /** How many numbers the encoders have that are trained. */

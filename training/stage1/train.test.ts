@@ -5,10 +5,10 @@ import { test, type TestContext } from 'node:test';
 import { readManifest } from '../../towers/directory.ts';
 import { openTower } from '../../towers/open.ts';
 import { temporaryFolder } from '../../towers/testing/tiny-tower.ts';
-import { TINY, tinyBert } from '../onnx/tiny.ts';
+import { TINY, tinyBert } from '../testing/tiny-models.ts';
 import { TrainingError } from '../errors.ts';
-import { letterPairs, linesFile, tinyBase } from './testing.ts';
-import type { TrainRequest } from './plan.ts';
+import { letterPairs, linesFile, tinyBase } from '../testing/tiny-base.ts';
+import type { TrainRequest } from './request.ts';
 import { train, type TrainReport } from './train.ts';
 
 /** A run of a second or two. */

@@ -1,7 +1,5 @@
 import { basename } from 'node:path';
 import * as z from 'zod';
-import { openTower } from '../../towers/open.ts';
-import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import { differenceInterval } from '../evaluation/bootstrap.ts';
 import { mean } from '../evaluation/metrics.ts';
@@ -9,24 +7,24 @@ import type { Model } from '../onnx/model.ts';
 import { withParameters } from '../onnx/parameters.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
 import type { Tensor } from '../onnx/tensor.ts';
+import { towerName } from '../tower-folder.ts';
 import { trainingFlops } from './compute.ts';
 import { Contrast } from './contrast.ts';
-import { writeTowers, type WrittenTowers } from './export.ts';
-import { heldOutTask, type HeldOutTask, measureRecall } from './held-out.ts';
+import { writeTowers } from './write-towers.ts';
+import { heldOutTask, measureRecall, recallOf, withTowers } from './held-out.ts';
 import { describeDropped } from './pairs.ts';
-import { type Plan, prepare, tokenizePairs, type TrainRequest } from './plan.ts';
+import { type TrainPlan, prepare, tokenizePairs, type TrainRequest } from './request.ts';
 import { type EncoderName, readEncoders, trainedParameters } from './replica.ts';
-import { runSteps } from './run.ts';
+import { readRunCheckpoint, runSteps, type RunResult } from './run-steps.ts';
 import {
   hasCheckpoint,
   makeFolder,
-  readCheckpoint,
   readReport,
   removeCheckpoint,
   type Settings,
   writeReport,
-} from './run-folder.ts';
-import { openReplicas } from './workers.ts';
+} from '../run-folder.ts';
+import { openReplicas } from './replica-group.ts';
 
 const Interval = z.tuple([z.number(), z.number()]);
 
@@ -81,7 +79,7 @@ export type TrainReport = z.infer<typeof TrainReport>;
 export async function train(request: TrainRequest): Promise<TrainReport> {
   const { log = () => {}, signal } = request;
   const prepared = await prepare(request);
-  const { out, plan, cache, base, pairs, batches, steps, prompts, settings, replicaPlan } = prepared;
+  const { out, plan, base, pairs, batches, steps, prompts, settings, replicaPlan } = prepared;
   const dropped = describeDropped(pairs.dropped);
   if (dropped !== '') log(`left out of ${request.pairs}: ${dropped}`);
   const done = await readReport(out, settings, TrainReport);
@@ -96,9 +94,9 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   const replica = await openReplicas(replicaPlan, {
     workers: plan.workers,
     encoders,
-    state: checkpoint?.state,
+    state: checkpoint?.tensors.state,
   });
-  let result: { state: ReadonlyMap<string, Tensor>; elapsedMs: number; lossSum: number };
+  let result: RunResult;
   const task = heldOutTask(pairs.heldOut, pairs.train, plan.heldOutDocuments);
   try {
     const contrast = await Contrast.open(
@@ -138,7 +136,7 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   }
   const towers = await writeTowers(out, {
     base,
-    name: basename(out).replaceAll(/[^\w.-]/g, '-'),
+    name: towerName(out),
     ...models(encoders, result.state, plan),
     documentPrompt: prompts.document,
     queryPrompt: prompts.query,
@@ -148,8 +146,13 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   log(
     `measuring ${request.base} and the towers as they were written on ${task.queries.length} held-out pairs`,
   );
-  const baseRecall = await measureBase(request.base, task, { ...cache, signal });
-  const trained = await measureTrained(towers, task, { ...cache, signal });
+  const options = { cacheDir: request.cacheDir, signal };
+  const baseRecall = await withTowers(async (open) => {
+    const tower = await open(request.base, { cacheDir: request.cacheDir });
+    const queryPrompt = tower.manifest.queryPrompt ?? tower.manifest.prompt;
+    return measureRecall({ document: tower, query: tower, queryPrompt }, task, options);
+  });
+  const trained = await recallOf(towers, task, options);
   const report: TrainReport = {
     out,
     base: request.base,
@@ -177,7 +180,7 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
 }
 
 async function checkpointOf(out: string, settings: Settings, resume: boolean) {
-  if (resume) return readCheckpoint(out, settings);
+  if (resume) return readRunCheckpoint(out, settings);
   if (!(await hasCheckpoint(out))) return undefined;
   throw new TrainingError(
     'CHECKPOINT_INVALID',
@@ -188,7 +191,7 @@ async function checkpointOf(out: string, settings: Settings, resume: boolean) {
 function models(
   encoders: Awaited<ReturnType<typeof readEncoders>>,
   state: ReadonlyMap<string, Tensor>,
-  { separate, precision }: Pick<Plan, 'separate' | 'precision'>,
+  { separate, precision }: Pick<TrainPlan, 'separate' | 'precision'>,
 ) {
   const modelOf = (name: EncoderName): Model => {
     const { model, weights } = encoders.get(name)!;
@@ -199,43 +202,4 @@ function models(
   if (separate) return { documentModel: modelOf('document'), queryModel: modelOf('query') };
   const shared = modelOf('shared');
   return { documentModel: shared, queryModel: shared };
-}
-
-interface MeasureSettings {
-  cacheDir?: string;
-  signal: AbortSignal | undefined;
-}
-
-function cacheOf({ cacheDir }: MeasureSettings): { cacheDir?: string } {
-  return cacheDir === undefined ? {} : { cacheDir };
-}
-
-async function measureBase(
-  reference: string,
-  task: HeldOutTask,
-  settings: MeasureSettings,
-): Promise<number[]> {
-  const tower = await openTower(reference, cacheOf(settings));
-  try {
-    const queryPrompt = tower.manifest.queryPrompt ?? tower.manifest.prompt;
-    return await measureRecall({ document: tower, query: tower, queryPrompt }, task, settings);
-  } finally {
-    await tower.close();
-  }
-}
-
-async function measureTrained(
-  towers: WrittenTowers,
-  task: HeldOutTask,
-  settings: MeasureSettings,
-): Promise<number[]> {
-  const opened: Tower[] = [];
-  try {
-    for (const folder of [towers.document, towers.query])
-      opened.push(await openTower(folder, cacheOf(settings)));
-    const [document, query] = opened as [Tower, Tower];
-    return await measureRecall({ document, query }, task, settings);
-  } finally {
-    for (const tower of opened) await tower.close();
-  }
 }

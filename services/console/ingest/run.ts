@@ -4,7 +4,7 @@ import {
   type IngestOutcome,
   readJsonLines,
 } from '../../../clients/index.ts';
-import { newTraceContext } from '../../runtime/telemetry/context.ts';
+import { newTraceContext } from '../../runtime/telemetry/trace-context.ts';
 import { fromCallError, HttpError } from '../http/errors.ts';
 import type { IngestBody, IngestState, Rejection } from '../shared/wire.ts';
 import { Chunks } from './chunks.ts';

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { QueryClient, type SearchRequest, type SearchStream } from '../../../clients/index.ts';
-import { newTraceContext } from '../../runtime/telemetry/context.ts';
+import { newTraceContext } from '../../runtime/telemetry/trace-context.ts';
 import { fromCallError, HttpError } from '../http/errors.ts';
 import { unsampled } from '../unsampled.ts';
 import type { CosinesAnswer, SearchAnswer } from '../shared/wire.ts';

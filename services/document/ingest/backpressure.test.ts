@@ -42,7 +42,7 @@ function flood(
 }
 
 /** Waits until a number has not changed for a while. */
-async function settled(read: () => number): Promise<number> {
+async function steady(read: () => number): Promise<number> {
   let last = -1;
   let same = 0;
   while (same < 20) {
@@ -61,7 +61,7 @@ test('a sender that is faster than the tower is stopped by flow control, and the
   const stream = ingest();
   const sender = flood(stream, 'd', { most: 1500 });
   await eventually(() => pipeline.tokensInFlight >= BUDGET);
-  const sent = await settled(() => sender.sent);
+  const sent = await steady(() => sender.sent);
   assert.ok(sent < 800, `${sent} documents of four kilobytes went out while nothing was taken`);
   assert.ok(pipeline.tokensInFlight < BUDGET + 1100);
   assert.ok(tower.busiest <= MOST_IN_FLIGHT);
@@ -73,14 +73,14 @@ test('a sender that is faster than the tower is stopped by flow control, and the
   assert.ok(tower.busiest <= MOST_IN_FLIGHT, 'at all times');
 });
 
-test('a sender that is faster than the store is stopped likewise', async () => {
+test('a sender that is faster than the store is stopped by flow control, and the rest follows when it goes on', async () => {
   const { ingest, store, pipeline } = await start();
   const held = gate();
   store.before = (call) => (call === 'write' ? held.opened : undefined);
   const stream = ingest();
   const sender = flood(stream, 'd', { most: 1500 });
   await eventually(() => pipeline.tokensInFlight >= BUDGET);
-  const sent = await settled(() => sender.sent);
+  const sent = await steady(() => sender.sent);
   assert.ok(sent < 800, `${sent} documents went out`);
   assert.ok(pipeline.tokensInFlight < BUDGET + 1100);
   held.open();
@@ -93,10 +93,10 @@ test('a client that never reads is stopped, holds no budget, and does not stop o
   const deaf = ingest();
   deaf.call.pause();
   flood(deaf, 'deaf', { text: 'text' });
-  const writtenSoFar = (): number => store.batches.reduce((sum, { length }) => sum + length, 0);
+  const writtenSoFar = (): number => store.writes.reduce((sum, { length }) => sum + length, 0);
   // It goes on until its window is full.
   await eventually(() => writtenSoFar() >= WINDOW_OPERATIONS);
-  const written = await settled(writtenSoFar);
+  const written = await steady(writtenSoFar);
   assert.ok(written < 3 * WINDOW_OPERATIONS, `and no further: ${written}`);
   assert.equal(pipeline.tokensInFlight, 0);
 
@@ -112,7 +112,7 @@ test('a slow reader gets watermarks all the way', async () => {
   const stream = ingest();
   stream.call.pause();
   const sender = flood(stream, 'd', { most: 1500 });
-  await settled(() => sender.sent);
+  await steady(() => sender.sent);
   stream.call.resume();
   await eventually(() => sender.sent === 1500);
   const { events } = await stream.finish();

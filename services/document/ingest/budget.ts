@@ -3,15 +3,15 @@ export interface Share {
   /** Tokens of the stream in flight. */
   held: number;
   closed: boolean;
-  /** What the stream waits for, if it does. */
+  /** The request that waits for room, if any. */
   wanted?: { tokens: number; answer: (admitted: boolean) => void };
 }
 
 /**
- * How much may be in flight over all ingest streams, counted in tokens. Whoever brings more than fits waits; room
- * that comes free goes to the stream that holds least, so that a stream which floods can't starve the others.
+ * Bounds what is in flight over all ingest streams, counted in tokens. An operation that does not fit waits. Freed room
+ * goes to the stream that holds least, so that a stream which floods can't starve the others.
  *
- * An operation can't be split, so one may exceed what is left: in flight are at most `limit` tokens and the largest
+ * An operation can't be split, so it may exceed the room that is left: in flight are at most `limit` tokens plus one
  * operation.
  */
 export class Budget {
@@ -39,10 +39,9 @@ export class Budget {
   }
 
   /**
-   * Asks for room. At most one question of a share is open at a time.
+   * Asks for room. A share has at most one open request.
    *
-   * @returns `true` where there is room at once; else a promise of `true`, or of `false` where the share was closed or
-   *   the question withdrawn meanwhile
+   * @returns `true` where there is room; else a promise of `true`, or of `false` where the share is closed first
    */
   admit(share: Share, tokens: number): boolean | Promise<boolean> {
     if (share.closed) return false;
@@ -56,13 +55,6 @@ export class Budget {
     });
   }
 
-  /** Withdraws the open question of a share, if there is one: its answer is `false`. */
-  withdraw(share: Share): void {
-    this.#waiting.delete(share);
-    share.wanted?.answer(false);
-    delete share.wanted;
-  }
-
   /** Gives tokens back. A closed share has none left to give. */
   release(share: Share, tokens: number): void {
     if (share.closed) return;
@@ -70,9 +62,11 @@ export class Budget {
     this.#admitWaiting();
   }
 
-  /** Gives everything back at once, whatever is still under way. */
+  /** Gives back all that the share holds, even for operations that are still under way, and refuses what it waits for. */
   close(share: Share): void {
-    this.withdraw(share);
+    this.#waiting.delete(share);
+    share.wanted?.answer(false);
+    delete share.wanted;
     this.release(share, share.held);
     share.closed = true;
   }

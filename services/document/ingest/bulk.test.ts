@@ -1,18 +1,10 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
-import { eventually, startHarness, type Harness } from '../testing/harness.ts';
-import { away } from '../testing/memory-store.ts';
+import { eventually, harnesses } from '../testing/harness.ts';
+import { away } from '../testing/test-store.ts';
 
-const running: Harness[] = [];
-async function start(): Promise<Harness> {
-  const harness = await startHarness();
-  running.push(harness);
-  return harness;
-}
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((harness) => harness.stop()));
-});
+const start = harnesses();
 
 test('a bulk load lasts as long as its stream', async () => {
   const { ingest, store } = await start();

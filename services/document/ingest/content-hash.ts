@@ -3,12 +3,12 @@ import type { JsonValue } from '../../../proto/struct.ts';
 import { canonicalJson } from '../../../towers/canonical-json.ts';
 
 /**
- * Raise this when the same document would be stored differently than before (other sparse terms, another payload):
- * every document then counts as changed once, and is written anew when its owner sends it.
+ * Raise this when the same document would be stored differently than before (other sparse terms, another payload). Every
+ * document then counts as changed, and is written anew when its owner next sends it.
  */
 const STORED_FORM = 1;
 
-/** What makes a stored document what it is, as far as its owner and the stream's options decide. */
+/** Everything that decides what is stored of a document. */
 export interface HashedContent {
   title: string;
   text: string;
@@ -18,8 +18,8 @@ export interface HashedContent {
 }
 
 /**
- * Identity of a document's content: sha256 in base64url over canonical JSON. The space is not part of it, for a
- * collection has only one; neither is the version, which orders contents and is none.
+ * Identity of a document's content: sha256 in base64url over canonical JSON. The version is not part of the content. The
+ * space need not be, because a collection has only one.
  */
 export function contentHash({ title, text, metadata, omitText }: HashedContent): string {
   return hash('sha256', canonicalJson([STORED_FORM, title, text, metadata, omitText]), 'base64url');

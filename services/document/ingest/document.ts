@@ -13,7 +13,7 @@ import {
 } from '../../runtime/validate.ts';
 import { contentHash } from './content-hash.ts';
 
-/** A document that is fit to be encoded and stored. */
+/** A document that has passed all checks. */
 export interface ValidDocument {
   id: string;
   title: string;
@@ -25,7 +25,7 @@ export interface ValidDocument {
   bytes: number;
 }
 
-/** @throws {ServiceError} `INVALID_ARGUMENT`, which names the field that is wrong and how to mend it */
+/** @throws {ServiceError} `INVALID_ARGUMENT`, naming the field and the fix */
 export function validDocument(document: Document__Output, omitText: boolean): ValidDocument {
   const { id, title, text } = document;
   checkDocumentId(id, 'document.id');

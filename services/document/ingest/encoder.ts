@@ -8,23 +8,23 @@ import { ServiceError } from '../../runtime/errors.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
 /**
- * How many passages of one document are in the tower at once: several batches of a CPU, so that a document of thousands
- * of passages neither fills the tower's queue nor keeps the other streams waiting.
+ * Most passages of one document in the tower at once: several batches of a CPU. A document of thousands of passages thus
+ * neither fills the tower's queue nor keeps other streams waiting.
  */
 export const SLICE_PASSAGES = 32;
 
-/** How long splitting may keep the event loop to itself, in milliseconds. */
+/** How long splitting may block the event loop, in milliseconds. */
 const TURN_MS = 5;
 
-/** What becomes of a document's text: what the store keeps of each passage. */
+/** How to encode a document. */
 export interface EncodeOptions {
   omitText: boolean;
   signal: AbortSignal;
-  /** Sees what is done, where anybody looks. */
+  /** Watches the encoding. */
   watch?: EncodeWatch | undefined;
 }
 
-/** Sees a document being encoded. Times as of `performance.now()`. */
+/** Watches the steps of an encoding. Times are as of `performance.now()`. */
 export interface EncodeWatch {
   /** A slice has been split into passages of tokens. */
   tokenized(startTime: number, endTime: number): void;
@@ -36,9 +36,9 @@ export interface EncodeWatch {
 export type IngestTower = Pick<Tower, 'manifest' | 'eachPassage' | 'encode'>;
 
 /**
- * Turns documents into passages with vectors. Shared by all streams, so that one batch of the tower holds passages of
- * several. Splitting a text into tokens runs on the event loop: a slice at a time, with breaks, so that neither a long
- * document nor a flood of short ones holds up everything else.
+ * Turns documents into passages with vectors. All streams share it, so that a batch of the tower holds passages of
+ * several. It splits texts on the event loop, a slice at a time and with breaks, so that neither a long document nor a
+ * flood of short ones blocks everything else.
  */
 export class DocumentEncoder {
   readonly #tower: IngestTower;
@@ -52,10 +52,10 @@ export class DocumentEncoder {
   }
 
   /**
-   * A full queue of the tower is waited out, until the signal ends it.
+   * Waits while the tower's queue is full, until the signal is aborted.
    *
    * @throws {TowerError} `ENCODER_CLOSED`
-   * @throws {ServiceError} `VECTOR_DEGENERATE` where the model gives a passage a vector of no direction
+   * @throws {ServiceError} `VECTOR_DEGENERATE` where the model's vector for a passage has no direction
    * @throws the signal's reason
    */
   async encode(
@@ -79,7 +79,7 @@ export class DocumentEncoder {
     return writes;
   }
 
-  /** The next slice of a document, when those who asked before have theirs. */
+  /** The next slice of a document; callers take turns in the order of their calls. */
   async #take(
     passages: Iterator<Passage>,
     signal: AbortSignal,
@@ -118,7 +118,7 @@ export class DocumentEncoder {
     const { vector } = encoding;
     let squares = 0;
     for (let index = 0; index < vector.length; index++) squares += vector[index]! * vector[index]!;
-    // The store would refuse it as well, and blame whoever sent the document.
+    // The store would reject it too, but its error would blame the client.
     if (!(squares > 0 && squares < Infinity)) {
       throw new ServiceError(
         status.INTERNAL,

@@ -4,7 +4,7 @@ import { MAX_JSON_DEPTH } from '../../../proto/struct.ts';
 import { invalidArgument } from '../../runtime/errors.ts';
 import type { Salvaged } from '../../runtime/request-guard.ts';
 
-/** IngestRequest and Document, as far as an outcome needs them: see `document_service.proto`. */
+/** The parts of IngestRequest and Document that an outcome needs: see `document_service.proto`. */
 const envelope = new Type('Envelope')
   .add(new Field('sequence', 1, 'uint64'))
   .add(new Field('document', 3, 'bytes'));
@@ -13,8 +13,8 @@ const identity = new Type('Identity').add(new Field('id', 1, 'string'));
 const { requestSerialize, requestDeserialize } = v1.DocumentService.service.Ingest;
 
 /**
- * What an operation was about whose document does not decode, such as one with metadata that are nested deeper than
- * decoders go: enough to reject it alone.
+ * Reads sequence and id of an operation whose document does not decode, for example because its metadata are nested too
+ * deep. That is enough to reject this operation and go on.
  *
  * @returns `undefined` where not even that much can be read
  */

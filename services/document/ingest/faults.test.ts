@@ -1,21 +1,13 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { unpackStatus } from '../../../proto/status.ts';
 import { StoreError, type StoreErrorReason } from '../../../store/errors.ts';
 import { TowerError } from '../../../towers/errors.ts';
-import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
-import { away } from '../testing/memory-store.ts';
+import { eventually, gate, harnesses } from '../testing/harness.ts';
+import { away } from '../testing/test-store.ts';
 
-const running: Harness[] = [];
-async function start(): Promise<Harness> {
-  const harness = await startHarness();
-  running.push(harness);
-  return harness;
-}
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((harness) => harness.stop()));
-});
+const start = harnesses();
 
 for (const call of ['lookup', 'write'] as const) {
   test(`an outage of the store at ${call} is waited out, and nothing is acknowledged before it is over`, async () => {
@@ -59,7 +51,7 @@ test('a stream that is cancelled during an outage ends', async () => {
   assert.equal(attempts, after, 'and nobody tries on');
 });
 
-test('a stream that opens during an outage is told to come again', async () => {
+test('a stream that opens during an outage ends with UNAVAILABLE and a time to retry', async () => {
   const { ingest, store } = await start();
   store.before = () => {
     throw away();
@@ -70,7 +62,7 @@ test('a stream that opens during an outage is told to come again', async () => {
   assert.ok(ended.retryDelayMs! > 0);
 });
 
-test('a document that the store never takes is rejected, and its batch goes through without it', async () => {
+test('a document that the store never takes is rejected, and the others of its write are stored', async () => {
   const { ingest, store } = await start();
   store.before = (call, writes) => {
     if (call !== 'write') return;
@@ -150,7 +142,7 @@ test('a tower that is closed ends the stream with UNAVAILABLE', async () => {
   assert.equal(ended.reason, 'ENCODER_CLOSED');
 });
 
-test('a document that the tower breaks on is rejected alone', async () => {
+test('a document that makes the tower fail is rejected, and others are stored', async () => {
   const { ingest, tower } = await start();
   tower.before = (text) => {
     if (text.includes('strange')) throw new RangeError('of a kind nobody foresaw');
@@ -191,7 +183,7 @@ test('a rejected document does not hide the one before it, which is still in fli
   assert.equal(tower.encoded, encoding + 3);
 });
 
-test('a vector of no direction is rejected, and its document alone', async () => {
+test('a document whose vector has no direction is rejected, and others are stored', async () => {
   const { ingest, tower } = await start();
   const { encode } = tower;
   tower.encode = async (tokens, options) => {

@@ -1,65 +1,107 @@
 import { status } from '@grpc/grpc-js';
 import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
-import type { OutcomeKind } from '../../../proto/generated/scalingnote/v1/OutcomeKind.ts';
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
-import type { DocumentWrite } from '../../../store/store.ts';
+import type { DocumentWrite, DocumentWriteResult, PassageWrite } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
 import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
-import type { Batch } from '../../runtime/telemetry/batch.ts';
+import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
 import type { Span } from '../../runtime/telemetry/span.ts';
 import { flawOf } from '../../runtime/request-guard.ts';
 import { validDelete, validDocument, type ValidDocument } from './document.ts';
 
 /**
- * What an operation costs of the budget besides its text, in tokens: the objects that carry it take about as much
- * memory as this many tokens of text and their vectors, so that a flood of deletes is bounded too.
+ * What an operation costs of the budget besides its text, in tokens: its objects take about as much memory as this many
+ * tokens of text with their vectors. A flood of deletes is bounded by it too.
  */
 export const OPERATION_TOKENS = 64;
 
 /**
- * Bytes of English text to a token, over the vocabularies of BERT and its kin. The budget bounds memory, not batches:
- * an estimate before tokenisation will do, and text that is denser in tokens is no denser in bytes.
+ * Bytes of English text per token, for the vocabularies of BERT and its kin. The budget bounds memory, so an estimate
+ * before tokenisation is good enough: text with more tokens per byte takes no more bytes.
  */
 export const BYTES_PER_TOKEN = 4;
 
-/** A document's own trace: it began with whoever produced the document, and ends where the document can be found. */
+/** A document's own trace. Its producer began it; it ends when searches can find the document. */
 export interface DocumentTrace {
   readonly span: Span;
-  /** When its outcome was decided, as of `performance.now()`. */
+  /** When the operation was settled, as of `performance.now()`. */
   settledAt?: number;
 }
 
-/** One document or delete of a stream, on its way. */
-export interface Operation {
+interface AnyState {
   readonly sequence: number;
   readonly documentId: string;
   readonly version: number;
   /** What it takes of the budget until it is settled. */
   readonly tokens: number;
-  /** The content of a document, kept until it is settled. */
-  document?: ValidDocument;
-  /** What to do to the store, once that is known. */
-  write?: DocumentWrite;
-  /** Whether that is under way. */
-  isBeingWritten?: boolean;
-  /** What became of it: the operation is settled. */
-  outcome?: IngestOutcome;
-  /** Why it was rejected, in a stable word, where that was told at once. */
-  readonly reason?: string;
   /** When it came in, as of `performance.now()`. */
   readonly arrivedAt: number;
   /** The document's own trace, where it brought one. */
-  trace?: DocumentTrace;
-  /** The runs of the model that made its vectors. */
-  batches?: Set<Batch>;
+  readonly trace?: DocumentTrace;
 }
 
-/** Reads a document or a delete. What is wrong with it is its outcome, and nobody else's business. */
+/** A document that has not been compared with what is stored. */
+export interface Received extends AnyState {
+  readonly state: 'received';
+  readonly document: ValidDocument;
+}
+
+/** A document whose vectors are being made. */
+export interface Encoding extends AnyState {
+  readonly state: 'encoding';
+  readonly document: ValidDocument;
+}
+
+/** A document or a delete that waits for its write. */
+export interface Ready extends AnyState {
+  readonly state: 'ready';
+  readonly step: WriteStep;
+}
+
+/** A document or a delete whose write is under way. */
+export interface Writing extends AnyState {
+  readonly state: 'writing';
+  readonly step: WriteStep;
+}
+
+/** A document or a delete that has its outcome. */
+export interface Settled extends AnyState {
+  readonly state: 'settled';
+  readonly outcome: IngestOutcome;
+  /** Why it was rejected, in a stable word; empty where it was not. */
+  readonly reason: string;
+}
+
+/** An operation without an outcome. */
+export type Unsettled = Received | Encoding | Ready | Writing;
+
+/** One document or delete of a stream. The functions of this file take it from one state to the next. */
+export type Operation = Unsettled | Settled;
+
+type Write<Kind extends DocumentWrite['kind']> = Extract<DocumentWrite, { kind: Kind }>;
+
+/** A step of a write to the store, with what belongs to it. */
+export type WriteStep =
+  | {
+      readonly kind: 'put';
+      readonly write: Write<'put'>;
+      /** The runs of the model that made its vectors. */
+      readonly batches: ReadonlySet<BatchSpan>;
+    }
+  | {
+      readonly kind: 'confirm';
+      readonly write: Write<'confirm'>;
+      /** Is encoded where the store has other content after all. */
+      readonly document: ValidDocument;
+    }
+  | { readonly kind: 'delete'; readonly write: Write<'delete'> };
+
+/** Reads a document or a delete. A flaw in it is its outcome; other operations go on. */
 export function readOperation(
   request: IngestRequest__Output,
   sequence: number,
   { tenant, omitText }: { tenant: string; omitText: boolean },
-): Operation {
+): Received | Ready | Settled {
   const arrivedAt = performance.now();
   const id = request.document?.id ?? request.delete?.id ?? '';
   try {
@@ -67,49 +109,110 @@ export function readOperation(
     if (flaw) throw flaw;
     if (request.document) {
       const document = validDocument(request.document, omitText);
-      return {
-        sequence,
-        documentId: id,
-        version: document.version,
-        tokens: OPERATION_TOKENS + Math.ceil(document.bytes / BYTES_PER_TOKEN),
-        document,
-        arrivedAt,
-      };
+      const { version, bytes } = document;
+      const tokens = OPERATION_TOKENS + Math.ceil(bytes / BYTES_PER_TOKEN);
+      return { state: 'received', sequence, documentId: id, version, tokens, arrivedAt, document };
     }
     if (request.delete) {
       const { version } = validDelete(request.delete);
-      const write: DocumentWrite = { kind: 'delete', tenant, documentId: id, version };
-      return { sequence, documentId: id, version, tokens: OPERATION_TOKENS, write, arrivedAt };
+      const step: WriteStep = { kind: 'delete', write: { kind: 'delete', tenant, documentId: id, version } };
+      const tokens = OPERATION_TOKENS;
+      return { state: 'ready', sequence, documentId: id, version, tokens, arrivedAt, step };
     }
     throw invalidArgument('operation', 'is not set; send begin, document or delete');
   } catch (error) {
-    const flaw = toServiceError(error);
-    // An identifier may be what is wrong: one of any length would travel back.
+    // The outcome must not carry an id of any length back.
     const documentId = Buffer.byteLength(id) <= MAX_ID_BYTES ? id.toWellFormed() : '';
-    return {
-      sequence,
-      documentId,
-      version: 0,
-      tokens: 0,
-      arrivedAt,
-      reason: flaw.reason,
-      outcome: rejected(sequence, documentId, flaw),
-    };
+    const flawed = { sequence, documentId, version: 0, tokens: 0, arrivedAt };
+    return rejected(flawed, toServiceError(error));
   }
 }
 
-/** The outcome of an operation that is refused. */
-export function rejected(sequence: number, documentId: string, error: ServiceError): IngestOutcome {
-  return {
-    sequence,
-    documentId,
-    kind: 'OUTCOME_KIND_REJECTED',
-    error: toRichStatus(error),
-  };
+/** The document is to be encoded. */
+export function startEncoding(operation: Received): Encoding {
+  return { ...common(operation), state: 'encoding', document: operation.document };
+}
+
+/** The content is believed to be stored already: only the version has to be raised. */
+export function confirmLater(operation: Received, tenant: string): Ready {
+  const { documentId, version, document } = operation;
+  const { contentHash } = document;
+  const write = { kind: 'confirm', tenant, documentId, version, contentHash } as const;
+  return { ...common(operation), state: 'ready', step: { kind: 'confirm', write, document } };
+}
+
+/** The vectors are made. */
+export function putLater(
+  operation: Encoding,
+  tenant: string,
+  passages: readonly PassageWrite[],
+  batches: ReadonlySet<BatchSpan>,
+): Ready {
+  const { documentId, version } = operation;
+  const { contentHash, title, metadata } = operation.document;
+  const content = { contentHash, title, metadata, passages };
+  const write = { kind: 'put', tenant, documentId, version, ...content } as const;
+  return { ...common(operation), state: 'ready', step: { kind: 'put', write, batches } };
+}
+
+/** The write begins. */
+export function startWriting(operation: Ready): Writing {
+  return { ...common(operation), state: 'writing', step: operation.step };
+}
+
+/** The write has to be repeated, after one on the same document that came before it. */
+export function writeAgain(operation: Writing): Ready {
+  return { ...common(operation), state: 'ready', step: operation.step };
+}
+
+/** The store has other content than a confirm named. */
+export function encodeAfterAll(operation: Writing): Encoding {
+  const { step } = operation;
+  if (step.kind !== 'confirm') throw new Error(`the store answers "changed" to a ${step.kind}`);
+  return { ...common(operation), state: 'encoding', document: step.document };
+}
+
+/** The store already has the content, in this version. */
+export function unchanged(operation: Received): Settled {
+  return settled(operation, 'OUTCOME_KIND_UNCHANGED');
+}
+
+/** The store has taken the write. */
+export function written(operation: Writing, outcome: keyof typeof OUTCOME_KINDS): Settled {
+  const { step } = operation;
+  const passages = step.kind === 'put' ? { passages: step.write.passages.length } : {};
+  return settled(operation, OUTCOME_KINDS[outcome], passages);
+}
+
+/** The operation is refused. */
+export function rejected(operation: AnyState & { state?: Unsettled['state'] }, error: ServiceError): Settled {
+  const outcome = settled(operation, 'OUTCOME_KIND_REJECTED', { error: toRichStatus(error) });
+  return { ...outcome, reason: error.reason };
+}
+
+const OUTCOME_KINDS = {
+  indexed: 'OUTCOME_KIND_INDEXED',
+  unchanged: 'OUTCOME_KIND_UNCHANGED',
+  deleted: 'OUTCOME_KIND_DELETED',
+} as const satisfies Partial<Record<DocumentWriteResult['outcome'], IngestOutcome['kind']>>;
+
+function settled(
+  operation: AnyState,
+  kind: NonNullable<IngestOutcome['kind']>,
+  rest: Pick<IngestOutcome, 'passages' | 'error'> = {},
+): Settled {
+  const { sequence, documentId } = operation;
+  const outcome = { sequence, documentId, kind, ...rest };
+  return { ...common(operation), state: 'settled', outcome, reason: '' };
+}
+
+/** What every state has, and nothing that belongs to one state alone. */
+function common({ sequence, documentId, version, tokens, arrivedAt, trace }: AnyState): AnyState {
+  return { sequence, documentId, version, tokens, arrivedAt, ...(trace && { trace }) };
 }
 
 /** The store has a newer version of a document. */
-export function versionStale(documentId: string, version: number, storedVersion: number): ServiceError {
+export function versionStale({ documentId, version }: AnyState, storedVersion: number): ServiceError {
   return new ServiceError(
     status.ABORTED,
     'VERSION_STALE',
@@ -119,29 +222,9 @@ export function versionStale(documentId: string, version: number, storedVersion:
   );
 }
 
-/** An operation of which it is known what to do to the store. */
-export type ReadyOperation = Operation & { write: DocumentWrite };
-
-/** Whether an operation can be written. */
-export function isReady(operation: Operation): operation is ReadyOperation {
-  return operation.write !== undefined;
-}
-
-/** An operation whose outcome is known. */
-export type SettledOperation = Operation & { outcome: IngestOutcome };
-
-/** Whether it is known what became of an operation. */
-export function isSettled(operation: Operation): operation is SettledOperation {
-  return operation.outcome !== undefined;
-}
-
 /** About how many bytes its write takes. */
-export function writeBytes({ tokens, write }: ReadyOperation): number {
-  const vectors = write.kind === 'put' ? write.passages.length * write.passages[0]!.vector.byteLength : 0;
+export function writeBytes({ tokens, step }: Ready): number {
+  const vectors =
+    step.kind === 'put' ? step.write.passages.length * step.write.passages[0]!.vector.byteLength : 0;
   return tokens * BYTES_PER_TOKEN + vectors;
-}
-
-/** The outcome of an operation that went well. */
-export function outcomeOf({ sequence, documentId }: Operation, kind: OutcomeKind): IngestOutcome {
-  return { sequence, documentId, kind };
 }

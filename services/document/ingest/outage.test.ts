@@ -1,21 +1,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
+import { useQdrant } from '../../../store/qdrant/testing/engine.ts';
+import { optionalTool } from '../../../test/testing/optional-tool.ts';
 import { startProxy } from '../../runtime/testing/proxy.ts';
-import { QdrantTestStore } from '../testing/qdrant-store.ts';
 import { eventually, startHarness } from '../testing/harness.ts';
+import { openQdrant, TestStore } from '../testing/test-store.ts';
 
 const DOCUMENTS = 2000;
 const BUDGET = 8192;
 
-const url = process.env['QDRANT_URL'];
+const qdrant = useQdrant(() => optionalTool('qdrant-engine'));
 
 test(
   'a server that goes away twice in the middle of a stream is waited for, and the stream ends by itself',
-  { skip: url === undefined && 'set QDRANT_URL to the REST address of a Qdrant server to run it' },
+  { skip: qdrant.skip },
   async () => {
-    const proxy = await startProxy(url!);
-    const store = await QdrantTestStore.open(proxy.url);
+    const proxy = await startProxy(qdrant.url);
+    const store = new TestStore(await openQdrant(proxy.url));
     const { ingest, pipeline, tower, stop } = await startHarness({
       store,
       settings: { budgetTokens: BUDGET },

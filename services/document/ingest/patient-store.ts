@@ -12,15 +12,15 @@ import { untilItWorks, type Backoff } from './retry.ts';
 
 type WritableStore = Pick<Store, 'kind' | 'lookupDocuments' | 'writeDocuments'>;
 
-/** What bounds a write, and which trace it belongs to. */
+/** What ends a write early, and the trace it belongs to. */
 export type WriteBounds = Pick<CallOptions, 'trace'> & { signal: AbortSignal };
 
-/** What a store made of one write: its answer, or why it will never take it. */
+/** The store's answer to a step, or why it will never take the step. */
 export type WriteAnswer = DocumentWriteResult | { outcome: 'refused'; cause: unknown };
 
 /**
- * A store whose outages are waited out: nothing is lost while it is away, callers just get slower. Also finds the one
- * document in a batch that the store will not take, so that it does not take the others down with it.
+ * Waits until an outage of the store is over: nothing is lost meanwhile, callers only get slower. Where the store rejects
+ * a write because of one document, it finds that document and writes the others.
  */
 export class PatientStore {
   readonly #store: WritableStore;
@@ -36,7 +36,7 @@ export class PatientStore {
     this.#log = log;
   }
 
-  /** @throws {StoreError} that waiting does not mend */
+  /** @throws {StoreError} where waiting does not help */
   lookup(
     collection: string,
     keys: readonly DocumentKey[],
@@ -46,9 +46,9 @@ export class PatientStore {
   }
 
   /**
-   * Writes in order and answers each write, when all are durable.
+   * Applies steps in order, and answers each of them when all are durable.
    *
-   * @throws {StoreError} that waiting does not mend and no single document is to blame for
+   * @throws {StoreError} where waiting does not help and no single document is to blame
    */
   async write(
     collection: string,
@@ -61,7 +61,7 @@ export class PatientStore {
     } catch (error) {
       if (signal.aborted || concernsAll(error)) throw error;
       if (writes.length === 1) return [{ outcome: 'refused', cause: error }];
-      // Repeating what did go through changes nothing, so halving finds the culprit in a few calls and keeps the order.
+      // Repeating steps that were applied changes nothing, so halving finds the culprit in a few calls and keeps the order.
       const middle = writes.length >> 1;
       const first = await this.write(collection, writes.slice(0, middle), bounds);
       return [...first, ...(await this.write(collection, writes.slice(middle), bounds))];
@@ -89,7 +89,7 @@ export class PatientStore {
   }
 }
 
-/** Whether an error is about the collection or the store, not about a document in the batch. */
+/** Whether an error concerns the collection or the store as a whole, and not a document. */
 function concernsAll(error: unknown): boolean {
   return (
     error instanceof StoreError &&

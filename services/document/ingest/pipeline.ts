@@ -10,20 +10,20 @@ import { PatientStore } from './patient-store.ts';
 import { DEFAULT_BACKOFF, type Backoff } from './retry.ts';
 import { IngestSession, type IngestCall, type SessionContext } from './session.ts';
 
-/** What a process can set about ingest. */
+/** Settings of ingest. */
 export interface IngestSettings {
   /**
-   * Tokens in flight over all streams. The usual 32 768 are sixteen batches of a CPU, two of an accelerator: that keeps
-   * the tower busy while the store makes a write durable, and gives the batcher enough texts to sort by length. On two
-   * CPU cores it is some seven seconds of work, which a drain has to finish.
+   * Most tokens in flight over all streams. The usual 32 768 are sixteen batches of a CPU or two of an accelerator: enough
+   * to keep the tower busy while the store makes a write durable, and to sort texts by length. On two CPU cores it is
+   * about seven seconds of work, which a drain has to finish.
    */
   budgetTokens: number;
   /**
-   * Streams at once. Each may hold two messages that no budget counts, one half received and one that waits for room;
-   * a producer needs one stream, so the usual 32 are many producers.
+   * Most streams at once. Each may hold two messages that no budget counts: one half received, and one that waits for room.
+   * A producer needs one stream, so the usual 32 serve many producers.
    */
   maxStreams: number;
-  /** Waits between attempts at a store or a tower that can't take more. @default {@link DEFAULT_BACKOFF} */
+  /** Waits between attempts at a store that is away or a tower that is full. @default {@link DEFAULT_BACKOFF} */
   backoff?: Backoff;
 }
 
@@ -102,7 +102,7 @@ export class IngestPipeline {
     }
   }
 
-  /** Has the state of all streams looked at whenever somebody asks for the metrics. */
+  /** Registers gauges that read the state of all streams. */
   #observe(metrics: Metrics): void {
     const observe: Metrics['observe'] = (...gauge) => metrics.observe(...gauge);
     const lags = () => [...this.#sessions].map(({ lag }) => lag);
@@ -111,13 +111,13 @@ export class IngestPipeline {
     observe(
       'scalingnote.ingest.tokens_in_flight',
       '{token}',
-      'Tokens that were taken in and are not settled',
+      'Tokens of operations that have no outcome yet',
       () => this.tokensInFlight,
     );
     observe(
       'scalingnote.ingest.watermark_lag',
       '{operation}',
-      'Operations that have come in and are under no watermark yet',
+      'Operations that no watermark covers yet',
       () => sum(lags().map(({ operations }) => operations)),
     );
     observe(

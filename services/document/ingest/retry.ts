@@ -7,12 +7,12 @@ export type { Backoff };
 export const DEFAULT_BACKOFF: Backoff = { firstMs: 100, longestMs: 10_000 };
 
 /**
- * Calls until it goes well or fails in a way that waiting does not mend. Waits are doubled each time and drawn at
- * random below that, so that streams which failed together do not come back together.
+ * Repeats a call until it succeeds, or fails in a way that waiting does not help. The longest wait doubles with each
+ * attempt, and each wait is a random part of it, so that streams which failed together do not come back together.
  *
- * @param waitFor shortest wait in milliseconds that an error asks for; `undefined` where trying again is no use
- * @param onWait told before each wait
- * @throws what the call threw last, or the signal's reason
+ * @param waitFor shortest wait in milliseconds that an error asks for; `undefined` where trying again does not help
+ * @param onWait called before each wait
+ * @throws the last error of the call, or the signal's reason
  */
 export async function untilItWorks<T>(
   call: () => Promise<T>,

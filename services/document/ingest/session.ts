@@ -13,15 +13,15 @@ import { StreamTrace } from './stream-trace.ts';
 import { Window, type Shared } from './window.ts';
 
 /**
- * Most operations of one stream that wait for their outcome to be decided or read: what a client that never reads can
- * pile up. A settled operation takes less than a kilobyte.
+ * Most operations of one stream that are not settled, or whose outcome has not gone out. It bounds what a client that
+ * never reads can pile up: a settled operation takes less than a kilobyte.
  */
 export const WINDOW_OPERATIONS = 4096;
 
-/** Most outcomes between two watermarks: what a client that reads slowly would otherwise send twice. */
+/** Most outcomes between two watermarks. After a break a client sends again what no watermark covered. */
 export const WATERMARK_OUTCOMES = 256;
 
-/** Time for the store to hear that a bulk load has ended, in milliseconds: the client waits for it. */
+/** How long the end of a bulk load may take, in milliseconds: the client waits for it. */
 const BULK_END_MS = 5000;
 
 /** The Ingest call, as a session sees it. */
@@ -42,9 +42,8 @@ export interface SessionContext extends Shared {
 }
 
 /**
- * One stream of the Ingest call: what may come in, in which order, and what goes out.
- *
- * Outcomes go out in the order of the operations. A watermark follows where everything before it has its outcome.
+ * One stream of the Ingest call. It checks the order of what comes in, and sends outcomes in the order of the
+ * operations. A watermark follows when everything before it has its outcome.
  */
 export class IngestSession {
   readonly #context: SessionContext;
@@ -53,15 +52,15 @@ export class IngestSession {
   readonly #trace: StreamTrace | undefined;
   #window: Window | undefined;
   #options = { tenant: '', omitText: false };
-  /** Highest sequence that came in, and that was answered. */
+  /** Highest sequence that was received, and that was answered. */
   #received = 0;
   #answered = 0;
-  /** Outcomes since the last watermark, and those of their documents that have traces of their own. */
-  #untold = 0;
-  #untoldTraces: DocumentTrace[] = [];
+  /** Outcomes that went out since the last watermark, and the traces of their documents. */
+  #uncovered = 0;
+  #uncoveredTraces: DocumentTrace[] = [];
   #ready: IngestResponse | undefined;
   #bulk: BulkLoad | undefined;
-  /** Set once nothing more is taken in. `now`: what is not settled is given up. */
+  /** Set when the stream takes nothing more in. `now`: it gives up what is not settled. */
   #ending: { error: ServiceError | undefined; now: boolean } | undefined;
   #wakeReader = (): void => {};
   #wakeWriter = (): void => {};
@@ -77,7 +76,7 @@ export class IngestSession {
   /**
    * Serves the stream to its end.
    *
-   * @throws {ServiceError} that the stream has to end with
+   * @throws {ServiceError} the error that the stream ends with
    */
   async run(): Promise<void> {
     const { signal } = this.#call;
@@ -94,16 +93,16 @@ export class IngestSession {
     }
   }
 
-  /** What has come in and is under no watermark yet. */
+  /** Operations that no watermark covers yet. */
   get lag(): { operations: number; oldestMs: number } {
     const oldest = this.#window?.oldestArrival;
     return {
-      operations: (this.#window?.size ?? 0) + this.#untold,
+      operations: (this.#window?.size ?? 0) + this.#uncovered,
       oldestMs: oldest === undefined ? 0 : performance.now() - oldest,
     };
   }
 
-  /** Takes messages in until the client is done, the service drains, or something is wrong. Never rejects. */
+  /** Takes messages in until the client is done, the service drains, or something fails. Never rejects. */
   async #read(): Promise<void> {
     try {
       for await (const request of this.#call.requests) {
@@ -150,11 +149,11 @@ export class IngestSession {
 
   async #beginBulk(physicalName: string): Promise<void> {
     this.#bulk = await this.#context.beginBulk(physicalName, this.#call.signal);
-    // The stream may have ended meanwhile.
+    // The stream may have ended while the load began.
     if (this.#ending) await this.#endBulk();
   }
 
-  /** A store that is away now brings its indexing back by itself, when the load is not heard of any more. */
+  /** A store that can't be reached ends the load by itself after a while. */
   async #endBulk(): Promise<void> {
     const bulk = this.#bulk;
     this.#bulk = undefined;
@@ -163,24 +162,25 @@ export class IngestSession {
     });
   }
 
-  /** @returns a promise where the next message has to wait */
+  /** @returns a promise that the next message has to wait for, if any */
   #takeOperation(window: Window, request: IngestRequest__Output): Promise<void> | undefined {
     if (request.begin) {
       throw invalidArgument('begin', 'came twice; send it once, and open another stream for another target');
     }
     const sequence = parseSequence(request.sequence, this.#received);
-    const operation = readOperation(request, sequence, this.#options);
+    const read = readOperation(request, sequence, this.#options);
     this.#received = sequence;
     const traceparent = request.document?.traceparent ?? '';
-    const trace = this.#trace?.document(sequence, operation.documentId, traceparent);
-    if (trace) operation.trace = trace;
+    const trace = this.#trace?.document(sequence, read.documentId, traceparent);
+    const operation = trace ? { ...read, trace } : read;
     const enter = (admitted: boolean): Promise<void> | undefined => {
       if (!admitted) return undefined;
       window.add(operation);
       if (window.size < WINDOW_OPERATIONS) return undefined;
       return new Promise((resolve) => (this.#wakeReader = resolve));
     };
-    const admitted = operation.outcome ? true : this.#context.budget.admit(this.#share, operation.tokens);
+    const isSettled = operation.state === 'settled';
+    const admitted = isSettled || this.#context.budget.admit(this.#share, operation.tokens);
     if (typeof admitted === 'boolean') return enter(admitted);
     return admitted.then((room) => {
       this.#trace?.admitted(operation.arrivedAt);
@@ -188,13 +188,13 @@ export class IngestSession {
     });
   }
 
-  /** Sends what there is to send until the stream is to end. */
+  /** Sends messages until the stream ends. */
   async #write(): Promise<void> {
     for (;;) {
       const message = this.#nextMessage();
       if (message) {
         await this.#call.write(message);
-        if (message.watermark) this.#told();
+        if (message.watermark) this.#watermarkSent();
       } else if (this.#isDone()) return;
       else await new Promise<void>((resolve) => (this.#wakeWriter = resolve));
     }
@@ -206,23 +206,22 @@ export class IngestSession {
       this.#ready = undefined;
       return ready;
     }
-    const settled = this.#untold < WATERMARK_OUTCOMES ? this.#window?.takeSettled() : undefined;
+    const settled = this.#uncovered < WATERMARK_OUTCOMES ? this.#window?.takeSettled() : undefined;
     if (settled) {
-      this.#untold++;
+      this.#uncovered++;
       this.#answered = settled.sequence;
-      if (settled.trace) this.#untoldTraces.push(settled.trace);
+      if (settled.trace) this.#uncoveredTraces.push(settled.trace);
       this.#wakeReader();
-      return settled.outcome === undefined ? {} : { outcome: settled.outcome };
+      return { outcome: settled.outcome };
     }
-    if (this.#untold === 0) return undefined;
+    if (this.#uncovered === 0) return undefined;
     return { watermark: { sequence: this.#answered } };
   }
 
-  /** A watermark is on its way. */
-  #told(): void {
-    this.#trace?.visible(this.#answered, this.#untold, this.#untoldTraces);
-    this.#untold = 0;
-    this.#untoldTraces = [];
+  #watermarkSent(): void {
+    this.#trace?.visible(this.#answered, this.#uncovered, this.#uncoveredTraces);
+    this.#uncovered = 0;
+    this.#uncoveredTraces = [];
   }
 
   #isDone(): boolean {
@@ -235,7 +234,7 @@ export class IngestSession {
     this.#wakeWriter();
   }
 
-  /** Gives up what is not settled, its part of the budget included, and ends with what was thrown. */
+  /** Gives up what is not settled, returns its share of the budget, and ends with what was thrown. */
   #fail(error: unknown): void {
     if (!this.#ending?.now) {
       this.#ending = { error: error === undefined ? undefined : toServiceError(error), now: true };
@@ -246,7 +245,7 @@ export class IngestSession {
     this.#wakeWriter();
   }
 
-  /** A message that can't be read has no sequence; say after which one it came. */
+  /** A message that can't be read has no sequence: the error says after which one it came. */
   #located(error: ServiceError): ServiceError {
     if (error.reason !== 'MALFORMED_MESSAGE') return error;
     const { code, reason, message, cause } = error;

@@ -1,14 +1,14 @@
 import { SpanKind, type Attributes } from '@opentelemetry/api';
-import type { Encoding } from '../../../towers/tower.ts';
-import type { Batch } from '../../runtime/telemetry/batch.ts';
-import { parseTraceparent } from '../../runtime/telemetry/context.ts';
+import type { Encoding as Encoded } from '../../../towers/tower.ts';
+import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
+import { parseTraceparent } from '../../runtime/telemetry/trace-context.ts';
 import type { HistogramSeries } from '../../runtime/telemetry/instruments.ts';
 import type { Span } from '../../runtime/telemetry/span.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import type { EncodeWatch } from './encoder.ts';
-import type { DocumentTrace, Operation, SettledOperation } from './operation.ts';
+import type { DocumentTrace, Encoding, Settled, Writing } from './operation.ts';
 
-/** What a stream writes to. */
+/** Where a stream writes to. */
 interface WriteTarget {
   /** Kind of the store. */
   store: string;
@@ -17,8 +17,8 @@ interface WriteTarget {
 }
 
 /**
- * What is told of an ingest stream. The stream is a span with an event for each of its documents, and under it the
- * writes, each with links to the runs of the model that made its vectors, and the watermarks. A document that brings a
+ * Spans and metrics of an ingest stream. The stream is a span with an event for each of its documents. Under it are the
+ * writes, with links to the runs of the model that made their vectors, and the watermarks. A document that brings a
  * `traceparent` has a span in that trace as well, from its arrival to the watermark that covers it.
  */
 export class StreamTrace {
@@ -27,7 +27,7 @@ export class StreamTrace {
   readonly #model: string;
   readonly #ingestWaits: HistogramSeries | undefined;
   readonly #encodeWaits: HistogramSeries | undefined;
-  #settledFirst: number | undefined;
+  #firstSettledAt: number | undefined;
 
   /** @param span of the call @param model name of the tower */
   constructor(telemetry: Telemetry, span: Span | undefined, model: string) {
@@ -57,8 +57,8 @@ export class StreamTrace {
     return { span: this.#span.part('document', { kind: SpanKind.CONSUMER, parent, attributes }) };
   }
 
-  /** Watches an operation being encoded. */
-  encoding({ documentId, sequence, trace, batches }: Operation & { batches: Set<Batch> }): EncodeWatch {
+  /** Watches an operation being encoded. @param batches collects the runs of the model that it shares */
+  encoding({ documentId, sequence, trace }: Encoding, batches: Set<BatchSpan>): EncodeWatch {
     const attributes = { 'scalingnote.document.id': documentId, 'scalingnote.sequence': sequence };
     const { tracer } = this.#telemetry;
     let encode: Span | undefined;
@@ -71,7 +71,7 @@ export class StreamTrace {
           attributes: { 'gen_ai.operation.name': 'embeddings', 'gen_ai.request.model': this.#model },
         });
       },
-      passage: (count, { batch: run, queueMs }: Encoding) => {
+      passage: (count, { batch: run, queueMs }: Encoded) => {
         tokens += count;
         this.#encodeWaits?.record(queueMs / 1000, this.#span);
         const batch = tracer?.batch(run, this.#model);
@@ -90,7 +90,7 @@ export class StreamTrace {
   }
 
   /** Begins a write. */
-  writing(operations: readonly Operation[], { store, collection }: WriteTarget): Span | undefined {
+  writing(operations: readonly Writing[], { store, collection }: WriteTarget): Span | undefined {
     const span = this.#span?.part('upsert', {
       kind: SpanKind.CLIENT,
       attributes: {
@@ -101,30 +101,30 @@ export class StreamTrace {
       },
     });
     if (!span) return undefined;
-    const batches = new Set(operations.flatMap((operation) => [...(operation.batches ?? [])]));
+    const batches = new Set(operations.flatMap(({ step }) => (step.kind === 'put' ? [...step.batches] : [])));
     for (const batch of batches) span.addBatch(batch);
     return span;
   }
 
-  /** A write has ended, well or not: then the stream ends, and says why. */
-  written(span: Span | undefined, operations: readonly Operation[]): void {
+  /** A write has ended, well or not. The span has no error: where a write fails, the stream fails and says why. */
+  written(span: Span | undefined, operations: readonly Writing[]): void {
     if (!span) return;
     span.end();
     for (const { trace } of operations) {
-      const part = trace?.span.record('upsert', span.startTime, span.endTime);
-      part?.addLink({ context: span.spanContext() });
+      const part = trace?.span.child('upsert', { startTime: span.startTime });
+      part?.addLink({ context: span.spanContext() }).end(span.endTime);
     }
   }
 
-  /** The outcome of an operation has been decided. */
-  settled({ documentId, sequence, trace, outcome }: SettledOperation, reason = ''): void {
+  /** An operation has its outcome. */
+  settled({ documentId, sequence, trace, outcome, reason }: Settled): void {
     const kind = OUTCOMES[String(outcome.kind)] ?? 'rejected';
     const attributes = {
       'scalingnote.document.outcome': kind,
       ...(reason !== '' && { 'scalingnote.reason': reason }),
     };
     this.#telemetry.metrics?.documents(attributes).add(1);
-    this.#settledFirst ??= performance.now();
+    this.#firstSettledAt ??= performance.now();
     this.#span?.addEvent('document', {
       'scalingnote.document.id': documentId,
       'scalingnote.sequence': sequence,
@@ -136,12 +136,12 @@ export class StreamTrace {
     if (reason !== '') trace.span.fail(reason);
   }
 
-  /** The client has been told that everything up to a sequence is durable, and so to be found. */
+  /** A watermark has gone out: searches find everything up to its sequence. */
   visible(sequence: number, documents: number, traces: readonly DocumentTrace[]): void {
     const now = performance.now();
     const attributes = { 'scalingnote.watermark': sequence, 'scalingnote.documents': documents };
-    this.#span?.part('visible', { startTime: this.#settledFirst ?? now, attributes }).end(now);
-    this.#settledFirst = undefined;
+    this.#span?.part('visible', { startTime: this.#firstSettledAt ?? now, attributes }).end(now);
+    this.#firstSettledAt = undefined;
     for (const { span, settledAt } of traces) {
       span.record('visible', settledAt ?? now, now, { 'scalingnote.watermark': sequence });
       span.end(now);

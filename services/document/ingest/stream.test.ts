@@ -1,24 +1,16 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { FakeTower } from '../testing/fake-tower.ts';
-import type { TestStore } from '../testing/test-store.ts';
-import { eventually, gate, openTestStore, startHarness, type Harness } from '../testing/harness.ts';
+import { eventually, gate, harnesses, type Harness } from '../testing/harness.ts';
+import { openTestStore } from '../testing/test-store.ts';
 
-const running: Harness[] = [];
-async function start(...parts: Parameters<typeof startHarness<TestStore>>): Promise<Harness> {
-  const harness = await startHarness(...parts);
-  running.push(harness);
-  return harness;
-}
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((harness) => harness.stop()));
-});
+const start = harnesses();
 
 const kinds = (outcomes: { kind: string }[]): string[] =>
   outcomes.map(({ kind }) => kind.replace('OUTCOME_KIND_', ''));
 
-test('a stream is ready, answers every operation in order, tells a watermark, and ends well', async () => {
+test('a stream sends ready, the outcomes in order and a watermark, and ends well', async () => {
   const { ingest, store, tower } = await start();
   const ended = await ingest({ collection: 'docs', tenant: 'acme' })
     .document(1, 'a', 'one|two|three', {
@@ -124,11 +116,11 @@ test('content that is stored already is not encoded again', async () => {
   const reordered = { fields: { a: { stringValue: 'x' }, b: { numberValue: 1 } } };
   await ingest().document(1, 'a', 'text|more', { title: 'T', metadata }).finish();
   assert.equal(tower.encoded, 2);
-  const writes = store.batches.length;
+  const writes = store.writes.length;
 
   const same = await ingest().document(1, 'a', 'text|more', { title: 'T', metadata: reordered }).finish();
   assert.deepEqual(kinds(same.outcomes), ['UNCHANGED']);
-  assert.equal(store.batches.length, writes, 'nothing to write either');
+  assert.equal(store.writes.length, writes, 'nothing to write either');
 
   const newer = await ingest().document(1, 'a', 'text|more', { title: 'T', metadata, version: 7 }).finish();
   assert.deepEqual(kinds(newer.outcomes), ['UNCHANGED']);
@@ -192,11 +184,11 @@ test('one document many times over: all at full speed, bounded, and the last one
   assert.equal(ended.watermark, count);
   assert.equal((await store.contents('docs')).same?.passages[0]?.text, `text ${count / 3}`);
   assert.ok(tower.encoded <= count / 3 + 1, `each content once, not ${tower.encoded} times`);
-  assert.ok(store.batches.length < count / 5, `many in a write, not ${store.batches.length} writes`);
+  assert.ok(store.writes.length < count / 5, `many in a write, not ${store.writes.length} writes`);
   assert.ok(most <= 8192 + 100, `${most} tokens in flight`);
 });
 
-test('an operation in flight is seen by the next on the same document', async () => {
+test('an operation is compared with the one before it on the same document, even in flight', async () => {
   const { ingest, store, tower } = await start();
   const ended = await ingest()
     .document(1, 'a', 'first')

@@ -6,65 +6,45 @@ import { after, before, describe, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import * as fc from 'fast-check';
 import { openStore } from '../../../store/open.ts';
-import type { Store } from '../../../store/store.ts';
 import { startHarness, type Harness } from '../testing/harness.ts';
-import { MemoryStore } from '../testing/memory-store.ts';
+import { TestStore } from '../testing/test-store.ts';
 
 const versions = fc.array(fc.integer({ min: 0, max: 6 }), { minLength: 1, maxLength: 8 });
 
-/** A store, and how to look into it. */
-interface Home {
-  store: Store | MemoryStore;
-  /** Version and first text of a document. */
-  read(id: string): Promise<{ version: number | undefined; text: string | undefined }>;
-  close(): Promise<void>;
-}
-
-async function memory(): Promise<Home> {
-  const store = new MemoryStore();
+async function memory(): Promise<TestStore> {
+  const store = new TestStore();
   // Every call takes its time, each another one.
   let calls = 0;
   store.before = () => new Promise((resolve) => setTimeout(resolve, (calls++ * 7) % 4));
-  return {
-    store,
-    read: async (id) => {
-      const document = (await store.contents('docs'))[id];
-      return { version: document?.version, text: document?.passages[0]?.text };
-    },
-    close: async () => {},
-  };
+  return store;
 }
 
-async function embedded(): Promise<Home> {
-  const directory = await mkdtemp(join(tmpdir(), 'document-versions-'));
-  const store = await openStore({ kind: 'embedded', directory });
-  return {
-    store,
-    read: async (id) => {
-      const filter = { must: [{ field: 'document_id', equals: id }] };
-      const [document] = (await store.scroll('docs', '', { limit: 1, filter })).documents;
-      return { version: document?.version, text: document?.texts[0] };
-    },
-    close: async () => {
-      await store.close();
-      await rm(directory, { recursive: true });
-    },
-  };
+const directory = await mkdtemp(join(tmpdir(), 'document-versions-'));
+after(() => rm(directory, { recursive: true }));
+
+async function embedded(): Promise<TestStore> {
+  return new TestStore(await openStore({ kind: 'embedded', directory }));
 }
 
 for (const [name, open] of Object.entries({ memory, embedded })) {
   describe(`versions, in a store that is ${name}`, () => {
-    let home: Home;
-    let harness: Harness<Store | MemoryStore>;
+    let store: TestStore;
+    let harness: Harness;
     let runs = 0;
     before(async () => {
-      home = await open();
-      harness = await startHarness({ store: home.store });
+      store = await open();
+      harness = await startHarness({ store });
     });
     after(async () => {
       await harness.stop();
-      await home.close();
+      await store.dispose();
     });
+
+    /** Version and first text of a document. */
+    const read = async (id: string) => {
+      const document = (await store.contents('docs'))[id];
+      return { version: document?.version, text: document?.passages[0]?.text };
+    };
 
     test('the highest version wins, in every order of arrival', async () => {
       await fc.assert(
@@ -84,7 +64,7 @@ for (const [name, open] of Object.entries({ memory, embedded })) {
             assert.match(outcomes[index]?.kind ?? '', expected, `operation ${index + 1} of ${order.join()}`);
             highest = Math.max(highest, version);
           });
-          assert.deepEqual(await home.read(id), { version: highest, text: `version ${highest}` });
+          assert.deepEqual(await read(id), { version: highest, text: `version ${highest}` });
         }),
         { numRuns: 40 },
       );
@@ -107,7 +87,7 @@ for (const [name, open] of Object.entries({ memory, embedded })) {
             }),
           );
           const highest = Math.max(...left, ...right);
-          assert.deepEqual(await home.read(id), { version: highest, text: `version ${highest}` });
+          assert.deepEqual(await read(id), { version: highest, text: `version ${highest}` });
           for (const { error } of ended.flatMap(({ outcomes }) => outcomes)) {
             assert.ok(error === null || error.code === status.ABORTED, error?.message);
           }
@@ -141,7 +121,7 @@ for (const [name, open] of Object.entries({ memory, embedded })) {
           assert.equal(watermark, steps.length);
           assert.ok(outcomes.every(({ error }) => error === null));
           const last = steps.at(-1);
-          assert.equal((await home.read(id)).text, last === 'delete' ? undefined : last);
+          assert.equal((await read(id)).text, last === 'delete' ? undefined : last);
         }),
         { numRuns: 40 },
       );

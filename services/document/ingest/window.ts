@@ -1,22 +1,31 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
-import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { StoredDocument } from '../../../store/store.ts';
 import { TowerError } from '../../../towers/errors.ts';
-import { reportError, type ServiceError } from '../../runtime/errors.ts';
-import type { Batch } from '../../runtime/telemetry/batch.ts';
-import { traceOf } from '../../runtime/telemetry/bridge.ts';
+import { reportError } from '../../runtime/errors.ts';
+import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
+import { traceOf } from '../../runtime/telemetry/span.ts';
 import type { Budget, Share } from './budget.ts';
 import type { DocumentEncoder } from './encoder.ts';
 import {
-  isReady,
-  isSettled,
-  outcomeOf,
+  confirmLater,
+  encodeAfterAll,
+  putLater,
   rejected,
+  startEncoding,
+  startWriting,
+  unchanged,
   versionStale,
+  writeAgain,
   writeBytes,
+  written,
+  type Encoding,
   type Operation,
-  type ReadyOperation,
+  type Ready,
+  type Received,
+  type Settled,
+  type Unsettled,
+  type Writing,
 } from './operation.ts';
 import type { PatientStore, WriteAnswer } from './patient-store.ts';
 import type { StreamTrace } from './stream-trace.ts';
@@ -28,12 +37,12 @@ export const LOOKUP_DOCUMENTS = 256;
 export const WRITE_OPERATIONS = 256;
 
 /**
- * Most writes of a stream under way at once, so that one is written out while the store makes another durable. Beside
- * another only a full one sets out: what is ready meanwhile goes together.
+ * Most writes of a stream under way at once, so that one is written out while the store makes another durable. While one
+ * is under way, only a full one begins: smaller ones wait and are joined.
  */
 export const WRITES_IN_FLIGHT = 3;
 
-/** Most bytes of text and vectors in one write, where it has more than one operation: far below what Qdrant takes. */
+/** Most bytes of text and vectors in one write of several operations: far below what Qdrant takes. */
 export const WRITE_BYTES = 4 * 1024 * 1024;
 
 /** What the streams of a process share. */
@@ -52,22 +61,31 @@ export interface Target {
   omitText: boolean;
 }
 
-/** What a {@link Window} tells its stream. */
+/** Listens to a {@link Window}. */
 export interface WindowListener {
   /** Operations were settled. */
   onSettled(): void;
-  /** Nothing can go on: the store or the tower is of no use for this stream any more. */
+  /** The stream has to end: the store or the tower can't be used by it any more. */
   onFailure(error: unknown): void;
 }
 
+/** A document with unsettled operations in a window. */
+interface DocumentInFlight {
+  unsettled: number;
+  /** Of the latest operation with the highest version: what the document will be. */
+  version: number;
+  /** Absent for a delete. */
+  contentHash: string | undefined;
+}
+
 /**
- * The operations of one stream that are in flight, by sequence. Each is compared with what is stored, encoded where it
- * has to be, in any order. Writes set out in the order of the stream, and none while another one on the same document
- * is under way, so that of two operations on a document the later one wins.
+ * The operations of one stream that are in flight, by sequence. Documents are compared with what is stored, and encoded
+ * where they have to be, in any order. Writes begin in the order of the stream, and a document is in one write at a
+ * time, so the later of two operations on a document wins.
  *
- * What to do is decided from what the store said a moment ago, or from the operation before on the same document that
- * is still under way. Either may be wrong by the time of the write, so the store checks again: a `confirm` is answered
- * with `changed` where the content is not there after all, and the document is then encoded and put.
+ * Whether a document has to be encoded follows from what the store said a moment ago, or from an operation on the same
+ * document that is still in flight. Either may be wrong by the time of the write. The store therefore checks again: it
+ * answers `changed` to a confirm of content that it does not have, and the document is then encoded and put.
  */
 export class Window {
   readonly #shared: Shared;
@@ -76,16 +94,17 @@ export class Window {
   readonly #trace: StreamTrace | undefined;
   readonly #listener: WindowListener;
   readonly #abort = new AbortController();
-  readonly #operations: Operation[] = [];
-  /** Documents with operations that are not settled: how many, and which decides what the document will be. */
-  readonly #documents = new Map<string, { unsettled: number; deciding: Operation }>();
-  #toLookUp: Operation[] = [];
+  /** By sequence, in order. */
+  readonly #operations = new Map<number, Operation>();
+  /** By document id. */
+  readonly #documents = new Map<string, DocumentInFlight>();
+  #toLookUp: Received[] = [];
   #lookingUp = false;
-  /** Documents that are in a write under way. */
+  /** Documents in the writes that are under way. */
   readonly #beingWritten = new Set<string>();
   #writes = 0;
-  #writeIsDue = false;
-  /** What is ready and not being written, whatever may have to wait before it. */
+  #writeIsScheduled = false;
+  /** All operations that are ready, even where one before them is not. */
   #ready = { operations: 0, bytes: 0 };
 
   constructor(
@@ -100,62 +119,69 @@ export class Window {
     this.#target = target;
     this.#trace = trace;
     this.#listener = listener;
-    // Every encoding that waits listens, and there may be a thousand.
+    // Every document that waits for its vectors listens, and there may be a thousand.
     setMaxListeners(0, this.#abort.signal);
   }
 
-  /** Operations that nobody has taken out yet, settled or not. */
+  /** Operations in the window, settled or not. */
   get size(): number {
-    return this.#operations.length;
+    return this.#operations.size;
   }
 
   /** When the first of them came in, as of `performance.now()`. */
   get oldestArrival(): number | undefined {
-    return this.#operations[0]?.arrivedAt;
+    return this.#first()?.arrivedAt;
   }
 
-  /** Brings an operation in, whose tokens are already taken from the budget. */
-  add(operation: Operation): void {
-    this.#operations.push(operation);
-    if (isSettled(operation)) {
-      this.#trace?.settled(operation, operation.reason);
+  /** Takes an operation in; the budget has admitted its tokens already. */
+  add(operation: Received | Ready | Settled): void {
+    this.#operations.set(operation.sequence, operation);
+    if (operation.state === 'settled') {
+      this.#trace?.settled(operation);
       this.#listener.onSettled();
       return;
     }
-    const { documentId, version, document } = operation;
-    const known = this.#documents.get(documentId);
-    const before = known?.deciding;
-    if (known) {
-      known.unsettled++;
-      // One with a lower version will not be stored: what comes next has to do with the one before.
-      if (version >= known.deciding.version) known.deciding = operation;
-    } else {
-      this.#documents.set(documentId, { unsettled: 1, deciding: operation });
-    }
-    if (!document) {
-      this.#isReady(operation as ReadyOperation);
+    const { documentId, version } = operation;
+    const contentHash = operation.state === 'received' ? operation.document.contentHash : undefined;
+    const before = this.#documents.get(documentId);
+    const unsettled = (before?.unsettled ?? 0) + 1;
+    // The store will refuse a lower version: what comes next is compared with the operation before.
+    const isNewest = !before || version >= before.version;
+    this.#documents.set(
+      documentId,
+      isNewest ? { unsettled, version, contentHash } : { ...before, unsettled },
+    );
+    if (operation.state === 'ready') {
+      this.#becomeReady(operation);
     } else if (!before) {
       this.#toLookUp.push(operation);
-      this.#lookUpSoon();
-    } else if (before.document?.contentHash === document.contentHash || version < before.version) {
-      this.#confirm(operation);
+      this.#scheduleLookup();
+    } else if (before.contentHash === contentHash || version < before.version) {
+      this.#becomeReady(confirmLater(operation, this.#target.tenant));
     } else {
-      void this.#encode(operation);
+      void this.#encode(startEncoding(operation));
     }
   }
 
   /** Takes out the first operation, if it is settled. */
-  takeSettled(): Operation | undefined {
-    return this.#operations[0]?.outcome ? this.#operations.shift() : undefined;
+  takeSettled(): Settled | undefined {
+    const first = this.#first();
+    if (first?.state !== 'settled') return undefined;
+    this.#operations.delete(first.sequence);
+    return first;
   }
 
   /** Gives up what is not written. */
   abandon(): void {
     this.#abort.abort();
-    for (const { trace } of this.#operations) if (trace) this.#trace?.abandoned(trace);
+    for (const { trace } of this.#operations.values()) if (trace) this.#trace?.abandoned(trace);
   }
 
-  #lookUpSoon(): void {
+  #first(): Operation | undefined {
+    return this.#operations.values().next().value;
+  }
+
+  #scheduleLookup(): void {
     if (this.#lookingUp) return;
     this.#lookingUp = true;
     setImmediate(() => void this.#lookUp());
@@ -170,9 +196,9 @@ export class Window {
         const keys = asked.map(({ documentId }) => ({ tenant, documentId }));
         const stored = await this.#shared.store.lookup(collection, keys, signal);
         signal.throwIfAborted();
-        asked.forEach((operation, index) => this.#decide(operation, stored[index]));
+        asked.forEach((operation, index) => this.#compare(operation, stored[index]));
         this.#listener.onSettled();
-        this.#writeSoon();
+        this.#scheduleWrites();
       }
     } catch (error) {
       this.#fail(error);
@@ -181,39 +207,29 @@ export class Window {
     }
   }
 
-  #decide(operation: Operation, stored: StoredDocument | undefined): void {
+  /** Finds out what has to be done for a document, from what is stored of it. */
+  #compare(operation: Received, stored: StoredDocument | undefined): void {
     const { version, document } = operation;
     if (stored && stored.version > version) {
-      this.#reject(operation, versionStale(operation.documentId, version, stored.version));
-    } else if (stored && stored.contentHash === document?.contentHash) {
-      if (stored.version < version) this.#confirm(operation);
-      else this.#settle(operation, outcomeOf(operation, 'OUTCOME_KIND_UNCHANGED'));
+      this.#reject(operation, versionStale(operation, stored.version));
+    } else if (stored?.contentHash !== document.contentHash) {
+      void this.#encode(startEncoding(operation));
+    } else if (stored.version < version) {
+      this.#becomeReady(confirmLater(operation, this.#target.tenant));
     } else {
-      void this.#encode(operation);
+      this.#settle(unchanged(operation));
     }
   }
 
-  #confirm(operation: Operation): void {
-    const { documentId, version, document } = operation;
-    const { tenant } = this.#target;
-    const contentHash = document!.contentHash;
-    operation.write = { kind: 'confirm', tenant, documentId, version, contentHash };
-    this.#isReady(operation as ReadyOperation);
-  }
-
-  async #encode(operation: Operation): Promise<void> {
+  async #encode(operation: Encoding): Promise<void> {
+    this.#operations.set(operation.sequence, operation);
     const { signal } = this.#abort;
-    const { documentId, version } = operation;
     const { tenant, omitText } = this.#target;
-    const { title, text, metadata, contentHash } = operation.document!;
     try {
-      const batches = new Set<Batch>();
-      const watch = this.#trace?.encoding({ ...operation, batches });
-      const passages = await this.#shared.encoder.encode({ title, text }, { omitText, signal, watch });
-      operation.batches = batches;
-      const content = { contentHash, title, metadata, passages };
-      operation.write = { kind: 'put', tenant, documentId, version, ...content };
-      this.#isReady(operation as ReadyOperation);
+      const batches = new Set<BatchSpan>();
+      const watch = this.#trace?.encoding(operation, batches);
+      const passages = await this.#shared.encoder.encode(operation.document, { omitText, signal, watch });
+      this.#becomeReady(putLater(operation, tenant, passages, batches));
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof TowerError && error.reason === 'ENCODER_CLOSED') {
@@ -222,126 +238,115 @@ export class Window {
       }
       this.#reject(operation, error);
       this.#listener.onSettled();
-      this.#writeSoon();
+      this.#scheduleWrites();
     }
   }
 
-  #isReady(operation: ReadyOperation): void {
+  #becomeReady(operation: Ready): void {
+    this.#operations.set(operation.sequence, operation);
     this.#ready.operations++;
     this.#ready.bytes += writeBytes(operation);
-    this.#writeSoon();
+    this.#scheduleWrites();
   }
 
-  /** After this turn of the event loop, for what one batch of the tower encoded becomes ready all at once. */
-  #writeSoon(): void {
-    if (this.#writeIsDue) return;
-    this.#writeIsDue = true;
+  /** Writes after this turn of the event loop: all that one batch of the tower has encoded becomes ready in one turn. */
+  #scheduleWrites(): void {
+    if (this.#writeIsScheduled) return;
+    this.#writeIsScheduled = true;
     setImmediate(() => {
-      this.#writeIsDue = false;
+      this.#writeIsScheduled = false;
       while (this.#writes < WRITES_IN_FLIGHT && !this.#abort.signal.aborted) {
-        const batch = this.#nextBatch();
-        if (batch.length === 0) break;
-        void this.#write(batch);
+        const next = this.#nextWrite();
+        if (next.length === 0) break;
+        void this.#write(next.map((operation) => this.#startWriting(operation)));
       }
     });
   }
 
-  async #write(batch: readonly ReadyOperation[]): Promise<void> {
+  #startWriting(operation: Ready): Writing {
+    this.#ready.operations--;
+    this.#ready.bytes -= writeBytes(operation);
+    this.#beingWritten.add(operation.documentId);
+    const writing = startWriting(operation);
+    this.#operations.set(operation.sequence, writing);
+    return writing;
+  }
+
+  async #write(operations: readonly Writing[]): Promise<void> {
     const { signal } = this.#abort;
     const { collection } = this.#target;
     this.#writes++;
-    for (const operation of batch) {
-      this.#ready.operations--;
-      this.#ready.bytes -= writeBytes(operation);
-      operation.isBeingWritten = true;
-      this.#beingWritten.add(operation.documentId);
-    }
     try {
-      const writes = batch.map(({ write }) => write);
-      const span = this.#trace?.writing(batch, { store: this.#shared.store.kind, collection });
+      const steps = operations.map(({ step }) => step.write);
+      const span = this.#trace?.writing(operations, { store: this.#shared.store.kind, collection });
       const answers = await this.#shared.store
-        .write(collection, writes, { signal, ...traceOf(span) })
-        .finally(() => this.#trace?.written(span, batch));
+        .write(collection, steps, { signal, ...traceOf(span) })
+        .finally(() => this.#trace?.written(span, operations));
       signal.throwIfAborted();
-      for (const operation of batch) {
-        operation.isBeingWritten = false;
-        this.#beingWritten.delete(operation.documentId);
-      }
-      this.#apply(batch, answers);
+      for (const { documentId } of operations) this.#beingWritten.delete(documentId);
+      this.#apply(operations, answers);
       this.#listener.onSettled();
     } catch (error) {
       this.#fail(error);
     } finally {
       this.#writes--;
-      this.#writeSoon();
+      this.#scheduleWrites();
     }
   }
 
-  /** The operations that are ready, up to the first that has to wait; none where more of them should come together. */
-  #nextBatch(): ReadyOperation[] {
-    const { operations, bytes: size } = this.#ready;
-    if (this.#writes > 0 && operations < WRITE_OPERATIONS && size <= WRITE_BYTES) return [];
-    const batch: ReadyOperation[] = [];
+  /** What the next write takes: all that is ready, up to the first operation that has to wait. Empty where it is too little. */
+  #nextWrite(): Ready[] {
+    const { operations, bytes: readyBytes } = this.#ready;
+    if (this.#writes > 0 && operations < WRITE_OPERATIONS && readyBytes <= WRITE_BYTES) return [];
+    const taken: Ready[] = [];
     let bytes = 0;
-    for (const operation of this.#operations) {
-      if (operation.outcome || operation.isBeingWritten) continue;
-      if (!isReady(operation) || this.#beingWritten.has(operation.documentId)) break;
+    for (const operation of this.#operations.values()) {
+      if (operation.state === 'settled' || operation.state === 'writing') continue;
+      if (operation.state !== 'ready' || this.#beingWritten.has(operation.documentId)) break;
       bytes += writeBytes(operation);
-      if (batch.length > 0 && bytes > WRITE_BYTES) return batch;
-      batch.push(operation);
-      if (batch.length === WRITE_OPERATIONS) return batch;
+      if (taken.length > 0 && bytes > WRITE_BYTES) return taken;
+      taken.push(operation);
+      if (taken.length === WRITE_OPERATIONS) return taken;
     }
-    return this.#writes === 0 ? batch : [];
+    return this.#writes === 0 ? taken : [];
   }
 
-  #apply(batch: readonly ReadyOperation[], answers: readonly WriteAnswer[]): void {
-    /** Documents whose `confirm` did not hold: what came after on the same document is written again, after it. */
+  #apply(operations: readonly Writing[], answers: readonly WriteAnswer[]): void {
+    /** Documents that have to be encoded after all: later operations on them are written again, after that. */
     const again = new Set<string>();
-    batch.forEach((operation, index) => {
+    operations.forEach((operation, index) => {
       const answer = answers[index]!;
       if (again.has(operation.documentId)) {
-        this.#isReady(operation);
-        return;
+        this.#becomeReady(writeAgain(operation));
+      } else if (answer.outcome === 'changed') {
+        again.add(operation.documentId);
+        void this.#encode(encodeAfterAll(operation));
+      } else if (answer.outcome === 'stale') {
+        this.#reject(operation, versionStale(operation, answer.storedVersion));
+      } else if (answer.outcome === 'refused') {
+        this.#reject(operation, answer.cause);
+      } else {
+        this.#settle(written(operation, answer.outcome));
       }
-      if (answer.outcome === 'changed') again.add(operation.documentId);
-      this.#conclude(operation, answer);
     });
   }
 
-  #conclude(operation: ReadyOperation, answer: WriteAnswer): void {
-    const { documentId, version, write } = operation;
-    if (answer.outcome === 'stale') {
-      this.#reject(operation, versionStale(documentId, version, answer.storedVersion));
-    } else if (answer.outcome === 'refused') {
-      this.#reject(operation, answer.cause);
-    } else if (answer.outcome === 'changed') {
-      delete (operation as Operation).write;
-      void this.#encode(operation);
-    } else {
-      const outcome = outcomeOf(operation, KINDS[answer.outcome]);
-      if (write.kind === 'put') outcome.passages = write.passages.length;
-      this.#settle(operation, outcome);
-    }
-  }
-
-  #reject(operation: Operation, cause: unknown): void {
-    const { sequence, documentId } = operation;
+  #reject(operation: Unsettled, cause: unknown): void {
+    const { documentId, trace } = operation;
     const { collection, tenant } = this.#target;
-    const ids = operation.trace?.span.logFields;
+    const ids = trace?.span.logFields;
     const error = reportError(cause, this.#shared.log, { collection, tenant, documentId, ...ids });
-    this.#settle(operation, rejected(sequence, documentId, error), error);
+    this.#settle(rejected(operation, error));
   }
 
-  #settle(operation: Operation, outcome: IngestOutcome, error?: ServiceError): void {
-    operation.outcome = outcome;
-    if (isSettled(operation)) this.#trace?.settled(operation, error?.reason);
-    delete operation.batches;
-    delete operation.document;
-    delete operation.write;
-    const known = this.#documents.get(operation.documentId)!;
-    known.unsettled--;
-    if (known.unsettled === 0) this.#documents.delete(operation.documentId);
-    this.#shared.budget.release(this.#share, operation.tokens);
+  #settle(operation: Settled): void {
+    const { sequence, documentId, tokens } = operation;
+    this.#operations.set(sequence, operation);
+    this.#trace?.settled(operation);
+    const document = this.#documents.get(documentId)!;
+    document.unsettled--;
+    if (document.unsettled === 0) this.#documents.delete(documentId);
+    this.#shared.budget.release(this.#share, tokens);
   }
 
   #fail(error: unknown): void {
@@ -350,9 +355,3 @@ export class Window {
     this.#listener.onFailure(error);
   }
 }
-
-const KINDS = {
-  indexed: 'OUTCOME_KIND_INDEXED',
-  unchanged: 'OUTCOME_KIND_UNCHANGED',
-  deleted: 'OUTCOME_KIND_DELETED',
-} as const;

@@ -1,21 +1,14 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
-import { eventually, gate, startHarness, type Harness } from '../testing/harness.ts';
+import { eventually, gate, harnesses } from '../testing/harness.ts';
 import { WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
 
-const running: Harness[] = [];
-async function start(): Promise<Harness> {
-  const harness = await startHarness({ settings: { budgetTokens: 1_000_000 } });
-  running.push(harness);
-  return harness;
-}
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((harness) => harness.stop()));
-});
+const startAny = harnesses();
+const start = () => startAny({ settings: { budgetTokens: 1_000_000 } });
 
-test('full writes set out beside one that is under way, a few of them, and watermarks wait for the first', async () => {
+test('up to three full writes are under way at once, and watermarks wait for the first', async () => {
   const { ingest, store } = await start();
   const held: ReturnType<typeof gate>[] = [];
   let begun = 0;
@@ -61,8 +54,38 @@ test('a small write waits for the one that is under way', async () => {
   held.open();
   await stream.finish();
   assert.deepEqual(
-    store.batches.map(({ length }) => length),
+    store.writes.map(({ length }) => length),
     [1, 49],
+  );
+});
+
+test('a small write waits even where many operations are ready behind one that is not', async () => {
+  const { ingest, store, tower } = await start();
+  const [held, slow] = [gate(), gate()];
+  let begun = 0;
+  store.before = async (call) => {
+    if (call !== 'write') return;
+    begun++;
+    await held.opened;
+  };
+  tower.before = (text) => (text.includes('slow') ? slow.opened : undefined);
+  const stream = ingest().document(1, 'first', 'text');
+  await eventually(() => begun === 1);
+  const total = WRITE_OPERATIONS + 50;
+  for (let sequence = 2; sequence <= total; sequence++) {
+    stream.document(sequence, `d${sequence}`, sequence === 12 ? 'slow' : 'text');
+  }
+  await eventually(() => tower.encoded === total - 1);
+  await nextTurn();
+  await nextTurn();
+  assert.equal(begun, 1);
+  held.open();
+  await stream.durable(11);
+  slow.open();
+  await stream.finish();
+  assert.deepEqual(
+    store.writes.map(({ length }) => length),
+    [1, 10, WRITE_OPERATIONS, total - 11 - WRITE_OPERATIONS],
   );
 });
 

@@ -1,46 +1,21 @@
-import { fingerprint, type SpaceDefinition } from '../../../towers/space.ts';
 import type { Encoding, Passage, Tokens } from '../../../towers/tower.ts';
+import { DIMENSIONS, fakeManifest } from '../../runtime/testing/fake-manifest.ts';
 import type { IngestTower } from '../ingest/encoder.ts';
 
-const DIMENSIONS = 8;
-
-/** A tower whose vectors are a function of the text, and whose work can be counted, held back and made to fail. */
+/** A tower whose vectors are a function of the text. A test can count its encodings, delay them and make them fail. */
 export class FakeTower implements IngestTower {
   readonly manifest: IngestTower['manifest'];
   readonly device = 'cpu';
   /** Passages encoded so far. */
   encoded = 0;
-  /** Passages being encoded now, and at most so far. */
+  /** Passages being encoded now, and the most at any time so far. */
   busy = 0;
   busiest = 0;
   /** Runs before each encoding; what it throws, the encoding throws. */
   before: (text: string) => Promise<void> | void = () => {};
 
   constructor(name = 'fake') {
-    const definition: SpaceDefinition = {
-      weights: { 'model.onnx': Buffer.from(name).toString('hex').padEnd(64, '0').slice(0, 64) },
-      tokenizer: {},
-      documentPrompt: '',
-      maxTokens: 64,
-      truncation: 'right',
-      pooling: 'mean',
-      normalize: false,
-      dimensions: DIMENSIONS,
-      passageWindow: { tokens: 60, overlap: 0 },
-    };
-    this.manifest = {
-      name,
-      role: 'document',
-      space: { ...definition, fingerprint: fingerprint(definition) },
-      dimensions: DIMENSIONS,
-      pooling: 'mean',
-      normalize: false,
-      prompt: '',
-      maxTokens: 64,
-      files: {},
-      license: 'Apache-2.0',
-      source: 'a test',
-    };
+    this.manifest = fakeManifest(name, { role: 'document' });
   }
 
   /** A passage ends at each "|". */
@@ -75,7 +50,7 @@ function tokensOf(text: string): Tokens {
   return { ids: Array.from(text, (character) => character.codePointAt(0)!), truncated: false };
 }
 
-/** Of any length: the service has to scale it. */
+/** The vectors are not of unit length: the store has to scale them. */
 function vectorOf(ids: readonly number[]): Float32Array {
   const vector = new Float32Array(DIMENSIONS).fill(1);
   ids.forEach((id, place) => (vector[(place + id) % DIMENSIONS]! += id % 13));

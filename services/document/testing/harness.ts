@@ -1,3 +1,4 @@
+import { afterEach } from 'node:test';
 import { credentials, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import type { DocumentServiceClient } from '../../../proto/generated/scalingnote/v1/DocumentService.ts';
@@ -10,15 +11,13 @@ import { v1 } from '../../../proto/load.ts';
 import { decodeStatus, STATUS_DETAILS_TRAILER, type RichStatus } from '../../../proto/status.ts';
 import { startServer, type RunningServer } from '../../runtime/server.ts';
 import { IngestPipeline, type IngestSettings } from '../ingest/pipeline.ts';
-import { documentService, MAX_RECEIVE_BYTES, type ServiceStore } from '../service.ts';
+import { documentService, MAX_RECEIVE_BYTES } from '../service.ts';
 import { FakeTower } from './fake-tower.ts';
-import { MemoryStore } from './memory-store.ts';
-import { QdrantTestStore } from './qdrant-store.ts';
-import type { TestStore } from './test-store.ts';
+import { openTestStore, type TestStore } from './test-store.ts';
 
 /** A document service in this process, on a port of its own, with a client. */
-export interface Harness<S extends ServiceStore = TestStore> {
-  store: S;
+export interface Harness {
+  store: TestStore;
   tower: FakeTower;
   pipeline: IngestPipeline;
   server: RunningServer;
@@ -28,14 +27,14 @@ export interface Harness<S extends ServiceStore = TestStore> {
   stop(): Promise<void>;
 }
 
-/** Waits of tests: a store that comes back is noticed within milliseconds. */
+/** Short waits: a test notices within milliseconds that the store is back. */
 const QUICK_BACKOFF = { firstMs: 2, longestMs: 10 };
 
-export async function startHarness<S extends ServiceStore = TestStore>(
-  parts: { store?: S; tower?: FakeTower; settings?: Partial<IngestSettings> } = {},
-): Promise<Harness<S>> {
+export async function startHarness(
+  parts: { store?: TestStore; tower?: FakeTower; settings?: Partial<IngestSettings> } = {},
+): Promise<Harness> {
   const own = parts.store ? undefined : await openTestStore();
-  const store = (parts.store ?? own) as S;
+  const store = parts.store ?? own!;
   const tower = parts.tower ?? new FakeTower();
   const log = pino({ level: 'silent' });
   const pipeline = new IngestPipeline(
@@ -75,6 +74,19 @@ export async function startHarness<S extends ServiceStore = TestStore>(
   };
 }
 
+/** Starts document services like {@link startHarness}, and stops them after each test of the file. */
+export function harnesses(): typeof startHarness {
+  const running: Harness[] = [];
+  afterEach(async () => {
+    await Promise.all(running.splice(0).map((harness) => harness.stop()));
+  });
+  return async (parts) => {
+    const harness = await startHarness(parts);
+    running.push(harness);
+    return harness;
+  };
+}
+
 /** How a stream ended. */
 export interface Ended {
   status: RichStatus;
@@ -83,7 +95,7 @@ export interface Ended {
   watermark: number;
 }
 
-/** The client's side of one stream; keeps all that comes back. */
+/** The client's side of one stream. It keeps all events. */
 export class IngestStream {
   readonly call: ClientDuplexStream<IngestRequest, IngestResponse__Output>;
   readonly events: IngestResponse__Output[] = [];
@@ -134,7 +146,7 @@ export class IngestStream {
     return this.ended;
   }
 
-  /** Waits until something holds, looking again after each event. */
+  /** Waits until a condition holds; checks it after each event. */
   async until(holds: (stream: this) => boolean): Promise<void> {
     while (!holds(this)) await new Promise<void>((resolve) => (this.#wake = resolve));
   }
@@ -145,14 +157,14 @@ export class IngestStream {
   }
 }
 
-/** Something to hold others back with. */
+/** A gate: others wait for it until it is opened. */
 export function gate(): { opened: Promise<void>; open: () => void } {
   let open = (): void => {};
   const opened = new Promise<void>((resolve) => (open = resolve));
   return { opened, open };
 }
 
-/** Lets a test wait for something that no event tells. */
+/** Waits until a condition holds, where no event says so. */
 export async function eventually(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2));
 }
@@ -161,12 +173,4 @@ export async function eventually(holds: () => boolean): Promise<void> {
 export function statusOf({ code, details, metadata }: ServiceError): RichStatus {
   const [bytes] = metadata.get(STATUS_DETAILS_TRAILER);
   return bytes instanceof Buffer ? decodeStatus(bytes) : { code, message: details, reason: '' };
-}
-
-/** A store in memory; where `SCALINGNOTE_TEST_STORE` is "qdrant", the server at `QDRANT_URL`. */
-export async function openTestStore(): Promise<TestStore> {
-  if (process.env['SCALINGNOTE_TEST_STORE'] !== 'qdrant') return new MemoryStore();
-  const url = process.env['QDRANT_URL'];
-  if (url === undefined) throw new Error('set QDRANT_URL to the REST address of a Qdrant server');
-  return QdrantTestStore.open(url);
 }

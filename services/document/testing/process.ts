@@ -5,7 +5,7 @@ import { IngestPipeline } from '../ingest/pipeline.ts';
 import { documentService, MAX_RECEIVE_BYTES } from '../service.ts';
 import { FakeTower } from './fake-tower.ts';
 
-// A document service over a real store, in a process that a test can kill; its only argument is the store's folder.
+// A document service over an embedded store, in a process that a test can kill. The argument is the store's folder.
 const store = await openStore({ kind: 'embedded', directory: process.argv[2]! });
 const tower = new FakeTower();
 tower.before = () => new Promise((resolve) => setTimeout(resolve, 2));
@@ -20,5 +20,5 @@ const server = await startServer({
   log,
 });
 process.send?.(server.address);
-// Whoever started this may be gone without a word.
+// The parent may have been killed.
 process.on('disconnect', () => process.exit());

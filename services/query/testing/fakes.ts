@@ -1,35 +1,18 @@
-import { collectionNotFound } from '../../../store/errors.ts';
 import {
   physicalName,
   type CallOptions,
   type CollectionKey,
-  type ScrollPage,
   type SearchHit,
   type SearchQuery,
 } from '../../../store/store.ts';
-import { fingerprint, type SpaceDefinition } from '../../../towers/space.ts';
+import { MemoryStore } from '../../../store/testing/memory-store.ts';
 import type { Encoding, Tokens } from '../../../towers/tower.ts';
+import { DIMENSIONS, fakeManifest } from '../../runtime/testing/fake-manifest.ts';
 import type { QueryTower } from '../encoder.ts';
-import type { QueryStore } from '../searcher.ts';
 
-export const DIMENSIONS = 8;
+export { DIMENSIONS };
 
-function spaceOf(name: string): SpaceDefinition & { fingerprint: string } {
-  const definition: SpaceDefinition = {
-    weights: { 'model.onnx': Buffer.from(name).toString('hex').padEnd(64, '0').slice(0, 64) },
-    tokenizer: {},
-    documentPrompt: '',
-    maxTokens: 64,
-    truncation: 'right',
-    pooling: 'mean',
-    normalize: true,
-    dimensions: DIMENSIONS,
-    passageWindow: { tokens: 60, overlap: 0 },
-  };
-  return { ...definition, fingerprint: fingerprint(definition) };
-}
-
-/** A tower whose vectors are a function of the text, and whose work can be counted, held back and made to fail. */
+/** A tower whose vectors are a function of the text. A test can look at its encodings, delay them and make them fail. */
 export class FakeTower implements QueryTower {
   readonly manifest: QueryTower['manifest'];
   readonly device = 'cpu';
@@ -41,20 +24,7 @@ export class FakeTower implements QueryTower {
   before: (text: string) => Promise<void> | void = () => {};
 
   constructor(changes: Partial<QueryTower['manifest']> = {}) {
-    this.manifest = {
-      name: 'fake',
-      role: 'query',
-      space: spaceOf('fake'),
-      dimensions: DIMENSIONS,
-      pooling: 'mean',
-      normalize: true,
-      prompt: '',
-      maxTokens: 64,
-      files: {},
-      license: 'Apache-2.0',
-      source: 'a test',
-      ...changes,
-    };
+    this.manifest = fakeManifest('fake', changes);
   }
 
   tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Tokens {
@@ -95,57 +65,53 @@ export interface AskedSearch {
   options: CallOptions;
 }
 
-/** A store that finds what the test says, and whose work can be counted, held back and made to fail. */
-export class FakeStore implements QueryStore {
-  readonly kind = 'embedded';
-  /** Logical name to fingerprint. */
-  readonly collections = new Map<string, string>();
+/** A store in memory whose searches a test can look at, and answer itself. */
+export class FakeStore extends MemoryStore {
   readonly searches: AskedSearch[] = [];
+  /** How often somebody asked where a name leads. */
   describes = 0;
-  /** Texts of the documents that every collection has. */
-  texts: string[] = [];
-  /** Answers a search. */
-  find: (asked: AskedSearch) => Promise<SearchHit[]> | SearchHit[] = () => [];
+  /** Answers a search in place of the store. */
+  find: ((asked: AskedSearch) => Promise<SearchHit[]> | SearchHit[]) | undefined;
 
-  async findCollection(name: string): Promise<CollectionKey> {
+  override findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {
     this.describes++;
-    const stored = this.collections.get(name);
-    if (stored === undefined) throw collectionNotFound(name);
-    return {
-      name,
-      physicalName: physicalName(name, stored),
-      space: { fingerprint: stored, dimensions: DIMENSIONS },
-    };
+    return super.findCollection(name, options);
   }
 
-  async scroll(
+  override async search(
     collection: string,
-    tenant: string,
-    page: { limit: number; after?: string },
-  ): Promise<ScrollPage> {
-    if (!this.collections.has(collection)) throw collectionNotFound(collection);
-    const start = Number(page.after ?? 0);
-    const end = start + page.limit;
-    const documents = this.texts.slice(start, end).map((text, index) => ({
-      tenant,
-      documentId: String(start + index),
-      title: '',
-      version: 0,
-      contentHash: '',
-      metadata: {},
-      texts: [text],
-    }));
-    return end < this.texts.length ? { documents, next: String(end) } : { documents };
-  }
-
-  async search(collection: string, query: SearchQuery, options: CallOptions = {}): Promise<SearchHit[]> {
+    query: SearchQuery,
+    options: CallOptions = {},
+  ): Promise<SearchHit[]> {
     const asked = { collection, query, options };
     this.searches.push(asked);
-    return this.find(asked);
+    return this.find ? this.find(asked) : super.search(collection, query, options);
+  }
+
+  /** Makes a name lead to a collection of a space, wherever it led before. */
+  async lead(name: string, fingerprint: string): Promise<void> {
+    const physical = physicalName(name, fingerprint);
+    await this.ensureCollection(physical, { fingerprint, dimensions: DIMENSIONS });
+    await this.switchAlias(name, physical);
+  }
+
+  /** Puts a document of each text into a collection. */
+  async fill(collection: string, texts: readonly string[]): Promise<void> {
+    const writes = texts.map((text, index) => ({
+      kind: 'put' as const,
+      tenant: '',
+      documentId: String(index),
+      version: 0,
+      contentHash: text,
+      title: '',
+      metadata: {},
+      passages: [{ vector: vectorOf(text), text }],
+    }));
+    await this.writeDocuments(collection, writes);
   }
 }
 
-/** A store's answer that the test gives when it wants, or that fails when its caller gives up. */
+/** Holds searches back until the test releases them. A search fails when its caller gives up. */
 export class Held {
   readonly #waiting: (() => void)[] = [];
   /** Searches that were given up while they waited. */

@@ -23,7 +23,7 @@ export async function startQuery(
   const tower = parts.tower ?? new FakeTower();
   const store = parts.store ?? new FakeStore();
   const log = parts.log ?? pino({ level: 'silent' });
-  store.collections.set('docs', tower.manifest.space.fingerprint);
+  await store.lead('docs', tower.manifest.space.fingerprint);
   const harness = await serveService(
     queryService({ slots: 4, queue: 4, cache: 100, ...parts, tower, store, log }),
     { log, maxReceiveBytes: MAX_RECEIVE_BYTES },

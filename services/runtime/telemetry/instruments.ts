@@ -1,4 +1,4 @@
-import type { Attributes } from '@opentelemetry/api';
+import type { Attributes, Histogram, Meter } from '@opentelemetry/api';
 import type { Span } from './span.ts';
 
 // OpenTelemetry's own instruments hash the attributes of each value that is recorded, which is a microsecond: with a
@@ -10,7 +10,7 @@ export interface NumberSeries {
   readonly value: number;
 }
 
-/** What a value was that can be traced: it links a bucket to what was in it. */
+/** A recorded value and the span that it was measured in. */
 export interface Exemplar {
   value: number;
   traceId: string;
@@ -19,7 +19,7 @@ export interface Exemplar {
   time: number;
 }
 
-/** What is measured, by whatever is to be told of it. */
+/** Something that is measured, under each of its sets of attributes. */
 export type Instrument = {
   readonly name: string;
   readonly unit: string;
@@ -27,7 +27,7 @@ export type Instrument = {
 } & (
   | {
       readonly kind: 'counter' | 'gauge';
-      /** Whether somebody is asked for the number when it is told. */
+      /** Whether the number is read when the metrics are exported. */
       readonly observed: boolean;
       /** Those that have a value. */
       series(): Iterable<NumberSeries>;
@@ -69,7 +69,7 @@ export class GaugeSeries implements NumberSeries {
   }
 }
 
-/** How values spread under one set of attributes; for each bucket the last value whose trace is kept. */
+/** How values spread under one set of attributes, with an exemplar for each bucket: the last value whose trace is exported. */
 export class HistogramSeries {
   readonly attributes: Attributes;
   readonly bounds: readonly number[];
@@ -81,8 +81,11 @@ export class HistogramSeries {
   sum = 0;
   min = Infinity;
   max = -Infinity;
+  readonly #sdk: Histogram | undefined;
 
-  constructor(attributes: Attributes, bounds: readonly number[]) {
+  /** @param sdk - the same histogram of an OpenTelemetry SDK, which is given every value as well */
+  constructor(attributes: Attributes, bounds: readonly number[], sdk?: Histogram) {
+    this.#sdk = sdk;
     this.attributes = attributes;
     this.bounds = bounds;
     this.counts = Array.from({ length: bounds.length + 1 }, () => 0);
@@ -92,6 +95,7 @@ export class HistogramSeries {
   /** @param span whose value it is */
   record(value: number, span?: Span): void {
     if (Number.isNaN(value)) return;
+    this.#sdk?.record(value, this.attributes, span?.libraryContext);
     const { bounds } = this;
     let bucket = 0;
     while (bucket < bounds.length && value > bounds[bucket]!) bucket++;
@@ -104,8 +108,9 @@ export class HistogramSeries {
     // One object a bucket, for good.
     const exemplar = (this.exemplars[bucket] ??= { value: 0, traceId: '', spanId: '', time: 0 });
     exemplar.value = value;
-    exemplar.traceId = span.traceId;
-    exemplar.spanId = span.id;
+    const { traceId, spanId } = span.spanContext();
+    exemplar.traceId = traceId;
+    exemplar.spanId = spanId;
     exemplar.time = Date.now();
   }
 }
@@ -113,9 +118,30 @@ export class HistogramSeries {
 /** The series of an instrument with these attributes; to be kept by whoever records often. */
 export type SeriesOf<Series> = (attributes: Attributes) => Series;
 
+/** What the values of a histogram are, and which buckets they are counted in. */
+export interface Scale {
+  unit: string;
+  bounds: readonly number[];
+}
+
+/** A number that is read when it is asked for. */
+type Observed = [
+  name: string,
+  unit: string,
+  description: string,
+  read: () => number,
+  attributes?: Attributes,
+];
+
 /** All that is measured in a process. */
 export class Instruments {
   readonly #instruments = new Map<string, Instrument>();
+  readonly #meter: Meter | undefined;
+
+  /** @param meter - of an OpenTelemetry SDK, which then has all instruments as well */
+  constructor(meter?: Meter) {
+    this.#meter = meter;
+  }
 
   get all(): Iterable<Instrument> {
     return this.#instruments.values();
@@ -124,36 +150,37 @@ export class Instruments {
   counter(name: string, unit: string, description: string): SeriesOf<CounterSeries> {
     const { of, all } = seriesBy((attributes) => new CounterSeries(attributes));
     const series = (): NumberSeries[] => [...all()].filter(({ value }) => value > 0);
-    this.#instruments.set(name, { kind: 'counter', name, unit, description, observed: false, series });
+    this.#add({ kind: 'counter', name, unit, description, observed: false, series });
     return of;
   }
 
   gauge(name: string, unit: string, description: string): SeriesOf<GaugeSeries> {
     const { of, all } = seriesBy((attributes) => new GaugeSeries(attributes));
     const series = (): NumberSeries[] => [...all()].filter(({ value }) => !Number.isNaN(value));
-    this.#instruments.set(name, { kind: 'gauge', name, unit, description, observed: false, series });
+    this.#add({ kind: 'gauge', name, unit, description, observed: false, series });
     return of;
   }
 
-  histogram(
-    name: string,
-    unit: string,
-    description: string,
-    bounds: readonly number[],
-  ): SeriesOf<HistogramSeries> {
-    const { of, all } = seriesBy((attributes) => new HistogramSeries(attributes, bounds));
+  histogram(name: string, description: string, { unit, bounds }: Scale): SeriesOf<HistogramSeries> {
+    const advice = { explicitBucketBoundaries: [...bounds] };
+    const sdk = this.#meter?.createHistogram(name, { unit, description, advice });
+    const { of, all } = seriesBy((attributes) => new HistogramSeries(attributes, bounds, sdk));
     const series = (): HistogramSeries[] => [...all()].filter(({ count }) => count > 0);
-    this.#instruments.set(name, { kind: 'histogram', name, unit, description, bounds, series });
+    this.#add({ kind: 'histogram', name, unit, description, bounds, series });
     return of;
   }
 
-  /** Has a number looked at whenever somebody asks for it; the same name again is another series. */
-  observe(
-    kind: 'counter' | 'gauge',
-    { name, unit, description }: { name: string; unit: string; description: string },
-    read: () => number,
-    attributes: Attributes,
-  ): void {
+  /** Reads a number whenever somebody asks for the metrics; the same name again adds a series. */
+  observe(...observed: Observed): void {
+    this.#observe('gauge', ...observed);
+  }
+
+  /** As {@link observe}, for a number that only grows. */
+  observeTotal(...observed: Observed): void {
+    this.#observe('counter', ...observed);
+  }
+
+  #observe(kind: 'counter' | 'gauge', ...[name, unit, description, read, attributes = {}]: Observed): void {
     const series = {
       attributes,
       get value() {
@@ -163,7 +190,24 @@ export class Instruments {
     const known = this.#instruments.get(name);
     const before = known && known.kind !== 'histogram' ? [...known.series()] : [];
     const all = [...before, series];
-    this.#instruments.set(name, { kind, name, unit, description, observed: true, series: () => all });
+    this.#add({ kind, name, unit, description, observed: true, series: () => all });
+  }
+
+  #add(instrument: Instrument): void {
+    const { name, unit, description, kind } = instrument;
+    const isNew = !this.#instruments.has(name);
+    this.#instruments.set(name, instrument);
+    if (!this.#meter || !isNew || kind === 'histogram') return;
+    // The SDK reads our numbers when it exports: recording them costs nothing more.
+    const observable =
+      kind === 'counter'
+        ? this.#meter.createObservableCounter(name, { unit, description })
+        : this.#meter.createObservableGauge(name, { unit, description });
+    observable.addCallback((result) => {
+      const current = this.#instruments.get(name);
+      if (!current || current.kind === 'histogram') return;
+      for (const { value, attributes } of current.series()) result.observe(value, attributes);
+    });
   }
 }
 

@@ -21,7 +21,7 @@ test('what has no value yet is not told', async () => {
   const { instruments, values } = measured(AggregationTemporality.CUMULATIVE);
   instruments.counter('c', '1', '')({});
   instruments.gauge('g', '1', '')({});
-  instruments.histogram('h', 's', '', [1])({});
+  instruments.histogram('h', '', { unit: 's', bounds: [1] })({});
   assert.deepEqual(await values(), []);
 });
 
@@ -42,9 +42,9 @@ test('a series is one, in whatever order its attributes come', async () => {
 
 test('cumulative: all that was counted since the process began, each time', async () => {
   const { instruments, collect, values } = measured(AggregationTemporality.CUMULATIVE);
-  const seconds = instruments.histogram('h', 's', '', [1, 2])({ a: 1 });
+  const seconds = instruments.histogram('h', '', { unit: 's', bounds: [1, 2] })({ a: 1 });
   for (const value of [0.5, 1, 1.5, 9, Number.NaN]) seconds.record(value);
-  instruments.observe('gauge', { name: 'g', unit: '1', description: '' }, () => 7, { of: 'x' });
+  instruments.observe('g', '1', '', () => 7, { of: 'x' });
   const expected = [
     [
       'h',
@@ -62,9 +62,9 @@ test('cumulative: all that was counted since the process began, each time', asyn
 test('delta: what came since the last time, from that time on; a gauge is what it is', async () => {
   const { instruments, collect, values } = measured(AggregationTemporality.DELTA);
   const count = instruments.counter('c', '1', '')({});
-  const seconds = instruments.histogram('h', 's', '', [1])({});
+  const seconds = instruments.histogram('h', '', { unit: 's', bounds: [1] })({});
   let total = 10;
-  instruments.observe('counter', { name: 'o', unit: '1', description: '' }, () => total, {});
+  instruments.observeTotal('o', '1', '', () => total);
   const gauge = instruments.gauge('g', '1', '')({});
   const tell = (): void => {
     count.add(2);

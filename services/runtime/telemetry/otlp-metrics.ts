@@ -11,25 +11,25 @@ import {
 } from '@opentelemetry/sdk-metrics';
 import type { HistogramSeries, Instrument, Instruments, NumberSeries } from './instruments.ts';
 
-/** What had been counted when it was last told. */
-interface Told {
+/** What had been counted at the last export. */
+interface Exported {
   value: number;
   counts: readonly number[];
 }
 
-const NOTHING: Told = { value: 0, counts: [] };
+const NOTHING: Exported = { value: 0, counts: [] };
 
 /**
- * Metrics as OpenTelemetry's exporters take them, for one of them: with all that was counted since the process began,
- * or what came since it was last asked, as the exporter prefers.
+ * Metrics as one of OpenTelemetry's exporters takes them: all that was counted since the process began, or since the
+ * last export, as the exporter prefers.
  */
 export class OtlpMetrics implements MetricProducer {
   readonly #instruments: Instruments;
   readonly #scope: InstrumentationScope;
   readonly #preference: (type: InstrumentType) => AggregationTemporality;
-  readonly #begun: HrTime = hrTime();
-  #askedAt: HrTime = this.#begun;
-  readonly #told = new Map<NumberSeries | HistogramSeries, Told>();
+  readonly #startedAt: HrTime = hrTime();
+  #exportedAt: HrTime = this.#startedAt;
+  readonly #exported = new Map<NumberSeries | HistogramSeries, Exported>();
 
   constructor(
     instruments: Instruments,
@@ -46,7 +46,7 @@ export class OtlpMetrics implements MetricProducer {
     const metrics = Array.from(this.#instruments.all, (instrument) => this.#metric(instrument, now)).filter(
       ({ dataPoints }) => dataPoints.length > 0,
     );
-    this.#askedAt = now;
+    this.#exportedAt = now;
     const scopeMetrics = [{ scope: this.#scope, metrics }];
     return Promise.resolve({ resourceMetrics: { resource: emptyResource(), scopeMetrics }, errors: [] });
   }
@@ -56,7 +56,7 @@ export class OtlpMetrics implements MetricProducer {
     const descriptor = { name, unit, description, valueType: ValueType.DOUBLE };
     const aggregationTemporality = this.#preference(typeOf(instrument));
     const isDelta = aggregationTemporality === AggregationTemporality.DELTA;
-    const times = { startTime: isDelta ? this.#askedAt : this.#begun, endTime };
+    const times = { startTime: isDelta ? this.#exportedAt : this.#startedAt, endTime };
     const base = { descriptor, aggregationTemporality };
     if (instrument.kind === 'histogram') {
       const dataPoints = Array.from(instrument.series(), (series) => {
@@ -68,7 +68,7 @@ export class OtlpMetrics implements MetricProducer {
           buckets: { boundaries: [...series.bounds], counts },
           count: counts.reduce((sum, count) => sum + count, 0),
           sum: series.sum - before.value,
-          // Of what came since the last time they are not known.
+          // For the time since the last export they are not known.
           ...(!isDelta && { min: series.min, max: series.max }),
         };
         return { ...times, attributes: series.attributes, value };
@@ -91,10 +91,10 @@ export class OtlpMetrics implements MetricProducer {
     return { ...base, dataPointType: DataPointType.SUM, isMonotonic: true, dataPoints };
   }
 
-  /** Remembers what is told of a series; gives what was told before. */
-  #replace(series: NumberSeries | HistogramSeries, told: Told): Told {
-    const before = this.#told.get(series) ?? NOTHING;
-    this.#told.set(series, told);
+  /** Remembers what is exported of a series; returns what was exported before. */
+  #replace(series: NumberSeries | HistogramSeries, exported: Exported): Exported {
+    const before = this.#exported.get(series) ?? NOTHING;
+    this.#exported.set(series, exported);
     return before;
   }
 }

@@ -4,10 +4,10 @@ import {
   PerformanceObserver,
   type EventLoopUtilization,
 } from 'node:perf_hooks';
-import type { Metrics } from './metrics.ts';
+import type { Instruments } from './instruments.ts';
 
 /** Pauses of garbage collection, in seconds: the bounds that the semantic conventions advise, and finer ones. */
-const GC_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1, 10];
+const GC_SECONDS = { unit: 's', bounds: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1, 10] };
 
 /** How often the event loop is looked at, in milliseconds: what lasts shorter is not seen, and more looks cost more. */
 const LOOP_RESOLUTION_MS = 20;
@@ -17,9 +17,9 @@ const LOOP_RESOLUTION_MS = 20;
  *
  * Source: semantic conventions for processes, Node.js and V8.
  *
- * @returns ends it
+ * @returns stops it
  */
-export function measureProcess(metrics: Metrics): () => void {
+export function measureProcess(metrics: Instruments): () => void {
   for (const mode of ['user', 'system'] as const) {
     metrics.observeTotal(
       'process.cpu.time',
@@ -66,12 +66,7 @@ export function measureProcess(metrics: Metrics): () => void {
     },
   );
 
-  const collections = metrics.instruments.histogram(
-    'v8js.gc.duration',
-    's',
-    'Pauses of garbage collection',
-    GC_SECONDS,
-  )({});
+  const collections = metrics.histogram('v8js.gc.duration', 'Pauses of garbage collection', GC_SECONDS)({});
   const observer = new PerformanceObserver((list) => {
     for (const { duration } of list.getEntries()) collections.record(duration / 1000);
   });

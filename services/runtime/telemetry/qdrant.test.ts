@@ -1,30 +1,42 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SpanKind } from '@opentelemetry/api';
-import { put, SPACE, TENANT } from '../../../store/contract/stores.ts';
+import { type SpanContext, SpanKind } from '@opentelemetry/api';
+import { SPACE, TENANT } from '../../../store/contract/stores.ts';
 import { openStore } from '../../../store/open.ts';
-import { startFakeServer } from '../../../store/qdrant/testing/fake-server.ts';
-import { StandIn } from '../../../store/qdrant/testing/stand-in.ts';
+import { type Answer, startFakeServer } from '../../../store/qdrant/testing/fake-server.ts';
 import { physicalName } from '../../../store/store.ts';
-import { connectLibraries, traceOf } from './bridge.ts';
-import { formatTraceparent, type TraceParent } from './context.ts';
+import { connectLibraries } from './library-spans.ts';
+import { formatTraceparent } from './trace-context.ts';
 import { samplerOf } from './sampler.ts';
-import type { Span } from './span.ts';
+import type { RecordedSpan } from './recorded-span.ts';
+import { traceOf } from './span.ts';
 import { Tracer } from './tracer.ts';
 
+/** Our collection, with nothing in it. */
+const EMPTY: Readonly<Record<string, Answer>> = {
+  GET: {
+    result: {
+      config: {
+        params: { vectors: { dense: { size: SPACE.dimensions } } },
+        optimizer_config: {},
+        metadata: { product: 'scalingnote', space: SPACE.fingerprint },
+      },
+      payload_schema: {},
+    },
+  },
+  POST: { result: { points: [] } },
+};
+
 test('requests to Qdrant carry the context of the search, and are parts of its span', async (context) => {
-  const standIn = new StandIn();
-  const server = await startFakeServer(context, standIn.answer);
+  const server = await startFakeServer(context, ({ method }) => EMPTY[method]!);
   const store = await openStore({ kind: 'qdrant', url: server.url });
   context.after(() => store.close());
   const physical = physicalName('docs', SPACE.fingerprint);
-  await store.ensureCollection('docs', SPACE);
-  await store.writeDocuments('docs', [put('one', [[1, 0, 0, 0]])]);
 
   connectLibraries();
-  const out: Span[] = [];
+  const out: RecordedSpan[] = [];
   const tracer = new Tracer({ push: (spans) => void out.push(...spans) }, samplerOf());
-  const ask = async (parent?: TraceParent): Promise<Span> => {
+  const ask = async (parent?: SpanContext): Promise<RecordedSpan> => {
     const call = tracer.server('Search', parent, performance.now(), {});
     const span = call.child('store');
     server.seen.length = 0;
@@ -46,12 +58,12 @@ test('requests to Qdrant carry the context of the search, and are parts of its s
   }
   assert.deepEqual(
     server.seen.map(({ headers }) => headers['traceparent']),
-    requests.map((each) => formatTraceparent(each.context)),
+    requests.map(({ traceId, id: spanId }) => formatTraceparent({ traceId, spanId, traceFlags: 1 })),
   );
 
-  // Of what nobody wants to see nothing is told, to Qdrant neither.
+  // An unsampled search is exported by nobody, so Qdrant is not told of its trace.
   out.length = 0;
-  await ask({ ...span.context, sampled: false });
+  await ask({ traceId: span.traceId, spanId: span.id, traceFlags: 0 });
   assert.deepEqual(out, []);
   assert.ok(server.seen.every(({ headers }) => headers['traceparent'] === undefined));
 });

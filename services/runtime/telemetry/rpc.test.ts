@@ -5,9 +5,10 @@ import { SpanStatusCode } from '@opentelemetry/api';
 import { pino } from 'pino';
 import { cancelled, deadlineExceeded, invalidArgument } from '../errors.ts';
 import { callUnary, recordingLog, serve } from '../testing/harness.ts';
+import { Metrics } from './metrics.ts';
 import { RpcWatch } from './rpc.ts';
 import type { Sampler } from './sampler.ts';
-import type { Span } from './span.ts';
+import type { RecordedSpan } from './recorded-span.ts';
 import { Tracer } from './tracer.ts';
 
 const PATH = '/scalingnote.v1.QueryService/Search';
@@ -15,7 +16,7 @@ const NEVER: Sampler = () => ({ sampled: false });
 const ALWAYS: Sampler = () => ({ sampled: true });
 
 function watching({ sampler = ALWAYS, slowMs = 1000, isStream = false } = {}) {
-  const out: Span[] = [];
+  const out: RecordedSpan[] = [];
   const lines: Record<string, unknown>[] = [];
   const write = (line: string): void => {
     lines.push(JSON.parse(line) as Record<string, unknown>);
@@ -66,6 +67,24 @@ describe('a call', () => {
     stream.watch.end(stream.watch.begin(new Metadata()), undefined);
     assert.equal(stream.out.length, 0);
   });
+});
+
+test('calls in progress are counted from the first moment, until they end in whatever way', () => {
+  const metrics = new Metrics();
+  const watch = new RpcWatch(PATH, false, {
+    tracer: undefined,
+    metrics,
+    slowMs: 1000,
+    log: pino({ level: 'silent' }),
+  });
+  const active = metrics.activeCalls({ 'rpc.method': PATH.slice(1) });
+  assert.equal(active.value, 0);
+  const first = watch.begin(new Metadata());
+  const second = watch.begin(new Metadata());
+  assert.equal(active.value, 2);
+  watch.end(first, undefined);
+  watch.end(second, cancelled());
+  assert.equal(active.value, 0);
 });
 
 test('a caller’s tracestate goes on as it came', () => {

@@ -1,14 +1,13 @@
-import { createTraceState, SpanStatusCode } from '@opentelemetry/api';
+import { SpanStatusCode } from '@opentelemetry/api';
 import { status, type Metadata } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { ServiceError } from '../errors.ts';
-import { parseTraceparent, type TraceParent } from './context.ts';
-import type { HistogramSeries } from './instruments.ts';
+import type { GaugeSeries, HistogramSeries } from './instruments.ts';
 import type { Metrics } from './metrics.ts';
 import type { Span } from './span.ts';
-import type { Tracer } from './tracer.ts';
+import type { CallTracer } from './tracer.ts';
 
-/** Statuses that are this server's own fault: the semantic conventions for gRPC have these, and no others, as errors. */
+/** Statuses that are the server's fault: the semantic conventions for gRPC count these, and no others, as errors. */
 const FAULTS: ReadonlySet<status> = new Set([
   status.UNKNOWN,
   status.DEADLINE_EXCEEDED,
@@ -18,21 +17,23 @@ const FAULTS: ReadonlySet<status> = new Set([
   status.DATA_LOSS,
 ]);
 
-/** What is seen of the calls of one method. */
+/** Traces and measures the calls of one method. */
 export class RpcWatch {
   readonly #name: string;
   readonly #isStream: boolean;
-  readonly #tracer: Tracer | undefined;
+  readonly #tracer: CallTracer | undefined;
   readonly #metrics: Metrics | undefined;
   readonly #slowMs: number;
   readonly #log: Logger;
   readonly #durations = new Map<status, HistogramSeries>();
+  readonly #activeCalls: GaugeSeries | undefined;
+  #active = 0;
 
-  /** @param path `/package.Service/Method` */
+  /** @param path - `/package.Service/Method` */
   constructor(
     path: string,
     isStream: boolean,
-    parts: { tracer: Tracer | undefined; metrics: Metrics | undefined; slowMs: number; log: Logger },
+    parts: { tracer: CallTracer | undefined; metrics: Metrics | undefined; slowMs: number; log: Logger },
   ) {
     this.#name = path.slice(1);
     this.#isStream = isStream;
@@ -40,20 +41,32 @@ export class RpcWatch {
     this.#metrics = parts.metrics;
     this.#slowMs = parts.slowMs;
     this.#log = parts.log;
+    this.#activeCalls = parts.metrics?.activeCalls({ 'rpc.method': this.#name });
+    this.#activeCalls?.set(0);
+  }
+
+  /** The same handler, in which the span of its call is active where the tracer has that. */
+  activate<Parameters extends unknown[], Result>(
+    handler: (...parameters: Parameters) => Result,
+    spanOf: (...parameters: Parameters) => Span | undefined,
+  ): (...parameters: Parameters) => Result {
+    return this.#tracer?.activate(handler, spanOf) ?? handler;
   }
 
   /** A call came in. */
   begin(metadata: Metadata): WatchedCall {
     const startTime = performance.now();
+    this.#activeCalls?.set(++this.#active);
     if (!this.#tracer) return { startTime };
     const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': this.#name };
-    return { startTime, span: this.#tracer.server(this.#name, callerOf(metadata), startTime, attributes) };
+    return { startTime, span: this.#tracer.incoming(this.#name, metadata, startTime, attributes) };
   }
 
-  /** It was answered. @param error with what, where not with success */
+  /** The call was answered. @param error - absent where it succeeded */
   end({ startTime, span }: WatchedCall, error: ServiceError | undefined): void {
     const code = error?.code ?? status.OK;
     const endTime = performance.now();
+    this.#activeCalls?.set(--this.#active);
     if (span) {
       span.setAttribute('rpc.response.status_code', status[code]);
       endRequest(span, error, !this.#isStream && endTime - startTime >= this.#slowMs);
@@ -88,15 +101,6 @@ export class RpcWatch {
   }
 }
 
-/** The context that a call carries, if it does. */
-function callerOf(metadata: Metadata): TraceParent | undefined {
-  const [traceparent] = metadata.get('traceparent');
-  const parent = traceparent === undefined ? undefined : parseTraceparent(String(traceparent));
-  if (!parent) return undefined;
-  const states = metadata.get('tracestate');
-  return states.length === 0 ? parent : { ...parent, state: createTraceState(states.join(',')) };
-}
-
 /** What is known of a call while it lasts. */
 export interface WatchedCall {
   /** As of `performance.now()`. */
@@ -104,13 +108,13 @@ export interface WatchedCall {
   readonly span?: Span;
 }
 
-/** Writes down how a request ended, which is a call or one of the requests of a stream. */
+/** Records how a request ended: a call, or one request of a stream. */
 export function endRequest(span: Span, error: ServiceError | undefined, slow = false): void {
   if (slow) span.notable = true;
   if (!error) return;
   span.setAttribute('error.type', status[error.code]);
   span.setAttribute('scalingnote.reason', error.reason);
-  // A caller that gives up is no news.
+  // That a caller gave up is not worth a trace.
   if (error.code !== status.CANCELLED) span.notable = true;
   if (FAULTS.has(error.code)) span.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
 }

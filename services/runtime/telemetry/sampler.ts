@@ -1,17 +1,18 @@
-import { ROOT_CONTEXT } from '@opentelemetry/api';
+import { ROOT_CONTEXT, type SpanContext } from '@opentelemetry/api';
 import { SamplingDecision, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace-base';
-import { newTraceId, type TraceParent } from './context.ts';
-import { EnvironmentError } from './environment.ts';
+import { isSampled } from './span.ts';
+import { newTraceId } from './trace-context.ts';
+import { EnvironmentError } from './otel-environment.ts';
 
-/** What becomes of a request's trace, before anything of it is known. */
+/** Whether a request's trace is exported, decided at its start. */
 export interface Decision {
   sampled: boolean;
-  /** The id of a trace that begins here, where the decision was made by it. */
+  /** The id of a trace that begins here, where the decision depends on it. */
   traceId?: string;
 }
 
-/** Decides whether a request's trace is recorded. @param parent where the caller has a trace */
-export type Sampler = (parent: TraceParent | undefined) => Decision;
+/** Decides whether a request's trace is exported. @param parent - absent where the caller has no trace */
+export type Sampler = (parent: SpanContext | undefined) => Decision;
 
 const YES: Decision = { sampled: true };
 const NO: Decision = { sampled: false };
@@ -41,7 +42,7 @@ export function samplerOf(name = 'parentbased_always_on', argument = '1'): Sampl
   const root = rootSampler(name.replace('parentbased_', ''), argument);
   if (!name.startsWith('parentbased_')) return root;
   return (parent) => {
-    if (parent) return parent.sampled ? YES : NO;
+    if (parent) return isSampled(parent) ? YES : NO;
     return root(undefined);
   };
 }
@@ -57,7 +58,7 @@ function rootSampler(name: string, argument: string): Sampler {
   }
   if (ratio === 0) return () => NO;
   if (ratio === 1) return () => YES;
-  // By the trace's id, so that whoever has the same ratio decides the same.
+  // By the trace's id: all services with the same ratio decide alike.
   const sampler = new TraceIdRatioBasedSampler(ratio);
   return (parent) => {
     const traceId = parent?.traceId ?? newTraceId();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, test } from 'node:test';
+import { Metadata } from '@grpc/grpc-js';
 import { recordingLog } from '../testing/harness.ts';
 import { startTelemetry, type Telemetry } from './telemetry.ts';
 
@@ -62,12 +63,17 @@ describe('metrics', () => {
 
   test('as OpenMetrics, with the trace of a value in each bucket', async () => {
     await start({}, { consoleAddress: '127.0.0.1:9' });
-    const span = telemetry!.tracer!.server('a/b', undefined, performance.now(), {});
+    const span = telemetry!.tracer!.incoming('a/b', new Metadata(), performance.now(), {});
     telemetry!.metrics!.callDuration({ 'rpc.method': 'a/b' }).record(0.02, span);
     const { type, lines } = await scrape('application/openmetrics-text');
     assert.match(type, /^application\/openmetrics-text/);
     const found = lines.find((line) => line.includes('le="0.025"') && line.startsWith('rpc_server'));
-    assert.ok(found?.includes(` # {trace_id="${span.traceId}",span_id="${span.id}"} 0.02 `), found);
+    assert.ok(
+      found?.includes(
+        ` # {trace_id="${span.spanContext().traceId}",span_id="${span.spanContext().spanId}"} 0.02 `,
+      ),
+      found,
+    );
     assert.deepEqual(lines.slice(-2), ['# EOF', '']);
     const names = lines.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2]);
     assert.equal(new Set(names).size, names.length, 'each family is there once');
@@ -106,7 +112,7 @@ describe('a receiver of spans', () => {
       { consoleAddress: '127.0.0.1:9' },
     );
     for (let call = 0; call < 500; call++) {
-      telemetry!.tracer!.server('a/b', undefined, performance.now(), {}).end();
+      telemetry!.tracer!.incoming('a/b', new Metadata(), performance.now(), {}).end();
     }
     const dropped = async (): Promise<number> => {
       const { lines } = await scrape();
@@ -115,7 +121,7 @@ describe('a receiver of spans', () => {
     };
     assert.ok((await dropped()) >= 490);
     while ((await dropped()) < 500) await new Promise((resolve) => setTimeout(resolve, 5));
-    assert.equal(lines.filter(({ msg }) => String(msg).includes('can’t be sent')).length, 1);
+    assert.equal(lines.filter(({ msg }) => String(msg).includes('can’t be exported')).length, 1);
   });
 
   test('that is slow is not waited for when the process ends, beyond a bound', async () => {
@@ -123,7 +129,7 @@ describe('a receiver of spans', () => {
     await new Promise<void>((resolve) => open.listen(0, '127.0.0.1', resolve));
     const { port } = open.address() as AddressInfo;
     const { telemetry } = await start({}, { consoleAddress: `127.0.0.1:${port}` });
-    telemetry!.tracer!.server('a/b', undefined, performance.now(), {}).end();
+    telemetry!.tracer!.incoming('a/b', new Metadata(), performance.now(), {}).end();
     await telemetry!.close();
     open.close();
     open.closeAllConnections();
@@ -144,7 +150,7 @@ describe('a receiver of spans', () => {
       { OTEL_BSP_SCHEDULE_DELAY: '60000' },
       { consoleAddress: `127.0.0.1:${port}` },
     );
-    telemetry!.tracer!.server('a/b', undefined, performance.now(), {}).end();
+    telemetry!.tracer!.incoming('a/b', new Metadata(), performance.now(), {}).end();
     assert.equal(received, 0);
     await telemetry!.close();
     assert.equal(received, 1);

@@ -3,6 +3,8 @@ import { diag, DiagLogLevel } from '@opentelemetry/api';
 import type { InstrumentationScope } from '@opentelemetry/core';
 import { OTLPMetricExporter as MetricsOverGrpc } from '@opentelemetry/exporter-metrics-otlp-grpc';
 import { OTLPMetricExporter as MetricsOverHttp } from '@opentelemetry/exporter-metrics-otlp-proto';
+import { OTLPTraceExporter as SpansOverGrpc } from '@opentelemetry/exporter-trace-otlp-grpc';
+import { OTLPTraceExporter as SpansOverHttp } from '@opentelemetry/exporter-trace-otlp-proto';
 import {
   defaultResource,
   detectResources,
@@ -11,18 +13,19 @@ import {
   type Resource,
 } from '@opentelemetry/resources';
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
+import type { SpanExporter } from '@opentelemetry/sdk-trace-base';
 import type { Logger } from 'pino';
-import { connectLibraries } from './bridge.ts';
-import { serveMetrics } from './endpoint.ts';
-import { exportTarget, flag, numberOf, type ExportTarget } from './environment.ts';
-import { SpanQueue } from './export.ts';
+import { connectLibraries } from './library-spans.ts';
 import { Metrics } from './metrics.ts';
+import { serveMetrics, type MetricsEndpoint } from './metrics-endpoint.ts';
+import { exportTarget, flag, numberOf, type ExportTarget } from './otel-environment.ts';
 import { OtlpMetrics } from './otlp-metrics.ts';
 import { measureProcess } from './process-metrics.ts';
 import { RpcWatch } from './rpc.ts';
 import { samplerOf } from './sampler.ts';
-import { spanSender, type SpanTarget } from './span-sender.ts';
-import { Tracer } from './tracer.ts';
+import { registeredSdk, type RegisteredSdk } from './sdk-tracer.ts';
+import { SpanQueue } from './span-queue.ts';
+import { Tracer, type CallTracer } from './tracer.ts';
 
 /** Longest wait for the last spans and metrics to be taken when the process ends. */
 const CLOSE_TIMEOUT_MS = 3000;
@@ -30,10 +33,10 @@ const CLOSE_TIMEOUT_MS = 3000;
 /** How often spans go to the console, in milliseconds: somebody waits for them to appear. */
 const CONSOLE_DELAY_MS = 200;
 
-/** How long the console has for taking spans, attempts included: it is near, or it is not there. */
+/** Longest time for the console to take spans, attempts included: it is near, or it is not there. */
 const CONSOLE_TIMEOUT_MS = 1000;
 
-/** What telemetry has to be told that is not in `OTEL_*`. */
+/** Settings that are not in `OTEL_*`. */
 export interface TelemetrySettings {
   /** `service.name`, where `OTEL_SERVICE_NAME` does not say another. */
   name: string;
@@ -44,26 +47,27 @@ export interface TelemetrySettings {
   metricsPort: number;
   /** How to choose another port for the metrics. */
   metricsPortSetting: string;
-  /** How long a call takes that is told of though it was not sampled, in milliseconds. */
+  /** A call that takes so long is exported although it was not sampled; in milliseconds. */
   slowMs: number;
 }
 
-/** What a service tells of itself. */
+/** The traces and metrics of a service. */
 export interface Telemetry {
-  readonly tracer: Tracer | undefined;
+  readonly tracer: CallTracer | undefined;
   readonly metrics: Metrics | undefined;
-  /** How long a request takes that is told of though nobody sampled it, in milliseconds. */
+  /** As in {@link TelemetrySettings}. */
   readonly slowMs: number;
   /** `host:port` of the metrics endpoint, where there is one. */
   readonly metricsAddress: string | undefined;
-  /** What is seen of the calls of a method. @param path `/package.Service/Method` */
+  /** Traces and measures the calls of a method. @param path - `/package.Service/Method` */
   watch(path: string, isStream: boolean): RpcWatch;
-  /** Sends what there is, for as long as it may take, and ends. Never rejects. */
+  /** Exports the rest, if that does not take too long, and stops. Never rejects. */
   close(): Promise<void>;
 }
 
 /**
- * Sets a process's telemetry up as the environment says; `undefined` with `OTEL_SDK_DISABLED=true`.
+ * Sets a process's telemetry up as the environment says; `undefined` with `OTEL_SDK_DISABLED=true`. Where an
+ * OpenTelemetry SDK was registered first, spans and metrics go to that SDK: it reads `OTEL_*`, samples and exports.
  *
  * @throws {EnvironmentError} where a variable can't be understood
  */
@@ -73,15 +77,20 @@ export async function startTelemetry(
   log: Logger,
 ): Promise<Telemetry | undefined> {
   if (flag(env, 'OTEL_SDK_DISABLED')) return undefined;
-  diag.setLogger(diagnostics(log), { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
-  const resource = resourceOf(settings);
   const scope: InstrumentationScope = { name: 'scalingnote', version: settings.version };
+  const sdk = registeredSdk(scope);
+  logSdk(sdk, settings, log);
+  if (!sdk.tracer && !sdk.meter) {
+    diag.setLogger(diagnostics(log), { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
+  }
+  const resource = resourceOf(settings);
 
-  const spans = startSpans(settings, env, { resource, scope, log });
-  const metrics = new Metrics();
-  const otlp = exportTarget(env, 'METRICS');
+  const spans = sdk.tracer ? undefined : startSpans(settings, env, { resource, scope, log });
+  const tracer = sdk.tracer ?? spans?.tracer;
+  const metrics = new Metrics(sdk.meter);
+  const otlp = sdk.meter ? undefined : exportTarget(env, 'METRICS');
   const reader = otlp && periodicReader(otlp, env, metrics, scope);
-  // It reads from nothing but our own instruments, and gives the reader who speaks.
+  // The provider has no instruments: it gives the reader the resource.
   const provider = reader && new MeterProvider({ resource, readers: [reader] });
   const stopMeasuring = measureProcess(metrics);
   if (spans) {
@@ -92,33 +101,57 @@ export async function startTelemetry(
       () => spans.queue.dropped,
     );
   }
-  const wanted = (env['OTEL_METRICS_EXPORTER'] ?? 'prometheus').split(',').includes('prometheus');
-  const endpoint = wanted
-    ? await serveMetrics({
-        host: env['OTEL_EXPORTER_PROMETHEUS_HOST'] ?? settings.metricsHost,
-        port: numberOf(env, 'OTEL_EXPORTER_PROMETHEUS_PORT') ?? settings.metricsPort,
-        portSetting: settings.metricsPortSetting,
-        resource: resource.attributes,
-        instruments: metrics.instruments,
-        log,
-      })
-    : undefined;
+  const endpoint = await startEndpoint(settings, sdk.meter ? {} : env, { resource, metrics, log });
   return {
-    tracer: spans?.tracer,
+    tracer,
     metrics,
     slowMs: settings.slowMs,
     metricsAddress: endpoint?.address,
     watch: (path, isStream) =>
-      new RpcWatch(path, isStream, { tracer: spans?.tracer, metrics, slowMs: settings.slowMs, log }),
+      new RpcWatch(path, isStream, { tracer, metrics, slowMs: settings.slowMs, log }),
     close: async () => {
       stopMeasuring();
-      const closing = Promise.allSettled([spans?.queue.close(), provider?.shutdown(), endpoint?.close()]);
+      const closing = Promise.allSettled([
+        spans?.queue.close(),
+        provider?.shutdown(),
+        endpoint?.close(),
+        sdk.flush(),
+      ]);
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise((resolve) => (timer = setTimeout(resolve, CLOSE_TIMEOUT_MS)));
       await Promise.race([closing, late]);
       clearTimeout(timer);
     },
   };
+}
+
+/** Says what an SDK takes over, and what is then off. */
+function logSdk({ tracer, meter }: RegisteredSdk, { consoleAddress }: TelemetrySettings, log: Logger): void {
+  if (!tracer && !meter) return;
+  const taken = [tracer && 'spans', meter && 'metrics'].filter((each) => each !== undefined).join(' and ');
+  const off = `OpenTelemetry's SDK is registered and takes the ${taken}; our own export of them, and what OTEL_* says about it, is off`;
+  const hint =
+    tracer && consoleAddress !== ''
+      ? `; the console gets no spans unless the SDK sends them to http://${consoleAddress}/v1/traces`
+      : '';
+  log.info(off + hint);
+}
+
+/** The endpoint that Prometheus and the console read, whoever exports the metrics. */
+async function startEndpoint(
+  settings: TelemetrySettings,
+  env: NodeJS.ProcessEnv,
+  parts: { resource: Resource; metrics: Metrics; log: Logger },
+): Promise<MetricsEndpoint | undefined> {
+  if (!(env['OTEL_METRICS_EXPORTER'] ?? 'prometheus').split(',').includes('prometheus')) return undefined;
+  return serveMetrics({
+    host: env['OTEL_EXPORTER_PROMETHEUS_HOST'] ?? settings.metricsHost,
+    port: numberOf(env, 'OTEL_EXPORTER_PROMETHEUS_PORT') ?? settings.metricsPort,
+    portSetting: settings.metricsPortSetting,
+    resource: parts.resource.attributes,
+    instruments: parts.metrics,
+    log: parts.log,
+  });
 }
 
 function startSpans(
@@ -130,32 +163,40 @@ function startSpans(
     env['OTEL_TRACES_SAMPLER'] || undefined,
     env['OTEL_TRACES_SAMPLER_ARG'] || undefined,
   );
-  const target = spanTarget(env, settings.consoleAddress);
-  if (!target) return undefined;
-  const toConsole = target.url !== undefined;
+  const exporter = spanExporter(env, settings.consoleAddress);
+  if (!exporter) return undefined;
   const queue = new SpanQueue(
-    spanSender(target),
+    exporter.exporter,
     {
-      scheduledDelayMillis: numberOf(env, 'OTEL_BSP_SCHEDULE_DELAY') ?? (toConsole ? CONSOLE_DELAY_MS : 5000),
+      scheduledDelayMillis: numberOf(env, 'OTEL_BSP_SCHEDULE_DELAY') ?? exporter.delayMs,
       maxQueueSize: numberOf(env, 'OTEL_BSP_MAX_QUEUE_SIZE') ?? 2048,
       maxExportBatchSize: numberOf(env, 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE') ?? 512,
     },
-    { ...origin, resource: origin.resource.attributes },
+    origin,
   );
   connectLibraries();
   return { tracer: new Tracer(queue, sampler), queue };
 }
 
-/** Where spans go: where nothing else is said, the console of this machine keeps them. */
-function spanTarget(env: NodeJS.ProcessEnv, consoleAddress: string): SpanTarget | undefined {
-  const protocol = exportTarget(env, 'TRACES');
-  if (protocol) return { protocol, ...sendTimeout(env) };
+/** Exports spans to the receiver that the environment names, or else to the console of this machine. */
+function spanExporter(
+  env: NodeJS.ProcessEnv,
+  consoleAddress: string,
+): { exporter: SpanExporter; delayMs: number } | undefined {
+  const target = exportTarget(env, 'TRACES');
+  if (target) {
+    const Exporter = target === 'grpc' ? SpansOverGrpc : SpansOverHttp;
+    return { exporter: new Exporter(sendTimeout(env)), delayMs: 5000 };
+  }
   if (env['OTEL_TRACES_EXPORTER'] === 'none' || consoleAddress === '') return undefined;
   const url = `http://${consoleAddress}/v1/traces`;
-  return { protocol: 'http/protobuf', url, timeoutMillis: CONSOLE_TIMEOUT_MS };
+  return {
+    exporter: new SpansOverHttp({ url, timeoutMillis: CONSOLE_TIMEOUT_MS }),
+    delayMs: CONSOLE_DELAY_MS,
+  };
 }
 
-/** The limit for a batch holds for the requests that it is sent with, which have limits of their own. */
+/** The smaller of the limits for a batch of spans and for a request. */
 function sendTimeout(env: NodeJS.ProcessEnv): { timeoutMillis?: number } {
   const limit = numberOf(env, 'OTEL_BSP_EXPORT_TIMEOUT');
   if (limit === undefined) return {};
@@ -169,7 +210,7 @@ function sendTimeout(env: NodeJS.ProcessEnv): { timeoutMillis?: number } {
 function periodicReader(
   target: ExportTarget,
   env: NodeJS.ProcessEnv,
-  { instruments }: Metrics,
+  metrics: Metrics,
   scope: InstrumentationScope,
 ): PeriodicExportingMetricReader {
   const exporter = target === 'grpc' ? new MetricsOverGrpc() : new MetricsOverHttp();
@@ -177,16 +218,14 @@ function periodicReader(
   const timeout = numberOf(env, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? 30_000;
   return new PeriodicExportingMetricReader({
     exporter,
-    metricProducers: [
-      new OtlpMetrics(instruments, scope, (type) => exporter.selectAggregationTemporality(type)),
-    ],
+    metricProducers: [new OtlpMetrics(metrics, scope, (type) => exporter.selectAggregationTemporality(type))],
     exportIntervalMillis,
-    // The reader takes none that is longer.
+    // The reader throws where the timeout is longer than the interval.
     exportTimeoutMillis: Math.min(timeout, exportIntervalMillis),
   });
 }
 
-/** `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` go before what we say of ourselves. */
+/** `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override our own attributes. */
 function resourceOf({ name, version }: TelemetrySettings): Resource {
   return defaultResource()
     .merge(
@@ -201,13 +240,13 @@ function resourceOf({ name, version }: TelemetrySettings): Resource {
     .merge(detectResources({ detectors: [envDetector] }));
 }
 
-/** What OpenTelemetry's own packages have to say. */
+/** Where OpenTelemetry's own packages log to. */
 function diagnostics(log: Logger): Parameters<typeof diag.setLogger>[0] {
   const write =
     (level: 'debug' | 'warn') =>
     (message: string, ...details: unknown[]): void =>
       log[level]({ from: 'opentelemetry', ...(details.length > 0 && { details }) }, message);
   const debug = write('debug');
-  // An exporter whose receiver is away says so for each batch: the queue says it once.
+  // An exporter logs an error for each batch that its receiver does not take: the queue logs one for all.
   return { error: debug, warn: write('warn'), info: debug, debug, verbose: debug };
 }

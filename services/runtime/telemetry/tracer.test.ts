@@ -1,22 +1,23 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { ROOT_CONTEXT, SpanStatusCode, trace } from '@opentelemetry/api';
-import type { ModelRun } from './batch.ts';
+import { ROOT_CONTEXT, type SpanContext, SpanStatusCode, trace } from '@opentelemetry/api';
+import type { ModelRun } from './batch-span.ts';
 import type { Sampler } from './sampler.ts';
 import { samplerOf } from './sampler.ts';
-import { MAX_EVENTS, type Span } from './span.ts';
+import { MAX_EVENTS, type RecordedSpan } from './recorded-span.ts';
+import { traceOf } from './span.ts';
 import { Tracer, UNSAMPLED_BURST } from './tracer.ts';
-import { connectLibraries, traceOf } from './bridge.ts';
-import { formatTraceparent, newSpanId, newTraceId, parseTraceparent, type TraceParent } from './context.ts';
+import { connectLibraries } from './library-spans.ts';
+import { formatTraceparent, newSpanId, newTraceId, parseTraceparent } from './trace-context.ts';
 
 const NEVER: Sampler = () => ({ sampled: false });
 const ALWAYS: Sampler = () => ({ sampled: true });
 const newRun = (): ModelRun => ({ startedAt: 1, encodeMs: 2, size: 2, tokens: 9, paddingRatio: 0.25 });
 
 /** A tracer and what it has let out. */
-function tracing(sampler: Sampler): { tracer: Tracer; out: Span[]; names: () => string[] } {
-  const out: Span[] = [];
-  const push = (spans: readonly Span[]): void => {
+function tracing(sampler: Sampler): { tracer: Tracer; out: RecordedSpan[]; names: () => string[] } {
+  const out: RecordedSpan[] = [];
+  const push = (spans: readonly RecordedSpan[]): void => {
     for (const span of spans) {
       for (const batch of span.batches ?? []) batch.keep();
       out.push(span);
@@ -25,7 +26,7 @@ function tracing(sampler: Sampler): { tracer: Tracer; out: Span[]; names: () => 
   return { tracer: new Tracer({ push }, sampler), out, names: () => out.map(({ name }) => name) };
 }
 
-const begin = (tracer: Tracer, parent?: TraceParent): Span => tracer.server('call', parent, 0, {});
+const begin = (tracer: Tracer, parent?: SpanContext): RecordedSpan => tracer.server('call', parent, 0, {});
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('what is kept', () => {
@@ -85,7 +86,7 @@ describe('what is kept', () => {
 
   test('a part in a trace of its own, whatever becomes of the stream', () => {
     const { tracer, out } = tracing(NEVER);
-    const parent = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
+    const parent = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
     const stream = begin(tracer);
     stream.part('document', { parent }).end();
     assert.equal(out[0]?.traceId, parent.traceId);
@@ -111,7 +112,7 @@ describe('runs of a model', () => {
       members.map(({ id }) => id),
     );
     assert.equal(batch?.attributes?.['scalingnote.batch.padding_ratio'], 0.25);
-    assert.equal(members[0]!.batches?.[0]?.span, batch);
+    assert.equal(members[0]!.batches?.[0]?.spanContext().spanId, batch?.id);
   });
 
   test('are kept with a request that turns out to be slow, and not with others', async () => {
@@ -131,8 +132,8 @@ describe('runs of a model', () => {
 });
 
 describe('samplers', () => {
-  const sampled = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
-  const unsampled = { ...sampled, sampled: false };
+  const sampled = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
+  const unsampled = { ...sampled, traceFlags: 0 };
   const decide = (name: string, argument?: string) => {
     const sampler = samplerOf(name, argument);
     return [undefined, sampled, unsampled].map((parent) => sampler(parent).sampled);
@@ -153,7 +154,7 @@ describe('samplers', () => {
     const share = decisions.filter(({ sampled }) => sampled).length / decisions.length;
     assert.ok(share > 0.2 && share < 0.3, String(share));
     for (const { traceId, sampled } of decisions.slice(0, 100)) {
-      assert.equal(sampler({ traceId: traceId!, spanId: newSpanId(), sampled: false }).sampled, sampled);
+      assert.equal(sampler({ traceId: traceId!, spanId: newSpanId(), traceFlags: 0 }).sampled, sampled);
     }
   });
 
@@ -174,7 +175,7 @@ test('a span keeps so many events and counts the rest', () => {
 
 test('a caller’s context goes on, whatever its state is', () => {
   const { tracer } = tracing(samplerOf());
-  const caller = { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
+  const caller = { traceId: newTraceId(), spanId: newSpanId(), traceFlags: 1 };
   const span = begin(tracer, caller);
   assert.deepEqual(
     [span.traceId, span.recording.parent?.spanId, span.sampled],
@@ -209,6 +210,8 @@ describe('libraries that use OpenTelemetry’s interface', () => {
   test('send a context that can be read again', () => {
     const { tracer } = tracing(ALWAYS);
     const span = begin(tracer);
-    assert.deepEqual(parseTraceparent(formatTraceparent(span.context)), span.context);
+    const { traceId, id: spanId } = span;
+    const sent = { traceId, spanId, traceFlags: 1, isRemote: true };
+    assert.deepEqual(parseTraceparent(formatTraceparent(sent)), sent);
   });
 });

@@ -1,27 +1,38 @@
-import { type Attributes, SpanKind } from '@opentelemetry/api';
-import { Batch, type ModelRun } from './batch.ts';
-import type { TraceParent } from './context.ts';
+import type { Metadata } from '@grpc/grpc-js';
+import { type Attributes, createTraceState, type SpanContext, SpanKind } from '@opentelemetry/api';
+import { BatchSpan, type ModelRun, type RootTracer } from './batch-span.ts';
+import { RecordedSpan, Recording, type SpanSink } from './recorded-span.ts';
 import type { Sampler } from './sampler.ts';
-import { Recording, Span, type SpanSink } from './span.ts';
+import type { Span } from './span.ts';
+import { parseTraceparent } from './trace-context.ts';
 
-/** Where spans go that are kept; see `SpanQueue`. */
+/** Begins the spans of a process: our own {@link Tracer}, or that of an OpenTelemetry SDK. */
+export interface CallTracer extends RootTracer {
+  /** Begins the span of a call that came in. @param metadata - may name the span that it was made in */
+  incoming(name: string, metadata: Metadata, startTime: number, attributes: Attributes): Span;
+  /** The span of a run of a model, the same for all who share the run. @param model - name of the tower */
+  batch(run: ModelRun, model: string): BatchSpan;
+  /** The same handler; where there is a context manager, the span of its call is active in it. */
+  activate<Parameters extends unknown[], Result>(
+    handler: (...parameters: Parameters) => Result,
+    spanOf: (...parameters: Parameters) => Span | undefined,
+  ): (...parameters: Parameters) => Result;
+}
+
+/** Where spans go that are exported; see `SpanQueue`. */
 export interface SpanOutlet {
-  push(spans: readonly Span[]): void;
+  push(spans: readonly RecordedSpan[]): void;
 }
 
 /**
- * Most traces a second that are kept although nobody sampled them, and how many of them may come at once: an overload
- * refuses thousands of requests a second, and to tell of each would be the next overload.
+ * Most unsampled traces that are exported in a second, and how many of them may come at once: an overload rejects
+ * thousands of requests a second, and exporting each of them would be the next overload.
  */
 export const UNSAMPLED_PER_SECOND = 20;
 export const UNSAMPLED_BURST = 100;
 
-/** Where a run has its span. A `WeakMap` would do, and costs the garbage collector more than all spans of a search. */
-const BATCH = Symbol('batch');
-type Run = ModelRun & { [BATCH]?: Batch };
-
-/** Begins the spans of a process and decides which are kept. */
-export class Tracer {
+/** Our own tracer: records every request and decides at its end whether to export it. */
+export class Tracer implements CallTracer {
   readonly #sampler: Sampler;
   readonly #sink: SpanSink;
   #allowance = UNSAMPLED_BURST;
@@ -35,16 +46,34 @@ export class Tracer {
     };
   }
 
-  /** Begins the span of a call that came in. @param parent what the caller sent, or nothing */
-  server(name: string, parent: TraceParent | undefined, startTime: number, attributes: Attributes): Span {
-    const { sampled, traceId } = this.#sampler(parent);
-    const recording = new Recording(this.#sink, sampled, parent, traceId);
-    return new Span(recording, undefined, name, SpanKind.SERVER, startTime, attributes);
+  incoming(name: string, metadata: Metadata, startTime: number, attributes: Attributes): RecordedSpan {
+    return this.server(name, callerOf(metadata), startTime, attributes);
   }
 
-  /** The span of a run of a model, the same for all who share the run. */
-  batch(run: Run, model: string): Batch {
-    return (run[BATCH] ??= new Batch(this.#sink, run, model));
+  /** Begins the span of a call that came in. @param parent - what the caller sent, or nothing */
+  server(
+    name: string,
+    parent: SpanContext | undefined,
+    startTime: number,
+    attributes: Attributes,
+  ): RecordedSpan {
+    const { sampled, traceId } = this.#sampler(parent);
+    const recording = new Recording(this.#sink, sampled, parent, traceId);
+    return new RecordedSpan(recording, undefined, name, SpanKind.SERVER, startTime, attributes);
+  }
+
+  root(name: string, startTime: number, attributes: Attributes): RecordedSpan {
+    const recording = new Recording(this.#sink, true);
+    return new RecordedSpan(recording, undefined, name, SpanKind.INTERNAL, startTime, attributes);
+  }
+
+  batch(run: ModelRun, model: string): BatchSpan {
+    return BatchSpan.of(this, run, model);
+  }
+
+  /** As it is: on Node 20 an active context makes every promise of the process dearer. */
+  activate<Handler>(handler: Handler): Handler {
+    return handler;
   }
 
   /** A bucket of allowances that fills up again. */
@@ -56,4 +85,13 @@ export class Tracer {
     this.#allowance--;
     return true;
   }
+}
+
+/** The context that a call carries, if it does. */
+function callerOf(metadata: Metadata): SpanContext | undefined {
+  const [traceparent] = metadata.get('traceparent');
+  const parent = traceparent === undefined ? undefined : parseTraceparent(String(traceparent));
+  if (!parent) return undefined;
+  const states = metadata.get('tracestate');
+  return states.length === 0 ? parent : { ...parent, traceState: createTraceState(states.join(',')) };
 }

@@ -1,6 +1,6 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { TestContext } from 'node:test';
+import { request } from 'undici';
 import type { Recorded } from './recorded.ts';
 
 /** A request that came in. */
@@ -24,7 +24,7 @@ export interface FakeServer {
 }
 
 export async function startFakeServer(
-  context: Pick<TestContext, 'after'>,
+  context: { after(end: () => void): void },
   answer: (seen: Seen, number: number) => Answer,
 ): Promise<FakeServer> {
   const seen: Seen[] = [];
@@ -53,6 +53,35 @@ export async function startFakeServer(
 
 /** Ends the connection in the middle of things. */
 export const reset: Answer = (response) => response.socket?.resetAndDestroy();
+
+/** Asks another server the same, and passes its answer on. */
+export function forwardTo(url: string): Answer {
+  return (response, seen) => {
+    void ask(url, seen).then(({ status, text }) => {
+      response.writeHead(status, { 'content-type': 'application/json' }).end(text);
+    });
+  };
+}
+
+/** Asks another server the same, and loses its answer: the connection ends. */
+export function loseAnswerOf(url: string): Answer {
+  return (response, seen) => {
+    void ask(url, seen).then(() => response.socket?.resetAndDestroy());
+  };
+}
+
+async function ask(
+  url: string,
+  { method, path, query, headers, body }: Seen,
+): Promise<{ status: number; text: string }> {
+  const key = headers['api-key'];
+  const answer = await request(url + path + (query.size > 0 ? `?${query.toString()}` : ''), {
+    method: method as 'POST',
+    headers: { 'content-type': 'application/json', ...(typeof key === 'string' && { 'api-key': key }) },
+    body: body === '' ? null : body,
+  });
+  return { status: answer.statusCode, text: await answer.body.text() };
+}
 
 /** Never answers. */
 export const silence: Answer = () => undefined;

@@ -32,6 +32,12 @@ export class RequestChecker {
     this.#paths = document.paths;
     this.#ajv = new Ajv({ strict: false, allErrors: true, coerceTypes: false });
     addFormats.default(this.#ajv);
+    for (const format of ['uint', 'uint8', 'uint32', 'uint64']) {
+      this.#ajv.addFormat(format, {
+        type: 'number',
+        validate: (value) => Number.isInteger(value) && value >= 0,
+      });
+    }
     this.#ajv.addSchema({ $id: 'openapi', components: tighten(document.components) as Json });
   }
 

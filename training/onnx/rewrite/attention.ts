@@ -124,30 +124,15 @@ function refusePast(r: Rewriting, ...inputs: number[]): void {
   }
 }
 
-const multiHeadAttention = single((r) => {
-  const { g, node, input, traced, result } = r;
-  refuseOutputs(r);
-  refusePast(r, 6, 7);
+/** ONNX Runtime's attention with as many heads of keys as of queries. @param biases - added to the scores, besides the causal one */
+function attendAll(
+  { g, node, result: { type } }: Rewriting,
+  parts: readonly string[],
+  widths: readonly number[],
+  biases: readonly (string | undefined)[],
+): string {
   const heads = attribute(node, 'num_heads', 'int', 0);
-  const { type } = result;
-  if ([0, 1, 2].some((i) => traced(i)?.dims.length !== 3)) {
-    throw refuse(node, 'query, key and value must be three tensors of three dimensions');
-  }
-  const widths = [0, 1, 2].map((i) => traced(i)!.dims[2]!);
-  const [query, key, value] = [0, 1, 2].map((i) => {
-    let x = input(i);
-    if (input(3) !== '') {
-      const start = widths.slice(0, i).reduce((sum, width) => sum + width, 0);
-      const bias = g.node('Slice', [input(3), g.ints([start]), g.ints([start + widths[i]!]), g.ints([0])]);
-      x = g.node('Add', [x, bias]);
-    }
-    return splitHeads(g, x, heads, widths[i]! / heads);
-  });
-  const padding = traced(4);
-  if (padding !== undefined && padding.dims.length !== 2) {
-    throw refuse(node, 'key_padding_mask must be of shape [batch, sequence]');
-  }
-  const filter = attribute(node, 'mask_filter_value', 'float', -10000);
+  const [query, key, value] = parts.map((part, i) => splitHeads(g, part, heads, widths[i]! / heads));
   const causal = attribute(node, 'unidirectional', 'int', 0) !== 0;
   const size = widths[0]! / heads;
   return attend(g, {
@@ -157,29 +142,47 @@ const multiHeadAttention = single((r) => {
     heads: { query: heads, key: heads, size, valueSize: widths[2]! / heads },
     scale: scaleOf(node, size),
     type,
-    bias: sumOf(g, [
-      padding && maskBias(g, input(4), [1, 2], filter, type),
-      input(5),
-      causal ? causalBias(g, input(0), input(1), type) : undefined,
-    ]),
+    bias: sumOf(g, [...biases, causal ? causalBias(g, query!, key!, type) : undefined]),
   });
+}
+
+/** A mask as ONNX Runtime's operators take it. */
+function filterBias({ g, node, result }: Rewriting, mask: string, axes: readonly number[]): string {
+  return maskBias(g, mask, axes, attribute(node, 'mask_filter_value', 'float', -10000), result.type);
+}
+
+const multiHeadAttention = single((r) => {
+  const { g, node, input, traced } = r;
+  refuseOutputs(r);
+  refusePast(r, 6, 7);
+  if ([0, 1, 2].some((i) => traced(i)?.dims.length !== 3)) {
+    throw refuse(node, 'query, key and value must be three tensors of three dimensions');
+  }
+  const widths = [0, 1, 2].map((i) => traced(i)!.dims[2]!);
+  const parts = widths.map((width, i) => {
+    if (input(3) === '') return input(i);
+    const start = widths.slice(0, i).reduce((sum, each) => sum + each, 0);
+    const bias = g.node('Slice', [input(3), g.ints([start]), g.ints([start + width]), g.ints([0])]);
+    return g.node('Add', [input(i), bias]);
+  });
+  const padding = traced(4);
+  if (padding !== undefined && padding.dims.length !== 2) {
+    throw refuse(node, 'key_padding_mask must be of shape [batch, sequence]');
+  }
+  return attendAll(r, parts, widths, [padding && filterBias(r, input(4), [1, 2]), input(5)]);
 });
 
 /** ONNX Runtime's Attention: queries, keys and values come from one product. */
 const packedAttention = single((r) => {
-  const { g, node, input, traced, result } = r;
+  const { g, node, input, traced } = r;
   refuseOutputs(r);
   refusePast(r, 4);
   refuseAttributes(node, 'do_rotary');
-  const heads = attribute(node, 'num_heads', 'int', 0);
-  const { type } = result;
   const total = traced(1)!.dims[1]!;
   const widths = attribute(node, 'qkv_hidden_sizes', 'ints', [total / 3, total / 3, total / 3]);
   let projected = g.node('MatMul', [input(0), input(1)]);
   if (input(2) !== '') projected = g.node('Add', [projected, input(2)]);
   const parts = g.nodes('Split', [projected, g.ints(widths)], 3, { axis: int(-1) });
-  const [query, key, value] = parts.map((part, i) => splitHeads(g, part, heads, widths[i]! / heads));
-  const filter = attribute(node, 'mask_filter_value', 'float', -10000);
   const mask = (): string | undefined => {
     switch (traced(3)?.dims.length) {
       case undefined:
@@ -190,27 +193,17 @@ const packedAttention = single((r) => {
           g.node('Cast', [range(g, input(0), 1)], { to: int(ELEMENT_INT32) }),
           g.node('Unsqueeze', [g.node('Cast', [input(3)], { to: int(ELEMENT_INT32) }), g.ints([1])]),
         ]);
-        return maskBias(g, within, [1, 2], filter, type);
+        return filterBias(r, within, [1, 2]);
       }
       case 2:
-        return maskBias(g, input(3), [1, 2], filter, type);
+        return filterBias(r, input(3), [1, 2]);
       case 3:
-        return maskBias(g, input(3), [1], filter, type);
+        return filterBias(r, input(3), [1]);
       default:
         throw refuse(node, 'a mask of four dimensions is not supported');
     }
   };
-  const causal = attribute(node, 'unidirectional', 'int', 0) !== 0;
-  const size = widths[0]! / heads;
-  return attend(g, {
-    query: query!,
-    key: key!,
-    value: value!,
-    heads: { query: heads, key: heads, size, valueSize: widths[2]! / heads },
-    scale: scaleOf(node, size),
-    type,
-    bias: sumOf(g, [mask(), input(5), causal ? causalBias(g, query!, key!, type) : undefined]),
-  });
+  return attendAll(r, parts, widths, [mask(), input(5)]);
 });
 
 /** ONNX's code of 32-bit integers. */

@@ -5,7 +5,7 @@ import type { OnnxError } from '../errors.ts';
 import { float, int, ints, MICROSOFT, text, type Attributes, type Model } from '../model.ts';
 import { runAsIs } from '../run.ts';
 import { arrayOf, float32, int64, tensor, toNumbers, type Tensor } from '../tensor.ts';
-import { noise } from '../testing.ts';
+import { noise } from '../../testing/noise.ts';
 import { toPlain } from './plain.ts';
 
 function bytes(dims: readonly number[], seed = 1): Tensor {

@@ -1,4 +1,3 @@
-import { GraphBuilder } from '../builder.ts';
 import { OnnxError } from '../errors.ts';
 import type { Dimension, Model, ValueInfo } from '../model.ts';
 import { prune } from '../prune.ts';
@@ -6,6 +5,7 @@ import { trace } from '../trace.ts';
 import { ACTIVATIONS } from './activations.ts';
 import { ATTENTIONS } from './attention.ts';
 import { NORMALIZATIONS } from './normalization.ts';
+import { rewriteNodes } from './nodes.ts';
 import { QUANTIZED } from './quantization.ts';
 import { ROTARY } from './rotary.ts';
 import { VERSIONS } from './versions.ts';
@@ -54,31 +54,17 @@ export async function toPlain(model: Model, outputs?: readonly string[]): Promis
   const { graph } = source;
   const read = new Set([...graph.nodes.flatMap(({ inputs }) => inputs), ...kept]);
   read.delete('');
-  const g = new GraphBuilder();
-  g.reserve(graph.nodes);
-  for (const { name, type, dims } of graph.inputs) g.input(name, type, dims!);
-  for (const [name, value] of graph.initializers) g.initializer(name, value);
-  const renamed = new Map<string, string>();
-  const current = (name: string): string => renamed.get(name) ?? name;
-  for (const node of graph.nodes) {
-    const rewrite = REWRITES[node.domain === '' ? node.op : `${node.domain}:${node.op}`];
-    const results = rewrite?.({
+  return rewriteNodes(source, (g, node, input) =>
+    REWRITES[node.domain === '' ? node.op : `${node.domain}:${node.op}`]?.({
       g,
       node,
       opset,
-      input: (i) => current(node.inputs[i] ?? ''),
+      input,
       traced: (i) => (node.inputs[i] ? traced.value(node.inputs[i]) : undefined),
       used: (i) => read.has(node.outputs[i] ?? ''),
       result: traced.value(node.outputs[0]!),
-    });
-    if (results === undefined) {
-      g.add({ ...node, inputs: node.inputs.map(current) });
-    } else {
-      node.outputs.forEach((name, i) => renamed.set(name, results[i] ?? ''));
-    }
-  }
-  for (const { name, type, dims } of graph.outputs) g.output(name, current(name), type, dims);
-  return prune(g.build(), kept);
+    }),
+  );
 }
 
 function withTokenDimensions(model: Model): Model {

@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, it, type TestContext } from 'node:test';
+import { request } from 'undici';
+import { optionalTool } from '../../test/testing/optional-tool.ts';
+import { confirm, direction, put, remove, SPACE, TENANT } from '../contract/stores.ts';
+import { openStore } from '../open.ts';
+import type { DocumentWrite, DocumentWriteResult, Store } from '../store.ts';
+import { useQdrant } from './testing/engine.ts';
+import { forwardTo, type Seen, startFakeServer } from './testing/fake-server.ts';
+
+const server = useQdrant(() => optionalTool('qdrant-engine'));
+
+/** A put of "a" that its content hash, title and texts tell from others. */
+function content(label: string, version: number, passages = 1): DocumentWrite {
+  const document = put(
+    'a',
+    Array.from({ length: passages }, (_, index) => direction(index)),
+    {
+      version,
+      contentHash: label,
+      title: label,
+    },
+  );
+  const texts = document.passages.map((passage, index) => ({ ...passage, text: `${label} ${index}` }));
+  return { ...document, passages: texts };
+}
+
+const changesHead = ({ method }: Seen) => method === 'PUT';
+const changesPayload = ({ path }: Seen) => path.endsWith('/points/batch');
+
+/**
+ * Two writers of one document: what the first asks of the server when `when` holds for the first time waits until the
+ * second's write has gone through.
+ */
+async function interleave(
+  context: TestContext,
+  before: readonly DocumentWrite[],
+  first: DocumentWrite,
+  when: (seen: Seen) => boolean,
+  second: DocumentWrite,
+): Promise<{
+  result: DocumentWriteResult | undefined;
+  meanwhile: number;
+  points: number;
+  store: Store;
+  name: string;
+}> {
+  const apiKey = process.env['QDRANT_API_KEY'];
+  const options = { kind: 'qdrant' as const, exact: true, ...(apiKey !== undefined && { apiKey }) };
+  const name = `interleaved-${randomBytes(6).toString('hex')}`;
+  const store = await openStore({ ...options, url: server.url });
+  const { physicalName } = await store.ensureCollection(name, SPACE);
+  await store.writeDocuments(name, before);
+
+  let meanwhile = 0;
+  let armed = false;
+  const proxy = await startFakeServer(context, (seen) => {
+    if (!armed || !when(seen)) return forwardTo(server.url);
+    armed = false;
+    return (response) => {
+      const forward = forwardTo(server.url) as (...given: unknown[]) => void;
+      void store
+        .count(name, TENANT)
+        .then(({ passages }) => (meanwhile = passages))
+        .then(() => store.writeDocuments(name, [second]))
+        .then(() => forward(response, seen));
+    };
+  });
+  const slow = await openStore({ ...options, url: proxy.url });
+  context.after(async () => {
+    await slow.close();
+    await store.dropCollection(physicalName);
+    await store.close();
+  });
+  // Its own sweep is over by then, which asks the server the same kind of things.
+  await slow.writeDocuments(name, [remove('other')]);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  armed = true;
+  const [result] = await slow.writeDocuments(name, [first]);
+  assert.equal(armed, false, 'the second writer came in between');
+  const answer = await request(`${server.url}/collections/${physicalName}/points/count`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...(apiKey !== undefined && { 'api-key': apiKey }) },
+    body: '{}',
+  });
+  const { result: counted } = (await answer.body.json()) as { result: { count: number } };
+  return { result, meanwhile, points: counted.count, store, name };
+}
+
+describe('a write that another one comes in between of', { skip: server.skip }, () => {
+  type Case = [
+    string,
+    DocumentWrite[],
+    DocumentWrite,
+    (seen: Seen) => boolean,
+    DocumentWrite,
+    object,
+    unknown,
+  ];
+  const cases: Case[] = [
+    [
+      'confirms nothing where a higher version is stored',
+      [content('x', 1)],
+      confirm('a', 5, 'x'),
+      changesPayload,
+      confirm('a', 9, 'x'),
+      { outcome: 'unchanged' },
+      ['x', 9, ['x 0']],
+    ],
+    [
+      'confirms nothing where other content is stored',
+      [content('x', 1)],
+      confirm('a', 5, 'x'),
+      changesPayload,
+      content('y', 2),
+      { outcome: 'changed' },
+      ['y', 2, ['y 0']],
+    ],
+    [
+      'is stale where a higher version is put',
+      [content('x', 1)],
+      content('y', 5, 2),
+      changesHead,
+      content('z', 9, 3),
+      { outcome: 'stale', storedVersion: 9 },
+      ['z', 9, ['z 0', 'z 1', 'z 2']],
+    ],
+    [
+      'replaces a lower version',
+      [content('x', 1, 3)],
+      content('y', 5, 2),
+      changesHead,
+      content('z', 4, 3),
+      { outcome: 'indexed' },
+      ['y', 5, ['y 0', 'y 1']],
+    ],
+    [
+      'is stale where a later delete has been',
+      [content('x', 1)],
+      content('y', 5, 2),
+      changesHead,
+      remove('a', 9),
+      { outcome: 'stale', storedVersion: 9 },
+      undefined,
+    ],
+    [
+      'deletes nothing where a higher version is put',
+      [content('x', 1, 2)],
+      remove('a', 5),
+      changesHead,
+      content('z', 9, 2),
+      { outcome: 'stale', storedVersion: 9 },
+      ['z', 9, ['z 0', 'z 1']],
+    ],
+    [
+      'leaves one of two puts of the same version, whole',
+      [content('x', 1)],
+      content('y', 5, 3),
+      changesHead,
+      content('z', 5, 2),
+      { outcome: 'indexed' },
+      ['z', 5, ['z 0', 'z 1']],
+    ],
+  ];
+  for (const [what, before, first, when, second, result, stored] of cases) {
+    it(what, async (t) => {
+      const done = await interleave(t, before, first, when, second);
+      assert.deepEqual(done.result, result);
+      const [old] = before;
+      assert.equal(done.meanwhile, old?.kind === 'put' ? old.passages.length : 0, 'nothing is found early');
+      const { documents } = await done.store.scroll(done.name, TENANT, { limit: 10 });
+      const found = documents.map(({ title, version, texts }) => [title, version, texts]);
+      assert.deepEqual(found, stored === undefined ? [] : [stored]);
+      const passages = documents.reduce((sum, { texts }) => sum + texts.length, 0);
+      assert.deepEqual(await done.store.count(done.name, TENANT), { documents: documents.length, passages });
+      assert.equal(done.points, passages || 1, 'what was staged in vain is gone');
+    });
+  }
+});

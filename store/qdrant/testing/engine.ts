@@ -1,0 +1,99 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { OptionalTool } from '../../../test/testing/optional-tool.ts';
+
+/** It is not compiled: from the place of this file's own compilation to its source. */
+const SERVER = fileURLToPath(new URL('../../../../store/qdrant/testing/engine/server.py', import.meta.url));
+
+/** Memory that is mounted as a folder: the engine syncs its files some hundred times for each collection. */
+const MEMORY = '/dev/shm';
+
+/** Qdrant's own engine as a server of this machine, in a process of its own. It ends with this process. */
+export class Engine {
+  readonly url: string;
+  readonly #process: ChildProcess;
+
+  private constructor(url: string, child: ChildProcess) {
+    this.url = url;
+    this.#process = child;
+  }
+
+  /** @param python the interpreter that has the engine @param folder where the data are, and stay @param port 0 for any */
+  static async start(python: string, folder: string, port = 0): Promise<Engine> {
+    const child = spawn(python, ['-B', SERVER, '--folder', folder, '--port', String(port)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    child.stdin.on('error', () => undefined);
+    let output = '';
+    for await (const chunk of child.stdout.setEncoding('utf8')) {
+      output += String(chunk);
+      if (output.endsWith('\n')) return new Engine((JSON.parse(output) as { url: string }).url, child);
+    }
+    throw new Error('the Qdrant engine ended before it was ready');
+  }
+
+  /** Kills it, in the middle of whatever it does. */
+  async kill(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const exited = once(this.#process, 'exit');
+    this.#process.kill('SIGKILL');
+    await exited;
+  }
+}
+
+/** A folder for an engine's data, which goes away when it is disposed of. */
+export function engineFolder(): { path: string; remove(): void } {
+  const path = mkdtempSync(join(hasMemory() ? MEMORY : tmpdir(), 'scalingnote-qdrant-'));
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** A Qdrant server for the tests of one file. */
+export interface TestServer {
+  /** Why there is none. Pass it to `test()`. */
+  readonly skip: string | false;
+  /** Address of its REST API, known while tests run. */
+  readonly url: string;
+}
+
+/**
+ * The server at `QDRANT_URL`, or the engine, which runs while the tests of the calling file do.
+ *
+ * @param find asks for the engine where there is no server: `() => optionalTool('qdrant-engine')`, in the test file
+ */
+export function useQdrant(find: () => OptionalTool): TestServer {
+  const url = process.env['QDRANT_URL'];
+  return url === undefined ? useEngine(find()) : { skip: false, url };
+}
+
+/** The engine, empty, while the tests of the calling file run. */
+export function useEngine({ path: python, skip }: OptionalTool): TestServer {
+  let engine: Engine | undefined;
+  const folder = python === undefined ? undefined : engineFolder();
+  before(async () => {
+    if (folder) engine = await Engine.start(python!, folder.path);
+  });
+  after(async () => {
+    await engine?.kill();
+    folder?.remove();
+  });
+  return {
+    skip,
+    get url() {
+      return engine!.url;
+    },
+  };
+}
+
+function hasMemory(): boolean {
+  try {
+    accessSync(MEMORY, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

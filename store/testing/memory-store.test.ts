@@ -1,0 +1,6 @@
+import { storeContract } from '../contract.ts';
+import { MemoryData, MemoryStore } from './memory-store.ts';
+
+const data = new MemoryData();
+
+storeContract('memory', { open: async () => new MemoryStore({ data }) });

@@ -1,0 +1,262 @@
+import { spawn } from 'node:child_process';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { SourceMap, type SourceMapPayload } from 'node:module';
+import { basename, dirname, join, relative } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { type Area, AREAS } from './areas.ts';
+import { type Mutation, mutationsOf } from './mutations.ts';
+
+/**
+ * `npm run mutate -- [FOLDER] [--sample N] [--seed S] [--json]`: breaks compiled code in small ways, one at a time, and
+ * runs the tests of that folder (or of each of the eight {@link AREAS}) on each mutant. A mutant that no test notices
+ * has survived: write the test, or say in `explained.json` why nobody could notice.
+ */
+
+const HELP = `npm run mutate -- [FOLDER] [--sample N] [--seed S] [--json]
+
+Breaks compiled code in small ways, one at a time, and runs the folder's tests on each mutant.
+Without FOLDER: a sample of ${Object.keys(AREAS).join(', ')}.
+
+  --sample N   how many mutants to try (default: 60; of a folder: all)
+  --seed S     which ones the sample holds (default: 1)
+  --json       print {mutants, killed, survived: [...]}
+
+Exit status: 0 when at least 95 % of the mutants were killed or are explained, 1 otherwise, 2 for wrong usage.`;
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const BUILT = join(ROOT, 'dist');
+/** A copy of the build to break; its depth below the root is that of the build, so that relative paths hold. */
+const COPY = join(ROOT, 'dist-mutants');
+const EXPLAINED = join(ROOT, 'test/mutate/explained.json');
+
+/** Of 60 mutants, 57. */
+const REQUIRED_SHARE = 0.95;
+const DEFAULT_SAMPLE = 60;
+/** A mutant may loop for ever: its tests get several times what they take unbroken. */
+const PATIENCE = { factor: 4, extraMs: 20_000 };
+
+interface Mutant extends Mutation {
+  area: string;
+  /** Compiled file, below `dist/`. */
+  file: string;
+  tests: readonly string[];
+}
+
+/** Why nobody can notice a change. */
+interface Explained {
+  source: string;
+  code: string;
+  change: string;
+  reason: string;
+}
+
+/** A mutant that no test noticed. */
+interface Survivor {
+  area: string;
+  source: string;
+  line: number;
+  code: string;
+  change: string;
+  reason?: string;
+}
+
+function usage(problem: string): never {
+  console.error(`mutate: ${problem}\n\n${HELP}`);
+  process.exit(2);
+}
+
+function readArguments() {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        sample: { type: 'string' },
+        seed: { type: 'string', default: '1' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (positionals.length > 1) usage('name one folder');
+    return { ...values, folder: positionals[0] };
+  } catch (error) {
+    return usage((error as Error).message);
+  }
+}
+
+function whole(name: string, value: string): number {
+  if (!/^\d{1,9}$/.test(value) || (name === 'sample' && Number(value) === 0))
+    usage(`--${name} is "${value}"; give a whole number`);
+  return Number(value);
+}
+
+/** Compiled files below a folder of the build. */
+function filesBelow(folder: string): string[] {
+  return readdirSync(join(BUILT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => join(folder, name))
+    .sort();
+}
+
+/** A folder as an area: each source with its own test first, then the folder's others. */
+function areaOf(folder: string): Area {
+  const name = relative(ROOT, join(process.cwd(), folder));
+  if (!existsSync(join(BUILT, name))) usage(`there is no folder "${folder}" in the build`);
+  const files = filesBelow(name);
+  const tests = files.filter((file) => file.endsWith('.test.js'));
+  if (tests.length === 0) usage(`"${folder}" holds no tests`);
+  const sources = files.filter(
+    (file) => !file.endsWith('.test.js') && !/(^|\/)(testing|contract|page)\/|\.child\.js$/.test(file),
+  );
+  return { sources, tests };
+}
+
+function mutantsOf(area: string, { sources, tests }: Area): Mutant[] {
+  return sources.flatMap((file) => {
+    const own = file.replace(/\.js$/, '.test.js');
+    const ordered = [...tests].sort((a, b) => Number(b === own) - Number(a === own));
+    return mutationsOf(readFileSync(join(BUILT, file), 'utf8')).map((mutation) => ({
+      ...mutation,
+      area,
+      file,
+      tests: ordered,
+    }));
+  });
+}
+
+/** Numbers from 0 to 1 that follow from the seed alone (mulberry32). */
+function randomOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** As many of each group as the groups have in common, drawn without repetition. */
+function sampleOf(groups: readonly Mutant[][], count: number, seed: number): Mutant[] {
+  const random = randomOf(seed);
+  const piles = groups.map((group) => {
+    const pile = [...group];
+    for (let last = pile.length - 1; last > 0; last--) {
+      const other = Math.floor(random() * (last + 1));
+      [pile[last], pile[other]] = [pile[other]!, pile[last]!];
+    }
+    return pile;
+  });
+  const taken: Mutant[] = [];
+  while (taken.length < count && piles.some((pile) => pile.length > 0)) {
+    for (const pile of piles) {
+      const next = taken.length < count ? pile.pop() : undefined;
+      if (next) taken.push(next);
+    }
+  }
+  return taken;
+}
+
+/** Runs one test file of the copy. @returns whether it passed */
+function passes(test: string, limitMs: number): Promise<boolean> {
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  const child = spawn(process.execPath, ['--max-old-space-size=2048', join(COPY, test)], {
+    cwd: ROOT,
+    env,
+    stdio: 'ignore',
+    detached: true,
+  });
+  return new Promise((resolve) => {
+    const end = (passed: boolean): void => {
+      clearTimeout(timer);
+      // The test may have left children behind: they are of its process group.
+      try {
+        process.kill(-child.pid!, 'SIGKILL');
+      } catch {
+        // All of them have ended.
+      }
+      resolve(passed);
+    };
+    const timer = setTimeout(() => end(false), limitMs);
+    child.once('exit', (code) => end(code === 0));
+  });
+}
+
+/** Time limit of each test file, from its time on unbroken code. */
+async function baseline(tests: ReadonlySet<string>): Promise<Map<string, number>> {
+  const limits = new Map<string, number>();
+  for (const test of tests) {
+    const started = performance.now();
+    if (!(await passes(test, 600_000))) {
+      console.error(`mutate: ${basename(test)} fails on unbroken code; mend it first`);
+      process.exit(1);
+    }
+    limits.set(test, (performance.now() - started) * PATIENCE.factor + PATIENCE.extraMs);
+  }
+  return limits;
+}
+
+/** @returns the test that noticed, if one did */
+async function noticed(mutant: Mutant, limits: ReadonlyMap<string, number>): Promise<string | undefined> {
+  const path = join(COPY, mutant.file);
+  const source = readFileSync(join(BUILT, mutant.file), 'utf8');
+  writeFileSync(path, source.slice(0, mutant.start) + mutant.replacement + source.slice(mutant.end));
+  try {
+    for (const test of mutant.tests) if (!(await passes(test, limits.get(test)!))) return test;
+    return undefined;
+  } finally {
+    writeFileSync(path, source);
+  }
+}
+
+/** Where a mutant stands in the TypeScript that it was compiled from. */
+function placeOf({ file, line, column }: Mutant): { source: string; line: number; code: string } {
+  const payload = JSON.parse(readFileSync(join(BUILT, `${file}.map`), 'utf8')) as SourceMapPayload;
+  const entry = new SourceMap(payload).findEntry(line, column);
+  const source = join(dirname(file), basename(file, '.js')) + '.ts';
+  const original = 'originalLine' in entry ? entry.originalLine : 0;
+  const code = readFileSync(join(ROOT, source), 'utf8').split('\n')[original] ?? '';
+  return { source, line: original + 1, code: code.trim() };
+}
+
+const { folder, sample, seed, json, help } = readArguments();
+if (help) {
+  console.log(HELP);
+  process.exit(0);
+}
+const areas = folder === undefined ? Object.entries(AREAS) : [[folder, areaOf(folder)] as const];
+const groups = areas.map(([name, area]) => mutantsOf(name, area));
+const count =
+  sample === undefined ? (folder === undefined ? DEFAULT_SAMPLE : Infinity) : whole('sample', sample);
+const mutants = sampleOf(groups, count, whole('seed', seed));
+const explained = JSON.parse(readFileSync(EXPLAINED, 'utf8')) as Explained[];
+
+rmSync(COPY, { recursive: true, force: true });
+cpSync(BUILT, COPY, { recursive: true });
+const limits = await baseline(new Set(mutants.flatMap(({ tests }) => tests)));
+const survived: Survivor[] = [];
+for (const [index, mutant] of mutants.entries()) {
+  const killer = await noticed(mutant, limits);
+  const { source, line, code } = placeOf(mutant);
+  const { area, change } = mutant;
+  const reason = explained.find(
+    (each) => each.source === source && each.code === code && each.change === change,
+  )?.reason;
+  if (killer === undefined) survived.push({ area, source, line, code, change, ...(reason && { reason }) });
+  const fate =
+    killer === undefined ? `SURVIVED${reason ? ` (${reason})` : ''}` : `killed by ${basename(killer)}`;
+  console.error(`${index + 1}/${mutants.length} ${source}:${line} ${change}: ${fate}`);
+}
+rmSync(COPY, { recursive: true });
+
+const killed = mutants.length - survived.length;
+const unexplained = survived.filter(({ reason }) => reason === undefined);
+if (json) console.log(JSON.stringify({ mutants: mutants.length, killed, survived }, undefined, 2));
+else {
+  for (const { source, line, code, change } of unexplained)
+    console.log(`${source}:${line} ${change}: ${code}`);
+  console.log(
+    `${mutants.length} mutants, ${killed} killed, ${survived.length - unexplained.length} explained, ${unexplained.length} survived`,
+  );
+}
+process.exitCode = unexplained.length > Math.ceil(mutants.length * (1 - REQUIRED_SHARE)) ? 1 : 0;

@@ -1,0 +1,145 @@
+import { stat, writeFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { MANIFEST_FILE, writeManifest } from '../../towers/directory.ts';
+import { encodeFamiliarity } from '../../towers/familiarity.ts';
+import type { Distillation } from '../../towers/manifest.ts';
+import { openTower } from '../../towers/open.ts';
+import type { Tower } from '../../towers/tower.ts';
+import { TrainingError } from '../errors.ts';
+import type { Model } from '../onnx/model.ts';
+import { copyTokenizer, type FileHashes, towerName, writeWeights } from '../tower-folder.ts';
+import { countTokens, meanCosine, type TrainingData } from './data.ts';
+import { bestOf, type CurvePoint, type FitResult } from './fit.ts';
+import {
+  type Choices,
+  describeLoss,
+  nameOf,
+  type DistillReport,
+  type DistillRequest,
+  type FitPlan,
+} from './request.ts';
+import type { Student } from './student.ts';
+
+/** Files beside the tower's own. */
+const CURVE_FILE = 'training.json';
+const FP32_FOLDER = 'fp32';
+
+/** A student that has been trained, and how. */
+export interface TrainedStudent {
+  request: DistillRequest;
+  data: TrainingData;
+  student: Student;
+  plan: FitPlan;
+  choices: Choices;
+  result: FitResult;
+  out: string;
+  removed: number;
+  started: number;
+}
+
+/**
+ * Writes the tower in eight bits, the same in single precision below it, and the run's curve.
+ *
+ * @throws {TrainingError} `CHECKPOINT_FAILED` where it can't be written
+ */
+export async function writeStudent(trained: TrainedStudent): Promise<DistillReport> {
+  try {
+    return await write(trained);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && 'syscall' in error)) throw error;
+    throw new TrainingError(
+      'CHECKPOINT_FAILED',
+      `the tower can't be written to ${trained.out} (${error.message}); make room, and run the same command with --resume: ` +
+        'it goes on from the last checkpoint, if there is one',
+      { cause: error },
+    );
+  }
+}
+
+async function write(trained: TrainedStudent): Promise<DistillReport> {
+  const { request, data, student, plan, choices, result, out, removed, started } = trained;
+  const { teacher, seed = 1, source } = request;
+  const kind = nameOf(request.student);
+  const models = student.models(result.best);
+  const distillation: Distillation = {
+    teacher: teacher.manifest.name,
+    student: kind,
+    loss: describeLoss(plan.loss),
+    texts: data.fitted.length,
+    steps: result.steps,
+    parameters: student.parameters,
+    batch: plan.batch,
+    rate: plan.rate,
+    ...choices,
+    seed,
+    corpus:
+      'name' in source ? source.name : basename(resolve('corpus' in source ? source.corpus : source.texts)),
+    heldOutCosine: bestOf(result.curve).heldOutCosine,
+    familiarity: encodeFamiliarity(countTokens(data)),
+  };
+  const name = towerName(out);
+  const fp32 = join(out, FP32_FOLDER);
+  const fp32Files = await writeFiles(fp32, teacher, models.fp32);
+  await describeStudent(fp32, `${name}-fp32`, teacher, fp32Files, distillation);
+  const files = await writeFiles(out, teacher, models.int8);
+  await describeStudent(out, name, teacher, files, distillation);
+  // Eight bits cost something: what the manifest says of a tower is measured on the tower as it is.
+  const heldOutCosine = await measureTower(out, data, request);
+  await describeStudent(out, name, teacher, files, { ...distillation, heldOutCosine });
+  let bytes = 0;
+  for (const file of [...Object.keys(files), MANIFEST_FILE]) bytes += (await stat(join(out, file))).size;
+  const curve: { settings: FitPlan; curve: readonly CurvePoint[] } = { settings: plan, curve: result.curve };
+  await writeFile(join(out, CURVE_FILE), `${JSON.stringify(curve, undefined, 2)}\n`);
+  return {
+    out,
+    student: kind,
+    texts: data.fitted.length,
+    removed,
+    steps: result.steps,
+    seconds: (performance.now() - started) / 1000,
+    heldOutCosine,
+    parameters: student.parameters,
+    bytes,
+    interrupted: result.end === 'interrupted',
+  };
+}
+
+async function writeFiles(folder: string, teacher: Tower, model: Model): Promise<FileHashes> {
+  return { ...(await writeWeights(folder, model)), ...(await copyTokenizer(teacher, folder)) };
+}
+
+/** Writes a student's manifest. */
+function describeStudent(
+  folder: string,
+  name: string,
+  { manifest }: Tower,
+  files: FileHashes,
+  distillation: Distillation,
+): Promise<void> {
+  return writeManifest(folder, {
+    name,
+    role: 'query',
+    space: manifest.space,
+    dimensions: manifest.dimensions,
+    pooling: manifest.pooling,
+    normalize: manifest.space.normalize,
+    prompt: '',
+    maxTokens: manifest.maxTokens,
+    files,
+    license: manifest.license,
+    source: `scalingnote distill --teacher ${manifest.name} --student ${distillation.student}`,
+    distillation,
+  });
+}
+
+async function measureTower(out: string, data: TrainingData, request: DistillRequest): Promise<number> {
+  const tower = await openTower(out, { normalize: true, cacheDir: request.cacheDir });
+  try {
+    const found = await tower.encodeAll(
+      data.heldOut.map((row) => ({ ids: data.ids[row]!, truncated: false })),
+    );
+    return meanCosine(found, data.vectors.read(data.heldOut), data.vectors.dimensions);
+  } finally {
+    await tower.close();
+  }
+}
