@@ -10,8 +10,8 @@ import type { Request, Response, SentError } from './remote.ts';
  * @param send says what of an error crosses to the caller
  * @param transfer says which buffers of a result move instead of being copied
  */
-export function serve<Init, Api extends { close?(): void | Promise<void> }>(
-  open: (init: Init, notify: (line: string) => void) => Api | Promise<Api>,
+export function serve<Api extends { close?(): void | Promise<void> }>(
+  open: (init: never, notify: (line: string) => void) => Api | Promise<Api>,
   send: (error: unknown) => SentError,
   transfer: (value: unknown) => readonly ArrayBuffer[] = () => [],
 ): void {
@@ -58,17 +58,17 @@ export function serve<Init, Api extends { close?(): void | Promise<void> }>(
     await api?.close?.();
     hangUp();
   };
-  const begin = async (init: Init): Promise<void> => {
+  const begin = async (init: unknown): Promise<void> => {
     working = true;
     const opened = await answer(0, async () => {
-      api = await open(init, (notice) => post({ notice }));
+      api = await open(init as never, (notice) => post({ notice }));
     });
     working = false;
     if (opened) await work();
     else hangUp();
   };
   (parentPort ?? process).on('message', (request: Request) => {
-    if ('init' in request) return void begin(request.init as Init);
+    if ('init' in request) return void begin(request.init);
     if ('cancel' in request) return void waiting.delete(request.cancel);
     if ('close' in request) closing = true;
     else waiting.set(request.id, () => methodOf(api!, request.method)(...request.parameters));

@@ -125,9 +125,11 @@ describe('ingest', () => {
   test('a connection that breaks while there is nothing to send does not cost patience', async (context) => {
     context.mock.method(Math, 'random', () => 0);
     let connections = 0;
+    let end = (): void => {};
+    const last = new Promise<void>((resolve) => (end = resolve));
     using service = await serve({
       Ingest: (call) => {
-        connections++;
+        if (++connections === 6) end();
         call.on('error', () => {}).on('data', () => {});
         call.write({ ready: {} });
         if (connections < 6) setTimeout(() => unavailable(call), 40);
@@ -136,12 +138,15 @@ describe('ingest', () => {
     });
     using client = new DocumentClient({ address: service.address });
     const signal = AbortSignal.timeout(20_000);
-    // oxlint-disable-next-line require-yield -- a source without documents
-    async function* nothing(): AsyncGenerator<IngestOperation> {
-      // oxlint-disable-next-line no-unmodified-loop-condition -- the server counts
-      while (connections < 6 && !signal.aborted) await sleep(5);
-    }
-    await client.ingest(nothing(), {
+    const source: AsyncIterable<IngestOperation> = {
+      [Symbol.asyncIterator]: () => ({
+        next: async () => {
+          await last;
+          return { done: true, value: undefined };
+        },
+      }),
+    };
+    await client.ingest(source, {
       collection: 'c',
       patienceMs: 60,
       signal,
