@@ -14,6 +14,7 @@ const ORIGIN = {
   resource: resourceFromAttributes({ 'service.name': 'scalingnote-test' }),
   scope: { name: 'scalingnote', version: '1.2.3' },
 };
+const REMOTE_KNOWN = 0x100;
 const SAMPLED_AND_REMOTE_KNOWN = 0x101;
 const REMOTE = 0x200;
 
@@ -42,7 +43,9 @@ const OK = { code: ExportResultCode.SUCCESS };
 const FAILED = { code: ExportResultCode.FAILED };
 
 test('all of a span is there for a receiver that knows OTLP’s schema', async () => {
-  const { queue, tracer, requests } = queueOf();
+  const { queue, requests } = queueOf();
+  // Not sampled, and exported because it failed.
+  const tracer = new Tracer(queue, () => ({ sampled: false }));
   const state = createTraceState('congo=t61rcWkgMzE');
   const parent = {
     traceId: 'ab'.repeat(16),
@@ -72,6 +75,7 @@ test('all of a span is there for a receiver that knows OTLP’s schema', async (
   const run = { startedAt: 1, encodeMs: 2, size: 2, tokens: 9, paddingRatio: 0.25 };
   const batch = tracer.batch(run, 'tower');
   root.record('encode', 1, 2).addBatch(batch);
+  root.notable = true;
   root.end(5);
   const closed = queue.close();
   const body = ProtobufTraceSerializer.serializeRequest([...requests[0]!.spans])!;
@@ -116,8 +120,8 @@ test('all of a span is there for a receiver that knows OTLP’s schema', async (
   assert.equal(store!.droppedEvents, 300);
   const { traceId, spanId } = call!;
   assert.deepEqual(store!.links, [
-    { traceId, spanId, attributes: { why: 'because' }, flags: SAMPLED_AND_REMOTE_KNOWN },
-    { traceId, spanId, attributes: {}, flags: SAMPLED_AND_REMOTE_KNOWN | REMOTE },
+    { traceId, spanId, attributes: { why: 'because' }, flags: REMOTE_KNOWN },
+    { traceId, spanId, attributes: {}, flags: REMOTE_KNOWN | REMOTE },
   ]);
   const linked = batch.spanContext();
   assert.deepEqual(
