@@ -51,7 +51,7 @@ describe('what npm publishes as scalingnote', () => {
     const reached = new Set(['cli/scalingnote.js']);
     for (const path of reached) {
       for (const name of namedIn(path))
-        if (/\.js$/.test(name) && existsSync(join(root, name))) reached.add(name);
+        if (name.endsWith('.js') && existsSync(join(root, name))) reached.add(name);
     }
     const published = files.filter(
       (path) => path.endsWith('.js') && !path.startsWith('dist/services/console/page/'),
