@@ -131,15 +131,13 @@ describe('an SDK that is registered before the service starts', () => {
 
   test('has the span of a call active while the call is served, and over an await', async () => {
     await start();
-    const handler = async (): Promise<string | undefined> => {
+    const handler = async (call: { span: Span }): Promise<string | undefined> => {
+      assert.equal(trace.getActiveSpan(), call.span);
       await new Promise((resolve) => setImmediate(resolve));
       trace.getTracer('a library').startSpan('inside').end();
       return trace.getActiveSpan()?.spanContext().spanId;
     };
-    const serve = telemetry.tracer!.activate(
-      handler as (call: { span: Span }) => Promise<string | undefined>,
-      ({ span }) => span,
-    );
+    const serve = telemetry.tracer!.activate(handler, ({ span }) => span);
     const span = begin();
     assert.equal(await serve({ span }), span.spanContext().spanId);
     assert.equal(trace.getActiveSpan(), undefined);
