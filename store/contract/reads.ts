@@ -183,6 +183,43 @@ export function readContract(stores: Stores): void {
         { outcome: 'indexed' },
       ]);
     });
+
+    it('keeps what must, should or mustNot leaves out', async () => {
+      const name = await stores.collection();
+      const letters = ['a', 'b', 'c', 'd', 'e'];
+      await stores.first.writeDocuments(
+        name,
+        letters.map((letter, index) => withMetadata(letter, { letter, index })),
+      );
+      const is = (letter: string) => ({ field: 'metadata.letter', equals: letter });
+      const below = (end: number) => ({ field: 'metadata.index', range: { lt: end } });
+      const left = async () =>
+        ids((await stores.second.scroll(name, TENANT, { limit: 10 })).documents).sort();
+      assert.equal(
+        await stores.first.deleteByFilter(name, TENANT, { must: [below(2)], mustNot: [is('a')] }),
+        1,
+      );
+      assert.deepEqual(await left(), ['a', 'c', 'd', 'e']);
+      assert.equal(
+        await stores.first.deleteByFilter(name, TENANT, { must: [below(4)], should: [is('d'), is('e')] }),
+        1,
+      );
+      assert.deepEqual(await left(), ['a', 'c', 'e']);
+      assert.equal(await stores.first.deleteByFilter(name, TENANT, { mustNot: [is('c')] }), 2);
+      assert.deepEqual(await left(), ['c']);
+    });
+
+    it('deletes more than a thousand', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(
+        name,
+        Array.from({ length: 1105 }, (_, index) => withMetadata(`d${index}`, { kept: index % 200 === 0 })),
+      );
+      const filter = { must: [{ field: 'metadata.kept', equals: false }] };
+      assert.equal(await stores.first.deleteByFilter(name, TENANT, filter), 1099);
+      assert.equal(await stores.first.deleteByFilter(name, TENANT, {}), 6);
+      assert.deepEqual(await stores.second.count(name, TENANT), { documents: 0, passages: 0 });
+    });
   });
 
   describe('a call', () => {

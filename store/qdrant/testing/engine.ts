@@ -23,9 +23,9 @@ export class Engine {
     this.#process = child;
   }
 
-  /** @param python the interpreter that has the engine @param folder where the data are, and stay @param port 0 for any */
+  /** @param python the interpreter that has the engine @param folder where the data are, and stay when it is killed @param port 0 for any */
   static async start(python: string, folder: string, port = 0): Promise<Engine> {
-    const child = spawn(python, ['-B', SERVER, '--folder', folder, '--port', String(port)], {
+    const child = spawn(python, ['-B', SERVER, '--temporary', '--folder', folder, '--port', String(port)], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     child.stdin.on('error', () => undefined);
@@ -46,7 +46,7 @@ export class Engine {
   }
 }
 
-/** A folder for an engine's data, which goes away when it is disposed of. */
+/** A folder for an engine's data, to be removed; the engine removes it where this process dies first. */
 export function engineFolder(): { path: string; remove(): void } {
   const path = mkdtempSync(join(hasMemory() ? MEMORY : tmpdir(), 'scalingnote-qdrant-'));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };

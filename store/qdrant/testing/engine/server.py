@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -231,12 +232,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", required=True, help="where the data are kept")
     parser.add_argument("--port", type=int, default=0, help="0 for any free one")
+    parser.add_argument("--temporary", action="store_true", help="remove the folder when standard input ends")
     options = parser.parse_args()
     Handler.api = Api(Catalog(options.folder))
     server = Server(("127.0.0.1", options.port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}"}), flush=True)
     sys.stdin.read()
+    if options.temporary:
+        shutil.rmtree(options.folder, ignore_errors=True)
     os._exit(0)
 
 
