@@ -15,8 +15,9 @@ const qdrant = useQdrant(() => optionalTool('qdrant-engine'));
 test(
   'a server that goes away twice in the middle of a stream is waited for, and the stream ends by itself',
   { skip: qdrant.skip },
-  async () => {
+  async (context) => {
     const proxy = await startProxy(qdrant.url);
+    context.after(() => proxy.close());
     const store = new TestStore(await openQdrant(proxy.url));
     const { ingest, pipeline, tower, stop } = await startHarness({
       store,
@@ -33,9 +34,10 @@ test(
         const before = tower.encoded;
         // What was under way is encoded, and then nobody takes more in.
         await eventually(() => pipeline.tokensInFlight >= BUDGET && tower.busy === 0);
-        const acknowledged = stream.watermark;
         await new Promise((resolve) => setTimeout(resolve, 300));
-        assert.equal(stream.watermark, acknowledged, 'nothing is acknowledged that is not stored');
+        const stored = store.writes.flat().length;
+        assert.ok(stream.watermark <= stored, `${stream.watermark} are acknowledged, ${stored} are stored`);
+        assert.ok(stored < DOCUMENTS, 'some are still to be written');
         assert.ok(tower.encoded - before < DOCUMENTS, 'senders wait');
         await proxy.mend();
       }
@@ -44,11 +46,9 @@ test(
       assert.equal(ended.watermark, DOCUMENTS);
       assert.ok(ended.outcomes.every(({ kind }) => kind === 'OUTCOME_KIND_INDEXED'));
       assert.deepEqual(await store.count('docs', ''), { documents: DOCUMENTS, passages: 2 * DOCUMENTS });
+      await store.dispose();
     } finally {
       await stop();
-      await proxy.mend().catch(() => {});
-      await store.dispose();
-      await proxy.close();
     }
   },
 );
