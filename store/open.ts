@@ -12,7 +12,7 @@ export interface EmbeddedConfig {
   directory: string;
 }
 
-/** Which kind of store, and where it is. */
+/** The kind of store, and where it is. */
 export type StoreConfig = EmbeddedConfig | QdrantConfig;
 
 /**

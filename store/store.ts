@@ -17,7 +17,7 @@ export interface SpaceKey {
 
 /** The collection that a name leads to. */
 export interface CollectionKey {
-  /** Logical name: the alias, or the physical name where no alias points to it. */
+  /** Logical name: the alias, or the physical name if no alias points to it. */
   name: string;
   /** `<name>--<first 12 characters of the fingerprint>`; see {@link physicalName}. */
   physicalName: string;

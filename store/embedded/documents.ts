@@ -192,7 +192,7 @@ export class Documents {
     );
   }
 
-  /** Text of one passage; `undefined` where none is stored. */
+  /** Text of one passage; `undefined` if none is stored. */
   text(id: number, passage: number): string | undefined {
     const { text } = this.#sql.text.get(passage, id) as { text: Uint8Array | null };
     return text === null ? undefined : string(text);

@@ -20,7 +20,7 @@ export class FieldColumns {
    * Makes sure that fields are there.
    *
    * @param slots slot by row of `documents`
-   * @param documents all documents of the mirror; read only where a field is missing
+   * @param documents all documents of the mirror; read only if a field is missing
    */
   require(
     fields: ReadonlySet<string>,

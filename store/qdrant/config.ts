@@ -30,8 +30,8 @@ export interface CollectionSettings {
   writeConsistency?: number | undefined;
   /**
    * @default `none` up to 1 million passages, whose vectors fit in memory anywhere; `scalar` above: a quarter
-   * of the memory, with the best candidates scored again in full. Measure before you choose `binary`: it
-   * needs a thousand dimensions or more.
+   *   of the memory, with the best candidates scored again in full. Measure before you choose `binary`: it
+   *   needs a thousand dimensions or more.
    */
   quantization?: Quantization | undefined;
   /** Whether full vectors and the graph stay on disk. @default true above 5 million passages */
@@ -64,7 +64,7 @@ export interface QdrantConfig extends CollectionSettings {
   kind: 'qdrant';
   /**
    * Address of the REST API, `http(s)://HOST[:PORT][/PREFIX]`; the default port is 6333. Several addresses,
-   * separated by commas, take turns and replace each other: for a cluster without a load balancer.
+   * separated by commas, take turns and stand in for each other: for a cluster without a load balancer.
    */
   url: string;
   /** Sent as `api-key`. @default none */

@@ -207,7 +207,7 @@ describe('a collection', { skip }, () => {
     await ask('PUT', '/collections/theirs', byHand);
     const alias = { create_alias: { alias_name: 'their-alias', collection_name: 'theirs' } };
     await ask('POST', '/collections/aliases', { actions: [alias] });
-    await rejects(store.ensureCollection('docs', SPACE), 'COLLECTION_FOREIGN', /not made by scalingnote/);
+    await rejects(store.ensureCollection('docs', SPACE), 'COLLECTION_FOREIGN', /scalingnote did not make it/);
     await rejects(store.writeDocuments(PHYSICAL, [put('a', [[1, 0, 0, 0]])]), 'COLLECTION_FOREIGN');
     await rejects(store.switchAlias('docs', PHYSICAL), 'COLLECTION_FOREIGN');
     await rejects(store.findCollection('their-alias'), 'COLLECTION_FOREIGN');
@@ -281,7 +281,7 @@ describe('a write', { skip }, () => {
     await rejects(
       store.writeDocuments('docs', writes),
       'STORE_INVALID_ARGUMENT',
-      /document "poison".*refused/,
+      /document "poison".*rejected by the server/,
     );
   });
 

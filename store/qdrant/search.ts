@@ -149,7 +149,7 @@ function collect(found: Map<string, Found>, { score, payload, id }: ScoredPoint)
   if (score === null) {
     throw new StoreError(
       'STORE_INTERNAL',
-      `the vector of point ${id}, of document "${payload.document_id}", is broken in Qdrant: its score is no number; ` +
+      `the vector of point ${id}, of document "${payload.document_id}", is broken in Qdrant: its score is not a number; ` +
         'write the document again',
     );
   }
