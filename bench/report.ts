@@ -2,42 +2,42 @@
 export interface Comparison {
   what: string;
   unit: string;
-  /** Through this system. */
+  /** The value of this system. */
   ours: number;
-  /** Through what it is compared with. */
+  /** The value of what it is compared with. */
   peer: number;
   /** `ours / peer`. */
   ratio: number;
-  /** What was aimed at, where something was. */
+  /** The goal, if there is one. */
   goal?: { text: string; met: boolean };
 }
 
-/** What a benchmark found. */
+/** The result of a benchmark. */
 export interface Findings {
-  /** What the run was made of: sizes, counts, versions. */
+  /** Parameters of the run: sizes, counts, versions. */
   parameters: Readonly<Record<string, unknown>>;
   comparisons: Comparison[];
 }
 
 /** A benchmark. */
 export interface Bench {
-  /** @param progress takes a line now and then */
+  /** @param progress receives lines that report progress */
   run(progress: (line: string) => void): Promise<Findings>;
 }
 
-/** What `npm run bench` prints. */
+/** The output of `npm run bench`. */
 export interface Report extends Findings {
   bench: string;
   machine: { cpus: number; model: string; node: string };
 }
 
-/** The smallest of the samples that so much of them does not exceed. @param share 0 to 1 */
+/** The smallest sample that a share of the samples does not exceed. @param share 0 to 1 */
 export function percentile(samples: readonly number[], share: number): number {
   const sorted = [...samples].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }
 
-/** The middle one. */
+/** The middle value. */
 export function median(samples: readonly number[]): number {
   return percentile(samples, 0.5);
 }

@@ -5,7 +5,7 @@ import { renderReport, type Bench } from './report.ts';
 
 const EXIT_USAGE = 2;
 
-// npm run bench -- NAME [--json]: a folder each, whose bench.ts exports what to compare.
+// npm run bench -- NAME [--json]. Each benchmark is a folder; its bench.ts exports what to compare.
 const names = readdirSync(new URL('.', import.meta.url), { withFileTypes: true })
   .filter((entry) => existsSync(new URL(`./${entry.name}/bench.js`, import.meta.url)))
   .map(({ name }) => name);

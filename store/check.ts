@@ -2,14 +2,14 @@ import { invalidArgument } from './errors.ts';
 import { checkFilter } from './filter.ts';
 import type { DocumentWrite, Filter, SearchQuery, SparseVector } from './store.ts';
 
-/** A norm this close to 1 counts as 1: float32 rounds by as much. */
+/** A norm this close to 1 counts as 1: the difference is float32 rounding. */
 const UNIT_TOLERANCE = 1e-6;
 
 /**
- * The factor that scales a vector to unit length; exactly 1 where it is a unit vector already.
+ * The factor that scales a vector to unit length; exactly 1 for a unit vector.
  *
  * @param what names the vector in the error
- * @throws {StoreError} `STORE_INVALID_ARGUMENT` where a component is not finite, or all are zero
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT` if a component is not finite, or all are zero
  */
 export function unitFactor(vector: Float32Array, what: string): number {
   let squares = 0;
@@ -23,7 +23,7 @@ export function unitFactor(vector: Float32Array, what: string): number {
   return Math.abs(norm - 1) <= UNIT_TOLERANCE ? 1 : 1 / norm;
 }
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT` where a vector is not as long as the collection's. */
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` if the vector's length differs from the collection's. */
 export function checkDimensions(vector: Float32Array, dimensions: number, what: string): void {
   if (vector.length !== dimensions) {
     throw invalidArgument(`${what} has ${vector.length} dimensions; the collection has ${dimensions}`);
@@ -39,7 +39,7 @@ export function checkWriteDimensions(writes: readonly SizedWrite[], dimensions: 
   }
 }
 
-/** What {@link checkWriteDimensions} looks at. */
+/** The part of a write that {@link checkWriteDimensions} reads. */
 interface SizedWrite {
   documentId: string;
   passages?: readonly { vector: Float32Array }[];
@@ -77,13 +77,15 @@ export function checkQuery(query: SearchQuery): void {
   if (Number.isNaN(query.scoreThreshold)) throw invalidArgument('score threshold is NaN');
 }
 
-/** Checks which documents a call is about. @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming what is wrong */
+/**
+ * Checks the documents that a call names. @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming what is wrong
+ */
 export function checkScope(tenant: string, filter: Filter | undefined): void {
   checkText(tenant, 'tenant');
   if (filter) checkFilter(filter);
 }
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT` where a limit is not a whole number from 1. */
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` if the limit is not a whole number from 1. */
 export function checkLimit(limit: number): void {
   if (!Number.isSafeInteger(limit) || limit < 1)
     throw invalidArgument(`limit is ${limit}; use a whole number from 1`);
@@ -94,7 +96,7 @@ export function checkText(text: string, what: string): void {
   if (!text.isWellFormed()) throw invalidArgument(`${what} has a lone surrogate; use well-formed Unicode`);
 }
 
-/** Metadata as JSON. @throws {StoreError} `STORE_INVALID_ARGUMENT` where JSON cannot write them */
+/** Metadata as JSON. @throws {StoreError} `STORE_INVALID_ARGUMENT` if JSON cannot express them */
 export function metadataJson(metadata: Readonly<Record<string, unknown>>, what: string): string {
   try {
     return JSON.stringify(metadata);
@@ -103,12 +105,12 @@ export function metadataJson(metadata: Readonly<Record<string, unknown>>, what: 
   }
 }
 
-/** How errors name a step of a write. */
+/** The name of a step in errors. */
 export function writeName({ documentId }: { documentId: string }, index: number): string {
   return `write ${index} ("${documentId}")`;
 }
 
-/** How errors name a vector of a write. */
+/** The name of a vector in errors. */
 export function vectorName(write: { documentId: string }, index: number, passage: number): string {
   return `vector of passage ${passage} of ${writeName(write, index)}`;
 }
@@ -123,7 +125,7 @@ function checkSparse({ indices, values }: SparseVector, what: string): void {
     throw invalidArgument(`${what} has an index that is not an unsigned 32-bit integer`);
   }
   if (new Set(indices).size !== indices.length) throw invalidArgument(`${what} has an index twice`);
-  // Stores keep weights as float32, where too large or too small a value would become infinite or zero.
+  // Stores keep weights as float32, which turns a value that is too large or too small into infinity or zero.
   if (values.some((value) => !(Math.fround(value) > 0 && Math.fround(value) < Infinity))) {
     throw invalidArgument(`${what} has a value that is not positive and finite as float32`);
   }

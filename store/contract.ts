@@ -14,7 +14,7 @@ import { writeContract } from './contract/writes.ts';
 /**
  * Registers the tests that every store passes, one `describe` block named after the fixture.
  *
- * Others may use the same storage meanwhile: each test makes collections of its own and drops them.
+ * Each test makes its own collections and drops them, so other tests may use the same storage meanwhile.
  */
 export function storeContract(name: string, fixture: StoreFixture): void {
   describe(`store contract: ${name}`, () => {

@@ -1,14 +1,14 @@
-/** Reasons of a {@link StoreError}: stable names that travel to the client. */
+/** Reasons of a {@link StoreError}: stable names that are sent to the client. */
 export type StoreErrorReason =
   /** No collection or alias of that name. */
   | 'COLLECTION_NOT_FOUND'
   /** The collection belongs to another space. */
   | 'SPACE_MISMATCH'
-  /** The collection was not made by us, or we can't use it: wrong vector size, no fingerprint. */
+  /** We did not make the collection, or can't use it: wrong vector size, no fingerprint. */
   | 'COLLECTION_FOREIGN'
   /** The call itself is wrong, and repeating it does not help: a vector of wrong length, a number that is not finite. */
   | 'STORE_INVALID_ARGUMENT'
-  /** The store does not answer; it may later. */
+  /** The store does not answer now, but may later. */
   | 'STORE_UNAVAILABLE'
   /** The store rejects our credentials. */
   | 'STORE_UNAUTHENTICATED'
@@ -27,11 +27,11 @@ export type StoreErrorReason =
 export class StoreError extends Error {
   override readonly name = 'StoreError';
   readonly reason: StoreErrorReason;
-  /** Values that belong to the reason, for programs. */
+  /** Values that programs may need with the reason. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Whether the same call may go through later. */
+  /** Whether the same call may succeed later. */
   readonly retryable: boolean;
-  /** Shortest wait before it is worth trying again, in milliseconds. */
+  /** Shortest wait before another attempt, in milliseconds. */
   readonly retryDelayMs: number | undefined;
 
   constructor(
@@ -61,7 +61,9 @@ export function collectionNotFound(name: string): StoreError {
   );
 }
 
-/** The collection's vectors and the caller's belong to different spaces: comparing them would give noise. */
+/**
+ * The collection's vectors and the caller's belong to different spaces, so their scores would mean nothing.
+ */
 export function spaceMismatch(collection: string, stored: string, given: string): StoreError {
   return new StoreError(
     'SPACE_MISMATCH',

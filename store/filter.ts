@@ -1,13 +1,13 @@
 import { invalidArgument } from './errors.ts';
 import type { Condition, Filter, FilterValue } from './store.ts';
 
-/** Deepest nesting of a filter, itself included: deeper than people write, and shallow enough for every store. */
+/** Deepest nesting of a filter, itself included: more than people write, and not too much for any store. */
 export const MAX_FILTER_DEPTH = 8;
 
 /**
- * The object keys that a field leads through, from the document's metadata; `undefined` for `document_id` and
- * `version`, which are not metadata. A key that holds a dot cannot be named, nor can one that holds a quotation
- * mark, which Qdrant's paths have no escape for.
+ * The object keys on a field's path through the document's metadata; `undefined` for `document_id` and
+ * `version`, which are not metadata. A field cannot name a key with a dot in it, nor one with a quotation
+ * mark, which Qdrant's paths cannot escape.
  *
  * @throws {StoreError} `STORE_INVALID_ARGUMENT`
  */
@@ -22,7 +22,10 @@ export function metadataPath(field: string): string[] | undefined {
   );
 }
 
-/** What a path leads to in a document's metadata; `undefined` where it leads nowhere. Lists are not entered. */
+/**
+ * The value at a path in a document's metadata; `undefined` if there is none. A path does not lead into
+ * lists.
+ */
 export function readPath(metadata: unknown, path: readonly string[]): unknown {
   let value = metadata;
   for (const key of path) {
@@ -44,7 +47,7 @@ export function filterFields(filter: Filter): Set<string> {
   return fields;
 }
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the condition, where a filter cannot be evaluated. */
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the condition, if a filter cannot be evaluated. */
 export function checkFilter(filter: Filter, depth = 1): void {
   if (depth > MAX_FILTER_DEPTH) throw invalidArgument(`filter nests deeper than ${MAX_FILTER_DEPTH} levels`);
   for (const condition of conditions(filter)) {
@@ -71,8 +74,8 @@ export function checkFilter(filter: Filter, depth = 1): void {
 }
 
 /**
- * A filter as a predicate. It calls `reader` once for each field, for the function that reads the field from an item as a
- * JSON value.
+ * A filter as a predicate. It calls `reader` once for each field; `reader` returns a function that reads the
+ * field of an item as a JSON value.
  */
 export function compileFilter<Item>(
   filter: Filter,
@@ -88,7 +91,7 @@ export function compileFilter<Item>(
   return all(must);
 }
 
-/** What of a document a filter looks at. */
+/** The parts of a document that a filter reads. */
 export interface FilteredDocument {
   documentId: string;
   version: number;
@@ -105,7 +108,7 @@ export function documentFilter(filter: Filter): (document: FilteredDocument) => 
   });
 }
 
-// Most filters have a single condition, which runs for every document: it needs no loop around it.
+// Most filters have a single condition, which runs for every document: leave out the loop around it.
 function all<Item>(tests: ((item: Item) => boolean)[]): (item: Item) => boolean {
   return tests.length === 1 ? tests[0]! : (item) => tests.every((holds) => holds(item));
 }

@@ -1,17 +1,19 @@
 import { invalidArgument, spaceMismatch, StoreError } from './errors.ts';
 import { physicalName, type SpaceKey } from './store.ts';
 
-/** Separates the logical name from the fingerprint in a physical name; therefore not allowed in a logical one. */
+/**
+ * Separates the logical name from the fingerprint in a physical name, so a logical name may not contain it.
+ */
 const SEPARATOR = '--';
 
 const LOGICAL_NAME = /^(?!.*--)[A-Za-z0-9_-]{1,64}$/;
 const PHYSICAL_NAME = /^[A-Za-z0-9_-]{1,64}--sp1_[0-9a-f]{8}$/;
 const FINGERPRINT = /^sp1_[0-9a-f]{32}$/;
 
-/** Longest vector that a collection takes: what Qdrant allows. */
+/** Longest vector in a collection: Qdrant's limit. */
 const MAX_DIMENSIONS = 65_536;
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the name is neither a logical nor a physical one. */
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` if the name is neither logical nor physical. */
 export function checkCollectionName(name: string): void {
   if (LOGICAL_NAME.test(name) || isPhysicalName(name)) return;
   throw invalidArgument(
@@ -19,7 +21,7 @@ export function checkCollectionName(name: string): void {
   );
 }
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the name is not a logical one. */
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` if the name is not logical. */
 export function checkAlias(alias: string): void {
   if (LOGICAL_NAME.test(alias)) return;
   throw invalidArgument(
@@ -27,7 +29,7 @@ export function checkAlias(alias: string): void {
   );
 }
 
-/** Whether a name has the shape that {@link physicalName} gives. */
+/** Whether a name has the form that {@link physicalName} returns. */
 export function isPhysicalName(name: string): boolean {
   return PHYSICAL_NAME.test(name) && LOGICAL_NAME.test(name.slice(0, name.lastIndexOf(SEPARATOR)));
 }
@@ -35,8 +37,8 @@ export function isPhysicalName(name: string): boolean {
 /**
  * Compares the whole fingerprint: a physical name holds only its beginning.
  *
- * @throws {StoreError} `SPACE_MISMATCH` where a collection is of another space, `COLLECTION_FOREIGN` where its vectors
- * have another length than the space says
+ * @throws {StoreError} `SPACE_MISMATCH` if the collection belongs to another space, `COLLECTION_FOREIGN` if
+ *   the length of its vectors differs from the space's
  */
 export function checkSpace(name: string, stored: SpaceKey, given: SpaceKey): void {
   if (stored.fingerprint !== given.fingerprint) {
@@ -52,10 +54,10 @@ export function checkSpace(name: string, stored: SpaceKey, given: SpaceKey): voi
 }
 
 /**
- * The physical collection that a name stands for in a space: a physical name stands for itself.
+ * The physical collection of a name in a space; a physical name is its own.
  *
- * @throws {StoreError} `STORE_INVALID_ARGUMENT` where the name or the space is malformed, or where a physical name
- * is of another space.
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT` if the name or the space is malformed, or if a physical name
+ *   belongs to another space.
  */
 export function physicalFor(name: string, space: SpaceKey): string {
   checkCollectionName(name);

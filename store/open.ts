@@ -8,17 +8,17 @@ export type { CollectionSettings, FieldType, QdrantConfig, Quantization } from '
 /** A store in process and on disk. */
 export interface EmbeddedConfig {
   kind: 'embedded';
-  /** Where the files are. */
+  /** Folder of the files. */
   directory: string;
 }
 
-/** Which kind of store, and where it is. */
+/** The kind of store, and where it is. */
 export type StoreConfig = EmbeddedConfig | QdrantConfig;
 
 /**
  * Opens the store that a configuration names. Sends nothing to a Qdrant server yet; see {@link Store.probe}.
  *
- * @throws {StoreError} where it cannot be opened, or the configuration cannot be used
+ * @throws {StoreError} if it cannot be opened, or the configuration cannot be used
  */
 export async function openStore(
   config: StoreConfig,

@@ -6,7 +6,7 @@ import { encodeTriple, pointId } from './point-id.ts';
 const text = fc.string({ unit: 'binary' }).map((value) => value.toWellFormed());
 const passage = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 
-/** What {@link encodeTriple} did, undone: an encoding that can be undone is injective. */
+/** Decodes what {@link encodeTriple} encoded: an encoding that can be decoded is injective. */
 function decode(bytes: Buffer): [string, string, number] {
   const tenantEnd = 8 + bytes.readUInt32BE(4);
   return [

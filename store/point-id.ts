@@ -16,8 +16,8 @@ const NAMESPACE = Buffer.from(
 );
 
 /**
- * The id of a passage's point: UUIDv5 (RFC 9562, section 5.5) of tenant, document id and passage index. The same
- * passage has the same id whoever writes it, so writing again overwrites.
+ * The id of a passage's point: UUIDv5 (RFC 9562, section 5.5) of tenant, document id and passage index. Every
+ * writer gives a passage the same id, so writing it again overwrites it.
  *
  * @param passage index from 0, below 2^32
  */
@@ -26,8 +26,8 @@ export function pointId(tenant: string, documentId: string, passage: number): st
 }
 
 /**
- * Tenant, document id and passage as bytes that no other triple has: lengths come before what they measure, so that
- * ("a", "bc") and ("ab", "c") differ.
+ * Tenant, document id and passage as bytes, different for every triple: each string follows its length, so
+ * that ("a", "bc") and ("ab", "c") differ.
  */
 export function encodeTriple(tenant: string, documentId: string, passage: number): Buffer {
   const tenantBytes = Buffer.from(tenant);
@@ -37,7 +37,7 @@ export function encodeTriple(tenant: string, documentId: string, passage: number
   return Buffer.concat([header, tenantBytes, Buffer.from(documentId)]);
 }
 
-/** A UUID of a version whose other bits are those of a hash. @param hex of the hash, 32 digits or more */
+/** A UUID of a version that takes its other bits from a hash. @param hex digits of the hash, 32 or more */
 export function uuid(hex: string, version: 5 | 8): string {
   const variant = '89ab'[Number.parseInt(hex[16]!, 16) & 3];
   return (

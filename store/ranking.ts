@@ -8,13 +8,13 @@ export interface Ranked {
   passage: number;
 }
 
-/** Higher scores first; equal ones by document id. */
+/** Higher scores first; equal scores by document id. */
 export function bestFirst(a: Ranked, b: Ranked): number {
   if (a.score !== b.score) return b.score - a.score;
   return a.documentId < b.documentId ? -1 : Number(a.documentId > b.documentId);
 }
 
-/** How many documents deep a ranking has to go to answer a query. */
+/** How many documents a ranking needs to answer a query. */
 export function rankingDepth(query: SearchQuery): number {
   const wanted = query.limit + (query.offset ?? 0);
   return query.vector && query.sparse ? Math.max(HYBRID_CANDIDATES, wanted) : wanted;
@@ -23,7 +23,7 @@ export function rankingDepth(query: SearchQuery): number {
 /** One ranking of a store: its `depth` best documents with a score of at least `least`. */
 type Rank<Vector, Document> = (vector: Vector, depth: number, least: number) => readonly Document[];
 
-/** The ranking that a query asks for, as deep as it needs: dense, sparse, or both fused. */
+/** The ranking for a query, as deep as the query needs: dense, sparse, or both fused. */
 export function rankBy<Document extends Ranked>(
   query: SearchQuery,
   dense: Rank<Float32Array, Document>,
@@ -31,15 +31,15 @@ export function rankBy<Document extends Ranked>(
 ): readonly Document[] {
   const { vector, sparse: terms, scoreThreshold = -Infinity } = query;
   const depth = rankingDepth(query);
-  // A threshold is about the fused score: neither ranking can apply it.
+  // The threshold holds for the fused score, so neither ranking can apply it.
   if (vector && terms) return fuse(dense(vector, depth, -Infinity), sparse(terms, depth, -Infinity));
   if (vector) return dense(vector, depth, scoreThreshold);
   return terms ? sparse(terms, depth, scoreThreshold) : [];
 }
 
 /**
- * Reciprocal rank fusion (Cormack et al., SIGIR 2009) of two rankings, best first. The best passage comes from the dense
- * ranking if that has the document.
+ * Reciprocal rank fusion (Cormack et al., SIGIR 2009) of two rankings, best first. The best passage is that
+ * of the dense ranking, if it has the document.
  */
 export function fuse<Document extends Ranked>(
   dense: readonly Document[],

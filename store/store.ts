@@ -1,13 +1,13 @@
 import type { Context } from '@opentelemetry/api';
 
 /**
- * The one interface to the stores of vectors. `embedded/` keeps them in process and on disk, `qdrant/` in a Qdrant server
- * or cluster. The tests in `contract.ts` hold every store to what this file says.
+ * The interface of every vector store. `embedded/` keeps vectors in process and on disk, `qdrant/` in a
+ * Qdrant server or cluster. The tests in `contract.ts` hold every store to what this file says.
  *
- * A store does not know towers: to it a space is a fingerprint and a number of dimensions.
+ * A store does not know towers: it knows a space as a fingerprint and a number of dimensions.
  */
 
-/** The identity of a space, as the towers define it: vectors of one space can be compared. */
+/** The identity of a space, which the towers define. Vectors of one space can be compared. */
 export interface SpaceKey {
   /** `sp1_` and 32 hex digits. */
   fingerprint: string;
@@ -15,9 +15,9 @@ export interface SpaceKey {
   dimensions: number;
 }
 
-/** Which collection a name leads to. */
+/** The collection that a name leads to. */
 export interface CollectionKey {
-  /** Logical name: the alias, or the physical name where no alias points to it. */
+  /** Logical name: the alias, or the physical name if no alias points to it. */
   name: string;
   /** `<name>--<first 12 characters of the fingerprint>`; see {@link physicalName}. */
   physicalName: string;
@@ -32,7 +32,7 @@ export interface CollectionInfo extends CollectionKey {
   passages: number;
 }
 
-/** A vector with few entries that are not zero, by index. Indices are unique; order does not matter. */
+/** The entries of a vector that are not zero, by index. Indices are unique; order does not matter. */
 export interface SparseVector {
   /** Unsigned 32-bit. */
   indices: readonly number[];
@@ -45,25 +45,25 @@ export interface PassageWrite {
   /** `dimensions` components, finite and not all zero; the store scales it to unit length. */
   vector: Float32Array;
   /**
-   * Term weights of the passage, for sparse and hybrid search. The store multiplies by the inverse document
-   * frequency itself, when it searches: ln(1 + (N − df + 0.5) / (df + 0.5)) over the N passages of the tenant
+   * Term weights of the passage, for sparse and hybrid search. At search, the store multiplies them by the
+   * inverse document frequency: ln(1 + (N − df + 0.5) / (df + 0.5)) over the N passages of the tenant
    * (embedded) or of the shard (Qdrant).
    */
   sparse?: SparseVector;
-  /** The text that a hit shows; absent where the caller keeps texts out of the store. */
+  /** The text that a hit shows; absent if the caller keeps texts out of the store. */
   text?: string;
 }
 
-/** One step of a write. Steps are applied in order; steps on one document see those before them. */
+/** One step of a write. The store applies steps in order; a step sees the effect of those before it. */
 export type DocumentWrite =
   | {
-      /** Replace the document, all its passages included, whether or not its content is another. */
+      /** Replace the document and all its passages, even if the content is the same. */
       kind: 'put';
       tenant: string;
       documentId: string;
       /** 0 to 2^53 - 1. */
       version: number;
-      /** Hash over all that the caller may change: text, title, metadata, splitting. */
+      /** Hash over everything that the caller may change: text, title, metadata, splitting. */
       contentHash: string;
       title: string;
       metadata: Readonly<Record<string, unknown>>;
@@ -71,7 +71,7 @@ export type DocumentWrite =
       passages: readonly PassageWrite[];
     }
   | {
-      /** Raise the version of a document whose content is believed to be stored already. */
+      /** Raise the version of a document whose content should be stored already. */
       kind: 'confirm';
       tenant: string;
       documentId: string;
@@ -80,8 +80,8 @@ export type DocumentWrite =
     }
   | {
       /**
-       * Delete the document. With a version above 0 the deletion is remembered, so that older writes stay out (Qdrant:
-       * for 30 days).
+       * Delete the document. The store remembers a delete with a version above 0 (Qdrant: for 30 days); older
+       * writes are then stale.
        */
       kind: 'delete';
       tenant: string;
@@ -90,13 +90,13 @@ export type DocumentWrite =
     };
 
 /**
- * What became of a {@link DocumentWrite}.
+ * The result of a {@link DocumentWrite}.
  *
  * - `indexed`: a put is durable and searchable.
- * - `unchanged`: content is stored already; the stored version is now at least the given one.
- * - `deleted`: the document is not there, whether or not it was.
- * - `stale`: the store has a higher version; nothing was changed.
- * - `changed`: the answer to a confirm whose content is not stored, or no longer; put it instead.
+ * - `unchanged`: the content was stored already; the stored version is now at least the given one.
+ * - `deleted`: the document is not there now; it need not have been there before.
+ * - `stale`: the store has a higher version and changed nothing.
+ * - `changed`: the store does not have the content of a confirm, or not any more; put the document instead.
  */
 export type DocumentWriteResult =
   | { outcome: 'indexed' | 'unchanged' | 'deleted' | 'changed' }
@@ -108,7 +108,7 @@ export interface DocumentKey {
   documentId: string;
 }
 
-/** What is stored of a document, without its passages. */
+/** A document as it is stored, without its passages. */
 export interface StoredDocument {
   version: number;
   contentHash: string;
@@ -119,10 +119,10 @@ export interface StoredDocument {
 export type FilterValue = string | number | boolean;
 
 /**
- * One condition on one field, or a nested filter. A field is `metadata.KEY`, with dots into nested objects (not into
- * lists), `document_id` or `version`. Values of different types are never equal, and a range holds for numbers alone.
- * On a list, `equals` and `anyOf` hold where some element does, `range` likewise. `exists` holds where the field is
- * present and neither null nor an empty list.
+ * One condition on one field, or a nested filter. A field is `metadata.KEY`, with dots into nested objects
+ * (not into lists), `document_id` or `version`. Values of different types are never equal, and a range holds
+ * for numbers only. On a list, `equals`, `anyOf` and `range` hold if they hold for an element. `exists` holds
+ * if the field is present and neither null nor an empty list.
  */
 export type Condition =
   | { field: string; equals: FilterValue }
@@ -131,7 +131,7 @@ export type Condition =
   | { field: string; exists: true }
   | { filter: Filter };
 
-/** Holds where every `must`, at least one `should` (if any is given) and no `mustNot` does. */
+/** Holds if every `must`, at least one `should` (if any is given) and no `mustNot` holds. */
 export interface Filter {
   must?: readonly Condition[];
   should?: readonly Condition[];
@@ -144,9 +144,9 @@ export interface SearchQuery {
   /** Dense query vector, finite and not zero; absent for a sparse search. */
   vector?: Float32Array;
   /**
-   * Weights of the query's terms, none where the text has no words: that ranking is then empty. With `vector` the
-   * search is hybrid: both rankings, each {@link HYBRID_CANDIDATES} documents deep (or `offset + limit`, where that is
-   * more), fused by reciprocal rank.
+   * Weights of the query's terms. A text without words has none; its sparse ranking is empty. With `vector`
+   * the search is hybrid: both rankings, each {@link HYBRID_CANDIDATES} documents deep (or `offset + limit`,
+   * if that is more), fused by reciprocal rank.
    */
   sparse?: SparseVector;
   filter?: Filter | undefined;
@@ -156,9 +156,14 @@ export interface SearchQuery {
   offset?: number;
   /** Lowest score to return. */
   scoreThreshold?: number | undefined;
-  /** Candidates to look at in a graph index, unless a setting of the store says how many. An exact search ignores it. */
+  /**
+   * Candidates to look at in a graph index; a setting of the store overrides it. An exact search ignores it.
+   */
   hnswEf?: number;
-  /** Candidates to compare in full for each hit, where vectors are kept as bits and no setting says how many. */
+  /**
+   * Candidates to compare in full for each hit if vectors are kept as bits; a setting of the store overrides
+   * it.
+   */
   oversampling?: number;
   /** Return passages' texts. @default true */
   withText?: boolean;
@@ -185,7 +190,7 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** When the caller stops waiting, in milliseconds since the epoch; the call then rejects with a `TimeoutError`. */
   deadline?: number;
-  /** The trace that the call belongs to. @default what is active */
+  /** The trace that the call belongs to. @default the active context */
   trace?: Context;
 }
 
@@ -198,7 +203,7 @@ export interface ScrollPage {
     version: number;
     contentHash: string;
     metadata: Readonly<Record<string, unknown>>;
-    /** Text of each passage, in order; empty strings where texts are not stored. */
+    /** Text of each passage, in order; empty if texts are not stored. */
     texts: string[];
   }[];
   /** Where the next page begins; absent on the last one. */
@@ -212,25 +217,25 @@ export interface BulkLoad {
 }
 
 /**
- * What every store does. A collection is named by its alias or by its physical name. Ordering by score breaks
- * ties by document id, so that equal inputs give equal answers.
+ * What every store does. Callers name a collection by its alias or its physical name. Equal scores are
+ * ordered by document id, so that equal inputs give equal answers.
  *
  * Errors are {@link StoreError}s: `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, `STORE_UNAVAILABLE`, ...
  */
 export interface Store {
-  /** Which kind of store this is. */
+  /** The kind of store. */
   readonly kind: 'embedded' | 'qdrant';
 
   /**
-   * Makes sure that a collection is there, under its alias, for a space. Idempotent, and safe when several
-   * processes do it at once. A physical name makes the collection without an alias, to be filled before the switch.
+   * Makes the collection of a space and its alias, unless they are there. Several processes may do it at
+   * once. Given a physical name, it makes no alias: fill the collection, then switch an alias to it.
    *
-   * @throws {StoreError} `SPACE_MISMATCH` where the alias leads to a collection of another space.
+   * @throws {StoreError} `SPACE_MISMATCH` if the alias leads to a collection of another space.
    */
   ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo>;
 
   /**
-   * Where a name leads. It counts nothing, because searches ask this all the time.
+   * Where a name leads. It counts nothing, because every search asks this.
    *
    * @throws {StoreError} `COLLECTION_NOT_FOUND`
    */
@@ -240,10 +245,10 @@ export interface Store {
   listCollections(options?: CallOptions): Promise<CollectionInfo[]>;
 
   /**
-   * Applies steps in order, and answers each of them when all are durable. Each document changes as a whole. Versions are
-   * compared by the rule in `versions.ts`.
+   * Applies steps in order and, once all are durable, returns a result for each. A document changes as a
+   * whole. `versions.ts` has the rule for versions.
    *
-   * @throws {StoreError} where nothing, or an unknown part of the steps, was written; repeating them is safe.
+   * @throws {StoreError} if none or an unknown part of the steps was written; repeating them is safe.
    */
   writeDocuments(
     collection: string,
@@ -252,28 +257,28 @@ export interface Store {
   ): Promise<DocumentWriteResult[]>;
 
   /**
-   * Builds no indexes until the load has ended: building an index once is less work than keeping it up to date. Writes and
-   * searches work meanwhile, searches without the index. If the process dies, another one ends the load. Embedded: has no
-   * index and does nothing.
+   * Builds no index until the load has ended: building it once is less work than keeping it up to date.
+   * Writes and searches work meanwhile, searches without the index. If the process dies, another one ends the
+   * load. The embedded store has no index and does nothing.
    *
    * @throws {StoreError} `COLLECTION_NOT_FOUND`
    */
   beginBulk(collection: string, options?: CallOptions): Promise<BulkLoad>;
 
-  /** What is stored of each document, in order; `undefined` for one that is not there. */
+  /** Each document as it is stored, in the order asked for; `undefined` for one that is not there. */
   lookupDocuments(
     collection: string,
     keys: readonly DocumentKey[],
     options?: CallOptions,
   ): Promise<(StoredDocument | undefined)[]>;
 
-  /** Deletes every document of a tenant that the filter holds for; says how many. */
+  /** Deletes every document of a tenant that matches the filter; returns how many. */
   deleteByFilter(collection: string, tenant: string, filter: Filter, options?: CallOptions): Promise<number>;
 
   /** Best documents first. */
   search(collection: string, query: SearchQuery, options?: CallOptions): Promise<SearchHit[]>;
 
-  /** Documents and passages of a tenant that the filter holds for. */
+  /** Counts the documents of a tenant that match the filter, and their passages. */
   count(
     collection: string,
     tenant: string,
@@ -307,8 +312,8 @@ export interface Store {
   dropCollection(physical: string, options?: CallOptions): Promise<void>;
 
   /**
-   * Makes the next search in a space as fast as those after it. Call it again now and then: documents that were written
-   * since are then ready too. Embedded: brings the vectors of the space's collections into memory. Qdrant: does nothing.
+   * Makes the next search in a space as fast as those after it. Call it again now and then, for documents
+   * written since. Embedded: brings the vectors of the space's collections into memory. Qdrant: does nothing.
    *
    * @param space fingerprint
    */
@@ -324,10 +329,12 @@ export interface Store {
 /** Depth of each ranking in a hybrid search: deep enough that fusion seldom misses a document of the top ten. */
 export const HYBRID_CANDIDATES = 100;
 
-/** The constant of reciprocal rank fusion (Cormack et al., SIGIR 2009), who found 60 to work across collections. */
+/**
+ * The constant of reciprocal rank fusion; Cormack et al. (SIGIR 2009) found 60 to work across collections.
+ */
 export const RRF_K = 60;
 
-/** `<name>--<first 12 characters of the fingerprint>`: the physical collection of a logical one in a space. */
+/** `<name>--<first 12 characters of the fingerprint>`: the physical name of a collection in a space. */
 export function physicalName(name: string, fingerprint: string): string {
   return `${name}--${fingerprint.slice(0, 12)}`;
 }

@@ -53,7 +53,7 @@ describe('the version rule', () => {
   it('has a table with one row for each case', () => {
     const cases = VERSION_TABLE.map(([stored, write, version]) => `${stored}, ${write}, ${version}`);
     assert.equal(new Set(cases).size, cases.length);
-    // Literal results of a few rows, so that reading the table cannot go wrong in silence.
+    // Literal results of a few rows, so that a mistake in reading the table fails.
     const stored: Remembered = { kind: 'document', version: 5, contentHash: 'same' };
     assert.deepEqual(lookUpRule(stored, { kind: 'delete', version: 4 }), {
       result: { outcome: 'stale', storedVersion: 5 },

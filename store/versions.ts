@@ -1,6 +1,6 @@
 import type { DocumentWrite, DocumentWriteResult } from './store.ts';
 
-/** What a store remembers of a document: its content, or the version of a delete. */
+/** What a store remembers about a document: its content, or the version of a delete. */
 export type Remembered =
   | { kind: 'document'; version: number; contentHash: string }
   /** A delete; writes with a lower version are stale. */
@@ -8,21 +8,21 @@ export type Remembered =
 
 type Write<Kind extends DocumentWrite['kind']> = Extract<DocumentWrite, { kind: Kind }>;
 
-/** What of a write the rule looks at. */
+/** The parts of a write that the rule reads. */
 export type VersionedWrite =
   | Pick<Write<'put'>, 'kind' | 'version' | 'contentHash'>
   | Pick<Write<'confirm'>, 'kind' | 'version' | 'contentHash'>
   | Pick<Write<'delete'>, 'kind' | 'version'>;
 
 /**
- * The version rule: a write is stale where the store remembers a higher version, and takes effect otherwise. A confirm
- * takes effect only where its content is stored. A delete without a version (0) is not remembered.
+ * The version rule: a write is stale if the store remembers a higher version; otherwise it takes effect. A
+ * confirm takes effect only if its content is stored. A delete without a version (0) is not remembered.
  *
  * Every store applies this rule. Qdrant also has to express "no higher version is stored" as the condition of its
  * requests, because other processes write between its read and its write: see `olderThan` in `qdrant/settle.ts`.
  *
- * @param before what is remembered of the document; `undefined` for nothing
- * @returns the answer to the write, and what is to be remembered; the same object as `before` where nothing changes
+ * @param before what the store remembers about the document; `undefined` for nothing
+ * @returns the answer to the write, and what to remember; the same object as `before` if nothing changes
  */
 export function applyVersionRule(
   before: Remembered | undefined,
@@ -30,7 +30,7 @@ export function applyVersionRule(
 ): { result: DocumentWriteResult; after: Remembered | undefined } {
   const { version } = write;
   if (before && before.version > version) {
-    // An older delete of what is deleted already has nothing to do.
+    // The document is deleted already, so an older delete has nothing to do.
     const isDone = before.kind === 'delete' && write.kind === 'delete';
     const result: DocumentWriteResult = isDone
       ? { outcome: 'deleted' }

@@ -36,9 +36,9 @@ interface Rung {
 }
 
 /**
- * The ladder of students: each is distilled from a data set's own texts and measured on its queries, against the teacher
- * in the same run. Until all have been measured students are kept where towers are, so that a run that was broken off
- * goes on: it takes an hour or two.
+ * The ladder of students: distils each from a data set's own texts and measures it on the set's queries,
+ * against the teacher in the same run. A run takes an hour or two. It keeps its students where towers are
+ * until all have been measured, so that an interrupted run can continue.
  */
 export const bench: Bench = {
   async run(progress) {
@@ -113,7 +113,7 @@ async function climb(
       dataset: folder,
       documentTower: documentTower!,
       queryTowers,
-      // Cranfield and Medline number documents and queries alike: equal ids mean nothing.
+      // Cranfield and Medline use the same numbers for documents and queries, so equal ids mean nothing.
       keepIdenticalIds: true,
       speed: true,
     });

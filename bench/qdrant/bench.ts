@@ -6,8 +6,8 @@ import { ROUNDS } from './sides.ts';
 import { compareWrites, recordPoints, STREAMS, WRITES } from './writes.ts';
 
 /**
- * Searches and writes through the services, against the same requests sent to Qdrant directly; beside them what is left of
- * those through a forwarder that does no more than it must.
+ * Compares searches and writes through the services with the same requests sent to Qdrant directly, and with
+ * the same requests through a forwarder that does no more than it must.
  */
 export const bench: Bench = {
   run: async (progress) => {
@@ -18,7 +18,7 @@ export const bench: Bench = {
       );
     const ground = await Ground.open(url, process.env['QDRANT_API_KEY'], progress);
     try {
-      progress('recording what is asked of Qdrant');
+      progress('recording the requests to Qdrant');
       const points = await recordPoints(ground);
       const writes = await compareWrites(ground, points);
       const searches = await compareSearches(ground, points);

@@ -4,20 +4,20 @@ import type { TowerManifest } from '../../towers/manifest.ts';
 import { passageTerms } from '../../towers/terms.ts';
 import type { DocumentWrite } from '../../store/store.ts';
 
-/** The tower that ships: it reads documents in microseconds, and its vectors are of the shape of real ones. */
+/** A tower that ships: it encodes documents in microseconds, and its vectors have the shape of real ones. */
 export const TOWER = 'all-MiniLM-L6-v2-lookup';
 
-/** Documents to store, and texts to search for. */
+/** Documents to store, and queries to search for. */
 export interface Corpus {
   manifest: TowerManifest;
   documents: SampleDocument[];
-  /** One after the other. */
+  /** The vectors, one after the other. */
   vectors: Float32Array;
   queries: string[];
   queryVectors: Float32Array[];
 }
 
-/** WordNet's glosses: most are documents, some are what is searched for. */
+/** WordNet's glosses: most are documents, some are queries. */
 export async function makeCorpus(documents: number, queries: number): Promise<Corpus> {
   const all = await readWordNet();
   if (all.length < documents + queries) throw new Error(`WordNet has ${all.length} synsets only`);
@@ -25,7 +25,7 @@ export async function makeCorpus(documents: number, queries: number): Promise<Co
   const { manifest } = tower;
   const encode = async ({ title, text }: { title: string; text: string }): Promise<Float32Array> =>
     (await tower.encode(tower.tokenize(`${title} ${text}`))).vector;
-  // Every so-manyth one is a query, so that both are of all parts of speech.
+  // Take queries at regular intervals, so that documents and queries have all parts of speech.
   const step = Math.floor(all.length / queries);
   const asked = new Set(Array.from({ length: queries }, (_, index) => index * step));
   const stored = all.filter((_, index) => !asked.has(index)).slice(0, documents);
@@ -51,7 +51,7 @@ export function writeOf({ manifest, documents, vectors }: Corpus, row: number): 
     tenant: '',
     documentId: id,
     version: 0,
-    // As long as the service's own.
+    // As long as the service's content hash.
     contentHash: id.padEnd(64, '0'),
     title,
     metadata: { ...metadata },

@@ -9,13 +9,14 @@ import { STORE_SETTINGS, storeConfig } from '../../services/runtime/store-settin
 import { openStore } from '../../store/open.ts';
 import type { TowerManifest } from '../../towers/manifest.ts';
 
-/** Where the vectors are that stand in for the encoder's work, and which space they are of. */
+/** The file of the vectors that replace the encoder's work, and their space. */
 interface Prepared {
   vectors: string;
   manifest: TowerManifest;
 }
 
-// The document service as it is, but for its tower: documents are one passage each, and get vectors that were made before.
+// The document service with another tower: each document is one passage and gets a vector that was made
+// before.
 const { vectors, manifest } = JSON.parse(process.env['BENCH_PREPARED'] ?? '{}') as Prepared;
 const bytes = readFileSync(vectors);
 const table = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);

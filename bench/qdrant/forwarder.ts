@@ -9,16 +9,16 @@ import { toStruct } from '../../proto/struct.ts';
 import type { ServiceReport } from '../../services/runtime/run-service.ts';
 import { DirectQdrant, type RestRequest } from './load.ts';
 
-/** What the forwarder is told. */
+/** Arguments of the forwarder. */
 export interface Forwarded {
   url: string;
   apiKey: string | undefined;
   connections: number;
-  /** File: the request for each query text. */
+  /** File with the request for each query text. */
   searches: string;
   /** File with a point as JSON on each line, by sequence from 1. */
   points: string;
-  /** Points of one request, and how many requests of a stream are under way. */
+  /** Points in one request, and requests of a stream in flight. */
   batch: number;
   inFlight: number;
 }
@@ -38,8 +38,9 @@ interface Answer {
   };
 }
 
-// The least that gRPC services before Qdrant can do: no vector is made, no request is written, nothing is checked, bounded,
-// tried again or told of. What is slower than this is ours; the rest is gRPC on Node.
+// The least that gRPC services in front of Qdrant can do: it makes no vector and writes no request; it
+// checks, bounds, retries and reports nothing. Its own cost is that of gRPC on Node; any cost above that is
+// ours.
 const settings = JSON.parse(process.env['BENCH_FORWARDED'] ?? '{}') as Forwarded;
 const searches = JSON.parse(readFileSync(settings.searches, 'utf8')) as Record<string, RestRequest>;
 const points = readFileSync(settings.points, 'utf8').split('\n');
@@ -75,7 +76,7 @@ const ingest: handleBidiStreamingCall<IngestRequest__Output, IngestResponse> = a
     });
     underWay.add(sent);
   };
-  // Left to itself the iterator destroys the call at its end, answers included.
+  // By default the iterator destroys the call at its end, answers included.
   for await (const message of call.iterator({ destroyOnReturn: false })) {
     const { begin, document, sequence } = message as IngestRequest__Output;
     if (begin) path = `/collections/${begin.collection}/points?wait=true`;

@@ -12,16 +12,16 @@ import { DirectQdrant, type RestRequest } from './load.ts';
 import { type Recorder, startRecorder } from './recorder.ts';
 import { type Process, startProcess } from './services.ts';
 
-/** Documents that are searched; 384 dimensions each. */
+/** Documents to search, of 384 dimensions each. */
 export const DOCUMENTS = Number(process.env['BENCH_DOCUMENTS'] ?? 100_000);
 export const QUERIES = 1000;
-/** Searches that are under way when there are many. */
+/** Searches in flight at full load. */
 export const IN_FLIGHT = 8;
-/** How the direct side writes: so many points a request, so many requests at a time. */
+/** The direct side's writes: points in a request, and requests at a time. */
 export const POINTS = 500;
 export const WRITERS = 4;
 
-/** What all sides stand on: a server, documents and queries, collections of their own. */
+/** What all sides share: a server, documents and queries, and collections made for the run. */
 export class Ground {
   readonly name = `bench-${randomBytes(4).toString('hex')}`;
   readonly folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
@@ -62,7 +62,7 @@ export class Ground {
     return new Ground({ url, apiKey }, { corpus, recorder, store }, progress);
   }
 
-  /** Has something done when all is over. */
+  /** Registers a function to run when the benchmark ends. */
   onClose(close: () => Promise<void> | void): void {
     this.#closing.push(close);
   }
@@ -76,7 +76,7 @@ export class Ground {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** A new collection; its physical name. */
+  /** Makes a new collection. Returns its physical name. */
   async collection(name: string): Promise<string> {
     const { fingerprint, dimensions } = this.corpus.manifest.space;
     const { physicalName } = await this.store.ensureCollection(name, { fingerprint, dimensions });
@@ -89,7 +89,7 @@ export class Ground {
     this.#made.delete(physical);
   }
 
-  /** Starts what does no more than it must, with what it is to send. */
+  /** Starts the bare forwarder, with the requests that it will send. */
   async startForwarder(points: readonly string[], searches: Record<string, RestRequest>): Promise<Process> {
     const forwarded: Forwarded = {
       url: this.#url,
@@ -106,7 +106,7 @@ export class Ground {
     return this.start(module, { BENCH_FORWARDED: JSON.stringify(forwarded) });
   }
 
-  /** Starts a service on this server. @param nodeFlags as its image has them */
+  /** Starts a service on this server. @param nodeFlags the flags of its image */
   async start(
     module: URL,
     environment: Readonly<Record<string, string>>,

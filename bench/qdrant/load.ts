@@ -2,16 +2,16 @@ import { once } from 'node:events';
 import { connect, type ClientHttp2Session } from 'node:http2';
 import { Pool } from 'undici';
 
-/** Does one call and checks that it went well. */
+/** Makes one call and checks that it succeeded. */
 export type Caller = (index: number) => Promise<void>;
 
-/** Calls and how long each took, in milliseconds. */
+/** The duration of each call in milliseconds, and the throughput. */
 export interface Load {
   samples: number[];
   perSecond: number;
 }
 
-/** Makes so many calls, so many at a time; `index` counts from `first`. */
+/** Makes `count` calls, `inFlight` at a time; `index` counts from `first`. */
 export async function drive(call: Caller, first: number, count: number, inFlight: number): Promise<Load> {
   const samples: number[] = [];
   let next = first;
@@ -28,7 +28,7 @@ export async function drive(call: Caller, first: number, count: number, inFlight
   return { samples, perSecond: (count * 1000) / (performance.now() - started) };
 }
 
-/** A message as gRPC has it on the wire: not compressed, its length, its bytes. */
+/** A message in gRPC's wire format: a flag (not compressed), its length, its bytes. */
 export function frame(message: Buffer): Buffer {
   const framed = Buffer.alloc(5 + message.length);
   framed.writeUInt32BE(message.length, 1);
@@ -36,7 +36,7 @@ export function frame(message: Buffer): Buffer {
   return framed;
 }
 
-/** The messages in what a server sent. */
+/** The messages in the bytes that a server sent. */
 export function* messagesIn(bytes: Buffer): Generator<Buffer, void, undefined> {
   for (let at = 0; at < bytes.length;) {
     const end = at + 5 + bytes.readUInt32BE(at + 1);
@@ -46,8 +46,9 @@ export function* messagesIn(bytes: Buffer): Generator<Buffer, void, undefined> {
 }
 
 /**
- * A gRPC client that does as little as can be: the one of grpc-js takes more of a core than the services that it is to
- * measure. What is sent has been encoded before, what comes back is not decoded; that each call ended well is.
+ * A gRPC client that does as little as possible: grpc-js's own takes more of a core than the services that it
+ * would measure. It sends messages that are encoded already, does not decode answers, and checks that each
+ * call succeeded.
  */
 export class LeanGrpc {
   readonly #session: ClientHttp2Session;
@@ -57,7 +58,7 @@ export class LeanGrpc {
     this.#session.once('connect', () => this.#session.setLocalWindowSize(16 * 1024 * 1024));
   }
 
-  /** Sends framed messages to a method, and gives what comes back. @throws where the status is not OK */
+  /** Sends framed messages to a method and returns the answer. @throws if the status is not OK */
   async call(path: string, frames: Iterable<Buffer>): Promise<Buffer> {
     const stream = this.#session.request({
       ':method': 'POST',
@@ -77,7 +78,7 @@ export class LeanGrpc {
       stream.on('data', (chunk: Buffer) => chunks.push(chunk));
       stream.on('error', reject);
       stream.on('end', () => {
-        // Trailers come before the end of the data.
+        // The trailers arrive before the data ends.
         if (status === '0') resolve();
         else reject(new Error(`${path} ended with status ${String(status)}: ${String(said)}`));
       });
@@ -114,7 +115,7 @@ export class DirectQdrant {
     };
   }
 
-  /** @throws where the status is not 200 */
+  /** @throws if the status is not 200 */
   async send({ method, path, body }: RestRequest): Promise<Buffer> {
     const answer = await this.#pool.request({ method, path, body, headers: this.#headers });
     const bytes = Buffer.from(await answer.body.arrayBuffer());

@@ -3,10 +3,13 @@ import type { AddressInfo } from 'node:net';
 import { Pool } from 'undici';
 import type { RestRequest } from './load.ts';
 
-/** Stands before Qdrant and keeps what the store asks, so that the same can be asked without the store. */
+/**
+ * A proxy in front of Qdrant that records the store's requests, so that they can be repeated without the
+ * store.
+ */
 export interface Recorder {
   url: string;
-  /** What came since the last time, in order. */
+  /** The requests since the last call, in order. */
   take(): RestRequest[];
   close(): Promise<void>;
 }

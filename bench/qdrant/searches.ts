@@ -11,7 +11,7 @@ const BUSY_CALLS = 5000;
 
 const { Search } = v1.QueryService.service;
 
-/** Searches with text in and hits out, against Qdrant asked directly with the vector. */
+/** Compares searches, text in and hits out, with requests that send the vector to Qdrant directly. */
 export async function compareSearches(ground: Ground, points: readonly string[]): Promise<Comparison[]> {
   ground.progress(`storing ${DOCUMENTS} documents`);
   const physical = await ground.collection(ground.name);
@@ -31,7 +31,7 @@ export async function compareSearches(ground: Ground, points: readonly string[])
 
   const service = await ground.start(
     new URL('../../services/query/main.js', import.meta.url),
-    // Every query is another: a cache would hide the encoder from queries that come twice.
+    // Every query is different: a cache would skip the encoder for a repeated one.
     {
       SCALINGNOTE_QUERY_CACHE: '0',
       SCALINGNOTE_QUERY_TOWER: TOWER,
@@ -59,7 +59,8 @@ export async function compareSearches(ground: Ground, points: readonly string[])
   for (let index = 0; index < QUERIES; index += 50) await sameHits(sides, index);
 
   ground.progress('searching');
-  // Many at a time first: a program that has made few calls is still being compiled, which no service is for long.
+  // Full load first: after few calls a program is still being compiled, which is not so for long in a
+  // service.
   const busy = await alternate(sides, { calls: BUSY_CALLS, inFlight: IN_FLIGHT });
   const alone = await alternate(sides, { calls: ALONE_CALLS, inFlight: 1 });
   const p50 = compare('search, one at a time, p50', 'ms', alone, (load) => percentile(load.samples, 0.5));
@@ -76,20 +77,21 @@ export async function compareSearches(ground: Ground, points: readonly string[])
   ];
 }
 
-/** What the store asks of Qdrant for each query. */
+/** The store's request to Qdrant for each query. */
 async function recordSearches(ground: Ground, physical: string): Promise<RestRequest[]> {
   const requests: RestRequest[] = [];
   await ground.store.search(physical, { tenant: '', vector: ground.corpus.queryVectors[0]!, limit: LIMIT });
   ground.recorder.take();
   for (const vector of ground.corpus.queryVectors) {
     await ground.store.search(physical, { tenant: '', vector, limit: LIMIT });
-    // Now and then a second request follows, to learn more about ties; the direct side gets away with the first.
+    // Sometimes the store sends a second request, to learn more about ties; the direct side sends only the
+    // first.
     requests.push(ground.recorder.take().find(({ path }) => path.includes('/query'))!);
   }
   return requests;
 }
 
-/** Both sides find as much: documents of equal score may stand in another order. */
+/** Checks that both sides return the same scores: documents of equal score may differ in order. */
 async function sameHits(
   sides: Record<Side, (index: number) => Promise<Buffer>>,
   index: number,
@@ -101,5 +103,5 @@ async function sameHits(
   };
   const same = hits.every(({ score }, rank) => Math.abs(score - result.points[rank]!.score) < 1e-5);
   if (hits.length !== LIMIT || !same)
-    throw new Error(`the two sides find other documents for query ${index}`);
+    throw new Error(`the two sides find different documents for query ${index}`);
 }

@@ -5,13 +5,13 @@ import type { ServiceReport } from '../../services/runtime/run-service.ts';
 /** A process under test. */
 export interface Process {
   address: string;
-  /** Where its metrics are, where it has any. */
+  /** Address of its metrics, if it has any. */
   metrics: string | undefined;
   pid: number;
   stop(): Promise<void>;
 }
 
-/** Starts a service as a process; environment and flags on top of this process's own. */
+/** Starts a service as a process, with environment and flags added to this process's own. */
 export async function startProcess(
   module: URL,
   flags: readonly string[],

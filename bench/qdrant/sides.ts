@@ -1,13 +1,16 @@
 import { type Comparison, median } from '../report.ts';
 import { drive, type Load } from './load.ts';
 
-/** Through the services, directly, and through a forwarder that does no more than it must. */
+/**
+ * The sides: through the services, to Qdrant directly, and through a forwarder that does no more than it
+ * must.
+ */
 export type Side = 'ours' | 'peer' | 'bare';
 
-/** Each side has its turn so often; the turns alternate, so that all see the same machine. */
+/** Turns of each side. The turns alternate, so that all sides see the machine in the same state. */
 export const ROUNDS = 5;
 
-/** Lets all sides have their turns one after the other. The first turn of each warms it up. */
+/** Runs the turns of all sides alternately. The first turn of each side warms it up. */
 export async function alternate(
   sides: Record<Side, (index: number) => Promise<unknown>>,
   { calls, inFlight }: { calls: number; inFlight: number },
@@ -23,7 +26,7 @@ export async function alternate(
   return turns;
 }
 
-/** The middle one of each side's turns. */
+/** Compares the median turns of two sides. */
 export function compare(
   what: string,
   unit: string,
@@ -35,7 +38,7 @@ export function compare(
   return { what, unit, ours, peer, ratio: ours / peer };
 }
 
-/** What a bare forwarder leaves of the direct side: more can't be had of any service. */
+/** Compares the bare forwarder with the direct side: no service can do better than the forwarder. */
 export function compareBare(
   what: string,
   unit: string,

@@ -10,14 +10,14 @@ import { drive, frame, LeanGrpc, type Load, messagesIn, type RestRequest } from 
 import type { Process } from './services.ts';
 import { compare, compareBare, ROUNDS, type Side } from './sides.ts';
 
-/** Documents of one turn of writing. */
+/** Documents written in one turn. */
 export const WRITES = Math.min(10_000, DOCUMENTS);
-/** Streams of the ingest side. */
+/** Ingest streams. */
 export const STREAMS = 4;
 
 const { Ingest } = v1.DocumentService.service;
 
-/** Documents through a stream, their encoding taken out, against points upserted directly. */
+/** Compares documents sent through streams, without the cost of encoding, with points upserted directly. */
 export async function compareWrites(ground: Ground, points: readonly string[]): Promise<Comparison[]> {
   ground.progress(`preparing ${WRITES} writes`);
   const vectors = join(ground.folder, 'vectors.f32');
@@ -40,7 +40,7 @@ export async function compareWrites(ground: Ground, points: readonly string[]): 
     );
     const name = `${ground.name}-service`;
     const ours = await fresh(ground, name, () => ingest(service, name, streams));
-    // The first round warms all sides up.
+    // The first round only warms up all sides.
     if (round === 0) continue;
     turns.peer.push(peer);
     turns.bare.push(bare);
@@ -53,7 +53,7 @@ export async function compareWrites(ground: Ground, points: readonly string[]): 
   ];
 }
 
-/** Measures writing into a collection of its own, which is dropped before the other side has its turn. */
+/** Measures writes into a new collection, and drops it before the next side's turn. */
 async function fresh(
   ground: Ground,
   name: string,
@@ -69,7 +69,7 @@ async function fresh(
   return { samples: [], perSecond: WRITES / seconds };
 }
 
-/** What the store sends to Qdrant for each document, as JSON. */
+/** The JSON that the store sends to Qdrant for each document. */
 export async function recordPoints(ground: Ground): Promise<string[]> {
   const physical = await ground.collection(`${ground.name}-recorded`);
   ground.recorder.take();
@@ -101,7 +101,7 @@ async function upsertDirectly(ground: Ground, physical: string, points: readonly
   );
 }
 
-/** The documents' frames of each stream. */
+/** The frames of each stream. */
 function streamsOf(ground: Ground): Buffer[][] {
   return Array.from({ length: STREAMS }, (_, stream) => {
     const frames: Buffer[] = [];

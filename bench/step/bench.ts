@@ -16,7 +16,10 @@ const TEACHER = 'all-MiniLM-L6-v2';
 const SHAPE = { width: 384, inner: 1536, heads: 12, vocabulary: 30_522 };
 const THREADS = availableParallelism();
 
-/** What is trained: a student from the teacher's vectors, or the teacher itself from pairs, half of the texts queries. */
+/**
+ * What a step trains: a student from the teacher's vectors, or the teacher itself from pairs, where half of
+ * the texts are queries.
+ */
 const CASES = [
   { what: 'transformer:2, 128 texts of 24 tokens', layers: 2, texts: 128, tokens: 24, loss: 'distillation' },
   { what: 'transformer:2, 256 texts of 12 tokens', layers: 2, texts: 256, tokens: 12, loss: 'distillation' },
@@ -24,15 +27,24 @@ const CASES = [
   { what: 'stage 1, 64 pairs of 2 × 24 tokens', layers: 6, texts: 128, tokens: 24, loss: 'contrastive' },
 ] as const;
 
-/** Each side takes a step in turn, so that what else the machine does falls on both; the fastest of each counts. */
+/**
+ * Rounds. The sides take turns, so that other work on the machine slows both; the fastest step of each
+ * counts.
+ */
 const ROUNDS = 8;
 
-/** Forward and backward take three products for each weight and token, of a multiplication and an addition each. */
+/**
+ * Operations for each weight and token: forward and backward take three products, each a multiplication and
+ * an addition.
+ */
 const FLOPS_PER_WEIGHT = 6;
 
 const GOALS = { peer: 0.5, peak: 0.25 };
 
-/** How fast training steps are: against PyTorch on the same processor, and against what the machine can multiply. */
+/**
+ * Compares the speed of training steps with PyTorch on the same processor, and with the machine's matrix
+ * products.
+ */
 export const bench: Bench = {
   async run(progress) {
     const teacher = await openTower(TEACHER, { normalize: false });
@@ -79,7 +91,7 @@ async function measure(teacher: Tower, sizes: Sizes): Promise<Measured> {
   const peer = await PyTorch.open(sizes);
   let [fastest, peerFastest] = [Infinity, Infinity];
   try {
-    // One round more, which warms up.
+    // One more round, to warm up.
     for (let round = 0; round <= ROUNDS; round++) {
       const started = performance.now();
       await ours.step();
@@ -103,7 +115,7 @@ async function measure(teacher: Tower, sizes: Sizes): Promise<Measured> {
 }
 
 interface Step {
-  /** Numbers of the matrices that are trained. */
+  /** Weights in the trained matrices. */
   readonly weights: number;
   step(): Promise<unknown>;
   close(): Promise<void>;
@@ -123,7 +135,7 @@ async function openStudent(teacher: Tower, { layers, texts: count, tokens, threa
   };
 }
 
-/** With gradient caching, as any batch is trained: forward runs twice. */
+/** With gradient caching, which every batch uses: forward runs twice. */
 async function openPairs(teacher: Tower, { texts: count, tokens, threads }: Sizes): Promise<Step> {
   const { pooling, dimensions } = teacher.manifest;
   const replica = await LocalReplica.open({

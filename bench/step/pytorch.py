@@ -1,4 +1,4 @@
-"""A training step of a BERT encoder in PyTorch, to compare with: the same sizes, loss and optimiser, on the CPU.
+"""A BERT encoder's training step in PyTorch to compare with, on the CPU, with the same sizes, loss and optimiser.
 
 Reads one JSON object with the sizes from the first line of standard input, then takes a step for each line "eager" or
 "fused" (the attention written out, or scaled_dot_product_attention) and answers with its seconds.

@@ -5,10 +5,10 @@ import { fileURLToPath } from 'node:url';
 /** The interpreter that has PyTorch. */
 const PYTHON_VARIABLE = 'SCALINGNOTE_BENCH_PYTHON';
 
-/** It is not compiled: from the place of this file's own compilation to its source. */
+/** The script is not compiled, so this path leads from the compiled file to the source. */
 const SCRIPT = fileURLToPath(new URL('../../../bench/step/pytorch.py', import.meta.url));
 
-/** What a step is made of, as the script reads it. */
+/** The sizes of a step, in the form that the script reads. */
 export interface Sizes {
   layers: number;
   width: number;
@@ -21,7 +21,7 @@ export interface Sizes {
   loss: 'distillation' | 'contrastive';
 }
 
-/** PyTorch in a process of its own, which takes a step when asked. */
+/** PyTorch in a process of its own, which takes a step on request. */
 export class PyTorch {
   readonly version: string;
   readonly #process: ChildProcess;
@@ -33,7 +33,7 @@ export class PyTorch {
     this.#lines = lines;
   }
 
-  /** @returns undefined where there is no PyTorch */
+  /** @returns `undefined` without PyTorch */
   static async open(sizes: Sizes): Promise<PyTorch | undefined> {
     const child = spawn(process.env[PYTHON_VARIABLE] ?? 'python3', ['-W', 'ignore', SCRIPT], {
       stdio: ['pipe', 'pipe', 'ignore'],
@@ -42,7 +42,7 @@ export class PyTorch {
       child.once('error', () => resolve(undefined));
       child.once('exit', () => resolve(undefined));
     });
-    // What it can't be sent, its end tells.
+    // If a write fails, the end of the process reports it.
     child.stdin.on('error', () => {});
     const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
     child.stdin.write(`${JSON.stringify(sizes)}\n`);
@@ -51,7 +51,7 @@ export class PyTorch {
     return new PyTorch((JSON.parse(first) as { version: string }).version, child, lines);
   }
 
-  /** Seconds of a step. @param attention - written out, or PyTorch's own operator */
+  /** Takes a step and returns its seconds. @param attention written out, or PyTorch's own operator */
   async step(attention: 'eager' | 'fused'): Promise<number> {
     this.#process.stdin!.write(`${attention}\n`);
     const { value, done } = await this.#lines.next();
@@ -64,5 +64,5 @@ export class PyTorch {
   }
 }
 
-/** What to say where it is missing. */
+/** What to say if PyTorch is missing. */
 export const MISSING = `PyTorch is not installed for ${process.env[PYTHON_VARIABLE] ?? 'python3'}; ${PYTHON_VARIABLE} names another interpreter`;

@@ -8,23 +8,23 @@ import { drive, frame, LeanGrpc, type Load } from '../qdrant/load.ts';
 import { type Process, startProcess } from '../qdrant/services.ts';
 import { type Bench, type Comparison, median, percentile } from '../report.ts';
 
-/** So few that the store answers at once, and what is left is what each call costs the service. */
+/** So few that the store answers at once, which leaves the service's own cost of each call. */
 const DOCUMENTS = 1000;
 const QUERIES = 1000;
 const LIMIT = 10;
 const IN_FLIGHT = 8;
-/** A service takes a third less time for a search when all that it runs has been compiled, which takes so many. */
+/** After this many searches all code is compiled, and a search takes the service a third less time. */
 const WARM_UP_CALLS = 15_000;
-/** So few that what else happens on the machine strikes all sides of a turn alike. */
+/** So few that other work on the machine affects all sides of a turn alike. */
 const CALLS = 500;
-/** Not counted: a process that has waited for its turn finds its memory in no cache. */
+/** Calls not counted: while a process waits for its turn, its memory leaves the caches. */
 const LEAD_IN_CALLS = 100;
-/** Each goes through the sides and back again, beginning with another one. */
+/** Each turn goes through the sides and back, and begins with a different side. */
 const TURNS = 10;
-/** Each round has processes of its own: no two starts are alike. */
+/** Each round starts new processes, because no two starts are alike. */
 const ROUNDS = 3;
 
-/** What is compared with none: so much traced, or nothing and metrics alone. */
+/** The sides to compare with no telemetry: a share of the calls traced, or metrics only. */
 const SIDES = [
   { what: 'metrics alone', share: undefined, goal: undefined },
   { what: '0 % traced', share: 0, goal: 0.98 },
@@ -35,7 +35,7 @@ const SIDES = [
 const COLLECTION = 'bench';
 const { Search } = v1.QueryService.service;
 
-/** Searches through the query service with so many of them traced, against the same without any telemetry. */
+/** Compares searches through the query service, a share of them traced, with searches without telemetry. */
 export const bench: Bench = {
   run: async (progress) => {
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
@@ -86,7 +86,7 @@ export const bench: Bench = {
   },
 };
 
-/** Stores the documents; the searches, as they go over the wire. */
+/** Stores the documents. Returns the searches as gRPC frames. */
 async function prepare(folder: string): Promise<Buffer[]> {
   const corpus = await makeCorpus(DOCUMENTS, QUERIES);
   const store = await openStore({ kind: 'embedded', directory: folder });
@@ -100,13 +100,13 @@ async function prepare(folder: string): Promise<Buffer[]> {
   );
 }
 
-/** What was measured of one side. */
+/** The measurements of one side. */
 interface Part extends Load {
-  /** Processor time of the service for each search, where the system tells. */
+  /** The service's processor time for each search, if the system reports it. */
   cpuMicros: number | undefined;
 }
 
-/** The turns, each of all sides: none, then {@link SIDES}. */
+/** Runs the turns, each with all sides: no telemetry, then {@link SIDES}. */
 async function runRound(
   folder: string,
   sink: string,
@@ -145,7 +145,7 @@ async function runRound(
   }
 }
 
-/** Searches through a service. */
+/** Sends searches to a service. */
 async function load(
   { service, client }: { service: Process; client: LeanGrpc },
   frames: readonly Buffer[],
@@ -162,7 +162,7 @@ async function load(
   return { ...done, cpuMicros: isKnown ? (after - before) / calls : undefined };
 }
 
-/** Two loads of as many calls as one. */
+/** Joins two loads of equally many calls. */
 function together(a: Part, b: Part): Part {
   return {
     samples: [...a.samples, ...b.samples],
@@ -172,7 +172,7 @@ function together(a: Part, b: Part): Part {
   };
 }
 
-/** Processor time of all threads of a process so far; `undefined` where the system is not Linux. */
+/** Processor time of all threads of a process so far; `undefined` if the system is not Linux. */
 function cpuMicros(pid: number): number | undefined {
   const tasks = `/proc/${pid}/task`;
   if (!existsSync(tasks)) return undefined;
@@ -182,7 +182,7 @@ function cpuMicros(pid: number): number | undefined {
   return nanoseconds.reduce((sum, each) => sum + each, 0) / 1000;
 }
 
-/** How many spans a service gave up; without metrics it has none. */
+/** How many spans a service dropped; 0 for a service without metrics. */
 async function droppedSpansOf(metrics: string | undefined): Promise<number> {
   if (metrics === undefined) return 0;
   const answer = await fetch(`http://${metrics}/metrics.json`);
@@ -197,13 +197,13 @@ function startQueryService(folder: string, environment: Readonly<Record<string, 
     SCALINGNOTE_PORT_QUERY: '0',
     SCALINGNOTE_METRICS_PORT_QUERY: '0',
     SCALINGNOTE_LOG_LEVEL: 'warn',
-    // Every query goes all the way.
+    // No cache, so that every query is encoded.
     SCALINGNOTE_QUERY_CACHE: '0',
     ...environment,
   });
 }
 
-/** One of {@link SIDES} with none, turn by turn. */
+/** Compares one of {@link SIDES} with no telemetry, turn by turn. */
 function compare(
   what: string,
   unit: string,

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-// A receiver of spans that takes them and throws them away: what a collector does with them is not the service's cost.
+// Receives spans and drops them: what a collector does with them is not the service's cost.
 const server = createServer((request, response) => {
   request.resume();
   request.on('end', () => response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end());

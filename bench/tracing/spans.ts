@@ -5,14 +5,14 @@ import { trace } from '@opentelemetry/api';
 import { registeredSdk } from '../../services/runtime/telemetry/sdk-tracer.ts';
 import { Tracer, type CallTracer } from '../../services/runtime/telemetry/tracer.ts';
 
-// `node dist/bench/tracing/spans.js`: what a span of a search costs with each tracer, from its begin to the hand-over to
-// an exporter that throws it away, in nanoseconds. The numbers of `docs/decisions/tracer.md` come from here.
+// `node dist/bench/tracing/spans.js` prints the cost of a search's span with each tracer in nanoseconds, from
+// its start until an exporter that drops it has it. The numbers of `docs/decisions/tracer.md` come from here.
 
 const SPANS_PER_SEARCH = 6;
 const SEARCHES = 20_000;
 const ROUNDS = 9;
 
-/** The spans of a search, with about the attributes that it has. */
+/** The spans of a search, with about as many attributes as it has. */
 function search(tracer: CallTracer): void {
   const now = performance.now();
   const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': 'scalingnote.v1.QueryService/Search' };
@@ -50,7 +50,7 @@ for (let round = 0; round <= ROUNDS; round++) {
     const started = performance.now();
     for (let index = 0; index < SEARCHES; index++) search(tracer);
     const nanoseconds = ((performance.now() - started) * 1e6) / (SEARCHES * SPANS_PER_SEARCH);
-    // The first round is for the compiler.
+    // The first round only lets the compiler finish.
     if (round > 0) found.set(name, [...(found.get(name) ?? []), nanoseconds]);
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -6,7 +6,7 @@ import { createDocumentTables, dropDocumentTables } from './documents.ts';
 
 /** A row of the catalog. */
 export interface Collection {
-  /** Unique for ever: not reused after a drop. */
+  /** Unique: not reused after a drop. */
   id: number;
   physical: string;
   fingerprint: string;

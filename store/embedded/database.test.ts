@@ -175,7 +175,7 @@ describe('a damaged store', () => {
 
     const path = join(directory, 'store.db');
     const file = openSync(path, 'r+');
-    // All but the first pages, which hold the catalog.
+    // Damage all pages but the first, which hold the catalog.
     const from = 20 * 8192;
     writeSync(file, Buffer.alloc(statSync(path).size - from, 0x5a), 0, undefined, from);
     closeSync(file);

@@ -11,13 +11,13 @@ const APPLICATION_ID = 0x534e5354;
 /** `user_version` of the files: raise it when an older program can no longer read them. */
 const SCHEMA_VERSION = 1;
 
-/** The size that the write-ahead log is cut back to after a checkpoint. */
+/** Size of the write-ahead log after a checkpoint cuts it back. */
 const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
 
-/** Pause between two attempts at a lock that SQLite does not wait for by itself. */
+/** Pause between two attempts at a lock that SQLite does not wait for. */
 const RETRY_MS = 10;
 
-/** Collections and aliases. Each collection has tables of its own besides: see `documents.ts`. */
+/** Collections and aliases. Each collection also has tables of its own: see `documents.ts`. */
 const CATALOG = `
   CREATE TABLE collections (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -41,7 +41,9 @@ const SQLITE_FULL = 13;
 const SQLITE_CANTOPEN = 14;
 const SQLITE_NOTADB = 26;
 
-/** `all()` of the driver gives an error's message without its code: https://www.sqlite.org/c3ref/errcode.html */
+/**
+ * The driver's `all()` gives an error's message without its code: https://www.sqlite.org/c3ref/errcode.html
+ */
 const CODES_BY_MESSAGE: ReadonlyMap<string, number> = new Map([
   ['database is locked', SQLITE_BUSY],
   ['disk I/O error', SQLITE_IOERR],
@@ -52,18 +54,19 @@ const CODES_BY_MESSAGE: ReadonlyMap<string, number> = new Map([
 const SQLITE_IOERR_SHMSIZE = SQLITE_IOERR | (19 << 8);
 
 /**
- * One connection to the file that holds everything, shared with other processes: readers never wait, writers wait
- * for each other.
+ * One connection to the file that holds everything. Other processes may share the file: readers never wait,
+ * writers wait for each other.
  *
- * A transaction that has committed is on the disk: `synchronous=FULL` syncs the log at every commit, so it outlives
- * a power failure as well as `kill -9`. A write of many documents is one transaction, and so one sync.
+ * A committed transaction is on the disk: `synchronous=FULL` syncs the log at every commit, so the
+ * transaction survives a power failure as well as `kill -9`. A write of many documents is one transaction,
+ * and so one sync.
  */
 export class Database {
   readonly path: string;
   readonly #connection: DatabaseSyncInstance;
   readonly #busyTimeoutMs: number;
 
-  /** @throws {StoreError} where the directory or the file in it cannot be used */
+  /** @throws {StoreError} if the directory or the file in it cannot be used */
   constructor(directory: string, busyTimeoutMs: number) {
     this.path = join(directory, 'store.db');
     this.#busyTimeoutMs = busyTimeoutMs;
@@ -94,7 +97,7 @@ export class Database {
     return this.#transaction('BEGIN', work);
   }
 
-  /** Runs `work` as the only writer; what it wrote is durable on return, or gone where it throws. */
+  /** Runs `work` as the only writer. Its writes are durable on return, or undone if it throws. */
   write<Result>(work: () => Result): Result {
     return this.#transaction('BEGIN IMMEDIATE', work);
   }
@@ -110,7 +113,7 @@ export class Database {
       this.#connection.exec('COMMIT');
       return result;
     } catch (error) {
-      // SQLite rolls back by itself on some errors, a full disk among them.
+      // On some errors, such as a full disk, SQLite has rolled back already.
       if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK');
       throw this.#translate(error);
     }
@@ -157,8 +160,8 @@ export class Database {
   }
 
   /**
-   * Repeats `work` while another process has the file locked. Only exclusive access switches a new file to a write-ahead
-   * log, and SQLite does not wait for it, since two processes that wait for each other would wait for ever.
+   * Repeats `work` while another process has the file locked. Switching a new file to a write-ahead log needs
+   * exclusive access. SQLite does not wait for it, because two processes could wait for each other for ever.
    */
   #persist(work: () => void): void {
     const giveUp = Date.now() + this.#busyTimeoutMs;

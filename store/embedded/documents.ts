@@ -13,7 +13,7 @@ export interface Change {
   added: number | null;
 }
 
-/** What a filter needs of a row of `documents`. */
+/** The columns of `documents` that a filter needs. */
 export interface FilterRow {
   id: number;
   documentId: string;
@@ -36,16 +36,19 @@ export interface Counts {
 }
 
 /**
- * How many changes the log keeps. A mirror that is further behind loads everything anew, which takes about as long as
- * applying so many changes. The log is cut to this length when it has twice as many.
+ * How many changes the log keeps. A mirror that is further behind loads everything again, which takes about
+ * as long as applying this many changes. A log of twice this length is cut to this length.
  */
 const CHANGES_KEPT = 100_000;
 
-/** Rows that a scan reads at a time: enough to make the statement cheap, few enough with 64 KiB of metadata each. */
+/**
+ * Rows that a scan reads at a time: enough to make the statement cheap, and not too many at 64 KiB of
+ * metadata each.
+ */
 const SCAN_ROWS = 256;
 
 /**
- * Makes the tables of one collection. Each collection has its own, so that a drop need not delete row by row.
+ * Makes the tables of one collection. Each collection has its own, so that a drop does not delete row by row.
  *
  * - A row of `documents` is one put. A later put of the same document is a new row with a new id; only the version of a
  *   row ever changes. Its passages are `passages` rows from `first_passage` on.
@@ -53,7 +56,7 @@ const SCAN_ROWS = 256;
  * - `deletions` remembers the versions of deletes.
  * - `tenants` holds each tenant's counts.
  *
- * Strings of callers are stored as UTF-8 in BLOBs, because the driver cuts a bound string at its first NUL.
+ * Callers' strings are stored as UTF-8 in BLOBs, because the driver cuts a bound string at its first NUL.
  */
 export function createDocumentTables(database: Database, collection: number): void {
   database.exec(`
@@ -120,7 +123,7 @@ export class Documents {
     return row?.id;
   }
 
-  /** Every tenant that has documents; those with most passages first. */
+  /** Every tenant that has documents; tenants with the most passages first. */
   tenants(): { tenant: number; passages: number }[] {
     return this.#sql.tenants.all() as { tenant: number; passages: number }[];
   }
@@ -151,7 +154,7 @@ export class Documents {
     return results;
   }
 
-  /** Deletes rows of a tenant that {@link scan} gave. */
+  /** Deletes rows of a tenant that {@link scan} has returned. */
   deleteRows(tenant: number, rows: readonly { id: number }[]): void {
     for (const { id } of rows) {
       this.#remove(tenant, id);
@@ -189,7 +192,7 @@ export class Documents {
     );
   }
 
-  /** Text of one passage; `undefined` where none is stored. */
+  /** Text of one passage; `undefined` if none is stored. */
   text(id: number, passage: number): string | undefined {
     const { text } = this.#sql.text.get(passage, id) as { text: Uint8Array | null };
     return text === null ? undefined : string(text);
@@ -211,7 +214,7 @@ export class Documents {
     return (this.#sql.sparseVectors.all(id) as { sparse: Uint8Array | null }[]).map(({ sparse }) => sparse);
   }
 
-  /** The oldest and the newest change that is kept; 0 where there never was one. */
+  /** The oldest and the newest change that the log has; 0 if there never was one. */
   changeBounds(): { oldest: number; newest: number } {
     return this.#sql.changeBounds.get() as { oldest: number; newest: number };
   }
@@ -297,7 +300,7 @@ function rememberedDocument({ version, contentHash }: StoredDocument): Remembere
   return { kind: 'document', version, contentHash };
 }
 
-/** A row as it is stored: strings of callers are bytes. */
+/** A row as it is stored: callers' strings are bytes. */
 type Raw<Row> = {
   [Key in keyof Row]: Key extends 'documentId' | 'contentHash' | 'title' ? Uint8Array : Row[Key];
 };

@@ -24,9 +24,9 @@ import type { EngineOptions } from './worker.ts';
 
 /** How to open an embedded store. */
 export interface EmbeddedStoreOptions {
-  /** Where its files are; made if it is not there. Several processes of one machine may use it at once. */
+  /** Folder of its files; made if it is not there. Several processes of one machine may use it at once. */
   directory: string;
-  /** Is warned when the data have outgrown an embedded store, and when its thread has died. */
+  /** Receives a warning when the data have outgrown an embedded store, or its thread has died. */
   log?: { warn(message: string): void };
   /** How long to wait for another process's write before giving up, in milliseconds. @default 5000 */
   busyTimeoutMs?: number;
@@ -35,7 +35,7 @@ export interface EmbeddedStoreOptions {
 /**
  * Opens the store in a directory.
  *
- * @throws {StoreError} where the directory cannot be used, or holds something else
+ * @throws {StoreError} if the directory cannot be used, or holds something else
  */
 export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<EmbeddedStore> {
   const store = new EmbeddedStore(options);
@@ -44,8 +44,8 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
 }
 
 /**
- * Vectors in process and on disk: SQLite as the truth, an exact scan in memory. A worker thread does what blocks, so
- * the event loop stays free. Made by {@link openEmbeddedStore}.
+ * Vectors in process and on disk: SQLite holds the data, and a search is an exact scan in memory. A worker
+ * thread does the blocking work, so the event loop stays free. Made by {@link openEmbeddedStore}.
  */
 export class EmbeddedStore implements Store {
   readonly kind = 'embedded';
@@ -184,7 +184,7 @@ export class EmbeddedStore implements Store {
     transfer: ArrayBuffer[] = [],
   ): Promise<Awaited<ReturnType<Engine[Name]>>> {
     if (this.#closed) throw unavailable('it has been closed');
-    // What was acknowledged is on the disk, so another thread can continue where one has died.
+    // Acknowledged writes are on the disk, so another thread can continue after one has died.
     if (this.#thread.failure) this.#thread = this.#start();
     return this.#thread.call<Name>(operation, parameters, { ...options, transfer });
   }

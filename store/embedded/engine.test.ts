@@ -53,7 +53,7 @@ describe('Engine', () => {
     assert.deepEqual(find('shrinks', { vector, filter: even }), ['d0', 'd2', 'd4']);
     assert.deepEqual(find('shrinks', { sparse: sparse({ 1: 1 }) }), ['d2999', 'd2998', 'd2997']);
 
-    // Everything but each tenth goes; some of those come back as something else.
+    // Delete all documents but every tenth; some of them come back with other content.
     const gone = Array.from({ length: 3000 }, (_, index) => index).filter((index) => index % 10 !== 3);
     write(
       'shrinks',
@@ -111,7 +111,7 @@ describe('Engine', () => {
     engine.prepare(SPACE.fingerprint);
     write('searched', [put('after', [[1, 2, 0, 0]])]);
 
-    // What is in memory can still be found when the passages on disk are gone.
+    // Searches find what is in memory even after the passages on disk are gone.
     const database = new Database(directory, 5000);
     for (const { id } of database.prepare('SELECT id FROM collections').all() as { id: number }[]) {
       database.exec(`DELETE FROM passages_${id}`);

@@ -25,7 +25,9 @@ const MANY_VECTORS = 300_000;
 /** A collection that this process uses. */
 interface OpenCollection {
   documents: Documents;
-  /** By row of `tenants`. Only searches fill it, so a process that only writes holds no vectors in memory. */
+  /**
+   * Key: row of `tenants`. Only searches fill it, so a process that only writes holds no vectors in memory.
+   */
   mirrors: Map<number, Mirror>;
 }
 
@@ -47,7 +49,7 @@ export class Engine {
   }
 
   ensureCollection(name: string, space: SpaceKey): CollectionInfo {
-    // The collection is nearly always there: looking first saves the wait for the writers' lock.
+    // The collection is nearly always there, so look first, without waiting for the writers' lock.
     const known = this.#database.read(() => this.#catalog.has(name, space));
     if (!known) this.#database.write(() => this.#catalog.ensure(name, space));
     return this.#database.read(() => this.#describe(this.#catalog.resolve(name)));
@@ -162,8 +164,8 @@ export class Engine {
   }
 
   /**
-   * Brings the vectors of a space's collections into memory as far as they fit, the largest tenants first, so that no
-   * search has to wait for it.
+   * Loads the vectors of a space's collections into memory as far as they fit, the largest tenants first, so
+   * that no search has to wait for that.
    */
   prepare(space: string): void {
     this.#database.read(() => {
@@ -251,7 +253,7 @@ function hit(documents: Documents, { id, documentId, passage, score }: Found, qu
   };
 }
 
-/** Documents that match a filter. They are read one after another, so that their metadata do not pile up in memory. */
+/** Documents that match a filter, read one after another so that their metadata do not pile up in memory. */
 function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterRow, void, undefined> {
   const holds = documentFilter(filter);
   for (const row of rows) {

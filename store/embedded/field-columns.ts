@@ -1,7 +1,7 @@
 import { metadataPath, readPath } from '../filter.ts';
 import type { FilterRow } from './documents.ts';
 
-/** How many fields are kept; the least recently used go first. */
+/** Most fields to keep; the least recently used are dropped first. */
 const MAX_COLUMNS = 64;
 
 /**
@@ -20,7 +20,7 @@ export class FieldColumns {
    * Makes sure that fields are there.
    *
    * @param slots slot by row of `documents`
-   * @param documents all documents of the mirror; read only where a field is missing
+   * @param documents all documents of the mirror; read only if a field is missing
    */
   require(
     fields: ReadonlySet<string>,
@@ -32,7 +32,8 @@ export class FieldColumns {
       if (field === 'document_id') continue;
       const values = this.#columns.get(field) ?? [];
       if (!this.#columns.delete(field)) missing.set(field, values);
-      // Inserted again at the end, since a Map keeps the order of insertion: the first field is the least recently used.
+      // A Map keeps the order of insertion: after this insertion at the end, the first field is the least
+      // recently used.
       this.#columns.set(field, values);
     }
     for (const field of this.#columns.keys()) {
@@ -43,12 +44,12 @@ export class FieldColumns {
     for (const row of documents) this.#fill(missing, slots.get(row.id)!, row);
   }
 
-  /** Updates the values of a document that is new or has changed. */
+  /** Sets the values of a new or changed document. */
   set(slot: number, row: FilterRow): void {
     if (this.#columns.size > 0) this.#fill(this.#columns, slot, row);
   }
 
-  /** Renumbers slots: what `kept` lists stays, in its order. */
+  /** Renumbers slots: those in `kept` stay, in its order. */
   compact(kept: readonly number[]): void {
     for (const [field, values] of this.#columns)
       this.#columns.set(

@@ -22,7 +22,7 @@ interface MirrorDocument {
   passages: number;
 }
 
-/** Documents that a filter lets through. */
+/** Documents that match a filter. */
 interface Selection {
   /** By slot. */
   holds: Uint8Array;
@@ -30,20 +30,20 @@ interface Selection {
 }
 
 /**
- * Where a filter leaves less than this share of the passages, each of them is scored by itself; otherwise everything is
- * scanned. A scan costs a tenth per row, but has to look deeper the more rows the filter removes.
+ * If a filter leaves less than this share of the passages, a search scores each of them by itself; otherwise
+ * it scans all. A scan costs a tenth per row, but has to look deeper the more rows the filter removes.
  */
 const SCORE_ONE_BY_ONE_SHARE = 0.15;
 
-/** The gaps of removed documents are closed when they are a quarter of all rows, and at least this many. */
+/** Close the gaps of removed documents when they are a quarter of all rows, and at least this many. */
 const MIN_DEAD_ROWS = 1024;
 
 /**
- * One tenant's vectors in memory; texts and metadata stay on disk. It follows the change log, so the next search finds
- * whatever any process has committed.
+ * One tenant's vectors in memory; texts and metadata stay on disk. It follows the change log, so the next
+ * search finds what any process has committed.
  *
- * Slots (documents) and rows (passages) are numbered in order of arrival and not reused: a removed document leaves a
- * gap until {@link Mirror.#compact}.
+ * Slots (documents) and rows (passages) are numbered in order of arrival and not reused: a removed document
+ * leaves a gap until {@link Mirror.#compact} closes it.
  */
 export class Mirror {
   readonly #documents: Documents;
@@ -75,7 +75,7 @@ export class Mirror {
     return this.#livePassages;
   }
 
-  /** Applies what any process has committed since. */
+  /** Applies the changes that any process has committed since the last one applied. */
   synchronise(): void {
     const { oldest, newest } = this.#documents.changeBounds();
     if (newest === this.#seq) return;
@@ -183,7 +183,7 @@ export class Mirror {
 
   #add(id: number): void {
     const row = this.#documents.row(id);
-    // The document has been removed since; a later change says so.
+    // The document has been removed since; a later change removes it here.
     if (!row) return;
     let slot = this.#slotOf.get(id);
     if (slot === undefined) slot = this.#append(id, row.documentId);

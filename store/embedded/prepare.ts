@@ -3,16 +3,16 @@ import type { DocumentWrite } from '../store.ts';
 
 /** A put whose metadata are JSON. */
 export type PreparedPut = Omit<Extract<DocumentWrite, { kind: 'put' }>, 'metadata'> & {
-  /** JSON is what is stored, and cheaper to hand to a worker than an object. */
+  /** The store keeps JSON, which is also cheaper to hand to a worker than an object. */
   metadata: string;
 };
 
-/** A step that has been checked, with vectors of unit length. */
+/** A checked step, with vectors of unit length. */
 export type PreparedWrite = PreparedPut | Exclude<DocumentWrite, { kind: 'put' }>;
 
 /**
- * Checks steps and scales their vectors to unit length. All vectors lie in one buffer, which can be handed to a worker
- * without another copy.
+ * Checks steps and scales their vectors to unit length. All vectors lie in one buffer, which a worker can
+ * take without another copy.
  *
  * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it
  */

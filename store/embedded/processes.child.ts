@@ -1,6 +1,6 @@
 /**
- * Another process that uses a store, for tests: `node processes.child.js DIRECTORY`. It answers each command that it
- * is sent, and goes on writing by itself after `write`.
+ * Another process that uses a store, for tests: `node processes.child.js DIRECTORY`. It answers each command,
+ * and after `write` it keeps writing.
  */
 import { openStore } from '../open.ts';
 import { direction, put, SPACE, TENANT } from '../contract/stores.ts';
@@ -19,7 +19,7 @@ export type Report =
   | { kind: 'ready' }
   | { kind: 'ensured'; outcome: string }
   | { kind: 'written' }
-  /** Every document up to this number is acknowledged. */
+  /** The store has acknowledged every document up to this number. */
   | { kind: 'acknowledged'; last: number }
   | { kind: 'found'; ids: string[] };
 

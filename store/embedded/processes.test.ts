@@ -46,7 +46,7 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   await exit;
 }
 
-/** The child's next report, which has to be of a kind. */
+/** The child's next report; fails if it is of another kind. */
 async function next<Kind extends Report['kind']>(
   child: ChildProcess,
   kind: Kind,
@@ -156,7 +156,7 @@ describe('two processes on one store', () => {
       child.on('message', (report: Report) => {
         if (report.kind === 'acknowledged') ({ last } = report);
       });
-      // The store here reads and writes meanwhile.
+      // This process's store reads and writes meanwhile.
       await store.writeDocuments('shared', [put(`${prefix}-mine`, [[0, 0, 1, 0]])]);
       assert.ok((await search(store, 'shared', [1, 0, 0, 0])).length > 0);
       await end(child, 'SIGKILL');

@@ -10,7 +10,9 @@ interface Postings {
 /** Initial capacity of a term's postings: most terms are rare. */
 const FIRST_POSTINGS = 4;
 
-/** A sparse vector as bytes: its indices as uint32, then as many values as float32, in the machine's order. */
+/**
+ * A sparse vector as bytes: its indices as uint32, then its values as float32, in the machine's byte order.
+ */
 export function encodeSparse({ indices, values }: SparseVector): Uint8Array {
   const bytes = new ArrayBuffer(8 * indices.length);
   new Uint32Array(bytes, 0, indices.length).set(indices);
@@ -36,10 +38,10 @@ export class SparseIndex {
   }
 
   /**
-   * BM25 of the query for every row, 0 where it shares no term:
-   * Σ over terms of query weight × passage weight × ln(1 + (N − df + 0.5) / (df + 0.5)).
+   * BM25 of the query for every row, 0 for a row that shares no term: Σ over terms of query weight × passage
+   * weight × ln(1 + (N − df + 0.5) / (df + 0.5)).
    *
-   * N is the number of live passages, df how many of them hold the term.
+   * N is the number of live passages, df the number of them that hold the term.
    */
   scores(
     query: SparseVector,
@@ -62,7 +64,7 @@ export class SparseIndex {
     return scores;
   }
 
-  /** Renumbers rows; `renumber` keeps their order and gives -1 for a row that is gone. */
+  /** Renumbers rows; `renumber` keeps their order and returns -1 for a row that is gone. */
   compact(renumber: Int32Array): void {
     for (const [term, postings] of this.#terms) {
       const { rows, weights, length } = postings;
@@ -89,7 +91,7 @@ export class SparseIndex {
       };
       this.#terms.set(term, postings);
     } else if (postings.length === postings.rows.length) {
-      // Grows by half, not twofold: there are many terms, and unused room would add up.
+      // Grow by half, not twofold: there are many terms, and unused room would add up.
       const room = Math.ceil(1.5 * postings.length);
       const rows = new Uint32Array(room);
       const weights = new Float32Array(room);

@@ -1,6 +1,6 @@
 import { bestFirst, type Ranked } from '../ranking.ts';
 
-/** Keeps the best of the documents that it is offered, each with its best passage. */
+/** Keeps the best documents of those offered, each with its best passage. */
 export class TopDocuments<Document extends Ranked> {
   readonly #capacity: number;
   readonly #threshold: number;
@@ -19,12 +19,15 @@ export class TopDocuments<Document extends Ranked> {
     return this.#ranking;
   }
 
-  /** The lowest score that can still enter. A score equal to the last document's enters if its document id is lower. */
+  /**
+   * The lowest score that can still enter. A score that equals the last document's enters if its document id
+   * is lower.
+   */
   get floor(): number {
     return this.#ranking.length < this.#capacity ? this.#threshold : this.#ranking.at(-1)!.score;
   }
 
-  /** Takes a document if it is good enough. A document may be offered several times, with different passages. */
+  /** Adds a document if it is good enough. It may be offered several times, with different passages. */
   offer(candidate: Document): void {
     if (candidate.score < this.floor) return;
     const before = this.#scores.get(candidate.documentId);

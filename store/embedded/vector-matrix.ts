@@ -3,10 +3,10 @@ import { exactSearch, MetricKind } from 'usearch';
 /** Rows in a chunk: 6 MB at 384 dimensions. The last chunk alone is smaller and grows. */
 const CHUNK_ROWS = 4096;
 
-/** Initial rows of a matrix: small, because there may be thousands of tenants. */
+/** Initial rows of a matrix: few, because there may be thousands of tenants. */
 const FIRST_CHUNK_ROWS = 64;
 
-/** Least rows of each chunk that a scan looks at first. */
+/** Fewest rows of each chunk that a scan looks at first. */
 const SPARE_ROWS = 16;
 
 /** A scan first looks in each chunk for this many times the chunk's even share of the answer. */
@@ -16,8 +16,8 @@ const UNEVENNESS = 4;
 const WIDENING = 4;
 
 /**
- * How far float32 summation may move a score of {@link VectorMatrix.nearest}: a hundred times what was measured at 4096
- * dimensions.
+ * Error of float32 summation in a score of {@link VectorMatrix.nearest}, at most: a hundred times the error
+ * measured at 4096 dimensions.
  */
 export const SCORE_ERROR = 1e-4;
 
@@ -44,7 +44,7 @@ export class VectorMatrix {
     this.#length++;
   }
 
-  /** Overwrites the row `to` by the row `from`. */
+  /** Copies the row `from` over the row `to`. */
   move(from: number, to: number): void {
     this.#row(to).set(this.#row(from));
   }
@@ -55,7 +55,9 @@ export class VectorMatrix {
     this.#chunks.length = Math.ceil(length / CHUNK_ROWS);
   }
 
-  /** Dot product with a row, summed in double precision: it does not depend on how the row was found. */
+  /**
+   * Dot product with a row, summed in double precision, so that it does not depend on how the row was found.
+   */
   dot(row: number, query: Float32Array): number {
     const chunk = this.#chunks[Math.floor(row / CHUNK_ROWS)]!;
     const start = (row % CHUNK_ROWS) * this.dimensions;
@@ -65,10 +67,11 @@ export class VectorMatrix {
   }
 
   /**
-   * Visits the best rows of each chunk: first a share of `count`, then more, until `enough` says of the lowest score seen
-   * in each chunk that nothing below it matters. It may visit a row twice, because equal scores come in any order.
+   * Visits the best rows of each chunk: first a share of `count`, then more, until `enough` returns true for
+   * the lowest score seen in each chunk, which means that no lower score matters. It may visit a row twice,
+   * because equal scores come in any order.
    *
-   * @param visit is given a row and its score in single precision; see {@link SCORE_ERROR}
+   * @param visit takes a row and its score in single precision; see {@link SCORE_ERROR}
    */
   nearest(
     query: Float32Array,
@@ -80,13 +83,16 @@ export class VectorMatrix {
     let depth = SPARE_ROWS + Math.ceil((UNEVENNESS * count) / Math.max(1, this.#chunks.length));
     while (unfinished.length > 0) {
       const lowest = unfinished.map((chunk) => this.#nearestInChunk(chunk, query, depth, visit));
-      // Only after all chunks have been seen is it known which scores are good enough.
+      // Which scores are good enough is known only after a look at all chunks.
       unfinished = unfinished.filter((_, index) => lowest[index] !== undefined && !enough(lowest[index]));
       depth *= WIDENING;
     }
   }
 
-  /** Visits the `depth` best rows of a chunk. @returns the lowest score; `undefined` where the chunk has no more rows */
+  /**
+   * Visits the `depth` best rows of a chunk. @returns the lowest score; `undefined` if the chunk has no more
+   * rows
+   */
   #nearestInChunk(
     index: number,
     query: Float32Array,
@@ -109,7 +115,7 @@ export class VectorMatrix {
     return this.#chunks[Math.floor(row / CHUNK_ROWS)]!.subarray(start, start + this.dimensions);
   }
 
-  /** The chunk that the next row goes to, with room for it. */
+  /** The chunk for the next row, with room for it. */
   #reserve(): Float32Array {
     const row = this.#length % CHUNK_ROWS;
     const last = this.#chunks.at(-1);

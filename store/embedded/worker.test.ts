@@ -40,7 +40,7 @@ describe('the worker', () => {
       signal: controller.signal,
     });
     const late = store.writeDocuments('docs', [put('late', [[1, 0, 0, 0]])], { deadline: Date.now() + 20 });
-    // Asked at once: on a slow machine it rejects before the next line that would wait for it.
+    // Wait for it at once: on a slow machine it rejects before a later line could wait for it.
     const lateTimesOut = assert.rejects(late, { name: 'TimeoutError' });
     const last = store.count('docs', TENANT);
     await sleep(5);

@@ -2,7 +2,7 @@ import { serve } from '../../calls/serve.ts';
 import { StoreError } from '../errors.ts';
 import { Engine } from './engine.ts';
 
-/** What an engine is made from. */
+/** Arguments of an engine. */
 export interface EngineOptions {
   directory: string;
   busyTimeoutMs: number;

@@ -2,21 +2,24 @@ import { randomUUID } from 'node:crypto';
 import type { BulkLoad, CallOptions } from '../store.ts';
 import type { Collections, Described } from './collections.ts';
 
-/** How long a bulk load counts as alive without a word from it, in milliseconds. */
+/** How long a bulk load counts as alive without renewing its lease, in milliseconds. */
 const LEASE_MS = 60_000;
 
-/** Begins the names of leases in a collection's metadata; each holds when it ends, in milliseconds since the epoch. */
+/**
+ * Prefix of the leases in a collection's metadata; the value is a lease's end, in milliseconds since the
+ * epoch.
+ */
 const LEASE_PREFIX = 'bulk_';
 
-/** Where a collection's metadata keep the threshold that comes back after the last bulk load. */
+/** Key in a collection's metadata of the threshold to restore after the last bulk load. */
 const THRESHOLD_KEY = 'indexing_threshold';
 
-/** Size of a segment, in kilobytes, from which on Qdrant builds an index for it: its own default. */
+/** Size of a segment, in kilobytes, from which Qdrant builds an index for it: Qdrant's default. */
 const DEFAULT_THRESHOLD = 10_000;
 
 /**
- * Puts off index building in a collection while a bulk load holds a lease, which it renews by itself. A process that
- * dies leaves a lease that runs out; {@link endExpired} then brings indexing back, in whatever process looks next.
+ * Puts off index building in a collection while a bulk load holds a lease, which it renews. The lease of a
+ * process that dies runs out; the next process that looks then restores indexing with {@link endExpired}.
  */
 export async function beginBulk(
   collections: Collections,
@@ -38,7 +41,7 @@ export async function beginBulk(
     );
   await hold(options);
   const renewal = setInterval(() => {
-    // One that fails is made up for by the next; if none comes through, indexing begins early, which is slow, not wrong.
+    // The next renewal makes up for one that fails. If all fail, indexing begins early: slow, not wrong.
     void hold({ signal: closed }).catch(() => undefined);
   }, LEASE_MS / 3).unref();
   const stop = () => clearInterval(renewal);
@@ -53,7 +56,7 @@ export async function beginBulk(
   };
 }
 
-/** Brings indexing back where it was put off and no bulk load is alive. */
+/** Restores indexing if it was put off and no bulk load is alive. */
 export async function endExpired(
   collections: Collections,
   { physical, metadata, indexingThreshold }: Described,

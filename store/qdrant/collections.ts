@@ -9,14 +9,14 @@ import { type Call, Failure, isBeingMade } from './transport/failure.ts';
 import { sleep } from './transport/bounds.ts';
 import type { Transport } from './transport/transport.ts';
 
-/** A collection as the server has it, as far as it is ours. */
+/** The part of a collection's description that is ours. */
 export interface Described {
   physical: string;
   space: SpaceKey;
   replicated: boolean;
   /** Quantised to bits. */
   binary: boolean;
-  /** Points, roughly; those included that no search finds. */
+  /** Points, roughly, including those that no search finds. */
   points: number;
   /** Fields with a payload index. */
   indexed: ReadonlySet<string>;
@@ -24,7 +24,7 @@ export interface Described {
   indexingThreshold: number | undefined;
 }
 
-/** Payload indexes of every collection: what searches filter on, and what writes find points by. */
+/** Payload indexes of every collection: the keys that searches filter by and writes find points by. */
 const INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
   tenant: { type: 'keyword', is_tenant: true },
   document: 'uuid',
@@ -34,24 +34,27 @@ const INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
   version: 'integer',
 };
 
-/** What nothing but writes look at, and only after they have found the few points of a document. Strict mode insists. */
+/**
+ * Keys that only writes read, after they have found a document's few points. Strict mode requires these
+ * indexes.
+ */
 const STRICT_INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
   generation: 'integer',
   settling: 'bool',
 };
 
-/** Qdrant before this keeps no metadata of collections and knows no conditional upsert. */
+/** Older versions of Qdrant have no metadata of collections and no conditional upsert. */
 const OLDEST_SERVER = [1, 16] as const;
 
-/** Seconds that the server has for a change that the cluster has to agree on. */
+/** Seconds that the server may take for a change that the cluster has to agree on. */
 const CONSENSUS_TIMEOUT_S = 30;
 
 /** Wait between two looks at a collection that the cluster is still making, in milliseconds. */
 const MAKING_MS = 100;
 
 /**
- * How long a new alias has to have stood, in milliseconds, before it counts. Qdrant lets the last of two who make the
- * same alias win, without a word to the first, so each looks again.
+ * How long a new alias has to stand before it counts, in milliseconds. If two processes make the same alias,
+ * Qdrant keeps the last and does not tell the first, so each looks again.
  */
 const ALIAS_SETTLES_MS = 100;
 
@@ -81,7 +84,7 @@ export class Collections {
     return isPhysicalName(name) ? name : Collections.target(name, await this.aliases(options));
   }
 
-  /** The same, where the aliases are known. @throws {StoreError} `COLLECTION_NOT_FOUND` */
+  /** The same, with aliases read before. @throws {StoreError} `COLLECTION_NOT_FOUND` */
   static target(name: string, aliases: ReadonlyMap<string, string>): string {
     checkCollectionName(name);
     const physical = isPhysicalName(name) ? name : aliases.get(name);
@@ -120,7 +123,7 @@ export class Collections {
       .map(({ name }) =>
         this.describe(name, options).catch((error: unknown) => {
           const reason = reasonOf(error);
-          // Somebody else's, or dropped in between.
+          // It is not ours, or was dropped in between.
           if (reason === 'COLLECTION_FOREIGN' || reason === 'COLLECTION_NOT_FOUND') return undefined;
           throw error;
         }),
@@ -129,7 +132,7 @@ export class Collections {
   }
 
   /**
-   * Makes sure that a collection is there, with all its indexes, under its alias.
+   * Makes a collection, its indexes and its alias, unless they are there.
    *
    * @throws {StoreError} `SPACE_MISMATCH`, `COLLECTION_FOREIGN`
    */
@@ -172,7 +175,7 @@ export class Collections {
     if (!dropped) throw collectionNotFound(physical);
   }
 
-  /** Changes a collection's parameters; its metadata are merged, and a key goes where `null` is given. */
+  /** Changes a collection's parameters. Merges the metadata; `null` removes a key. */
   async configure(
     physical: string,
     changes: Schemas['UpdateCollection'],
@@ -185,7 +188,7 @@ export class Collections {
     );
   }
 
-  /** Waits for a collection that somebody is making, as long as whoever makes it does. */
+  /** Waits for a collection that another process is making, as long as that process waits itself. */
   async #info(physical: string, options: CallOptions): Promise<Schemas['CollectionInfo']> {
     const giveUpAt = Date.now() + 1000 * CONSENSUS_TIMEOUT_S;
     for (; ; await sleep(MAKING_MS, options.signal)) {
@@ -223,7 +226,9 @@ export class Collections {
     return this.#complete(name, described, space, options);
   }
 
-  /** Adds the indexes that are missing: whoever made the collection may still be at it, or may have died. */
+  /**
+   * Adds missing indexes: the process that made the collection may still be adding them, or may have died.
+   */
   async #complete(
     name: string,
     described: Described,
@@ -290,11 +295,11 @@ export class Collections {
       shard_number: plan.shards,
       ...(plan.replicas !== undefined && { replication_factor: plan.replicas }),
       ...(plan.writeConsistency !== undefined && { write_consistency_factor: plan.writeConsistency }),
-      // Texts are read for the hits alone, and there is more of them than of anything else.
+      // Texts take the most space, and are read for hits only.
       on_disk_payload: true,
       hnsw_config: { m: plan.hnswM, ef_construct: plan.hnswEfConstruct, on_disk: plan.onDisk },
       ...(plan.quantization === 'scalar' && {
-        // Without the outermost hundredth of the components, int8 resolves the others better.
+        // Cutting off the outermost hundredth of the components lets int8 resolve the others better.
         quantization_config: { scalar: { type: 'int8', quantile: 0.99, always_ram: true } },
       }),
       ...(plan.quantization === 'binary' && { quantization_config: { binary: { always_ram: true } } }),
@@ -302,7 +307,7 @@ export class Collections {
         strict_mode_config: {
           enabled: true,
           max_query_limit: 10_000,
-          // A write of a thousand documents, each of another version, has six for each.
+          // A write of a thousand documents with different versions has six conditions for each.
           filter_max_conditions: 10_000,
           unindexed_filtering_retrieve: false,
           unindexed_filtering_update: false,
@@ -312,7 +317,9 @@ export class Collections {
     };
   }
 
-  /** Makes the alias unless somebody else has, for another space. @throws {StoreError} `SPACE_MISMATCH` */
+  /**
+   * Makes the alias. @throws {StoreError} `SPACE_MISMATCH` if another process has made it for another space
+   */
   async #claimAlias(name: string, { physical, space }: Described, options: CallOptions): Promise<void> {
     const current = (await this.aliases(options)).get(name);
     if (current === undefined) await this.#setAlias(name, physical, options);
@@ -338,7 +345,7 @@ export class Collections {
         options,
       );
     } catch (error) {
-      // A collection has the name that we want for an alias.
+      // A collection has the name of the alias.
       if (error instanceof Failure && error.status === 409) throw foreign(alias);
       throw error;
     }
@@ -355,7 +362,7 @@ export class Collections {
     if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
     throw new StoreError(
       'STORE_UNSUPPORTED',
-      `Qdrant ${version} is too old: it keeps no metadata of collections, where the space is written down; ` +
+      `Qdrant ${version} is too old: it cannot store the space in a collection's metadata; ` +
         `use ${OLDEST_SERVER.join('.')} or newer`,
     );
   }
@@ -365,7 +372,7 @@ function path(physical: string): string {
   return `/collections/${encodeURIComponent(physical)}`;
 }
 
-/** Why a call failed, by the name that its caller is given. */
+/** The {@link StoreError} reason of a failed call; `undefined` for other errors. */
 function reasonOf(error: unknown): string | undefined {
   if (error instanceof Failure) return error.error.reason;
   return error instanceof StoreError ? error.reason : undefined;
@@ -379,7 +386,7 @@ function checkPhysical(physical: string): void {
 function foreign(name: string): StoreError {
   return new StoreError(
     'COLLECTION_FOREIGN',
-    `collection "${name}" is there, but was not made by scalingnote: it says nothing of a space; drop it, or use another name`,
+    `collection "${name}" exists, but scalingnote did not make it: it names no space; drop it, or use another name`,
     { metadata: { collection: name } },
   );
 }

@@ -2,39 +2,39 @@ import { readFileSync } from 'node:fs';
 import { StoreError } from '../errors.ts';
 import { metadataPath } from '../filter.ts';
 
-/** What a metadata field holds. A filter on a declared field finds values of this type alone. */
+/** The type of a metadata field. A filter on a declared field finds values of this type only. */
 export type FieldType = 'keyword' | 'integer' | 'float' | 'bool';
 
-/** How to keep the parts of a vector that are looked at first: in full, as int8, or as bits. */
+/** How to store the components that a search compares first: in full, as int8, or as bits. */
 export type Quantization = 'none' | 'scalar' | 'binary';
 
-/** How collections are made. Those that are there already stay as they are. */
+/** How to make collections. Existing collections stay as they are. */
 export interface CollectionSettings {
   /** Passages that a collection will grow to; the defaults below follow from it. @default 1_000_000 */
   expectedPassages?: number | undefined;
   /**
-   * Shards, into which a collection is split. Term statistics of sparse search are counted by shard.
+   * Shards of a collection. Each shard counts its own term statistics for sparse search.
    *
-   * @default 1 up to 5 million passages, so that a search asks one shard and knows all terms; above, a multiple of 12
-   *   with at most 5 million in each, since more make a graph slow to build and to move, and 12 spread evenly over 1,
-   *   2, 3, 4, 6 or 12 nodes
+   * @default 1 up to 5 million passages, so that a search asks one shard and knows all terms; above, a
+   *   multiple of 12 with at most 5 million in each, because a larger graph is slow to build and to move, and
+   *   12 shards spread evenly over 1, 2, 3, 4, 6 or 12 nodes
    */
   shards?: number | undefined;
   /** Copies of each shard. @default the server's: 1 */
   replicas?: number | undefined;
   /**
-   * Copies that have to take a write before it is acknowledged.
+   * Copies that have to accept a write before Qdrant acknowledges it.
    *
-   * @default half of the replicas, rounded up: with as many as there are, one dead node would stop writing
+   * @default half of the replicas, rounded up: if all had to accept it, one dead node would stop all writes
    */
   writeConsistency?: number | undefined;
   /**
-   * @default `none` up to 1 million passages, whose vectors fit in memory anywhere; `scalar` above: a quarter of the
-   *   memory, with the best candidates scored again in full. `binary` is worth it only where it was measured: it wants
-   *   a thousand dimensions and more.
+   * @default `none` up to 1 million passages, whose vectors fit in memory anywhere; `scalar` above: a quarter
+   *   of the memory, with the best candidates scored again in full. Measure before you choose `binary`: it
+   *   needs a thousand dimensions or more.
    */
   quantization?: Quantization | undefined;
-  /** Whether full vectors and the graph stay on disk. @default above 5 million passages */
+  /** Whether full vectors and the graph stay on disk. @default true above 5 million passages */
   onDisk?: boolean | undefined;
   /** Edges of a point in the HNSW graph (Malkov and Yashunin, 2016). @default 16 */
   hnswM?: number | undefined;
@@ -45,14 +45,14 @@ export interface CollectionSettings {
    */
   hnswEfConstruct?: number | undefined;
   /**
-   * Metadata fields that filters are fast on, without `metadata.`; dots lead into objects.
+   * Metadata fields to index for filters, without `metadata.`; dots lead into objects.
    *
-   * @default none: filters work on any field, but look into every point that the search comes by
+   * @default none: filters work on any field, but read the payload of every point that the search visits
    */
   indexedFields?: Readonly<Record<string, FieldType>> | undefined;
   /**
-   * Whether Qdrant refuses what would be expensive: filters on fields that were not declared, limits above 10 000,
-   * filters of more than 10 000 conditions.
+   * Whether Qdrant rejects expensive requests: filters on undeclared fields, limits above 10 000, filters of
+   * more than 10 000 conditions.
    *
    * @default false
    */
@@ -63,8 +63,8 @@ export interface CollectionSettings {
 export interface QdrantConfig extends CollectionSettings {
   kind: 'qdrant';
   /**
-   * Address of the REST API, `http(s)://HOST[:PORT][/PREFIX]`, port 6333 where none is given. Several, separated by
-   * commas, take turns, and stand in for each other: for a cluster without a load balancer.
+   * Address of the REST API, `http(s)://HOST[:PORT][/PREFIX]`; the default port is 6333. Several addresses,
+   * separated by commas, take turns and stand in for each other: for a cluster without a load balancer.
    */
   url: string;
   /** Sent as `api-key`. @default none */
@@ -74,16 +74,16 @@ export interface QdrantConfig extends CollectionSettings {
   /** Candidates of a search in the graph. @default the server's: as many as the graph was built with */
   hnswEf?: number | undefined;
   /**
-   * Candidates to score in full for each one wanted, where vectors are quantised.
+   * Candidates to score in full for each hit, if vectors are quantised.
    *
-   * @default the server's: 1 for int8; 3 for bits, which order candidates only roughly
+   * @default the server's 1 for int8; 3 for bits, which order candidates only roughly
    */
   oversampling?: number | undefined;
-  /** Whether searches look at every vector instead of following the graph. @default false */
+  /** Whether searches compare every vector instead of following the graph. @default false */
   exact?: boolean | undefined;
   /**
-   * Asks a search a second time, another node where there are several, when no answer has come for so many
-   * milliseconds (Dean and Barroso, "The Tail at Scale", 2013). The 95th percentile is a good choice.
+   * After this many milliseconds without an answer, a search is sent a second time, to another node if there
+   * are several (Dean and Barroso, "The Tail at Scale", 2013). The 95th percentile is a good choice.
    *
    * @default never
    */
@@ -93,12 +93,12 @@ export interface QdrantConfig extends CollectionSettings {
   /**
    * Connections to each node, at most. Each carries one call at a time.
    *
-   * @default 32: what comes on top waits here rather than in the server, which has as many cores to answer with
+   * @default 32: excess calls wait here, not in the server, which has about as many cores
    */
   connections?: number | undefined;
 }
 
-/** Passages that 1.5 GB hold of, at 384 dimensions. */
+/** Passages that fit in 1.5 GB, at 384 dimensions. */
 const FITS_IN_MEMORY = 1_000_000;
 
 /** Passages of one shard, at most. */
@@ -107,7 +107,7 @@ const SHARD_PASSAGES = 5_000_000;
 /** Divides by 1, 2, 3, 4, 6 and 12 nodes. */
 const SHARD_STEP = 12;
 
-/** {@link CollectionSettings} with all that follows from the expected size. */
+/** {@link CollectionSettings} with the defaults for the expected size. */
 export interface CollectionPlan {
   shards: number;
   replicas: number | undefined;
@@ -121,7 +121,7 @@ export interface CollectionPlan {
 }
 
 /**
- * How collections will be made.
+ * How to make collections.
  *
  * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the setting
  */
@@ -161,7 +161,7 @@ export function planCollections(settings: CollectionSettings): CollectionPlan {
 /**
  * The certificates to trust.
  *
- * @throws {StoreError} `STORE_INVALID_ARGUMENT` where the file cannot be read or is no PEM
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT` if the file cannot be read or is no PEM
  */
 export function readCertificates(file: string | undefined): string | undefined {
   if (file === undefined) return undefined;
@@ -175,7 +175,9 @@ export function readCertificates(file: string | undefined): string | undefined {
   return pem;
 }
 
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT` where a setting is given and is not a whole number from `min` */
+/**
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT` if a setting is given and is not a whole number from `min`
+ */
 export function checkWhole(name: string, value: number | undefined, min: number): void {
   if (value !== undefined && (!Number.isSafeInteger(value) || value < min)) {
     invalid(`${name} is ${value}; use a whole number from ${min}`);

@@ -28,7 +28,7 @@ function labelled(label: string, passages: number, version: number): DocumentWri
   };
 }
 
-/** What is there of the document, as all ways to read it agree; `undefined` for nothing. */
+/** The document's label, on which all ways to read it have to agree; `undefined` if nothing is there. */
 async function seen(store: Store, collection: string): Promise<string | undefined> {
   const { documents } = await store.scroll(collection, TENANT, { limit: 10 });
   const [stored] = await store.lookupDocuments(collection, [{ tenant: TENANT, documentId: 'a' }]);
@@ -46,7 +46,7 @@ async function seen(store: Store, collection: string): Promise<string | undefine
   return document.title;
 }
 
-/** Asserts that nothing but one put of the document is there. */
+/** Asserts that the points of a single put of the document are there, and no others. */
 async function settled(store: Store, collection: string, passages: number): Promise<void> {
   assert.deepEqual(await store.count(collection, TENANT), { documents: passages > 0 ? 1 : 0, passages });
 }
@@ -56,7 +56,7 @@ describe('a writer of qdrant that dies', { skip: qdrant.skip }, () => {
   const physical = physicalName(name, SPACE.fingerprint);
   let proxyUrl: string;
   let endProxy: () => void;
-  /** Requests that the writer makes before it dies, with the request after them or with its answer. */
+  /** How many requests the writer makes before it dies; the next request, or its answer, is lost. */
   let left = Infinity;
   let answerIsLost = false;
   let survivor: Store;

@@ -8,10 +8,10 @@ export type QdrantCondition = Schemas['Condition'];
 /** Holds for nothing. */
 const NOTHING: QdrantCondition = { has_id: [] };
 
-/** Keys that stand in a path of Qdrant's as they are; others go into quotation marks. */
+/** Keys that a Qdrant path takes as they are; others need quotation marks. */
 const PLAIN_KEY = /^[A-Za-z0-9_]+$/;
 
-/** A filter that has been checked, as Qdrant's. */
+/** A checked filter as a Qdrant filter. */
 export function toQdrant(filter: Filter): QdrantFilter {
   const { must = [], should = [], mustNot = [] } = filter;
   return {
@@ -21,28 +21,28 @@ export function toQdrant(filter: Filter): QdrantFilter {
   };
 }
 
-/** A field as Qdrant's path, in the payload of a point. */
+/** A field as a Qdrant path into a point's payload. */
 export function payloadPath(field: string): string {
   const path = metadataPath(field);
   if (!path) return field;
   return ['metadata', ...path.map((key) => (PLAIN_KEY.test(key) ? key : `"${key}"`))].join('.');
 }
 
-/** Points of one tenant that a filter holds for. */
+/** Matches the points of one tenant that match a filter. */
 export function ofTenant(tenant: string, filter?: Filter, ...rest: QdrantCondition[]): QdrantFilter {
   return {
     must: [equals('tenant', tenant), ...rest, ...(filter ? [toQdrant(filter) as QdrantCondition] : [])],
   };
 }
 
-/** Holds where a field of the payload is a value, or has it as an element. */
+/** Holds if a field of the payload equals a value, or has it as an element. */
 export function equals(key: string, value: FilterValue): QdrantCondition {
-  // Qdrant matches strings, booleans and whole numbers; a range holds for numbers of either kind.
+  // Qdrant's match takes strings, booleans and whole numbers; a range takes all numbers.
   if (typeof value === 'number') return { key, range: { gte: value, lte: value } };
   return { key, match: { value } };
 }
 
-/** Holds where a field of the payload is one of some strings. */
+/** Holds if a field of the payload is one of some strings. */
 export function anyOf(key: string, values: readonly string[]): QdrantCondition {
   return { key, match: { any: [...values] } };
 }
@@ -63,13 +63,13 @@ function condition(one: Condition): QdrantCondition {
   };
 }
 
-/** An empty filter holds for everything, also as a condition. */
+/** An empty filter holds for everything, as a condition too. */
 function nested(filter: Filter): QdrantCondition {
   const inner = toQdrant(filter);
   return Object.keys(inner).length > 0 ? inner : { must_not: [NOTHING] };
 }
 
-/** JSON has no infinities: a bound that every number keeps is left out. */
+/** JSON has no infinities, so leave out a bound that holds for every number. */
 function range(key: string, { gt, gte, lt, lte }: Schemas['Range']): QdrantCondition {
   if (gt === Infinity || gte === Infinity || lt === -Infinity || lte === -Infinity) return NOTHING;
   const bounds = Object.entries({ gt, gte, lt, lte }).filter(([, bound]) => Number.isFinite(bound));

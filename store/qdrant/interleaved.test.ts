@@ -11,7 +11,7 @@ import { forwardTo, type Seen, startFakeServer } from './testing/fake-server.ts'
 
 const server = useQdrant(() => optionalTool('qdrant-engine'));
 
-/** A put of "a" that its content hash, title and texts tell from others. */
+/** A put of "a" with a content hash, title and texts of its own. */
 function content(label: string, version: number, passages = 1): DocumentWrite {
   const document = put(
     'a',
@@ -30,8 +30,8 @@ const changesHead = ({ method }: Seen) => method === 'PUT';
 const changesPayload = ({ path }: Seen) => path.endsWith('/points/batch');
 
 /**
- * Two writers of one document: what the first asks of the server when `when` holds for the first time waits until the
- * second's write has gone through.
+ * Two writers of one document. The first request of the first writer for which `when` holds waits until the
+ * second writer's write is done.
  */
 async function interleave(
   context: TestContext,
@@ -73,7 +73,7 @@ async function interleave(
     await store.dropCollection(physicalName);
     await store.close();
   });
-  // Its own sweep is over by then, which asks the server the same kind of things.
+  // The store's own sweep, which makes similar requests, is over by then.
   await slow.writeDocuments(name, [remove('other')]);
   await new Promise((resolve) => setTimeout(resolve, 200));
   armed = true;

@@ -72,7 +72,7 @@ describe('JSON as bytes', () => {
         for (const piece of own) writer.raw(piece);
         return writer.take();
       });
-      // Compared when all has been written: what was taken does not change.
+      // Compare after everything is written: bytes that were taken must not change.
       assert.deepEqual(
         taken.map((bytes) => bytes.toString()),
         texts.map((own) => own.join('').toWellFormed()),

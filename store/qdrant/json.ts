@@ -1,6 +1,6 @@
 import type { SparseVector } from '../store.ts';
 
-/** Decimals of a component: of a unit vector that is as much as float32 holds of the larger ones. */
+/** Decimals of a unit vector's component: as many as float32 holds for the larger ones. */
 const DECIMALS = 7;
 
 const SCALE = 10 ** DECIMALS;
@@ -11,7 +11,7 @@ const COMPONENT_BYTES = DECIMALS + 4;
 /** Bytes that UTF-8 takes for one UTF-16 unit, at most. */
 const UNIT_BYTES = 3;
 
-/** Memory that is taken at a time: some hundreds of points. */
+/** Bytes to allocate at a time: some hundreds of points. */
 const BLOCK_BYTES = 1024 * 1024;
 
 const ZERO = 0x30;
@@ -21,7 +21,10 @@ const POINT = 0x2e;
 const OPEN = 0x5b;
 const CLOSE = 0x5d;
 
-/** Decimals of a component are written as three digits and four: the numbers up to here, four digits each. */
+/**
+ * A component's decimals are written as three digits and four. {@link DIGITS} has the four digits of each
+ * number below this.
+ */
 const GROUP = 10_000;
 
 const DIGITS = Uint8Array.from({ length: 4 * GROUP }, (_, at) => {
@@ -43,10 +46,10 @@ export class JsonWriter {
   }
 
   /**
-   * A vector, scaled and rounded to seven decimals. Half as long as in full, and a tenth of the work of turning each
-   * component into a string. A score of two unit vectors moves by less than 1e-6.
+   * Writes a vector, scaled and rounded to seven decimals: half as long as in full, and a tenth of the work
+   * of making a string of each component. A score of two unit vectors changes by less than 1e-6.
    *
-   * @param factor what makes it a unit vector
+   * @param factor scales the vector to unit length
    */
   vector(vector: Float32Array, factor: number): this {
     this.#reserve(COMPONENT_BYTES * vector.length + 2);
@@ -57,7 +60,7 @@ export class JsonWriter {
     for (let index = 0; index < vector.length; index++) {
       if (index > 0) bytes[end++] = COMMA;
       const component = vector[index]! * scale;
-      // Whole numbers of 32 bits: no call, and to divide by a constant is to multiply.
+      // 32-bit integers need no call, and dividing them by a constant is a multiplication.
       let rest = ((component < 0 ? -component : component) + 0.5) | 0;
       if (component < 0 && rest > 0) bytes[end++] = MINUS;
       const whole = rest >= SCALE ? 1 : 0;
@@ -81,12 +84,12 @@ export class JsonWriter {
     return this;
   }
 
-  /** A sparse vector, its weights as float32 has them. */
+  /** Writes a sparse vector, with its weights rounded to float32. */
   sparse({ indices, values }: SparseVector): this {
     let weights = '';
     let last: number | undefined;
     let weight = '';
-    // Most terms of a passage occur once, and weigh the same: a weight takes long to be written out.
+    // Formatting a weight is slow, and most terms of a passage occur once and weigh the same.
     for (const value of values) {
       if (value !== last) weight = String(Math.fround(value));
       last = value;
@@ -95,7 +98,7 @@ export class JsonWriter {
     return this.raw(`{"indices":[${indices.join()}],"values":[${weights}]}`);
   }
 
-  /** What was written since the last time. */
+  /** Returns the bytes written since the last call. */
   take(): Buffer {
     const taken = this.#block.subarray(this.#start, this.#end);
     this.#start = this.#end;

@@ -4,26 +4,26 @@ import type { QdrantFilter } from './filters.ts';
 import type { PointPayload } from './layout.ts';
 import type { Transport } from './transport/transport.ts';
 
-/** A point as it is read: of its payload, what was asked for. */
+/** A point as it is read, with the payload keys that were asked for. */
 export interface Point {
   id: string;
   payload: Partial<PointPayload>;
 }
 
-/** A point that a search found; its score is `null` where the stored vector is broken. */
+/** A point that a search found; its score is `null` if the stored vector is broken. */
 export interface ScoredPoint extends Point {
   score: number | null;
 }
 
-/** A point as it is written. */
+/** A point to write. */
 export interface PointWrite {
   id: string;
   json: Buffer;
-  /** Names the write that it belongs to, in errors. */
+  /** The name of its write in errors. */
   what: string;
 }
 
-/** Ids in one request to retrieve points. */
+/** Most ids in one request to retrieve points. */
 const RETRIEVE_IDS = 1000;
 
 const BEGIN = Buffer.from('{"points":[');
@@ -37,7 +37,7 @@ export class Points {
   readonly #transport: Transport;
   readonly #collection: string;
   readonly #path: string;
-  /** For writes whose order counts: with several replicas one of them has to say what comes first. */
+  /** For writes whose order counts: with several replicas, one of them has to decide the order. */
   readonly #ordering: string;
 
   constructor(transport: Transport, collection: string, replicated: boolean) {
@@ -47,7 +47,7 @@ export class Points {
     this.#ordering = replicated ? '&ordering=medium' : '';
   }
 
-  /** Points by id, in any order; those that are not there are left out. */
+  /** Points by id, in any order, without those that are not there. */
   async retrieve(ids: readonly string[], keys: string[], options: CallOptions): Promise<Map<string, Point>> {
     const points = new Map<string, Point>();
     for (let start = 0; start < ids.length; start += RETRIEVE_IDS) {
@@ -62,7 +62,7 @@ export class Points {
     return points;
   }
 
-  /** Points that a filter holds for, by id. */
+  /** Points that match a filter, ordered by id. */
   async scroll(
     request: { filter: QdrantFilter; limit: number; keys: string[]; offset?: string | undefined },
     options: CallOptions,
@@ -99,8 +99,8 @@ export class Points {
   }
 
   /**
-   * Writes points, durably. Of those that are there already only the ones change that the condition holds for; the
-   * answer does not say which.
+   * Writes points, durably. A point that is there already changes only if the condition holds for it; the
+   * answer does not say which points changed.
    */
   async upsert(
     points: readonly PointWrite[],
@@ -116,8 +116,8 @@ export class Points {
   }
 
   /**
-   * Changes what filters hold for, durably and in order. Only the last change is waited for: every shard applies them
-   * one after the other, and to wait for each takes twenty times as long.
+   * Changes the points that match filters, durably and in order. Waits for the last change only: every shard
+   * applies changes one after the other, and waiting for each takes twenty times as long.
    */
   async update(operations: readonly Schemas['UpdateOperation'][], options: CallOptions): Promise<void> {
     const last = operations.length - 1;
@@ -125,7 +125,7 @@ export class Points {
     if (last >= 0) await this.#update(operations.slice(last), true, options);
   }
 
-  /** Whether the server answers at all. */
+  /** Whether the server answers a call. */
   answers(options: CallOptions): Promise<boolean> {
     return this.retrieve([NOBODY], [], options).then(
       () => true,

@@ -12,7 +12,7 @@ if (server.skip !== false) {
   });
 } else {
   const apiKey = process.env['QDRANT_API_KEY'];
-  // In a cluster: how many copies of each shard the collections of the tests have.
+  // In a cluster: copies of each shard in the collections of the tests.
   const replicas = process.env['QDRANT_REPLICAS'];
   storeContract('qdrant', {
     open: () =>

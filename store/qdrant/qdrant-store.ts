@@ -32,27 +32,29 @@ import { throwIfOver } from './transport/bounds.ts';
 import { Transport } from './transport/transport.ts';
 import { checkAll, Writer } from './writes.ts';
 
-/** What is known of a physical collection that is in use; of what is kept, nothing changes while it exists. */
+/**
+ * What this process knows about a physical collection in use. It does not change while the collection exists.
+ */
 interface OpenCollection {
   points: Points;
   dimensions: number;
   searcher: Searcher;
-  /** When it was last swept by this process, by the clock of `performance`. */
+  /** When this process last swept it, by the clock of `performance`. */
   sweptAt: number;
 }
 
-/** Points up to which a description counts exactly: in a larger collection that takes longer than it is worth. */
+/** Most points that a description counts exactly: in a larger collection that takes too long. */
 const EXACT_COUNT_POINTS = 100_000;
 
 /** Addresses of this machine. */
 const LOOPBACK = /^(localhost|127\..*|\[::1\])$/;
 
-/** How often a process that writes puts in order what others left behind, in milliseconds. */
+/** How often a process that writes sweeps a collection, in milliseconds. */
 const SWEEP_EVERY_MS = 600_000;
 
 /**
- * Vectors in a Qdrant server or cluster, 1.16 or newer. The server need not be there: what needs it is told
- * `STORE_UNAVAILABLE` until it is.
+ * Vectors in a Qdrant server or cluster, 1.16 or newer. Opening it needs no server; while the server is away,
+ * calls fail with `STORE_UNAVAILABLE`.
  */
 export class QdrantStore implements Store {
   readonly kind = 'qdrant';
@@ -62,10 +64,12 @@ export class QdrantStore implements Store {
   /** By physical name. */
   readonly #open = new Map<string, OpenCollection>();
   readonly #pending = new Set<Promise<unknown>>();
-  /** Aborted when the store is closed: what runs by itself then ends. */
+  /** Aborted when the store is closed, which ends background work. */
   readonly #closing = new AbortController();
 
-  /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where the configuration cannot be used; it names the setting */
+  /**
+   * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the setting, if the configuration cannot be used
+   */
   constructor(config: QdrantConfig, log?: { warn(message: string): void }) {
     const { url, apiKey, ca, timeoutMs = 30_000, connections = 32, hedgeMs } = config;
     checkWhole('timeoutMs', timeoutMs, 1);
@@ -232,7 +236,7 @@ export class QdrantStore implements Store {
     await this.#transport.close();
   }
 
-  /** Does something with a collection that a name leads to. */
+  /** Runs `action` on the collection that a name leads to. */
   #using<Result>(
     name: string,
     options: CallOptions,
@@ -263,7 +267,7 @@ export class QdrantStore implements Store {
     return open;
   }
 
-  /** Beside the write, which does not wait for it. What fails is done next time. */
+  /** Runs beside the write, which does not wait for it. If it fails, the next sweep does the work. */
   #sweepNowAndThen(open: OpenCollection): void {
     const now = performance.now();
     if (now - open.sweptAt < SWEEP_EVERY_MS) return;
@@ -286,7 +290,7 @@ export class QdrantStore implements Store {
     return { name: nameOf(physical, aliases), physicalName: physical, space, ...counts };
   }
 
-  /** Does something within the caller's bounds, which hold for all its requests together. */
+  /** Runs `action` within the caller's bounds, which hold for all its requests together. */
   async #run<Result>(
     options: CallOptions,
     action: (bounds: CallOptions) => Promise<Result>,
@@ -308,7 +312,7 @@ export class QdrantStore implements Store {
     action: (bounds: CallOptions) => Promise<Result>,
   ): Promise<Result> {
     try {
-      // As of now: what is active is another thing after the first wait.
+      // Read now: another context may be active after the first wait.
       return await action({ ...options, trace: options.trace ?? context.active() });
     } catch (error) {
       throwIfOver(options);

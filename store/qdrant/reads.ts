@@ -5,13 +5,13 @@ import { HEAD_KEYS, headId, headOf, type PointPayload } from './layout.ts';
 import type { Point, Points } from './points.ts';
 import { sleep } from './transport/bounds.ts';
 
-/** Points that one page of a scroll holds, at most. */
+/** Most points in one page of a scroll. */
 const PAGE_POINTS = 1000;
 
-/** Times that a document which is being replaced is read again, until it is whole. */
+/** Most attempts to read a document whole while other writers replace it. */
 const MAX_READS = 5;
 
-/** Wait before it is read again, in milliseconds; longer each time. A put settles in about so long. */
+/** Wait before the next attempt, in milliseconds; longer each time. A put takes about this long to settle. */
 const PAUSE_MS = 5;
 
 const HEAD = equals('passage', 0);
@@ -46,7 +46,7 @@ export async function count(
   return { documents, passages };
 }
 
-/** Documents and passages of all tenants. @param exact counts that are estimates are much quicker */
+/** Counts the documents and passages of all tenants. @param exact estimates are much faster */
 export async function countAll(
   points: Points,
   exact: boolean,
@@ -96,7 +96,7 @@ export async function deleteByFilter(
 ): Promise<number> {
   let deleted = 0;
   for (;;) {
-    // Always the first page: what was on it is gone.
+    // Always read the first page: its documents were just deleted.
     const matching: QdrantFilter = ofTenant(tenant, filter, HEAD);
     const page = await points.scroll({ filter: matching, limit: PAGE_POINTS, keys: [] }, options);
     const ids = page.points.map(({ id }) => id);
@@ -123,7 +123,7 @@ async function whole(
     if (read > MAX_READS) {
       throw new StoreError(
         'STORE_OVERLOADED',
-        `document "${pending[0]!.payload.document_id}" is being written all the time; read it again later`,
+        `document "${pending[0]!.payload.document_id}" keeps changing while it is read; read it again later`,
       );
     }
     if (read > 1) {
@@ -135,7 +135,7 @@ async function whole(
     pending = pending.filter(({ id, payload }) => {
       const { passages, live } = headOf(payload);
       const own = [payload.text ?? '', ...(texts.get(id) ?? [])];
-      // Deleted since, or not whole: another put came in between.
+      // It has been deleted since, or is not whole because another put came in between.
       if (!live) return false;
       if (own.length !== passages) return true;
       documents.set(id, document(tenant, payload, own));
@@ -145,7 +145,7 @@ async function whole(
   return heads.flatMap(({ id }) => documents.get(id) ?? []);
 }
 
-/** Texts of the passages after the first, in order, of each head's own put. */
+/** For each head, the texts of its put's passages after the first, in order. */
 async function textsOf(
   points: Points,
   heads: readonly Point[],

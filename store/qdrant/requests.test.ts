@@ -22,7 +22,7 @@ const PHYSICAL = physicalName('docs', SPACE.fingerprint);
 const engine = useEngine(optionalTool('qdrant-engine'));
 const { skip } = engine;
 
-/** Asks the engine itself. */
+/** Sends a request to the engine directly. */
 async function ask<Result>(method: string, path: string, body?: object): Promise<Result> {
   const answer = await request(engine.url + path, {
     method: method as 'POST',
@@ -73,7 +73,7 @@ const FILTER: Filter = {
   ],
 };
 
-/** On fields that {@link SETTINGS} declare. */
+/** A filter on fields that {@link SETTINGS} declare. */
 const STRICT_FILTER: Filter = {
   must: [
     { field: 'metadata.a.b', anyOf: ['x', 'y'] },
@@ -100,7 +100,7 @@ const SETTINGS: Readonly<Record<string, Partial<QdrantConfig>>> = {
   'for a large collection, searched exactly': { expectedPassages: 50_000_000, exact: true },
 };
 
-/** Calls every operation of a store, most of them in several ways. */
+/** Calls every method of a store, most of them in several ways. */
 async function useEverything(store: Store, filter: Filter): Promise<void> {
   await store.probe();
   await store.ensureCollection('docs', SPACE);
@@ -207,7 +207,7 @@ describe('a collection', { skip }, () => {
     await ask('PUT', '/collections/theirs', byHand);
     const alias = { create_alias: { alias_name: 'their-alias', collection_name: 'theirs' } };
     await ask('POST', '/collections/aliases', { actions: [alias] });
-    await rejects(store.ensureCollection('docs', SPACE), 'COLLECTION_FOREIGN', /not made by scalingnote/);
+    await rejects(store.ensureCollection('docs', SPACE), 'COLLECTION_FOREIGN', /scalingnote did not make it/);
     await rejects(store.writeDocuments(PHYSICAL, [put('a', [[1, 0, 0, 0]])]), 'COLLECTION_FOREIGN');
     await rejects(store.switchAlias('docs', PHYSICAL), 'COLLECTION_FOREIGN');
     await rejects(store.findCollection('their-alias'), 'COLLECTION_FOREIGN');
@@ -281,7 +281,7 @@ describe('a write', { skip }, () => {
     await rejects(
       store.writeDocuments('docs', writes),
       'STORE_INVALID_ARGUMENT',
-      /document "poison".*refused/,
+      /document "poison".*rejected by the server/,
     );
   });
 
@@ -327,7 +327,7 @@ describe('a document that is too large', { skip }, () => {
 
 describe('a collection that the cluster is still making', { skip }, () => {
   it('is waited for by everybody who wants it', async (t) => {
-    // As three nodes of 1.18.3 said it to eight that made the same collection.
+    // The answer of three nodes of 1.18.3 to eight processes that made the same collection.
     const error = 'Service internal error: 0 of 0 read operations failed';
     let early = 0;
     const { store } = await open(t, {}, ({ method, path }) =>

@@ -10,7 +10,7 @@ const { path: python, skip } = optionalTool('qdrant-engine');
 
 const DOCUMENTS = ['a', 'b', 'c', 'd'];
 
-/** Writes that are acknowledged before the server is killed: another moment of a write each time. */
+/** Writes to acknowledge before the server is killed, so that the kill hits a different moment each time. */
 const KILLS = [1, 4, 6, 9];
 
 function versionOf(documentId: string, version: number): DocumentWrite {
@@ -24,7 +24,7 @@ function versionOf(documentId: string, version: number): DocumentWrite {
   };
 }
 
-/** Writes one version after the other until a write fails; the last that was acknowledged. */
+/** Writes one version after the other until a write fails. Returns the last acknowledged version. */
 async function writeOn(
   store: Store,
   documentId: string,

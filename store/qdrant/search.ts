@@ -7,12 +7,12 @@ import { JsonWriter } from './json.ts';
 import { DENSE, LEAST_SCORE, type PointPayload, SPARSE } from './layout.ts';
 import type { Points, ScoredPoint } from './points.ts';
 
-/** How searches are done. */
+/** Settings of searches. */
 export interface SearchSettings {
   hnswEf: number | undefined;
   oversampling: number | undefined;
   exact: boolean;
-  /** Whether the collection's vectors are kept as bits. */
+  /** Whether the collection keeps vectors as bits. */
   binary: boolean;
 }
 
@@ -23,22 +23,26 @@ interface Found extends Ranked {
   payload: Partial<PointPayload>;
 }
 
-/** Points that one request asks for, at most: as much as an answer should weigh. */
+/** Most points that one request asks for, to bound the size of an answer. */
 const MAX_POINTS = 10_000;
 
-/** Candidates for each wanted hit, where vectors are kept as bits: these order candidates only roughly. */
+/** Candidates for each hit if vectors are kept as bits, which order candidates only roughly. */
 const BINARY_OVERSAMPLING = 3;
 
-/** What is taken off a threshold: the server compares strictly, in float32; the exact comparison is made here. */
+/**
+ * Subtracted from a threshold: the server compares strictly, in float32. The exact comparison follows here.
+ */
 const THRESHOLD_SLACK = 1e-5;
 
-/** Searches one collection. Kept between searches, since it learns how many passages a document has in answers. */
+/**
+ * Searches one collection. Keep it between searches: it learns how many passages of a document an answer has.
+ */
 export class Searcher {
   readonly #points: Points;
   readonly #dimensions: number;
   readonly #settings: SearchSettings;
   readonly #json = new JsonWriter();
-  /** Passages to ask for, for each document wanted; what the last searches needed. */
+  /** Passages to ask for per document: what the last searches needed. */
   #passagesPerDocument = 1;
 
   constructor(points: Points, dimensions: number, settings: SearchSettings) {
@@ -50,7 +54,7 @@ export class Searcher {
   /** @param query has been checked */
   async search(query: SearchQuery, options: CallOptions): Promise<SearchHit[]> {
     const { vector, sparse, scoreThreshold } = query;
-    // Fused scores are of another kind: the threshold is for them alone.
+    // The threshold is for fused scores only, which differ in kind from those of a ranking.
     const threshold = vector && sparse ? undefined : scoreThreshold;
     const rankings: Promise<Found[]>[] = [];
     if (vector) {
@@ -71,8 +75,9 @@ export class Searcher {
   }
 
   /**
-   * The best documents by one kind of vector. `part` begins the request. Asks for a little more than is wanted, and again without the documents
-   * that were found, where those took all the places or the last one may have the score of others.
+   * The best documents by one kind of vector; `part` begins the request. Asks for a few more points than are
+   * wanted. Asks again, without the documents found so far, if those took all the places or documents that
+   * were not found may tie with the last one.
    */
   async #rank(
     part: Buffer,
@@ -88,7 +93,7 @@ export class Searcher {
       asked += points.length;
       for (const point of points) if (point.score === null || point.score >= least) collect(found, point);
       const ranking = [...found.values()].sort(bestFirst);
-      // Past the last point of an answer there is nothing better, but there may be as good.
+      // Points past the last one of an answer are not better, but may be equal.
       const last = points.at(-1)?.score ?? 0;
       const complete = ranking.length >= depth && (ranking[depth - 1]!.score > last || asked >= MAX_POINTS);
       if (points.length < limit || last < least || complete) {
@@ -125,7 +130,7 @@ export class Searcher {
     return this.#points.query(Buffer.concat([part, Buffer.from(rest.slice(1))]), options);
   }
 
-  /** One more than is wanted tells whether the last one's score is that of others. */
+  /** Asks for one document more than wanted, which shows whether the last one ties with others. */
   #firstLimit(depth: number): number {
     return Math.min(MAX_POINTS, Math.ceil((depth + 1) * this.#passagesPerDocument));
   }
@@ -133,23 +138,23 @@ export class Searcher {
   #learn(points: number, documents: number): void {
     if (documents === 0) return;
     const seen = Math.min(16, points / documents);
-    // Quickly up, slowly down: a second request costs more than a few points in vain.
+    // Rise at once, fall slowly: a second request costs more than a few extra points.
     this.#passagesPerDocument =
       seen > this.#passagesPerDocument ? seen : 0.95 * this.#passagesPerDocument + 0.05 * seen;
   }
 }
 
-/** Takes a point into what was found; points come best first. */
+/** Adds a point to the found documents; points come best first. */
 function collect(found: Map<string, Found>, { score, payload, id }: ScoredPoint): void {
   if (score === null) {
     throw new StoreError(
       'STORE_INTERNAL',
-      `the vector of point ${id}, of document "${payload.document_id}", is broken in Qdrant: its score is no number; ` +
+      `the vector of point ${id}, of document "${payload.document_id}", is broken in Qdrant: its score is not a number; ` +
         'write the document again',
     );
   }
   const { tenant, document, document_id: documentId, passage } = payload;
-  // The server reads payloads after it has searched: this one has been deleted in between.
+  // The server reads payloads after the search; this point was deleted in between.
   if (tenant === undefined) return;
   if (document === undefined || documentId === undefined || passage === undefined) {
     throw new StoreError(

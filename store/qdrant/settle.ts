@@ -15,16 +15,16 @@ interface Versioned {
 /** Holds for every passage but the head. */
 export const BODY: QdrantCondition = { key: 'passage', range: { gte: 1 } };
 
-/** Points of one generation of some documents, heads included. */
+/** Matches the points of some documents that have a generation, heads included. */
 export function ofGeneration(ids: readonly string[], generation: number): { must: QdrantCondition[] } {
   return { must: [anyOf('document', ids), equals('generation', generation)] };
 }
 
 /**
- * Points that come before a put of each document. Versions decide, generations between equal ones: an order that does
- * not depend on what arrives first, so that replicas agree.
+ * Matches the points of each document that are older than a put: lower versions, or lower generations of the
+ * same version. This order does not depend on what arrives first, so replicas agree.
  *
- * @param named the condition that says which points belong to some documents
+ * @param named returns the condition for the points of some documents
  */
 export function olderThan(
   documents: readonly Versioned[],
@@ -47,7 +47,7 @@ export function olderThan(
   };
 }
 
-/** Lets searches find the passages that were staged. */
+/** Lets searches find staged passages. */
 export function reveal(
   documents: readonly { id: string; tenant: string }[],
   generation: number,
@@ -67,14 +67,14 @@ export function deleteOlder(documents: readonly Versioned[], generation: number)
   return [{ delete: { filter: { must: [BODY, older] } } }];
 }
 
-/** Takes the mark from heads whose passages are in order. */
+/** Removes the mark from heads whose passages are in order. */
 export function clearMark(ids: readonly string[], generation: number): Operation[] {
   if (ids.length === 0) return [];
   const filter = { must: [{ has_id: [...ids] }, equals('generation', generation)] };
   return [{ delete_payload: { keys: ['settling'], filter } }];
 }
 
-/** Finishes what writers left undone of some documents that are marked. */
+/** Finishes the unfinished writes of marked documents. */
 export async function finish(points: Points, ids: readonly string[], options: CallOptions): Promise<void> {
   if (ids.length === 0) return;
   const heads = await points.retrieve(ids, HEAD_KEYS, options);
@@ -86,7 +86,7 @@ export async function finish(points: Points, ids: readonly string[], options: Ca
     return [
       ...(tenant === undefined ? [] : reveal([{ id, tenant }], generation)),
       {
-        // A confirm raises the version of the head before that of the others: what is of its generation stays.
+        // A confirm raises the version of the head first, so passages of the head's generation stay.
         delete: {
           filter: { must: [BODY, older], must_not: [equals('generation', generation)] },
         },

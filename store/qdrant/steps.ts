@@ -4,16 +4,17 @@ import type { Head } from './layout.ts';
 
 export type Put = Extract<DocumentWrite, { kind: 'put' }>;
 
-/** What some steps on one document come to: what has to be made of it. */
+/** The combined effect of some steps on one document. */
 export type Change =
   | { kind: 'put'; put: Put; version: number }
   | { kind: 'confirm'; version: number }
   | { kind: 'delete'; version: number };
 
 /**
- * Applies steps on one document to what is stored of it: the answers, and the one change that has their effect.
+ * Applies steps to a document as it is stored. Returns the answers, and one change with the effect of all
+ * steps.
  *
- * @param head of the document; `undefined` where there is none
+ * @param head of the document; `undefined` if there is none
  */
 export function applySteps(
   steps: readonly DocumentWrite[],
@@ -29,7 +30,7 @@ export function applySteps(
     return result;
   });
 
-  // Without a version above 0 a delete leaves a tombstone all the same, where there is a document to replace.
+  // A delete without a version (0) leaves a tombstone too, if there is a document to replace.
   const version = remembered?.version ?? 0;
   if (remembered?.kind === 'document') {
     if (put) return { results, change: { kind: 'put', put, version } };

@@ -35,7 +35,7 @@ describe('a sweep', { skip: server.skip }, () => {
     transport = new Transport({ addresses: parseAddresses(url), apiKey, ...defaults });
     points = new Points(transport, physical, false);
     await store.ensureCollection(name, SPACE);
-    // The store sweeps by itself at its first write, and not again for minutes.
+    // The store sweeps at its first write, and not again for minutes.
     await store.writeDocuments(name, [remove('x')]);
   });
   afterEach(async () => {
@@ -49,7 +49,7 @@ describe('a sweep', { skip: server.skip }, () => {
     await transport.close();
   });
 
-  /** Document id and passage of every point, found by searches or not. */
+  /** Document id and passage of every point, including those that no search finds. */
   async function left(): Promise<string[]> {
     const keys = ['document_id', 'passage', 'tenant', 'settling'];
     const page = await points.scroll({ filter: {}, limit: 1000, keys }, {});
@@ -70,7 +70,7 @@ describe('a sweep', { skip: server.skip }, () => {
     );
   }
 
-  /** A passage that a writer staged so many milliseconds ago, of a put that has not taken effect. */
+  /** Adds a passage that a writer staged some milliseconds ago, for a put that has not taken effect. */
   async function stage(documentId: string, passage: number, generation: number): Promise<string> {
     const id = bodyId(TENANT, documentId, passage, generation);
     const document = headId(TENANT, documentId);
@@ -115,7 +115,7 @@ describe('a sweep', { skip: server.skip }, () => {
     ] as const) {
       const generation = generationAt(now - age);
       await store.writeDocuments(name, [put(documentId, [direction(1)], { version: 1 })]);
-      // Somebody has confirmed the content since: the head's version is above that of the passages.
+      // A confirm came since: the head's version is above that of the passages.
       await overwrite(headId(TENANT, documentId), { generation, settling: true, version: 2 });
       await stage(documentId, 1, generation);
       await stage(documentId, 2, generation - 1);

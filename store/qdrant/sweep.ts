@@ -7,16 +7,19 @@ import { BODY, finish } from './settle.ts';
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
-/** A put that has not settled after so long was given up by its writer. */
+/** After this time, the writer of a put that has not settled must have given it up. */
 const UNSETTLED_MS = MINUTE_MS;
 
 /**
- * What is older belongs to no write that is still under way. So long the tombstones of deletes without a version have
- * to stay, too: they keep out puts that began before.
+ * No write takes this long, so older staged passages are abandoned. Tombstones of deletes without a version
+ * stay this long too: they keep out puts that began before the delete.
  */
 const STALE_MS = HOUR_MS;
 
-/** How long the delete of a document is remembered. Whoever replays an older log has put the document back long since. */
+/**
+ * How long the delete of a document is remembered. Whoever replays an older log has put the document back
+ * long since.
+ */
 const REMEMBERED_MS = 30 * 24 * HOUR_MS;
 
 const PAGE_POINTS = 500;
@@ -24,8 +27,8 @@ const PAGE_POINTS = 500;
 const HIDDEN: QdrantCondition = { is_empty: { key: 'tenant' } };
 
 /**
- * Puts in order what writers left behind that died: finishes puts that have taken effect, deletes what was staged in
- * vain, and forgets old deletes. Safe while others write, and when several do it.
+ * Cleans up after writers that died: finishes puts that have taken effect, deletes abandoned staged passages,
+ * and forgets old deletes. Safe while others write, and when several processes sweep.
  *
  * @param now milliseconds since the epoch
  */
@@ -71,7 +74,7 @@ async function eachPage(
   } while (offset !== undefined);
 }
 
-/** Holds for points that were written before a moment, in milliseconds since the epoch. */
+/** Matches points written before a moment, in milliseconds since the epoch. */
 function before(ms: number): QdrantCondition {
   return { key: 'generation', range: { lt: generationAt(ms) } };
 }

@@ -2,19 +2,21 @@ import { StoreError } from '../errors.ts';
 import type { PointWrite } from './points.ts';
 import { Failure, isTooLarge } from './transport/failure.ts';
 
-/** Points in one request, at most: enough to spread a round trip over. */
+/** Most points in one request: enough to share the cost of a round trip. */
 const MAX_POINTS = 512;
 
-/** Bytes of one request, at most, where it has more than one point: an eighth of what Qdrant takes by default. */
+/** Most bytes in a request of several points: an eighth of Qdrant's default limit. */
 const MAX_BYTES = 4 * 1024 * 1024;
 
-/** Requests at the same time: one is written out while others are on their way and being indexed. */
+/** Requests in flight: one is written out while others travel and are indexed. */
 const MAX_IN_FLIGHT = 4;
 
-/** Bytes of a request from which on a server that ends the connection may mean that it is too large. */
+/**
+ * If the server ends the connection of a request of at least this many bytes, the request may be too large.
+ */
 const SUSPICIOUS_BYTES = 1024 * 1024;
 
-/** Where points are sent to. */
+/** The receiver of points. */
 export interface Target {
   send(chunk: readonly PointWrite[]): Promise<void>;
   /** Whether the server answers other requests. */
@@ -22,10 +24,10 @@ export interface Target {
 }
 
 /**
- * Sends points in requests of bounded size, some at a time. Where the server refuses a request, it is halved until the
- * point is known that it will not take.
+ * Sends points in requests of bounded size, some at a time. Halves a request that the server rejects, until
+ * it finds the rejected point.
  *
- * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the document; others may have been written
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the document; other documents may have been written
  */
 export async function upsertAll(points: Iterable<PointWrite>, target: Target): Promise<void> {
   const chunks = chunked(points)[Symbol.iterator]();
@@ -66,7 +68,7 @@ async function sendOrHalve(chunk: readonly PointWrite[], target: Target): Promis
   }
 }
 
-/** Qdrant sometimes ends the connection while a body is still on its way that it will not take. */
+/** Qdrant sometimes ends the connection while the body of a request that is too large is still on its way. */
 async function wasTooLarge(
   chunk: readonly PointWrite[],
   { cutOff }: Failure,
@@ -78,7 +80,7 @@ async function wasTooLarge(
 
 function blame({ what, json }: PointWrite, { error: cause, status }: Failure, tooLarge: boolean): StoreError {
   const why = tooLarge
-    ? `is ${json.length} bytes as JSON, more than the server takes; split the text, or raise its max_request_size_mb`
-    : `is refused by the server (status ${status})`;
+    ? `is ${json.length} bytes as JSON, more than the server accepts; split the text, or raise its max_request_size_mb`
+    : `was rejected by the server (status ${status})`;
   return new StoreError('STORE_INVALID_ARGUMENT', `${what} ${why}`, { cause });
 }

@@ -26,26 +26,26 @@ import { BODY, clearMark, deleteOlder, finish, groupBy, ofGeneration, olderThan,
 import { applySteps, type Change, type Put } from './steps.ts';
 import { type Target, upsertAll } from './upsert.ts';
 
-/** Times that a document is tried anew because another writer came in between; each time one of them gets through. */
+/** Most attempts for a document when other writers come in between; in each round one writer succeeds. */
 const MAX_ROUNDS = 20;
 
-/** Documents that go through the same requests: filters name them all. */
+/** Most documents in the same requests: filters name them all. */
 const MAX_DOCUMENTS = 1000;
 
-/** One for all writes, so that small ones share the memory that it takes at a time. */
+/** All writes share one writer, so that small writes share its memory. */
 const writer = new JsonWriter();
 
-/** One document of a write: its steps, and how far they have come. */
+/** One document of a write, with its steps and their state. */
 interface Document {
   /** Id of its head. */
   id: string;
   tenant: string;
   documentId: string;
   steps: DocumentWrite[];
-  /** Where in the write they are. */
+  /** Positions of the steps in the write. */
   indices: number[];
   results: DocumentWriteResult[];
-  /** As it was read. */
+  /** The head as it was read. */
   head?: Head | undefined;
   change?: Change | undefined;
 }
@@ -55,7 +55,7 @@ export interface CheckedWrites {
   writes: readonly DocumentWrite[];
   /** JSON of each put's metadata. */
   metadata: ReadonlyMap<DocumentWrite, string>;
-  /** What makes each vector a unit vector. */
+  /** For each vector, the factor that scales it to unit length. */
   factors: ReadonlyMap<Float32Array, number>;
 }
 
@@ -75,15 +75,16 @@ export function checkAll(writes: readonly DocumentWrite[]): CheckedWrites {
 }
 
 /**
- * Writes documents as {@link "./layout.ts"} has them. Steps on one document come to one change; all documents of a write
- * go through the same few requests: read the heads, stage, change the heads, read them back, settle.
+ * Writes documents in the layout of {@link "./layout.ts"}. Combines the steps on a document into one change.
+ * All documents of a write share a few requests: read the heads, stage, change the heads, read them back,
+ * settle.
  */
 export class Writer {
   readonly #points: Points;
   readonly #checked: CheckedWrites;
   readonly #options: CallOptions;
 
-  /** @throws {StoreError} `STORE_INVALID_ARGUMENT` where a vector is not as long as the collection's */
+  /** @throws {StoreError} `STORE_INVALID_ARGUMENT` if the length of a vector differs from the collection's */
   constructor(points: Points, dimensions: number, checked: CheckedWrites, options: CallOptions) {
     checkWriteDimensions(checked.writes, dimensions);
     this.#points = points;
@@ -110,14 +111,17 @@ export class Writer {
       if (round > MAX_ROUNDS) {
         throw new StoreError(
           'STORE_OVERLOADED',
-          `document "${pending[0]!.documentId}" is being written by others all the time; write it again later`,
+          `others keep writing document "${pending[0]!.documentId}"; write it again later`,
         );
       }
       pending = await this.#round(pending);
     }
   }
 
-  /** Tries to apply the steps of some documents; those that another writer came in between of. */
+  /**
+   * Tries to apply the steps of some documents. Returns the documents to try again, because another writer
+   * came in between.
+   */
   async #round(documents: Document[]): Promise<Document[]> {
     await this.#read(documents);
     const generation = newGeneration(Math.max(0, ...documents.map(({ head }) => head?.generation ?? 0)));
@@ -150,7 +154,7 @@ export class Writer {
     }
   }
 
-  /** Writes all passages but the first, where no search finds them. */
+  /** Writes all passages but the first, hidden from searches. */
   async #stage(documents: readonly Document[], generation: number): Promise<void> {
     const points = this.#bodies(documents, generation);
     await this.#upsert(points, (chunk) => this.#points.upsert(chunk, {}, this.#options));
@@ -167,7 +171,7 @@ export class Writer {
     }
   }
 
-  /** Puts heads and tombstones where what is there is not newer. */
+  /** Writes heads and tombstones, except over newer heads. */
   async #replaceHeads(documents: readonly Document[], generation: number): Promise<void> {
     const versions = new Map(documents.map(({ id, change }) => [id, change!.version]));
     await this.#upsert(this.#heads(documents, generation), (chunk) => {
@@ -234,12 +238,12 @@ export class Writer {
     return { id, json, what: `passage ${passage} of document "${document.documentId}"` };
   }
 
-  /** Raises versions of documents whose content is still what was read. */
+  /** Raises the versions of documents whose content has not changed since it was read. */
   async #confirm(documents: readonly Document[]): Promise<void> {
     const operations = [...groupBy(documents, ({ change }) => change!.version)].map(([version, group]) => {
       const older = { key: 'version', range: { lt: version } };
       const read = group.map(({ id, head }) => ofGeneration([id], head!.generation));
-      // Where a document has a version of its own the server is much quicker to find it by conditions side by side.
+      // For a single document of a version, the server is much faster if the conditions stand side by side.
       const filter =
         read.length === 1 ? { must: [...read[0]!.must, older] } : { must: [older], should: read };
       return { set_payload: { payload: { version }, filter } };
@@ -247,7 +251,7 @@ export class Writer {
     await this.#points.update(operations, this.#options);
   }
 
-  /** Whose change took effect, and whose did not, by what the heads are now. */
+  /** Reads the heads again and tells the documents whose change took effect from the others. */
   async #readBack(
     documents: readonly Document[],
     generation: number,
@@ -265,7 +269,7 @@ export class Writer {
         won.push(document);
         continue;
       }
-      // Another put of the same version, at the same time: as if ours had come just before it.
+      // Another put of the same version replaced ours at the same time: as if ours had come just before it.
       if (now && change.kind !== 'confirm' && now.version === change.version && now.generation > generation) {
         document.change = undefined;
       }
@@ -275,8 +279,8 @@ export class Writer {
   }
 
   /**
-   * Lets searches find the other passages of documents whose heads have changed, and deletes those of before. The
-   * documents whose own passages are gone by then, so that they have to be written again.
+   * Lets searches find the other passages of documents whose heads have changed, and deletes the older ones.
+   * Returns the documents to write again, because their own passages are gone by now.
    */
   async #settle(documents: readonly Document[], generation: number): Promise<Document[]> {
     if (documents.length === 0) return [];
@@ -297,7 +301,7 @@ export class Writer {
     );
     const all = { must: [anyOf('document', ids), BODY] };
     if ((await this.#points.count(all, this.#options)) === expected) return [];
-    // Another writer's passages, of a put that ours has replaced without having seen it, or that is under way.
+    // The others belong to a put that ours replaced without having read it, or to one that is under way.
     await this.#points.update(deleteOlder(documents.map(versioned), generation), this.#options);
     if (large.length === 0) return [];
     const own = {
@@ -312,7 +316,7 @@ export class Writer {
     return (await this.#points.count(own, this.#options)) === expected ? [] : large;
   }
 
-  /** Deletes what was staged in vain. */
+  /** Deletes the staged passages of changes that did not take effect. */
   async #cleanUp(documents: readonly Document[], generation: number): Promise<void> {
     if (documents.length === 0) return;
     const staged = ofGeneration(
@@ -323,12 +327,12 @@ export class Writer {
   }
 }
 
-/** Passages of a put besides the head. */
+/** How many passages a put has besides the head. */
 function bodies({ change }: Document): number {
   return change!.kind === 'put' ? change!.put.passages.length - 1 : 0;
 }
 
-/** Whether what was read has passages besides the head, or may have. */
+/** Whether the document as read has, or may have, passages besides the head. */
 function hadBodies({ head }: Document): boolean {
   return head !== undefined && (head.passages > 1 || head.settling);
 }

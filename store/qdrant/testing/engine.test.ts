@@ -5,7 +5,7 @@ import { request as send } from 'undici';
 import { optionalTool } from '../../../test/testing/optional-tool.ts';
 import { useEngine } from './engine.ts';
 
-/** Exchanges with a real server, which lie beside the project where they are. */
+/** Recorded exchanges with a real server, in a folder beside the project if there are any. */
 const RECORDINGS = new URL('../../../../../shared/qdrant/exchanges.json', import.meta.url);
 
 interface Exchange {
@@ -22,7 +22,10 @@ interface Exchange {
 
 const server = useEngine(optionalTool('qdrant-engine'));
 
-/** What the store never sends: the front refuses it by its name or by that of a field, and changes nothing. */
+/**
+ * Requests that the store never sends: the front rejects each, names the unknown request or field, and
+ * changes nothing.
+ */
 const REFUSED = new Set([
   'ready',
   'healthy',
@@ -63,12 +66,12 @@ const LEFT_OUT = new Set([
   'no key',
 ]);
 
-/** Of each server its own: times, numbers of operations, and how the points are spread. */
+/** Values that differ between servers: times, numbers of operations, and how the points are spread. */
 const OWN = new Set(['time', 'operation_id', 'version', 'segments_count', 'payload_schema']);
 
 function comparable(value: unknown): unknown {
   if (typeof value === 'number') return Number(value.toFixed(5));
-  // What a parser says of JSON that is not as it should be.
+  // A parser's message about wrong JSON.
   if (typeof value === 'string') {
     return value.replace(/(Format error in JSON body|Deserialize error in query parameters): .*/, '$1');
   }
@@ -78,12 +81,14 @@ function comparable(value: unknown): unknown {
   return Object.fromEntries(kept.map(([key, one]) => [key, comparable(one)]));
 }
 
-/** A point whose score is no number: the server puts it first, the engine, which is newer, last. */
+/**
+ * A point whose score is not a number: the server puts it first; the engine, which is newer, puts it last.
+ */
 function isBroken(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'score' in value && value.score === null;
 }
 
-/** Of `value` what `like` has, too. */
+/** The parts of `value` that `like` has too. */
 function within(value: unknown, like: unknown): unknown {
   if (typeof value !== 'object' || value === null || typeof like !== 'object' || like === null) return value;
   if (Array.isArray(value)) return value.slice(0, Object.keys(like).length);
@@ -115,7 +120,8 @@ describe('the engine behind its front', { skip: server.skip }, () => {
       assert.equal(status, response.status, `${name}: ${JSON.stringify(body)}`);
       const expected = comparable(response.body);
       const got = comparable(body);
-      // Nobody reads the whole description of a collection; and one broken point less leaves room for another.
+      // No caller reads the whole description of a collection, and without a broken point an answer has room
+      // for another.
       if (request.method === 'GET') assert.deepEqual(got, within(expected, got), name);
       else if (request.path.endsWith('/query')) assert.deepEqual(within(got, expected), expected, name);
       else assert.deepEqual(got, expected, name);

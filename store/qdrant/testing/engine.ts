@@ -7,13 +7,13 @@ import { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { OptionalTool } from '../../../test/testing/optional-tool.ts';
 
-/** It is not compiled: from the place of this file's own compilation to its source. */
+/** The script is not compiled, so this path leads from the compiled file to the source. */
 const SERVER = fileURLToPath(new URL('../../../../store/qdrant/testing/engine/server.py', import.meta.url));
 
-/** Memory that is mounted as a folder: the engine syncs its files some hundred times for each collection. */
+/** A folder in memory: the engine syncs its files some hundred times for each collection. */
 const MEMORY = '/dev/shm';
 
-/** Qdrant's own engine as a server of this machine, in a process of its own. It ends with this process. */
+/** Qdrant's own engine as a local server, in a process of its own that ends with this one. */
 export class Engine {
   readonly url: string;
   readonly #process: ChildProcess;
@@ -37,7 +37,7 @@ export class Engine {
     throw new Error('the Qdrant engine ended before it was ready');
   }
 
-  /** Kills it, in the middle of whatever it does. */
+  /** Kills the engine, whatever it is doing. */
   async kill(): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const exited = once(this.#process, 'exit');
@@ -46,7 +46,7 @@ export class Engine {
   }
 }
 
-/** A folder for an engine's data, to be removed; the engine removes it where this process dies first. */
+/** A folder for an engine's data. The caller removes it; the engine does if this process dies first. */
 export function engineFolder(): { path: string; remove(): void } {
   const path = mkdtempSync(join(hasMemory() ? MEMORY : tmpdir(), 'scalingnote-qdrant-'));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
@@ -54,23 +54,23 @@ export function engineFolder(): { path: string; remove(): void } {
 
 /** A Qdrant server for the tests of one file. */
 export interface TestServer {
-  /** Why there is none. Pass it to `test()`. */
+  /** Why there is no server. Pass it to `test()`. */
   readonly skip: string | false;
-  /** Address of its REST API, known while tests run. */
+  /** Address of its REST API; set while tests run. */
   readonly url: string;
 }
 
 /**
- * The server at `QDRANT_URL`, or the engine, which runs while the tests of the calling file do.
+ * The server at `QDRANT_URL`, or the engine, which runs while the calling file's tests run.
  *
- * @param find asks for the engine where there is no server: `() => optionalTool('qdrant-engine')`, in the test file
+ * @param find finds the engine if there is no server: `() => optionalTool('qdrant-engine')`, in the test file
  */
 export function useQdrant(find: () => OptionalTool): TestServer {
   const url = process.env['QDRANT_URL'];
   return url === undefined ? useEngine(find()) : { skip: false, url };
 }
 
-/** The engine, empty, while the tests of the calling file run. */
+/** An empty engine, which runs while the calling file's tests run. */
 export function useEngine({ path: python, skip }: OptionalTool): TestServer {
   let engine: Engine | undefined;
   const folder = python === undefined ? undefined : engineFolder();

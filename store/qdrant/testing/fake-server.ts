@@ -3,21 +3,23 @@ import type { AddressInfo } from 'node:net';
 import { request } from 'undici';
 import type { Recorded } from './recorded.ts';
 
-/** A request that came in. */
+/** A request that the server received. */
 export interface Seen {
   method: string;
-  /** Without its query. */
+  /** The path, without the query. */
   path: string;
   query: URLSearchParams;
   headers: IncomingHttpHeaders;
-  /** Text; empty where there is none. */
+  /** The body as text; empty if there is none. */
   body: string;
 }
 
-/** What is answered: a result with status 200, a recorded answer, or whatever it does with the response. */
+/**
+ * An answer: a result to send with status 200, a recorded answer, or a function that handles the response.
+ */
 export type Answer = { result: unknown } | Recorded | ((response: ServerResponse, seen: Seen) => void);
 
-/** A server that answers as it is told, on this machine. It ends with the test. */
+/** A local server with answers that the test gives. It ends with the test. */
 export interface FakeServer {
   url: string;
   seen: Seen[];
@@ -51,10 +53,10 @@ export async function startFakeServer(
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen };
 }
 
-/** Ends the connection in the middle of things. */
+/** Ends the connection without an answer. */
 export const reset: Answer = (response) => response.socket?.resetAndDestroy();
 
-/** Asks another server the same, and passes its answer on. */
+/** Forwards the request to another server and returns its answer. */
 export function forwardTo(url: string): Answer {
   return (response, seen) => {
     void ask(url, seen).then(({ status, text }) => {
@@ -63,7 +65,7 @@ export function forwardTo(url: string): Answer {
   };
 }
 
-/** Asks another server the same, and loses its answer: the connection ends. */
+/** Forwards the request to another server, then loses the answer: ends the connection. */
 export function loseAnswerOf(url: string): Answer {
   return (response, seen) => {
     void ask(url, seen).then(() => response.socket?.resetAndDestroy());

@@ -3,10 +3,10 @@ import { Ajv, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import type { Seen } from './fake-server.ts';
 
-/** The server's own OpenAPI document, which lies beside the project where there is one. */
+/** The server's own OpenAPI document, in a folder beside the project if there is one. */
 const DOCUMENT = new URL('../../../../../shared/qdrant/openapi.json', import.meta.url);
 
-/** Why requests can't be checked; `undefined` where they can. */
+/** Why requests can't be checked; `undefined` if they can. */
 export const openapiMissing = existsSync(DOCUMENT)
   ? undefined
   : 'the OpenAPI document of Qdrant is not there (../shared/qdrant/openapi.json)';
@@ -18,7 +18,7 @@ interface Operation {
   requestBody?: { content: { 'application/json': { schema: Json } } };
 }
 
-/** Checks requests against Qdrant's OpenAPI document; a field that it does not know is wrong, too. */
+/** Checks requests against Qdrant's OpenAPI document. An unknown field is an error too. */
 export class RequestChecker {
   readonly #paths: Record<string, Record<string, Operation>>;
   readonly #ajv: Ajv;
@@ -41,10 +41,10 @@ export class RequestChecker {
     this.#ajv.addSchema({ $id: 'openapi', components: tighten(document.components) as Json });
   }
 
-  /** What is wrong with a request, in words; `undefined` where nothing is. */
+  /** What is wrong with a request, in words; `undefined` for a correct one. */
   check({ method, path, query, body }: Seen): string | undefined {
     const verb = method.toLowerCase();
-    // Of "points/query" and "points/{id}" it is the one with fewer placeholders that is meant.
+    // If "points/query" and "points/{id}" both match, take the one with fewer placeholders.
     const [template] = Object.keys(this.#paths)
       .filter((candidate) => matches(candidate, path) && this.#paths[candidate]![verb])
       .sort((a, b) => a.split('{').length - b.split('{').length);
@@ -73,13 +73,13 @@ export class RequestChecker {
   }
 }
 
-/** Schemas that refuse what the server would ignore: fields without a meaning. */
+/** Makes schemas reject unknown fields, which the server would ignore. */
 function tighten(node: unknown): unknown {
   if (Array.isArray(node)) return node.map(tighten);
   if (typeof node !== 'object' || node === null) return node;
   const schema = Object.fromEntries(Object.entries(node).map(([key, value]) => [key, tighten(value)]));
   if (typeof schema['$ref'] === 'string') return { $ref: schema['$ref'].replace(/^#/, 'openapi#') };
-  // OpenAPI 3.0 writes "or null" as a schema that says nothing else.
+  // OpenAPI 3.0 writes "or null" as a schema of its own with nothing else in it.
   if (schema['nullable'] === true && schema['type'] === undefined) return { type: 'null' };
   if (schema['type'] === 'object' && 'properties' in schema && !('additionalProperties' in schema)) {
     return { ...schema, additionalProperties: false };

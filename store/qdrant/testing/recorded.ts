@@ -1,6 +1,4 @@
-/**
- * Answers of a real Qdrant 1.18.3, alone and as three nodes of which one or two were dead, as they were recorded.
- */
+/** Recorded answers of a real Qdrant 1.18.3, alone and as three nodes of which one or two were dead. */
 export interface Recorded {
   status: number;
   headers: Readonly<Record<string, string>>;

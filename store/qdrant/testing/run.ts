@@ -8,9 +8,9 @@ import { findTool } from '../../../test/testing/optional-tool.ts';
 import { Engine, engineFolder } from './engine.ts';
 
 /**
- * `npm run test:qdrant`: the contract of the stores, writers that die, the document service's tests and the whole system
- * on a Qdrant server: that at `QDRANT_URL`, or Qdrant's own engine. The last line says which, and how many tests the
- * contract had.
+ * `npm run test:qdrant` runs the store contract, the crash tests, the document service's tests and those of
+ * the whole system on a Qdrant server: the one at `QDRANT_URL`, or Qdrant's own engine. The last line says
+ * which, and how many tests the contract had.
  */
 
 const CONTRACT = 'store/qdrant/qdrant-store.test.js';
@@ -19,7 +19,7 @@ const SERVICE = 'services/document';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** Runs test files one after the other. How many tests ran, and how many of them failed. */
+/** Runs test files one after the other. Returns how many tests ran, and how many of them failed. */
 async function runTests(files: readonly string[]): Promise<{ ran: number; failed: number }> {
   const counts = { ran: 0, failed: 0 };
   const tests = run({ files: files.map((file) => join(root, file)), concurrency: 1, timeout: 300_000 });
@@ -35,7 +35,7 @@ async function runTests(files: readonly string[]): Promise<{ ran: number; failed
   return counts;
 }
 
-/** Runs everything on the server at an address. Whether all passed. */
+/** Runs everything on the server at an address. Returns whether all passed. */
 async function testOn(url: string): Promise<boolean> {
   const { title, version } = (await (await request(url)).body.json()) as { title: string; version: string };
   Object.assign(process.env, {

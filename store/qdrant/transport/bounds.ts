@@ -1,19 +1,19 @@
 import type { CallOptions } from '../../store.ts';
 
-/** What bounds a call: the caller's signal and deadline. */
+/** The bounds of a call: the caller's signal and deadline. */
 export type Bounds = Pick<CallOptions, 'signal' | 'deadline'>;
 
-/** Milliseconds until the deadline; `Infinity` where there is none. */
+/** Milliseconds until the deadline; `Infinity` without one. */
 export function remainingMs({ deadline }: Bounds): number {
   return deadline === undefined ? Infinity : deadline - Date.now();
 }
 
-/** Whether the caller has given up, or its time has. */
+/** Whether the caller has given up or its deadline has passed. */
 export function isOver(bounds: Bounds): boolean {
   return bounds.signal?.aborted === true || remainingMs(bounds) <= 0;
 }
 
-/** @throws the signal's reason, or a `TimeoutError`, where {@link isOver} */
+/** @throws the signal's reason, or a `TimeoutError`, if the call {@link isOver} */
 export function throwIfOver(bounds: Bounds): void {
   bounds.signal?.throwIfAborted();
   if (remainingMs(bounds) <= 0) throw deadlineExceeded();

@@ -1,27 +1,28 @@
 import type { Dispatcher } from 'undici';
 
-/** `setTimeout` fires at once for more than this. */
+/** The longest timeout: `setTimeout` fires at once for more. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** What bounds an exchange. */
+/** The bounds of an exchange. */
 interface Limits {
   signal: AbortSignal | undefined;
   timeoutMs: number;
 }
 
-/** Why an exchange ended that took too long. */
+/** The error of an exchange that took too long. */
 export class TimedOut extends Error {
   override readonly name = 'TimedOut';
 }
 
 /**
- * One request and its answer, read whole. Says what undici says, without the stream and the two signals that its own
- * `request` makes for each call, and ends at once where the caller gives up, even while it waits for a connection.
+ * One request and its answer, read whole. Does what undici's `request` does, without the stream and the two
+ * signals that it makes for each call. Ends at once if the caller gives up, even while it waits for a
+ * connection.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
-  /** Of the answer, once it has begun. */
+  /** HTTP status, once the answer has begun. */
   status: number | undefined;
-  /** The header of this name. */
+  /** The `retry-after` header of the answer. */
   retryAfter: string | undefined;
   /** Body of the answer. Rejects with undici's error, the signal's reason or {@link TimedOut}. */
   readonly text: Promise<string>;

@@ -6,7 +6,7 @@ import { connectionFailure, isTooLarge, statusFailure } from './failure.ts';
 
 const CALL = { operation: 'query', method: 'POST', path: '/x', body: '{}', collection: 'docs' } as const;
 
-/** Each recorded answer: its reason, and whether the call may go through when it is made again. */
+/** For each recorded answer, its reason, and whether the call may succeed if it is made again. */
 const MEANINGS: Record<string, [StoreErrorReason, boolean]> = {
   'describe missing collection': ['COLLECTION_NOT_FOUND', false],
   'create collection, name with a slash': ['STORE_INVALID_ARGUMENT', false],

@@ -9,33 +9,36 @@ export interface Call {
   path: string;
   /** JSON. */
   body?: string | Buffer;
-  /** Whether the server takes a `timeout`, after which it need not go on; it counts whole seconds. */
+  /** Whether the server takes a `timeout`, after which it may stop; in whole seconds. */
   timed?: boolean;
-  /** What the call is about, by the name that the caller knows. */
+  /** The collection, by the name that the caller knows. */
   collection?: string;
   /**
-   * Whether it is about collections and aliases, which the nodes of a cluster learn of one after the other: such calls
-   * keep to one node, the first that answers, so that whoever makes them sees what others did.
+   * Whether it is about collections and aliases. The nodes of a cluster learn of their changes one after the
+   * other, so such calls keep to one node, the first that answers: each caller then sees what others did.
    */
   catalog?: boolean;
-  /** May be asked twice at the same time: a search that has to be quick. */
+  /**
+   * Whether the call may be sent a second time while the first is under way: for a search that has to be
+   * fast.
+   */
   hedged?: boolean;
 }
 
-/** Why a call failed, and what that means for the next one. */
+/** Why a call failed, and what follows for the next call. */
 export class Failure extends Error {
   override readonly name = 'Failure';
-  /** What the caller of the store is told. */
+  /** The error for the caller of the store. */
   readonly error: StoreError;
-  /** Whether the same call may go through if it is made again. */
+  /** Whether the same call may succeed if it is made again. */
   readonly retryable: boolean;
-  /** Whether it is the node that is to blame. */
+  /** Whether the node is to blame. */
   readonly nodeFailed: boolean;
-  /** HTTP status, where there was an answer. */
+  /** HTTP status, if there was an answer. */
   readonly status: number | undefined;
-  /** Whether the connection ended, when it stood already, before there was an answer. */
+  /** Whether an established connection ended before the answer. */
   readonly cutOff: boolean;
-  /** What the server said; never shown where the request held documents. */
+  /** The server's message; never shown if the request held documents. */
   readonly said: string;
 
   constructor(
@@ -58,14 +61,16 @@ export class Failure extends Error {
   }
 }
 
-/** Longest piece of a server's message that is passed on. */
+/** Longest part of a server's message to pass on. */
 const MAX_SAID = 300;
 
-/** What Qdrant says when a part of its cluster is away; the status is 500, as for everything that it did not foresee. */
+/** What Qdrant says while a part of its cluster is away; the status is 500, as for every unforeseen error. */
 const CLUSTER_FAULT =
   /shards failed to apply|transport error|connect error|currently unavailable|active replicas|consensus|timed? ?out|channel closed|shard.*(?:dead|not active|is being)|Cancelled|not yet ready|deadline|Connection refused/i;
 
-/** What a node of a cluster says, with a 500, of a collection that it knows and has no shards of yet. */
+/**
+ * What a node of a cluster says, with status 500, about a collection that it knows but has no shards of yet.
+ */
 const BEING_MADE = /\b0 of 0 read operations failed/;
 
 const DISK_FULL =
@@ -73,13 +78,13 @@ const DISK_FULL =
 
 const TOO_LARGE = /larger than allowed|payload.*too large|entity too large/i;
 
-/** What it is called when the other side ends a connection. */
+/** The error codes for a connection that the other side ended. */
 const CUT_OFF = new Set(['EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET']);
 
-/** What it is called when a certificate is not trusted. */
+/** The error codes for a certificate that is not trusted. */
 const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
 
-/** Whether the server found a body too large. It says so with a 400, proxies with a 413. */
+/** Whether the body was too large. Qdrant says so with status 400, proxies with 413. */
 export function isTooLarge(failure: Failure): boolean {
   return failure.status === 413 || (failure.status === 400 && TOO_LARGE.test(failure.said));
 }
@@ -89,7 +94,7 @@ export function isBeingMade(failure: Failure): boolean {
   return failure.status === 500 && BEING_MADE.test(failure.said);
 }
 
-/** What an answer that is no success means. */
+/** The failure that an unsuccessful answer means. */
 export function statusFailure(
   call: Call,
   node: string,
@@ -131,15 +136,19 @@ export function statusFailure(
   }
   if (status === 429) {
     const retryDelayMs = retryAfterMs(retryAfter);
-    return make(new StoreError('STORE_OVERLOADED', `${what} asks to slow down${passed}`, { retryDelayMs }), {
-      retryable: true,
-    });
+    return make(
+      new StoreError('STORE_OVERLOADED', `${what} asks for fewer requests${passed}`, { retryDelayMs }),
+      {
+        retryable: true,
+      },
+    );
   }
   if (status >= 500 && DISK_FULL.test(said)) {
     return make(new StoreError('STORE_FULL', `the disk of ${what} is full; make room, or add a node`));
   }
   if (status === 500 && BEING_MADE.test(said)) {
-    // Five processes that ask at the same moment would otherwise have the node taken for dead.
+    // The node is not to blame: otherwise five processes that ask at the same moment would make it count as
+    // dead.
     return make(new StoreError('STORE_UNAVAILABLE', `${what} is still making the collection`), {
       retryable: true,
     });
@@ -181,7 +190,7 @@ export function statusFailure(
   );
 }
 
-/** What it means that there was no answer. */
+/** The failure of a call without an answer. */
 export function connectionFailure(call: Call, node: string, cause: unknown): Failure {
   const code = errorCode(cause);
   const hint = UNTRUSTED.test(code) ? '; name a PEM file with the certificates to trust (ca)' : '';
@@ -195,7 +204,7 @@ export function connectionFailure(call: Call, node: string, cause: unknown): Fai
   );
 }
 
-/** What it means that the answer took too long. */
+/** The failure of a call whose answer took too long. */
 export function timeoutFailure(call: Call, node: string, timeoutMs: number): Failure {
   return new Failure(
     new StoreError(
@@ -206,7 +215,7 @@ export function timeoutFailure(call: Call, node: string, timeoutMs: number): Fai
   );
 }
 
-/** A short name of what went wrong below HTTP. */
+/** A short name for an error below HTTP. */
 export function errorCode(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code } = error as NodeJS.ErrnoException;
@@ -214,7 +223,7 @@ export function errorCode(error: unknown): string {
   return error.cause instanceof Error ? errorCode(error.cause) : error.message;
 }
 
-/** `retry-after` is in seconds here; `undefined` where it says nothing of use. */
+/** Milliseconds of a `retry-after` header, which is in seconds; 1000 if it is not a number of seconds. */
 function retryAfterMs(header: string | undefined): number {
   const seconds = Number(header);
   return header !== undefined && Number.isFinite(seconds) && seconds >= 0 ? Math.ceil(seconds * 1000) : 1000;
@@ -229,7 +238,7 @@ function serverMessage(body: string): string {
   }
 }
 
-/** Messages about a body repeat pieces of it: where it holds documents, only those are passed on that cannot. */
+/** Messages about a body repeat parts of it: if it may hold documents, pass on only messages that cannot. */
 function printable(call: Call, said: string): string {
   const harmless = call.body === undefined || !/invalid (?:type|value)|unknown|JSON body/i.test(said);
   if (said === '' || !harmless) return '';

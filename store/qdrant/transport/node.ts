@@ -10,21 +10,25 @@ export interface NodeOptions {
   connections: number;
 }
 
-/** Time for a connection, TLS included, in milliseconds: far more than any network needs, less than a caller waits. */
+/**
+ * Time for a connection and TLS, in milliseconds: far more than a network needs, less than a caller waits.
+ */
 const CONNECT_TIMEOUT_MS = 3000;
 
-/** Qdrant closes a connection that was idle for 5 s: it has to be let go before, or a request runs into the end of it. */
+/**
+ * Qdrant closes a connection after 5 s idle. Close it earlier, or a request may meet the closing connection.
+ */
 const KEEP_ALIVE_MS = 4000;
 
 const DEFAULT_PORT = '6333';
 
-/** One address that Qdrant's REST API is at: its connections, and whether it is worth trying. */
+/** One address of Qdrant's REST API: its connections, and whether it is worth trying. */
 export class Node {
-  /** As in errors: no key, no path. */
+  /** The address in errors: no key, no path. */
   readonly name: string;
   readonly host: string;
   readonly port: number;
-  /** Before every path; without a slash at the end. */
+  /** Prefix of every path, without a slash at the end. */
   readonly prefix: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly breaker = new Breaker();
@@ -36,7 +40,7 @@ export class Node {
     this.name = url.origin;
     this.prefix = url.pathname.replace(/\/+$/, '');
     this.headers = {
-      // Compressed answers come in chunks, and those wait 40 ms for a delayed acknowledgement.
+      // Compressed answers come in chunks, which wait 40 ms for a delayed acknowledgement.
       'accept-encoding': 'identity',
       'content-type': 'application/json',
       'user-agent': 'scalingnote',
@@ -47,7 +51,7 @@ export class Node {
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      // How long an answer may take is decided call by call.
+      // Each call has its own time limit.
       headersTimeout: 0,
       bodyTimeout: 0,
       connect: { timeout: CONNECT_TIMEOUT_MS, ...(ca !== undefined && { ca }) },
@@ -58,7 +62,7 @@ export class Node {
 /**
  * Reads a list of addresses, separated by commas.
  *
- * @throws {StoreError} `STORE_INVALID_ARGUMENT` where one is not an http or https address
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT` if one is not an http or https address
  */
 export function parseAddresses(list: string): URL[] {
   return list.split(',').map((part) => {
@@ -77,7 +81,7 @@ export function parseAddresses(list: string): URL[] {
           'and the key as QDRANT_API_KEY',
       );
     }
-    // A URL forgets a port that is its protocol's own, so whether one was given is read from the text.
+    // A URL drops its protocol's default port, so look in the text for a port.
     if (url.port === '' && !/^https?:\/\/[^/]*:\d+/.test(text)) url.port = DEFAULT_PORT;
     return url;
   });

@@ -4,8 +4,8 @@ import type { Call } from './failure.ts';
 const tracer = trace.getTracer('scalingnote.store.qdrant');
 
 /**
- * Begins the span of one HTTP call (OpenTelemetry's conventions for database clients) and puts its W3C trace context
- * into the headers. Without a telemetry SDK in the process both cost next to nothing.
+ * Begins the span of one HTTP call (OpenTelemetry's conventions for database clients) and adds its W3C trace
+ * context to the headers. Without a telemetry SDK in the process, both cost almost nothing.
  */
 export function startSpan(
   call: Call,
@@ -32,7 +32,7 @@ export function startSpan(
   return span;
 }
 
-/** Ends a span; `failure` says what went wrong, if anything did. */
+/** Ends a span; `failure` says what went wrong, if anything. */
 export function endSpan(
   span: Span,
   status: number | undefined,

@@ -34,7 +34,7 @@ async function failure(call: Promise<unknown>): Promise<Failure> {
   return error;
 }
 
-/** Answers one after the other; the last one from then on. */
+/** Gives the answers one after the other, then repeats the last one. */
 function inTurn(...answers: Answer[]): (seen: Seen, number: number) => Answer {
   return (_, number) => answers[Math.min(number, answers.length) - 1]!;
 }
@@ -179,7 +179,7 @@ describe('a call', () => {
 });
 
 describe('a server that is away', () => {
-  /** An address that nobody listens at. */
+  /** An address where nothing listens. */
   async function nobody(): Promise<string> {
     const server = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));

@@ -8,36 +8,36 @@ import { Node, type NodeOptions } from './node.ts';
 import { isOver, remainingMs, sleep, throwIfOver } from './bounds.ts';
 import { endSpan, startSpan } from './span.ts';
 
-/** How calls are made. */
+/** Settings of calls. */
 export interface TransportOptions extends NodeOptions {
   addresses: readonly URL[];
   /** Longest wait for one answer, in milliseconds. */
   timeoutMs: number;
-  /** After how long a hedged call is made a second time, in milliseconds; `undefined` for never. */
+  /** Wait before a hedged call is made a second time, in milliseconds; `undefined` for never. */
   hedgeMs: number | undefined;
 }
 
-/** A caller's bounds, and what its spans belong to. */
+/** A caller's bounds, and the context of its spans. */
 type Traced = CallOptions & { trace: Context };
 
-/** A caller that gave up after so many milliseconds without a word of the server's had reason to. */
+/** If a caller gives up after this many milliseconds without an answer, the node counts as failed. */
 const SILENCE_MS = 500;
 
-/** Attempts in all. More would only hide from the caller, who can wait better, that the server is away. */
+/** Attempts in all. More would hide from the caller that the server is away; the caller can wait better. */
 const MAX_ATTEMPTS = 4;
 
 /** Waits between attempts. */
 const BACKOFF: Backoff = { firstMs: 50, longestMs: 1_000 };
 
-/** A server that asks for a longer pause is waited for by the caller, not in here. */
+/** Longest pause made here, in milliseconds. If the server asks for a longer one, the caller has to wait. */
 const LONGEST_PAUSE_MS = 1000;
 
 /**
- * Qdrant's REST API over a few connections that stay open. Every call is one that may be repeated, so whatever may go
- * through on another attempt gets one, at another node where there are several.
+ * Qdrant's REST API over a few connections that stay open. Every call may be repeated, so a call that may
+ * succeed on another attempt gets one, at another node if there are several.
  *
- * The stock client has no way to cancel a call, to trust another certificate or to see headers, and takes twice the
- * time for a search; what is used of it are its types.
+ * Qdrant's own client cannot cancel a call, trust another certificate or show headers, and takes twice the
+ * time for a search; we use only its types.
  */
 export class Transport {
   readonly #nodes: readonly Node[];
@@ -52,10 +52,10 @@ export class Transport {
   }
 
   /**
-   * Makes a call and gives the `result` of its answer.
+   * Makes a call and returns the `result` of its answer.
    *
-   * @throws {Failure} where the server refuses it, or does not answer
-   * @throws what the caller's signal says, and a `TimeoutError` when its deadline has passed
+   * @throws {Failure} if the server rejects it or does not answer
+   * @throws the reason of the caller's signal, or a `TimeoutError` once its deadline has passed
    */
   async call<Result>(call: Call, options: CallOptions = {}): Promise<Result> {
     throwIfOver(options);
@@ -67,7 +67,7 @@ export class Transport {
       } catch (error) {
         throwIfOver(options);
         if (!(error instanceof Failure)) throw error;
-        // A node of a cluster may not have heard of a collection yet that the others have.
+        // A node may not know a collection yet that the other nodes of its cluster know.
         if (error.status === 404 && attempt < this.#nodes.length) continue;
         const pauseMs =
           error.retryable && attempt < MAX_ATTEMPTS
@@ -94,14 +94,14 @@ export class Transport {
     throw new Failure(
       new StoreError(
         'STORE_UNAVAILABLE',
-        `Qdrant at ${this.#nodes.map(({ name }) => name).join(', ')} has not answered of late; trying again in ` +
+        `Qdrant at ${this.#nodes.map(({ name }) => name).join(', ')} has not answered recently; trying again in ` +
           `${retryDelayMs} ms`,
         { retryDelayMs },
       ),
     );
   }
 
-  /** Makes a call, and once more if no answer has come for a while; the first answer counts. */
+  /** Makes a call, and makes it once more if no answer comes for a while; the first answer counts. */
   async #race(call: Call, bounds: Traced): Promise<unknown> {
     const settled = new AbortController();
     const signal = bounds.signal ? AbortSignal.any([bounds.signal, settled.signal]) : settled.signal;
@@ -178,12 +178,12 @@ function parse(call: Call, node: Node, text: string): unknown {
     const answer = JSON.parse(text) as { result?: unknown };
     if (typeof answer === 'object' && answer !== null) return answer.result ?? answer;
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw new Failure(
     new StoreError(
       'STORE_UNAVAILABLE',
-      `${node.name} answers "${call.operation}" with something that is not Qdrant's; is that the address of its REST API?`,
+      `${node.name} gave an answer to "${call.operation}" that is not Qdrant's; is that the address of its REST API?`,
     ),
   );
 }
