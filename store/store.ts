@@ -1,4 +1,5 @@
 import type { Context } from '@opentelemetry/api';
+import type { Condition, Filter, FilterValue } from '../proto/filter.ts';
 
 /**
  * The one interface to the stores of vectors. `embedded/` keeps them in process and on disk, `qdrant/` in a Qdrant server
@@ -24,13 +25,14 @@ export interface CollectionKey {
   space: SpaceKey;
 }
 
-/** A collection as the store has it. */
-export interface CollectionInfo extends CollectionKey {
-  /** Documents over all tenants. */
+/** Numbers of documents and of their passages: one dense vector each. */
+export interface Counts {
   documents: number;
-  /** Passages over all tenants: one dense vector each. */
   passages: number;
 }
+
+/** A collection as the store has it, with the counts of all tenants together. */
+export interface CollectionInfo extends CollectionKey, Counts {}
 
 /** A vector with few entries that are not zero, by index. Indices are unique; order does not matter. */
 export interface SparseVector {
@@ -115,28 +117,7 @@ export interface StoredDocument {
   passages: number;
 }
 
-/** A value that a filter compares with. */
-export type FilterValue = string | number | boolean;
-
-/**
- * One condition on one field, or a nested filter. A field is `metadata.KEY`, with dots into nested objects (not into
- * lists), `document_id` or `version`. Values of different types are never equal, and a range holds for numbers alone.
- * On a list, `equals` and `anyOf` hold where some element does, `range` likewise. `exists` holds where the field is
- * present and neither null nor an empty list.
- */
-export type Condition =
-  | { field: string; equals: FilterValue }
-  | { field: string; anyOf: readonly FilterValue[] }
-  | { field: string; range: { gt?: number; gte?: number; lt?: number; lte?: number } }
-  | { field: string; exists: true }
-  | { filter: Filter };
-
-/** Holds where every `must`, at least one `should` (if any is given) and no `mustNot` does. */
-export interface Filter {
-  must?: readonly Condition[];
-  should?: readonly Condition[];
-  mustNot?: readonly Condition[];
-}
+export type { Condition, Filter, FilterValue };
 
 /** A search for documents by their passages. */
 export interface SearchQuery {
@@ -274,12 +255,7 @@ export interface Store {
   search(collection: string, query: SearchQuery, options?: CallOptions): Promise<SearchHit[]>;
 
   /** Documents and passages of a tenant that the filter holds for. */
-  count(
-    collection: string,
-    tenant: string,
-    filter?: Filter,
-    options?: CallOptions,
-  ): Promise<{ documents: number; passages: number }>;
+  count(collection: string, tenant: string, filter?: Filter, options?: CallOptions): Promise<Counts>;
 
   /** Documents of a tenant in a stable order, a page at a time. */
   scroll(

@@ -71,8 +71,8 @@ export class Searcher {
   }
 
   /**
-   * The best documents by one kind of vector. `part` begins the request. Asks for a little more than is wanted, and again without the documents
-   * that were found, where those took all the places or the last one may have the score of others.
+   * Ranks documents by one kind of vector. `part` begins the request. Asks for a little more than is wanted, and again
+   * without the documents found, if they took all places or the last one may have the same score as others.
    */
   async #rank(
     part: Buffer,
@@ -83,7 +83,9 @@ export class Searcher {
     const depth = rankingDepth(query);
     const found = new Map<string, Found>();
     let asked = 0;
-    for (let limit = this.#firstLimit(depth); ; limit = Math.min(MAX_POINTS, 2 * limit)) {
+    // One more than is wanted tells whether the last one's score is that of others.
+    const first = Math.min(MAX_POINTS, Math.ceil((depth + 1) * this.#passagesPerDocument));
+    for (let limit = first; ; limit = Math.min(MAX_POINTS, 2 * limit)) {
       const points = await this.#ask(part, query, threshold, { limit, without: [...found.keys()] }, options);
       asked += points.length;
       for (const point of points) if (point.score === null || point.score >= least) collect(found, point);
@@ -123,11 +125,6 @@ export class Searcher {
       score_threshold: threshold === undefined ? undefined : threshold - THRESHOLD_SLACK,
     });
     return this.#points.query(Buffer.concat([part, Buffer.from(rest.slice(1))]), options);
-  }
-
-  /** One more than is wanted tells whether the last one's score is that of others. */
-  #firstLimit(depth: number): number {
-    return Math.min(MAX_POINTS, Math.ceil((depth + 1) * this.#passagesPerDocument));
   }
 
   #learn(points: number, documents: number): void {
