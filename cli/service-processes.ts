@@ -1,4 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { CliError } from './output/print.ts';
@@ -107,4 +109,14 @@ function firstReport(child: ChildProcess, exited: Promise<void>): Promise<Report
     child.once('message', (message) => resolve(message as Report));
     void exited.then(() => resolve({ type: 'failed', message: '' }));
   });
+}
+
+/** A port that nothing listens at now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }

@@ -8,59 +8,41 @@ import type { Collection, SearchResult, ServiceInfo, Space, Tower } from './answ
 /** Messages of the wire as this package answers with them. */
 
 export function fromTower(tower: Tower__Output | null): Tower {
+  const { name = '', device = '', maxTokens = 0, retention } = tower ?? {};
   return {
-    name: tower?.name ?? '',
+    name,
     role: tower?.role === 'TOWER_ROLE_DOCUMENT' ? 'document' : 'query',
-    space: fromSpace(tower?.space ?? null),
-    device: tower?.device ?? '',
-    maxTokens: tower?.maxTokens ?? 0,
-    ...(tower?.retention === undefined ? {} : { retention: tower.retention }),
+    space: fromSpace(tower?.space),
+    device,
+    maxTokens,
+    ...(retention !== undefined && { retention }),
   };
 }
 
 export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInfo {
-  return {
-    version: service?.version ?? '',
-    pid: service?.pid ?? 0,
-    uptimeSeconds: service?.uptimeSeconds ?? 0,
-    tower: fromTower(service?.tower ?? null),
-    store: service?.store ?? '',
-  };
+  const { version = '', pid = 0, uptimeSeconds = 0, tower = null, store = '' } = service ?? {};
+  return { version, pid, uptimeSeconds, tower: fromTower(tower), store };
 }
 
-export function fromCollection(collection: Collection__Output | null): Collection {
-  return {
-    name: collection?.name ?? '',
-    physicalName: collection?.physicalName ?? '',
-    space: fromSpace(collection?.space ?? null),
-    documents: Number(collection?.documents ?? 0),
-    passages: Number(collection?.passages ?? 0),
-  };
+export function fromCollection({ name, physicalName, ...rest }: Collection__Output): Collection {
+  const counts = { documents: Number(rest.documents), passages: Number(rest.passages) };
+  return { name, physicalName, space: fromSpace(rest.space), ...counts };
 }
 
-export function fromSearchResponse(response: SearchResponse__Output): SearchResult {
+export function fromSearchResponse({ hits, timings, queryTower }: SearchResponse__Output): SearchResult {
+  const { tokenizeMs = 0, queueMs = 0, encodeMs = 0, searchMs = 0, totalMs = 0 } = timings ?? {};
   return {
-    hits: response.hits.map((hit) => ({
-      id: hit.documentId,
-      score: hit.score,
-      title: hit.title,
-      passage: hit.passage,
-      text: hit.text,
-      metadata: fromStruct(hit.metadata),
-      version: Number(hit.version),
+    hits: hits.map(({ documentId, version, metadata, ...hit }) => ({
+      id: documentId,
+      ...hit,
+      metadata: fromStruct(metadata),
+      version: Number(version),
     })),
-    timings: {
-      tokenizeMs: response.timings?.tokenizeMs ?? 0,
-      queueMs: response.timings?.queueMs ?? 0,
-      encodeMs: response.timings?.encodeMs ?? 0,
-      searchMs: response.timings?.searchMs ?? 0,
-      totalMs: response.timings?.totalMs ?? 0,
-      cached: response.timings?.cached ?? false,
-    },
-    queryTower: fromTower(response.queryTower),
+    timings: { tokenizeMs, queueMs, encodeMs, searchMs, totalMs, cached: timings?.cached ?? false },
+    queryTower: fromTower(queryTower),
   };
 }
 
-function fromSpace(space: { fingerprint: string; dimensions: number } | null): Space {
+function fromSpace(space: Partial<Space> | null | undefined): Space {
   return { fingerprint: space?.fingerprint ?? '', dimensions: space?.dimensions ?? 0 };
 }

@@ -212,14 +212,8 @@ class Ingest {
   async #feed(connection: Connection): Promise<void> {
     const { call } = connection;
     const { collection, tenant = '', omitText = false, bulk = false } = this.#options;
-    call.write({
-      begin: {
-        collection: wireText(collection, 'collection'),
-        tenant: wireText(tenant, 'tenant'),
-        omitText,
-        bulk,
-      },
-    });
+    const target = { collection: wireText(collection, 'collection'), tenant: wireText(tenant, 'tenant') };
+    call.write({ begin: { ...target, omitText, bulk } });
     let ended = false;
     while (connection.end === undefined) {
       const changed = new Promise<void>((resolve) => {

@@ -5,14 +5,7 @@ import type { DocumentInput } from './operation.ts';
 export type DocumentRecord = { line: number } & ({ document: DocumentInput } | { problem: string });
 
 /** What a record may hold; `_id` is how BEIR's files call the identifier. */
-export const RECORD_KEYS: ReadonlySet<string> = new Set([
-  '_id',
-  'id',
-  'title',
-  'text',
-  'metadata',
-  'version',
-]);
+export const RECORD_KEYS: ReadonlySet<string> = new Set('_id id title text metadata version'.split(' '));
 
 /**
  * Reads JSON Lines: one object a line with `id` (or `_id`), `title`, `text`, `metadata`, `version`. Empty lines are

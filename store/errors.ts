@@ -37,7 +37,11 @@ export class StoreError extends Error {
   constructor(
     reason: StoreErrorReason,
     message: string,
-    options: { metadata?: Readonly<Record<string, string>>; retryDelayMs?: number; cause?: unknown } = {},
+    options: {
+      metadata?: Readonly<Record<string, string>>;
+      retryDelayMs?: number | undefined;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: options.cause });
     this.reason = reason;

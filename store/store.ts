@@ -1,4 +1,5 @@
 import type { Context } from '@opentelemetry/api';
+import type { Condition, Filter, FilterValue } from '../proto/filter.ts';
 
 /**
  * The interface of every vector store. `embedded/` keeps vectors in process and on disk, `qdrant/` in a
@@ -24,13 +25,14 @@ export interface CollectionKey {
   space: SpaceKey;
 }
 
-/** A collection as the store has it. */
-export interface CollectionInfo extends CollectionKey {
-  /** Documents over all tenants. */
+/** Numbers of documents and of their passages: one dense vector each. */
+export interface Counts {
   documents: number;
-  /** Passages over all tenants: one dense vector each. */
   passages: number;
 }
+
+/** A collection as the store has it, with the counts of all tenants together. */
+export interface CollectionInfo extends CollectionKey, Counts {}
 
 /** The entries of a vector that are not zero, by index. Indices are unique; order does not matter. */
 export interface SparseVector {
@@ -115,28 +117,7 @@ export interface StoredDocument {
   passages: number;
 }
 
-/** A value that a filter compares with. */
-export type FilterValue = string | number | boolean;
-
-/**
- * One condition on one field, or a nested filter. A field is `metadata.KEY`, with dots into nested objects
- * (not into lists), `document_id` or `version`. Values of different types are never equal, and a range holds
- * for numbers only. On a list, `equals`, `anyOf` and `range` hold if they hold for an element. `exists` holds
- * if the field is present and neither null nor an empty list.
- */
-export type Condition =
-  | { field: string; equals: FilterValue }
-  | { field: string; anyOf: readonly FilterValue[] }
-  | { field: string; range: { gt?: number; gte?: number; lt?: number; lte?: number } }
-  | { field: string; exists: true }
-  | { filter: Filter };
-
-/** Holds if every `must`, at least one `should` (if any is given) and no `mustNot` holds. */
-export interface Filter {
-  must?: readonly Condition[];
-  should?: readonly Condition[];
-  mustNot?: readonly Condition[];
-}
+export type { Condition, Filter, FilterValue };
 
 /** A search for documents by their passages. */
 export interface SearchQuery {
@@ -278,13 +259,8 @@ export interface Store {
   /** Best documents first. */
   search(collection: string, query: SearchQuery, options?: CallOptions): Promise<SearchHit[]>;
 
-  /** Counts the documents of a tenant that match the filter, and their passages. */
-  count(
-    collection: string,
-    tenant: string,
-    filter?: Filter,
-    options?: CallOptions,
-  ): Promise<{ documents: number; passages: number }>;
+  /** Documents and passages of a tenant that the filter holds for. */
+  count(collection: string, tenant: string, filter?: Filter, options?: CallOptions): Promise<Counts>;
 
   /** Documents of a tenant in a stable order, a page at a time. */
   scroll(

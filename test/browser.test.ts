@@ -8,7 +8,8 @@ import type { Browser, Page } from 'playwright-core';
 import { DocumentClient } from '../clients/index.ts';
 import { writeTinyTower } from '../towers/testing/tiny-tower.ts';
 import { launch } from './browser.ts';
-import { freePort, type Started, startService, stopServices } from './processes.ts';
+import { freePort } from '../cli/service-processes.ts';
+import { type Process, startService, stopServices } from '../services/runtime/testing/processes.ts';
 import { optionalTool } from './testing/optional-tool.ts';
 
 /**
@@ -22,7 +23,7 @@ const { path: chromium, skip } = optionalTool('chromium');
 
 let browser: Browser;
 let page: Page;
-let queries: Started;
+let queries: Process;
 let base: string;
 /** What the page asked for, and what the browser complained of. */
 const asked: string[] = [];

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueryClient, type ScalingnoteError } from '../clients/index.ts';
-import type { ServiceReport } from '../services/runtime/run-service.ts';
+import { type Process, startProcess } from '../services/runtime/testing/processes.ts';
 
 /**
  * A query service whose Qdrant is away: at first, then there, then away again. What stands in for Qdrant has no
@@ -32,11 +31,10 @@ function emptyQdrant(): Server {
 }
 
 describe('a query service without its store', () => {
-  let child: ChildProcess;
+  let service: Process;
   let client: QueryClient;
   let qdrant: Server | undefined;
   let port: number;
-  let metrics = '';
 
   const comeUp = async (): Promise<void> => {
     qdrant = emptyQdrant();
@@ -52,7 +50,7 @@ describe('a query service without its store', () => {
     while ((await client.health()) !== wanted) await sleep(20);
   };
   const serving = async (): Promise<string | undefined> => {
-    const text = await (await fetch(`http://${metrics}/metrics`)).text();
+    const text = await (await fetch(`http://${service.metrics}/metrics`)).text();
     return /^scalingnote_serving (\d)$/m.exec(text)?.[1];
   };
   const search = (): Promise<ScalingnoteError> =>
@@ -66,18 +64,14 @@ describe('a query service without its store', () => {
     await comeUp();
     await goAway();
     const main = new URL('../services/query/main.js', import.meta.url);
-    child = fork(main, ['--port', '0', '--metrics-port', '0'], {
-      env: { ...process.env, SCALINGNOTE_STORE: 'qdrant', QDRANT_URL: `http://127.0.0.1:${port}` },
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    });
-    const [report] = (await once(child, 'message')) as [ServiceReport];
-    assert.ok(report.type === 'ready', 'it comes up without its store');
-    metrics = report.metrics!;
-    client = new QueryClient({ address: report.address, attempts: 1, timeoutMs: 30_000 });
+    const environment = { SCALINGNOTE_STORE: 'qdrant', QDRANT_URL: `http://127.0.0.1:${port}` };
+    const flags = ['--port', '0', '--metrics-port', '0', '--log-level', 'silent'];
+    service = await startProcess(main, flags, environment);
+    client = new QueryClient({ address: service.address, attempts: 1, timeoutMs: 30_000 });
   });
   after(async () => {
     client.close();
-    child.kill('SIGKILL');
+    await service.stop('SIGKILL');
     qdrant?.close();
     qdrant?.closeAllConnections();
   });

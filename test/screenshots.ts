@@ -7,7 +7,8 @@ import { DocumentClient } from '../clients/index.ts';
 import { commonFirst } from '../cli/sample/order.ts';
 import { readWordNet, SAMPLE_COLLECTION } from '../cli/sample/wordnet.ts';
 import { launch } from './browser.ts';
-import { freePort, startService, stopServices } from './processes.ts';
+import { freePort } from '../cli/service-processes.ts';
+import { startService, stopServices } from '../services/runtime/testing/processes.ts';
 import { findTool } from './testing/optional-tool.ts';
 
 /**

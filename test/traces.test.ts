@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,8 +11,8 @@ import { resourceFromAttributes } from '@opentelemetry/resources';
 import { BasicTracerProvider, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { DocumentClient, QueryClient } from '../clients/index.ts';
 import { v1 } from '../proto/load.ts';
-import type { ServiceReport } from '../services/runtime/run-service.ts';
 import { formatTraceparent, newSpanId, newTraceId } from '../services/runtime/telemetry/trace-context.ts';
+import { startProcess, stopServices } from '../services/runtime/testing/processes.ts';
 import type { OtlpSpan } from '../services/runtime/telemetry/testing/otlp.ts';
 import { writeTinyTower } from '../towers/testing/tiny-tower.ts';
 import { Receiver } from './otlp-receiver.ts';
@@ -40,7 +38,6 @@ propagation.setGlobalPropagator(new W3CTraceContextPropagator());
 class System {
   readonly receiver = new Receiver();
   readonly folder = mkdtempSync(join(tmpdir(), 'scalingnote-traces-'));
-  readonly #children: ChildProcess[] = [];
   readonly #nodeFlags: readonly string[];
   documents!: DocumentClient;
   queries!: QueryClient;
@@ -70,12 +67,7 @@ class System {
   async stop(): Promise<void> {
     this.documents.close();
     this.queries.close();
-    await Promise.all(
-      this.#children.map(async (child) => {
-        child.kill('SIGTERM');
-        if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-      }),
-    );
+    await stopServices();
     this.receiver.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
@@ -87,28 +79,20 @@ class System {
       data: join(this.folder, 'data'),
       [`${service}-tower`]: `file:${join(this.folder, 'tower')}`,
     };
-    const child = fork(
+    const { address } = await startProcess(
       new URL(`../services/${service}/main.js`, import.meta.url),
       Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]),
       {
-        execArgv: [...this.#nodeFlags],
-        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-        env: {
-          ...process.env,
-          SCALINGNOTE_LOG_LEVEL: 'warn',
-          OTEL_SERVICE_NAME: `scalingnote-${service}`,
-          OTEL_METRICS_EXPORTER: 'otlp',
-          OTEL_BSP_SCHEDULE_DELAY: '20',
-          OTEL_METRIC_EXPORT_INTERVAL: '200',
-          OTEL_METRIC_EXPORT_TIMEOUT: '200',
-          ...env,
-        },
+        OTEL_SERVICE_NAME: `scalingnote-${service}`,
+        OTEL_METRICS_EXPORTER: 'otlp',
+        OTEL_BSP_SCHEDULE_DELAY: '20',
+        OTEL_METRIC_EXPORT_INTERVAL: '200',
+        OTEL_METRIC_EXPORT_TIMEOUT: '200',
+        ...env,
       },
+      this.#nodeFlags,
     );
-    this.#children.push(child);
-    const [report] = (await once(child, 'message')) as [ServiceReport];
-    assert.ok(report.type === 'ready', JSON.stringify(report));
-    return report.address;
+    return address;
   }
 }
 

@@ -1,11 +1,12 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { chmod, copyFile, link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { hash, randomUUID } from 'node:crypto';
+import { chmod, copyFile, link, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
 import { MANIFEST_FILE } from './directory.ts';
 import { diskError } from './disk.ts';
 import { hashFile } from './hash.ts';
+import { readJson, writeWhole } from './json.ts';
 import { withLock } from './lock.ts';
 import type { TowerManifest } from './manifest.ts';
 
@@ -85,10 +86,7 @@ export class TowerCache {
 
   /** Whether a file is here, undamaged. */
   async hasBlob(sha256: string): Promise<boolean> {
-    return hashFile(this.blob(sha256)).then(
-      (found) => found === sha256,
-      () => false,
-    );
+    return (await hashFile(this.blob(sha256)).catch(() => undefined)) === sha256;
   }
 
   /** Takes a file in, by renaming it. @returns its sha256 */
@@ -103,7 +101,7 @@ export class TowerCache {
   /** Makes a tower's directory out of blobs, and has the reference lead to it. @returns its path */
   async assemble(reference: string, manifest: TowerManifest): Promise<string> {
     const text = `${JSON.stringify(manifest, undefined, 2)}\n`;
-    const name = `${manifest.name}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
+    const name = `${manifest.name}-${hash('sha256', text).slice(0, 12)}`;
     const directory = join(this.root, 'towers', name);
     const draft = join(this.root, 'towers', `.${randomUUID()}`);
     try {
@@ -121,21 +119,13 @@ export class TowerCache {
       await rm(draft, { recursive: true, force: true });
     }
     const entry = join(this.root, 'references', `${keyOf(reference)}.json`);
-    await mkdir(dirname(entry), { recursive: true });
-    const pending = `${entry}.${randomUUID()}`;
-    await writeFile(pending, JSON.stringify({ reference, directory: name }));
-    await rename(pending, entry);
+    await writeWhole(entry, JSON.stringify({ reference, directory: name }));
     return directory;
   }
 
   async #readReference(file: string): Promise<{ reference: string; directory: string } | undefined> {
-    try {
-      const text = await readFile(join(this.root, 'references', file), 'utf8');
-      const { reference, directory } = Entry.parse(JSON.parse(text));
-      return { reference, directory: join(this.root, 'towers', directory) };
-    } catch {
-      return undefined;
-    }
+    const entry = await readJson(join(this.root, 'references', file), Entry);
+    return entry && { ...entry, directory: join(this.root, 'towers', entry.directory) };
   }
 }
 
@@ -143,5 +133,5 @@ const Entry = z.object({ reference: z.string(), directory: z.string() });
 
 /** Names a reference in file names. */
 function keyOf(reference: string): string {
-  return createHash('sha256').update(reference).digest('hex').slice(0, 12);
+  return hash('sha256', reference).slice(0, 12);
 }

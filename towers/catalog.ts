@@ -37,17 +37,8 @@ export async function listTowers({
     seen.add(canonical);
     const directory = location.scheme === 'file' ? location.directory : await cache.find(canonical);
     const entry = directory === undefined ? undefined : await entryOf(name, canonical, directory);
-    entries.push(
-      entry ?? {
-        name,
-        role,
-        reference: canonical,
-        cached: false,
-        directory: undefined,
-        bytes: undefined,
-        fingerprint,
-      },
-    );
+    const absent = { cached: false, directory: undefined, bytes: undefined };
+    entries.push(entry ?? { name, role, reference: canonical, ...absent, fingerprint });
   }
   for (const { reference, directory } of await cache.list()) {
     if (seen.has(reference)) continue;
@@ -91,11 +82,8 @@ async function entryOf(name: string, reference: string, directory: string): Prom
 
 async function sizeOf(directory: string, manifest: TowerManifest): Promise<number> {
   const sizes = await Promise.all(
-    Object.keys(manifest.files).map((path) =>
-      stat(join(directory, path)).then(
-        ({ size }) => size,
-        () => 0,
-      ),
+    Object.keys(manifest.files).map(
+      async (path) => (await stat(join(directory, path)).catch(() => undefined))?.size ?? 0,
     ),
   );
   return sizes.reduce((sum, size) => sum + size, 0);

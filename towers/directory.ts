@@ -1,9 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, readFile, realpath, rename, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { hash } from 'node:crypto';
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import * as z from 'zod';
 import { TowerError } from './errors.ts';
 import { hashFile } from './hash.ts';
+import { readJson, writeWhole } from './json.ts';
 import { TowerManifest } from './manifest.ts';
 
 /** Name of the manifest in a tower's directory. */
@@ -30,9 +31,8 @@ export async function readManifest(directory: string): Promise<TowerManifest> {
 
 /** Writes `tower.json`, whole or not at all. @throws {ZodError} for a manifest that could not be read again */
 export async function writeManifest(directory: string, manifest: TowerManifest): Promise<void> {
-  const draft = join(directory, `${MANIFEST_FILE}.${randomUUID()}`);
-  await writeFile(draft, `${JSON.stringify(TowerManifest.parse(manifest), undefined, 2)}\n`);
-  await rename(draft, join(directory, MANIFEST_FILE));
+  const text = `${JSON.stringify(TowerManifest.parse(manifest), undefined, 2)}\n`;
+  await writeWhole(join(directory, MANIFEST_FILE), text);
 }
 
 /**
@@ -80,16 +80,8 @@ export async function checkFiles(
   manifest: TowerManifest,
   stamps?: string,
 ): Promise<FileProblem[]> {
-  const stampPath =
-    stamps === undefined
-      ? undefined
-      : join(
-          stamps,
-          `${createHash('sha256')
-            .update(await realpath(directory))
-            .digest('hex')}.json`,
-        );
-  const before = stampPath === undefined ? {} : await readStamps(stampPath);
+  const stampPath = stamps && join(stamps, `${hash('sha256', await realpath(directory))}.json`);
+  const before = (stampPath && (await readJson(stampPath, Stamps))) || {};
   const after: Stamps = {};
   const problems: FileProblem[] = [];
   for (const [path, expected] of Object.entries(manifest.files)) {
@@ -104,8 +96,10 @@ export async function checkFiles(
     after[path] = { identity, sha256 };
     if (sha256 !== expected) problems.push({ path, problem: 'changed' });
   }
-  if (stampPath !== undefined && JSON.stringify(after) !== JSON.stringify(before))
-    await writeStamps(stampPath, after);
+  if (stampPath !== undefined && JSON.stringify(after) !== JSON.stringify(before)) {
+    // A cache that can't be written costs time at the next start, no more.
+    await writeWhole(stampPath, JSON.stringify(after)).catch(() => undefined);
+  }
   return problems;
 }
 
@@ -142,25 +136,5 @@ async function identityOf(path: string): Promise<string | undefined> {
     return [size, mtimeNs, ctimeNs, ino].join(':');
   } catch {
     return undefined;
-  }
-}
-
-async function readStamps(path: string): Promise<Stamps> {
-  try {
-    return Stamps.parse(JSON.parse(await readFile(path, 'utf8')));
-  } catch {
-    return {};
-  }
-}
-
-/** A cache that can't be written costs time at the next start, no more. */
-async function writeStamps(path: string, stamps: Stamps): Promise<void> {
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    const draft = `${path}.${randomUUID()}`;
-    await writeFile(draft, JSON.stringify(stamps));
-    await rename(draft, path);
-  } catch {
-    // as above
   }
 }

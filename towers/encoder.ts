@@ -133,7 +133,8 @@ export class Encoder {
     const start = (): void => {
       this.#wakeUp = undefined;
       // Otherwise the end of the current run schedules the next one.
-      if (this.#running === undefined) void this.#occupy(this.#runBatch());
+      if (this.#running !== undefined) return;
+      void this.#occupy(this.#run(this.#queue.take(this.#limits.maxBatchTokens)));
     };
     if (immediate) {
       // Not at once, so that inputs which arrive in this turn of the event loop join the batch.
@@ -143,11 +144,6 @@ export class Encoder {
       const handle = setTimeout(start, patience);
       this.#wakeUp = { cancel: () => clearTimeout(handle), immediate };
     }
-  }
-
-  async #runBatch(): Promise<void> {
-    const jobs = this.#queue.take(this.#limits.maxBatchTokens);
-    await this.#run(jobs);
   }
 
   /** Never rejects: each job gets its outcome. */

@@ -4,7 +4,7 @@ import type { TowerManifest } from './manifest.ts';
 import { fingerprint, type Pooling, type SpaceDefinition } from './space.ts';
 import { TextTokenizer } from './tokenizer.ts';
 
-/** What is known of a tower in hub layout that its files do not say. */
+/** Facts about a tower in hub layout that its files do not state. */
 export interface HubFacts {
   license?: string;
   pooling?: Pooling;
@@ -12,7 +12,7 @@ export interface HubFacts {
   maxTokens?: number;
 }
 
-/** Files of a tower in the layout of the Hugging Face hub, by what they are. */
+/** The files of a tower in the layout of the Hugging Face hub. */
 export interface HubPlan {
   /** The ONNX file. */
   model: string;
@@ -22,7 +22,7 @@ export interface HubPlan {
   small: readonly string[];
 }
 
-/** ONNX files to take, best first, where nobody names one: what was exported comes before what was made smaller. */
+/** ONNX files to choose from if nobody names one, best first: full exports, then compressed ones. */
 const MODELS = [
   'onnx/model.onnx',
   'model.onnx',
@@ -44,33 +44,31 @@ const HUB_FILES = [
 ];
 
 /**
- * Passages of models that read more: one vector for a longer stretch says less about each part of it. On SciFact,
- * all-MiniLM-L6-v2 has nDCG@10 0.640 with 256 tokens and 0.633 with 512.
+ * The longest passage window. A model may read more, but one vector for a longer text says less about each part of it. On
+ * SciFact, all-MiniLM-L6-v2 has nDCG@10 0.640 with 256 tokens and 0.633 with 512.
  */
 const MAX_WINDOW_TOKENS = 510;
 
 /** Share of a window that the next passage repeats. */
 const OVERLAP = 1 / 8;
 
-/** Models that don't say how much they can read. */
+/** The longest input of a model that does not state one. */
 const DEFAULT_MAX_TOKENS = 512;
 
-/** Some tokenizers say "no limit" by an absurd one. */
+/** Some tokenizers state an absurdly high limit to say that there is none. */
 const ABSURD_MAX_TOKENS = 1_000_000;
 
 /**
- * Which files to fetch.
+ * Chooses the files to fetch.
  *
- * @param files all there are
- * @param model the ONNX file that is asked for
+ * @param files all files of the tower
+ * @param model the ONNX file that the reference names
  * @throws {TowerError} `TOWER_NOT_FOUND`
  */
 export function planHub(files: readonly string[], model: string | undefined, where: string): HubPlan {
   const onnx = files.filter((path) => path.endsWith('.onnx'));
-  const chosen =
-    model === undefined
-      ? (MODELS.find((path) => onnx.includes(path)) ?? (onnx.length === 1 ? onnx[0] : undefined))
-      : model;
+  const only = onnx.length === 1 ? onnx[0] : undefined;
+  const chosen = model ?? MODELS.find((path) => onnx.includes(path)) ?? only;
   const notFound = (why: string): TowerError =>
     new TowerError('TOWER_NOT_FOUND', `${where}: ${why}`, { metadata: { reference: where } });
   if (chosen === undefined || !onnx.includes(chosen)) {
@@ -113,7 +111,7 @@ const SentenceTransformersConfig = z.object({
 });
 const Modules = z.array(z.object({ type: z.string() }));
 
-/** What a manifest is made from. */
+/** The input of {@link hubManifest}. */
 export interface HubContents {
   name: string;
   source: string;
@@ -128,21 +126,14 @@ export interface HubContents {
 }
 
 /**
- * Writes the manifest of a document tower in hub layout. What its files do not say is taken as sentence-transformers
- * would: mean pooling; and vectors have unit length unless the model is made for the dot product, because cosine
- * similarity is what it is for otherwise.
+ * Makes the manifest of a document tower in hub layout. Defaults are those of sentence-transformers: mean pooling, and
+ * vectors of unit length unless the model is made for the dot product, because all other models are made for cosine
+ * similarity.
  *
  * @throws {TowerError} `TOWER_MODEL_UNSUPPORTED`, `TOWER_MANIFEST_INVALID`
  */
-export function hubManifest({
-  name,
-  source,
-  plan,
-  texts,
-  hashes,
-  facts,
-  pooledOutput,
-}: HubContents): TowerManifest {
+export function hubManifest(contents: HubContents): TowerManifest {
+  const { name, source, plan, texts, hashes, facts, pooledOutput } = contents;
   const read = <T>(path: string, schema: z.ZodType<T>): T | undefined => {
     const text = texts.get(path);
     if (text === undefined) return undefined;
@@ -169,12 +160,8 @@ export function hubManifest({
         'so that it has an output "sentence_embedding"',
     );
   }
-  const dimensions =
-    poolingConfig?.word_embedding_dimension ??
-    config?.hidden_size ??
-    config?.d_model ??
-    config?.dim ??
-    config?.n_embd;
+  const width = config?.hidden_size ?? config?.d_model ?? config?.dim ?? config?.n_embd;
+  const dimensions = poolingConfig?.word_embedding_dimension ?? width;
   if (dimensions === undefined) {
     throw new TowerError('TOWER_MANIFEST_INVALID', `${source}: config.json does not say hidden_size`);
   }
@@ -235,7 +222,7 @@ export function hubManifest({
   };
 }
 
-/** RoBERTa and its kin count positions from the padding token on, which is number 1. */
+/** RoBERTa and its descendants count positions from the padding token, which has number 1. */
 function maxPositions(config: z.infer<typeof Config> | undefined): number | undefined {
   const positions = config?.max_position_embeddings;
   const offset = /roberta|camembert|mpnet/.test(config?.model_type ?? '') ? 2 : 0;
@@ -252,6 +239,6 @@ function poolingOf(config: z.infer<typeof PoolingConfig> | undefined, source: st
   if (modes.length === 1) return modes[0]!;
   throw new TowerError(
     'TOWER_MODEL_UNSUPPORTED',
-    `${source}: 1_Pooling/config.json wants another pooling than one of mean, cls and last token`,
+    `${source}: 1_Pooling/config.json asks for another pooling than mean, cls or last token`,
   );
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
+import { readJson } from './json.ts';
 
 /** Times of a lock, in milliseconds. */
 export interface LockTimes {
@@ -45,7 +46,7 @@ export async function withLock<T>(
     return await action();
   } finally {
     clearInterval(heartbeat);
-    if ((await readHolder(path))?.token === me.token) await rm(path, { force: true });
+    if ((await readJson(path, Holder))?.token === me.token) await rm(path, { force: true });
   }
 }
 
@@ -63,12 +64,10 @@ async function acquire(
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
     }
-    const mark = await stat(path, { bigint: true }).then(
-      ({ ino, mtimeNs }) => `${ino}:${mtimeNs}`,
-      () => undefined,
-    );
-    if (mark === undefined) continue;
-    const holder = await readHolder(path);
+    const found = await stat(path, { bigint: true }).catch(() => undefined);
+    if (found === undefined) continue;
+    const mark = `${found.ino}:${found.mtimeNs}`;
+    const holder = await readJson(path, Holder);
     const now = performance.now();
     if (isDead(holder) || (seen?.mark === mark && now - seen.since > staleMs)) {
       const grave = `${path}.${me.token}`;
@@ -79,15 +78,6 @@ async function acquire(
     if (seen === undefined) onWait?.();
     if (seen?.mark !== mark) seen = { mark, since: now };
     await delay(pollMs);
-  }
-}
-
-/** Undefined where the file is gone, or has not been written yet. */
-async function readHolder(path: string): Promise<Holder | undefined> {
-  try {
-    return Holder.parse(JSON.parse(await readFile(path, 'utf8')));
-  } catch {
-    return undefined;
   }
 }
 

@@ -92,21 +92,16 @@ export const TowerManifest = z
       .optional(),
   })
   .superRefine((manifest, context) => {
+    const refuse = (path: string[], message: string): void =>
+      context.addIssue({ code: 'custom', path, message });
     const { fingerprint: stated, ...definition } = manifest.space;
     const computed = fingerprint(definition);
     if (stated !== computed) {
-      context.addIssue({
-        code: 'custom',
-        path: ['space', 'fingerprint'],
-        message: `is ${stated}, but the definition beside it has ${computed}`,
-      });
+      refuse(['space', 'fingerprint'], `is ${stated}, but the definition beside it has ${computed}`);
     }
-    if (manifest.dimensions !== manifest.space.dimensions) {
-      context.addIssue({
-        code: 'custom',
-        path: ['dimensions'],
-        message: `is ${manifest.dimensions}, but the space has ${manifest.space.dimensions}`,
-      });
+    const { dimensions, space } = manifest;
+    if (dimensions !== space.dimensions) {
+      refuse(['dimensions'], `is ${dimensions}, but the space has ${space.dimensions}`);
     }
   });
 export type TowerManifest = z.infer<typeof TowerManifest>;

@@ -71,13 +71,8 @@ export async function loadTokenizer({ directory, manifest }: LocalTower): Promis
       { maxTokens: manifest.maxTokens, truncation: manifest.space.truncation },
     );
   } catch (error) {
-    throw new TowerError(
-      'TOWER_MODEL_UNSUPPORTED',
-      `${directory}: the tokenizer can't be used: ${String(error)}`,
-      {
-        cause: error,
-      },
-    );
+    const message = `${directory}: the tokenizer can't be used: ${String(error)}`;
+    throw new TowerError('TOWER_MODEL_UNSUPPORTED', message, { cause: error });
   }
 }
 

@@ -2,19 +2,19 @@ import type { Passage, Tokens } from './tower.ts';
 
 /** How documents are split. */
 export interface PassageRules {
-  /** Most tokens of a passage, title included, without special tokens and prompt. */
+  /** Longest passage in tokens, with its title, without prompt and special tokens. */
   window: number;
-  /** How many tokens a passage repeats of the one before, at most. */
+  /** Most tokens that a passage repeats from the one before. */
   overlap: number;
-  /** Tokens of a stretch by itself. */
+  /** Counts the tokens of a text by itself. */
   count: (text: string) => number;
-  /** What the model reads: prompt, special tokens and text. */
+  /** Makes the input of the model: prompt, special tokens and text. */
   encode: (text: string) => Tokens;
-  /** Most tokens of what `encode` returns. */
+  /** Most tokens that `encode` may return. */
   limit: number;
 }
 
-/** A stretch of the text that is not divided: a sentence, or a piece of one that is longer than a window. */
+/** A part of the text that stays whole: a sentence, or a piece of a sentence that is longer than a window. */
 interface Unit {
   start: number;
   end: number;
@@ -22,34 +22,34 @@ interface Unit {
 }
 
 /**
- * Length of the pieces of a sentence that is longer than a window, in characters. They end after white space where
- * there is some. Short enough to fill a window well; longer than the 100 letters past which WordPiece gives a word up,
- * because short of that its time is the square of the length.
+ * Length in characters of the pieces of a sentence that is longer than a window. A piece ends after white space where
+ * there is any. This is short enough to fill a window well, and longer than 100 letters: up to there WordPiece takes
+ * quadratic time for a word, and beyond it makes the word unknown.
  */
 const PIECE_CHARACTERS = 128;
 
-/** Pieces that fill more of a window are halved: four of them leave at most a quarter of it empty. */
+/** A piece that fills more than this share of a window is halved, so at most a quarter of a window stays empty. */
 const PIECE_SHARE = 1 / 4;
 
-/** Sentences are looked for in so many characters at a time: each that V8 finds costs a copy of all it was given. */
+/** How many characters to search for sentences at a time: for each sentence V8 copies the whole text that it was given. */
 const BLOCK_CHARACTERS = 2_048;
 
 /**
- * A passage ends after so many characters for each token of the window, even if they make fewer tokens: a word of
- * millions of letters is one unknown token to some tokenizers, and a stack overflow to others.
+ * Most characters of a passage for each token of the window, even if they make fewer tokens: some tokenizers make one
+ * unknown token of a word of millions of letters, and others overflow the stack.
  */
 const CHARACTERS_PER_TOKEN = 32;
 
-/** A text of at most so many characters for each token of the window is first tried as one passage. */
+/** A text with at most this many characters for each token of the window is first tried as one passage. */
 const SHORT_CHARACTERS_PER_TOKEN = 8;
 
-/** Sentences end where Unicode (UAX #29) says; the rules are the same for all languages but for the dictionaries. */
+/** Finds sentences by the rules of Unicode (UAX #29), which are the same for all languages except those with dictionaries. */
 const sentences = new Intl.Segmenter('en', { granularity: 'sentence' });
 
 /**
- * Splits a document into passages, in time linear in its length. Sentences stay whole where they fit. Each passage
- * begins with the last whole sentences of the one before, as many as the overlap holds; after a sentence that had to
- * be divided, with its last words. White space around a passage is left out, nothing else is.
+ * Splits a document into passages, in time linear in its length. Sentences stay whole if they fit. Each passage repeats
+ * the last whole sentences of the one before, as many as the overlap allows, or the last words of a sentence that was
+ * divided. Only white space around passages is left out.
  */
 export function* splitPassages(
   document: { title: string; text: string },
@@ -76,7 +76,7 @@ export function* splitPassages(
   }
 
   const units = new Buffered(unitsOf(text, rules));
-  /** The passage repeats the units from `repeatFrom` and has those from `start` to `end` for itself. */
+  /** The passage repeats the units `repeatFrom` to `start`, and adds the units `start` to `end`. */
   let repeatFrom = 0;
   let start = 0;
   while (units.at(start) !== undefined) {
@@ -103,7 +103,7 @@ export function* splitPassages(
       stretch = text.slice(units.at(repeatFrom)!.start, units.at(end - 1)!.end).trim();
       encoded = encode(stretch, first);
       if (fits(encoded)) break;
-      // Units counted one by one can have fewer tokens than all together, and a sentence none to spare for a title.
+      // Units may have more tokens together than one by one, and a long sentence may leave no room for the title.
       if (end - start > 1) end--;
       else if (repeatFrom < start) repeatFrom++;
       else if (!units.divide(start, (unit) => piecesOf(text, unit.start, unit.end, rules))) break;
@@ -113,7 +113,7 @@ export function* splitPassages(
     repeatFrom = end;
     for (let left = overlap; repeatFrom > start; repeatFrom--) {
       const last = units.at(repeatFrom - 1)!;
-      // What has no tokens says nothing, and could be repeated for ever.
+      // A unit without tokens adds nothing, and would be repeated in every passage.
       if (last.tokens === 0 || last.tokens > left) break;
       left -= last.tokens;
     }
@@ -121,7 +121,7 @@ export function* splitPassages(
   }
 }
 
-/** The words of a title that fit. */
+/** Cuts a title to the words that fit. */
 function fitTitle(
   title: string,
   most: number,
@@ -150,14 +150,14 @@ function* unitsOf(text: string, rules: PassageRules): Generator<Unit, void, unde
   }
 }
 
-/** Sentences; one that is longer than a block comes in several stretches. */
+/** Yields sentences; a sentence that is longer than a block comes in several parts. */
 function* sentencesOf(text: string): Generator<{ start: number; end: number }, void, undefined> {
   for (let from = skipBlank(text, 0); from < text.length;) {
     const to = pieceEnd(text, from, Math.min(from + BLOCK_CHARACTERS, text.length), text.length);
     let start = from;
     let end = from;
     for (const { segment } of sentences.segment(text.slice(from, to))) {
-      // What is found last may go on in the next block.
+      // The last sentence may continue in the next block.
       if (end > start) yield { start, end };
       start = end;
       end += segment.length;
@@ -170,14 +170,14 @@ function* sentencesOf(text: string): Generator<{ start: number; end: number }, v
   }
 }
 
-/** Where white space ends that begins here: a document of nothing but line ends is none of sentences. */
+/** Returns where the white space that begins at `from` ends: a document of line ends alone has no sentences. */
 function skipBlank(text: string, from: number): number {
   const blank = /\s*/y;
   blank.lastIndex = from;
   return from + blank.exec(text)![0].length;
 }
 
-/** Pieces of a stretch, each of no more tokens than its share of the window. */
+/** Divides a part of the text into pieces that each fill at most {@link PIECE_SHARE} of the window. */
 function* piecesOf(
   text: string,
   start: number,
@@ -198,14 +198,14 @@ function* piecesOf(
   }
 }
 
-/** Where a piece ends: after the last white space before `to`, else at `to` unless that parts a surrogate pair. */
+/** Returns the end of a piece: after the last white space before `to`, otherwise at `to`, but never inside a surrogate pair. */
 function pieceEnd(text: string, from: number, to: number, end: number): number {
   if (to === end) return end;
   for (let at = to; at > from; at--) if (/\s/.test(text[at - 1]!)) return at;
   return text.codePointAt(to - 1)! > 0xffff ? to + 1 : to;
 }
 
-/** Random access to what a generator makes, made no sooner than it is asked for. */
+/** Random access to the items of a generator, which are made on demand. */
 class Buffered<T> {
   readonly #items: T[] = [];
   readonly #source: Iterator<T, void, undefined>;
@@ -224,7 +224,7 @@ class Buffered<T> {
     return this.#items[index];
   }
 
-  /** Puts parts in the place of an item that has been read. @returns whether they are more than one */
+  /** Replaces an item by its parts. @returns whether there is more than one part */
   divide(index: number, partsOf: (item: T) => Iterable<T>): boolean {
     const parts = [...partsOf(this.#items[index]!)];
     this.#items.splice(index, 1, ...parts);

@@ -1,4 +1,5 @@
-import { readFile, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultCacheDir, TowerCache } from './cache.ts';
 import { MANIFEST_FILE, parseManifest, readManifest, requireFiles } from './directory.ts';
@@ -38,35 +39,26 @@ export async function pullTower(reference: string, options: PullOptions = {}): P
   const cache = new TowerCache(options.cacheDir ?? defaultCacheDir());
   const { location, canonical } = parsed;
   if (location.scheme === 'file') {
-    const kind = await kindOf(location.directory);
-    if (kind === 'none') {
-      throw new TowerError(
-        'TOWER_NOT_FOUND',
-        `no tower in ${location.directory}: there is no such directory`,
-        {
-          metadata: { directory: location.directory },
-        },
-      );
+    const { directory } = location;
+    if (existsSync(join(directory, MANIFEST_FILE))) return checked(directory, cache);
+    if (!existsSync(directory)) {
+      const message = `no tower in ${directory}: there is no such directory`;
+      throw new TowerError('TOWER_NOT_FOUND', message, { metadata: { directory } });
     }
-    if (kind === 'tower') return checked(location.directory, cache);
-  } else {
-    const here = options.refresh === true ? undefined : await cached(canonical, cache);
-    if (here !== undefined) return here;
   }
+  const find = async (): Promise<LocalTower | undefined> =>
+    location.scheme === 'file' || options.refresh === true ? undefined : cached(canonical, cache);
+  const known = await find();
+  if (known !== undefined) return known;
   return cache.fetching(
     canonical,
     async (parts) => {
-      const here =
-        location.scheme === 'file' || options.refresh === true ? undefined : await cached(canonical, cache);
+      const here = await find();
       if (here !== undefined) return here;
       const http = new Http();
       try {
-        const source = await openSource(parsed, {
-          cache,
-          http,
-          parts,
-          onProgress: options.onProgress,
-        });
+        const { onProgress } = options;
+        const source = await openSource(parsed, { cache, http, parts, onProgress });
         const manifest = await importTower(source, parsed, cache);
         return await checked(await cache.assemble(canonical, manifest), cache);
       } finally {
@@ -144,20 +136,8 @@ async function importDirectory(source: TowerSource, cache: TowerCache): Promise<
   const hashes = await source.fetch(wanted);
   const wrong = wanted.filter((path) => hashes.get(path) !== manifest.files[path]);
   if (wrong.length > 0) {
-    throw new TowerError(
-      'TOWER_INTEGRITY',
-      `${source.origin}: ${wrong.join(', ')} differ from ${MANIFEST_FILE}`,
-    );
+    const message = `${source.origin}: ${wrong.join(', ')} differ from ${MANIFEST_FILE}`;
+    throw new TowerError('TOWER_INTEGRITY', message);
   }
   return manifest;
-}
-
-async function kindOf(directory: string): Promise<'tower' | 'hub' | 'none'> {
-  const exists = async (path: string): Promise<boolean> =>
-    stat(path).then(
-      () => true,
-      () => false,
-    );
-  if (await exists(join(directory, MANIFEST_FILE))) return 'tower';
-  return (await exists(directory)) ? 'hub' : 'none';
 }

@@ -10,7 +10,7 @@ import { type Corpus, makeCorpus } from './corpus.ts';
 import type { Forwarded } from './forwarder.ts';
 import { DirectQdrant, type RestRequest } from './load.ts';
 import { type Recorder, startRecorder } from './recorder.ts';
-import { type Process, startProcess } from './services.ts';
+import { type Process, startProcess } from '../../services/runtime/testing/processes.ts';
 
 /** Documents to search, of 384 dimensions each. */
 export const DOCUMENTS = Number(process.env['BENCH_DOCUMENTS'] ?? 100_000);

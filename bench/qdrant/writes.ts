@@ -7,7 +7,7 @@ import type { Comparison } from '../report.ts';
 import { writeOf } from './corpus.ts';
 import { DOCUMENTS, type Ground, POINTS, WRITERS } from './ground.ts';
 import { drive, frame, LeanGrpc, type Load, messagesIn, type RestRequest } from './load.ts';
-import type { Process } from './services.ts';
+import type { Process } from '../../services/runtime/testing/processes.ts';
 import { compare, compareBare, ROUNDS, type Side } from './sides.ts';
 
 /** Documents written in one turn. */

@@ -5,7 +5,7 @@ import { v1 } from '../../proto/load.ts';
 import { openStore } from '../../store/open.ts';
 import { makeCorpus, TOWER, writeOf } from '../qdrant/corpus.ts';
 import { drive, frame, LeanGrpc, type Load } from '../qdrant/load.ts';
-import { type Process, startProcess } from '../qdrant/services.ts';
+import { type Process, startProcess } from '../../services/runtime/testing/processes.ts';
 import { type Bench, type Comparison, median, percentile } from '../report.ts';
 
 /** So few that the store answers at once, which leaves the service's own cost of each call. */
@@ -155,9 +155,9 @@ async function load(
   const call = async (index: number): Promise<void> => {
     await client.call(Search.path, [frames[index % QUERIES]!]);
   };
-  const before = cpuMicros(service.pid);
+  const before = cpuMicros(service.child.pid!);
   const done = await drive(call, first, calls, IN_FLIGHT);
-  const after = cpuMicros(service.pid);
+  const after = cpuMicros(service.child.pid!);
   const isKnown = before !== undefined && after !== undefined;
   return { ...done, cpuMicros: isKnown ? (after - before) / calls : undefined };
 }

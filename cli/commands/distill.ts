@@ -14,8 +14,7 @@ import { note, printJson, UsageError } from '../output/print.ts';
 import { ProgressByName } from '../output/progress.ts';
 import { DocumentClient } from '../../clients/index.ts';
 import { withDocumentAddress } from '../connection.ts';
-import { collect } from '../input/filter-flags.ts';
-import { positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
+import { collect, positive, positiveNumber, wholeNumber } from '../input/flags.ts';
 
 interface SourceFlags {
   corpus?: string | undefined;
@@ -25,25 +24,18 @@ interface SourceFlags {
   documentAddress: string;
 }
 
-type FitFlags = Pick<
-  DistillRequest,
-  | 'student'
-  | 'exclude'
-  | 'out'
-  | 'loss'
-  | 'steps'
-  | 'batch'
-  | 'rate'
-  | 'pairs'
-  | 'positions'
-  | 'trainTables'
-  | 'threads'
->;
+type Inside =
+  | 'teacher'
+  | 'documentTower'
+  | 'source'
+  | 'signal'
+  | 'cacheDir'
+  | 'log'
+  | 'onTeacher'
+  | 'onProgress';
 
-interface Flags extends SourceFlags, FitFlags {
+interface Flags extends SourceFlags, Omit<DistillRequest, Inside> {
   teacher: string;
-  seed: number;
-  resume?: boolean;
   json?: boolean;
 }
 
@@ -142,18 +134,13 @@ export const distill = withDocumentAddress(new Command('distill'))
   });
 
 function sourceOf({ corpus, texts, collection, tenant, documentAddress }: SourceFlags): TextSource {
-  const given = [
-    ...(corpus === undefined ? [] : [{ corpus }]),
-    ...(texts === undefined ? [] : [{ texts }]),
-    ...(collection === undefined
-      ? []
-      : [
-          {
-            name: `collection ${collection}`,
-            documents: () => storedDocuments(documentAddress, { collection, tenant }),
-          },
-        ]),
-  ];
+  const given: TextSource[] = [];
+  if (corpus !== undefined) given.push({ corpus });
+  if (texts !== undefined) given.push({ texts });
+  if (collection !== undefined) {
+    const documents = () => storedDocuments(documentAddress, { collection, tenant });
+    given.push({ name: `collection ${collection}`, documents });
+  }
   if (given.length === 1) return given[0]!;
   throw new UsageError('give exactly one of --corpus, --texts and --collection');
 }
@@ -163,13 +150,9 @@ async function* storedDocuments(
   address: string,
   scope: { collection: string; tenant: string },
 ): AsyncGenerator<{ title: string; text: string }> {
-  const client = new DocumentClient({ address });
-  try {
-    for await (const { title, passages } of client.listDocuments(scope)) {
-      yield { title, text: passages.join('\n\n') };
-    }
-  } finally {
-    client.close();
+  using client = new DocumentClient({ address });
+  for await (const { title, passages } of client.listDocuments(scope)) {
+    yield { title, text: passages.join('\n\n') };
   }
 }
 

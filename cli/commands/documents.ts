@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { DocumentClient, type DocumentScope } from '../../clients/index.ts';
 import { withDocumentAddress } from '../connection.ts';
-import { filterOf, withFilter } from '../input/filter-flags.ts';
+import { filterOf, withFilter } from '../input/flags.ts';
 import { printResult, UsageError } from '../output/print.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
 

@@ -13,8 +13,7 @@ import { openAnswerFiles } from '../output/answer-files.ts';
 import { note, printJson, table, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import { rankThroughServices, type ServiceRankers } from '../service-rankers.ts';
-import { collect } from '../input/filter-flags.ts';
-import { positive } from '../input/numbers.ts';
+import { collect, positive } from '../input/flags.ts';
 
 /** How deep an nDCG may look: as deep as runs of TREC go. */
 const MAX_CUTOFF = 1000;
@@ -39,8 +38,7 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
   .requiredOption(
     '--dataset <dir>',
     'folder with corpus.jsonl, queries.jsonl and qrels; repeat for more',
-    // A flag that is required has no default to add to.
-    (value: string, previous: readonly string[] | undefined) => collect(value, previous ?? []),
+    collect,
   )
   .option('--document-tower <reference>', 'document tower', 'all-MiniLM-L6-v2')
   .option('--query-tower <reference>', 'query tower; repeat for more', collect, [])

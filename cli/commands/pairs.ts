@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { positive, wholeNumber } from '../input/numbers.ts';
+import { positive, wholeNumber } from '../input/flags.ts';
 import { printJson } from '../output/print.ts';
 import { writeWordNetPairs } from '../sample/pairs.ts';
 

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { type PipelineReport, runPipeline } from '../../training/pipeline/pipeline.ts';
 import { readRecipe } from '../../training/pipeline/recipe.ts';
-import { positive } from '../input/numbers.ts';
+import { positive } from '../input/flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';
 import { ProgressByName } from '../output/progress.ts';
@@ -56,19 +56,15 @@ function render({ stage1, twoStage, endToEnd, difference, sameSteps, out }: Pipe
   const rows = [
     row('base', stage1.heldOut.recall10.base, 0, 0),
     row('teacher, both sides full', stage1.recall10, stage1.seconds, stage1.flops),
-    row(
-      `two-stage, ${twoStage.student}`,
-      twoStage.recall10,
-      stage1.seconds + twoStage.seconds,
-      twoStage.flops,
-    ),
-    ...(endToEnd === undefined
-      ? []
-      : [row('end to end, as many operations', endToEnd.recall10, endToEnd.seconds, endToEnd.flops)]),
-    ...(sameSteps === undefined
-      ? []
-      : [row("end to end, the teacher's steps", sameSteps.recall10, sameSteps.seconds, sameSteps.flops)]),
   ];
+  const seconds = stage1.seconds + twoStage.seconds;
+  rows.push(row(`two-stage, ${twoStage.student}`, twoStage.recall10, seconds, twoStage.flops));
+  for (const [name, run] of [
+    ['end to end, as many operations', endToEnd],
+    ["end to end, the teacher's steps", sameSteps],
+  ] as const) {
+    if (run !== undefined) rows.push(row(name, run.recall10, run.seconds, run.flops));
+  }
   const kept = twoStage.kept;
   const lines = [
     table(['query tower', 'Recall@10', 'seconds', 'operations'], rows),

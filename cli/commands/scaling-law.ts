@@ -10,7 +10,7 @@ import {
   type SweepRequest,
 } from '../../training/scaling/sweep.ts';
 import { makeFolder } from '../../training/run-folder.ts';
-import { positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
+import { positive, positiveNumber, wholeNumber } from '../input/flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { note, printJson, table } from '../output/print.ts';
 import { writeWordNetPairs } from '../sample/pairs.ts';

@@ -1,8 +1,7 @@
 import { Command, Option } from 'commander';
 import { QueryClient, type SearchRequest, type SearchResult } from '../../clients/index.ts';
 import { withConsoleAddress, withQueryAddress } from '../connection.ts';
-import { filterOf, withFilter } from '../input/filter-flags.ts';
-import { wholeNumber } from '../input/numbers.ts';
+import { filterOf, wholeNumber, withFilter } from '../input/flags.ts';
 import { clip, note, printJson, style, table } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';

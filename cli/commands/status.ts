@@ -91,18 +91,9 @@ async function ask(
       client.describe(),
       client.health(),
     ]);
-    return {
-      service,
-      address,
-      status: health,
-      pid,
-      version,
-      uptimeSeconds,
-      space: tower.space.fingerprint,
-      tower: tower.name,
-      device: tower.device,
-      store,
-    };
+    const { name, device, space } = tower;
+    const process = { pid, version, uptimeSeconds, store };
+    return { service, address, status: health, ...process, space: space.fingerprint, tower: name, device };
   } catch (error) {
     return { service, address, status: 'UNREACHABLE', reason: (error as Error).message };
   }

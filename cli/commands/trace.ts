@@ -4,7 +4,7 @@ import { clip, printResult, style, table, UsageError } from '../output/print.ts'
 import { renderWaterfall } from '../output/waterfall.ts';
 import type { TraceOrder, TraceSummary } from '../../clients/console-traces.ts';
 import { TraceReader } from '../trace-reader.ts';
-import { wholeNumber } from '../input/numbers.ts';
+import { wholeNumber } from '../input/flags.ts';
 
 interface Flags {
   slowest?: boolean;

@@ -4,11 +4,14 @@ import { train as trainTowers, type TrainReport } from '../../training/stage1/tr
 import { interruptible } from '../interrupt.ts';
 import { note, printJson } from '../output/print.ts';
 import { ProgressByName } from '../output/progress.ts';
-import { decimal, positive, positiveNumber, wholeNumber } from '../input/numbers.ts';
+import { decimal, positive, positiveNumber, wholeNumber } from '../input/flags.ts';
 
 interface Flags extends Omit<TrainRequest, 'signal' | 'cacheDir' | 'log' | 'onProgress'> {
   json?: boolean;
 }
+
+const { epochs, batch, rate, temperature, negatives, mined, margin, maxTokens, heldOutDocuments } =
+  TRAIN_DEFAULTS;
 
 /** `scalingnote train` */
 export const train = new Command('train')
@@ -18,34 +21,19 @@ export const train = new Command('train')
   .option('--base <reference>', 'tower to start from', 'all-MiniLM-L6-v2')
   .requiredOption('--pairs <file>', 'JSON Lines: {"query", "document", "negatives"?, "split"?: "held-out"}')
   .requiredOption('--out <dir>', 'folder of the new towers')
-  .option('--epochs <x>', `passes over all pairs (default: ${TRAIN_DEFAULTS.epochs})`, positiveNumber)
+  .option('--epochs <x>', `passes over all pairs (default: ${epochs})`, positiveNumber)
   .option('--steps <n>', 'optimiser steps, instead of --epochs', positive)
   .option('--limit <n>', 'most pairs to train on', positive)
-  .option('--batch <n>', 'pairs per step; memory does not limit it', positive, TRAIN_DEFAULTS.batch)
-  .option(
-    '--rate <x>',
-    'peak learning rate; larger models need a smaller one',
-    positiveNumber,
-    TRAIN_DEFAULTS.rate,
-  )
-  .option('--temperature <x>', 'divisor of the similarities', positiveNumber, TRAIN_DEFAULTS.temperature)
-  .option(
-    '--negatives <n>',
-    'negatives per pair that are taken from the file',
-    wholeNumber,
-    TRAIN_DEFAULTS.negatives,
-  )
-  .option(
-    '--mined <n>',
-    'negatives per pair that are mined anew in every epoch',
-    wholeNumber,
-    TRAIN_DEFAULTS.mined,
-  )
+  .option('--batch <n>', 'pairs per step; memory does not limit it', positive, batch)
+  .option('--rate <x>', 'peak learning rate; larger models need a smaller one', positiveNumber, rate)
+  .option('--temperature <x>', 'divisor of the similarities', positiveNumber, temperature)
+  .option('--negatives <n>', 'negatives per pair that are taken from the file', wholeNumber, negatives)
+  .option('--mined <n>', 'negatives per pair that are mined anew in every epoch', wholeNumber, mined)
   .option(
     '--margin <x>',
     "a mined negative scores at least this much below the pair's own document",
     decimal,
-    TRAIN_DEFAULTS.margin,
+    margin,
   )
   .option('--separate', 'give query and document tower separate weights')
   .option('--query-layers <n>', 'layers of the query tower; implies --separate', positive)
@@ -60,13 +48,8 @@ export const train = new Command('train')
       .choices(['fp32', 'int8'])
       .default('fp32'),
   )
-  .option('--max-tokens <n>', 'longest text in training, in tokens', positive, TRAIN_DEFAULTS.maxTokens)
-  .option(
-    '--held-out-documents <n>',
-    'documents that held-out queries search in',
-    positive,
-    TRAIN_DEFAULTS.heldOutDocuments,
-  )
+  .option('--max-tokens <n>', 'longest text in training, in tokens', positive, maxTokens)
+  .option('--held-out-documents <n>', 'documents that held-out queries search in', positive, heldOutDocuments)
   .option('--seed <n>', 'seed for the order of pairs and for the choice of held-out pairs', wholeNumber, 1)
   .option('--workers <n>', 'processes that share the work of each step', positive, 1)
   .option('--threads <n>', 'threads per process (default: one per core)', positive)

@@ -1,15 +1,14 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DocumentClient, QueryClient, type SearchResult } from '../../clients/index.ts';
-import { type ServiceProcess, startService } from '../service-processes.ts';
+import { freePort, type ServiceProcess, startService } from '../service-processes.ts';
 import { CliError, note, printResult, style, table } from '../output/print.ts';
 import { loadSample, type SampleSize, type SampleSummary } from '../sample/load.ts';
 import { pullWithProgress } from '../pull-tower.ts';
 import { SAMPLE_COLLECTION, SAMPLE_QUERIES } from '../sample/wordnet.ts';
-import { wholeNumber } from '../input/numbers.ts';
+import { wholeNumber } from '../input/flags.ts';
 import { renderHits, renderTimings } from './search.ts';
 
 interface Flags {
@@ -221,16 +220,6 @@ async function startAll(
 /** A service on any free port serves its metrics on any free port too. */
 function portFlags(port: number): string[] {
   return ['--port', String(port), ...(port === 0 ? ['--metrics-port', '0'] : [])];
-}
-
-/** A port that nothing listens at now. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function tour(

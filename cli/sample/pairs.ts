@@ -13,13 +13,6 @@ interface PairLine {
   split: 'train' | typeof HELD_OUT;
 }
 
-/** How many pairs were written. */
-export interface WrittenPairs {
-  out: string;
-  train: number;
-  heldOut: number;
-}
-
 /**
  * A synset as a pair: its definition asks for its lemmas and examples. Undefined where there is no definition.
  */
@@ -35,12 +28,14 @@ export function pairOf({ id, title, text }: SampleDocument): Omit<PairLine, 'spl
 
 /**
  * Writes WordNet as pairs, a random part of it held out. The file is there once it is whole.
+ *
+ * @returns how many pairs were written
  * @throws {CliError} where it can't be written
  */
 export async function writeWordNetPairs(
   out: string,
   options: { heldOut: number; seed: number },
-): Promise<WrittenPairs> {
+): Promise<{ out: string; train: number; heldOut: number }> {
   if ((await stat(out).catch(() => undefined))?.isDirectory() === true) {
     throw new CliError(`${out} is a folder; give a file to write pairs to`);
   }

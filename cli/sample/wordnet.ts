@@ -39,53 +39,17 @@ const POS: Readonly<Record<string, string>> = {
 const DATA_FILES = ['data.noun', 'data.verb', 'data.adj', 'data.adv'];
 
 /** Names of the lexicographer files by number, from lexnames(5WN). */
-const LEXFILES = [
-  'adj.all',
-  'adj.pert',
-  'adv.all',
-  'noun.Tops',
-  'noun.act',
-  'noun.animal',
-  'noun.artifact',
-  'noun.attribute',
-  'noun.body',
-  'noun.cognition',
-  'noun.communication',
-  'noun.event',
-  'noun.feeling',
-  'noun.food',
-  'noun.group',
-  'noun.location',
-  'noun.motive',
-  'noun.object',
-  'noun.person',
-  'noun.phenomenon',
-  'noun.plant',
-  'noun.possession',
-  'noun.process',
-  'noun.quantity',
-  'noun.relation',
-  'noun.shape',
-  'noun.state',
-  'noun.substance',
-  'noun.time',
-  'verb.body',
-  'verb.change',
-  'verb.cognition',
-  'verb.communication',
-  'verb.competition',
-  'verb.consumption',
-  'verb.contact',
-  'verb.creation',
-  'verb.emotion',
-  'verb.motion',
-  'verb.perception',
-  'verb.possession',
-  'verb.social',
-  'verb.stative',
-  'verb.weather',
-  'adj.ppl',
-];
+const LEXFILES = `
+  adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body
+  noun.cognition noun.communication noun.event noun.feeling noun.food noun.group noun.location
+  noun.motive noun.object noun.person noun.phenomenon noun.plant noun.possession noun.process
+  noun.quantity noun.relation noun.shape noun.state noun.substance noun.time verb.body verb.change
+  verb.cognition verb.communication verb.competition verb.consumption verb.contact verb.creation
+  verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative verb.weather
+  adj.ppl
+`
+  .trim()
+  .split(/\s+/);
 
 /**
  * One line of a WordNet data file as a document; `undefined` for a line of the licence at the top.

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +7,7 @@ import { credentials } from '@grpc/grpc-js';
 import { v1 } from '../../proto/load.ts';
 import type { ScrollPage } from '../../store/store.ts';
 import { openStore } from '../../store/open.ts';
+import { type Process, startProcess } from '../runtime/testing/processes.ts';
 import { IngestStream } from './testing/harness.ts';
 
 const OPERATIONS = 1500;
@@ -22,21 +21,18 @@ after(() => rm(directory, { recursive: true }));
 /** A service over a store in a folder, and one stream to it. */
 async function open(
   folder: string,
-): Promise<{ stream: IngestStream; process: ChildProcess; close(): Promise<void> }> {
-  const child = fork(new URL('./testing/process.js', import.meta.url), [join(directory, folder)]);
-  const [address] = (await once(child, 'message')) as [string];
-  const client = new v1.DocumentService(address, credentials.createInsecure());
+): Promise<{ stream: IngestStream; process: Process; close(): Promise<void> }> {
+  const module = new URL('./testing/process.js', import.meta.url);
+  const service = await startProcess(module, [join(directory, folder)]);
+  const client = new v1.DocumentService(service.address, credentials.createInsecure());
   const stream = new IngestStream(client.ingest());
   stream.send({ begin: { collection: 'docs' } });
   return {
     stream,
-    process: child,
+    process: service,
     close: async () => {
       client.close();
-      if (child.exitCode === null && child.signalCode === null) {
-        child.kill();
-        await once(child, 'exit');
-      }
+      await service.stop();
     },
   };
 }
@@ -86,10 +82,10 @@ test('killed in the middle of an ingest, three times, and resumed: the store is 
 
   let watermark = 0;
   for (const at of [100, 500, 1000]) {
-    const { stream, process: child, close } = await open('killed');
+    const { stream, process, close } = await open('killed');
     send(stream, watermark + 1);
     await stream.durable(at);
-    child.kill('SIGKILL');
+    await process.stop('SIGKILL');
     const ended = await stream.ended;
     assert.notEqual(ended.status.code, 0);
     assert.ok(ended.watermark < OPERATIONS, 'it was killed in the middle');

@@ -17,10 +17,8 @@ export async function listDocuments(
   checkCollection(collection);
   checkTenant(tenant);
   if (pageSize < 1 || pageSize > MAX_PAGE) {
-    throw invalidArgument(
-      'page_size',
-      `is ${pageSize}; send 1 to ${MAX_PAGE}, or leave it out for ${DEFAULT_PAGE}`,
-    );
+    const range = `send 1 to ${MAX_PAGE}, or leave it out for ${DEFAULT_PAGE}`;
+    throw invalidArgument('page_size', `is ${pageSize}; ${range}`);
   }
   const page = { limit: pageSize, ...(pageToken === '' ? {} : { after: pageToken }) };
   const { documents, next = '' } = await store.scroll(collection, tenant, page, call);

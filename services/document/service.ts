@@ -12,7 +12,6 @@ import { dropCollection, listAliases, switchAlias, type CatalogStore } from './c
 import { salvageDocument } from './ingest/envelope.ts';
 import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
 import { listDocuments } from './listing.ts';
-import { collectionMessage } from './messages.ts';
 
 /**
  * Largest message, well above the largest valid document: a document that is too large is still read and rejected by
@@ -57,9 +56,7 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
 
     ListDocuments: (request, call) => listDocuments(store, request, call),
 
-    ListCollections: async (_request, call) => ({
-      collections: (await store.listCollections(call)).map(collectionMessage),
-    }),
+    ListCollections: async (_request, call) => ({ collections: await store.listCollections(call) }),
 
     ListAliases: (_request, call) => listAliases(store, call),
     SwitchAlias: (request, call) => switchAlias(store, request, call),
@@ -88,12 +85,8 @@ function deletions({ documentIds, filter }: DeleteRequest__Output): Filter[] {
   }
   documentIds.forEach((id, index) => checkDocumentId(id, `document_ids[${index}]`));
   const unique = [...new Set(documentIds)];
-  return Array.from({ length: Math.ceil(unique.length / MAX_ANY_OF_VALUES) }, (_, chunk) => ({
-    must: [
-      {
-        field: 'document_id',
-        anyOf: unique.slice(chunk * MAX_ANY_OF_VALUES, (chunk + 1) * MAX_ANY_OF_VALUES),
-      },
-    ],
-  }));
+  return Array.from({ length: Math.ceil(unique.length / MAX_ANY_OF_VALUES) }, (_, chunk) => {
+    const anyOf = unique.slice(chunk * MAX_ANY_OF_VALUES, (chunk + 1) * MAX_ANY_OF_VALUES);
+    return { must: [{ field: 'document_id', anyOf }] };
+  });
 }

@@ -31,7 +31,10 @@ export class Collections {
    */
   async resolve(name: string, call: { readonly signal: AbortSignal }): Promise<string> {
     const known = this.#known.get(name);
-    if (known && this.#known.getRemainingTTL(name) < ALIAS_TTL_MS / 2) this.#refresh(name);
+    if (known && this.#known.getRemainingTTL(name) < ALIAS_TTL_MS / 2) {
+      // Before it expires, so that no search waits for it. The next search meets its errors.
+      this.#describe(name, new AbortController().signal).catch(() => {});
+    }
     const { physicalName, space } = known ?? (await this.#describe(name, call.signal));
     if (space.fingerprint !== this.#space.fingerprint) {
       throw spaceMismatch(name, space.fingerprint, this.#space.fingerprint);
@@ -42,11 +45,6 @@ export class Collections {
   /** Forgets a name that turned out to lead nowhere. */
   forget(name: string): void {
     this.#known.delete(name);
-  }
-
-  /** Resolves a name again before it expires, so that no search waits for it. The next search meets its errors. */
-  #refresh(name: string): void {
-    this.#describe(name, new AbortController().signal).catch(() => {});
   }
 
   async #describe(name: string, signal: AbortSignal): Promise<CollectionKey> {

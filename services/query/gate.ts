@@ -13,8 +13,8 @@ export interface Admission {
 
 interface Waiter {
   call: Admission;
-  enter: () => void;
-  refuse: (reason: unknown) => void;
+  /** Lets the call in, or refuses it for a reason. */
+  settle: (reason?: unknown) => void;
 }
 
 /**
@@ -66,13 +66,10 @@ export class Gate {
       };
       const waiter: Waiter = {
         call,
-        enter: () => {
+        settle: (reason) => {
           call.signal.removeEventListener('abort', giveUp);
-          resolve();
-        },
-        refuse: (reason) => {
-          call.signal.removeEventListener('abort', giveUp);
-          reject(reason);
+          if (reason === undefined) resolve();
+          else reject(reason);
         },
       };
       call.signal.addEventListener('abort', giveUp, { once: true });
@@ -88,10 +85,10 @@ export class Gate {
       try {
         this.#refuseLate(waiter.call, 0);
       } catch (error) {
-        waiter.refuse(error);
+        waiter.settle(error);
         continue;
       }
-      waiter.enter();
+      waiter.settle();
       return;
     }
     this.#busy--;

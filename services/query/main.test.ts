@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,8 +10,8 @@ import { v1 } from '../../proto/load.ts';
 import { openStore } from '../../store/open.ts';
 import { openTower } from '../../towers/open.ts';
 import { passageTerms } from '../../towers/terms.ts';
-import type { ServiceReport } from '../runtime/run-service.ts';
 import { callUnary } from '../runtime/testing/harness.ts';
+import { startService } from '../runtime/testing/processes.ts';
 
 const GLOSSES = {
   astronomer: 'a physicist who studies astronomy',
@@ -24,13 +22,9 @@ const GLOSSES = {
 test('a process of its own, with the tower that ships, finds what another process has just stored', async (t) => {
   const data = await mkdtemp(join(tmpdir(), 'scalingnote-main-'));
   t.after(() => rm(data, { recursive: true }));
-  const child = fork(new URL('./main.js', import.meta.url), ['--port', '0', '--data', data], {
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-  });
-  t.after(() => child.kill('SIGKILL'));
-  const [report] = (await once(child, 'message')) as [ServiceReport];
-  assert.ok(report.type === 'ready');
-  const client = new v1.QueryService(report.address, credentials.createInsecure());
+  const { child, address, stop } = await startService('query', '--port', '0', '--data', data);
+  t.after(() => stop('SIGKILL'));
+  const client = new v1.QueryService(address, credentials.createInsecure());
   t.after(() => client.close());
 
   const { service } = await callUnary<QueryServiceDescribeResponse__Output>(client, 'Describe', {});
@@ -64,7 +58,6 @@ test('a process of its own, with the tower that ships, finds what another proces
   assert.equal(await best('ship', 'SEARCH_MODE_SPARSE'), 'sailor');
   assert.equal(await best('who studies the stars', 'SEARCH_MODE_HYBRID'), 'astronomer');
 
-  child.kill('SIGTERM');
-  const [code] = (await once(child, 'exit')) as [number | null];
-  assert.equal(code, 0);
+  await stop();
+  assert.equal(child.exitCode, 0);
 });

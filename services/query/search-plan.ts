@@ -1,5 +1,5 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
-import type { Filter } from '../../store/store.ts';
+import type { SearchQuery } from '../../store/store.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
 import {
@@ -22,39 +22,33 @@ const MODES: Readonly<Record<string, Mode>> = {
   SEARCH_MODE_HYBRID: 'hybrid',
 };
 
-/** A search that can be done. */
+/** A search that has been checked. */
 export interface SearchPlan {
   collection: string;
-  tenant: string;
   text: string;
   mode: Mode;
-  limit: number;
-  offset: number;
-  filter: Filter | undefined;
-  scoreThreshold: number | undefined;
-  withText: boolean;
-  withMetadata: boolean;
+  /** What the store is asked for, without the vectors of the text. */
+  query: SearchQuery;
 }
 
 /** Checks a request. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
 export function parseSearch(request: SearchRequest__Output): SearchPlan {
-  checkCollection(request.collection);
-  checkTenant(request.tenant);
-  requireText('query', request.query, MAX_QUERY_BYTES);
+  const { collection, tenant, query: text, scoreThreshold } = request;
+  checkCollection(collection);
+  checkTenant(tenant);
+  requireText('query', text, MAX_QUERY_BYTES);
   const mode = parseMode(request.mode);
-  checkThreshold(request.scoreThreshold, mode);
-  return {
-    collection: request.collection,
-    tenant: request.tenant,
-    text: request.query,
-    mode,
+  checkThreshold(scoreThreshold, mode);
+  const query = {
+    tenant,
     limit: parseLimit(request.limit),
     offset: parseOffset(request.offset),
     filter: parseFilter(request.filter),
-    scoreThreshold: request.scoreThreshold,
+    scoreThreshold,
     withText: !request.omitText,
     withMetadata: !request.omitMetadata,
   };
+  return { collection, text, mode, query };
 }
 
 /** A number that the contract does not know comes as a number. */
@@ -71,9 +65,7 @@ function checkThreshold(threshold: number | undefined, mode: Mode): void {
   if (threshold === undefined) return;
   checkFinite('score_threshold', threshold);
   if (mode === 'dense' && Math.abs(threshold) > 1) {
-    throw invalidArgument(
-      'score_threshold',
-      `is ${threshold}; a dense search scores by cosine, from -1 to 1`,
-    );
+    const why = `is ${threshold}; a dense search scores by cosine, from -1 to 1`;
+    throw invalidArgument('score_threshold', why);
   }
 }

@@ -47,15 +47,7 @@ export class Searcher {
   async search(plan: SearchPlan, call: Call): Promise<Found> {
     const physical = await this.#collections.resolve(plan.collection, call);
     const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
-    const query: SearchQuery = {
-      tenant: plan.tenant,
-      filter: plan.filter,
-      limit: plan.limit,
-      offset: plan.offset,
-      scoreThreshold: plan.scoreThreshold,
-      withText: plan.withText,
-      withMetadata: plan.withMetadata,
-    };
+    const query = { ...plan.query };
     if (plan.mode !== 'dense') {
       const started = performance.now();
       query.sparse = queryTerms(plan.text);

@@ -51,16 +51,8 @@ export interface QueryParts {
 }
 
 /** `scalingnote.v1.QueryService` over a query tower and a store. */
-export function queryService({
-  tower,
-  store,
-  slots,
-  queue,
-  cache,
-  log,
-  telemetry,
-  live,
-}: QueryParts): Service {
+export function queryService(parts: QueryParts): Service {
+  const { tower, store, slots, queue, cache, log, telemetry, live } = parts;
   const familiarity = new FamiliarityMeter(tower, telemetry?.metrics);
   const onTokens = (tokens: readonly number[]): void => familiarity.record(tokens);
   const encoder = new QueryEncoder(tower, { cache, telemetry, onTokens });
@@ -84,7 +76,7 @@ export function queryService({
     span?.setAttributes({
       'scalingnote.collection': plan.collection,
       'scalingnote.search.mode': plan.mode,
-      'scalingnote.search.limit': plan.limit,
+      'scalingnote.search.limit': plan.query.limit,
     });
     const asked = performance.now();
     const wait = gate.enter(call);
@@ -102,11 +94,7 @@ export function queryService({
       const messages = hits.map(hitMessage);
       const grouped = performance.now();
       span?.record('group', done, grouped, { 'scalingnote.hits': hits.length });
-      return {
-        hits: messages,
-        timings: { ...timings, totalMs: grouped - arrived },
-        queryTower,
-      };
+      return { hits: messages, timings: { ...timings, totalMs: grouped - arrived }, queryTower };
     } finally {
       gate.leave(workedMs);
     }
@@ -140,14 +128,6 @@ export function queryService({
   });
 }
 
-function hitMessage({ documentId, score, title, passage, text, metadata, version }: SearchHit): Hit {
-  return {
-    documentId,
-    score,
-    title,
-    passage,
-    text: text ?? '',
-    metadata: metadata === undefined ? null : toStruct(metadata),
-    version,
-  };
+function hitMessage({ text = '', metadata, ...hit }: SearchHit): Hit {
+  return { ...hit, text, metadata: metadata === undefined ? null : toStruct(metadata) };
 }

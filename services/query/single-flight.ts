@@ -25,7 +25,10 @@ export class SingleFlight<Value> {
       const giveUp = (): void => {
         reject(signal.reason as Error);
         flight.waiters--;
-        if (flight.waiters === 0) this.#abandon(key, flight, signal.reason);
+        if (flight.waiters > 0) return;
+        // Later callers must not get the result of aborted work.
+        this.#forget(key, flight);
+        flight.controller.abort(signal.reason);
       };
       signal.addEventListener('abort', giveUp, { once: true });
       const settle = <Outcome>(done: (outcome: Outcome) => void): ((outcome: Outcome) => void) => {
@@ -46,12 +49,6 @@ export class SingleFlight<Value> {
     const land = (): void => this.#forget(key, flight);
     result.then(land, land);
     return flight;
-  }
-
-  /** Later callers must not get the result of aborted work. */
-  #abandon(key: string, flight: Flight<Value>, reason: unknown): void {
-    this.#forget(key, flight);
-    flight.controller.abort(reason);
   }
 
   #forget(key: string, flight: Flight<Value>): void {

@@ -2,10 +2,14 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
 import { LOG_LEVELS } from './log.ts';
-import { ConfigError, integer } from './setting-types.ts';
+import { ConfigError, decimal, integer } from './setting-types.ts';
 import { storeSettings } from './store-settings.ts';
 
-const port = (fallback: number) => integer(0, 65_535).default(fallback);
+/** A port that is called the same as a flag in every service. */
+const port = (fallback: number, whose: string, flag: string) =>
+  integer(0, 65_535)
+    .default(fallback)
+    .meta({ description: `Port of ${whose}; 0 picks a free one.`, flag });
 
 /** A list of texts: an array in a file, separated by commas as a flag or in the environment. */
 function list(item: z.ZodString) {
@@ -36,12 +40,9 @@ const text = () => z.string().min(1);
  */
 export const Settings = z.strictObject({
   host: text().default('127.0.0.1').describe('Address to listen on.'),
-  portDocument: port(7401).meta({
-    description: 'Port of the document service; 0 picks a free one.',
-    flag: 'port',
-  }),
-  portQuery: port(7402).meta({ description: 'Port of the query service; 0 picks a free one.', flag: 'port' }),
-  portConsole: port(7400).meta({ description: 'Port of the console; 0 picks a free one.', flag: 'port' }),
+  portDocument: port(7401, 'the document service', 'port'),
+  portQuery: port(7402, 'the query service', 'port'),
+  portConsole: port(7400, 'the console', 'port'),
   consoleAddress: optionalAddress('127.0.0.1:7400').describe(
     'HOST:PORT of the console, which receives the spans unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector; empty for none.',
   ),
@@ -88,11 +89,7 @@ export const Settings = z.strictObject({
   queryCache: integer(0, 1_000_000)
     .default(10_000)
     .describe('Query vectors to cache, about 2 KB each; 0 for none.'),
-  liveShare: z
-    .preprocess(
-      (value) => (typeof value === 'string' && value.trim() !== '' ? Number(value) : value),
-      z.number('must be a number from 0 to 1').min(0).max(1),
-    )
+  liveShare: decimal(0, 1)
     .default(0)
     .describe('Share of live queries, 0 to 1, that the teacher encodes too, to measure the query tower.'),
   liveTower: z
@@ -106,14 +103,8 @@ export const Settings = z.strictObject({
     .default(32)
     .describe('Ingest streams at the same time. Excess streams are rejected.'),
   metricsHost: text().default('127.0.0.1').describe('Address that serves the metrics.'),
-  metricsPortDocument: port(7411).meta({
-    description: 'Port of the metrics of the document service; 0 picks a free one.',
-    flag: 'metrics-port',
-  }),
-  metricsPortQuery: port(7412).meta({
-    description: 'Port of the metrics of the query service; 0 picks a free one.',
-    flag: 'metrics-port',
-  }),
+  metricsPortDocument: port(7411, 'the metrics of the document service', 'metrics-port'),
+  metricsPortQuery: port(7412, 'the metrics of the query service', 'metrics-port'),
   slowMs: integer(1, 3_600_000)
     .default(500)
     .describe('Calls that take longer than this many milliseconds are traced even if they were not sampled.'),
@@ -258,17 +249,14 @@ function readFlags(schema: SettingsSchema, argv: readonly string[]): Record<stri
 }
 
 function readFile(file: string): object {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new ConfigError(`can't read the configuration: ${(error as Error).message}`, { cause: error });
-  }
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    parsed = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    throw new ConfigError(`${file} is not JSON: ${(error as Error).message}`, { cause: error });
+    const { message } = error as Error;
+    const isSyntax = error instanceof SyntaxError;
+    const why = isSyntax ? `${file} is not JSON: ${message}` : `can't read the configuration: ${message}`;
+    throw new ConfigError(why, { cause: error });
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw new ConfigError(`${file} must hold one JSON object of settings`);

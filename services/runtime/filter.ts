@@ -154,11 +154,8 @@ function parseValues(values: readonly Value__Output[], field: string, path: stri
   return parsed;
 }
 
-function parseRange(
-  range: Range__Output,
-  path: string,
-): { gt?: number; gte?: number; lt?: number; lte?: number } {
-  const bounds: { gt?: number; gte?: number; lt?: number; lte?: number } = {};
+function parseRange(range: Range__Output, path: string) {
+  const bounds: Extract<Condition, { range: object }>['range'] = {};
   for (const name of ['gt', 'gte', 'lt', 'lte'] as const) {
     const bound = range[name];
     if (bound === undefined) continue;

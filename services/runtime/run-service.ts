@@ -76,12 +76,8 @@ export async function runService<Schema extends SettingsSchema>(
     stopOnSignal(service, log);
     log.info({ address: service.address }, 'ready');
     const { address, metricsAddress } = service;
-    await report({
-      type: 'ready',
-      address,
-      pid: process.pid,
-      ...(metricsAddress === undefined ? {} : { metrics: metricsAddress }),
-    });
+    const metrics = metricsAddress === undefined ? {} : { metrics: metricsAddress };
+    await report({ type: 'ready', address, pid: process.pid, ...metrics });
   } catch (error) {
     const message = startFailure(error);
     process.stderr.write(`scalingnote ${name}: ${message}\n`);
@@ -138,12 +134,8 @@ async function report(message: ServiceReport): Promise<void> {
 
 /** Expected errors need no stack: their message says everything. */
 function startFailure(error: unknown): string {
-  const expected =
-    error instanceof ConfigError ||
-    error instanceof EnvironmentError ||
-    error instanceof StartError ||
-    error instanceof StoreError ||
-    error instanceof TowerError;
-  if (expected) return error.message.replaceAll('\n', ' ');
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const expected = [ConfigError, EnvironmentError, StartError, StoreError, TowerError];
+  if (expected.some((kind) => error instanceof kind)) return error.message.replaceAll('\n', ' ');
+  return error.stack ?? error.message;
 }

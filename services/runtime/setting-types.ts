@@ -13,7 +13,7 @@ export function integer(min: number, max: number): z.ZodPreprocess<z.ZodInt> {
   );
 }
 
-/** A number, likewise. */
+/** A number: as such in a file, in decimal digits as a flag or in the environment. */
 export function decimal(min: number, max: number): z.ZodPreprocess<z.ZodNumber> {
   const message = `must be a number from ${min} to ${max}`;
   return z.preprocess(

@@ -11,7 +11,7 @@ import { startServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
-import { measureTower } from './telemetry/tower-metrics.ts';
+import { measureTower } from './telemetry/metrics.ts';
 
 /** Settings of every service that has a tower and the store. */
 const SHARED = [

@@ -23,27 +23,11 @@ const SELECT = `
 /** The collections and their names. The caller runs its methods in a transaction. */
 export class Catalog {
   readonly #database: Database;
-  readonly #byPhysical: Statement;
-  readonly #byAlias: Statement;
-  readonly #all: Statement;
-  readonly #aliases: Statement;
-  readonly #insert: Statement;
-  readonly #setAlias: Statement;
-  readonly #delete: Statement;
+  readonly #sql: ReturnType<typeof prepare>;
 
   constructor(database: Database) {
     this.#database = database;
-    this.#byPhysical = database.prepare(`${SELECT} WHERE physical = ?`);
-    this.#byAlias = database.prepare(`${SELECT} WHERE id = (SELECT collection FROM aliases WHERE alias = ?)`);
-    this.#all = database.prepare(SELECT);
-    this.#aliases = database.prepare(
-      'SELECT alias, physical FROM aliases JOIN collections ON id = collection ORDER BY alias',
-    );
-    this.#insert = database.prepare(
-      'INSERT INTO collections (physical, fingerprint, dimensions) VALUES (?, ?, ?)',
-    );
-    this.#setAlias = database.prepare('INSERT OR REPLACE INTO aliases (alias, collection) VALUES (?, ?)');
-    this.#delete = database.prepare('DELETE FROM collections WHERE id = ?');
+    this.#sql = prepare((text) => database.prepare(text));
   }
 
   /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
@@ -71,38 +55,38 @@ export class Catalog {
     if (collection) {
       checkSpace(name, collection, space);
     } else {
-      this.#insert.run(physical, space.fingerprint, space.dimensions);
+      this.#sql.insert.run(physical, space.fingerprint, space.dimensions);
       collection = this.#find(physical)!;
       createDocumentTables(this.#database, collection.id);
     }
-    if (name !== physical) this.#setAlias.run(name, collection.id);
+    if (name !== physical) this.#sql.setAlias.run(name, collection.id);
   }
 
   list(): Collection[] {
-    return this.#all.all() as Collection[];
+    return this.#sql.all.all() as Collection[];
   }
 
   aliases(): Map<string, string> {
-    const rows = this.#aliases.all() as { alias: string; physical: string }[];
+    const rows = this.#sql.aliases.all() as { alias: string; physical: string }[];
     return new Map(rows.map(({ alias, physical }) => [alias, physical]));
   }
 
   /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
   switchAlias(alias: string, physical: string): void {
     checkAlias(alias);
-    this.#setAlias.run(alias, this.#physical(physical).id);
+    this.#sql.setAlias.run(alias, this.#physical(physical).id);
   }
 
   /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
   drop(physical: string): Collection {
     const collection = this.#physical(physical);
     dropDocumentTables(this.#database, collection.id);
-    this.#delete.run(collection.id);
+    this.#sql.delete.run(collection.id);
     return collection;
   }
 
   #find(name: string): Collection | undefined {
-    const statement = isPhysicalName(name) ? this.#byPhysical : this.#byAlias;
+    const statement = isPhysicalName(name) ? this.#sql.byPhysical : this.#sql.byAlias;
     return statement.get(name) as Collection | undefined;
   }
 
@@ -112,4 +96,16 @@ export class Catalog {
     if (!collection) throw collectionNotFound(name);
     return collection;
   }
+}
+
+function prepare(sql: (text: string) => Statement) {
+  return {
+    byPhysical: sql(`${SELECT} WHERE physical = ?`),
+    byAlias: sql(`${SELECT} WHERE id = (SELECT collection FROM aliases WHERE alias = ?)`),
+    all: sql(SELECT),
+    aliases: sql('SELECT alias, physical FROM aliases JOIN collections ON id = collection ORDER BY alias'),
+    insert: sql('INSERT INTO collections (physical, fingerprint, dimensions) VALUES (?, ?, ?)'),
+    setAlias: sql('INSERT OR REPLACE INTO aliases (alias, collection) VALUES (?, ?)'),
+    delete: sql('DELETE FROM collections WHERE id = ?'),
+  };
 }

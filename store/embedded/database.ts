@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
-import { StoreError } from '../errors.ts';
+import { StoreError, type StoreErrorReason } from '../errors.ts';
 
 export type Statement = StatementSyncInstance;
 
@@ -122,13 +122,8 @@ export class Database {
   #configure(): void {
     // One snapshot: another process may be making the same file.
     const foreign = this.read(() => {
-      const { tables } = this.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as {
-        tables: number;
-      };
-      const { application_id: id } = this.prepare('PRAGMA application_id').get() as {
-        application_id: number;
-      };
-      return tables > 0 && id !== APPLICATION_ID;
+      const tables = this.#number('SELECT count(*) FROM sqlite_schema');
+      return tables > 0 && this.#number('PRAGMA application_id') !== APPLICATION_ID;
     });
     if (foreign) throw this.#foreign();
 
@@ -146,7 +141,7 @@ export class Database {
     this.exec(`PRAGMA synchronous = FULL; PRAGMA journal_size_limit = ${WAL_SIZE_LIMIT}`);
 
     this.write(() => {
-      const { user_version: version } = this.prepare('PRAGMA user_version').get() as { user_version: number };
+      const version = this.#number('PRAGMA user_version');
       if (version === SCHEMA_VERSION) return;
       if (version > SCHEMA_VERSION) {
         throw new StoreError(
@@ -157,6 +152,11 @@ export class Database {
       this.exec(CATALOG);
       this.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
     });
+  }
+
+  /** The answer to a question that has one number for an answer. */
+  #number(sql: string): number {
+    return Number(Object.values(this.prepare(sql).get() as object)[0]);
   }
 
   /**
@@ -186,51 +186,37 @@ export class Database {
     );
   }
 
-  #translate(error: unknown): unknown {
-    if (error instanceof StoreError) return error;
-    switch (primaryCode(error)) {
+  #translate(cause: unknown): unknown {
+    if (cause instanceof StoreError) return cause;
+    const { path } = this;
+    const fail = (reason: StoreErrorReason, message: string) => new StoreError(reason, message, { cause });
+    const full = () => fail('STORE_FULL', `no room left on the disk for ${path}; free some and try again`);
+    const code = extendedCode(cause);
+    switch (code === undefined ? undefined : code & 0xff) {
       case SQLITE_BUSY:
-      case SQLITE_LOCKED:
-        return new StoreError(
-          'STORE_UNAVAILABLE',
-          `another process has kept ${this.path} locked for more than ${this.#busyTimeoutMs} ms`,
-          { cause: error },
-        );
+      case SQLITE_LOCKED: {
+        const ms = this.#busyTimeoutMs;
+        return fail('STORE_UNAVAILABLE', `another process has kept ${path} locked for more than ${ms} ms`);
+      }
       case SQLITE_FULL:
-        return this.#full(error);
+        return full();
       case SQLITE_IOERR:
-        if (extendedCode(error) === SQLITE_IOERR_SHMSIZE) return this.#full(error);
-        return new StoreError('STORE_UNAVAILABLE', `the disk under ${this.path} fails: ${String(error)}`, {
-          cause: error,
-        });
+        if (code === SQLITE_IOERR_SHMSIZE) return full();
+        return fail('STORE_UNAVAILABLE', `the disk under ${path} fails: ${String(cause)}`);
       case SQLITE_READONLY:
-      case SQLITE_CANTOPEN:
-        return new StoreError(
-          'STORE_PERMISSION_DENIED',
-          `${this.path} cannot be opened for writing; check the owner and mode of file and directory`,
-          { cause: error },
-        );
+      case SQLITE_CANTOPEN: {
+        const advice = 'check the owner and mode of file and directory';
+        return fail('STORE_PERMISSION_DENIED', `${path} cannot be opened for writing; ${advice}`);
+      }
       case SQLITE_NOTADB:
-        return this.#foreign(error);
-      case SQLITE_CORRUPT:
-        return new StoreError(
-          'STORE_INTERNAL',
-          `${this.path} is damaged; restore the directory from a copy, or remove it and ingest again`,
-          { cause: error },
-        );
+        return this.#foreign(cause);
+      case SQLITE_CORRUPT: {
+        const advice = 'restore the directory from a copy, or remove it and ingest again';
+        return fail('STORE_INTERNAL', `${path} is damaged; ${advice}`);
+      }
       default:
-        return error;
+        return cause;
     }
-  }
-
-  #full(cause: unknown): StoreError {
-    return new StoreError(
-      'STORE_FULL',
-      `no room left on the disk for ${this.path}; free some and try again`,
-      {
-        cause,
-      },
-    );
   }
 }
 
@@ -256,9 +242,4 @@ function extendedCode(error: unknown): number | undefined {
   return 'sqliteExtendedCode' in error
     ? Number(error.sqliteExtendedCode)
     : CODES_BY_MESSAGE.get(error.message);
-}
-
-function primaryCode(error: unknown): number | undefined {
-  const code = extendedCode(error);
-  return code === undefined ? undefined : code & 0xff;
 }

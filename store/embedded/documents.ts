@@ -1,6 +1,6 @@
-import type { DocumentKey, DocumentWriteResult, StoredDocument } from '../store.ts';
+import type { Counts, DocumentKey, DocumentWriteResult, StoredDocument } from '../store.ts';
 import { applyVersionRule, type Remembered } from '../versions.ts';
-import type { Database } from './database.ts';
+import type { Database, Statement } from './database.ts';
 import type { PreparedPut, PreparedWrite } from './prepare.ts';
 import { encodeSparse } from './sparse-index.ts';
 
@@ -27,12 +27,6 @@ export interface FilterRow {
 export interface DocumentRow extends FilterRow {
   contentHash: string;
   title: string;
-}
-
-/** Documents and passages. */
-export interface Counts {
-  documents: number;
-  passages: number;
 }
 
 /**
@@ -306,6 +300,7 @@ type Raw<Row> = {
 };
 
 function prepare(database: Database, collection: number) {
+  const sql = (text: string): Statement => database.prepare(text);
   const tenants = `tenants_${collection}`;
   const documents = `documents_${collection}`;
   const passages = `passages_${collection}`;
@@ -314,68 +309,49 @@ function prepare(database: Database, collection: number) {
   const ofDocument = `FROM ${passages} p JOIN ${documents} d
     ON p.id >= d.first_passage AND p.id < d.first_passage + d.passages WHERE d.id = ? ORDER BY p.id`;
   return {
-    tenant: database.prepare(`SELECT id FROM ${tenants} WHERE tenant = ?`),
-    addTenant: database.prepare(`INSERT INTO ${tenants} (tenant) VALUES (?)`),
-    addCounts: database.prepare(
-      `UPDATE ${tenants} SET documents = documents + ?, passages = passages + ? WHERE id = ?`,
-    ),
-    tenants: database.prepare(
-      `SELECT id AS tenant, passages FROM ${tenants} WHERE passages > 0 ORDER BY passages DESC`,
-    ),
-    countTenant: database.prepare(`SELECT documents, passages FROM ${tenants} WHERE tenant = ?`),
-    countAll: database.prepare(
+    tenant: sql(`SELECT id FROM ${tenants} WHERE tenant = ?`),
+    addTenant: sql(`INSERT INTO ${tenants} (tenant) VALUES (?)`),
+    addCounts: sql(`UPDATE ${tenants} SET documents = documents + ?, passages = passages + ? WHERE id = ?`),
+    tenants: sql(`SELECT id AS tenant, passages FROM ${tenants} WHERE passages > 0 ORDER BY passages DESC`),
+    countTenant: sql(`SELECT documents, passages FROM ${tenants} WHERE tenant = ?`),
+    countAll: sql(
       `SELECT coalesce(sum(documents), 0) AS documents, coalesce(sum(passages), 0) AS passages FROM ${tenants}`,
     ),
 
-    find: database.prepare(
-      `SELECT id, version, content_hash AS contentHash, passages FROM ${documents}
-       WHERE tenant = ? AND document_id = ?`,
-    ),
-    row: database.prepare(
-      `SELECT id, document_id AS documentId, version, content_hash AS contentHash, title, metadata, passages
-       FROM ${documents} WHERE id = ?`,
-    ),
-    scan: database.prepare(
-      `SELECT id, document_id AS documentId, version, metadata, passages FROM ${documents}
-       WHERE tenant = ? AND document_id > ? ORDER BY document_id LIMIT ?`,
-    ),
-    ids: database.prepare(`SELECT id, document_id AS documentId FROM ${documents} WHERE tenant = ?`),
-    insertDocument: database.prepare(
-      `INSERT INTO ${documents}
+    find: sql(`SELECT id, version, content_hash AS contentHash, passages FROM ${documents}
+       WHERE tenant = ? AND document_id = ?`),
+    row: sql(`SELECT id, document_id AS documentId, version, content_hash AS contentHash, title, metadata, passages
+       FROM ${documents} WHERE id = ?`),
+    scan: sql(`SELECT id, document_id AS documentId, version, metadata, passages FROM ${documents}
+       WHERE tenant = ? AND document_id > ? ORDER BY document_id LIMIT ?`),
+    ids: sql(`SELECT id, document_id AS documentId FROM ${documents} WHERE tenant = ?`),
+    insertDocument: sql(`INSERT INTO ${documents}
          (tenant, document_id, version, content_hash, first_passage, passages, title, metadata)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-    ),
-    setVersion: database.prepare(`UPDATE ${documents} SET version = ? WHERE id = ?`),
-    deleteDocument: database.prepare(`DELETE FROM ${documents} WHERE id = ?`),
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`),
+    setVersion: sql(`UPDATE ${documents} SET version = ? WHERE id = ?`),
+    deleteDocument: sql(`DELETE FROM ${documents} WHERE id = ?`),
 
-    nextPassage: database.prepare(`SELECT coalesce(max(id), 0) + 1 AS next FROM ${passages}`),
-    insertPassage: database.prepare(`INSERT INTO ${passages} (id, vector, sparse, text) VALUES (?, ?, ?, ?)`),
-    deletePassages: database.prepare(
-      `DELETE FROM ${passages} WHERE id >= (SELECT first_passage FROM ${documents} WHERE id = ?1)
-       AND id < (SELECT first_passage + passages FROM ${documents} WHERE id = ?1)`,
-    ),
-    text: database.prepare(
+    nextPassage: sql(`SELECT coalesce(max(id), 0) + 1 AS next FROM ${passages}`),
+    insertPassage: sql(`INSERT INTO ${passages} (id, vector, sparse, text) VALUES (?, ?, ?, ?)`),
+    deletePassages:
+      sql(`DELETE FROM ${passages} WHERE id >= (SELECT first_passage FROM ${documents} WHERE id = ?1)
+       AND id < (SELECT first_passage + passages FROM ${documents} WHERE id = ?1)`),
+    text: sql(
       `SELECT text FROM ${passages} WHERE id = ? + (SELECT first_passage FROM ${documents} WHERE id = ?)`,
     ),
-    texts: database.prepare(`SELECT p.text ${ofDocument}`),
-    vectors: database.prepare(`SELECT p.vector ${ofDocument}`),
-    sparseVectors: database.prepare(`SELECT p.sparse ${ofDocument}`),
+    texts: sql(`SELECT p.text ${ofDocument}`),
+    vectors: sql(`SELECT p.vector ${ofDocument}`),
+    sparseVectors: sql(`SELECT p.sparse ${ofDocument}`),
 
-    deletedVersion: database.prepare(`SELECT version FROM ${deletions} WHERE tenant = ? AND document_id = ?`),
-    remember: database.prepare(
-      `INSERT OR REPLACE INTO ${deletions} (tenant, document_id, version) VALUES (?, ?, ?)`,
-    ),
-    forget: database.prepare(`DELETE FROM ${deletions} WHERE tenant = ? AND document_id = ?`),
+    deletedVersion: sql(`SELECT version FROM ${deletions} WHERE tenant = ? AND document_id = ?`),
+    remember: sql(`INSERT OR REPLACE INTO ${deletions} (tenant, document_id, version) VALUES (?, ?, ?)`),
+    forget: sql(`DELETE FROM ${deletions} WHERE tenant = ? AND document_id = ?`),
 
-    addChange: database.prepare(`INSERT INTO ${changes} (tenant, removed, added) VALUES (?, ?, ?)`),
-    changeBounds: database.prepare(
-      `SELECT coalesce((SELECT min(seq) FROM ${changes}), 0) AS oldest,
-         coalesce((SELECT max(seq) FROM ${changes}), 0) AS newest`,
-    ),
-    changes: database.prepare(
-      `SELECT seq, removed, added FROM ${changes} WHERE seq > ? AND tenant = ? ORDER BY seq`,
-    ),
-    trimChanges: database.prepare(`DELETE FROM ${changes} WHERE seq <= ?`),
+    addChange: sql(`INSERT INTO ${changes} (tenant, removed, added) VALUES (?, ?, ?)`),
+    changeBounds: sql(`SELECT coalesce((SELECT min(seq) FROM ${changes}), 0) AS oldest,
+         coalesce((SELECT max(seq) FROM ${changes}), 0) AS newest`),
+    changes: sql(`SELECT seq, removed, added FROM ${changes} WHERE seq > ? AND tenant = ? ORDER BY seq`),
+    trimChanges: sql(`DELETE FROM ${changes} WHERE seq <= ?`),
   };
 }
 

@@ -7,6 +7,7 @@ import type {
   CallOptions,
   CollectionInfo,
   CollectionKey,
+  Counts,
   DocumentKey,
   DocumentWrite,
   DocumentWriteResult,
@@ -115,12 +116,7 @@ export class EmbeddedStore implements Store {
     return await this.#call('search', [collection, { ...query, ...(vector && { vector }) }], options);
   }
 
-  async count(
-    collection: string,
-    tenant: string,
-    filter?: Filter,
-    options?: CallOptions,
-  ): Promise<{ documents: number; passages: number }> {
+  async count(collection: string, tenant: string, filter?: Filter, options?: CallOptions): Promise<Counts> {
     checkScope(tenant, filter);
     return await this.#call('count', [collection, tenant, filter], options);
   }

@@ -4,6 +4,7 @@ import { page, rankBy } from '../ranking.ts';
 import type {
   CollectionInfo,
   CollectionKey,
+  Counts,
   DocumentKey,
   DocumentWriteResult,
   Filter,
@@ -15,7 +16,7 @@ import type {
 } from '../store.ts';
 import { Catalog, type Collection } from './catalog.ts';
 import { Database } from './database.ts';
-import { type Counts, Documents, type FilterRow } from './documents.ts';
+import { Documents, type FilterRow } from './documents.ts';
 import { type Found, Mirror } from './mirror.ts';
 import type { PreparedWrite } from './prepare.ts';
 
@@ -74,14 +75,14 @@ export class Engine {
 
   lookupDocuments(name: string, keys: readonly DocumentKey[]): (StoredDocument | undefined)[] {
     return this.#database.read(() => {
-      const { documents } = this.#collection(this.#catalog.resolve(name));
+      const documents = this.#documents(name);
       return keys.map((key) => documents.lookup(key));
     });
   }
 
   deleteByFilter(name: string, tenant: string, filter: Filter): number {
     return this.#database.write(() => {
-      const { documents } = this.#collection(this.#catalog.resolve(name));
+      const documents = this.#documents(name);
       const row = documents.tenant(tenant);
       if (row === undefined) return 0;
       const rows = [...matching(documents.scan(row), filter)].map(({ id }) => ({ id }));
@@ -104,7 +105,7 @@ export class Engine {
 
   count(name: string, tenant: string, filter: Filter | undefined): Counts {
     return this.#database.read(() => {
-      const { documents } = this.#collection(this.#catalog.resolve(name));
+      const documents = this.#documents(name);
       if (!filter) return documents.counts(tenant);
       const counts = { documents: 0, passages: 0 };
       const row = documents.tenant(tenant);
@@ -123,7 +124,7 @@ export class Engine {
     wanted: { limit: number; after?: string; filter?: Filter },
   ): ScrollPage {
     return this.#database.read(() => {
-      const { documents } = this.#collection(this.#catalog.resolve(name));
+      const documents = this.#documents(name);
       const row = documents.tenant(tenant);
       const result: ScrollPage = { documents: [] };
       if (row === undefined) return result;
@@ -196,6 +197,10 @@ export class Engine {
       this.#open.set(id, open);
     }
     return open;
+  }
+
+  #documents(name: string): Documents {
+    return this.#collection(this.#catalog.resolve(name)).documents;
   }
 
   /** A tenant's vectors, up to date. */

@@ -48,6 +48,7 @@ const OLDEST_SERVER = [1, 16] as const;
 
 /** Seconds that the server may take for a change that the cluster has to agree on. */
 const CONSENSUS_TIMEOUT_S = 30;
+const CONSENSUS = `?timeout=${CONSENSUS_TIMEOUT_S}`;
 
 /** Wait between two looks at a collection that the cluster is still making, in milliseconds. */
 const MAKING_MS = 100;
@@ -163,15 +164,7 @@ export class Collections {
   /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
   async drop(physical: string, options: CallOptions): Promise<void> {
     checkPhysical(physical);
-    const dropped = await this.#call<boolean>(
-      {
-        operation: 'drop',
-        method: 'DELETE',
-        path: `${path(physical)}?timeout=${CONSENSUS_TIMEOUT_S}`,
-        collection: physical,
-      },
-      options,
-    );
+    const dropped = await this.#about<boolean>(physical, 'drop', 'DELETE', options, { suffix: CONSENSUS });
     if (!dropped) throw collectionNotFound(physical);
   }
 
@@ -181,11 +174,7 @@ export class Collections {
     changes: Schemas['UpdateCollection'],
     options: CallOptions,
   ): Promise<void> {
-    const body = JSON.stringify(changes);
-    await this.#call(
-      { operation: 'configure', method: 'PATCH', path: path(physical), body, collection: physical },
-      options,
-    );
+    await this.#about(physical, 'configure', 'PATCH', options, { body: changes });
   }
 
   /** Waits for a collection that another process is making, as long as that process waits itself. */
@@ -193,10 +182,7 @@ export class Collections {
     const giveUpAt = Date.now() + 1000 * CONSENSUS_TIMEOUT_S;
     for (; ; await sleep(MAKING_MS, options.signal)) {
       try {
-        return await this.#call<Schemas['CollectionInfo']>(
-          { operation: 'describe', method: 'GET', path: path(physical), collection: physical },
-          options,
-        );
+        return await this.#about<Schemas['CollectionInfo']>(physical, 'describe', 'GET', options);
       } catch (error) {
         if (!(error instanceof Failure && isBeingMade(error)) || Date.now() > giveUpAt) throw error;
       }
@@ -205,6 +191,19 @@ export class Collections {
 
   #call<Result>(call: Call, options: CallOptions): Promise<Result> {
     return this.#transport.call<Result>({ ...call, catalog: true }, options);
+  }
+
+  /** A call about one collection. @param rest.suffix of the path */
+  #about<Result>(
+    physical: string,
+    operation: string,
+    method: Call['method'],
+    options: CallOptions,
+    { suffix = '', body }: { suffix?: string; body?: object } = {},
+  ): Promise<Result> {
+    const path = `/collections/${encodeURIComponent(physical)}${suffix}`;
+    const sent = body && { body: JSON.stringify(body) };
+    return this.#call<Result>({ operation, method, path, collection: physical, ...sent }, options);
   }
 
   async #find(physical: string, options: CallOptions): Promise<Described | undefined> {
@@ -243,43 +242,19 @@ export class Collections {
     const wanted = [...Object.entries(INDEXES), ...strict, ...declared];
     const missing = wanted.filter(([field]) => !described.indexed.has(field));
     await Promise.all(
-      missing.map(([field, schema]) => this.#index(described.physical, field, schema, options)),
+      missing.map(([field, schema]) => {
+        const body: Schemas['CreateFieldIndex'] = { field_name: field, field_schema: schema };
+        const suffix = '/index?wait=true';
+        return this.#about(described.physical, 'index', 'PUT', options, { suffix, body });
+      }),
     );
     return described;
   }
 
-  async #index(
-    physical: string,
-    field: string,
-    schema: Schemas['PayloadFieldSchema'],
-    options: CallOptions,
-  ): Promise<void> {
-    const body: Schemas['CreateFieldIndex'] = { field_name: field, field_schema: schema };
-    await this.#call(
-      {
-        operation: 'index',
-        method: 'PUT',
-        path: `${path(physical)}/index?wait=true`,
-        body: JSON.stringify(body),
-        collection: physical,
-      },
-      options,
-    );
-  }
-
   async #create(physical: string, space: SpaceKey, options: CallOptions): Promise<void> {
-    const body = JSON.stringify(this.#parameters(space));
+    const body = this.#parameters(space);
     try {
-      await this.#call(
-        {
-          operation: 'create',
-          method: 'PUT',
-          path: `${path(physical)}?timeout=${CONSENSUS_TIMEOUT_S}`,
-          body,
-          collection: physical,
-        },
-        options,
-      );
+      await this.#about(physical, 'create', 'PUT', options, { suffix: CONSENSUS, body });
     } catch (error) {
       // Another process was quicker.
       if (error instanceof Failure && error.status === 409) return;
@@ -334,16 +309,9 @@ export class Collections {
       actions: [{ create_alias: { alias_name: alias, collection_name: physical } }],
     };
     try {
-      await this.#call(
-        {
-          operation: 'switch alias',
-          method: 'POST',
-          path: `/collections/aliases?timeout=${CONSENSUS_TIMEOUT_S}`,
-          body: JSON.stringify(body),
-          collection: physical,
-        },
-        options,
-      );
+      const path = `/collections/aliases${CONSENSUS}`;
+      const call = { operation: 'switch alias', method: 'POST', path, collection: physical } as const;
+      await this.#call({ ...call, body: JSON.stringify(body) }, options);
     } catch (error) {
       // A collection has the name of the alias.
       if (error instanceof Failure && error.status === 409) throw foreign(alias);
@@ -368,12 +336,8 @@ export class Collections {
   }
 }
 
-function path(physical: string): string {
-  return `/collections/${encodeURIComponent(physical)}`;
-}
-
 /** The {@link StoreError} reason of a failed call; `undefined` for other errors. */
-function reasonOf(error: unknown): string | undefined {
+export function reasonOf(error: unknown): string | undefined {
   if (error instanceof Failure) return error.error.reason;
   return error instanceof StoreError ? error.reason : undefined;
 }

@@ -108,24 +108,14 @@ const SHARD_PASSAGES = 5_000_000;
 const SHARD_STEP = 12;
 
 /** {@link CollectionSettings} with the defaults for the expected size. */
-export interface CollectionPlan {
-  shards: number;
-  replicas: number | undefined;
-  writeConsistency: number | undefined;
-  quantization: Quantization;
-  onDisk: boolean;
-  hnswM: number;
-  hnswEfConstruct: number;
-  indexedFields: ReadonlyMap<string, FieldType>;
-  strictMode: boolean;
-}
+export type CollectionPlan = ReturnType<typeof planCollections>;
 
 /**
  * How to make collections.
  *
  * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the setting
  */
-export function planCollections(settings: CollectionSettings): CollectionPlan {
+export function planCollections(settings: CollectionSettings) {
   const { expectedPassages = FITS_IN_MEMORY, replicas } = settings;
   checkWhole('expectedPassages', expectedPassages, 1);
   checkWhole('shards', settings.shards, 1);
@@ -151,7 +141,7 @@ export function planCollections(settings: CollectionSettings): CollectionPlan {
       Object.entries(settings.indexedFields ?? {}).map(([field, type]) => {
         const name = `metadata.${field}`;
         metadataPath(name);
-        return [name, type];
+        return [name, type] as const;
       }),
     ),
     strictMode: settings.strictMode ?? false,

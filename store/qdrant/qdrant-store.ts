@@ -8,6 +8,7 @@ import type {
   CallOptions,
   CollectionInfo,
   CollectionKey,
+  Counts,
   DocumentKey,
   DocumentWrite,
   DocumentWriteResult,
@@ -20,7 +21,7 @@ import type {
   StoredDocument,
 } from '../store.ts';
 import { beginBulk, endExpired } from './bulk.ts';
-import { Collections, type Described } from './collections.ts';
+import { Collections, type Described, reasonOf } from './collections.ts';
 import { checkWhole, planCollections, type QdrantConfig, readCertificates } from './config.ts';
 import { Points } from './points.ts';
 import { count, countAll, deleteByFilter, lookup, scroll } from './reads.ts';
@@ -89,14 +90,8 @@ export class QdrantStore implements Store {
     if (apiKey !== undefined && open) {
       log?.warn(`the Qdrant API key goes to ${open.host} unencrypted; use https where others can listen`);
     }
-    this.#transport = new Transport({
-      addresses,
-      apiKey,
-      ca: readCertificates(ca),
-      timeoutMs,
-      connections,
-      hedgeMs,
-    });
+    const pem = readCertificates(ca);
+    this.#transport = new Transport({ addresses, apiKey, ca: pem, timeoutMs, connections, hedgeMs });
     this.#collections = new Collections(this.#transport, planCollections(config));
   }
 
@@ -127,7 +122,7 @@ export class QdrantStore implements Store {
       const infos = await Promise.all(
         described.map((one) =>
           this.#info(one, aliases, bounds).catch((error: unknown) => {
-            if (error instanceof Failure && error.error.reason === 'COLLECTION_NOT_FOUND') return undefined;
+            if (reasonOf(error) === 'COLLECTION_NOT_FOUND') return undefined;
             throw error;
           }),
         ),
@@ -186,7 +181,7 @@ export class QdrantStore implements Store {
     tenant: string,
     filter?: Filter,
     options: CallOptions = {},
-  ): Promise<{ documents: number; passages: number }> {
+  ): Promise<Counts> {
     checkScope(tenant, filter);
     return this.#using(collection, options, ({ points }, bounds) => count(points, tenant, filter, bounds));
   }
@@ -246,12 +241,10 @@ export class QdrantStore implements Store {
       const physical = await this.#collections.resolve(name, bounds);
       try {
         const known = this.#open.get(physical);
-        return await action(
-          known ?? this.#remember(await this.#collections.describe(physical, bounds)),
-          bounds,
-        );
+        const open = known ?? this.#remember(await this.#collections.describe(physical, bounds));
+        return await action(open, bounds);
       } catch (error) {
-        if (!(error instanceof Failure && error.error.reason === 'COLLECTION_NOT_FOUND')) throw error;
+        if (reasonOf(error) !== 'COLLECTION_NOT_FOUND') throw error;
         this.#open.delete(physical);
         throw collectionNotFound(name);
       }
@@ -282,11 +275,8 @@ export class QdrantStore implements Store {
     aliases: ReadonlyMap<string, string>,
     options: CallOptions,
   ): Promise<CollectionInfo> {
-    const counts = await countAll(
-      new Points(this.#transport, physical, false),
-      points <= EXACT_COUNT_POINTS,
-      options,
-    );
+    const all = new Points(this.#transport, physical, false);
+    const counts = await countAll(all, points <= EXACT_COUNT_POINTS, options);
     return { name: nameOf(physical, aliases), physicalName: physical, space, ...counts };
   }
 
@@ -298,25 +288,16 @@ export class QdrantStore implements Store {
     throwIfOver(options);
     if (this.#closing.signal.aborted)
       throw new StoreError('STORE_UNAVAILABLE', 'the Qdrant store has been closed');
-    const work = this.#bounded(options, action);
+    // As of now: what is active is another thing after the first wait.
+    const work = action({ ...options, trace: options.trace ?? context.active() });
     this.#pending.add(work);
     try {
       return await work;
-    } finally {
-      this.#pending.delete(work);
-    }
-  }
-
-  async #bounded<Result>(
-    options: CallOptions,
-    action: (bounds: CallOptions) => Promise<Result>,
-  ): Promise<Result> {
-    try {
-      // Read now: another context may be active after the first wait.
-      return await action({ ...options, trace: options.trace ?? context.active() });
     } catch (error) {
       throwIfOver(options);
       throw error instanceof Failure ? error.error : error;
+    } finally {
+      this.#pending.delete(work);
     }
   }
 }

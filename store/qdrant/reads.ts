@@ -1,5 +1,5 @@
 import { StoreError } from '../errors.ts';
-import type { CallOptions, DocumentKey, Filter, ScrollPage, StoredDocument } from '../store.ts';
+import type { CallOptions, Counts, DocumentKey, Filter, ScrollPage, StoredDocument } from '../store.ts';
 import { anyOf, equals, ofTenant, type QdrantFilter } from './filters.ts';
 import { HEAD_KEYS, headId, headOf, type PointPayload } from './layout.ts';
 import type { Point, Points } from './points.ts';
@@ -33,29 +33,31 @@ export async function lookup(
   });
 }
 
-export async function count(
+export function count(
   points: Points,
   tenant: string,
   filter: Filter | undefined,
   options: CallOptions,
-): Promise<{ documents: number; passages: number }> {
-  const [documents, passages] = await Promise.all([
-    points.count(ofTenant(tenant, filter, HEAD), options),
-    points.count(ofTenant(tenant, filter), options),
-  ]);
-  return { documents, passages };
+): Promise<Counts> {
+  return counts(points, ofTenant(tenant, filter, HEAD), ofTenant(tenant, filter), options);
 }
 
 /** Counts the documents and passages of all tenants. @param exact estimates are much faster */
-export async function countAll(
-  points: Points,
-  exact: boolean,
-  options: CallOptions,
-): Promise<{ documents: number; passages: number }> {
+export function countAll(points: Points, exact: boolean, options: CallOptions): Promise<Counts> {
   const live = { must_not: [{ is_empty: { key: 'tenant' } }] };
+  return counts(points, { ...live, must: [HEAD] }, live, options, exact);
+}
+
+async function counts(
+  points: Points,
+  heads: QdrantFilter,
+  all: QdrantFilter,
+  options: CallOptions,
+  exact = true,
+): Promise<Counts> {
   const [documents, passages] = await Promise.all([
-    points.count({ ...live, must: [HEAD] }, options, exact),
-    points.count(live, options, exact),
+    points.count(heads, options, exact),
+    points.count(all, options, exact),
   ]);
   return { documents, passages };
 }

@@ -88,7 +88,9 @@ export class Searcher {
     const depth = rankingDepth(query);
     const found = new Map<string, Found>();
     let asked = 0;
-    for (let limit = this.#firstLimit(depth); ; limit = Math.min(MAX_POINTS, 2 * limit)) {
+    // One more than is wanted tells whether the last one's score is that of others.
+    const first = Math.min(MAX_POINTS, Math.ceil((depth + 1) * this.#passagesPerDocument));
+    for (let limit = first; ; limit = Math.min(MAX_POINTS, 2 * limit)) {
       const points = await this.#ask(part, query, threshold, { limit, without: [...found.keys()] }, options);
       asked += points.length;
       for (const point of points) if (point.score === null || point.score >= least) collect(found, point);
@@ -128,11 +130,6 @@ export class Searcher {
       score_threshold: threshold === undefined ? undefined : threshold - THRESHOLD_SLACK,
     });
     return this.#points.query(Buffer.concat([part, Buffer.from(rest.slice(1))]), options);
-  }
-
-  /** Asks for one document more than wanted, which shows whether the last one ties with others. */
-  #firstLimit(depth: number): number {
-    return Math.min(MAX_POINTS, Math.ceil((depth + 1) * this.#passagesPerDocument));
   }
 
   #learn(points: number, documents: number): void {

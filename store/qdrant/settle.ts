@@ -20,6 +20,11 @@ export function ofGeneration(ids: readonly string[], generation: number): { must
   return { must: [anyOf('document', ids), equals('generation', generation)] };
 }
 
+/** The same without the heads. */
+export function bodiesOf(ids: readonly string[], generation: number): { must: QdrantCondition[] } {
+  return { must: [...ofGeneration(ids, generation).must, BODY] };
+}
+
 /**
  * Matches the points of each document that are older than a put: lower versions, or lower generations of the
  * same version. This order does not depend on what arrives first, so replicas agree.
@@ -35,7 +40,7 @@ export function olderThan(
   return {
     should: groups.map(([version, group]) => ({
       must: [
-        named(group.map(({ id }) => id)),
+        named(idsOf(group)),
         {
           should: [
             { key: 'version', range: { lt: version } },
@@ -55,7 +60,7 @@ export function reveal(
   return [...groupBy(documents, ({ tenant }) => tenant)].map(([tenant, group]) => ({
     set_payload: {
       payload: { tenant },
-      filter: { must: [...ofGeneration(idsOf(group), generation).must, BODY] },
+      filter: bodiesOf(idsOf(group), generation),
     },
   }));
 }
@@ -87,9 +92,7 @@ export async function finish(points: Points, ids: readonly string[], options: Ca
       ...(tenant === undefined ? [] : reveal([{ id, tenant }], generation)),
       {
         // A confirm raises the version of the head first, so passages of the head's generation stay.
-        delete: {
-          filter: { must: [BODY, older], must_not: [equals('generation', generation)] },
-        },
+        delete: { filter: { must: [BODY, older], must_not: [equals('generation', generation)] } },
       },
       ...clearMark([id], generation),
     ];
@@ -107,6 +110,6 @@ export function groupBy<Item, Key>(items: readonly Item[], key: (item: Item) => 
   return groups;
 }
 
-function idsOf(documents: readonly { id: string }[]): string[] {
+export function idsOf(documents: readonly { id: string }[]): string[] {
   return documents.map(({ id }) => id);
 }

@@ -2,7 +2,7 @@ import type { CallOptions } from '../store.ts';
 import { equals, type QdrantCondition, type QdrantFilter } from './filters.ts';
 import { generationAt, HEAD_KEYS, headOf } from './layout.ts';
 import type { Point, Points } from './points.ts';
-import { BODY, finish } from './settle.ts';
+import { BODY, finish, idsOf } from './settle.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -77,8 +77,4 @@ async function eachPage(
 /** Matches points written before a moment, in milliseconds since the epoch. */
 function before(ms: number): QdrantCondition {
   return { key: 'generation', range: { lt: generationAt(ms) } };
-}
-
-function idsOf(points: readonly Point[]): string[] {
-  return points.map(({ id }) => id);
 }

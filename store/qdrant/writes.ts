@@ -22,7 +22,18 @@ import {
   SPARSE,
 } from './layout.ts';
 import type { Points, PointWrite } from './points.ts';
-import { BODY, clearMark, deleteOlder, finish, groupBy, ofGeneration, olderThan, reveal } from './settle.ts';
+import {
+  bodiesOf,
+  BODY,
+  clearMark,
+  deleteOlder,
+  finish,
+  groupBy,
+  idsOf,
+  ofGeneration,
+  olderThan,
+  reveal,
+} from './settle.ts';
 import { applySteps, type Change, type Put } from './steps.ts';
 import { type Target, upsertAll } from './upsert.ts';
 
@@ -137,14 +148,12 @@ export class Writer {
     const mine = won.filter(({ change }) => change!.kind !== 'confirm');
     const again = await this.#settle(mine, generation);
     await this.#cleanUp(lost, generation);
-    const ids = unfinished.map(({ id }) => id);
-    await finish(this.#points, ids, this.#options);
+    await finish(this.#points, idsOf(unfinished), this.#options);
     return [...lost.filter(({ change }) => change !== undefined), ...again];
   }
 
   async #read(documents: readonly Document[]): Promise<void> {
-    const ids = documents.map(({ id }) => id);
-    const found = await this.#points.retrieve(ids, HEAD_KEYS, this.#options);
+    const found = await this.#points.retrieve(idsOf(documents), HEAD_KEYS, this.#options);
     for (const document of documents) {
       const point = found.get(document.id);
       document.head = point && headOf(point.payload);
@@ -195,13 +204,8 @@ export class Writer {
         const { tenant } = document;
         const passages = change.put.passages.length;
         const settling = passages > 1 || hadBodies(document);
-        const payload = {
-          tenant,
-          version: change.version,
-          generation,
-          passages,
-          ...(settling && { settling }),
-        };
+        const { version } = change;
+        const payload = { tenant, version, generation, passages, ...(settling && { settling }) };
         yield this.#point(id, document, change.put, 0, payload);
       } else {
         const { version } = change!;
@@ -256,8 +260,7 @@ export class Writer {
     documents: readonly Document[],
     generation: number,
   ): Promise<{ won: Document[]; lost: Document[] }> {
-    const ids = documents.map(({ id }) => id);
-    const heads = await this.#points.retrieve(ids, HEAD_KEYS, this.#options);
+    const heads = await this.#points.retrieve(idsOf(documents), HEAD_KEYS, this.#options);
     const won: Document[] = [];
     const lost: Document[] = [];
     for (const document of documents) {
@@ -287,43 +290,28 @@ export class Writer {
     const large = documents.filter((document) => bodies(document) > 0);
     const replaced = documents.filter(hadBodies);
     const expected = large.reduce((sum, document) => sum + bodies(document), 0);
-    const ids = documents.map(({ id }) => id);
     await this.#points.update(
       [
         ...reveal(large, generation),
         ...deleteOlder(replaced.map(versioned), generation),
-        ...clearMark(
-          [...large, ...replaced].map(({ id }) => id),
-          generation,
-        ),
+        ...clearMark(idsOf([...large, ...replaced]), generation),
       ],
       this.#options,
     );
-    const all = { must: [anyOf('document', ids), BODY] };
+    const all = { must: [anyOf('document', idsOf(documents)), BODY] };
     if ((await this.#points.count(all, this.#options)) === expected) return [];
     // The others belong to a put that ours replaced without having read it, or to one that is under way.
     await this.#points.update(deleteOlder(documents.map(versioned), generation), this.#options);
     if (large.length === 0) return [];
-    const own = {
-      must: [
-        ...ofGeneration(
-          large.map(({ id }) => id),
-          generation,
-        ).must,
-        BODY,
-      ],
-    };
+    const own = bodiesOf(idsOf(large), generation);
     return (await this.#points.count(own, this.#options)) === expected ? [] : large;
   }
 
   /** Deletes the staged passages of changes that did not take effect. */
   async #cleanUp(documents: readonly Document[], generation: number): Promise<void> {
     if (documents.length === 0) return;
-    const staged = ofGeneration(
-      documents.map(({ id }) => id),
-      generation,
-    );
-    await this.#points.update([{ delete: { filter: { must: [...staged.must, BODY] } } }], this.#options);
+    const filter = bodiesOf(idsOf(documents), generation);
+    await this.#points.update([{ delete: { filter } }], this.#options);
   }
 }
 

@@ -13,6 +13,9 @@ interface Device {
   index: number | undefined;
 }
 
+/** A loaded model and where it runs. */
+type Created = { session: InferenceSession; device: string };
+
 const CPU: Device = { provider: 'cpu', index: undefined };
 
 /** Providers that take the number of a device. */
@@ -42,10 +45,7 @@ const REQUIREMENTS: Readonly<Record<string, string>> = {
  *
  * @throws {TowerError} `DEVICE_UNAVAILABLE`, `TOWER_MODEL_UNSUPPORTED`
  */
-export async function createSession(
-  options: ModelOptions,
-  log: (message: string) => void,
-): Promise<{ session: InferenceSession; device: string }> {
+export async function createSession(options: ModelOptions, log: (message: string) => void): Promise<Created> {
   if (options.device !== 'auto') return createOnNamed(parseDevice(options.device), options);
   const reasons: string[] = [];
   for (const provider of AUTO_PROVIDERS.filter((name) => isKnownHere(name) && mayHaveHardware(name))) {
@@ -65,10 +65,7 @@ export async function createSession(
   return created;
 }
 
-async function createOnNamed(
-  device: Device,
-  options: ModelOptions,
-): Promise<{ session: InferenceSession; device: string }> {
+async function createOnNamed(device: Device, options: ModelOptions): Promise<Created> {
   if (device.provider === 'cpu') return createOnCpu(options);
   const missing = whyNotInstalled(device.provider);
   if (missing !== undefined) throw unavailable(device, missing);
@@ -79,30 +76,21 @@ async function createOnNamed(
     const { session } = await createOnCpu(options);
     await session.release();
     const requirement = REQUIREMENTS[device.provider];
-    throw unavailable(
-      device,
-      `${firstLine(error)}${requirement === undefined ? '' : `; ${requirement}`}`,
-      error,
-    );
+    const hint = requirement === undefined ? '' : `; ${requirement}`;
+    throw unavailable(device, firstLine(error) + hint, error);
   }
 }
 
-async function createOnCpu(options: ModelOptions): Promise<{ session: InferenceSession; device: string }> {
+async function createOnCpu(options: ModelOptions): Promise<Created> {
   try {
     return await create(CPU, options);
   } catch (error) {
-    throw new TowerError(
-      'TOWER_MODEL_UNSUPPORTED',
-      `ONNX Runtime can't load ${options.path}: ${firstLine(error)}`,
-      { cause: error },
-    );
+    const message = `ONNX Runtime can't load ${options.path}: ${firstLine(error)}`;
+    throw new TowerError('TOWER_MODEL_UNSUPPORTED', message, { cause: error });
   }
 }
 
-async function create(
-  device: Device,
-  { path, threads }: ModelOptions,
-): Promise<{ session: InferenceSession; device: string }> {
+async function create(device: Device, { path, threads }: ModelOptions): Promise<Created> {
   const { provider, index } = device;
   const executionProvider = { name: provider, ...(index === undefined ? {} : { deviceId: index }) };
   const session = await InferenceSession.create(path, {
@@ -148,11 +136,8 @@ function mayHaveHardware(provider: string): boolean {
 
 function unavailable(device: Device, why: string, cause?: unknown): TowerError {
   const name = deviceName(device);
-  return new TowerError(
-    'DEVICE_UNAVAILABLE',
-    `device "${name}" is not available: ${why}; or choose "auto" or "cpu"`,
-    { metadata: { device: name }, cause },
-  );
+  const message = `device "${name}" is not available: ${why}; or choose "auto" or "cpu"`;
+  return new TowerError('DEVICE_UNAVAILABLE', message, { metadata: { device: name }, cause });
 }
 
 /**

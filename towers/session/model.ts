@@ -82,9 +82,8 @@ export class Model implements Session {
     }
     const width = output.dims.at(-1)!;
     if (width < dimensions) {
-      throw unsupported(
-        `its vectors have ${width} components, fewer than the manifest's dimensions: ${dimensions}`,
-      );
+      const wanted = `the manifest's dimensions: ${dimensions}`;
+      throw unsupported(`its vectors have ${width} components, fewer than ${wanted}`);
     }
     let vectors: Float32Array<ArrayBuffer>;
     if (output.dims.length === 3) {
@@ -95,9 +94,8 @@ export class Model implements Session {
         if (mask[row * length] === 0) vectors.fill(0, row * dimensions, (row + 1) * dimensions);
       }
     } else {
-      throw unsupported(
-        `its output "${this.#output}" has rank ${output.dims.length}; 2 and 3 are understood`,
-      );
+      const rank = output.dims.length;
+      throw unsupported(`its output "${this.#output}" has rank ${rank}; 2 and 3 are understood`);
     }
     if (normalize) normalizeRows(vectors, dimensions);
     return vectors;

@@ -89,11 +89,6 @@ async function requireGitHash(path: string, blobId: string, url: string): Promis
   const found = createHash('sha1').update(`blob ${contents.length}\0`).update(contents).digest('hex');
   if (found === blobId) return;
   await rm(path);
-  throw new TowerError(
-    'TOWER_INTEGRITY',
-    `${url} is not the file that was expected: its git hash is ${found}`,
-    {
-      metadata: { url },
-    },
-  );
+  const message = `${url} is not the file that was expected: its git hash is ${found}`;
+  throw new TowerError('TOWER_INTEGRITY', message, { metadata: { url } });
 }

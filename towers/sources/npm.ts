@@ -1,12 +1,12 @@
-import { createWriteStream } from 'node:fs';
-import { rename, stat } from 'node:fs/promises';
+import { createWriteStream, existsSync } from 'node:fs';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import * as tar from 'tar';
 import * as z from 'zod';
 import { download } from '../download.ts';
 import { TowerError } from '../errors.ts';
-import { parseIntegrity, type Integrity } from '../hash.ts';
+import { parseIntegrity } from '../hash.ts';
 import type { SourceRequest } from '../http.ts';
 import type { Location } from '../reference.ts';
 import { PUBLIC_REGISTRY, registryOf } from './npmrc.ts';
@@ -47,13 +47,20 @@ export async function openNpmSource(
   });
   const { dist, license } = findVersion(packument, location);
   const tarball = join(parts, 'package.tgz');
-  if (!(await isFile(tarball))) {
+  if (!existsSync(tarball)) {
+    const integrity = parseIntegrity(pinned ?? dist.integrity ?? '');
+    if (integrity === undefined) {
+      throw new TowerError(
+        'TOWER_INTEGRITY',
+        `the registry gives no sha512 integrity for ${packageName}@${version}, so that its tarball can't be checked`,
+      );
+    }
     const part = `${tarball}.part`;
     await download(http, {
       ...tarballRequest(dist.tarball, registry.url, registry.headers),
       path: part,
       name: `${packageName}@${version}`,
-      integrity: requireIntegrity(pinned ?? dist.integrity, location),
+      integrity,
       onProgress,
     });
     await rename(part, tarball);
@@ -66,14 +73,16 @@ export async function openNpmSource(
     if (folder === '') return path;
     return path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : undefined;
   };
+  const each = (visit: (path: string, entry: tar.ReadEntry) => void): Promise<void> =>
+    tar.list({
+      file: tarball,
+      onReadEntry: (entry) => {
+        const path = pathOf(entry);
+        if (path !== undefined) visit(path, entry);
+      },
+    });
   const paths: string[] = [];
-  await tar.list({
-    file: tarball,
-    onReadEntry: (entry) => {
-      const path = pathOf(entry);
-      if (path !== undefined) paths.push(path);
-    },
-  });
+  await each((path) => paths.push(path));
   if (paths.length === 0) {
     throw new TowerError('TOWER_NOT_FOUND', `${packageName}@${version} has no folder "${folder}"`);
   }
@@ -84,14 +93,10 @@ export async function openNpmSource(
     paths,
     async fetch(wanted) {
       const writes: Promise<[path: string, file: string]>[] = [];
-      await tar.list({
-        file: tarball,
-        onReadEntry: (entry) => {
-          const path = pathOf(entry);
-          if (path === undefined || !wanted.includes(path)) return;
-          const file = join(parts, String(writes.length));
-          writes.push(pipeline(entry, createWriteStream(file)).then(() => [path, file]));
-        },
+      await each((path, entry) => {
+        if (!wanted.includes(path)) return;
+        const file = join(parts, String(writes.length));
+        writes.push(pipeline(entry, createWriteStream(file)).then(() => [path, file]));
       });
       const hashes = new Map<string, string>();
       for (const [path, file] of await Promise.all(writes)) hashes.set(path, await cache.adopt(file));
@@ -114,22 +119,8 @@ function findVersion(
   const found = parsed.data.versions[version];
   if (found !== undefined) return found;
   const newest = Object.keys(parsed.data.versions).slice(-3).join(', ');
-  throw new TowerError(
-    'TOWER_NOT_FOUND',
-    `${packageName} has no version ${version}; the newest are ${newest}`,
-  );
-}
-
-function requireIntegrity(
-  text: string | undefined,
-  { package: packageName, version }: NpmLocation,
-): Integrity {
-  const integrity = text === undefined ? undefined : parseIntegrity(text);
-  if (integrity !== undefined) return integrity;
-  throw new TowerError(
-    'TOWER_INTEGRITY',
-    `the registry gives no sha512 integrity for ${packageName}@${version}, so that its tarball can't be checked`,
-  );
+  const message = `${packageName} has no version ${version}; the newest are ${newest}`;
+  throw new TowerError('TOWER_NOT_FOUND', message);
 }
 
 /**
@@ -145,11 +136,4 @@ function tarballRequest(
     ? registry + tarball.slice(PUBLIC_REGISTRY.length)
     : tarball;
   return { url, headers: url.startsWith(registry) ? headers : {}, advice: ADVICE };
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return stat(path).then(
-    (stats) => stats.isFile(),
-    () => false,
-  );
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { JsonObject, JsonValue } from '../../../proto/struct.ts';
-import { canonicalJson } from '../../../towers/canonical-json.ts';
+import { canonicalJson } from '../../../towers/json.ts';
 import { contentHash, type HashedContent } from './content-hash.ts';
 
 const content: HashedContent = {

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { JsonValue } from '../../../proto/struct.ts';
-import { canonicalJson } from '../../../towers/canonical-json.ts';
+import { canonicalJson } from '../../../towers/json.ts';
 
 /**
  * Raise this when the same document would be stored differently than before (other sparse terms, another payload). Every

@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
-import type { DocumentWrite, DocumentWriteResult, PassageWrite } from '../../../store/store.ts';
+import type { DocumentWrite, PassageWrite } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
 import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
@@ -178,10 +178,11 @@ export function unchanged(operation: Received): Settled {
 }
 
 /** The store has taken the write. */
-export function written(operation: Writing, outcome: keyof typeof OUTCOME_KINDS): Settled {
+export function written(operation: Writing, outcome: 'indexed' | 'unchanged' | 'deleted'): Settled {
   const { step } = operation;
   const passages = step.kind === 'put' ? { passages: step.write.passages.length } : {};
-  return settled(operation, OUTCOME_KINDS[outcome], passages);
+  const kind = outcome.toUpperCase() as Uppercase<typeof outcome>;
+  return settled(operation, `OUTCOME_KIND_${kind}`, passages);
 }
 
 /** The operation is refused. */
@@ -189,12 +190,6 @@ export function rejected(operation: AnyState & { state?: Unsettled['state'] }, e
   const outcome = settled(operation, 'OUTCOME_KIND_REJECTED', { error: toRichStatus(error) });
   return { ...outcome, reason: error.reason };
 }
-
-const OUTCOME_KINDS = {
-  indexed: 'OUTCOME_KIND_INDEXED',
-  unchanged: 'OUTCOME_KIND_UNCHANGED',
-  deleted: 'OUTCOME_KIND_DELETED',
-} as const satisfies Partial<Record<DocumentWriteResult['outcome'], IngestOutcome['kind']>>;
 
 function settled(
   operation: AnyState,

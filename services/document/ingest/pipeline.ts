@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import type { CollectionInfo, SpaceKey, Store } from '../../../store/store.ts';
+import type { Store } from '../../../store/store.ts';
 import { DEFAULT_RETRY_DELAY_MS, ServiceError } from '../../runtime/errors.ts';
 import type { Metrics } from '../../runtime/telemetry/metrics.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
@@ -43,8 +43,6 @@ export interface PipelineParts {
 
 /** All ingest streams of a process: one store, one tower, one budget. */
 export class IngestPipeline {
-  readonly #store: IngestStore;
-  readonly #space: SpaceKey;
   readonly #maxStreams: number;
   readonly #context: SessionContext;
   readonly #sessions = new Set<IngestSession>();
@@ -53,8 +51,6 @@ export class IngestPipeline {
     const { budgetTokens, maxStreams, backoff = DEFAULT_BACKOFF } = settings;
     const { store, tower, log, telemetry } = parts;
     const { fingerprint, dimensions } = tower.manifest.space;
-    this.#store = store;
-    this.#space = { fingerprint, dimensions };
     this.#maxStreams = maxStreams;
     this.#context = {
       store: new PatientStore(store, backoff, log),
@@ -63,7 +59,7 @@ export class IngestPipeline {
       log,
       telemetry,
       model: tower.manifest.name,
-      openCollection: (name, signal) => this.#openCollection(name, signal),
+      openCollection: (name, signal) => store.ensureCollection(name, { fingerprint, dimensions }, { signal }),
       beginBulk: (physicalName, signal) => store.beginBulk(physicalName, { signal }),
     };
     if (telemetry?.metrics) this.#observe(telemetry.metrics);
@@ -104,38 +100,38 @@ export class IngestPipeline {
 
   /** Registers gauges that read the state of all streams. */
   #observe(metrics: Metrics): void {
-    const observe: Metrics['observe'] = (...gauge) => metrics.observe(...gauge);
     const lags = () => [...this.#sessions].map(({ lag }) => lag);
     const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);
-    observe('scalingnote.ingest.streams', '{stream}', 'Ingest streams that are open', () => this.streams);
-    observe(
+    metrics.observe(
+      'scalingnote.ingest.streams',
+      '{stream}',
+      'Ingest streams that are open',
+      () => this.streams,
+    );
+    metrics.observe(
       'scalingnote.ingest.tokens_in_flight',
       '{token}',
       'Tokens of operations that have no outcome yet',
       () => this.tokensInFlight,
     );
-    observe(
+    metrics.observe(
       'scalingnote.ingest.watermark_lag',
       '{operation}',
       'Operations that no watermark covers yet',
       () => sum(lags().map(({ operations }) => operations)),
     );
-    observe(
+    metrics.observe(
       'scalingnote.ingest.watermark_age',
       's',
       'How long the oldest of these operations has been here',
       () => Math.max(0, ...lags().map(({ oldestMs }) => oldestMs)) / 1000,
     );
-    observe(
+    metrics.observe(
       'scalingnote.queue.depth',
       '{request}',
       'Requests that wait',
       () => this.#context.budget.waiting,
       { 'scalingnote.queue': 'ingest' },
     );
-  }
-
-  #openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo> {
-    return this.#store.ensureCollection(name, this.#space, { signal });
   }
 }

@@ -6,7 +6,6 @@ import type { StreamCall } from '../../runtime/handler.ts';
 import { checkCollection, checkTenant, parseSequence } from '../../runtime/validate.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import { flawOf } from '../../runtime/request-guard.ts';
-import { collectionMessage } from '../messages.ts';
 import type { Share } from './budget.ts';
 import { readOperation, type DocumentTrace } from './operation.ts';
 import { StreamTrace } from './stream-trace.ts';
@@ -118,18 +117,14 @@ export class IngestSession {
 
   async #begin(request: IngestRequest__Output): Promise<void> {
     if (!request.begin) {
-      throw invalidArgument(
-        'begin',
-        `${request.operation ?? 'an empty message'} came first; send begin first`,
-      );
+      const first = request.operation ?? 'an empty message';
+      throw invalidArgument('begin', `${first} came first; send begin first`);
     }
     const flaw = flawOf(request);
     if (flaw) throw flaw;
     if (request.sequence !== '0') {
-      throw invalidArgument(
-        'sequence',
-        `is ${request.sequence} with begin; leave it out, operations count from 1`,
-      );
+      const why = `is ${request.sequence} with begin; leave it out, operations count from 1`;
+      throw invalidArgument('sequence', why);
     }
     const { collection, tenant, omitText, bulk } = request.begin;
     checkCollection(collection, 'begin.collection');
@@ -138,12 +133,12 @@ export class IngestSession {
     if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
     const target = { collection: info.physicalName, tenant, omitText };
-    this.#trace?.opened({ 'scalingnote.collection': collection });
+    this.#trace?.opened(collection);
     this.#window = new Window(this.#context, this.#share, target, this.#trace, {
       onSettled: () => this.#wakeWriter(),
       onFailure: (error) => this.#fail(error),
     });
-    this.#ready = { ready: { collection: collectionMessage(info) } };
+    this.#ready = { ready: { collection: info } };
     this.#wakeWriter();
   }
 
@@ -249,8 +244,7 @@ export class IngestSession {
   #located(error: ServiceError): ServiceError {
     if (error.reason !== 'MALFORMED_MESSAGE') return error;
     const { code, reason, message, cause } = error;
-    return new ServiceError(code, reason, `the message after sequence ${this.#received}: ${message}`, {
-      cause,
-    });
+    const located = `the message after sequence ${this.#received}: ${message}`;
+    return new ServiceError(code, reason, located, { cause });
   }
 }

@@ -1,4 +1,4 @@
-import { SpanKind, type Attributes } from '@opentelemetry/api';
+import { SpanKind } from '@opentelemetry/api';
 import type { Encoding as Encoded } from '../../../towers/tower.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
 import { parseTraceparent } from '../../runtime/telemetry/trace-context.ts';
@@ -39,8 +39,8 @@ export class StreamTrace {
   }
 
   /** The stream is open. */
-  opened(attributes: Attributes): void {
-    this.#span?.setAttributes(attributes);
+  opened(collection: string): void {
+    this.#span?.setAttribute('scalingnote.collection', collection);
   }
 
   /** An operation had to wait for room. @param startTime as of `performance.now()` */
@@ -118,9 +118,8 @@ export class StreamTrace {
 
   /** An operation has its outcome. */
   settled({ documentId, sequence, trace, outcome, reason }: Settled): void {
-    const kind = OUTCOMES[String(outcome.kind)] ?? 'rejected';
     const attributes = {
-      'scalingnote.document.outcome': kind,
+      'scalingnote.document.outcome': String(outcome.kind).replace('OUTCOME_KIND_', '').toLowerCase(),
       ...(reason !== '' && { 'scalingnote.reason': reason }),
     };
     this.#telemetry.metrics?.documents(attributes).add(1);
@@ -153,10 +152,3 @@ export class StreamTrace {
     if (!span.hasEnded) span.fail('abandoned').end();
   }
 }
-
-const OUTCOMES: Readonly<Record<string, string>> = {
-  OUTCOME_KIND_INDEXED: 'indexed',
-  OUTCOME_KIND_UNCHANGED: 'unchanged',
-  OUTCOME_KIND_DELETED: 'deleted',
-  OUTCOME_KIND_REJECTED: 'rejected',
-};

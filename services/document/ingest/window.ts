@@ -147,10 +147,8 @@ export class Window {
     const unsettled = (before?.unsettled ?? 0) + 1;
     // The store will refuse a lower version: what comes next is compared with the operation before.
     const isNewest = !before || version >= before.version;
-    this.#documents.set(
-      documentId,
-      isNewest ? { unsettled, version, contentHash } : { ...before, unsettled },
-    );
+    const latest = isNewest ? { version, contentHash } : before;
+    this.#documents.set(documentId, { ...latest, unsettled });
     if (operation.state === 'ready') {
       this.#becomeReady(operation);
     } else if (!before) {

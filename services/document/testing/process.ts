@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { openStore } from '../../../store/open.ts';
+import type { ServiceReport } from '../../runtime/run-service.ts';
 import { startServer } from '../../runtime/server.ts';
 import { IngestPipeline } from '../ingest/pipeline.ts';
 import { documentService, MAX_RECEIVE_BYTES } from '../service.ts';
@@ -19,6 +20,7 @@ const server = await startServer({
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   log,
 });
-process.send?.(server.address);
+const report: ServiceReport = { type: 'ready', address: server.address, pid: process.pid };
+process.send?.(report);
 // The parent may have been killed.
 process.on('disconnect', () => process.exit());

@@ -1,14 +1,9 @@
+import type { BatchStats } from '../../../towers/tower.ts';
 import type { Attributes, SpanContext } from '@opentelemetry/api';
 import type { Span } from './span.ts';
 
-/** A run of a model, as towers report it. `startedAt` as of `performance.now()`. */
-export interface ModelRun {
-  startedAt: number;
-  encodeMs: number;
-  size: number;
-  tokens: number;
-  paddingRatio: number;
-}
+/** A run of a model, as towers report it. */
+export type ModelRun = BatchStats;
 
 /** Begins a span that is the root of a new trace. */
 export interface RootTracer {

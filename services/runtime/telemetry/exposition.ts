@@ -1,5 +1,5 @@
 import type { Attributes } from '@opentelemetry/api';
-import type { Exemplar, Instrument } from './instruments.ts';
+import type { Exemplar, HistogramSeries, Instrument } from './instruments.ts';
 
 /** Media types of the two formats; the first has exemplars. */
 export const OPEN_METRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
@@ -91,13 +91,7 @@ export interface JsonMetric {
   type: 'counter' | 'gauge' | 'histogram';
   points: (
     | { attributes: Attributes; value: number }
-    | {
-        attributes: Attributes;
-        count: number;
-        sum: number;
-        bounds: readonly number[];
-        counts: readonly number[];
-      }
+    | ({ attributes: Attributes } & Pick<HistogramSeries, 'count' | 'sum' | 'bounds' | 'counts'>)
   )[];
 }
 
@@ -107,13 +101,9 @@ export function jsonMetrics(instruments: Iterable<Instrument>): JsonMetric[] {
     const { name, unit, description, kind } = instrument;
     const points =
       instrument.kind === 'histogram'
-        ? Array.from(instrument.series(), ({ attributes, count, sum, bounds, counts }) => ({
-            attributes,
-            count,
-            sum,
-            bounds,
-            counts,
-          }))
+        ? Array.from(instrument.series(), ({ attributes, count, sum, bounds, counts }) => {
+            return { attributes, count, sum, bounds, counts };
+          })
         : Array.from(instrument.series(), ({ attributes, value }) => ({ attributes, value }));
     return { name, unit, description, type: kind, points };
   });

@@ -1,3 +1,4 @@
+import type { Tower } from '../../../towers/tower.ts';
 import { Instruments } from './instruments.ts';
 
 /** Bounds of durations in seconds, as the semantic conventions advise for `rpc.server.call.duration` and its kin. */
@@ -18,17 +19,9 @@ const SHARE = { unit: '1', bounds: [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8
  */
 export class Metrics extends Instruments {
   /** Calls that were answered, by method and status, in seconds. */
-  readonly callDuration = this.histogram(
-    'rpc.server.call.duration',
-    'Duration of calls that came in',
-    SECONDS,
-  );
+  readonly callDuration = this.histogram('rpc.server.call.duration', 'Duration of incoming calls', SECONDS);
   /** Calls that have begun and have not ended, by method: a stream may last for hours. */
-  readonly activeCalls = this.gauge(
-    'scalingnote.calls.active',
-    '{call}',
-    'Calls that have begun and have not ended',
-  );
+  readonly activeCalls = this.gauge('scalingnote.calls.active', '{call}', 'Calls in progress');
   /** Queries of search streams that were answered, by status; `CANCELLED` are those that a newer query superseded. */
   readonly streamQueryDuration = this.histogram(
     'scalingnote.stream.query.duration',
@@ -39,46 +32,30 @@ export class Metrics extends Instruments {
   readonly rejected = this.counter(
     'scalingnote.rejected',
     '{request}',
-    'Calls that were refused or failed, by reason',
+    'Calls rejected or failed, by reason',
   );
   /** Time in a queue, by queue, in seconds. */
-  readonly queueWait = this.histogram(
-    'scalingnote.queue.wait',
-    'Time that was spent in a queue',
-    SHORT_SECONDS,
-  );
-  readonly batchSize = this.histogram('scalingnote.batch.size', 'Inputs in a run of the model', INPUTS);
-  readonly batchTokens = this.histogram('scalingnote.batch.tokens', 'Tokens in a run of the model', TOKENS);
-  readonly batchPadding = this.histogram(
-    'scalingnote.batch.padding',
-    'Share of a run that is padding',
-    SHARE,
-  );
+  readonly queueWait = this.histogram('scalingnote.queue.wait', 'Time spent in a queue', SHORT_SECONDS);
+  readonly batchSize = this.histogram('scalingnote.batch.size', 'Inputs of a model run', INPUTS);
+  readonly batchTokens = this.histogram('scalingnote.batch.tokens', 'Tokens of a model run', TOKENS);
+  readonly batchPadding = this.histogram('scalingnote.batch.padding', 'Share of padding in a run', SHARE);
   readonly batchDuration = this.histogram(
     'scalingnote.batch.duration',
-    'Duration of a run of the model',
+    'Duration of a model run',
     SHORT_SECONDS,
   );
   /** Padding is not counted. */
-  readonly tokens = this.counter('scalingnote.tokens', '{token}', 'Tokens that were encoded');
+  readonly tokens = this.counter('scalingnote.tokens', '{token}', 'Encoded tokens');
   /** By result. */
-  readonly cacheLookups = this.counter(
-    'scalingnote.cache.lookups',
-    '{lookup}',
-    'Looks at the cache of query vectors',
-  );
+  readonly cacheLookups = this.counter('scalingnote.cache.lookups', '{lookup}', 'Lookups of query vectors');
   /** By operation, in seconds. */
   readonly storeDuration = this.histogram(
     'db.client.operation.duration',
-    'Duration of calls of the store',
+    'Duration of store calls',
     SHORT_SECONDS,
   );
   /** Documents and deletes, by outcome. */
-  readonly documents = this.counter(
-    'scalingnote.documents',
-    '{document}',
-    'Operations of ingest streams, by outcome',
-  );
+  readonly documents = this.counter('scalingnote.documents', '{document}', 'Ingest operations, by outcome');
   readonly liveCosine = this.histogram(
     'scalingnote.live.cosine',
     'Cosine of the vectors of query tower and teacher for live queries',
@@ -93,7 +70,7 @@ export class Metrics extends Instruments {
   readonly liveSamples = this.counter(
     'scalingnote.live.samples',
     '{query}',
-    'Live queries chosen for the teacher',
+    'Queries chosen for the teacher',
   );
   readonly unknownTokens = this.histogram(
     'scalingnote.query.unknown_tokens',
@@ -106,4 +83,21 @@ export class Metrics extends Instruments {
     '1',
     'Share of the tokens of a collection that the query tower hardly saw in training',
   );
+}
+
+/** Measures the runs of a tower's model. */
+export function measureTower(tower: Pick<Tower, 'manifest' | 'onBatch'>, metrics: Metrics): void {
+  const attributes = { 'scalingnote.tower': tower.manifest.name };
+  const sizes = metrics.batchSize(attributes);
+  const tokensPerRun = metrics.batchTokens(attributes);
+  const padding = metrics.batchPadding(attributes);
+  const durations = metrics.batchDuration(attributes);
+  const total = metrics.tokens(attributes);
+  tower.onBatch(({ size, tokens, paddingRatio, encodeMs }) => {
+    sizes.record(size);
+    tokensPerRun.record(tokens);
+    padding.record(paddingRatio);
+    durations.record(encodeMs / 1000);
+    total.add(tokens);
+  });
 }

@@ -76,11 +76,10 @@ export class OtlpMetrics implements MetricProducer {
       return { ...base, dataPointType: DataPointType.HISTOGRAM, dataPoints };
     }
     if (instrument.kind === 'gauge') {
-      const dataPoints = Array.from(instrument.series(), ({ attributes, value }) => ({
-        ...times,
-        attributes,
-        value,
-      }));
+      const dataPoints = Array.from(instrument.series(), (series) => {
+        const { attributes, value } = series;
+        return { ...times, attributes, value };
+      });
       return { ...base, dataPointType: DataPointType.GAUGE, dataPoints };
     }
     const dataPoints = Array.from(instrument.series(), (series) => {

@@ -171,15 +171,8 @@ export class RecordedSpan implements Span, ApiSpan {
     return span;
   }
 
-  part(
-    name: string,
-    {
-      kind = SpanKind.INTERNAL,
-      startTime = performance.now(),
-      attributes,
-      parent,
-    }: SpanStart & { parent?: SpanContext } = {},
-  ): RecordedSpan {
+  part(name: string, { parent, ...start }: SpanStart & { parent?: SpanContext } = {}): RecordedSpan {
+    const { kind = SpanKind.INTERNAL, startTime = performance.now(), attributes } = start;
     const { sink } = this.recording;
     const above = parent ?? this.spanContext();
     const recording = new Recording(sink, isSampled(above), above, undefined, this.recording);
@@ -257,11 +250,8 @@ export class RecordedSpan implements Span, ApiSpan {
   recordException(exception: Exception, time?: TimeInput): void {
     const { name, message } =
       typeof exception === 'string' ? { name: 'Error', message: exception } : exception;
-    this.addEvent(
-      'exception',
-      { 'exception.type': name ?? 'Error', 'exception.message': message ?? '' },
-      time,
-    );
+    const attributes = { 'exception.type': name ?? 'Error', 'exception.message': message ?? '' };
+    this.addEvent('exception', attributes, time);
   }
 
   isRecording(): boolean {

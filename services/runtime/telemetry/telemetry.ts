@@ -159,10 +159,8 @@ function startSpans(
   env: NodeJS.ProcessEnv,
   origin: { resource: Resource; scope: InstrumentationScope; log: Logger },
 ): { tracer: Tracer; queue: SpanQueue } | undefined {
-  const sampler = samplerOf(
-    env['OTEL_TRACES_SAMPLER'] || undefined,
-    env['OTEL_TRACES_SAMPLER_ARG'] || undefined,
-  );
+  const { OTEL_TRACES_SAMPLER: name, OTEL_TRACES_SAMPLER_ARG: argument } = env;
+  const sampler = samplerOf(name || undefined, argument || undefined);
   const exporter = spanExporter(env, settings.consoleAddress);
   if (!exporter) return undefined;
   const queue = new SpanQueue(
@@ -190,10 +188,8 @@ function spanExporter(
   }
   if (env['OTEL_TRACES_EXPORTER'] === 'none' || consoleAddress === '') return undefined;
   const url = `http://${consoleAddress}/v1/traces`;
-  return {
-    exporter: new SpansOverHttp({ url, timeoutMillis: CONSOLE_TIMEOUT_MS }),
-    delayMs: CONSOLE_DELAY_MS,
-  };
+  const exporter = new SpansOverHttp({ url, timeoutMillis: CONSOLE_TIMEOUT_MS });
+  return { exporter, delayMs: CONSOLE_DELAY_MS };
 }
 
 /** The smaller of the limits for a batch of spans and for a request. */
@@ -201,10 +197,8 @@ function sendTimeout(env: NodeJS.ProcessEnv): { timeoutMillis?: number } {
   const limit = numberOf(env, 'OTEL_BSP_EXPORT_TIMEOUT');
   if (limit === undefined) return {};
   const own =
-    numberOf(env, 'OTEL_EXPORTER_OTLP_TRACES_TIMEOUT') ??
-    numberOf(env, 'OTEL_EXPORTER_OTLP_TIMEOUT') ??
-    10_000;
-  return { timeoutMillis: Math.min(limit, own) };
+    numberOf(env, 'OTEL_EXPORTER_OTLP_TRACES_TIMEOUT') ?? numberOf(env, 'OTEL_EXPORTER_OTLP_TIMEOUT');
+  return { timeoutMillis: Math.min(limit, own ?? 10_000) };
 }
 
 function periodicReader(

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { CallOptions } from '../../store.ts';
 
 /** The bounds of a call: the caller's signal and deadline. */
@@ -16,25 +17,15 @@ export function isOver(bounds: Bounds): boolean {
 /** @throws the signal's reason, or a `TimeoutError`, if the call {@link isOver} */
 export function throwIfOver(bounds: Bounds): void {
   bounds.signal?.throwIfAborted();
-  if (remainingMs(bounds) <= 0) throw deadlineExceeded();
+  if (remainingMs(bounds) > 0) return;
+  throw new DOMException('the deadline of the store call has passed', 'TimeoutError');
 }
 
 /** Resolves after a time. @throws the signal's reason */
-export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', onAbort);
-      resolve();
-    }, ms);
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal?.reason as Error);
-    };
-    if (signal?.aborted) onAbort();
-    else signal?.addEventListener('abort', onAbort, { once: true });
-  });
-}
-
-function deadlineExceeded(): DOMException {
-  return new DOMException('the deadline of the store call has passed', 'TimeoutError');
+export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, signal ? { signal } : {});
+  } catch {
+    signal?.throwIfAborted();
+  }
 }

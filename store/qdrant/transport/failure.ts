@@ -1,4 +1,4 @@
-import { collectionNotFound, StoreError } from '../../errors.ts';
+import { collectionNotFound, StoreError, type StoreErrorReason } from '../../errors.ts';
 
 /** One call of Qdrant's REST API. */
 export interface Call {
@@ -25,6 +25,8 @@ export interface Call {
   hedged?: boolean;
 }
 
+type FailureFacts = Partial<Pick<Failure, 'retryable' | 'nodeFailed' | 'status' | 'cutOff' | 'said'>>;
+
 /** Why a call failed, and what follows for the next call. */
 export class Failure extends Error {
   override readonly name = 'Failure';
@@ -41,16 +43,7 @@ export class Failure extends Error {
   /** The server's message; never shown if the request held documents. */
   readonly said: string;
 
-  constructor(
-    error: StoreError,
-    options: {
-      retryable?: boolean;
-      nodeFailed?: boolean;
-      status?: number;
-      cutOff?: boolean;
-      said?: string;
-    } = {},
-  ) {
+  constructor(error: StoreError, options: FailureFacts = {}) {
     super(error.message, { cause: error });
     this.error = error;
     this.retryable = options.retryable ?? false;
@@ -98,121 +91,71 @@ export function isBeingMade(failure: Failure): boolean {
 export function statusFailure(
   call: Call,
   node: string,
-  answer: { status: number; retryAfter: string | undefined; body: string },
+  { status, retryAfter, body }: { status: number; retryAfter: string | undefined; body: string },
 ): Failure {
-  const { status, retryAfter } = answer;
-  const said = serverMessage(answer.body);
+  const said = serverMessage(body);
   const passed = printable(call, said);
-  const what = `Qdrant at ${node}`;
-  const make = (error: StoreError, options: { retryable?: boolean; nodeFailed?: boolean } = {}) =>
-    new Failure(error, { ...options, status, said });
+  const what = `"${call.operation}"`;
+  const failure = (error: StoreError, facts: FailureFacts): Failure =>
+    new Failure(error, { ...facts, status, said });
+  const fail = (reason: StoreErrorReason, message: string, facts: FailureFacts = {}): Failure =>
+    failure(new StoreError(reason, `Qdrant at ${node} ${message}`), facts);
 
   if (status === 401) {
-    return make(
-      new StoreError('STORE_UNAUTHENTICATED', `${what} does not accept the API key; check QDRANT_API_KEY`),
-    );
+    return fail('STORE_UNAUTHENTICATED', 'does not accept the API key; check QDRANT_API_KEY');
   }
   if (status === 403) {
-    return make(
-      new StoreError(
-        'STORE_PERMISSION_DENIED',
-        `${what} does not let this API key do "${call.operation}"${passed}; use a key with write permission`,
-      ),
-    );
+    const advice = 'use a key with write permission';
+    return fail('STORE_PERMISSION_DENIED', `does not let this API key do ${what}${passed}; ${advice}`);
   }
   if (status === 404) {
-    if (call.collection !== undefined && /collection/i.test(said))
-      return make(collectionNotFound(call.collection));
-    if (said !== '')
-      return make(
-        new StoreError('STORE_INTERNAL', `${what} did not find what "${call.operation}" needs${passed}`),
-      );
-    return make(
-      new StoreError(
-        'STORE_UNAVAILABLE',
-        `${what} does not know "${call.operation}": is that the address of its REST API?`,
-      ),
-    );
+    if (call.collection !== undefined && /collection/i.test(said)) {
+      return failure(collectionNotFound(call.collection), {});
+    }
+    if (said !== '') return fail('STORE_INTERNAL', `did not find what ${what} needs${passed}`);
+    return fail('STORE_UNAVAILABLE', `does not know ${what}: is that the address of its REST API?`);
   }
   if (status === 429) {
+    const message = `Qdrant at ${node} asks to slow down${passed}`;
     const retryDelayMs = retryAfterMs(retryAfter);
-    return make(
-      new StoreError('STORE_OVERLOADED', `${what} asks for fewer requests${passed}`, { retryDelayMs }),
-      {
-        retryable: true,
-      },
-    );
+    type FailureFacts = Partial<Pick<Failure, 'retryable' | 'nodeFailed' | 'status' | 'cutOff' | 'said'>>;
+
+    /** Why a call failed, and what follows for the next call. */
   }
   if (status >= 500 && DISK_FULL.test(said)) {
-    return make(new StoreError('STORE_FULL', `the disk of ${what} is full; make room, or add a node`));
+    return fail('STORE_FULL', 'has no room left on its disk; make room, or add a node');
   }
   if (status === 500 && BEING_MADE.test(said)) {
-    // The node is not to blame: otherwise five processes that ask at the same moment would make it count as
-    // dead.
-    return make(new StoreError('STORE_UNAVAILABLE', `${what} is still making the collection`), {
-      retryable: true,
-    });
+    type FailureFacts = Partial<Pick<Failure, 'retryable' | 'nodeFailed' | 'status' | 'cutOff' | 'said'>>;
+
+    /** Why a call failed, and what follows for the next call. */
   }
-  if (
-    status === 408 ||
-    status === 502 ||
-    status === 503 ||
-    status === 504 ||
-    (status === 500 && CLUSTER_FAULT.test(said))
-  ) {
-    return make(
-      new StoreError(
-        'STORE_UNAVAILABLE',
-        `${what} cannot do "${call.operation}" now (status ${status})${passed}`,
-      ),
-      { retryable: true, nodeFailed: true },
-    );
+  const nodeFault = { retryable: true, nodeFailed: true };
+  if ([408, 502, 503, 504].includes(status) || (status === 500 && CLUSTER_FAULT.test(said))) {
+    return fail('STORE_UNAVAILABLE', `cannot do ${what} now (status ${status})${passed}`, nodeFault);
   }
   if (status >= 500) {
-    return make(
-      new StoreError('STORE_INTERNAL', `${what} failed at "${call.operation}" (status ${status})${passed}`),
-      { retryable: true, nodeFailed: true },
-    );
+    return fail('STORE_INTERNAL', `failed at ${what} (status ${status})${passed}`, nodeFault);
   }
   if (status >= 300 && status < 400) {
-    return make(
-      new StoreError(
-        'STORE_UNAVAILABLE',
-        `${what} answers with a redirect (status ${status}); give its own address`,
-      ),
-    );
+    return fail('STORE_UNAVAILABLE', `answers with a redirect (status ${status}); give its own address`);
   }
-  return make(
-    new StoreError(
-      'STORE_INVALID_ARGUMENT',
-      `${what} refused "${call.operation}" (status ${status})${passed}`,
-    ),
-  );
+  return fail('STORE_INVALID_ARGUMENT', `refused ${what} (status ${status})${passed}`);
 }
 
 /** The failure of a call without an answer. */
 export function connectionFailure(call: Call, node: string, cause: unknown): Failure {
   const code = errorCode(cause);
   const hint = UNTRUSTED.test(code) ? '; name a PEM file with the certificates to trust (ca)' : '';
-  return new Failure(
-    new StoreError(
-      'STORE_UNAVAILABLE',
-      `Qdrant at ${node} does not answer "${call.operation}" (${code})${hint}`,
-      { cause },
-    ),
-    { retryable: true, nodeFailed: true, cutOff: CUT_OFF.has(code) },
-  );
+  const message = `Qdrant at ${node} does not answer "${call.operation}" (${code})${hint}`;
+  const facts = { retryable: true, nodeFailed: true, cutOff: CUT_OFF.has(code) };
+  return new Failure(new StoreError('STORE_UNAVAILABLE', message, { cause }), facts);
 }
 
 /** The failure of a call whose answer took too long. */
 export function timeoutFailure(call: Call, node: string, timeoutMs: number): Failure {
-  return new Failure(
-    new StoreError(
-      'STORE_UNAVAILABLE',
-      `Qdrant at ${node} did not answer "${call.operation}" within ${timeoutMs} ms`,
-    ),
-    { retryable: true, nodeFailed: true },
-  );
+  const message = `Qdrant at ${node} did not answer "${call.operation}" within ${timeoutMs} ms`;
+  return new Failure(new StoreError('STORE_UNAVAILABLE', message), { retryable: true, nodeFailed: true });
 }
 
 /** A short name for an error below HTTP. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { pullTower } from '../../towers/pull.ts';
 import { keywords, span } from '../../training/texts.ts';
 import { seededRandom, shuffle } from '../../training/random.ts';
-import { isPerson, readWordNet, type SampleDocument } from './wordnet.ts';
+import { isPerson, readWordNet, type SampleDocument } from '../../cli/sample/wordnet.ts';
 
 /**
  * Prints the texts that the query towers which ship with the package are fitted to, one a line: WordNet's definitions,

@@ -1,0 +1,52 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Filter, FILTER_SYNTAX, parseFilter, ScalingnoteError } from '../../clients/index.ts';
+import { UsageError } from '../output/print.ts';
+
+/** A flag's whole number. The service checks its bounds. */
+export function wholeNumber(value: string): number {
+  if (!/^\d+$/.test(value)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(value);
+}
+
+/** A flag's whole number above 0. */
+export function positive(value: string): number {
+  if (!/^0*[1-9]\d*$/.test(value)) throw new InvalidArgumentError('It must be a whole number, at least 1.');
+  return Number(value);
+}
+
+/** A flag's number above 0. */
+export function positiveNumber(value: string): number {
+  const number = Number(value);
+  if (!(number > 0 && Number.isFinite(number)))
+    throw new InvalidArgumentError('It must be a number above 0.');
+  return number;
+}
+
+/** A flag's number. */
+export function decimal(value: string): number {
+  const number = Number(value);
+  if (value.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('It must be a number.');
+  return number;
+}
+
+/** Collects the values of a flag that may be repeated. A required flag has no default and starts without values. */
+export function collect(value: string, previous: readonly string[] = []): string[] {
+  return [...previous, value];
+}
+
+/** Adds `--filter`, which may be repeated. */
+export function withFilter(command: Command): Command {
+  const help = `only documents that match: ${FILTER_SYNTAX}; repeat to add conditions`;
+  const option = new Option('-f, --filter <condition>', help);
+  return command.addOption(option.argParser(collect).default([], 'none'));
+}
+
+/** The filter that `--filter` flags describe; `undefined` if there are none. @throws {UsageError} naming the flag */
+export function filterOf(flags: readonly string[]): Filter | undefined {
+  try {
+    return parseFilter(flags);
+  } catch (error) {
+    if (error instanceof ScalingnoteError) throw new UsageError(`--${error.message}`, { cause: error });
+    throw error;
+  }
+}
