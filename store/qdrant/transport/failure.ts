@@ -9,38 +9,35 @@ export interface Call {
   path: string;
   /** JSON. */
   body?: string | Buffer;
-  /** Whether the server takes a `timeout`, after which it may stop; in whole seconds. */
+  /** Whether the server takes a `timeout`, after which it need not go on; it counts whole seconds. */
   timed?: boolean;
-  /** The collection, by the name that the caller knows. */
+  /** What the call is about, by the name that the caller knows. */
   collection?: string;
   /**
-   * Whether it is about collections and aliases. The nodes of a cluster learn of their changes one after the
-   * other, so such calls keep to one node, the first that answers: each caller then sees what others did.
+   * Whether it is about collections and aliases, which the nodes of a cluster learn of one after the other: such calls
+   * keep to one node, the first that answers, so that whoever makes them sees what others did.
    */
   catalog?: boolean;
-  /**
-   * Whether the call may be sent a second time while the first is under way: for a search that has to be
-   * fast.
-   */
+  /** May be asked twice at the same time: a search that has to be quick. */
   hedged?: boolean;
 }
 
 type FailureFacts = Partial<Pick<Failure, 'retryable' | 'nodeFailed' | 'status' | 'cutOff' | 'said'>>;
 
-/** Why a call failed, and what follows for the next call. */
+/** Why a call failed, and what that means for the next one. */
 export class Failure extends Error {
   override readonly name = 'Failure';
-  /** The error for the caller of the store. */
+  /** What the caller of the store is told. */
   readonly error: StoreError;
-  /** Whether the same call may succeed if it is made again. */
+  /** Whether the same call may go through if it is made again. */
   readonly retryable: boolean;
-  /** Whether the node is to blame. */
+  /** Whether it is the node that is to blame. */
   readonly nodeFailed: boolean;
-  /** HTTP status, if there was an answer. */
+  /** HTTP status, where there was an answer. */
   readonly status: number | undefined;
-  /** Whether an established connection ended before the answer. */
+  /** Whether the connection ended, when it stood already, before there was an answer. */
   readonly cutOff: boolean;
-  /** The server's message; never shown if the request held documents. */
+  /** What the server said; never shown where the request held documents. */
   readonly said: string;
 
   constructor(error: StoreError, options: FailureFacts = {}) {
@@ -54,16 +51,14 @@ export class Failure extends Error {
   }
 }
 
-/** Longest part of a server's message to pass on. */
+/** Longest piece of a server's message that is passed on. */
 const MAX_SAID = 300;
 
-/** What Qdrant says while a part of its cluster is away; the status is 500, as for every unforeseen error. */
+/** What Qdrant says when a part of its cluster is away; the status is 500, as for everything that it did not foresee. */
 const CLUSTER_FAULT =
   /shards failed to apply|transport error|connect error|currently unavailable|active replicas|consensus|timed? ?out|channel closed|shard.*(?:dead|not active|is being)|Cancelled|not yet ready|deadline|Connection refused/i;
 
-/**
- * What a node of a cluster says, with status 500, about a collection that it knows but has no shards of yet.
- */
+/** What a node of a cluster says, with a 500, of a collection that it knows and has no shards of yet. */
 const BEING_MADE = /\b0 of 0 read operations failed/;
 
 const DISK_FULL =
@@ -71,13 +66,13 @@ const DISK_FULL =
 
 const TOO_LARGE = /larger than allowed|payload.*too large|entity too large/i;
 
-/** The error codes for a connection that the other side ended. */
+/** What it is called when the other side ends a connection. */
 const CUT_OFF = new Set(['EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET']);
 
-/** The error codes for a certificate that is not trusted. */
+/** What it is called when a certificate is not trusted. */
 const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
 
-/** Whether the body was too large. Qdrant says so with status 400, proxies with 413. */
+/** Whether the server found a body too large. It says so with a 400, proxies with a 413. */
 export function isTooLarge(failure: Failure): boolean {
   return failure.status === 413 || (failure.status === 400 && TOO_LARGE.test(failure.said));
 }
@@ -87,7 +82,7 @@ export function isBeingMade(failure: Failure): boolean {
   return failure.status === 500 && BEING_MADE.test(failure.said);
 }
 
-/** The failure that an unsuccessful answer means. */
+/** What an answer that is no success means. */
 export function statusFailure(
   call: Call,
   node: string,
@@ -118,17 +113,14 @@ export function statusFailure(
   if (status === 429) {
     const message = `Qdrant at ${node} asks to slow down${passed}`;
     const retryDelayMs = retryAfterMs(retryAfter);
-    type FailureFacts = Partial<Pick<Failure, 'retryable' | 'nodeFailed' | 'status' | 'cutOff' | 'said'>>;
-
-    /** Why a call failed, and what follows for the next call. */
+    return failure(new StoreError('STORE_OVERLOADED', message, { retryDelayMs }), { retryable: true });
   }
   if (status >= 500 && DISK_FULL.test(said)) {
     return fail('STORE_FULL', 'has no room left on its disk; make room, or add a node');
   }
   if (status === 500 && BEING_MADE.test(said)) {
-    type FailureFacts = Partial<Pick<Failure, 'retryable' | 'nodeFailed' | 'status' | 'cutOff' | 'said'>>;
-
-    /** Why a call failed, and what follows for the next call. */
+    // Five processes that ask at the same moment would otherwise have the node taken for dead.
+    return fail('STORE_UNAVAILABLE', 'is still making the collection', { retryable: true });
   }
   const nodeFault = { retryable: true, nodeFailed: true };
   if ([408, 502, 503, 504].includes(status) || (status === 500 && CLUSTER_FAULT.test(said))) {
@@ -143,7 +135,7 @@ export function statusFailure(
   return fail('STORE_INVALID_ARGUMENT', `refused ${what} (status ${status})${passed}`);
 }
 
-/** The failure of a call without an answer. */
+/** What it means that there was no answer. */
 export function connectionFailure(call: Call, node: string, cause: unknown): Failure {
   const code = errorCode(cause);
   const hint = UNTRUSTED.test(code) ? '; name a PEM file with the certificates to trust (ca)' : '';
@@ -152,13 +144,13 @@ export function connectionFailure(call: Call, node: string, cause: unknown): Fai
   return new Failure(new StoreError('STORE_UNAVAILABLE', message, { cause }), facts);
 }
 
-/** The failure of a call whose answer took too long. */
+/** What it means that the answer took too long. */
 export function timeoutFailure(call: Call, node: string, timeoutMs: number): Failure {
   const message = `Qdrant at ${node} did not answer "${call.operation}" within ${timeoutMs} ms`;
   return new Failure(new StoreError('STORE_UNAVAILABLE', message), { retryable: true, nodeFailed: true });
 }
 
-/** A short name for an error below HTTP. */
+/** A short name of what went wrong below HTTP. */
 export function errorCode(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code } = error as NodeJS.ErrnoException;
@@ -166,7 +158,7 @@ export function errorCode(error: unknown): string {
   return error.cause instanceof Error ? errorCode(error.cause) : error.message;
 }
 
-/** Milliseconds of a `retry-after` header, which is in seconds; 1000 if it is not a number of seconds. */
+/** `retry-after` is in seconds here; `undefined` where it says nothing of use. */
 function retryAfterMs(header: string | undefined): number {
   const seconds = Number(header);
   return header !== undefined && Number.isFinite(seconds) && seconds >= 0 ? Math.ceil(seconds * 1000) : 1000;
@@ -181,7 +173,7 @@ function serverMessage(body: string): string {
   }
 }
 
-/** Messages about a body repeat parts of it: if it may hold documents, pass on only messages that cannot. */
+/** Messages about a body repeat pieces of it: where it holds documents, only those are passed on that cannot. */
 function printable(call: Call, said: string): string {
   const harmless = call.body === undefined || !/invalid (?:type|value)|unknown|JSON body/i.test(said);
   if (said === '' || !harmless) return '';
