@@ -36,7 +36,9 @@ export function plot(
   const { logarithmic = false, joined = [] } = options;
   const scaled = (x: number): number => (logarithmic ? Math.log10(Math.max(x, Number.MIN_VALUE)) : x);
   const all = series.flatMap(({ line = [], dots = [], interval, ring }) => [
-    ...[...line, ...dots, ...(ring ? [ring] : [])],
+    ...line,
+    ...dots,
+    ...(ring ? [ring] : []),
     ...(interval ? [interval.low, interval.high].map((y) => ({ x: interval.x, y })) : []),
   ]);
   const across = scaleOf(
