@@ -1,15 +1,13 @@
 import { createHash } from 'node:crypto';
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { mkdir, open, rename, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultCacheDir } from '../towers/cache.ts';
 import type { Tokens, Tower } from '../towers/tower.ts';
+import { readFully } from './read-fully.ts';
 
 /** Vectors that are written at a time. An interruption costs no more than these. */
 const CHUNK = 4096;
-
-/** One read returns 2 GiB at the most. */
-const MAX_READ_BYTES = 2 ** 30;
 
 /** Where vectors are cached, and who hears of progress. */
 export interface CacheSettings {
@@ -84,29 +82,19 @@ export class VectorFile {
     const out = new Float32Array(rows.length * dimensions);
     const bytes = dimensions * Float32Array.BYTES_PER_ELEMENT;
     for (const [at, row] of rows.entries()) {
-      this.#readInto(out.subarray(at * dimensions, (at + 1) * dimensions), row * bytes);
+      readFully(this.#descriptor, out.subarray(at * dimensions, (at + 1) * dimensions), row * bytes);
     }
     return out;
   }
 
   all(): Float32Array {
     const out = new Float32Array(this.rows * this.dimensions);
-    this.#readInto(out, 0);
+    readFully(this.#descriptor, out);
     return out;
   }
 
   close(): void {
     closeSync(this.#descriptor);
-  }
-
-  #readInto(target: Float32Array, position: number): void {
-    const bytes = Buffer.from(target.buffer, target.byteOffset, target.byteLength);
-    for (let at = 0; at < bytes.length;) {
-      const length = Math.min(MAX_READ_BYTES, bytes.length - at);
-      const read = readSync(this.#descriptor, bytes, at, length, position + at);
-      if (read === 0) throw new Error('a file of vectors is shorter than it was');
-      at += read;
-    }
   }
 }
 

@@ -75,14 +75,8 @@ export async function narrowTo(model: Model, stream: string, output: string, wid
   const matrix = new Float32Array(width * whole);
   for (const [row, column] of kept.entries()) matrix[row * whole + column] = 1;
   const projection = g.initializer(PROJECTION, float32([width, whole], matrix));
-  g.add({
-    op: 'MatMul',
-    domain: '',
-    name: output,
-    inputs: [inner, projection],
-    outputs: [output],
-    attributes: {},
-  });
+  const ends = { inputs: [inner, projection], outputs: [output] };
+  g.add({ op: 'MatMul', domain: '', name: output, ...ends, attributes: {} });
   g.output(output, output);
   return g.build();
 }

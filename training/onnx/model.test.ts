@@ -53,6 +53,13 @@ describe('an ONNX model', () => {
     assert.deepEqual(decodeModel(encodeModel(model)), model);
   });
 
+  test('keeps dimensions without a size and without a name, and a size of 0', () => {
+    const g = new GraphBuilder();
+    g.input('x', 'float32', ['', 0, 'length', 3]);
+    const model = g.build();
+    assert.deepEqual(decodeModel(encodeModel(model)).graph.inputs, model.graph.inputs);
+  });
+
   test('computes in ONNX Runtime what was written', async () => {
     const y = await run(encodeModel(linear()));
     assert.equal(y.length, 96);

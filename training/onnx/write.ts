@@ -2,29 +2,20 @@ import { open, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { OnnxError } from './errors.ts';
 import type { Attribute, Graph, Model, OutputInfo } from './model.ts';
-import {
-  ATTRIBUTE_CODES,
-  EXTERNAL,
-  WireModelType,
-  type WireAttribute,
-  type WireGraph,
-  type WireModel,
-  type WireTensor,
-  type WireValue,
-} from './schema.ts';
+import { ATTRIBUTE_KINDS, EXTERNAL, ModelMessage, type Draft, type Wire } from './schema.ts';
 import { elementCode, type Tensor } from './tensor.ts';
 
-/** protobuf's own limit: a longer message can't be read back. */
+/** protobuf's own limit: no reader takes a longer message. */
 const MAX_MESSAGE_BYTES = 2 ** 31 - 1;
 
 /** Tensors shorter than this stay in the model: shapes and scalars, which a reader needs to infer shapes. */
 const MIN_EXTERNAL_BYTES = 1024;
 
-/** So that a reader can map the file and use what it sees: a page on every common system. */
+/** A page on every common system: a reader can map the file and use its bytes in place. */
 const EXTERNAL_ALIGNMENT = 4096;
 
 /**
- * The model as bytes, in one piece.
+ * The model as bytes, without external data.
  * @throws {OnnxError} `FEATURE_UNSUPPORTED` past 2 GiB: {@link writeModel} with `externalData` has no such limit.
  */
 export function encodeModel(model: Model): Uint8Array {
@@ -74,16 +65,16 @@ export async function writeModel(
   await writeFile(file, bytes);
 }
 
-type TensorWriter = (name: string, tensor: Tensor) => WireTensor;
+type TensorWriter = (name: string, tensor: Tensor) => Draft<Wire<'Tensor'>>;
 
 function encode(model: Model, initializer: TensorWriter): Uint8Array {
-  const wire: WireModel = {
+  const wire: Draft<Wire<'Model'>> = {
     irVersion: model.irVersion,
     producer: model.producer,
     opsets: [...model.opsets].map(([domain, version]) => ({ domain, version })),
     graph: toGraph(model.graph, initializer),
   };
-  const bytes = WireModelType.encode(wire).finish();
+  const bytes = ModelMessage.encode(wire).finish();
   if (bytes.byteLength > MAX_MESSAGE_BYTES) {
     throw new OnnxError(
       'FEATURE_UNSUPPORTED',
@@ -93,7 +84,7 @@ function encode(model: Model, initializer: TensorWriter): Uint8Array {
   return bytes;
 }
 
-function toGraph(graph: Graph, initializer: TensorWriter): WireGraph {
+function toGraph(graph: Graph, initializer: TensorWriter): Draft<Wire<'Graph'>> {
   return {
     name: graph.name,
     nodes: graph.nodes.map((node) => ({
@@ -110,7 +101,7 @@ function toGraph(graph: Graph, initializer: TensorWriter): WireGraph {
   };
 }
 
-function toValue({ name, type, dims }: OutputInfo): WireValue {
+function toValue({ name, type, dims }: OutputInfo): Draft<Wire<'Value'>> {
   if (type === undefined) return { name };
   const elementType = elementCode(type);
   if (dims === undefined) return { name, type: { tensor: { elementType } } };
@@ -120,8 +111,8 @@ function toValue({ name, type, dims }: OutputInfo): WireValue {
   return { name, type: { tensor: { elementType, shape: { dims: shape } } } };
 }
 
-function toAttribute(name: string, { kind, value }: Attribute): WireAttribute {
-  const head = { name, type: ATTRIBUTE_CODES[kind] };
+function toAttribute(name: string, { kind, value }: Attribute): Draft<Wire<'Attribute'>> {
+  const head = { name, type: ATTRIBUTE_KINDS.indexOf(kind) };
   switch (kind) {
     case 'string':
       return { ...head, string: new TextEncoder().encode(value) };
@@ -136,7 +127,7 @@ function toAttribute(name: string, { kind, value }: Attribute): WireAttribute {
   }
 }
 
-function toTensor(name: string, tensor: Tensor): WireTensor {
+function toTensor(name: string, tensor: Tensor): Draft<Wire<'Tensor'>> {
   return { name, type: elementCode(tensor.type), dims: [...tensor.dims], raw: bytesOf(tensor) };
 }
 

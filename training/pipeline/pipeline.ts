@@ -141,21 +141,13 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
   const flops = teacher.result.flops + student.result.flops;
   const studentFolder = join(student.folder, STUDENT_FOLDER);
 
-  let endToEnd: TrainReport | undefined;
-  if (recipe.endToEnd) {
-    const equal = Math.max(1, Math.round(flops / (await smallStepFlops())));
-    const trained = await trainIn('end-to-end', { ...small, steps: equal });
+  const rival = async (name: RivalName, count: number): Promise<TrainReport> => {
+    const trained = await trainIn(name, { ...small, steps: Math.max(1, Math.round(count)) });
     keep(trained);
-    endToEnd = trained.result;
-  }
-
-  let sameSteps: TrainReport | undefined;
-  if (recipe.sameSteps) {
-    const trained = await trainIn('same-steps', { ...small, steps: teacher.result.steps });
-    keep(trained);
-    sameSteps = trained.result;
-  }
-
+    return trained.result;
+  };
+  const endToEnd = recipe.endToEnd ? await rival('end-to-end', flops / (await smallStepFlops())) : undefined;
+  const sameSteps = recipe.sameSteps ? await rival('same-steps', teacher.result.steps) : undefined;
   const rivals = { endToEnd, sameSteps };
   const spaces = Object.values(rivals).map((rival) => rival?.towers.space);
   const towers = [teacher.result.towers.space, student.artefacts, ...spaces];

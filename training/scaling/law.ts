@@ -1,4 +1,5 @@
 import { seededRandom } from '../random.ts';
+import { mean } from '../evaluation/metrics.ts';
 import { minimize } from './minimize.ts';
 
 /** The size of a model, the data that it was trained on, and its entropy. */
@@ -10,6 +11,9 @@ export interface Point {
   /** Contrastive entropy on held-out pairs, in nats. */
   entropy: number;
 }
+
+/** Where a law is asked for a value. */
+type Place = Pick<Point, 'parameters' | 'pairs'>;
 
 export type Interval = [low: number, high: number];
 
@@ -28,7 +32,7 @@ export interface Fit<Name extends string> {
   r2: number;
   points: number;
   /** Predicts a point, with the 95 % interval of a measurement there. */
-  predict: (at: Pick<Point, 'parameters' | 'pairs'>) => Estimate;
+  predict: (at: Place) => Estimate;
 }
 
 /** Fits to resampled residuals that intervals are taken from. */
@@ -42,7 +46,7 @@ const MAX_EXPONENT = 2;
 /** A law with numbers for its constants. */
 interface Solution<Name extends string> {
   constants: Record<Name, number>;
-  at: (point: Pick<Point, 'parameters' | 'pairs'>) => number;
+  at: (point: Place) => number;
 }
 
 type Solver<Name extends string> = (points: readonly Point[], start?: Solution<Name>) => Solution<Name>;
@@ -81,13 +85,14 @@ const solveJoint: Solver<'A' | 'alpha' | 'B' | 'beta' | 'delta'> = (points, star
   const size = middle(points.map(({ parameters }) => parameters));
   const data = middle(points.map(({ pairs }) => pairs));
   const entropies = points.map(({ entropy }) => entropy);
-  const term = (
-    at: readonly number[],
-    { parameters, pairs }: Pick<Point, 'parameters' | 'pairs'>,
-  ): number => {
-    const [alpha, beta] = [exponentOf(at[0]!), exponentOf(at[1]!)];
-    // How much of it is size, and how much is data; what both together weigh is found by the linear part.
-    const share = 1 / (1 + Math.exp(-at[2]!));
+  // `share` says how much is size and how much is data; the linear part finds what both weigh together.
+  const numbersOf = ([a, b, c]: readonly number[]) => ({
+    alpha: exponentOf(a!),
+    beta: exponentOf(b!),
+    share: 1 / (1 + Math.exp(-c!)),
+  });
+  const term = (at: readonly number[], { parameters, pairs }: Place): number => {
+    const { alpha, beta, share } = numbersOf(at);
     return (share * (parameters / size) ** (-alpha / beta) + (1 - share) * (data / pairs)) ** beta;
   };
   const given = (at: readonly number[]) =>
@@ -98,8 +103,7 @@ const solveJoint: Solver<'A' | 'alpha' | 'B' | 'beta' | 'delta'> = (points, star
   const starts = start === undefined ? JOINT_STARTS : [startOf(start.constants, size, data)];
   const { at } = minimize((x) => given(x).error, starts);
   const { slope, constant: delta } = given(at);
-  const [alpha, beta] = [exponentOf(at[0]!), exponentOf(at[1]!)];
-  const share = 1 / (1 + Math.exp(-at[2]!));
+  const { alpha, beta, share } = numbersOf(at);
   const scale = slope ** (1 / beta);
   return {
     constants: {
@@ -138,7 +142,7 @@ function logitOf(exponent: number): number {
 }
 
 function middle(values: readonly number[]): number {
-  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+  return Math.exp(mean(values.map(Math.log)));
 }
 
 /** y = slope · x + constant by least squares, neither below 0. */
@@ -146,9 +150,7 @@ function linear(
   x: readonly number[],
   y: readonly number[],
 ): { slope: number; constant: number; error: number } {
-  const count = x.length;
-  const meanX = x.reduce((sum, value) => sum + value, 0) / count;
-  const meanY = y.reduce((sum, value) => sum + value, 0) / count;
+  const [meanX, meanY] = [mean(x), mean(y)];
   let [xx, xy, squares, products] = [0, 0, 0, 0];
   for (const [i, value] of x.entries()) {
     xx += (value - meanX) ** 2;
@@ -188,7 +190,7 @@ function withIntervals<Name extends string>(
     ),
   );
   const noise = again.map(draw);
-  const mean = points.reduce((sum, { entropy }) => sum + entropy, 0) / points.length;
+  const middleOfAll = mean(points.map(({ entropy }) => entropy));
   const squares = (values: readonly number[]): number =>
     values.reduce((sum, value) => sum + value * value, 0);
   const constants = Object.fromEntries(
@@ -200,7 +202,7 @@ function withIntervals<Name extends string>(
   return {
     form,
     constants,
-    r2: 1 - squares(residuals) / squares(points.map(({ entropy }) => entropy - mean)),
+    r2: 1 - squares(residuals) / squares(points.map(({ entropy }) => entropy - middleOfAll)),
     points: points.length,
     predict: (at) => ({
       value: best.at(at),

@@ -1,6 +1,7 @@
+import { Matrix, QrDecomposition } from 'ml-matrix';
 import type { Model } from '../onnx/model.ts';
 import { rewriteNodes } from '../onnx/rewrite/nodes.ts';
-import { float32, transpose, type Tensor } from '../onnx/tensor.ts';
+import { float32, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
 
 /** Rounds of subspace iteration: more change the error of the best approximation by less than a hundredth. */
@@ -39,70 +40,20 @@ function isWorth({ dims }: Tensor, width: number): boolean {
 /** Two matrices whose product is nearest to a matrix, of equal length. */
 export function factorize({ dims, data }: Tensor, rank: number): { left: Tensor; right: Tensor } {
   const [rows, columns] = dims as [number, number];
-  const matrix = data as Float32Array;
-  const transposed = transpose(matrix, rows, columns);
+  const matrix = Matrix.from1DArray(rows, columns, data as Float32Array);
+  const transposed = matrix.transpose();
+  const orthonormal = (basis: Matrix): Matrix => new QrDecomposition(basis).orthogonalMatrix;
   const random = seededRandom(rank);
-  let basis: Float32Array = new Float32Array(columns * rank).map(() => random() * 2 - 1);
-  let left = orthonormal(multiply(matrix, basis, rows, columns, rank), rows, rank);
+  const start = Matrix.rand(columns, rank, { random: () => random() * 2 - 1 });
+  let left = orthonormal(matrix.mmul(start));
   for (let round = 0; round < ROUNDS; round++) {
-    basis = orthonormal(multiply(transposed, left, columns, rows, rank), columns, rank);
-    left = orthonormal(multiply(matrix, basis, rows, columns, rank), rows, rank);
+    left = orthonormal(matrix.mmul(orthonormal(transposed.mmul(left))));
   }
-  const right = transpose(multiply(transposed, left, columns, rows, rank), columns, rank);
-  // An optimiser that moves every number by as much wants numbers of a size.
-  const scale = Math.sqrt(norm(right) / norm(left)) || 1;
+  const right = left.transpose().mmul(matrix);
+  // An optimiser that moves all numbers by as much needs both matrices at one scale.
+  const scale = Math.sqrt(right.norm() / left.norm()) || 1;
   return {
-    left: float32(
-      [rows, rank],
-      left.map((x) => x * scale),
-    ),
-    right: float32(
-      [rank, columns],
-      right.map((x) => x / scale),
-    ),
+    left: float32([rows, rank], left.mul(scale).to1DArray()),
+    right: float32([rank, columns], right.div(scale).to1DArray()),
   };
-}
-
-/** [rows, inner] · [inner, columns], row-major. */
-function multiply(
-  a: Float32Array,
-  b: Float32Array,
-  rows: number,
-  inner: number,
-  columns: number,
-): Float32Array {
-  const out = new Float32Array(rows * columns);
-  for (let row = 0; row < rows; row++) {
-    const target = out.subarray(row * columns, (row + 1) * columns);
-    for (let i = 0; i < inner; i++) {
-      const factor = a[row * inner + i]!;
-      const source = i * columns;
-      for (let column = 0; column < columns; column++) target[column]! += factor * b[source + column]!;
-    }
-  }
-  return out;
-}
-
-/** Columns made orthogonal and of unit length, one after the other (modified Gram and Schmidt). */
-function orthonormal(matrix: Float32Array, rows: number, columns: number): Float32Array {
-  const byColumn = transpose(matrix, rows, columns);
-  const column = (index: number): Float32Array => byColumn.subarray(index * rows, (index + 1) * rows);
-  for (let index = 0; index < columns; index++) {
-    const vector = column(index);
-    for (let before = 0; before < index; before++) {
-      const other = column(before);
-      let product = 0;
-      for (let i = 0; i < rows; i++) product += vector[i]! * other[i]!;
-      for (let i = 0; i < rows; i++) vector[i]! -= product * other[i]!;
-    }
-    const length = norm(vector) || 1;
-    for (let i = 0; i < rows; i++) vector[i]! /= length;
-  }
-  return transpose(byColumn, columns, rows);
-}
-
-function norm(values: Float32Array): number {
-  let sum = 0;
-  for (const value of values) sum += value * value;
-  return Math.sqrt(sum);
 }

@@ -10,7 +10,7 @@ import type { Model } from '../onnx/model.ts';
 import { parameterCount } from '../onnx/parameters.ts';
 import { trace } from '../onnx/trace.ts';
 import { Contrast, exclusions } from '../stage1/contrast.ts';
-import { type Encoder, encoderOf } from '../stage1/encoder.ts';
+import { encoderOf } from '../stage1/encoder.ts';
 import { keyOf, type Pair, type PairTokens, readPairs } from '../stage1/pairs.ts';
 import { LocalReplica } from '../stage1/replica.ts';
 import {
@@ -120,12 +120,12 @@ export async function sweep(request: SweepRequest): Promise<SweepReport> {
   }
   const out = resolve(request.out);
   await makeFolder(out);
-  const runner = new Runner(request, { base, model, output, ...all, out, log });
+  const given: Given = { request, base, model, output, ...all, out, log };
   const points: Measured[] = [];
   for (const point of request.points) {
-    if (describePoint(point) !== describePoint(request.heldOut)) points.push(await runner.measure(point));
+    if (describePoint(point) !== describePoint(request.heldOut)) points.push(await measure(given, point));
   }
-  const hidden = await runner.measure(request.heldOut);
+  const hidden = await measure(given, request.heldOut);
   return { ...fitPoints(points, hidden), base: request.base };
 }
 
@@ -167,7 +167,9 @@ export function describePoint({ layers, width, pairs }: SweepPoint): string {
   return `${layers} layers, width ${width}, ${pairs} pairs`;
 }
 
+/** What all points are measured with. */
 interface Given {
+  request: SweepRequest;
   base: LocalTower;
   model: Model;
   output: string;
@@ -178,132 +180,100 @@ interface Given {
   log: (message: string) => void;
 }
 
-/** Measures points, or reads them from an earlier run. */
-class Runner {
-  readonly #request: SweepRequest;
-  readonly #given: Given;
+/** Measures a point, or reads it from an earlier run. */
+async function measure(given: Given, point: SweepPoint): Promise<Measured> {
+  const { base, sha256, out, log } = given;
+  const { batch, rate, seed } = given.request;
+  const { layers, width, pairs } = point;
+  const origin = { base: base.manifest.space.fingerprint, data: sha256 };
+  const settings: Settings = { ...origin, batch, rate, seed, layers, width, pairs };
+  const key = createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 12);
+  const file = join(out, `point-${key}.json`);
+  const known = await readJson(file);
+  if (known !== undefined) return Measured.parse(known);
+  log(`training ${describePoint(point)}`);
+  const folder = join(out, `point-${key}`);
+  await makeFolder(folder);
+  const measured = await trainPoint(given, point, folder, settings);
+  log(`${describePoint(point)}: ${measured.parameters} parameters, entropy ${measured.entropy.toFixed(4)}`);
+  await writeJson(file, measured);
+  await removeCheckpoint(folder);
+  return measured;
+}
 
-  constructor(request: SweepRequest, given: Given) {
-    this.#request = request;
-    this.#given = given;
-  }
-
-  async measure(point: SweepPoint): Promise<Measured> {
-    const { batch, rate, seed } = this.#request;
-    const { base, sha256, out, log } = this.#given;
-    const settings: Settings = {
-      base: base.manifest.space.fingerprint,
-      data: sha256,
-      batch,
-      rate,
-      seed,
-      layers: point.layers,
-      width: point.width,
-      pairs: point.pairs,
+async function trainPoint(
+  given: Given,
+  point: SweepPoint,
+  folder: string,
+  settings: Settings,
+): Promise<Measured> {
+  const { base, model, output, train, log } = given;
+  const { batch, rate, seed, threads, signal } = given.request;
+  const { pooling, dimensions, normalize } = base.manifest;
+  const { layers, width } = point;
+  const cut = await cutTransformer(model, layers, { output });
+  const sized = width === 'full' ? cut.model : factorizeProducts(cut.model, cut.weights, width);
+  const encoder = await encoderOf(sized, output, { pooling, dimensions, trainTables: false });
+  const pairs = train.slice(0, point.pairs);
+  const batches = new Batches([...pairs.keys()], { size: batch, seed });
+  const steps = batches.perEpoch;
+  const plan = {
+    directory: base.directory,
+    manifest: { pooling, dimensions },
+    shared: true,
+    queryLayers: undefined,
+    trainTables: false,
+    optimizer: { rate, steps, warmup: Math.ceil(steps * WARMUP) },
+    threads,
+  };
+  const resumed = (await hasCheckpoint(folder)) ? await readRunCheckpoint(folder, settings) : undefined;
+  const encoders = new Map([['shared', encoder] as const]);
+  const replica = await LocalReplica.open(plan, { encoders, state: resumed?.tensors.state });
+  const contrast = await Contrast.open({ dimensions, normalize, temperature: TEMPERATURE }, threads);
+  try {
+    const texts = await tokensOf(base, pairs);
+    const run = { replica, contrast, pairs, texts, batches, steps, normalize, dimensions, threads };
+    const none = { negatives: 0, mined: 0, margin: 0 };
+    const { elapsedMs } = await runSteps({ ...run, ...none, folder, settings, resumed, signal, log });
+    return {
+      ...point,
+      parameters: parameterCount(encoder.model, encoder.weights),
+      steps,
+      entropy: await entropyOf(given, replica, contrast),
+      seconds: elapsedMs / 1000,
     };
-    const key = createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 12);
-    const file = join(out, `point-${key}.json`);
-    const known = await readJson(file);
-    if (known !== undefined) return Measured.parse(known);
-    log(`training ${describePoint(point)}`);
-    const folder = join(out, `point-${key}`);
-    await makeFolder(folder);
-    const measured = await this.#train(point, folder, settings);
-    log(`${describePoint(point)}: ${measured.parameters} parameters, entropy ${measured.entropy.toFixed(4)}`);
-    await writeJson(file, measured);
-    await removeCheckpoint(folder);
-    return measured;
+  } finally {
+    await contrast.close();
+    await replica.close();
   }
+}
 
-  async #train(point: SweepPoint, folder: string, settings: Settings): Promise<Measured> {
-    const { batch, rate, seed, threads, signal } = this.#request;
-    const { base, train, log } = this.#given;
-    const { pooling, dimensions, normalize } = base.manifest;
-    const encoder = await this.#encoder(point);
-    const pairs = train.slice(0, point.pairs);
-    const batches = new Batches([...pairs.keys()], { size: batch, seed });
-    const steps = batches.perEpoch;
-    const plan = {
-      directory: base.directory,
-      manifest: { pooling, dimensions },
-      shared: true,
-      queryLayers: undefined,
-      trainTables: false,
-      optimizer: { rate, steps, warmup: Math.ceil(steps * WARMUP) },
-      threads,
-    };
-    const resumed = (await hasCheckpoint(folder)) ? await readRunCheckpoint(folder, settings) : undefined;
-    const replica = await LocalReplica.open(plan, {
-      encoders: new Map([['shared', encoder]]),
-      state: resumed?.tensors.state,
-    });
-    const contrast = await Contrast.open({ dimensions, normalize, temperature: TEMPERATURE }, threads);
-    try {
-      const { elapsedMs } = await runSteps({
-        replica,
-        contrast,
-        pairs,
-        texts: await this.#tokens(pairs),
-        batches,
-        steps,
-        negatives: 0,
-        mined: 0,
-        margin: 0,
-        normalize,
-        dimensions,
-        threads,
-        folder,
-        settings,
-        resumed,
-        signal,
-        log,
-      });
-      return {
-        ...point,
-        parameters: parameterCount(encoder.model, encoder.weights),
-        steps,
-        entropy: await this.#entropy(replica, contrast),
-        seconds: elapsedMs / 1000,
-      };
-    } finally {
-      await contrast.close();
-      await replica.close();
-    }
-  }
+function tokensOf(base: LocalTower, pairs: readonly Pair[]): Promise<PairTokens> {
+  const { queryPrompt, prompt, space } = base.manifest;
+  const prompts = { query: queryPrompt ?? prompt, document: space.documentPrompt };
+  return tokenize(base, pairs, prompts, MAX_TOKENS);
+}
 
-  async #encoder({ layers, width }: SweepPoint): Promise<Encoder> {
-    const { base, model, output } = this.#given;
-    const { pooling, dimensions } = base.manifest;
-    const cut = await cutTransformer(model, layers, { output });
-    const sized = width === 'full' ? cut.model : factorizeProducts(cut.model, cut.weights, width);
-    return encoderOf(sized, output, { pooling, dimensions, trainTables: false });
+/** Mean over held-out queries of −log of the softmax that their own document gets among those of their group. */
+async function entropyOf(
+  { base, heldOut }: Given,
+  replica: LocalReplica,
+  contrast: Contrast,
+): Promise<number> {
+  const groups = Math.min(GROUPS, Math.floor(heldOut.length / GROUP));
+  let sum = 0;
+  for (let group = 0; group < groups; group++) {
+    const pairs = heldOut.slice(group * GROUP, (group + 1) * GROUP);
+    const { queries, documents } = await tokensOf(base, pairs);
+    const { loss } = await contrast.run(
+      await replica.encode('query', queries),
+      await replica.encode('document', documents),
+      exclusions(
+        pairs.map(({ query }) => keyOf(query)),
+        pairs.map(({ document }) => keyOf(document)),
+      ),
+    );
+    sum += loss;
   }
-
-  #tokens(pairs: readonly Pair[]): Promise<PairTokens> {
-    const { base } = this.#given;
-    const { queryPrompt, prompt, space } = base.manifest;
-    const prompts = { query: queryPrompt ?? prompt, document: space.documentPrompt };
-    return tokenize(base, pairs, prompts, MAX_TOKENS);
-  }
-
-  /** Mean over held-out queries of −log of the softmax that their own document gets among those of their group. */
-  async #entropy(replica: LocalReplica, contrast: Contrast): Promise<number> {
-    const { heldOut } = this.#given;
-    const groups = Math.min(GROUPS, Math.floor(heldOut.length / GROUP));
-    let sum = 0;
-    for (let group = 0; group < groups; group++) {
-      const pairs = heldOut.slice(group * GROUP, (group + 1) * GROUP);
-      const { queries, documents } = await this.#tokens(pairs);
-      const { loss } = await contrast.run(
-        await replica.encode('query', queries),
-        await replica.encode('document', documents),
-        exclusions(
-          pairs.map(({ query }) => keyOf(query)),
-          pairs.map(({ document }) => keyOf(document)),
-        ),
-      );
-      sum += loss;
-    }
-    return sum / groups;
-  }
+  return sum / groups;
 }

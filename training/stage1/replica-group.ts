@@ -15,55 +15,25 @@ export interface WorkerReplicaPlan {
 
 const WORKER = fileURLToPath(new URL('./replica-process.js', import.meta.url));
 
-/** A replica in a process of its own. */
-class WorkerReplica implements Replica {
-  readonly shared: boolean;
-  readonly #process: Remote<Replica>;
-
-  constructor(made: WorkerReplicaPlan) {
-    this.shared = made.plan.shared;
-    const child = fork(WORKER, [], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    });
-    this.#process = new Remote(child, made, {
-      revive: ({ message }) => new TrainingError('WORKER_FAILED', message),
-      ended: (how) =>
-        new TrainingError(
-          'WORKER_FAILED',
-          `a training process ended (${how}); --resume continues from the last checkpoint`,
-        ),
-    });
-  }
-
-  /** Settles when the process can train. */
-  get opened(): Promise<void> {
-    return this.#process.opened;
-  }
-
-  encode(...parameters: Parameters<Replica['encode']>): Promise<Float32Array> {
-    return this.#process.call('encode', parameters);
-  }
-
-  accumulate(...parameters: Parameters<Replica['accumulate']>): Promise<void> {
-    return this.#process.call('accumulate', parameters);
-  }
-
-  gradient(): Promise<Float32Array> {
-    return this.#process.call('gradient', []);
-  }
-
-  update(gradient?: Float32Array): Promise<UpdateReport> {
-    return this.#process.call('update', [gradient]);
-  }
-
-  state(): Promise<ReadonlyMap<string, Tensor>> {
-    return this.#process.call('state', []);
-  }
-
-  close(): Promise<void> {
-    return this.#process.close();
-  }
+/** A replica in a process of its own. `opened` settles when the process can train. */
+function startReplica(made: WorkerReplicaPlan): Replica & { opened: Promise<void> } {
+  const stdio = ['ignore', 'ignore', 'inherit', 'ipc'] as const;
+  const child = fork(WORKER, [], { serialization: 'advanced', stdio: [...stdio] });
+  const failed = (why: string): TrainingError => new TrainingError('WORKER_FAILED', why);
+  const remote = new Remote<Replica>(child, made, {
+    revive: ({ message }) => failed(message),
+    ended: (how) => failed(`a training process ended (${how}); --resume continues from the last checkpoint`),
+  });
+  return {
+    shared: made.plan.shared,
+    opened: remote.opened,
+    encode: (...parameters) => remote.call('encode', parameters),
+    accumulate: (...parameters) => remote.call('accumulate', parameters),
+    gradient: () => remote.call('gradient', []),
+    update: (gradient) => remote.call('update', [gradient]),
+    state: () => remote.call('state', []),
+    close: () => remote.close(),
+  };
 }
 
 /**
@@ -144,7 +114,7 @@ export async function openReplicas(
 ): Promise<Replica> {
   const { workers, encoders, state } = options;
   if (workers === 1) return LocalReplica.open(plan, { encoders, state });
-  const replicas = Array.from({ length: workers }, () => new WorkerReplica({ plan, state }));
+  const replicas = Array.from({ length: workers }, () => startReplica({ plan, state }));
   const group = new ReplicaGroup(replicas);
   try {
     await Promise.all(replicas.map((replica) => replica.opened));

@@ -195,32 +195,18 @@ export async function estimateFlops(request: TrainRequest): Promise<number> {
   return trainingFlops(encoders, await tokenizePairs(prepared), prepared.batches, prepared.steps);
 }
 
+/** What has a default. */
+type Chosen = { [K in keyof typeof TRAIN_DEFAULTS]: NonNullable<TrainRequest[K]> };
+
 /** What a run is to do: its request, with defaults for what the request leaves open. */
 export type TrainPlan = ReturnType<typeof planOf>;
 
 function planOf(request: TrainRequest) {
   const { epochs, steps, queryLayers, queryPrompt, documentPrompt } = request;
   const { separate = queryLayers !== undefined } = request;
-  const given = <K extends keyof typeof TRAIN_DEFAULTS>(key: K) => request[key] ?? TRAIN_DEFAULTS[key];
-  const plan = {
-    epochs: given('epochs'),
-    batch: given('batch'),
-    rate: given('rate'),
-    temperature: given('temperature'),
-    negatives: given('negatives'),
-    mined: given('mined'),
-    margin: given('margin'),
-    precision: given('precision'),
-    maxTokens: given('maxTokens'),
-    heldOutDocuments: given('heldOutDocuments'),
-    separate,
-    queryLayers,
-    trainTables: given('trainTables'),
-    queryPrompt,
-    documentPrompt,
-    seed: given('seed'),
-    workers: given('workers'),
-  };
+  const keys = Object.keys(TRAIN_DEFAULTS) as (keyof typeof TRAIN_DEFAULTS)[];
+  const chosen = Object.fromEntries(keys.map((key) => [key, request[key] ?? TRAIN_DEFAULTS[key]]));
+  const plan = { ...(chosen as Chosen), separate, queryLayers, queryPrompt, documentPrompt };
   const refuse = (why: string): TrainingError => new TrainingError('REQUEST_INVALID', why);
   if (epochs !== undefined && steps !== undefined) throw refuse('give epochs or steps, not both');
   if (queryLayers !== undefined && !separate) {

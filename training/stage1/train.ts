@@ -77,9 +77,11 @@ export type TrainReport = z.infer<typeof TrainReport>;
  * @throws what the signal says, once there is a checkpoint
  */
 export async function train(request: TrainRequest): Promise<TrainReport> {
-  const { log = () => {}, signal } = request;
+  const { log = () => {}, signal, threads } = request;
   const prepared = await prepare(request);
   const { out, plan, base, pairs, batches, steps, prompts, settings, replicaPlan } = prepared;
+  const { dimensions, normalize } = base.manifest;
+  const { negatives, mined, margin, temperature } = plan;
   const dropped = describeDropped(pairs.dropped);
   if (dropped !== '') log(`left out of ${request.pairs}: ${dropped}`);
   const done = await readReport(out, settings, TrainReport);
@@ -91,43 +93,17 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   const texts = await tokenizePairs(prepared);
   await makeFolder(out);
   const encoders = await readEncoders(replicaPlan);
-  const replica = await openReplicas(replicaPlan, {
-    workers: plan.workers,
-    encoders,
-    state: checkpoint?.tensors.state,
-  });
+  const state = checkpoint?.tensors.state;
+  const replica = await openReplicas(replicaPlan, { workers: plan.workers, encoders, state });
   let result: RunResult;
   const task = heldOutTask(pairs.heldOut, pairs.train, plan.heldOutDocuments);
   try {
-    const contrast = await Contrast.open(
-      {
-        dimensions: base.manifest.dimensions,
-        normalize: base.manifest.normalize,
-        temperature: plan.temperature,
-      },
-      request.threads,
-    );
+    const contrast = await Contrast.open({ dimensions, normalize, temperature }, threads);
     try {
-      result = await runSteps({
-        replica,
-        contrast,
-        pairs: pairs.train,
-        texts,
-        batches,
-        steps,
-        negatives: plan.negatives,
-        mined: plan.mined,
-        margin: plan.margin,
-        normalize: base.manifest.normalize,
-        dimensions: base.manifest.dimensions,
-        threads: request.threads,
-        folder: out,
-        settings,
-        resumed: checkpoint,
-        signal,
-        log,
-        onProgress: request.onProgress,
-      });
+      const choices = { negatives, mined, margin, normalize, dimensions, threads };
+      const work = { replica, contrast, pairs: pairs.train, texts, batches, steps, ...choices };
+      const place = { folder: out, settings, resumed: checkpoint };
+      result = await runSteps({ ...work, ...place, signal, log, onProgress: request.onProgress });
     } finally {
       await contrast.close();
     }

@@ -1,11 +1,11 @@
 import { unary, type Backward, type Gradients } from '../backward.ts';
 
-/** dx · where `keep` holds, 0 elsewhere. */
+/** dy where `keep` holds, 0 elsewhere. */
 function masked(b: Backward, keep: string, dy: string): string {
   return b.g.node('Where', [keep, dy, b.scalar(0)]);
 }
 
-/** Of a broadcast maximum or minimum: each operand that is as large as the result takes the whole gradient. */
+/** A broadcast maximum or minimum: each operand that equals the result takes the whole gradient. */
 function extreme(b: Backward): (() => string)[] {
   return b.node.inputs.map((x, i) => () => b.sumTo(masked(b, b.g.node('Equal', [x, b.y]), b.dy), i));
 }

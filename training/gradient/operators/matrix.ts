@@ -1,7 +1,7 @@
 import { attribute, int, text, type Attributes } from '../../onnx/model.ts';
 import type { Backward, Gradients } from '../backward.ts';
 
-/** A matrix product with operands transposed on the fly: ONNX Runtime's operator, so that nothing is copied. */
+/** A matrix product that may transpose its operands: ONNX Runtime's operator does so without a copy. */
 function product(
   b: Backward,
   left: string,
@@ -15,7 +15,7 @@ function product(
   return b.g.node('com.microsoft:FusedMatMul', [left, right], attributes);
 }
 
-/** Y = A · B. Vectors are not among the operands of encoders. */
+/** Y = A · B. We refuse vectors: encoders do not multiply any. */
 function matMul(b: Backward): (() => string)[] {
   const [a, c] = [b.x(0), b.x(1)];
   const [left, right] = [b.dims(a), b.dims(c)];
@@ -62,7 +62,7 @@ function gemm(b: Backward): (() => string)[] {
   ];
 }
 
-/** Sums of products over named axes: each operand's gradient is one as well. */
+/** A sum of products over named axes. The gradient of each operand is such a sum too. */
 function einsum(b: Backward): (() => string)[] {
   const equation = attribute(b.node, 'equation', 'string', '').replaceAll(' ', '');
   const [left, result] = equation.split('->');

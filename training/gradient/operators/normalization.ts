@@ -13,7 +13,7 @@ function layerNormalization(b: Backward): (() => string)[] {
   const start = b.axis(attribute(node, 'axis', 'int', -1), x);
   const axes = g.ints(Array.from({ length: rank - start }, (_, i) => start + i));
   const axis = int(start - rank);
-  // One pass gives x̂ and 1 / deviation; both are shared by the three gradients.
+  // One node computes x̂ and 1 / deviation for all three gradients.
   let pass: { normalized: string; inverse: string } | undefined;
   const forward = (): { normalized: string; inverse: string } => {
     if (pass === undefined) {

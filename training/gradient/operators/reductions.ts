@@ -4,11 +4,11 @@ import type { Backward, Gradient, Gradients } from '../backward.ts';
 interface Reduction {
   readonly b: Backward;
   readonly axes: readonly number[];
-  /** The node's output or its gradient with the reduced axes kept as 1, so that it broadcasts against the input. */
+  /** Gives an output, or its gradient, the reduced axes back with size 1: it then broadcasts against the input. */
   readonly kept: (value: string) => string;
 }
 
-/** Gradients of reductions: they return the gradient of the input, which may still be one that broadcasts to it. */
+/** The gradient of a reduction. `dx` may return a value that broadcasts to the shape of the input. */
 function reduction(dx: (r: Reduction, x: string, y: string, dy: string) => string): Gradient {
   return (b) => [
     () => {
@@ -31,7 +31,7 @@ function expand({ b }: Reduction, dy: string, x: string): string {
   return b.g.node('Expand', [dy, b.shape(x)]);
 }
 
-/** How many elements become one: a scalar. */
+/** The number of elements that become one: a scalar. */
 function count({ b, axes }: Reduction, x: string): string {
   const { g } = b;
   const sizes = axes.map((axis) => b.dims(x)[axis]!);

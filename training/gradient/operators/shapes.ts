@@ -1,7 +1,7 @@
 import { attribute, int, ints, text, type Attributes } from '../../onnx/model.ts';
 import { unary, type Backward, type Gradient, type Gradients } from '../backward.ts';
 
-/** Of operators that move no element: the gradient takes the input's shape back. */
+/** The gradient of an operator that moves no element has the shape of the input. */
 const reshaped: Gradient = unary((b, x, _y, dy) => b.reshapeLike(dy, x));
 
 function transpose(b: Backward): (() => string)[] {
@@ -42,7 +42,7 @@ function split(b: Backward): (() => string)[] {
   return [() => b.g.node('Concat', parts, { axis: int(attribute(b.node, 'axis', 'int', 0)) })];
 }
 
-/** The elements between zeros, or spread over them where the step is not 1. */
+/** Pads dy with zeros, or spreads it over zeros where the step is not 1. */
 function slice(b: Backward): (() => string)[] {
   const { g } = b;
   const [x, starts] = [b.x(0), b.x(1)];
@@ -64,7 +64,7 @@ function slice(b: Backward): (() => string)[] {
   return [dx];
 }
 
-/** dy with as many zeros before and after it, along some axes, as the slice left out. */
+/** Adds as many zeros before and after dy, along some axes, as the slice left out there. */
 function padded(b: Backward, axes: readonly number[]): string {
   const { g, dy, y } = b;
   const x = b.x(0);
@@ -90,8 +90,8 @@ function clampStart(start: number, size: number): number {
 }
 
 /**
- * Tables up to this many rows take their gradient by a product with one-hot rows, which has no scattered writes:
- * token types and the like. Past it the product costs more than it saves.
+ * A table of up to so many rows (token types and the like) takes its gradient from a product with one-hot rows, which
+ * has no scattered writes. For larger tables the product costs more than it saves.
  */
 const MAX_ONE_HOT_ROWS = 64;
 
@@ -133,9 +133,9 @@ function replaced(b: Backward, x: string, axis: number, size: string): string {
 }
 
 /**
- * Zeros in the shape of input 0, with the slices of `updates` along an axis added where `index` says. By
- * ScatterElements: ScatterND with reduction loses additions to the same row when it runs on several threads
- * (measured, ONNX Runtime 1.30).
+ * Takes zeros in the shape of input 0, and adds the slices of `updates` along an axis at the places in `index`. It uses
+ * ScatterElements, because ScatterND loses additions to the same row when it runs on several threads (measured, ONNX
+ * Runtime 1.30).
  */
 function scatterAdd(b: Backward, index: string, axis: number, updates: string): string {
   const { g } = b;

@@ -1,39 +1,39 @@
 import type { GraphBuilder } from '../builder.ts';
 import { attribute, constant, int, ints, type Node } from '../model.ts';
-import { arrayOf, tensor, type ElementType } from '../tensor.ts';
+import { arrayOf, elementCode, tensor, type ElementType } from '../tensor.ts';
 import { refuse, single, type Rewrites, type Rewriting } from './rewriting.ts';
 import { range, rotate } from './rotary.ts';
 
 /** What is added to a score that must not count: float32's lowest number, as exporters write it. */
 const MASKED = -3.4028234663852886e38;
 
-interface Heads {
-  /** Heads of the queries, and of the keys and values: a multiple of these. */
-  readonly query: number;
-  readonly key: number;
-  /** Elements of a head in queries and keys, and in values. */
-  readonly size: number;
-  readonly valueSize: number;
-}
-
 interface Attention {
   /** [batch, sequence, heads, size]. */
   readonly query: string;
   readonly key: string;
   readonly value: string;
-  readonly heads: Heads;
-  readonly scale: number;
-  readonly type: ElementType;
-  /** Added to the scores: broadcastable to [batch, heads, queries, keys], with one head when keys are shared. */
-  readonly bias?: string | undefined;
+  /** Heads of the queries, and of the keys and values: the first is a multiple of the second. */
+  readonly heads: readonly [query: number, key: number];
+  /** Elements of a head in queries and keys, and in values. */
+  readonly sizes: readonly [key: number, value: number];
+  /** Whether no token sees later ones. */
+  readonly causal: boolean;
+  /** Added to the scores: each broadcastable to [batch, heads, queries, keys], with one head when keys are shared. */
+  readonly biases?: readonly (string | undefined)[];
 }
 
 /**
- * softmax(query · keyᵀ · scale + bias) · value (https://arxiv.org/abs/1706.03762), as [batch, sequence, heads · size].
- * When heads share keys (https://arxiv.org/abs/2305.13245), these are broadcast, not copied.
+ * softmax(query · keyᵀ · scale + biases) · value (https://arxiv.org/abs/1706.03762), as [batch, sequence, heads · size].
+ * When heads share keys (https://arxiv.org/abs/2305.13245), we broadcast the keys instead of copying them.
  */
-function attend(g: GraphBuilder, a: Attention): string {
-  const { query: all, key: shared, size, valueSize } = a.heads;
+function attend({ g, node, result: { type } }: Rewriting, a: Attention): string {
+  const [all, shared] = a.heads;
+  const [size, valueSize] = a.sizes;
+  const causal = a.causal ? causalBias(g, a.query, a.key, type) : undefined;
+  const [first, ...others] = [...(a.biases ?? []), causal].filter(
+    (bias) => bias !== undefined && bias !== '',
+  );
+  const bias = others.reduce((sum, other) => g.node('Add', [sum!, other!]), first);
   const group = all / shared;
   const split = group > 1;
   const query = split ? g.node('Reshape', [a.query, g.ints([0, 0, shared, group, size])]) : a.query;
@@ -46,9 +46,10 @@ function attend(g: GraphBuilder, a: Attention): string {
     g.node('Transpose', [query], rows),
     g.node('Transpose', [key!], columns),
   ]);
-  let scores = g.node('Mul', [product, g.scalar(a.scale, a.type)]);
-  if (a.bias !== undefined) {
-    scores = g.node('Add', [scores, split ? g.node('Unsqueeze', [a.bias, g.ints([2])]) : a.bias]);
+  const scale = attribute(node, 'scale', 'float', 0) || 1 / Math.sqrt(size);
+  let scores = g.node('Mul', [product, g.scalar(scale, type)]);
+  if (bias !== undefined) {
+    scores = g.node('Add', [scores, split ? g.node('Unsqueeze', [bias, g.ints([2])]) : bias]);
   }
   const weights = g.node('Softmax', [scores], { axis: int(-1) });
   const mixed = g.node('MatMul', [weights, g.node('Transpose', [value!], rows)]);
@@ -82,29 +83,17 @@ function maskBias(
   type: ElementType,
 ): string {
   const wide = g.node('Unsqueeze', [mask, g.ints(axes)]);
-  const keep = g.node('Cast', [wide], { to: int(ELEMENT_BOOL) });
+  const keep = g.node('Cast', [wide], { to: int(elementCode('bool')) });
   return g.node('Where', [keep, g.scalar(0, type), g.scalar(masked, type)]);
 }
 
-/** ONNX's code of booleans. */
-const ELEMENT_BOOL = 9;
-
-function sumOf(g: GraphBuilder, biases: readonly (string | undefined)[]): string | undefined {
-  const present = biases.filter((bias) => bias !== undefined && bias !== '');
-  return present.reduce<string | undefined>(
-    (sum, bias) => (sum === undefined ? bias : g.node('Add', [sum, bias!])),
-    undefined,
-  );
-}
-
-/** Attribute `scale`; 1 / √size where it is absent or zero. */
-function scaleOf(node: Node, size: number): number {
-  return attribute(node, 'scale', 'float', 0) || 1 / Math.sqrt(size);
-}
-
-function refuseOutputs({ node, used }: Rewriting): void {
+/** Refuses what a decoder keeps for the next token, and what it kept of former ones: an encoder has neither. */
+function refusePast({ node, used, traced }: Rewriting, ...inputs: number[]): void {
   if (node.outputs.some((_, i) => i > 0 && used(i))) {
     throw refuse(node, 'only its first output can be used, not what it keeps for a next token');
+  }
+  if (inputs.some((i) => traced(i)?.dims.includes(0) === false)) {
+    throw refuse(node, 'keys and values of former tokens are not supported');
   }
 }
 
@@ -115,34 +104,24 @@ function refuseAttributes(node: Node, ...names: string[]): void {
   }
 }
 
-/** Keys and values of former tokens: an encoder has none. */
-function refusePast(r: Rewriting, ...inputs: number[]): void {
-  for (const i of inputs) {
-    const past = r.traced(i);
-    if (past !== undefined && !past.dims.includes(0))
-      throw refuse(r.node, 'keys and values of former tokens are not supported');
-  }
-}
-
-/** ONNX Runtime's attention with as many heads of keys as of queries. @param biases - added to the scores, besides the causal one */
+/** ONNX Runtime's attention with as many heads of keys as of queries. */
 function attendAll(
-  { g, node, result: { type } }: Rewriting,
+  r: Rewriting,
   parts: readonly string[],
   widths: readonly number[],
   biases: readonly (string | undefined)[],
 ): string {
-  const heads = attribute(node, 'num_heads', 'int', 0);
-  const [query, key, value] = parts.map((part, i) => splitHeads(g, part, heads, widths[i]! / heads));
-  const causal = attribute(node, 'unidirectional', 'int', 0) !== 0;
-  const size = widths[0]! / heads;
-  return attend(g, {
+  const heads = attribute(r.node, 'num_heads', 'int', 0);
+  const sizes = widths.map((width) => width / heads);
+  const [query, key, value] = parts.map((part, i) => splitHeads(r.g, part, heads, sizes[i]!));
+  return attend(r, {
     query: query!,
     key: key!,
     value: value!,
-    heads: { query: heads, key: heads, size, valueSize: widths[2]! / heads },
-    scale: scaleOf(node, size),
-    type,
-    bias: sumOf(g, [...biases, causal ? causalBias(g, query!, key!, type) : undefined]),
+    heads: [heads, heads],
+    sizes: [sizes[0]!, sizes[2]!],
+    causal: attribute(r.node, 'unidirectional', 'int', 0) !== 0,
+    biases,
   });
 }
 
@@ -153,7 +132,6 @@ function filterBias({ g, node, result }: Rewriting, mask: string, axes: readonly
 
 const multiHeadAttention = single((r) => {
   const { g, node, input, traced } = r;
-  refuseOutputs(r);
   refusePast(r, 6, 7);
   if ([0, 1, 2].some((i) => traced(i)?.dims.length !== 3)) {
     throw refuse(node, 'query, key and value must be three tensors of three dimensions');
@@ -175,7 +153,6 @@ const multiHeadAttention = single((r) => {
 /** ONNX Runtime's Attention: queries, keys and values come from one product. */
 const packedAttention = single((r) => {
   const { g, node, input, traced } = r;
-  refuseOutputs(r);
   refusePast(r, 4);
   refuseAttributes(node, 'do_rotary');
   const total = traced(1)!.dims[1]!;
@@ -190,8 +167,8 @@ const packedAttention = single((r) => {
       case 1: {
         // How many tokens each row has.
         const within = g.node('Less', [
-          g.node('Cast', [range(g, input(0), 1)], { to: int(ELEMENT_INT32) }),
-          g.node('Unsqueeze', [g.node('Cast', [input(3)], { to: int(ELEMENT_INT32) }), g.ints([1])]),
+          g.node('Cast', [range(g, input(0), 1)], { to: int(elementCode('int32')) }),
+          g.node('Unsqueeze', [g.node('Cast', [input(3)], { to: int(elementCode('int32')) }), g.ints([1])]),
         ]);
         return filterBias(r, within, [1, 2]);
       }
@@ -206,16 +183,12 @@ const packedAttention = single((r) => {
   return attendAll(r, parts, widths, [mask(), input(5)]);
 });
 
-/** ONNX's code of 32-bit integers. */
-const ELEMENT_INT32 = 6;
-
 /**
  * Causal attention with shared keys. Padding must be on the right, as the operator itself wants it: then no token sees
  * it, and what the padding itself sees doesn't matter.
  */
 const groupQueryAttention = single((r) => {
-  const { g, node, input, traced, result } = r;
-  refuseOutputs(r);
+  const { g, node, input, traced } = r;
   refusePast(r, 3, 4);
   refuseAttributes(node, 'softcap', 'smooth_softmax', 'qk_output', 'k_quant_type', 'v_quant_type');
   if (attribute(node, 'local_window_size', 'int', -1) > 0)
@@ -223,7 +196,6 @@ const groupQueryAttention = single((r) => {
   for (const i of [9, 10, 11]) if (input(i) !== '') throw refuse(node, `input ${i} is not supported`);
   const heads = attribute(node, 'num_heads', 'int', 0);
   const shared = attribute(node, 'kv_num_heads', 'int', heads);
-  const { type } = result;
   const packed = input(1) === '';
   const size = traced(0)!.dims[2]! / (packed ? heads + 2 * shared : heads);
   const widths = [heads, shared, shared].map((count) => count * size);
@@ -245,21 +217,19 @@ const groupQueryAttention = single((r) => {
       interleaved: attribute(node, 'rotary_interleaved', 'int', 0) !== 0,
     });
   };
-  return attend(g, {
+  return attend(r, {
     query: turn(query!),
     key: turn(key!),
     value: value!,
-    heads: { query: heads, key: shared, size, valueSize: size },
-    scale: scaleOf(node, size),
-    type,
-    bias: causalBias(g, query!, key!, type),
+    heads: [heads, shared],
+    sizes: [size, size],
+    causal: true,
   });
 });
 
 /** ONNX's own Attention (operator set 23). */
 const onnxAttention = single((r) => {
   const { g, node, input, traced, result } = r;
-  refuseOutputs(r);
   refusePast(r, 4, 5);
   refuseAttributes(node, 'softcap');
   if (input(6) !== '') throw refuse(node, 'input 6 is not supported');
@@ -283,15 +253,14 @@ const onnxAttention = single((r) => {
     mask?.type === 'bool'
       ? maskBias(g, input(3), wide!, MASKED, type)
       : mask && g.node('Unsqueeze', [input(3), g.ints(wide!)]);
-  const causal = attribute(node, 'is_causal', 'int', 0) !== 0;
-  const mixed = attend(g, {
+  const mixed = attend(r, {
     query: query!,
     key: key!,
     value: value!,
-    heads: { query: heads[0]!, key: heads[1]!, size: sizes[0]!, valueSize: sizes[2]! },
-    scale: scaleOf(node, sizes[0]!),
-    type,
-    bias: sumOf(g, [bias, causal ? causalBias(g, query!, key!, type) : undefined]),
+    heads: [heads[0]!, heads[1]!],
+    sizes: [sizes[0]!, sizes[2]!],
+    causal: attribute(node, 'is_causal', 'int', 0) !== 0,
+    biases: [bias],
   });
   if (dims[0]!.length === 3) return mixed;
   return g.node('Transpose', [splitHeads(g, mixed, heads[0]!, sizes[2]!)], { perm: ints([0, 2, 1, 3]) });

@@ -1,5 +1,5 @@
-import { attribute, int, type Attributes } from '../model.ts';
-import { int64, tensor } from '../tensor.ts';
+import { attribute, int, type Attribute, type Attributes } from '../model.ts';
+import { float32, int64, type Tensor } from '../tensor.ts';
 import type { Rewrite, Rewrites, Rewriting } from './rewriting.ts';
 
 function without(attributes: Attributes, ...names: string[]): Attributes {
@@ -59,42 +59,24 @@ const clip: Rewrite = ({ g, node, opset, input, result }) => {
 
 /** Constants become initialisers, whatever attribute holds them. */
 const constantNode: Rewrite = ({ g, node }: Rewriting) => {
-  const value = Object.entries(node.attributes)[0];
-  if (value === undefined) return undefined;
-  const [, found] = value;
-  const name = node.outputs[0]!;
-  switch (found.kind) {
-    case 'tensor':
-      return [g.initializer(name, found.value)];
-    case 'int':
-      return [g.initializer(name, int64([found.value], []))];
-    case 'ints':
-      return [g.initializer(name, int64(found.value))];
-    case 'float':
-      return [g.initializer(name, tensor('float32', [], Float32Array.of(found.value)))];
-    case 'floats':
-      return [g.initializer(name, tensor('float32', [found.value.length], Float32Array.from(found.value)))];
-    default:
-      return undefined;
-  }
+  const [found] = Object.values(node.attributes);
+  const value = found && constantOf(found);
+  return value && [g.initializer(node.outputs[0]!, value)];
 };
 
-const REDUCTIONS = [
-  'ReduceL1',
-  'ReduceL2',
-  'ReduceLogSum',
-  'ReduceLogSumExp',
-  'ReduceMax',
-  'ReduceMean',
-  'ReduceMin',
-  'ReduceProd',
-  'ReduceSum',
-  'ReduceSumSquare',
-];
+function constantOf({ kind, value }: Attribute): Tensor | undefined {
+  if (kind === 'tensor') return value;
+  if (kind === 'int') return int64([value], []);
+  if (kind === 'ints') return int64(value);
+  if (kind === 'float') return float32([], [value]);
+  return kind === 'floats' ? float32([value.length], value) : undefined;
+}
+
+const REDUCTIONS = ['L1', 'L2', 'LogSum', 'LogSumExp', 'Max', 'Mean', 'Min', 'Prod', 'Sum', 'SumSquare'];
 
 /** What changed in ONNX's own operators on the way to the operator set that graphs are built for. */
 export const VERSIONS: Rewrites = {
-  ...Object.fromEntries(REDUCTIONS.map((op) => [op, listToInput('axes')])),
+  ...Object.fromEntries(REDUCTIONS.map((name) => [`Reduce${name}`, listToInput('axes')])),
   Squeeze: listToInput('axes'),
   Unsqueeze: listToInput('axes'),
   Softmax: flatSoftmax,
