@@ -13,7 +13,7 @@ export interface DocumentInput {
   metadata?: Readonly<Record<string, unknown>>;
   /** A lower version than the stored one is rejected. @default 0 */
   version?: number;
-  /** W3C trace context of whoever produced the document. */
+  /** W3C trace context of the document's producer. */
   traceparent?: string;
 }
 
@@ -30,7 +30,7 @@ export type IngestOperation = (DocumentInput | DeleteInput) & { sequence?: numbe
 /** The document service takes messages of up to 64 MiB, and a larger one would end the stream for all others. */
 export const MAX_OPERATION_BYTES = 32 * 1024 * 1024;
 
-/** An operation as the wire has it, with what it holds of the client's memory until it is durable. */
+/** An operation as a message, and the memory in bytes that it takes until it is durable. */
 export interface WireOperation {
   message: IngestRequest;
   bytes: number;

@@ -5,7 +5,6 @@ import { filterOf, wholeNumber, withFilter } from '../input/flags.ts';
 import { clip, note, printJson, style, table } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
-import type { CallTracing } from '../call-tracing.ts';
 
 interface Flags {
   collection: string;
@@ -37,7 +36,9 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
   .action(async (words: string[], flags: Flags) => {
     const { collection, tenant, limit, offset, mode } = flags;
     const filter = filterOf(flags.filter);
-    const tracing = flags.trace === true ? await startTracing(flags.consoleAddress) : undefined;
+    // The tracing packages are loaded only for those who asked for a trace.
+    const { CallTracing } = flags.trace === true ? await import('../call-tracing.ts') : {};
+    const tracing = CallTracing && new CallTracing(flags.consoleAddress);
     using client = new QueryClient({ address: flags.queryAddress });
     const request = { collection, tenant, query: words.join(' '), limit, offset, mode, filter };
     const result = await client.search(request).catch(async (error: unknown) => {
@@ -51,12 +52,6 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     if (flags.json === true) printJson(trace ? { ...result, trace } : result);
     else if (trace) process.stdout.write(`\n${renderWaterfall(trace)}\n`);
   });
-
-/** Loads the tracing packages only for those who asked for a trace. */
-async function startTracing(consoleAddress: string): Promise<CallTracing> {
-  const { CallTracing } = await import('../call-tracing.ts');
-  return new CallTracing(consoleAddress);
-}
 
 /** Hits as a table. */
 export function renderHits({ hits }: SearchResult, textWidth = 60): string {

@@ -4,12 +4,12 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { note } from '../output/print.ts';
 
-/** How often the place is written down: losing half a second of it costs half a second of UNCHANGED. */
+/** How often the place is saved. A crash loses at most this much; these documents are sent again and are UNCHANGED. */
 const INTERVAL_MS = 500;
 
 /**
- * Where in a file an ingest is, on disk, so that a run that was broken off can be taken up. It lives in
- * `$XDG_STATE_HOME/scalingnote`, under a name made of the file's path and of where it goes.
+ * Saves how far an ingest has come in its file, so that `--resume` can continue there. It lives in
+ * `$XDG_STATE_HOME/scalingnote`; its name is a hash of the file's path and of its target.
  */
 export class Checkpoint {
   readonly #path: string;
@@ -42,17 +42,17 @@ export class Checkpoint {
     return 0;
   }
 
-  /** Takes a watermark, and keeps it when the last one was kept a while ago. */
+  /** Notes a watermark, and saves it if the last one was saved a while ago. */
   write(watermark: number): void {
     this.#watermark = watermark;
     if (Date.now() - this.#written >= INTERVAL_MS) this.flush();
   }
 
-  /** Keeps the last watermark now. A folder that can't be written does not stop an ingest. */
+  /** Saves the last watermark now. A folder that can't be written does not stop an ingest. */
   flush(): void {
     if (this.#watermark === 0 || this.#broken) return;
     this.#written = Date.now();
-    // A rename is whole or not there, whenever the power goes.
+    // A rename is atomic, even if the power fails.
     const draft = `${this.#path}.${process.pid}`;
     try {
       mkdirSync(dirname(this.#path), { recursive: true });
@@ -64,13 +64,13 @@ export class Checkpoint {
     }
   }
 
-  /** Forgets: all of the file is in. */
+  /** Removes the checkpoint, because the whole file is stored. */
   remove(): void {
     if (!this.#broken) rmSync(this.#path, { force: true });
   }
 }
 
-/** Changes when the file does; empty for a file that can't be read, which whoever opens it says better. */
+/** Changes when the file changes. Empty if the file can't be read: opening it gives the better error. */
 function stampOf(path: string): string {
   try {
     const { size, mtimeMs } = statSync(path);

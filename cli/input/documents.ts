@@ -62,7 +62,7 @@ async function* readCsv(bytes: Readable, after: number): AsyncGenerator<Document
     info: true,
     max_record_size: MAX_LINE_BYTES,
     skip_empty_lines: true,
-    // A stray quote stays in its field; refused, it would take the records after it along.
+    // A stray quote stays in its field: rejecting it would lose the records after it.
     relax_quotes: true,
     skip_records_with_error: true,
     on_skip: (error: CsvError | undefined) => {
@@ -71,7 +71,7 @@ async function* readCsv(bytes: Readable, after: number): AsyncGenerator<Document
       return undefined;
     },
   });
-  // Whatever breaks on the way destroys `rows`, and so reaches whoever reads it.
+  // An error on the way destroys `rows`, so its reader gets the error.
   pipeline(Readable.from(decodeUtf8(bytes)), rows, () => {});
   for await (const row of rows as AsyncIterable<{
     record: Record<string, string>;
@@ -83,7 +83,7 @@ async function* readCsv(bytes: Readable, after: number): AsyncGenerator<Document
   yield* unreadable;
 }
 
-/** @throws where bytes are not UTF-8: which record they belong to is known only after decoding */
+/** @throws if bytes are not UTF-8. Which record they belong to is known only after decoding. */
 async function* decodeUtf8(bytes: AsyncIterable<Buffer>): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let done = 0;
@@ -132,9 +132,9 @@ async function open(file: string): Promise<{ bytes: Readable; share: DocumentFil
   if (first === undefined) return { bytes: Readable.from([]), share };
   if (first[0] !== GZIP_MAGIC[0] || first[1] !== GZIP_MAGIC[1]) return { bytes: source, share };
   const plain = createGunzip();
-  // A broken archive destroys `plain` with the reason, which whoever reads it then throws.
+  // A broken archive destroys `plain`, so its reader gets the error.
   pipeline(source, plain, () => {});
-  // It may break before anybody reads.
+  // The error may come before anybody reads.
   plain.on('error', () => {});
   return { bytes: plain, share };
 }

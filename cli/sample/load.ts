@@ -14,7 +14,7 @@ const SAMPLE_SECONDS = 115;
 /** What became of the sample. */
 export type SampleSummary = Pick<IngestSummary, 'sent' | 'indexed' | 'unchanged' | 'rejected'>;
 
-/** What an earlier run has sent, so that the next one need not send it again to learn that nothing has changed. */
+/** What an earlier run has sent, so that the next run can skip it. */
 interface Marker {
   space: string;
   sent: number;

@@ -17,7 +17,7 @@ export interface SampleDocument {
 /** Collection that the sample goes into. */
 export const SAMPLE_COLLECTION = 'wordnet';
 
-/** What `up` asks, so that a newcomer sees meaning found where no word agrees. */
+/** The searches that `up` shows: they find documents by meaning that share no word with the query. */
 export const SAMPLE_QUERIES: readonly string[] = [
   'a person who studies stars',
   'a child whose parents have died',

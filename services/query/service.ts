@@ -60,13 +60,8 @@ export function queryService(parts: QueryParts): Service {
   const gate = new Gate({ slots, queue });
   const metrics = telemetry?.metrics;
   const waits = metrics?.queueWait(SEARCH_QUEUE);
-  metrics?.observe(
-    'scalingnote.queue.depth',
-    '{request}',
-    'Requests that wait',
-    () => gate.waiting,
-    SEARCH_QUEUE,
-  );
+  const depth = (): number => gate.waiting;
+  metrics?.observe('scalingnote.queue.depth', '{request}', 'Requests that wait', depth, SEARCH_QUEUE);
   const queryTower = towerMessage(tower);
 
   const search = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {

@@ -108,30 +108,19 @@ export class IngestPipeline {
       'Ingest streams that are open',
       () => this.streams,
     );
+    const inFlight = () => this.tokensInFlight;
+    const lag = () => sum(lags().map(({ operations }) => operations));
+    const age = () => Math.max(0, ...lags().map(({ oldestMs }) => oldestMs)) / 1000;
+    const waiting = () => this.#context.budget.waiting;
     metrics.observe(
       'scalingnote.ingest.tokens_in_flight',
       '{token}',
-      'Tokens of operations that have no outcome yet',
-      () => this.tokensInFlight,
+      'Tokens of operations in flight',
+      inFlight,
     );
-    metrics.observe(
-      'scalingnote.ingest.watermark_lag',
-      '{operation}',
-      'Operations that no watermark covers yet',
-      () => sum(lags().map(({ operations }) => operations)),
-    );
-    metrics.observe(
-      'scalingnote.ingest.watermark_age',
-      's',
-      'How long the oldest of these operations has been here',
-      () => Math.max(0, ...lags().map(({ oldestMs }) => oldestMs)) / 1000,
-    );
-    metrics.observe(
-      'scalingnote.queue.depth',
-      '{request}',
-      'Requests that wait',
-      () => this.#context.budget.waiting,
-      { 'scalingnote.queue': 'ingest' },
-    );
+    metrics.observe('scalingnote.ingest.watermark_lag', '{operation}', 'Operations without a watermark', lag);
+    metrics.observe('scalingnote.ingest.watermark_age', 's', 'Age of the oldest of these operations', age);
+    const queue = { 'scalingnote.queue': 'ingest' };
+    metrics.observe('scalingnote.queue.depth', '{request}', 'Requests that wait', waiting, queue);
   }
 }

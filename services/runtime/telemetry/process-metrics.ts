@@ -21,24 +21,15 @@ const LOOP_RESOLUTION_MS = 20;
  */
 export function measureProcess(metrics: Instruments): () => void {
   for (const mode of ['user', 'system'] as const) {
-    metrics.observeTotal(
-      'process.cpu.time',
-      's',
-      'Processor time of the process',
-      () => process.cpuUsage()[mode] / 1e6,
-      { 'cpu.mode': mode },
-    );
+    const seconds = (): number => process.cpuUsage()[mode] / 1e6;
+    const attributes = { 'cpu.mode': mode };
+    metrics.observeTotal('process.cpu.time', 's', 'Processor time of the process', seconds, attributes);
   }
-  metrics.observe('process.memory.usage', 'By', 'Memory of the process that is in use', () =>
-    process.memoryUsage.rss(),
-  );
+  const rss = (): number => process.memoryUsage.rss();
+  metrics.observe('process.memory.usage', 'By', 'Memory of the process that is in use', rss);
   metrics.observe('process.uptime', 's', 'Time since the process was started', () => process.uptime());
-  metrics.observe(
-    'v8js.memory.heap.used',
-    'By',
-    'Memory of JavaScript objects',
-    () => process.memoryUsage().heapUsed,
-  );
+  const heap = (): number => process.memoryUsage().heapUsed;
+  metrics.observe('v8js.memory.heap.used', 'By', 'Memory of JavaScript objects', heap);
 
   const delay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
   delay.enable();
@@ -54,17 +45,13 @@ export function measureProcess(metrics: Instruments): () => void {
     return max;
   });
   let before: EventLoopUtilization = performance.eventLoopUtilization();
-  metrics.observe(
-    'nodejs.eventloop.utilization',
-    '1',
-    'Share of the time that the event loop is busy',
-    () => {
-      const now = performance.eventLoopUtilization();
-      const { utilization } = performance.eventLoopUtilization(now, before);
-      before = now;
-      return utilization;
-    },
-  );
+  const busy = (): number => {
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, before);
+    before = now;
+    return utilization;
+  };
+  metrics.observe('nodejs.eventloop.utilization', '1', 'Share of the time that the event loop is busy', busy);
 
   const collections = metrics.histogram('v8js.gc.duration', 'Pauses of garbage collection', GC_SECONDS)({});
   const observer = new PerformanceObserver((list) => {
