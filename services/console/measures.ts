@@ -1,5 +1,5 @@
+import { Hono } from 'hono';
 import * as z from 'zod';
-import type { Route } from './http/routes.ts';
 import type { Measures, MeasuresAnswer, ServiceMeasures } from './shared/wire.ts';
 
 /** The metrics are read from memory, on this machine or near it. */
@@ -22,19 +22,14 @@ const Series = z.array(
 type Series = z.infer<typeof Series>;
 type Point = Series[number]['points'][number];
 
-/** What the services measure. @param addresses - where their metrics are, by kind; empty where they are not served */
-export function measureRoutes(addresses: Readonly<Record<ServiceMeasures['kind'], string>>): Route[] {
-  const kinds = ['document', 'query'] as const;
-  return [
-    {
-      method: 'GET',
-      path: '/api/measures',
-      handle: async () => {
-        const services = await Promise.all(kinds.map((kind) => read(kind, addresses[kind])));
-        return { json: { services } satisfies MeasuresAnswer };
-      },
-    },
-  ];
+/** Tells what the services measure. @param addresses - of their metrics, by kind; empty where they serve none */
+export function measureRoutes(addresses: Readonly<Record<ServiceMeasures['kind'], string>>): Hono {
+  return new Hono().get('/api/measures', async (context) => {
+    const services = await Promise.all(
+      (['document', 'query'] as const).map((kind) => read(kind, addresses[kind])),
+    );
+    return context.json({ services } satisfies MeasuresAnswer);
+  });
 }
 
 async function read(kind: ServiceMeasures['kind'], address: string): Promise<ServiceMeasures> {

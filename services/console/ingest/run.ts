@@ -5,7 +5,7 @@ import {
   readJsonLines,
 } from '../../../clients/index.ts';
 import { newTraceContext } from '../../runtime/telemetry/trace-context.ts';
-import { fromCallError, HttpError } from '../http/errors.ts';
+import { callProblem, HttpError } from '../http/errors.ts';
 import type { IngestBody, IngestState, Rejection } from '../shared/wire.ts';
 import { Chunks } from './chunks.ts';
 import { Rate } from './rate.ts';
@@ -132,7 +132,7 @@ export class IngestRun {
       });
       this.#settle('done');
     } catch (error) {
-      this.#settle('failed', (fromCallError(error, address) as Error).message);
+      this.#settle('failed', callProblem(error, address));
     } finally {
       this.#chunks.end(this.#gone());
     }

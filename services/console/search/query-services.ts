@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { QueryClient, type SearchRequest, type SearchStream } from '../../../clients/index.ts';
 import { newTraceContext } from '../../runtime/telemetry/trace-context.ts';
-import { fromCallError, HttpError } from '../http/errors.ts';
+import { callProblem, fromCallError, HttpError } from '../http/errors.ts';
 import { unsampled } from '../unsampled.ts';
 import type { CosinesAnswer, SearchAnswer } from '../shared/wire.ts';
 
@@ -82,7 +82,7 @@ export class QueryServices {
         vectors.map((b) => (a && b && a.space === b.space ? cosine(a.vector, b.vector) : null)),
       ),
       errors: encoded.map((each, index) =>
-        each.status === 'fulfilled' ? null : (fromCallError(each.reason, services[index]!) as Error).message,
+        each.status === 'fulfilled' ? null : callProblem(each.reason, services[index]!),
       ),
     };
   }

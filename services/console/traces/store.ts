@@ -12,9 +12,9 @@ import type { ReceivedSpan } from './otlp.ts';
 export interface TraceQuery {
   order: TraceOrder;
   limit: number;
-  service?: string;
+  service?: string | undefined;
   /** A part of the name. */
-  name?: string;
+  name?: string | undefined;
 }
 
 /** What the store holds. */
