@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { getRequestListener } from '@hono/node-server';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import type { Logger } from 'pino';
@@ -103,8 +103,8 @@ function targetError(host: string | undefined, target: string): HttpError | unde
   }
 }
 
-function appOf({ host, names, routes, log }: HttpServerOptions): Hono {
-  const app = new Hono();
+function appOf({ host, names, routes, log }: HttpServerOptions) {
+  const app = new Hono<{ Bindings: HttpBindings }>();
   app.use(guard([...names, host.includes(':') ? `[${host}]` : host]));
   app.use(
     methodNotAllowed({
@@ -122,6 +122,8 @@ function appOf({ host, names, routes, log }: HttpServerOptions): Hono {
     const method = `${context.req.method} ${context.req.path}`;
     const failure = error instanceof HttpError ? error : internalError(error, log, method);
     log.debug({ method, reason: failure.reason }, failure.message);
+    // The server would take the unread rest of a body for the next request.
+    if (!context.env.incoming.complete) context.header('connection', 'close');
     return context.json(failure.body, failure.status);
   });
   return app;
