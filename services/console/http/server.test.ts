@@ -166,6 +166,21 @@ describe('requests', () => {
     assert.deepEqual(fits.json, { bytes: LIMIT });
   });
 
+  test('the unread rest of a rejected body is not taken for a request', async () => {
+    const [host, port] = bridge.address.split(':');
+    const answer = await new Promise<string>((resolve, reject) => {
+      const head = ['POST /api/things HTTP/1.1', 'host: 127.0.0.1', 'content-type: application/json'];
+      const socket = connect(Number(port), host, () => {
+        socket.write(`${[...head, 'content-length: 5000'].join('\r\n')}\r\n\r\n{`);
+      });
+      let text = '';
+      socket.on('data', (chunk) => (text += chunk.toString()));
+      socket.on('error', reject);
+      socket.on('close', () => resolve(text));
+    });
+    assert.match(answer, /^HTTP\/1.1 413 .*connection: close/is);
+  });
+
   test('a body that a form of another site could send is refused', async () => {
     for (const type of [
       'text/plain',

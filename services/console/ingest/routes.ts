@@ -1,17 +1,9 @@
 import { Hono } from 'hono';
-import * as z from 'zod';
 import { readJson, takes } from '../http/body.ts';
 import { badRequest } from '../http/errors.ts';
-import { type IngestBody, type IngestsAnswer, MAX_CHUNK_BYTES } from '../shared/wire.ts';
+import { MAX_CHUNK_BYTES } from '../shared/chunks-of.ts';
+import { IngestBody, type IngestsAnswer } from '../shared/wire.ts';
 import type { Ingests } from './ingests.ts';
-
-const Begin: z.ZodType<IngestBody> = z.strictObject({
-  name: z.string().min(1).max(1024),
-  bytes: z.int().min(0),
-  collection: z.string().min(1, 'is empty; name the collection'),
-  tenant: z.string(),
-  omitText: z.boolean(),
-});
 
 /**
  * The page sends a file in chunks of bounded size, one after the other. The answer to each waits until there is room for
@@ -24,7 +16,7 @@ export function ingestRoutes(ingests: Ingests): Hono {
       context.json({ ingests: ingests.list().map((run) => run.state) } satisfies IngestsAnswer),
     )
     .post('/api/ingests', takes(), async (context) =>
-      context.json(ingests.start(await readJson(context, Begin)).state, 201),
+      context.json(ingests.start(await readJson(context, IngestBody)).state, 201),
     )
     .post(
       '/api/ingests/:id/chunks',

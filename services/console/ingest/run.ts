@@ -89,11 +89,11 @@ export class IngestRun {
   finish(): void {
     this.#requireRunning();
     clearTimeout(this.#idle);
-    // Whoever cancels meanwhile ends the stream with an error, which all who read and write hear.
+    // A cancel meanwhile ends the stream with an error, which the reader reports.
     this.#writer.close().catch(() => {});
   }
 
-  /** Gives up; what was acknowledged stays. */
+  /** Cancels; documents that the service acknowledged stay. */
   cancel(problem?: string): void {
     if (this.#state !== 'running') return;
     this.#settle(problem === undefined ? 'cancelled' : 'failed', problem);
@@ -197,7 +197,10 @@ export class IngestRun {
     clearTimeout(this.#idle);
     if (this.#state !== 'running') return;
     this.#idle = setTimeout(
-      () => this.cancel('the page stopped sending; what was acknowledged is in: drop the file again'),
+      () =>
+        this.cancel(
+          'the page stopped sending; the collection has what was acknowledged: drop the file again',
+        ),
       IDLE_MS,
     );
     this.#idle.unref();

@@ -1,3 +1,4 @@
+import type { RefObject } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { plural, duration } from '../../shared/format.ts';
 import { Choice } from '../parts/choice.tsx';
@@ -240,7 +241,7 @@ const EXAMPLES = [
   'a long time without any rain',
 ];
 
-/** Reads out what was found, once typing has paused. */
+/** Tells screen readers what was found, once typing has paused. */
 function Announcer() {
   const [text, setText] = useState('');
   const found = columns.value.get(asked.value[0] ?? '')?.found;
@@ -261,10 +262,7 @@ function Announcer() {
 }
 
 /** Arrow keys between the box and the hits, `t` to the trace, Escape back. */
-function useSearchKeys(
-  box: { readonly current: HTMLInputElement | null },
-  results: { readonly current: HTMLElement | null },
-): void {
+function useSearchKeys(box: RefObject<HTMLInputElement>, results: RefObject<HTMLElement>): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;

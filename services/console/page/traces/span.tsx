@@ -129,16 +129,9 @@ function Attributes({ attributes }: { attributes: TraceSpan['attributes'] }) {
 function useLinked(traceId: string, spanId: string): readonly TraceSummary[] {
   const [linked, setLinked] = useState<readonly TraceSummary[]>([]);
   useEffect(() => {
-    let stopped = false;
-    get<readonly TraceSummary[]>(`/api/traces/linked/${traceId}/${spanId}`)
-      .then((traces) => {
-        if (!stopped) setLinked(traces);
-      })
-      // The links that the span has itself are there all the same.
-      .catch(() => {});
-    return () => {
-      stopped = true;
-    };
+    const found = get<readonly TraceSummary[]>(`/api/traces/linked/${traceId}/${spanId}`);
+    // Without an answer, the page still shows the span's own links.
+    void found.then(setLinked, () => {});
   }, [traceId, spanId]);
   return linked;
 }
