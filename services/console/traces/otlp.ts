@@ -1,8 +1,14 @@
-import protobuf from 'protobufjs';
+import protobuf from 'protobufjs/light.js';
 import * as z from 'zod';
-import type { AttributeValue, SpanKind, SpanStatus, TraceSpan } from '../../../clients/console-traces.ts';
+import type {
+  Attributes,
+  AttributeValue,
+  SpanKind,
+  SpanStatus,
+  TraceSpan,
+} from '../../../clients/console-traces.ts';
 
-/** A span as it was received. Its parent may never come: a caller may send its own spans elsewhere. */
+/** A span as it was received. The parent may never come: a caller sends its own spans where it likes. */
 export interface ReceivedSpan extends Omit<TraceSpan, 'durationMs' | 'statusMessage'> {
   /** 32 hex digits. */
   traceId: string;
@@ -18,8 +24,8 @@ export class OtlpError extends Error {
 }
 
 /**
- * The store keeps at most so many characters of a string, and so many attributes, events and links of a span, so that
- * the memory for one span has a bound. OpenTelemetry's own limits are 128 by default; a batch links to all its requests.
+ * Most characters of a string, and most attributes, events and links of a span, that are kept, so that the memory for one
+ * span has a bound. The defaults of OpenTelemetry's own limits are 128; a batch links to as many requests as it holds.
  */
 export const SPAN_LIMITS = { characters: 1024, attributes: 128, events: 256, links: 512 } as const;
 
@@ -32,148 +38,204 @@ export const SPAN_LIMITS = { characters: 1024, attributes: 128, events: 256, lin
  * @throws {OtlpError}
  */
 export function readSpans(body: Uint8Array, encoding: 'protobuf' | 'json'): ReceivedSpan[] {
-  let request: unknown;
+  const { resourceSpans } = encoding === 'json' ? fromJson(body) : fromProtobuf(body);
+  return resourceSpans.flatMap(({ resource, scopeSpans }) => {
+    const service = attributesOf(resource?.attributes)['service.name'];
+    const name = typeof service === 'string' ? service : 'unknown_service';
+    return scopeSpans.flatMap(({ spans }) => spans.map((span) => received(span, name)));
+  });
+}
+
+const Nanoseconds = z.union([z.string().regex(/^\d+$/), z.number()]).default(0);
+const Id = z.union([z.string(), z.instanceof(Uint8Array)]).default('');
+const Value: z.ZodType<OtlpValue> = z.lazy(() =>
+  z.object({
+    stringValue: z.string().optional(),
+    boolValue: z.boolean().optional(),
+    intValue: z.union([z.string(), z.number()]).optional(),
+    doubleValue: z.union([z.number(), z.string()]).optional(),
+    arrayValue: z.object({ values: z.array(Value).default([]) }).optional(),
+  }),
+);
+const KeyValues = z.array(z.object({ key: z.string(), value: Value.optional() })).default([]);
+const OtlpSpan = z.object({
+  traceId: Id,
+  spanId: Id,
+  parentSpanId: Id,
+  name: z.string().default(''),
+  kind: z.int().default(0),
+  startTimeUnixNano: Nanoseconds,
+  endTimeUnixNano: Nanoseconds,
+  attributes: KeyValues,
+  events: z
+    .array(z.object({ timeUnixNano: Nanoseconds, name: z.string().default(''), attributes: KeyValues }))
+    .default([]),
+  links: z.array(z.object({ traceId: Id, spanId: Id, attributes: KeyValues })).default([]),
+  status: z.object({ code: z.int().default(0), message: z.string().default('') }).optional(),
+});
+const ExportRequest = z.object({
+  resourceSpans: z
+    .array(
+      z.object({
+        resource: z.object({ attributes: KeyValues }).optional(),
+        scopeSpans: z.array(z.object({ spans: z.array(OtlpSpan).default([]) })).default([]),
+      }),
+    )
+    .default([]),
+});
+
+interface OtlpValue {
+  stringValue?: string | undefined;
+  boolValue?: boolean | undefined;
+  intValue?: string | number | undefined;
+  doubleValue?: string | number | undefined;
+  arrayValue?: { values: OtlpValue[] } | undefined;
+}
+
+/** The part of OTLP's protobuf schema that is read here; what is not named is skipped. */
+const schema = protobuf.Root.fromJSON({
+  nested: {
+    ExportRequest: message({ resourceSpans: ['ResourceSpans', 1, 'repeated'] }),
+    ResourceSpans: message({ resource: ['Resource', 1], scopeSpans: ['ScopeSpans', 2, 'repeated'] }),
+    Resource: message({ attributes: ['KeyValue', 1, 'repeated'] }),
+    ScopeSpans: message({ spans: ['Span', 2, 'repeated'] }),
+    Span: message({
+      traceId: ['bytes', 1],
+      spanId: ['bytes', 2],
+      parentSpanId: ['bytes', 4],
+      name: ['string', 5],
+      kind: ['int32', 6],
+      startTimeUnixNano: ['fixed64', 7],
+      endTimeUnixNano: ['fixed64', 8],
+      attributes: ['KeyValue', 9, 'repeated'],
+      events: ['Event', 11, 'repeated'],
+      links: ['Link', 13, 'repeated'],
+      status: ['Status', 15],
+    }),
+    Event: message({
+      timeUnixNano: ['fixed64', 1],
+      name: ['string', 2],
+      attributes: ['KeyValue', 3, 'repeated'],
+    }),
+    Link: message({ traceId: ['bytes', 1], spanId: ['bytes', 2], attributes: ['KeyValue', 4, 'repeated'] }),
+    Status: message({ message: ['string', 2], code: ['int32', 3] }),
+    KeyValue: message({ key: ['string', 1], value: ['Value', 2] }),
+    Value: {
+      ...message({
+        stringValue: ['string', 1],
+        boolValue: ['bool', 2],
+        intValue: ['int64', 3],
+        doubleValue: ['double', 4],
+        arrayValue: ['Values', 5],
+      }),
+      oneofs: { value: { oneof: ['stringValue', 'boolValue', 'intValue', 'doubleValue', 'arrayValue'] } },
+    },
+    Values: message({ values: ['Value', 1, 'repeated'] }),
+  },
+});
+const requestType = schema.lookupType('ExportRequest');
+
+function message(fields: Record<string, readonly [type: string, id: number, rule?: 'repeated']>) {
+  return {
+    fields: Object.fromEntries(
+      Object.entries(fields).map(([name, [type, id, rule]]) => [name, { type, id, ...(rule && { rule }) }]),
+    ),
+  };
+}
+
+type Request = z.infer<typeof ExportRequest>;
+
+function fromProtobuf(body: Uint8Array): Request {
   try {
-    // 64-bit times become numbers, which are exact to a quarter of a microsecond.
-    request =
-      encoding === 'json'
-        ? JSON.parse(Buffer.from(body).toString())
-        : requestType.toObject(requestType.decode(body), { longs: Number });
+    const decoded = requestType.decode(body);
+    // 64-bit times become numbers: a quarter of a microsecond is lost, and nothing else.
+    return requestType.toObject(decoded, { longs: Number, arrays: true }) as Request;
   } catch (error) {
-    throw new OtlpError(`the body is not ${encoding}: ${(error as Error).message}`, { cause: error });
+    throw new OtlpError(`the body is no ExportTraceServiceRequest in protobuf: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
-  const parsed = ExportRequest.safeParse(request);
+}
+
+function fromJson(body: Uint8Array): Request {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(body).toString());
+  } catch (error) {
+    throw new OtlpError(`the body is not JSON: ${(error as Error).message}`, { cause: error });
+  }
+  const parsed = ExportRequest.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new OtlpError(
-    `the body is no ExportTraceServiceRequest: ${issue?.path.join('.')}: ${issue?.message}`,
+    `the body is no ExportTraceServiceRequest in JSON: ${issue?.path.join('.')}: ${issue?.message}`,
   );
 }
-
-/** The part of OTLP's schema that is read here; the decoder skips all other fields. */
-const requestType = protobuf
-  .parse(
-    `syntax = "proto3";
-    message ExportRequest { repeated ResourceSpans resource_spans = 1; }
-    message ResourceSpans { Resource resource = 1; repeated ScopeSpans scope_spans = 2; }
-    message Resource { repeated KeyValue attributes = 1; }
-    message ScopeSpans { repeated Span spans = 2; }
-    message Span {
-      bytes trace_id = 1;
-      bytes span_id = 2;
-      bytes parent_span_id = 4;
-      string name = 5;
-      int32 kind = 6;
-      fixed64 start_time_unix_nano = 7;
-      fixed64 end_time_unix_nano = 8;
-      repeated KeyValue attributes = 9;
-      repeated Event events = 11;
-      repeated Link links = 13;
-      Status status = 15;
-    }
-    message Event { fixed64 time_unix_nano = 1; string name = 2; repeated KeyValue attributes = 3; }
-    message Link { bytes trace_id = 1; bytes span_id = 2; repeated KeyValue attributes = 4; }
-    message Status { string message = 2; int32 code = 3; }
-    message KeyValue { string key = 1; Value value = 2; }
-    message Value {
-      oneof value {
-        string string_value = 1;
-        bool bool_value = 2;
-        int64 int_value = 3;
-        double double_value = 4;
-        Values array_value = 5;
-      }
-    }
-    message Values { repeated Value values = 1; }`,
-  )
-  .root.lookupType('ExportRequest');
 
 const KINDS: readonly SpanKind[] = ['internal', 'internal', 'server', 'client', 'producer', 'consumer'];
 const STATUSES: readonly SpanStatus[] = ['unset', 'ok', 'error'];
 
-// Checks what either encoding gave, and turns it into spans of ours. Fields of proto3 may be absent.
+function received(span: z.infer<typeof OtlpSpan>, service: string): ReceivedSpan {
+  const parentSpanId = hex(span.parentSpanId);
+  return {
+    traceId: id(span.traceId, 32, 'trace_id'),
+    spanId: id(span.spanId, 16, 'span_id'),
+    parentSpanId: /[1-9a-f]/.test(parentSpanId) ? parentSpanId : null,
+    name: cut(span.name ?? ''),
+    kind: KINDS[span.kind ?? 0] ?? 'internal',
+    service,
+    startMs: milliseconds(span.startTimeUnixNano),
+    endMs: milliseconds(span.endTimeUnixNano),
+    attributes: attributesOf(span.attributes),
+    events: (span.events ?? []).slice(0, SPAN_LIMITS.events).map(({ name, timeUnixNano, attributes }) => ({
+      name: cut(name ?? ''),
+      timeMs: milliseconds(timeUnixNano),
+      attributes: attributesOf(attributes),
+    })),
+    links: (span.links ?? []).slice(0, SPAN_LIMITS.links).map(({ traceId, spanId, attributes }) => ({
+      traceId: hex(traceId),
+      spanId: hex(spanId),
+      attributes: attributesOf(attributes),
+    })),
+    status: STATUSES[span.status?.code ?? 0] ?? 'unset',
+    statusMessage: cut(span.status?.message ?? ''),
+  };
+}
 
-const Text = z.string().default('').transform(cut);
-const Time = z
-  .union([z.string().regex(/^\d+$/), z.number()])
-  .default(0)
-  .transform((nanoseconds) => Number(nanoseconds) / 1e6);
-const Id = z
-  .union([z.string().toLowerCase(), z.instanceof(Uint8Array)])
-  .default('')
-  .transform((id) => (typeof id === 'string' ? id : Buffer.from(id).toString('hex')));
-const idOf = (digits: number) =>
-  Id.refine(
-    (id) => id.length === digits && /^[0-9a-f]*[1-9a-f][0-9a-f]*$/.test(id),
-    `must have ${digits} hex digits, not all 0`,
-  );
-const enumOf = <Name>(names: readonly Name[]) =>
-  z
-    .int()
-    .default(0)
-    .transform((code) => names[code] ?? names[0]!);
-const listOf = <Item extends z.ZodType>(item: Item, most: number = Infinity) =>
-  z
-    .array(item)
-    .optional()
-    .transform((items = []) => items.slice(0, most));
+function milliseconds(nanoseconds: string | number | undefined): number {
+  return Number(nanoseconds ?? 0) / 1e6;
+}
 
-const Numeric = z.union([z.number(), z.string()]).transform(Number);
-const Value: z.ZodType<AttributeValue | undefined> = z.lazy(() =>
-  z
-    .object({
-      stringValue: z.string().transform(cut).optional(),
-      boolValue: z.boolean().optional(),
-      intValue: Numeric.optional(),
-      doubleValue: Numeric.optional(),
-      arrayValue: z
-        .object({ values: listOf(Value, SPAN_LIMITS.attributes) })
-        .transform(({ values }) => values.filter((each) => each !== undefined))
-        .optional(),
-    })
-    .transform((value) => Object.values(value).find((each) => each !== undefined)),
-);
-const Attributes = listOf(z.object({ key: Text, value: Value.optional() }), SPAN_LIMITS.attributes).transform(
-  (pairs): Readonly<Record<string, AttributeValue>> =>
-    Object.fromEntries(pairs.flatMap(({ key, value }) => (value === undefined ? [] : [[key, value]]))),
-);
-const SpanEvent = z
-  .object({ name: Text, timeUnixNano: Time, attributes: Attributes })
-  .transform(({ timeUnixNano: timeMs, ...event }) => ({ ...event, timeMs }));
-const Span = z
-  .object({
-    traceId: idOf(32),
-    spanId: idOf(16),
-    parentSpanId: Id.transform((id) => (/[1-9a-f]/.test(id) ? id : null)),
-    name: Text,
-    kind: enumOf(KINDS),
-    startTimeUnixNano: Time,
-    endTimeUnixNano: Time,
-    attributes: Attributes,
-    events: listOf(SpanEvent, SPAN_LIMITS.events),
-    links: listOf(z.object({ traceId: Id, spanId: Id, attributes: Attributes }), SPAN_LIMITS.links),
-    status: z.object({ code: enumOf(STATUSES), message: Text }).prefault({}),
-  })
-  .transform(({ startTimeUnixNano: startMs, endTimeUnixNano: endMs, status, ...span }) => ({
-    ...span,
-    startMs,
-    endMs,
-    status: status.code,
-    statusMessage: status.message,
-  }));
-const ResourceSpans = z
-  .object({
-    resource: z.object({ attributes: Attributes }).optional(),
-    scopeSpans: listOf(z.object({ spans: listOf(Span) })),
-  })
-  .transform(({ resource, scopeSpans }) => {
-    const name = resource?.attributes['service.name'];
-    const service = typeof name === 'string' ? name : 'unknown_service';
-    return scopeSpans.flatMap(({ spans }) => spans.map((span) => ({ ...span, service })));
-  });
-const ExportRequest = z
-  .object({ resourceSpans: listOf(ResourceSpans) })
-  .transform(({ resourceSpans }) => resourceSpans.flat());
+function hex(bytes: string | Uint8Array | undefined): string {
+  return typeof bytes === 'object' ? Buffer.from(bytes).toString('hex') : (bytes ?? '').toLowerCase();
+}
+
+/** @throws {OtlpError} */
+function id(bytes: string | Uint8Array | undefined, digits: number, field: string): string {
+  const text = hex(bytes);
+  if (text.length === digits && /^[0-9a-f]*[1-9a-f][0-9a-f]*$/.test(text)) return text;
+  throw new OtlpError(`a span's ${field} is ${JSON.stringify(text)}; it has ${digits} hex digits, not all 0`);
+}
+
+function attributesOf(pairs: z.infer<typeof KeyValues> | undefined): Attributes {
+  const attributes: Record<string, AttributeValue> = {};
+  for (const { key, value } of (pairs ?? []).slice(0, SPAN_LIMITS.attributes)) {
+    const read = value && valueOf(value);
+    if (read !== undefined) attributes[cut(key ?? '')] = read;
+  }
+  return attributes;
+}
+
+function valueOf(value: OtlpValue): AttributeValue | undefined {
+  if (value.stringValue !== undefined) return cut(value.stringValue);
+  if (value.intValue !== undefined) return Number(value.intValue);
+  if (value.doubleValue !== undefined) return Number(value.doubleValue);
+  if (value.arrayValue !== undefined) {
+    const values = (value.arrayValue.values ?? []).slice(0, SPAN_LIMITS.attributes).map(valueOf);
+    return values.filter((each) => each !== undefined);
+  }
+  return value.boolValue;
+}
 
 function cut(text: string): string {
   return text.length <= SPAN_LIMITS.characters ? text : `${text.slice(0, SPAN_LIMITS.characters - 1)}…`;
