@@ -44,12 +44,12 @@ await runService('console', ConsoleSettings, async (config, log) => {
     portSetting: namesOf('portConsole'),
     names: config.consoleHosts,
     routes: [
-      ...searchRoutes(queries),
-      ...ingestRoutes(ingests),
-      ...systemRoutes(documents, queries.clients),
-      ...measureRoutes({ document: config.documentMetrics, query: config.queryMetrics }),
-      ...traceRoutes(traces),
-      ...pageRoutes(),
+      searchRoutes(queries),
+      ingestRoutes(ingests),
+      systemRoutes(documents, queries.clients),
+      measureRoutes({ document: config.documentMetrics, query: config.queryMetrics }),
+      traceRoutes(traces),
+      pageRoutes(),
     ],
     log,
   });

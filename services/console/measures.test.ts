@@ -55,7 +55,7 @@ describe('measures', () => {
     await once(service, 'listening');
     t.after(() => service.close());
     const document = `127.0.0.1:${(service.address() as AddressInfo).port}`;
-    const bridge = await serveRoutes(measureRoutes({ document, query: '' }));
+    const bridge = await serveRoutes([measureRoutes({ document, query: '' })]);
     t.after(() => bridge.stop());
     const { services } = (await bridge.ask('GET', '/api/measures')).json as MeasuresAnswer;
     assert.equal(services[0]?.measures?.totals.documents, 1);

@@ -1,13 +1,13 @@
+import { Hono } from 'hono';
 import * as z from 'zod';
-import type { Route } from './http/routes.ts';
 import type { Measures, MeasuresAnswer, ServiceMeasures } from './shared/wire.ts';
 
-/** The metrics are read from memory, on this machine or near it. */
+/** Services answer from memory, on this machine or near it. */
 const TIMEOUT_MS = 1_500;
 
 const Attributes = z.record(z.string(), z.unknown());
 
-/** What a service serves at `/metrics.json`, as far as it is read here. */
+/** The part of a service's `/metrics.json` that the console reads. */
 const Series = z.array(
   z.object({
     name: z.string(),
@@ -22,19 +22,14 @@ const Series = z.array(
 type Series = z.infer<typeof Series>;
 type Point = Series[number]['points'][number];
 
-/** What the services measure. @param addresses - where their metrics are, by kind; empty where they are not served */
-export function measureRoutes(addresses: Readonly<Record<ServiceMeasures['kind'], string>>): Route[] {
-  const kinds = ['document', 'query'] as const;
-  return [
-    {
-      method: 'GET',
-      path: '/api/measures',
-      handle: async () => {
-        const services = await Promise.all(kinds.map((kind) => read(kind, addresses[kind])));
-        return { json: { services } satisfies MeasuresAnswer };
-      },
-    },
-  ];
+/** Tells what the services measure. @param addresses - of their metrics, by kind; empty where they serve none */
+export function measureRoutes(addresses: Readonly<Record<ServiceMeasures['kind'], string>>): Hono {
+  return new Hono().get('/api/measures', async (context) => {
+    const services = await Promise.all(
+      (['document', 'query'] as const).map((kind) => read(kind, addresses[kind])),
+    );
+    return context.json({ services } satisfies MeasuresAnswer);
+  });
 }
 
 async function read(kind: ServiceMeasures['kind'], address: string): Promise<ServiceMeasures> {
@@ -52,26 +47,26 @@ async function read(kind: ServiceMeasures['kind'], address: string): Promise<Ser
   }
 }
 
-/** Whether a point counts calls that are over when they are answered: a stream takes as long as its caller likes. */
-function isCall(point: Point): point is Extract<Point, { count: number }> {
-  return 'count' in point && !/\/(?:Ingest|SearchStream)$/.test(String(point.attributes['rpc.method']));
+/** Calls that end when they are answered. A stream lasts as long as its caller likes. */
+function isCall({ attributes }: Point): boolean {
+  return !/\/(?:Ingest|SearchStream)$/.test(String(attributes['rpc.method']));
 }
 
-/** The few numbers that the page shows, out of all series of a service. */
+/** Picks the numbers that the page shows from all series of a service. */
 export function summarise(series: Series): Measures {
-  const points = new Map(series.map((each) => [each.name, each.points]));
-  const value = (name: string, where: Readonly<Record<string, unknown>> = {}): number =>
-    sum(name, where, (point) => ('value' in point ? point.value : 0));
-  const count = (name: string): number => sum(name, {}, (point) => ('count' in point ? point.count : 0));
-  const total = (name: string): number => sum(name, {}, (point) => ('sum' in point ? point.sum : 0));
   const sum = (
     name: string,
-    where: Readonly<Record<string, unknown>>,
-    of: (point: Point) => number,
+    field: 'value' | 'count' | 'sum',
+    keep: (point: Point) => boolean = () => true,
   ): number =>
-    (points.get(name) ?? [])
-      .filter(({ attributes }) => Object.entries(where).every(([key, wanted]) => attributes[key] === wanted))
-      .reduce((all, point) => all + of(point), 0);
+    series
+      .filter((each) => each.name === name)
+      .flatMap(({ points }) => points.filter(keep))
+      .reduce((all, point) => all + Number((point as Record<string, unknown>)[field] ?? 0), 0);
+  const value = (name: string, key?: string, wanted?: string): number =>
+    sum(name, 'value', ({ attributes }) => key === undefined || attributes[key] === wanted);
+  const count = (name: string): number => sum(name, 'count');
+  const total = (name: string): number => sum(name, 'sum');
   return {
     gauges: {
       queue: value('scalingnote.queue.depth'),
@@ -83,18 +78,18 @@ export function summarise(series: Series): Measures {
       loopDelayP99: value('nodejs.eventloop.delay.p99'),
     },
     totals: {
-      calls: sum('rpc.server.call.duration', {}, (point) => (isCall(point) ? point.count : 0)),
-      callSeconds: sum('rpc.server.call.duration', {}, (point) => (isCall(point) ? point.sum : 0)),
+      calls: sum('rpc.server.call.duration', 'count', isCall),
+      callSeconds: sum('rpc.server.call.duration', 'sum', isCall),
       refused: value('scalingnote.rejected'),
       documents: value('scalingnote.documents'),
-      documentsRejected: value('scalingnote.documents', { 'scalingnote.document.outcome': 'rejected' }),
+      documentsRejected: value('scalingnote.documents', 'scalingnote.document.outcome', 'rejected'),
       batches: count('scalingnote.batch.size'),
       batchInputs: total('scalingnote.batch.size'),
       batchTokens: total('scalingnote.batch.tokens'),
       batchPadding: total('scalingnote.batch.padding'),
       batchSeconds: total('scalingnote.batch.duration'),
       cacheLookups: value('scalingnote.cache.lookups'),
-      cacheHits: value('scalingnote.cache.lookups', { 'scalingnote.result': 'hit' }),
+      cacheHits: value('scalingnote.cache.lookups', 'scalingnote.result', 'hit'),
       compared: count('scalingnote.live.cosine'),
       cosine: total('scalingnote.live.cosine'),
       overlap: total('scalingnote.live.overlap'),

@@ -1,25 +1,25 @@
+import { Hono } from 'hono';
 import type { DocumentClient, QueryClient } from '../../clients/index.ts';
 import { packageVersion } from '../runtime/service-info.ts';
-import { fromCallError } from './http/errors.ts';
-import type { Route } from './http/routes.ts';
+import { callProblem } from './http/errors.ts';
 import { unsampled } from './unsampled.ts';
 import type { Collection, ServiceState, SystemAnswer } from './shared/wire.ts';
 
-/** A service that does not answer within this is as good as away. */
+/** A service that does not answer within this counts as away. */
 const LOOK_TIMEOUT_MS = 2_000;
 
-/** What there is: services, their towers, collections. */
+/** Tells which services, towers and collections there are. */
 export function systemRoutes(
   documents: { address: string; client: DocumentClient },
   queries: ReadonlyMap<string, QueryClient>,
-): Route[] {
+): Hono {
   const look = async (): Promise<SystemAnswer> => {
     const [collections, ...services] = await Promise.all([
       collectionsOf(documents.client).then(
         (listed) => ({ collections: listed }),
         (error: unknown) => ({
           collections: [],
-          collectionsProblem: (fromCallError(error, documents.address) as Error).message,
+          collectionsProblem: callProblem(error, documents.address),
         }),
       ),
       stateOf('document', documents.address, documents.client),
@@ -27,19 +27,16 @@ export function systemRoutes(
     ]);
     return { version: packageVersion, services, ...collections };
   };
-  return [{ method: 'GET', path: '/api/system', handle: async () => ({ json: await look() }) }];
+  return new Hono().get('/api/system', async (context) => context.json(await look()));
 }
 
 async function collectionsOf(client: DocumentClient): Promise<Collection[]> {
   const bounds = { timeoutMs: LOOK_TIMEOUT_MS, ...unsampled() };
   const [listed, aliases] = await Promise.all([client.listCollections(bounds), client.listAliases(bounds)]);
-  return listed.map(({ physicalName, space, documents, passages }) => ({
-    physicalName,
-    aliases: [...aliases].filter(([, leadsTo]) => leadsTo === physicalName).map(([alias]) => alias),
-    space,
-    documents,
-    passages,
-  }));
+  return listed.map(({ physicalName, space, documents, passages }) => {
+    const own = [...aliases].filter(([, leadsTo]) => leadsTo === physicalName);
+    return { physicalName, aliases: own.map(([alias]) => alias), space, documents, passages };
+  });
 }
 
 async function stateOf(
@@ -53,11 +50,6 @@ async function stateOf(
     const [health, info] = await Promise.all([client.health(bounds), client.describe(bounds)]);
     return { kind, address, health, info, latencyMs: performance.now() - started };
   } catch (error) {
-    return {
-      kind,
-      address,
-      health: 'UNREACHABLE',
-      problem: (fromCallError(error, address) as Error).message,
-    };
+    return { kind, address, health: 'UNREACHABLE', problem: callProblem(error, address) };
   }
 }

@@ -2,8 +2,8 @@ import { TraceFlags } from '@opentelemetry/api';
 import { formatTraceparent, newSpanId, newTraceId } from '../runtime/telemetry/trace-context.ts';
 
 /**
- * A trace context that asks not to be exported, for what the page asks every few seconds by itself: among the traces it
- * would push out what people look for. A call that fails or is slow is exported all the same.
+ * A trace context that asks services not to export the trace, for calls that the page repeats every few seconds: they
+ * would push out the traces that people look for. Services still export calls that fail or are slow.
  */
 export function unsampled(): { traceparent: string } {
   return {

@@ -1,38 +1,32 @@
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { type FieldViolation, ScalingnoteError, type StatusName } from '../../../clients/index.ts';
 import type { ErrorBody } from '../shared/wire.ts';
+
+/** What else an error tells the page. */
+interface Details {
+  violations?: readonly FieldViolation[];
+  retryDelayMs?: number | undefined;
+  cause?: unknown;
+}
 
 /** An answer that is an error. */
 export class HttpError extends Error {
   override readonly name = 'HttpError';
-  readonly status: number;
+  readonly status: ContentfulStatusCode;
   readonly reason: string;
-  readonly violations: readonly FieldViolation[];
-  readonly retryDelayMs: number | undefined;
+  readonly body: ErrorBody;
 
-  constructor(
-    status: number,
-    reason: string,
-    message: string,
-    options: {
-      violations?: readonly FieldViolation[];
-      retryDelayMs?: number | undefined;
-      cause?: unknown;
-    } = {},
-  ) {
-    super(message, { cause: options.cause });
+  constructor(status: ContentfulStatusCode, reason: string, message: string, details: Details = {}) {
+    const { violations = [], retryDelayMs, cause } = details;
+    super(message, { cause });
     this.status = status;
     this.reason = reason;
-    this.violations = options.violations ?? [];
-    this.retryDelayMs = options.retryDelayMs;
-  }
-
-  get body(): ErrorBody {
-    return {
+    this.body = {
       error: {
-        reason: this.reason,
-        message: this.message,
-        ...(this.violations.length > 0 ? { violations: this.violations } : {}),
-        ...(this.retryDelayMs === undefined ? {} : { retryDelayMs: this.retryDelayMs }),
+        reason,
+        message,
+        ...(violations.length > 0 && { violations }),
+        ...(retryDelayMs !== undefined && { retryDelayMs }),
       },
     };
   }
@@ -45,8 +39,8 @@ export function badRequest(field: string, description: string): HttpError {
   });
 }
 
-/** As google.rpc.Code maps them; what is not here is the bridge's own affair, 500. */
-const STATUSES: Partial<Record<StatusName, number>> = {
+/** As google.rpc.Code maps them; all others are errors of the console itself, 500. */
+const STATUSES: Partial<Record<StatusName, ContentfulStatusCode>> = {
   INVALID_ARGUMENT: 400,
   OUT_OF_RANGE: 400,
   FAILED_PRECONDITION: 400,
@@ -60,7 +54,7 @@ const STATUSES: Partial<Record<StatusName, number>> = {
   DEADLINE_EXCEEDED: 504,
 };
 
-/** What a call to a service failed with, for the page; anything else passes through. */
+/** Turns the error of a call to a service into one for the page; returns any other error as it is. */
 export function fromCallError(error: unknown, service: string): unknown {
   if (!(error instanceof ScalingnoteError)) return error;
   const { code, reason, violations, retryDelayMs } = error;
@@ -74,4 +68,9 @@ export function fromCallError(error: unknown, service: string): unknown {
     retryDelayMs,
     cause: error,
   });
+}
+
+/** The message of {@link fromCallError}, where the answer is not an error as a whole. */
+export function callProblem(error: unknown, service: string): string {
+  return (fromCallError(error, service) as Error).message;
 }

@@ -1,63 +1,64 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import type { MiddlewareHandler } from 'hono';
 import { HttpError } from './errors.ts';
 
-/** Names of this machine that no name server can give to another one. */
+/** No name server can give these names to another machine. */
 const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
 
-/** What a browser says of a request that a page of ours made, or that a person made by hand. */
+/** What a browser says about a request that our own page sent, or that a person typed. */
 const OWN_SITES = new Set(['same-origin', 'none']);
 
-/** Who may ask for something: anybody who follows a link, our own page, or programs that are no browsers. */
-export type Audience = 'anybody' | 'page' | 'programs';
-
 /**
- * What keeps other people's pages away from a server that asks for no password because only this machine reaches it.
+ * Keeps pages of other sites away from a server that asks for no password because only this machine reaches it.
  *
- * - `Host` must be a name of ours: a page of `evil.example` whose name now leads to 127.0.0.1 still says
+ * - `Host` must be an allowed name: a page of `evil.example` whose name now leads to 127.0.0.1 still sends
  *   `evil.example` (DNS rebinding).
- * - `Origin`, which browsers send with everything but plain reads of the same origin, must be the one that was asked.
+ * - `Origin`, which browsers send with everything but plain reads of the same origin, must be the console itself.
  *   Programs send none.
- * - `Sec-Fetch-Site`, likewise, where something other than the page itself is asked for.
+ * - Requests below /api/ must not come from another site (`Sec-Fetch-Site`). Other sites may link to the page.
+ * - Programs alone may use what is below /v1/. They call the console by any name that their network gives it.
+ *
+ * @param names - names besides the loopback ones under which browsers may reach the console
  */
-export class Guard {
-  readonly #names: ReadonlySet<string>;
-
-  /** @param names - names besides the loopback ones under which browsers may reach the console */
-  constructor(names: readonly string[]) {
-    this.#names = new Set([...LOOPBACK, ...names.map((name) => name.toLowerCase())]);
-  }
-
-  /** @throws {HttpError} */
-  check(headers: IncomingHttpHeaders, audience: Audience): void {
-    const { host, origin } = headers;
-    const site = headers['sec-fetch-site'];
-    if (audience === 'programs') {
-      // They call the console by the name that their network gives it; a browser always says where it comes from.
-      if (origin === undefined && site === undefined) return;
-      throw new HttpError(403, 'ORIGIN_NOT_ALLOWED', 'this is for programs; no page may use it');
+export function guard(names: readonly string[]): MiddlewareHandler {
+  const allowed = new Set([...LOOPBACK, ...names.map((name) => name.toLowerCase())]);
+  return ({ req }, next) => {
+    const host = req.header('host');
+    const origin = req.header('origin');
+    const site = req.header('sec-fetch-site');
+    if (req.path.startsWith('/v1/')) {
+      if (origin === undefined && site === undefined) return next();
+      throw forbidden('only programs may use this, not pages');
     }
-    const own = hostOf(`http://${host ?? ''}`);
-    if (own === undefined || !this.#names.has(own.hostname)) {
-      throw new HttpError(
-        421,
-        'HOST_NOT_ALLOWED',
-        `the console does not answer to the name ${JSON.stringify(host ?? '')}; open it as ` +
-          'http://127.0.0.1, or allow the name with --console-hosts or SCALINGNOTE_CONSOLE_HOSTS',
-      );
-    }
+    const own = hostOf(`http://${host}`);
+    if (own === undefined || !allowed.has(own.hostname)) throw hostNotAllowed(host);
     if (origin !== undefined && hostOf(origin)?.host !== own.host) {
-      throw new HttpError(403, 'ORIGIN_NOT_ALLOWED', `pages of ${origin} may not use the console`);
+      throw forbidden(`pages of ${origin} may not use the console`);
     }
-    if (audience === 'page' && typeof site === 'string' && !OWN_SITES.has(site)) {
-      throw new HttpError(403, 'ORIGIN_NOT_ALLOWED', 'pages of another site may not use the console');
+    if (req.path.startsWith('/api/') && site !== undefined && !OWN_SITES.has(site)) {
+      throw forbidden('pages of another site may not use the console');
     }
-  }
+    return next();
+  };
 }
 
-/** `undefined` for what is no URL, or has more than a scheme and a host: "null", "http://a@b". */
-function hostOf(text: string): URL | undefined {
+/** Reads a URL of a scheme and a host alone; gives `undefined` for anything else: "null", "http://a@b". */
+export function hostOf(text: string): URL | undefined {
   if (!URL.canParse(text)) return undefined;
   const url = new URL(text);
-  const isBare = url.username === '' && url.password === '' && url.pathname === '/' && url.search === '';
-  return isBare && url.hash === '' && url.host !== '' ? url : undefined;
+  const rest = [url.username, url.password, url.search, url.hash].join('');
+  return rest === '' && url.pathname === '/' && url.host !== '' ? url : undefined;
+}
+
+/** The request names a host that the console does not serve. */
+export function hostNotAllowed(host = ''): HttpError {
+  return new HttpError(
+    421,
+    'HOST_NOT_ALLOWED',
+    `the console does not answer to the name ${JSON.stringify(host)}; open it as ` +
+      'http://127.0.0.1, or allow the name with --console-hosts or SCALINGNOTE_CONSOLE_HOSTS',
+  );
+}
+
+function forbidden(message: string): HttpError {
+  return new HttpError(403, 'ORIGIN_NOT_ALLOWED', message);
 }

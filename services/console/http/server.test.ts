@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { Hono } from 'hono';
 import { pino } from 'pino';
 import { StartError } from '../../runtime/server.ts';
 import { type Bridge, serveRoutes } from '../testing/bridge.ts';
+import { takes } from './body.ts';
 import { badRequest, HttpError } from './errors.ts';
 import { pageRoutes } from './files.ts';
 import { startHttpServer } from './server.ts';
@@ -13,46 +15,24 @@ const LIMIT = 1000;
 let bridge: Bridge;
 
 before(async () => {
-  bridge = await serveRoutes(
-    [
-      { method: 'GET', path: '/api/things/:id', handle: ({ params }) => ({ json: params }) },
-      {
-        method: 'POST',
-        path: '/api/things',
-        maxBodyBytes: LIMIT,
-        handle: ({ body }) => ({ status: 201, json: { bytes: body.length } }),
-      },
-      {
-        method: 'POST',
-        path: '/v1/things',
-        forPrograms: true,
-        handle: ({ body }) => ({ json: { bytes: body.length } }),
-      },
-      {
-        method: 'GET',
-        path: '/api/wrong',
-        handle: () => {
-          throw badRequest('field', 'is wrong; send another');
-        },
-      },
-      {
-        method: 'GET',
-        path: '/api/broken',
-        handle: () => {
-          throw new TypeError('nobody foresaw this');
-        },
-      },
-      {
-        method: 'GET',
-        path: '/api/busy',
-        handle: () => {
-          throw new HttpError(429, 'BUSY', 'wait', { retryDelayMs: 50 });
-        },
-      },
-      ...pageRoutes(),
-    ],
-    ['console.example'],
-  );
+  const things = new Hono()
+    .get('/api/things/:id', (context) => context.json(context.req.param()))
+    .post('/api/things', takes(undefined, LIMIT), async (context) =>
+      context.json({ bytes: (await context.req.arrayBuffer()).byteLength }, 201),
+    )
+    .post('/v1/things', takes(), async (context) =>
+      context.json({ bytes: (await context.req.arrayBuffer()).byteLength }),
+    )
+    .get('/api/wrong', () => {
+      throw badRequest('field', 'is wrong; send another');
+    })
+    .get('/api/broken', () => {
+      throw new TypeError('nobody foresaw this');
+    })
+    .get('/api/busy', () => {
+      throw new HttpError(429, 'BUSY', 'wait', { retryDelayMs: 50 });
+    });
+  bridge = await serveRoutes([things, pageRoutes()], ['console.example']);
 });
 
 after(() => bridge.stop());
@@ -186,6 +166,21 @@ describe('requests', () => {
     assert.deepEqual(fits.json, { bytes: LIMIT });
   });
 
+  test('the unread rest of a rejected body is not taken for a request', async () => {
+    const [host, port] = bridge.address.split(':');
+    const answer = await new Promise<string>((resolve, reject) => {
+      const head = ['POST /api/things HTTP/1.1', 'host: 127.0.0.1', 'content-type: application/json'];
+      const socket = connect(Number(port), host, () => {
+        socket.write(`${[...head, 'content-length: 5000'].join('\r\n')}\r\n\r\n{`);
+      });
+      let text = '';
+      socket.on('data', (chunk) => (text += chunk.toString()));
+      socket.on('error', reject);
+      socket.on('close', () => resolve(text));
+    });
+    assert.match(answer, /^HTTP\/1.1 413 .*connection: close/is);
+  });
+
   test('a body that a form of another site could send is refused', async () => {
     for (const type of [
       'text/plain',
@@ -270,21 +265,17 @@ test('what is in flight when the server stops is still answered', async () => {
   let begin = (): void => {};
   const begun = new Promise<void>((resolve) => (begin = resolve));
   let finish = (): void => {};
-  const route = {
-    method: 'GET',
-    path: '/api/slow',
-    handle: async () => {
-      begin();
-      await new Promise<void>((resolve) => (finish = resolve));
-      return { json: 'done' };
-    },
-  } as const;
+  const slow = new Hono().get('/api/slow', async (context) => {
+    begin();
+    await new Promise<void>((resolve) => (finish = resolve));
+    return context.json('done');
+  });
   const server = await startHttpServer({
     host: '127.0.0.1',
     port: 0,
     portSetting: '--port',
     names: [],
-    routes: [route],
+    routes: [slow],
     log: pino({ level: 'silent' }),
   });
   const response = fetch(`http://${server.address}/api/slow`).then((each) => each.json());

@@ -1,60 +1,51 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { Hono } from 'hono';
+import { methodNotAllowed } from 'hono/method-not-allowed';
 import type { Logger } from 'pino';
 import { reportError } from '../../runtime/errors.ts';
 import { authority, bindFailure } from '../../runtime/listen-address.ts';
 import { StartError } from '../../runtime/server.ts';
 import { HttpError } from './errors.ts';
-import { type Audience, Guard } from './guard.ts';
-import { type Found, type Reply, type Request, type Route, Routes } from './routes.ts';
+import { guard, hostNotAllowed, hostOf } from './guard.ts';
 
-/** A search with a filter of hundreds of values is far below this. */
-const DEFAULT_MAX_BODY_BYTES = 64 * 1024;
-
-/** A browser opens six connections to a host, the services a few more; past this somebody holds them open. */
+/** A browser opens six connections to a host, the services a few more; whoever opens more than this holds them open. */
 const MAX_CONNECTIONS = 256;
 
-/** Time for a request to come in whole: on a loopback address a second is long. */
+/** A request must arrive whole within this: on a loopback address a second is long. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** Longer than the pauses between two looks of a page at our numbers, so that it need not connect again. */
+/** Longer than the page's pauses between two polls, so that it need not connect again. */
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Scripts, styles, images and answers come from here and from nowhere else; nothing in the page is executed but our
- * own file, nobody may frame it, and no form leaves it.
+ * Every answer carries these. Scripts, styles, images and answers come from the console alone; the page runs no code
+ * but our own file, nobody may frame it, and no form leaves it.
  */
-const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-].join('; ');
-
-const SECURITY_HEADERS = {
-  'content-security-policy': CONTENT_SECURITY_POLICY,
+const HEADERS = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; " +
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
+  'cache-control': 'no-store',
 };
 
 /** Where and what to serve. */
 export interface HttpServerOptions {
   host: string;
-  /** 0 for any free one. */
+  /** 0 takes any free one. */
   port: number;
-  /** How to choose another port, for the error that says that this one is taken. */
+  /** The setting that chooses another port, for the error that says that this one is taken. */
   portSetting: string;
-  /** Names besides the loopback ones that browsers may use; see {@link Guard}. */
+  /** Names besides the loopback ones that browsers may use; see {@link guard}. */
   names: readonly string[];
-  routes: readonly Route[];
+  routes: readonly Hono[];
   log: Logger;
 }
 
@@ -62,21 +53,29 @@ export interface HttpServerOptions {
 export interface RunningHttpServer {
   /** `host:port`, with the port that was really bound. */
   address: string;
-  /** Takes no more requests, and ends when those in flight are answered or the time is over. */
+  /** Stops accepting requests; resolves once those in flight are answered, or the time is over. */
   shutdown(graceMs: number): Promise<void>;
 }
 
-/** @throws {StartError} where the address can't be bound */
+/** @throws {StartError} where it can't listen at the address */
 export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
-  const { host, port, portSetting, log } = options;
-  const routes = new Routes(options.routes);
-  const guard = new Guard([...options.names, bracketed(host)]);
+  const { host, port, portSetting } = options;
+  const listener = getRequestListener(appOf(options).fetch);
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
-    (incoming, outgoing) => void answer(incoming, outgoing, { routes, guard, log }),
+    (incoming, outgoing) => {
+      for (const [name, value] of Object.entries(HEADERS)) outgoing.setHeader(name, value);
+      const error = targetError(incoming.headers.host, incoming.url ?? '');
+      if (error === undefined) return void listener(incoming, outgoing);
+      outgoing.writeHead(error.status, { 'content-type': 'application/json', connection: 'close' });
+      outgoing.end(JSON.stringify(error.body));
+    },
   );
   server.maxConnections = MAX_CONNECTIONS;
-  await listen(server, host, port, portSetting);
+  server.listen(port, host);
+  await once(server, 'listening').catch((error: Error) => {
+    throw new StartError(bindFailure(error, host, port, portSetting), { cause: error });
+  });
   return {
     address: authority(host, (server.address() as AddressInfo).port),
     shutdown: async (graceMs) => {
@@ -90,119 +89,51 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
   };
 }
 
-function listen(server: Server, host: string, port: number, portSetting: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(new StartError(bindFailure(error, host, port, portSetting), { cause: error })),
-    );
-    server.listen(port, host, () => resolve());
-  });
-}
-
-interface Scope {
-  routes: Routes;
-  guard: Guard;
-  log: Logger;
-}
-
-async function answer(incoming: IncomingMessage, outgoing: ServerResponse, scope: Scope): Promise<void> {
-  const life = new AbortController();
-  outgoing.once('close', () => life.abort());
-  let reply: Reply;
-  try {
-    reply = await serve(incoming, scope, life.signal);
-  } catch (error) {
-    const failure = toHttpError(error, scope.log, `${incoming.method} ${pathOf(incoming)}`);
-    // What of a body has not been read would be taken for the next request.
-    if (!incoming.complete) outgoing.setHeader('connection', 'close');
-    if (failure.status === 405) outgoing.setHeader('allow', failure.violations[0]?.description ?? '');
-    reply = { status: failure.status, json: failure.body };
-  }
-  send(outgoing, reply, incoming.method === 'HEAD');
-}
-
-async function serve(incoming: IncomingMessage, scope: Scope, signal: AbortSignal): Promise<Reply> {
-  const asked = `http://console.invalid${incoming.url ?? '/'}`;
+/** Rejects what is no URL of ours before the library sees it, which would answer without a reason. */
+function targetError(host: string | undefined, target: string): HttpError | undefined {
+  if (hostOf(`http://${host}`) === undefined) return hostNotAllowed(host);
+  const [path = ''] = target.split('?', 1);
   // "OPTIONS *", or a whole URL, as proxies are asked.
-  if (!URL.canParse(asked)) throw new HttpError(400, 'INVALID_PATH', 'the path does not begin with "/"');
-  const url = new URL(asked);
-  const found = scope.routes.find(incoming.method === 'HEAD' ? 'GET' : (incoming.method ?? ''), url.pathname);
-  scope.guard.check(incoming.headers, audienceOf(url.pathname, found));
-  if (found === undefined) {
-    throw new HttpError(404, 'NOT_FOUND', `there is nothing at ${url.pathname}; the page is at /`);
+  if (!path.startsWith('/')) return new HttpError(400, 'INVALID_PATH', 'the path does not begin with "/"');
+  try {
+    decodeURIComponent(path);
+    return undefined;
+  } catch {
+    return nothingAt(path);
   }
-  if ('allowed' in found) {
-    const allowed = found.allowed.join(', ');
-    throw new HttpError(405, 'METHOD_NOT_ALLOWED', `${url.pathname} takes ${allowed}`, {
-      violations: [{ field: 'method', description: allowed }],
-    });
-  }
-  const { route, params } = found;
-  const request: Request = {
-    params,
-    query: url.searchParams,
-    headers: incoming.headers,
-    body: await readBody(incoming, route),
-    signal,
-  };
-  return route.handle(request);
 }
 
-/** The page and its parts may be linked to; what they ask for is for them alone. */
-function audienceOf(path: string, found: Found): Audience {
-  if (found !== undefined && 'route' in found && found.route.forPrograms === true) return 'programs';
-  return path.startsWith('/api/') ? 'page' : 'anybody';
-}
-
-/** @throws {HttpError} for a body of another type or above the route's limit, before more than that was read */
-async function readBody(incoming: IncomingMessage, route: Route): Promise<Buffer> {
-  const limit = route.maxBodyBytes ?? (route.method === 'POST' ? DEFAULT_MAX_BODY_BYTES : 0);
-  const accepted = route.accepts ?? ['application/json'];
-  const declared = Number(incoming.headers['content-length'] ?? 0);
-  const tooLarge = (): HttpError =>
-    new HttpError(413, 'BODY_TOO_LARGE', `the body has more than ${limit} bytes, which ${route.path} takes`);
-  if (declared > limit) throw tooLarge();
-  const type = incoming.headers['content-type']?.split(';')[0]?.trim().toLowerCase() ?? '';
-  // A form of another site could be sent without asking first, were any type taken.
-  if (limit > 0 && !accepted.includes(type)) {
-    throw new HttpError(415, 'MEDIA_TYPE_NOT_SUPPORTED', `${route.path} takes ${accepted.join(' or ')}`);
-  }
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > limit) throw tooLarge();
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-function send(outgoing: ServerResponse, reply: Reply, isHead: boolean): void {
-  const isJson = 'json' in reply;
-  const bytes = isJson ? Buffer.from(JSON.stringify(reply.json)) : reply.bytes;
-  outgoing.writeHead(reply.status ?? 200, {
-    ...SECURITY_HEADERS,
-    'cache-control': 'no-store',
-    'content-type': isJson ? 'application/json' : reply.type,
-    'content-length': bytes.length,
-    ...(isJson ? {} : reply.headers),
+function appOf({ host, names, routes, log }: HttpServerOptions) {
+  const app = new Hono<{ Bindings: HttpBindings }>();
+  app.use(guard([...names, host.includes(':') ? `[${host}]` : host]));
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (context, methods) => {
+        const allow = methods.join(', ');
+        const error = new HttpError(405, 'METHOD_NOT_ALLOWED', `${context.req.path} takes ${allow}`);
+        return context.json(error.body, 405, { allow });
+      },
+    }),
+  );
+  for (const each of routes) app.route('/', each);
+  app.notFound((context) => context.json(nothingAt(context.req.path).body, 404));
+  app.onError((error, context) => {
+    const method = `${context.req.method} ${context.req.path}`;
+    const failure = error instanceof HttpError ? error : internalError(error, log, method);
+    log.debug({ method, reason: failure.reason }, failure.message);
+    // The server would take the unread rest of a body for the next request.
+    if (!context.env.incoming.complete) context.header('connection', 'close');
+    return context.json(failure.body, failure.status);
   });
-  outgoing.end(isHead ? undefined : bytes);
+  return app;
 }
 
-function toHttpError(error: unknown, log: Logger, method: string): HttpError {
-  if (error instanceof HttpError) {
-    log.debug({ method, reason: error.reason }, error.message);
-    return error;
-  }
+function nothingAt(path: string): HttpError {
+  return new HttpError(404, 'NOT_FOUND', `there is nothing at ${path}; the page is at /`);
+}
+
+function internalError(error: unknown, log: Logger, method: string): HttpError {
   const { reason, message } = reportError(error, log, { method });
   return new HttpError(500, reason, message, { cause: error });
-}
-
-function pathOf({ url = '' }: IncomingMessage): string {
-  return url.split('?', 1)[0] ?? '';
-}
-
-function bracketed(host: string): string {
-  return host.includes(':') ? `[${host}]` : host;
 }

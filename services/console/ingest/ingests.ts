@@ -4,13 +4,13 @@ import { HttpError } from '../http/errors.ts';
 import type { IngestBody } from '../shared/wire.ts';
 import { IngestRun } from './run.ts';
 
-/** Files at the same time: each may keep 32 MiB waiting for its watermark. */
+/** Files at the same time: each may keep 32 MiB above its watermark. */
 export const MAX_RUNNING = 4;
 
-/** Ended ones that can still be looked at. */
+/** How many ingests stay visible, running ones included. */
 const MAX_KEPT = 20;
 
-/** Files on their way into collections, and the last ones that got there. */
+/** The ingests that run, and the last ones that ended. */
 export class Ingests {
   readonly #documents: { address: string; client: DocumentClient };
   readonly #runs = new Map<string, IngestRun>();
@@ -50,7 +50,7 @@ export class Ingests {
     return [...this.#runs.values()].reverse();
   }
 
-  /** Gives up what is running, and waits until it has. */
+  /** Cancels what is running, and waits until it has ended. */
   async close(): Promise<void> {
     for (const run of this.#runs.values()) run.cancel('the console was stopped');
     await Promise.all([...this.#runs.values()].map((run) => run.ended));

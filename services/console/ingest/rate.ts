@@ -1,7 +1,7 @@
-/** Seconds that are looked back. */
+/** How many seconds it keeps. */
 const SECONDS = 60;
 
-/** Counts what happens, second by second. */
+/** Counts events for each second. */
 export class Rate {
   readonly #counts = new Map<number, number>();
   #first: number | undefined;
@@ -17,7 +17,7 @@ export class Rate {
     }
   }
 
-  /** Counts of the last seconds that are over, the newest last; none before the first thing happened. */
+  /** Counts of the last complete seconds, the newest last; none before the first event. */
   seconds(now: number): number[] {
     if (this.#first === undefined) return [];
     const end = Math.floor(now / 1000);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type IngestCall, MemoryIngest } from '../../../clients/testing/fake-service.ts';
 import type { IngestsAnswer, IngestState } from '../shared/wire.ts';
-import { MAX_CHUNK_BYTES } from '../shared/wire.ts';
+import { MAX_CHUNK_BYTES } from '../shared/chunks-of.ts';
 import { type Answer, type Bridge, serveBridge } from '../testing/bridge.ts';
 import { MAX_RUNNING } from './ingests.ts';
 

@@ -1,67 +1,44 @@
-import * as z from 'zod';
-import { parseBody } from '../http/body.ts';
+import { Hono } from 'hono';
+import { readJson, takes } from '../http/body.ts';
 import { badRequest } from '../http/errors.ts';
-import type { Route } from '../http/routes.ts';
-import { type IngestBody, type IngestsAnswer, MAX_CHUNK_BYTES } from '../shared/wire.ts';
+import { MAX_CHUNK_BYTES } from '../shared/chunks-of.ts';
+import { IngestBody, type IngestsAnswer } from '../shared/wire.ts';
 import type { Ingests } from './ingests.ts';
 
-const Begin: z.ZodType<IngestBody> = z.strictObject({
-  name: z.string().min(1).max(1024),
-  bytes: z.int().min(0),
-  collection: z.string().min(1, 'is empty; name the collection'),
-  tenant: z.string(),
-  omitText: z.boolean(),
-});
-
 /**
- * A file comes in chunks of bounded size, one after the other; each is answered when there is room for the next, so
- * that the document service's backpressure reaches the page and nothing piles up here. A browser could not stream
- * the file in one request and hear of its progress at the same time.
+ * The page sends a file in chunks of bounded size, one after the other. The answer to each waits until there is room for
+ * the next, so that the document service's backpressure reaches the page and nothing piles up here. A browser could not
+ * stream the file in one request and hear of its progress at the same time.
  */
-export function ingestRoutes(ingests: Ingests): Route[] {
-  return [
-    {
-      method: 'GET',
-      path: '/api/ingests',
-      handle: () => ({ json: { ingests: ingests.list().map((run) => run.state) } satisfies IngestsAnswer }),
-    },
-    {
-      method: 'POST',
-      path: '/api/ingests',
-      handle: ({ body }) => ({ status: 201, json: ingests.start(parseBody(Begin, body)).state }),
-    },
-    {
-      method: 'POST',
-      path: '/api/ingests/:id/chunks',
-      accepts: ['application/octet-stream'],
-      maxBodyBytes: MAX_CHUNK_BYTES,
-      handle: async ({ params, query, body }) => {
-        const run = ingests.get(params['id']!);
-        const offset = Number(query.get('offset') ?? Number.NaN);
+export function ingestRoutes(ingests: Ingests): Hono {
+  return new Hono()
+    .get('/api/ingests', (context) =>
+      context.json({ ingests: ingests.list().map((run) => run.state) } satisfies IngestsAnswer),
+    )
+    .post('/api/ingests', takes(), async (context) =>
+      context.json(ingests.start(await readJson(context, IngestBody)).state, 201),
+    )
+    .post(
+      '/api/ingests/:id/chunks',
+      takes(['application/octet-stream'], MAX_CHUNK_BYTES),
+      async (context) => {
+        const run = ingests.get(context.req.param('id'));
+        const offset = Number(context.req.query('offset') ?? Number.NaN);
         if (!Number.isSafeInteger(offset) || offset < 0) {
           throw badRequest('offset', 'must be the number of bytes that were sent before');
         }
-        await run.receive(offset, body);
-        return { json: run.state };
+        await run.receive(offset, Buffer.from(await context.req.arrayBuffer()));
+        return context.json(run.state);
       },
-    },
-    {
-      method: 'POST',
-      path: '/api/ingests/:id/end',
-      handle: ({ params }) => {
-        const run = ingests.get(params['id']!);
-        run.finish();
-        return { json: run.state };
-      },
-    },
-    {
-      method: 'DELETE',
-      path: '/api/ingests/:id',
-      handle: ({ params }) => {
-        const run = ingests.get(params['id']!);
-        run.cancel();
-        return { json: run.state };
-      },
-    },
-  ];
+    )
+    .post('/api/ingests/:id/end', takes(), (context) => {
+      const run = ingests.get(context.req.param('id'));
+      run.finish();
+      return context.json(run.state);
+    })
+    .delete('/api/ingests/:id', (context) => {
+      const run = ingests.get(context.req.param('id'));
+      run.cancel();
+      return context.json(run.state);
+    });
 }

@@ -1,3 +1,4 @@
+import { type TransformStreamDefaultController, TransformStream } from 'node:stream/web';
 import {
   type DocumentClient,
   type IngestOperation,
@@ -5,27 +6,31 @@ import {
   readJsonLines,
 } from '../../../clients/index.ts';
 import { newTraceContext } from '../../runtime/telemetry/trace-context.ts';
-import { fromCallError, HttpError } from '../http/errors.ts';
+import { callProblem, HttpError } from '../http/errors.ts';
 import type { IngestBody, IngestState, Rejection } from '../shared/wire.ts';
-import { Chunks } from './chunks.ts';
 import { Rate } from './rate.ts';
 
-/** Rejected documents that are shown one by one; the rest is counted. */
+/** The page lists this many rejected documents; the others are only counted. */
 const MAX_REJECTIONS = 200;
 
-/** A page that was closed in the middle of a file sends nothing more, and does not say so. */
+/** A page that was closed in the middle of a file stops sending without a word. */
 const IDLE_MS = 60_000;
 
-/** A document service that is gone for longer is told to the person who is looking. */
+/** The ingest fails if the document service is away for longer. */
 const PATIENCE_MS = 60_000;
 
 /** A file on its way from a page into a collection. */
 export class IngestRun {
   readonly id: string;
-  /** Settles when it has ended, in whatever way. */
+  /** Resolves when it has ended, in whatever way. */
   readonly ended: Promise<void>;
   readonly #request: IngestBody;
-  readonly #chunks = new Chunks();
+  #control!: TransformStreamDefaultController<Buffer>;
+  /** A chunk is written once somebody has read it, so that at most one waits here. */
+  readonly #chunks = new TransformStream<Buffer, Buffer>({
+    start: (control) => void (this.#control = control),
+  });
+  readonly #writer = this.#chunks.writable.getWriter();
   readonly #stop = new AbortController();
   readonly #startedAt = new Date();
   readonly #trace = newTraceContext();
@@ -52,8 +57,8 @@ export class IngestRun {
   }
 
   /**
-   * Takes the file's next bytes; resolves when they have been read, which is when the document service has room. Bytes
-   * that came before are passed over, so that a page that got no answer may send them again.
+   * Takes the file's next bytes; resolves when they have been read, which is when the document service has room. It
+   * skips bytes that it has already, so that a page that got no answer may send them again.
    *
    * @throws {HttpError} where these are not the next bytes, or the ingest has ended
    */
@@ -70,7 +75,9 @@ export class IngestRun {
     this.#receiving = true;
     clearTimeout(this.#idle);
     try {
-      await this.#chunks.push(chunk);
+      await this.#writer.write(chunk).catch(() => {
+        throw this.#gone();
+      });
       this.#receivedBytes += chunk.length;
     } finally {
       this.#receiving = false;
@@ -82,15 +89,16 @@ export class IngestRun {
   finish(): void {
     this.#requireRunning();
     clearTimeout(this.#idle);
-    this.#chunks.end();
+    // A cancel meanwhile ends the stream with an error, which the reader reports.
+    this.#writer.close().catch(() => {});
   }
 
-  /** Gives up; what was acknowledged stays. */
+  /** Cancels; documents that the service acknowledged stay. */
   cancel(problem?: string): void {
     if (this.#state !== 'running') return;
     this.#settle(problem === undefined ? 'cancelled' : 'failed', problem);
     this.#stop.abort();
-    this.#chunks.end(this.#gone());
+    this.#control.error(this.#gone());
   }
 
   get state(): IngestState {
@@ -132,14 +140,14 @@ export class IngestRun {
       });
       this.#settle('done');
     } catch (error) {
-      this.#settle('failed', (fromCallError(error, address) as Error).message);
+      this.#settle('failed', callProblem(error, address));
     } finally {
-      this.#chunks.end(this.#gone());
+      this.#control.error(this.#gone());
     }
   }
 
   async *#operations(): AsyncGenerator<IngestOperation> {
-    for await (const record of readJsonLines(this.#chunks)) {
+    for await (const record of readJsonLines(this.#chunks.readable)) {
       this.#counts.sent++;
       if ('problem' in record) {
         this.#reject({ line: record.line, reason: 'NOT_A_DOCUMENT', message: record.problem });
@@ -189,7 +197,10 @@ export class IngestRun {
     clearTimeout(this.#idle);
     if (this.#state !== 'running') return;
     this.#idle = setTimeout(
-      () => this.cancel('the page stopped sending; what was acknowledged is in: drop the file again'),
+      () =>
+        this.cancel(
+          'the page stopped sending; the collection has what was acknowledged: drop the file again',
+        ),
       IDLE_MS,
     );
     this.#idle.unref();

@@ -1,6 +1,6 @@
 import type { ErrorBody } from '../shared/wire.ts';
 
-/** The bridge answers within this, or says why not. */
+/** The console answers within this, or says why not. */
 const TIMEOUT_MS = 30_000;
 
 /** Why a request failed, in words for people. */
@@ -30,7 +30,7 @@ export function post<Answer>(path: string, body: unknown): Promise<Answer> {
   return request(path, { method: 'POST', headers, body: JSON.stringify(body) });
 }
 
-/** `POST` of bytes, which may take as long as it takes. @throws {ApiError} */
+/** `POST` of bytes, without a time limit. @throws {ApiError} */
 export function postBytes<Answer>(path: string, body: Uint8Array<ArrayBuffer>): Promise<Answer> {
   const headers = { 'content-type': 'application/octet-stream' };
   return request(path, { method: 'POST', headers, body }, Number.POSITIVE_INFINITY);

@@ -10,7 +10,7 @@ import { TracesView } from './traces/view.tsx';
 
 const PANELS = { search: SearchView, ingest: IngestView, traces: TracesView, system: SystemView };
 
-/** The page: a head with tabs, and the view that is chosen. */
+/** The page: a head with tabs, and the chosen view. */
 export function App() {
   usePolling(look, LOOK_EVERY_MS);
   useEffect(() => {
@@ -18,7 +18,7 @@ export function App() {
       if (event.key !== '/' || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
       event.preventDefault();
       go('search');
-      // The view is there after the next paint.
+      // The view exists after the next paint.
       requestAnimationFrame(() => requestAnimationFrame(() => document.getElementById('query')?.focus()));
     };
     document.addEventListener('keydown', onKey);
@@ -79,7 +79,7 @@ function Tabs({ view }: { view: View }) {
   );
 }
 
-/** Whether everything serves, in every view. */
+/** Shows in every view whether all services serve. */
 function Pulse() {
   const problem = systemProblem.value !== undefined;
   const count = away.value.length;

@@ -1,6 +1,6 @@
 import { useEffect } from 'preact/hooks';
 
-/** Calls a function now and then again and again while the component is there and the page is seen. */
+/** Calls a function at once and then regularly, while the component is mounted and the page visible. */
 export function usePolling(look: () => Promise<void>, everyMs: number, key?: unknown): void {
   useEffect(() => {
     let timer: number | undefined;

@@ -4,7 +4,7 @@ import { signal } from '@preact/signals';
 export const VIEWS = ['search', 'ingest', 'traces', 'system'] as const;
 export type View = (typeof VIEWS)[number];
 
-/** Where the page is: a view and what it shows of it, as `#/traces/ID/SPAN`. Nothing that anybody typed. */
+/** A view and what it shows, as `#/traces/ID/SPAN`. It holds no text that anybody typed. */
 export interface Route {
   view: View;
   rest: readonly string[];
@@ -22,7 +22,7 @@ export function href(view: View, ...rest: readonly string[]): string {
   return `#/${[view, ...rest].map(encodeURIComponent).join('/')}`;
 }
 
-/** Goes there. */
+/** Opens a route. */
 export function go(view: View, ...rest: readonly string[]): void {
   location.hash = href(view, ...rest);
 }

@@ -1,20 +1,21 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import { QueryClient, type SearchRequest, type SearchStream } from '../../../clients/index.ts';
 import { newTraceContext } from '../../runtime/telemetry/trace-context.ts';
-import { fromCallError, HttpError } from '../http/errors.ts';
+import { callProblem, fromCallError, HttpError } from '../http/errors.ts';
 import { unsampled } from '../unsampled.ts';
 import type { CosinesAnswer, SearchAnswer } from '../shared/wire.ts';
 
-/** A person who types does not wait longer than this for anything. */
+/** A person who types waits no longer than this. */
 const CALL_TIMEOUT_MS = 10_000;
 
-/** Boxes that are typed into at the same time, times the towers that each compares. */
+/** Search boxes in use at the same time, times the towers that each compares. */
 const MAX_SESSIONS = 256;
 
-/** A box that nobody types into gives its stream back after this; the next query opens another. */
+/** The stream of a box that nobody types into closes after this; the next query opens another. */
 const SESSION_IDLE_MS = 60_000;
 
-/** The query services that the console knows, by address: the first answers searches, all can be compared. */
+/** The query services of the console, by address: the first answers searches, all can be compared. */
 export class QueryServices {
   readonly #clients: ReadonlyMap<string, QueryClient>;
   readonly #sessions = new LRUCache<string, SearchStream>({
@@ -49,13 +50,11 @@ export class QueryServices {
     const { traceId, traceparent } = newTraceContext();
     const stream = this.#stream(session, service);
     const started = performance.now();
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        // What comes on this stream from now on, nobody waits for.
-        this.#sessions.delete(key(session, service));
-        reject(new HttpError(504, 'DEADLINE_EXCEEDED', `${service} did not answer in ${CALL_TIMEOUT_MS} ms`));
-      }, CALL_TIMEOUT_MS);
+    const timer = new AbortController();
+    const late = sleep(CALL_TIMEOUT_MS, undefined, { signal: timer.signal }).then(() => {
+      // The answer may still come, but nobody waits for it on this stream.
+      this.#sessions.delete(key(session, service));
+      throw new HttpError(504, 'DEADLINE_EXCEEDED', `${service} did not answer in ${CALL_TIMEOUT_MS} ms`);
     });
     try {
       const result = await Promise.race([stream.search(request, { traceparent }), late]);
@@ -64,11 +63,12 @@ export class QueryServices {
     } catch (error) {
       throw fromCallError(error, service);
     } finally {
-      clearTimeout(timer);
+      late.catch(() => {});
+      timer.abort();
     }
   }
 
-  /** How near the vectors are that several services make of one text. */
+  /** The cosines between the vectors of several services for one text. */
   async cosines(text: string, services: readonly string[]): Promise<CosinesAnswer> {
     const encoded = await Promise.allSettled(
       services.map(async (service) => {
@@ -82,7 +82,7 @@ export class QueryServices {
         vectors.map((b) => (a && b && a.space === b.space ? cosine(a.vector, b.vector) : null)),
       ),
       errors: encoded.map((each, index) =>
-        each.status === 'fulfilled' ? null : (fromCallError(each.reason, services[index]!) as Error).message,
+        each.status === 'fulfilled' ? null : callProblem(each.reason, services[index]!),
       ),
     };
   }

@@ -1,4 +1,7 @@
-/** A stream's bytes in chunks of one size, the last one shorter. It reads on when the next chunk is asked for. */
+/** Bytes of a file that one `POST /api/ingests/:id/chunks` takes at most. */
+export const MAX_CHUNK_BYTES = 512 * 1024;
+
+/** Cuts a stream into chunks of one size, the last one shorter. It reads on when the caller asks for the next chunk. */
 export async function* chunksOf(
   stream: ReadableStream<Uint8Array>,
   size: number,
@@ -23,7 +26,7 @@ export async function* chunksOf(
     }
     if (filled > 0) yield chunk.subarray(0, filled);
   } finally {
-    // Whoever stops early lets go of the file.
+    // A caller that stops early closes the file.
     await reader.cancel().catch(() => {});
   }
 }

@@ -5,7 +5,7 @@ export type Standing =
   /** How many places higher it stands here; negative: lower. */
   | { kind: 'both'; up: number };
 
-/** How each hit of a list stands against a reference, both best first. */
+/** Compares the place of each hit with its place in a reference; both lists are best first. */
 export function standings(ids: readonly string[], reference: readonly string[]): Standing[] {
   const places = new Map(reference.map((id, index) => [id, index]));
   return ids.map((id, index) => {
@@ -14,7 +14,7 @@ export function standings(ids: readonly string[], reference: readonly string[]):
   });
 }
 
-/** Share of the reference's hits that a list has as well: overlap@k, 0 to 1; 1 where the reference has none. */
+/** overlap@k: the share of the reference's hits that a list has too, 0 to 1; 1 where the reference is empty. */
 export function overlap(ids: readonly string[], reference: readonly string[]): number {
   if (reference.length === 0) return 1;
   const here = new Set(ids);

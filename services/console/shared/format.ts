@@ -39,7 +39,7 @@ export function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
 
-/** One of a thing, several of it: `1 hit`, `2 hits`. */
+/** `1 hit`, `2 hits`. */
 export function plural(value: number, one: string, several = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : several}`;
 }

@@ -1,6 +1,6 @@
 import type { Measures, ServiceMeasures } from './wire.ts';
 
-/** A look at a service's measures. */
+/** A service's measures at one time. */
 export interface Look {
   /** Milliseconds since the epoch. */
   at: number;
@@ -14,12 +14,12 @@ export interface Interval {
   grown: Measures['totals'];
 }
 
-/** Looks of the last seconds: means over ten of them are steady, and still follow what happens. */
+/** Means over ten seconds are steady, and still follow what happens. */
 export const WINDOW_MS = 10_000;
 
 /**
- * The looks that are still of interest, with a new one. A service that was started again counts from nothing: what was
- * seen before that is no measure for it.
+ * Adds a look, and drops those outside the window. A service that restarted counts from zero, so its older looks are
+ * dropped as well.
  */
 export function withLook(looks: readonly Look[], { at, measures }: ServiceMeasures): Look[] {
   if (measures === undefined) return [];
@@ -29,7 +29,7 @@ export function withLook(looks: readonly Look[], { at, measures }: ServiceMeasur
   return [...kept, { at, measures }];
 }
 
-/** What happened since the oldest look; undefined where there is but one. */
+/** The growth since the oldest look; undefined where there is only one. */
 export function intervalOf(looks: readonly Look[]): Interval | undefined {
   const [first] = looks;
   const last = looks.at(-1);
@@ -41,7 +41,7 @@ export function intervalOf(looks: readonly Look[]): Interval | undefined {
   return { seconds: (last.at - first.at) / 1000, grown };
 }
 
-/** A quotient, where there is something to divide by. */
+/** A quotient; undefined where the divisor is zero. */
 export function per(total: number, by: number): number | undefined {
   return by > 0 ? total / by : undefined;
 }

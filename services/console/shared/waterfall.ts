@@ -15,29 +15,34 @@ export interface Waterfall {
 }
 
 /**
- * Spans as a tree from the top: each one's children below it, by their start. A span whose parent is not there, for
- * it belongs to a caller who sends no spans here, stands at the root; so does one that is its own ancestor.
+ * Orders spans as a tree from the top: below each one its children, by their start. A span whose parent is missing,
+ * because a caller sends its own spans elsewhere, stands at the root; so does one that is its own ancestor.
  */
 export function waterfall(spans: readonly TraceSpan[]): Waterfall {
   const byStart = [...spans].sort((a, b) => a.startMs - b.startMs);
   const ids = new Set(spans.map(({ spanId }) => spanId));
-  const children = new Map<string | null, TraceSpan[]>();
+  const children = new Map<string | null, TraceSpan[]>([[null, []]]);
+  for (const { spanId } of spans) children.set(spanId, []);
   for (const span of byStart) {
     const parent = span.parentSpanId !== null && ids.has(span.parentSpanId) ? span.parentSpanId : null;
-    children.set(parent, [...(children.get(parent) ?? []), span]);
+    children.get(parent)!.push(span);
   }
-  const rows: WaterfallRow[] = [];
-  const placed = new Set<string>();
-  const place = (span: TraceSpan, depth: number): void => {
-    if (placed.has(span.spanId)) return;
-    placed.add(span.spanId);
-    rows.push({ span, depth });
-    for (const child of children.get(span.spanId) ?? []) place(child, depth + 1);
-  };
-  for (const root of children.get(null) ?? []) place(root, 0);
-  for (const span of byStart) place(span, 0);
+  const rows = new Map<string, WaterfallRow>();
+  // Spans that are each other's ancestors have no root above them: what is still missing comes last.
+  const open = [...children.get(null)!, ...byStart].toReversed().map((span) => ({ span, depth: 0 }));
+  for (let row = open.pop(); row !== undefined; row = open.pop()) {
+    const { span, depth } = row;
+    if (rows.has(span.spanId)) continue;
+    rows.set(span.spanId, row);
+    open.push(
+      ...children
+        .get(span.spanId)!
+        .toReversed()
+        .map((child) => ({ span: child, depth: depth + 1 })),
+    );
+  }
   return {
-    rows,
+    rows: [...rows.values()],
     startMs: Math.min(...spans.map(({ startMs }) => startMs)),
     endMs: Math.max(...spans.map(({ startMs, durationMs }) => startMs + durationMs)),
   };

@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import type {
   Collection as LogicalCollection,
   Health,
@@ -6,8 +7,8 @@ import type {
 } from '../../../clients/answers.ts';
 
 /**
- * What the page and the server of the console say to each other, as JSON over HTTP. This folder imports nothing but
- * types from outside, because the page runs in a browser and the server in Node.
+ * What the page and the server of the console send each other, as JSON over HTTP. The page imports only the types of
+ * this file, so that its schemas stay on the server. This folder imports nothing of Node, as the page runs in a browser.
  */
 
 /** Body of every answer whose status is not 2xx. */
@@ -23,22 +24,24 @@ export interface ErrorBody {
   };
 }
 
-export type SearchMode = 'dense' | 'sparse' | 'hybrid';
+/** More conditions than fit on a screen. */
+const MAX_FILTERS = 64;
 
-/** Body of `POST /api/search`. */
-export interface SearchBody {
-  /** The searches of one box share a session: a newer one supersedes the older one. 1 to 64 characters. */
-  session: string;
+/** Body of `POST /api/search`. The query service checks texts and their limits. */
+export const SearchBody = z.strictObject({
+  /** The searches of one box share a session: a newer one supersedes the older one. */
+  session: z.string().min(1).max(64),
   /** Address of the query service that is to answer. */
-  service: string;
-  collection: string;
-  tenant: string;
-  query: string;
-  limit: number;
-  mode: SearchMode;
+  service: z.string(),
+  collection: z.string(),
+  tenant: z.string(),
+  query: z.string(),
+  limit: z.int(),
+  mode: z.enum(['dense', 'sparse', 'hybrid']),
   /** Conditions as the command line's `--filter` takes them; all have to hold. */
-  filters: readonly string[];
-}
+  filters: z.array(z.string()).max(MAX_FILTERS).readonly(),
+});
+export type SearchBody = z.infer<typeof SearchBody>;
 
 /** Answer of `POST /api/search`. */
 export type SearchAnswer =
@@ -50,12 +53,11 @@ export type SearchAnswer =
       callMs: number;
     });
 
-/** Body of `POST /api/cosines`. */
-export interface CosinesBody {
-  text: string;
-  /** Addresses of query services. */
-  services: readonly string[];
-}
+/** Body of `POST /api/cosines`: a text, and addresses of query services. */
+export const CosinesBody = z.strictObject({
+  text: z.string(),
+  services: z.array(z.string()).min(1).max(16).readonly(),
+});
 
 /** Answer of `POST /api/cosines`. */
 export interface CosinesAnswer {
@@ -97,15 +99,16 @@ export interface SystemAnswer {
 }
 
 /** Body of `POST /api/ingests`. */
-export interface IngestBody {
+export const IngestBody = z.strictObject({
   /** Name of the file, for people. */
-  name: string;
+  name: z.string().min(1).max(1024),
   /** How many bytes will come; 0 where that is not known, as of a file that is unpacked on the way. */
-  bytes: number;
-  collection: string;
-  tenant: string;
-  omitText: boolean;
-}
+  bytes: z.int().min(0),
+  collection: z.string().min(1, 'is empty; name the collection'),
+  tenant: z.string(),
+  omitText: z.boolean(),
+});
+export type IngestBody = z.infer<typeof IngestBody>;
 
 /** A line of a file that did not become a document. */
 export interface Rejection {
@@ -115,7 +118,7 @@ export interface Rejection {
   message: string;
 }
 
-/** An ingest as it stands: answer of every request below `/api/ingests`. */
+/** The state of an ingest: answer of every request below `/api/ingests`. */
 export interface IngestState {
   ingestId: string;
   traceId: string;
@@ -153,9 +156,6 @@ export interface IngestState {
 export interface IngestsAnswer {
   ingests: readonly IngestState[];
 }
-
-/** Bytes of a file that one `POST /api/ingests/:id/chunks` takes at most. */
-export const MAX_CHUNK_BYTES = 512 * 1024;
 
 /** What a service measures, as far as the page shows it. Gauges are as they are now, totals since the start. */
 export interface Measures {

@@ -1,8 +1,8 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import type { Hono } from 'hono';
 import { pino } from 'pino';
 import { DocumentClient } from '../../../clients/index.ts';
 import { type Handlers, serve } from '../../../clients/testing/fake-service.ts';
-import type { Route } from '../http/routes.ts';
 import { startHttpServer } from '../http/server.ts';
 import { Ingests } from '../ingest/ingests.ts';
 import { ingestRoutes } from '../ingest/routes.ts';
@@ -41,7 +41,7 @@ export interface WholeBridge extends Bridge {
 }
 
 /** A bridge with the given routes and nothing behind it. */
-export async function serveRoutes(routes: readonly Route[], names: readonly string[] = []): Promise<Bridge> {
+export async function serveRoutes(routes: readonly Hono[], names: readonly string[] = []): Promise<Bridge> {
   const server = await startHttpServer({
     host: '127.0.0.1',
     port: 0,
@@ -67,9 +67,9 @@ export async function serveBridge(handlers: Handlers, other: Handlers = handlers
   const queries = new QueryServices([first.address, second.address]);
   const ingests = new Ingests(documents);
   const bridge = await serveRoutes([
-    ...searchRoutes(queries),
-    ...ingestRoutes(ingests),
-    ...systemRoutes(documents, queries.clients),
+    searchRoutes(queries),
+    ingestRoutes(ingests),
+    systemRoutes(documents, queries.clients),
   ]);
   return {
     ...bridge,

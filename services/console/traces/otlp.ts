@@ -46,11 +46,6 @@ export function readSpans(body: Uint8Array, encoding: 'protobuf' | 'json'): Rece
   });
 }
 
-/** The answer to such a request: all spans were accepted. */
-export function emptyResponse(encoding: 'protobuf' | 'json'): Uint8Array {
-  return encoding === 'json' ? Buffer.from('{}') : new Uint8Array();
-}
-
 const Nanoseconds = z.union([z.string().regex(/^\d+$/), z.number()]).default(0);
 const Id = z.union([z.string(), z.instanceof(Uint8Array)]).default('');
 const Value: z.ZodType<OtlpValue> = z.lazy(() =>

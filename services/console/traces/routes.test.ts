@@ -49,7 +49,7 @@ beforeEach(async () => {
     port: 0,
     names: [],
     portSetting: '--port',
-    routes: traceRoutes(new TraceStore({ maxTraces: 10, maxBytes: 1_000_000 })),
+    routes: [traceRoutes(new TraceStore({ maxTraces: 10, maxBytes: 1_000_000 }))],
     log: pino({ level: 'silent' }),
   });
 });

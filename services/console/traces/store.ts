@@ -6,32 +6,22 @@ import type {
   TraceSpan,
   TraceSummary,
 } from '../../../clients/console-traces.ts';
+import { waterfall } from '../shared/waterfall.ts';
 import type { ReceivedSpan } from './otlp.ts';
 
 /** Which traces, and in which order. */
 export interface TraceQuery {
   order: TraceOrder;
   limit: number;
-  service?: string;
+  service?: string | undefined;
   /** A part of the name. */
-  name?: string;
+  name?: string | undefined;
 }
 
-/** What the store holds. */
-export interface TraceStats {
-  traces: number;
-  spans: number;
-  bytes: number;
-  maxTraces: number;
-  maxBytes: number;
-  /** Spans that were not kept because their trace had {@link MAX_SPANS_PER_TRACE} already. */
-  dropped: number;
-}
-
-/** An ingest of a day must not push out everything else, and nobody reads more in one picture. */
+/** An ingest that runs all day must not push out everything else, and nobody reads more in one picture. */
 export const MAX_SPANS_PER_TRACE = 5000;
 
-/** About what a span's objects take beside its strings. */
+/** About how many bytes the objects of a span take, without its strings. */
 const SPAN_BYTES = 600;
 const ENTRY_BYTES = 48;
 
@@ -41,16 +31,17 @@ interface Entry {
   summary: TraceSummary | undefined;
 }
 
-/** The traces that were heard of last, in bounded memory: what comes pushes out what has been quiet for longest. */
+/** Keeps the latest traces in bounded memory: new ones push out the one that has been quiet for longest. */
 export class TraceStore {
   readonly #maxTraces: number;
   readonly #maxBytes: number;
-  /** The one that was heard of last is last. */
+  /** In the order of their newest spans. */
   readonly #traces = new Map<string, Entry>();
   /** Traces with spans that link to a span, by that span. */
   readonly #linked = new Map<string, Set<string>>();
   #spans = 0;
   #bytes = 0;
+  /** Spans that it did not keep because their trace had {@link MAX_SPANS_PER_TRACE} already. */
   #dropped = 0;
 
   constructor(limits: { maxTraces: number; maxBytes: number }) {
@@ -58,7 +49,7 @@ export class TraceStore {
     this.#maxBytes = limits.maxBytes;
   }
 
-  /** Takes spans in. One that comes twice, because its sender was not sure, counts once. */
+  /** Adds spans. One that its sender repeats counts once. */
   add(spans: readonly ReceivedSpan[]): void {
     for (const span of spans) this.#add(span);
     while (this.#traces.size > this.#maxTraces || this.#bytes > this.#maxBytes) this.#forgetOldest();
@@ -86,7 +77,7 @@ export class TraceStore {
     return {
       traceId,
       startTime: new Date(start).toISOString(),
-      spans: parentsFirst(spans).map((span) => traceSpan(span, start)),
+      spans: waterfall(spans.map((span) => traceSpan(span, start))).rows.map(({ span }) => span),
     };
   }
 
@@ -99,7 +90,7 @@ export class TraceStore {
     });
   }
 
-  stats(): TraceStats {
+  stats() {
     return {
       traces: this.#traces.size,
       spans: this.#spans,
@@ -127,9 +118,8 @@ export class TraceStore {
     this.#spans++;
     for (const link of span.links) {
       const target = `${link.traceId}/${link.spanId}`;
-      const from = this.#linked.get(target);
-      if (from) from.add(span.traceId);
-      else this.#linked.set(target, new Set([span.traceId]));
+      const from = this.#linked.get(target) ?? new Set();
+      this.#linked.set(target, from.add(span.traceId));
     }
   }
 
@@ -178,51 +168,24 @@ function goesFirst(span: ReceivedSpan, other: ReceivedSpan): boolean {
   return span.startMs < other.startMs;
 }
 
-/** What a caller has cancelled itself has not failed. */
+/** A call that its caller cancelled has not failed. */
 function hasFailed({ status, attributes }: ReceivedSpan): boolean {
   const code = attributes['rpc.response.status_code'];
   return status === 'error' || (code !== undefined && code !== 'OK' && code !== 'CANCELLED');
 }
 
-/** By start, except that a clock which is behind its caller's by a little does not put a child before its parent. */
-function parentsFirst(spans: readonly ReceivedSpan[]): ReceivedSpan[] {
-  const children = new Map<string | null, ReceivedSpan[]>();
-  const ids = new Set(spans.map(({ spanId }) => spanId));
-  for (const span of [...spans].sort((a, b) => a.startMs - b.startMs)) {
-    const parent = span.parentSpanId !== null && ids.has(span.parentSpanId) ? span.parentSpanId : null;
-    const siblings = children.get(parent);
-    if (siblings) siblings.push(span);
-    else children.set(parent, [span]);
-  }
-  const ordered = new Set<ReceivedSpan>();
-  const open = (children.get(null) ?? []).toReversed();
-  for (let span = open.pop(); span !== undefined; span = open.pop()) {
-    ordered.add(span);
-    open.push(...(children.get(span.spanId) ?? []).toReversed());
-  }
-  // Spans that are each other's ancestors are somebody's mistake, and still to be seen.
-  return [...ordered, ...spans.filter((span) => !ordered.has(span))];
-}
-
-function traceSpan(span: ReceivedSpan, traceStart: number): TraceSpan {
-  const { spanId, parentSpanId, name, kind, service, attributes, links, status, statusMessage } = span;
+function traceSpan(received: ReceivedSpan, traceStart: number): TraceSpan {
+  const { traceId: _trace, startMs, endMs, events, statusMessage, ...span } = received;
   return {
-    spanId,
-    parentSpanId,
-    name,
-    kind,
-    service,
-    startMs: rounded(span.startMs - traceStart),
-    durationMs: rounded(span.endMs - span.startMs),
-    attributes,
-    events: span.events.map((event) => ({ ...event, timeMs: rounded(event.timeMs - traceStart) })),
-    links,
-    status,
-    ...(statusMessage === '' ? {} : { statusMessage }),
+    ...span,
+    startMs: rounded(startMs - traceStart),
+    durationMs: rounded(endMs - startMs),
+    events: events.map((event) => ({ ...event, timeMs: rounded(event.timeMs - traceStart) })),
+    ...(statusMessage !== '' && { statusMessage }),
   };
 }
 
-/** To microseconds: what is beyond that is the noise of numbers near 10^12. */
+/** To microseconds: further digits are noise, as the times themselves are near 10^12. */
 function rounded(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }
@@ -231,7 +194,7 @@ function rounded(ms: number): number {
 function sizeOf({ name, attributes, events, links }: ReceivedSpan): number {
   let bytes = SPAN_BYTES + name.length + sizeOfAttributes(attributes);
   for (const event of events) bytes += ENTRY_BYTES + event.name.length + sizeOfAttributes(event.attributes);
-  // Each is in the index as well.
+  // The index holds each as well.
   for (const link of links) bytes += 5 * ENTRY_BYTES + sizeOfAttributes(link.attributes);
   return bytes;
 }

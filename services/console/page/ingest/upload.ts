@@ -1,15 +1,14 @@
 import { signal } from '@preact/signals';
-import { chunksOf } from '../../shared/chunks-of.ts';
+import { chunksOf, MAX_CHUNK_BYTES } from '../../shared/chunks-of.ts';
 import type { IngestBody, IngestsAnswer, IngestState } from '../../shared/wire.ts';
-import { MAX_CHUNK_BYTES } from '../../shared/wire.ts';
 import { ApiError, get, post, postBytes, remove } from '../api.ts';
 
-/** Ingests that the console knows of, the newest first; undefined until it was asked once. */
+/** The ingests of the console, the newest first; undefined before the first answer. */
 export const ingests = signal<readonly IngestState[] | undefined>(undefined);
-/** Why the last file could not be sent, or the numbers not be read. */
+/** Why the page could not send the last file, or read the numbers. */
 export const ingestProblem = signal<string | undefined>(undefined);
 
-/** Reads the numbers. */
+/** Reads the state of all ingests. */
 export async function lookAtIngests(): Promise<void> {
   try {
     ingests.value = (await get<IngestsAnswer>('/api/ingests')).ingests;
@@ -19,8 +18,8 @@ export async function lookAtIngests(): Promise<void> {
 }
 
 /**
- * Sends a file, gzipped or not, a chunk at a time: the next is read from the disk when the last was taken, so that a
- * file of any size passes through a page of small memory.
+ * Sends a file, gzipped or not, a chunk at a time. It reads the next chunk from the disk once the server has the last, so that a
+ * file of any size passes through little memory.
  */
 export async function upload(file: File, into: Omit<IngestBody, 'name' | 'bytes'>): Promise<void> {
   ingestProblem.value = undefined;
@@ -34,13 +33,13 @@ export async function upload(file: File, into: Omit<IngestBody, 'name' | 'bytes'
       begun.ingestId,
     );
   } catch (error) {
-    // Whoever gave it up need not be told.
+    // A person who cancelled an ingest needs no error.
     if (error instanceof ApiError && error.reason === 'INGEST_ENDED') await lookAtIngests();
     else ingestProblem.value = `${file.name}: ${(error as Error).message}`;
   }
 }
 
-/** Gives an ingest up. */
+/** Cancels an ingest. */
 export async function cancel(ingestId: string): Promise<void> {
   try {
     put(await remove<IngestState>(`/api/ingests/${ingestId}`));

@@ -1,9 +1,10 @@
 import { useRef, useState } from 'preact/hooks';
 import { bytes, count, duration, percent, plural } from '../../shared/format.ts';
 import type { IngestState } from '../../shared/wire.ts';
-import { Figure } from '../parts/figure.tsx';
+import { Figures } from '../parts/figure.tsx';
 import { Command, Empty, Problem } from '../parts/notice.tsx';
 import { Spark } from '../parts/spark.tsx';
+import { Table } from '../parts/table.tsx';
 import { usePolling } from '../poll.ts';
 import { go, href } from '../route.ts';
 import { ask, chosenCollection } from '../search/state.ts';
@@ -11,35 +12,32 @@ import { aliases, look } from '../system/state.ts';
 import { IngestService } from './service.tsx';
 import { cancel, ingestProblem, ingests, lookAtIngests, upload } from './upload.ts';
 
-/** Twice a second: a bar that creeps is a bar that works. */
+/** Twice a second, so that people see the bar move. */
 const LOOK_EVERY_MS = 500;
 
-/** What a collection may be called, as the contract has it. */
+/** Names that a collection may have, by the contract. */
 const COLLECTION = '(?!.*--)[A-Za-z0-9_\\-]{1,64}';
 
-/** Files on their way in. */
+/** Shows files on their way in, and takes new ones. */
 export function IngestView() {
   usePolling(lookAtIngests, LOOK_EVERY_MS);
   const known = ingests.value;
   return (
     <div class="ingest">
       <Drop />
-      {ingestProblem.value === undefined ? null : (
-        <Problem action={{ label: 'Dismiss', run: () => (ingestProblem.value = undefined) }}>
-          {ingestProblem.value}
-        </Problem>
-      )}
-      {known?.length === 0 ? (
-        <Empty title="No file has come in here since the console was started.">
+      <Problem action={{ label: 'Dismiss', run: () => (ingestProblem.value = undefined) }}>
+        {ingestProblem.value}
+      </Problem>
+      {known?.length === 0 && (
+        <Empty title="No file has come in since the console started.">
           <p>
             A line is{' '}
             <code>{'{"id": "...", "title": "...", "text": "...", "metadata": {...}, "version": 1}'}</code>; a
-            line that is not right is rejected alone, with its number and the fix. From a terminal, and for
-            CSV:
+            wrong line is rejected alone, with its number and the fix. From a terminal, and for CSV:
           </p>
           <Command>npx scalingnote ingest docs.jsonl --collection mine</Command>
         </Empty>
-      ) : null}
+      )}
       {known?.map((state) => (
         <Ingest key={state.ingestId} state={state} />
       ))}
@@ -151,23 +149,25 @@ function Ingest({ state }: { state: IngestState }) {
           </button>
         ) : null}
       </header>
-      {state.problem === undefined ? null : <Problem>{state.problem}</Problem>}
+      <Problem>{state.problem}</Problem>
       <Progress read={running ? read : 1} durable={running ? durable : 1} />
       <div class="ingest-numbers">
-        <dl class="figures">
-          <Figure name="documents" value={count(sent)} />
-          <Figure name="indexed" value={count(indexed)} />
-          <Figure name="unchanged" value={count(unchanged)} />
-          <Figure name="rejected" value={count(rejected)} bad={rejected > 0} />
-          <Figure name="passages" value={count(state.passages)} />
-          <Figure name={running ? 'for' : 'took'} value={duration(elapsedMs)} />
-          <Figure name="waiting" value={count(state.waiting)} title="sent, and not durable yet" />
-          <Figure
-            name="watermark lag"
-            value={duration(state.oldestMs)}
-            title={`everything up to line ${state.watermark} is durable; the oldest document after it has waited so long`}
-          />
-        </dl>
+        <Figures
+          of={[
+            ['documents', count(sent)],
+            ['indexed', count(indexed)],
+            ['unchanged', count(unchanged)],
+            ['rejected', count(rejected), undefined, rejected > 0],
+            ['passages', count(state.passages)],
+            [running ? 'for' : 'took', duration(elapsedMs)],
+            ['waiting', count(state.waiting), 'sent, and not durable yet'],
+            [
+              'watermark lag',
+              duration(state.oldestMs),
+              `everything up to line ${state.watermark} is durable; the oldest document after it has waited this long`,
+            ],
+          ]}
+        />
         <figure class="rate">
           <Spark values={state.rate} slots={60} label="documents a second, over the last minute" />
           <figcaption class="muted">
@@ -178,14 +178,12 @@ function Ingest({ state }: { state: IngestState }) {
           </figcaption>
         </figure>
       </div>
-      {state.rejections.length === 0 ? null : (
-        <Rejections state={state} share={rejected / Math.max(1, sent)} />
-      )}
+      {state.rejections.length > 0 && <Rejections state={state} />}
     </article>
   );
 }
 
-/** How much of a file has been read, and how much of that can be found. */
+/** Shows how much of a file has been read, and how much of that is searchable. */
 function Progress({ read, durable }: { read: number; durable: number }) {
   return (
     <div
@@ -202,39 +200,18 @@ function Progress({ read, durable }: { read: number; durable: number }) {
   );
 }
 
-function Rejections({ state, share }: { state: IngestState; share: number }) {
-  const { rejections, rejected } = state;
+function Rejections({ state: { rejections, rejected, sent } }: { state: IngestState }) {
   return (
     <details class="rejections">
       <summary>
-        {plural(rejected, 'line')} rejected ({percent(share)}), with the reason
+        {plural(rejected, 'line')} rejected ({percent(rejected / Math.max(1, sent))}), with the reason
       </summary>
-      <div class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th class="number">line</th>
-              <th>id</th>
-              <th>reason</th>
-              <th>what to mend</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rejections.map(({ line, id, reason, message }) => (
-              <tr key={line}>
-                <td class="number">{line}</td>
-                <td>{id ?? '–'}</td>
-                <td>
-                  <code>{reason}</code>
-                </td>
-                <td>{message}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        head={['#line', 'id', 'reason', 'what to change']}
+        rows={rejections.map((each) => [each.line, each.id ?? '–', <code>{each.reason}</code>, each.message])}
+      />
       {rejected > rejections.length ? (
-        <p class="muted">and {count(rejected - rejections.length)} more, which are counted but not kept</p>
+        <p class="muted">and {count(rejected - rejections.length)} more, which are counted but not listed</p>
       ) : null}
     </details>
   );
@@ -247,7 +224,7 @@ async function searchIn(collection: string): Promise<void> {
   ask();
 }
 
-/** Mean of the last three seconds: of one alone it would flicker. */
+/** Mean of the last three seconds: that of a single one would flicker. */
 function recent(rate: readonly number[]): number {
   const last = rate.slice(-3);
   return last.length === 0 ? 0 : last.reduce((sum, each) => sum + each, 0) / last.length;

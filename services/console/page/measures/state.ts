@@ -5,20 +5,20 @@ import { get } from '../api.ts';
 
 type Kind = ServiceMeasures['kind'];
 
-/** How often the measures are read while they are shown. */
+/** How often the page reads the measures while it shows them. */
 export const MEASURE_EVERY_MS = 1000;
 
 const looks = signal<Readonly<Record<Kind, readonly Look[]>>>({ document: [], query: [] });
-/** Why a service's measures can't be read. */
+/** Why the console can't read a service's measures. */
 export const measuresProblems = signal<Readonly<Partial<Record<Kind, string>>>>({});
 
-/** What services measure now, and what happened in the last seconds. */
+/** The measures of each service now, and their growth in the last seconds. */
 export const measured = computed(() => ({
   document: { now: looks.value.document.at(-1)?.measures, lately: intervalOf(looks.value.document) },
   query: { now: looks.value.query.at(-1)?.measures, lately: intervalOf(looks.value.query) },
 }));
 
-/** Reads them. */
+/** Reads the measures. */
 export async function measure(): Promise<void> {
   try {
     const { services } = await get<MeasuresAnswer>('/api/measures');
@@ -31,7 +31,7 @@ export async function measure(): Promise<void> {
     looks.value = next;
     measuresProblems.value = problems;
   } catch {
-    // That the console is away is told at the head of every view.
+    // The head of every view says that the console is away.
     looks.value = { document: [], query: [] };
   }
 }

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 
-/** Something that there is not, or not yet, with what to do next. */
+/** Says that there is nothing yet, and what to do next. */
 export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
   return (
     <div class="empty">
@@ -10,18 +10,15 @@ export function Empty({ title, children }: { title: string; children?: Component
   );
 }
 
-/** Something that went wrong, said once, with what helps. */
-export function Problem({
-  children,
-  action,
-}: {
-  children: ComponentChildren;
-  action?: { label: string; run: () => void };
-}) {
+type ProblemProps = { children: ComponentChildren; action?: { label: string; run: () => void } };
+
+/** Something that went wrong, with what helps; nothing where there are no words for it. */
+export function Problem({ children, action }: ProblemProps) {
+  if (children === undefined) return null;
   return (
     <div class="problem" role="alert">
       <p>{children}</p>
-      {action === undefined ? null : (
+      {action && (
         <button type="button" onClick={action.run}>
           {action.label}
         </button>
@@ -30,7 +27,7 @@ export function Problem({
   );
 }
 
-/** A command to be typed into a terminal. */
+/** A command for a terminal. */
 export function Command({ children }: { children: string }) {
   return (
     <pre class="command" tabIndex={0}>

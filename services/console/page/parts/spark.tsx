@@ -1,7 +1,7 @@
 const WIDTH = 240;
 const HEIGHT = 36;
 
-/** A row of numbers as bars, the newest at the right; as wide whatever there is to show. */
+/** Numbers as bars, the newest at the right. Its width does not depend on how many there are. */
 export function Spark({ values, slots, label }: { values: readonly number[]; slots: number; label: string }) {
   const highest = Math.max(1, ...values);
   const step = WIDTH / slots;

@@ -1,12 +1,12 @@
 import { overlap, standings } from '../../shared/difference.ts';
 import { duration, percent } from '../../shared/format.ts';
 import type { ServiceState } from '../../shared/wire.ts';
-import { Figure } from '../parts/figure.tsx';
+import { Figures } from '../parts/figure.tsx';
 import { Command, Empty, Problem } from '../parts/notice.tsx';
 import { href } from '../route.ts';
 import { nameOf, queryServices } from '../system/state.ts';
 import { Hits } from './hits.tsx';
-import { ask, type Column, columns, cosines, limit } from './state.ts';
+import { ask, columns, cosines, limit } from './state.ts';
 
 /**
  * The same query to every query tower, side by side. The reference is the teacher where one of them is (a query
@@ -27,13 +27,15 @@ export function Compare() {
 
 function TowerColumn({ service, reference }: { service: ServiceState; reference: ServiceState }) {
   const column = columns.value.get(service.address);
-  const hits = column?.found?.hits ?? [];
+  const found = column?.found;
+  const hits = found?.hits ?? [];
   const against = columns.value.get(reference.address)?.found;
   const isReference = service === reference;
   const isTeacher = service.info?.tower.role === 'document';
   const ids = hits.map(({ id }) => id);
   const referenceIds = against?.hits.map(({ id }) => id) ?? [];
-  const comparable = !isReference && column?.found !== undefined && against?.query === column.found.query;
+  const comparable = !isReference && found !== undefined && against?.query === found.query;
+  const shared = comparable ? percent(overlap(ids, referenceIds)) : undefined;
   const near = cosineOf(service.address, reference.address);
   const retention = service.info?.tower.retention;
   return (
@@ -44,40 +46,29 @@ function TowerColumn({ service, reference }: { service: ServiceState; reference:
           {isReference ? (isTeacher ? 'teacher · the reference' : 'the reference') : service.address}
           {retention === undefined ? '' : ` · keeps ${percent(retention)} of its teacher’s nDCG@10`}
         </p>
-        <dl class="figures">
-          <Figure
-            name={isTeacher || !isReference ? 'cosine' : 'cosine to itself'}
-            value={isReference ? '1' : (near?.toFixed(3) ?? '–')}
-          />
-          <Figure
-            name={`overlap@${limit.value}`}
-            value={isReference ? '100 %' : comparable ? percent(overlap(ids, referenceIds)) : '–'}
-          />
-          <Figure name="encode" value={encodeTime(column?.found)} />
-          <Figure name="total" value={column?.found ? duration(column.found.timings.totalMs) : '–'} />
-        </dl>
+        <Figures
+          of={[
+            [isTeacher || !isReference ? 'cosine' : 'cosine to itself', isReference ? '1' : near?.toFixed(3)],
+            [`overlap@${limit.value}`, isReference ? '100 %' : shared],
+            ['encode', found && (found.timings.cached ? 'cached' : duration(found.timings.encodeMs))],
+            ['total', found && duration(found.timings.totalMs)],
+          ]}
+        />
       </header>
-      {column?.problem === undefined ? null : (
-        <Problem action={{ label: 'Ask again', run: ask }}>{column.problem.message}</Problem>
-      )}
+      <Problem action={{ label: 'Ask again', run: ask }}>{column?.problem?.message}</Problem>
       <Hits
         hits={hits}
         label={`hits of ${nameOf(service)}`}
         highest={hits[0]?.score ?? 0}
-        {...(comparable ? { standings: standings(ids, referenceIds) } : {})}
+        standings={comparable ? standings(ids, referenceIds) : undefined}
       />
-      {column?.found === undefined ? null : (
+      {found && (
         <p class="column-foot">
-          <a href={href('traces', column.found.traceId)}>Trace →</a>
+          <a href={href('traces', found.traceId)}>Trace →</a>
         </p>
       )}
     </section>
   );
-}
-
-function encodeTime(found: Column['found']): string {
-  if (found === undefined) return '–';
-  return found.timings.cached ? 'cached' : duration(found.timings.encodeMs);
 }
 
 function cosineOf(a: string, b: string): number | null | undefined {
@@ -89,12 +80,12 @@ function cosineOf(a: string, b: string): number | null | undefined {
 function HowToCompare() {
   const [service] = queryServices.value;
   return (
-    <Empty title="There is one query tower to ask, and nothing to compare it with.">
+    <Empty title="There is only one query tower, and nothing to compare it with.">
       <p>
         Start another query service, with a student of yours or with the document tower as its own teacher:
       </p>
       <Command>{'node dist/services/query/main.js --port 7405 --query-tower all-MiniLM-L6-v2'}</Command>
-      <p>and tell the console of it:</p>
+      <p>and tell the console about it:</p>
       <Command>
         {`node dist/services/console/main.js --query-address ${service?.address ?? '127.0.0.1:7402'} --compare-addresses 127.0.0.1:7405`}
       </Command>

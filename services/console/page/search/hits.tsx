@@ -3,49 +3,33 @@ import type { Standing } from '../../shared/difference.ts';
 import type { Hit } from '../../../../clients/answers.ts';
 import { addFilter } from './state.ts';
 
-/** Metadata that is shown beside a hit that is folded. */
+/** A folded hit shows this much of its metadata. */
 const BRIEF_VALUES = 4;
 
-/** Ranked documents. Arrow keys move among them; Enter unfolds one. */
-export function Hits({
-  hits,
-  label,
-  highest,
-  standings,
-}: {
+type HitsProps = {
   hits: readonly Hit[];
   label: string;
   /** Score that fills the bar. */
   highest: number;
   /** How each stands against the reference, where there is one. */
-  standings?: readonly Standing[];
-}) {
+  standings?: readonly Standing[] | undefined;
+};
+
+/** Ranked documents. Arrow keys move among them; Enter unfolds one. */
+export function Hits({ hits, label, highest, standings }: HitsProps) {
   return (
     <ol class="hits" aria-label={label}>
-      {hits.map((hit, index) => (
-        <HitRow
-          key={hit.id}
-          hit={hit}
-          rank={index + 1}
-          share={highest > 0 ? Math.max(0, hit.score / highest) : 0}
-          standing={standings?.[index]}
-        />
-      ))}
+      {hits.map((hit, index) => {
+        const share = highest > 0 ? Math.max(0, hit.score / highest) : 0;
+        return <HitRow key={hit.id} hit={hit} rank={index + 1} share={share} standing={standings?.[index]} />;
+      })}
     </ol>
   );
 }
 
-function HitRow({
-  hit,
-  rank,
-  share,
-  standing,
-}: {
-  hit: Hit;
-  rank: number;
-  share: number;
-  standing: Standing | undefined;
-}) {
+type RowProps = { hit: Hit; rank: number; share: number; standing: Standing | undefined };
+
+function HitRow({ hit, rank, share, standing }: RowProps) {
   const [open, setOpen] = useState(false);
   const values = plainValues(hit.metadata);
   return (
@@ -53,7 +37,7 @@ function HitRow({
       <button type="button" class="hit-head" aria-expanded={open} onClick={() => setOpen(!open)}>
         <span class="hit-rank">{rank}</span>
         <span class="hit-title">{hit.title || hit.id}</span>
-        {standing === undefined ? null : <Place standing={standing} />}
+        {standing && <Place standing={standing} />}
         <span class="hit-score" title="score">
           {hit.score.toFixed(3)}
           <span class="score-bar" aria-hidden="true">
@@ -88,28 +72,18 @@ function HitRow({
 }
 
 function Place({ standing }: { standing: Standing }) {
-  if (standing.kind === 'only-here') {
-    return (
-      <span class="place place-only" title="not among the hits of the reference">
-        only here
-      </span>
-    );
-  }
+  if (standing.kind === 'only-here')
+    return <Mark title="not among the hits of the reference">only here</Mark>;
   const { up } = standing;
-  if (up === 0) {
-    return (
-      <span class="place" title="same place as with the reference">
-        =
-      </span>
-    );
-  }
+  if (up === 0) return <Mark title="same place as with the reference">=</Mark>;
+  const title = `${Math.abs(up)} places ${up > 0 ? 'higher' : 'lower'} than with the reference`;
+  return <Mark title={title}>{`${up > 0 ? '↑' : '↓'}${Math.abs(up)}`}</Mark>;
+}
+
+function Mark({ title, children }: { title: string; children: string }) {
   return (
-    <span
-      class="place"
-      title={`${Math.abs(up)} places ${up > 0 ? 'higher' : 'lower'} than with the reference`}
-    >
-      {up > 0 ? '↑' : '↓'}
-      {Math.abs(up)}
+    <span class={children === 'only here' ? 'place place-only' : 'place'} title={title}>
+      {children}
     </span>
   );
 }

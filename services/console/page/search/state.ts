@@ -1,30 +1,30 @@
 import { computed, signal } from '@preact/signals';
-import type { CosinesAnswer, SearchAnswer, SearchBody, SearchMode } from '../../shared/wire.ts';
+import type { CosinesAnswer, SearchAnswer, SearchBody } from '../../shared/wire.ts';
 import { type ApiError, post } from '../api.ts';
 import { aliases, queryServices } from '../system/state.ts';
 
 type Found = Extract<SearchAnswer, { superseded: false }>;
 
-/** What one query service has answered. */
+/** The answer of one query service. */
 export interface Column {
-  /** Of the newest query that was answered. */
+  /** The answer to the newest query that has one. */
   found?: Found & { query: string; wallMs: number };
-  /** Why the newest query was not. */
+  /** Why the newest query failed. */
   problem?: ApiError;
 }
 
-/** What is asked. */
+/** The inputs of a search. */
 export const query = signal('');
 export const chosenCollection = signal('');
-export const mode = signal<SearchMode>('dense');
+export const mode = signal<SearchBody['mode']>('dense');
 export const limit = signal(10);
 export const filters = signal<readonly string[]>([]);
 export const comparing = signal(false);
 
-/** What was answered, by address of the query service. */
+/** The answers, by address of the query service. */
 export const columns = signal<ReadonlyMap<string, Column>>(new Map());
 export const cosines = signal<(CosinesAnswer & { services: readonly string[] }) | undefined>(undefined);
-/** Queries that have no answer yet. */
+/** How many queries have no answer yet. */
 export const pending = signal(0);
 
 /** The collection that is searched: the chosen one, or the largest of the query tower's space while nothing was chosen. */
@@ -41,13 +41,13 @@ export const asked = computed<readonly string[]>(() => {
   return comparing.value ? addresses : addresses.slice(0, 1);
 });
 
-/** Everything that makes a search another one, as one text. */
+/** All that a search depends on, as one text. */
 const subject = computed(() =>
   JSON.stringify([query.value, collection.value, mode.value, limit.value, filters.value, asked.value]),
 );
 
 const session = crypto.randomUUID();
-/** Pause before a query is sent again after the service was away. */
+/** Pause before the page repeats a query, after the service was away. */
 const RETRY_MS = 2000;
 
 let sequence = 0;
@@ -56,7 +56,7 @@ let retry: number | undefined;
 /** Asks whenever what is asked changes: each keystroke is a query, and supersedes the one before it. */
 subject.subscribe(() => ask());
 
-/** Asks what is to be asked now. */
+/** Sends the query to every service that is asked. */
 export function ask(): void {
   clearTimeout(retry);
   const mine = ++sequence;
@@ -66,7 +66,7 @@ export function ask(): void {
     return;
   }
   const services = asked.value;
-  // A tower that is not compared any more leaves no column behind.
+  // Remove the columns of towers that are no longer compared.
   columns.value = new Map([...columns.value].filter(([address]) => services.includes(address)));
   for (const service of services) void askOne(service, mine);
   if (comparing.value && services.length > 1) void askCosines(services, mine);
@@ -77,33 +77,22 @@ export function ask(): void {
 const shown = new Map<string, number>();
 
 /**
- * Queries on their way to one service. A browser sends six requests at a time to a host: past these few, the newest
- * query waits here and takes the place of any other that waits, rather than stand in line behind queries that nobody
- * wants any more.
+ * Queries in flight to one service. A browser sends six requests at a time to a host: beyond these few, only the newest
+ * query waits here, and it replaces an older one that waits, which nobody wants any more.
  */
 const MAX_IN_FLIGHT = 3;
-const inFlight = new Map<string, number>();
+const inFlight = new Map<string, Set<Promise<void>>>();
 
 async function askOne(service: string, mine: number): Promise<void> {
   const started = performance.now();
-  while ((inFlight.get(service) ?? 0) >= MAX_IN_FLIGHT) {
-    await answered();
+  const open = inFlight.get(service) ?? new Set();
+  inFlight.set(service, open);
+  while (open.size >= MAX_IN_FLIGHT) {
+    await Promise.race(open);
     if (mine !== sequence) return;
   }
-  inFlight.set(service, (inFlight.get(service) ?? 0) + 1);
-  try {
-    await send(service, mine, started);
-  } finally {
-    inFlight.set(service, (inFlight.get(service) ?? 1) - 1);
-    for (const wake of waiting.splice(0)) wake();
-  }
-}
-
-const waiting: (() => void)[] = [];
-
-/** Resolves when some query has been answered. */
-function answered(): Promise<void> {
-  return new Promise((resolve) => waiting.push(resolve));
+  const sent = send(service, mine, started).finally(() => open.delete(sent));
+  open.add(sent);
 }
 
 async function send(service: string, mine: number, started: number): Promise<void> {
@@ -122,7 +111,7 @@ async function send(service: string, mine: number, started: number): Promise<voi
     const answer = await post<SearchAnswer>('/api/search', body);
     if (answer.superseded || (shown.get(service) ?? 0) > mine) return;
     shown.set(service, mine);
-    // What is no column any more, or was emptied, stays so.
+    // The column may be gone by now, or the query deleted.
     if (!asked.value.includes(service) || query.value.trim() === '') return;
     const wallMs = performance.now() - started;
     put(service, { found: { ...answer, query: body.query, wallMs } });
@@ -153,7 +142,7 @@ function put(service: string, column: Column): void {
   columns.value = new Map([...columns.value, [service, column]]);
 }
 
-/** Adds a condition; the same twice is once. */
+/** Adds a condition, unless it is there already. */
 export function addFilter(condition: string): void {
   if (!filters.value.includes(condition)) filters.value = [...filters.value, condition];
 }

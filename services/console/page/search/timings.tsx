@@ -2,7 +2,7 @@ import { duration } from '../../shared/format.ts';
 import { href } from '../route.ts';
 import type { Column } from './state.ts';
 
-/** Where the time of a search went, as a bar and in numbers. It has its height whether or not there is one. */
+/** Shows how long each stage of a search took. Its height is the same before the first answer. */
 export function Timings({ found, label }: { found: Column['found']; label: string }) {
   if (found === undefined) return <div class="timings" aria-hidden="true" />;
   const { tokenizeMs, queueMs, encodeMs, searchMs, totalMs, cached } = found.timings;

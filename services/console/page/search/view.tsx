@@ -1,3 +1,4 @@
+import type { RefObject } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { plural, duration } from '../../shared/format.ts';
 import { Choice } from '../parts/choice.tsx';
@@ -24,14 +25,14 @@ import {
 import { Timings } from './timings.tsx';
 
 const MODES = [
-  { value: 'dense', label: 'meaning', title: 'dense: cosine of vectors' },
-  { value: 'sparse', label: 'wording', title: 'sparse: BM25' },
-  { value: 'hybrid', label: 'both', title: 'hybrid: both, fused by rank' },
+  ['dense', 'meaning', 'dense: cosine of vectors'],
+  ['sparse', 'wording', 'sparse: BM25'],
+  ['hybrid', 'both', 'hybrid: both, fused by rank'],
 ] as const;
 
 const LIMITS = [5, 10, 20, 50];
 
-/** Typing is over when nothing was typed for so long: only then is it read out what was found. */
+/** A screen reader hears what was found after a pause of this length. */
 const SETTLED_MS = 700;
 
 /** Search as you type. */
@@ -39,7 +40,7 @@ export function SearchView() {
   const box = useRef<HTMLInputElement>(null);
   const results = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    // Whoever moves along the tabs by keyboard stays there.
+    // The focus stays on the tabs for people who move along them by keyboard.
     if (document.activeElement === document.body) box.current?.focus({ preventScroll: true });
   }, []);
   useSearchKeys(box, results);
@@ -83,7 +84,7 @@ function Controls() {
           value={collection.value}
           onChange={(event) => (chosenCollection.value = event.currentTarget.value)}
         >
-          {aliases.value.length === 0 ? <option value="">no collection yet</option> : null}
+          {aliases.value.length === 0 && <option value="">no collection yet</option>}
           {aliases.value.map(({ alias }) => (
             <option key={alias} value={alias}>
               {alias}
@@ -91,13 +92,7 @@ function Controls() {
           ))}
         </select>
       </label>
-      <Choice
-        label="match by"
-        name="mode"
-        options={MODES}
-        value={mode.value}
-        onChange={(value) => (mode.value = value)}
-      />
+      <Choice label="match by" options={MODES} chosen={mode} />
       <label class="select">
         <span class="muted">top</span>
         <select
@@ -176,17 +171,15 @@ function Single() {
       {query.value.trim() === '' ? null : (
         <Timings found={found} label={service === undefined ? '' : nameOf(service)} />
       )}
-      {column?.problem === undefined ? null : (
-        <Problem action={{ label: 'Ask again', run: ask }}>
-          {column.problem.message}
-          {column.problem.reason === 'COLLECTION_NOT_FOUND' ? (
-            <>
-              {' '}
-              <a href={href('ingest')}>Put documents in</a>.
-            </>
-          ) : null}
-        </Problem>
-      )}
+      <Problem action={{ label: 'Ask again', run: ask }}>
+        {column?.problem?.reason === 'COLLECTION_NOT_FOUND' ? (
+          <>
+            {column.problem.message} <a href={href('ingest')}>Put documents in</a>.
+          </>
+        ) : (
+          column?.problem?.message
+        )}
+      </Problem>
       {found === undefined ? (
         <Idle />
       ) : found.hits.length === 0 ? (
@@ -204,7 +197,7 @@ function Single() {
   );
 }
 
-/** What to do before anything was typed. */
+/** Says what to do before anything was typed. */
 function Idle() {
   if (system.value === undefined || query.value.trim() !== '') return null;
   if (aliases.value.length === 0) {
@@ -220,7 +213,7 @@ function Idle() {
   }
   const examples = collection.value === 'wordnet' ? EXAMPLES : [];
   return (
-    <Empty title="Each letter that you type is a query, and supersedes the one before.">
+    <Empty title="Each letter that you type is a query and replaces the one before.">
       {examples.length === 0 ? null : (
         <ul class="examples">
           {examples.map((example) => (
@@ -240,7 +233,7 @@ function Idle() {
   );
 }
 
-/** What the reverse dictionary that comes with the package knows. */
+/** Queries for the reverse dictionary that comes with the package. */
 const EXAMPLES = [
   'a person who studies stars',
   'a child whose parents have died',
@@ -248,7 +241,7 @@ const EXAMPLES = [
   'a long time without any rain',
 ];
 
-/** Reads out what was found, once typing has paused. */
+/** Tells screen readers what was found, once typing has paused. */
 function Announcer() {
   const [text, setText] = useState('');
   const found = columns.value.get(asked.value[0] ?? '')?.found;
@@ -269,10 +262,7 @@ function Announcer() {
 }
 
 /** Arrow keys between the box and the hits, `t` to the trace, Escape back. */
-function useSearchKeys(
-  box: { readonly current: HTMLInputElement | null },
-  results: { readonly current: HTMLElement | null },
-): void {
+function useSearchKeys(box: RefObject<HTMLInputElement>, results: RefObject<HTMLElement>): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;

@@ -1,10 +1,10 @@
 import { bytes, count, duration, percent, plural, rate } from '../../shared/format.ts';
 import { per } from '../../shared/interval.ts';
 import { measure, MEASURE_EVERY_MS, measured, measuresProblems } from '../measures/state.ts';
-import { Figure } from '../parts/figure.tsx';
+import { Figures } from '../parts/figure.tsx';
 import { usePolling } from '../poll.ts';
 
-/** What both services measure, and how near the query tower is to its teacher on live queries. */
+/** Shows what both services measure, and how near the query tower is to its teacher on live queries. */
 export function SystemMeasures() {
   usePolling(measure, MEASURE_EVERY_MS);
   return (
@@ -29,24 +29,21 @@ function Work({ kind }: { kind: 'document' | 'query' }) {
       <header class="card-head">
         <h3>{kind} service</h3>
       </header>
-      {measuresProblems.value[kind] === undefined ? null : (
-        <p class="muted">{measuresProblems.value[kind]}</p>
-      )}
-      <dl class="figures figures-even">
-        <Figure name="calls" value={lately && rate(lately.grown.calls, lately.seconds)} />
-        <Figure name="mean call" value={mean === undefined ? undefined : duration(mean * 1000)} />
-        <Figure name="refused" value={grown && count(grown.refused)} bad={(grown?.refused ?? 0) > 0} />
-        <Figure name="waiting" value={now && count(now.gauges.queue)} />
-        {kind === 'query' ? (
-          <Figure name="cache hits" value={hits === undefined ? undefined : percent(hits)} />
-        ) : null}
-        <Figure name="memory" value={now && bytes(now.gauges.memory)} />
-        <Figure
-          name="event loop p99"
-          value={now && duration(now.gauges.loopDelayP99 * 1000)}
-          title="how much later than planned the event loop turns"
-        />
-      </dl>
+      {measuresProblems.value[kind] && <p class="muted">{measuresProblems.value[kind]}</p>}
+      <Figures
+        even
+        of={[
+          ['calls', lately && rate(lately.grown.calls, lately.seconds)],
+          ['mean call', mean === undefined ? undefined : duration(mean * 1000)],
+          ['refused', grown && count(grown.refused), undefined, (grown?.refused ?? 0) > 0],
+          ['waiting', now && count(now.gauges.queue)],
+          ...(kind === 'query'
+            ? [['cache hits', hits === undefined ? undefined : percent(hits)] as const]
+            : []),
+          ['memory', now && bytes(now.gauges.memory)],
+          ['event loop p99', now && duration(now.gauges.loopDelayP99 * 1000), 'delay of the event loop'],
+        ]}
+      />
     </article>
   );
 }
@@ -62,11 +59,14 @@ function LiveQuality() {
         <h3>live quality</h3>
         <span class="muted">of the query tower, against its teacher</span>
       </header>
-      <dl class="figures figures-even">
-        <Figure name="cosine" value={cosine?.toFixed(3)} />
-        <Figure name="overlap@10" value={overlap === undefined ? undefined : percent(overlap)} />
-        <Figure name="compared" value={plural(compared, 'query', 'queries')} />
-      </dl>
+      <Figures
+        even
+        of={[
+          ['cosine', cosine?.toFixed(3)],
+          ['overlap@10', overlap === undefined ? undefined : percent(overlap)],
+          ['compared', plural(compared, 'query', 'queries')],
+        ]}
+      />
       {compared > 0 ? null : (
         <p class="muted">
           Start the query service with <code>--live-share 0.01</code>, and the teacher encodes one in a

@@ -2,15 +2,15 @@ import { computed, signal } from '@preact/signals';
 import type { Collection, ServiceState, SystemAnswer } from '../../shared/wire.ts';
 import { type ApiError, get } from '../api.ts';
 
-/** How often the page looks at what there is: a service that went away is seen within this. */
+/** How often the page asks for the system: it notices a lost service within this. */
 export const LOOK_EVERY_MS = 4000;
 
-/** What there is; undefined until it was asked once. */
+/** The system as it was last seen; undefined before the first answer. */
 export const system = signal<SystemAnswer | undefined>(undefined);
-/** Why that can't be told. */
+/** Why the last request for it failed. */
 export const systemProblem = signal<ApiError | undefined>(undefined);
 
-/** Asks again. */
+/** Asks for the system again. */
 export async function look(): Promise<void> {
   try {
     system.value = await get<SystemAnswer>('/api/system');
@@ -20,7 +20,7 @@ export async function look(): Promise<void> {
   }
 }
 
-/** What can be named: each alias with the collection that it leads to, the largest first. */
+/** Each alias with the collection that it leads to, the largest first. */
 export const aliases = computed<readonly { alias: string; collection: Collection }[]>(() =>
   (system.value?.collections ?? [])
     .flatMap((collection) => collection.aliases.map((alias) => ({ alias, collection })))
@@ -32,12 +32,12 @@ export const queryServices = computed<readonly ServiceState[]>(
   () => system.value?.services.filter(({ kind }) => kind === 'query') ?? [],
 );
 
-/** Those that do not serve. */
+/** Services that do not serve. */
 export const away = computed<readonly ServiceState[]>(
   () => system.value?.services.filter(({ health }) => health !== 'SERVING') ?? [],
 );
 
-/** How a query service is called: by its tower, and by its address until that is known. */
+/** Names a query service by its tower, or by its address while that is unknown. */
 export function nameOf(service: ServiceState): string {
   return service.info?.tower.name ?? service.address;
 }

@@ -1,22 +1,22 @@
+import type { ComponentChildren } from 'preact';
 import { count, duration, percent, plural } from '../../shared/format.ts';
 import type { Tower } from '../../../../clients/answers.ts';
 import type { Collection, ServiceState, SystemAnswer } from '../../shared/wire.ts';
 import { Command, Empty, Problem } from '../parts/notice.tsx';
+import { Table } from '../parts/table.tsx';
 import { href } from '../route.ts';
 import { SystemMeasures } from './measures.tsx';
 import { look, nameOf, system, systemProblem } from './state.ts';
 
-/** Services, and what belongs to each space: towers and collections. */
+/** Shows the services, and what belongs to each space: towers and collections. */
 export function SystemView() {
   const there = system.value;
   return (
     <div class="system">
-      {systemProblem.value === undefined ? null : (
-        <Problem action={{ label: 'Look again', run: () => void look() }}>
-          {systemProblem.value.message}
-        </Problem>
-      )}
-      {there === undefined ? null : (
+      <Problem action={{ label: 'Look again', run: () => void look() }}>
+        {systemProblem.value?.message}
+      </Problem>
+      {there && (
         <>
           <section aria-labelledby="services">
             <h2 id="services">Services</h2>
@@ -38,50 +38,39 @@ export function SystemView() {
 const HEALTH = { SERVING: 'serving', NOT_SERVING: 'not serving', UNREACHABLE: 'unreachable' } as const;
 
 function Service({ service }: { service: ServiceState }) {
-  const { kind, address, health, info, latencyMs, problem } = service;
+  const { kind, address, health, info, latencyMs = 0, problem } = service;
+  const facts: [name: string, value: ComponentChildren][] = [['address', <code>{address}</code>]];
+  if (info !== undefined) {
+    const { tower } = info;
+    facts.push(['tower', tower.name], ['runs on', tower.device]);
+    facts.push(['reads up to', plural(tower.maxTokens, 'token')]);
+    if (tower.retention !== undefined) {
+      facts.push(['keeps', `${percent(tower.retention)} of its teacher’s nDCG@10`]);
+    }
+    facts.push(['store', info.store], ['up for', duration(info.uptimeSeconds * 1000)]);
+    facts.push(['process', `${info.pid}, version ${info.version}`], ['answers in', duration(latencyMs)]);
+  }
   return (
     <article class="card" aria-label={`${kind} service at ${address}`}>
       <header class="card-head">
         <h3>{kind} service</h3>
         <span class={`badge badge-${health === 'SERVING' ? 'done' : 'failed'}`}>{HEALTH[health]}</span>
       </header>
-      {problem === undefined ? null : (
+      {problem && (
         <>
           <p>{problem}</p>
           <Command>npm start</Command>
         </>
       )}
       <dl class="facts">
-        <Fact name="address">
-          <code>{address}</code>
-        </Fact>
-        {info === undefined ? null : (
-          <>
-            <Fact name="tower">{info.tower.name}</Fact>
-            <Fact name="runs on">{info.tower.device}</Fact>
-            <Fact name="reads up to">{plural(info.tower.maxTokens, 'token')}</Fact>
-            {info.tower.retention === undefined ? null : (
-              <Fact name="keeps">{percent(info.tower.retention)} of its teacher’s nDCG@10</Fact>
-            )}
-            <Fact name="store">{info.store}</Fact>
-            <Fact name="up for">{duration(info.uptimeSeconds * 1000)}</Fact>
-            <Fact name="process">
-              {info.pid}, version {info.version}
-            </Fact>
-            {latencyMs === undefined ? null : <Fact name="answers in">{duration(latencyMs)}</Fact>}
-          </>
-        )}
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
       </dl>
     </article>
-  );
-}
-
-function Fact({ name, children }: { name: string; children: preact.ComponentChildren }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
   );
 }
 
@@ -97,9 +86,9 @@ function Spaces({ there }: { there: SystemAnswer }) {
   return (
     <section aria-labelledby="spaces">
       <h2 id="spaces">Spaces</h2>
-      {there.collectionsProblem === undefined ? null : (
-        <Problem>Collections can’t be listed: {there.collectionsProblem}</Problem>
-      )}
+      <Problem>
+        {there.collectionsProblem && `Collections can’t be listed: ${there.collectionsProblem}`}
+      </Problem>
       {spaces.map((space) => (
         <article key={space.fingerprint} class="card" aria-label={`space ${space.fingerprint}`}>
           <header class="card-head">
@@ -122,44 +111,19 @@ function Spaces({ there }: { there: SystemAnswer }) {
           )}
         </article>
       ))}
-      {spaces.length === 0 ? <Empty title="No service answers, so no space is known." /> : null}
+      {spaces.length === 0 && <Empty title="No service answers, so no space is known." />}
     </section>
   );
 }
 
 function Collections({ collections }: { collections: readonly Collection[] }) {
-  return (
-    <div class="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th>alias</th>
-            <th>physical collection</th>
-            <th class="number">documents</th>
-            <th class="number">passages</th>
-          </tr>
-        </thead>
-        <tbody>
-          {collections.map((each) => (
-            <tr key={each.physicalName}>
-              <td>
-                {each.aliases.length > 0 ? (
-                  each.aliases.join(', ')
-                ) : (
-                  <span class="muted">none leads here</span>
-                )}
-              </td>
-              <td>
-                <code>{each.physicalName}</code>
-              </td>
-              <td class="number">{count(each.documents)}</td>
-              <td class="number">{count(each.passages)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
+  const rows = collections.map(({ aliases, physicalName, documents, passages }) => [
+    aliases.length > 0 ? aliases.join(', ') : <span class="muted">none leads here</span>,
+    <code>{physicalName}</code>,
+    count(documents),
+    count(passages),
+  ]);
+  return <Table head={['alias', 'physical collection', '#documents', '#passages']} rows={rows} />;
 }
 
 function spacesOf({ services, collections }: SystemAnswer): SpaceContents[] {

@@ -10,26 +10,22 @@ import { href } from '../route.ts';
 const LOOK_EVERY_MS = 1500;
 const SHOWN = 50;
 
-const ORDERS = [
-  { value: 'latest', label: 'latest' },
-  { value: 'slowest', label: 'slowest' },
-  { value: 'failed', label: 'failed' },
-] as const;
-
-const order = signal<TraceOrder>('latest');
-const kind = signal('');
-const traces = signal<readonly TraceSummary[] | undefined>(undefined);
-const problem = signal<ApiError | undefined>(undefined);
-/** A list that moves under the pointer can't be clicked. */
-const held = signal(false);
+const ORDERS = (['latest', 'slowest', 'failed'] as const).map((each) => [each, each] as const);
 
 /** Kinds of traces, by a part of their root's name. */
 const KINDS = [
-  { value: '', label: 'all' },
-  { value: 'Search', label: 'searches' },
-  { value: 'Ingest', label: 'ingests' },
-  { value: 'batch', label: 'batches' },
-];
+  ['', 'all'],
+  ['Search', 'searches'],
+  ['Ingest', 'ingests'],
+  ['batch', 'batches'],
+] as const;
+
+const order = signal<TraceOrder>('latest');
+const kind = signal<(typeof KINDS)[number][0]>('');
+const traces = signal<readonly TraceSummary[] | undefined>(undefined);
+const problem = signal<ApiError | undefined>(undefined);
+/** The list stays while the pointer is on it: nobody can click a list that moves. */
+const held = signal(false);
 
 /** The traces that the console keeps. */
 export function TraceList() {
@@ -39,28 +35,14 @@ export function TraceList() {
   return (
     <div class="traces">
       <div class="controls">
-        <Choice
-          label="order"
-          name="order"
-          options={ORDERS}
-          value={order.value}
-          onChange={(value) => (order.value = value)}
-        />
-        <Choice
-          label="kind"
-          name="kind"
-          options={KINDS}
-          value={kind.value}
-          onChange={(value) => (kind.value = value)}
-        />
+        <Choice label="order" options={ORDERS} chosen={order} />
+        <Choice label="kind" options={KINDS} chosen={kind} />
       </div>
-      {problem.value === undefined ? null : (
-        <Problem action={{ label: 'Look again', run: () => void lookAgain() }}>
-          {problem.value.message}
-        </Problem>
-      )}
-      {traces.value !== undefined && listed.length === 0 ? <NoTraces /> : null}
-      {listed.length === 0 ? null : (
+      <Problem action={{ label: 'Look again', run: () => void lookAgain() }}>
+        {problem.value?.message}
+      </Problem>
+      {traces.value?.length === 0 && <NoTraces />}
+      {listed.length > 0 && (
         <ol
           class="trace-list"
           aria-label={`${order.value} traces`}
@@ -91,13 +73,13 @@ export function TraceList() {
           ))}
         </ol>
       )}
-      {held.value && listed.length > 0 ? <p class="muted hold">the list waits while you are on it</p> : null}
+      {held.value && listed.length > 0 && <p class="muted hold">the list waits while you are on it</p>}
     </div>
   );
 }
 
 function NoTraces() {
-  if (order.value === 'failed') return <Empty title="Nothing has failed, as far as traces are kept." />;
+  if (order.value === 'failed') return <Empty title="None of the traces that are kept has failed." />;
   return (
     <Empty title="No trace yet.">
       <p>

@@ -2,15 +2,16 @@ import { useEffect, useState } from 'preact/hooks';
 import { count, duration, plural } from '../../shared/format.ts';
 import type { TraceSpan, TraceSummary } from '../../../../clients/console-traces.ts';
 import { get } from '../api.ts';
+import { Table } from '../parts/table.tsx';
 import { href } from '../route.ts';
 import { shortName } from './list.tsx';
 
-/** Events of an ingest are one a document: more than a page can bear. */
+/** An ingest has an event for each document, which are too many for a page. */
 const EVENTS_SHOWN = 100;
 /** A batch links to every request in it. */
 const LINKS_SHOWN = 50;
 
-/** All that a span knows, and the traces that are one click away. */
+/** Shows all of a span, and links to other traces. */
 export function SpanDetails({ span, traceId }: { span: TraceSpan; traceId: string }) {
   const linked = useLinked(traceId, span.spanId);
   return (
@@ -21,36 +22,34 @@ export function SpanDetails({ span, traceId }: { span: TraceSpan; traceId: strin
           {span.service} · {span.kind} · {duration(span.durationMs)}, {duration(span.startMs)} after the start
         </span>
       </header>
-      {span.statusMessage === undefined ? null : <p class="bad">{span.statusMessage}</p>}
+      {span.statusMessage && <p class="bad">{span.statusMessage}</p>}
       <Links linked={linkedTraces(span, linked)} traceId={traceId} />
       <Attributes attributes={span.attributes} />
-      {span.events.length === 0 ? null : (
+      {span.events.length > 0 && (
         <>
           <h4>{plural(span.events.length, 'event')}</h4>
-          <div class="scroll">
-            <table>
-              <tbody>
-                {span.events.slice(0, EVENTS_SHOWN).map((event, index) => (
-                  <tr key={index}>
-                    <td class="number">{duration(event.timeMs)}</td>
-                    <td>{event.name}</td>
-                    <td>
-                      {Object.entries(event.attributes)
-                        .map(([name, value]) => `${name.slice(name.lastIndexOf('.') + 1)} ${show(value)}`)
-                        .join(' · ')}
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-          {span.events.length > EVENTS_SHOWN ? (
-            <p class="muted">and {plural(span.events.length - EVENTS_SHOWN, 'more', 'more')}</p>
-          ) : null}
+          <Table
+            head={['#', '', '']}
+            rows={span.events
+              .slice(0, EVENTS_SHOWN)
+              .map(({ timeMs, name, attributes }) => [duration(timeMs), name, brief(attributes)])}
+          />
+          <More than={EVENTS_SHOWN} of={span.events.length} />
         </>
       )}
     </section>
   );
+}
+
+function More({ than, of }: { than: number; of: number }) {
+  return of > than ? <p class="muted">and {count(of - than)} more</p> : null;
+}
+
+function brief(attributes: TraceSpan['attributes']): string {
+  const parts = Object.entries(attributes).map(
+    ([name, value]) => `${name.slice(name.lastIndexOf('.') + 1)} ${show(value)}`,
+  );
+  return parts.join(' · ');
 }
 
 /** Another trace, or another part of this one, that a span is linked to. */
@@ -98,9 +97,7 @@ function Links({ linked, traceId }: { linked: readonly Linked[]; traceId: string
           </li>
         ))}
       </ul>
-      {linked.length > LINKS_SHOWN ? (
-        <p class="muted">and {plural(linked.length - LINKS_SHOWN, 'more', 'more')}</p>
-      ) : null}
+      <More than={LINKS_SHOWN} of={linked.length} />
     </>
   );
 }
@@ -132,16 +129,9 @@ function Attributes({ attributes }: { attributes: TraceSpan['attributes'] }) {
 function useLinked(traceId: string, spanId: string): readonly TraceSummary[] {
   const [linked, setLinked] = useState<readonly TraceSummary[]>([]);
   useEffect(() => {
-    let stopped = false;
-    get<readonly TraceSummary[]>(`/api/traces/linked/${traceId}/${spanId}`)
-      .then((traces) => {
-        if (!stopped) setLinked(traces);
-      })
-      // The links that the span has itself are there all the same.
-      .catch(() => {});
-    return () => {
-      stopped = true;
-    };
+    const found = get<readonly TraceSummary[]>(`/api/traces/linked/${traceId}/${spanId}`);
+    // Without an answer, the page still shows the span's own links.
+    void found.then(setLinked, () => {});
   }, [traceId, spanId]);
   return linked;
 }

@@ -8,10 +8,10 @@ import { go, href } from '../route.ts';
 import { shortName } from './list.tsx';
 import { SpanDetails } from './span.tsx';
 
-/** Services send their spans now and then: a trace that was just made is whole after this. */
+/** Services send their spans now and then: a new trace is whole after this. */
 const PATIENCE_MS = 15_000;
 const LOOK_EVERY_MS = 500;
-/** A trace that has not grown for so long is taken to be whole. */
+/** A trace that has not grown for this long counts as whole. */
 const QUIET_MS = 6_000;
 
 /** One trace as a waterfall. */
@@ -22,13 +22,13 @@ export function TracePage({ traceId, spanId }: { traceId: string; spanId: string
       <p class="crumbs">
         <a href={href('traces')}>← all traces</a>
       </p>
-      {problem === undefined ? null : <Problem>{problem}</Problem>}
-      {trace === undefined && waiting ? (
+      <Problem>{problem}</Problem>
+      {trace === undefined && waiting && (
         <Empty title="Waiting for the spans of this trace.">
           <p>The services send them every second or so.</p>
         </Empty>
-      ) : null}
-      {trace === undefined ? null : <Whole trace={trace} spanId={spanId} />}
+      )}
+      {trace && <Whole trace={trace} spanId={spanId} />}
     </div>
   );
 }
@@ -88,7 +88,7 @@ function Whole({ trace, spanId }: { trace: Trace; spanId: string | undefined }) 
         </ol>
       </div>
       {chosen === undefined ? (
-        <p class="muted hold">Choose a span to see what it knows: attributes, events, linked batches.</p>
+        <p class="muted hold">Choose a span to see its attributes, events and linked batches.</p>
       ) : (
         <SpanDetails key={chosen.span.spanId} span={chosen.span} traceId={trace.traceId} />
       )}
@@ -103,19 +103,15 @@ function colourOf(service: number): number {
   return COLOURS[service % COLOURS.length]!;
 }
 
-function Row({
-  row: { span, depth },
-  traceId,
-  colour,
-  window,
-  chosen,
-}: {
+type RowProps = {
   row: WaterfallRow;
   traceId: string;
   colour: number;
   window: { startMs: number; endMs: number };
   chosen: boolean;
-}) {
+};
+
+function Row({ row: { span, depth }, traceId, colour, window, chosen }: RowProps) {
   const length = Math.max(window.endMs - window.startMs, Number.MIN_VALUE);
   const left = ((span.startMs - window.startMs) / length) * 100;
   const width = (span.durationMs / length) * 100;
@@ -126,18 +122,18 @@ function Row({
         href={chosen ? href('traces', traceId) : href('traces', traceId, span.spanId)}
         aria-current={chosen}
         onClick={(event) => {
-          // The view stays where it is.
+          // A plain link would scroll the page.
           event.preventDefault();
           go('traces', traceId, ...(chosen ? [] : [span.spanId]));
         }}
       >
         <span class="row-name" style={{ paddingLeft: `${depth * 0.9}rem` }}>
           {shortName(span.name)}
-          {span.links.length > 0 ? (
+          {span.links.length > 0 && (
             <span class="row-links" title={plural(span.links.length, 'link')}>
               ⇄<span class="unseen"> {plural(span.links.length, 'link')}</span>
             </span>
-          ) : null}
+          )}
         </span>
         <span class="row-time">
           <span
@@ -151,10 +147,10 @@ function Row({
   );
 }
 
-function useTrace(traceId: string): { trace?: Trace; problem?: string; waiting: boolean } {
-  const [state, setState] = useState<{ trace?: Trace; problem?: string; waiting: boolean }>({
-    waiting: true,
-  });
+type TraceState = { trace?: Trace; problem?: string; waiting: boolean };
+
+function useTrace(traceId: string): TraceState {
+  const [state, setState] = useState<TraceState>({ waiting: true });
   useEffect(() => {
     let timer: number | undefined;
     let stopped = false;
