@@ -2,24 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { splitPassages, type PassageRules } from './passages.ts';
+import { rulesOf } from './testing/passage-rules.ts';
 import { TINY_TOKENIZER, TINY_UNIGRAM } from './testing/tiny-tower.ts';
-import { TextTokenizer } from './tokenizer.ts';
 import type { Passage } from './tower.ts';
-
-function rulesOf(
-  { window = 12, overlap = 4, maxTokens = 64, prompt = '' } = {},
-  file: object = TINY_TOKENIZER,
-): PassageRules {
-  const tokenizer = new TextTokenizer(file, {}, { maxTokens, truncation: 'right' });
-  const specials = maxTokens - tokenizer.room;
-  return {
-    window,
-    overlap,
-    count: (text) => tokenizer.ids(text).length,
-    encode: (text) => tokenizer.encode(prompt + text),
-    limit: specials + tokenizer.ids(prompt).length + window,
-  };
-}
 
 function split(text: string, rules: PassageRules, title = ''): Passage[] {
   return [...splitPassages({ title, text }, rules)];
@@ -186,30 +171,6 @@ test('a sentence across the blocks that sentences are looked for in stays whole'
     assert.equal(passage.replaceAll(sentence, '').trim(), '');
   }
 });
-
-for (const [name, unit] of [
-  ['one word', 'a'],
-  ['one emoji', '😀'],
-  ['white space', '\n'],
-  ['control characters', '\0'],
-  ['lone surrogates', '\ud800'],
-  ['full stops', '.'],
-  ['one-letter words', 'a '],
-] as const) {
-  test(`a megabyte of ${name} is split into passages of bounded length`, () => {
-    const text = unit.repeat((1 << 20) / unit.length);
-    let covered = 0;
-    for (const passage of splitPassages(
-      { title: '', text },
-      rulesOf({ window: 254, overlap: 0, maxTokens: 256 }),
-    )) {
-      assert.ok(passage.text.length <= 254 * 32);
-      assert.ok(passage.tokens.ids.length <= 256);
-      covered += passage.text.replaceAll(/\s/g, '').length;
-    }
-    assert.equal(covered, text.replaceAll(/\s/g, '').length);
-  });
-}
 
 test('passages are split off as they are asked for', () => {
   let counted = 0;

@@ -75,7 +75,7 @@ export class Gate {
           reject(reason);
         },
       };
-      call.signal.addEventListener('abort', giveUp, { once: true });
+      call.signal.addEventListener('abort', giveUp);
       this.#queue.add(waiter);
     });
   }
