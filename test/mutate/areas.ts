@@ -23,7 +23,6 @@ export const AREAS: Readonly<Record<string, Area>> = {
       `${INGEST}/faults.test.js`,
       `${INGEST}/simulation.test.js`,
       `${INGEST}/writes.test.js`,
-      `${INGEST}/backpressure.test.js`,
     ],
   },
   'version rule': {
@@ -33,6 +32,7 @@ export const AREAS: Readonly<Record<string, Area>> = {
   filters: {
     sources: ['store/filter.js', 'services/runtime/filter.js'],
     tests: [
+      'store/filter.test.js',
       'store/filter.test.js',
       'services/runtime/filter.test.js',
       'store/testing/memory-store.test.js',

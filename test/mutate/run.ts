@@ -211,35 +211,37 @@ function failureOf(test: string, limitMs: number): Promise<string | undefined> {
   });
 }
 
-/** Time limit of each test file, from its time on unbroken code. */
-async function baseline(tests: ReadonlySet<string>): Promise<Map<string, number>> {
-  const limits = new Map<string, number>();
-  for (const test of tests) {
+/** Time limits of test files, from their times on unbroken code. */
+const limits = new Map<string, number>();
+
+async function limitOf(test: string): Promise<number> {
+  let limit = limits.get(test);
+  if (limit === undefined) {
     const started = performance.now();
     const failure = await failureOf(test, 600_000);
     if (failure !== undefined) {
       console.error(`mutate: ${test} fails on unbroken code (${failure}); mend it first`);
       process.exit(1);
     }
-    limits.set(test, (performance.now() - started) * PATIENCE.factor + PATIENCE.extraMs);
+    limit = (performance.now() - started) * PATIENCE.factor + PATIENCE.extraMs;
+    limits.set(test, limit);
   }
-  return limits;
+  return limit;
 }
 
 /** @returns the test that noticed, if one did */
-async function noticed(mutant: Mutant, limits: ReadonlyMap<string, number>): Promise<string | undefined> {
+async function noticed(mutant: Mutant): Promise<string | undefined> {
   const path = join(COPY, mutant.file);
   const source = readFileSync(join(BUILT, mutant.file), 'utf8');
-  writeFileSync(path, source.slice(0, mutant.start) + mutant.replacement + source.slice(mutant.end));
-  try {
-    for (const test of mutant.tests) {
-      const failure = await failureOf(test, limits.get(test)!);
-      if (failure !== undefined) return `${basename(test)} (${failure})`;
-    }
-    return undefined;
-  } finally {
+  const broken = source.slice(0, mutant.start) + mutant.replacement + source.slice(mutant.end);
+  for (const test of mutant.tests) {
+    const limit = await limitOf(test);
+    writeFileSync(path, broken);
+    const failure = await failureOf(test, limit);
     writeFileSync(path, source);
+    if (failure !== undefined) return `${basename(test)} (${failure})`;
   }
+  return undefined;
 }
 
 /** Where a mutant stands in the TypeScript that it was compiled from. */
@@ -271,10 +273,9 @@ const COPY = mkdtempSync(join(ROOT, 'dist-mutants-'));
 process.once('exit', () => rmSync(COPY, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 cpSync(BUILT, COPY, { recursive: true });
-const limits = await baseline(new Set(mutants.flatMap(({ tests }) => tests)));
 const survived: Survivor[] = [];
 for (const [index, mutant] of mutants.entries()) {
-  const killer = await noticed(mutant, limits);
+  const killer = await noticed(mutant);
   const { source, line, code } = placeOf(mutant);
   const { area, change } = mutant;
   const reason = explained.find(
