@@ -59,8 +59,8 @@ export const AREAS: Readonly<Record<string, Area>> = {
   losses: {
     sources: ['training/gradient/losses.js'],
     tests: [
-      'training/distill/reference.test.js',
       'training/gradient/losses.test.js',
+      'training/distill/reference.test.js',
       'training/stage1/reference.test.js',
       'training/lookup/reference.test.js',
       'training/gradient/operators.test.js',
