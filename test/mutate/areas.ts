@@ -33,7 +33,6 @@ export const AREAS: Readonly<Record<string, Area>> = {
     sources: ['store/filter.js', 'services/runtime/filter.js'],
     tests: [
       'store/filter.test.js',
-      'store/filter.test.js',
       'services/runtime/filter.test.js',
       'store/testing/memory-store.test.js',
       'store/embedded/embedded-store.test.js',

@@ -231,3 +231,31 @@ test('a write that was cancelled is not looked into', async () => {
   await assert.rejects(store.write('docs', writesOf('a', 'b'), { signal: controller.signal }), error);
   assert.deepEqual(attempts, [['a', 'b']]);
 });
+
+test('the store is called with the collection, what is asked, and the bounds of the call', async () => {
+  const calls: unknown[] = [];
+  const store = new PatientStore(
+    {
+      kind: 'embedded',
+      lookupDocuments: async (...all) => {
+        calls.push(all);
+        return [];
+      },
+      writeDocuments: async (...all) => {
+        calls.push(all);
+        return [];
+      },
+    },
+    BACKOFF,
+    pino({ level: 'silent' }),
+  );
+  const keys = [{ tenant: '', documentId: 'a' }];
+  const writes = writesOf('a');
+  const limits = bounds();
+  await store.lookup('docs', keys, limits.signal);
+  await store.write('docs', writes, limits);
+  assert.deepEqual(calls, [
+    ['docs', keys, { signal: limits.signal }],
+    ['docs', writes, limits],
+  ]);
+});

@@ -8,7 +8,15 @@ import { TowerError } from '../../../towers/errors.ts';
 import { FakeTower } from '../testing/fake-tower.ts';
 import { Budget } from './budget.ts';
 import { DocumentEncoder } from './encoder.ts';
-import { BYTES_PER_TOKEN, rejected, type Ready, type Received, type Settled } from './operation.ts';
+import {
+  BYTES_PER_TOKEN,
+  rejected,
+  type DocumentTrace,
+  type Ready,
+  type Received,
+  type Settled,
+} from './operation.ts';
+import type { StreamTrace } from './stream-trace.ts';
 import { PatientStore } from './patient-store.ts';
 import { LOOKUP_DOCUMENTS, Window, WRITE_BYTES, WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
 import { invalidArgument } from '../../runtime/errors.ts';
@@ -31,6 +39,12 @@ interface PendingLookup {
   fail: (error: unknown) => void;
 }
 
+interface DeleteOptions {
+  version?: number;
+  tokens?: number;
+  trace?: DocumentTrace;
+}
+
 /** A window before a store whose every answer is up to the test. */
 class Scene {
   readonly lookups: PendingLookup[] = [];
@@ -38,6 +52,10 @@ class Scene {
   /** What lookups find, by document id. */
   readonly stored = new Map<string, Partial<StoredDocument>>();
   readonly failures: unknown[] = [];
+  /** Lines of the log. */
+  readonly logged: object[] = [];
+  /** What the store was told of the trace of each write. */
+  readonly contexts: unknown[] = [];
   readonly tower = new FakeTower();
   readonly budget = new Budget(1e9);
   readonly window: Window;
@@ -46,7 +64,7 @@ class Scene {
   readonly #share = this.budget.open();
   #sequence = 0;
 
-  constructor() {
+  constructor(trace?: StreamTrace) {
     const store = new PatientStore(
       {
         kind: 'embedded',
@@ -57,8 +75,9 @@ class Scene {
               resolve(ids.map((id) => this.stored.get(id) as StoredDocument | undefined));
             this.lookups.push({ ids, answer, fail });
           }),
-        writeDocuments: (_collection, writes) =>
+        writeDocuments: (_collection, writes, options) =>
           new Promise((resolve, fail) => {
+            this.contexts.push(options?.trace);
             const ids = writes.map(({ documentId }) => documentId);
             const well = writes.map(({ kind }): DocumentWriteResult => ({ outcome: OUTCOMES[kind] }));
             const answer = (answers = well as readonly DocumentWriteResult[]): void => resolve([...answers]);
@@ -72,10 +91,10 @@ class Scene {
       store,
       encoder: new DocumentEncoder(this.tower, BACKOFF),
       budget: this.budget,
-      log: pino({ level: 'silent' }),
+      log: pino({}, { write: (line) => void this.logged.push(JSON.parse(line) as object) }),
     };
     const target = { collection: 'docs', tenant: 'acme', omitText: false };
-    this.window = new Window(shared, this.#share, target, undefined, {
+    this.window = new Window(shared, this.#share, target, trace, {
       onSettled: () => void this.told++,
       onFailure: (error) => this.failures.push(error),
     });
@@ -94,10 +113,15 @@ class Scene {
     this.window.add(operation);
   }
 
-  delete(id: string, { version = 1, tokens = 1 } = {}): void {
+  delete(id: string, { version = 1, tokens = 1, trace }: DeleteOptions = {}): void {
     const write = { kind: 'delete', tenant: 'acme', documentId: id, version } as const;
     const step = { kind: 'delete', write } as const;
-    const operation: Ready = { ...this.#next(id, version, tokens), state: 'ready', step };
+    const operation: Ready = {
+      ...this.#next(id, version, tokens),
+      state: 'ready',
+      step,
+      ...(trace && { trace }),
+    };
     this.window.add(operation);
   }
 
@@ -556,4 +580,57 @@ test('a window that is abandoned writes and settles nothing more, and is no fail
   assert.deepEqual(scene.writes, []);
   assert.deepEqual(scene.failures, []);
   assert.equal(scene.tower.encoded, 0);
+});
+
+test(
+  'a write carries the context of its span to the store, and the trace hears of its end',
+  bounded,
+  async () => {
+    const context = {};
+    const heard: string[] = [];
+    const trace = {
+      writing: (operations: readonly unknown[]) => {
+        heard.push(`writing ${operations.length}`);
+        return { libraryContext: context };
+      },
+      written: (span: { libraryContext: object }) => heard.push(`written ${span.libraryContext === context}`),
+      settled: ({ documentId }: Settled) => heard.push(`settled ${documentId}`),
+    };
+    const scene = new Scene(trace as unknown as StreamTrace);
+    scene.delete('a');
+    (await scene.write()).answer();
+    assert.deepEqual(await scene.outcomes(), ['a deleted']);
+    assert.deepEqual(scene.contexts, [context]);
+    assert.deepEqual(heard, ['writing 1', 'written true', 'settled a']);
+  },
+);
+
+test(
+  'an error that nobody foresaw is logged, with the document that it concerns and its trace',
+  bounded,
+  async () => {
+    const scene = new Scene();
+    const ids = { trace_id: 't', span_id: 's' };
+    scene.delete('a', { trace: { span: { logFields: ids } } as unknown as DocumentTrace });
+    (await scene.write()).fail(new TypeError('unforeseen'));
+    assert.deepEqual(await scene.outcomes(), ['a INTERNAL']);
+    assert.equal(scene.logged.length, 1);
+    const { collection, tenant, documentId, trace_id, span_id } = scene.logged[0] as Record<string, unknown>;
+    const fields = { collection, tenant, documentId, trace_id, span_id };
+    assert.deepEqual(fields, { collection: 'docs', tenant: 'acme', documentId: 'a', ...ids });
+  },
+);
+
+test('the traces of documents are ended where the window is abandoned', bounded, async () => {
+  const abandoned: unknown[] = [];
+  const trace = { abandoned: (document: unknown) => abandoned.push(document) };
+  const scene = new Scene(trace as unknown as StreamTrace);
+  const own = { span: {} } as unknown as DocumentTrace;
+  scene.put('first');
+  scene.delete('untraced');
+  scene.delete('traced', { trace: own });
+  scene.window.abandon();
+  assert.deepEqual(abandoned, [own]);
+  await settle();
+  assert.deepEqual(scene.writes, []);
 });
