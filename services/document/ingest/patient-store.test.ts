@@ -180,7 +180,7 @@ test('a lookup waits, too', async () => {
     () => [],
     () => {
       if (away-- > 0) throw failure('STORE_UNAVAILABLE');
-      return found as (StoredDocument | undefined)[];
+      return found;
     },
   );
   assert.equal(store.kind, 'embedded');

@@ -101,7 +101,7 @@ class Scene {
   }
 
   #next(documentId: string, version: number, tokens: number) {
-    this.budget.admit(this.#share, tokens);
+    assert.equal(this.budget.admit(this.#share, tokens), true);
     const sequence = ++this.#sequence;
     return { sequence, documentId, version, tokens, arrivedAt: sequence * 10 };
   }
@@ -184,7 +184,7 @@ test(
     assert.deepEqual(write.ids, ['a', 'b', 'c']);
     assert.deepEqual(
       write.writes.map(({ kind, tenant }) => [kind, tenant]),
-      Array(3).fill(['put', 'acme']),
+      Array.from({ length: 3 }, () => ['put', 'acme']),
     );
     assert.deepEqual(await scene.outcomes(), [], 'nothing is answered before the store has');
     assert.equal(scene.budget.held, 15);
