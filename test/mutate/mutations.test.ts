@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { test } from 'node:test';
+import { AREAS } from './areas.ts';
 import { mutationsOf } from './mutations.ts';
 
 /** What a source becomes, one change each. */
@@ -92,4 +94,11 @@ test('a mutation says what changes, and where', () => {
     line: 1,
     column: 6,
   });
+});
+
+test('the files of every area are there', () => {
+  for (const { sources, tests } of Object.values(AREAS)) {
+    for (const file of [...sources, ...tests])
+      assert.ok(existsSync(new URL(`../../${file}`, import.meta.url)), file);
+  }
 });
