@@ -601,7 +601,7 @@ test(
     (await scene.write()).answer();
     assert.deepEqual(await scene.outcomes(), ['a deleted']);
     assert.deepEqual(scene.contexts, [context]);
-    assert.deepEqual(heard, ['writing 1', 'written true', 'settled a']);
+    assert.deepEqual(heard, ['writing 1 to docs, embedded', 'written true', 'settled a']);
   },
 );
 
