@@ -589,8 +589,8 @@ test(
     const context = {};
     const heard: string[] = [];
     const trace = {
-      writing: (operations: readonly unknown[]) => {
-        heard.push(`writing ${operations.length}`);
+      writing: (operations: readonly unknown[], target: { store: string; collection: string }) => {
+        heard.push(`writing ${operations.length} to ${target.collection}, ${target.store}`);
         return { libraryContext: context };
       },
       written: (span: { libraryContext: object }) => heard.push(`written ${span.libraryContext === context}`),
