@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { lookUpRule, VERSION_TABLE } from './testing/version-table.ts';
 import { applyVersionRule, type Remembered, type VersionedWrite } from './versions.ts';
 
-const VERSIONS = [0, 4, 5, 6, Number.MAX_SAFE_INTEGER];
+const VERSIONS = [0, 1, 4, 5, 6, Number.MAX_SAFE_INTEGER];
 
 const REMEMBERED: (Remembered | undefined)[] = [
   undefined,

@@ -74,6 +74,38 @@ test('a batch grows to the side that adds less padding to all of it', () => {
   assert.deepEqual(queue.take(39), ['shorter', 'first', 'second']);
 });
 
+function taken(lengths: Readonly<Record<string, number>>, budget: number): string[] {
+  const queue = new BatchQueue<string>();
+  for (const [item, length] of Object.entries(lengths)) queue.push(item, length);
+  return queue.take(budget);
+}
+
+test('a batch grows to the side that adds less padding, and to the longer one if both add the same', () => {
+  assert.deepEqual(taken({ first: 10, shorter: 6, longer: 11 }, 22), ['first', 'longer']);
+  assert.deepEqual(taken({ first: 10, shorter: 9, longer: 12 }, 24), ['shorter', 'first']);
+  assert.deepEqual(taken({ first: 10, shorter: 7, longer: 13 }, 26), ['first', 'longer']);
+  // Of three of length 10, one of 11 adds 1 to each of three, one of 8 adds 2.
+  assert.deepEqual(taken({ a: 10, b: 10, c: 10, shorter: 8, longer: 11 }, 44), ['shorter', 'a', 'b', 'c']);
+});
+
+test('a batch may fill the budget exactly, on either side', () => {
+  assert.deepEqual(taken({ first: 10, shorter: 6 }, 20), ['shorter', 'first']);
+  assert.deepEqual(taken({ first: 10, shorter: 6 }, 19), ['first']);
+  assert.deepEqual(taken({ first: 10, longer: 12 }, 24), ['first', 'longer']);
+  assert.deepEqual(taken({ first: 10, longer: 12 }, 23), ['first']);
+});
+
+test('planned batches are as large as budget and size allow', () => {
+  const plan = (lengths: number[], maxBatchTokens: number, maxBatchSize = 64): number[][] =>
+    planBatches(lengths, { maxBatchTokens, maxBatchSize });
+  assert.deepEqual(plan([1, 1, 1], 3), [[0, 1, 2]]);
+  assert.deepEqual(plan([0, 0, 0], 2), [[0, 1], [2]]);
+  assert.deepEqual(plan([3, 9, 4], 12), [[1], [2, 0]]);
+  assert.deepEqual(plan([5, 5, 5], 10), [[0, 1], [2]]);
+  assert.deepEqual(plan([5, 5, 5], 100, 2), [[0, 1], [2]]);
+  assert.deepEqual(plan([20, 1], 10), [[0], [1]]);
+});
+
 test('a long input does not starve while short ones keep arriving', () => {
   const queue = new BatchQueue<Input>();
   const long = { length: 300 };

@@ -2,24 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { splitPassages, type PassageRules } from './passages.ts';
+import { rulesOf } from './testing/passage-rules.ts';
 import { TINY_TOKENIZER, TINY_UNIGRAM } from './testing/tiny-tower.ts';
-import { TextTokenizer } from './tokenizer.ts';
 import type { Passage } from './tower.ts';
-
-function rulesOf(
-  { window = 12, overlap = 4, maxTokens = 64, prompt = '' } = {},
-  file: object = TINY_TOKENIZER,
-): PassageRules {
-  const tokenizer = new TextTokenizer(file, {}, { maxTokens, truncation: 'right' });
-  const specials = maxTokens - tokenizer.room;
-  return {
-    window,
-    overlap,
-    count: (text) => tokenizer.ids(text).length,
-    encode: (text) => tokenizer.encode(prompt + text),
-    limit: specials + tokenizer.ids(prompt).length + window,
-  };
-}
 
 function split(text: string, rules: PassageRules, title = ''): Passage[] {
   return [...splitPassages({ title, text }, rules)];
@@ -120,6 +105,115 @@ test('a title longer than half the window is cut at a word, and that is said', (
   assert.equal(alone[0]!.tokens.truncated, true);
 });
 
+/** What is encoded of a document. */
+function encoded(text: string, rules: PassageRules, title = ''): { seen: string[]; passages: Passage[] } {
+  const seen: string[] = [];
+  const encode: PassageRules['encode'] = (stretch) => (seen.push(stretch), rules.encode(stretch));
+  return { seen, passages: split(text, { ...rules, encode }, title) };
+}
+
+test('as many words of a title are kept as fit half the window exactly', () => {
+  const text = 'Hello world. World hello. Hello star.';
+  const { seen, passages } = encoded(text, rulesOf(), 'star '.repeat(7));
+  assert.ok(seen.includes(`star star star star star star ${passages[0]!.text}`));
+  assert.deepEqual(
+    passages.map(({ tokens }) => tokens.truncated),
+    [true, false],
+  );
+  const { seen: whole, passages: fits } = encoded(text, rulesOf(), 'star '.repeat(6));
+  assert.ok(whole.includes(`star star star star star star ${fits[0]!.text}`));
+  assert.equal(fits[0]!.tokens.truncated, false);
+});
+
+test('a title has no more characters than a window, however few its tokens', () => {
+  const most = 12 * 32;
+  const { seen, passages } = encoded('hello', rulesOf(), 'a'.repeat(most));
+  assert.deepEqual(seen, [`${'a'.repeat(most)} hello`]);
+  assert.equal(passages[0]!.tokens.truncated, false);
+  const longer = encoded('hello', rulesOf(), 'a'.repeat(most + 1));
+  assert.deepEqual(longer.seen, [`${'a'.repeat(most)} hello`]);
+  assert.equal(longer.passages[0]!.tokens.truncated, true);
+});
+
+test('a title that no word of fits is left out', () => {
+  const rules = rulesOf({ window: 1, overlap: 0 });
+  const { seen, passages } = encoded('star', rules, 'hello');
+  assert.deepEqual(seen, ['star']);
+  assert.deepEqual(passages, [{ text: 'star', tokens: { ...rules.encode('star'), truncated: true } }]);
+});
+
+test('a passage fills the window exactly, by its own sentences and the repeated ones', () => {
+  const text = 'Hello world. Star star star. World. Hello star. World.';
+  // Tokens: 3, 4, 2, 3, 2.
+  assert.deepEqual(texts(split(text, rulesOf({ window: 9, overlap: 2 }))), [
+    'Hello world. Star star star. World.',
+    'World. Hello star. World.',
+  ]);
+  assert.deepEqual(texts(split(text, rulesOf({ window: 7, overlap: 3 }))), [
+    'Hello world. Star star star.',
+    'World. Hello star. World.',
+  ]);
+});
+
+test('a repeated sentence gives way where it leaves no room for the next one', () => {
+  // Tokens: 3, 3, 8.
+  const text = 'Hello world. World hello. Star star star star star star star.';
+  assert.deepEqual(texts(split(text, rulesOf({ window: 8, overlap: 4 }))), [
+    'Hello world. World hello.',
+    'Star star star star star star star.',
+  ]);
+});
+
+/** Rules that count a token more for each sentence than its words. */
+const generous: PassageRules = {
+  window: 6,
+  overlap: 4,
+  count: (text) => words(text) + 1,
+  encode: (text) => ({ ids: Array.from({ length: words(text) }, () => 1), truncated: false }),
+  limit: 6,
+};
+
+function words(text: string): number {
+  return text.split(/\s+/).filter(Boolean).length;
+}
+
+test('sentences count by themselves: what they save together makes no room for repetition', () => {
+  const text = 'Hello world one. World hello. Star star star star. One two three four five six seven.';
+  assert.deepEqual(texts(split(text, generous)).slice(0, 2), ['Hello world one.', 'World hello.']);
+});
+
+test('a short text that fits as a whole is one passage, whatever its sentences count', () => {
+  const text = 'Hello world star. Hello world star.';
+  assert.deepEqual(texts(split(text, generous)), [text]);
+  // Eight characters for each token of the window, and one more.
+  assert.equal(texts(split('Hello world starstarstar. Hello world starstars.', generous)).length, 1);
+  assert.equal(texts(split('Hello world starstarstar. Hello world starsstars.', generous)).length, 2);
+});
+
+/** Rules that count two letters as a token. */
+function letters(window: number, limit = window): PassageRules {
+  const count = (text: string): number => Math.ceil(text.length / 2);
+  const encode = (text: string): Passage['tokens'] => ({
+    ids: Array.from({ length: count(text) }, () => 1),
+    truncated: false,
+  });
+  return { window, overlap: 0, count, encode, limit };
+}
+
+test('pieces of a word fill at most a quarter of the window, and have two letters or more', () => {
+  const word = 'abcdefghijklmnopqrstuvwxyzABCDEF';
+  // Four letters are a quarter of the window; three such pieces fit the limit, four do not.
+  assert.deepEqual(texts(split(word, letters(8, 7))), ['abcdefghijkl', 'mnopqrstuvwx', 'yzABCDEF']);
+  const each: PassageRules = { ...letters(3), count: (text) => text.length };
+  assert.deepEqual(texts(split('abcdefgh', { ...each, limit: 1 })), ['ab', 'cd', 'ef', 'gh']);
+});
+
+test('white space before the first sentence is left out, nothing else is', () => {
+  const text = 'Hello world. World hello. Hello star. Star world. World star. Star hello. Hello hello.';
+  const rules = rulesOf({ overlap: 0 });
+  assert.deepEqual(texts(split(`\n\n  \t${text}`, rules)), texts(split(text, rules)));
+});
+
 test('the prompt is before every passage and not part of the window', () => {
   const rules = rulesOf({ prompt: 'query: ' });
   const passages = split('Hello world. World hello. Hello star. Star world. World star.', rules);
@@ -186,30 +280,6 @@ test('a sentence across the blocks that sentences are looked for in stays whole'
     assert.equal(passage.replaceAll(sentence, '').trim(), '');
   }
 });
-
-for (const [name, unit] of [
-  ['one word', 'a'],
-  ['one emoji', '😀'],
-  ['white space', '\n'],
-  ['control characters', '\0'],
-  ['lone surrogates', '\ud800'],
-  ['full stops', '.'],
-  ['one-letter words', 'a '],
-] as const) {
-  test(`a megabyte of ${name} is split into passages of bounded length`, () => {
-    const text = unit.repeat((1 << 20) / unit.length);
-    let covered = 0;
-    for (const passage of splitPassages(
-      { title: '', text },
-      rulesOf({ window: 254, overlap: 0, maxTokens: 256 }),
-    )) {
-      assert.ok(passage.text.length <= 254 * 32);
-      assert.ok(passage.tokens.ids.length <= 256);
-      covered += passage.text.replaceAll(/\s/g, '').length;
-    }
-    assert.equal(covered, text.replaceAll(/\s/g, '').length);
-  });
-}
 
 test('passages are split off as they are asked for', () => {
   let counted = 0;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { ServiceError } from '../runtime/errors.ts';
@@ -124,4 +125,42 @@ test('searches that wait share the slots, so a deadline that their turn leaves r
   assert.ok(third instanceof Promise);
   for (let index = 0; index < 3; index++) gate.leave();
   await Promise.all([...waiting, third]);
+});
+
+test('the advice to retry is shorter where several calls run at a time', () => {
+  const gate = new Gate({ slots: 2, queue: 1 });
+  void gate.enter(patient);
+  gate.leave(400);
+  for (let index = 0; index < 3; index++) void gate.enter(patient);
+  // One waits, and so would the caller: two searches of 400 ms, in two slots.
+  assert.equal(refusal(() => gate.enter(patient)).retryDelayMs, 400);
+});
+
+test('a caller whose turn has come waits for nobody else', async () => {
+  const gate = new Gate({ slots: 1, queue: 1 });
+  void gate.enter(patient);
+  const waiting = gate.enter(within(90_000))!;
+  gate.leave(60_000);
+  await waiting;
+});
+
+test('a deadline that is reached is over', (context) => {
+  context.mock.method(Date, 'now', () => 1_000);
+  const gate = new Gate({ slots: 1, queue: 1 });
+  const { signal } = patient;
+  assert.equal(refusal(() => gate.enter({ signal, deadline: 1_000 })).code, status.DEADLINE_EXCEEDED);
+  assert.equal(gate.enter({ signal, deadline: 1_001 }), undefined);
+});
+
+test('a call that waits no more does not listen to its signal any more', async () => {
+  const gate = new Gate({ slots: 1, queue: 2 });
+  void gate.enter(patient);
+  const { signal } = new AbortController();
+  const late = gate.enter({ signal, deadline: Date.now() + 30_000 })!;
+  const next = gate.enter({ signal })!;
+  assert.equal(getEventListeners(signal, 'abort').length, 2);
+  gate.leave(60_000);
+  await assert.rejects(late);
+  await next;
+  assert.deepEqual(getEventListeners(signal, 'abort'), []);
 });

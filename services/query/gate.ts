@@ -72,7 +72,7 @@ export class Gate {
           else reject(reason);
         },
       };
-      call.signal.addEventListener('abort', giveUp, { once: true });
+      call.signal.addEventListener('abort', giveUp);
       this.#queue.add(waiter);
     });
   }

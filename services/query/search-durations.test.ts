@@ -37,3 +37,16 @@ test('the mean follows', () => {
   for (let index = 0; index < 200; index++) durations.record(10, index);
   assert.ok(Math.abs(durations.meanMs - 10) < 1);
 });
+
+test('a floor that is two windows old is forgotten, and to ask for it changes nothing', () => {
+  const durations = new SearchDurations();
+  durations.record(10, 0);
+  assert.equal(durations.floorMs(1), 10);
+  assert.equal(durations.floorMs(FLOOR_WINDOW_MS + 1), 10);
+  const unasked = new SearchDurations();
+  unasked.record(10, 0);
+  assert.equal(unasked.floorMs(2 * FLOOR_WINDOW_MS - 1), 10);
+  const late = new SearchDurations();
+  late.record(10, 0);
+  assert.equal(late.floorMs(2 * FLOOR_WINDOW_MS), 0);
+});

@@ -18,7 +18,7 @@ export class SearchDurations {
   record(ms: number, now: number): void {
     this.#roll(now);
     this.#mean = this.#mean === 0 ? ms : this.#mean + NEWEST * (ms - this.#mean);
-    if (ms < this.#current) this.#current = ms;
+    this.#current = Math.min(this.#current, ms);
   }
 
   /** Mean duration of recent searches, in milliseconds; 0 before the first. */

@@ -69,6 +69,14 @@ test('all tests, on all fields that have them', () => {
   );
 });
 
+test('a list without conditions is left out', () => {
+  const condition: Condition = { exists: { field: 'metadata.a' } };
+  const parsed = [{ field: 'metadata.a', exists: true }];
+  assert.deepEqual(parse({ must: [condition] }), { must: parsed });
+  assert.deepEqual(parse({ should: [condition] }), { should: parsed });
+  assert.deepEqual(parse({ mustNot: [condition] }), { mustNot: parsed });
+});
+
 test('depth and size have limits', () => {
   assert.ok(parse(nested(MAX_FILTER_DEPTH)));
   const condition: Condition = { exists: { field: 'metadata.a' } };

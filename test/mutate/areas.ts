@@ -2,42 +2,67 @@
 export interface Area {
   /** Compiled files to break, below `dist/`. */
   sources: readonly string[];
-  /** Compiled tests to run for each mutant, the most telling first, below `dist/`. */
+  /** Compiled tests to run for each mutant, below `dist/`: the fastest and most telling first. */
   tests: readonly string[];
 }
 
-/** The eight areas that a run without a folder covers. */
+const INGEST = 'services/document/ingest';
+
+/** The eight areas that a run without a path covers. */
 export const AREAS: Readonly<Record<string, Area>> = {
   batching: {
     sources: ['towers/batching.js'],
     tests: ['towers/batching.test.js', 'towers/encoder.test.js'],
   },
   window: {
-    sources: ['services/document/ingest/window.js'],
+    sources: [`${INGEST}/window.js`],
     tests: [
-      'services/document/ingest/stream.test.js',
-      'services/document/ingest/versions.test.js',
-      'services/document/ingest/writes.test.js',
-      'services/document/ingest/faults.test.js',
-      'services/document/ingest/backpressure.test.js',
+      `${INGEST}/window.test.js`,
+      `${INGEST}/stream.test.js`,
+      `${INGEST}/versions.test.js`,
+      `${INGEST}/faults.test.js`,
+      `${INGEST}/simulation.test.js`,
+      `${INGEST}/writes.test.js`,
     ],
   },
   'version rule': {
     sources: ['store/versions.js'],
-    tests: ['store/embedded/embedded-store.test.js'],
+    tests: ['store/versions.test.js', 'store/testing/memory-store.test.js'],
   },
   filters: {
     sources: ['store/filter.js', 'services/runtime/filter.js'],
-    tests: ['services/runtime/filter.test.js', 'store/embedded/embedded-store.test.js'],
+    tests: [
+      'store/filter.test.js',
+      'services/runtime/filter.test.js',
+      'store/testing/memory-store.test.js',
+      'store/embedded/embedded-store.test.js',
+    ],
   },
-  gate: { sources: ['services/query/gate.js'], tests: ['services/query/gate.test.js'] },
+  gate: {
+    sources: ['services/query/gate.js', 'services/query/search-durations.js'],
+    tests: ['services/query/search-durations.test.js', 'services/query/gate.test.js'],
+  },
   retry: {
-    sources: ['services/document/ingest/retry.js'],
-    tests: ['services/document/ingest/faults.test.js'],
+    sources: [`${INGEST}/retry.js`, `${INGEST}/patient-store.js`, 'calls/backoff.js'],
+    tests: [
+      'calls/backoff.test.js',
+      `${INGEST}/patient-store.test.js`,
+      `${INGEST}/faults.test.js`,
+      `${INGEST}/simulation.test.js`,
+    ],
   },
-  passages: { sources: ['towers/passages.js'], tests: ['towers/passages.test.js'] },
+  passages: {
+    sources: ['towers/passages.js'],
+    tests: ['towers/passages.test.js', 'towers/passages-size.test.js'],
+  },
   losses: {
     sources: ['training/gradient/losses.js'],
-    tests: ['training/gradient/operators.test.js'],
+    tests: [
+      'training/gradient/losses.test.js',
+      'training/distill/reference.test.js',
+      'training/stage1/reference.test.js',
+      'training/lookup/reference.test.js',
+      'training/gradient/operators.test.js',
+    ],
   },
 };

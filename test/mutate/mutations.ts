@@ -39,7 +39,10 @@ const METHODS: Readonly<Record<string, string>> = {
   every: 'some',
 };
 
-/** Every mutation of a compiled file, in the order of the source. Strings, imports and tuning constants stay. */
+/**
+ * Every mutation of a compiled file, in the order of the source. Texts, errors' words, imports, tuning constants, and calls
+ * of logs and traces stay.
+ */
 export function mutationsOf(source: string): Mutation[] {
   const program = parse(source, { ecmaVersion: 'latest', sourceType: 'module', locations: true });
   const found: Mutation[] = [];
@@ -54,10 +57,8 @@ export function mutationsOf(source: string): Mutation[] {
     found.push({ start: from, end: to, replacement, change, line: line - 1, column });
   };
   fullAncestor(program, (visited, _state, ancestors) => {
-    const node = visited;
-    const above = ancestors;
-    if (isWords(above.slice(0, -1)) || isTuning(program, above)) return;
-    mutate(node, above.at(-2), source, add);
+    if (isWords(ancestors.slice(0, -1)) || isTuning(program, ancestors) || isTelling(ancestors)) return;
+    mutate(visited, source, add);
   });
   // The walker reports a node again where two of its visitors meet in it.
   const unique = new Map(found.map((each) => [`${each.start} ${each.end} ${each.replacement}`, each]));
@@ -66,7 +67,7 @@ export function mutationsOf(source: string): Mutation[] {
 
 type Add = (node: AnyNode, replacement: string, change: string, from?: number, to?: number) => void;
 
-function mutate(node: AnyNode, parent: AnyNode | undefined, source: string, add: Add): void {
+function mutate(node: AnyNode, source: string, add: Add): void {
   const text = (part: AnyNode): string => source.slice(part.start, part.end);
   switch (node.type) {
     case 'BinaryExpression':
@@ -100,15 +101,12 @@ function mutate(node: AnyNode, parent: AnyNode | undefined, source: string, add:
         (node.expression.type === 'AwaitExpression' && node.expression.argument.type === 'CallExpression')
         ? add(node, ';', 'the call is dropped')
         : undefined;
-    case 'Identifier': {
-      const other = METHODS[node.name];
-      if (
-        other !== undefined &&
-        parent?.type === 'MemberExpression' &&
-        parent.property === node &&
-        !parent.computed
-      )
-        add(node, other, `"${node.name}" becomes "${other}"`);
+    case 'MemberExpression': {
+      // The walker does not visit the name of a property by itself.
+      const { property, computed } = node;
+      if (computed || property.type !== 'Identifier') return;
+      const other = Object.hasOwn(METHODS, property.name) ? METHODS[property.name] : undefined;
+      if (other !== undefined) add(property, other, `"${property.name}" becomes "${other}"`);
       return;
     }
     case 'ObjectExpression':
@@ -141,6 +139,29 @@ function isTuning(program: Program, above: readonly AnyNode[]): boolean {
     above.every(({ type }) => !/Function|Method|Class/.test(type))
   );
 }
+
+/**
+ * Whether a node is in a statement that calls a log or a trace, such as `this.#log.warn({ err }, 'gone')`: what these tell
+ * has tests of its own, in other folders than what they tell of.
+ */
+function isTelling(above: readonly AnyNode[]): boolean {
+  const statement = above.findLast(({ type }) => /Statement$|Declaration$|Function/.test(type));
+  if (statement?.type !== 'ExpressionStatement') return false;
+  const { expression } = statement;
+  let callee: AnyNode = expression.type === 'ChainExpression' ? expression.expression : expression;
+  if (callee.type !== 'CallExpression') return false;
+  callee = callee.callee;
+  while (callee.type === 'MemberExpression') {
+    const object: AnyNode = callee.object;
+    const name = object.type === 'MemberExpression' ? object.property : object;
+    if ((name.type === 'Identifier' || name.type === 'PrivateIdentifier') && TELLERS.has(name.name))
+      return true;
+    callee = object;
+  }
+  return false;
+}
+
+const TELLERS = new Set(['log', 'trace', 'span']);
 
 /** Whether a "+" with this operand joins text. */
 function isText(node: AnyNode): boolean {

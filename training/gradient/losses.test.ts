@@ -87,6 +87,24 @@ test('a vector of zeros has a loss, and a gradient of numbers', async () => {
   assertClose(gradient, [-3 - 0.6, -4 - 0.8], 'gradient');
 });
 
+test('a vector shorter than 1e-12 has no direction', async () => {
+  for (const [length, cosine] of [
+    [1e-11, 1],
+    [1e-13, 0],
+  ] as const) {
+    const vectors = { student: [[length, 0]], teacher: [[1, 0]] };
+    assertClose([(await lossOf(vectors, { mse: 0 })).loss], 1 - cosine, `length ${length}`);
+  }
+});
+
+test('a term that counts 0 is not computed', () => {
+  const g = new GraphBuilder();
+  for (const name of ['student', 'teacher']) g.input(name, 'float32', ['batch', 2]);
+  g.output('loss', distillationLoss(g, { student: 'student', teacher: 'teacher' }, { cosine: 0 }));
+  const operators = g.build().graph.nodes.map(({ op }) => op);
+  assert.deepEqual(operators, ['Sub', 'Mul', 'ReduceMean', 'Mul']);
+});
+
 test('a loss is told as it is computed: nothing said is MSE + (1 − cosine), each once', () => {
   assert.equal(describeLoss({}), 'mse + (1 - cosine)');
   assert.equal(
