@@ -166,6 +166,15 @@ describe('requests', () => {
     assert.deepEqual(fits.json, { bytes: LIMIT });
   });
 
+  test('a body is refused where the method has none, rather than ignored', async () => {
+    const body = Buffer.from('{}');
+    for (const headers of [{ 'content-length': '2' }, { 'transfer-encoding': 'chunked' }]) {
+      const { status, json } = await bridge.ask('GET', '/api/things/a', { body, headers });
+      assert.equal(status, 413);
+      assert.match(JSON.stringify(json), /GET \/api\/things\/a takes no body/);
+    }
+  });
+
   test('the unread rest of a rejected body is not taken for a request', async () => {
     const [host, port] = bridge.address.split(':');
     const answer = await new Promise<string>((resolve, reject) => {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
-import { Hono } from 'hono';
+import { Hono, type MiddlewareHandler } from 'hono';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import type { Logger } from 'pino';
 import { reportError } from '../../runtime/errors.ts';
@@ -116,6 +116,7 @@ function appOf({ host, names, routes, log }: HttpServerOptions) {
       },
     }),
   );
+  app.use(rejectStrayBody);
   for (const each of routes) app.route('/', each);
   app.notFound((context) => context.json(nothingAt(context.req.path).body, 404));
   app.onError((error, context) => {
@@ -128,6 +129,14 @@ function appOf({ host, names, routes, log }: HttpServerOptions) {
   });
   return app;
 }
+
+/** Rejects a body where the method has none: it would be ignored. */
+const rejectStrayBody: MiddlewareHandler = ({ req }, next) => {
+  const hasBody =
+    Number(req.header('content-length') ?? 0) > 0 || req.header('transfer-encoding') !== undefined;
+  if (!hasBody || req.method === 'POST') return next();
+  throw new HttpError(413, 'BODY_TOO_LARGE', `${req.method} ${req.path} takes no body`);
+};
 
 function nothingAt(path: string): HttpError {
   return new HttpError(404, 'NOT_FOUND', `there is nothing at ${path}; the page is at /`);
