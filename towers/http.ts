@@ -10,7 +10,7 @@ const CONNECT_TIMEOUT_MS = 15_000;
 const SILENCE_TIMEOUT_MS = 60_000;
 
 /** Attempts in all, and the waits between them: a hiccup is over by then, an outage is not. */
-const RETRIES = { attempts: 3, firstMs: 1_500, longestMs: 3_000 };
+const RETRIES = { attempts: 3, firstMs: 1_000, longestMs: 3_000 };
 
 /** Statuses that another attempt may get past. */
 const TRANSIENT = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -58,7 +58,7 @@ export class Http {
           cause: outcome.cause,
         });
       }
-      await delay(backoffMs(attempt, this.#retries));
+      await delay(this.#retries.firstMs / 2 + backoffMs(attempt, this.#retries));
     }
   }
 

@@ -39,7 +39,8 @@ export async function runLoop<End extends string>(
       signal?.throwIfAborted();
       report = await take(step);
     } catch (error) {
-      if (signal?.aborted !== true) throw error;
+      // A failure that comes while the signal is aborted is a failure all the same.
+      if (signal?.aborted !== true || error !== signal.reason) throw error;
       await save();
       return 'interrupted';
     }

@@ -1,5 +1,5 @@
 import { chmod, copyFile, link, mkdir, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { hashFile } from '../towers/hash.ts';
 import type { LocalTower } from '../towers/pull.ts';
 import { outputOf } from '../towers/session/model.ts';
@@ -63,6 +63,7 @@ export async function linkFiles(from: string, to: string, files: readonly string
 /** Copies files. Those of the cache can't be written to; their copies can. */
 export async function copyFiles(from: string, to: string, files: readonly string[]): Promise<void> {
   for (const file of files) {
+    await mkdir(dirname(join(to, file)), { recursive: true });
     await rm(join(to, file), { force: true });
     await copyFile(join(from, file), join(to, file));
     await chmod(join(to, file), WRITABLE);

@@ -197,7 +197,8 @@ function toData(wire: Wire<'Tensor'>, type: Tensor['type']): TensorData {
 }
 
 function toText(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes);
+  // protobufjs gives an empty list for an empty string.
+  return new TextDecoder().decode(Uint8Array.from(bytes));
 }
 
 function toBigInt(value: Wide): bigint {

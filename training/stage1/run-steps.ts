@@ -190,6 +190,12 @@ class MinedNegatives {
   constructor(options: RunOptions) {
     this.#options = options;
     const saved = options.resumed?.tensors.mined.get(MINED);
+    if (saved === undefined && (options.resumed?.progress.minedEpoch ?? NONE) !== NONE) {
+      throw new TrainingError(
+        'CHECKPOINT_INVALID',
+        'the checkpoint lacks its mined negatives; start anew without --resume',
+      );
+    }
     this.mined = Int32Array.from(saved === undefined ? [] : toNumbers(saved));
     this.epoch = options.resumed?.progress.minedEpoch ?? NONE;
   }

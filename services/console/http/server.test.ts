@@ -175,6 +175,11 @@ describe('requests', () => {
     }
   });
 
+  test('a body does not hide that a method is not allowed', async () => {
+    const { status, headers } = await bridge.ask('PUT', '/api/things/a', { body: Buffer.from('{}') });
+    assert.deepEqual([status, headers['allow']], [405, 'GET, HEAD']);
+  });
+
   test('the unread rest of a rejected body is not taken for a request', async () => {
     const [host, port] = bridge.address.split(':');
     const answer = await new Promise<string>((resolve, reject) => {

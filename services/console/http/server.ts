@@ -59,7 +59,7 @@ export interface RunningHttpServer {
 
 /** @throws {StartError} where it can't listen at the address */
 export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
-  const { host, port, portSetting } = options;
+  const { host, port, portSetting, log } = options;
   const listener = getRequestListener(appOf(options).fetch);
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
@@ -76,6 +76,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
   await once(server, 'listening').catch((error: Error) => {
     throw new StartError(bindFailure(error, host, port, portSetting), { cause: error });
   });
+  server.on('error', (error) => log.warn({ err: error }, 'the server could not accept a connection'));
   return {
     address: authority(host, (server.address() as AddressInfo).port),
     shutdown: async (graceMs) => {
@@ -95,6 +96,7 @@ function targetError(host: string | undefined, target: string): HttpError | unde
   const [path = ''] = target.split('?', 1);
   // "OPTIONS *", or a whole URL, as proxies are asked.
   if (!path.startsWith('/')) return new HttpError(400, 'INVALID_PATH', 'the path does not begin with "/"');
+  if (path.includes('\\')) return new HttpError(400, 'INVALID_PATH', 'the path has a "\\"; use "/"');
   try {
     decodeURIComponent(path);
     return undefined;
@@ -130,11 +132,13 @@ function appOf({ host, names, routes, log }: HttpServerOptions) {
   return app;
 }
 
+const BODYLESS = new Set(['GET', 'HEAD', 'DELETE']);
+
 /** Rejects a body where the method has none: it would be ignored. */
 const rejectStrayBody: MiddlewareHandler = ({ req }, next) => {
   const hasBody =
     Number(req.header('content-length') ?? 0) > 0 || req.header('transfer-encoding') !== undefined;
-  if (!hasBody || req.method === 'POST') return next();
+  if (!hasBody || !BODYLESS.has(req.method)) return next();
   throw new HttpError(413, 'BODY_TOO_LARGE', `${req.method} ${req.path} takes no body`);
 };
 

@@ -102,7 +102,7 @@ export class SpanQueue {
           spans.map((span) => readable(span, this.#origin)),
           resolve,
         ),
-      );
+      ).catch((thrown: Error): ExportResult => ({ code: ExportResultCode.FAILED, error: thrown }));
       this.#inFlight = 0;
       const failed = code === ExportResultCode.FAILED;
       if (failed) this.dropped += spans.length;
