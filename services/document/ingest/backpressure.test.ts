@@ -96,9 +96,10 @@ test('a client that never reads is stopped, holds no budget, and does not stop o
   const writtenSoFar = (): number => store.writes.reduce((sum, { length }) => sum + length, 0);
   // It goes on until its window is full.
   await eventually(() => writtenSoFar() >= WINDOW_OPERATIONS);
-  const written = await steady(writtenSoFar);
-  assert.ok(written < 3 * WINDOW_OPERATIONS, `and no further: ${written}`);
-  assert.equal(pipeline.tokensInFlight, 0);
+  await steady(writtenSoFar);
+  // A slow store may still be writing.
+  await eventually(() => pipeline.tokensInFlight === 0);
+  assert.ok(writtenSoFar() < 3 * WINDOW_OPERATIONS, `and no further: ${writtenSoFar()}`);
 
   const { outcomes } = await ingest().document(1, 'other', 'text').finish();
   assert.equal(outcomes.length, 1);
