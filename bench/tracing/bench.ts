@@ -183,8 +183,8 @@ function cpuMicros(pid: number): number | undefined {
 }
 
 /** How many spans a service dropped; 0 for a service without metrics. */
-async function droppedSpansOf(metrics: string | undefined): Promise<number> {
-  if (metrics === undefined) return 0;
+async function droppedSpansOf(metrics: string): Promise<number> {
+  if (metrics === '') return 0;
   const answer = await fetch(`http://${metrics}/metrics.json`);
   const series = (await answer.json()) as { name: string; points: { value: number }[] }[];
   return series.find(({ name }) => name === 'scalingnote.telemetry.dropped')?.points[0]?.value ?? 0;
