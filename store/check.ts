@@ -55,6 +55,7 @@ export function checkWrites(writes: readonly DocumentWrite[]): void {
     if (!Number.isSafeInteger(write.version) || write.version < 0) {
       throw invalidArgument(`version of ${what} is ${write.version}; use a whole number from 0 to 2^53 - 1`);
     }
+    if (write.kind === 'put' || write.kind === 'update') checkExpiry(write.expiresAt, what);
     if (write.kind !== 'put') continue;
     if (write.passages.length === 0)
       throw invalidArgument(`${what} has no passages; a document has at least one`);
@@ -62,6 +63,13 @@ export function checkWrites(writes: readonly DocumentWrite[]): void {
       if (sparse) checkSparse(sparse, `sparse vector of passage ${passage} of ${what}`);
     }
   }
+}
+
+function checkExpiry(expiresAt: number | undefined, what: string): void {
+  if (expiresAt === undefined || (Number.isSafeInteger(expiresAt) && expiresAt >= 0)) return;
+  throw invalidArgument(
+    `expiry of ${what} is ${expiresAt}; use a whole number of milliseconds since the epoch, from 0`,
+  );
 }
 
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the field. Does not check the dense vector. */

@@ -4,12 +4,20 @@ export type StoreErrorReason =
   | 'COLLECTION_NOT_FOUND'
   /** The collection belongs to another space. */
   | 'SPACE_MISMATCH'
+  /** The physical collection is another one than the caller knew: dropped and made again, or restored from a backup. */
+  | 'COLLECTION_REPLACED'
+  /** The layout of the collection is older than this program can bring up to date, or newer than it knows. */
+  | 'COLLECTION_LAYOUT'
   /** We did not make the collection, or can't use it: wrong vector size, no fingerprint. */
   | 'COLLECTION_FOREIGN'
   /** The call itself is wrong, and repeating it does not help: a vector of wrong length, a number that is not finite. */
   | 'STORE_INVALID_ARGUMENT'
   /** The store does not answer now, but may later. */
   | 'STORE_UNAVAILABLE'
+  /** What the store can show now is older than the caller asked for; a later call may succeed. */
+  | 'STORE_NOT_FRESH'
+  /** The files of the store are gone, replaced or damaged under a running process. Nothing is acknowledged any more. */
+  | 'STORE_LOST'
   /** The store rejects our credentials. */
   | 'STORE_UNAUTHENTICATED'
   /** Our credentials do not allow this. */
@@ -46,7 +54,8 @@ export class StoreError extends Error {
     super(message, { cause: options.cause });
     this.reason = reason;
     this.metadata = options.metadata ?? {};
-    this.retryable = reason === 'STORE_UNAVAILABLE' || reason === 'STORE_OVERLOADED';
+    this.retryable =
+      reason === 'STORE_UNAVAILABLE' || reason === 'STORE_OVERLOADED' || reason === 'STORE_NOT_FRESH';
     this.retryDelayMs = options.retryDelayMs;
   }
 }
@@ -62,6 +71,16 @@ export function collectionNotFound(name: string): StoreError {
     'COLLECTION_NOT_FOUND',
     `no collection "${name}"; ingest a document into it, or list what is there with "scalingnote collections"`,
     { metadata: { collection: name } },
+  );
+}
+
+/** The physical collection is not the one that the caller's progress belongs to. */
+export function collectionReplaced(collection: string, expected: string, found: string): StoreError {
+  return new StoreError(
+    'COLLECTION_REPLACED',
+    `collection "${collection}" is another one now: it was ${expected} and is ${found}, because it was dropped and made ` +
+      'again, or restored from a backup; begin at the beginning',
+    { metadata: { collection, expected_identity: expected, identity: found } },
   );
 }
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { invalidArgument, spaceMismatch, StoreError } from './errors.ts';
 import { physicalName, type SpaceKey } from './store.ts';
 
@@ -77,4 +78,9 @@ export function physicalFor(name: string, space: SpaceKey): string {
   throw invalidArgument(
     `"${name}" cannot hold vectors of space ${space.fingerprint}; its physical collection is "${own}"`,
   );
+}
+
+/** A new identity for a physical collection; see `CollectionKey.identity`. */
+export function newIdentity(): string {
+  return `col_${randomBytes(16).toString('hex')}`;
 }

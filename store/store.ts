@@ -1,4 +1,5 @@
 import type { Context } from '@opentelemetry/api';
+import type { Freshness } from './freshness.ts';
 
 /**
  * The interface of every vector store. `embedded/` keeps vectors in process and on disk, `qdrant/` in a
@@ -22,6 +23,11 @@ export interface CollectionKey {
   /** `<name>--<first 12 characters of the fingerprint>`; see {@link physicalName}. */
   physicalName: string;
   space: SpaceKey;
+  /**
+   * Random, made with the physical collection: `col_` and 32 hex digits. A collection that is dropped and made again, or
+   * restored from a backup, has another one.
+   */
+  identity: string;
 }
 
 /** Numbers of documents and of their passages: one dense vector each. */
@@ -53,6 +59,14 @@ export interface PassageWrite {
   sparse?: SparseVector;
   /** The text that a hit shows; absent if the caller keeps texts out of the store. */
   text?: string;
+  /** Where the passage lies in the document's whole text, in UTF-16 code units; absent if the caller does not know. */
+  span?: PassageSpan;
+}
+
+/** Where a passage lies in its document's text: from `start` up to `end`, in UTF-16 code units. */
+export interface PassageSpan {
+  start: number;
+  end: number;
 }
 
 /** One step of a write. The store applies steps in order; a step sees the effect of those before it. */
@@ -64,10 +78,16 @@ export type DocumentWrite =
       documentId: string;
       /** 0 to 2^53 - 1. */
       version: number;
-      /** Hash over everything that the caller may change: text, title, metadata, splitting. */
+      /** Identity of what is stored: a hash over everything that the caller may change. */
       contentHash: string;
+      /** Identity of what is encoded: a hash over title and text alone. */
+      encodingHash: string;
       title: string;
+      /** The whole text as it came, stored once beside the passages; absent if texts are kept out of the store. */
+      text?: string;
       metadata: Readonly<Record<string, unknown>>;
+      /** When the document expires; see {@link FullDocument.expiresAt}. */
+      expiresAt?: number;
       /** At least one. */
       passages: readonly PassageWrite[];
     }
@@ -81,6 +101,22 @@ export type DocumentWrite =
     }
   | {
       /**
+       * Replace metadata, expiry, content hash and version of a document, and keep its title, text and passages. The
+       * answer is `changed`, and nothing is written, where the store does not hold what `expected` says.
+       */
+      kind: 'update';
+      tenant: string;
+      documentId: string;
+      version: number;
+      /** The new one. */
+      contentHash: string;
+      metadata: Readonly<Record<string, unknown>>;
+      /** Absent for a document that does not expire. */
+      expiresAt?: number;
+      expected: Expected;
+    }
+  | {
+      /**
        * Delete the document. The store remembers a delete with a version above 0 (Qdrant: for 30 days); older
        * writes are then stale.
        */
@@ -90,17 +126,25 @@ export type DocumentWrite =
       version: number;
     };
 
+/** What an update needs to find in the store. */
+export type Expected =
+  /** This title and text, whatever the metadata: a document whose metadata alone differ. */
+  | { encodingHash: string }
+  /** Exactly this content: a patch of the metadata that were read with it. */
+  | { contentHash: string };
+
 /**
  * The result of a {@link DocumentWrite}.
  *
  * - `indexed`: a put is durable and searchable.
+ * - `updated`: an update is durable and searchable.
  * - `unchanged`: the content was stored already; the stored version is now at least the given one.
  * - `deleted`: the document is not there now; it need not have been there before.
  * - `stale`: the store has a higher version and changed nothing.
- * - `changed`: the store does not have the content of a confirm, or not any more; put the document instead.
+ * - `changed`: the store does not have what a confirm or an update expects, or not any more; put the document instead.
  */
 export type DocumentWriteResult =
-  | { outcome: 'indexed' | 'unchanged' | 'deleted' | 'changed' }
+  | { outcome: 'indexed' | 'updated' | 'unchanged' | 'deleted' | 'changed' }
   | { outcome: 'stale'; storedVersion: number };
 
 /** Names a document. */
@@ -113,7 +157,52 @@ export interface DocumentKey {
 export interface StoredDocument {
   version: number;
   contentHash: string;
+  /** Absent for a document that was stored before layout 2. */
+  encodingHash?: string;
+  /** Whether texts were kept out of the store. */
+  textOmitted: boolean;
   passages: number;
+}
+
+/** A document as it came, with its passages. */
+export interface FullDocument {
+  tenant: string;
+  documentId: string;
+  title: string;
+  /** Absent if texts were kept out of the store, or the document was stored before layout 2. */
+  text?: string;
+  textOmitted: boolean;
+  metadata: Readonly<Record<string, unknown>>;
+  version: number;
+  contentHash: string;
+  /** Absent for a document that was stored before layout 2. */
+  encodingHash?: string;
+  /** Milliseconds since the epoch; from then on no search, count or read finds the document, and it is deleted. */
+  expiresAt?: number;
+  /** In order. */
+  passages: StoredPassage[];
+}
+
+/** A passage as it is stored. */
+export interface StoredPassage {
+  text?: string;
+  span?: PassageSpan;
+  /** Of unit length; only where vectors were asked for. */
+  vector?: Float32Array;
+  /** Only where vectors were asked for, and there are terms. */
+  sparse?: SparseVector;
+}
+
+/** Texts of a document's passages, in order; an empty text for one that is not stored. */
+export function passageTexts({ passages }: Pick<FullDocument, 'passages'>): string[] {
+  return passages.map(({ text = '' }) => text);
+}
+
+/** A delete that the store remembers, so that an older document that arrives late is stale. */
+export interface RememberedDelete {
+  tenant: string;
+  documentId: string;
+  version: number;
 }
 
 /** A value that a filter compares with. */
@@ -123,7 +212,8 @@ export type FilterValue = string | number | boolean;
  * One condition on one field, or a nested filter. A field is `metadata.KEY`, with dots into nested objects (not into
  * lists), `document_id` or `version`. Values of different types are never equal, and a range holds for numbers alone.
  * On a list, `equals` and `anyOf` hold where some element does, `range` likewise. `exists` holds where the field is
- * present and neither null nor an empty list.
+ * present and neither null nor an empty list. A key that is not made of letters, digits, "_" and "-" alone is written in
+ * double quotes: `metadata."unit.price"`.
  */
 export type Condition =
   | { field: string; equals: FilterValue }
@@ -170,6 +260,11 @@ export interface SearchQuery {
   withText?: boolean;
   /** Return metadata. @default true */
   withMetadata?: boolean;
+  /**
+   * The answer has to hold everything that was durable when this was taken. Where it can't be promised yet, the search
+   * fails with `STORE_NOT_FRESH`, and the caller may try again; in another collection, with `COLLECTION_REPLACED`.
+   */
+  atLeast?: Freshness;
 }
 
 /** A document that was found, with its best passage. */
@@ -197,18 +292,22 @@ export interface CallOptions {
 
 /** One page of a scroll. */
 export interface ScrollPage {
-  documents: {
-    tenant: string;
-    documentId: string;
-    title: string;
-    version: number;
-    contentHash: string;
-    metadata: Readonly<Record<string, unknown>>;
-    /** Text of each passage, in order; empty if texts are not stored. */
-    texts: string[];
-  }[];
+  documents: FullDocument[];
   /** Where the next page begins; absent on the last one. */
   next?: string;
+}
+
+/** Which page of a scroll. */
+export interface PageRequest {
+  /** Most documents. */
+  limit: number;
+  /** {@link ScrollPage.next} of the page before. */
+  after?: string;
+  filter?: Filter;
+  /** Return vectors. @default false */
+  withVectors?: boolean;
+  /** End the page after the document that passes this many bytes of texts and vectors. @default no bound */
+  bytes?: number;
 }
 
 /** A bulk load that is under way; see {@link Store.beginBulk}. */
@@ -218,7 +317,7 @@ export interface BulkLoad {
 }
 
 /**
- * What every store does. Callers name a collection by its alias or its physical name. Equal scores are
+ * What every store does. Documents that have expired are as good as gone for every read. Callers name a collection by its alias or its physical name. Equal scores are
  * ordered by document id, so that equal inputs give equal answers.
  *
  * Errors are {@link StoreError}s: `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, `STORE_UNAVAILABLE`, ...
@@ -273,7 +372,18 @@ export interface Store {
     options?: CallOptions,
   ): Promise<(StoredDocument | undefined)[]>;
 
-  /** Deletes every document of a tenant that matches the filter; returns how many. */
+  /** Each document with all that is stored of it, in the order asked for; `undefined` for one that is not there. */
+  readDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    read?: { withVectors?: boolean },
+    options?: CallOptions,
+  ): Promise<(FullDocument | undefined)[]>;
+
+  /**
+   * Deletes every document of a tenant that matches the filter; returns how many. It works in slices, so that searches
+   * and writes go on beside it: documents that are written meanwhile may or may not be among them.
+   */
   deleteByFilter(collection: string, tenant: string, filter: Filter, options?: CallOptions): Promise<number>;
 
   /** Best documents first. */
@@ -283,12 +393,26 @@ export interface Store {
   count(collection: string, tenant: string, filter?: Filter, options?: CallOptions): Promise<Counts>;
 
   /** Documents of a tenant in a stable order, a page at a time. */
-  scroll(
+  scroll(collection: string, tenant: string, page: PageRequest, options?: CallOptions): Promise<ScrollPage>;
+
+  /** Every tenant that has documents or remembered deletes, in a stable order. */
+  tenants(collection: string, options?: CallOptions): Promise<string[]>;
+
+  /** Deletes of a tenant that the store remembers, in a stable order, a page at a time. */
+  scrollDeletes(
     collection: string,
     tenant: string,
-    page: { limit: number; after?: string; filter?: Filter },
+    page: { limit: number; after?: string },
     options?: CallOptions,
-  ): Promise<ScrollPage>;
+  ): Promise<{ deletes: RememberedDelete[]; next?: string }>;
+
+  /**
+   * What is durable now, as a token for {@link SearchQuery.atLeast}. It covers every write that was answered before the
+   * call, whoever made it.
+   *
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`
+   */
+  freshness(collection: string, options?: CallOptions): Promise<Freshness>;
 
   /** Logical name to physical name. */
   aliases(options?: CallOptions): Promise<Map<string, string>>;

@@ -8,14 +8,20 @@ const VERSIONS = [0, 1, 4, 5, 6, Number.MAX_SAFE_INTEGER];
 const REMEMBERED: (Remembered | undefined)[] = [
   undefined,
   ...VERSIONS.flatMap((version): Remembered[] => [
+    { kind: 'document', version, contentHash: 'same', encodingHash: 'text' },
+    // As layout 1 stored it.
     { kind: 'document', version, contentHash: 'same' },
     { kind: 'delete', version },
   ]),
 ];
 
 const WRITES = VERSIONS.flatMap((version): VersionedWrite[] => [
-  { kind: 'put', version, contentHash: 'same' },
-  { kind: 'put', version, contentHash: 'another' },
+  { kind: 'put', version, contentHash: 'same', encodingHash: 'text' },
+  { kind: 'put', version, contentHash: 'another', encodingHash: 'text' },
+  { kind: 'update', version, contentHash: 'new', expected: { contentHash: 'same' } },
+  { kind: 'update', version, contentHash: 'new', expected: { contentHash: 'another' } },
+  { kind: 'update', version, contentHash: 'new', expected: { encodingHash: 'text' } },
+  { kind: 'update', version, contentHash: 'new', expected: { encodingHash: 'another' } },
   { kind: 'confirm', version, contentHash: 'same' },
   { kind: 'confirm', version, contentHash: 'another' },
   { kind: 'delete', version },
@@ -38,7 +44,9 @@ describe('the version rule', () => {
     const stored: Remembered = { kind: 'document', version: 5, contentHash: 'same' };
     const deleted: Remembered = { kind: 'delete', version: 5 };
     for (const write of [
-      { kind: 'put', version: 4, contentHash: 'same' },
+      { kind: 'put', version: 4, contentHash: 'same', encodingHash: 'text' },
+      { kind: 'update', version: 4, contentHash: 'new', expected: { contentHash: 'same' } },
+      { kind: 'update', version: 6, contentHash: 'new', expected: { contentHash: 'another' } },
       { kind: 'confirm', version: 5, contentHash: 'same' },
       { kind: 'confirm', version: 6, contentHash: 'another' },
       { kind: 'delete', version: 4 },

@@ -1,8 +1,8 @@
-import type { DocumentWrite, DocumentWriteResult } from './store.ts';
+import type { DocumentWrite, DocumentWriteResult, Expected } from './store.ts';
 
 /** What a store remembers about a document: its content, or the version of a delete. */
 export type Remembered =
-  | { kind: 'document'; version: number; contentHash: string }
+  | { kind: 'document'; version: number; contentHash: string; encodingHash?: string }
   /** A delete; writes with a lower version are stale. */
   | { kind: 'delete'; version: number };
 
@@ -10,13 +10,14 @@ type Write<Kind extends DocumentWrite['kind']> = Extract<DocumentWrite, { kind: 
 
 /** The parts of a write that the rule reads. */
 export type VersionedWrite =
-  | Pick<Write<'put'>, 'kind' | 'version' | 'contentHash'>
+  | Pick<Write<'put'>, 'kind' | 'version' | 'contentHash' | 'encodingHash'>
+  | Pick<Write<'update'>, 'kind' | 'version' | 'contentHash' | 'expected'>
   | Pick<Write<'confirm'>, 'kind' | 'version' | 'contentHash'>
   | Pick<Write<'delete'>, 'kind' | 'version'>;
 
 /**
  * The version rule: a write is stale if the store remembers a higher version; otherwise it takes effect. A
- * confirm takes effect only if its content is stored. A delete without a version (0) is not remembered.
+ * confirm takes effect only if its content is stored, an update only if what it expects is. A delete without a version (0) is not remembered.
  *
  * Every store applies this rule. Qdrant also has to express "no higher version is stored" as the condition of its
  * requests, because other processes write between its read and its write: see `olderThan` in `qdrant/settle.ts`.
@@ -39,8 +40,18 @@ export function applyVersionRule(
   }
   switch (write.kind) {
     case 'put': {
-      const { contentHash } = write;
-      return { result: { outcome: 'indexed' }, after: { kind: 'document', version, contentHash } };
+      const { contentHash, encodingHash } = write;
+      return {
+        result: { outcome: 'indexed' },
+        after: { kind: 'document', version, contentHash, encodingHash },
+      };
+    }
+    case 'update': {
+      if (!holds(before, write.expected)) return { result: { outcome: 'changed' }, after: before };
+      return {
+        result: { outcome: 'updated' },
+        after: { ...before, version, contentHash: write.contentHash },
+      };
     }
     case 'confirm': {
       const isStored = before?.kind === 'document' && before.contentHash === write.contentHash;
@@ -54,4 +65,15 @@ export function applyVersionRule(
       return { result: { outcome: 'deleted' }, after: isRemembered ? before : after };
     }
   }
+}
+
+/** Whether the store remembers a document with what an update expects. */
+function holds(
+  before: Remembered | undefined,
+  expected: Expected,
+): before is Extract<Remembered, { kind: 'document' }> {
+  if (before?.kind !== 'document') return false;
+  return 'contentHash' in expected
+    ? before.contentHash === expected.contentHash
+    : before.encodingHash === expected.encodingHash;
 }

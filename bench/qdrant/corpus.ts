@@ -53,7 +53,9 @@ export function writeOf({ manifest, documents, vectors }: Corpus, row: number): 
     version: 0,
     // As long as the service's content hash.
     contentHash: id.padEnd(64, '0'),
+    encodingHash: id.padEnd(64, '0'),
     title,
+    text,
     metadata: { ...metadata },
     passages,
   };

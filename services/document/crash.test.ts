@@ -66,7 +66,7 @@ async function contents(folder: string): Promise<ScrollPage['documents']> {
     assert.equal(count, documents.length);
     assert.equal(
       passages,
-      documents.reduce((sum, { texts }) => sum + texts.length, 0),
+      documents.reduce((sum, { passages: own }) => sum + own.length, 0),
     );
     return documents;
   } finally {

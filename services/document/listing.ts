@@ -1,6 +1,6 @@
 import type { ListDocumentsRequest__Output } from '../../proto/generated/scalingnote/v1/ListDocumentsRequest.ts';
 import type { ListDocumentsResponse } from '../../proto/generated/scalingnote/v1/ListDocumentsResponse.ts';
-import type { CallOptions, Store } from '../../store/store.ts';
+import { type CallOptions, passageTexts, type Store } from '../../store/store.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { checkCollection, checkTenant } from '../runtime/validate.ts';
 
@@ -23,7 +23,11 @@ export async function listDocuments(
   const page = { limit: pageSize, ...(pageToken === '' ? {} : { after: pageToken }) };
   const { documents, next = '' } = await store.scroll(collection, tenant, page, call);
   return {
-    documents: documents.map(({ documentId, title, texts }) => ({ id: documentId, title, passages: texts })),
+    documents: documents.map((document) => ({
+      id: document.documentId,
+      title: document.title,
+      passages: passageTexts(document),
+    })),
     nextPageToken: next,
   };
 }

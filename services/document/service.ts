@@ -1,9 +1,10 @@
+import { status } from '@grpc/grpc-js';
 import type { DocumentServiceHandlers } from '../../proto/generated/scalingnote/v1/DocumentService.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { DeleteRequest__Output } from '../../proto/generated/scalingnote/v1/DeleteRequest.ts';
 import { v1 } from '../../proto/load.ts';
 import type { Filter, Store } from '../../store/store.ts';
-import { invalidArgument } from '../runtime/errors.ts';
+import { invalidArgument, ServiceError } from '../runtime/errors.ts';
 import { MAX_ANY_OF_VALUES, parseFilter } from '../runtime/filter.ts';
 import type { Implementation } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
@@ -54,6 +55,8 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
       return store.count(collection, tenant, parseFilter(filter), call);
     },
 
+    GetDocuments: () => Promise.reject(notBuilt()),
+    Export: (() => Promise.reject(notBuilt())) as never,
     ListDocuments: (request, call) => listDocuments(store, request, call),
 
     ListCollections: async (_request, call) => ({ collections: await store.listCollections(call) }),
@@ -65,6 +68,10 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
     Describe: async () => ({ service: describe() }),
   };
   return service(v1.DocumentService.service, handlers, { Ingest: salvageDocument });
+}
+
+function notBuilt(): ServiceError {
+  return new ServiceError(status.UNIMPLEMENTED, 'UNIMPLEMENTED', 'this call is not built yet');
 }
 
 /** Filters to delete by, one for each call to the store. Ids are deleted by filter, because that ignores versions. */

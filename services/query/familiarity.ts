@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { MeasureFamiliarityRequest__Output } from '../../proto/generated/scalingnote/v1/MeasureFamiliarityRequest.ts';
 import type { MeasureFamiliarityResponse } from '../../proto/generated/scalingnote/v1/MeasureFamiliarityResponse.ts';
-import type { Store } from '../../store/store.ts';
+import { passageTexts, type Store } from '../../store/store.ts';
 import { Familiarity } from '../../towers/familiarity.ts';
 import { towerMessage } from '../runtime/service-info.ts';
 import type { Call } from '../runtime/handler.ts';
@@ -59,9 +59,11 @@ export class FamiliarityMeter {
         { limit: PAGE, ...(after === undefined ? {} : { after }) },
         call,
       );
-      for (const { title, texts } of page.documents) {
+      for (const document of page.documents) {
         documents++;
-        const { ids } = this.#tower.tokenize(`${title} ${texts.join(' ')}`.slice(0, SAMPLED_CHARACTERS));
+        const { ids } = this.#tower.tokenize(
+          `${document.title} ${passageTexts(document).join(' ')}`.slice(0, SAMPLED_CHARACTERS),
+        );
         tokens += ids.length;
         unknown += this.#familiarity?.unknown(ids) ?? 0;
         // Lets searches run in between.

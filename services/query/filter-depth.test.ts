@@ -56,6 +56,7 @@ for (const config of STORES) {
         documentId,
         version: 0,
         contentHash: documentId,
+        encodingHash: documentId,
         title: '',
         metadata: {},
         passages: [{ text: documentId, vector: vectorOf(documentId) }],

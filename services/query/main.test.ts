@@ -42,6 +42,7 @@ test('a process of its own, with the tower that ships, finds what another proces
       tenant: '',
       version: 0,
       contentHash: text,
+      encodingHash: text,
       title: '',
       metadata: {},
     } as const;

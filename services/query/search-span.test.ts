@@ -31,6 +31,7 @@ async function storeSpan(error: Error): Promise<RecordedSpan> {
     omitText: false,
     omitMetadata: false,
     filter: null,
+    atLeastAsFreshAs: '',
   });
   const call = { signal: new AbortController().signal, metadata: new Metadata(), span };
   await assert.rejects(searcher.search(plan, call), error);

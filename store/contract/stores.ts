@@ -85,7 +85,7 @@ type Put = Extract<DocumentWrite, { kind: 'put' }>;
 export function put(
   documentId: string,
   vectors: readonly (readonly number[])[],
-  rest: Partial<Omit<Put, 'passages' | 'documentId'>> = {},
+  rest: Partial<Omit<Put, 'passages' | 'documentId' | 'kind'>> = {},
 ): Put {
   return {
     kind: 'put',
@@ -93,6 +93,7 @@ export function put(
     documentId,
     version: 0,
     contentHash: `hash of ${documentId}`,
+    encodingHash: `encoding hash of ${documentId}`,
     title: `Title of ${documentId}`,
     metadata: {},
     passages: vectors.map((vector, index) => ({

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { passageTexts } from '../store.ts';
 import { direction, put, remove, search, SPACE, type Stores } from './stores.ts';
 
 const key = (documentId: string, tenant: string) => ({ tenant, documentId });
@@ -53,7 +54,7 @@ export function tenantContract(stores: Stores): void {
       for (const tenant of ['a', 'b']) {
         assert.deepEqual(await stores.second.count(name, tenant), { documents: 1, passages: 3 });
         const { documents } = await stores.second.scroll(name, tenant, { limit: 10 });
-        assert.deepEqual(documents[0]?.texts, [`${tenant} 0`, `${tenant} 1`, `${tenant} 2`]);
+        assert.deepEqual(passageTexts(documents[0]!), [`${tenant} 0`, `${tenant} 1`, `${tenant} 2`]);
         const [hit] = await search(stores.second, name, direction(3), { tenant });
         assert.equal(hit?.text, `${tenant} 2`);
       }

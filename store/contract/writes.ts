@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { passageTexts } from '../store.ts';
 import { confirm, ids, put, remove, search, type Stores, TENANT, withMetadata } from './stores.ts';
 
 const key = (documentId: string, tenant = TENANT) => ({ tenant, documentId });
@@ -151,7 +152,10 @@ export function writeContract(stores: Stores): void {
         strange,
       );
       const page = await stores.second.scroll(name, TENANT, { limit: 100 });
-      assert.deepEqual(new Set(page.documents.map(({ texts }) => texts[0])), new Set(strange));
+      assert.deepEqual(
+        new Set(page.documents.map((document) => passageTexts(document)[0])),
+        new Set(strange),
+      );
     });
 
     it('return metadata as JSON', async () => {

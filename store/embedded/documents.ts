@@ -130,7 +130,14 @@ export class Documents {
   lookup({ tenant, documentId }: DocumentKey): StoredDocument | undefined {
     const tenantRow = this.tenant(tenant);
     const found = tenantRow === undefined ? undefined : this.#find(tenantRow, bytes(documentId));
-    return found && { version: found.version, contentHash: found.contentHash, passages: found.passages };
+    return (
+      found && {
+        version: found.version,
+        contentHash: found.contentHash,
+        textOmitted: false,
+        passages: found.passages,
+      }
+    );
   }
 
   /** Applies steps in order. */

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { type MethodName, Remote } from '../../calls/remote.ts';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
+import type { Freshness } from '../freshness.ts';
 import type {
   BulkLoad,
   CallOptions,
@@ -12,6 +13,8 @@ import type {
   DocumentWrite,
   DocumentWriteResult,
   Filter,
+  FullDocument,
+  RememberedDelete,
   ScrollPage,
   SearchHit,
   SearchQuery,
@@ -132,6 +135,22 @@ export class EmbeddedStore implements Store {
     return await this.#call('scroll', [collection, tenant, page], options);
   }
 
+  readDocuments(): Promise<(FullDocument | undefined)[]> {
+    return notBuilt();
+  }
+
+  tenants(): Promise<string[]> {
+    return notBuilt();
+  }
+
+  scrollDeletes(): Promise<{ deletes: RememberedDelete[]; next?: string }> {
+    return notBuilt();
+  }
+
+  freshness(): Promise<Freshness> {
+    return notBuilt();
+  }
+
   aliases(options?: CallOptions): Promise<Map<string, string>> {
     return this.#call('aliases', [], options);
   }
@@ -189,4 +208,8 @@ export class EmbeddedStore implements Store {
 /** The store can't be used for now. */
 function unavailable(why: string, cause?: unknown): StoreError {
   return new StoreError('STORE_UNAVAILABLE', `the embedded store cannot be used: ${why}`, { cause });
+}
+
+function notBuilt(): Promise<never> {
+  return Promise.reject(new StoreError('STORE_INTERNAL', 'this call is not built yet'));
 }

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { checkDimensions, checkWriteDimensions } from '../check.ts';
 import { documentFilter } from '../filter.ts';
 import { page, rankBy } from '../ranking.ts';
@@ -139,7 +140,8 @@ export class Engine {
           version: document.version,
           contentHash: document.contentHash,
           metadata: JSON.parse(document.metadata) as Record<string, unknown>,
-          texts: documents.texts(id),
+          textOmitted: false,
+          passages: documents.texts(id).map((text) => ({ text })),
         });
       }
       return result;
@@ -268,5 +270,10 @@ function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterR
 }
 
 function keyOf({ alias, physical, fingerprint, dimensions }: Collection): CollectionKey {
-  return { name: alias ?? physical, physicalName: physical, space: { fingerprint, dimensions } };
+  return {
+    name: alias ?? physical,
+    physicalName: physical,
+    space: { fingerprint, dimensions },
+    identity: `col_${hash('md5', physical)}`,
+  };
 }

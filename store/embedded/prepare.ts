@@ -1,14 +1,25 @@
 import { checkWrites, metadataJson, unitFactor, vectorName, writeName } from '../check.ts';
 import type { DocumentWrite } from '../store.ts';
 
-/** A put whose metadata are JSON. */
-export type PreparedPut = Omit<Extract<DocumentWrite, { kind: 'put' }>, 'metadata'> & {
-  /** The store keeps JSON, which is also cheaper to hand to a worker than an object. */
+/** A write whose metadata are JSON: the store keeps JSON, which is also cheaper to hand to a worker than an object. */
+type WithJson<Kind extends DocumentWrite['kind']> = Omit<
+  Extract<DocumentWrite, { kind: Kind }>,
+  'metadata'
+> & {
   metadata: string;
 };
 
+/** A put whose metadata are JSON. */
+export type PreparedPut = WithJson<'put'>;
+
+/** An update whose metadata are JSON. */
+export type PreparedUpdate = WithJson<'update'>;
+
 /** A checked step, with vectors of unit length. */
-export type PreparedWrite = PreparedPut | Exclude<DocumentWrite, { kind: 'put' }>;
+export type PreparedWrite =
+  | PreparedPut
+  | PreparedUpdate
+  | Exclude<DocumentWrite, { kind: 'put' } | { kind: 'update' }>;
 
 /**
  * Checks steps and scales their vectors to unit length. All vectors lie in one buffer, which a worker can
@@ -28,16 +39,16 @@ export function prepareWrites(writes: readonly DocumentWrite[]): {
   const vectors = new Float32Array(components);
   let start = 0;
   const prepared = writes.map((write, index): PreparedWrite => {
-    if (write.kind !== 'put') return write;
-    const passages = write.passages.map(({ vector: given, sparse, text }, passage) => {
+    if (write.kind !== 'put' && write.kind !== 'update') return write;
+    const metadata = metadataJson(write.metadata, writeName(write, index));
+    if (write.kind === 'update') return { ...write, metadata };
+    const passages = write.passages.map(({ vector: given, ...rest }, passage) => {
       const vector = vectors.subarray(start, start + given.length);
       start += given.length;
       scale(given, unitFactor(given, vectorName(write, index, passage)), vector);
-      return { vector, ...(sparse && { sparse }), ...(text !== undefined && { text }) };
+      return { vector, ...rest };
     });
-    const metadata = metadataJson(write.metadata, writeName(write, index));
-    const { kind, tenant, documentId, version, contentHash, title } = write;
-    return { kind, tenant, documentId, version, contentHash, title, metadata, passages };
+    return { ...write, metadata, passages };
   });
   return { prepared, vectors: vectors.buffer };
 }

@@ -166,8 +166,8 @@ describe('two processes on one store', () => {
       const stored = new Set(ids(documents));
       for (let number = 0; number <= last; number++)
         assert.ok(stored.has(`${prefix}-${number}`), `${number} is lost`);
-      for (const { texts } of documents.filter(({ documentId }) => /-\d+$/.test(documentId))) {
-        assert.equal(texts.length, 2, 'documents are whole');
+      for (const { passages } of documents.filter(({ documentId }) => /-\d+$/.test(documentId))) {
+        assert.equal(passages.length, 2, 'documents are whole');
       }
       const written = documents.filter(({ documentId }) =>
         new RegExp(`^${prefix}-\\d+$`).test(documentId),

@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { put, remove, search, SPACE, TENANT } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
-import { type DocumentWrite, physicalName, type Store } from '../store.ts';
+import { type DocumentWrite, passageTexts, physicalName, type Store } from '../store.ts';
 import { Points } from './points.ts';
 import { sweep } from './sweep.ts';
 import { useQdrant } from './testing/engine.ts';
@@ -38,7 +38,7 @@ async function seen(store: Store, collection: string): Promise<string | undefine
   if (!document) return undefined;
   const passages = document.metadata['passages'] as number;
   assert.deepEqual(
-    document.texts,
+    passageTexts(document),
     Array.from({ length: passages }, (_, index) => `${document.title}/${index}`),
   );
   for (const hit of await search(store, collection, [1, 1, 0, 0]))

@@ -5,7 +5,7 @@ import { request } from 'undici';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { confirm, direction, put, remove, SPACE, TENANT } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
-import type { DocumentWrite, DocumentWriteResult, Store } from '../store.ts';
+import { type DocumentWrite, type DocumentWriteResult, passageTexts, type Store } from '../store.ts';
 import { useQdrant } from './testing/engine.ts';
 import { forwardTo, type Seen, startFakeServer } from './testing/fake-server.ts';
 
@@ -170,9 +170,9 @@ describe('a write that another one comes in between of', { skip: server.skip }, 
       const [old] = before;
       assert.equal(done.meanwhile, old?.kind === 'put' ? old.passages.length : 0, 'nothing is found early');
       const { documents } = await done.store.scroll(done.name, TENANT, { limit: 10 });
-      const found = documents.map(({ title, version, texts }) => [title, version, texts]);
+      const found = documents.map((document) => [document.title, document.version, passageTexts(document)]);
       assert.deepEqual(found, stored === undefined ? [] : [stored]);
-      const passages = documents.reduce((sum, { texts }) => sum + texts.length, 0);
+      const passages = documents.reduce((sum, { passages: own }) => sum + own.length, 0);
       assert.deepEqual(await done.store.count(done.name, TENANT), { documents: documents.length, passages });
       assert.equal(done.points, passages || 1, 'what was staged in vain is gone');
     });

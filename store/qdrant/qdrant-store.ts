@@ -1,8 +1,10 @@
+import { hash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { context } from '@opentelemetry/api';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { collectionNotFound, StoreError } from '../errors.ts';
 import { isPhysicalName } from '../names.ts';
+import type { Freshness } from '../freshness.ts';
 import type {
   BulkLoad,
   CallOptions,
@@ -13,6 +15,8 @@ import type {
   DocumentWrite,
   DocumentWriteResult,
   Filter,
+  FullDocument,
+  RememberedDelete,
   ScrollPage,
   SearchHit,
   SearchQuery,
@@ -109,7 +113,12 @@ export class QdrantStore implements Store {
       const aliases = await this.#collections.aliases(bounds);
       const physicalName = Collections.target(name, aliases);
       const { space } = await this.#collections.describe(physicalName, bounds);
-      return { name: nameOf(physicalName, aliases), physicalName, space };
+      return {
+        name: nameOf(physicalName, aliases),
+        physicalName,
+        space,
+        identity: `col_${hash('md5', physicalName)}`,
+      };
     });
   }
 
@@ -197,6 +206,22 @@ export class QdrantStore implements Store {
     return this.#using(collection, options, ({ points }, bounds) => scroll(points, tenant, page, bounds));
   }
 
+  readDocuments(): Promise<(FullDocument | undefined)[]> {
+    return notBuilt();
+  }
+
+  tenants(): Promise<string[]> {
+    return notBuilt();
+  }
+
+  scrollDeletes(): Promise<{ deletes: RememberedDelete[]; next?: string }> {
+    return notBuilt();
+  }
+
+  freshness(): Promise<Freshness> {
+    return notBuilt();
+  }
+
   aliases(options: CallOptions = {}): Promise<Map<string, string>> {
     return this.#run(options, async (bounds) => {
       const all = await this.#collections.aliases(bounds);
@@ -277,7 +302,13 @@ export class QdrantStore implements Store {
   ): Promise<CollectionInfo> {
     const all = new Points(this.#transport, physical, false);
     const counts = await countAll(all, points <= EXACT_COUNT_POINTS, options);
-    return { name: nameOf(physical, aliases), physicalName: physical, space, ...counts };
+    return {
+      name: nameOf(physical, aliases),
+      physicalName: physical,
+      space,
+      identity: `col_${hash('md5', physical)}`,
+      ...counts,
+    };
   }
 
   /** Runs `action` within the caller's bounds, which hold for all its requests together. */
@@ -305,4 +336,8 @@ export class QdrantStore implements Store {
 /** The first alias that leads to a collection, or its own name. */
 function nameOf(physical: string, aliases: ReadonlyMap<string, string>): string {
   return [...aliases].find(([, target]) => target === physical)?.[0] ?? physical;
+}
+
+function notBuilt(): Promise<never> {
+  return Promise.reject(new StoreError('STORE_INTERNAL', 'this call is not built yet'));
 }

@@ -29,7 +29,7 @@ export async function lookup(
     const point = found.get(id);
     if (!point) return undefined;
     const { live, version, contentHash, passages } = headOf(point.payload);
-    return live ? { version, contentHash, passages } : undefined;
+    return live ? { version, contentHash, textOmitted: false, passages } : undefined;
   });
 }
 
@@ -185,5 +185,14 @@ function document(
 ): ScrollPage['documents'][number] {
   const { document_id: documentId = '', title = '', metadata = {} } = payload;
   const { version, contentHash } = headOf(payload);
-  return { tenant, documentId, title, version, contentHash, metadata, texts };
+  return {
+    tenant,
+    documentId,
+    title,
+    version,
+    contentHash,
+    metadata,
+    textOmitted: false,
+    passages: texts.map((text) => ({ text })),
+  };
 }

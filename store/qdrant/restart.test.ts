@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { put, SPACE, TENANT } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
-import type { DocumentWrite, Store } from '../store.ts';
+import { type DocumentWrite, passageTexts, type Store } from '../store.ts';
 import { Engine, engineFolder } from './testing/engine.ts';
 
 const { path: python, skip } = optionalTool('qdrant-engine');
@@ -70,12 +70,13 @@ describe('a Qdrant server that is killed, and started again', { skip }, () => {
       const survivor = await openStore({ kind: 'qdrant', url, exact: true });
       const { documents } = await survivor.scroll('docs', TENANT, { limit: 10 });
       assert.deepEqual(documents.map(({ documentId }) => documentId).sort(), DOCUMENTS);
-      for (const { documentId, version, contentHash, texts } of documents) {
+      for (const document of documents) {
+        const { documentId, version, contentHash } = document;
         const known = last[DOCUMENTS.indexOf(documentId)]!;
         assert.ok(version === known || version === known + 1, `${documentId}: ${version} after ${known}`);
         assert.equal(contentHash, String(version));
         assert.deepEqual(
-          texts,
+          passageTexts(document),
           Array.from({ length: 1 + (version % 3) }, (_, index) => `${version}/${index}`),
         );
         versions.set(documentId, version);

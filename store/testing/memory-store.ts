@@ -1,9 +1,16 @@
 import { checkDimensions, checkLimit, checkQuery, checkScope, checkWriteDimensions } from '../check.ts';
-import { prepareWrites, unitVector, type PreparedPut, type PreparedWrite } from '../embedded/prepare.ts';
-import { collectionNotFound, StoreError } from '../errors.ts';
-import { documentFilter } from '../filter.ts';
-import { checkAlias, checkCollectionName, checkSpace, isPhysicalName, physicalFor } from '../names.ts';
-import { bestFirst, page, rankBy, type Ranked } from '../ranking.ts';
+import { prepareWrites, unitVector } from '../embedded/prepare.ts';
+import { collectionNotFound, collectionReplaced, StoreError } from '../errors.ts';
+import type { Freshness } from '../freshness.ts';
+import {
+  checkAlias,
+  checkCollectionName,
+  checkSpace,
+  isPhysicalName,
+  newIdentity,
+  physicalFor,
+} from '../names.ts';
+import { page } from '../ranking.ts';
 import type {
   BulkLoad,
   CallOptions,
@@ -13,15 +20,28 @@ import type {
   DocumentWrite,
   DocumentWriteResult,
   Filter,
+  FullDocument,
+  PageRequest,
+  RememberedDelete,
   ScrollPage,
   SearchHit,
   SearchQuery,
   SpaceKey,
-  SparseVector,
   Store,
   StoredDocument,
 } from '../store.ts';
-import { applyVersionRule, type Remembered } from '../versions.ts';
+import {
+  applyWrite,
+  countOf,
+  fullDocument,
+  hitOf,
+  isLive,
+  matching,
+  rank,
+  rowKey,
+  type Rows,
+  storedDocument,
+} from './memory-rows.ts';
 
 /** A call to the store, as the hooks see it. */
 export interface StoreCall {
@@ -37,7 +57,7 @@ export interface StoreCall {
 export interface MemoryStoreOptions {
   /** Stores with the same data see the same collections. @default data of its own */
   data?: MemoryData;
-  /** The clock that deadlines are compared with, in milliseconds since the epoch. @default Date.now */
+  /** The clock that deadlines and expiry are compared with, in milliseconds since the epoch. @default Date.now */
   now?: () => number;
   /** Runs before a call takes effect. It delays the call by a promise and makes it fail by throwing. */
   before?: (call: StoreCall) => Promise<void> | void;
@@ -45,22 +65,13 @@ export interface MemoryStoreOptions {
   after?: (call: StoreCall, answer: unknown) => Promise<void> | void;
 }
 
-/** A document, or a delete that is remembered. */
-interface Row {
-  tenant: string;
-  documentId: string;
-  remembered: Remembered;
-  /** Absent for a delete. */
-  put?: PreparedPut;
-}
-
-/** A row that holds a document. */
-type DocumentRow = Row & { put: PreparedPut };
-
 interface Collection {
   physicalName: string;
   space: SpaceKey;
-  rows: Map<string, Row>;
+  identity: string;
+  rows: Rows;
+  /** Counts the writes: the position of its freshness. */
+  writes: number;
 }
 
 /** What memory stores share. */
@@ -104,7 +115,13 @@ export class MemoryStore implements Store {
       if (found) checkSpace(name, found.space, space);
       const physical = found?.physicalName ?? physicalFor(name, space);
       if (!found) {
-        this.#data.collections.set(physical, { physicalName: physical, space, rows: new Map() });
+        this.#data.collections.set(physical, {
+          physicalName: physical,
+          space,
+          identity: newIdentity(),
+          rows: new Map(),
+          writes: 0,
+        });
       }
       if (!isPhysicalName(name)) this.#data.aliases.set(name, physical);
       return this.#describe(this.#find(name));
@@ -132,6 +149,7 @@ export class MemoryStore implements Store {
     const write = (): DocumentWriteResult[] => {
       const collection = this.#find(name);
       checkWriteDimensions(prepared, collection.space.dimensions);
+      collection.writes++;
       return prepared.map((step) => applyWrite(collection.rows, step));
     };
     return await this.#call('writeDocuments', name, options, write, writes);
@@ -150,10 +168,23 @@ export class MemoryStore implements Store {
     return this.#call('lookupDocuments', name, options, () => {
       const { rows } = this.#find(name);
       return keys.map((key) => {
-        const { remembered, put } = rows.get(rowKey(key)) ?? {};
-        if (remembered?.kind !== 'document' || !put) return undefined;
-        const { version, contentHash } = remembered;
-        return { version, contentHash, passages: put.passages.length };
+        const row = rows.get(rowKey(key));
+        return row && isLive(row, this.#now()) ? storedDocument(row) : undefined;
+      });
+    });
+  }
+
+  readDocuments(
+    name: string,
+    keys: readonly DocumentKey[],
+    { withVectors = false }: { withVectors?: boolean } = {},
+    options?: CallOptions,
+  ): Promise<(FullDocument | undefined)[]> {
+    return this.#call('readDocuments', name, options, () => {
+      const { rows } = this.#find(name);
+      return keys.map((key) => {
+        const row = rows.get(rowKey(key));
+        return row && isLive(row, this.#now()) ? fullDocument(row, withVectors) : undefined;
       });
     });
   }
@@ -161,9 +192,10 @@ export class MemoryStore implements Store {
   async deleteByFilter(name: string, tenant: string, filter: Filter, options?: CallOptions): Promise<number> {
     checkScope(tenant, filter);
     return await this.#call('deleteByFilter', name, options, () => {
-      const { rows } = this.#find(name);
-      const gone = matching(rows, tenant, filter);
-      for (const row of gone) rows.delete(rowKey(row));
+      const collection = this.#find(name);
+      const gone = matching(collection.rows, tenant, filter, this.#now());
+      for (const row of gone) collection.rows.delete(rowKey(row));
+      collection.writes++;
       return gone.length;
     });
   }
@@ -172,9 +204,10 @@ export class MemoryStore implements Store {
     checkQuery(query);
     const vector = query.vector && unitVector(query.vector, 'query vector');
     return await this.#call('search', name, options, () => {
-      const { rows, space } = this.#find(name);
+      const { rows, space, identity, writes } = this.#find(name);
+      checkFresh(name, { identity, position: String(writes) }, query.atLeast);
       if (vector) checkDimensions(vector, space.dimensions, 'query vector');
-      const ranking = rank(rows, { ...query, ...(vector && { vector }) });
+      const ranking = rank(rows, { ...query, ...(vector && { vector }) }, this.#now());
       return page(ranking, query).map((found) => hitOf(found, query));
     });
   }
@@ -187,32 +220,65 @@ export class MemoryStore implements Store {
   ): Promise<{ documents: number; passages: number }> {
     checkScope(tenant, filter);
     return await this.#call('count', name, options, () =>
-      countOf(matching(this.#find(name).rows, tenant, filter)),
+      countOf(matching(this.#find(name).rows, tenant, filter, this.#now())),
     );
   }
 
   async scroll(
     name: string,
     tenant: string,
-    { limit, after, filter = {} }: { limit: number; after?: string; filter?: Filter },
+    { limit, after, filter = {}, withVectors = false, bytes = Infinity }: PageRequest,
     options?: CallOptions,
   ): Promise<ScrollPage> {
     checkScope(tenant, filter);
     checkLimit(limit);
     return await this.#call('scroll', name, options, () => {
-      const all = matching(this.#find(name).rows, tenant, filter)
+      const all = matching(this.#find(name).rows, tenant, filter, this.#now())
         .filter(({ documentId }) => after === undefined || documentId > after)
         .sort((a, b) => (a.documentId < b.documentId ? -1 : 1));
-      const documents = all.slice(0, limit).map(({ documentId, remembered: { version }, put }) => ({
-        tenant,
-        documentId,
-        title: put.title,
-        version,
-        contentHash: put.contentHash,
-        metadata: parse(put),
-        texts: put.passages.map(({ text = '' }) => text),
-      }));
-      return all.length > limit ? { documents, next: documents.at(-1)!.documentId } : { documents };
+      const documents: FullDocument[] = [];
+      let taken = 0;
+      for (const row of all.slice(0, limit)) {
+        if (taken > bytes) break;
+        documents.push(fullDocument(row, withVectors));
+        taken += bytesOf(documents.at(-1)!);
+      }
+      return all.length > documents.length
+        ? { documents, next: documents.at(-1)!.documentId }
+        : { documents };
+    });
+  }
+
+  tenants(name: string, options?: CallOptions): Promise<string[]> {
+    return this.#call('tenants', name, options, () =>
+      [...new Set([...this.#find(name).rows.values()].map(({ tenant }) => tenant))].sort(),
+    );
+  }
+
+  async scrollDeletes(
+    name: string,
+    tenant: string,
+    { limit, after }: { limit: number; after?: string },
+    options?: CallOptions,
+  ): Promise<{ deletes: RememberedDelete[]; next?: string }> {
+    checkScope(tenant, undefined);
+    checkLimit(limit);
+    return await this.#call('scrollDeletes', name, options, () => {
+      const all = [...this.#find(name).rows.values()]
+        .filter((row) => row.tenant === tenant && row.remembered.kind === 'delete')
+        .filter(({ documentId }) => after === undefined || documentId > after)
+        .sort((a, b) => (a.documentId < b.documentId ? -1 : 1));
+      const deletes = all
+        .slice(0, limit)
+        .map(({ documentId, remembered: { version } }) => ({ tenant, documentId, version }));
+      return all.length > limit ? { deletes, next: deletes.at(-1)!.documentId } : { deletes };
+    });
+  }
+
+  freshness(name: string, options?: CallOptions): Promise<Freshness> {
+    return this.#call('freshness', name, options, () => {
+      const { identity, writes } = this.#find(name);
+      return { identity, position: String(writes) };
     });
   }
 
@@ -290,118 +356,31 @@ export class MemoryStore implements Store {
     return collection;
   }
 
-  #keyOf({ physicalName, space }: Collection): CollectionKey {
+  #keyOf({ physicalName, space, identity }: Collection): CollectionKey {
     const aliases = [...this.#data.aliases].filter(([, physical]) => physical === physicalName);
     const [name = physicalName] = aliases.map(([alias]) => alias).sort();
-    return { name, physicalName, space };
+    return { name, physicalName, space, identity };
   }
 
   #describe(collection: Collection): CollectionInfo {
-    return { ...this.#keyOf(collection), ...countOf([...collection.rows.values()].filter(isDocument)) };
+    const rows = [...collection.rows.values()].filter((row) => isLive(row, this.#now()));
+    return { ...this.#keyOf(collection), ...countOf(rows) };
   }
 }
 
-function applyWrite(rows: Map<string, Row>, write: PreparedWrite): DocumentWriteResult {
-  const { tenant, documentId } = write;
-  const key = rowKey(write);
-  const row = rows.get(key);
-  const { result, after } = applyVersionRule(row?.remembered, write);
-  if (after === undefined) rows.delete(key);
-  else if (after.kind === 'delete') rows.set(key, { tenant, documentId, remembered: after });
-  else if (write.kind === 'put' && result.outcome === 'indexed') {
-    rows.set(key, { tenant, documentId, remembered: after, put: write });
-  } else if (row) row.remembered = after;
-  return result;
+/** @throws {StoreError} where a search can't answer as freshly as its caller asks */
+function checkFresh(name: string, now: Freshness, atLeast: Freshness | undefined): void {
+  if (atLeast === undefined) return;
+  if (atLeast.identity !== now.identity) throw collectionReplaced(name, atLeast.identity, now.identity);
+  if (Number(atLeast.position) > Number(now.position)) {
+    throw new StoreError('STORE_NOT_FRESH', `collection "${name}" is at ${now.position} only`);
+  }
 }
 
-function rank(rows: ReadonlyMap<string, Row>, query: SearchQuery): readonly Found[] {
-  const { tenant, filter = {} } = query;
-  const documents = matching(rows, tenant, filter);
-  const best = (score: (passage: Passage) => number, depth: number, least: number): Found[] =>
-    documents
-      .map((row) => bestPassage(row, score))
-      .filter((found) => found.score >= least)
-      .sort(bestFirst)
-      .slice(0, depth);
-  return rankBy(
-    query,
-    (vector, depth, least) => best((passage) => dot(passage.vector, vector), depth, least),
-    // A document that shares no term with the query has no place in the ranking.
-    (terms, depth, least) =>
-      best(termScore(matching(rows, tenant, {}), terms), depth, Math.max(least, Number.MIN_VALUE)),
+/** Texts and vectors of a document, in bytes. */
+function bytesOf({ text = '', passages }: FullDocument): number {
+  return passages.reduce(
+    (sum, passage) => sum + Buffer.byteLength(passage.text ?? '') + (passage.vector?.byteLength ?? 0),
+    Buffer.byteLength(text),
   );
-}
-
-/** A document that a search found. */
-interface Found extends Ranked {
-  row: DocumentRow;
-}
-
-type Passage = PreparedPut['passages'][number];
-
-function bestPassage(row: DocumentRow, score: (passage: Passage) => number): Found {
-  const scores = row.put.passages.map(score);
-  const best = scores.reduce((most, one) => Math.max(most, one), -Infinity);
-  return { row, documentId: row.documentId, score: best, passage: scores.indexOf(best) };
-}
-
-/** BM25 with the weights that the passages carry; see `PassageWrite.sparse`. */
-function termScore(documents: readonly DocumentRow[], query: SparseVector): (passage: Passage) => number {
-  const passages = documents.flatMap(({ put }) => put.passages);
-  const weights = query.indices.map((term, position) => {
-    const frequency = passages.filter(({ sparse }) => sparse?.indices.includes(term)).length;
-    const idf = Math.log(1 + (passages.length - frequency + 0.5) / (frequency + 0.5));
-    return [term, query.values[position]! * idf] as const;
-  });
-  return ({ sparse }) =>
-    weights.reduce((sum, [term, weight]) => {
-      const position = sparse?.indices.indexOf(term) ?? -1;
-      return position < 0 ? sum : sum + weight * Math.fround(sparse!.values[position]!);
-    }, 0);
-}
-
-function dot(a: Float32Array, b: Float32Array): number {
-  return a.reduce((sum, component, index) => sum + component * b[index]!, 0);
-}
-
-function hitOf({ row, documentId, score, passage }: Found, query: SearchQuery): SearchHit {
-  const { put, remembered } = row;
-  const text = query.withText === false ? undefined : put.passages[passage]?.text;
-  return {
-    documentId,
-    score,
-    passage,
-    title: put.title,
-    version: remembered.version,
-    ...(text !== undefined && { text }),
-    ...(query.withMetadata !== false && { metadata: parse(put) }),
-  };
-}
-
-/** Documents of a tenant that a filter holds for. */
-function matching(rows: ReadonlyMap<string, Row>, tenant: string, filter: Filter): DocumentRow[] {
-  const holds = documentFilter(filter);
-  return [...rows.values()]
-    .filter(isDocument)
-    .filter(
-      (row) =>
-        row.tenant === tenant &&
-        holds({ documentId: row.documentId, version: row.remembered.version, metadata: parse(row.put) }),
-    );
-}
-
-function isDocument(row: Row): row is DocumentRow {
-  return row.put !== undefined;
-}
-
-function countOf(rows: readonly DocumentRow[]): { documents: number; passages: number } {
-  return { documents: rows.length, passages: rows.reduce((sum, { put }) => sum + put.passages.length, 0) };
-}
-
-function parse({ metadata }: PreparedPut): Record<string, unknown> {
-  return JSON.parse(metadata) as Record<string, unknown>;
-}
-
-function rowKey({ tenant, documentId }: DocumentKey): string {
-  return JSON.stringify([tenant, documentId]);
 }

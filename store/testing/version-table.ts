@@ -4,14 +4,20 @@ import type { Remembered, VersionedWrite } from '../versions.ts';
 /** What is stored before the write. */
 type Stored = 'nothing' | 'a document' | 'a delete';
 
-/** The write; a confirm names the content that is stored, or another. */
-type Write = 'put' | 'confirm of the same' | 'confirm of another' | 'delete';
+/** The write; a confirm or an update names the content that is stored, or another. */
+type Write =
+  | 'put'
+  | 'confirm of the same'
+  | 'confirm of another'
+  | 'update of the same'
+  | 'update of another'
+  | 'delete';
 
 /** The version of the write, compared with the stored one. */
 type Version = 'lower' | 'equal' | 'higher' | 'any';
 
 /** What is stored after the write. A delete of version 0 leaves nothing behind. */
-type After = 'as before' | 'what was put' | 'the document, raised' | 'the delete';
+type After = 'as before' | 'what was put' | 'the document, raised' | 'the document, updated' | 'the delete';
 
 /**
  * The version rule case by case, written by hand. It is what the rule and the stores are judged by, so it must not be
@@ -26,6 +32,7 @@ export const VERSION_TABLE: readonly (readonly [
 ])[] = [
   ['nothing', 'put', 'any', 'indexed', 'what was put'],
   ['nothing', 'confirm of another', 'any', 'changed', 'as before'],
+  ['nothing', 'update of another', 'any', 'changed', 'as before'],
   ['nothing', 'delete', 'any', 'deleted', 'the delete'],
 
   ['a document', 'put', 'lower', 'stale', 'as before'],
@@ -37,6 +44,12 @@ export const VERSION_TABLE: readonly (readonly [
   ['a document', 'confirm of another', 'lower', 'stale', 'as before'],
   ['a document', 'confirm of another', 'equal', 'changed', 'as before'],
   ['a document', 'confirm of another', 'higher', 'changed', 'as before'],
+  ['a document', 'update of the same', 'lower', 'stale', 'as before'],
+  ['a document', 'update of the same', 'equal', 'updated', 'the document, updated'],
+  ['a document', 'update of the same', 'higher', 'updated', 'the document, updated'],
+  ['a document', 'update of another', 'lower', 'stale', 'as before'],
+  ['a document', 'update of another', 'equal', 'changed', 'as before'],
+  ['a document', 'update of another', 'higher', 'changed', 'as before'],
   ['a document', 'delete', 'lower', 'stale', 'as before'],
   ['a document', 'delete', 'equal', 'deleted', 'the delete'],
   ['a document', 'delete', 'higher', 'deleted', 'the delete'],
@@ -47,6 +60,9 @@ export const VERSION_TABLE: readonly (readonly [
   ['a delete', 'confirm of another', 'lower', 'stale', 'as before'],
   ['a delete', 'confirm of another', 'equal', 'changed', 'as before'],
   ['a delete', 'confirm of another', 'higher', 'changed', 'as before'],
+  ['a delete', 'update of another', 'lower', 'stale', 'as before'],
+  ['a delete', 'update of another', 'equal', 'changed', 'as before'],
+  ['a delete', 'update of another', 'higher', 'changed', 'as before'],
   ['a delete', 'delete', 'lower', 'deleted', 'as before'],
   ['a delete', 'delete', 'equal', 'deleted', 'as before'],
   ['a delete', 'delete', 'higher', 'deleted', 'the delete'],
@@ -71,6 +87,15 @@ export function lookUpRule(
 }
 
 function nameOf(before: Remembered | undefined, write: VersionedWrite): Write {
+  if (write.kind === 'update') {
+    const { expected } = write;
+    const isSame =
+      before?.kind === 'document' &&
+      ('contentHash' in expected
+        ? before.contentHash === expected.contentHash
+        : before.encodingHash === expected.encodingHash);
+    return isSame ? 'update of the same' : 'update of another';
+  }
   if (write.kind !== 'confirm') return write.kind;
   const isSame = before?.kind === 'document' && before.contentHash === write.contentHash;
   return isSame ? 'confirm of the same' : 'confirm of another';
@@ -89,7 +114,11 @@ function afterwards(
 ): Remembered | undefined {
   const { version } = write;
   if (after === 'what was put' && write.kind === 'put') {
-    return { kind: 'document', version, contentHash: write.contentHash };
+    const { contentHash, encodingHash } = write;
+    return { kind: 'document', version, contentHash, encodingHash };
+  }
+  if (after === 'the document, updated' && write.kind === 'update' && before?.kind === 'document') {
+    return { ...before, version, contentHash: write.contentHash };
   }
   if (after === 'the document, raised' && before) return { ...before, version };
   if (after === 'the delete') return version === 0 ? undefined : { kind: 'delete', version };

@@ -8,6 +8,9 @@ import { canonicalJson } from '../../../towers/json.ts';
  */
 const STORED_FORM = 1;
 
+/** Raise this when the same title and text would be encoded differently than before, other than by the space. */
+const ENCODED_FORM = 1;
+
 /** Everything that decides what is stored of a document. */
 export interface HashedContent {
   title: string;
@@ -23,4 +26,9 @@ export interface HashedContent {
  */
 export function contentHash({ title, text, metadata, omitText }: HashedContent): string {
   return hash('sha256', canonicalJson([STORED_FORM, title, text, metadata, omitText]), 'base64url');
+}
+
+/** Identity of what is encoded of a document: sha256 in base64url over title and text. */
+export function encodingHash({ title, text }: { title: string; text: string }): string {
+  return hash('sha256', canonicalJson([ENCODED_FORM, title, text]), 'base64url');
 }

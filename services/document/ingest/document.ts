@@ -11,7 +11,7 @@ import {
   MAX_TITLE_BYTES,
   parseVersion,
 } from '../../runtime/validate.ts';
-import { contentHash } from './content-hash.ts';
+import { contentHash, encodingHash } from './content-hash.ts';
 
 /** A document that has passed all checks. */
 export interface ValidDocument {
@@ -21,6 +21,7 @@ export interface ValidDocument {
   metadata: JsonObject;
   version: number;
   contentHash: string;
+  encodingHash: string;
   /** Of title, text and metadata, in UTF-8. */
   bytes: number;
 }
@@ -47,6 +48,7 @@ export function validDocument(document: Document__Output, omitText: boolean): Va
     metadata,
     version,
     contentHash: contentHash({ title, text, metadata, omitText }),
+    encodingHash: encodingHash({ title, text }),
     bytes: Buffer.byteLength(title) + Buffer.byteLength(text) + metadataBytes,
   };
 }

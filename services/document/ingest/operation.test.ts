@@ -26,6 +26,7 @@ const document = {
   metadata: { n: 1 },
   version: 3,
   contentHash: 'hash',
+  encodingHash: 'encoding hash',
   bytes: 4,
 };
 const received: Received = { ...arrived, state: 'received', document };

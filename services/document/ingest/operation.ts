@@ -149,8 +149,8 @@ export function putLater(
   batches: ReadonlySet<BatchSpan>,
 ): Ready {
   const { documentId, version } = operation;
-  const { contentHash, title, metadata } = operation.document;
-  const content = { contentHash, title, metadata, passages };
+  const { contentHash, encodingHash, title, metadata } = operation.document;
+  const content = { contentHash, encodingHash, title, metadata, passages };
   const write = { kind: 'put', tenant, documentId, version, ...content } as const;
   return { ...common(operation), state: 'ready', step: { kind: 'put', write, batches } };
 }
@@ -178,8 +178,12 @@ export function unchanged(operation: Received): Settled {
 }
 
 /** The store has taken the write. */
-export function written(operation: Writing, outcome: 'indexed' | 'unchanged' | 'deleted'): Settled {
+export function written(
+  operation: Writing,
+  outcome: 'indexed' | 'updated' | 'unchanged' | 'deleted',
+): Settled {
   const { step } = operation;
+  if (outcome === 'updated') throw new Error('the ingest has no updates yet');
   const passages = step.kind === 'put' ? { passages: step.write.passages.length } : {};
   const kind = outcome.toUpperCase() as Uppercase<typeof outcome>;
   return settled(operation, `OUTCOME_KIND_${kind}`, passages);

@@ -175,7 +175,7 @@ test('an error that asks for a wait gets it', async () => {
 
 test('a lookup waits, too', async () => {
   let away = 2;
-  const found = [{ version: 1, contentHash: 'hash', passages: 1 }, undefined];
+  const found = [{ version: 1, contentHash: 'hash', textOmitted: false, passages: 1 }, undefined];
   const { store } = patient(
     () => [],
     () => {

@@ -22,7 +22,12 @@ import { LOOKUP_DOCUMENTS, Window, WRITE_BYTES, WRITE_OPERATIONS, WRITES_IN_FLIG
 import { invalidArgument } from '../../runtime/errors.ts';
 
 const BACKOFF = { firstMs: 1, longestMs: 1 };
-const OUTCOMES = { put: 'indexed', confirm: 'unchanged', delete: 'deleted' } as const;
+const OUTCOMES = {
+  update: 'updated',
+  put: 'indexed',
+  confirm: 'unchanged',
+  delete: 'deleted',
+} as const;
 
 /** A write that the store has not answered. */
 interface PendingWrite {
@@ -108,7 +113,16 @@ class Scene {
 
   /** A document; its content hash is its text. */
   put(id: string, { version = 1, text = 'text', tokens = 1 } = {}): void {
-    const content = { id, title: '', text, metadata: {}, version, contentHash: text, bytes: 4 };
+    const content = {
+      id,
+      title: '',
+      text,
+      metadata: {},
+      version,
+      contentHash: text,
+      encodingHash: '',
+      bytes: 4,
+    };
     const operation: Received = { ...this.#next(id, version, tokens), state: 'received', document: content };
     this.window.add(operation);
   }

@@ -5,6 +5,7 @@ import {
   type PlannedOperation,
   type SimulatedIngest,
 } from './simulated-ingest.ts';
+import { passageTexts } from '../../../store/store.ts';
 
 /**
  * Judges what a simulation of ingest has left, by what the service promises, and shares no code with the service:
@@ -24,7 +25,7 @@ export async function judgeIngest({ plans, history, store }: SimulatedIngest): P
   let passages = 0;
   for (const [documentId, last] of lastOperations(plans)) {
     const document = found.get(documentId);
-    const is = document && { version: document.version, texts: document.texts.join('|') };
+    const is = document && { version: document.version, texts: passageTexts(document).join('|') };
     const version = last[0]!.version;
     const allowed = last.map(({ text }) => (text === undefined ? undefined : { version, texts: text }));
     const what = `${documentId} is ${JSON.stringify(is)}, not one of ${JSON.stringify(allowed)}`;
@@ -32,7 +33,7 @@ export async function judgeIngest({ plans, history, store }: SimulatedIngest): P
       allowed.some((one) => one?.version === is?.version && one?.texts === is?.texts),
       what,
     );
-    passages += document?.texts.length ?? 0;
+    passages += document?.passages.length ?? 0;
     found.delete(documentId);
   }
   assert.equal(found.size, 0, 'nobody has sent the other documents');

@@ -178,13 +178,13 @@ function bound(simulation: Simulation) {
 }
 
 function beginMessage(): IngestRequest__Output {
-  const begin = { collection: COLLECTION, tenant: '', omitText: false, bulk: false };
+  const begin = { collection: COLLECTION, tenant: '', omitText: false, bulk: false, expectedIdentity: '' };
   return { sequence: '0', begin, operation: 'begin' };
 }
 
 function operationMessage({ sequence, documentId, version, text }: PlannedOperation): IngestRequest__Output {
   const own = { id: documentId, version: String(version) };
   if (text === undefined) return { sequence: String(sequence), delete: own, operation: 'delete' };
-  const document = { ...own, title: '', text, metadata: null, traceparent: '' };
+  const document = { ...own, title: '', text, metadata: null, traceparent: '', expiresAt: null };
   return { sequence: String(sequence), document, operation: 'document' };
 }

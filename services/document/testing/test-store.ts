@@ -1,18 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { StoreError } from '../../../store/errors.ts';
 import { openStore } from '../../../store/open.ts';
-import type {
-  BulkLoad,
-  CallOptions,
-  CollectionInfo,
-  DocumentKey,
-  DocumentWrite,
-  DocumentWriteResult,
-  Filter,
-  ScrollPage,
-  SpaceKey,
-  Store,
-  StoredDocument,
+import {
+  type BulkLoad,
+  type CallOptions,
+  type CollectionInfo,
+  type DocumentKey,
+  type DocumentWrite,
+  type DocumentWriteResult,
+  type Filter,
+  passageTexts,
+  type ScrollPage,
+  type SpaceKey,
+  type Store,
+  type StoredDocument,
 } from '../../../store/store.ts';
 import { MemoryStore } from '../../../store/testing/memory-store.ts';
 import type { ServiceStore } from '../service.ts';
@@ -141,8 +142,9 @@ export class TestStore implements ServiceStore {
   /** What a collection holds of a tenant, by document id. */
   async contents(collection: string, tenant = ''): Promise<Record<string, Snapshot>> {
     const { documents } = await this.#store.scroll(this.#prefix + collection, tenant, { limit: PAGE });
-    const snapshots = documents.map(({ documentId, version, title, metadata, texts }) => {
-      const passages = texts.map((text) => ({ text }));
+    const snapshots = documents.map((document) => {
+      const { documentId, version, title, metadata } = document;
+      const passages = passageTexts(document).map((text) => ({ text }));
       return [documentId, { version, title, metadata, passages }] as const;
     });
     return Object.fromEntries(snapshots.sort(([a], [b]) => (a < b ? -1 : 1)));

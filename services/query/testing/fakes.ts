@@ -103,6 +103,7 @@ export class FakeStore extends MemoryStore {
       documentId: String(index),
       version: 0,
       contentHash: text,
+      encodingHash: text,
       title: '',
       metadata: {},
       passages: [{ vector: vectorOf(text), text }],

@@ -1,0 +1,23 @@
+/**
+ * How far a collection had come at some moment: everything that was durable then. A watermark carries it to the client of
+ * ingest, and the client hands it to a search that has to see its own writes.
+ */
+export interface Freshness {
+  /** Identity of the physical collection; see `CollectionKey.identity`. */
+  identity: string;
+  /** What the kind of store makes of it: letters, digits, "_" and "-" alone. */
+  position: string;
+}
+
+const TOKEN = /^(?<identity>col_[0-9a-f]{32})\.(?<position>[\w-]{1,128})$/;
+
+/** A freshness as a token, which clients hand on as it is. */
+export function freshnessToken({ identity, position }: Freshness): string {
+  return `${identity}.${position}`;
+}
+
+/** The reverse of {@link freshnessToken}; `undefined` for what it did not make. */
+export function parseFreshness(token: string): Freshness | undefined {
+  const { identity, position } = TOKEN.exec(token)?.groups ?? {};
+  return identity === undefined || position === undefined ? undefined : { identity, position };
+}
