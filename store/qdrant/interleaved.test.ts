@@ -85,7 +85,10 @@ async function interleave(
   });
   // The store's own sweep, which makes similar requests, is over by then.
   await slow.writeDocuments(name, [remove('other')]);
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  for (let before = -1; before !== proxy.seen.length; ) {
+    before = proxy.seen.length;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
   armed = true;
   const [result] = await slow.writeDocuments(name, [first]);
   assert.equal(armed, false, 'the second writer came in between');
