@@ -82,7 +82,6 @@ export class Marker {
   async #mark(copies: Copies): Promise<string> {
     this.#next = undefined;
     const generation = newGeneration(0);
-    const payload = { passage: NO_PASSAGE, generation };
     const ids = markerIds(this.#lane, copies);
     const points = ids.map((id) => hiddenPoint(id, { passage: NO_PASSAGE, generation }, 'a marker'));
     try {
