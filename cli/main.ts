@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ScalingnoteError } from '../clients/index.ts';
 import { distill } from './commands/distill.ts';
+import { doctor } from './commands/doctor.ts';
 import { alias, collections, drop } from './commands/collections.ts';
 import { count, deleteDocuments } from './commands/documents.ts';
 import { evaluate } from './commands/eval.ts';
@@ -43,6 +44,7 @@ for (const command of [
   alias,
   drop,
   status,
+  doctor,
   towers,
   pairs,
   train,
