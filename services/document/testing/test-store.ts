@@ -5,10 +5,12 @@ import {
   type BulkLoad,
   type CallOptions,
   type CollectionInfo,
+  type CollectionKey,
   type DocumentKey,
   type DocumentWrite,
   type DocumentWriteResult,
   type Filter,
+  type FullDocument,
   passageTexts,
   type ScrollPage,
   type SpaceKey,
@@ -116,6 +118,23 @@ export class TestStore implements ServiceStore {
     return this.#store.scroll(this.#prefix + collection, tenant, page, options);
   }
 
+  async findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {
+    return this.#short(await this.#store.findCollection(this.#prefix + name, options));
+  }
+
+  readDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    read?: { withVectors?: boolean },
+    options?: CallOptions,
+  ): Promise<(FullDocument | undefined)[]> {
+    return this.#store.readDocuments(this.#prefix + collection, keys, read, options);
+  }
+
+  tenants(collection: string, options?: CallOptions): Promise<string[]> {
+    return this.#store.tenants(this.#prefix + collection, options);
+  }
+
   async listCollections(options?: CallOptions): Promise<CollectionInfo[]> {
     const listed = await this.#store.listCollections(options);
     return listed
@@ -156,9 +175,9 @@ export class TestStore implements ServiceStore {
     await this.#store.close();
   }
 
-  #short({ name, physicalName, ...info }: CollectionInfo): CollectionInfo {
+  #short<Key extends CollectionKey>(key: Key): Key {
     const length = this.#prefix.length;
-    return { name: name.slice(length), physicalName: physicalName.slice(length), ...info };
+    return { ...key, name: key.name.slice(length), physicalName: key.physicalName.slice(length) };
   }
 }
 
