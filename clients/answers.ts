@@ -43,6 +43,8 @@ export interface Collection {
   space: Space;
   documents: number;
   passages: number;
+  /** Random, made with the physical collection; one that was dropped and made again, or restored, has another. */
+  identity: string;
 }
 
 /** One document that was found. */

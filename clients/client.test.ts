@@ -405,7 +405,14 @@ describe('the other calls', () => {
       ListCollections: (_, callback) =>
         callback(null, {
           collections: [
-            { name: 'c', physicalName: 'c--sp1_0123', space: TOWER.space, documents: '3', passages: '4' },
+            {
+              name: 'c',
+              physicalName: 'c--sp1_0123',
+              space: TOWER.space,
+              documents: '3',
+              passages: '4',
+              identity: 'col_1',
+            },
           ],
         }),
       Describe: (_, callback) =>
@@ -419,7 +426,14 @@ describe('the other calls', () => {
         passages: Number.MAX_SAFE_INTEGER,
       });
       assert.deepEqual(await client.listCollections(), [
-        { name: 'c', physicalName: 'c--sp1_0123', space: TOWER.space, documents: 3, passages: 4 },
+        {
+          name: 'c',
+          physicalName: 'c--sp1_0123',
+          space: TOWER.space,
+          documents: 3,
+          passages: 4,
+          identity: 'col_1',
+        },
       ]);
       const described = await client.describe();
       assert.deepEqual(described, {

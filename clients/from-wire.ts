@@ -24,9 +24,9 @@ export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInf
   return { version, pid, uptimeSeconds, tower: fromTower(tower), store };
 }
 
-export function fromCollection({ name, physicalName, ...rest }: Collection__Output): Collection {
+export function fromCollection({ name, physicalName, identity, ...rest }: Collection__Output): Collection {
   const counts = { documents: Number(rest.documents), passages: Number(rest.passages) };
-  return { name, physicalName, space: fromSpace(rest.space), ...counts };
+  return { name, physicalName, space: fromSpace(rest.space), ...counts, identity };
 }
 
 export function fromSearchResponse({ hits, timings, queryTower }: SearchResponse__Output): SearchResult {

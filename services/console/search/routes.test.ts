@@ -208,7 +208,7 @@ describe('cosines', () => {
 
 test('the system: what answers, and what does not', async () => {
   const info = { version: '1', pid: 7, uptimeSeconds: 1, tower: TOWER, store: 'embedded' };
-  const counts = { space: TOWER.space, documents: 2, passages: 3 };
+  const counts = { space: TOWER.space, documents: 2, passages: 3, identity: 'col_0' };
   const collections = [
     { name: 'c', physicalName: 'c--sp1_0', ...counts },
     { name: 'c--sp1_1', physicalName: 'c--sp1_1', ...counts },
