@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { type MethodName, Remote } from '../../calls/remote.ts';
+import { type Answer, type MethodName, Remote } from '../../calls/remote.ts';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
@@ -214,7 +214,7 @@ export class EmbeddedStore implements Store {
     parameters: Parameters<Engine[Name]>,
     options: CallOptions = {},
     transfer: ArrayBuffer[] = [],
-  ): Promise<Awaited<ReturnType<Engine[Name]>>> {
+  ): Promise<Answer<Engine, Name>> {
     if (this.#closed) throw unavailable('it has been closed');
     // Acknowledged writes are on the disk, so another thread can continue after one has died.
     const { failure } = this.#thread;
