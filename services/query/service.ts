@@ -4,6 +4,7 @@ import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/Encode
 import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
 import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
+import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
@@ -47,6 +48,8 @@ export interface QueryParts {
   cache: number;
   log: Logger;
   telemetry?: Telemetry | undefined;
+  /** What the service is at this moment. @default without its health */
+  describe?: () => ServiceInfo;
   /** Looks at searches that were answered. */
   live?: LiveQuality | undefined;
 }
@@ -54,6 +57,7 @@ export interface QueryParts {
 /** `scalingnote.v1.QueryService` over a query tower and a store. */
 export function queryService(parts: QueryParts): Service {
   const { tower, store, slots, queue, cache, log, telemetry, live } = parts;
+  const { describe = () => serviceInfo(tower, store) } = parts;
   const familiarity = new FamiliarityMeter(tower, telemetry?.metrics);
   const onTokens = (tokens: readonly number[]): void => familiarity.record(tokens);
   const encoder = new QueryEncoder(tower, { cache, telemetry, onTokens });
@@ -131,7 +135,7 @@ export function queryService(parts: QueryParts): Service {
     SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity, metrics }),
     Encode: encode,
     MeasureFamiliarity: (request, call) => familiarity.measure(store, request, call),
-    Describe: async () => ({ service: serviceInfo(tower, store) }),
+    Describe: async () => ({ service: describe() }),
   });
 }
 
