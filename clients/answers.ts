@@ -34,6 +34,8 @@ export interface ServiceInfo {
   tower: Tower;
   /** `embedded` or `qdrant`. */
   store: string;
+  /** Why it is not serving, in words; absent while it is. */
+  notServingReason?: string;
 }
 
 /** A logical collection. */

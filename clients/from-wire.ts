@@ -21,7 +21,15 @@ export function fromTower(tower: Tower__Output | null): Tower {
 
 export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInfo {
   const { version = '', pid = 0, uptimeSeconds = 0, tower = null, store = '' } = service ?? {};
-  return { version, pid, uptimeSeconds, tower: fromTower(tower), store };
+  const { notServingReason = '' } = service ?? {};
+  return {
+    version,
+    pid,
+    uptimeSeconds,
+    tower: fromTower(tower),
+    store,
+    ...(notServingReason !== '' && { notServingReason }),
+  };
 }
 
 export function fromCollection({ name, physicalName, identity, ...rest }: Collection__Output): Collection {

@@ -81,8 +81,13 @@ describe('search', () => {
       assert.match(answer.traceId, /^[0-9a-f]{32}$/);
       assert.match(traceparent, new RegExp(`^00-${answer.traceId}-[0-9a-f]{16}-01$`));
 
-      const second = await ask('POST', '/api/search', { body: body(service) });
+      const fresh = body(service, { atLeastAsFreshAs: 'token' });
+      const second = await ask('POST', '/api/search', { body: fresh });
       assert.notEqual((second.json as typeof answer).traceId, answer.traceId);
+      assert.deepEqual(
+        asked.map((request) => request.search?.atLeastAsFreshAs),
+        ['', 'token'],
+      );
     });
   });
 

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { StoreError } from '../../../store/errors.ts';
+import type { Freshness } from '../../../store/freshness.ts';
 import { openStore } from '../../../store/open.ts';
 import {
   type BulkLoad,
@@ -40,7 +41,7 @@ export class TestStore implements ServiceStore {
   readonly kind: Store['kind'];
   /** Runs before each call; what it throws, the call throws. */
   before: (
-    call: 'ensure' | 'lookup' | 'write' | 'end',
+    call: 'find' | 'ensure' | 'lookup' | 'read' | 'write' | 'freshness' | 'end',
     writes: readonly DocumentWrite[],
   ) => Promise<void> | void = () => {};
   /** Every write that took effect, as document ids. */
@@ -61,6 +62,16 @@ export class TestStore implements ServiceStore {
   async ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo> {
     await this.before('ensure', []);
     return this.#short(await this.#store.ensureCollection(this.#prefix + name, space, options));
+  }
+
+  async findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {
+    await this.before('find', []);
+    return this.#short(await this.#store.findCollection(this.#prefix + name, options));
+  }
+
+  async freshness(collection: string, options?: CallOptions): Promise<Freshness> {
+    await this.before('freshness', []);
+    return this.#store.freshness(this.#prefix + collection, options);
   }
 
   async beginBulk(collection: string, options?: CallOptions): Promise<BulkLoad> {
@@ -116,10 +127,6 @@ export class TestStore implements ServiceStore {
     options?: CallOptions,
   ): Promise<ScrollPage> {
     return this.#store.scroll(this.#prefix + collection, tenant, page, options);
-  }
-
-  async findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {
-    return this.#short(await this.#store.findCollection(this.#prefix + name, options));
   }
 
   readDocuments(
