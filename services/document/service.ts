@@ -3,6 +3,8 @@ import type { DocumentServiceHandlers } from '../../proto/generated/scalingnote/
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { DeleteRequest__Output } from '../../proto/generated/scalingnote/v1/DeleteRequest.ts';
 import { v1 } from '../../proto/load.ts';
+import { collectionReplaced } from '../../store/errors.ts';
+import { freshnessToken } from '../../store/freshness.ts';
 import type { Filter, Store } from '../../store/store.ts';
 import { invalidArgument, ServiceError } from '../runtime/errors.ts';
 import { MAX_ANY_OF_VALUES, parseFilter } from '../runtime/filter.ts';
@@ -12,6 +14,7 @@ import { checkCollection, checkDocumentId, checkTenant, MAX_DELETE_IDS } from '.
 import { dropCollection, listAliases, switchAlias, type CatalogStore } from './catalog.ts';
 import { salvageDocument } from './ingest/envelope.ts';
 import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
+import { readFreshness } from './freshness.ts';
 import { listDocuments } from './listing.ts';
 
 /**
@@ -42,11 +45,18 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
     Delete: async (request, call) => {
       checkCollection(request.collection);
       checkTenant(request.tenant);
+      const filters = deletions(request);
+      // All parts go to one physical collection, even where the alias moves meanwhile.
+      const { physicalName, identity } = await store.findCollection(request.collection, call);
       let documents = 0;
-      for (const filter of deletions(request)) {
-        documents += await store.deleteByFilter(request.collection, request.tenant, filter, call);
+      for (const filter of filters) {
+        documents += await store.deleteByFilter(physicalName, request.tenant, filter, call);
       }
-      return { documents };
+      const freshness = await readFreshness(store, physicalName, call);
+      if (freshness.identity !== identity) {
+        throw collectionReplaced(request.collection, identity, freshness.identity);
+      }
+      return { documents, freshnessToken: freshnessToken(freshness) };
     },
 
     Count: async ({ collection, tenant, filter }, call) => {

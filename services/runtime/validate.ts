@@ -29,6 +29,8 @@ export const MAX_DELETE_IDS = 10_000;
  */
 const COLLECTION_NAME = /^(?!.*--)[\w-]{1,64}$/;
 
+const IDENTITY = /^col_[0-9a-f]{32}$/;
+
 const DECIMAL = /^\d{1,16}$/;
 
 /** Refuses an empty text (nothing but white space counts as empty) and all that {@link checkText} refuses. */
@@ -67,6 +69,15 @@ export function checkCollection(name: string, field = 'collection'): void {
       `${quoted(name)} is no name; use 1 to 64 of a-z, A-Z, 0-9, "_" and "-", with no "--"`,
     );
   }
+}
+
+/** Refuses what is no identity of a collection. */
+export function checkIdentity(identity: string, field: string): void {
+  if (IDENTITY.test(identity)) return;
+  throw invalidArgument(
+    field,
+    `is ${quoted(identity)}; send the identity of an IngestReady, "col_" and 32 hex digits, or leave it out`,
+  );
 }
 
 /** Refuses what is no tenant; empty is the tenant of a single-tenant collection. */

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { StoreError } from '../../../store/errors.ts';
+import type { Freshness } from '../../../store/freshness.ts';
 import type {
   CallOptions,
   DocumentKey,
@@ -8,9 +9,13 @@ import type {
   Store,
   StoredDocument,
 } from '../../../store/store.ts';
+import { readFreshness } from '../freshness.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
-type WritableStore = Pick<Store, 'kind' | 'lookupDocuments' | 'writeDocuments'>;
+type WritableStore = Pick<
+  Store,
+  'kind' | 'findCollection' | 'lookupDocuments' | 'writeDocuments' | 'freshness'
+>;
 
 /** What ends a write early, and the trace it belongs to. */
 export type WriteBounds = Pick<CallOptions, 'trace'> & { signal: AbortSignal };
@@ -43,6 +48,11 @@ export class PatientStore {
     signal: AbortSignal,
   ): Promise<(StoredDocument | undefined)[]> {
     return this.#patiently(() => this.#store.lookupDocuments(collection, keys, { signal }), signal);
+  }
+
+  /** What is durable now. @throws {StoreError} where waiting does not help */
+  freshness(collection: string, signal: AbortSignal): Promise<Freshness> {
+    return this.#patiently(() => readFreshness(this.#store, collection, { signal }), signal);
   }
 
   /**

@@ -73,6 +73,8 @@ class Scene {
     const store = new PatientStore(
       {
         kind: 'embedded',
+        findCollection: () => assert.fail('not asked'),
+        freshness: () => assert.fail('not asked'),
         lookupDocuments: (_collection, keys) =>
           new Promise((resolve, fail) => {
             const ids = keys.map(({ documentId }) => documentId);

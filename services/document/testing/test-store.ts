@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { StoreError } from '../../../store/errors.ts';
+import type { Freshness } from '../../../store/freshness.ts';
 import { openStore } from '../../../store/open.ts';
 import {
   type BulkLoad,
   type CallOptions,
   type CollectionInfo,
+  type CollectionKey,
   type DocumentKey,
   type DocumentWrite,
   type DocumentWriteResult,
@@ -38,7 +40,7 @@ export class TestStore implements ServiceStore {
   readonly kind: Store['kind'];
   /** Runs before each call; what it throws, the call throws. */
   before: (
-    call: 'ensure' | 'lookup' | 'write' | 'end',
+    call: 'find' | 'ensure' | 'lookup' | 'read' | 'write' | 'freshness' | 'end',
     writes: readonly DocumentWrite[],
   ) => Promise<void> | void = () => {};
   /** Every write that took effect, as document ids. */
@@ -59,6 +61,16 @@ export class TestStore implements ServiceStore {
   async ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo> {
     await this.before('ensure', []);
     return this.#short(await this.#store.ensureCollection(this.#prefix + name, space, options));
+  }
+
+  async findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {
+    await this.before('find', []);
+    return this.#short(await this.#store.findCollection(this.#prefix + name, options));
+  }
+
+  async freshness(collection: string, options?: CallOptions): Promise<Freshness> {
+    await this.before('freshness', []);
+    return this.#store.freshness(this.#prefix + collection, options);
   }
 
   async beginBulk(collection: string, options?: CallOptions): Promise<BulkLoad> {
@@ -156,9 +168,9 @@ export class TestStore implements ServiceStore {
     await this.#store.close();
   }
 
-  #short({ name, physicalName, ...info }: CollectionInfo): CollectionInfo {
+  #short<Key extends CollectionKey>({ name, physicalName, ...info }: Key): Key {
     const length = this.#prefix.length;
-    return { name: name.slice(length), physicalName: physicalName.slice(length), ...info };
+    return { name: name.slice(length), physicalName: physicalName.slice(length), ...info } as unknown as Key;
   }
 }
 
