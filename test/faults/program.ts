@@ -40,17 +40,13 @@ export async function runProgram(run: Run): Promise<boolean> {
   })();
   try {
     await runIngest(
-      () => {
-        const call = connect();
-        call.on('data', ({ ready }) => {
-          if (ready) identity = ready.collection?.identity ?? '';
-        });
-        return call;
-      },
+      connect,
       source,
       {
         ...options,
         tenant,
+        expectedIdentity: identity,
+        onReady: (ready) => ({ identity } = ready),
         onOutcome: ({ sequence, kind }) => {
           if (isAlive()) record({ kind: 'reported', client, sequence, outcome: kind });
         },

@@ -13,7 +13,7 @@ import { COLLECTION, type FaultMix, World } from './world.ts';
 const READERS = 2;
 
 /** Collections go and come back under their streams. The service does not notice that yet. */
-const REPLACES = false;
+const REPLACES = true;
 
 /** What came of one seed. */
 export interface Simulated {
@@ -63,6 +63,7 @@ function faultsOf(simulation: Simulation): FaultMix {
     jumps: has(),
     clientKills: has(),
     latency: simulation.pick([2, 10, 40]),
+    calm: simulation.pick([200, 1000, 4000]),
   };
 }
 
@@ -169,7 +170,7 @@ async function misfortune(world: World, programs: Programs, over: AbortSignal): 
     });
   }
   while (!over.aborted) {
-    await simulation.pause(20 + simulation.below(200), over).catch(() => {});
+    await simulation.pause(20 + simulation.below(mix.calm), over).catch(() => {});
     if (!over.aborted && mishaps.length > 0) await simulation.pick(mishaps)();
   }
 }

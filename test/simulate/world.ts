@@ -36,7 +36,10 @@ export interface FaultMix {
   restores: boolean;
   jumps: boolean;
   clientKills: boolean;
+  /** Most milliseconds that a message takes. */
   latency: number;
+  /** Most milliseconds between two mishaps. */
+  calm: number;
 }
 
 type StoredCollection = NonNullable<ReturnType<MemoryData['collections']['get']>>;
@@ -88,7 +91,7 @@ export class World {
   connect(): Connection {
     const { simulation, mix, mutant } = this;
     const number = ++this.#connections;
-    const halfOpenMs = mix.halfOpen && simulation.chance(0.5) ? 80 : 0;
+    const halfOpenMs = mix.halfOpen ? simulation.pick([0, 80, 1000]) : 0;
     const server = this.#server;
     const connection = new Connection(simulation, number, (bytes) => server?.deserialize(bytes), {
       tampering: mutant,
