@@ -87,6 +87,7 @@ describe('search', () => {
         scoreThreshold: 0.1,
         mode: 'hybrid',
         omitText: true,
+        atLeastAsFreshAs: 'token',
         filter: {
           must: [
             { field: 'metadata.pos', equals: 'noun' },
@@ -126,6 +127,7 @@ describe('search', () => {
     assert.equal(asked?.mode, 'SEARCH_MODE_HYBRID');
     assert.equal(asked?.omitText, true);
     assert.equal(asked?.omitMetadata, false);
+    assert.equal(asked?.atLeastAsFreshAs, 'token');
     const [equals, nested] = asked?.filter?.must ?? [];
     assert.equal(equals?.equals?.field, 'metadata.pos');
     assert.equal(equals?.equals?.value?.stringValue, 'noun');
@@ -162,6 +164,7 @@ describe('search', () => {
       { ...SEARCH, offset: 2 ** 32 },
       /^offset: is 4294967296, but must be a whole number/,
     ],
+    ['an empty token', { ...SEARCH, atLeastAsFreshAs: '' }, /^at_least_as_fresh_as: is empty/],
     ['a fraction', { ...SEARCH, limit: 1.5 }, /^limit: is 1\.5/],
     ['NaN', { ...SEARCH, limit: Number.NaN }, /^limit: is NaN/],
     ['half a surrogate pair', { ...SEARCH, query: 'x\ud83d' }, /^query: holds half a surrogate pair/],
@@ -402,7 +405,14 @@ describe('the other calls', () => {
       ListCollections: (_, callback) =>
         callback(null, {
           collections: [
-            { name: 'c', physicalName: 'c--sp1_0123', space: TOWER.space, documents: '3', passages: '4' },
+            {
+              name: 'c',
+              physicalName: 'c--sp1_0123',
+              space: TOWER.space,
+              documents: '3',
+              passages: '4',
+              identity: 'col_1',
+            },
           ],
         }),
       Describe: (_, callback) =>
@@ -416,7 +426,14 @@ describe('the other calls', () => {
         passages: Number.MAX_SAFE_INTEGER,
       });
       assert.deepEqual(await client.listCollections(), [
-        { name: 'c', physicalName: 'c--sp1_0123', space: TOWER.space, documents: 3, passages: 4 },
+        {
+          name: 'c',
+          physicalName: 'c--sp1_0123',
+          space: TOWER.space,
+          documents: 3,
+          passages: 4,
+          identity: 'col_1',
+        },
       ]);
       const described = await client.describe();
       assert.deepEqual(described, {

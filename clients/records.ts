@@ -1,3 +1,4 @@
+import { parseExactly } from './exact-json.ts';
 import { readLines } from './lines.ts';
 import type { DocumentInput } from './operation.ts';
 
@@ -33,11 +34,14 @@ export function toRecord(line: number, read: () => unknown): DocumentRecord {
   }
 }
 
-function parseJson(text: string): unknown {
+/** One JSON value, kept exactly. @throws {Error} where it is none, or would be changed by reading it */
+export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text.replace(/^\uFEFF/, '')) as unknown;
+    return parseExactly(text.replace(/^\uFEFF/, ''));
   } catch (error) {
-    throw new Error(`is not JSON: ${(error as Error).message}`, { cause: error });
+    if (error instanceof RangeError) throw new Error('is nested too deep', { cause: error });
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new Error(`is not JSON: ${error.message}`, { cause: error });
   }
 }
 
@@ -50,6 +54,9 @@ function toDocument(value: unknown): DocumentInput {
   const unknown = Object.keys(object).find((key) => !RECORD_KEYS.has(key));
   if (unknown !== undefined) {
     throw new Error(`key "${unknown}" is not known; put it under "metadata" to keep it`);
+  }
+  if (object['_id'] !== undefined && object['id'] !== undefined) {
+    throw new Error('"_id" and "id" are the same thing; keep one of them');
   }
   const { _id, id = _id, title = '', text = '', metadata = {}, version = 0 } = object;
   if (typeof id !== 'string' || id === '') throw new Error('"id" must be a text that is not empty');

@@ -54,6 +54,8 @@ export async function startHarness(
   server.setServing(true);
   const client = new v1.DocumentService(server.address, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
+    // As our own client takes.
+    'grpc.max_receive_message_length': 64 * 1024 * 1024,
   });
   return {
     store,

@@ -11,6 +11,7 @@ import {
   type DocumentWrite,
   type DocumentWriteResult,
   type Filter,
+  type FullDocument,
   passageTexts,
   type ScrollPage,
   type SpaceKey,
@@ -128,6 +129,19 @@ export class TestStore implements ServiceStore {
     return this.#store.scroll(this.#prefix + collection, tenant, page, options);
   }
 
+  readDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    read?: { withVectors?: boolean },
+    options?: CallOptions,
+  ): Promise<(FullDocument | undefined)[]> {
+    return this.#store.readDocuments(this.#prefix + collection, keys, read, options);
+  }
+
+  tenants(collection: string, options?: CallOptions): Promise<string[]> {
+    return this.#store.tenants(this.#prefix + collection, options);
+  }
+
   async listCollections(options?: CallOptions): Promise<CollectionInfo[]> {
     const listed = await this.#store.listCollections(options);
     return listed
@@ -168,9 +182,9 @@ export class TestStore implements ServiceStore {
     await this.#store.close();
   }
 
-  #short<Key extends CollectionKey>({ name, physicalName, ...info }: Key): Key {
+  #short<Key extends CollectionKey>(key: Key): Key {
     const length = this.#prefix.length;
-    return { name: name.slice(length), physicalName: physicalName.slice(length), ...info } as unknown as Key;
+    return { ...key, name: key.name.slice(length), physicalName: key.physicalName.slice(length) };
   }
 }
 
