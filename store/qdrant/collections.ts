@@ -116,7 +116,8 @@ export class Collections {
   async describe(physical: string, options: CallOptions): Promise<Described> {
     let info = await this.#info(physical, options);
     let { metadata } = info.config;
-    if (typeof metadata?.['space'] !== 'string' || metadata['product'] !== 'scalingnote') throw foreign(physical);
+    if (typeof metadata?.['space'] !== 'string' || metadata['product'] !== 'scalingnote')
+      throw foreign(physical);
     if (await this.#upgrade(physical, info, options)) {
       info = await this.#info(physical, options);
       metadata = info.config.metadata;

@@ -36,7 +36,7 @@ export async function* documentsOf(
 ): AsyncGenerator<{ id: string; document: FullDocument }, void, undefined> {
   let size = FIRST_DOCUMENTS;
   let bytes = 0;
-  for (let start = 0; start < ids.length; ) {
+  for (let start = 0; start < ids.length;) {
     const group = ids.slice(start, start + size);
     start += group.length;
     const documents = await whole(points, group, withVectors, options);
@@ -109,7 +109,8 @@ async function bodiesOf(
     const page = await points.scroll({ filter, limit, keys: PASSAGE_KEYS, offset, withVectors }, options);
     for (const point of page.points) {
       const { document, generation, passage } = point.payload;
-      if (document === undefined || passage === undefined || generations.get(document) !== generation) continue;
+      if (document === undefined || passage === undefined || generations.get(document) !== generation)
+        continue;
       const own = bodies.get(document) ?? [];
       own[passage - 1] = passageOf(point);
       bodies.set(document, own);

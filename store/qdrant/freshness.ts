@@ -118,7 +118,7 @@ export async function checkPosition(
   }
   const ids = markerIds(lane, copies);
   const filter = { must: [{ has_id: ids }, { key: 'generation', range: { gte: Number(generation) } }] };
-  for (let consistency: number | 'all' = 'all'; ; ) {
+  for (let consistency: number | 'all' = 'all'; ;) {
     try {
       if ((await points.count(filter, options, { consistency })) === ids.length) return;
       throw notFresh(`a copy of collection "${collection}" is behind; search again a little later`);

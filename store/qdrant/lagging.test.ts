@@ -36,7 +36,10 @@ describe('a copy of a shard that lags', { skip }, () => {
   });
 
   async function copies(body: { lag?: number; dead?: boolean }): Promise<void> {
-    const answer = await request(`${engine.url}/testing/copies`, { method: 'PUT', body: JSON.stringify(body) });
+    const answer = await request(`${engine.url}/testing/copies`, {
+      method: 'PUT',
+      body: JSON.stringify(body),
+    });
     assert.equal(answer.statusCode, 200);
   }
 

@@ -195,7 +195,10 @@ function* inRequests(operations: readonly string[]): Generator<string[], void, u
   let request: string[] = [];
   let size = 0;
   for (const operation of operations) {
-    if (request.length > 0 && (request.length === UPDATE_OPERATIONS || size + operation.length > UPDATE_LENGTH)) {
+    if (
+      request.length > 0 &&
+      (request.length === UPDATE_OPERATIONS || size + operation.length > UPDATE_LENGTH)
+    ) {
       yield request;
       request = [];
       size = 0;

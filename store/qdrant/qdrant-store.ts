@@ -182,7 +182,8 @@ export class QdrantStore implements Store {
   async search(collection: string, query: SearchQuery, options: CallOptions = {}): Promise<SearchHit[]> {
     checkQuery(query);
     const { atLeast } = query;
-    if (!atLeast) return this.#using(collection, options, ({ searcher }, bounds) => searcher.search(query, bounds));
+    if (!atLeast)
+      return this.#using(collection, options, ({ searcher }, bounds) => searcher.search(query, bounds));
     return this.#asOfNow(collection, options, async ({ identity, points, copies, searcher }, bounds) => {
       if (atLeast.identity !== identity) throw collectionReplaced(collection, atLeast.identity, identity);
       await checkPosition(points, collection, copies, atLeast.position, bounds);
@@ -232,7 +233,9 @@ export class QdrantStore implements Store {
   ): Promise<{ deletes: RememberedDelete[]; next?: string }> {
     checkScope(tenant, undefined);
     checkLimit(page.limit);
-    return this.#using(collection, options, ({ points }, bounds) => scrollDeletes(points, tenant, page, bounds));
+    return this.#using(collection, options, ({ points }, bounds) =>
+      scrollDeletes(points, tenant, page, bounds),
+    );
   }
 
   freshness(collection: string, options: CallOptions = {}): Promise<Freshness> {

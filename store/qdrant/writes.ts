@@ -225,7 +225,13 @@ export class Writer {
     }
   }
 
-  #point(id: string, document: Document, { put, latest }: PutChange, passage: number, own: object): PointWrite {
+  #point(
+    id: string,
+    document: Document,
+    { put, latest }: PutChange,
+    passage: number,
+    own: object,
+  ): PointWrite {
     const { vector, sparse, text, span } = put.passages[passage]!;
     const payload = JSON.stringify({
       ...own,
