@@ -35,6 +35,8 @@ const program = new Command('scalingnote')
     'Dense retrieval: a heavy model encodes the documents, a featherweight model encodes the queries.',
   )
   .version(version)
+  // A flag after a command is the command's: "delete ID --version 3" does not ask for ours.
+  .enablePositionalOptions()
   .exitOverride()
   .showSuggestionAfterError();
 
