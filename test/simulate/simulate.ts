@@ -11,6 +11,8 @@ import { COLLECTION, type FaultMix, World } from './world.ts';
 
 /** Readers that search with the tokens of watermarks. */
 const READERS = 2;
+/** Most searches of each: to judge one takes longer than to make it. */
+const READS = 8;
 
 /** Collections go and come back under their streams. The service does not notice that yet. */
 const REPLACES = true;
@@ -179,14 +181,14 @@ async function replicate(world: World, over: AbortSignal): Promise<void> {
   const { simulation } = world;
   while (!over.aborted) {
     await world.replicate();
-    await simulation.pause(simulation.below(60), over).catch(() => {});
+    await simulation.pause(simulation.below(world.mix.calm / 4), over).catch(() => {});
   }
 }
 
 async function read(world: World, tenants: readonly string[], over: AbortSignal): Promise<void> {
   const { simulation } = world;
-  while (!over.aborted) {
-    await simulation.pause(20 + simulation.below(150), over).catch(() => {});
+  for (let reads = 0; reads < READS && !over.aborted; reads++) {
+    await simulation.pause(20 + simulation.below(world.mix.calm), over).catch(() => {});
     const recent = world.tokens.slice(-8);
     if (!over.aborted && recent.length > 0)
       await world.read(simulation.pick(tenants), simulation.pick(recent));

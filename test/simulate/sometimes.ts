@@ -27,9 +27,11 @@ export const SOMETIMES = [
   'remembered delete refuses an older document',
   'confirm of content that has changed',
   'content unchanged',
-  'document expired',
   'search that was fresh',
-  'search without a token was stale',
+  'fresh search that had to wait',
+  'fresh search refused: the replica is behind',
+  'fresh search refused: the collection is another one',
+  'checkpoint refused: the collection is another one',
 ] as const;
 
 /** One of them. */
@@ -65,6 +67,9 @@ export function pathsOf({ events }: History, counted: Counts): Counts {
         break;
       case 'outcome':
         if (event.outcome === 'unchanged') happened('content unchanged');
+        break;
+      case 'replaced':
+        happened('checkpoint refused: the collection is another one');
         break;
       case 'ended':
         if (event.code !== '' && state.reported > state.durable) happened('outcome heard, watermark lost');

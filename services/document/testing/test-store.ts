@@ -142,15 +142,6 @@ export class TestStore implements ServiceStore {
     return this.#store.scroll(this.#prefix + collection, tenant, page, options);
   }
 
-  readDocuments(
-    collection: string,
-    keys: readonly DocumentKey[],
-    read?: { withVectors?: boolean },
-    options?: CallOptions,
-  ): Promise<(FullDocument | undefined)[]> {
-    return this.#store.readDocuments(this.#prefix + collection, keys, read, options);
-  }
-
   tenants(collection: string, options?: CallOptions): Promise<string[]> {
     return this.#store.tenants(this.#prefix + collection, options);
   }
