@@ -14,9 +14,6 @@ const READERS = 2;
 /** Most searches of each: to judge one takes longer than to make it. */
 const READS = 8;
 
-/** Collections go and come back under their streams. The service does not notice that yet. */
-const REPLACES = true;
-
 /** What came of one seed. */
 export interface Simulated {
   seed: number;
@@ -32,7 +29,7 @@ export async function simulate(seed: number, mutant?: string): Promise<Simulated
   try {
     const made = mutant === undefined ? NO_MUTANT : MUTANTS[mutant]!();
     const mix = faultsOf(simulation);
-    const clients = planOf(simulation, { patches: false, expiry: false });
+    const clients = planOf(simulation, { patches: true, expiry: true });
     const world = new World(simulation, mix, made);
     const tenants = [...new Set(clients.map(({ tenant }) => tenant))];
     const problem = await simulation.run(runAll(world, clients, tenants)).then(
@@ -60,8 +57,8 @@ function faultsOf(simulation: Simulation): FaultMix {
     halfOpen: has(),
     drains: has(),
     crashes: has(),
-    drops: REPLACES && simulation.chance(0.15),
-    restores: REPLACES && simulation.chance(0.15),
+    drops: simulation.chance(0.15),
+    restores: simulation.chance(0.15),
     jumps: has(),
     clientKills: has(),
     latency: simulation.pick([2, 10, 40]),

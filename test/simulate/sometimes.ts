@@ -27,6 +27,10 @@ export const SOMETIMES = [
   'remembered delete refuses an older document',
   'confirm of content that has changed',
   'content unchanged',
+  'metadata changed without encoding',
+  'change retried because the content had changed',
+  'patch of a document that is not there',
+  'document expired',
   'search that was fresh',
   'fresh search that had to wait',
   'fresh search refused: the replica is behind',
@@ -67,6 +71,7 @@ export function pathsOf({ events }: History, counted: Counts): Counts {
         break;
       case 'outcome':
         if (event.outcome === 'unchanged') happened('content unchanged');
+        if (event.reason.endsWith('NOT_FOUND')) happened('patch of a document that is not there');
         break;
       case 'replaced':
         happened('checkpoint refused: the collection is another one');

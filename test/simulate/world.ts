@@ -231,6 +231,9 @@ export class World {
   async close(tenants: readonly string[]): Promise<void> {
     const found = this.#current();
     if (!found) return;
+    for (const { put } of found.rows.values()) {
+      if ((put?.expiresAt ?? Infinity) <= this.simulation.now) this.happened('document expired');
+    }
     for (const tenant of tenants) {
       const { documents } = await this.store.scroll(COLLECTION, tenant, { limit: 10_000 });
       this.record({
@@ -412,6 +415,8 @@ class SimulatedServer {
     });
     if (meetsDelete) world.happened('remembered delete refuses an older document');
     if (has('stale', 'delete')) world.happened('older delete refused');
+    if (has('updated')) world.happened('metadata changed without encoding');
+    if (has('changed', 'update')) world.happened('change retried because the content had changed');
     if (has('changed', 'confirm')) world.happened('confirm of content that has changed');
   }
 }
