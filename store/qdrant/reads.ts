@@ -100,9 +100,11 @@ export async function scroll(
   { limit, after, filter, withVectors = false, bytes = Infinity }: PageRequest,
   options: CallOptions,
 ): Promise<ScrollPage> {
-  checkAfter(after);
+  // Documents come in the order of their heads, so a page can begin after one that is gone.
+  const before = typeof after === 'object' ? headId(tenant, after.documentId) : undefined;
   const ids: string[] = [];
-  let offset = after;
+  let offset = typeof after === 'object' ? before : after;
+  checkAfter(offset);
   do {
     const request = {
       filter: ofTenant(tenant, filter, HEAD),
@@ -110,7 +112,7 @@ export async function scroll(
       offset,
     };
     const page = await points.scroll({ ...request, keys: [] }, options);
-    ids.push(...idsOf(page.points));
+    ids.push(...idsOf(page.points).filter((id) => id !== before));
     offset = page.next;
   } while (offset !== undefined && ids.length < limit);
   const documents: FullDocument[] = [];
