@@ -2,34 +2,18 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
+import { CATALOG_VERSION, upgradeCatalog } from './layouts.ts';
 
 export type Statement = StatementSyncInstance;
 
 /** `application_id` of our files: "SNST" in ASCII. */
 const APPLICATION_ID = 0x534e5354;
 
-/** `user_version` of the files: raise it when an older program can no longer read them. */
-const SCHEMA_VERSION = 1;
-
 /** Size of the write-ahead log after a checkpoint cuts it back. */
 const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
 
 /** Pause between two attempts at a lock that SQLite does not wait for. */
 const RETRY_MS = 10;
-
-/** Collections and aliases. Each collection also has tables of its own: see `documents.ts`. */
-const CATALOG = `
-  CREATE TABLE collections (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    physical TEXT NOT NULL UNIQUE,
-    fingerprint TEXT NOT NULL,
-    dimensions INTEGER NOT NULL
-  );
-  CREATE TABLE aliases (
-    alias TEXT PRIMARY KEY,
-    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE
-  );
-`;
 
 /** Primary result codes of SQLite: https://www.sqlite.org/rescode.html */
 const SQLITE_BUSY = 5;
@@ -142,15 +126,15 @@ export class Database {
 
     this.write(() => {
       const version = this.#number('PRAGMA user_version');
-      if (version === SCHEMA_VERSION) return;
-      if (version > SCHEMA_VERSION) {
+      if (version === CATALOG_VERSION) return;
+      if (version > CATALOG_VERSION) {
         throw new StoreError(
           'STORE_INVALID_ARGUMENT',
           `${this.path} was written by a newer version of this program; use that version, or another directory`,
         );
       }
-      this.exec(CATALOG);
-      this.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
+      upgradeCatalog(this, version);
+      this.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${CATALOG_VERSION}`);
     });
   }
 
