@@ -53,18 +53,27 @@ export class Engine {
   readonly #open = new Map<number, OpenCollection>();
   #warned = false;
 
-  /** @param now the clock that expiry is compared with, in milliseconds since the epoch */
+  /**
+   * @param expected see {@link Database}
+   * @param now the clock that expiry is compared with, in milliseconds since the epoch
+   */
   constructor(
     directory: string,
     busyTimeoutMs: number,
     warn: (message: string) => void,
+    expected?: string,
     now: () => number = Date.now,
   ) {
-    this.#database = new Database(directory, busyTimeoutMs);
+    this.#database = new Database(directory, busyTimeoutMs, expected);
     upgradeCollections(this.#database, warn);
     this.#catalog = new Catalog(this.#database);
     this.#warn = warn;
     this.#now = now;
+  }
+
+  /** The id of the store, which no other store has. */
+  storeId(): string {
+    return this.#database.id;
   }
 
   ensureCollection(name: string, space: SpaceKey): CollectionInfo {
@@ -179,7 +188,8 @@ export class Engine {
       const row = documents.tenants.find(tenant);
       const found: FullDocument[] = [];
       if (row === undefined) return { documents: found };
-      const rows = upTo(limit, matching(documents.scan(row, this.#now(), after), filter));
+      const last = typeof after === 'object' ? after.documentId : after;
+      const rows = upTo(limit, matching(documents.scan(row, this.#now(), last), filter));
       let taken = 0;
       for (const document of wholeDocuments(documents, tenant, rows, withVectors)) {
         if (taken > most) return { documents: found, next: found.at(-1)!.documentId };
@@ -230,8 +240,9 @@ export class Engine {
     this.#open.delete(id);
   }
 
-  /** Reads something from the database. */
+  /** Reads something from the database, and makes sure that its files are there. */
   probe(): void {
+    this.#database.checkPresence();
     this.#database.read(() => this.#catalog.list());
   }
 

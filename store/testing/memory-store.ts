@@ -236,8 +236,9 @@ export class MemoryStore implements Store {
     checkScope(tenant, filter);
     checkLimit(limit);
     return await this.#call('scroll', name, options, () => {
+      const last = typeof after === 'object' ? after.documentId : after;
       const all = matching(this.#find(name).rows, tenant, filter, this.#now())
-        .filter(({ documentId }) => after === undefined || documentId > after)
+        .filter(({ documentId }) => last === undefined || documentId > last)
         .sort((a, b) => (a.documentId < b.documentId ? -1 : 1));
       const documents: FullDocument[] = [];
       let taken = 0;
