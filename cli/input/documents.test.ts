@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import type { DocumentRecord } from '../../clients/index.ts';
+import type { DocumentInput, DocumentRecord } from '../../clients/index.ts';
 import { CliError } from '../output/print.ts';
 import { openDocuments } from './documents.ts';
 
@@ -41,7 +41,7 @@ test('a malformed line in the middle is one problem with its number; the rest go
   });
   assert.match(problem(records[1]), /^is not JSON: /);
   assert.match(problem(records[2]), /"colour".*"metadata"/);
-  assert.deepEqual('document' in records[3]! && records[3].document.metadata, { a: [1] });
+  assert.deepEqual('document' in records[3]! && (records[3].document as DocumentInput).metadata, { a: [1] });
 });
 
 test('gzip is told by its first bytes, whatever the file is called', async () => {
@@ -105,7 +105,7 @@ test('a CSV record that is wrong is one problem with its line; the rest goes on'
     records.filter((each) => 'document' in each).map(({ line }) => line),
     [2, 5, 6],
   );
-  assert.equal('document' in records[3]! && records[3].document.text, '"so" to speak');
+  assert.equal('document' in records[3]! && (records[3].document as DocumentInput).text, '"so" to speak');
   const problems = records.filter((each) => 'problem' in each);
   assert.deepEqual(
     problems.map(({ line }) => line),

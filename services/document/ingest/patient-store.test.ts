@@ -25,6 +25,7 @@ function patient(
     {
       kind: 'embedded',
       findCollection: () => assert.fail('not asked'),
+      readDocuments: () => assert.fail('not asked'),
       lookupDocuments: async () => lookup(),
       freshness: async () => assert.fail('not asked'),
       writeDocuments: async (_collection, writes) => {
@@ -240,6 +241,7 @@ test('the store is called with the collection, what is asked, and the bounds of 
     {
       kind: 'embedded',
       findCollection: () => assert.fail('not asked'),
+      readDocuments: () => assert.fail('not asked'),
       lookupDocuments: async (...all) => {
         calls.push(all);
         return [];

@@ -35,6 +35,7 @@ export type IngestStore = Pick<
   | 'ensureCollection'
   | 'beginBulk'
   | 'lookupDocuments'
+  | 'readDocuments'
   | 'writeDocuments'
   | 'freshness'
 >;

@@ -74,6 +74,7 @@ class Scene {
       {
         kind: 'embedded',
         findCollection: () => assert.fail('not asked'),
+        readDocuments: () => assert.fail('not asked'),
         freshness: () => assert.fail('not asked'),
         lookupDocuments: (_collection, keys) =>
           new Promise((resolve, fail) => {
@@ -122,7 +123,7 @@ class Scene {
       metadata: {},
       version,
       contentHash: text,
-      encodingHash: '',
+      encodingHash: `encoding of ${text}`,
       bytes: 4,
     };
     const operation: Received = { ...this.#next(id, version, tokens), state: 'received', document: content };

@@ -48,6 +48,8 @@ export class TestStore implements ServiceStore {
   readonly writes: string[][] = [];
   /** Documents that were looked up. */
   lookups = 0;
+  /** Every call that read whole documents, as document ids. */
+  readonly reads: string[][] = [];
   /** Bulk loads that have begun and not ended. */
   bulkLoads = 0;
   readonly #store: Store;
@@ -96,6 +98,17 @@ export class TestStore implements ServiceStore {
     return this.#store.lookupDocuments(this.#prefix + collection, keys, options);
   }
 
+  async readDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    what?: { withVectors?: boolean },
+    options?: CallOptions,
+  ): Promise<(FullDocument | undefined)[]> {
+    await this.before('read', []);
+    this.reads.push(keys.map(({ documentId }) => documentId));
+    return this.#store.readDocuments(this.#prefix + collection, keys, what, options);
+  }
+
   async writeDocuments(
     collection: string,
     writes: readonly DocumentWrite[],
@@ -127,15 +140,6 @@ export class TestStore implements ServiceStore {
     options?: CallOptions,
   ): Promise<ScrollPage> {
     return this.#store.scroll(this.#prefix + collection, tenant, page, options);
-  }
-
-  readDocuments(
-    collection: string,
-    keys: readonly DocumentKey[],
-    read?: { withVectors?: boolean },
-    options?: CallOptions,
-  ): Promise<(FullDocument | undefined)[]> {
-    return this.#store.readDocuments(this.#prefix + collection, keys, read, options);
   }
 
   tenants(collection: string, options?: CallOptions): Promise<string[]> {
