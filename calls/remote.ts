@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Worker } from 'node:worker_threads';
+import { holdExit } from './exit-gate.ts';
 
 /**
  * Calls to an object that lives in another thread or process. {@link Remote} is the caller's side; `serve` (in
@@ -22,11 +23,18 @@ export interface SentError {
   stack?: string | undefined;
 }
 
+/** What a call answers: a method that is a generator works in slices, and what it returns is the answer. */
+export type Answer<Api, Name extends keyof Api> =
+  ReturnType<Method<Api, Name>> extends Generator<unknown, infer Result>
+    ? Result
+    : Awaited<ReturnType<Method<Api, Name>>>;
+
 /** From the caller to the object. The first message makes the object, and has its answer under `id` 0. */
 export type Request =
-  | { init: unknown }
+  /** A thread gets a gate; see `exit-gate.ts`. */
+  | { init: unknown; gate?: SharedArrayBuffer }
   | { id: number; method: string; parameters: readonly unknown[] }
-  /** Nobody waits for the call any more: do not begin it. */
+  /** Nobody waits for the call any more: do not begin it, or end it after its slice. */
   | { cancel: number }
   /** Answer what was asked before, and end. */
   | { close: true };
@@ -56,7 +64,10 @@ export interface RemoteCallOptions {
 /** `setTimeout` fires at once for more than this. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** An object in another thread or process. Its methods run one at a time, in the order of the calls. */
+/**
+ * An object in another thread or process. Its methods run one at a time, in the order of the calls; those that work in
+ * slices let others in between.
+ */
 export class Remote<Api extends object> {
   /** Settles when the object has been made. */
   readonly opened: Promise<void>;
@@ -82,6 +93,7 @@ export class Remote<Api extends object> {
     });
     // Where nobody waits for it, the calls fail with the same reason.
     this.opened.catch(() => {});
+    const gate = 'postMessage' in peer ? holdExit() : undefined;
     const revived = (sent: SentError): Error => {
       const error = revive(sent);
       if (sent.stack !== undefined) error.stack = sent.stack;
@@ -107,7 +119,8 @@ export class Remote<Api extends object> {
         resolve();
       });
     });
-    this.#post({ init });
+    if (gate) void this.exited.then(gate.release);
+    this.#post({ init, ...(gate && { gate: gate.memory }) });
   }
 
   /** Why no call can be made any more, once that is so. */
@@ -120,7 +133,7 @@ export class Remote<Api extends object> {
     method: Name,
     parameters: Parameters<Method<Api, Name>>,
     { signal, deadline, transfer }: RemoteCallOptions = {},
-  ): Promise<Awaited<ReturnType<Method<Api, Name>>>> {
+  ): Promise<Answer<Api, Name>> {
     signal?.throwIfAborted();
     const remainingMs = deadline === undefined ? undefined : deadline - Date.now();
     if (remainingMs !== undefined && remainingMs <= 0) throw deadlineExceeded();
@@ -142,7 +155,7 @@ export class Remote<Api extends object> {
         : setTimeout(() => cancel(deadlineExceeded()), Math.min(remainingMs, MAX_TIMEOUT_MS));
     try {
       this.#post({ id, method, parameters }, transfer);
-      return (await answer) as Awaited<ReturnType<Method<Api, Name>>>;
+      return (await answer) as Answer<Api, Name>;
     } finally {
       this.#pending.delete(id);
       clearTimeout(timer);

@@ -5,6 +5,8 @@ import { distill } from './commands/distill.ts';
 import { alias, collections, drop } from './commands/collections.ts';
 import { count, deleteDocuments } from './commands/documents.ts';
 import { evaluate } from './commands/eval.ts';
+import { exportCommand } from './commands/export.ts';
+import { get } from './commands/get.ts';
 import { ingest } from './commands/ingest.ts';
 import { pairs } from './commands/pairs.ts';
 import { pipeline } from './commands/pipeline.ts';
@@ -30,6 +32,8 @@ const program = new Command('scalingnote')
     'Dense retrieval: a heavy model encodes the documents, a featherweight model encodes the queries.',
   )
   .version(version)
+  // A flag after a command is the command's: "delete ID --version 3" does not ask for ours.
+  .enablePositionalOptions()
   .exitOverride()
   .showSuggestionAfterError();
 
@@ -37,8 +41,10 @@ for (const command of [
   up,
   ingest,
   search,
+  get,
   deleteDocuments,
   count,
+  exportCommand,
   collections,
   alias,
   drop,

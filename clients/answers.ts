@@ -34,6 +34,8 @@ export interface ServiceInfo {
   tower: Tower;
   /** `embedded` or `qdrant`. */
   store: string;
+  /** Why it is not serving, in words; absent while it is. */
+  notServingReason?: string;
 }
 
 /** A logical collection. */
@@ -43,6 +45,8 @@ export interface Collection {
   space: Space;
   documents: number;
   passages: number;
+  /** Random, made with the physical collection; one that was dropped and made again, or restored, has another. */
+  identity: string;
 }
 
 /** One document that was found. */

@@ -87,6 +87,7 @@ describe('search', () => {
         scoreThreshold: 0.1,
         mode: 'hybrid',
         omitText: true,
+        atLeastAsFreshAs: 'token',
         filter: {
           must: [
             { field: 'metadata.pos', equals: 'noun' },
@@ -126,6 +127,7 @@ describe('search', () => {
     assert.equal(asked?.mode, 'SEARCH_MODE_HYBRID');
     assert.equal(asked?.omitText, true);
     assert.equal(asked?.omitMetadata, false);
+    assert.equal(asked?.atLeastAsFreshAs, 'token');
     const [equals, nested] = asked?.filter?.must ?? [];
     assert.equal(equals?.equals?.field, 'metadata.pos');
     assert.equal(equals?.equals?.value?.stringValue, 'noun');
@@ -162,6 +164,7 @@ describe('search', () => {
       { ...SEARCH, offset: 2 ** 32 },
       /^offset: is 4294967296, but must be a whole number/,
     ],
+    ['an empty token', { ...SEARCH, atLeastAsFreshAs: '' }, /^at_least_as_fresh_as: is empty/],
     ['a fraction', { ...SEARCH, limit: 1.5 }, /^limit: is 1\.5/],
     ['NaN', { ...SEARCH, limit: Number.NaN }, /^limit: is NaN/],
     ['half a surrogate pair', { ...SEARCH, query: 'x\ud83d' }, /^query: holds half a surrogate pair/],
@@ -379,12 +382,13 @@ describe('the other calls', () => {
     const asked: DeleteRequest__Output[] = [];
     const Delete: Handlers['Delete'] = (call, callback) => {
       asked.push(call.request);
-      callback(null, { documents: '2' });
+      callback(null, { documents: '2', freshnessToken: 'token' });
     };
     await withDocuments({ Delete }, async (client) => {
-      assert.equal(await client.delete({ collection: 'c', documentIds: ['a', 'b'] }), 2);
+      const deleted = { documents: 2, freshnessToken: 'token' };
+      assert.deepEqual(await client.delete({ collection: 'c', documentIds: ['a', 'b'] }), deleted);
       const filter = { must: [{ field: 'metadata.old', equals: true }] };
-      assert.equal(await client.delete({ collection: 'c', tenant: 't', filter }), 2);
+      assert.deepEqual(await client.delete({ collection: 'c', tenant: 't', filter }), deleted);
     });
     assert.deepEqual(asked[0]?.documentIds, ['a', 'b']);
     assert.equal(asked[0]?.filter, null);
@@ -402,7 +406,14 @@ describe('the other calls', () => {
       ListCollections: (_, callback) =>
         callback(null, {
           collections: [
-            { name: 'c', physicalName: 'c--sp1_0123', space: TOWER.space, documents: '3', passages: '4' },
+            {
+              name: 'c',
+              physicalName: 'c--sp1_0123',
+              space: TOWER.space,
+              documents: '3',
+              passages: '4',
+              identity: 'col_1',
+            },
           ],
         }),
       Describe: (_, callback) =>
@@ -416,7 +427,14 @@ describe('the other calls', () => {
         passages: Number.MAX_SAFE_INTEGER,
       });
       assert.deepEqual(await client.listCollections(), [
-        { name: 'c', physicalName: 'c--sp1_0123', space: TOWER.space, documents: 3, passages: 4 },
+        {
+          name: 'c',
+          physicalName: 'c--sp1_0123',
+          space: TOWER.space,
+          documents: 3,
+          passages: 4,
+          identity: 'col_1',
+        },
       ]);
       const described = await client.describe();
       assert.deepEqual(described, {

@@ -5,7 +5,10 @@ import type {
 import { v1 } from '../proto/load.ts';
 import type { Collection } from './answers.ts';
 import type { CallBounds, ClientOptions } from './call.ts';
+import { ScalingnoteError } from './errors.ts';
+import { type ExportOptions, runExport } from './export.ts';
 import { fromCollection } from './from-wire.ts';
+import { fromFullDocument, type FullDocument } from './full-document.ts';
 import { type Filter, toWireFilter } from './filter.ts';
 import { type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
 import type { IngestOperation } from './operation.ts';
@@ -29,6 +32,9 @@ export interface StoredDocument {
   passages: string[];
 }
 
+/** Most ids that the service takes in one call. */
+const MAX_GET_IDS = 100;
+
 /** A client of the document service. It holds one connection; close it when done. */
 export class DocumentClient extends ServiceClient<DocumentServiceClient, DocumentServiceDefinition> {
   /** @param options - `address` is `127.0.0.1:7401` by default */
@@ -49,14 +55,21 @@ export class DocumentClient extends ServiceClient<DocumentServiceClient, Documen
     return runIngest(() => this.connection.ingest(metadataOf(options.traceparent)), source, options);
   }
 
-  /** Deletes documents by id, or all that match a filter. @returns how many were there @throws {ScalingnoteError} */
+  /**
+   * Deletes documents by id, or all that match a filter, whatever their versions. To delete up to a version, and for good,
+   * ingest `{ delete: ID, version }`.
+   *
+   * @returns how many were there, and a token for a search that is not to see them any more
+   * @throws {ScalingnoteError}
+   */
   async delete(
     scope: DocumentScope & { documentIds?: readonly string[] },
     bounds?: CallBounds,
-  ): Promise<number> {
+  ): Promise<{ documents: number; freshnessToken: string }> {
     const documentIds = (scope.documentIds ?? []).map((id, index) => wireText(id, `document_ids[${index}]`));
-    const { documents } = await this.call('Delete', { ...toWireScope(scope), documentIds }, bounds);
-    return Number(documents);
+    const request = { ...toWireScope(scope), documentIds };
+    const { documents, freshnessToken } = await this.call('Delete', request, bounds);
+    return { documents: Number(documents), freshnessToken };
   }
 
   /** Counts documents and their passages. @throws {ScalingnoteError} */
@@ -76,6 +89,56 @@ export class DocumentClient extends ServiceClient<DocumentServiceClient, Documen
       yield* page.documents;
       pageToken = page.nextPageToken;
     } while (pageToken !== '');
+  }
+
+  /**
+   * Documents by id, as they came, in the order of the ids; those that are not there are left out. Many ids, and large
+   * documents, take several calls.
+   *
+   * @param scope - `withVectors`: vectors and terms of passages, too
+   * @throws {ScalingnoteError}
+   */
+  async getDocuments(
+    scope: Pick<DocumentScope, 'collection' | 'tenant'> & { ids: readonly string[]; withVectors?: boolean },
+    bounds?: CallBounds,
+  ): Promise<FullDocument[]> {
+    const ids = scope.ids.map((id, index) => wireText(id, `ids[${index}]`));
+    if (ids.length > MAX_GET_IDS) return await this.#getInParts(scope, ids, MAX_GET_IDS, bounds);
+    const { collection, tenant = '', withVectors = false } = scope;
+    try {
+      const request = { collection, tenant: wireText(tenant, 'tenant'), documentIds: ids, withVectors };
+      const { documents } = await this.call('GetDocuments', request, bounds);
+      return documents.map(fromFullDocument);
+    } catch (error) {
+      const isTooLarge = error instanceof ScalingnoteError && error.reason === 'RESPONSE_TOO_LARGE';
+      if (!isTooLarge || ids.length < 2) throw error;
+      return await this.#getInParts(scope, ids, Math.ceil(ids.length / 2), bounds);
+    }
+  }
+
+  async #getInParts(
+    scope: Parameters<DocumentClient['getDocuments']>[0],
+    ids: readonly string[],
+    size: number,
+    bounds: CallBounds | undefined,
+  ): Promise<FullDocument[]> {
+    const found: FullDocument[] = [];
+    for (let start = 0; start < ids.length; start += size) {
+      const part = { ...scope, ids: ids.slice(start, start + size) };
+      found.push(...(await this.getDocuments(part, bounds)));
+    }
+    return found;
+  }
+
+  /**
+   * Every document of a tenant, or of all tenants, as it came. A broken connection is made again and continues after
+   * the last document: none is left out, none comes twice. Documents that are written meanwhile may come in their old or
+   * their new form.
+   *
+   * @throws {ScalingnoteError} what ended the export for good
+   */
+  exportDocuments(options: ExportOptions): AsyncGenerator<FullDocument, void, undefined> {
+    return runExport((request) => this.connection.export(request, metadataOf(options.traceparent)), options);
   }
 
   /** Every collection of the store, of any space. @throws {ScalingnoteError} */

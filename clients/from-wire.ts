@@ -21,12 +21,20 @@ export function fromTower(tower: Tower__Output | null): Tower {
 
 export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInfo {
   const { version = '', pid = 0, uptimeSeconds = 0, tower = null, store = '' } = service ?? {};
-  return { version, pid, uptimeSeconds, tower: fromTower(tower), store };
+  const { notServingReason = '' } = service ?? {};
+  return {
+    version,
+    pid,
+    uptimeSeconds,
+    tower: fromTower(tower),
+    store,
+    ...(notServingReason !== '' && { notServingReason }),
+  };
 }
 
-export function fromCollection({ name, physicalName, ...rest }: Collection__Output): Collection {
+export function fromCollection({ name, physicalName, identity, ...rest }: Collection__Output): Collection {
   const counts = { documents: Number(rest.documents), passages: Number(rest.passages) };
-  return { name, physicalName, space: fromSpace(rest.space), ...counts };
+  return { name, physicalName, space: fromSpace(rest.space), ...counts, identity };
 }
 
 export function fromSearchResponse({ hits, timings, queryTower }: SearchResponse__Output): SearchResult {

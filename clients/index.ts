@@ -11,8 +11,10 @@ export type {
 } from './answers.ts';
 export { DocumentClient, type DocumentScope, type StoredDocument } from './documents.ts';
 export { type FieldViolation, ScalingnoteError, type StatusName } from './errors.ts';
+export type { ExportOptions } from './export.ts';
 export type { Condition, Filter, FilterValue } from './filter.ts';
 export { FILTER_SYNTAX, parseFilter } from './filter-syntax.ts';
+export type { FullDocument, FullPassage } from './full-document.ts';
 export type { IngestOptions, IngestOutcome, IngestSummary } from './ingest.ts';
 export type { DeleteInput, DocumentInput, IngestOperation } from './operation.ts';
 export { type CollectionFamiliarity, QueryClient } from './query.ts';

@@ -42,6 +42,15 @@ export interface IngestOptions {
    * all operations up to there. What it throws ends the ingest.
    */
   onWatermark?: (sequence: number) => void;
+  /**
+   * Identity of the collection that earlier progress belongs to; see {@link IngestSummary.identity}. If the collection is
+   * another one now, the ingest ends with `COLLECTION_REPLACED` before anything is written.
+   *
+   * @default none
+   */
+  expectedIdentity?: string;
+  /** Called when a stream is open, with the identity of its collection. What it throws ends the ingest. */
+  onReady?: (ready: { identity: string }) => void;
   /** Called when the connection broke, before the wait and the next attempt. */
   onReconnect?: (error: ScalingnoteError, waitMs: number) => void;
   /** W3C trace context that the ingest belongs to. @default what is active in OpenTelemetry, if that is in use */
@@ -63,6 +72,10 @@ export interface IngestSummary {
   rejected: number;
   /** Everything up to here is durable. */
   watermark: number;
+  /** Identity of the collection that everything went to; empty where no stream was opened. */
+  identity: string;
+  /** Of the last watermark: a search that takes it sees everything up to there. Empty before the first one. */
+  freshnessToken: string;
 }
 
 /** Several of the server's batches, so that the server never waits for the client. */
@@ -84,7 +97,9 @@ type Call = ClientDuplexStream<IngestRequest, IngestResponse__Output>;
 
 /**
  * Sends operations until the source is exhausted and everything is durable, over as many connections as it takes.
- * Every operation is reported once. The source is not asked for more while the server is busy.
+ * Every operation is reported once. The source is not asked for more while the server is busy. All connections write to
+ * the collection of the first one: where it is replaced meanwhile, what was acknowledged is gone with it, and the ingest
+ * ends with `COLLECTION_REPLACED`.
  *
  * @param connect - opens a stream
  * @throws {ScalingnoteError} what ended the stream for good; acknowledged documents stay
@@ -149,6 +164,8 @@ class Ingest {
     deleted: 0,
     rejected: 0,
     watermark: 0,
+    identity: '',
+    freshnessToken: '',
   };
   /** Whether the last connection was open and only waited for the source. */
   wasIdle = false;
@@ -163,6 +180,7 @@ class Ingest {
 
   constructor(source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>, options: IngestOptions) {
     this.#options = options;
+    this.summary.identity = options.expectedIdentity ?? '';
     this.#source = new Source(source, () => this.#wake());
   }
 
@@ -213,7 +231,8 @@ class Ingest {
     const { call } = connection;
     const { collection, tenant = '', omitText = false, bulk = false } = this.#options;
     const target = { collection: wireText(collection, 'collection'), tenant: wireText(tenant, 'tenant') };
-    call.write({ begin: { ...target, omitText, bulk } });
+    const expectedIdentity = this.summary.identity;
+    call.write({ begin: { ...target, omitText, bulk, expectedIdentity } });
     let ended = false;
     while (connection.end === undefined) {
       const changed = new Promise<void>((resolve) => {
@@ -269,9 +288,12 @@ class Ingest {
   }
 
   #receive(connection: Connection, { ready, outcome, watermark }: IngestResponse__Output): void {
-    if (ready) connection.ready = true;
-    else if (outcome) this.#outcome(outcome);
-    else if (watermark) this.#watermark(Number(watermark.sequence));
+    if (ready) {
+      connection.ready = true;
+      this.summary.identity = ready.collection?.identity ?? '';
+      this.#options.onReady?.({ identity: this.summary.identity });
+    } else if (outcome) this.#outcome(outcome);
+    else if (watermark) this.#watermark(Number(watermark.sequence), watermark.freshnessToken);
   }
 
   #outcome(outcome: IngestOutcome__Output): void {
@@ -294,7 +316,8 @@ class Ingest {
     this.#options.onOutcome?.(outcome);
   }
 
-  #watermark(watermark: number): void {
+  #watermark(watermark: number, freshnessToken = this.summary.freshnessToken): void {
+    this.summary.freshnessToken = freshnessToken;
     for (const [sequence, { bytes }] of this.#pending) {
       if (sequence > watermark) break;
       this.#pending.delete(sequence);

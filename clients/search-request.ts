@@ -1,4 +1,5 @@
 import type { SearchRequest as WireSearchRequest } from '../proto/generated/scalingnote/v1/SearchRequest.ts';
+import { invalidArgument } from './errors.ts';
 import { type Filter, toWireFilter } from './filter.ts';
 import { wireText, wireUint32 } from './values.ts';
 
@@ -23,6 +24,12 @@ export interface SearchRequest {
   omitText?: boolean;
   /** @default false */
   omitMetadata?: boolean;
+  /**
+   * A freshness token, as a watermark or a delete brought it: the answer holds everything that was durable then. The
+   * service waits for that until shortly before the deadline, and then fails with `STORE_NOT_FRESH`; with
+   * `COLLECTION_REPLACED` where the collection is another one now.
+   */
+  atLeastAsFreshAs?: string | undefined;
 }
 
 const MODES = {
@@ -33,7 +40,7 @@ const MODES = {
 
 /** As the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for what can't be written */
 export function toWireSearch(request: SearchRequest): WireSearchRequest {
-  const { filter, mode, collection, query, tenant, limit, offset, ...rest } = request;
+  const { filter, mode, collection, query, tenant, limit, offset, atLeastAsFreshAs, ...rest } = request;
   return {
     ...rest,
     collection: wireText(collection, 'collection'),
@@ -43,5 +50,15 @@ export function toWireSearch(request: SearchRequest): WireSearchRequest {
     ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset') }),
     ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
     ...(mode === undefined ? {} : { mode: MODES[mode] }),
+    ...(atLeastAsFreshAs === undefined ? {} : { atLeastAsFreshAs: wireToken(atLeastAsFreshAs) }),
   };
+}
+
+/** On the wire, no token is an empty one: a caller whose token is empty by mistake would get any answer. */
+function wireToken(token: string): string {
+  if (token !== '') return wireText(token, 'at_least_as_fresh_as');
+  throw invalidArgument(
+    'at_least_as_fresh_as',
+    'is empty; give the token, or leave it out to take what is there',
+  );
 }

@@ -1,6 +1,11 @@
 import { describe } from 'node:test';
 import { collectionContract } from './contract/collections.ts';
+import { documentContract } from './contract/documents.ts';
+import { expiryContract } from './contract/expiry.ts';
 import { filterContract } from './contract/filters.ts';
+import { freshnessContract } from './contract/freshness.ts';
+import { identityContract } from './contract/identity.ts';
+import { listingContract } from './contract/listings.ts';
 import { modelContract } from './contract/model.ts';
 import { raceContract } from './contract/races.ts';
 import { readContract } from './contract/reads.ts';
@@ -8,6 +13,7 @@ import { refusalContract } from './contract/refusals.ts';
 import { rankingContract } from './contract/rankings.ts';
 import { type StoreFixture, useStores } from './contract/stores.ts';
 import { tenantContract } from './contract/tenants.ts';
+import { updateContract } from './contract/updates.ts';
 import { versionContract } from './contract/versions.ts';
 import { writeContract } from './contract/writes.ts';
 
@@ -20,12 +26,18 @@ export function storeContract(name: string, fixture: StoreFixture): void {
   describe(`store contract: ${name}`, () => {
     const stores = useStores(fixture);
     collectionContract(stores);
+    identityContract(stores);
     writeContract(stores);
     versionContract(stores);
+    updateContract(stores);
+    expiryContract(stores);
     refusalContract(stores);
     tenantContract(stores);
     raceContract(stores);
     readContract(stores);
+    documentContract(stores);
+    listingContract(stores);
+    freshnessContract(stores);
     rankingContract(stores);
     filterContract(stores);
     modelContract(stores);

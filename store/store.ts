@@ -301,8 +301,8 @@ export interface ScrollPage {
 export interface PageRequest {
   /** Most documents. */
   limit: number;
-  /** {@link ScrollPage.next} of the page before. */
-  after?: string;
+  /** {@link ScrollPage.next} of the page before, or the document to begin after, whether or not it is there. */
+  after?: string | { documentId: string };
   filter?: Filter;
   /** Return vectors. @default false */
   withVectors?: boolean;

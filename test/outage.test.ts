@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { QueryClient, type ScalingnoteError } from '../clients/index.ts';
 import { type Process, startProcess } from '../services/runtime/testing/processes.ts';
 
@@ -30,6 +33,21 @@ function emptyQdrant(): Server {
   });
 }
 
+/** What `scalingnote status --json` prints, as far as it matters here. */
+interface Status {
+  services: { status: string; reason?: string }[];
+}
+
+/** Asks the command for the state of a query service, with no document service there. */
+async function statusOf(queryAddress: string): Promise<string> {
+  const main = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+  const addresses = ['--query-address', queryAddress, '--document-address', '127.0.0.1:1'];
+  const child = spawn(process.execPath, [main, 'status', ...addresses, '--json']);
+  const [printed, [exit]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  assert.equal(exit, 1);
+  return printed;
+}
+
 describe('a query service without its store', () => {
   let service: Process;
   let client: QueryClient;
@@ -50,8 +68,8 @@ describe('a query service without its store', () => {
     while ((await client.health()) !== wanted) await sleep(20);
   };
   const serving = async (): Promise<string | undefined> => {
-    const text = await (await fetch(`http://${service.metrics}/metrics`)).text();
-    return /^scalingnote_serving (\d)$/m.exec(text)?.[1];
+    const body = await (await fetch(`http://${service.metrics}/metrics`)).text();
+    return /^scalingnote_serving (\d)$/m.exec(body)?.[1];
   };
   const search = (): Promise<ScalingnoteError> =>
     client.search({ collection: 'docs', query: 'anything' }).then(
@@ -79,6 +97,15 @@ describe('a query service without its store', () => {
   test('is up, says that it does not serve, and fails searches at once', async () => {
     assert.equal(await client.health(), 'NOT_SERVING');
     assert.equal(await serving(), '0');
+    assert.match((await client.describe()).notServingReason ?? '', /Qdrant at http/);
+    const { services } = JSON.parse(await statusOf(service.address)) as Status;
+    const [document, query] = services;
+    assert.equal(query?.status, 'NOT_SERVING');
+    assert.match(query.reason ?? '', /Qdrant at http/);
+    assert.deepEqual(
+      [document?.status, document?.reason],
+      ['UNREACHABLE', 'connect ECONNREFUSED 127.0.0.1:1'],
+    );
     const { code, reason, retryable, message } = await search();
     assert.deepEqual([code, reason, retryable], ['UNAVAILABLE', 'STORE_UNAVAILABLE', true]);
     assert.match(message, /Qdrant at http:\/\/127\.0\.0\.1:\d+/);
@@ -88,6 +115,7 @@ describe('a query service without its store', () => {
     await comeUp();
     await health('SERVING');
     assert.equal(await serving(), '1');
+    assert.equal((await client.describe()).notServingReason, undefined);
     assert.equal((await search()).reason, 'COLLECTION_NOT_FOUND', 'the store is asked');
     await goAway();
     await health('NOT_SERVING');

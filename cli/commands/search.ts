@@ -13,6 +13,7 @@ interface Flags {
   offset: number;
   filter: string[];
   mode: SearchRequest['mode'] & string;
+  fresh?: string;
   json?: boolean;
   trace?: boolean;
   queryAddress: string;
@@ -32,15 +33,17 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
       .choices(['dense', 'sparse', 'hybrid'])
       .default('dense'),
   )
+  .option('--fresh <token>', 'wait for everything that was durable when ingest or delete gave this token')
   .option('--trace', 'also show a trace of the search, as the console recorded it')
   .action(async (words: string[], flags: Flags) => {
-    const { collection, tenant, limit, offset, mode } = flags;
+    const { collection, tenant, limit, offset, mode, fresh: atLeastAsFreshAs } = flags;
     const filter = filterOf(flags.filter);
     // The tracing packages are loaded only for those who asked for a trace.
     const { CallTracing } = flags.trace === true ? await import('../call-tracing.ts') : {};
     const tracing = CallTracing && new CallTracing(flags.consoleAddress);
     using client = new QueryClient({ address: flags.queryAddress });
-    const request = { collection, tenant, query: words.join(' '), limit, offset, mode, filter };
+    const query = words.join(' ');
+    const request = { collection, tenant, query, limit, offset, mode, filter, atLeastAsFreshAs };
     const result = await client.search(request).catch(async (error: unknown) => {
       // The trace may show why the search failed.
       const trace = await tracing?.last().catch(() => undefined);

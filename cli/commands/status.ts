@@ -1,6 +1,12 @@
 import { Command } from 'commander';
-import { type Collection, DocumentClient, type Health, QueryClient } from '../../clients/index.ts';
-import { type Addresses, withDocumentAddress, withQueryAddress } from '../connection.ts';
+import {
+  type Collection,
+  DocumentClient,
+  type Health,
+  QueryClient,
+  ScalingnoteError,
+} from '../../clients/index.ts';
+import { type Addresses, transportFailure, withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { familiarityAdvice, unknownShare } from '../familiarity.ts';
 import { note, printResult, style, table } from '../output/print.ts';
 import { renderCollections } from './collections.ts';
@@ -19,7 +25,7 @@ interface ServiceStatus {
   tower?: string;
   device?: string;
   store?: string;
-  /** Why it is not serving. */
+  /** Why it is not serving, or can't be reached. */
   reason?: string;
 }
 
@@ -48,29 +54,36 @@ export const status = withQueryAddress(withDocumentAddress(new Command('status')
         if (advice !== undefined) note(advice);
       }
     }
-    const away = found.services.filter((service) => service.status !== 'SERVING');
-    if (away.length > 0) {
-      note(
-        `not serving: ${away.map(({ service }) => `the ${service} service`).join(' and ')}; start with "scalingnote up"`,
-      );
-      process.exitCode = 1;
-    }
+    const { collectionsProblem: unlisted } = found;
+    if (unlisted !== undefined) note(`collections can't be listed: ${unlisted}`);
+    for (const each of found.services) if (each.status !== 'SERVING') note(problemOf(each));
+    if (found.services.some(({ status: health }) => health !== 'SERVING')) process.exitCode = 1;
   });
 
+/** What `status` shows. */
+interface Status {
+  services: ServiceStatus[];
+  collections: CollectionStatus[];
+  /** Why collections can't be listed, where the document service can be reached. */
+  collectionsProblem?: string;
+}
+
 /** Asks both services what they are. */
-async function readStatus(
-  addresses: Addresses,
-): Promise<{ services: ServiceStatus[]; collections: CollectionStatus[] }> {
+async function readStatus(addresses: Addresses): Promise<Status> {
   const once = { attempts: 1, timeoutMs: STATUS_TIMEOUT_MS };
   using documents = new DocumentClient({ address: addresses.documentAddress, ...once });
   using queries = new QueryClient({ address: addresses.queryAddress, ...once });
-  const [document, query, collections] = await Promise.all([
+  const [document, query, [collections, problem]] = await Promise.all([
     ask('document', addresses.documentAddress, documents),
     ask('query', addresses.queryAddress, queries),
-    documents.listCollections().catch(() => []),
+    documents.listCollections().then(
+      (listed): [Collection[], string?] => [listed],
+      (error: unknown): [Collection[], string] => [[], messageOf(error)],
+    ),
   ]);
   return {
     services: [document, query],
+    ...(problem !== undefined && document.status !== 'UNREACHABLE' && { collectionsProblem: problem }),
     collections: await Promise.all(
       collections.map(async (each): Promise<CollectionStatus> => {
         const ours = query.status === 'SERVING' && each.space.fingerprint === query.space;
@@ -87,15 +100,18 @@ async function ask(
   client: DocumentClient | QueryClient,
 ): Promise<ServiceStatus> {
   try {
-    const [{ pid, version, uptimeSeconds, tower, store }, health] = await Promise.all([
+    const [{ pid, version, uptimeSeconds, tower, store, notServingReason }, health] = await Promise.all([
       client.describe(),
       client.health(),
     ]);
     const { name, device, space } = tower;
     const process = { pid, version, uptimeSeconds, store };
-    return { service, address, status: health, ...process, space: space.fingerprint, tower: name, device };
+    // The service may have changed its mind between the two answers.
+    const reason = health === 'SERVING' || notServingReason === undefined ? {} : { reason: notServingReason };
+    const what = { service, address, status: health, ...process, space: space.fingerprint };
+    return { ...what, tower: name, device, ...reason };
   } catch (error) {
-    return { service, address, status: 'UNREACHABLE', reason: (error as Error).message };
+    return { service, address, status: 'UNREACHABLE', reason: messageOf(error) };
   }
 }
 
@@ -112,4 +128,15 @@ function renderStatus(services: readonly ServiceStatus[]): string {
       each.space ?? '-',
     ]),
   );
+}
+
+/** Why a service does not serve, and what to do, in one line. */
+function problemOf({ service, address, status: health, reason }: ServiceStatus): string {
+  if (health !== 'UNREACHABLE')
+    return `the ${service} service does not serve: ${reason ?? 'it gives no reason'}`;
+  return `the ${service} service can't be reached at ${address} (${reason}); start it with "scalingnote up"`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof ScalingnoteError ? transportFailure(error) : String(error);
 }

@@ -4,6 +4,7 @@ import {
   Server,
   ServerCredentials,
   type ServerDuplexStream,
+  status as Code,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type { DocumentServiceHandlers } from '../../proto/generated/scalingnote/v1/DocumentService.ts';
@@ -64,6 +65,10 @@ export interface Fault {
 export class MemoryIngest {
   /** Applied operations, by document id: the last sequence that wrote it. */
   readonly documents = new Map<string, number>();
+  /** Identity of its collection; a test may replace it between two connections. */
+  identity = `col_${'1'.repeat(32)}`;
+  /** What each connection expected it to be. */
+  readonly expected: string[] = [];
   /** Sequences as they arrived, by connection. */
   readonly arrivals: number[][] = [];
   readonly #faults: Fault[];
@@ -83,7 +88,13 @@ export class MemoryIngest {
     for await (const request of requests) {
       if (request.begin) {
         if (fault?.after === 0) break;
-        call.write({ ready: {} });
+        const { expectedIdentity } = request.begin;
+        this.expected.push(expectedIdentity);
+        if (expectedIdentity !== '' && expectedIdentity !== this.identity) {
+          call.emit('error', replaced());
+          return;
+        }
+        call.write({ ready: { collection: { identity: this.identity } } });
         continue;
       }
       const sequence = Number(request.sequence);
@@ -94,13 +105,19 @@ export class MemoryIngest {
       const kind = known ? 'OUTCOME_KIND_UNCHANGED' : 'OUTCOME_KIND_INDEXED';
       if (fault?.outcomes !== false) await send(call, { outcome: { sequence, documentId: id, kind } });
       if (fault === undefined || arrivals.length <= fault.durable) {
-        await send(call, { watermark: { sequence } });
+        await send(call, { watermark: { sequence, freshnessToken: `${this.identity}.${sequence}` } });
       }
       if (fault !== undefined && arrivals.length >= fault.after) break;
     }
     if (fault === undefined) call.end();
     else fault.end(call);
   };
+}
+
+/** The collection is another one than the client expects. */
+export function replaced(): ReturnType<typeof failure> {
+  const message = 'the collection is another one now; begin at the beginning';
+  return failure({ code: Code.FAILED_PRECONDITION, message, reason: 'COLLECTION_REPLACED' });
 }
 
 async function send(call: IngestCall, response: IngestResponse): Promise<void> {

@@ -1,4 +1,3 @@
-import { serviceInfo } from '../runtime/service-info.ts';
 import { runTowerService } from '../runtime/tower-service.ts';
 import { IngestPipeline } from './ingest/pipeline.ts';
 import { documentService, MAX_RECEIVE_BYTES } from './service.ts';
@@ -11,11 +10,11 @@ await runTowerService({
   access: 'writes',
   settings: ['ingestTokens', 'ingestStreams'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
-  serve: ({ tower, store, config, log, telemetry }) => {
+  serve: ({ tower, store, config, log, telemetry, describe }) => {
     const pipeline = new IngestPipeline(
       { store, tower, log, telemetry },
       { budgetTokens: config.ingestTokens, maxStreams: config.ingestStreams },
     );
-    return documentService({ store, pipeline, describe: () => serviceInfo(tower, store) });
+    return documentService({ store, pipeline, describe });
   },
 });

@@ -6,6 +6,7 @@ import type { DropCollectionRequest } from '../../proto/generated/scalingnote/v1
 import type { ListDocumentsRequest } from '../../proto/generated/scalingnote/v1/ListDocumentsRequest.ts';
 import type { ListDocumentsResponse__Output } from '../../proto/generated/scalingnote/v1/ListDocumentsResponse.ts';
 import type { SwitchAliasRequest } from '../../proto/generated/scalingnote/v1/SwitchAliasRequest.ts';
+import { parseFreshness } from '../../store/freshness.ts';
 import { physicalName } from '../../store/store.ts';
 import { FakeTower } from './testing/fake-tower.ts';
 import { startHarness, statusOf, type Harness } from './testing/harness.ts';
@@ -35,7 +36,9 @@ const count = (tenant = '') =>
     harness.client.count({ collection: 'docs', tenant }, answer),
   );
 const remove = (request: DeleteRequest) =>
-  ask<{ documents: string }>((answer) => harness.client.delete({ collection: 'docs', ...request }, answer));
+  ask<{ documents: string; freshnessToken: string }>((answer) =>
+    harness.client.delete({ collection: 'docs', ...request }, answer),
+  );
 
 async function refusal(call: Promise<unknown>): Promise<ReturnType<typeof statusOf>> {
   const error = await call.then(
@@ -73,8 +76,13 @@ test('ListDocuments pages through a tenant’s documents, each once, with the te
 
 test('Delete by id says how many were there, whatever their versions, and leaves other tenants alone', async () => {
   const documentIds = [...Array.from({ length: 500 }, (_, index) => `d${index + 1}`), 'd1', 'nobody'];
-  assert.deepEqual(await remove({ documentIds }), { documents: '500' });
-  assert.deepEqual(await remove({ documentIds }), { documents: '0' });
+  const before = await harness.store.freshness('docs');
+  const { documents, freshnessToken } = await remove({ documentIds });
+  assert.equal(documents, '500');
+  const { identity, position } = parseFreshness(freshnessToken)!;
+  assert.equal(identity, before.identity);
+  assert.ok(Number(position) > Number(before.position), 'it covers the deletes');
+  assert.equal((await remove({ documentIds })).documents, '0');
   assert.deepEqual(await count(), { documents: '100', passages: '200' });
   assert.deepEqual(await count('acme'), { documents: '600', passages: '1200' });
 });

@@ -1,18 +1,21 @@
-import { status } from '@grpc/grpc-js';
 import type { DocumentServiceHandlers } from '../../proto/generated/scalingnote/v1/DocumentService.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { DeleteRequest__Output } from '../../proto/generated/scalingnote/v1/DeleteRequest.ts';
 import { v1 } from '../../proto/load.ts';
+import { collectionReplaced } from '../../store/errors.ts';
+import { freshnessToken } from '../../store/freshness.ts';
 import type { Filter, Store } from '../../store/store.ts';
-import { invalidArgument, ServiceError } from '../runtime/errors.ts';
+import { invalidArgument } from '../runtime/errors.ts';
 import { MAX_ANY_OF_VALUES, parseFilter } from '../runtime/filter.ts';
 import type { Implementation } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
 import { checkCollection, checkDocumentId, checkTenant, MAX_DELETE_IDS } from '../runtime/validate.ts';
 import { dropCollection, listAliases, switchAlias, type CatalogStore } from './catalog.ts';
+import { exportDocuments, type ExportStore } from './export.ts';
 import { salvageDocument } from './ingest/envelope.ts';
 import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
-import { listDocuments } from './listing.ts';
+import { readFreshness } from './freshness.ts';
+import { getDocuments, listDocuments } from './listing.ts';
 
 /**
  * Largest message, well above the largest valid document: a document that is too large is still read and rejected by
@@ -23,7 +26,8 @@ export const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 /** What the service needs of a store. */
 export type ServiceStore = IngestStore &
   CatalogStore &
-  Pick<Store, 'kind' | 'deleteByFilter' | 'count' | 'scroll' | 'listCollections'>;
+  ExportStore &
+  Pick<Store, 'kind' | 'deleteByFilter' | 'count' | 'readDocuments'>;
 
 /** What the document service serves. */
 export interface DocumentServiceParts {
@@ -42,11 +46,18 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
     Delete: async (request, call) => {
       checkCollection(request.collection);
       checkTenant(request.tenant);
+      const filters = deletions(request);
+      // All parts go to one physical collection, even where the alias moves meanwhile.
+      const { physicalName, identity } = await store.findCollection(request.collection, call);
       let documents = 0;
-      for (const filter of deletions(request)) {
-        documents += await store.deleteByFilter(request.collection, request.tenant, filter, call);
+      for (const filter of filters) {
+        documents += await store.deleteByFilter(physicalName, request.tenant, filter, call);
       }
-      return { documents };
+      const freshness = await readFreshness(store, physicalName, call);
+      if (freshness.identity !== identity) {
+        throw collectionReplaced(request.collection, identity, freshness.identity);
+      }
+      return { documents, freshnessToken: freshnessToken(freshness) };
     },
 
     Count: async ({ collection, tenant, filter }, call) => {
@@ -55,9 +66,9 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
       return store.count(collection, tenant, parseFilter(filter), call);
     },
 
-    GetDocuments: () => Promise.reject(notBuilt()),
-    Export: (() => Promise.reject(notBuilt())) as never,
     ListDocuments: (request, call) => listDocuments(store, request, call),
+    GetDocuments: (request, call) => getDocuments(store, request, call),
+    Export: (request, call) => exportDocuments(store, request, call),
 
     ListCollections: async (_request, call) => ({ collections: await store.listCollections(call) }),
 
@@ -68,10 +79,6 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
     Describe: async () => ({ service: describe() }),
   };
   return service(v1.DocumentService.service, handlers, { Ingest: salvageDocument });
-}
-
-function notBuilt(): ServiceError {
-  return new ServiceError(status.UNIMPLEMENTED, 'UNIMPLEMENTED', 'this call is not built yet');
 }
 
 /** Filters to delete by, one for each call to the store. Ids are deleted by filter, because that ignores versions. */

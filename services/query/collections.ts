@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { spaceMismatch } from '../../store/errors.ts';
+import { spaceMismatch, StoreError } from '../../store/errors.ts';
 import type { CollectionKey, SpaceKey, Store } from '../../store/store.ts';
 import { SingleFlight } from './single-flight.ts';
 
@@ -27,19 +27,26 @@ export class Collections {
   /**
    * The physical name behind a logical one.
    *
-   * @throws {StoreError} `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, and what the store throws besides
+   * @param identity that the collection has to have; absent for any
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, `COLLECTION_REPLACED`, and what the store throws
+   *   besides
    */
-  async resolve(name: string, call: { readonly signal: AbortSignal }): Promise<string> {
-    const known = this.#known.get(name);
+  async resolve(name: string, call: { readonly signal: AbortSignal }, identity?: string): Promise<string> {
+    const cached = this.#known.get(name);
+    // A token of a collection that we do not know may be newer than what we know.
+    const known = identity === undefined || cached?.identity === identity ? cached : undefined;
     if (known && this.#known.getRemainingTTL(name) < ALIAS_TTL_MS / 2) {
       // Before it expires, so that no search waits for it. The next search meets its errors.
       this.#describe(name, new AbortController().signal).catch(() => {});
     }
-    const { physicalName, space } = known ?? (await this.#describe(name, call.signal));
-    if (space.fingerprint !== this.#space.fingerprint) {
-      throw spaceMismatch(name, space.fingerprint, this.#space.fingerprint);
+    const found = known ?? (await this.#describe(name, call.signal, identity));
+    if (found.space.fingerprint !== this.#space.fingerprint) {
+      throw spaceMismatch(name, found.space.fingerprint, this.#space.fingerprint);
     }
-    return physicalName;
+    if (identity !== undefined && found.identity !== identity) {
+      throw tokenOfAnother(name, identity, found.identity);
+    }
+    return found.physicalName;
   }
 
   /** Forgets a name that turned out to lead nowhere. */
@@ -47,11 +54,22 @@ export class Collections {
     this.#known.delete(name);
   }
 
-  async #describe(name: string, signal: AbortSignal): Promise<CollectionKey> {
-    return this.#flights.join(name, signal, async (shared) => {
+  /** @param identity that the caller knows of; a look that began before anybody knew of it may not have seen it */
+  async #describe(name: string, signal: AbortSignal, identity = ''): Promise<CollectionKey> {
+    return this.#flights.join(`${name} ${identity}`, signal, async (shared) => {
       const found = await this.#store.findCollection(name, { signal: shared });
       this.#known.set(name, found);
       return found;
     });
   }
+}
+
+/** The freshness of one collection says nothing about another. */
+function tokenOfAnother(name: string, asked: string, found: string): StoreError {
+  return new StoreError(
+    'COLLECTION_REPLACED',
+    `at_least_as_fresh_as is a token of collection ${asked}, and "${name}" is ${found}: it was dropped and made again, ` +
+      'restored from a backup, or the token is that of another collection; take a new token, or leave it out',
+    { metadata: { collection: name, expected_identity: asked, identity: found } },
+  );
 }

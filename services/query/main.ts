@@ -16,7 +16,7 @@ await runTowerService({
   access: 'reads',
   settings: ['querySlots', 'queryQueue', 'queryCache', 'liveShare', 'liveTower'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
-  serve: async ({ tower, store, config, log, telemetry }) => {
+  serve: async ({ tower, store, config, log, telemetry, describe }) => {
     await store.prepare(tower.manifest.space.fingerprint);
     return queryService({
       tower,
@@ -26,6 +26,7 @@ await runTowerService({
       cache: config.queryCache,
       log,
       telemetry,
+      describe,
       live: liveQuality({ tower, store, log, metrics: telemetry?.metrics }, config),
     });
   },

@@ -1,4 +1,5 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
+import { type Freshness, parseFreshness } from '../../store/freshness.ts';
 import type { SearchQuery } from '../../store/store.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
@@ -9,6 +10,7 @@ import {
   MAX_QUERY_BYTES,
   parseLimit,
   parseOffset,
+  quoted,
   requireText,
 } from '../runtime/validate.ts';
 
@@ -39,6 +41,7 @@ export function parseSearch(request: SearchRequest__Output): SearchPlan {
   requireText('query', text, MAX_QUERY_BYTES);
   const mode = parseMode(request.mode);
   checkThreshold(scoreThreshold, mode);
+  const atLeast = parseToken(request.atLeastAsFreshAs);
   const query = {
     tenant,
     limit: parseLimit(request.limit),
@@ -47,6 +50,7 @@ export function parseSearch(request: SearchRequest__Output): SearchPlan {
     scoreThreshold,
     withText: !request.omitText,
     withMetadata: !request.omitMetadata,
+    ...(atLeast && { atLeast }),
   };
   return { collection, text, mode, query };
 }
@@ -58,6 +62,16 @@ function parseMode(mode: string | number): Mode {
   throw invalidArgument(
     'mode',
     `is ${mode}; send SEARCH_MODE_DENSE, SEARCH_MODE_SPARSE, SEARCH_MODE_HYBRID, or nothing for dense`,
+  );
+}
+
+function parseToken(token: string): Freshness | undefined {
+  if (token === '') return undefined;
+  const freshness = parseFreshness(token);
+  if (freshness) return freshness;
+  throw invalidArgument(
+    'at_least_as_fresh_as',
+    `is ${quoted(token)}, which is no token; send the freshness_token of a watermark or a delete, as it came`,
   );
 }
 

@@ -1,5 +1,5 @@
 import { type Context, SpanKind } from '@opentelemetry/api';
-import { StoreError } from '../../store/errors.ts';
+import { StoreError, type StoreErrorReason } from '../../store/errors.ts';
 import type { SearchHit, SearchQuery, Store } from '../../store/store.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
@@ -18,6 +18,20 @@ export interface Found {
   collection: string;
   query: SearchQuery;
   timings: { tokenizeMs: number; queueMs: number; encodeMs: number; searchMs: number; cached: boolean };
+}
+
+/** What encoding made of a search's text. */
+interface Encoded {
+  vectors: Pick<SearchQuery, 'vector' | 'sparse' | 'hnswEf' | 'oversampling'>;
+  timings: Found['timings'];
+}
+
+/** Why a store does not find a collection where it was a moment ago. */
+const GONE: ReadonlySet<StoreErrorReason> = new Set(['COLLECTION_NOT_FOUND', 'COLLECTION_REPLACED']);
+
+/** What a search that is tried again keeps of the attempt before. */
+export interface Kept {
+  encoded?: Encoded;
 }
 
 /** Does searches that have been checked and let in. */
@@ -40,30 +54,15 @@ export class Searcher {
   }
 
   /**
-   * @throws {StoreError} `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH` before anything is encoded, and what else the
-   *   store throws
+   * @param kept the same object for all attempts of one search: its text is encoded once
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`, `SPACE_MISMATCH`, `COLLECTION_REPLACED` before anything is encoded, and
+   *   what else the store throws
    * @throws {TowerError} as the tower does
    */
-  async search(plan: SearchPlan, call: Call): Promise<Found> {
-    const physical = await this.#collections.resolve(plan.collection, call);
-    const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
-    const query = { ...plan.query };
-    if (plan.mode !== 'dense') {
-      const started = performance.now();
-      query.sparse = queryTerms(plan.text);
-      const done = performance.now();
-      timings.tokenizeMs = done - started;
-      if (plan.mode === 'sparse') call.span?.record('tokenize', started, done);
-    }
-    if (plan.mode !== 'sparse') {
-      const encoded = await this.#encoder.encode(plan.text, call);
-      query.vector = encoded.vector;
-      Object.assign(query, this.#recommended);
-      timings.tokenizeMs += encoded.tokenizeMs;
-      timings.queueMs = encoded.queueMs;
-      timings.encodeMs = encoded.encodeMs;
-      timings.cached = encoded.cached;
-    }
+  async search(plan: SearchPlan, call: Call, kept: Kept = {}): Promise<Found> {
+    const physical = await this.#resolve(plan, call);
+    const { vectors, timings } = (kept.encoded ??= await this.#encode(plan, call));
+    const query = { ...plan.query, ...vectors };
     const span = call.span?.child('store', {
       kind: SpanKind.CLIENT,
       attributes: {
@@ -74,7 +73,7 @@ export class Searcher {
     });
     const started = performance.now();
     try {
-      const hits = await this.#ask(plan.collection, physical, query, { ...call, ...traceOf(span) });
+      const hits = await this.#ask(plan, physical, query, { ...call, ...traceOf(span) });
       timings.searchMs = performance.now() - started;
       return { hits, collection: physical, query, timings };
     } catch (error) {
@@ -87,9 +86,35 @@ export class Searcher {
     }
   }
 
+  async #encode(plan: SearchPlan, call: Call): Promise<Encoded> {
+    const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
+    const vectors: Encoded['vectors'] = {};
+    if (plan.mode !== 'dense') {
+      const started = performance.now();
+      vectors.sparse = queryTerms(plan.text);
+      const done = performance.now();
+      timings.tokenizeMs = done - started;
+      if (plan.mode === 'sparse') call.span?.record('tokenize', started, done);
+    }
+    if (plan.mode !== 'sparse') {
+      const encoded = await this.#encoder.encode(plan.text, call);
+      vectors.vector = encoded.vector;
+      Object.assign(vectors, this.#recommended);
+      timings.tokenizeMs += encoded.tokenizeMs;
+      timings.queueMs = encoded.queueMs;
+      timings.encodeMs = encoded.encodeMs;
+      timings.cached = encoded.cached;
+    }
+    return { vectors, timings };
+  }
+
+  #resolve({ collection, query }: SearchPlan, call: Call): Promise<string> {
+    return this.#collections.resolve(collection, call, query.atLeast?.identity);
+  }
+
   /** A collection may have been replaced and dropped since we looked where its name leads: look once more. */
   async #ask(
-    name: string,
+    plan: SearchPlan,
     physical: string,
     query: SearchQuery,
     call: Call & { trace?: Context },
@@ -97,9 +122,9 @@ export class Searcher {
     try {
       return await this.#store.search(physical, query, call);
     } catch (error) {
-      if (!(error instanceof StoreError) || error.reason !== 'COLLECTION_NOT_FOUND') throw error;
-      this.#collections.forget(name);
-      return this.#store.search(await this.#collections.resolve(name, call), query, call);
+      if (!(error instanceof StoreError && GONE.has(error.reason))) throw error;
+      this.#collections.forget(plan.collection);
+      return this.#store.search(await this.#resolve(plan, call), query, call);
     }
   }
 }

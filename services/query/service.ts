@@ -4,6 +4,7 @@ import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/Encode
 import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
 import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
+import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
@@ -16,10 +17,11 @@ import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
 import { MAX_ENCODE_TEXTS, MAX_QUERY_BYTES, requireText } from '../runtime/validate.ts';
 import { QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
+import { FreshnessWait } from './freshness.ts';
 import { Gate } from './gate.ts';
 import type { LiveQuality } from './live-quality.ts';
-import { parseSearch } from './search-plan.ts';
-import { Searcher, type QueryStore } from './searcher.ts';
+import { parseSearch, type SearchPlan } from './search-plan.ts';
+import { type Kept, Searcher, type QueryStore } from './searcher.ts';
 import { searchStream } from './search-stream.ts';
 
 /**
@@ -46,6 +48,8 @@ export interface QueryParts {
   cache: number;
   log: Logger;
   telemetry?: Telemetry | undefined;
+  /** What the service is at this moment. @default without its health */
+  describe?: () => ServiceInfo;
   /** Looks at searches that were answered. */
   live?: LiveQuality | undefined;
 }
@@ -53,16 +57,42 @@ export interface QueryParts {
 /** `scalingnote.v1.QueryService` over a query tower and a store. */
 export function queryService(parts: QueryParts): Service {
   const { tower, store, slots, queue, cache, log, telemetry, live } = parts;
+  const { describe = () => serviceInfo(tower, store) } = parts;
   const familiarity = new FamiliarityMeter(tower, telemetry?.metrics);
   const onTokens = (tokens: readonly number[]): void => familiarity.record(tokens);
   const encoder = new QueryEncoder(tower, { cache, telemetry, onTokens });
   const searcher = new Searcher(tower, store, encoder);
   const gate = new Gate({ slots, queue });
+  const freshness = new FreshnessWait(telemetry);
   const metrics = telemetry?.metrics;
   const waits = metrics?.queueWait(SEARCH_QUEUE);
   const depth = (): number => gate.waiting;
   metrics?.observe('scalingnote.queue.depth', '{request}', 'Requests that wait', depth, SEARCH_QUEUE);
   const queryTower = towerMessage(tower);
+
+  /** A search within the slots of the service. */
+  const attempt = async (plan: SearchPlan, call: Call, kept: Kept) => {
+    const { span } = call;
+    const asked = performance.now();
+    const wait = gate.enter(call);
+    if (wait) await wait;
+    const entered = performance.now();
+    span?.record('queue', asked, entered);
+    waits?.record((entered - asked) / 1000, span);
+    let workedMs: number | undefined;
+    try {
+      const { hits, timings, collection, query } = await searcher.search(plan, call, kept);
+      const done = performance.now();
+      workedMs = done - entered;
+      timings.queueMs += entered - asked;
+      live?.offer({ text: plan.text, collection, query });
+      const messages = hits.map(hitMessage);
+      span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
+      return { hits: messages, timings };
+    } finally {
+      gate.leave(workedMs);
+    }
+  };
 
   const search = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
     const arrived = performance.now();
@@ -73,26 +103,12 @@ export function queryService(parts: QueryParts): Service {
       'scalingnote.search.mode': plan.mode,
       'scalingnote.search.limit': plan.query.limit,
     });
-    const asked = performance.now();
-    const wait = gate.enter(call);
-    if (wait) await wait;
-    const entered = performance.now();
-    span?.record('queue', asked, entered);
-    waits?.record((entered - asked) / 1000, span);
-    let workedMs: number | undefined;
-    try {
-      const { hits, timings, collection, query } = await searcher.search(plan, call);
-      const done = performance.now();
-      workedMs = done - entered;
-      timings.queueMs += entered - asked;
-      live?.offer({ text: plan.text, collection, query });
-      const messages = hits.map(hitMessage);
-      const grouped = performance.now();
-      span?.record('group', done, grouped, { 'scalingnote.hits': hits.length });
-      return { hits: messages, timings: { ...timings, totalMs: grouped - arrived }, queryTower };
-    } finally {
-      gate.leave(workedMs);
-    }
+    const { query } = plan;
+    const kept: Kept = {};
+    const { hits, timings } = query.atLeast
+      ? await freshness.search(call, () => attempt(plan, call, kept))
+      : await attempt(plan, call, kept);
+    return { hits, timings: { ...timings, totalMs: performance.now() - arrived }, queryTower };
   };
 
   const encode = async ({ texts }: EncodeRequest__Output, call: Call): Promise<EncodeResponse> => {
@@ -119,7 +135,7 @@ export function queryService(parts: QueryParts): Service {
     SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity, metrics }),
     Encode: encode,
     MeasureFamiliarity: (request, call) => familiarity.measure(store, request, call),
-    Describe: async () => ({ service: serviceInfo(tower, store) }),
+    Describe: async () => ({ service: describe() }),
   });
 }
 

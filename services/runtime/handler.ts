@@ -1,9 +1,11 @@
 import { once, setMaxListeners } from 'node:events';
 import type {
   handleBidiStreamingCall,
+  handleServerStreamingCall,
   handleUnaryCall,
   Metadata,
   ServerDuplexStream,
+  ServerWritableStream,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
@@ -46,11 +48,26 @@ export interface StreamCall<Request, Response> extends Call {
   write(message: Response): Promise<void>;
 }
 
+/** A call whose answer is a stream. Its {@link Call.signal} is aborted when the service drains, too. */
+export interface ServerStreamCall<Response> extends Call {
+  /**
+   * Sends a message; resolves when the connection has taken it, so that a client that reads slowly holds back whoever
+   * makes the messages, and one message at most waits here. Rejects once {@link signal} is aborted.
+   */
+  write(message: Response): Promise<void>;
+}
+
 /** Serves a call with one message in each direction; what it throws becomes the call's status. */
 export type UnaryHandler<Request, Response> = (request: Request, call: Call) => Promise<Response>;
 
 /** Serves a call with streams in both directions; what it throws ends the call. */
 export type StreamHandler<Request, Response> = (call: StreamCall<Request, Response>) => Promise<void>;
+
+/** Serves a call whose answer is a stream; what it throws ends the call. */
+export type ServerStreamHandler<Request, Response> = (
+  request: Request,
+  call: ServerStreamCall<Response>,
+) => Promise<void>;
 
 /** The methods of a generated `...Handlers` interface, as this module takes them. */
 export type Implementation<Handlers extends UntypedServiceImplementation> = {
@@ -60,7 +77,9 @@ export type Implementation<Handlers extends UntypedServiceImplementation> = {
     ? UnaryHandler<Request, Response>
     : Handlers[Method] extends handleBidiStreamingCall<infer Request, infer Response>
       ? StreamHandler<Request, Response>
-      : never;
+      : Handlers[Method] extends handleServerStreamingCall<infer Request, infer Response>
+        ? ServerStreamHandler<Request, Response>
+        : never;
 };
 
 /** Where calls are served. */
@@ -133,6 +152,42 @@ export function stream<Request extends object, Response>(
   };
 }
 
+/**
+ * The grpc-js handler of a method that answers with a stream. Draining ends the call between two messages: a client can
+ * go on elsewhere after the last one that it has.
+ */
+export function serverStream<Request extends object, Response>(
+  path: string,
+  handler: ServerStreamHandler<Request, Response>,
+  scope: Scope,
+): handleServerStreamingCall<Request, Response> {
+  const watch = scope.watch?.(path, true);
+  const serve = watch?.activate(handler, (_, { span }) => span) ?? handler;
+  return async (call) => {
+    const leave = scope.enter();
+    const seen = watch?.begin(call.metadata);
+    const life = new Lifetime(call, seen);
+    const drain = (): void => life.abort(shuttingDown());
+    scope.draining.addEventListener('abort', drain);
+    try {
+      const flaw = flawOf(call.request);
+      if (flaw) throw flaw;
+      if (scope.draining.aborted) throw shuttingDown();
+      await serve(call.request, { ...life.call, write: takenWriter(call, life.call.signal) });
+      if (seen) watch?.end(seen, undefined);
+      call.end();
+    } catch (error) {
+      const status = life.blame(error, path, scope.log);
+      if (seen) watch?.end(seen, status);
+      if (!call.cancelled) call.emit('error', toGrpcError(status));
+    } finally {
+      scope.draining.removeEventListener('abort', drain);
+      life.end();
+      leave();
+    }
+  };
+}
+
 /** What grpc-js has in common for all shapes of calls. */
 interface ServerCall {
   readonly metadata: Metadata;
@@ -149,24 +204,29 @@ const DEADLINE_SKEW_MS = 50;
 /** The time from a call's arrival to its answer, or to the moment when nobody waits any more. */
 class Lifetime {
   readonly call: Call;
+  readonly #controller = new AbortController();
   #ended = false;
 
   constructor(call: ServerCall, seen: WatchedCall | undefined) {
-    const controller = new AbortController();
+    const { signal } = this.#controller;
     // A call may be many pieces of work, the texts of an Encode for example, and each of them listens.
-    setMaxListeners(0, controller.signal);
+    setMaxListeners(0, signal);
     const deadline = Number(call.getDeadline());
     this.call = {
-      signal: controller.signal,
+      signal,
       metadata: call.metadata,
       ...(seen?.span && { span: seen.span }),
       ...(Number.isFinite(deadline) ? { deadline } : {}),
     };
     // grpc-js emits it after a proper end as well.
     call.once('cancelled', () => {
-      if (this.#ended) return;
-      controller.abort(Date.now() >= deadline - DEADLINE_SKEW_MS ? deadlineExceeded() : cancelled());
+      this.abort(Date.now() >= deadline - DEADLINE_SKEW_MS ? deadlineExceeded() : cancelled());
     });
+  }
+
+  /** Ends the call early. The first reason stays; after the answer there is nothing to end. */
+  abort(reason: ServiceError): void {
+    if (!this.#ended) this.#controller.abort(reason);
   }
 
   end(): void {
@@ -264,5 +324,24 @@ function writer<Request, Response>(
     if (call.write(message)) return;
     drained ??= once(call, 'drain', { signal }).finally(() => (drained = undefined));
     await drained;
+  };
+}
+
+/** Writes one message at a time; see {@link ServerStreamCall.write}. */
+function takenWriter<Request, Response>(
+  call: ServerWritableStream<Request, Response>,
+  signal: AbortSignal,
+): (message: Response) => Promise<void> {
+  return (message) => {
+    if (signal.aborted) return Promise.reject(signal.reason as ServiceError);
+    return new Promise((resolve, reject) => {
+      const abort = (): void => reject(signal.reason as ServiceError);
+      signal.addEventListener('abort', abort, { once: true });
+      call.write(message, (error: Error | null | undefined) => {
+        signal.removeEventListener('abort', abort);
+        if (error) reject(error);
+        else resolve();
+      });
+    });
   };
 }

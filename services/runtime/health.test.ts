@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { StoreError } from '../../store/errors.ts';
+import { physicalName } from '../../store/store.ts';
+import { MemoryStore, type StoreCall } from '../../store/testing/memory-store.ts';
 import { monitorHealth } from './health.ts';
 import { recordingLog, until } from './testing/harness.ts';
+import { watchedStore } from './wrapped-store.ts';
 
 function monitored(check: () => Promise<void>) {
   const { log, lines } = recordingLog();
@@ -55,4 +59,109 @@ test('an answer that comes after the stop changes nothing', async () => {
   answer();
   assert.equal(await probe, false);
   assert.deepEqual(states, []);
+});
+
+const SPACE = { fingerprint: `sp1_${'0'.repeat(32)}`, dimensions: 2 };
+
+/** The health of a service over a store whose calls a test holds back or makes fail; it is serving already. */
+async function watched(bounds: { timeoutMs?: number; patienceMs?: number } = {}) {
+  const hooks: { before: (call: StoreCall) => Promise<void> | void } = { before: () => {} };
+  const memory = new MemoryStore({ before: (call) => hooks.before(call) });
+  await memory.ensureCollection('docs', SPACE);
+  const { log } = recordingLog();
+  const states: boolean[] = [];
+  const monitor = monitorHealth({
+    check: (options) => store.probe(options),
+    setServing: (serving) => states.push(serving),
+    log,
+    intervalMs: 3_600_000,
+    ...bounds,
+  });
+  const store = watchedStore(memory, monitor);
+  await monitor.probe();
+  assert.deepEqual(states, [true]);
+  return { monitor, store, states, hooks };
+}
+
+/** Keeps a process alive, which the timer of a signal does not. */
+async function awake<T>(work: Promise<T>): Promise<T> {
+  const alive = setInterval(() => {}, 1000);
+  return await work.finally(() => clearInterval(alive));
+}
+
+test('a store that is busy with one call while it answers others is not broken', async () => {
+  const { monitor, store, states, hooks } = await watched({ patienceMs: 30, timeoutMs: 30 });
+  hooks.before = ({ operation }) => (operation === 'probe' ? new Promise(() => {}) : undefined);
+  const probe = awake(monitor.probe());
+  await store.count('docs', '');
+  assert.equal(await probe, true);
+  assert.equal(monitor.reason, '');
+  // Without such an answer, it is.
+  assert.equal(await awake(monitor.probe()), false);
+  assert.deepEqual(states, [true, false]);
+  assert.match(monitor.reason, /has not answered for 0.03 s/);
+  // What answers beside a slow check serves again.
+  const next = awake(monitor.probe());
+  await store.count('docs', '');
+  assert.equal(await next, true);
+  monitor.stop();
+});
+
+for (const reason of ['STORE_UNAVAILABLE', 'STORE_OVERLOADED'] as const) {
+  test(`${reason} counts where nobody is answered`, async () => {
+    const { monitor, store, states, hooks } = await watched();
+    hooks.before = async ({ operation }) => {
+      if (operation !== 'probe') return;
+      await store.count('docs', '');
+      throw new StoreError(reason, 'not now');
+    };
+    assert.equal(await monitor.probe(), true, 'another call was answered');
+    hooks.before = () => {
+      throw new StoreError(reason, 'not now');
+    };
+    const probe = monitor.probe();
+    await assert.rejects(store.count('docs', ''));
+    assert.equal(await probe, false);
+    assert.equal(monitor.reason, 'not now');
+    monitor.stop();
+    assert.deepEqual(states, [true, false]);
+  });
+}
+
+test('a warm-up says nothing of the store', async () => {
+  const { monitor, store, hooks } = await watched();
+  hooks.before = async ({ operation }) => {
+    if (operation !== 'probe') return;
+    await store.prepare(SPACE.fingerprint);
+    throw new StoreError('STORE_UNAVAILABLE', 'not now');
+  };
+  assert.equal(await monitor.probe(), false);
+  monitor.stop();
+});
+
+test('a store that is lost is told at once, with the reason, whoever is answered, and serves when it is back', async () => {
+  const { monitor, store, states, hooks } = await watched();
+  const lost = new StoreError('STORE_LOST', 'the folder /data is gone');
+  hooks.before = ({ operation }) => {
+    if (operation === 'writeDocuments' || operation === 'probe') throw lost;
+  };
+  // A check was made a moment ago: failed calls do not ask for one after the other.
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  await assert.rejects(store.writeDocuments(physicalName('docs', SPACE.fingerprint), []));
+  await store.count('docs', '');
+  await until(() => states.length === 2);
+  assert.equal(monitor.reason, 'the folder /data is gone');
+  hooks.before = () => {};
+  assert.equal(await monitor.probe(), true);
+  assert.equal(monitor.reason, '');
+  monitor.stop();
+  assert.deepEqual(states, [true, false, true]);
+  assert.equal(monitor.reason, 'it is shutting down');
+});
+
+test('what nobody foresaw stays in the log', async () => {
+  const { monitor } = monitored(() => Promise.reject(new TypeError('secret')));
+  await monitor.probe();
+  assert.doesNotMatch(monitor.reason, /secret/);
+  monitor.stop();
 });

@@ -5,6 +5,7 @@ import {
   ServerCredentials,
   setLogger,
   type handleBidiStreamingCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   type ServiceDefinition,
   type UntypedServiceImplementation,
@@ -12,10 +13,12 @@ import {
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import {
+  serverStream,
   stream,
   unary,
   type Implementation,
   type Scope,
+  type ServerStreamHandler,
   type StreamHandler,
   type UnaryHandler,
 } from './handler.ts';
@@ -59,15 +62,22 @@ export function service<Handlers extends UntypedServiceImplementation>(
     definition: guarded(definition, salvage),
     bind: (scope) =>
       Object.fromEntries(
-        Object.entries(definition).map(([name, { path, requestStream }]) => [
+        Object.entries(definition).map(([name, { path, requestStream, responseStream }]) => [
           name,
           requestStream
             ? stream(path, handlers[name] as StreamHandler<object, unknown>, scope)
-            : unary(path, handlers[name] as UnaryHandler<object, unknown>, scope),
+            : responseStream
+              ? serverStream(path, handlers[name] as ServerStreamHandler<object, unknown>, scope)
+              : unary(path, handlers[name] as UnaryHandler<object, unknown>, scope),
         ]),
-      ) as Record<string, handleUnaryCall<object, unknown> | handleBidiStreamingCall<object, unknown>>,
+      ) as Record<string, GrpcHandler>,
   };
 }
+
+type GrpcHandler =
+  | handleUnaryCall<object, unknown>
+  | handleServerStreamingCall<object, unknown>
+  | handleBidiStreamingCall<object, unknown>;
 
 /** Where and what to serve. */
 export interface ServerOptions {

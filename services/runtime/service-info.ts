@@ -22,10 +22,11 @@ export function towerMessage({ manifest, device }: Pick<Tower, 'manifest' | 'dev
   };
 }
 
-/** What the `Describe` methods answer. */
+/** What the `Describe` methods answer. @param notServingReason in words; empty while the service serves */
 export function serviceInfo(
   tower: Pick<Tower, 'manifest' | 'device'>,
   store: Pick<Store, 'kind'>,
+  notServingReason = '',
 ): ServiceInfo {
   return {
     version: packageVersion,
@@ -33,5 +34,6 @@ export function serviceInfo(
     uptimeSeconds: process.uptime(),
     tower: towerMessage(tower),
     store: store.kind,
+    notServingReason,
   };
 }

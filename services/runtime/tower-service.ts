@@ -1,17 +1,20 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { openStore } from '../../store/open.ts';
 import type { Store } from '../../store/store.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
+import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
-import { packageVersion } from './service-info.ts';
-import { monitorHealth } from './health.ts';
+import { packageVersion, serviceInfo } from './service-info.ts';
+import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
 import { runService } from './run-service.ts';
-import { startServer, type Service } from './server.ts';
+import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { measureTower } from './telemetry/metrics.ts';
+import { watchedStore } from './wrapped-store.ts';
 
 /** Settings of every service that has a tower and the store. */
 const SHARED = [
@@ -45,6 +48,8 @@ export interface TowerService<Own extends SettingName> {
     config: Config<Own>;
     log: Logger;
     telemetry: Telemetry | undefined;
+    /** What the service is at this moment. */
+    describe: () => ServiceInfo;
   }): Service | Promise<Service>;
 }
 
@@ -82,40 +87,55 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       openStore(storeConfig(config), { log }),
     ]);
     const metrics = telemetry?.metrics;
-    const store = metrics ? measuredStore(opened, metrics) : opened;
     if (metrics) measureTower(tower, metrics);
-    const server = await startServer({
+    let server: RunningServer | undefined;
+    let serving = false;
+    const health = monitorHealth({
+      check: (options) => store.probe(options),
+      setServing: (now) => server?.setServing((serving = now)),
+      log,
+    });
+    const store = watchedStore(metrics ? measuredStore(opened, metrics) : opened, health);
+    const describe = (): ServiceInfo => serviceInfo(tower, store, health.reason);
+    server = await startServer({
       host: config.host,
       port: config[service.port],
       portSetting: namesOf(service.port),
-      services: [await service.serve({ tower, store, config, log, telemetry })],
+      services: [await service.serve({ tower, store, config, log, telemetry, describe })],
       maxReceiveBytes: service.maxReceiveBytes,
       log,
       telemetry,
     });
-    let serving = false;
     metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
       Number(serving),
     );
-    const health = monitorHealth({
-      check: async (options) => {
-        await store.probe(options);
-        // What was written since is brought into memory here, so that no search waits for it.
-        if (service.access === 'reads') await store.prepare(tower.manifest.space.fingerprint, options);
-      },
-      setServing: (now) => server.setServing((serving = now)),
-      log,
-    });
     await health.probe();
+    const stopping = new AbortController();
+    if (service.access === 'reads') {
+      void keepPrepared(store, tower.manifest.space.fingerprint, stopping.signal);
+    }
     return {
       address: server.address,
       metricsAddress: telemetry?.metricsAddress,
       stop: async () => {
         health.stop();
+        stopping.abort();
         await server.shutdown(config.drainMs);
         await Promise.all([tower.close(), store.close()]);
         await telemetry?.close();
       },
     };
   });
+}
+
+/**
+ * Brings what was written into memory, so that no search waits for it. With much of it that takes its time, during which
+ * the service serves.
+ */
+async function keepPrepared(store: Store, space: string, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await sleep(HEALTH_INTERVAL_MS, undefined, { signal, ref: false }).catch(() => {});
+    // Of a store that can't, the health check and the searches tell.
+    await store.prepare(space, { signal }).catch(() => {});
+  }
 }

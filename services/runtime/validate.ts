@@ -1,3 +1,4 @@
+import type { Timestamp__Output } from '../../proto/generated/google/protobuf/Timestamp.ts';
 import { invalidArgument } from './errors.ts';
 
 /** Longest query: longer than any tower here reads, and short enough that a queue full of them fits into memory. */
@@ -29,14 +30,31 @@ export const MAX_DELETE_IDS = 10_000;
  */
 const COLLECTION_NAME = /^(?!.*--)[\w-]{1,64}$/;
 
+const IDENTITY = /^col_[0-9a-f]{32}$/;
+
 const DECIMAL = /^\d{1,16}$/;
 
-/** Refuses an empty text (nothing but white space counts as empty) and all that {@link checkText} refuses. */
+/** White space, control characters, and what Unicode says to show as nothing: U+200B, U+FEFF, variation selectors, ... */
+const VISIBLE = /[^\s\p{Cc}\p{Default_Ignorable_Code_Point}]/u;
+
+/** Last second of the year 9999, where timestamps of Protocol Buffers end. */
+const LAST_SECOND = 253_402_300_799;
+
+/** Whether a text has no character that anybody could see. */
+export function isBlank(text: string): boolean {
+  return !VISIBLE.test(text);
+}
+
+/** Refuses an empty text (nothing but white space and invisible characters counts as empty) and all that {@link checkText} refuses. */
 export function requireText(field: string, text: string, maxBytes: number): void {
   if (text === '') throw invalidArgument(field, 'is empty; send at least one character');
   checkText(field, text, maxBytes);
-  if (text.trim() === '')
-    throw invalidArgument(field, 'is white space only; send at least one other character');
+  if (isBlank(text)) {
+    throw invalidArgument(
+      field,
+      'is white space only, or invisible characters; send at least one other character',
+    );
+  }
 }
 
 /** Refuses a text that is too long, or holds NUL or a lone surrogate; an empty one is fine. */
@@ -67,6 +85,15 @@ export function checkCollection(name: string, field = 'collection'): void {
       `${quoted(name)} is no name; use 1 to 64 of a-z, A-Z, 0-9, "_" and "-", with no "--"`,
     );
   }
+}
+
+/** Refuses what is no identity of a collection. */
+export function checkIdentity(identity: string, field: string): void {
+  if (IDENTITY.test(identity)) return;
+  throw invalidArgument(
+    field,
+    `is ${quoted(identity)}; send the identity of an IngestReady, "col_" and 32 hex digits, or leave it out`,
+  );
 }
 
 /** Refuses what is no tenant; empty is the tenant of a single-tenant collection. */
@@ -132,6 +159,46 @@ export function parseOffset(offset: number): number {
 /** Refuses NaN and infinities. */
 export function checkFinite(field: string, value: number): void {
   if (!Number.isFinite(value)) throw invalidArgument(field, `is ${value}; send a finite number`);
+}
+
+/**
+ * Refuses numbers that can't be kept as they were sent: NaN, infinities, and whole numbers that a double may have rounded
+ * on the way here.
+ */
+export function checkExactNumber(field: string, value: number): void {
+  checkFinite(field, value);
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw invalidArgument(
+      field,
+      `is about ${value}; whole numbers past 2^53 - 1 arrive rounded, so send it as a string`,
+    );
+  }
+}
+
+/** Refuses a key of metadata that the path of no filter reaches. */
+export function checkMetadataKey(path: string, key: string): void {
+  if (key === '') throw invalidArgument(path, 'has an empty key, which no filter can name; name it');
+  if (key.includes('"')) {
+    throw invalidArgument(
+      path,
+      `has the key ${quoted(key)}; no filter can name a double quote, so take it out of the key`,
+    );
+  }
+}
+
+/** A moment as milliseconds since the epoch; what is finer is cut off. */
+export function parseTimestamp({ seconds, nanos }: Timestamp__Output, field: string): number {
+  const whole = Number(seconds);
+  if (!(whole >= 0 && whole <= LAST_SECOND)) {
+    throw invalidArgument(
+      field,
+      `is ${seconds} seconds after the epoch; send a time from 1970 to 9999, or leave it out`,
+    );
+  }
+  if (!(nanos >= 0 && nanos <= 999_999_999)) {
+    throw invalidArgument(field, `has ${nanos} nanoseconds; send 0 to 999999999`);
+  }
+  return whole * 1000 + Math.floor(nanos / 1_000_000);
 }
 
 /** What a caller sent, cut to a length that an error can bear. */

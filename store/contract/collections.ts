@@ -10,10 +10,14 @@ const OPERATIONS: Record<string, (store: Store, name: string) => Promise<unknown
   writeDocuments: (store, name) => store.writeDocuments(name, [put('a', [[1, 0, 0, 0]])]),
   beginBulk: (store, name) => store.beginBulk(name),
   lookupDocuments: (store, name) => store.lookupDocuments(name, [{ tenant: TENANT, documentId: 'a' }]),
+  readDocuments: (store, name) => store.readDocuments(name, [{ tenant: TENANT, documentId: 'a' }]),
   deleteByFilter: (store, name) => store.deleteByFilter(name, TENANT, {}),
   search: (store, name) => search(store, name, [1, 0, 0, 0]),
   count: (store, name) => store.count(name, TENANT),
   scroll: (store, name) => store.scroll(name, TENANT, { limit: 1 }),
+  tenants: (store, name) => store.tenants(name),
+  scrollDeletes: (store, name) => store.scrollDeletes(name, TENANT, { limit: 1 }),
+  freshness: (store, name) => store.freshness(name),
   switchAlias: (store, name) => store.switchAlias('contract-nobody', name),
   dropCollection: (store, name) => store.dropCollection(name),
 };
@@ -27,6 +31,7 @@ export function collectionContract(stores: Stores): void {
         name,
         physicalName: physicalName(name, SPACE.fingerprint),
         space: SPACE,
+        identity: made.identity,
         documents: 0,
         passages: 0,
       });
@@ -89,6 +94,7 @@ export function collectionContract(stores: Stores): void {
         name: physical,
         physicalName: physical,
         space: OTHER_SPACE,
+        identity: made.identity,
         documents: 0,
         passages: 0,
       });
@@ -168,6 +174,7 @@ export function collectionContract(stores: Stores): void {
         put('a', [[1, 0, 0, 0]], { tenant: 'other' }),
       ]);
       const listed = await stores.second.listCollections();
+      const identity = async (collection: string) => (await stores.first.findCollection(collection)).identity;
       assert.deepEqual(
         listed.filter(({ name }) => [one, two, bare].includes(name)),
         [
@@ -175,14 +182,23 @@ export function collectionContract(stores: Stores): void {
             name: one,
             physicalName: physicalName(one, SPACE.fingerprint),
             space: SPACE,
+            identity: await identity(one),
             documents: 3,
             passages: 4,
           },
-          { name: bare, physicalName: bare, space: OTHER_SPACE, documents: 0, passages: 0 },
+          {
+            name: bare,
+            physicalName: bare,
+            space: OTHER_SPACE,
+            identity: await identity(bare),
+            documents: 0,
+            passages: 0,
+          },
           {
             name: two,
             physicalName: physicalName(two, SPACE.fingerprint),
             space: SPACE,
+            identity: await identity(two),
             documents: 0,
             passages: 0,
           },
@@ -215,7 +231,7 @@ export function collectionContract(stores: Stores): void {
       const [oldPhysical, newPhysical] = [SPACE, OTHER_SPACE].map(({ fingerprint }) =>
         physicalName(name, fingerprint),
       );
-      await stores.first.ensureCollection(newPhysical!, OTHER_SPACE);
+      const { identity } = await stores.first.ensureCollection(newPhysical!, OTHER_SPACE);
       await stores.first.writeDocuments(oldPhysical!, [put('old', [[1, 0, 0, 0]])]);
       await stores.first.writeDocuments(newPhysical!, [put('new', [[1, 0, 0, 0]])]);
       assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0])), ['old']);
@@ -238,6 +254,7 @@ export function collectionContract(stores: Stores): void {
         name,
         physicalName: newPhysical,
         space: OTHER_SPACE,
+        identity,
       });
       assert.equal((await stores.second.findCollection(oldPhysical!)).name, oldPhysical);
       await rejects(stores.first.ensureCollection(name, SPACE), 'SPACE_MISMATCH');

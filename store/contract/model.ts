@@ -24,6 +24,10 @@ class Oracle {
     const { result, after } = lookUpRule(this.#remembered.get(documentId), write);
     this.#remembered.set(documentId, after);
     if (result.outcome === 'indexed' && write.kind === 'put') this.#puts.set(documentId, write);
+    if (result.outcome === 'updated' && write.kind === 'update') {
+      const { contentHash, metadata } = write;
+      this.#puts.set(documentId, { ...this.#puts.get(documentId)!, contentHash, metadata });
+    }
     return result;
   }
 
@@ -50,7 +54,7 @@ const vector = fc
   .array(fc.integer({ min: -3, max: 3 }), { minLength: SPACE.dimensions, maxLength: SPACE.dimensions })
   .filter((components) => components.some((component) => component !== 0));
 
-/** Contents are few, so that confirms often hit. */
+/** Contents are few, so that confirms and updates often hit. */
 const step = fc.oneof(
   {
     weight: 4,
@@ -60,9 +64,15 @@ const step = fc.oneof(
         version,
         vectors: fc.array(vector, { minLength: 1, maxLength: 4 }),
         content: fc.nat(2),
+        encoding: fc.nat(1),
       })
-      .map(({ documentId, version, vectors, content }): DocumentWrite =>
-        put(documentId, vectors, { version, contentHash: `content ${content}`, metadata: { content } }),
+      .map(({ documentId, version, vectors, content, encoding }): DocumentWrite =>
+        put(documentId, vectors, {
+          version,
+          contentHash: `content ${content}`,
+          encodingHash: `encoding ${encoding}`,
+          metadata: { content },
+        }),
       ),
   },
   {
@@ -75,6 +85,22 @@ const step = fc.oneof(
         documentId,
         version,
         contentHash: `content ${content}`,
+      })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .record({ documentId, version, content: fc.nat(2), encoding: fc.nat(1), byEncoding: fc.boolean() })
+      .map(({ documentId, version, content, encoding, byEncoding }): DocumentWrite => ({
+        kind: 'update',
+        tenant: '',
+        documentId,
+        version,
+        contentHash: `content ${(content + 1) % 3}`,
+        metadata: { content, updated: true },
+        expected: byEncoding
+          ? { encodingHash: `encoding ${encoding}` }
+          : { contentHash: `content ${content}` },
       })),
   },
   {
@@ -138,6 +164,8 @@ export function modelContract(stores: Stores): void {
                 document && {
                   version: document.version,
                   contentHash: document.contentHash,
+                  encodingHash: document.encodingHash,
+                  textOmitted: true,
                   passages: document.passages.length,
                 }
               );

@@ -10,12 +10,18 @@ import {
   type SearchQuery,
   type SpaceKey,
   type Store,
+  type StoredDocument,
 } from '../store.ts';
 
 /** The stores under test, and what has to be cleaned up after them. */
 export interface StoreFixture {
   /** Opens a store. All stores of a fixture see the same collections, as two processes would. */
   open(): Promise<Store>;
+  /**
+   * A position of freshness that the collection has not reached, made from the one where it is; see `Freshness.position`.
+   * Absent where a test can't make one.
+   */
+  positionAhead?(position: string): string;
   /** Cleans up when all tests are done and all stores are closed. */
   dispose?(): Promise<void> | void;
 }
@@ -28,6 +34,8 @@ export interface Stores {
   readonly second: Store;
   /** Opens one more; the test closes it. */
   open(): Promise<Store>;
+  /** See {@link StoreFixture.positionAhead}. */
+  readonly positionAhead: ((position: string) => string) | undefined;
   /** A logical name that nobody has; what it leads to in any space below is dropped after the test. */
   name(): string;
   /** A new collection of {@link SPACE}; its logical name. */
@@ -74,12 +82,14 @@ export function useStores(fixture: StoreFixture): Stores {
       return opened![1];
     },
     open: () => fixture.open(),
+    positionAhead: fixture.positionAhead?.bind(fixture),
     name,
     collection: async () => (await opened![0].ensureCollection(name(), SPACE)).name,
   };
 }
 
 type Put = Extract<DocumentWrite, { kind: 'put' }>;
+type Update = Extract<DocumentWrite, { kind: 'update' }>;
 
 /** A put with one passage per vector. */
 export function put(
@@ -137,6 +147,32 @@ export function confirm(
   contentHash = `hash of ${documentId}`,
 ): DocumentWrite {
   return { kind: 'confirm', tenant: TENANT, documentId, version, contentHash };
+}
+
+/** What a lookup says of a document that {@link put} made, with these differences. */
+export function stored(documentId: string, rest: Partial<StoredDocument> = {}): StoredDocument {
+  return {
+    version: 0,
+    contentHash: `hash of ${documentId}`,
+    encodingHash: `encoding hash of ${documentId}`,
+    textOmitted: true,
+    passages: 1,
+    ...rest,
+  };
+}
+
+/** An update of metadata that expects the document that {@link put} made. */
+export function update(documentId: string, rest: Partial<Omit<Update, 'documentId' | 'kind'>> = {}): Update {
+  return {
+    kind: 'update',
+    tenant: TENANT,
+    documentId,
+    version: 0,
+    contentHash: `new hash of ${documentId}`,
+    metadata: {},
+    expected: { encodingHash: `encoding hash of ${documentId}` },
+    ...rest,
+  };
 }
 
 /** Searches for the direction of a vector. */

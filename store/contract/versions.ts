@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { confirm, ids, put, remove, search, type Stores, TENANT } from './stores.ts';
+import { confirm, ids, put, remove, search, stored, type Stores, TENANT } from './stores.ts';
 
 const key = (documentId: string) => ({ tenant: TENANT, documentId });
 
@@ -47,7 +47,7 @@ export function versionContract(stores: Stores): void {
         ),
       );
       assert.deepEqual(await stores.first.lookupDocuments(name, [key('a')]), [
-        { version: 20, contentHash: 'hash 20', passages: 1 },
+        stored('a', { version: 20, contentHash: 'hash 20' }),
       ]);
       assert.deepEqual(await stores.first.count(name, TENANT), { documents: 1, passages: 1 });
       assert.equal((await search(stores.second, name, [20, 1, 0, 0]))[0]?.score.toFixed(4), '1.0000');
@@ -130,9 +130,7 @@ export function versionContract(stores: Stores): void {
       assert.deepEqual(await stores.first.writeDocuments(name, [confirm('a', 4)]), [
         { outcome: 'unchanged' },
       ]);
-      assert.deepEqual(await stores.second.lookupDocuments(name, [key('a')]), [
-        { version: 4, contentHash: 'hash of a', passages: 1 },
-      ]);
+      assert.deepEqual(await stores.second.lookupDocuments(name, [key('a')]), [stored('a', { version: 4 })]);
       assert.equal((await search(stores.second, name, [1, 0, 0, 0]))[0]?.version, 4);
       const filter = { must: [{ field: 'version', range: { gte: 4 } }] };
       assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0], { filter })), ['a']);
@@ -155,7 +153,7 @@ export function versionContract(stores: Stores): void {
         [{ outcome: 'changed' }, { outcome: 'changed' }],
       );
       assert.deepEqual(await stores.first.lookupDocuments(name, [key('a'), key('b')]), [
-        { version: 1, contentHash: 'hash of a', passages: 1 },
+        stored('a', { version: 1 }),
         undefined,
       ]);
     });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { passageTexts } from '../store.ts';
-import { confirm, ids, put, remove, search, type Stores, TENANT, withMetadata } from './stores.ts';
+import { confirm, ids, put, remove, search, stored, type Stores, TENANT, withMetadata } from './stores.ts';
 
 const key = (documentId: string, tenant = TENANT) => ({ tenant, documentId });
 
@@ -50,7 +50,7 @@ export function writeContract(stores: Stores): void {
         );
       }
       assert.deepEqual(await stores.first.lookupDocuments(name, [key('a')]), [
-        { version: 0, contentHash: 'new hash', passages: 1 },
+        stored('a', { contentHash: 'new hash' }),
       ]);
     });
 
@@ -96,7 +96,7 @@ export function writeContract(stores: Stores): void {
         { outcome: 'indexed' },
       ]);
       assert.deepEqual(await stores.second.lookupDocuments(name, [key('a'), key('b'), key('c')]), [
-        { version: 6, contentHash: 'hash of a', passages: 1 },
+        stored('a', { version: 6 }),
         undefined,
         undefined,
       ]);

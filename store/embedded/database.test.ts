@@ -182,6 +182,6 @@ describe('a damaged store', () => {
 
     const damaged = await openEmbeddedStore({ directory });
     t.after(() => damaged.close());
-    await rejects(damaged.scroll('docs', TENANT, { limit: 1000 }), 'STORE_INTERNAL', /damaged/);
+    await rejects(damaged.scroll('docs', TENANT, { limit: 1000 }), 'STORE_LOST', /damaged/);
   });
 });

@@ -1,18 +1,31 @@
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
+import {
+  DATABASE_FILE,
+  newStoreId,
+  Presence,
+  readMarker,
+  requireDatabase,
+  requireSameStore,
+  storeLost,
+  writeMarker,
+} from './presence.ts';
 
 export type Statement = StatementSyncInstance;
 
 /** `application_id` of our files: "SNST" in ASCII. */
-const APPLICATION_ID = 0x534e5354;
+export const APPLICATION_ID = 0x534e5354;
 
 /** `user_version` of the files: raise it when an older program can no longer read them. */
-const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 1;
 
 /** Size of the write-ahead log after a checkpoint cuts it back. */
 const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
+
+const READ = 'BEGIN';
+const WRITE = 'BEGIN IMMEDIATE';
 
 /** Pause between two attempts at a lock that SQLite does not wait for. */
 const RETRY_MS = 10;
@@ -31,6 +44,9 @@ const CATALOG = `
   );
 `;
 
+/** The id of the store, which its marker holds too. Stores from before that table get one when they are opened. */
+const IDENTITY = 'CREATE TABLE IF NOT EXISTS store (id TEXT NOT NULL)';
+
 /** Primary result codes of SQLite: https://www.sqlite.org/rescode.html */
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
@@ -46,8 +62,12 @@ const SQLITE_NOTADB = 26;
  */
 const CODES_BY_MESSAGE: ReadonlyMap<string, number> = new Map([
   ['database is locked', SQLITE_BUSY],
+  ['attempt to write a readonly database', SQLITE_READONLY],
   ['disk I/O error', SQLITE_IOERR],
   ['database disk image is malformed', SQLITE_CORRUPT],
+  ['database or disk is full', SQLITE_FULL],
+  ['unable to open database file', SQLITE_CANTOPEN],
+  ['file is not a database', SQLITE_NOTADB],
 ]);
 
 /** The shared-memory file of the write-ahead log could not grow: in practice, the disk is full. */
@@ -63,21 +83,39 @@ const SQLITE_IOERR_SHMSIZE = SQLITE_IOERR | (19 << 8);
  */
 export class Database {
   readonly path: string;
+  /** Random, made with the store. */
+  readonly id: string;
   readonly #connection: DatabaseSyncInstance;
   readonly #busyTimeoutMs: number;
+  /** Whether the folder says that a store is here. */
+  readonly #expectsStore: boolean;
+  #presence: Presence | undefined;
 
-  /** @throws {StoreError} if the directory or the file in it cannot be used */
-  constructor(directory: string, busyTimeoutMs: number) {
-    this.path = join(directory, 'store.db');
+  /**
+   * Opens the store of a folder, and makes one where none was ever.
+   *
+   * @param expected the id of the store that this process has used before; no other will do, and none is made
+   * @throws {StoreError} if the directory or the file in it cannot be used; `STORE_LOST` if a store should be there that
+   *   is not
+   */
+  constructor(directory: string, busyTimeoutMs: number, expected?: string) {
+    this.path = join(directory, DATABASE_FILE);
     this.#busyTimeoutMs = busyTimeoutMs;
-    makeDirectory(directory);
+    // The marker first: it is written after the database, so a marker without a database is a loss, whoever else
+    // makes this store meanwhile.
+    const marker = readMarker(directory);
+    this.#expectsStore = marker !== undefined || expected !== undefined;
+    requireDatabase(directory, marker, expected);
+    if (!this.#expectsStore) makeDirectory(directory);
     try {
       this.#connection = new DatabaseSync(this.path, { timeout: busyTimeoutMs });
     } catch (error) {
       throw this.#translate(error);
     }
     try {
-      this.#persist(() => this.#configure());
+      this.id = this.#persist(() => this.#configure({ marker, expected }));
+      if (marker === undefined) writeMarker(directory, this.id);
+      this.#presence = new Presence(this.path);
     } catch (error) {
       this.#connection.close();
       throw error;
@@ -94,32 +132,65 @@ export class Database {
 
   /** Runs `work` on one snapshot of the database. */
   read<Result>(work: () => Result): Result {
-    return this.#transaction('BEGIN', work);
+    return this.#transaction(READ, work);
   }
 
   /** Runs `work` as the only writer. Its writes are durable on return, or undone if it throws. */
   write<Result>(work: () => Result): Result {
-    return this.#transaction('BEGIN IMMEDIATE', work);
+    return this.#transaction(WRITE, work);
+  }
+
+  /** @throws {StoreError} `STORE_LOST` if the files are not there any more, or cannot take a write */
+  checkPresence(): void {
+    this.#check(true);
   }
 
   close(): void {
     this.#connection.close();
   }
 
-  #transaction<Result>(begin: string, work: () => Result): Result {
+  #transaction<Result>(begin: typeof READ | typeof WRITE, work: () => Result): Result {
+    this.#check(begin === WRITE);
+    let result: Result;
     try {
       this.#connection.exec(begin);
-      const result = work();
+      result = work();
       this.#connection.exec('COMMIT');
-      return result;
     } catch (error) {
-      // On some errors, such as a full disk, SQLite has rolled back already.
-      if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK');
+      this.#rollBack();
       throw this.#translate(error);
+    }
+    // What was committed to a file that nobody can find must not be acknowledged.
+    if (begin === WRITE) this.#check(true);
+    return result;
+  }
+
+  #rollBack(): void {
+    // On some errors, such as a full disk, SQLite has rolled back already.
+    if (!this.#connection.isTransaction) return;
+    try {
+      this.#connection.exec('ROLLBACK');
+    } catch {
+      // The error that led here says more, and SQLite undoes the transaction when it reads the file again.
     }
   }
 
-  #configure(): void {
+  #check(writing: boolean): void {
+    this.#presence?.check(writing, () => this.#isWhole());
+  }
+
+  /** Reads the whole file; for use on suspicion alone. */
+  #isWhole(): boolean {
+    try {
+      const answer = this.prepare('PRAGMA quick_check(1)').get() as object;
+      return Object.values(answer)[0] === 'ok';
+    } catch {
+      return false;
+    }
+  }
+
+  /** @returns the id of the store */
+  #configure(known: { marker: string | undefined; expected: string | undefined }): string {
     // One snapshot: another process may be making the same file.
     const foreign = this.read(() => {
       const tables = this.#number('SELECT count(*) FROM sqlite_schema');
@@ -140,9 +211,9 @@ export class Database {
     }
     this.exec(`PRAGMA synchronous = FULL; PRAGMA journal_size_limit = ${WAL_SIZE_LIMIT}`);
 
-    this.write(() => {
+    return this.write(() => {
       const version = this.#number('PRAGMA user_version');
-      if (version === SCHEMA_VERSION) return;
+      if (version === SCHEMA_VERSION) return this.#identify(known);
       if (version > SCHEMA_VERSION) {
         throw new StoreError(
           'STORE_INVALID_ARGUMENT',
@@ -151,7 +222,19 @@ export class Database {
       }
       this.exec(CATALOG);
       this.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
+      return this.#identify(known);
     });
+  }
+
+  /** The id that the database holds; a new one for a database without. */
+  #identify(known: { marker: string | undefined; expected: string | undefined }): string {
+    this.exec(IDENTITY);
+    const row = this.prepare('SELECT id FROM store').get() as { id: string } | undefined;
+    requireSameStore(dirname(this.path), row?.id, known);
+    if (row !== undefined) return row.id;
+    const id = newStoreId();
+    this.prepare('INSERT INTO store (id) VALUES (?)').run(id);
+    return id;
   }
 
   /** The answer to a question that has one number for an answer. */
@@ -163,12 +246,11 @@ export class Database {
    * Repeats `work` while another process has the file locked. Switching a new file to a write-ahead log needs
    * exclusive access. SQLite does not wait for it, because two processes could wait for each other for ever.
    */
-  #persist(work: () => void): void {
+  #persist<Result>(work: () => Result): Result {
     const giveUp = Date.now() + this.#busyTimeoutMs;
     for (;;) {
       try {
-        work();
-        return;
+        return work();
       } catch (error) {
         const translated = this.#translate(error);
         const locked = translated instanceof StoreError && translated.reason === 'STORE_UNAVAILABLE';
@@ -179,10 +261,18 @@ export class Database {
   }
 
   #foreign(cause?: unknown): StoreError {
+    if (this.#expectsStore) return this.#damaged(cause);
     return new StoreError(
       'STORE_INVALID_ARGUMENT',
       `${this.path} is not a scalingnote store, or its first page is damaged; use another directory`,
       { cause },
+    );
+  }
+
+  #damaged(cause: unknown): StoreError {
+    const what = `is damaged (${cause instanceof Error ? cause.message : 'it does not begin like a store'})`;
+    return (
+      this.#presence?.lose('damaged', what, this.path, cause) ?? storeLost('damaged', this.path, what, cause)
     );
   }
 
@@ -202,18 +292,18 @@ export class Database {
         return full();
       case SQLITE_IOERR:
         if (code === SQLITE_IOERR_SHMSIZE) return full();
+        if (this.#presence && !this.#isWhole()) return this.#damaged(cause);
         return fail('STORE_UNAVAILABLE', `the disk under ${path} fails: ${String(cause)}`);
       case SQLITE_READONLY:
       case SQLITE_CANTOPEN: {
+        if (this.#presence) return storeLost('read-only', path, 'has become read-only', cause);
         const advice = 'check the owner and mode of file and directory';
         return fail('STORE_PERMISSION_DENIED', `${path} cannot be opened for writing; ${advice}`);
       }
       case SQLITE_NOTADB:
         return this.#foreign(cause);
-      case SQLITE_CORRUPT: {
-        const advice = 'restore the directory from a copy, or remove it and ingest again';
-        return fail('STORE_INTERNAL', `${path} is damaged; ${advice}`);
-      }
+      case SQLITE_CORRUPT:
+        return this.#damaged(cause);
       default:
         return cause;
     }

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { type MethodName, Remote } from '../../calls/remote.ts';
+import { type Answer, type MethodName, Remote } from '../../calls/remote.ts';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
@@ -56,17 +56,20 @@ export class EmbeddedStore implements Store {
   readonly #options: EngineOptions;
   readonly #log: EmbeddedStoreOptions['log'];
   #thread: Remote<Engine>;
+  /** Settles when the thread has opened the store and said which one it is. */
+  #ready: Promise<void>;
   #closed = false;
 
   constructor({ directory, log, busyTimeoutMs = 5000 }: EmbeddedStoreOptions) {
     this.#options = { directory, busyTimeoutMs };
     this.#log = log;
     this.#thread = this.#start();
+    this.#ready = this.#identify();
   }
 
   /** Settles when the database has been opened. */
   get opened(): Promise<void> {
-    return this.#thread.opened;
+    return this.#ready;
   }
 
   ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo> {
@@ -192,15 +195,34 @@ export class EmbeddedStore implements Store {
     });
   }
 
+  /**
+   * Asks the thread which store it has opened. It is the first call, so it has its answer before a write has one: a
+   * thread that replaces this one can't take another store, or a new one, for the one that holds what was acknowledged.
+   */
+  #identify(): Promise<void> {
+    const thread = this.#thread;
+    const identified = thread.call('storeId', []).then((id) => {
+      this.#options.expected = id;
+    });
+    // Where nobody waits for it, the calls fail with the same reason.
+    identified.catch(() => {});
+    return identified;
+  }
+
   async #call<Name extends MethodName<Engine>>(
     operation: Name,
     parameters: Parameters<Engine[Name]>,
     options: CallOptions = {},
     transfer: ArrayBuffer[] = [],
-  ): Promise<Awaited<ReturnType<Engine[Name]>>> {
+  ): Promise<Answer<Engine, Name>> {
     if (this.#closed) throw unavailable('it has been closed');
     // Acknowledged writes are on the disk, so another thread can continue after one has died.
-    if (this.#thread.failure) this.#thread = this.#start();
+    const { failure } = this.#thread;
+    if (failure) {
+      if (failure instanceof StoreError && failure.reason === 'STORE_LOST') throw failure;
+      this.#thread = this.#start();
+      this.#ready = this.#identify();
+    }
     return this.#thread.call<Name>(operation, parameters, { ...options, transfer });
   }
 }

@@ -44,10 +44,16 @@ export class Engine {
   readonly #open = new Map<number, OpenCollection>();
   #warned = false;
 
-  constructor(directory: string, busyTimeoutMs: number, warn: (message: string) => void) {
-    this.#database = new Database(directory, busyTimeoutMs);
+  /** @param expected see {@link Database} */
+  constructor(directory: string, busyTimeoutMs: number, warn: (message: string) => void, expected?: string) {
+    this.#database = new Database(directory, busyTimeoutMs, expected);
     this.#catalog = new Catalog(this.#database);
     this.#warn = warn;
+  }
+
+  /** The id of the store, which no other store has. */
+  storeId(): string {
+    return this.#database.id;
   }
 
   ensureCollection(name: string, space: SpaceKey): CollectionInfo {
@@ -161,8 +167,9 @@ export class Engine {
     this.#open.delete(id);
   }
 
-  /** Reads something from the database. */
+  /** Reads something from the database, and makes sure that its files are there. */
   probe(): void {
+    this.#database.checkPresence();
     this.#database.read(() => this.#catalog.list());
   }
 

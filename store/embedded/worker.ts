@@ -6,10 +6,13 @@ import { Engine } from './engine.ts';
 export interface EngineOptions {
   directory: string;
   busyTimeoutMs: number;
+  /** Id of the store that an earlier thread has used: no other will do. */
+  expected?: string;
 }
 
 serve(
-  ({ directory, busyTimeoutMs }: EngineOptions, warn) => new Engine(directory, busyTimeoutMs, warn),
+  ({ directory, busyTimeoutMs, expected }: EngineOptions, warn) =>
+    new Engine(directory, busyTimeoutMs, warn, expected),
   (error) => {
     if (error instanceof StoreError) return error;
     const message = `the embedded store failed: ${String(error)}`;

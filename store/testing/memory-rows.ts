@@ -7,6 +7,7 @@ import type {
   DocumentWriteResult,
   Filter,
   FullDocument,
+  RememberedDelete,
   SearchHit,
   SearchQuery,
   SparseVector,
@@ -123,11 +124,11 @@ export function rowKey({ tenant, documentId }: DocumentKey): string {
   return JSON.stringify([tenant, documentId]);
 }
 
-/** Applies one step. */
-export function applyWrite(rows: Rows, write: PreparedWrite): DocumentWriteResult {
+/** Applies one step. @param now documents that have expired count as deleted, in milliseconds since the epoch */
+export function applyWrite(rows: Rows, write: PreparedWrite, now: number): DocumentWriteResult {
   const { tenant, documentId } = write;
   const key = rowKey(write);
-  const row = rows.get(key);
+  const row = buried(rows.get(key), now);
   const { result, after } = applyVersionRule(row?.remembered, write);
   if (after === undefined) rows.delete(key);
   else if (after.kind === 'delete') rows.set(key, { tenant, documentId, remembered: after });
@@ -138,6 +139,29 @@ export function applyWrite(rows: Rows, write: PreparedWrite): DocumentWriteResul
     if (write.kind === 'update' && result.outcome === 'updated') row.put = updated(row.put!, write);
   }
   return result;
+}
+
+/** A row, or what an expired document leaves behind: a delete of its version. */
+function buried(row: Row | undefined, now: number): Row | undefined {
+  if (!row?.put || isLive(row, now)) return row;
+  const { tenant, documentId, remembered } = row;
+  const { version } = remembered;
+  return version > 0 ? { tenant, documentId, remembered: { kind: 'delete', version } } : undefined;
+}
+
+/** What is remembered of deleted and expired documents of a tenant, by document id. */
+export function deletesOf(rows: Rows, tenant: string, now: number): RememberedDelete[] {
+  return [...rows.values()]
+    .map((row) => buried(row, now))
+    .filter((row) => row?.tenant === tenant && row.remembered.kind === 'delete')
+    .map((row) => ({ tenant, documentId: row!.documentId, version: row!.remembered.version }))
+    .sort((a, b) => (a.documentId < b.documentId ? -1 : 1));
+}
+
+/** Tenants that have documents or remembered deletes. */
+export function tenantsOf(rows: Rows, now: number): string[] {
+  const kept = [...rows.values()].flatMap((row) => buried(row, now) ?? []);
+  return [...new Set(kept.map(({ tenant }) => tenant))].sort();
 }
 
 /** A document whose metadata, expiry and content hash an update replaces. */
@@ -169,7 +193,7 @@ export function fullDocument({ put, remembered }: DocumentRow, withVectors = fal
     ...(expiresAt !== undefined && { expiresAt }),
     passages: put.passages.map(({ vector, sparse, ...rest }) => ({
       ...rest,
-      ...(withVectors && { vector: vector.slice(), ...(sparse && { sparse }) }),
+      ...(withVectors && { vector: vector.slice(), ...(sparse?.indices.length && { sparse }) }),
     })),
   };
 }

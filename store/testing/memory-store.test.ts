@@ -3,4 +3,7 @@ import { MemoryData, MemoryStore } from './memory-store.ts';
 
 const data = new MemoryData();
 
-storeContract('memory', { open: async () => new MemoryStore({ data }) });
+storeContract('memory', {
+  open: async () => new MemoryStore({ data }),
+  positionAhead: (position) => String(Number(position) + 1),
+});

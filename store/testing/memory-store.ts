@@ -1,6 +1,6 @@
 import { checkDimensions, checkLimit, checkQuery, checkScope, checkWriteDimensions } from '../check.ts';
 import { prepareWrites, unitVector } from '../embedded/prepare.ts';
-import { collectionNotFound, collectionReplaced, StoreError } from '../errors.ts';
+import { collectionNotFound, collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
 import {
   checkAlias,
@@ -33,6 +33,7 @@ import type {
 import {
   applyWrite,
   countOf,
+  deletesOf,
   fullDocument,
   hitOf,
   isLive,
@@ -41,6 +42,7 @@ import {
   rowKey,
   type Rows,
   storedDocument,
+  tenantsOf,
 } from './memory-rows.ts';
 
 /** A call to the store, as the hooks see it. */
@@ -150,7 +152,7 @@ export class MemoryStore implements Store {
       const collection = this.#find(name);
       checkWriteDimensions(prepared, collection.space.dimensions);
       collection.writes++;
-      return prepared.map((step) => applyWrite(collection.rows, step));
+      return prepared.map((step) => applyWrite(collection.rows, step, this.#now()));
     };
     return await this.#call('writeDocuments', name, options, write, writes);
   }
@@ -233,8 +235,9 @@ export class MemoryStore implements Store {
     checkScope(tenant, filter);
     checkLimit(limit);
     return await this.#call('scroll', name, options, () => {
+      const last = typeof after === 'object' ? after.documentId : after;
       const all = matching(this.#find(name).rows, tenant, filter, this.#now())
-        .filter(({ documentId }) => after === undefined || documentId > after)
+        .filter(({ documentId }) => last === undefined || documentId > last)
         .sort((a, b) => (a.documentId < b.documentId ? -1 : 1));
       const documents: FullDocument[] = [];
       let taken = 0;
@@ -250,9 +253,7 @@ export class MemoryStore implements Store {
   }
 
   tenants(name: string, options?: CallOptions): Promise<string[]> {
-    return this.#call('tenants', name, options, () =>
-      [...new Set([...this.#find(name).rows.values()].map(({ tenant }) => tenant))].sort(),
-    );
+    return this.#call('tenants', name, options, () => tenantsOf(this.#find(name).rows, this.#now()));
   }
 
   async scrollDeletes(
@@ -264,13 +265,10 @@ export class MemoryStore implements Store {
     checkScope(tenant, undefined);
     checkLimit(limit);
     return await this.#call('scrollDeletes', name, options, () => {
-      const all = [...this.#find(name).rows.values()]
-        .filter((row) => row.tenant === tenant && row.remembered.kind === 'delete')
-        .filter(({ documentId }) => after === undefined || documentId > after)
-        .sort((a, b) => (a.documentId < b.documentId ? -1 : 1));
-      const deletes = all
-        .slice(0, limit)
-        .map(({ documentId, remembered: { version } }) => ({ tenant, documentId, version }));
+      const all = deletesOf(this.#find(name).rows, tenant, this.#now()).filter(
+        ({ documentId }) => after === undefined || documentId > after,
+      );
+      const deletes = all.slice(0, limit);
       return all.length > limit ? { deletes, next: deletes.at(-1)!.documentId } : { deletes };
     });
   }
@@ -372,6 +370,9 @@ export class MemoryStore implements Store {
 function checkFresh(name: string, now: Freshness, atLeast: Freshness | undefined): void {
   if (atLeast === undefined) return;
   if (atLeast.identity !== now.identity) throw collectionReplaced(name, atLeast.identity, now.identity);
+  if (!/^\d{1,15}$/.test(atLeast.position)) {
+    throw invalidArgument(`freshness position ${JSON.stringify(atLeast.position)} is not one of this store`);
+  }
   if (Number(atLeast.position) > Number(now.position)) {
     throw new StoreError('STORE_NOT_FRESH', `collection "${name}" is at ${now.position} only`);
   }

@@ -81,8 +81,13 @@ describe('search', () => {
       assert.match(answer.traceId, /^[0-9a-f]{32}$/);
       assert.match(traceparent, new RegExp(`^00-${answer.traceId}-[0-9a-f]{16}-01$`));
 
-      const second = await ask('POST', '/api/search', { body: body(service) });
+      const fresh = body(service, { atLeastAsFreshAs: 'token' });
+      const second = await ask('POST', '/api/search', { body: fresh });
       assert.notEqual((second.json as typeof answer).traceId, answer.traceId);
+      assert.deepEqual(
+        asked.map((request) => request.search?.atLeastAsFreshAs),
+        ['', 'token'],
+      );
     });
   });
 
@@ -203,7 +208,7 @@ describe('cosines', () => {
 
 test('the system: what answers, and what does not', async () => {
   const info = { version: '1', pid: 7, uptimeSeconds: 1, tower: TOWER, store: 'embedded' };
-  const counts = { space: TOWER.space, documents: 2, passages: 3 };
+  const counts = { space: TOWER.space, documents: 2, passages: 3, identity: 'col_0' };
   const collections = [
     { name: 'c', physicalName: 'c--sp1_0', ...counts },
     { name: 'c--sp1_1', physicalName: 'c--sp1_1', ...counts },

@@ -40,6 +40,8 @@ export const SearchBody = z.strictObject({
   mode: z.enum(['dense', 'sparse', 'hybrid']),
   /** Conditions as the command line's `--filter` takes them; all have to hold. */
   filters: z.array(z.string()).max(MAX_FILTERS).readonly(),
+  /** A freshness token: the answer holds everything that was durable when it was given. */
+  atLeastAsFreshAs: z.string().optional(),
 });
 export type SearchBody = z.infer<typeof SearchBody>;
 

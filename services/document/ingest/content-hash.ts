@@ -6,26 +6,33 @@ import { canonicalJson } from '../../../towers/json.ts';
  * Raise this when the same document would be stored differently than before (other sparse terms, another payload). Every
  * document then counts as changed, and is written anew when its owner next sends it.
  */
-const STORED_FORM = 1;
+const STORED_FORM = 2;
 
 /** Raise this when the same title and text would be encoded differently than before, other than by the space. */
 const ENCODED_FORM = 1;
 
 /** Everything that decides what is stored of a document. */
 export interface HashedContent {
-  title: string;
-  text: string;
+  /** See {@link encodingHash}: title and text, so that a patch need not read them. */
+  encodingHash: string;
   metadata: JsonValue;
-  /** Option of the stream: passages are stored without their text. */
+  /** Option of the stream: texts are kept out of the store. */
   omitText: boolean;
+  /** When it expires, in milliseconds since the epoch. */
+  expiresAt?: number | undefined;
 }
 
 /**
  * Identity of a document's content: sha256 in base64url over canonical JSON. The version is not part of the content. The
  * space need not be, because a collection has only one.
  */
-export function contentHash({ title, text, metadata, omitText }: HashedContent): string {
-  return hash('sha256', canonicalJson([STORED_FORM, title, text, metadata, omitText]), 'base64url');
+export function contentHash({
+  encodingHash: encoded,
+  metadata,
+  omitText,
+  expiresAt = -1,
+}: HashedContent): string {
+  return hash('sha256', canonicalJson([STORED_FORM, encoded, metadata, omitText, expiresAt]), 'base64url');
 }
 
 /** Identity of what is encoded of a document: sha256 in base64url over title and text. */

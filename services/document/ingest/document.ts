@@ -1,17 +1,21 @@
 import type { Document__Output } from '../../../proto/generated/scalingnote/v1/Document.ts';
 import type { DocumentDelete__Output } from '../../../proto/generated/scalingnote/v1/DocumentDelete.ts';
-import { fromStruct, type JsonObject, type JsonValue, MAX_JSON_DEPTH } from '../../../proto/struct.ts';
+import type { DocumentPatch__Output } from '../../../proto/generated/scalingnote/v1/DocumentPatch.ts';
+import { fromStruct, type JsonObject } from '../../../proto/struct.ts';
 import { invalidArgument } from '../../runtime/errors.ts';
 import {
   checkDocumentId,
-  checkFinite,
   checkText,
+  isBlank,
   MAX_METADATA_BYTES,
   MAX_TEXT_BYTES,
   MAX_TITLE_BYTES,
+  parseTimestamp,
   parseVersion,
+  quoted,
 } from '../../runtime/validate.ts';
 import { contentHash, encodingHash } from './content-hash.ts';
+import { checkMetadata } from './metadata.ts';
 
 /** A document that has passed all checks. */
 export interface ValidDocument {
@@ -20,9 +24,21 @@ export interface ValidDocument {
   text: string;
   metadata: JsonObject;
   version: number;
+  /** When it expires, in milliseconds since the epoch. */
+  expiresAt?: number;
   contentHash: string;
   encodingHash: string;
   /** Of title, text and metadata, in UTF-8. */
+  bytes: number;
+}
+
+/** A change of metadata that has passed all checks which need no stored document. */
+export interface ValidPatch {
+  id: string;
+  set: JsonObject;
+  remove: readonly string[];
+  version: number;
+  /** Of keys and values, in UTF-8. */
   bytes: number;
 }
 
@@ -33,59 +49,56 @@ export function validDocument(document: Document__Output, omitText: boolean): Va
   const version = parseVersion(document.version, 'document.version');
   checkText('document.title', title, MAX_TITLE_BYTES);
   checkText('document.text', text, MAX_TEXT_BYTES);
-  if (title.trim() === '' && text.trim() === '') {
+  if (isBlank(title) && isBlank(text)) {
     throw invalidArgument(
       'document.text',
-      'is empty or white space, and so is document.title; send at least one of them',
+      'has no visible character, and neither has document.title; send at least one of them',
     );
   }
   const metadata = fromStruct(document.metadata);
-  const metadataBytes = checkMetadata(metadata);
+  const metadataBytes = checkMetadata('document.metadata', metadata);
+  const expiresAt =
+    document.expiresAt === null ? undefined : parseTimestamp(document.expiresAt, 'document.expires_at');
+  const encoded = encodingHash({ title, text });
   return {
     id,
     title,
     text,
     metadata,
     version,
-    contentHash: contentHash({ title, text, metadata, omitText }),
-    encodingHash: encodingHash({ title, text }),
+    ...(expiresAt !== undefined && { expiresAt }),
+    contentHash: contentHash({ encodingHash: encoded, metadata, omitText, expiresAt }),
+    encodingHash: encoded,
     bytes: Buffer.byteLength(title) + Buffer.byteLength(text) + metadataBytes,
   };
+}
+
+/** @throws {ServiceError} `INVALID_ARGUMENT`, as {@link validDocument} */
+export function validPatch(patch: DocumentPatch__Output): ValidPatch {
+  const { id, remove } = patch;
+  checkDocumentId(id, 'patch.id');
+  const version = parseVersion(patch.version, 'patch.version');
+  const set = fromStruct(patch.set);
+  let bytes = checkMetadata('patch.set', set);
+  remove.forEach((key, index) => {
+    const field = `patch.remove[${index}]`;
+    checkText(field, key, MAX_METADATA_BYTES);
+    if (Object.hasOwn(set, key)) {
+      throw invalidArgument(field, `is ${quoted(key)}, which patch.set sets; do one of the two`);
+    }
+    bytes += Buffer.byteLength(key);
+  });
+  if (bytes > 2 * MAX_METADATA_BYTES) {
+    throw invalidArgument(
+      'patch.remove',
+      'names more keys than metadata can have; remove those that are there',
+    );
+  }
+  return { id, set, remove, version, bytes };
 }
 
 /** @throws {ServiceError} `INVALID_ARGUMENT`, as {@link validDocument} */
 export function validDelete({ id, version }: DocumentDelete__Output): { id: string; version: number } {
   checkDocumentId(id, 'delete.id');
   return { id, version: parseVersion(version, 'delete.version') };
-}
-
-/** @returns length in bytes of JSON */
-function checkMetadata(metadata: JsonObject): number {
-  const bytes = Buffer.byteLength(JSON.stringify(metadata));
-  if (bytes > MAX_METADATA_BYTES) {
-    throw invalidArgument(
-      'document.metadata',
-      `is ${bytes} bytes long as JSON; send at most ${MAX_METADATA_BYTES}, what you filter by or show`,
-    );
-  }
-  checkValue('document.metadata', metadata);
-  return bytes;
-}
-
-function checkValue(path: string, value: JsonValue, depth = 1): void {
-  if (typeof value === 'object' && value !== null && depth > MAX_JSON_DEPTH) {
-    throw invalidArgument(path, `is nested deeper than ${MAX_JSON_DEPTH} levels; write it flatter`);
-  }
-  if (typeof value === 'string') {
-    checkText(path, value, MAX_METADATA_BYTES);
-  } else if (typeof value === 'number') {
-    checkFinite(path, value);
-  } else if (Array.isArray(value)) {
-    value.forEach((item, index) => checkValue(`${path}[${index}]`, item, depth + 1));
-  } else if (value !== null) {
-    for (const [key, item] of Object.entries(value)) {
-      checkText(`${path}: a key`, key, MAX_METADATA_BYTES);
-      checkValue(`${path}.${key}`, item, depth + 1);
-    }
-  }
 }

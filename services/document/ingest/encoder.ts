@@ -5,6 +5,7 @@ import { TowerError } from '../../../towers/errors.ts';
 import { passageTerms } from '../../../towers/terms.ts';
 import type { Encoding, Passage, Tokens, Tower } from '../../../towers/tower.ts';
 import { ServiceError } from '../../runtime/errors.ts';
+import type { EncodedDocument } from './operation.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
 /**
@@ -61,7 +62,7 @@ export class DocumentEncoder {
   async encode(
     document: { title: string; text: string },
     { omitText, signal, watch }: EncodeOptions,
-  ): Promise<PassageWrite[]> {
+  ): Promise<EncodedDocument> {
     const passages = this.#tower.eachPassage(document);
     const writes: PassageWrite[] = [];
     let slice = await this.#take(passages, signal, watch);
@@ -76,7 +77,7 @@ export class DocumentEncoder {
       slice = slice.length < SLICE_PASSAGES ? [] : await this.#take(passages, signal, watch);
     }
     watch?.encoded(writes.length);
-    return writes;
+    return { passages: writes, encoded: writes.length };
   }
 
   /** The next slice of a document; callers take turns in the order of their calls. */

@@ -4,30 +4,33 @@ import { MAX_JSON_DEPTH } from '../../../proto/struct.ts';
 import { invalidArgument } from '../../runtime/errors.ts';
 import type { Salvaged } from '../../runtime/request-guard.ts';
 
-/** The parts of IngestRequest and Document that an outcome needs: see `document_service.proto`. */
+/** The parts of IngestRequest, Document and DocumentPatch that an outcome needs: see `document_service.proto`. */
 const envelope = new Type('Envelope')
   .add(new Field('sequence', 1, 'uint64'))
-  .add(new Field('document', 3, 'bytes'));
+  .add(new Field('document', 3, 'bytes'))
+  .add(new Field('patch', 5, 'bytes'));
 const identity = new Type('Identity').add(new Field('id', 1, 'string'));
 
 const { requestSerialize, requestDeserialize } = v1.DocumentService.service.Ingest;
 
 /**
- * Reads sequence and id of an operation whose document does not decode, for example because its metadata are nested too
- * deep. That is enough to reject this operation and go on.
+ * Reads sequence and id of an operation whose document or patch does not decode, for example because its metadata are
+ * nested too deep. That is enough to reject this operation and go on.
  *
  * @returns `undefined` where not even that much can be read
  */
 export function salvageDocument(bytes: Buffer): Salvaged | undefined {
-  const { sequence, document } = read(envelope, bytes);
-  if (typeof sequence !== 'string' || !(document instanceof Uint8Array)) return undefined;
-  const { id } = read(identity, document);
+  const { sequence, document, patch } = read(envelope, bytes);
+  const operation = document ?? patch;
+  if (typeof sequence !== 'string' || !(operation instanceof Uint8Array)) return undefined;
+  const { id } = read(identity, operation);
+  const kept = { id: typeof id === 'string' ? id : '' };
   return {
     request: requestDeserialize(
-      requestSerialize({ sequence, document: { id: typeof id === 'string' ? id : '' } }),
+      requestSerialize(document ? { sequence, document: kept } : { sequence, patch: kept }),
     ),
     error: invalidArgument(
-      'document',
+      document ? 'document' : 'patch',
       `does not decode; nest metadata ${MAX_JSON_DEPTH} levels at the most, and generate the client from proto/scalingnote/v1`,
     ),
   };

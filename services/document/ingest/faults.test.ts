@@ -94,7 +94,7 @@ test('a document that the store never takes is rejected, and the others of its w
 });
 
 const fatal: [StoreErrorReason, status][] = [
-  ['COLLECTION_NOT_FOUND', status.NOT_FOUND],
+  ['STORE_LOST', status.FAILED_PRECONDITION],
   ['STORE_FULL', status.RESOURCE_EXHAUSTED],
   ['STORE_PERMISSION_DENIED', status.FAILED_PRECONDITION],
 ];

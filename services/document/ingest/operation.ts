@@ -7,7 +7,8 @@ import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
 import type { Span } from '../../runtime/telemetry/span.ts';
 import { flawOf } from '../../runtime/request-guard.ts';
-import { validDelete, validDocument, type ValidDocument } from './document.ts';
+import type { Content } from './content.ts';
+import { validDelete, validDocument, validPatch, type ValidDocument, type ValidPatch } from './document.ts';
 
 /**
  * What an operation costs of the budget besides its text, in tokens: its objects take about as much memory as this many
@@ -46,25 +47,33 @@ export interface Received extends AnyState {
   readonly document: ValidDocument;
 }
 
+/** A patch of a document that has not been read. */
+export interface Patching extends AnyState {
+  readonly state: 'patching';
+  readonly patch: ValidPatch;
+  /** How often the document was read already, and was another one when the patch was written. */
+  readonly attempts: number;
+}
+
 /** A document whose vectors are being made. */
 export interface Encoding extends AnyState {
   readonly state: 'encoding';
   readonly document: ValidDocument;
 }
 
-/** A document or a delete that waits for its write. */
+/** An operation that waits for its write. */
 export interface Ready extends AnyState {
   readonly state: 'ready';
   readonly step: WriteStep;
 }
 
-/** A document or a delete whose write is under way. */
+/** An operation whose write is under way. */
 export interface Writing extends AnyState {
   readonly state: 'writing';
   readonly step: WriteStep;
 }
 
-/** A document or a delete that has its outcome. */
+/** An operation that has its outcome. */
 export interface Settled extends AnyState {
   readonly state: 'settled';
   readonly outcome: IngestOutcome;
@@ -72,54 +81,59 @@ export interface Settled extends AnyState {
   readonly reason: string;
 }
 
-/** An operation without an outcome. */
-export type Unsettled = Received | Encoding | Ready | Writing;
+/** An operation as it comes in. */
+export type Arrived = Received | Patching | Ready;
 
-/** One document or delete of a stream. The functions of this file take it from one state to the next. */
+/** An operation without an outcome. */
+export type Unsettled = Received | Patching | Encoding | Ready | Writing;
+
+/** One document, patch or delete of a stream. The functions of this file take it from one state to the next. */
 export type Operation = Unsettled | Settled;
 
 type Write<Kind extends DocumentWrite['kind']> = Extract<DocumentWrite, { kind: Kind }>;
+
+/** What a write was made of, to begin again where the store holds other content than was believed. */
+type Source = Pick<Received, 'document'> | Pick<Patching, 'patch' | 'attempts'>;
 
 /** A step of a write to the store, with what belongs to it. */
 export type WriteStep =
   | {
       readonly kind: 'put';
       readonly write: Write<'put'>;
+      /** Passages that were encoded for it; the others were stored already. */
+      readonly encoded: number;
       /** The runs of the model that made its vectors. */
       readonly batches: ReadonlySet<BatchSpan>;
     }
-  | {
-      readonly kind: 'confirm';
-      readonly write: Write<'confirm'>;
-      /** Is encoded where the store has other content after all. */
-      readonly document: ValidDocument;
-    }
+  | { readonly kind: 'confirm'; readonly write: Write<'confirm'>; readonly source: Source }
+  | { readonly kind: 'update'; readonly write: Write<'update'>; readonly source: Source }
   | { readonly kind: 'delete'; readonly write: Write<'delete'> };
 
-/** Reads a document or a delete. A flaw in it is its outcome; other operations go on. */
+/** What an encoder made of a document. */
+export interface EncodedDocument {
+  readonly passages: readonly PassageWrite[];
+  /** How many of them it encoded. */
+  readonly encoded: number;
+}
+
+/** What holds for all operations of a stream. */
+export interface StreamOptions {
+  tenant: string;
+  omitText: boolean;
+}
+
+/** Reads an operation. A flaw in it is its outcome; other operations go on. */
 export function readOperation(
   request: IngestRequest__Output,
   sequence: number,
-  { tenant, omitText }: { tenant: string; omitText: boolean },
-): Received | Ready | Settled {
+  options: StreamOptions,
+): Arrived | Settled {
   const arrivedAt = performance.now();
-  const id = request.document?.id ?? request.delete?.id ?? '';
+  const id = request.document?.id ?? request.patch?.id ?? request.delete?.id ?? '';
   try {
     const flaw = flawOf(request);
     if (flaw) throw flaw;
-    if (request.document) {
-      const document = validDocument(request.document, omitText);
-      const { version, bytes } = document;
-      const tokens = OPERATION_TOKENS + Math.ceil(bytes / BYTES_PER_TOKEN);
-      return { state: 'received', sequence, documentId: id, version, tokens, arrivedAt, document };
-    }
-    if (request.delete) {
-      const { version } = validDelete(request.delete);
-      const step: WriteStep = { kind: 'delete', write: { kind: 'delete', tenant, documentId: id, version } };
-      const tokens = OPERATION_TOKENS;
-      return { state: 'ready', sequence, documentId: id, version, tokens, arrivedAt, step };
-    }
-    throw invalidArgument('operation', 'is not set; send begin, document or delete');
+    return { ...readValid(request, options), sequence, documentId: id, arrivedAt };
   } catch (error) {
     // The outcome must not carry an id of any length back.
     const documentId = Buffer.byteLength(id) <= MAX_ID_BYTES ? id.toWellFormed() : '';
@@ -128,31 +142,113 @@ export function readOperation(
   }
 }
 
+type ReadPart<State> = State extends unknown ? Omit<State, 'sequence' | 'documentId' | 'arrivedAt'> : never;
+
+/** @throws {ServiceError} `INVALID_ARGUMENT`, naming the field */
+function readValid(request: IngestRequest__Output, { tenant, omitText }: StreamOptions): ReadPart<Arrived> {
+  if (request.document) {
+    const document = validDocument(request.document, omitText);
+    const { version, bytes } = document;
+    return { state: 'received', version, tokens: tokensOf(bytes), document };
+  }
+  if (request.patch) {
+    const patch = validPatch(request.patch);
+    const { version, bytes } = patch;
+    return { state: 'patching', version, tokens: tokensOf(bytes), patch, attempts: 0 };
+  }
+  if (request.delete) {
+    const { id, version } = validDelete(request.delete);
+    const step: WriteStep = { kind: 'delete', write: { kind: 'delete', tenant, documentId: id, version } };
+    return { state: 'ready', version, tokens: OPERATION_TOKENS, step };
+  }
+  throw invalidArgument('operation', 'is not set; send begin, document, patch or delete');
+}
+
+function tokensOf(bytes: number): number {
+  return OPERATION_TOKENS + Math.ceil(bytes / BYTES_PER_TOKEN);
+}
+
 /** The document is to be encoded. */
 export function startEncoding(operation: Received): Encoding {
   return { ...common(operation), state: 'encoding', document: operation.document };
 }
 
 /** The content is believed to be stored already: only the version has to be raised. */
-export function confirmLater(operation: Received, tenant: string): Ready {
-  const { documentId, version, document } = operation;
-  const { contentHash } = document;
+export function confirmLater(operation: Received | Patching, tenant: string, contentHash: string): Ready {
+  const { documentId, version } = operation;
   const write = { kind: 'confirm', tenant, documentId, version, contentHash } as const;
-  return { ...common(operation), state: 'ready', step: { kind: 'confirm', write, document } };
+  return {
+    ...common(operation),
+    state: 'ready',
+    step: { kind: 'confirm', write, source: sourceOf(operation) },
+  };
 }
 
-/** The vectors are made. */
+/** Title and text are believed to be stored already: only what stands beside them is written. */
+export function updateLater(operation: Received, tenant: string): Ready {
+  const { documentId, version } = operation;
+  const { contentHash, encodingHash, metadata, expiresAt } = operation.document;
+  const write: Write<'update'> = {
+    kind: 'update',
+    tenant,
+    documentId,
+    version,
+    contentHash,
+    metadata,
+    ...(expiresAt !== undefined && { expiresAt }),
+    expected: { encodingHash },
+  };
+  return {
+    ...common(operation),
+    state: 'ready',
+    step: { kind: 'update', write, source: sourceOf(operation) },
+  };
+}
+
+/** The patch was applied to some content: it is written if the store still holds that. */
+export function patchLater(operation: Patching, tenant: string, from: Content, to: Content): Ready {
+  const { documentId, version } = operation;
+  const { contentHash, metadata, expiresAt } = to;
+  const write: Write<'update'> = {
+    kind: 'update',
+    tenant,
+    documentId,
+    version,
+    contentHash,
+    metadata,
+    ...(expiresAt !== undefined && { expiresAt }),
+    expected: { contentHash: from.contentHash },
+  };
+  return {
+    ...common(operation),
+    state: 'ready',
+    step: { kind: 'update', write, source: sourceOf(operation) },
+  };
+}
+
+/** The vectors are there. */
 export function putLater(
   operation: Encoding,
-  tenant: string,
-  passages: readonly PassageWrite[],
+  { tenant, omitText }: StreamOptions,
+  { passages, encoded }: EncodedDocument,
   batches: ReadonlySet<BatchSpan>,
 ): Ready {
   const { documentId, version } = operation;
-  const { contentHash, encodingHash, title, metadata } = operation.document;
-  const content = { contentHash, encodingHash, title, metadata, passages };
-  const write = { kind: 'put', tenant, documentId, version, ...content } as const;
-  return { ...common(operation), state: 'ready', step: { kind: 'put', write, batches } };
+  const { contentHash, encodingHash, title, text, metadata, expiresAt } = operation.document;
+  const write: Write<'put'> = {
+    kind: 'put',
+    tenant,
+    documentId,
+    version,
+    contentHash,
+    encodingHash,
+    title,
+    ...(!omitText && { text }),
+    metadata,
+    ...(expiresAt !== undefined && { expiresAt }),
+    passages,
+  };
+  return { ...common(operation), state: 'ready', step: { kind: 'put', write, encoded, batches } };
 }
 
 /** The write begins. */
@@ -165,28 +261,40 @@ export function writeAgain(operation: Writing): Ready {
   return { ...common(operation), state: 'ready', step: operation.step };
 }
 
-/** The store has other content than a confirm named. */
-export function encodeAfterAll(operation: Writing): Encoding {
+/** The store holds other content than was believed: a document is encoded after all, a patch reads again. */
+export function beginAgain(operation: Writing): Encoding | Patching {
   const { step } = operation;
-  if (step.kind !== 'confirm') throw new Error(`the store answers "changed" to a ${step.kind}`);
-  return { ...common(operation), state: 'encoding', document: step.document };
+  if (!('source' in step)) throw new Error(`the store answers "changed" to a ${step.kind}`);
+  const { source } = step;
+  return 'document' in source
+    ? { ...common(operation), state: 'encoding', document: source.document }
+    : { ...common(operation), state: 'patching', patch: source.patch, attempts: source.attempts + 1 };
 }
 
 /** The store already has the content, in this version. */
-export function unchanged(operation: Received): Settled {
+export function unchanged(operation: Received | Patching): Settled {
   return settled(operation, 'OUTCOME_KIND_UNCHANGED');
 }
 
-/** The store has taken the write. */
+/**
+ * The store has taken the write.
+ *
+ * @param passages that the document had before
+ */
 export function written(
   operation: Writing,
   outcome: 'indexed' | 'updated' | 'unchanged' | 'deleted',
+  passages: number,
 ): Settled {
   const { step } = operation;
-  if (outcome === 'updated') throw new Error('the ingest has no updates yet');
-  const passages = step.kind === 'put' ? { passages: step.write.passages.length } : {};
+  if (step.kind === 'put') {
+    const counts = { passages: step.write.passages.length, encodedPassages: step.encoded };
+    return settled(operation, 'OUTCOME_KIND_INDEXED', counts);
+  }
+  if (outcome === 'updated')
+    return settled(operation, 'OUTCOME_KIND_INDEXED', { passages, encodedPassages: 0 });
   const kind = outcome.toUpperCase() as Uppercase<typeof outcome>;
-  return settled(operation, `OUTCOME_KIND_${kind}`, passages);
+  return settled(operation, `OUTCOME_KIND_${kind}`);
 }
 
 /** The operation is refused. */
@@ -198,7 +306,7 @@ export function rejected(operation: AnyState & { state?: Unsettled['state'] }, e
 function settled(
   operation: AnyState,
   kind: NonNullable<IngestOutcome['kind']>,
-  rest: Pick<IngestOutcome, 'passages' | 'error'> = {},
+  rest: Pick<IngestOutcome, 'passages' | 'encodedPassages' | 'error'> = {},
 ): Settled {
   const { sequence, documentId } = operation;
   const outcome = { sequence, documentId, kind, ...rest };
@@ -210,6 +318,11 @@ function common({ sequence, documentId, version, tokens, arrivedAt, trace }: Any
   return { sequence, documentId, version, tokens, arrivedAt, ...(trace && { trace }) };
 }
 
+function sourceOf(operation: Received | Patching): Source {
+  if (operation.state === 'received') return { document: operation.document };
+  return { patch: operation.patch, attempts: operation.attempts };
+}
+
 /** The store has a newer version of a document. */
 export function versionStale({ documentId, version }: AnyState, storedVersion: number): ServiceError {
   return new ServiceError(
@@ -218,6 +331,24 @@ export function versionStale({ documentId, version }: AnyState, storedVersion: n
     `version ${version} is older than the stored version ${storedVersion} of document ${quoted(documentId)}; drop it, or ` +
       `send it with version ${storedVersion} or higher`,
     { metadata: { version: String(version), stored_version: String(storedVersion) } },
+  );
+}
+
+/** There is no document to patch. */
+export function documentNotFound({ documentId }: AnyState): ServiceError {
+  return new ServiceError(
+    status.NOT_FOUND,
+    'DOCUMENT_NOT_FOUND',
+    `there is no document ${quoted(documentId)} to patch; send the whole document`,
+  );
+}
+
+/** Others changed the document each time between reading and writing it. */
+export function patchContended({ documentId, attempts }: Patching): ServiceError {
+  return new ServiceError(
+    status.ABORTED,
+    'PATCH_CONTENDED',
+    `document ${quoted(documentId)} was changed by others ${attempts} times while the patch was applied; send it again`,
   );
 }
 

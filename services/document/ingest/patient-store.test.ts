@@ -24,7 +24,10 @@ function patient(
   const store = new PatientStore(
     {
       kind: 'embedded',
+      findCollection: () => assert.fail('not asked'),
+      readDocuments: () => assert.fail('not asked'),
       lookupDocuments: async () => lookup(),
+      freshness: async () => assert.fail('not asked'),
       writeDocuments: async (_collection, writes) => {
         const ids = writes.map(({ documentId }) => documentId);
         attempts.push(ids);
@@ -237,9 +240,15 @@ test('the store is called with the collection, what is asked, and the bounds of 
   const store = new PatientStore(
     {
       kind: 'embedded',
+      findCollection: () => assert.fail('not asked'),
+      readDocuments: () => assert.fail('not asked'),
       lookupDocuments: async (...all) => {
         calls.push(all);
         return [];
+      },
+      freshness: async (...all) => {
+        calls.push(all);
+        return { identity: '', position: '' };
       },
       writeDocuments: async (...all) => {
         calls.push(all);
@@ -254,8 +263,10 @@ test('the store is called with the collection, what is asked, and the bounds of 
   const limits = bounds();
   await store.lookup('docs', keys, limits.signal);
   await store.write('docs', writes, limits);
+  await store.freshness('docs', limits.signal);
   assert.deepEqual(calls, [
     ['docs', keys, { signal: limits.signal }],
     ['docs', writes, limits],
+    ['docs', { signal: limits.signal }],
   ]);
 });

@@ -1,16 +1,25 @@
 import type { Logger } from 'pino';
 import { StoreError } from '../../../store/errors.ts';
+import type { Freshness } from '../../../store/freshness.ts';
 import type {
   CallOptions,
   DocumentKey,
   DocumentWrite,
   DocumentWriteResult,
+  FullDocument,
   Store,
   StoredDocument,
 } from '../../../store/store.ts';
+import { readFreshness } from '../freshness.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
-type WritableStore = Pick<Store, 'kind' | 'lookupDocuments' | 'writeDocuments'>;
+type WritableStore = Pick<
+  Store,
+  'kind' | 'findCollection' | 'lookupDocuments' | 'readDocuments' | 'writeDocuments' | 'freshness'
+>;
+
+/** Most reads of whole documents at once, over all streams: each may hold megabytes. */
+export const READS_AT_ONCE = 4;
 
 /** What ends a write early, and the trace it belongs to. */
 export type WriteBounds = Pick<CallOptions, 'trace'> & { signal: AbortSignal };
@@ -28,6 +37,8 @@ export class PatientStore {
   readonly #log: Logger;
   readonly kind: Store['kind'];
   #awaySince: number | undefined;
+  #reads = 0;
+  readonly #readers: (() => void)[] = [];
 
   constructor(store: WritableStore, backoff: Backoff, log: Logger) {
     this.#store = store;
@@ -43,6 +54,31 @@ export class PatientStore {
     signal: AbortSignal,
   ): Promise<(StoredDocument | undefined)[]> {
     return this.#patiently(() => this.#store.lookupDocuments(collection, keys, { signal }), signal);
+  }
+
+  /** Documents with all that is stored of them. @throws {StoreError} where waiting does not help */
+  async read(
+    collection: string,
+    keys: readonly DocumentKey[],
+    what: { withVectors: boolean },
+    signal: AbortSignal,
+  ): Promise<(FullDocument | undefined)[]> {
+    while (this.#reads >= READS_AT_ONCE) await new Promise<void>((resolve) => this.#readers.push(resolve));
+    this.#reads++;
+    try {
+      return await this.#patiently(
+        () => this.#store.readDocuments(collection, keys, what, { signal }),
+        signal,
+      );
+    } finally {
+      this.#reads--;
+      this.#readers.shift()?.();
+    }
+  }
+
+  /** What is durable now. @throws {StoreError} where waiting does not help */
+  freshness(collection: string, signal: AbortSignal): Promise<Freshness> {
+    return this.#patiently(() => readFreshness(this.#store, collection, { signal }), signal);
   }
 
   /**
@@ -89,8 +125,8 @@ export class PatientStore {
   }
 }
 
-/** Whether an error concerns the collection or the store as a whole, and not a document. */
-function concernsAll(error: unknown): boolean {
+/** Whether an error of the store concerns the collection or the store as a whole, and not a document. */
+export function concernsAll(error: unknown): boolean {
   return (
     error instanceof StoreError &&
     error.reason !== 'STORE_INVALID_ARGUMENT' &&

@@ -30,7 +30,14 @@ export interface IngestSettings {
 /** What ingest needs of a store. */
 export type IngestStore = Pick<
   Store,
-  'kind' | 'ensureCollection' | 'beginBulk' | 'lookupDocuments' | 'writeDocuments'
+  | 'kind'
+  | 'findCollection'
+  | 'ensureCollection'
+  | 'beginBulk'
+  | 'lookupDocuments'
+  | 'readDocuments'
+  | 'writeDocuments'
+  | 'freshness'
 >;
 
 /** What a pipeline works with. */
@@ -60,6 +67,7 @@ export class IngestPipeline {
       telemetry,
       model: tower.manifest.name,
       openCollection: (name, signal) => store.ensureCollection(name, { fingerprint, dimensions }, { signal }),
+      findCollection: (name, signal) => store.findCollection(name, { signal }),
       beginBulk: (physicalName, signal) => store.beginBulk(physicalName, { signal }),
     };
     if (telemetry?.metrics) this.#observe(telemetry.metrics);

@@ -1,9 +1,12 @@
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
-import type { BulkLoad, CollectionInfo } from '../../../store/store.ts';
+import type { Watermark } from '../../../proto/generated/scalingnote/v1/Watermark.ts';
+import { collectionReplaced, StoreError } from '../../../store/errors.ts';
+import { type Freshness, freshnessToken } from '../../../store/freshness.ts';
+import type { BulkLoad, CollectionInfo, CollectionKey } from '../../../store/store.ts';
 import { invalidArgument, ServiceError, toServiceError } from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
-import { checkCollection, checkTenant, parseSequence } from '../../runtime/validate.ts';
+import { checkCollection, checkIdentity, checkTenant, parseSequence } from '../../runtime/validate.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import { flawOf } from '../../runtime/request-guard.ts';
 import type { Share } from './budget.ts';
@@ -35,6 +38,8 @@ export interface SessionContext extends Shared {
   /** Name of the tower. */
   model: string;
   /** @throws {StoreError} */
+  findCollection(name: string, signal: AbortSignal): Promise<CollectionKey>;
+  /** @throws {StoreError} */
   openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo>;
   /** @throws {StoreError} */
   beginBulk(physicalName: string, signal: AbortSignal): Promise<BulkLoad>;
@@ -42,14 +47,19 @@ export interface SessionContext extends Shared {
 
 /**
  * One stream of the Ingest call. It checks the order of what comes in, and sends outcomes in the order of the
- * operations. A watermark follows when everything before it has its outcome.
+ * operations. A watermark follows when everything before it has its outcome, and when the collection is still the one
+ * that the stream was opened with: first come the writes, then its identity is read, so what the watermark covers lies in
+ * that very collection.
  */
 export class IngestSession {
   readonly #context: SessionContext;
   readonly #call: IngestCall;
   readonly #share: Share;
   readonly #trace: StreamTrace | undefined;
+  /** Aborted when the stream gives up. */
+  readonly #life = new AbortController();
   #window: Window | undefined;
+  #collection = { name: '', physicalName: '', identity: '' };
   #options = { tenant: '', omitText: false };
   /** Highest sequence that was received, and that was answered. */
   #received = 0;
@@ -126,20 +136,40 @@ export class IngestSession {
       const why = `is ${request.sequence} with begin; leave it out, operations count from 1`;
       throw invalidArgument('sequence', why);
     }
-    const { collection, tenant, omitText, bulk } = request.begin;
+    const { collection, tenant, omitText, bulk, expectedIdentity } = request.begin;
     checkCollection(collection, 'begin.collection');
     checkTenant(tenant, 'begin.tenant');
-    const info = await this.#context.openCollection(collection, this.#call.signal);
+    if (expectedIdentity !== '') checkIdentity(expectedIdentity, 'begin.expected_identity');
+    const info = await this.#open(collection, expectedIdentity);
+    this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
     if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
     const target = { collection: info.physicalName, tenant, omitText };
     this.#trace?.opened(collection);
     this.#window = new Window(this.#context, this.#share, target, this.#trace, {
       onSettled: () => this.#wakeWriter(),
-      onFailure: (error) => this.#fail(error),
+      onFailure: (error) => this.#fail(this.#unlessGone(error)),
     });
     this.#ready = { ready: { collection: info } };
     this.#wakeWriter();
+  }
+
+  /** Opens the collection, unless it is not the expected one: then nothing is made. */
+  async #open(name: string, expected: string): Promise<CollectionInfo> {
+    const { signal } = this.#call;
+    const check = ({ identity }: CollectionKey): void => {
+      if (expected !== '' && identity !== expected) throw collectionReplaced(name, expected, identity);
+    };
+    if (expected !== '') {
+      check(
+        await this.#context.findCollection(name, signal).catch((error: unknown) => {
+          throw isGone(error) ? collectionReplaced(name, expected, 'gone') : error;
+        }),
+      );
+    }
+    const info = await this.#context.openCollection(name, signal);
+    check(info);
+    return info;
   }
 
   async #beginBulk(physicalName: string): Promise<void> {
@@ -187,10 +217,9 @@ export class IngestSession {
   async #write(): Promise<void> {
     for (;;) {
       const message = this.#nextMessage();
-      if (message) {
-        await this.#call.write(message);
-        if (message.watermark) this.#watermarkSent();
-      } else if (this.#isDone()) return;
+      if (message?.watermark) await this.#sendWatermark(message.watermark);
+      else if (message) await this.#call.write(message);
+      else if (this.#isDone()) return;
       else await new Promise<void>((resolve) => (this.#wakeWriter = resolve));
     }
   }
@@ -209,11 +238,23 @@ export class IngestSession {
       this.#wakeReader();
       return { outcome: settled.outcome };
     }
-    if (this.#uncovered === 0) return undefined;
+    // A stream that gives up can't tell any more where its writes went.
+    if (this.#uncovered === 0 || this.#ending?.now) return undefined;
     return { watermark: { sequence: this.#answered } };
   }
 
-  #watermarkSent(): void {
+  /** Sends a watermark where the collection is still the same, and gives the stream up where it is not. */
+  async #sendWatermark(watermark: Watermark): Promise<void> {
+    let freshness: Freshness;
+    try {
+      const { name, physicalName, identity } = this.#collection;
+      freshness = await this.#context.store.freshness(physicalName, this.#life.signal);
+      if (freshness.identity !== identity) throw collectionReplaced(name, identity, freshness.identity);
+    } catch (error) {
+      this.#fail(this.#unlessGone(error));
+      return;
+    }
+    await this.#call.write({ watermark: { ...watermark, freshnessToken: freshnessToken(freshness) } });
     this.#trace?.visible(this.#answered, this.#uncovered, this.#uncoveredTraces);
     this.#uncovered = 0;
     this.#uncoveredTraces = [];
@@ -234,10 +275,17 @@ export class IngestSession {
     if (!this.#ending?.now) {
       this.#ending = { error: error === undefined ? undefined : toServiceError(error), now: true };
     }
+    this.#life.abort();
     this.#window?.abandon();
     this.#context.budget.close(this.#share);
     this.#wakeReader();
     this.#wakeWriter();
+  }
+
+  /** A collection that is gone under an open stream has been dropped: the stream's progress is void. */
+  #unlessGone(error: unknown): unknown {
+    const { name, identity } = this.#collection;
+    return isGone(error) ? collectionReplaced(name, identity, 'gone') : error;
   }
 
   /** A message that can't be read has no sequence: the error says after which one it came. */
@@ -247,4 +295,8 @@ export class IngestSession {
     const located = `the message after sequence ${this.#received}: ${message}`;
     return new ServiceError(code, reason, located, { cause });
   }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof StoreError && error.reason === 'COLLECTION_NOT_FOUND';
 }

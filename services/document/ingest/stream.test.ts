@@ -24,7 +24,9 @@ test('a stream sends ready, the outcomes in order and a watermark, and ends well
 
   assert.equal(ended.status.code, status.OK);
   assert.equal(ended.events[0]?.event, 'ready');
-  assert.deepEqual(ended.events[0]?.ready?.collection, {
+  const { identity, ...collection } = ended.events[0].ready!.collection!;
+  assert.match(identity, /^col_[0-9a-f]{32}$/);
+  assert.deepEqual(collection, {
     name: 'docs',
     physicalName: `docs--${tower.manifest.space.fingerprint.slice(0, 12)}`,
     space: { fingerprint: tower.manifest.space.fingerprint, dimensions: 8 },

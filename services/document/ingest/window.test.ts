@@ -73,6 +73,9 @@ class Scene {
     const store = new PatientStore(
       {
         kind: 'embedded',
+        findCollection: () => assert.fail('not asked'),
+        readDocuments: () => assert.fail('not asked'),
+        freshness: () => assert.fail('not asked'),
         lookupDocuments: (_collection, keys) =>
           new Promise((resolve, fail) => {
             const ids = keys.map(({ documentId }) => documentId);
@@ -120,7 +123,7 @@ class Scene {
       metadata: {},
       version,
       contentHash: text,
-      encodingHash: '',
+      encodingHash: `encoding of ${text}`,
       bytes: 4,
     };
     const operation: Received = { ...this.#next(id, version, tokens), state: 'received', document: content };

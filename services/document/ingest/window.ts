@@ -6,28 +6,37 @@ import { reportError } from '../../runtime/errors.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
 import { traceOf } from '../../runtime/telemetry/span.ts';
 import type { Budget, Share } from './budget.ts';
+import { type Content, contentOf, patchedContent, storedContent } from './content.ts';
 import type { DocumentEncoder } from './encoder.ts';
+import { DocumentInFlight } from './in-flight.ts';
 import {
+  beginAgain,
   confirmLater,
-  encodeAfterAll,
+  documentNotFound,
+  patchContended,
+  patchLater,
   putLater,
   rejected,
   startEncoding,
   startWriting,
   unchanged,
+  updateLater,
   versionStale,
   writeAgain,
   writeBytes,
   written,
+  type Arrived,
   type Encoding,
   type Operation,
+  type Patching,
   type Ready,
   type Received,
   type Settled,
   type Unsettled,
   type Writing,
 } from './operation.ts';
-import type { PatientStore, WriteAnswer } from './patient-store.ts';
+import { concernsAll, type PatientStore, type WriteAnswer } from './patient-store.ts';
+import { DocumentReader } from './reader.ts';
 import type { StreamTrace } from './stream-trace.ts';
 
 /** Most documents in one question to the store. */
@@ -44,6 +53,9 @@ export const WRITES_IN_FLIGHT = 3;
 
 /** Most bytes of text and vectors in one write of several operations: far below what Qdrant takes. */
 export const WRITE_BYTES = 4 * 1024 * 1024;
+
+/** How often a patch reads its document again because others changed it meanwhile. */
+export const PATCH_ATTEMPTS = 8;
 
 /** What the streams of a process share. */
 export interface Shared {
@@ -69,15 +81,6 @@ export interface WindowListener {
   onFailure(error: unknown): void;
 }
 
-/** A document with unsettled operations in a window. */
-interface DocumentInFlight {
-  unsettled: number;
-  /** Of the latest operation with the highest version: what the document will be. */
-  version: number;
-  /** Absent for a delete. */
-  contentHash: string | undefined;
-}
-
 /**
  * The operations of one stream that are in flight, by sequence. Documents are compared with what is stored, and encoded
  * where they have to be, in any order. Writes begin in the order of the stream, and a document is in one write at a
@@ -85,7 +88,8 @@ interface DocumentInFlight {
  *
  * Whether a document has to be encoded follows from what the store said a moment ago, or from an operation on the same
  * document that is still in flight. Either may be wrong by the time of the write. The store therefore checks again: it
- * answers `changed` to a confirm of content that it does not have, and the document is then encoded and put.
+ * answers `changed` to a confirm or an update of content that it does not have. A document is then encoded and put, and
+ * a patch reads what it patches once more.
  */
 export class Window {
   readonly #shared: Shared;
@@ -98,7 +102,8 @@ export class Window {
   readonly #operations = new Map<number, Operation>();
   /** By document id. */
   readonly #documents = new Map<string, DocumentInFlight>();
-  #toLookUp: Received[] = [];
+  readonly #reader: DocumentReader;
+  #toLookUp: (Received | Patching)[] = [];
   #lookingUp = false;
   /** Documents in the writes that are under way. */
   readonly #beingWritten = new Set<string>();
@@ -121,6 +126,7 @@ export class Window {
     this.#listener = listener;
     // Every document that waits for its vectors listens, and there may be a thousand.
     setMaxListeners(0, this.#abort.signal);
+    this.#reader = new DocumentReader(shared.store, target, this.#abort.signal);
   }
 
   /** Operations in the window, settled or not. */
@@ -134,30 +140,68 @@ export class Window {
   }
 
   /** Takes an operation in; the budget has admitted its tokens already. */
-  add(operation: Received | Ready | Settled): void {
+  add(operation: Arrived | Settled): void {
     this.#operations.set(operation.sequence, operation);
     if (operation.state === 'settled') {
       this.#trace?.settled(operation);
       this.#listener.onSettled();
       return;
     }
-    const { documentId, version } = operation;
-    const contentHash = operation.state === 'received' ? operation.document.contentHash : undefined;
-    const before = this.#documents.get(documentId);
-    const unsettled = (before?.unsettled ?? 0) + 1;
-    // The store will refuse a lower version: what comes next is compared with the operation before.
-    const isNewest = !before || version >= before.version;
-    const latest = isNewest ? { version, contentHash } : before;
-    this.#documents.set(documentId, { ...latest, unsettled });
+    const { documentId } = operation;
+    const document = this.#documents.get(documentId) ?? new DocumentInFlight();
+    this.#documents.set(documentId, document);
+    document.unsettled++;
+    document.waiting.push(operation);
+    this.#advance(document);
+  }
+
+  /** Begins those operations on a document that need not wait. */
+  #advance(document: DocumentInFlight): void {
+    for (;;) {
+      const { isIdle } = document;
+      const next = document.takeNext();
+      if (!next) return;
+      if (isIdle) this.#beginFirst(document, next);
+      else this.#beginAfter(document, next);
+    }
+  }
+
+  /** Begins an operation on a document of which no other one is under way. */
+  #beginFirst(document: DocumentInFlight, operation: Arrived): void {
+    document.reset();
     if (operation.state === 'ready') {
+      document.expect(operation.version, { kind: 'deleted' });
       this.#becomeReady(operation);
-    } else if (!before) {
-      this.#toLookUp.push(operation);
-      this.#scheduleLookup();
-    } else if (before.contentHash === contentHash || version < before.version) {
-      this.#becomeReady(confirmLater(operation, this.#target.tenant));
+      return;
+    }
+    if (operation.state === 'received') {
+      const content = contentOf(operation.document, this.#target.omitText);
+      document.expect(operation.version, { kind: 'content', content });
+    }
+    this.#askStore(operation);
+  }
+
+  /** Begins an operation on a document that others before it will have changed by the time of its write. */
+  #beginAfter(document: DocumentInFlight, operation: Arrived): void {
+    const { tenant, omitText } = this.#target;
+    const { version } = operation;
+    const isStale = version < document.version;
+    const before = document.expected.kind === 'content' ? document.expected.content : undefined;
+    if (operation.state === 'ready') {
+      document.expect(version, { kind: 'deleted' });
+      this.#becomeReady(operation);
+    } else if (operation.state === 'patching') {
+      this.#patch(document, operation, before!);
     } else {
-      void this.#encode(startEncoding(operation));
+      const content = contentOf(operation.document, omitText);
+      document.expect(version, { kind: 'content', content });
+      if (before?.contentHash === content.contentHash || isStale) {
+        this.#becomeReady(confirmLater(operation, tenant, content.contentHash));
+      } else if (before?.encodingHash === content.encodingHash && before.omitText === omitText) {
+        this.#becomeReady(updateLater(operation, tenant));
+      } else {
+        void this.#encode(startEncoding(operation));
+      }
     }
   }
 
@@ -179,7 +223,8 @@ export class Window {
     return this.#operations.values().next().value;
   }
 
-  #scheduleLookup(): void {
+  #askStore(operation: Received | Patching): void {
+    this.#toLookUp.push(operation);
     if (this.#lookingUp) return;
     this.#lookingUp = true;
     setImmediate(() => void this.#lookUp());
@@ -205,29 +250,78 @@ export class Window {
     }
   }
 
-  /** Finds out what has to be done for a document, from what is stored of it. */
-  #compare(operation: Received, stored: StoredDocument | undefined): void {
-    const { version, document } = operation;
+  /** Finds out what has to be done, from what is stored of a document. */
+  #compare(operation: Received | Patching, stored: StoredDocument | undefined): void {
+    const { tenant, omitText } = this.#target;
+    const { version, documentId } = operation;
+    this.#documents.get(documentId)!.stored = stored;
     if (stored && stored.version > version) {
       this.#reject(operation, versionStale(operation, stored.version));
-    } else if (stored?.contentHash !== document.contentHash) {
-      void this.#encode(startEncoding(operation));
-    } else if (stored.version < version) {
-      this.#becomeReady(confirmLater(operation, this.#target.tenant));
+    } else if (operation.state === 'patching') {
+      if (stored) void this.#readToPatch(operation, stored.passages);
+      else this.#reject(operation, documentNotFound(operation));
+    } else if (stored?.contentHash === operation.document.contentHash) {
+      if (stored.version === version) this.#settle(unchanged(operation));
+      else this.#becomeReady(confirmLater(operation, tenant, stored.contentHash));
+    } else if (stored?.encodingHash === operation.document.encodingHash && stored.textOmitted === omitText) {
+      this.#becomeReady(updateLater(operation, tenant));
     } else {
-      this.#settle(unchanged(operation));
+      void this.#encode(startEncoding(operation));
     }
+  }
+
+  async #readToPatch(operation: Patching, passages: number): Promise<void> {
+    const { documentId, version } = operation;
+    const { signal } = this.#abort;
+    try {
+      const stored = await this.#reader.read(documentId, { passages, withVectors: false });
+      signal.throwIfAborted();
+      const document = this.#documents.get(documentId)!;
+      if (!stored) {
+        this.#reject(operation, documentNotFound(operation));
+      } else if (stored.version > version) {
+        this.#reject(operation, versionStale(operation, stored.version));
+      } else {
+        this.#patch(document, operation, storedContent(stored), stored.version);
+        this.#advance(document);
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (concernsAll(error)) this.#fail(error);
+      else this.#reject(operation, error);
+    }
+    this.#listener.onSettled();
+    this.#scheduleWrites();
+  }
+
+  /** @param storedVersion where the content is stored; absent where operations before will make it */
+  #patch(document: DocumentInFlight, operation: Patching, from: Content, storedVersion?: number): void {
+    const { tenant } = this.#target;
+    const { version, patch, attempts } = operation;
+    let to: Content | undefined;
+    try {
+      to = patchedContent(from, patch);
+    } catch (error) {
+      this.#reject(operation, error);
+      this.#listener.onSettled();
+      return;
+    }
+    // Where it was read again, others may have begun after it, and more is expected than this.
+    if (attempts === 0) document.expect(version, { kind: 'content', content: to ?? from });
+    if (to) this.#becomeReady(patchLater(operation, tenant, from, to));
+    else if (storedVersion === version) this.#settle(unchanged(operation));
+    else this.#becomeReady(confirmLater(operation, tenant, from.contentHash));
   }
 
   async #encode(operation: Encoding): Promise<void> {
     this.#operations.set(operation.sequence, operation);
     const { signal } = this.#abort;
-    const { tenant, omitText } = this.#target;
+    const { omitText } = this.#target;
     try {
       const batches = new Set<BatchSpan>();
       const watch = this.#trace?.encoding(operation, batches);
-      const passages = await this.#shared.encoder.encode(operation.document, { omitText, signal, watch });
-      this.#becomeReady(putLater(operation, tenant, passages, batches));
+      const encoded = await this.#shared.encoder.encode(operation.document, { omitText, signal, watch });
+      this.#becomeReady(putLater(operation, this.#target, encoded, batches));
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof TowerError && error.reason === 'ENCODER_CLOSED') {
@@ -310,7 +404,7 @@ export class Window {
   }
 
   #apply(operations: readonly Writing[], answers: readonly WriteAnswer[]): void {
-    /** Documents that have to be encoded after all: later operations on them are written again, after that. */
+    /** Documents of which an operation begins again: later operations on them are written again, after that. */
     const again = new Set<string>();
     operations.forEach((operation, index) => {
       const answer = answers[index]!;
@@ -318,15 +412,29 @@ export class Window {
         this.#becomeReady(writeAgain(operation));
       } else if (answer.outcome === 'changed') {
         again.add(operation.documentId);
-        void this.#encode(encodeAfterAll(operation));
+        this.#beginAgain(operation);
       } else if (answer.outcome === 'stale') {
         this.#reject(operation, versionStale(operation, answer.storedVersion));
       } else if (answer.outcome === 'refused') {
         this.#reject(operation, answer.cause);
       } else {
-        this.#settle(written(operation, answer.outcome));
+        const { step, documentId } = operation;
+        const document = this.#documents.get(documentId)!;
+        if (step.kind === 'put') {
+          const { passages, text } = step.write;
+          document.stored = { passages: passages.length, textOmitted: text === undefined };
+        }
+        this.#settle(written(operation, answer.outcome, document.stored?.passages ?? 0));
       }
     });
+  }
+
+  #beginAgain(operation: Writing): void {
+    const next = beginAgain(operation);
+    this.#operations.set(next.sequence, next);
+    if (next.state === 'encoding') void this.#encode(next);
+    else if (next.attempts > PATCH_ATTEMPTS) this.#reject(next, patchContended(next));
+    else this.#askStore(next);
   }
 
   #reject(operation: Unsettled, cause: unknown): void {
@@ -343,8 +451,9 @@ export class Window {
     this.#trace?.settled(operation);
     const document = this.#documents.get(documentId)!;
     document.unsettled--;
-    if (document.unsettled === 0) this.#documents.delete(documentId);
     this.#shared.budget.release(this.#share, tokens);
+    if (document.unsettled === 0) this.#documents.delete(documentId);
+    else this.#advance(document);
   }
 
   #fail(error: unknown): void {

@@ -3,11 +3,13 @@ import { credentials, type ClientDuplexStream, type ServiceError } from '@grpc/g
 import { pino } from 'pino';
 import type { DocumentServiceClient } from '../../../proto/generated/scalingnote/v1/DocumentService.ts';
 import type { Document } from '../../../proto/generated/scalingnote/v1/Document.ts';
+import type { DocumentPatch } from '../../../proto/generated/scalingnote/v1/DocumentPatch.ts';
 import type { IngestBegin } from '../../../proto/generated/scalingnote/v1/IngestBegin.ts';
 import type { IngestOutcome__Output } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { IngestRequest } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse__Output } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
 import { v1 } from '../../../proto/load.ts';
+import { type JsonObject, toStruct } from '../../../proto/struct.ts';
 import { decodeStatus, STATUS_DETAILS_TRAILER, type RichStatus } from '../../../proto/status.ts';
 import { startServer, type RunningServer } from '../../runtime/server.ts';
 import { IngestPipeline, type IngestSettings } from '../ingest/pipeline.ts';
@@ -54,6 +56,8 @@ export async function startHarness(
   server.setServing(true);
   const client = new v1.DocumentService(server.address, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
+    // As our own client takes.
+    'grpc.max_receive_message_length': 64 * 1024 * 1024,
   });
   return {
     store,
@@ -138,6 +142,11 @@ export class IngestStream {
 
   delete(sequence: number, id: string, version = 0): this {
     return this.send({ sequence, delete: { id, version } });
+  }
+
+  patch(sequence: number, id: string, rest: Omit<DocumentPatch, 'id' | 'set'> & { set?: JsonObject }): this {
+    const { set, ...others } = rest;
+    return this.send({ sequence, patch: { id, ...others, ...(set && { set: toStruct(set) }) } });
   }
 
   /** Half-closes, and waits for the end. */

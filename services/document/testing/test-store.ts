@@ -1,14 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { StoreError } from '../../../store/errors.ts';
+import type { Freshness } from '../../../store/freshness.ts';
 import { openStore } from '../../../store/open.ts';
 import {
   type BulkLoad,
   type CallOptions,
   type CollectionInfo,
+  type CollectionKey,
   type DocumentKey,
   type DocumentWrite,
   type DocumentWriteResult,
   type Filter,
+  type FullDocument,
   passageTexts,
   type ScrollPage,
   type SpaceKey,
@@ -38,13 +41,15 @@ export class TestStore implements ServiceStore {
   readonly kind: Store['kind'];
   /** Runs before each call; what it throws, the call throws. */
   before: (
-    call: 'ensure' | 'lookup' | 'write' | 'end',
+    call: 'find' | 'ensure' | 'lookup' | 'read' | 'write' | 'freshness' | 'end',
     writes: readonly DocumentWrite[],
   ) => Promise<void> | void = () => {};
   /** Every write that took effect, as document ids. */
   readonly writes: string[][] = [];
   /** Documents that were looked up. */
   lookups = 0;
+  /** Every call that read whole documents, as document ids. */
+  readonly reads: string[][] = [];
   /** Bulk loads that have begun and not ended. */
   bulkLoads = 0;
   readonly #store: Store;
@@ -59,6 +64,16 @@ export class TestStore implements ServiceStore {
   async ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo> {
     await this.before('ensure', []);
     return this.#short(await this.#store.ensureCollection(this.#prefix + name, space, options));
+  }
+
+  async findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {
+    await this.before('find', []);
+    return this.#short(await this.#store.findCollection(this.#prefix + name, options));
+  }
+
+  async freshness(collection: string, options?: CallOptions): Promise<Freshness> {
+    await this.before('freshness', []);
+    return this.#store.freshness(this.#prefix + collection, options);
   }
 
   async beginBulk(collection: string, options?: CallOptions): Promise<BulkLoad> {
@@ -81,6 +96,17 @@ export class TestStore implements ServiceStore {
     await this.before('lookup', []);
     this.lookups += keys.length;
     return this.#store.lookupDocuments(this.#prefix + collection, keys, options);
+  }
+
+  async readDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    what?: { withVectors?: boolean },
+    options?: CallOptions,
+  ): Promise<(FullDocument | undefined)[]> {
+    await this.before('read', []);
+    this.reads.push(keys.map(({ documentId }) => documentId));
+    return this.#store.readDocuments(this.#prefix + collection, keys, what, options);
   }
 
   async writeDocuments(
@@ -114,6 +140,10 @@ export class TestStore implements ServiceStore {
     options?: CallOptions,
   ): Promise<ScrollPage> {
     return this.#store.scroll(this.#prefix + collection, tenant, page, options);
+  }
+
+  tenants(collection: string, options?: CallOptions): Promise<string[]> {
+    return this.#store.tenants(this.#prefix + collection, options);
   }
 
   async listCollections(options?: CallOptions): Promise<CollectionInfo[]> {
@@ -156,9 +186,9 @@ export class TestStore implements ServiceStore {
     await this.#store.close();
   }
 
-  #short({ name, physicalName, ...info }: CollectionInfo): CollectionInfo {
+  #short<Key extends CollectionKey>(key: Key): Key {
     const length = this.#prefix.length;
-    return { name: name.slice(length), physicalName: physicalName.slice(length), ...info };
+    return { ...key, name: key.name.slice(length), physicalName: key.physicalName.slice(length) };
   }
 }
 

@@ -56,6 +56,7 @@ function Service({ service }: { service: ServiceState }) {
         <h3>{kind} service</h3>
         <span class={`badge badge-${health === 'SERVING' ? 'done' : 'failed'}`}>{HEALTH[health]}</span>
       </header>
+      {health === 'NOT_SERVING' && info?.notServingReason !== undefined && <p>{info.notServingReason}</p>}
       {problem && (
         <>
           <p>{problem}</p>

@@ -1,0 +1,156 @@
+import type { ClientReadableStream } from '@grpc/grpc-js';
+import { status as Code } from '@grpc/grpc-js';
+import type { ExportRequest } from '../proto/generated/scalingnote/v1/ExportRequest.ts';
+import type { ExportResponse__Output } from '../proto/generated/scalingnote/v1/ExportResponse.ts';
+import type { Collection } from './answers.ts';
+import { backoffMs, pause } from './call.ts';
+import { ScalingnoteError, toScalingnoteError } from './errors.ts';
+import { type Filter, toWireFilter } from './filter.ts';
+import { fromCollection } from './from-wire.ts';
+import { fromFullDocument, type FullDocument } from './full-document.ts';
+import { wireText } from './values.ts';
+
+/** What to export, and how. */
+export interface ExportOptions {
+  /** Logical name of the collection. */
+  collection: string;
+  /** Whose documents. @default '' */
+  tenant?: string;
+  /** The documents of all tenants, one tenant after the other; `tenant` is not given then. @default false */
+  allTenants?: boolean;
+  /** @default all documents */
+  filter?: Filter | undefined;
+  /** Vectors and terms of passages. @default false */
+  withVectors?: boolean;
+  /** Begin after this document of an earlier export of the same collection. @default the beginning */
+  after?: { tenant?: string; id: string } | undefined;
+  /** Called once, before the first document. What it throws ends the export. */
+  onBegin?: (collection: Collection) => void;
+  /** Called when the connection broke, before the wait and the next attempt. */
+  onReconnect?: (error: ScalingnoteError, waitMs: number) => void;
+  /** W3C trace context that the export belongs to. @default what is active in OpenTelemetry, if that is in use */
+  traceparent?: string;
+  /** Ends the export. */
+  signal?: AbortSignal;
+  /** How long to retry without progress, in milliseconds. @default 300000 */
+  patienceMs?: number;
+}
+
+/** Five minutes: longer than it takes to replace a server. */
+const DEFAULT_PATIENCE_MS = 300_000;
+
+type Call = ClientReadableStream<ExportResponse__Output>;
+
+/**
+ * Every document of a collection, over as many connections as it takes: each document comes once. The server is not
+ * asked for more while the caller is busy.
+ *
+ * @param connect - opens a stream
+ * @throws {ScalingnoteError} what ended the export for good; `COLLECTION_REPLACED` where the collection became another
+ */
+export async function* runExport(
+  connect: (request: ExportRequest) => Call,
+  options: ExportOptions,
+): AsyncGenerator<FullDocument, void, undefined> {
+  const { signal, onBegin, onReconnect, patienceMs = DEFAULT_PATIENCE_MS } = options;
+  const request = toWireExport(options);
+  let collection: Collection | undefined;
+  let last = options.after && { tenant: options.after.tenant ?? '', id: options.after.id };
+  let attempt = 0;
+  let stuckSince: number | undefined;
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      const after = last && {
+        afterDocumentId: last.id,
+        ...(request.allTenants && { afterTenant: last.tenant }),
+      };
+      for await (const { header, document } of messages(connect({ ...request, ...after }), signal)) {
+        if (header?.collection) {
+          const found = fromCollection(header.collection);
+          if (collection === undefined) onBegin?.(found);
+          else checkSame(collection, found);
+          collection ??= found;
+        } else if (document) {
+          attempt = 0;
+          stuckSince = undefined;
+          last = { tenant: document.tenant, id: document.id };
+          yield fromFullDocument(document);
+        }
+      }
+      return;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!(error instanceof ScalingnoteError) || !error.retryable) throw error;
+      const wait = backoffMs(++attempt, error);
+      stuckSince ??= Date.now();
+      if (Date.now() + wait - stuckSince > patienceMs) throw error;
+      onReconnect?.(error, wait);
+      await pause(wait, signal);
+    }
+  }
+}
+
+function toWireExport(options: ExportOptions): ExportRequest {
+  const { collection, tenant = '', allTenants = false, filter, withVectors = false, after } = options;
+  if (after) wireText(after.id, 'after.id');
+  return {
+    collection: wireText(collection, 'collection'),
+    tenant: wireText(tenant, 'tenant'),
+    allTenants,
+    withVectors,
+    ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
+  };
+}
+
+/** The messages of one stream. It is cancelled when its reader is done, however that came. */
+async function* messages(
+  call: Call,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<ExportResponse__Output, void, undefined> {
+  const cancel = (): void => call.cancel();
+  signal?.addEventListener('abort', cancel, { once: true });
+  readOneAtATime(call);
+  // An error after the reader has gone must not end the process.
+  call.on('error', () => {});
+  try {
+    yield* call as AsyncIterable<ExportResponse__Output>;
+  } catch (error) {
+    throw toScalingnoteError(error);
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+    call.cancel();
+  }
+}
+
+/** Left alone, a stream reads 16 messages ahead, which may be 16 large documents. */
+function readOneAtATime(call: Call): void {
+  const read = call._read.bind(call);
+  let held = false;
+  call._read = (size) => {
+    if (call.readableLength === 0) read(size);
+    else held = true;
+  };
+  const take = call.read.bind(call) as (size?: number) => ExportResponse__Output;
+  call.read = (size?: number): ExportResponse__Output => {
+    const message = take(size);
+    if (held && call.readableLength === 0) {
+      held = false;
+      read(1);
+    }
+    return message;
+  };
+}
+
+/** What broke off in one collection can't go on in another: documents would be missing or there twice. */
+function checkSame(began: Collection, found: Collection): void {
+  if (began.identity === found.identity) return;
+  throw new ScalingnoteError({
+    code: Code.FAILED_PRECONDITION,
+    reason: 'COLLECTION_REPLACED',
+    message:
+      `collection "${began.name}" became another one while it was exported: it was ${began.physicalName} ` +
+      `(${began.identity}) and is ${found.physicalName} (${found.identity}); export it again`,
+    metadata: { collection: began.name, expected_identity: began.identity, identity: found.identity },
+  });
+}
