@@ -1,6 +1,6 @@
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { DocumentRecord } from '../../clients/index.ts';
 import { toRecord } from '../../clients/records.ts';
@@ -102,6 +102,11 @@ export class Documents {
   get stamps(): readonly Stamp[] | undefined {
     const stamps = this.#sources.map(({ input }) => input.stamp);
     return stamps.every((stamp) => stamp !== undefined) ? stamps : undefined;
+  }
+
+  /** Whether a file is one of the sources. */
+  has(path: string): boolean {
+    return this.#sources.some(({ input }) => input.stamp?.path === resolve(path));
   }
 
   /** Share of the bytes that have been read, 0 to 1; `undefined` where nobody knows. */

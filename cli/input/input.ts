@@ -131,7 +131,8 @@ export class Input {
       }
       return;
     }
-    yield this.#head;
+    const head = this.#head;
+    yield head;
     const rest = { [Symbol.asyncIterator]: () => this.#rest! };
     for await (const chunk of rest) yield chunk;
   }

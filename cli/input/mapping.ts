@@ -146,7 +146,7 @@ function textOf(value: unknown, source: string, target: string): string {
       `"${source}" is ${Array.isArray(value) ? 'a list' : 'an object'}, and "${target}" takes a text`,
     );
   }
-  return String(value as string | number | boolean);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function versionOf(value: unknown): number | undefined {

@@ -57,7 +57,11 @@ export class Rejects {
 
 /** An operation as a record of a file. */
 function recordOf(operation: Operation): object {
-  const { expiresAt, traceparent: _, ...record } = operation as Operation & { expiresAt?: Date; traceparent?: string };
+  const {
+    expiresAt,
+    traceparent: _,
+    ...record
+  } = operation as Operation & { expiresAt?: Date; traceparent?: string };
   return expiresAt === undefined ? record : { ...record, expires_at: expiresAt.toISOString() };
 }
 

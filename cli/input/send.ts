@@ -42,7 +42,7 @@ export interface SendOptions {
 }
 
 /** What became of the records. */
-export type SendSummary = Omit<IngestSummary, 'watermark'>;
+export type SendSummary = Pick<IngestSummary, 'sent' | 'indexed' | 'unchanged' | 'deleted' | 'rejected'>;
 
 type Sent = SourceRecord & { operation: Operation };
 
@@ -68,7 +68,7 @@ export class Sender {
   async run(place?: Place): Promise<SendSummary> {
     const { checkpoint, again, collection } = this.#options;
     let begin = place;
-    for (let restarted = false; ; ) {
+    for (let restarted = false; ;) {
       try {
         const summary = await this.#once(begin);
         this.#progress.finish(this.#done);
@@ -82,9 +82,14 @@ export class Sender {
         const refused = begin !== undefined && this.#done === 0;
         if (restarted && !refused) throw error;
         if (!again) {
-          throw new CliError(`"${collection}" was replaced by another collection meanwhile, and standard input can't be read twice; load it again`, { cause: error });
+          throw new CliError(
+            `"${collection}" was replaced by another collection meanwhile, and standard input can't be read twice; load it again`,
+            { cause: error },
+          );
         }
-        note(`"${collection}" is another collection now: it was dropped and made again, or restored; starting over`);
+        note(
+          `"${collection}" is another collection now: it was dropped and made again, or restored; starting over`,
+        );
         restarted ||= !refused;
         begin = undefined;
       }
@@ -101,9 +106,16 @@ export class Sender {
     this.#shown = 0;
     const sent = this.#readable(this.#options.records(place));
     const summaries = parallel === 1 ? [await this.#stream(sent)] : await this.#streams(sent, parallel);
-    const total: SendSummary = { sent: this.#unreadable, indexed: 0, unchanged: 0, deleted: 0, rejected: this.#unreadable };
+    const total: SendSummary = {
+      sent: this.#unreadable,
+      indexed: 0,
+      unchanged: 0,
+      deleted: 0,
+      rejected: this.#unreadable,
+    };
     for (const summary of summaries) {
-      for (const key of ['sent', 'indexed', 'unchanged', 'deleted', 'rejected'] as const) total[key] += summary[key];
+      for (const key of ['sent', 'indexed', 'unchanged', 'deleted', 'rejected'] as const)
+        total[key] += summary[key];
     }
     return total;
   }
@@ -125,7 +137,9 @@ export class Sender {
     const signal = AbortSignal.any([this.#options.signal, failed.signal]);
     let failure: { error: unknown } | undefined;
     const runs = Array.from({ length: count }, async (_, index) => {
-      const options = this.#ingestOptions(signal, (sequence) => this.#watermark(lanes.durable(index, sequence)));
+      const options = this.#ingestOptions(signal, (sequence) =>
+        this.#watermark(lanes.durable(index, sequence)),
+      );
       try {
         return await this.#client.ingest(operationsOf(lanes.items(index), this.#inFlight), options);
       } catch (error) {
@@ -213,7 +227,9 @@ export class Sender {
 class Replaced extends Error {}
 
 function isReplaced(error: unknown): boolean {
-  return error instanceof Replaced || (error instanceof ScalingnoteError && error.reason === 'COLLECTION_REPLACED');
+  return (
+    error instanceof Replaced || (error instanceof ScalingnoteError && error.reason === 'COLLECTION_REPLACED')
+  );
 }
 
 async function* operationsOf(

@@ -39,24 +39,20 @@ export async function runProgram(run: Run): Promise<boolean> {
     }
   })();
   try {
-    await runIngest(
-      connect,
-      source,
-      {
-        ...options,
-        tenant,
-        expectedIdentity: identity,
-        onReady: (ready) => ({ identity } = ready),
-        onOutcome: ({ sequence, kind }) => {
-          if (isAlive()) record({ kind: 'reported', client, sequence, outcome: kind });
-        },
-        onWatermark: (sequence) => {
-          if (!isAlive()) return;
-          record({ kind: 'durable', client, sequence });
-          keep({ sequence, identity });
-        },
+    await runIngest(connect, source, {
+      ...options,
+      tenant,
+      expectedIdentity: identity,
+      onReady: (ready) => ({ identity } = ready),
+      onOutcome: ({ sequence, kind }) => {
+        if (isAlive()) record({ kind: 'reported', client, sequence, outcome: kind });
       },
-    );
+      onWatermark: (sequence) => {
+        if (!isAlive()) return;
+        record({ kind: 'durable', client, sequence });
+        keep({ sequence, identity });
+      },
+    });
   } catch (error) {
     if (!isAlive()) return false;
     if (!(error instanceof ScalingnoteError)) throw error;
