@@ -6,7 +6,7 @@ import type { OutcomeKind__Output } from '../proto/generated/scalingnote/v1/Outc
 import { unpackStatus } from '../proto/status.ts';
 import { backoffMs, pause } from './call.ts';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
-import { type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
+import { idOf, type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
 import { Source } from './source.ts';
 import { wireText } from './values.ts';
 
@@ -17,6 +17,8 @@ export interface IngestOutcome {
   kind: 'indexed' | 'unchanged' | 'deleted' | 'rejected';
   /** How many passages the document has now; 0 unless it was indexed. */
   passages: number;
+  /** How many of these were encoded: none where metadata alone changed, few where most of the text is as it was. */
+  encodedPassages: number;
   /** Why it was rejected. */
   error?: ScalingnoteError;
 }
@@ -274,7 +276,7 @@ class Ingest {
     }
     this.#sequence = sequence;
     this.summary.sent++;
-    const id = 'delete' in operation ? operation.delete : operation.id;
+    const id = idOf(operation);
     try {
       const wire = toWireOperation(sequence, operation);
       this.#pending.set(sequence, { ...wire, id, reported: false });
@@ -282,7 +284,7 @@ class Ingest {
       return wire.message;
     } catch (error) {
       if (!(error instanceof ScalingnoteError)) throw error;
-      this.#report({ sequence, id, kind: 'rejected', passages: 0, error });
+      this.#report({ sequence, id, kind: 'rejected', passages: 0, encodedPassages: 0, error });
       return undefined;
     }
   }
@@ -307,6 +309,7 @@ class Ingest {
       id: pending.id,
       kind: KINDS[outcome.kind],
       passages: outcome.passages,
+      encodedPassages: outcome.encodedPassages,
       ...(outcome.error ? { error: new ScalingnoteError(unpackStatus(outcome.error)) } : {}),
     });
   }

@@ -1,16 +1,17 @@
 import { parseExactly } from './exact-json.ts';
 import { readLines } from './lines.ts';
-import type { DocumentInput } from './operation.ts';
+import { type RecordOperation, toOperation } from './record-operation.ts';
 
-/** One record of a file: a document, or why it is none. `line` is the line that it ends on, from 1. */
-export type DocumentRecord = { line: number } & ({ document: DocumentInput } | { problem: string });
-
-/** What a record may hold; `_id` is how BEIR's files call the identifier. */
-export const RECORD_KEYS: ReadonlySet<string> = new Set('_id id title text metadata version'.split(' '));
+export { RECORD_KEYS } from './record-operation.ts';
 
 /**
- * Reads JSON Lines: one object a line with `id` (or `_id`), `title`, `text`, `metadata`, `version`. Empty lines are
- * passed over; a line that is no document is a problem of its own, and the rest goes on.
+ * One record of a file: a document or a change of one, or why it is neither. `line` is the line that it ends on, from 1.
+ */
+export type DocumentRecord = { line: number } & ({ document: RecordOperation } | { problem: string });
+
+/**
+ * Reads JSON Lines: one object a line; see {@link toOperation}. Empty lines are passed over; a line that is no operation
+ * is a problem of its own, and the rest goes on.
  *
  * @param bytes - UTF-8, in chunks cut anywhere
  * @param after - lines up to this one are passed over
@@ -25,10 +26,10 @@ export async function* readJsonLines(
   }
 }
 
-/** What was read as a record: what `read` throws, and what is no document, is the record's problem. */
+/** What was read as a record: what `read` throws, and what is no operation, is the record's problem. */
 export function toRecord(line: number, read: () => unknown): DocumentRecord {
   try {
-    return { line, document: toDocument(read()) };
+    return { line, document: toOperation(read()) };
   } catch (error) {
     return { line, problem: (error as Error).message };
   }
@@ -43,28 +44,4 @@ export function parseJson(text: string): unknown {
     if (!(error instanceof SyntaxError)) throw error;
     throw new Error(`is not JSON: ${error.message}`, { cause: error });
   }
-}
-
-/** @throws {Error} naming the key and the fix */
-function toDocument(value: unknown): DocumentInput {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Error('is not a JSON object; write {"id": ..., "title": ..., "text": ...}');
-  }
-  const object = value as Record<string, unknown>;
-  const unknown = Object.keys(object).find((key) => !RECORD_KEYS.has(key));
-  if (unknown !== undefined) {
-    throw new Error(`key "${unknown}" is not known; put it under "metadata" to keep it`);
-  }
-  if (object['_id'] !== undefined && object['id'] !== undefined) {
-    throw new Error('"_id" and "id" are the same thing; keep one of them');
-  }
-  const { _id, id = _id, title = '', text = '', metadata = {}, version = 0 } = object;
-  if (typeof id !== 'string' || id === '') throw new Error('"id" must be a text that is not empty');
-  if (typeof title !== 'string') throw new Error('"title" must be a text');
-  if (typeof text !== 'string') throw new Error('"text" must be a text');
-  if (typeof version !== 'number') throw new Error('"version" must be a number');
-  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) {
-    throw new Error('"metadata" must be an object');
-  }
-  return { id, title, text, version, metadata: metadata as Record<string, unknown> };
 }

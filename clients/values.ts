@@ -1,4 +1,5 @@
 import type { Struct } from '../proto/generated/google/protobuf/Struct.ts';
+import type { Timestamp } from '../proto/generated/google/protobuf/Timestamp.ts';
 import type { Value } from '../proto/generated/google/protobuf/Value.ts';
 import { toStruct, toValue } from '../proto/struct.ts';
 import { invalidArgument, ScalingnoteError } from './errors.ts';
@@ -37,6 +38,14 @@ export function wireUint32(value: number, field: string): number {
     throw invalidArgument(field, `is ${value}, but must be a whole number from 0 to ${2 ** 32 - 1}`);
   }
   return value;
+}
+
+/** A moment, to the millisecond. @throws {ScalingnoteError} `INVALID_ARGUMENT` */
+export function wireTimestamp(value: Date, field: string): Timestamp {
+  const ms = value instanceof Date ? value.getTime() : Number.NaN;
+  if (!Number.isFinite(ms)) throw invalidArgument(field, 'must be a valid Date');
+  const seconds = Math.floor(ms / 1000);
+  return { seconds, nanos: (ms - seconds * 1000) * 1_000_000 };
 }
 
 /** A JSON object. @throws {ScalingnoteError} `INVALID_ARGUMENT` */

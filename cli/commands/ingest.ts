@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { DocumentClient, QueryClient } from '../../clients/index.ts';
 import { withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { familiarityAdvice, unknownShare } from '../familiarity.ts';
-import { Checkpoint, type Progress as Place } from '../input/checkpoint.ts';
+import { Checkpoint, type Place } from '../input/checkpoint.ts';
 import { parseColumnTypes } from '../input/columns.ts';
 import { Documents } from '../input/documents.ts';
 import { collect, positive } from '../input/flags.ts';

@@ -1,15 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
 import { note } from '../output/print.ts';
+import { StateFile } from '../state-file.ts';
 import { sameFile, type Stamp } from './input.ts';
 
-/** How often the place is saved. A crash loses at most this much; these documents are sent again and are UNCHANGED. */
-const INTERVAL_MS = 500;
-
 /** How far a run has come. */
-export interface Progress {
+export interface Place {
   /** Everything up to this record is durable. */
   after: number;
   /** Records of the sources that were read to their ends, in order. */
@@ -19,7 +14,7 @@ export interface Progress {
 }
 
 /** What is kept. */
-interface Kept extends Progress {
+interface Kept extends Place {
   stamps: readonly Stamp[];
 }
 
@@ -29,22 +24,18 @@ interface Kept extends Progress {
  * they are and to the collection that they went into: it knows both again.
  */
 export class Checkpoint {
-  readonly #path: string;
   readonly #stamps: readonly Stamp[];
-  #progress: Progress | undefined;
-  #written = 0;
-  #broken = false;
+  readonly #file: StateFile<Kept>;
 
   /** @param target - where the files go and how they are read: service, space, collection, tenant, mapping */
   constructor(stamps: readonly Stamp[], target: readonly string[]) {
     this.#stamps = stamps;
-    const state = process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');
     const key = createHash('sha256').update(JSON.stringify([stamps.map(({ path }) => path), ...target]));
-    this.#path = join(state, 'scalingnote', `ingest-${key.digest('hex').slice(0, 16)}.json`);
+    this.#file = new StateFile(`ingest-${key.digest('hex').slice(0, 16)}`);
   }
 
   /** How far the run had come that was broken off; `undefined`, and a line that says why, where it begins again. */
-  read(): Progress | undefined {
+  read(): Place | undefined {
     const kept = this.#load();
     if (kept === undefined) {
       note('no run of these files was broken off; starting at the beginning');
@@ -59,47 +50,28 @@ export class Checkpoint {
       return undefined;
     }
     const { after, counts, identity } = kept;
-    return (this.#progress = { after, counts, identity });
+    return { after, counts, identity };
   }
 
   /** Notes how far the run has come, and saves it if the last place was saved a while ago. */
-  write(progress: Progress): void {
-    this.#progress = progress;
-    if (Date.now() - this.#written >= INTERVAL_MS) this.flush();
+  write(place: Place): void {
+    this.#file.write({ ...place, stamps: this.#stamps });
   }
 
   /** Saves the last place now. A folder that can't be written does not stop an ingest. */
   flush(): void {
-    if (this.#progress === undefined || this.#broken) return;
-    this.#written = Date.now();
-    // A rename is atomic, even if the power fails.
-    const draft = `${this.#path}.${process.pid}`;
-    const kept: Kept = { ...this.#progress, stamps: this.#stamps };
-    try {
-      mkdirSync(dirname(this.#path), { recursive: true });
-      writeFileSync(draft, JSON.stringify(kept));
-      renameSync(draft, this.#path);
-    } catch (error) {
-      this.#broken = true;
-      note(`"--resume" will start at the beginning: ${(error as Error).message}`);
-    }
+    this.#file.flush();
   }
 
   /** Removes the checkpoint: everything is stored, or what it says is not true any more. */
   remove(): void {
-    this.#progress = undefined;
-    if (!this.#broken) rmSync(this.#path, { force: true });
+    this.#file.remove();
   }
 
   #load(): Kept | undefined {
-    try {
-      const kept = JSON.parse(readFileSync(this.#path, 'utf8')) as Partial<Kept>;
-      const { after, counts, identity, stamps } = kept;
-      // One that an older version wrote knows no collection.
-      if (typeof after !== 'number' || !Array.isArray(counts) || !Array.isArray(stamps)) return undefined;
-      return typeof identity === 'string' ? { after, counts, identity, stamps } : undefined;
-    } catch {
-      return undefined;
-    }
+    const { after, counts, identity, stamps }: Partial<Kept> = this.#file.read() ?? {};
+    // One that an older version wrote knows no collection.
+    if (typeof after !== 'number' || !Array.isArray(counts) || !Array.isArray(stamps)) return undefined;
+    return typeof identity === 'string' ? { after, counts, identity, stamps } : undefined;
   }
 }

@@ -32,7 +32,10 @@ export interface Entry {
 
 /** 128 bits of a text. */
 export function hashOf(text: string): Buffer {
-  return createHash('sha256').update(text).digest().subarray(0, 4 * WORDS);
+  return createHash('sha256')
+    .update(text)
+    .digest()
+    .subarray(0, 4 * WORDS);
 }
 
 /**

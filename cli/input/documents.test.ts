@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { idOf } from '../../clients/operation.ts';
+import type { DocumentInput } from '../../clients/index.ts';
 import { CliError } from '../output/print.ts';
 import { Documents, type DocumentsOptions, type SourceRecord } from './documents.ts';
 import { PLAIN, ZSTD_TWO_FRAMES } from './testing/packed.ts';
@@ -44,7 +46,7 @@ function operations(records: readonly SourceRecord[]): unknown[] {
 }
 
 function ids(records: readonly SourceRecord[]): string[] {
-  return records.flatMap((record) => ('operation' in record ? [record.operation.id] : []));
+  return records.flatMap((record) => ('operation' in record ? [idOf(record.operation)] : []));
 }
 
 const LINES =
@@ -70,7 +72,9 @@ test('a malformed line in the middle is one problem with its number; the rest go
   });
   assert.match(problem(records[1]), /^is not JSON: /);
   assert.match(problem(records[2]), /"colour".*"metadata"/);
-  assert.deepEqual('operation' in records[3]! && records[3].operation.metadata, { a: [1] });
+  assert.deepEqual('operation' in records[3]! && (records[3].operation as DocumentInput).metadata, {
+    a: [1],
+  });
 });
 
 test('what is packed is told by its first bytes, whatever the file is called', async () => {
@@ -170,7 +174,7 @@ test('a CSV record that is wrong is one problem with its line; the rest goes on'
     'id,text,version\n1,a,\n2\n3,b,0,c\n4,"so" to speak,\n5,e,0x10\nid,text,version\n6,"never closed,\n7,g,9007199254740993\n8,h,8\n',
   );
   assert.deepEqual(ids(records), ['1', '4', '8']);
-  assert.equal('operation' in records[3]! && records[3].operation.text, '"so" to speak');
+  assert.equal('operation' in records[3]! && (records[3].operation as DocumentInput).text, '"so" to speak');
   const problems = records.flatMap((record) =>
     'problem' in record ? [`${record.line} ${record.problem}`] : [],
   );

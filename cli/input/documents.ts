@@ -2,7 +2,7 @@ import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { DocumentRecord } from '../../clients/index.ts';
+import type { RecordOperation } from '../../clients/index.ts';
 import { toRecord } from '../../clients/records.ts';
 import { CliError, UsageError } from '../output/print.ts';
 import { BrokenSource } from './broken-source.ts';
@@ -14,14 +14,6 @@ import { idColumns, type MapRule } from './mapping.ts';
 import { type Raw, RecordCount, type Row } from './rows.ts';
 import { PlannedSource } from './source.ts';
 
-/** What an operation of a source is, before it has its place in the stream. */
-export type Operation = Extract<DocumentRecord, { document: unknown }>['document'];
-
-/** Which document an operation is about. */
-export function idOf(operation: Operation): string {
-  return operation.id;
-}
-
 /** One record of a run, or why it is none. */
 export type SourceRecord = {
   /** Its place in the run: counted from 1 over all sources, and the same in every run over the same files. */
@@ -29,7 +21,7 @@ export type SourceRecord = {
   /** Where it stands. */
   file: string;
   line: number;
-} & ({ operation: Operation } | { problem: string; raw?: Raw | undefined });
+} & ({ operation: RecordOperation } | { problem: string; raw?: Raw | undefined });
 
 /** How the sources are to be read. What is not said is recognised. */
 export interface DocumentsOptions {

@@ -1,8 +1,9 @@
+import { idOf } from '../../clients/operation.ts';
 import { Estimator, type Estimate } from '../../towers/estimate.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { Progress } from '../output/progress.ts';
 import { DocumentTable } from './document-table.ts';
-import { type Documents, idOf, type SourceRecord } from './documents.ts';
+import type { Documents, SourceRecord } from './documents.ts';
 
 /** What an ingest of some sources would do. */
 export interface DryRun extends Estimate {

@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
+import type { RecordOperation } from '../../clients/index.ts';
 import { CliError } from '../output/print.ts';
-import type { Operation } from './documents.ts';
 import type { Raw } from './rows.ts';
 
 /** Where a rejected record stands, and why it was rejected. */
@@ -26,7 +26,7 @@ export class Rejects {
   }
 
   /** Keeps a record that the service rejected. @throws {CliError} */
-  record(rejection: Rejection, operation: Operation): void {
+  record(rejection: Rejection, operation: RecordOperation): void {
     this.#write({ rejected: rejection, record: recordOf(operation) });
   }
 
@@ -56,13 +56,10 @@ export class Rejects {
 }
 
 /** An operation as a record of a file. */
-function recordOf(operation: Operation): object {
-  const {
-    expiresAt,
-    traceparent: _,
-    ...record
-  } = operation as Operation & { expiresAt?: Date; traceparent?: string };
-  return expiresAt === undefined ? record : { ...record, expires_at: expiresAt.toISOString() };
+function recordOf(operation: RecordOperation): object {
+  if (!('expiresAt' in operation) || operation.expiresAt === undefined) return operation;
+  const { expiresAt, ...record } = operation;
+  return { ...record, expires_at: expiresAt.toISOString() };
 }
 
 /**

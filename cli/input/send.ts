@@ -4,13 +4,15 @@ import {
   type IngestOptions,
   type IngestOutcome,
   type IngestSummary,
+  type RecordOperation,
   ScalingnoteError,
 } from '../../clients/index.ts';
+import { idOf } from '../../clients/operation.ts';
 import { transportFailure } from '../connection.ts';
 import { CliError, clip, note } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
-import type { Checkpoint, Progress as Place } from './checkpoint.ts';
-import { idOf, type Operation, type SourceRecord } from './documents.ts';
+import type { Checkpoint, Place } from './checkpoint.ts';
+import type { SourceRecord } from './documents.ts';
 import { Lanes } from './lanes.ts';
 import type { Rejects } from './rejects.ts';
 
@@ -44,7 +46,7 @@ export interface SendOptions {
 /** What became of the records. */
 export type SendSummary = Pick<IngestSummary, 'sent' | 'indexed' | 'unchanged' | 'deleted' | 'rejected'>;
 
-type Sent = SourceRecord & { operation: Operation };
+type Sent = SourceRecord & { operation: RecordOperation };
 
 /** Sends records until everything is durable, and starts over where the collection becomes another one meanwhile. */
 export class Sender {
@@ -235,7 +237,7 @@ function isReplaced(error: unknown): boolean {
 async function* operationsOf(
   sent: AsyncIterable<Sent>,
   inFlight: Map<number, Sent>,
-): AsyncGenerator<Operation & { sequence: number }> {
+): AsyncGenerator<RecordOperation & { sequence: number }> {
   for await (const record of sent) {
     inFlight.set(record.sequence, record);
     yield { ...record.operation, sequence: record.sequence };

@@ -1,7 +1,12 @@
-import { type DocumentClient, ScalingnoteError } from '../../clients/index.ts';
-import type { FullDocument } from '../../clients/full-document.ts';
+import {
+  type DocumentClient,
+  type FullDocument,
+  type RecordOperation,
+  ScalingnoteError,
+} from '../../clients/index.ts';
+import { idOf } from '../../clients/operation.ts';
 import { DocumentTable, type Entry, FLAGS, hashOf } from './document-table.ts';
-import { idOf, type Operation, type SourceRecord } from './documents.ts';
+import type { SourceRecord } from './documents.ts';
 
 /** How a source and a collection differ, in documents. */
 export interface Differences {
@@ -79,7 +84,7 @@ export class Expected {
   async *toSend(records: AsyncIterable<SourceRecord>): AsyncGenerator<SourceRecord> {
     for await (const record of records) {
       if ('problem' in record) continue;
-      if (isPatch(record.operation)) {
+      if ('patch' in record.operation) {
         yield record;
         continue;
       }
@@ -88,8 +93,8 @@ export class Expected {
     }
   }
 
-  #add(sequence: number, operation: Operation): void {
-    if (isPatch(operation)) {
+  #add(sequence: number, operation: RecordOperation): void {
+    if ('patch' in operation) {
       this.#patches++;
       return;
     }
@@ -132,10 +137,6 @@ export class Expected {
 /** Whether there is nothing to say. */
 export function isEqual({ different, missing, newer, extra, withoutText, patches }: Differences): boolean {
   return different + missing + newer + extra + withoutText + patches === 0;
-}
-
-function isPatch(operation: Operation): boolean {
-  return 'patch' in operation;
 }
 
 /** Everything that a document's owner says of it, but for its version. */
