@@ -1,16 +1,20 @@
 import { Command, Option } from 'commander';
 import { DocumentClient, QueryClient } from '../../clients/index.ts';
+import { openTower } from '../../towers/open.ts';
 import { withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { familiarityAdvice, unknownShare } from '../familiarity.ts';
 import { Checkpoint, type Place } from '../input/checkpoint.ts';
 import { parseColumnTypes } from '../input/columns.ts';
 import { Documents } from '../input/documents.ts';
+import { describeDryRun, dryRun } from '../input/dry-run.ts';
 import { collect, positive } from '../input/flags.ts';
 import { STANDARD_INPUT } from '../input/input.ts';
 import { type Format, FORMATS } from '../input/layout.ts';
 import { parseMapRules } from '../input/mapping.ts';
+import { Problems } from '../input/problems.ts';
 import { Rejects } from '../input/rejects.ts';
 import { findCollection, Sender, type SendSummary } from '../input/send.ts';
+import { describeDifferences, Expected, isEqual } from '../input/verify.ts';
 import { interruptible } from '../interrupt.ts';
 import { CliError, note, printResult, UsageError } from '../output/print.ts';
 
@@ -26,6 +30,10 @@ interface Flags {
   parallel: number;
   resume?: boolean;
   rejects?: string;
+  verify?: boolean;
+  deleteMissing?: boolean;
+  dryRun?: boolean;
+  documentTower: string;
   json?: boolean;
   documentAddress: string;
   queryAddress: string;
@@ -71,6 +79,20 @@ export const ingest = withQueryAddress(withDocumentAddress(new Command('ingest')
     '--rejects <file>',
     'keep every rejected record with its reason, as JSON Lines that can be loaded again',
   )
+  .option(
+    '--verify',
+    'compare with the collection, and send what differs; with --dry-run, say what differs alone',
+  )
+  .option('--delete-missing', 'with --verify: delete what is in the collection and not in the sources')
+  .option('--dry-run', 'read everything and estimate what loading it takes; load nothing')
+  .addOption(
+    new Option(
+      '--document-tower <reference>',
+      'with --dry-run: the tower that counts, and that the rate is measured with',
+    )
+      .env('SCALINGNOTE_DOCUMENT_TOWER')
+      .default('all-MiniLM-L6-v2'),
+  )
   .action(async (args: string[], flags: Flags) => {
     checkFlags(args, flags);
     const documents = await Documents.open(args, {
@@ -78,19 +100,33 @@ export const ingest = withQueryAddress(withDocumentAddress(new Command('ingest')
       delimiter: flags.delimiter,
       rules: parseMapRules(flags.map),
       types: parseColumnTypes(flags.columns),
+      again: flags.verify === true,
     });
     for (const line of documents.plan) note(line);
+    if (flags.dryRun === true && flags.verify !== true) {
+      await interruptible('nothing was loaded', (signal) => estimate(documents, flags, signal));
+      return;
+    }
     using client = new DocumentClient({ address: flags.documentAddress });
-    await interruptible('"--resume" continues from here', (signal) => load(client, documents, flags, signal));
+    const how = flags.verify === true ? reconcile : load;
+    const advice = flags.verify === true ? 'start it again' : '"--resume" continues from here';
+    await interruptible(advice, (signal) => how(client, documents, flags, signal));
+    if (flags.dryRun === true) return;
     using queries = new QueryClient({ address: flags.queryAddress });
-    const advice = familiarityAdvice(flags.collection, await unknownShare(queries, flags));
-    if (advice !== undefined) note(advice);
+    const unknown = familiarityAdvice(flags.collection, await unknownShare(queries, flags));
+    if (unknown !== undefined) note(unknown);
   });
 
 /** @throws {UsageError} */
 function checkFlags(args: readonly string[], flags: Flags): void {
   if (flags.resume === true && args.includes(STANDARD_INPUT)) {
     throw new UsageError('--resume needs files: standard input cannot be read twice');
+  }
+  if (flags.resume === true && (flags.verify === true || flags.dryRun === true)) {
+    throw new UsageError('--resume goes on with a load; leave it out with --verify and --dry-run');
+  }
+  if (flags.deleteMissing === true && flags.verify !== true) {
+    throw new UsageError('--delete-missing belongs to --verify');
   }
   if (flags.parallel > MAX_PARALLEL) throw new UsageError(`--parallel takes at most ${MAX_PARALLEL}`);
   if (flags.delimiter !== undefined && (flags.delimiter === '' || /["\r\n]/.test(flags.delimiter))) {
@@ -118,13 +154,13 @@ async function load(
   const place = resume ? await placeOf(client, checkpoint, collection) : undefined;
   const rejects = openRejects(flags.rejects, documents, place !== undefined);
   const sender = new Sender(client, {
+    problems: new Problems(rejects),
     collection,
     tenant,
     omitText,
     bulk,
     parallel,
     checkpoint,
-    rejects,
     signal,
     records: (from) => documents.records(from),
     counts: () => documents.counts,
@@ -136,6 +172,86 @@ async function load(
   if (documents.failures.length === 0) checkpoint?.remove();
   else checkpoint?.flush();
   finish(summary, documents.failures, flags);
+}
+
+/** Compares the sources with the collection, and sends what differs. */
+async function reconcile(
+  client: DocumentClient,
+  documents: Documents,
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<void> {
+  const { collection, tenant, omitText = false, bulk = false, parallel } = flags;
+  await client.describe();
+  const rejects = openRejects(flags.rejects, documents, false);
+  const problems = new Problems(rejects);
+  const expected = await Expected.of(documents.records(), (record) => problems.read(record));
+  const { failures } = documents;
+  const found = await expected.compare(client, { collection, tenant, signal });
+  const { extraIds, ...differences } = found;
+  for (const line of describeDifferences(found)) note(line);
+  const complete = problems.unreadable === 0 && failures.length === 0;
+  const deletes = flags.deleteMissing === true ? extraIds : [];
+  if (deletes.length > 0 && !complete) {
+    throw new CliError(
+      "nothing was deleted or sent: a document whose record can't be read would be deleted; mend the sources first",
+    );
+  }
+  const summary =
+    flags.dryRun === true || isEqual(found)
+      ? undefined
+      : await new Sender(client, {
+          collection,
+          tenant,
+          omitText,
+          bulk,
+          parallel,
+          problems,
+          signal,
+          records: () => expected.toSend(documents.records(), deletes),
+          counts: () => [],
+          share: () => undefined,
+          again: true,
+        }).run();
+  rejects?.close();
+  const unreadable = problems.unreadable;
+  printResult(flags, { collection, ...differences, unreadable, ...summary }, () =>
+    isEqual(found)
+      ? `no difference: ${found.same} documents, in "${collection}"`
+      : describeSent(summary, collection),
+  );
+  const rejected = summary?.rejected ?? 0;
+  const complaints = [
+    ...failures,
+    ...(unreadable > 0 ? [`${unreadable} records could not be read, and were not compared`] : []),
+    ...(rejected > 0 ? [`${rejected} documents were rejected`] : []),
+    ...(flags.dryRun === true && !isEqual(found) ? [`"${collection}" differs from the sources`] : []),
+  ];
+  if (complaints.length > 0) throw new CliError(complaints.join('; '));
+}
+
+function describeSent(summary: SendSummary | undefined, collection: string): string {
+  if (summary === undefined) return `nothing was sent to "${collection}"`;
+  const { indexed, unchanged, deleted, rejected } = summary;
+  return `${indexed} indexed, ${unchanged} unchanged, ${deleted} deleted, ${rejected} rejected, in "${collection}"`;
+}
+
+/** Reads everything, and says what loading it takes. */
+async function estimate(documents: Documents, flags: Flags, signal: AbortSignal): Promise<void> {
+  const rejects = openRejects(flags.rejects, documents, false);
+  const problems = new Problems(rejects);
+  const tower = await openTower(flags.documentTower);
+  try {
+    const run = await dryRun(documents, tower, signal, (record) => problems.read(record));
+    rejects?.close();
+    const { failures } = documents;
+    printResult(flags, { ...run, tower: tower.manifest.name, ...(failures.length > 0 && { failures }) }, () =>
+      describeDryRun(run, tower.manifest.name),
+    );
+    if (failures.length > 0) throw new CliError(failures.join('; '));
+  } finally {
+    await tower.close();
+  }
 }
 
 /** Where the last run got to, if what it put in is still there. */

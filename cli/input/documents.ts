@@ -14,14 +14,27 @@ import { idColumns, type MapRule } from './mapping.ts';
 import { type Raw, RecordCount, type Row } from './rows.ts';
 import { PlannedSource } from './source.ts';
 
-/** One record of a run, or why it is none. */
-export type SourceRecord = {
+interface Located {
   /** Its place in the run: counted from 1 over all sources, and the same in every run over the same files. */
   sequence: number;
   /** Where it stands. */
   file: string;
   line: number;
-} & ({ operation: RecordOperation } | { problem: string; raw?: Raw | undefined });
+}
+
+/** A record of a run that could be read. */
+export interface GoodRecord extends Located {
+  operation: RecordOperation;
+}
+
+/** A record of a run that could not be read, and why. */
+export interface BadRecord extends Located {
+  problem: string;
+  raw?: Raw | undefined;
+}
+
+/** One record of a run. */
+export type SourceRecord = GoodRecord | BadRecord;
 
 /** How the sources are to be read. What is not said is recognised. */
 export interface DocumentsOptions {

@@ -3,7 +3,7 @@ import { Estimator, type Estimate } from '../../towers/estimate.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { Progress } from '../output/progress.ts';
 import { DocumentTable } from './document-table.ts';
-import type { Documents, SourceRecord } from './documents.ts';
+import type { BadRecord, Documents } from './documents.ts';
 
 /** What an ingest of some sources would do. */
 export interface DryRun extends Estimate {
@@ -20,7 +20,7 @@ export async function dryRun(
   documents: Documents,
   tower: Tower,
   signal: AbortSignal,
-  onProblem: (record: SourceRecord & { problem: string }) => void,
+  onProblem: (record: BadRecord) => void,
 ): Promise<DryRun> {
   const estimator = new Estimator(tower);
   const seen = new DocumentTable();

@@ -9,18 +9,12 @@ import {
 } from '../../clients/index.ts';
 import { idOf } from '../../clients/operation.ts';
 import { transportFailure } from '../connection.ts';
-import { CliError, clip, note } from '../output/print.ts';
+import { CliError, note } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import type { Checkpoint, Place } from './checkpoint.ts';
-import type { SourceRecord } from './documents.ts';
+import type { GoodRecord, SourceRecord } from './documents.ts';
 import { Lanes } from './lanes.ts';
-import type { Rejects } from './rejects.ts';
-
-/** Rejected records that are shown one by one; the rest is counted. */
-const REJECTED_SHOWN = 20;
-
-/** Characters of an identifier that are shown. */
-const ID_WIDTH = 64;
+import type { Problems } from './problems.ts';
 
 /** What is sent, and where to. */
 export interface SendOptions {
@@ -39,14 +33,12 @@ export interface SendOptions {
   /** Whether the records can be had again. */
   again: boolean;
   checkpoint?: Checkpoint | undefined;
-  rejects?: Rejects | undefined;
+  problems: Problems;
   signal: AbortSignal;
 }
 
 /** What became of the records. */
 export type SendSummary = Pick<IngestSummary, 'sent' | 'indexed' | 'unchanged' | 'deleted' | 'rejected'>;
-
-type Sent = SourceRecord & { operation: RecordOperation };
 
 /** Sends records until everything is durable, and starts over where the collection becomes another one meanwhile. */
 export class Sender {
@@ -54,12 +46,10 @@ export class Sender {
   readonly #options: SendOptions;
   readonly #progress = new Progress('ingest', 'documents');
   /** Records that have been sent and have no outcome yet, by sequence. */
-  readonly #inFlight = new Map<number, Sent>();
+  readonly #inFlight = new Map<number, GoodRecord>();
   #identity = '';
   #durable = 0;
   #done = 0;
-  #unreadable = 0;
-  #shown = 0;
 
   constructor(client: DocumentClient, options: SendOptions) {
     this.#client = client;
@@ -104,16 +94,16 @@ export class Sender {
     this.#durable = place?.after ?? 0;
     this.#inFlight.clear();
     this.#done = 0;
-    this.#unreadable = 0;
-    this.#shown = 0;
+    const unreadableBefore = this.#options.problems.unreadable;
     const sent = this.#readable(this.#options.records(place));
     const summaries = parallel === 1 ? [await this.#stream(sent)] : await this.#streams(sent, parallel);
+    const unreadable = this.#options.problems.unreadable - unreadableBefore;
     const total: SendSummary = {
-      sent: this.#unreadable,
+      sent: unreadable,
       indexed: 0,
       unchanged: 0,
       deleted: 0,
-      rejected: this.#unreadable,
+      rejected: unreadable,
     };
     for (const summary of summaries) {
       for (const key of ['sent', 'indexed', 'unchanged', 'deleted', 'rejected'] as const)
@@ -123,13 +113,13 @@ export class Sender {
   }
 
   /** One stream for all. */
-  #stream(sent: AsyncIterable<Sent>): Promise<IngestSummary> {
+  #stream(sent: AsyncIterable<GoodRecord>): Promise<IngestSummary> {
     const options = this.#ingestOptions(this.#options.signal, (sequence) => this.#watermark(sequence));
     return this.#client.ingest(operationsOf(sent, this.#inFlight), options);
   }
 
   /** Several streams, by id; one that fails ends the others. */
-  async #streams(sent: AsyncIterable<Sent>, count: number): Promise<IngestSummary[]> {
+  async #streams(sent: AsyncIterable<GoodRecord>, count: number): Promise<IngestSummary[]> {
     const lanes = new Lanes(sent, count, {
       idOf: ({ operation }) => idOf(operation),
       sizeOf: ({ operation }) => ('text' in operation ? (operation.text?.length ?? 0) : 0),
@@ -186,7 +176,7 @@ export class Sender {
     checkpoint?.write({ after: sequence, counts: counts(), identity: this.#identity });
   }
 
-  #outcome({ sequence, id, kind, error }: IngestOutcome): void {
+  #outcome({ sequence, kind, error }: IngestOutcome): void {
     const record = this.#inFlight.get(sequence);
     this.#inFlight.delete(sequence);
     this.#done++;
@@ -194,34 +184,15 @@ export class Sender {
       const share = this.#options.share() ?? 0;
       this.#progress.update(this.#done, share > 0 ? Math.round(this.#done / share) : undefined);
     } else if (record !== undefined) {
-      const reason = error?.message ?? '';
-      this.#options.rejects?.record({ reason, file: record.file, line: record.line }, record.operation);
-      this.#show(record, reason, id);
+      this.#options.problems.rejected(record, error?.message ?? '');
     }
   }
 
-  async *#readable(records: AsyncIterable<SourceRecord>): AsyncGenerator<Sent> {
+  async *#readable(records: AsyncIterable<SourceRecord>): AsyncGenerator<GoodRecord> {
     for await (const record of records) {
-      if ('operation' in record) {
-        yield record;
-      } else {
-        this.#unreadable++;
-        const { problem, file, line, raw } = record;
-        this.#options.rejects?.raw({ reason: problem, file, line }, raw);
-        this.#show(record, problem);
-      }
+      if ('operation' in record) yield record;
+      else this.#options.problems.read(record);
     }
-  }
-
-  #show({ file, line }: SourceRecord, problem: string, id?: string): void {
-    this.#shown++;
-    if (this.#shown > REJECTED_SHOWN + 1) return;
-    if (this.#shown > REJECTED_SHOWN) {
-      note('more rejected documents are counted, but not shown');
-      return;
-    }
-    const which = id === undefined ? '' : ` (${JSON.stringify(clip(id, ID_WIDTH))})`;
-    note(`${file}, line ${line}${which}: ${problem}`);
   }
 }
 
@@ -235,8 +206,8 @@ function isReplaced(error: unknown): boolean {
 }
 
 async function* operationsOf(
-  sent: AsyncIterable<Sent>,
-  inFlight: Map<number, Sent>,
+  sent: AsyncIterable<GoodRecord>,
+  inFlight: Map<number, GoodRecord>,
 ): AsyncGenerator<RecordOperation & { sequence: number }> {
   for await (const record of sent) {
     inFlight.set(record.sequence, record);

@@ -5,8 +5,10 @@ import {
   ScalingnoteError,
 } from '../../clients/index.ts';
 import { idOf } from '../../clients/operation.ts';
+import { clip } from '../output/print.ts';
 import { DocumentTable, type Entry, FLAGS, hashOf } from './document-table.ts';
-import type { SourceRecord } from './documents.ts';
+import type { BadRecord, SourceRecord } from './documents.ts';
+import { REJECTED_SHOWN } from './problems.ts';
 
 /** How a source and a collection differ, in documents. */
 export interface Differences {
@@ -34,12 +36,13 @@ export interface Differences {
 export class Expected {
   readonly #table = new DocumentTable();
   readonly #none = Buffer.alloc(16);
+  readonly #extraVersions = new Map<string, number>();
   #patches = 0;
 
   /** Reads the source. @param onProblem - called for a record that can't be read */
   static async of(
     records: AsyncIterable<SourceRecord>,
-    onProblem: (record: SourceRecord & { problem: string }) => void,
+    onProblem: (record: BadRecord) => void,
   ): Promise<Expected> {
     const expected = new Expected();
     for await (const record of records) {
@@ -80,9 +83,18 @@ export class Expected {
     return found;
   }
 
-  /** The records of the source that have to be sent, once they were compared. */
-  async *toSend(records: AsyncIterable<SourceRecord>): AsyncGenerator<SourceRecord> {
+  /**
+   * The records of the source that have to be sent, once they were compared.
+   *
+   * @param deletes - ids of documents that are deleted after them
+   */
+  async *toSend(
+    records: AsyncIterable<SourceRecord>,
+    deletes: readonly string[],
+  ): AsyncGenerator<SourceRecord> {
+    let last = 0;
     for await (const record of records) {
+      last = record.sequence;
       if ('problem' in record) continue;
       if ('patch' in record.operation) {
         yield record;
@@ -90,6 +102,10 @@ export class Expected {
       }
       const entry = this.#table.get(idOf(record.operation));
       if (entry?.sequence === record.sequence && (entry.flags & FLAGS.send) !== 0) yield record;
+    }
+    for (const id of deletes) {
+      const version = this.#extraVersions.get(id) ?? 0;
+      yield { sequence: ++last, file: '--delete-missing', line: 0, operation: { delete: id, version } };
     }
   }
 
@@ -114,6 +130,8 @@ export class Expected {
     if (entry === undefined) {
       found.extra++;
       found.extraIds.push(id);
+      // One that is written meanwhile has a higher version, and stays.
+      if (version > 0) this.#extraVersions.set(id, version);
       return;
     }
     this.#table.mark(id, FLAGS.stored);
@@ -137,6 +155,25 @@ export class Expected {
 /** Whether there is nothing to say. */
 export function isEqual({ different, missing, newer, extra, withoutText, patches }: Differences): boolean {
   return different + missing + newer + extra + withoutText + patches === 0;
+}
+
+/** Differences for people, a line each. */
+export function describeDifferences(found: Differences): string[] {
+  const lines: [count: number, what: string][] = [
+    [found.missing, 'in the sources and not in the collection'],
+    [found.different, 'with another content or version in the collection'],
+    [found.newer, 'with a higher version in the collection: they stay'],
+    [found.withoutText, 'stored without their text, which only sending them compares'],
+    [found.patches, 'patches, which are sent without being compared'],
+    [found.extra, `in the collection and not in the sources${shownIds(found.extraIds)}`],
+  ];
+  return lines.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+}
+
+function shownIds(ids: readonly string[]): string {
+  if (ids.length === 0) return '';
+  const shown = ids.slice(0, REJECTED_SHOWN).map((id) => JSON.stringify(clip(id, 64)));
+  return `: ${shown.join(', ')}${ids.length > shown.length ? ', ...' : ''}`;
 }
 
 /** Everything that a document's owner says of it, but for its version. */
