@@ -85,7 +85,7 @@ async function interleave(
   });
   // The store's own sweep, which makes similar requests, is over by then.
   await slow.writeDocuments(name, [remove('other')]);
-  for (let before = -1; before !== proxy.seen.length; ) {
+  for (let before = -1; before !== proxy.seen.length;) {
     before = proxy.seen.length;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }

@@ -102,7 +102,7 @@ export async function startProxy(target: string): Promise<Proxy> {
 function slow(ms: number): Transform {
   return new Transform({
     transform(chunk: Buffer, _encoding, callback) {
-      void sleep(ms).then(() => callback(null, chunk));
+      setTimeout(callback, ms, null, chunk);
     },
   });
 }
