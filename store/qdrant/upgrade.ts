@@ -2,7 +2,8 @@ import { StoreError } from '../errors.ts';
 import { newIdentity } from '../names.ts';
 import type { CallOptions } from '../store.ts';
 import { bodyId, FIRST_LAYOUT, LAYOUT, NO_PASSAGE } from './layout.ts';
-import type { Points, PointWrite } from './points.ts';
+import type { Points } from './points.ts';
+import { hiddenPoint } from './prepare.ts';
 import { Failure } from './transport/failure.ts';
 import { sleep } from './transport/bounds.ts';
 
@@ -83,8 +84,7 @@ const LOOK_MS = 50;
  */
 async function claimIdentity(points: Points, options: CallOptions): Promise<string> {
   const payload = { passage: NO_PASSAGE, identity: newIdentity() };
-  const json = Buffer.from(JSON.stringify({ id: CLAIM, vector: {}, payload }));
-  const claim: PointWrite = { id: CLAIM, json, what: "the collection's identity" };
+  const claim = hiddenPoint(CLAIM, payload, "the collection's identity");
   await points.upsert([claim], { condition: NEVER, ordered: true }, options);
   for (let look = 1; look <= LOOKS; look++) {
     const found = (await points.retrieve([CLAIM], ['identity'], options)).get(CLAIM);
