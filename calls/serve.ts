@@ -24,6 +24,8 @@ export function serve<Api extends { close?(): void | Promise<void> }>(
 ): void {
   const waiting = new Map<number, () => unknown>();
   const sliced = new Map<number, Sliced>();
+  /** Calls to begin before the next slice: those that waited when the last one ended. */
+  let first = 0;
   let gate = new ThreadGate(undefined);
   let api: Api | undefined;
   let working = false;
@@ -69,12 +71,11 @@ export function serve<Api extends { close?(): void | Promise<void> }>(
     } catch (error) {
       fail(id, error);
     }
+    first = waiting.size;
   };
   const work = async (): Promise<void> => {
     if (working) return;
     working = true;
-    /** Calls to begin before the next slice: those that waited when the last one ended. */
-    let first = 0;
     for (;;) {
       // Messages come in between: a call may be cancelled before its turn.
       await nextTurn();
@@ -84,7 +85,6 @@ export function serve<Api extends { close?(): void | Promise<void> }>(
         gate.enter();
         step(...slice);
         gate.leave();
-        first = waiting.size;
       } else if (next !== undefined) {
         const [id, begin] = next;
         waiting.delete(id);

@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ScalingnoteError } from '../clients/index.ts';
+import { backup } from './commands/backup.ts';
+import { copy } from './commands/copy.ts';
 import { distill } from './commands/distill.ts';
+import { doctor } from './commands/doctor.ts';
 import { alias, collections, drop } from './commands/collections.ts';
 import { count, deleteDocuments } from './commands/documents.ts';
 import { evaluate } from './commands/eval.ts';
@@ -10,6 +13,7 @@ import { get } from './commands/get.ts';
 import { ingest } from './commands/ingest.ts';
 import { pairs } from './commands/pairs.ts';
 import { pipeline } from './commands/pipeline.ts';
+import { restore } from './commands/restore.ts';
 import { scalingLaw } from './commands/scaling-law.ts';
 import { search } from './commands/search.ts';
 import { status } from './commands/status.ts';
@@ -32,6 +36,8 @@ const program = new Command('scalingnote')
     'Dense retrieval: a heavy model encodes the documents, a featherweight model encodes the queries.',
   )
   .version(version)
+  // A flag after a command is the command's: "delete ID --version 3" does not ask for ours.
+  .enablePositionalOptions()
   .exitOverride()
   .showSuggestionAfterError();
 
@@ -46,7 +52,11 @@ for (const command of [
   collections,
   alias,
   drop,
+  copy,
+  backup,
+  restore,
   status,
+  doctor,
   towers,
   pairs,
   train,

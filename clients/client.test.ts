@@ -382,12 +382,13 @@ describe('the other calls', () => {
     const asked: DeleteRequest__Output[] = [];
     const Delete: Handlers['Delete'] = (call, callback) => {
       asked.push(call.request);
-      callback(null, { documents: '2' });
+      callback(null, { documents: '2', freshnessToken: 'token' });
     };
     await withDocuments({ Delete }, async (client) => {
-      assert.equal(await client.delete({ collection: 'c', documentIds: ['a', 'b'] }), 2);
+      const deleted = { documents: 2, freshnessToken: 'token' };
+      assert.deepEqual(await client.delete({ collection: 'c', documentIds: ['a', 'b'] }), deleted);
       const filter = { must: [{ field: 'metadata.old', equals: true }] };
-      assert.equal(await client.delete({ collection: 'c', tenant: 't', filter }), 2);
+      assert.deepEqual(await client.delete({ collection: 'c', tenant: 't', filter }), deleted);
     });
     assert.deepEqual(asked[0]?.documentIds, ['a', 'b']);
     assert.equal(asked[0]?.filter, null);

@@ -55,14 +55,21 @@ export class DocumentClient extends ServiceClient<DocumentServiceClient, Documen
     return runIngest(() => this.connection.ingest(metadataOf(options.traceparent)), source, options);
   }
 
-  /** Deletes documents by id, or all that match a filter. @returns how many were there @throws {ScalingnoteError} */
+  /**
+   * Deletes documents by id, or all that match a filter, whatever their versions. To delete up to a version, and for good,
+   * ingest `{ delete: ID, version }`.
+   *
+   * @returns how many were there, and a token for a search that is not to see them any more
+   * @throws {ScalingnoteError}
+   */
   async delete(
     scope: DocumentScope & { documentIds?: readonly string[] },
     bounds?: CallBounds,
-  ): Promise<number> {
+  ): Promise<{ documents: number; freshnessToken: string }> {
     const documentIds = (scope.documentIds ?? []).map((id, index) => wireText(id, `document_ids[${index}]`));
-    const { documents } = await this.call('Delete', { ...toWireScope(scope), documentIds }, bounds);
-    return Number(documents);
+    const request = { ...toWireScope(scope), documentIds };
+    const { documents, freshnessToken } = await this.call('Delete', request, bounds);
+    return { documents: Number(documents), freshnessToken };
   }
 
   /** Counts documents and their passages. @throws {ScalingnoteError} */

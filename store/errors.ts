@@ -22,6 +22,8 @@ export type StoreErrorReason =
   | 'STORE_UNAUTHENTICATED'
   /** Our credentials do not allow this. */
   | 'STORE_PERMISSION_DENIED'
+  /** A backup is not what was written: a file is missing, cut or changed. */
+  | 'BACKUP_DAMAGED'
   /** The disk is full. */
   | 'STORE_FULL'
   /** The server is too old: it lacks something that we need. */

@@ -87,11 +87,11 @@ describe('Engine', () => {
     };
     const documents = new Documents(database, id, 2);
     const step = (writes: DocumentWrite[]) =>
-      database.write(() => documents.write(prepareWrites(writes).prepared));
+      database.write(() => documents.write(prepareWrites(writes).prepared, Date.now()));
     step([{ kind: 'delete', tenant: TENANT, documentId: 'a', version: 0 }]);
     for (const [index, documentId] of ['c', 'd', 'e', 'f'].entries())
       step([put(documentId, [[1, index + 2, 0, 0]])]);
-    const { oldest, newest } = documents.changeBounds();
+    const { oldest, newest } = documents.changes.bounds();
     database.close();
     assert.ok(oldest > 3, 'the delete has left the log');
     assert.ok(newest - oldest < 4, 'the log stays short');

@@ -1,6 +1,8 @@
-import { hash } from 'node:crypto';
 import { checkDimensions, checkWriteDimensions } from '../check.ts';
 import { documentFilter } from '../filter.ts';
+import { documentBytes } from '../document-bytes.ts';
+import { collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
+import type { Freshness } from '../freshness.ts';
 import { page, rankBy } from '../ranking.ts';
 import type {
   CollectionInfo,
@@ -9,6 +11,9 @@ import type {
   DocumentKey,
   DocumentWriteResult,
   Filter,
+  FullDocument,
+  PageRequest,
+  RememberedDelete,
   ScrollPage,
   SearchHit,
   SearchQuery,
@@ -18,8 +23,11 @@ import type {
 import { Catalog, type Collection } from './catalog.ts';
 import { Database } from './database.ts';
 import { Documents, type FilterRow } from './documents.ts';
+import { checkLayout, LAYOUT, upgradeCollections } from './layouts.ts';
 import { type Found, Mirror } from './mirror.ts';
 import type { PreparedWrite } from './prepare.ts';
+import { bytes } from './strings.ts';
+import { type Chosen, wholeDocuments } from './whole-documents.ts';
 
 /** With more vectors than this a scan takes so much time and memory that a server is the better choice. */
 const MANY_VECTORS = 300_000;
@@ -41,14 +49,26 @@ export class Engine {
   readonly #database: Database;
   readonly #catalog: Catalog;
   readonly #warn: (message: string) => void;
+  readonly #now: () => number;
   readonly #open = new Map<number, OpenCollection>();
   #warned = false;
 
-  /** @param expected see {@link Database} */
-  constructor(directory: string, busyTimeoutMs: number, warn: (message: string) => void, expected?: string) {
+  /**
+   * @param expected see {@link Database}
+   * @param now the clock that expiry is compared with, in milliseconds since the epoch
+   */
+  constructor(
+    directory: string,
+    busyTimeoutMs: number,
+    warn: (message: string) => void,
+    expected?: string,
+    now: () => number = Date.now,
+  ) {
     this.#database = new Database(directory, busyTimeoutMs, expected);
+    upgradeCollections(this.#database, warn);
     this.#catalog = new Catalog(this.#database);
     this.#warn = warn;
+    this.#now = now;
   }
 
   /** The id of the store, which no other store has. */
@@ -76,23 +96,54 @@ export class Engine {
     return this.#database.write(() => {
       const collection = this.#catalog.resolve(name);
       checkWriteDimensions(writes, collection.dimensions);
-      return this.#collection(collection).documents.write(writes);
+      return this.#collection(collection).documents.write(writes, this.#now());
     });
   }
 
   lookupDocuments(name: string, keys: readonly DocumentKey[]): (StoredDocument | undefined)[] {
     return this.#database.read(() => {
       const documents = this.#documents(name);
-      return keys.map((key) => documents.lookup(key));
+      const now = this.#now();
+      return keys.map((key) => {
+        const found = documents.lookup(key, now);
+        if (!found) return undefined;
+        const { id: _, ...document } = found;
+        return document;
+      });
+    });
+  }
+
+  readDocuments(
+    name: string,
+    keys: readonly DocumentKey[],
+    withVectors: boolean,
+  ): (FullDocument | undefined)[] {
+    return this.#database.read(() => {
+      const documents = this.#documents(name);
+      const now = this.#now();
+      const found = keys.map((key) => documents.lookup(key, now));
+      const byTenant = new Map<string, Map<number, Chosen>>();
+      for (const [index, row] of found.entries()) {
+        const { tenant } = keys[index]!;
+        if (row) byTenant.set(tenant, (byTenant.get(tenant) ?? new Map<number, Chosen>()).set(row.id, row));
+      }
+      const read = new Map<number, FullDocument>();
+      for (const [tenant, chosen] of byTenant) {
+        const ids = chosen.keys();
+        for (const document of wholeDocuments(documents, tenant, chosen.values(), withVectors)) {
+          read.set(ids.next().value!, document);
+        }
+      }
+      return found.map((row) => row && read.get(row.id));
     });
   }
 
   deleteByFilter(name: string, tenant: string, filter: Filter): number {
     return this.#database.write(() => {
       const documents = this.#documents(name);
-      const row = documents.tenant(tenant);
+      const row = documents.tenants.find(tenant);
       if (row === undefined) return 0;
-      const rows = [...matching(documents.scan(row), filter)].map(({ id }) => ({ id }));
+      const rows = [...matching(documents.scan(row, this.#now()), filter)].map(({ id }) => ({ id }));
       documents.deleteRows(row, rows);
       return rows.length;
     });
@@ -103,7 +154,8 @@ export class Engine {
       const collection = this.#catalog.resolve(name);
       if (query.vector) checkDimensions(query.vector, collection.dimensions, 'query vector');
       const { documents } = this.#collection(collection);
-      const tenant = documents.tenant(query.tenant);
+      if (query.atLeast) checkFresh(freshnessOf(collection, documents), query.atLeast, name);
+      const tenant = documents.tenants.find(query.tenant);
       if (tenant === undefined) return [];
       const mirror = this.#mirror(collection, tenant);
       return page(rank(mirror, query), query).map((found) => hit(documents, found, query));
@@ -113,11 +165,12 @@ export class Engine {
   count(name: string, tenant: string, filter: Filter | undefined): Counts {
     return this.#database.read(() => {
       const documents = this.#documents(name);
-      if (!filter) return documents.counts(tenant);
+      const now = this.#now();
+      if (!filter) return documents.counts(now, tenant);
       const counts = { documents: 0, passages: 0 };
-      const row = documents.tenant(tenant);
+      const row = documents.tenants.find(tenant);
       if (row === undefined) return counts;
-      for (const { passages } of matching(documents.scan(row), filter)) {
+      for (const { passages } of matching(documents.scan(row, now), filter)) {
         counts.documents++;
         counts.passages += passages;
       }
@@ -128,29 +181,49 @@ export class Engine {
   scroll(
     name: string,
     tenant: string,
-    wanted: { limit: number; after?: string; filter?: Filter },
+    { limit, after, filter = {}, withVectors = false, bytes: most = Infinity }: PageRequest,
   ): ScrollPage {
     return this.#database.read(() => {
       const documents = this.#documents(name);
-      const row = documents.tenant(tenant);
-      const result: ScrollPage = { documents: [] };
-      if (row === undefined) return result;
-      for (const { id } of matching(documents.scan(row, wanted.after), wanted.filter ?? {})) {
-        const document = documents.row(id)!;
-        const last = result.documents.at(-1);
-        if (last && result.documents.length === wanted.limit) return { ...result, next: last.documentId };
-        result.documents.push({
-          tenant,
-          documentId: document.documentId,
-          title: document.title,
-          version: document.version,
-          contentHash: document.contentHash,
-          metadata: JSON.parse(document.metadata) as Record<string, unknown>,
-          textOmitted: false,
-          passages: documents.texts(id).map((text) => ({ text })),
-        });
+      const row = documents.tenants.find(tenant);
+      const found: FullDocument[] = [];
+      if (row === undefined) return { documents: found };
+      const last = typeof after === 'object' ? after.documentId : after;
+      const rows = upTo(limit, matching(documents.scan(row, this.#now(), last), filter));
+      let taken = 0;
+      for (const document of wholeDocuments(documents, tenant, rows, withVectors)) {
+        if (taken > most) return { documents: found, next: found.at(-1)!.documentId };
+        found.push(document);
+        taken += documentBytes(document);
       }
-      return result;
+      return rows.hasMore ? { documents: found, next: found.at(-1)!.documentId } : { documents: found };
+    });
+  }
+
+  tenants(name: string): string[] {
+    return this.#database.read(() => this.#documents(name).tenants.names(this.#now()));
+  }
+
+  scrollDeletes(
+    name: string,
+    tenant: string,
+    { limit, after = '' }: { limit: number; after?: string },
+  ): { deletes: RememberedDelete[]; next?: string } {
+    return this.#database.read(() => {
+      const documents = this.#documents(name);
+      const row = documents.tenants.find(tenant);
+      if (row === undefined) return { deletes: [] };
+      const page = { after: bytes(after), limit: limit + 1, now: this.#now() };
+      const found = documents.deletions.page(row, page);
+      const deletes = found.slice(0, limit).map((one) => ({ tenant, ...one }));
+      return found.length > limit ? { deletes, next: deletes.at(-1)!.documentId } : { deletes };
+    });
+  }
+
+  freshness(name: string): Freshness {
+    return this.#database.read(() => {
+      const collection = this.#catalog.resolve(name);
+      return freshnessOf(collection, this.#collection(collection).documents);
     });
   }
 
@@ -182,7 +255,8 @@ export class Engine {
       let room = MANY_VECTORS;
       for (const collection of this.#catalog.list()) {
         if (collection.alias === null || collection.fingerprint !== space) continue;
-        for (const { tenant, passages } of this.#collection(collection).documents.tenants()) {
+        if (collection.layout !== LAYOUT) continue;
+        for (const { tenant, passages } of this.#collection(collection).documents.tenants.bySize()) {
           room -= passages;
           if (room >= 0) this.#mirror(collection, tenant);
         }
@@ -195,7 +269,8 @@ export class Engine {
   }
 
   #describe(collection: Collection): CollectionInfo {
-    return { ...keyOf(collection), ...this.#collection(collection).documents.counts() };
+    checkLayout(collection.physical, collection.layout);
+    return { ...keyOf(collection), ...this.#collection(collection).documents.counts(this.#now()) };
   }
 
   #collection({ id }: Collection): OpenCollection {
@@ -220,7 +295,7 @@ export class Engine {
       mirror = new Mirror(documents, tenant, collection.dimensions);
       mirrors.set(tenant, mirror);
     }
-    mirror.synchronise();
+    mirror.synchronise(this.#now());
     this.#warnOfSize();
     return mirror;
   }
@@ -254,8 +329,8 @@ function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
 }
 
 function hit(documents: Documents, { id, documentId, passage, score }: Found, query: SearchQuery): SearchHit {
-  const row = documents.row(id)!;
-  const text = query.withText === false ? undefined : documents.text(id, passage);
+  const row = documents.hit(id);
+  const text = query.withText === false ? undefined : documents.passages.text(id, passage);
   return {
     documentId,
     score,
@@ -276,11 +351,52 @@ function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterR
   }
 }
 
-function keyOf({ alias, physical, fingerprint, dimensions }: Collection): CollectionKey {
+/** The first rows, as they are taken, and whether there are more. */
+function upTo<Row>(limit: number, rows: Iterable<Row>): Iterable<Row> & { readonly hasMore: boolean } {
+  let hasMore = false;
+  return {
+    *[Symbol.iterator]() {
+      let taken = 0;
+      for (const row of rows) {
+        hasMore = taken++ === limit;
+        if (hasMore) return;
+        yield row;
+      }
+    },
+    get hasMore() {
+      return hasMore;
+    },
+  };
+}
+
+/** How far a collection has come: up to the newest entry of its change log. */
+function freshnessOf({ identity }: Collection, documents: Documents): Freshness {
+  return { identity, position: String(documents.changes.bounds().newest) };
+}
+
+/** @throws {StoreError} where a search can't answer as freshly as its caller asks */
+function checkFresh(now: Freshness, atLeast: Freshness, name: string): void {
+  if (atLeast.identity !== now.identity) throw collectionReplaced(name, atLeast.identity, now.identity);
+  const position = /^\d+$/.test(atLeast.position) ? Number(atLeast.position) : NaN;
+  if (!Number.isSafeInteger(position)) {
+    throw invalidArgument(
+      `freshness position ${JSON.stringify(atLeast.position)} is not one of the embedded store; use a token as a ` +
+        'watermark of ingest gave it',
+    );
+  }
+  if (position <= Number(now.position)) return;
+  throw new StoreError(
+    'STORE_NOT_FRESH',
+    `collection "${name}" has come to position ${now.position}, and the search asks for ${position}; try again`,
+    { metadata: { collection: name, position: now.position, wanted_position: atLeast.position } },
+  );
+}
+
+function keyOf({ alias, physical, fingerprint, dimensions, identity }: Collection): CollectionKey {
   return {
     name: alias ?? physical,
     physicalName: physical,
     space: { fingerprint, dimensions },
-    identity: `col_${hash('md5', physical)}`,
+    identity,
   };
 }

@@ -20,7 +20,7 @@ export class FieldColumns {
    * Makes sure that fields are there.
    *
    * @param slots slot by row of `documents`
-   * @param documents all documents of the mirror; read only if a field is missing
+   * @param documents all documents of the mirror, and others; read only if a field is missing
    */
   require(
     fields: ReadonlySet<string>,
@@ -41,7 +41,10 @@ export class FieldColumns {
       this.#columns.delete(field);
     }
     if (missing.size === 0) return;
-    for (const row of documents) this.#fill(missing, slots.get(row.id)!, row);
+    for (const row of documents) {
+      const slot = slots.get(row.id);
+      if (slot !== undefined) this.#fill(missing, slot, row);
+    }
   }
 
   /** Sets the values of a new or changed document. */

@@ -59,8 +59,14 @@ export class Mirror {
   #sparse: SparseIndex | undefined;
   #columns: FieldColumns;
   #livePassages = 0;
+  /** When documents expire, by row of `documents`, for those that do. */
+  readonly #expiries = new Map<number, number>();
+  /** The earliest of {@link #expiries}. */
+  #nextExpiry = Infinity;
   /** The last change that this mirror has applied. */
   #seq = -1;
+  /** The time of the snapshot, in milliseconds since the epoch. */
+  #now = 0;
 
   constructor(documents: Documents, tenant: number, dimensions: number) {
     this.#documents = documents;
@@ -75,21 +81,25 @@ export class Mirror {
     return this.#livePassages;
   }
 
-  /** Applies the changes that any process has committed since the last one applied. */
-  synchronise(): void {
-    const { oldest, newest } = this.#documents.changeBounds();
-    if (newest === this.#seq) return;
-    if (this.#seq < 0 || this.#seq < oldest - 1) {
-      this.#load();
-    } else {
-      for (const { removed, added } of this.#documents.changes(this.#tenant, this.#seq)) {
-        if (removed !== null) this.#remove(removed);
-        if (added !== null) this.#add(added);
-      }
-      const dead = this.#owners.length - this.#livePassages;
-      if (dead >= MIN_DEAD_ROWS && dead >= this.#owners.length / 4) this.#compact();
+  /**
+   * Applies the changes that any process has committed since the last one applied, and leaves out what has expired.
+   *
+   * @param now in milliseconds since the epoch
+   */
+  synchronise(now: number): void {
+    this.#now = now;
+    const { oldest, newest } = this.#documents.changes.bounds();
+    const seq = this.#seq;
+    if (newest !== seq) {
+      // Where this fails half way, the next call loads everything.
+      this.#seq = -1;
+      if (seq < 0 || seq < oldest - 1) this.#load();
+      else this.#follow(seq);
+      this.#seq = newest;
     }
-    this.#seq = newest;
+    if (this.#nextExpiry <= now) this.#dropExpired();
+    const dead = this.#owners.length - this.#livePassages;
+    if (dead >= MIN_DEAD_ROWS && dead >= this.#owners.length / 4) this.#compact();
   }
 
   /** The `depth` best documents by cosine. @param query of unit length */
@@ -152,7 +162,7 @@ export class Mirror {
   }
 
   #select(filter: Filter): Selection {
-    this.#columns.require(filterFields(filter), this.#slotOf, this.#documents.scan(this.#tenant));
+    this.#columns.require(filterFields(filter), this.#slotOf, this.#documents.scan(this.#tenant, this.#now));
     const holdsFor = compileFilter<number>(filter, (field) => {
       if (field === 'document_id') return (slot) => this.#slots[slot]!.documentId;
       const values = this.#columns.values(field);
@@ -170,7 +180,6 @@ export class Mirror {
   }
 
   #load(): void {
-    this.#seq = -1;
     this.#slots = [];
     this.#owners = [];
     this.#slotOf.clear();
@@ -178,31 +187,47 @@ export class Mirror {
     this.#sparse = undefined;
     this.#columns = new FieldColumns();
     this.#livePassages = 0;
-    for (const { id, documentId } of this.#documents.ids(this.#tenant)) this.#append(id, documentId);
+    this.#expiries.clear();
+    this.#nextExpiry = Infinity;
+    this.#append(this.#documents.ids(this.#tenant));
+    for (const { id, expiresAt } of this.#documents.expiries(this.#tenant)) this.#expire(id, expiresAt);
   }
 
-  #add(id: number): void {
-    const row = this.#documents.row(id);
-    // The document has been removed since; a later change removes it here.
-    if (!row) return;
-    let slot = this.#slotOf.get(id);
-    if (slot === undefined) slot = this.#append(id, row.documentId);
-    this.#columns.set(slot, row);
-  }
-
-  #append(id: number, documentId: string): number {
-    const slot = this.#slots.length;
-    const row = this.#owners.length;
-    const vectors = this.#documents.vectors(id);
-    for (const vector of vectors) {
-      this.#matrix.append(vector);
-      this.#owners.push(slot);
+  /** Applies the changes after `seq`. */
+  #follow(seq: number): void {
+    const changed = new Set<number>();
+    for (const { removed, added } of this.#documents.changes.after(this.#tenant, seq)) {
+      if (removed !== null) this.#remove(removed);
+      if (added !== null) changed.add(added);
     }
-    if (this.#sparse) this.#indexTerms(this.#sparse, id, row);
-    this.#slots.push({ id, documentId, row, passages: vectors.length });
-    this.#slotOf.set(id, slot);
-    this.#livePassages += vectors.length;
-    return slot;
+    const rows = [...this.#documents.mirrored([...changed].sort((a, b) => a - b))];
+    this.#append(rows.filter(({ id }) => !this.#slotOf.has(id)));
+    for (const row of rows) {
+      this.#columns.set(this.#slotOf.get(row.id)!, row);
+      this.#expire(row.id, row.expiresAt);
+    }
+  }
+
+  /** Adds documents that are not here yet. @param documents by row, ascending */
+  #append(documents: readonly { id: number; documentId: string }[]): void {
+    if (documents.length === 0) return;
+    const ids = documents.map(({ id }) => id);
+    let next = 0;
+    let last: MirrorDocument | undefined;
+    // Vectors of a document follow each other.
+    for (const { document: id, vector } of this.#documents.passages.vectors(ids)) {
+      if (last?.id !== id) {
+        while (ids[next] !== id) next++;
+        last = { id, documentId: documents[next]!.documentId, row: this.#owners.length, passages: 0 };
+        this.#slotOf.set(id, this.#slots.length);
+        this.#slots.push(last);
+      }
+      this.#matrix.append(vector);
+      this.#owners.push(this.#slots.length - 1);
+      last.passages++;
+      this.#livePassages++;
+    }
+    if (this.#sparse) this.#indexTerms(this.#sparse, ids);
   }
 
   #remove(id: number): void {
@@ -211,17 +236,39 @@ export class Mirror {
     this.#livePassages -= this.#slots[slot]!.passages;
     this.#slots[slot] = undefined;
     this.#slotOf.delete(id);
+    this.#expiries.delete(id);
+  }
+
+  #expire(id: number, expiresAt: number | null): void {
+    if (expiresAt === null) {
+      this.#expiries.delete(id);
+      return;
+    }
+    this.#expiries.set(id, expiresAt);
+    this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt);
+  }
+
+  #dropExpired(): void {
+    this.#nextExpiry = Infinity;
+    for (const [id, expiresAt] of this.#expiries) {
+      if (expiresAt <= this.#now) this.#remove(id);
+      else this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt);
+    }
   }
 
   #buildSparse(): SparseIndex {
     const sparse = new SparseIndex();
-    for (const document of this.#slots) if (document) this.#indexTerms(sparse, document.id, document.row);
+    this.#indexTerms(
+      sparse,
+      [...this.#slotOf.keys()].sort((a, b) => a - b),
+    );
     return sparse;
   }
 
-  #indexTerms(sparse: SparseIndex, id: number, firstRow: number): void {
-    for (const [passage, terms] of this.#documents.sparseVectors(id).entries()) {
-      if (terms) sparse.append(firstRow + passage, terms);
+  /** Adds the terms of documents that are here. @param ids rows of `documents`, ascending */
+  #indexTerms(sparse: SparseIndex, ids: readonly number[]): void {
+    for (const { document, passage, sparse: terms } of this.#documents.passages.terms(ids)) {
+      sparse.append(this.#slots[this.#slotOf.get(document)!]!.row + passage, terms);
     }
   }
 

@@ -1,19 +1,30 @@
 import type { Schemas } from '@qdrant/js-client-rest';
 import { collectionNotFound, StoreError } from '../errors.ts';
-import { checkAlias, checkCollectionName, checkSpace, isPhysicalName, physicalFor } from '../names.ts';
+import {
+  checkAlias,
+  checkCollectionName,
+  checkSpace,
+  isPhysicalName,
+  newIdentity,
+  physicalFor,
+} from '../names.ts';
 import type { CallOptions, SpaceKey } from '../store.ts';
 import type { CollectionPlan } from './config.ts';
 import { payloadPath } from './filters.ts';
-import { DENSE, SPARSE } from './layout.ts';
+import type { Copies } from './freshness.ts';
+import { DENSE, LAYOUT, SPARSE } from './layout.ts';
+import { Points } from './points.ts';
 import { type Call, Failure, isBeingMade } from './transport/failure.ts';
 import { sleep } from './transport/bounds.ts';
 import type { Transport } from './transport/transport.ts';
+import { upgrade } from './upgrade.ts';
 
 /** The part of a collection's description that is ours. */
 export interface Described {
   physical: string;
   space: SpaceKey;
-  replicated: boolean;
+  identity: string;
+  copies: Copies;
   /** Quantised to bits. */
   binary: boolean;
   /** Points, roughly, including those that no search finds. */
@@ -32,6 +43,8 @@ const INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
   content_hash: 'keyword',
   passage: 'integer',
   version: 'integer',
+  expires_at: 'integer',
+  deleted_tenant: 'keyword',
 };
 
 /**
@@ -40,7 +53,9 @@ const INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
  */
 const STRICT_INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
   generation: 'integer',
+  revision: 'integer',
   settling: 'bool',
+  copying: 'bool',
 };
 
 /** Older versions of Qdrant have no metadata of collections and no conditional upsert. */
@@ -49,6 +64,13 @@ const OLDEST_SERVER = [1, 16] as const;
 /** Seconds that the server may take for a change that the cluster has to agree on. */
 const CONSENSUS_TIMEOUT_S = 30;
 const CONSENSUS = `?timeout=${CONSENSUS_TIMEOUT_S}`;
+
+/** Why a collection is not listed: it is not ours, we can't use it, or it was dropped in between. */
+const UNLISTED: ReadonlySet<string> = new Set([
+  'COLLECTION_FOREIGN',
+  'COLLECTION_LAYOUT',
+  'COLLECTION_NOT_FOUND',
+]);
 
 /** Wait between two looks at a collection that the cluster is still making, in milliseconds. */
 const MAKING_MS = 100;
@@ -93,22 +115,37 @@ export class Collections {
     return physical;
   }
 
-  /** @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_FOREIGN` */
+  /**
+   * Brings a collection of an older layout up to date.
+   *
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_FOREIGN`, `COLLECTION_LAYOUT`
+   */
   async describe(physical: string, options: CallOptions): Promise<Described> {
-    const info = await this.#info(physical, options);
-    const { params, metadata, quantization_config: quantization, optimizer_config: optimizer } = info.config;
-    const fingerprint = metadata?.['space'];
-    const dense = (params.vectors as Record<string, Schemas['VectorParams']> | undefined)?.[DENSE];
-    if (typeof fingerprint !== 'string' || metadata?.['product'] !== 'scalingnote' || !dense)
+    let info = await this.#info(physical, options);
+    let { metadata } = info.config;
+    if (typeof metadata?.['space'] !== 'string' || metadata['product'] !== 'scalingnote')
       throw foreign(physical);
+    if (await this.#upgrade(physical, info, options)) {
+      info = await this.#info(physical, options);
+      metadata = info.config.metadata;
+    }
+    const { params, quantization_config: quantization, optimizer_config: optimizer } = info.config;
+    const dense = (params.vectors as Record<string, Schemas['VectorParams']> | undefined)?.[DENSE];
+    const { space: fingerprint, identity } = metadata ?? {};
+    if (typeof fingerprint !== 'string' || typeof identity !== 'string' || !dense) throw foreign(physical);
     return {
       physical,
       space: { fingerprint, dimensions: dense.size },
-      replicated: (params.replication_factor ?? 1) > 1,
+      identity,
+      copies: {
+        shards: params.shard_number ?? 1,
+        replicas: params.replication_factor ?? 1,
+        writeConsistency: params.write_consistency_factor ?? 1,
+      },
       binary: quantization !== null && quantization !== undefined && 'binary' in quantization,
       points: info.points_count ?? 0,
       indexed: new Set(Object.keys(info.payload_schema)),
-      metadata,
+      metadata: metadata!,
       indexingThreshold: optimizer.indexing_threshold ?? undefined,
     };
   }
@@ -123,9 +160,7 @@ export class Collections {
       .filter(({ name }) => isPhysicalName(name))
       .map(({ name }) =>
         this.describe(name, options).catch((error: unknown) => {
-          const reason = reasonOf(error);
-          // It is not ours, or was dropped in between.
-          if (reason === 'COLLECTION_FOREIGN' || reason === 'COLLECTION_NOT_FOUND') return undefined;
+          if (UNLISTED.has(reasonOf(error) ?? '')) return undefined;
           throw error;
         }),
       );
@@ -189,6 +224,40 @@ export class Collections {
     }
   }
 
+  /** Returns whether something changed. @throws {StoreError} `COLLECTION_LAYOUT` */
+  #upgrade(
+    physical: string,
+    { config, payload_schema: schema }: Schemas['CollectionInfo'],
+    options: CallOptions,
+  ): Promise<boolean> {
+    const wanted = { ...INDEXES, ...(config.strict_mode_config?.enabled ? STRICT_INDEXES : {}) };
+    const indexed = new Set(Object.keys(schema));
+    const target = {
+      physical,
+      points: new Points(this.#transport, physical, (config.params.replication_factor ?? 1) > 1),
+      index: (bounds: CallOptions) => this.#index(physical, Object.entries(wanted), indexed, bounds),
+      describe: (metadata: Readonly<Record<string, unknown>>, bounds: CallOptions) =>
+        this.configure(physical, { metadata }, bounds),
+    };
+    return upgrade(target, config.metadata?.['layout'], options);
+  }
+
+  /** Adds the indexes that are missing. */
+  async #index(
+    physical: string,
+    wanted: readonly (readonly [string, Schemas['PayloadFieldSchema']])[],
+    indexed: ReadonlySet<string>,
+    options: CallOptions,
+  ): Promise<void> {
+    const missing = wanted.filter(([field]) => !indexed.has(field));
+    await Promise.all(
+      missing.map(([field, schema]) => {
+        const body: Schemas['CreateFieldIndex'] = { field_name: field, field_schema: schema };
+        return this.#about(physical, 'index', 'PUT', options, { suffix: '/index?wait=true', body });
+      }),
+    );
+  }
+
   #call<Result>(call: Call, options: CallOptions): Promise<Result> {
     return this.#transport.call<Result>({ ...call, catalog: true }, options);
   }
@@ -240,14 +309,7 @@ export class Collections {
     );
     const strict = this.#plan.strictMode ? Object.entries(STRICT_INDEXES) : [];
     const wanted = [...Object.entries(INDEXES), ...strict, ...declared];
-    const missing = wanted.filter(([field]) => !described.indexed.has(field));
-    await Promise.all(
-      missing.map(([field, schema]) => {
-        const body: Schemas['CreateFieldIndex'] = { field_name: field, field_schema: schema };
-        const suffix = '/index?wait=true';
-        return this.#about(described.physical, 'index', 'PUT', options, { suffix, body });
-      }),
-    );
+    await this.#index(described.physical, wanted, described.indexed, options);
     return described;
   }
 
@@ -288,7 +350,13 @@ export class Collections {
           unindexed_filtering_update: false,
         },
       }),
-      metadata: { product: 'scalingnote', space: fingerprint, dimensions },
+      metadata: {
+        product: 'scalingnote',
+        space: fingerprint,
+        dimensions,
+        layout: LAYOUT,
+        identity: newIdentity(),
+      },
     };
   }
 

@@ -28,11 +28,17 @@ export function payloadPath(field: string): string {
   return ['metadata', ...path.map((key) => (PLAIN_KEY.test(key) ? key : `"${key}"`))].join('.');
 }
 
-/** Matches the points of one tenant that match a filter. */
+/** Matches the points of one tenant that match a filter and have not expired. */
 export function ofTenant(tenant: string, filter?: Filter, ...rest: QdrantCondition[]): QdrantFilter {
   return {
     must: [equals('tenant', tenant), ...rest, ...(filter ? [toQdrant(filter) as QdrantCondition] : [])],
+    must_not: [expired(Date.now())],
   };
+}
+
+/** Holds for points of documents that have expired at a moment, in milliseconds since the epoch. */
+export function expired(now: number): QdrantCondition {
+  return { key: 'expires_at', range: { lte: now } };
 }
 
 /** Holds if a field of the payload equals a value, or has it as an element. */

@@ -16,16 +16,33 @@ import { encodeTriple, pointId, uuid } from '../point-id.ts';
  *   delete.
  * - `settling` marks a head whose other passages are not in order yet: the next process that finds it
  *   finishes the work.
+ * - An update takes effect at the head, too: one conditional change of its payload, with a *revision*, a number
+ *   like a generation. Then the update copies the payload to the other passages; `copying` marks the head until
+ *   that is done. Searches read the copies.
+ * - What expires has `expires_at` on all its passages, and no read finds it from then on. A sweep turns its head into a
+ *   tombstone.
+ * - A few points are no documents: `passage` is {@link NO_PASSAGE}. See `upgrade.ts` and `freshness.ts`.
  */
+export const LAYOUT = 2;
+
+/** The layout of collections without a layout in their metadata, which 0.1.0 made. */
+export const FIRST_LAYOUT = 1;
+
+/** Name of the dense vectors. */
 export const DENSE = 'dense';
 
 /** Name of the sparse vectors. */
 export const SPARSE = 'terms';
 
+/** The passage of points that are no documents. */
+export const NO_PASSAGE = -1;
+
 /** Payload of a point. */
 export interface PointPayload {
   /** Absent from points that no search may find: staged passages and tombstones. */
   tenant?: string;
+  /** Tenant of a tombstone; absent from those of layout 1. */
+  deleted_tenant?: string;
   /** Id of the document's head: one value for tenant and document id. */
   document: string;
   document_id: string;
@@ -33,12 +50,27 @@ export interface PointPayload {
   passage: number;
   version: number;
   generation: number;
+  /** Of the last update, on every passage; absent before the first one. */
+  revision?: number;
   content_hash: string;
+  /** On the head only; absent from documents of layout 1. */
+  encoding_hash?: string;
   title: string;
   text?: string;
+  /** Where the passage lies in the whole text: start and end. */
+  span?: [number, number];
+  /** Where the head has the whole text: in `body`, or in `text`, where that is the same; absent for nowhere. */
+  whole?: 'body' | 'text';
+  /** The whole text; on the head only, and in no answer to a search. */
+  body?: string;
+  /** Milliseconds since the epoch; `null` for a document that an update keeps from expiring. */
+  expires_at?: number | null;
   /** Passages of the document; on the head only. */
   passages?: number;
   settling?: true;
+  copying?: true;
+  /** Of the collection, in the one point that names it; see `upgrade.ts`. */
+  identity?: string;
   metadata: Readonly<Record<string, unknown>>;
 }
 
@@ -46,25 +78,57 @@ export interface PointPayload {
 export interface Head {
   version: number;
   generation: number;
+  /** `undefined` before the first update. */
+  revision: number | undefined;
   contentHash: string;
+  /** `undefined` for a document of layout 1. */
+  encodingHash: string | undefined;
   passages: number;
-  /** Whether it is a document, not a tombstone. */
+  /** Whether the whole text is stored. */
+  hasText: boolean;
+  expiresAt: number | undefined;
+  /** Whether it is a document that has not expired; otherwise it counts as deleted. */
   live: boolean;
   settling: boolean;
+  copying: boolean;
 }
 
 /** The payload keys of a {@link Head}. */
-export const HEAD_KEYS = ['tenant', 'version', 'generation', 'content_hash', 'passages', 'settling'];
+export const HEAD_KEYS = [
+  'tenant',
+  'version',
+  'generation',
+  'revision',
+  'content_hash',
+  'encoding_hash',
+  'passages',
+  'whole',
+  'expires_at',
+  'settling',
+  'copying',
+];
 
-export function headOf(payload: Partial<PointPayload>): Head {
+/** @param now milliseconds since the epoch */
+export function headOf(payload: Partial<PointPayload>, now = Date.now()): Head {
+  const expiresAt = payload.expires_at ?? undefined;
   return {
     version: payload.version ?? 0,
     generation: payload.generation ?? 0,
+    revision: payload.revision,
     contentHash: payload.content_hash ?? '',
+    encodingHash: payload.encoding_hash,
     passages: payload.passages ?? 0,
-    live: payload.tenant !== undefined,
+    hasText: payload.whole !== undefined,
+    expiresAt,
+    live: payload.tenant !== undefined && !(expiresAt !== undefined && expiresAt <= now),
     settling: payload.settling === true,
+    copying: payload.copying === true,
   };
+}
+
+/** The number of the last change of a document: its update, or its put. */
+export function stampOf({ generation, revision = 0 }: Pick<Head, 'generation' | 'revision'>): number {
+  return Math.max(generation, revision);
 }
 
 export function headId(tenant: string, documentId: string): string {
@@ -87,8 +151,8 @@ const GENERATIONS_PER_MS = 2048;
 let lastGeneration = 0;
 
 /**
- * A generation for puts. It is greater than every earlier one of this process, and greater than the
- * generations that the puts replace, even if those come from a clock that is ahead. Two processes in the same
+ * A generation for puts, or a revision for updates. It is greater than every earlier one of this process, and greater
+ * than those that they replace, even if those come from a clock that is ahead. Two processes in the same
  * millisecond get different ones by chance.
  */
 export function newGeneration(above: number): number {

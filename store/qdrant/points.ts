@@ -1,5 +1,5 @@
 import type { Schemas } from '@qdrant/js-client-rest';
-import type { CallOptions } from '../store.ts';
+import type { CallOptions, SparseVector } from '../store.ts';
 import type { QdrantFilter } from './filters.ts';
 import type { PointPayload } from './layout.ts';
 import type { Transport } from './transport/transport.ts';
@@ -8,6 +8,8 @@ import type { Transport } from './transport/transport.ts';
 export interface Point {
   id: string;
   payload: Partial<PointPayload>;
+  /** Where it was asked for; without `terms` if there are none. */
+  vector?: { dense: number[]; terms?: SparseVector };
 }
 
 /** A point that a search found; its score is `null` if the stored vector is broken. */
@@ -25,6 +27,10 @@ export interface PointWrite {
 
 /** Most ids in one request to retrieve points. */
 const RETRIEVE_IDS = 1000;
+
+/** Most changes in one request, and most characters of JSON in a request of several: a few milliseconds of work. */
+const UPDATE_OPERATIONS = 500;
+const UPDATE_LENGTH = 2 * 1024 * 1024;
 
 const BEGIN = Buffer.from('{"points":[');
 const COMMA = Buffer.from(',');
@@ -48,13 +54,18 @@ export class Points {
   }
 
   /** Points by id, in any order, without those that are not there. */
-  async retrieve(ids: readonly string[], keys: string[], options: CallOptions): Promise<Map<string, Point>> {
+  async retrieve(
+    ids: readonly string[],
+    keys: string[],
+    options: CallOptions,
+    withVectors = false,
+  ): Promise<Map<string, Point>> {
     const points = new Map<string, Point>();
     for (let start = 0; start < ids.length; start += RETRIEVE_IDS) {
       const request: Schemas['PointRequest'] = {
         ids: ids.slice(start, start + RETRIEVE_IDS),
         with_payload: keys,
-        with_vector: false,
+        with_vector: withVectors,
       };
       const found = await this.#post<Point[]>('retrieve', '/points', request, options);
       for (const point of found) points.set(point.id, point);
@@ -64,15 +75,21 @@ export class Points {
 
   /** Points that match a filter, ordered by id. */
   async scroll(
-    request: { filter: QdrantFilter; limit: number; keys: string[]; offset?: string | undefined },
+    request: {
+      filter: QdrantFilter;
+      limit: number;
+      keys: string[];
+      offset?: string | undefined;
+      withVectors?: boolean;
+    },
     options: CallOptions,
   ): Promise<{ points: Point[]; next: string | undefined }> {
-    const { filter, limit, keys, offset } = request;
+    const { filter, limit, keys, offset, withVectors = false } = request;
     const body: Schemas['ScrollRequest'] = {
       filter,
       limit,
       with_payload: keys,
-      with_vector: false,
+      with_vector: withVectors,
       ...(offset !== undefined && { offset }),
     };
     const page = await this.#post<{ points: Point[]; next_page_offset: string | null }>(
@@ -84,9 +101,26 @@ export class Points {
     return { points: page.points, next: page.next_page_offset ?? undefined };
   }
 
-  async count(filter: QdrantFilter, options: CallOptions, exact = true): Promise<number> {
+  /**
+   * How many points match a filter.
+   *
+   * @param read.consistency copies of each shard that are asked; the answer is the least of them. @default any one
+   */
+  async count(
+    filter: QdrantFilter,
+    options: CallOptions,
+    { exact = true, consistency }: { exact?: boolean; consistency?: number | 'all' } = {},
+  ): Promise<number> {
     const body: Schemas['CountRequest'] = { filter, exact };
-    return (await this.#post<{ count: number }>('count', '/points/count', body, options)).count;
+    const path = `/points/count${consistency === undefined ? '' : `?consistency=${consistency}`}`;
+    return (await this.#post<{ count: number }>('count', path, body, options)).count;
+  }
+
+  /** Values of a field with an index, in the points that match a filter. */
+  async values(key: string, filter: QdrantFilter, limit: number, options: CallOptions): Promise<string[]> {
+    const body: Schemas['FacetRequest'] = { key, filter, limit, exact: true };
+    const { hits } = await this.#post<{ hits: { value: string }[] }>('facet', '/facet', body, options);
+    return hits.map(({ value }) => value);
   }
 
   /** Best points first. @param body a `QueryRequest` */
@@ -120,9 +154,11 @@ export class Points {
    * applies changes one after the other, and waiting for each takes twenty times as long.
    */
   async update(operations: readonly Schemas['UpdateOperation'][], options: CallOptions): Promise<void> {
-    const last = operations.length - 1;
-    if (last > 0) await this.#update(operations.slice(0, last), false, options);
-    if (last >= 0) await this.#update(operations.slice(last), true, options);
+    const parts = operations.map((operation) => JSON.stringify(operation));
+    const last = parts.pop();
+    if (last === undefined) return;
+    for (const request of inRequests(parts)) await this.#update(request, false, options);
+    await this.#update([last], true, options);
   }
 
   /** Whether the server answers a call. */
@@ -133,13 +169,10 @@ export class Points {
     );
   }
 
-  async #update(
-    operations: Schemas['UpdateOperation'][],
-    wait: boolean,
-    options: CallOptions,
-  ): Promise<void> {
-    const body: Schemas['UpdateOperations'] = { operations };
-    await this.#post('update', `/points/batch?wait=${wait}${this.#ordering}`, body, options);
+  /** @param operations as JSON */
+  async #update(operations: readonly string[], wait: boolean, options: CallOptions): Promise<void> {
+    const path = `/points/batch?wait=${wait}${this.#ordering}`;
+    await this.#send({ operation: 'update', path, body: `{"operations":[${operations.join()}]}` }, options);
   }
 
   #post<Result>(operation: string, path: string, body: object, options: CallOptions): Promise<Result> {
@@ -155,4 +188,23 @@ export class Points {
       options,
     );
   }
+}
+
+/** Divides changes, as JSON, among requests of bounded size. */
+function* inRequests(operations: readonly string[]): Generator<string[], void, undefined> {
+  let request: string[] = [];
+  let size = 0;
+  for (const operation of operations) {
+    if (
+      request.length > 0 &&
+      (request.length === UPDATE_OPERATIONS || size + operation.length > UPDATE_LENGTH)
+    ) {
+      yield request;
+      request = [];
+      size = 0;
+    }
+    request.push(operation);
+    size += operation.length;
+  }
+  if (request.length > 0) yield request;
 }

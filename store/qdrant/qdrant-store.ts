@@ -1,8 +1,8 @@
-import { hash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
+import { isDeepStrictEqual } from 'node:util';
 import { context } from '@opentelemetry/api';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
-import { collectionNotFound, StoreError } from '../errors.ts';
+import { collectionNotFound, collectionReplaced, StoreError } from '../errors.ts';
 import { isPhysicalName } from '../names.ts';
 import type { Freshness } from '../freshness.ts';
 import type {
@@ -16,6 +16,7 @@ import type {
   DocumentWriteResult,
   Filter,
   FullDocument,
+  PageRequest,
   RememberedDelete,
   ScrollPage,
   SearchHit,
@@ -27,21 +28,26 @@ import type {
 import { beginBulk, endExpired } from './bulk.ts';
 import { Collections, type Described, reasonOf } from './collections.ts';
 import { checkWhole, planCollections, type QdrantConfig, readCertificates } from './config.ts';
+import { checkPosition, type Copies, Marker } from './freshness.ts';
 import { Points } from './points.ts';
-import { count, countAll, deleteByFilter, lookup, scroll } from './reads.ts';
+import { checkAll } from './prepare.ts';
+import { count, countAll, deleteByFilter, lookup, read, scroll, scrollDeletes, tenants } from './reads.ts';
 import { Searcher } from './search.ts';
 import { sweep } from './sweep.ts';
 import { Failure } from './transport/failure.ts';
 import { parseAddresses } from './transport/node.ts';
 import { throwIfOver } from './transport/bounds.ts';
 import { Transport } from './transport/transport.ts';
-import { checkAll, Writer } from './writes.ts';
+import { Writer } from './writes.ts';
 
 /**
  * What this process knows about a physical collection in use. It does not change while the collection exists.
  */
 interface OpenCollection {
+  identity: string;
+  copies: Copies;
   points: Points;
+  marker: Marker;
   dimensions: number;
   searcher: Searcher;
   /** When this process last swept it, by the clock of `performance`. */
@@ -112,13 +118,8 @@ export class QdrantStore implements Store {
     return this.#run(options, async (bounds) => {
       const aliases = await this.#collections.aliases(bounds);
       const physicalName = Collections.target(name, aliases);
-      const { space } = await this.#collections.describe(physicalName, bounds);
-      return {
-        name: nameOf(physicalName, aliases),
-        physicalName,
-        space,
-        identity: `col_${hash('md5', physicalName)}`,
-      };
+      const { space, identity } = await this.#collections.describe(physicalName, bounds);
+      return { name: nameOf(physicalName, aliases), physicalName, space, identity };
     });
   }
 
@@ -182,7 +183,15 @@ export class QdrantStore implements Store {
 
   async search(collection: string, query: SearchQuery, options: CallOptions = {}): Promise<SearchHit[]> {
     checkQuery(query);
-    return this.#using(collection, options, ({ searcher }, bounds) => searcher.search(query, bounds));
+    const { atLeast } = query;
+    const search = async ({ identity, points, copies, searcher }: OpenCollection, bounds: CallOptions) => {
+      if (atLeast) {
+        if (atLeast.identity !== identity) throw collectionReplaced(collection, atLeast.identity, identity);
+        await checkPosition(points, collection, copies, atLeast.position, bounds);
+      }
+      return searcher.search(query, bounds);
+    };
+    return this.#using(collection, options, search, { asOfNow: atLeast !== undefined });
   }
 
   async count(
@@ -198,7 +207,7 @@ export class QdrantStore implements Store {
   async scroll(
     collection: string,
     tenant: string,
-    page: { limit: number; after?: string; filter?: Filter },
+    page: PageRequest,
     options: CallOptions = {},
   ): Promise<ScrollPage> {
     checkScope(tenant, page.filter);
@@ -206,20 +215,38 @@ export class QdrantStore implements Store {
     return this.#using(collection, options, ({ points }, bounds) => scroll(points, tenant, page, bounds));
   }
 
-  readDocuments(): Promise<(FullDocument | undefined)[]> {
-    return notBuilt();
+  readDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    { withVectors = false }: { withVectors?: boolean } = {},
+    options: CallOptions = {},
+  ): Promise<(FullDocument | undefined)[]> {
+    return this.#using(collection, options, ({ points }, bounds) => read(points, keys, withVectors, bounds));
   }
 
-  tenants(): Promise<string[]> {
-    return notBuilt();
+  tenants(collection: string, options: CallOptions = {}): Promise<string[]> {
+    return this.#using(collection, options, ({ points }, bounds) => tenants(points, bounds));
   }
 
-  scrollDeletes(): Promise<{ deletes: RememberedDelete[]; next?: string }> {
-    return notBuilt();
+  async scrollDeletes(
+    collection: string,
+    tenant: string,
+    page: { limit: number; after?: string },
+    options: CallOptions = {},
+  ): Promise<{ deletes: RememberedDelete[]; next?: string }> {
+    checkScope(tenant, undefined);
+    checkLimit(page.limit);
+    return this.#using(collection, options, ({ points }, bounds) =>
+      scrollDeletes(points, tenant, page, bounds),
+    );
   }
 
-  freshness(): Promise<Freshness> {
-    return notBuilt();
+  freshness(collection: string, options: CallOptions = {}): Promise<Freshness> {
+    const now = async ({ identity, copies, marker }: OpenCollection, bounds: CallOptions) => ({
+      identity,
+      position: await marker.position(copies, bounds),
+    });
+    return this.#using(collection, options, now, { asOfNow: true });
   }
 
   aliases(options: CallOptions = {}): Promise<Map<string, string>> {
@@ -256,16 +283,21 @@ export class QdrantStore implements Store {
     await this.#transport.close();
   }
 
-  /** Runs `action` on the collection that a name leads to. */
+  /**
+   * Runs `action` on the collection that a name leads to.
+   *
+   * @param asOfNow whether to ask what it is now: it may have been dropped and made again
+   */
   #using<Result>(
     name: string,
     options: CallOptions,
     action: (collection: OpenCollection, bounds: CallOptions) => Promise<Result>,
+    { asOfNow = false }: { asOfNow?: boolean } = {},
   ): Promise<Result> {
     return this.#run(options, async (bounds) => {
       const physical = await this.#collections.resolve(name, bounds);
       try {
-        const known = this.#open.get(physical);
+        const known = asOfNow ? undefined : this.#open.get(physical);
         const open = known ?? this.#remember(await this.#collections.describe(physical, bounds));
         return await action(open, bounds);
       } catch (error) {
@@ -276,11 +308,15 @@ export class QdrantStore implements Store {
     });
   }
 
-  #remember({ physical, space, replicated, binary }: Described): OpenCollection {
+  #remember({ physical, space, identity, copies, binary }: Described): OpenCollection {
+    const known = this.#open.get(physical);
+    if (known?.identity === identity && isDeepStrictEqual(known.copies, copies)) return known;
     const { hnswEf, oversampling, exact = false } = this.#config;
-    const points = new Points(this.#transport, physical, replicated);
+    const points = new Points(this.#transport, physical, copies.replicas > 1);
     const searcher = new Searcher(points, space.dimensions, { hnswEf, oversampling, exact, binary });
-    const open = { points, dimensions: space.dimensions, searcher, sweptAt: -Infinity };
+    const marker = new Marker(points, this.#closing.signal);
+    const own = { identity, copies, points, marker, searcher, dimensions: space.dimensions };
+    const open = { ...own, sweptAt: -Infinity };
     this.#open.set(physical, open);
     return open;
   }
@@ -296,19 +332,13 @@ export class QdrantStore implements Store {
   }
 
   async #info(
-    { physical, space, points }: Described,
+    { physical, space, identity, points }: Described,
     aliases: ReadonlyMap<string, string>,
     options: CallOptions,
   ): Promise<CollectionInfo> {
     const all = new Points(this.#transport, physical, false);
     const counts = await countAll(all, points <= EXACT_COUNT_POINTS, options);
-    return {
-      name: nameOf(physical, aliases),
-      physicalName: physical,
-      space,
-      identity: `col_${hash('md5', physical)}`,
-      ...counts,
-    };
+    return { name: nameOf(physical, aliases), physicalName: physical, space, identity, ...counts };
   }
 
   /** Runs `action` within the caller's bounds, which hold for all its requests together. */
@@ -336,8 +366,4 @@ export class QdrantStore implements Store {
 /** The first alias that leads to a collection, or its own name. */
 function nameOf(physical: string, aliases: ReadonlyMap<string, string>): string {
   return [...aliases].find(([, target]) => target === physical)?.[0] ?? physical;
-}
-
-function notBuilt(): Promise<never> {
-  return Promise.reject(new StoreError('STORE_INTERNAL', 'this call is not built yet'));
 }

@@ -1,20 +1,32 @@
 import { StoreError } from '../errors.ts';
-import type { CallOptions, Counts, DocumentKey, Filter, ScrollPage, StoredDocument } from '../store.ts';
-import { anyOf, equals, ofTenant, type QdrantFilter } from './filters.ts';
-import { HEAD_KEYS, headId, headOf, type PointPayload } from './layout.ts';
+import type {
+  CallOptions,
+  Counts,
+  DocumentKey,
+  Filter,
+  FullDocument,
+  PageRequest,
+  RememberedDelete,
+  ScrollPage,
+  StoredDocument,
+} from '../store.ts';
+import { bytesOf, documentsOf, isTextOmitted } from './documents.ts';
+import { anyOf, equals, expired, ofTenant, type QdrantCondition, type QdrantFilter } from './filters.ts';
+import { HEAD_KEYS, headId, headOf } from './layout.ts';
 import type { Point, Points } from './points.ts';
-import { sleep } from './transport/bounds.ts';
+import { idsOf } from './settle.ts';
 
-/** Most points in one page of a scroll. */
+/** Most points in one page of a scroll, and most values in one answer. */
 const PAGE_POINTS = 1000;
+const PAGE_VALUES = 10_000;
 
-/** Most attempts to read a document whole while other writers replace it. */
-const MAX_READS = 5;
-
-/** Wait before the next attempt, in milliseconds; longer each time. A put takes about this long to settle. */
-const PAUSE_MS = 5;
+/** Most passages that one request of a delete by filter deletes, but for a single document: some milliseconds of work. */
+const DELETE_PASSAGES = 2000;
 
 const HEAD = equals('passage', 0);
+
+/** Holds for points with a version, which a delete leaves behind. */
+const VERSIONED: QdrantCondition = { key: 'version', range: { gt: 0 } };
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -25,12 +37,32 @@ export async function lookup(
 ): Promise<(StoredDocument | undefined)[]> {
   const ids = keys.map(({ tenant, documentId }) => headId(tenant, documentId));
   const found = await points.retrieve([...new Set(ids)], HEAD_KEYS, options);
+  const old = [...found.values()].filter(({ payload }) => headOf(payload).encodingHash === undefined);
+  const texts = await points.retrieve(idsOf(old), ['text'], options);
   return ids.map((id) => {
     const point = found.get(id);
     if (!point) return undefined;
-    const { live, version, contentHash, passages } = headOf(point.payload);
-    return live ? { version, contentHash, textOmitted: false, passages } : undefined;
+    const { live, version, contentHash, encodingHash, passages } = headOf(point.payload);
+    if (!live) return undefined;
+    const textOmitted = isTextOmitted({ ...texts.get(id)?.payload, ...point.payload });
+    const hashes = { contentHash, ...(encodingHash !== undefined && { encodingHash }) };
+    return { version, ...hashes, textOmitted, passages };
   });
+}
+
+/** Documents with all that is stored of them. */
+export async function read(
+  points: Points,
+  keys: readonly DocumentKey[],
+  withVectors: boolean,
+  options: CallOptions,
+): Promise<(FullDocument | undefined)[]> {
+  const ids = keys.map(({ tenant, documentId }) => headId(tenant, documentId));
+  const found = new Map<string, FullDocument>();
+  for await (const { id, document } of documentsOf(points, [...new Set(ids)], withVectors, options)) {
+    found.set(id, document);
+  }
+  return ids.map((id) => found.get(id));
 }
 
 export function count(
@@ -44,7 +76,7 @@ export function count(
 
 /** Counts the documents and passages of all tenants. @param exact estimates are much faster */
 export function countAll(points: Points, exact: boolean, options: CallOptions): Promise<Counts> {
-  const live = { must_not: [{ is_empty: { key: 'tenant' } }] };
+  const live = { must_not: [{ is_empty: { key: 'tenant' } }, expired(Date.now())] };
   return counts(points, { ...live, must: [HEAD] }, live, options, exact);
 }
 
@@ -56,8 +88,8 @@ async function counts(
   exact = true,
 ): Promise<Counts> {
   const [documents, passages] = await Promise.all([
-    points.count(heads, options, exact),
-    points.count(all, options, exact),
+    points.count(heads, options, { exact }),
+    points.count(all, options, { exact }),
   ]);
   return { documents, passages };
 }
@@ -65,31 +97,94 @@ async function counts(
 export async function scroll(
   points: Points,
   tenant: string,
-  { limit, after, filter }: { limit: number; after?: string; filter?: Filter },
+  { limit, after, filter, withVectors = false, bytes = Infinity }: PageRequest,
   options: CallOptions,
 ): Promise<ScrollPage> {
-  if (after !== undefined && !UUID.test(after)) {
-    throw new StoreError(
-      'STORE_INVALID_ARGUMENT',
-      `there is no page after ${JSON.stringify(after)}; use the "next" of a page`,
-    );
-  }
-  const heads: Point[] = [];
-  let offset = after;
+  // Documents come in the order of their heads, so a page can begin after one that is gone.
+  const before = typeof after === 'object' ? headId(tenant, after.documentId) : undefined;
+  const ids: string[] = [];
+  let offset = typeof after === 'object' ? before : after;
+  checkAfter(offset);
   do {
     const request = {
       filter: ofTenant(tenant, filter, HEAD),
-      limit: Math.min(PAGE_POINTS, limit - heads.length),
+      limit: Math.min(PAGE_POINTS, limit - ids.length),
       offset,
     };
-    const page = await points.scroll({ ...request, keys: DOCUMENT_KEYS }, options);
-    heads.push(...page.points);
+    const page = await points.scroll({ ...request, keys: [] }, options);
+    ids.push(...idsOf(page.points).filter((id) => id !== before));
     offset = page.next;
-  } while (offset !== undefined && heads.length < limit);
-  const documents = await whole(points, tenant, heads, options);
+  } while (offset !== undefined && ids.length < limit);
+  const documents: FullDocument[] = [];
+  let taken = 0;
+  for await (const { id, document } of documentsOf(points, ids, withVectors, options)) {
+    if (taken > bytes) return { documents, next: id };
+    documents.push(document);
+    taken += bytesOf(document);
+  }
   return { documents, ...(offset !== undefined && { next: offset }) };
 }
 
+/** Every tenant that has documents or remembered deletes. */
+export async function tenants(points: Points, options: CallOptions): Promise<string[]> {
+  const gone: QdrantCondition = { must: [expired(Date.now())], must_not: [VERSIONED] };
+  const [kept, deleted] = await Promise.all([
+    valuesOf(points, 'tenant', { must: [HEAD], must_not: [gone] }, options),
+    valuesOf(points, 'deleted_tenant', { must: [HEAD, VERSIONED] }, options),
+  ]);
+  return [...new Set([...kept, ...deleted])].sort();
+}
+
+/** The values that a field has in the points of a filter. */
+async function valuesOf(
+  points: Points,
+  key: string,
+  { must = [], must_not = [] }: { must?: QdrantCondition[]; must_not?: QdrantCondition[] },
+  options: CallOptions,
+): Promise<string[]> {
+  const values: string[] = [];
+  for (;;) {
+    const others = values.length === 0 ? [] : [anyOf(key, values)];
+    const filter = { must, must_not: [...must_not, ...others] };
+    const more = await points.values(key, filter, PAGE_VALUES, options);
+    values.push(...more);
+    if (more.length < PAGE_VALUES) return values;
+  }
+}
+
+/** Deletes that are remembered, those by expiry included. */
+export async function scrollDeletes(
+  points: Points,
+  tenant: string,
+  { limit, after }: { limit: number; after?: string },
+  options: CallOptions,
+): Promise<{ deletes: RememberedDelete[]; next?: string }> {
+  checkAfter(after);
+  const isEmpty = (key: string): QdrantCondition => ({ is_empty: { key } });
+  const filter: QdrantFilter = {
+    must: [HEAD, VERSIONED],
+    should: [
+      equals('deleted_tenant', tenant),
+      { must: [equals('tenant', tenant), expired(Date.now())] },
+      // A tombstone of layout 1 names its tenant only by its id.
+      { must: [isEmpty('tenant'), isEmpty('deleted_tenant')] },
+    ],
+  };
+  const deletes: RememberedDelete[] = [];
+  let offset = after;
+  do {
+    const request = { filter, limit: Math.min(PAGE_POINTS, limit - deletes.length), offset };
+    const page = await points.scroll({ ...request, keys: ['document_id', 'version'] }, options);
+    for (const { id, payload } of page.points) {
+      const { document_id: documentId = '', version = 0 } = payload;
+      if (headId(tenant, documentId) === id) deletes.push({ tenant, documentId, version });
+    }
+    offset = page.next;
+  } while (offset !== undefined && deletes.length < limit);
+  return { deletes, ...(offset !== undefined && { next: offset }) };
+}
+
+/** Deletes some documents at a time, so that other requests get their turn. */
 export async function deleteByFilter(
   points: Points,
   tenant: string,
@@ -100,99 +195,38 @@ export async function deleteByFilter(
   for (;;) {
     // Always read the first page: its documents were just deleted.
     const matching: QdrantFilter = ofTenant(tenant, filter, HEAD);
-    const page = await points.scroll({ filter: matching, limit: PAGE_POINTS, keys: [] }, options);
-    const ids = page.points.map(({ id }) => id);
-    if (ids.length > 0) {
+    const request = { filter: matching, limit: PAGE_POINTS, keys: ['passages'] };
+    const page = await points.scroll(request, options);
+    for (const ids of inPieces(page.points)) {
       await points.update([{ delete: { filter: { must: [anyOf('document', ids)] } } }], options);
     }
-    deleted += ids.length;
+    deleted += page.points.length;
     if (page.next === undefined) return deleted;
   }
 }
 
-const DOCUMENT_KEYS = [...HEAD_KEYS, 'document', 'document_id', 'title', 'text', 'metadata'];
-
-/** Documents with all their texts, each from one put. */
-async function whole(
-  points: Points,
-  tenant: string,
-  heads: readonly Point[],
-  options: CallOptions,
-): Promise<ScrollPage['documents']> {
-  const documents = new Map<string, ScrollPage['documents'][number]>();
-  let pending = heads;
-  for (let read = 1; pending.length > 0; read++) {
-    if (read > MAX_READS) {
-      throw new StoreError(
-        'STORE_OVERLOADED',
-        `document "${pending[0]!.payload.document_id}" keeps changing while it is read; read it again later`,
-      );
+/** Ids of heads in pieces of at most {@link DELETE_PASSAGES} passages. */
+function* inPieces(heads: readonly Point[]): Generator<string[], void, undefined> {
+  let ids: string[] = [];
+  let passages = 0;
+  for (const { id, payload } of heads) {
+    const own = payload.passages ?? 1;
+    if (ids.length > 0 && passages + own > DELETE_PASSAGES) {
+      yield ids;
+      ids = [];
+      passages = 0;
     }
-    if (read > 1) {
-      await sleep(read * PAUSE_MS, options.signal);
-      const ids = pending.map(({ id }) => id);
-      pending = [...(await points.retrieve(ids, DOCUMENT_KEYS, options)).values()];
-    }
-    const texts = await textsOf(points, pending, options);
-    pending = pending.filter(({ id, payload }) => {
-      const { passages, live } = headOf(payload);
-      const own = [payload.text ?? '', ...(texts.get(id) ?? [])];
-      // It has been deleted since, or is not whole because another put came in between.
-      if (!live) return false;
-      if (own.length !== passages) return true;
-      documents.set(id, document(tenant, payload, own));
-      return false;
-    });
+    ids.push(id);
+    passages += own;
   }
-  return heads.flatMap(({ id }) => documents.get(id) ?? []);
+  if (ids.length > 0) yield ids;
 }
 
-/** For each head, the texts of its put's passages after the first, in order. */
-async function textsOf(
-  points: Points,
-  heads: readonly Point[],
-  options: CallOptions,
-): Promise<Map<string, string[]>> {
-  const texts = new Map<string, string[]>();
-  const large = new Map(
-    heads
-      .filter(({ payload }) => headOf(payload).passages > 1)
-      .map(({ id, payload }) => [id, headOf(payload).generation]),
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` for what is not the `next` of a page */
+function checkAfter(after: string | undefined): void {
+  if (after === undefined || UUID.test(after)) return;
+  throw new StoreError(
+    'STORE_INVALID_ARGUMENT',
+    `there is no page after ${JSON.stringify(after)}; use the "next" of a page`,
   );
-  if (large.size === 0) return texts;
-  const filter = { must: [anyOf('document', [...large.keys()]), { key: 'passage', range: { gte: 1 } }] };
-  let offset: string | undefined;
-  do {
-    const keys = ['document', 'generation', 'passage', 'text'];
-    const page = await points.scroll({ filter, limit: PAGE_POINTS, keys, offset }, options);
-    for (const { payload } of page.points) {
-      const { document, generation, passage, text } = payload;
-      if (document === undefined || passage === undefined || large.get(document) !== generation) continue;
-      const own = texts.get(document) ?? [];
-      own[passage - 1] = text ?? '';
-      texts.set(document, own);
-    }
-    offset = page.next;
-  } while (offset !== undefined);
-  for (const [id, own] of texts) texts.set(id, Object.values(own));
-  return texts;
-}
-
-function document(
-  tenant: string,
-  payload: Partial<PointPayload>,
-  texts: string[],
-): ScrollPage['documents'][number] {
-  const { document_id: documentId = '', title = '', metadata = {} } = payload;
-  const { version, contentHash } = headOf(payload);
-  return {
-    tenant,
-    documentId,
-    title,
-    version,
-    contentHash,
-    metadata,
-    textOmitted: false,
-    passages: texts.map((text) => ({ text })),
-  };
 }

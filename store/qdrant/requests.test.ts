@@ -3,7 +3,7 @@ import { afterEach, describe, it, type TestContext } from 'node:test';
 import type { Schemas } from '@qdrant/js-client-rest';
 import { request } from 'undici';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
-import { confirm, put, remove, rejects, SPACE, sparse, TENANT } from '../contract/stores.ts';
+import { confirm, put, remove, rejects, SPACE, sparse, TENANT, update } from '../contract/stores.ts';
 import { openStore, type QdrantConfig } from '../open.ts';
 import { type Filter, physicalName, type Store } from '../store.ts';
 import { useEngine } from './testing/engine.ts';
@@ -120,13 +120,23 @@ async function useEverything(store: Store, filter: Filter): Promise<void> {
     remove('gone', 4),
   ]);
   await store.writeDocuments('docs', [confirm('one', 3), confirm('several', 5), remove('several', 6)]);
+  await store.writeDocuments('docs', [
+    update('one', { version: 4, metadata: { year: 2001 }, expiresAt: Date.now() + 60_000 }),
+    put('expired', [[1, 0, 0, 0]], { text: 'of one passage', expiresAt: 1 }),
+  ]);
+  await store.writeDocuments('docs', [put('expired', [[1, 0, 0, 0]]), update('expired')]);
   await load.end();
   await store.lookupDocuments('docs', [{ tenant: TENANT, documentId: 'one' }]);
+  await store.readDocuments('docs', [{ tenant: TENANT, documentId: 'one' }], { withVectors: true });
+  await store.tenants('docs');
+  await store.scrollDeletes('docs', TENANT, { limit: 3 });
   const vector = Float32Array.of(1, 2, 3, 4);
   await store.search('docs', { tenant: TENANT, vector, limit: 3, filter, scoreThreshold: 0.1, offset: 2 });
   await store.search('docs', { tenant: TENANT, vector, sparse: sparse({ 1: 2 }), limit: 3, withText: false });
+  const atLeast = await store.freshness('docs');
+  await store.search('docs', { tenant: TENANT, vector, limit: 3, atLeast });
   await store.count('docs', TENANT, filter);
-  await store.scroll('docs', TENANT, { limit: 10, filter });
+  await store.scroll('docs', TENANT, { limit: 10, filter, withVectors: true, bytes: 100 });
   await store.deleteByFilter('docs', TENANT, filter);
   await store.dropCollection(PHYSICAL);
 }
@@ -243,7 +253,7 @@ describe('a collection', { skip }, () => {
     await store.ensureCollection('docs', SPACE);
     assert.equal(await threshold(), 10_000);
     const { metadata } = (await described()).config;
-    assert.deepEqual(Object.keys(metadata!).sort(), ['dimensions', 'product', 'space']);
+    assert.deepEqual(Object.keys(metadata!).sort(), ['dimensions', 'identity', 'layout', 'product', 'space']);
   });
 });
 

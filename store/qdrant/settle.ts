@@ -1,7 +1,7 @@
 import type { Schemas } from '@qdrant/js-client-rest';
 import type { CallOptions } from '../store.ts';
 import { anyOf, equals, type QdrantCondition, type QdrantFilter } from './filters.ts';
-import { HEAD_KEYS, headOf } from './layout.ts';
+import { type Head, HEAD_KEYS, headOf, type PointPayload } from './layout.ts';
 import type { Points } from './points.ts';
 
 type Operation = Schemas['UpdateOperation'];
@@ -15,6 +15,11 @@ interface Versioned {
 /** Holds for every passage but the head. */
 export const BODY: QdrantCondition = { key: 'passage', range: { gte: 1 } };
 
+/** Holds for points whose last update was that of a head as it was read, or that had none then, either. */
+export function ofRevision({ revision }: Pick<Head, 'revision'>): QdrantCondition {
+  return revision === undefined ? { is_empty: { key: 'revision' } } : equals('revision', revision);
+}
+
 /** Matches the points of some documents that have a generation, heads included. */
 export function ofGeneration(ids: readonly string[], generation: number): { must: QdrantCondition[] } {
   return { must: [anyOf('document', ids), equals('generation', generation)] };
@@ -26,8 +31,8 @@ export function bodiesOf(ids: readonly string[], generation: number): { must: Qd
 }
 
 /**
- * Matches the points of each document that are older than a put: lower versions, or lower generations of the
- * same version. This order does not depend on what arrives first, so replicas agree.
+ * Matches the points of each document that are older than a put: lower versions, or lower generations and revisions of
+ * the same version. This order does not depend on what arrives first, so replicas agree.
  *
  * @param named returns the condition for the points of some documents
  */
@@ -44,7 +49,10 @@ export function olderThan(
         {
           should: [
             { key: 'version', range: { lt: version } },
-            { must: [equals('version', version), { key: 'generation', range: { lt: generation } }] },
+            {
+              must: [equals('version', version), { key: 'generation', range: { lt: generation } }],
+              must_not: [{ key: 'revision', range: { gte: generation } }],
+            },
           ],
         },
       ],
@@ -79,25 +87,57 @@ export function clearMark(ids: readonly string[], generation: number): Operation
   return [{ delete_payload: { keys: ['settling'], filter } }];
 }
 
+/**
+ * Copies what an update changed from a head to the document's other passages, unless they are newer, and removes the
+ * mark from the head. Whoever reads the head after a later change copies that.
+ */
+function copy(id: string, payload: Partial<PointPayload>): Operation[] {
+  const { generation, version, revision } = headOf(payload);
+  if (revision === undefined) return [];
+  const { metadata = {}, content_hash, expires_at = null } = payload;
+  const isOlder: QdrantFilter = {
+    should: [
+      { key: 'version', range: { lt: version } },
+      { must: [equals('version', version)], must_not: [{ key: 'revision', range: { gte: revision } }] },
+    ],
+  };
+  const head = [{ has_id: [id] }, equals('generation', generation), equals('revision', revision)];
+  return [
+    {
+      set_payload: {
+        payload: { version, revision, metadata, content_hash, expires_at },
+        filter: { must: [...bodiesOf([id], generation).must, isOlder] },
+      },
+    },
+    { delete_payload: { keys: ['copying'], filter: { must: [...head, equals('version', version)] } } },
+  ];
+}
+
 /** Finishes the unfinished writes of marked documents. */
 export async function finish(points: Points, ids: readonly string[], options: CallOptions): Promise<void> {
   if (ids.length === 0) return;
-  const heads = await points.retrieve(ids, HEAD_KEYS, options);
-  const operations = [...heads.values()].flatMap(({ id, payload }) => {
-    const { generation, version, settling } = headOf(payload);
-    if (!settling) return [];
-    const { tenant } = payload;
-    const older = olderThan([{ id, version }], generation, (ids) => anyOf('document', ids));
-    return [
-      ...(tenant === undefined ? [] : reveal([{ id, tenant }], generation)),
-      {
-        // A confirm raises the version of the head first, so passages of the head's generation stay.
-        delete: { filter: { must: [BODY, older], must_not: [equals('generation', generation)] } },
-      },
-      ...clearMark([id], generation),
-    ];
-  });
+  const heads = await points.retrieve(ids, [...HEAD_KEYS, 'metadata'], options);
+  const operations = [...heads.values()].flatMap(({ id, payload }) => [
+    ...settleMarked(id, payload),
+    ...(headOf(payload).copying ? copy(id, payload) : []),
+  ]);
   await points.update(operations, options);
+}
+
+/** Finishes a put or a delete that has taken effect, if its head is marked. */
+function settleMarked(id: string, payload: Partial<PointPayload>): Operation[] {
+  const { generation, version, settling } = headOf(payload);
+  if (!settling) return [];
+  const { tenant } = payload;
+  const older = olderThan([{ id, version }], generation, (ids) => anyOf('document', ids));
+  return [
+    ...(tenant === undefined ? [] : reveal([{ id, tenant }], generation)),
+    {
+      // A confirm or an update raises the version of the head first, so passages of the head's generation stay.
+      delete: { filter: { must: [BODY, older], must_not: [equals('generation', generation)] } },
+    },
+    ...clearMark([id], generation),
+  ];
 }
 
 export function groupBy<Item, Key>(items: readonly Item[], key: (item: Item) => Key): Map<Key, Item[]> {

@@ -1,8 +1,10 @@
 import type { CallOptions } from '../store.ts';
-import { equals, type QdrantCondition, type QdrantFilter } from './filters.ts';
-import { generationAt, HEAD_KEYS, headOf } from './layout.ts';
+import { equals, expired, type QdrantCondition, type QdrantFilter } from './filters.ts';
+import { MARKERS_MS } from './freshness.ts';
+import { generationAt, HEAD_KEYS, headOf, newGeneration, NO_PASSAGE, stampOf } from './layout.ts';
 import type { Point, Points } from './points.ts';
-import { BODY, finish, idsOf } from './settle.ts';
+import { tombstone } from './prepare.ts';
+import { BODY, finish, idsOf, olderThan } from './settle.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -24,17 +26,23 @@ const REMEMBERED_MS = 30 * 24 * HOUR_MS;
 
 const PAGE_POINTS = 500;
 
+const PAGE_KEYS = ['document', 'document_id', 'tenant', 'version', 'generation', 'revision'];
+
 const HIDDEN: QdrantCondition = { is_empty: { key: 'tenant' } };
 
 /**
- * Cleans up after writers that died: finishes puts that have taken effect, deletes abandoned staged passages,
- * and forgets old deletes. Safe while others write, and when several processes sweep.
+ * Cleans up after writers that died: finishes puts and updates that have taken effect, deletes abandoned staged passages
+ * and documents that have expired, and forgets old deletes and markers. Safe while others write, and when several processes sweep.
  *
  * @param now milliseconds since the epoch
  */
 export async function sweep(points: Points, now: number, options: CallOptions): Promise<void> {
   const unsettled = { must: [equals('settling', true), before(now - UNSETTLED_MS)] };
   await eachPage(points, unsettled, options, (page) => finish(points, idsOf(page), options));
+  const uncopied = { must: [equals('copying', true), before(now - UNSETTLED_MS, 'revision')] };
+  await eachPage(points, uncopied, options, (page) => finish(points, idsOf(page), options));
+  const over = { must: [equals('passage', 0), expired(now)], must_not: [HIDDEN] };
+  await eachPage(points, over, options, (page) => bury(points, page, now, options));
   const staged = { must: [HIDDEN, BODY, before(now - STALE_MS)] };
   await eachPage(points, staged, options, (page) => deleteOrphans(points, page, options));
   const forgotten = {
@@ -45,6 +53,27 @@ export async function sweep(points: Points, now: number, options: CallOptions): 
     ],
   };
   await points.update([{ delete: { filter: forgotten } }], options);
+  const markers = { must: [equals('passage', NO_PASSAGE), before(now - MARKERS_MS)] };
+  await points.update([{ delete: { filter: markers } }], options);
+}
+
+/** Puts tombstones in the place of documents that have expired, unless they have changed since. */
+async function bury(
+  points: Points,
+  page: readonly Point[],
+  now: number,
+  options: CallOptions,
+): Promise<void> {
+  const generation = newGeneration(Math.max(...page.map(({ payload }) => stampOf(headOf(payload)))));
+  const writes = page.map(({ id, payload }) => {
+    const { tenant = '', document_id: documentId = '', version = 0 } = payload;
+    return tombstone({ id, tenant, documentId }, version, generation, true);
+  });
+  const versions = page.map(({ id, payload }) => ({ id, version: payload.version ?? 0 }));
+  const older = olderThan(versions, generation, (ids) => ({ has_id: ids }));
+  const condition = { must: [expired(now), older as QdrantCondition] };
+  await points.upsert(writes, { condition, ordered: true }, options);
+  await finish(points, idsOf(page), options);
 }
 
 /** Deletes staged passages, except those of a put that has taken effect. */
@@ -67,14 +96,14 @@ async function eachPage(
 ): Promise<void> {
   let offset: string | undefined;
   do {
-    const request = { filter, limit: PAGE_POINTS, keys: ['document', 'generation'], offset };
+    const request = { filter, limit: PAGE_POINTS, keys: PAGE_KEYS, offset };
     const page = await points.scroll(request, options);
     if (page.points.length > 0) await action(page.points);
     offset = page.next;
   } while (offset !== undefined);
 }
 
-/** Matches points written before a moment, in milliseconds since the epoch. */
-function before(ms: number): QdrantCondition {
-  return { key: 'generation', range: { lt: generationAt(ms) } };
+/** Matches points put, or updated, before a moment, in milliseconds since the epoch. */
+function before(ms: number, stamp: 'generation' | 'revision' = 'generation'): QdrantCondition {
+  return { key: stamp, range: { lt: generationAt(ms) } };
 }

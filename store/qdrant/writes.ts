@@ -1,27 +1,10 @@
-import {
-  checkWriteDimensions,
-  checkWrites,
-  metadataJson,
-  unitFactor,
-  vectorName,
-  writeName,
-} from '../check.ts';
+import { checkWriteDimensions } from '../check.ts';
 import { StoreError } from '../errors.ts';
 import type { CallOptions, DocumentWrite, DocumentWriteResult } from '../store.ts';
-import { anyOf } from './filters.ts';
-import { JsonWriter } from './json.ts';
-import {
-  bodyId,
-  DENSE,
-  type Head,
-  HEAD_KEYS,
-  headId,
-  headOf,
-  newGeneration,
-  NO_TERMS,
-  SPARSE,
-} from './layout.ts';
+import { anyOf, equals } from './filters.ts';
+import { bodyId, type Head, HEAD_KEYS, headId, headOf, newGeneration, stampOf } from './layout.ts';
 import type { Points, PointWrite } from './points.ts';
+import { type CheckedWrites, headPayload, pointOf, tombstone } from './prepare.ts';
 import {
   bodiesOf,
   BODY,
@@ -31,10 +14,11 @@ import {
   groupBy,
   idsOf,
   ofGeneration,
+  ofRevision,
   olderThan,
   reveal,
 } from './settle.ts';
-import { applySteps, type Change, type Put } from './steps.ts';
+import { applySteps, type Change } from './steps.ts';
 import { type Target, upsertAll } from './upsert.ts';
 
 /** Most attempts for a document when other writers come in between; in each round one writer succeeds. */
@@ -42,9 +26,6 @@ const MAX_ROUNDS = 20;
 
 /** Most documents in the same requests: filters name them all. */
 const MAX_DOCUMENTS = 1000;
-
-/** All writes share one writer, so that small writes share its memory. */
-const writer = new JsonWriter();
 
 /** One document of a write, with its steps and their state. */
 interface Document {
@@ -59,30 +40,6 @@ interface Document {
   /** The head as it was read. */
   head?: Head | undefined;
   change?: Change | undefined;
-}
-
-/** A write that has been checked. */
-export interface CheckedWrites {
-  writes: readonly DocumentWrite[];
-  /** JSON of each put's metadata. */
-  metadata: ReadonlyMap<DocumentWrite, string>;
-  /** For each vector, the factor that scales it to unit length. */
-  factors: ReadonlyMap<Float32Array, number>;
-}
-
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it */
-export function checkAll(writes: readonly DocumentWrite[]): CheckedWrites {
-  checkWrites(writes);
-  const metadata = new Map<DocumentWrite, string>();
-  const factors = new Map<Float32Array, number>();
-  for (const [index, write] of writes.entries()) {
-    if (write.kind !== 'put') continue;
-    metadata.set(write, metadataJson(write.metadata, writeName(write, index)));
-    for (const [passage, { vector }] of write.passages.entries()) {
-      factors.set(vector, unitFactor(vector, vectorName(write, index, passage)));
-    }
-  }
-  return { writes, metadata, factors };
 }
 
 /**
@@ -135,20 +92,32 @@ export class Writer {
    */
   async #round(documents: Document[]): Promise<Document[]> {
     await this.#read(documents);
-    const generation = newGeneration(Math.max(0, ...documents.map(({ head }) => head?.generation ?? 0)));
-    const replaced = documents.filter(({ change }) => change && change.kind !== 'confirm');
+    const generation = newGeneration(Math.max(0, ...documents.map(({ head }) => (head ? stampOf(head) : 0))));
+    const replaced = documents.filter(({ change }) => change?.kind === 'put' || change?.kind === 'delete');
+    const updated = documents.filter(({ change }) => change?.kind === 'update');
     const confirmed = documents.filter(({ change }) => change?.kind === 'confirm');
     const unfinished = documents.filter(
-      ({ head, change }) => head?.settling && (!change || change.kind === 'confirm'),
+      ({ head, change }) =>
+        change?.kind !== 'put' && change?.kind !== 'delete' && (head?.settling || head?.copying),
     );
 
     await this.#stage(replaced, generation);
-    await Promise.all([this.#replaceHeads(replaced, generation), this.#confirm(confirmed)]);
-    const { won, lost } = await this.#readBack([...replaced, ...confirmed], generation);
-    const mine = won.filter(({ change }) => change!.kind !== 'confirm');
-    const again = await this.#settle(mine, generation);
-    await this.#cleanUp(lost, generation);
-    await finish(this.#points, idsOf(unfinished), this.#options);
+    await Promise.all([
+      this.#replaceHeads(replaced, generation),
+      this.#update(updated, generation),
+      this.#confirm(confirmed),
+    ]);
+    const { won, lost } = await this.#readBack([...replaced, ...updated, ...confirmed], generation);
+    const again = await this.#settle(
+      won.filter((document) => replaced.includes(document)),
+      generation,
+    );
+    await this.#cleanUp(
+      lost.filter((document) => replaced.includes(document)),
+      generation,
+    );
+    const copying = won.filter(({ head, change }) => change?.kind === 'update' && head!.passages > 1);
+    await finish(this.#points, [...new Set(idsOf([...unfinished, ...copying]))], this.#options);
     return [...lost.filter(({ change }) => change !== undefined), ...again];
   }
 
@@ -175,7 +144,8 @@ export class Writer {
       if (change?.kind !== 'put') continue;
       for (let passage = 1; passage < change.put.passages.length; passage++) {
         const id = bodyId(tenant, documentId, passage, generation);
-        yield this.#point(id, document, change.put, passage, { version: change.version, generation });
+        const own = { version: change.version, generation };
+        yield pointOf(id, document, change, passage, own, this.#checked);
       }
     }
   }
@@ -199,54 +169,54 @@ export class Writer {
 
   *#heads(documents: readonly Document[], generation: number): Generator<PointWrite, void, undefined> {
     for (const document of documents) {
-      const { id, change, documentId } = document;
+      const { id, change } = document;
       if (change?.kind === 'put') {
-        const { tenant } = document;
-        const passages = change.put.passages.length;
-        const settling = passages > 1 || hadBodies(document);
-        const { version } = change;
-        const payload = { tenant, version, generation, passages, ...(settling && { settling }) };
-        yield this.#point(id, document, change.put, 0, payload);
+        const settling = change.put.passages.length > 1 || hadBodies(document);
+        const own = headPayload(document.tenant, change, generation, settling);
+        yield pointOf(id, document, change, 0, own, this.#checked);
       } else {
-        const { version } = change!;
-        const settling = hadBodies(document);
-        const payload = { document: id, document_id: documentId, passage: 0, version, generation };
-        const json = JSON.stringify({
-          id,
-          vector: {},
-          payload: { ...payload, ...(settling && { settling }) },
-        });
-        yield { id, json: writer.raw(json).take(), what: `the delete of "${documentId}"` };
+        yield tombstone(document, change!.version, generation, hadBodies(document));
       }
     }
   }
 
-  #point(id: string, document: Document, put: Put, passage: number, own: object): PointWrite {
-    const { vector, sparse, text } = put.passages[passage]!;
-    const payload = JSON.stringify({
-      ...own,
-      document: document.id,
-      document_id: document.documentId,
-      passage,
-      content_hash: put.contentHash,
-      title: put.title,
-      ...(text !== undefined && { text }),
+  /** Changes the heads of documents that are as they were read. The other passages follow with {@link finish}. */
+  async #update(documents: readonly Document[], revision: number): Promise<void> {
+    const operations = documents.map(({ id, head, change }) => {
+      const { update, version } = change as Extract<Change, { kind: 'update' }>;
+      const { contentHash, expiresAt = null } = update;
+      const { generation, passages } = head!;
+      return {
+        set_payload: {
+          payload: {
+            version,
+            revision,
+            content_hash: contentHash,
+            expires_at: expiresAt,
+            metadata: JSON.parse(this.#checked.metadata.get(update)!) as object,
+            ...(passages > 1 && { copying: true }),
+          },
+          filter: {
+            must: [
+              { has_id: [id] },
+              equals('generation', generation),
+              ofRevision(head!),
+              { key: 'version', range: { lte: version } },
+            ],
+          },
+        },
+      };
     });
-    const json = writer
-      .raw(`{"id":"${id}","vector":{"${DENSE}":`)
-      .vector(vector, this.#checked.factors.get(vector)!)
-      .raw(`,"${SPARSE}":`)
-      .sparse(sparse && sparse.indices.length > 0 ? sparse : NO_TERMS)
-      .raw(`},"payload":${payload.slice(0, -1)},"metadata":${this.#checked.metadata.get(put)!}}}`)
-      .take();
-    return { id, json, what: `passage ${passage} of document "${document.documentId}"` };
+    await this.#points.update(operations, this.#options);
   }
 
   /** Raises the versions of documents whose content has not changed since it was read. */
   async #confirm(documents: readonly Document[]): Promise<void> {
     const operations = [...groupBy(documents, ({ change }) => change!.version)].map(([version, group]) => {
       const older = { key: 'version', range: { lt: version } };
-      const read = group.map(({ id, head }) => ofGeneration([id], head!.generation));
+      const read = group.map(({ id, head }) => ({
+        must: [...ofGeneration([id], head!.generation).must, ofRevision(head!)],
+      }));
       // For a single document of a version, the server is much faster if the conditions stand side by side.
       const filter =
         read.length === 1 ? { must: [...read[0]!.must, older] } : { must: [older], should: read };
@@ -267,13 +237,13 @@ export class Writer {
       const change = document.change!;
       const point = heads.get(document.id);
       const now = point && headOf(point.payload);
-      const wanted = change.kind === 'confirm' ? document.head!.generation : generation;
-      if (now && now.generation === wanted && now.version >= change.version) {
+      if (now && now.version >= change.version && isOurs(now, document, generation)) {
         won.push(document);
         continue;
       }
       // Another put of the same version replaced ours at the same time: as if ours had come just before it.
-      if (now && change.kind !== 'confirm' && now.version === change.version && now.generation > generation) {
+      const isPut = change.kind === 'put' || change.kind === 'delete';
+      if (now && isPut && now.version === change.version && now.generation > generation) {
         document.change = undefined;
       }
       lost.push(document);
@@ -312,6 +282,18 @@ export class Writer {
     if (documents.length === 0) return;
     const filter = bodiesOf(idsOf(documents), generation);
     await this.#points.update([{ delete: { filter } }], this.#options);
+  }
+}
+
+/** Whether a head is what our change made of it, or a later one of the same put. @param stamp of our change */
+function isOurs(now: Head, { head, change }: Document, stamp: number): boolean {
+  switch (change!.kind) {
+    case 'confirm':
+      return now.generation === head!.generation && now.revision === head!.revision;
+    case 'update':
+      return now.generation === head!.generation && now.revision === stamp;
+    default:
+      return now.generation === stamp;
   }
 }
 

@@ -16,23 +16,27 @@ const MEMORY = '/dev/shm';
 /** Qdrant's own engine as a local server, in a process of its own that ends with this one. */
 export class Engine {
   readonly url: string;
+  /** Of every node; a node answers from its own copy of a replicated collection. */
+  readonly urls: readonly string[];
   readonly #process: ChildProcess;
 
-  private constructor(url: string, child: ChildProcess) {
-    this.url = url;
+  private constructor(urls: readonly string[], child: ChildProcess) {
+    this.url = urls[0]!;
+    this.urls = urls;
     this.#process = child;
   }
 
   /** @param python the interpreter that has the engine @param folder where the data are, and stay when it is killed @param port 0 for any */
-  static async start(python: string, folder: string, port = 0): Promise<Engine> {
-    const child = spawn(python, ['-B', SERVER, '--temporary', '--folder', folder, '--port', String(port)], {
+  static async start(python: string, folder: string, port = 0, nodes = 1): Promise<Engine> {
+    const options = ['--folder', folder, '--port', String(port), '--nodes', String(nodes)];
+    const child = spawn(python, ['-B', SERVER, '--temporary', ...options], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     child.stdin.on('error', () => undefined);
     let output = '';
     for await (const chunk of child.stdout.setEncoding('utf8')) {
       output += String(chunk);
-      if (output.endsWith('\n')) return new Engine((JSON.parse(output) as { url: string }).url, child);
+      if (output.endsWith('\n')) return new Engine((JSON.parse(output) as { urls: string[] }).urls, child);
     }
     throw new Error('the Qdrant engine ended before it was ready');
   }

@@ -61,6 +61,9 @@ const CLUSTER_FAULT =
 /** What a node of a cluster says, with a 500, of a collection that it knows and has no shards of yet. */
 const BEING_MADE = /\b0 of 0 read operations failed/;
 
+/** What a node of a cluster says, with a 500, to a read of more copies than are active. */
+const TOO_FEW_COPIES = /does not have enough active replicas/;
+
 const DISK_FULL =
   /no space left|not enough (?:disk )?space|disk (?:is )?full|out of (?:disk|storage)|no free space|low disk space/i;
 
@@ -75,6 +78,11 @@ const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
 /** Whether the server found a body too large. It says so with a 400, proxies with a 413. */
 export function isTooLarge(failure: Failure): boolean {
   return failure.status === 413 || (failure.status === 400 && TOO_LARGE.test(failure.said));
+}
+
+/** Whether fewer copies of a shard are active than the call asks for. */
+export function lacksCopies(failure: Failure): boolean {
+  return TOO_FEW_COPIES.test(failure.said);
 }
 
 /** Whether the call is about a collection that the cluster is still making. */
@@ -122,6 +130,10 @@ export function statusFailure(
     // Five processes that ask at the same moment would otherwise have the node taken for dead.
     return fail('STORE_UNAVAILABLE', 'is still making the collection', { retryable: true });
   }
+  if (status === 500 && TOO_FEW_COPIES.test(said) && call.path.includes('consistency=')) {
+    // Another attempt would meet the same copies, and the node that says so is well.
+    return fail('STORE_UNAVAILABLE', `has fewer copies of the collection than ${what} asks for`);
+  }
   const nodeFault = { retryable: true, nodeFailed: true };
   if ([408, 502, 503, 504].includes(status) || (status === 500 && CLUSTER_FAULT.test(said))) {
     return fail('STORE_UNAVAILABLE', `cannot do ${what} now (status ${status})${passed}`, nodeFault);
@@ -149,6 +161,16 @@ export function timeoutFailure(call: Call, node: string, timeoutMs: number): Fai
   const message = `Qdrant at ${node} did not answer "${call.operation}" within ${timeoutMs} ms`;
   return new Failure(new StoreError('STORE_UNAVAILABLE', message), { retryable: true, nodeFailed: true });
 }
+
+/** What it means that the answer took too long, while the node answered something else. */
+export function busyFailure(call: Call, node: string, timeoutMs: number): Failure {
+  const message = `Qdrant at ${node} is busy: it did not answer "${call.operation}" within ${timeoutMs} ms`;
+  // Another attempt would add to its work; the caller may make it later.
+  return new Failure(new StoreError('STORE_OVERLOADED', message, { retryDelayMs: BUSY_MS }));
+}
+
+/** When to ask a busy node again, in milliseconds. */
+const BUSY_MS = 1000;
 
 /** A short name of what went wrong below HTTP. */
 export function errorCode(error: unknown): string {

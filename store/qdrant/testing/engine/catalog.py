@@ -24,23 +24,53 @@ def missing(name):
     return Refused(404, f"Not found: Collection `{name}` doesn't exist!")
 
 
-class Collection:
-    """One collection. Reads come in between the operations of a batch, as in a server."""
+class Copies:
+    """How far the copies of every collection are behind their leader, as a test wants it."""
 
-    def __init__(self, folder, settings, shard):
+    def __init__(self):
+        self.lag = 0
+        self.dead = False
+
+
+class Collection:
+    """
+    One collection: a shard, and its copies. Reads come in between the operations of a batch, as in a server.
+
+    The first copy is the leader, which has every operation that was acknowledged. The others follow, up to `lag`
+    operations behind, unless the write has to be accepted by all.
+    """
+
+    def __init__(self, folder, settings, shards, copies):
         self.folder = folder
         self.settings = settings
-        self.shard = shard
+        self.shards = shards
+        self.copies = copies
+        self.behind = [[] for _ in shards]
         self.operations = 0
         self.pending = []
         self.writing = threading.Lock()
         self.using = threading.Lock()
 
-    def use(self, name, action):
+    def use(self, name, action, copy=0):
         with self.using:
-            if self.shard is None:
+            if self.shards is None:
                 raise missing(name)
-            return action(self.shard)
+            # Where there are fewer copies than nodes, a node asks the others.
+            return action(self.shards[copy if copy < len(self.shards) and not (copy and self.copies.dead) else 0])
+
+    def use_all(self, name, action, consistency, copy):
+        """What as many copies say as are asked for, the node's own first."""
+        if consistency is None:
+            return [self.use(name, action, copy)]
+        total = len(self.shards)
+        active = 1 if self.copies.dead else total
+        wanted = total if consistency == "all" else min(consistency, total)
+        if active < wanted:
+            raise Refused(
+                500,
+                "Service internal error: The replica set for shard 0 on peer 1 does not have enough active replicas",
+            )
+        return [self.use(name, action, (copy + other) % total) for other in range(wanted)]
 
     def update(self, name, operations, wait):
         """
@@ -53,9 +83,22 @@ class Collection:
                 while self.pending:
                     operation = self.pending.pop(0)
                     self.use(name, lambda shard: shard.update(operation))
+                    for copy in range(1, len(self.shards)):
+                        self.behind[copy].append(operation)
+                        self.follow(name)
             results = [{"operation_id": self.operations + 1 + index} for index in range(len(operations))]
             self.operations += len(operations)
         return [{**one, "status": "completed" if wait else "acknowledged"} for one in results]
+
+    def follow(self, name):
+        """Lets the other copies go on, as far as the test wants."""
+        all_accept = self.settings.get("write_consistency_factor", 1) >= len(self.shards)
+        lag = 0 if all_accept else self.copies.lag
+        for copy, behind in enumerate(self.behind):
+            while len(behind) > lag:
+                operation = behind.pop(0)
+                with self.using:
+                    self.shards[copy].update(operation)
 
     def check_vectors(self, points):
         """Before any of them is written: a server refuses all for one."""
@@ -129,8 +172,9 @@ class Collection:
 
     def close(self):
         with self.using:
-            self.shard.close()
-            self.shard = None
+            for shard in self.shards:
+                shard.close()
+            self.shards = None
         shutil.rmtree(self.folder)
 
 
@@ -156,8 +200,10 @@ def needs(condition):
 class Catalog:
     """All collections and aliases, in a folder that a later process can go on with."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, nodes):
         self.folder = Path(folder)
+        self.nodes = nodes
+        self.copies = Copies()
         self.file = self.folder / "catalog.json"
         self.changing = threading.Lock()
         self.collections = {}
@@ -168,7 +214,18 @@ class Catalog:
         self.aliases = kept["aliases"]
         for name, (place, settings) in kept["collections"].items():
             folder = self.folder / place
-            self.collections[name] = Collection(folder, settings, edge.EdgeShard.load(str(folder)))
+            shards = [edge.EdgeShard.load(str(copy)) for copy in sorted(folder.iterdir())]
+            self.collections[name] = Collection(folder, settings, shards, self.copies)
+
+    def set_copies(self, value):
+        """For tests: how many operations the copies may be behind, and whether those besides the leaders are dead."""
+        body = fields(value, "copies", "lag", "dead")
+        self.copies.lag = whole(body.get("lag", self.copies.lag), "lag")
+        self.copies.dead = typed(body.get("dead", self.copies.dead), "dead", bool)
+        for name, collection in list(self.collections.items()):
+            with collection.writing:
+                collection.follow(name)
+        return True
 
     def find(self, name):
         collection = self.collections.get(self.aliases.get(name, name))
@@ -193,7 +250,11 @@ class Catalog:
                     f"Wrong input: Can't create collection with name {name}. Alias with the same name already exists",
                 )
             folder = self.folder / uuid4().hex
-            self.collections[name] = Collection(folder, settings, edge.EdgeShard.create(str(folder), config))
+            shards = []
+            for copy in range(min(self.nodes, settings.get("replication_factor", 1))):
+                (folder / str(copy)).mkdir(parents=True)
+                shards.append(edge.EdgeShard.create(str(folder / str(copy)), config))
+            self.collections[name] = Collection(folder, settings, shards, self.copies)
             self.keep()
         return True
 

@@ -36,8 +36,13 @@ def filters_in(value):
 class Api:
     """What the paths do. A body has been parsed, parameters have been checked."""
 
-    def __init__(self, catalog):
+    def __init__(self, catalog, node):
         self.catalog = catalog
+        # Which copy answers what is asked here.
+        self.node = node
+
+    def copies(self, body):
+        return self.catalog.set_copies(body)
 
     def aliases(self):
         pairs = self.catalog.aliases.items()
@@ -81,31 +86,39 @@ class Api:
 
     def retrieve(self, name, body):
         collection = self.catalog.find(name)
-        ids, selector = translate.retrieve(body)
-        found = collection.use(name, lambda shard: shard.retrieve(ids, selector, False))
+        ids, selector, vectors = translate.retrieve(body)
+        found = collection.use(name, lambda shard: shard.retrieve(ids, selector, vectors), self.node)
         return [translate.record_json(record) for record in found]
 
     def scroll(self, name, body):
         collection = self.catalog.find(name)
         request = translate.scroll(body)
         collection.check_strict(name, filters_in(body), request.limit)
-        records, following = collection.use(name, lambda shard: shard.scroll(request))
+        records, following = collection.use(name, lambda shard: shard.scroll(request), self.node)
         return {
             "points": [translate.record_json(record) for record in records],
             "next_page_offset": None if following is None else translate.id_json(following),
         }
 
-    def count(self, name, body):
+    def count(self, name, body, consistency=None):
         collection = self.catalog.find(name)
         request = translate.count(body)
         collection.check_strict(name, filters_in(body))
-        return {"count": collection.use(name, lambda shard: shard.count(request))}
+        # Of several copies, the least counts.
+        return {"count": min(collection.use_all(name, lambda shard: shard.count(request), consistency, self.node))}
+
+    def facet(self, name, body):
+        collection = self.catalog.find(name)
+        request = translate.facet(body)
+        collection.check_strict(name, filters_in(body), request.limit)
+        answer = collection.use(name, lambda shard: shard.facet(request), self.node)
+        return {"hits": [{"value": hit.value, "count": hit.count} for hit in answer.hits]}
 
     def query(self, name, body):
         collection = self.catalog.find(name)
         request = translate.query(body)
         collection.check_strict(name, filters_in(body), request.limit)
-        points = collection.use(name, lambda shard: shard.query(request))
+        points = collection.use(name, lambda shard: shard.query(request), self.node)
         return {"points": [translate.scored_json(point) for point in points]}
 
 
@@ -113,6 +126,7 @@ class Api:
 ROUTES = [
     (method, re.compile(f"/{path}".replace("NAME", "([^/]+)")), action, parameters, body)
     for method, path, action, parameters, body in [
+        ("PUT", "testing/copies", "copies", (), True),
         ("GET", "aliases", "aliases", (), False),
         ("POST", "collections/aliases", "change_aliases", ("timeout",), True),
         ("GET", "collections", "collections", (), False),
@@ -125,7 +139,8 @@ ROUTES = [
         ("POST", "collections/NAME/points", "retrieve", ("timeout",), True),
         ("POST", "collections/NAME/points/batch", "batch", ("wait", "ordering", "timeout"), True),
         ("POST", "collections/NAME/points/scroll", "scroll", ("timeout",), True),
-        ("POST", "collections/NAME/points/count", "count", ("timeout",), True),
+        ("POST", "collections/NAME/points/count", "count", ("consistency", "timeout"), True),
+        ("POST", "collections/NAME/facet", "facet", ("timeout",), True),
         ("POST", "collections/NAME/points/query", "query", ("timeout",), True),
     ]
 ]
@@ -138,6 +153,8 @@ def parameters_of(text, known):
             raise Refused(400, f"Deserialize error in query parameters: unknown parameter `{name}`")
         if name == "wait" and value in ("true", "false"):
             given[name] = value == "true"
+        elif name == "consistency" and (value == "all" or (value.isdecimal() and int(value) > 0)):
+            given[name] = value if value == "all" else int(value)
         elif name == "ordering" and value in ORDERINGS:
             given[name] = value
         elif name == "timeout" and value.isdecimal() and int(value) > 0:
@@ -163,7 +180,6 @@ def json_of(body):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    api = None
 
     def setup(self):
         super().setup()
@@ -210,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused(400, f"{method} {address.path} takes no body")
             names = [unquote(name) for name in match.groups()]
             parameters = parameters_of(address.query, known)
-            return getattr(self.api, action)(*names, *([json_of(body)] if has_body else []), **parameters)
+            return getattr(self.server.api, action)(*names, *([json_of(body)] if has_body else []), **parameters)
         raise Refused(404, "")
 
     def send(self, status, value):
@@ -224,8 +240,19 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
+    """A node."""
+
     daemon_threads = True
     request_queue_size = 128
+
+    def __init__(self, port, api):
+        self.api = api
+        super().__init__(("127.0.0.1", port), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
 
 
 def main():
@@ -233,11 +260,11 @@ def main():
     parser.add_argument("--folder", required=True, help="where the data are kept")
     parser.add_argument("--port", type=int, default=0, help="0 for any free one")
     parser.add_argument("--temporary", action="store_true", help="remove the folder when standard input ends")
+    parser.add_argument("--nodes", type=int, default=1, help="each has its own copy of a replicated collection")
     options = parser.parse_args()
-    Handler.api = Api(Catalog(options.folder))
-    server = Server(("127.0.0.1", options.port), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}"}), flush=True)
+    catalog = Catalog(options.folder, options.nodes)
+    nodes = [Server(options.port if node == 0 else 0, Api(catalog, node)) for node in range(options.nodes)]
+    print(json.dumps({"url": nodes[0].url, "urls": [node.url for node in nodes]}), flush=True)
     sys.stdin.read()
     if options.temporary:
         shutil.rmtree(options.folder, ignore_errors=True)

@@ -256,19 +256,19 @@ def params_of(value):
 
 def scroll(value):
     body = fields(value, "scroll", "filter", "limit", "offset", "with_payload", "with_vector")
-    without_vectors(body)
     return edge.ScrollRequest(
         offset=point_id(body["offset"]) if "offset" in body else None,
         limit=whole(body.get("limit", 10), "limit", 1),
         filter=filter_of(body["filter"]) if "filter" in body else None,
         with_payload=payload_selector(body.get("with_payload", True)),
+        with_vector=typed(body.get("with_vector", False), "with_vector", bool),
     )
 
 
 def retrieve(value):
     body = fields(value, "retrieve", "ids", "with_payload", "with_vector", required=["ids"])
-    without_vectors(body)
-    return each(body["ids"], "ids", point_id), payload_selector(body.get("with_payload", True))
+    vectors = typed(body.get("with_vector", False), "with_vector", bool)
+    return each(body["ids"], "ids", point_id), payload_selector(body.get("with_payload", True)), vectors
 
 
 def count(value):
@@ -279,9 +279,14 @@ def count(value):
     )
 
 
-def without_vectors(body):
-    if body.get("with_vector", False) is not False:
-        raise Refused(400, "Bad request: with_vector is not known here")
+def facet(value):
+    body = fields(value, "facet", "key", "filter", "limit", "exact", required=["key"])
+    return edge.FacetRequest(
+        text(body["key"], "key"),
+        limit=whole(body.get("limit", 10), "limit", 1),
+        exact=typed(body.get("exact", False), "exact", bool),
+        filter=filter_of(body["filter"]) if "filter" in body else None,
+    )
 
 
 # --- answers
@@ -294,7 +299,17 @@ def record_json(record):
     answer = {"id": id_json(record.id)}
     if record.payload is not None:
         answer["payload"] = record.payload
+    if record.vector is not None:
+        answer["vector"] = vectors_json(record.vector)
     return answer
+
+
+def vectors_json(vector):
+    if isinstance(vector, edge.SparseVector):
+        return {"indices": vector.indices, "values": vector.values}
+    if isinstance(vector, dict):
+        return {name: vectors_json(one) for name, one in vector.items()}
+    return list(vector)
 
 
 def scored_json(point):
