@@ -105,7 +105,7 @@ class Run {
       });
       this.#clients[index] = child;
       child.on('message', (token) => {
-        this.#tokens.push(String(token));
+        this.#tokens.push(token as string);
         this.#begin();
       });
       const [code] = (await once(child, 'exit')) as [number | null];

@@ -29,7 +29,7 @@ const operations = whole('operations', values.operations);
 const base = mkdtempSync(join(tmpdir(), 'scalingnote-faults-'));
 const started = performance.now();
 const all: Ran[] = [];
-let next = first;
+const seeds = Array.from({ length: runs }, (_, index) => first + index);
 await Promise.all(Array.from({ length: Math.min(sites, runs) }, (_, index) => runAt(index)));
 
 /** Runs seeds at a site of its own, until there are no more. */
@@ -38,17 +38,18 @@ async function runAt(index: number): Promise<void> {
   const checker = fork(new URL('check.child.js', import.meta.url));
   if (site.noDisk !== undefined && index === 0) console.error(`skipped: disk full, because ${site.noDisk}`);
   try {
-    while (next < first + runs)
-      report(await timed(() => oneRun({ site, checker, base, seed: next++, operations })));
+    for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
+      report(await timed({ site, checker, base, seed, operations }));
+    }
   } finally {
     checker.disconnect();
     await site.close();
   }
 }
 
-async function timed(run: () => Promise<Ran>): Promise<Ran & { seconds: string }> {
+async function timed(run: Parameters<typeof oneRun>[0]): Promise<Ran & { seconds: string }> {
   const began = performance.now();
-  const ran = await run();
+  const ran = await oneRun(run);
   return { ...ran, seconds: ((performance.now() - began) / 1000).toFixed(1) };
 }
 
