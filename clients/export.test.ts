@@ -126,7 +126,7 @@ test('a reader that stops early ends the call on the server', async () => {
   });
   using client = new DocumentClient({ address: service.address });
   for await (const { id } of client.exportDocuments({ collection: 'c' })) if (id === 'd002') break;
-  while (!ended) await new Promise((resolve) => setTimeout(resolve, 2));
+  await eventually(() => ended);
 });
 
 test('an abort ends the export with its reason', async () => {
@@ -225,3 +225,8 @@ test('many ids and large documents take several calls, in the order of the ids',
   );
   assert.deepEqual(asked.slice(0, 4), [100, 50, 25, 25]);
 });
+
+/** Waits until a condition holds, where no event says so. */
+async function eventually(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2));
+}
