@@ -116,17 +116,18 @@ test('what can’t get better ends the export at once, and patience ends', async
 });
 
 test('a reader that stops early ends the call on the server', async () => {
-  let ended = false;
+  let end = (): void => {};
+  const ended = new Promise<void>((resolve) => (end = resolve));
   const fake = new FakeExport();
   using service = await serve({
     Export: (call) => {
-      call.on('cancelled', () => (ended = true));
+      call.on('cancelled', () => end());
       void fake.handle(call).catch(() => {});
     },
   });
   using client = new DocumentClient({ address: service.address });
   for await (const { id } of client.exportDocuments({ collection: 'c' })) if (id === 'd002') break;
-  await eventually(() => ended);
+  await ended;
 });
 
 test('an abort ends the export with its reason', async () => {
@@ -225,8 +226,3 @@ test('many ids and large documents take several calls, in the order of the ids',
   );
   assert.deepEqual(asked.slice(0, 4), [100, 50, 25, 25]);
 });
-
-/** Waits until a condition holds, where no event says so. */
-async function eventually(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2));
-}
