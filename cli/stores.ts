@@ -49,7 +49,10 @@ export function checkBackupFlags({ store, data, qdrantUrl }: BackupFlags): void 
 }
 
 /** Where Qdrant is. Its key comes from the environment, because other processes can read flags. */
-export function qdrantPlace({ qdrantUrl }: { qdrantUrl?: string | undefined }): { url: string; apiKey?: string } {
+export function qdrantPlace({ qdrantUrl }: { qdrantUrl?: string | undefined }): {
+  url: string;
+  apiKey?: string;
+} {
   const apiKey = process.env['QDRANT_API_KEY'] ?? '';
   return { url: qdrantUrl ?? defaultQdrant(), ...(apiKey !== '' && { apiKey }) };
 }

@@ -30,7 +30,11 @@ export const restore = withBackedUp(new Command('restore'))
     if (store === 'qdrant') {
       const place = qdrantPlace(flags);
       const restored = await restoreQdrant(place, { from, fingerprint });
-      printResult(flags, { qdrant: place.url, ...restored }, () => `${renderBackup(restored)}\nin ${place.url}`);
+      printResult(
+        flags,
+        { qdrant: place.url, ...restored },
+        () => `${renderBackup(restored)}\nin ${place.url}`,
+      );
       return;
     }
     const restored = await restoreEmbedded({ from, directory: data, replace, fingerprint });

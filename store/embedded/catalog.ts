@@ -1,8 +1,15 @@
 import { collectionNotFound } from '../errors.ts';
-import { checkAlias, checkCollectionName, checkSpace, isPhysicalName, physicalFor } from '../names.ts';
+import {
+  checkAlias,
+  checkCollectionName,
+  checkSpace,
+  isPhysicalName,
+  newIdentity,
+  physicalFor,
+} from '../names.ts';
 import type { SpaceKey } from '../store.ts';
 import type { Database, Statement } from './database.ts';
-import { createDocumentTables, dropDocumentTables } from './documents.ts';
+import { checkLayout, createTables, dropTables, LAYOUT } from './layouts.ts';
 
 /** A row of the catalog. */
 export interface Collection {
@@ -11,12 +18,15 @@ export interface Collection {
   physical: string;
   fingerprint: string;
   dimensions: number;
+  layout: number;
+  /** See `CollectionKey.identity`. */
+  identity: string;
   /** The first alias that leads here. */
   alias: string | null;
 }
 
 const SELECT = `
-  SELECT id, physical, fingerprint, dimensions,
+  SELECT id, physical, fingerprint, dimensions, layout, identity,
     (SELECT min(alias) FROM aliases WHERE collection = id) AS alias
   FROM collections`;
 
@@ -30,11 +40,12 @@ export class Catalog {
     this.#sql = prepare((text) => database.prepare(text));
   }
 
-  /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
+  /** @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_LAYOUT` */
   resolve(name: string): Collection {
     checkCollectionName(name);
     const collection = this.#find(name);
     if (!collection) throw collectionNotFound(name);
+    checkLayout(collection.physical, collection.layout);
     return collection;
   }
 
@@ -55,13 +66,15 @@ export class Catalog {
     if (collection) {
       checkSpace(name, collection, space);
     } else {
-      this.#sql.insert.run(physical, space.fingerprint, space.dimensions);
+      const { fingerprint, dimensions } = space;
+      this.#sql.insert.run(physical, fingerprint, dimensions, LAYOUT, newIdentity());
       collection = this.#find(physical)!;
-      createDocumentTables(this.#database, collection.id);
+      createTables(this.#database, collection.id);
     }
     if (name !== physical) this.#sql.setAlias.run(name, collection.id);
   }
 
+  /** Every collection, of whatever layout. */
   list(): Collection[] {
     return this.#sql.all.all() as Collection[];
   }
@@ -80,7 +93,7 @@ export class Catalog {
   /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
   drop(physical: string): Collection {
     const collection = this.#physical(physical);
-    dropDocumentTables(this.#database, collection.id);
+    dropTables(this.#database, collection.id);
     this.#sql.delete.run(collection.id);
     return collection;
   }
@@ -104,7 +117,9 @@ function prepare(sql: (text: string) => Statement) {
     byAlias: sql(`${SELECT} WHERE id = (SELECT collection FROM aliases WHERE alias = ?)`),
     all: sql(SELECT),
     aliases: sql('SELECT alias, physical FROM aliases JOIN collections ON id = collection ORDER BY alias'),
-    insert: sql('INSERT INTO collections (physical, fingerprint, dimensions) VALUES (?, ?, ?)'),
+    insert: sql(
+      'INSERT INTO collections (physical, fingerprint, dimensions, layout, identity) VALUES (?, ?, ?, ?, ?)',
+    ),
     setAlias: sql('INSERT OR REPLACE INTO aliases (alias, collection) VALUES (?, ?)'),
     delete: sql('DELETE FROM collections WHERE id = ?'),
   };

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
+import { CATALOG_VERSION, upgradeCatalog } from './layouts.ts';
 import {
   DATABASE_FILE,
   newStoreId,
@@ -18,9 +19,6 @@ export type Statement = StatementSyncInstance;
 /** `application_id` of our files: "SNST" in ASCII. */
 export const APPLICATION_ID = 0x534e5354;
 
-/** `user_version` of the files: raise it when an older program can no longer read them. */
-export const SCHEMA_VERSION = 1;
-
 /** Size of the write-ahead log after a checkpoint cuts it back. */
 const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
 
@@ -29,20 +27,6 @@ const WRITE = 'BEGIN IMMEDIATE';
 
 /** Pause between two attempts at a lock that SQLite does not wait for. */
 const RETRY_MS = 10;
-
-/** Collections and aliases. Each collection also has tables of its own: see `documents.ts`. */
-const CATALOG = `
-  CREATE TABLE collections (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    physical TEXT NOT NULL UNIQUE,
-    fingerprint TEXT NOT NULL,
-    dimensions INTEGER NOT NULL
-  );
-  CREATE TABLE aliases (
-    alias TEXT PRIMARY KEY,
-    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE
-  );
-`;
 
 /** The id of the store, which its marker holds too. Stores from before that table get one when they are opened. */
 const IDENTITY = 'CREATE TABLE IF NOT EXISTS store (id TEXT NOT NULL)';
@@ -213,15 +197,15 @@ export class Database {
 
     return this.write(() => {
       const version = this.#number('PRAGMA user_version');
-      if (version === SCHEMA_VERSION) return this.#identify(known);
-      if (version > SCHEMA_VERSION) {
+      if (version === CATALOG_VERSION) return this.#identify(known);
+      if (version > CATALOG_VERSION) {
         throw new StoreError(
           'STORE_INVALID_ARGUMENT',
           `${this.path} was written by a newer version of this program; use that version, or another directory`,
         );
       }
-      this.exec(CATALOG);
-      this.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
+      upgradeCatalog(this, version);
+      this.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${CATALOG_VERSION}`);
       return this.#identify(known);
     });
   }

@@ -8,5 +8,6 @@ const directory = mkdtempSync(join(tmpdir(), 'scalingnote-store-'));
 
 storeContract('embedded', {
   open: () => openStore({ kind: 'embedded', directory }),
+  positionAhead: (position) => String(Number(position) + 1),
   dispose: () => rmSync(directory, { recursive: true }),
 });

@@ -14,6 +14,7 @@ import type {
   DocumentWriteResult,
   Filter,
   FullDocument,
+  PageRequest,
   RememberedDelete,
   ScrollPage,
   SearchHit,
@@ -34,6 +35,8 @@ export interface EmbeddedStoreOptions {
   log?: { warn(message: string): void };
   /** How long to wait for another process's write before giving up, in milliseconds. @default 5000 */
   busyTimeoutMs?: number;
+  /** How long one call may hold the thread before others have their turn. @default {@link SLICE_MS} */
+  sliceMs?: number;
 }
 
 /**
@@ -60,8 +63,8 @@ export class EmbeddedStore implements Store {
   #ready: Promise<void>;
   #closed = false;
 
-  constructor({ directory, log, busyTimeoutMs = 5000 }: EmbeddedStoreOptions) {
-    this.#options = { directory, busyTimeoutMs };
+  constructor({ directory, log, busyTimeoutMs = 5000, sliceMs }: EmbeddedStoreOptions) {
+    this.#options = { directory, busyTimeoutMs, sliceMs };
     this.#log = log;
     this.#thread = this.#start();
     this.#ready = this.#identify();
@@ -130,7 +133,7 @@ export class EmbeddedStore implements Store {
   async scroll(
     collection: string,
     tenant: string,
-    page: { limit: number; after?: string; filter?: Filter },
+    page: PageRequest,
     options?: CallOptions,
   ): Promise<ScrollPage> {
     checkScope(tenant, page.filter);
@@ -138,20 +141,32 @@ export class EmbeddedStore implements Store {
     return await this.#call('scroll', [collection, tenant, page], options);
   }
 
-  readDocuments(): Promise<(FullDocument | undefined)[]> {
-    return notBuilt();
+  readDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    { withVectors = false }: { withVectors?: boolean } = {},
+    options?: CallOptions,
+  ): Promise<(FullDocument | undefined)[]> {
+    return this.#call('readDocuments', [collection, keys, withVectors], options);
   }
 
-  tenants(): Promise<string[]> {
-    return notBuilt();
+  tenants(collection: string, options?: CallOptions): Promise<string[]> {
+    return this.#call('tenants', [collection], options);
   }
 
-  scrollDeletes(): Promise<{ deletes: RememberedDelete[]; next?: string }> {
-    return notBuilt();
+  async scrollDeletes(
+    collection: string,
+    tenant: string,
+    page: { limit: number; after?: string },
+    options?: CallOptions,
+  ): Promise<{ deletes: RememberedDelete[]; next?: string }> {
+    checkScope(tenant, undefined);
+    checkLimit(page.limit);
+    return await this.#call('scrollDeletes', [collection, tenant, page], options);
   }
 
-  freshness(): Promise<Freshness> {
-    return notBuilt();
+  freshness(collection: string, options?: CallOptions): Promise<Freshness> {
+    return this.#call('freshness', [collection], options);
   }
 
   aliases(options?: CallOptions): Promise<Map<string, string>> {
@@ -230,8 +245,4 @@ export class EmbeddedStore implements Store {
 /** The store can't be used for now. */
 function unavailable(why: string, cause?: unknown): StoreError {
   return new StoreError('STORE_UNAVAILABLE', `the embedded store cannot be used: ${why}`, { cause });
-}
-
-function notBuilt(): Promise<never> {
-  return Promise.reject(new StoreError('STORE_INTERNAL', 'this call is not built yet'));
 }

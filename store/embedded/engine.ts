@@ -1,6 +1,8 @@
-import { hash } from 'node:crypto';
 import { checkDimensions, checkWriteDimensions } from '../check.ts';
 import { documentFilter } from '../filter.ts';
+import { documentBytes } from '../document-bytes.ts';
+import { collectionNotFound, collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
+import type { Freshness } from '../freshness.ts';
 import { page, rankBy } from '../ranking.ts';
 import type {
   CollectionInfo,
@@ -9,6 +11,9 @@ import type {
   DocumentKey,
   DocumentWriteResult,
   Filter,
+  FullDocument,
+  PageRequest,
+  RememberedDelete,
   ScrollPage,
   SearchHit,
   SearchQuery,
@@ -18,8 +23,12 @@ import type {
 import { Catalog, type Collection } from './catalog.ts';
 import { Database } from './database.ts';
 import { Documents, type FilterRow } from './documents.ts';
+import { checkLayout, LAYOUT, upgradeCollections } from './layouts.ts';
 import { type Found, Mirror } from './mirror.ts';
 import type { PreparedWrite } from './prepare.ts';
+import { bytes } from './strings.ts';
+import { Slice, type Sliced } from './slice.ts';
+import { type Chosen, wholeDocuments } from './whole-documents.ts';
 
 /** With more vectors than this a scan takes so much time and memory that a server is the better choice. */
 const MANY_VECTORS = 300_000;
@@ -41,14 +50,30 @@ export class Engine {
   readonly #database: Database;
   readonly #catalog: Catalog;
   readonly #warn: (message: string) => void;
+  readonly #now: () => number;
+  readonly #slice: Slice;
   readonly #open = new Map<number, OpenCollection>();
   #warned = false;
 
-  /** @param expected see {@link Database} */
-  constructor(directory: string, busyTimeoutMs: number, warn: (message: string) => void, expected?: string) {
+  /**
+   * @param expected see {@link Database}
+   * @param slice the bound of each slice of work
+   * @param now the clock that expiry is compared with, in milliseconds since the epoch
+   */
+  constructor(
+    directory: string,
+    busyTimeoutMs: number,
+    warn: (message: string) => void,
+    expected?: string,
+    now: () => number = Date.now,
+    slice: Slice = new Slice(),
+  ) {
     this.#database = new Database(directory, busyTimeoutMs, expected);
+    upgradeCollections(this.#database, warn);
     this.#catalog = new Catalog(this.#database);
     this.#warn = warn;
+    this.#now = now;
+    this.#slice = slice;
   }
 
   /** The id of the store, which no other store has. */
@@ -76,81 +101,160 @@ export class Engine {
     return this.#database.write(() => {
       const collection = this.#catalog.resolve(name);
       checkWriteDimensions(writes, collection.dimensions);
-      return this.#collection(collection).documents.write(writes);
+      return this.#collection(collection).documents.write(writes, this.#now());
     });
   }
 
   lookupDocuments(name: string, keys: readonly DocumentKey[]): (StoredDocument | undefined)[] {
     return this.#database.read(() => {
       const documents = this.#documents(name);
-      return keys.map((key) => documents.lookup(key));
+      const now = this.#now();
+      return keys.map((key) => {
+        const found = documents.lookup(key, now);
+        if (!found) return undefined;
+        const { id: _, ...document } = found;
+        return document;
+      });
     });
   }
 
-  deleteByFilter(name: string, tenant: string, filter: Filter): number {
-    return this.#database.write(() => {
-      const documents = this.#documents(name);
-      const row = documents.tenant(tenant);
-      if (row === undefined) return 0;
-      const rows = [...matching(documents.scan(row), filter)].map(({ id }) => ({ id }));
-      documents.deleteRows(row, rows);
-      return rows.length;
-    });
-  }
-
-  search(name: string, query: SearchQuery): SearchHit[] {
-    return this.#database.read(() => {
-      const collection = this.#catalog.resolve(name);
-      if (query.vector) checkDimensions(query.vector, collection.dimensions, 'query vector');
-      const { documents } = this.#collection(collection);
-      const tenant = documents.tenant(query.tenant);
-      if (tenant === undefined) return [];
-      const mirror = this.#mirror(collection, tenant);
-      return page(rank(mirror, query), query).map((found) => hit(documents, found, query));
-    });
-  }
-
-  count(name: string, tenant: string, filter: Filter | undefined): Counts {
+  readDocuments(
+    name: string,
+    keys: readonly DocumentKey[],
+    withVectors: boolean,
+  ): (FullDocument | undefined)[] {
     return this.#database.read(() => {
       const documents = this.#documents(name);
-      if (!filter) return documents.counts(tenant);
-      const counts = { documents: 0, passages: 0 };
-      const row = documents.tenant(tenant);
-      if (row === undefined) return counts;
-      for (const { passages } of matching(documents.scan(row), filter)) {
-        counts.documents++;
-        counts.passages += passages;
+      const now = this.#now();
+      const found = keys.map((key) => documents.lookup(key, now));
+      const byTenant = new Map<string, Map<number, Chosen>>();
+      for (const [index, row] of found.entries()) {
+        const { tenant } = keys[index]!;
+        if (row) byTenant.set(tenant, (byTenant.get(tenant) ?? new Map<number, Chosen>()).set(row.id, row));
       }
-      return counts;
+      const read = new Map<number, FullDocument>();
+      for (const [tenant, chosen] of byTenant) {
+        const ids = chosen.keys();
+        for (const document of wholeDocuments(documents, tenant, chosen.values(), withVectors)) {
+          read.set(ids.next().value!, document);
+        }
+      }
+      return found.map((row) => row && read.get(row.id));
     });
+  }
+
+  /** Each slice is one transaction. */
+  *deleteByFilter(name: string, tenant: string, filter: Filter): Sliced<number> {
+    const collection = this.#database.read(() => this.#catalog.resolve(name));
+    let deleted = 0;
+    for (let after: string | undefined = ''; ; yield) {
+      after = this.#database.write(() => {
+        const documents = this.#documentsOf(collection);
+        const row = documents.tenants.find(tenant);
+        if (row === undefined) return undefined;
+        const next = this.#scan(documents.scan(row, this.#now(), after), filter, ({ id }) => {
+          documents.deleteRow(row, id);
+          deleted++;
+        });
+        documents.changes.trim();
+        return next;
+      });
+      if (after === undefined) return deleted;
+    }
+  }
+
+  /** A mirror that is not ready is brought on in slices. */
+  *search(name: string, query: SearchQuery): Sliced<SearchHit[]> {
+    for (;;) {
+      const hits = this.#database.read(() => this.#search(name, query));
+      if (hits) return hits;
+      yield;
+    }
+  }
+
+  /** @returns `undefined` where the slice ended before there was an answer */
+  #search(name: string, query: SearchQuery): SearchHit[] | undefined {
+    const collection = this.#catalog.resolve(name);
+    if (query.vector) checkDimensions(query.vector, collection.dimensions, 'query vector');
+    const { documents } = this.#collection(collection);
+    if (query.atLeast) checkFresh(freshnessOf(collection, documents), query.atLeast, name);
+    const tenant = documents.tenants.find(query.tenant);
+    if (tenant === undefined) return [];
+    this.#slice.begin();
+    const needs = { sparse: query.sparse !== undefined, filter: query.filter };
+    const mirror = this.#mirror(collection, tenant);
+    if (!mirror.advance(this.#now(), this.#slice, needs)) return undefined;
+    this.#warnOfSize();
+    return page(rank(mirror, query), query).map((found) => hit(documents, found, query));
+  }
+
+  /** With a filter it works in slices: documents that are written meanwhile may or may not be counted. */
+  *count(name: string, tenant: string, filter: Filter | undefined): Sliced<Counts> {
+    const collection = this.#database.read(() => this.#catalog.resolve(name));
+    if (!filter) {
+      return this.#database.read(() => this.#documentsOf(collection).counts(this.#now(), tenant));
+    }
+    const counts = { documents: 0, passages: 0 };
+    for (let after: string | undefined = ''; ; yield) {
+      after = this.#database.read(() => {
+        const documents = this.#documentsOf(collection);
+        const row = documents.tenants.find(tenant);
+        if (row === undefined) return undefined;
+        return this.#scan(documents.scan(row, this.#now(), after), filter, ({ passages }) => {
+          counts.documents++;
+          counts.passages += passages;
+        });
+      });
+      if (after === undefined) return counts;
+    }
   }
 
   scroll(
     name: string,
     tenant: string,
-    wanted: { limit: number; after?: string; filter?: Filter },
+    { limit, after, filter = {}, withVectors = false, bytes: most = Infinity }: PageRequest,
   ): ScrollPage {
     return this.#database.read(() => {
       const documents = this.#documents(name);
-      const row = documents.tenant(tenant);
-      const result: ScrollPage = { documents: [] };
-      if (row === undefined) return result;
-      for (const { id } of matching(documents.scan(row, wanted.after), wanted.filter ?? {})) {
-        const document = documents.row(id)!;
-        const last = result.documents.at(-1);
-        if (last && result.documents.length === wanted.limit) return { ...result, next: last.documentId };
-        result.documents.push({
-          tenant,
-          documentId: document.documentId,
-          title: document.title,
-          version: document.version,
-          contentHash: document.contentHash,
-          metadata: JSON.parse(document.metadata) as Record<string, unknown>,
-          textOmitted: false,
-          passages: documents.texts(id).map((text) => ({ text })),
-        });
+      const row = documents.tenants.find(tenant);
+      const found: FullDocument[] = [];
+      if (row === undefined) return { documents: found };
+      const last = typeof after === 'object' ? after.documentId : after;
+      const rows = upTo(limit, matching(documents.scan(row, this.#now(), last), filter));
+      let taken = 0;
+      for (const document of wholeDocuments(documents, tenant, rows, withVectors)) {
+        if (taken > most) return { documents: found, next: found.at(-1)!.documentId };
+        found.push(document);
+        taken += documentBytes(document);
       }
-      return result;
+      return rows.hasMore ? { documents: found, next: found.at(-1)!.documentId } : { documents: found };
+    });
+  }
+
+  tenants(name: string): string[] {
+    return this.#database.read(() => this.#documents(name).tenants.names(this.#now()));
+  }
+
+  scrollDeletes(
+    name: string,
+    tenant: string,
+    { limit, after = '' }: { limit: number; after?: string },
+  ): { deletes: RememberedDelete[]; next?: string } {
+    return this.#database.read(() => {
+      const documents = this.#documents(name);
+      const row = documents.tenants.find(tenant);
+      if (row === undefined) return { deletes: [] };
+      const page = { after: bytes(after), limit: limit + 1, now: this.#now() };
+      const found = documents.deletions.page(row, page);
+      const deletes = found.slice(0, limit).map((one) => ({ tenant, ...one }));
+      return found.length > limit ? { deletes, next: deletes.at(-1)!.documentId } : { deletes };
+    });
+  }
+
+  freshness(name: string): Freshness {
+    return this.#database.read(() => {
+      const collection = this.#catalog.resolve(name);
+      return freshnessOf(collection, this.#collection(collection).documents);
     });
   }
 
@@ -175,19 +279,34 @@ export class Engine {
 
   /**
    * Loads the vectors of a space's collections into memory as far as they fit, the largest tenants first, so
-   * that no search has to wait for that.
+   * that no search has to wait for that. It works in slices.
    */
-  prepare(space: string): void {
-    this.#database.read(() => {
+  *prepare(space: string): Sliced<void> {
+    const wanted = this.#database.read(() => {
       let room = MANY_VECTORS;
+      const found: { collection: Collection; tenant: number }[] = [];
       for (const collection of this.#catalog.list()) {
         if (collection.alias === null || collection.fingerprint !== space) continue;
-        for (const { tenant, passages } of this.#collection(collection).documents.tenants()) {
+        if (collection.layout !== LAYOUT) continue;
+        for (const { tenant, passages } of this.#collection(collection).documents.tenants.bySize()) {
           room -= passages;
-          if (room >= 0) this.#mirror(collection, tenant);
+          if (room >= 0) found.push({ collection, tenant });
         }
       }
+      return found;
     });
+    this.#slice.begin();
+    for (const { collection, tenant } of wanted) {
+      const advance = (): boolean => {
+        const there = this.#catalog.list().some(({ id }) => id === collection.id);
+        return !there || this.#mirror(collection, tenant).advance(this.#now(), this.#slice);
+      };
+      while (!this.#database.read(advance) || this.#slice.spent) {
+        yield;
+        this.#slice.begin();
+      }
+    }
+    this.#warnOfSize();
   }
 
   close(): void {
@@ -195,7 +314,8 @@ export class Engine {
   }
 
   #describe(collection: Collection): CollectionInfo {
-    return { ...keyOf(collection), ...this.#collection(collection).documents.counts() };
+    checkLayout(collection.physical, collection.layout);
+    return { ...keyOf(collection), ...this.#collection(collection).documents.counts(this.#now()) };
   }
 
   #collection({ id }: Collection): OpenCollection {
@@ -208,11 +328,18 @@ export class Engine {
     return open;
   }
 
+  /** The documents of a collection that was found in an earlier slice. @throws {StoreError} `COLLECTION_NOT_FOUND` */
+  #documentsOf({ id, physical }: Collection): Documents {
+    const collection = this.#catalog.resolve(physical);
+    if (collection.id !== id) throw collectionNotFound(physical);
+    return this.#collection(collection).documents;
+  }
+
   #documents(name: string): Documents {
     return this.#collection(this.#catalog.resolve(name)).documents;
   }
 
-  /** A tenant's vectors, up to date. */
+  /** A tenant's vectors, as far as they are loaded. */
   #mirror(collection: Collection, tenant: number): Mirror {
     const { documents, mirrors } = this.#collection(collection);
     let mirror = mirrors.get(tenant);
@@ -220,9 +347,23 @@ export class Engine {
       mirror = new Mirror(documents, tenant, collection.dimensions);
       mirrors.set(tenant, mirror);
     }
-    mirror.synchronise();
-    this.#warnOfSize();
     return mirror;
+  }
+
+  /**
+   * Visits the rows that match a filter until the slice is spent.
+   *
+   * @returns the last row's document id if there may be more; the next slice goes on after it
+   */
+  #scan(rows: Iterable<FilterRow>, filter: Filter, visit: (row: FilterRow) => void): string | undefined {
+    this.#slice.begin();
+    const holds = documentFilter(filter);
+    for (const row of rows) {
+      const { documentId, version } = row;
+      if (holds({ documentId, version, metadata: JSON.parse(row.metadata) })) visit(row);
+      if (this.#slice.spent) return documentId;
+    }
+    return undefined;
   }
 
   /** Closes collections that another process has dropped. */
@@ -254,8 +395,8 @@ function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
 }
 
 function hit(documents: Documents, { id, documentId, passage, score }: Found, query: SearchQuery): SearchHit {
-  const row = documents.row(id)!;
-  const text = query.withText === false ? undefined : documents.text(id, passage);
+  const row = documents.hit(id);
+  const text = query.withText === false ? undefined : documents.passages.text(id, passage);
   return {
     documentId,
     score,
@@ -276,11 +417,52 @@ function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterR
   }
 }
 
-function keyOf({ alias, physical, fingerprint, dimensions }: Collection): CollectionKey {
+/** The first rows, as they are taken, and whether there are more. */
+function upTo<Row>(limit: number, rows: Iterable<Row>): Iterable<Row> & { readonly hasMore: boolean } {
+  let hasMore = false;
+  return {
+    *[Symbol.iterator]() {
+      let taken = 0;
+      for (const row of rows) {
+        hasMore = taken++ === limit;
+        if (hasMore) return;
+        yield row;
+      }
+    },
+    get hasMore() {
+      return hasMore;
+    },
+  };
+}
+
+/** How far a collection has come: up to the newest entry of its change log. */
+function freshnessOf({ identity }: Collection, documents: Documents): Freshness {
+  return { identity, position: String(documents.changes.bounds().newest) };
+}
+
+/** @throws {StoreError} where a search can't answer as freshly as its caller asks */
+function checkFresh(now: Freshness, atLeast: Freshness, name: string): void {
+  if (atLeast.identity !== now.identity) throw collectionReplaced(name, atLeast.identity, now.identity);
+  const position = /^\d+$/.test(atLeast.position) ? Number(atLeast.position) : NaN;
+  if (!Number.isSafeInteger(position)) {
+    throw invalidArgument(
+      `freshness position ${JSON.stringify(atLeast.position)} is not one of the embedded store; use a token as a ` +
+        'watermark of ingest gave it',
+    );
+  }
+  if (position <= Number(now.position)) return;
+  throw new StoreError(
+    'STORE_NOT_FRESH',
+    `collection "${name}" has come to position ${now.position}, and the search asks for ${position}; try again`,
+    { metadata: { collection: name, position: now.position, wanted_position: atLeast.position } },
+  );
+}
+
+function keyOf({ alias, physical, fingerprint, dimensions, identity }: Collection): CollectionKey {
   return {
     name: alias ?? physical,
     physicalName: physical,
     space: { fingerprint, dimensions },
-    identity: `col_${hash('md5', physical)}`,
+    identity,
   };
 }

@@ -3,6 +3,9 @@ import type { Ranked } from '../ranking.ts';
 import type { Filter, SparseVector } from '../store.ts';
 import { FieldColumns } from './field-columns.ts';
 import type { Documents } from './documents.ts';
+import type { VectorRow } from './passages.ts';
+import type { Slice } from './slice.ts';
+import type { Change } from './change-log.ts';
 import { SparseIndex } from './sparse-index.ts';
 import { TopDocuments } from './top-documents.ts';
 import { SCORE_ERROR, VectorMatrix } from './vector-matrix.ts';
@@ -22,6 +25,28 @@ interface MirrorDocument {
   passages: number;
 }
 
+/** A mirror that is being loaded: the names of its documents first, then their vectors by row. */
+interface Loading {
+  /** The newest change when it began. */
+  seq: number;
+  /** The highest row of `documents` when it began; those above it are in the change log. */
+  lastId: number;
+  /** Document ids by row of `documents`. */
+  names: Map<number, string>;
+  /** The last document id that was read. */
+  after: string;
+  /** Present once all names are there. */
+  vectors?: Iterator<VectorRow, void>;
+}
+
+/** What a search needs of a mirror besides its vectors. */
+export interface Needs {
+  /** The terms of all passages. @default false */
+  sparse?: boolean;
+  /** The fields of a filter. */
+  filter?: Filter | undefined;
+}
+
 /** Documents that match a filter. */
 interface Selection {
   /** By slot. */
@@ -34,6 +59,10 @@ interface Selection {
  * it scans all. A scan costs a tenth per row, but has to look deeper the more rows the filter removes.
  */
 const SCORE_ONE_BY_ONE_SHARE = 0.15;
+
+/** Changes to apply, and documents to index, before a look at the clock. */
+const STEP_CHANGES = 64;
+const STEP_DOCUMENTS = 64;
 
 /** Close the gaps of removed documents when they are a quarter of all rows, and at least this many. */
 const MIN_DEAD_ROWS = 1024;
@@ -55,12 +84,20 @@ export class Mirror {
   /** Slot by row of `documents`. */
   readonly #slotOf = new Map<number, number>();
   #matrix: VectorMatrix;
-  /** Built by the first sparse search. */
+  /** Of the slots below {@link #indexed}; made by the first sparse search. */
   #sparse: SparseIndex | undefined;
+  #indexed = 0;
+  #loading: Loading | undefined;
   #columns: FieldColumns;
   #livePassages = 0;
+  /** When documents expire, by row of `documents`, for those that do. */
+  readonly #expiries = new Map<number, number>();
+  /** The earliest of {@link #expiries}. */
+  #nextExpiry = Infinity;
   /** The last change that this mirror has applied. */
   #seq = -1;
+  /** The time of the snapshot, in milliseconds since the epoch. */
+  #now = 0;
 
   constructor(documents: Documents, tenant: number, dimensions: number) {
     this.#documents = documents;
@@ -75,24 +112,28 @@ export class Mirror {
     return this.#livePassages;
   }
 
-  /** Applies the changes that any process has committed since the last one applied. */
-  synchronise(): void {
-    const { oldest, newest } = this.#documents.changeBounds();
-    if (newest === this.#seq) return;
-    if (this.#seq < 0 || this.#seq < oldest - 1) {
-      this.#load();
-    } else {
-      for (const { removed, added } of this.#documents.changes(this.#tenant, this.#seq)) {
-        if (removed !== null) this.#remove(removed);
-        if (added !== null) this.#add(added);
-      }
-      const dead = this.#owners.length - this.#livePassages;
-      if (dead >= MIN_DEAD_ROWS && dead >= this.#owners.length / 4) this.#compact();
-    }
-    this.#seq = newest;
+  /**
+   * Comes closer to what any process has committed, and to what a search needs, until the slice is spent. What is done stays
+   * done, whoever asks next.
+   *
+   * @param now in milliseconds since the epoch; what has expired is left out
+   * @returns whether the mirror agrees with the transaction that the caller is in, and has what it needs
+   */
+  advance(now: number, slice: Slice, needs: Needs = {}): boolean {
+    this.#now = now;
+    const { oldest, newest } = this.#documents.changes.bounds();
+    if (!this.#loading && (this.#seq < 0 || this.#seq < oldest - 1)) this.#beginLoad(newest);
+    if (this.#loading && !this.#load(this.#loading, slice)) return false;
+    // The log may have been cut while this mirror was loading.
+    if (this.#seq < oldest - 1 || !this.#follow(newest, slice)) return false;
+    if (this.#nextExpiry <= now) this.#dropExpired();
+    const dead = this.#owners.length - this.#livePassages;
+    if (dead >= MIN_DEAD_ROWS && dead >= this.#owners.length / 4) this.#compact();
+    if (needs.sparse === true && !this.#index(slice)) return false;
+    return needs.filter === undefined || this.#requireFields(needs.filter, slice);
   }
 
-  /** The `depth` best documents by cosine. @param query of unit length */
+  /** The `depth` best documents by cosine, after {@link advance}. @param query of unit length */
   nearest(
     query: Float32Array,
     depth: number,
@@ -125,7 +166,7 @@ export class Mirror {
     return top.ranking;
   }
 
-  /** The `depth` best documents by BM25. */
+  /** The `depth` best documents by BM25, after {@link advance}. */
   bestTerms(
     query: SparseVector,
     depth: number,
@@ -134,9 +175,8 @@ export class Mirror {
   ): readonly Found[] {
     const selection = filter && this.#select(filter);
     const top = new TopDocuments<Found>(depth, threshold);
-    this.#sparse ??= this.#buildSparse();
     const isLive = (row: number) => this.#slots[this.#owners[row]!] !== undefined;
-    const scores = this.#sparse.scores(query, {
+    const scores = this.#sparse!.scores(query, {
       rows: this.#owners.length,
       live: this.#livePassages,
       isLive,
@@ -152,7 +192,6 @@ export class Mirror {
   }
 
   #select(filter: Filter): Selection {
-    this.#columns.require(filterFields(filter), this.#slotOf, this.#documents.scan(this.#tenant));
     const holdsFor = compileFilter<number>(filter, (field) => {
       if (field === 'document_id') return (slot) => this.#slots[slot]!.documentId;
       const values = this.#columns.values(field);
@@ -169,7 +208,7 @@ export class Mirror {
     return { holds, passages };
   }
 
-  #load(): void {
+  #beginLoad(newest: number): void {
     this.#seq = -1;
     this.#slots = [];
     this.#owners = [];
@@ -178,31 +217,83 @@ export class Mirror {
     this.#sparse = undefined;
     this.#columns = new FieldColumns();
     this.#livePassages = 0;
-    for (const { id, documentId } of this.#documents.ids(this.#tenant)) this.#append(id, documentId);
+    this.#expiries.clear();
+    this.#nextExpiry = Infinity;
+    this.#loading = { seq: newest, lastId: this.#documents.lastId(), names: new Map(), after: '' };
   }
 
-  #add(id: number): void {
-    const row = this.#documents.row(id);
-    // The document has been removed since; a later change removes it here.
-    if (!row) return;
-    let slot = this.#slotOf.get(id);
-    if (slot === undefined) slot = this.#append(id, row.documentId);
-    this.#columns.set(slot, row);
-  }
-
-  #append(id: number, documentId: string): number {
-    const slot = this.#slots.length;
-    const row = this.#owners.length;
-    const vectors = this.#documents.vectors(id);
-    for (const vector of vectors) {
-      this.#matrix.append(vector);
-      this.#owners.push(slot);
+  /** @returns whether everything is there */
+  #load(loading: Loading, slice: Slice): boolean {
+    // Where this fails half way, the next call loads everything again.
+    this.#loading = undefined;
+    while (!loading.vectors) {
+      const names = this.#documents.ids(this.#tenant, loading.after, loading.lastId);
+      for (const { id, documentId } of names) loading.names.set(id, documentId);
+      if (names.length > 0) {
+        loading.after = names.at(-1)!.documentId;
+      } else {
+        const ids = Float64Array.from(loading.names.keys()).sort();
+        loading.vectors = this.#documents.passages.vectors(Array.from(ids));
+      }
+      if (slice.spent) return this.#pause(loading);
     }
-    if (this.#sparse) this.#indexTerms(this.#sparse, id, row);
-    this.#slots.push({ id, documentId, row, passages: vectors.length });
-    this.#slotOf.set(id, slot);
-    this.#livePassages += vectors.length;
-    return slot;
+    for (let next = loading.vectors.next(); next.done !== true; next = loading.vectors.next()) {
+      this.#append(next.value, loading.names.get(next.value.document)!);
+      if (slice.spent) return this.#pause(loading);
+    }
+    for (const { id, expiresAt } of this.#documents.expiries(this.#tenant)) this.#expire(id, expiresAt);
+    this.#seq = loading.seq;
+    return true;
+  }
+
+  #pause(loading: Loading): false {
+    this.#loading = loading;
+    return false;
+  }
+
+  /** Applies the changes up to `newest`. @returns whether all are applied */
+  #follow(newest: number, slice: Slice): boolean {
+    while (this.#seq !== newest) {
+      const changes = this.#documents.changes.after(this.#tenant, this.#seq, STEP_CHANGES);
+      // Where this fails half way, the next call loads everything.
+      this.#seq = -1;
+      this.#apply(changes);
+      this.#seq = changes.length < STEP_CHANGES ? newest : changes.at(-1)!.seq;
+      if (this.#seq !== newest && slice.spent) return false;
+    }
+    return true;
+  }
+
+  #apply(changes: readonly Change[]): void {
+    const changed = new Set<number>();
+    for (const { removed, added } of changes) {
+      if (removed !== null) this.#remove(removed);
+      if (added !== null) changed.add(added);
+    }
+    const rows = [...this.#documents.mirrored([...changed].sort((a, b) => a - b))];
+    const names = new Map(rows.map(({ id, documentId }) => [id, documentId]));
+    const added = rows.map(({ id }) => id).filter((id) => !this.#slotOf.has(id));
+    for (const vector of this.#documents.passages.vectors(added)) {
+      this.#append(vector, names.get(vector.document)!);
+    }
+    for (const row of rows) {
+      this.#columns.set(this.#slotOf.get(row.id)!, row);
+      this.#expire(row.id, row.expiresAt);
+    }
+  }
+
+  /** Adds the next vector. Those of a document follow each other, and later documents have higher rows. */
+  #append({ document: id, vector }: VectorRow, documentId: string): void {
+    let last = this.#slots.at(-1);
+    if (last?.id !== id) {
+      last = { id, documentId, row: this.#owners.length, passages: 0 };
+      this.#slotOf.set(id, this.#slots.length);
+      this.#slots.push(last);
+    }
+    this.#matrix.append(vector);
+    this.#owners.push(this.#slots.length - 1);
+    last.passages++;
+    this.#livePassages++;
   }
 
   #remove(id: number): void {
@@ -211,18 +302,55 @@ export class Mirror {
     this.#livePassages -= this.#slots[slot]!.passages;
     this.#slots[slot] = undefined;
     this.#slotOf.delete(id);
+    this.#expiries.delete(id);
   }
 
-  #buildSparse(): SparseIndex {
-    const sparse = new SparseIndex();
-    for (const document of this.#slots) if (document) this.#indexTerms(sparse, document.id, document.row);
-    return sparse;
-  }
-
-  #indexTerms(sparse: SparseIndex, id: number, firstRow: number): void {
-    for (const [passage, terms] of this.#documents.sparseVectors(id).entries()) {
-      if (terms) sparse.append(firstRow + passage, terms);
+  #expire(id: number, expiresAt: number | null): void {
+    if (expiresAt === null) {
+      this.#expiries.delete(id);
+      return;
     }
+    this.#expiries.set(id, expiresAt);
+    this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt);
+  }
+
+  #dropExpired(): void {
+    this.#nextExpiry = Infinity;
+    for (const [id, expiresAt] of this.#expiries) {
+      if (expiresAt <= this.#now) this.#remove(id);
+      else this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt);
+    }
+  }
+
+  /** Indexes the terms of documents that are not indexed yet. @returns whether all are */
+  #index(slice: Slice): boolean {
+    let sparse = this.#sparse;
+    if (!sparse) {
+      sparse = new SparseIndex();
+      this.#indexed = 0;
+    }
+    // Where this fails half way, the next call indexes everything again.
+    this.#sparse = undefined;
+    while (this.#indexed < this.#slots.length) {
+      const end = Math.min(this.#indexed + STEP_DOCUMENTS, this.#slots.length);
+      const ids = this.#slots.slice(this.#indexed, end).flatMap((document) => document?.id ?? []);
+      for (const { document, passage, sparse: terms } of this.#documents.passages.terms(ids)) {
+        sparse.append(this.#slots[this.#slotOf.get(document)!]!.row + passage, terms);
+      }
+      this.#indexed = end;
+      if (end < this.#slots.length && slice.spent) break;
+    }
+    this.#sparse = sparse;
+    return this.#indexed === this.#slots.length;
+  }
+
+  #requireFields(filter: Filter, slice: Slice): boolean {
+    return this.#columns.require(
+      filterFields(filter),
+      this.#slotOf,
+      (after) => this.#documents.scan(this.#tenant, this.#now, after),
+      slice,
+    );
   }
 
   /** Closes the gaps of removed documents. The other documents keep their order. */
@@ -231,18 +359,22 @@ export class Mirror {
     const kept: number[] = [];
     const slots: MirrorDocument[] = [];
     const owners: number[] = [];
+    let indexed = 0;
     for (const [slot, document] of this.#slots.entries()) {
       if (!document) continue;
+      if (slot < this.#indexed) indexed++;
       kept.push(slot);
       const first = owners.length;
       for (let passage = 0; passage < document.passages; passage++) {
         rows[document.row + passage] = owners.length;
-        this.#matrix.move(document.row + passage, owners.length);
         owners.push(slots.length);
       }
+      if (first !== document.row) this.#matrix.move(document.row, first, document.passages);
+      document.row = first;
       this.#slotOf.set(document.id, slots.length);
-      slots.push({ ...document, row: first });
+      slots.push(document);
     }
+    this.#indexed = indexed;
     this.#matrix.truncate(owners.length);
     this.#sparse?.compact(rows);
     this.#columns.compact(kept);

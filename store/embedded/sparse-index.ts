@@ -20,6 +20,19 @@ export function encodeSparse({ indices, values }: SparseVector): Uint8Array {
   return new Uint8Array(bytes);
 }
 
+/** The reverse of {@link encodeSparse}. */
+export function decodeSparse(sparse: Uint8Array): SparseVector {
+  const { indices, values } = termsOf(sparse);
+  return { indices: [...indices], values: [...values] };
+}
+
+function termsOf(sparse: Uint8Array): { indices: Uint32Array; values: Float32Array } {
+  // A copy, because a typed array begins at a multiple of its element's size.
+  const bytes = sparse.slice().buffer;
+  const terms = sparse.byteLength / 8;
+  return { indices: new Uint32Array(bytes, 0, terms), values: new Float32Array(bytes, 4 * terms) };
+}
+
 /** The inverted index of one tenant's passages, in memory. Rows are those of the vector matrix. */
 export class SparseIndex {
   readonly #terms = new Map<number, Postings>();
@@ -30,11 +43,8 @@ export class SparseIndex {
    * @param sparse from {@link encodeSparse}
    */
   append(row: number, sparse: Uint8Array): void {
-    const bytes = sparse.slice().buffer;
-    const terms = sparse.byteLength / 8;
-    const indices = new Uint32Array(bytes, 0, terms);
-    const values = new Float32Array(bytes, 4 * terms);
-    for (let term = 0; term < terms; term++) this.#append(indices[term]!, row, values[term]!);
+    const { indices, values } = termsOf(sparse);
+    for (let term = 0; term < indices.length; term++) this.#append(indices[term]!, row, values[term]!);
   }
 
   /**

@@ -1,4 +1,5 @@
 import { checkDimensions, checkLimit, checkQuery, checkScope, checkWriteDimensions } from '../check.ts';
+import { documentBytes } from '../document-bytes.ts';
 import { prepareWrites, unitVector } from '../embedded/prepare.ts';
 import { collectionNotFound, collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
@@ -244,7 +245,7 @@ export class MemoryStore implements Store {
       for (const row of all.slice(0, limit)) {
         if (taken > bytes) break;
         documents.push(fullDocument(row, withVectors));
-        taken += bytesOf(documents.at(-1)!);
+        taken += documentBytes(documents.at(-1)!);
       }
       return all.length > documents.length
         ? { documents, next: documents.at(-1)!.documentId }
@@ -376,12 +377,4 @@ function checkFresh(name: string, now: Freshness, atLeast: Freshness | undefined
   if (Number(atLeast.position) > Number(now.position)) {
     throw new StoreError('STORE_NOT_FRESH', `collection "${name}" is at ${now.position} only`);
   }
-}
-
-/** Texts and vectors of a document, in bytes. */
-function bytesOf({ text = '', passages }: FullDocument): number {
-  return passages.reduce(
-    (sum, passage) => sum + Buffer.byteLength(passage.text ?? '') + (passage.vector?.byteLength ?? 0),
-    Buffer.byteLength(text),
-  );
 }
