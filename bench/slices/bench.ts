@@ -66,11 +66,7 @@ export const bench: Bench = {
           ...compare(`search beside ${what}, p99`, p99, percentile(peer.searches, 0.99)),
           goal: { text: `below ${GOAL_MS} ms`, met: p99 < GOAL_MS },
         },
-        compare(
-          `search beside ${what}, p50`,
-          percentile(ours.searches, 0.5),
-          percentile(peer.searches, 0.5),
-        ),
+        compare(`search beside ${what}, p50`, percentile(ours.searches, 0.5), percentile(peer.searches, 0.5)),
         compare(`search beside ${what}, worst`, Math.max(...ours.searches), Math.max(...peer.searches)),
         compare(`${what}, as a whole`, ours.ms, peer.ms),
       );

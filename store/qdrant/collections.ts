@@ -232,8 +232,10 @@ export class Collections {
   ): Promise<boolean> {
     const wanted = { ...INDEXES, ...(config.strict_mode_config?.enabled ? STRICT_INDEXES : {}) };
     const indexed = new Set(Object.keys(schema));
+    const { identity } = config.metadata ?? {};
     const target = {
       physical,
+      identity: typeof identity === 'string' ? identity : undefined,
       points: new Points(this.#transport, physical, (config.params.replication_factor ?? 1) > 1),
       index: (bounds: CallOptions) => this.#index(physical, Object.entries(wanted), indexed, bounds),
       describe: (metadata: Readonly<Record<string, unknown>>, bounds: CallOptions) =>

@@ -85,7 +85,7 @@ async function interleave(
   });
   // The store's own sweep, which makes similar requests, is over by then.
   await slow.writeDocuments(name, [remove('other')]);
-  for (let before = -1; before !== proxy.seen.length; ) {
+  for (let before = -1; before !== proxy.seen.length;) {
     before = proxy.seen.length;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
@@ -219,6 +219,15 @@ describe('a write that another one comes in between of', { skip: server.skip }, 
       patch('x', 1, 'q'),
       { outcome: 'indexed' },
       ['y', 1, ['y 0', 'y 1', 'y 2'], {}],
+    ],
+    [
+      'confirms nothing where an update has a higher version',
+      [content('x', 1, 2)],
+      confirm('a', 2, 'x'),
+      changesPayload,
+      patch('x', 3, 'q'),
+      { outcome: 'stale', storedVersion: 3 },
+      ['x', 3, ['x 0', 'x 1'], { patch: 'q' }],
     ],
     [
       'confirms nothing that an update has changed',

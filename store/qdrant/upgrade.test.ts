@@ -133,6 +133,16 @@ for (const [name, start, skip] of BACKENDS) {
       await hasDocuments(again);
     });
 
+    it('keeps the identity that a restore gave it', async (t) => {
+      const identity = `col_${'0'.repeat(32)}`;
+      const old = structuredClone(OLD);
+      const metadata = { ...(old.create['metadata'] as object), identity };
+      old.create['metadata'] = metadata;
+      old.described.config.metadata = metadata;
+      const { url } = await start(t, old);
+      assert.equal((await (await open(t, url)).findCollection('docs')).identity, identity);
+    });
+
     it('gets one identity when several open it at the same time', async (t) => {
       const { url } = await start(t, OLD);
       const stores = await Promise.all(Array.from({ length: 5 }, () => open(t, url)));

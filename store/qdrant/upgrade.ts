@@ -11,6 +11,8 @@ import { sleep } from './transport/bounds.ts';
 export interface Upgrade {
   readonly physical: string;
   readonly points: Points;
+  /** In the metadata; a restore of a backup gives one to a collection of any layout. */
+  readonly identity: string | undefined;
   /** Makes the payload indexes that are missing. */
   index(options: CallOptions): Promise<void>;
   /** Merges metadata into those of the collection, in one step. */
@@ -25,7 +27,8 @@ const STEPS: readonly ((upgrade: Upgrade, options: CallOptions) => Promise<void>
   // 1 to 2: an identity, and indexes for what is new in the points. The points stay as they are.
   async (upgrade, options) => {
     await upgrade.index(options);
-    await upgrade.describe({ layout: 2, identity: await claimIdentity(upgrade.points, options) }, options);
+    const identity = upgrade.identity ?? (await claimIdentity(upgrade.points, options));
+    await upgrade.describe({ layout: 2, identity }, options);
   },
 ];
 

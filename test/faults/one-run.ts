@@ -1,10 +1,8 @@
-import { type ChildProcess, execFile, fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { ScalingnoteError } from '../../clients/errors.ts';
 import type { DocumentState } from './history.ts';
 import { Journal, monotonic } from './journal.ts';
@@ -14,6 +12,9 @@ import type { Site } from './site.ts';
 
 /** How long clients may take after the last mishap, in milliseconds: they wait seconds between attempts. */
 const PATIENCE_MS = 90_000;
+
+/** Processes that the clients share; both write for all tenants. */
+const CLIENT_PROCESSES = 2;
 
 /** Pause between two searches with a token, in milliseconds. */
 const READ_EVERY_MS = 80;
@@ -28,19 +29,24 @@ export interface Ran extends Verdict {
 }
 
 /** Runs the plan of a seed at a site, and has it judged. */
-export async function oneRun(site: Site, base: string, seed: number, operations: number): Promise<Ran> {
+export async function oneRun(parts: {
+  site: Site;
+  /** The process that judges. */
+  checker: ChildProcess;
+  /** Folder for the folders of runs. */
+  base: string;
+  seed: number;
+  operations: number;
+}): Promise<Ran> {
+  const { site, checker, base, seed, operations } = parts;
   const folder = join(base, `run-${seed}`);
   mkdirSync(folder);
   const plan = planRun(seed, operations);
   writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan));
   const run = new Run(site, plan, folder);
   const mishaps = await run.run();
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [fileURLToPath(new URL('check.child.js', import.meta.url)), folder],
-    { maxBuffer: 64 * 1024 * 1024 },
-  );
-  const verdict = JSON.parse(stdout) as Verdict & Pick<Ran, 'sometimes'>;
+  checker.send(folder);
+  const [verdict] = (await once(checker, 'message')) as [Verdict & Pick<Ran, 'sometimes'>];
   if (verdict.violations.length === 0) rmSync(folder, { recursive: true });
   return { seed, mishaps, folder, ...verdict };
 }
@@ -68,7 +74,7 @@ class Run {
 
   async run(): Promise<MishapKind[]> {
     const { signal } = this.#over;
-    const clients = this.#plan.clients.map((_, index) => this.#keepAlive(index));
+    const clients = Array.from({ length: CLIENT_PROCESSES }, (_, process) => this.#keepAlive(process));
     const reader = this.#read(signal);
     await this.#begun;
     const began = Date.now();
@@ -87,16 +93,19 @@ class Run {
     return this.#happened;
   }
 
-  /** Runs a client's program until it has come to its end; where it is killed, once more. */
+  /** Runs the programs of a process until they have come to their ends; where it is killed, once more. */
   async #keepAlive(index: number): Promise<void> {
+    const own = this.#plan.clients.flatMap((_, client) =>
+      client % CLIENT_PROCESSES === index ? [String(client)] : [],
+    );
     const module = new URL('client.child.js', import.meta.url);
     for (let isDone = false; !isDone && !this.#over.signal.aborted;) {
-      const child = fork(module, [this.#folder, String(index), this.#site.document.address], {
+      const child = fork(module, [this.#folder, this.#site.document.address, ...own], {
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       });
       this.#clients[index] = child;
       child.on('message', (token) => {
-        this.#tokens.push(String(token));
+        this.#tokens.push(token as string);
         this.#begin();
       });
       const [code] = (await once(child, 'exit')) as [number | null];
@@ -175,12 +184,12 @@ class Run {
         await this.#inTurn('query', () => query.hold(ms));
         break;
       case 'client killed':
-        this.#clients[client]?.kill('SIGKILL');
+        this.#clients[client % CLIENT_PROCESSES]?.kill('SIGKILL');
         break;
       case 'client stopped':
-        this.#clients[client]?.kill('SIGSTOP');
+        this.#clients[client % CLIENT_PROCESSES]?.kill('SIGSTOP');
         await sleep(ms);
-        this.#clients[client]?.kill('SIGCONT');
+        this.#clients[client % CLIENT_PROCESSES]?.kill('SIGCONT');
         break;
       case 'disk full':
         await this.#site.fill(ms);
