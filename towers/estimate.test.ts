@@ -13,6 +13,7 @@ function wordTower(): Pick<Tower, 'eachPassage' | 'encodeAll' | 'manifest'> & { 
       for (const word of text.split(' ')) {
         yield {
           text: word,
+          span: { start: 0, end: word.length },
           tokens: { ids: Array.from(word, (letter) => letter.charCodeAt(0)), truncated: false },
         };
       }
