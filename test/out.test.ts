@@ -163,10 +163,8 @@ test('backup, restore and copy work on the folder while the service goes on', as
   assert.equal(restored.code, 0, restored.stderr);
   const over = await scalingnote(['restore', '--from', at('backup'), '--data', at('restored')]);
   assert.deepEqual([over.code, /--replace/.test(over.stderr)], [1, true]);
-  const copied = await scalingnote([
-    ...['copy', '--from', 'embedded', '--to', 'embedded', '--to-data', at('copied')],
-    ...['-c', docs, '--as', 'docs', '--json'],
-  ]);
+  const flags = `--from embedded --to embedded --to-data ${at('copied')} -c ${docs} --as docs --json`;
+  const copied = await scalingnote(['copy', ...flags.split(' ')]);
   assert.equal(copied.code, 0, copied.stderr);
   const report = JSON.parse(copied.stdout) as { copied: number; documents: number };
   assert.deepEqual([report.copied, report.documents], [701, 701]);
