@@ -39,13 +39,13 @@ const COMPARED_PER_CHARACTER = 8;
 /**
  * Cuts a document so that passages which it had before come back as they are, with their boundaries; only what lies
  * between them is cut by the ordinary rule. What a passage is encoded from (its text, and the title for the first one) is
- * then the same as before, and so is its vector.
+ * then the same as before, and so is its vector. Yields `undefined` where it has only looked for passages for a while.
  */
 export function* recutPassages(
   document: { title: string; text: string },
   before: CutDocument,
   { cut, fewest }: RecutRules,
-): Generator<Passage | KeptPassage, void, undefined> {
+): Generator<Passage | KeptPassage | undefined, void, undefined> {
   const { title, text } = document;
   let isFirst = true;
   /** Everything before is in a passage. */
@@ -71,7 +71,7 @@ export function* recutPassages(
     held = undefined;
   }
 
-  for (const { start, indices } of matches(text, before.passages)) {
+  for (const { start, indices } of yield* matches(text, before.passages)) {
     const reached = held?.end ?? covered;
     const gap = text.slice(reached, Math.max(reached, start)).trim().length;
     const willBeFirst = isFirst && !held && gap === 0;
@@ -163,6 +163,9 @@ const FACTOR = 0x9e3779b1 | 0;
 /** {@link FACTOR} to the power of {@link ANCHOR_CHARACTERS}: what the first character of a stretch counts in the next. */
 const DROP = Array.from({ length: ANCHOR_CHARACTERS }).reduce((power: number) => Math.imul(power, FACTOR), 1);
 
+/** Characters to search in one go: a few milliseconds. */
+const BLOCK_CHARACTERS = 64 * 1024;
+
 /** Most places of the table that counts stretches of a text by their hashes: 4 MiB. */
 const MOST_COUNTS = 2 ** 20;
 
@@ -179,10 +182,13 @@ interface Known {
  * Places in a text where a passage stands, in order of their beginnings, the longest first. They are found by a rolling
  * hash of a few characters of each passage, in time linear in the text.
  */
-function matches(text: string, passages: readonly string[]): { start: number; indices: readonly number[] }[] {
+function* matches(
+  text: string,
+  passages: readonly string[],
+): Generator<undefined, { start: number; indices: readonly number[] }[], undefined> {
   const counts = new Uint32Array(Math.min(MOST_COUNTS, 2 ** Math.ceil(Math.log2(2 * text.length + 2))));
   const mask = counts.length - 1;
-  eachStretch(text, (hash) => {
+  yield* eachStretch(text, (hash) => {
     counts[hash & mask]!++;
     return true;
   });
@@ -193,7 +199,7 @@ function matches(text: string, passages: readonly string[]): { start: number; in
   for (const hash of known.keys()) counts[hash & mask] = 1;
   const found: { start: number; known: Known }[] = [];
   let left = text.length * COMPARED_PER_CHARACTER;
-  eachStretch(text, (hash, at) => {
+  yield* eachStretch(text, (hash, at) => {
     if (counts[hash & mask] === 0) return true;
     for (const each of known.get(hash) ?? []) {
       const start = at - each.offset;
@@ -206,16 +212,36 @@ function matches(text: string, passages: readonly string[]): { start: number; in
   return found.map(({ start, known: { indices } }) => ({ start, indices }));
 }
 
-/** Calls with the hash of every stretch of a text that is as long as an anchor, until the call says to stop. */
-function eachStretch(text: string, call: (hash: number, at: number) => boolean): void {
-  let hash = hashOf(text, 0, Math.min(ANCHOR_CHARACTERS, text.length));
-  const last = text.length - ANCHOR_CHARACTERS;
-  for (let at = 0; at <= last; at++) {
-    if (!call(hash, at)) return;
-    if (at === last) return;
+/**
+ * Calls with the hash of every stretch of a text that is as long as an anchor, until the call says to stop. Yields after
+ * each block.
+ */
+function* eachStretch(
+  text: string,
+  call: (hash: number, at: number) => boolean,
+): Generator<undefined, void, undefined> {
+  const end = text.length - ANCHOR_CHARACTERS + 1;
+  for (let from = 0; from < end; from += BLOCK_CHARACTERS) {
+    if (from > 0) yield undefined;
+    if (!searchBlock(text, from, Math.min(from + BLOCK_CHARACTERS, end), call)) return;
+  }
+}
+
+/** @returns whether to go on */
+function searchBlock(
+  text: string,
+  from: number,
+  to: number,
+  call: (hash: number, at: number) => boolean,
+): boolean {
+  let hash = hashOf(text, from, from + ANCHOR_CHARACTERS);
+  for (let at = from; at < to; at++) {
+    if (!call(hash, at)) return false;
+    // Past the end there is no character, and nobody asks for the hash.
     const grown = (Math.imul(hash, FACTOR) + text.charCodeAt(at + ANCHOR_CHARACTERS)) | 0;
     hash = (grown - Math.imul(DROP, text.charCodeAt(at))) | 0;
   }
+  return true;
 }
 
 function hashOf(text: string, from: number, to: number): number {
