@@ -9,6 +9,7 @@ import { Database } from './database.ts';
 import { Documents } from './documents.ts';
 import { Engine } from './engine.ts';
 import { prepareWrites } from './prepare.ts';
+import { finish } from './testing/finish.ts';
 
 let directory: string;
 let engine: Engine;
@@ -29,7 +30,9 @@ function write(name: string, writes: readonly DocumentWrite[]) {
 }
 
 function find(name: string, query: Partial<SearchQuery>): string[] {
-  return engine.search(name, { tenant: TENANT, limit: 3, ...query }).map(({ documentId }) => documentId);
+  return finish(engine.search(name, { tenant: TENANT, limit: 3, ...query })).map(
+    ({ documentId }) => documentId,
+  );
 }
 
 describe('Engine', () => {
@@ -70,9 +73,9 @@ describe('Engine', () => {
     assert.deepEqual(find('shrinks', { sparse: sparse({ 1: 1 }) }), ['d2993', 'd2983', 'd2973']);
     assert.deepEqual(find('shrinks', { sparse: sparse({ 3993: 1 }) }), ['d2993']);
     assert.deepEqual(find('shrinks', { sparse: sparse({ 3994: 1 }) }), []);
-    const [hit] = engine.search('shrinks', { tenant: TENANT, sparse: sparse({ 3993: 1 }), limit: 1 });
+    const [hit] = finish(engine.search('shrinks', { tenant: TENANT, sparse: sparse({ 3993: 1 }), limit: 1 }));
     assert.equal(hit?.passage, 1);
-    assert.deepEqual(engine.count('shrinks', TENANT, undefined), { documents: 301, passages: 602 });
+    assert.deepEqual(finish(engine.count('shrinks', TENANT, undefined)), { documents: 301, passages: 602 });
   });
 
   it('loads everything anew when the change log no longer reaches back far enough', () => {
@@ -106,9 +109,9 @@ describe('Engine', () => {
     engine.ensureCollection('searched', SPACE);
     engine.ensureCollection('other', OTHER_SPACE);
     for (const name of ['searched', 'other']) write(name, [put('before', [[1, 0, 0, 0]])]);
-    engine.prepare(SPACE.fingerprint);
+    finish(engine.prepare(SPACE.fingerprint));
     write('searched', [put('between', [[1, 1, 0, 0]])]);
-    engine.prepare(SPACE.fingerprint);
+    finish(engine.prepare(SPACE.fingerprint));
     write('searched', [put('after', [[1, 2, 0, 0]])]);
 
     // Searches find what is in memory even after the passages on disk are gone.
@@ -145,7 +148,8 @@ describe('Engine', () => {
     engine.ensureCollection('large', { ...SPACE, dimensions: 1 });
     const passages = Array.from({ length: 300_001 }, () => ({ vector: Float32Array.of(1) }));
     write('large', [{ ...put('a', []), passages }]);
-    const search = () => engine.search('large', { tenant: TENANT, vector: Float32Array.of(1), limit: 2 });
+    const search = () =>
+      finish(engine.search('large', { tenant: TENANT, vector: Float32Array.of(1), limit: 2 }));
     assert.deepEqual(warnings, []);
     assert.equal(search().length, 1);
     assert.equal(search().length, 1);
