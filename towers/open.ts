@@ -116,7 +116,7 @@ class OnnxTower implements Tower {
   recut(
     document: { title: string; text: string },
     before: CutDocument,
-  ): Generator<Passage | KeptPassage, void, undefined> {
+  ): Generator<Passage | KeptPassage | undefined, void, undefined> {
     const rules = this.#rules();
     return recutPassages(document, before, {
       cut: (part) => splitPassages(part, rules),

@@ -19,8 +19,15 @@ export interface RecutRules {
   fewest: number;
 }
 
-/** Characters at the beginning of a passage that its place in a text is found by; a shorter passage is not looked for. */
+/** Characters of a passage that its place in a text is found by; a shorter passage is not looked for. */
 const ANCHOR_CHARACTERS = 16;
+
+/**
+ * Stretches of a passage of which the rarest becomes its anchor, and about how far apart they begin: at uneven distances,
+ * so that not all of them are the same part of a text that repeats a pattern.
+ */
+const ANCHOR_CHOICES = 16;
+const ANCHOR_STEP = 23;
 
 /**
  * Most characters that are compared for each character of the text. Passages of usual texts are compared once, which
@@ -32,13 +39,13 @@ const COMPARED_PER_CHARACTER = 8;
 /**
  * Cuts a document so that passages which it had before come back as they are, with their boundaries; only what lies
  * between them is cut by the ordinary rule. What a passage is encoded from (its text, and the title for the first one) is
- * then the same as before, and so is its vector.
+ * then the same as before, and so is its vector. Yields `undefined` where it has only looked for passages for a while.
  */
 export function* recutPassages(
   document: { title: string; text: string },
   before: CutDocument,
   { cut, fewest }: RecutRules,
-): Generator<Passage | KeptPassage, void, undefined> {
+): Generator<Passage | KeptPassage | undefined, void, undefined> {
   const { title, text } = document;
   let isFirst = true;
   /** Everything before is in a passage. */
@@ -64,7 +71,7 @@ export function* recutPassages(
     held = undefined;
   }
 
-  for (const { start, indices } of matches(text, before.passages)) {
+  for (const { start, indices } of yield* matches(text, before.passages)) {
     const reached = held?.end ?? covered;
     const gap = text.slice(reached, Math.max(reached, start)).trim().length;
     const willBeFirst = isFirst && !held && gap === 0;
@@ -152,61 +159,126 @@ function isOfWord(character: string): boolean {
 }
 
 /** Multiplier of the rolling hash: odd, with its bits well mixed. */
-const FACTOR = 0x9e3779b1;
-/** Places of the table that says at once that no passage begins with such a hash. */
-const TABLE_MASK = 0xffff;
+const FACTOR = 0x9e3779b1 | 0;
+/** {@link FACTOR} to the power of {@link ANCHOR_CHARACTERS}: what the first character of a stretch counts in the next. */
+const DROP = Array.from({ length: ANCHOR_CHARACTERS }).reduce((power: number) => Math.imul(power, FACTOR), 1);
 
-/** Passages of one text, by index in order. */
-interface Group {
+/** Characters to search in one go: a few milliseconds. */
+const BLOCK_CHARACTERS = 64 * 1024;
+
+/** Most places of the table that counts stretches of a text by their hashes: 4 MiB. */
+const MOST_COUNTS = 2 ** 20;
+
+/** Passages of one text. */
+interface Known {
   text: string;
+  /** In order. */
   indices: number[];
+  /** Where its anchor begins. */
+  offset: number;
 }
 
 /**
- * Places in a text where a passage stands, in order of their beginnings, with the passages. They are found by a rolling
- * hash over their first characters, in time linear in the text.
+ * Places in a text where a passage stands, in order of their beginnings, the longest first. They are found by a rolling
+ * hash of a few characters of each passage, in time linear in the text.
  */
 function* matches(
   text: string,
   passages: readonly string[],
-): Generator<{ start: number; indices: readonly number[] }, void, undefined> {
-  const { groups, table } = indexOf(passages);
+): Generator<undefined, { start: number; indices: readonly number[] }[], undefined> {
+  const counts = new Uint32Array(Math.min(MOST_COUNTS, 2 ** Math.ceil(Math.log2(2 * text.length + 2))));
+  const mask = counts.length - 1;
+  yield* eachStretch(text, (hash) => {
+    counts[hash & mask]!++;
+    return true;
+  });
+  const known = anchorsOf(passages, (hash) => counts[hash & mask]!);
+  if (known.size === 0) return [];
+  // From here on the table says at once that no anchor has such a hash.
+  counts.fill(0);
+  for (const hash of known.keys()) counts[hash & mask] = 1;
+  const found: { start: number; known: Known }[] = [];
   let left = text.length * COMPARED_PER_CHARACTER;
-  let drop = 1;
-  for (let count = 0; count < ANCHOR_CHARACTERS; count++) drop = Math.imul(drop, FACTOR);
-  let hash = 0;
-  for (let end = 1; end <= text.length; end++) {
-    hash = Math.imul(hash, FACTOR) + text.charCodeAt(end - 1);
-    if (end > ANCHOR_CHARACTERS) hash -= Math.imul(drop, text.charCodeAt(end - 1 - ANCHOR_CHARACTERS));
-    hash |= 0;
-    if (end < ANCHOR_CHARACTERS || table[hash & TABLE_MASK] === 0) continue;
-    const start = end - ANCHOR_CHARACTERS;
-    for (const group of groups.get(hash) ?? []) {
-      left -= group.text.length;
-      if (left < 0) return;
-      if (text.startsWith(group.text, start)) yield { start, indices: group.indices };
+  yield* eachStretch(text, (hash, at) => {
+    if (counts[hash & mask] === 0) return true;
+    for (const each of known.get(hash) ?? []) {
+      const start = at - each.offset;
+      left -= each.text.length;
+      if (start >= 0 && text.startsWith(each.text, start)) found.push({ start, known: each });
     }
+    return left > 0;
+  });
+  found.sort((a, b) => a.start - b.start || b.known.text.length - a.known.text.length);
+  return found.map(({ start, known: { indices } }) => ({ start, indices }));
+}
+
+/**
+ * Calls with the hash of every stretch of a text that is as long as an anchor, until the call says to stop. Yields after
+ * each block.
+ */
+function* eachStretch(
+  text: string,
+  call: (hash: number, at: number) => boolean,
+): Generator<undefined, void, undefined> {
+  const end = text.length - ANCHOR_CHARACTERS + 1;
+  for (let from = 0; from < end; from += BLOCK_CHARACTERS) {
+    if (from > 0) yield undefined;
+    if (!searchBlock(text, from, Math.min(from + BLOCK_CHARACTERS, end), call)) return;
   }
 }
 
-/** Passages by the hash of their beginning, the longest first. */
-function indexOf(passages: readonly string[]): { groups: Map<number, Group[]>; table: Uint8Array } {
-  const byText = new Map<string, Group>();
+/** @returns whether to go on */
+function searchBlock(
+  text: string,
+  from: number,
+  to: number,
+  call: (hash: number, at: number) => boolean,
+): boolean {
+  let hash = hashOf(text, from, from + ANCHOR_CHARACTERS);
+  for (let at = from; at < to; at++) {
+    if (!call(hash, at)) return false;
+    // Past the end there is no character, and nobody asks for the hash.
+    const grown = (Math.imul(hash, FACTOR) + text.charCodeAt(at + ANCHOR_CHARACTERS)) | 0;
+    hash = (grown - Math.imul(DROP, text.charCodeAt(at))) | 0;
+  }
+  return true;
+}
+
+function hashOf(text: string, from: number, to: number): number {
+  let hash = 0;
+  for (let at = from; at < to; at++) hash = (Math.imul(hash, FACTOR) + text.charCodeAt(at)) | 0;
+  return hash;
+}
+
+/**
+ * Passages by the hash of their anchors. An anchor is the stretch that the text has least often, for many passages may
+ * begin alike: lines of a log, items of a list. A passage with a stretch that the text does not have is left out.
+ */
+function anchorsOf(passages: readonly string[], count: (hash: number) => number): Map<number, Known[]> {
+  const byText = new Map<string, Known>();
+  const known = new Map<number, Known[]>();
   passages.forEach((text, index) => {
     if (text.length < ANCHOR_CHARACTERS) return;
-    const group = byText.get(text);
-    if (group) group.indices.push(index);
-    else byText.set(text, { text, indices: [index] });
-  });
-  const groups = new Map<number, Group[]>();
-  const table = new Uint8Array(TABLE_MASK + 1);
-  for (const group of [...byText.values()].sort((a, b) => b.text.length - a.text.length)) {
-    let hash = 0;
-    for (let at = 0; at < ANCHOR_CHARACTERS; at++) {
-      hash = (Math.imul(hash, FACTOR) + group.text.charCodeAt(at)) | 0;
+    const same = byText.get(text);
+    if (same) {
+      same.indices.push(index);
+      return;
     }
-    groups.set(hash, [...(groups.get(hash) ?? []), group]);
-    table[hash & TABLE_MASK] = 1;
-  }
-  return { groups, table };
+    let rarest = 0;
+    let least = Number.POSITIVE_INFINITY;
+    let offset = 0;
+    for (let choice = 0; choice < ANCHOR_CHOICES && least > 0; choice++) {
+      const from = choice * (ANCHOR_STEP + choice);
+      if (from + ANCHOR_CHARACTERS > text.length) break;
+      const hash = hashOf(text, from, from + ANCHOR_CHARACTERS);
+      if (count(hash) < least) [rarest, least, offset] = [hash, count(hash), from];
+    }
+    const each = { text, indices: [index], offset };
+    byText.set(text, each);
+    if (least === 0) return;
+    const others = known.get(rarest);
+    if (others) others.push(each);
+    else known.set(rarest, [each]);
+  });
+  return known;
 }

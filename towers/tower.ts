@@ -83,12 +83,13 @@ export interface Tower {
 
   /**
    * Passages of a document that was cut before, and has changed: those that still stand in it come back as they were,
-   * and only what lies between them is cut anew. One by one, as {@link eachPassage}.
+   * and only what lies between them is cut anew. One by one, as {@link eachPassage}; `undefined` where there is none yet,
+   * so that a server can do other work while a long text is searched.
    */
   recut(
     document: { title: string; text: string },
     before: CutDocument,
-  ): Generator<Passage | KeptPassage, void, undefined>;
+  ): Generator<Passage | KeptPassage | undefined, void, undefined>;
 
   /**
    * Encodes, together with whatever else is waiting: inputs are batched by token budget, sorted by length, and lanes

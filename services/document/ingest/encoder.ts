@@ -94,7 +94,7 @@ export class DocumentEncoder {
   #passagesOf(
     document: { title: string; text: string },
     before: FullDocument | undefined,
-  ): Iterator<Passage | KeptPassage> {
+  ): Iterator<Passage | KeptPassage | undefined> {
     if (!before) return this.#tower.eachPassage(document);
     const passages = before.passages.map(({ text = '', vector }) => (vector ? text : ''));
     return this.#tower.recut(document, { title: before.title, passages });
@@ -102,7 +102,7 @@ export class DocumentEncoder {
 
   /** The next slice of a document; callers take turns in the order of their calls. */
   async #take(
-    passages: Iterator<Passage | KeptPassage>,
+    passages: Iterator<Passage | KeptPassage | undefined>,
     signal: AbortSignal,
     watch: EncodeWatch | undefined,
   ): Promise<(Passage | KeptPassage)[]> {
@@ -117,7 +117,7 @@ export class DocumentEncoder {
         }
         const { done, value } = passages.next();
         if (done === true) break;
-        taken.push(value);
+        if (value !== undefined) taken.push(value);
       }
       if (taken.length > 0) watch?.tokenized(startTime, performance.now());
       return taken;
