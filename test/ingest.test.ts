@@ -87,7 +87,9 @@ test('broken off and resumed over several streams: everything is there, and not 
   const resumed = await run('ingest', file, '-c', 'resumed', '--parallel', '3', '--resume', '--json');
   assert.equal(resumed.code, 0, resumed.stderr);
   assert.match(resumed.stderr, /continuing after record \d+/);
-  assert.ok((JSON.parse(resumed.stdout) as { sent: number }).sent < DOCUMENTS);
+  const { sent, identity, freshnessToken } = JSON.parse(resumed.stdout) as Record<string, unknown>;
+  assert.ok(Number(sent) < DOCUMENTS);
+  assert.ok(String(freshnessToken).startsWith(`${String(identity)}.`), String(freshnessToken));
   assert.equal((await json('count', '-c', 'resumed'))['documents'], DOCUMENTS);
 });
 
