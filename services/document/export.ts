@@ -26,6 +26,9 @@ export type ExportStore = Pick<Store, 'findCollection' | 'listCollections' | 'sc
 const PAGE_DOCUMENTS = 256;
 const PAGE_BYTES = 4 * 1024 * 1024;
 
+/** Bytes that may wait for the connection: waiting for each small document would cost more than the document. */
+const SENDING_BYTES = 256 * 1024;
+
 /** Largest message that clients of ours take, less what {@link wireBytes} does not count. */
 const MAX_MESSAGE_BYTES = 60 * 1024 * 1024;
 
@@ -44,11 +47,24 @@ export async function exportDocuments(
   const wanted = parseRequest(request);
   const collection = await describe(store, request.collection, call);
   await write({ header: { collection } });
+  let sending: Promise<void>[] = [];
+  let bytes = 0;
   for (const [tenant, after] of await tenantsOf(store, collection, request, call)) {
     for await (const page of pages(store, collection, tenant, { ...wanted, ...after }, call)) {
-      for (const document of page) await write({ document: messageOf(document) });
+      for (const document of page) {
+        const sent = write({ document: messageOf(document) });
+        // Where the export ends before anybody waits for it.
+        sent.catch(() => {});
+        sending.push(sent);
+        bytes += wireBytes(document);
+        if (bytes < SENDING_BYTES) continue;
+        await Promise.all(sending);
+        sending = [];
+        bytes = 0;
+      }
     }
   }
+  await Promise.all(sending);
 }
 
 /** A document as a message. @throws {ServiceError} `DOCUMENT_TOO_LARGE` where no client would take it */
