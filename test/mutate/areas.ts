@@ -21,7 +21,7 @@ export const AREAS: Readonly<Record<string, Area>> = {
       `${INGEST}/stream.test.js`,
       `${INGEST}/versions.test.js`,
       `${INGEST}/faults.test.js`,
-      `${INGEST}/simulation.test.js`,
+      'test/simulate/seeds.test.js',
       `${INGEST}/writes.test.js`,
     ],
   },
@@ -48,7 +48,7 @@ export const AREAS: Readonly<Record<string, Area>> = {
       'calls/backoff.test.js',
       `${INGEST}/patient-store.test.js`,
       `${INGEST}/faults.test.js`,
-      `${INGEST}/simulation.test.js`,
+      'test/simulate/seeds.test.js',
     ],
   },
   passages: {
