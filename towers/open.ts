@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BatchingLimits } from './batching.ts';
+import type { BatchingLimits, Lane } from './batching.ts';
 import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
 import type { TowerManifest } from './manifest.ts';
@@ -139,7 +139,7 @@ class OnnxTower implements Tower {
     };
   }
 
-  encode(tokens: Tokens, options?: { signal?: AbortSignal }): Promise<Encoding> {
+  encode(tokens: Tokens, options?: { signal?: AbortSignal; lane?: Lane }): Promise<Encoding> {
     return this.#encoder.encode(tokens, options);
   }
 

@@ -1,3 +1,4 @@
+import type { Lane } from './batching.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { CutDocument } from './recut.ts';
 
@@ -90,11 +91,12 @@ export interface Tower {
   ): Generator<Passage | KeptPassage, void, undefined>;
 
   /**
-   * Encodes, together with whatever else is waiting: inputs are batched by token budget, sorted by length.
+   * Encodes, together with whatever else is waiting: inputs are batched by token budget, sorted by length, and lanes
+   * take turns.
    *
    * @throws {TowerError} `ENCODER_OVERLOADED` where the queue is full, `ENCODER_CLOSED` after close
    */
-  encode(tokens: Tokens, options?: { signal?: AbortSignal }): Promise<Encoding>;
+  encode(tokens: Tokens, options?: { signal?: AbortSignal; lane?: Lane }): Promise<Encoding>;
 
   /** Encodes many texts, for programs that do nothing else: bounded memory, in order. Rows of `dimensions`. */
   encodeAll(

@@ -10,6 +10,7 @@ import { Points } from './points.ts';
 import { clearMark } from './settle.ts';
 import { sweep } from './sweep.ts';
 import { useQdrant } from './testing/engine.ts';
+import { forwardTo, startFakeServer } from './testing/fake-server.ts';
 import { parseAddresses } from './transport/node.ts';
 import { Transport } from './transport/transport.ts';
 
@@ -218,6 +219,34 @@ describe('a sweep', { skip: server.skip }, () => {
       (await left()).filter((one) => one.endsWith('hidden')).map((one) => one[0]),
       ['a', 'l'],
     );
+  });
+
+  it('buries nothing that gets another expiry, or another put, at that moment', async (t) => {
+    const now = Date.now();
+    const expiresAt = now + HOUR_MS;
+    const due = (documentId: string) =>
+      put(documentId, [direction(1), direction(2)], { version: 3, expiresAt });
+    await store.writeDocuments(name, [due('updated'), due('put'), due('over')]);
+    let armed = true;
+    const proxy = await startFakeServer(t, (seen) => {
+      const forward = forwardTo(server.url);
+      if (seen.method !== 'PUT' || !armed) return forward;
+      armed = false;
+      return (response) => {
+        void store
+          .writeDocuments(name, [
+            update('updated', { version: 3, expiresAt: expiresAt + 1 }),
+            put('put', [direction(3)], { version: 3 }),
+          ])
+          .then(() => (forward as (...given: unknown[]) => void)(response, seen));
+      };
+    });
+    const defaults = { ca: undefined, connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
+    const behind = new Transport({ addresses: parseAddresses(proxy.url), apiKey, ...defaults });
+    t.after(() => behind.close());
+    await sweep(new Points(behind, physical, false), expiresAt, {});
+    assert.equal(armed, false, 'the writes came in between');
+    assert.deepEqual(await left(), ['over 0 hidden', 'put 0 found', 'updated 0 found', 'updated 1 found']);
   });
 
   it('forgets markers after a month', async () => {

@@ -133,6 +133,16 @@ for (const [name, start, skip] of BACKENDS) {
       await hasDocuments(again);
     });
 
+    it('keeps the identity that a restore gave it', async (t) => {
+      const identity = `col_${'0'.repeat(32)}`;
+      const old = structuredClone(OLD);
+      const metadata = { ...(old.create['metadata'] as object), identity };
+      old.create['metadata'] = metadata;
+      old.described.config.metadata = metadata;
+      const { url } = await start(t, old);
+      assert.equal((await (await open(t, url)).findCollection('docs')).identity, identity);
+    });
+
     it('gets one identity when several open it at the same time', async (t) => {
       const { url } = await start(t, OLD);
       const stores = await Promise.all(Array.from({ length: 5 }, () => open(t, url)));
@@ -226,6 +236,11 @@ describe('a collection of version 0.1.0 that has been opened', { skip: engine.sk
   it('does everything that a new one does', async (t) => {
     const { url } = await onEngine(t, OLD);
     const store = await open(t, url);
+    await store.ensureCollection('docs', SPACE);
+    const answer = await request(`${url}/collections/${OLD.collection}`);
+    const { result } = (await answer.body.json()) as { result: Schemas['CollectionInfo'] };
+    for (const field of ['expires_at', 'deleted_tenant', 'tenant'])
+      assert.ok(result.payload_schema[field], field);
     assert.deepEqual(await store.tenants('docs'), ['other', 'tenant']);
     // A tombstone of the old version names no tenant.
     for (const [tenant, deletes] of [

@@ -109,12 +109,12 @@ export class Ledger {
   coverage(token: string): Coverage | undefined {
     const issued = this.#tokens.get(token);
     if (!issued) return undefined;
-    const covered = ({ client, plan, ackedAt, attempts }: Operation): number | undefined => {
-      for (const each of issued) {
-        const by = client === each.client && plan.sequence <= each.sequence ? each.at : each.madeAfter;
+    const covered = ({ client, plan, attempts }: Operation): number | undefined => {
+      for (const { client: owner, sequence, at, madeAfter } of issued) {
         // It may have been sent again, and acknowledged again, after the token.
-        const first = attempts.find(({ doneAt }) => doneAt <= by)?.doneAt ?? ackedAt;
-        if (first !== undefined && first <= by) return first;
+        if (client === owner && plan.sequence <= sequence && attempts[0]!.sentAt < at) return at;
+        const done = attempts.find(({ doneAt }) => doneAt <= madeAfter)?.doneAt;
+        if (done !== undefined) return done;
       }
       return undefined;
     };

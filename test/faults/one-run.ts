@@ -1,10 +1,8 @@
-import { type ChildProcess, execFile, fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { ScalingnoteError } from '../../clients/errors.ts';
 import type { DocumentState } from './history.ts';
 import { Journal, monotonic } from './journal.ts';
@@ -12,8 +10,11 @@ import type { Verdict } from './judge.ts';
 import { CLOCK_OFF_MS, type Mishap, type MishapKind, planRun, type RunPlan } from './plan.ts';
 import type { Site } from './site.ts';
 
-/** How long clients may take after the last mishap, in milliseconds: they wait seconds between attempts. */
+/** How long no client may come further after the last mishap, in milliseconds: they wait seconds between attempts. */
 const PATIENCE_MS = 90_000;
+
+/** Processes that the clients share; both write for all tenants. */
+const CLIENT_PROCESSES = 2;
 
 /** Pause between two searches with a token, in milliseconds. */
 const READ_EVERY_MS = 80;
@@ -28,19 +29,24 @@ export interface Ran extends Verdict {
 }
 
 /** Runs the plan of a seed at a site, and has it judged. */
-export async function oneRun(site: Site, base: string, seed: number, operations: number): Promise<Ran> {
+export async function oneRun(parts: {
+  site: Site;
+  /** The process that judges. */
+  checker: ChildProcess;
+  /** Folder for the folders of runs. */
+  base: string;
+  seed: number;
+  operations: number;
+}): Promise<Ran> {
+  const { site, checker, base, seed, operations } = parts;
   const folder = join(base, `run-${seed}`);
   mkdirSync(folder);
   const plan = planRun(seed, operations);
   writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan));
   const run = new Run(site, plan, folder);
   const mishaps = await run.run();
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [fileURLToPath(new URL('check.child.js', import.meta.url)), folder],
-    { maxBuffer: 64 * 1024 * 1024 },
-  );
-  const verdict = JSON.parse(stdout) as Verdict & Pick<Ran, 'sometimes'>;
+  checker.send(folder);
+  const [verdict] = (await once(checker, 'message')) as [Verdict & Pick<Ran, 'sometimes'>];
   if (verdict.violations.length === 0) rmSync(folder, { recursive: true });
   return { seed, mishaps, folder, ...verdict };
 }
@@ -54,6 +60,8 @@ class Run {
   readonly #tokens: string[] = [];
   readonly #over = new AbortController();
   readonly #happened: MishapKind[] = [];
+  /** When a client came further last, as of `performance.now()`. */
+  #progressed = 0;
   /** What changes a service waits for what changed it before. */
   readonly #last = { document: Promise.resolve(), query: Promise.resolve() };
   #begin = (): void => {};
@@ -68,7 +76,7 @@ class Run {
 
   async run(): Promise<MishapKind[]> {
     const { signal } = this.#over;
-    const clients = this.#plan.clients.map((_, index) => this.#keepAlive(index));
+    const clients = Array.from({ length: CLIENT_PROCESSES }, (_, process) => this.#keepAlive(process));
     const reader = this.#read(signal);
     await this.#begun;
     const began = Date.now();
@@ -77,8 +85,8 @@ class Run {
       await this.#befall(mishap);
     });
     await Promise.all(mishaps);
-    const late = sleep(PATIENCE_MS, 'late', { signal }).catch(() => 'late');
-    await Promise.race([Promise.all(clients), late]);
+    this.#progressed = performance.now();
+    await Promise.race([Promise.all(clients), this.#standstill(signal)]);
     this.#over.abort();
     for (const client of this.#clients) client?.kill('SIGKILL');
     await reader;
@@ -87,16 +95,27 @@ class Run {
     return this.#happened;
   }
 
-  /** Runs a client's program until it has come to its end; where it is killed, once more. */
+  /** Resolves when no client comes further any more. */
+  async #standstill(over: AbortSignal): Promise<void> {
+    while (!over.aborted && performance.now() - this.#progressed < PATIENCE_MS) {
+      await sleep(500, undefined, { signal: over }).catch(() => {});
+    }
+  }
+
+  /** Runs the programs of a process until they have come to their ends; where it is killed, once more. */
   async #keepAlive(index: number): Promise<void> {
+    const own = this.#plan.clients.flatMap((_, client) =>
+      client % CLIENT_PROCESSES === index ? [String(client)] : [],
+    );
     const module = new URL('client.child.js', import.meta.url);
     for (let isDone = false; !isDone && !this.#over.signal.aborted;) {
-      const child = fork(module, [this.#folder, String(index), this.#site.document.address], {
+      const child = fork(module, [this.#folder, this.#site.document.address, ...own], {
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       });
       this.#clients[index] = child;
       child.on('message', (token) => {
-        this.#tokens.push(String(token));
+        this.#tokens.push(token as string);
+        this.#progressed = performance.now();
         this.#begin();
       });
       const [code] = (await once(child, 'exit')) as [number | null];
@@ -175,12 +194,12 @@ class Run {
         await this.#inTurn('query', () => query.hold(ms));
         break;
       case 'client killed':
-        this.#clients[client]?.kill('SIGKILL');
+        this.#clients[client % CLIENT_PROCESSES]?.kill('SIGKILL');
         break;
       case 'client stopped':
-        this.#clients[client]?.kill('SIGSTOP');
+        this.#clients[client % CLIENT_PROCESSES]?.kill('SIGSTOP');
         await sleep(ms);
-        this.#clients[client]?.kill('SIGCONT');
+        this.#clients[client % CLIENT_PROCESSES]?.kill('SIGCONT');
         break;
       case 'disk full':
         await this.#site.fill(ms);

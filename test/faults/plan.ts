@@ -66,7 +66,7 @@ export function planRun(seed: number, operations: number): RunPlan {
   const each = Math.ceil(operations / CLIENTS);
   const clients = Array.from({ length: CLIENTS }, (_, client) => ({
     client: `c${client}`,
-    tenant: TENANTS[client % TENANTS.length]!,
+    tenant: TENANTS[client >> 1]!,
     window: pick([16, 128, 1024]),
     pauseMs: pick([0, 1, 4]),
     operations: Array.from({ length: each }, (_, index): PlannedOperation => {

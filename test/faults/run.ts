@@ -1,3 +1,4 @@
+import { fork } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,42 +9,64 @@ import { MISHAPS } from './plan.ts';
 import { Site } from './site.ts';
 
 /**
- * `npm run test:faults -- --runs N --seed S [--json]`: N runs of real processes under faults, with the plans of the seeds
- * from S on, each judged by a process of its own.
+ * `npm run test:faults -- --runs N --seed S [--sites N] [--json]`: N runs of real processes under faults, with the plans
+ * of the seeds from S on, judged by another process. Several sites run beside each other.
  */
 const { values } = parseArgs({
   options: {
     runs: { type: 'string', default: '2' },
     seed: { type: 'string', default: '1' },
     operations: { type: 'string', default: '1000' },
+    sites: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
   },
 });
 const runs = whole('runs', values.runs);
 const first = whole('seed', values.seed);
+const sites = whole('sites', values.sites);
 const operations = whole('operations', values.operations);
 
 const base = mkdtempSync(join(tmpdir(), 'scalingnote-faults-'));
 const started = performance.now();
 const all: Ran[] = [];
-const site = await Site.open(join(base, 'site'));
-if (site.noDisk !== undefined) console.error(`skipped: disk full, because ${site.noDisk}`);
-try {
-  for (let seed = first; seed < first + runs; seed++) {
-    const ran = await oneRun(site, base, seed, operations);
-    all.push(ran);
-    if (!values.json) {
-      const what = ran.mishaps.join(', ');
-      console.log(`seed ${seed}: ${ran.acknowledged} acknowledged, ${ran.reads} fresh reads; ${what}`);
+const seeds = Array.from({ length: runs }, (_, index) => first + index);
+// Whoever interrupts it gets the sum of the runs that are done, and of those under way.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => seeds.splice(0));
+await Promise.all(Array.from({ length: Math.min(sites, runs) }, (_, index) => runAt(index)));
+
+/** Runs seeds at a site of its own, until there are no more. */
+async function runAt(index: number): Promise<void> {
+  const site = await Site.open(join(base, `site-${index}`));
+  const checker = fork(new URL('check.child.js', import.meta.url));
+  if (site.noDisk !== undefined && index === 0) console.error(`skipped: disk full, because ${site.noDisk}`);
+  try {
+    for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
+      report(await timed({ site, checker, base, seed, operations }));
     }
-    for (const { fault, what } of ran.violations.slice(0, 5)) {
-      console.error(
-        `seed ${seed} (npm run test:faults -- --runs 1 --seed ${seed}; ${ran.folder})\n  ${fault}: ${what}`,
-      );
-    }
+  } finally {
+    checker.disconnect();
+    await site.close();
   }
-} finally {
-  await site.close();
+}
+
+async function timed(run: Parameters<typeof oneRun>[0]): Promise<Ran & { seconds: string }> {
+  const began = performance.now();
+  const ran = await oneRun(run);
+  return { ...ran, seconds: ((performance.now() - began) / 1000).toFixed(1) };
+}
+
+function report(ran: Ran & { seconds: string }): void {
+  const { seed, seconds, acknowledged, reads, mishaps, violations, folder } = ran;
+  all.push(ran);
+  if (!values.json) {
+    const what = mishaps.join(', ');
+    console.log(`seed ${seed}, ${seconds} s: ${acknowledged} acknowledged, ${reads} fresh reads; ${what}`);
+  }
+  for (const { fault, what } of violations.slice(0, 5)) {
+    console.error(
+      `seed ${seed} (npm run test:faults -- --runs 1 --seed ${seed}; ${folder})\n  ${fault}: ${what}`,
+    );
+  }
 }
 
 const failing = all.filter(({ violations }) => violations.length > 0);

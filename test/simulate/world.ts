@@ -59,6 +59,8 @@ export class World {
   readonly #data = new MemoryData();
   readonly #replicaData = new MemoryData();
   readonly #replica: Replica;
+  /** The state that the replica has, or will have in a moment. */
+  #replicated = '';
   readonly #search: (request: object, deadline: number) => Promise<SearchResponse__Output>;
   #server: SimulatedServer | undefined;
   #time = 0;
@@ -182,6 +184,12 @@ export class World {
 
   /** The replica comes to what the store was a moment ago. */
   async replicate(): Promise<void> {
+    const state = [...this.#data.collections.values()]
+      .map(({ identity, writes }) => `${identity} ${writes}`)
+      .concat([...this.#data.aliases.keys()])
+      .join();
+    if (state === this.#replicated) return;
+    this.#replicated = state;
     const collections = [...this.#data.collections].map(([name, found]) => [name, copyOf(found)] as const);
     const aliases = [...this.#data.aliases];
     await this.simulation.pause(this.simulation.below(100));
@@ -305,6 +313,7 @@ class SimulatedServer {
         throw new TowerError('ENCODER_OVERLOADED', 'the queue is full');
       }
       if (simulation.chance(0.5)) await simulation.pause(simulation.below(20));
+      if (mix.tower && simulation.chance(0.02)) await simulation.pause(simulation.below(1500));
     };
     const store = this.#faultyStore(data);
     const pipeline = new IngestPipeline(

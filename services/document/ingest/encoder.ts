@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import type { FullDocument, PassageWrite } from '../../../store/store.ts';
 import { TowerError } from '../../../towers/errors.ts';
+import type { Lane } from '../../../towers/batching.ts';
 import { passageTerms } from '../../../towers/terms.ts';
 import type { Encoding, KeptPassage, Passage, Tokens, Tower } from '../../../towers/tower.ts';
 import { ServiceError } from '../../runtime/errors.ts';
@@ -10,7 +11,7 @@ import { untilItWorks, type Backoff } from './retry.ts';
 
 /**
  * Most passages of one document in the tower at once: several batches of a CPU. A document of thousands of passages thus
- * neither fills the tower's queue nor keeps other streams waiting.
+ * does not fill the tower's queue. (That other streams need not wait for it is the affair of the queue's lanes.)
  */
 export const SLICE_PASSAGES = 32;
 
@@ -20,6 +21,8 @@ const TURN_MS = 5;
 /** How to encode a document. */
 export interface EncodeOptions {
   omitText: boolean;
+  /** Whose document it is; see {@link Lane}. */
+  lane: Lane;
   /** The document as it is stored, with vectors: what has not changed is not encoded again. */
   before?: FullDocument | undefined;
   signal: AbortSignal;
@@ -62,20 +65,18 @@ export class DocumentEncoder {
    * @throws {ServiceError} `VECTOR_DEGENERATE` where the model's vector for a passage has no direction
    * @throws the signal's reason
    */
-  async encode(
-    document: { title: string; text: string },
-    { omitText, before, signal, watch }: EncodeOptions,
-  ): Promise<EncodedDocument> {
+  async encode(document: { title: string; text: string }, options: EncodeOptions): Promise<EncodedDocument> {
+    const { omitText, before, signal, watch } = options;
     const passages = this.#passagesOf(document, before);
     let encoded = 0;
     const writes: PassageWrite[] = [];
     let slice = await this.#take(passages, signal, watch);
     while (slice.length > 0) {
       const vectors = await Promise.all(
-        slice.map((passage) => {
+        slice.map(async (passage) => {
           if ('keeps' in passage) return before!.passages[passage.keeps]!.vector!;
           encoded++;
-          return this.#vector(passage.tokens, signal, watch);
+          return this.#vector(passage.tokens, options);
         }),
       );
       slice.forEach(({ text, span }, index) => {
@@ -125,8 +126,8 @@ export class DocumentEncoder {
     return slice;
   }
 
-  async #vector(tokens: Tokens, signal: AbortSignal, watch: EncodeWatch | undefined): Promise<Float32Array> {
-    const encoding = await untilItWorks(() => this.#tower.encode(tokens, { signal }), {
+  async #vector(tokens: Tokens, { signal, lane, watch }: EncodeOptions): Promise<Float32Array> {
+    const encoding = await untilItWorks(() => this.#tower.encode(tokens, { signal, lane }), {
       backoff: this.#backoff,
       signal,
       waitFor: (error) =>

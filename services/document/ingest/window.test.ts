@@ -73,7 +73,6 @@ class Scene {
     const store = new PatientStore(
       {
         kind: 'embedded',
-        findCollection: () => assert.fail('not asked'),
         readDocuments: () => assert.fail('not asked'),
         freshness: () => assert.fail('not asked'),
         lookupDocuments: (_collection, keys) =>
@@ -101,7 +100,7 @@ class Scene {
       budget: this.budget,
       log: pino({}, { write: (line) => void this.logged.push(JSON.parse(line) as object) }),
     };
-    const target = { collection: 'docs', tenant: 'acme', omitText: false };
+    const target = { collection: 'docs', tenant: 'acme', omitText: false, lane: { group: {} } };
     this.window = new Window(shared, this.#share, target, trace, {
       onSettled: () => void this.told++,
       onFailure: (error) => this.failures.push(error),

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { FullDocument, StoredDocument } from '../../../store/store.ts';
+import type { Lane } from '../../../towers/batching.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { reportError } from '../../runtime/errors.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
@@ -79,6 +80,8 @@ export interface Target {
   collection: string;
   tenant: string;
   omitText: boolean;
+  /** The stream, and its tenant, where the tower's turns are concerned. */
+  lane: Lane;
 }
 
 /** Listens to a {@link Window}. */
@@ -116,6 +119,7 @@ export class Window {
   /** Documents in the writes that are under way. */
   readonly #beingWritten = new Set<string>();
   #writes = 0;
+  #unsettled = 0;
   #writeIsScheduled = false;
   /** All operations that are ready, even where one before them is not. */
   #ready = { operations: 0, bytes: 0 };
@@ -142,6 +146,11 @@ export class Window {
     return this.#operations.size;
   }
 
+  /** Those that have no outcome yet. */
+  get unsettled(): number {
+    return this.#unsettled;
+  }
+
   /** When the first of them came in, as of `performance.now()`. */
   get oldestArrival(): number | undefined {
     return this.#first()?.arrivedAt;
@@ -159,6 +168,7 @@ export class Window {
     const document = this.#documents.get(documentId) ?? new DocumentInFlight();
     this.#documents.set(documentId, document);
     document.unsettled++;
+    this.#unsettled++;
     document.waiting.push(operation);
     this.#advance(document);
   }
@@ -329,7 +339,7 @@ export class Window {
       const batches = new Set<BatchSpan>();
       const watch = this.#trace?.encoding(operation, batches);
       const before = await this.#readToEncode(operation);
-      const options = { omitText, before, signal, watch };
+      const options = { omitText, lane: this.#target.lane, before, signal, watch };
       const encoded = await this.#shared.encoder.encode(operation.document, options);
       this.#becomeReady(putLater(operation, this.#target, encoded, batches));
     } catch (error) {
@@ -483,6 +493,7 @@ export class Window {
     this.#trace?.settled(operation);
     const document = this.#documents.get(documentId)!;
     document.unsettled--;
+    this.#unsettled--;
     this.#shared.budget.release(this.#share, tokens);
     if (document.unsettled === 0) this.#documents.delete(documentId);
     else this.#advance(document);

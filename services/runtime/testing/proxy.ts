@@ -101,8 +101,8 @@ export async function startProxy(target: string): Promise<Proxy> {
 /** Passes chunks on in order, each after some time. */
 function slow(ms: number): Transform {
   return new Transform({
-    transform(chunk: Buffer, _encoding, callback) {
-      setTimeout(callback, ms, null, chunk);
+    transform(chunk: Buffer, _encoding, passOn) {
+      setTimeout(passOn, ms, null, chunk);
     },
   });
 }
