@@ -4,6 +4,7 @@ import { ScalingnoteError } from '../clients/index.ts';
 import { backup } from './commands/backup.ts';
 import { copy } from './commands/copy.ts';
 import { distill } from './commands/distill.ts';
+import { doctor } from './commands/doctor.ts';
 import { alias, collections, drop } from './commands/collections.ts';
 import { count, deleteDocuments } from './commands/documents.ts';
 import { evaluate } from './commands/eval.ts';
@@ -55,6 +56,7 @@ for (const command of [
   backup,
   restore,
   status,
+  doctor,
   towers,
   pairs,
   train,

@@ -51,6 +51,7 @@ export class StateFile<State> {
 
   /** Removes it: all is done. */
   remove(): void {
-    rmSync(this.#path, { force: true });
+    this.#last = undefined;
+    if (!this.#broken) rmSync(this.#path, { force: true });
   }
 }

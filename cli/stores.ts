@@ -20,11 +20,41 @@ export function defaultQdrant(): string {
   return process.env['QDRANT_URL'] || 'http://127.0.0.1:6333';
 }
 
-/** Adds `--data`. */
-export function withData(command: Command): Command {
-  return command.addOption(
-    new Option('--data <dir>', 'folder of the embedded store (default: that of the services)'),
-  );
+/** Which store a backup is of. */
+export interface BackupFlags {
+  store: StoreKind;
+  data?: string;
+  qdrantUrl?: string;
+}
+
+/** Adds `--store`, `--data` and `--qdrant-url`. */
+export function withBackedUp(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--store <store>', 'kind of store')
+        .choices(['embedded', 'qdrant'])
+        .env('SCALINGNOTE_STORE')
+        .default('embedded'),
+    )
+    .option('--data <dir>', 'folder of the embedded store (default: that of the services)')
+    .option('--qdrant-url <url>', 'REST address of Qdrant (default: QDRANT_URL)');
+}
+
+/** @throws {UsageError} for the flag of the other kind of store */
+export function checkBackupFlags({ store, data, qdrantUrl }: BackupFlags): void {
+  if (store === 'embedded' && qdrantUrl !== undefined) {
+    throw new UsageError('--qdrant-url does not fit --store embedded');
+  }
+  if (store === 'qdrant' && data !== undefined) throw new UsageError('--data does not fit --store qdrant');
+}
+
+/** Where Qdrant is. Its key comes from the environment, because other processes can read flags. */
+export function qdrantPlace({ qdrantUrl }: { qdrantUrl?: string | undefined }): {
+  url: string;
+  apiKey?: string;
+} {
+  const apiKey = process.env['QDRANT_API_KEY'] ?? '';
+  return { url: qdrantUrl ?? defaultQdrant(), ...(apiKey !== '' && { apiKey }) };
 }
 
 /** A store that a command works on by itself, without a service. */
@@ -45,8 +75,7 @@ export function storeConfig(flag: string, { kind, data, qdrant }: StoreFlags): S
     return { kind, directory: data ?? defaultData() };
   }
   if (data !== undefined) throw new UsageError(`--${flag}-data does not fit --${flag} qdrant`);
-  const apiKey = process.env['QDRANT_API_KEY'];
-  return { kind, url: qdrant ?? defaultQdrant(), ...(apiKey !== undefined && apiKey !== '' && { apiKey }) };
+  return { kind, ...qdrantPlace({ qdrantUrl: qdrant }) };
 }
 
 /**

@@ -116,17 +116,18 @@ test('what can’t get better ends the export at once, and patience ends', async
 });
 
 test('a reader that stops early ends the call on the server', async () => {
-  let ended = false;
+  let end = (): void => {};
+  const ended = new Promise<void>((resolve) => (end = resolve));
   const fake = new FakeExport();
   using service = await serve({
     Export: (call) => {
-      call.on('cancelled', () => (ended = true));
+      call.on('cancelled', () => end());
       void fake.handle(call).catch(() => {});
     },
   });
   using client = new DocumentClient({ address: service.address });
   for await (const { id } of client.exportDocuments({ collection: 'c' })) if (id === 'd002') break;
-  while (!ended) await new Promise((resolve) => setTimeout(resolve, 2));
+  await ended;
 });
 
 test('an abort ends the export with its reason', async () => {

@@ -130,6 +130,7 @@ export async function runIngest(
       } else if (ingest.wasIdle) {
         stuckSince = undefined;
       }
+      if (error.reason === 'STREAM_IDLE' && ingest.wasIdle) await ingest.untilNeeded(signal);
       const wait = backoffMs(++attempt, error);
       stuckSince ??= Date.now();
       if (Date.now() + wait - stuckSince > patienceMs) throw error;
@@ -189,6 +190,22 @@ class Ingest {
   /** Ends the iteration of the source. */
   release(): void {
     this.#source.release();
+  }
+
+  /** Waits until the source has something to send: before, a connection would only take a place from others. */
+  async untilNeeded(signal: AbortSignal | undefined): Promise<void> {
+    const wake = (): void => this.#wake();
+    signal?.addEventListener('abort', wake, { once: true });
+    try {
+      for (;;) {
+        const changed = new Promise<void>((resolve) => (this.#wake = resolve));
+        signal?.throwIfAborted();
+        if (this.#source.isReady()) return;
+        await changed;
+      }
+    } finally {
+      signal?.removeEventListener('abort', wake);
+    }
   }
 
   /**

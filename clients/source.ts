@@ -20,6 +20,12 @@ export class Source<Item> {
     return this.#exhausted;
   }
 
+  /** Whether the next item, or the end, is there; where it is not, it has been asked for. */
+  isReady(): boolean {
+    if (this.#answer === undefined && !this.#asked) this.#ask();
+    return this.#answer !== undefined;
+  }
+
   /**
    * The next item; `undefined` where it is not there yet, and then it has been asked for.
    *

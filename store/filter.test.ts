@@ -48,6 +48,49 @@ test('a field leads through the keys of metadata', () => {
     assert.throws(() => metadataPath(field), { reason: 'STORE_INVALID_ARGUMENT' }, field);
 });
 
+test('a key may stand in quotes, and has to where it holds what a path means something by', () => {
+  const paths: [string, string[]][] = [
+    ['metadata."unit.price".x', ['unit.price', 'x']],
+    ['metadata.a."b"', ['a', 'b']],
+    ['metadata.""', ['']],
+    ['metadata."".""', ['', '']],
+    ['metadata."x[0]"', ['x[0]']],
+    ['metadata."metadata.a"', ['metadata.a']],
+    // Without quotes as ever.
+    ['metadata.odd key', ['odd key']],
+    ['metadata.größe-2.日本', ['größe-2', '日本']],
+    ["metadata.a'b", ["a'b"]],
+  ];
+  for (const [field, path] of paths) assert.deepEqual(metadataPath(field), path, field);
+  const wrong: [string, RegExp][] = [
+    ['metadata."a', /double quote .* out of place/],
+    ['metadata."a"b', /double quote .* out of place/],
+    ['metadata.a"b"', /double quote .* out of place/],
+    ['metadata."a\\b"', /backslash out of place/],
+    ['metadata.a\\b', /backslash out of place/],
+    ['metadata."a".', /empty key/],
+    ['metadata.."a"', /empty key/],
+    ['metadata.tags[0]', /bracket.*metadata\."x\[0\]"/],
+    ['metadata."a".b[]', /bracket/],
+  ];
+  for (const [field, message] of wrong) assert.throws(() => metadataPath(field), message, field);
+});
+
+test('a number that is not exact is refused, and with it the answer that it would give', () => {
+  const field = 'metadata.a';
+  for (const value of [2 ** 53, -(2 ** 53), 1e300]) {
+    refused({ must: [{ field, equals: value }] }, /beyond 2\^53 - 1.*as text/);
+    refused({ must: [{ field, anyOf: [1, value] }] }, /beyond 2\^53 - 1/);
+    refused({ must: [{ field, range: { gt: 0, lte: value } }] }, /beyond 2\^53 - 1/);
+  }
+  checkFilter({
+    must: [
+      { field, equals: 2 ** 53 - 1 },
+      { field, range: { gte: -(2 ** 53 - 1), lt: Infinity } },
+    ],
+  });
+});
+
 test('a path is followed through objects alone', () => {
   const metadata = { a: { b: 1, none: null }, list: [{ b: 2 }], text: 'x' };
   assert.equal(readPath(metadata, ['a', 'b']), 1);

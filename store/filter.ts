@@ -4,21 +4,84 @@ import type { Condition, Filter, FilterValue } from './store.ts';
 /** Deepest nesting of a filter, itself included: more than people write, and not too much for any store. */
 export const MAX_FILTER_DEPTH = 8;
 
+/** Root of every field that is metadata. */
+const METADATA = 'metadata.';
+
+/** What a path means something by, and a key without quotes can't hold; Qdrant's paths have no escapes. */
+const SPECIAL = /["[\]\\]/;
+
+/** One key of a path with the dot behind it. */
+const STEP = /(?:"(?<quoted>[^"\\]*)"|(?<plain>[^."[\]\\]+))(?<more>\.|$)/y;
+
+/** Why a field names no path through metadata. */
+export class PathError extends Error {
+  override readonly name = 'PathError';
+}
+
 /**
- * The object keys on a field's path through the document's metadata; `undefined` for `document_id` and
- * `version`, which are not metadata. A field cannot name a key with a dot in it, nor one with a quotation
- * mark, which Qdrant's paths cannot escape.
+ * The object keys on a field's path through the document's metadata; `undefined` for `document_id` and `version`, which
+ * are not metadata.
+ *
+ * Keys have dots between them. One with a dot, a bracket or nothing in it stands in double quotes, and any other may:
+ * `metadata."unit.price".net`. A key with a double quote or a backslash can't be named.
  *
  * @throws {StoreError} `STORE_INVALID_ARGUMENT`
  */
 export function metadataPath(field: string): string[] | undefined {
   if (field === 'document_id' || field === 'version') return undefined;
-  const [root, ...path] = field.split('.');
-  if (root === 'metadata' && path.length > 0 && path.every((key) => key !== '' && !key.includes('"')))
-    return path;
-  throw invalidArgument(
-    `filter field ${JSON.stringify(field)} is unknown; use "metadata.KEY" (dots lead into nested objects), ` +
-      '"document_id" or "version"',
+  if (!field.startsWith(METADATA)) {
+    throw invalidArgument(
+      `filter field ${JSON.stringify(field)} is unknown; use "metadata.KEY" (dots lead into nested objects), ` +
+        '"document_id" or "version"',
+    );
+  }
+  try {
+    return keysOf(field);
+  } catch (error) {
+    if (!(error instanceof PathError)) throw error;
+    throw invalidArgument(`filter field ${JSON.stringify(field)} ${error.message}`);
+  }
+}
+
+/** The keys of a field that begins with `metadata.`. @throws {PathError} saying what is wrong, and the fix */
+export function keysOf(field: string): string[] {
+  const path = field.slice(METADATA.length);
+  // Most paths have nothing special, and a store may read a path for each document.
+  if (SPECIAL.test(path)) return quotedKeysOf(path);
+  const keys = path.split('.');
+  if (keys.includes('')) throw new PathError(EMPTY_KEY);
+  return keys;
+}
+
+function quotedKeysOf(path: string): string[] {
+  const keys: string[] = [];
+  let at = 0;
+  for (;;) {
+    STEP.lastIndex = at;
+    const { quoted, plain, more } = STEP.exec(path)?.groups ?? {};
+    const key = quoted ?? plain;
+    if (key === undefined) throw new PathError(flawOf(path.slice(at)));
+    keys.push(key);
+    if (more === '') return keys;
+    at = STEP.lastIndex;
+  }
+}
+
+const EMPTY_KEY =
+  'has an empty key; write metadata.KEY or metadata.KEY.KEY, and metadata."" for a key that is empty';
+
+/** @param rest of a path, from the key that can't be read */
+function flawOf(rest: string): string {
+  if (rest === '' || rest.startsWith('.')) return EMPTY_KEY;
+  if (/^[^"\\.]*[[\]]/.test(rest)) {
+    return (
+      'has a bracket: a path leads into no list (a condition on a list looks at its elements); write a key with ' +
+      'brackets in double quotes: metadata."x[0]"'
+    );
+  }
+  return (
+    'has a double quote or a backslash out of place: a key is in double quotes as a whole, metadata."unit.price", ' +
+    "and one that holds either can't be named"
   );
 }
 
@@ -69,6 +132,9 @@ export function checkFilter(filter: Filter, depth = 1): void {
         throw invalidArgument(`range filter on "${field}" has no bound; give gt, gte, lt or lte`);
       if (bounds.some((bound) => Number.isNaN(bound)))
         throw invalidArgument(`range filter on "${field}" has a bound that is NaN`);
+      const rounded = bounds.find((bound) => Number.isFinite(bound) && !isExact(bound));
+      if (rounded !== undefined)
+        throw invalidArgument(`range filter on "${field}" has a bound that ${inexact(rounded)}`);
     }
   }
 }
@@ -160,7 +226,20 @@ function conditions(filter: Filter): Condition[] {
   return [...(filter.must ?? []), ...(filter.should ?? []), ...(filter.mustNot ?? [])];
 }
 
+/** Whether a number is the only one that arrives as this double: from 2^53 on, doubles leave whole numbers out. */
+export function isExact(value: number): boolean {
+  return Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+}
+
+/** What is wrong with a number that is not {@link isExact}, and the fix. */
+export function inexact(value: number): string {
+  return `is ${value}, beyond 2^53 - 1, where numbers are not exact; keep such values as text, and compare with text`;
+}
+
 function checkValue(field: string, value: FilterValue): void {
+  if (typeof value === 'number' && Number.isFinite(value) && !isExact(value)) {
+    throw invalidArgument(`filter on "${field}" has a value that ${inexact(value)}`);
+  }
   if (
     typeof value === 'number'
       ? Number.isFinite(value)

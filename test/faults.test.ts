@@ -80,7 +80,7 @@ for (const victim of ['document', 'query'] as const) {
     pair = await up('killed', portsOf(pair));
     const resumed = await cli('ingest', file, '--resume', '--json', ...target);
     assert.equal(resumed.code, 0, resumed.stderr);
-    assert.match(resumed.stderr, /continuing after line \d+/);
+    assert.match(resumed.stderr, /continuing after record \d+/);
     const { sent } = JSON.parse(resumed.stdout) as { sent: number };
     assert.ok(sent < DOCUMENTS, 'what was durable is not sent again');
     await assertWhole(join(folder, 'killed'), `without-${victim}`, pair.addresses.document);

@@ -13,17 +13,71 @@ export interface BatchingLimits {
   maxQueue: number;
 }
 
+/**
+ * Whose inputs they are. Lanes take turns, as many tokens each; so do groups, however many lanes each has. Inputs without a
+ * lane share one.
+ */
+export interface Lane {
+  readonly group: object;
+}
+
 interface Waiting<T> {
   readonly item: T;
+  readonly lane: Lane;
   readonly length: number;
   readonly sequence: number;
 }
 
+const SHARED_LANE: Lane = { group: {} };
+
 /**
- * Inputs that wait for a run, sorted by length. A batch starts with the oldest input and grows to its neighbours in
- * length: the oldest is always taken, so nothing starves; neighbours are similar, so there is little padding.
+ * Says whose turn it is, so that all who want something get as much of it (start-time fair queueing). Who comes back
+ * after a while is not owed what it did not ask for meanwhile, and who has just come waits for no one who had a turn.
+ */
+class Turns<Key extends object> {
+  /** What each had, as of which it waits for its next turn. */
+  readonly #had = new WeakMap<Key, number>();
+  /** What the one had whose turn it was last. */
+  #now = 0;
+
+  /** Someone wants something again, or for the first time. */
+  join(key: Key): void {
+    this.#had.set(key, Math.max(this.#had.get(key) ?? 0, this.#now));
+  }
+
+  charge(key: Key, amount: number): void {
+    this.#had.set(key, (this.#had.get(key) ?? 0) + amount);
+  }
+
+  /** The one who had least. */
+  next(keys: Iterable<Key>): Key | undefined {
+    let next: Key | undefined;
+    let least = Number.POSITIVE_INFINITY;
+    for (const key of keys) {
+      const had = this.#had.get(key) ?? 0;
+      if (had < least) [next, least] = [key, had];
+    }
+    if (next !== undefined) this.#now = least;
+    return next;
+  }
+}
+
+/** Lanes of a group that wait, each with its inputs in the order of arrival. */
+interface Group<T> {
+  lanes: Map<Lane, Set<Waiting<T>>>;
+  turns: Turns<Lane>;
+}
+
+/**
+ * Inputs that wait for a run, sorted by length. A batch starts with the oldest input of the lane whose turn it is, and
+ * grows to its neighbours in length, whosever they are: every lane has its turn, so nothing starves and no lane waits for
+ * all that another one has sent before; neighbours are similar, so there is little padding.
  */
 export class BatchQueue<T> {
+  readonly #groups = new Map<object, Group<T>>();
+  /** Kept while a group has nothing that waits, so that it is not owed more when it comes back. */
+  readonly #laneTurns = new WeakMap<object, Turns<Lane>>();
+  readonly #groupTurns = new Turns<object>();
   readonly #byLength: Waiting<T>[] = [];
   readonly #byArrival = new Map<T, Waiting<T>>();
   #sequence = 0;
@@ -44,8 +98,9 @@ export class BatchQueue<T> {
   }
 
   /** @param item not in the queue yet @param length in tokens */
-  push(item: T, length: number): void {
-    const waiting = { item, length, sequence: this.#sequence++ };
+  push(item: T, length: number, lane: Lane = SHARED_LANE): void {
+    const waiting = { item, length, lane, sequence: this.#sequence++ };
+    this.#lineUp(waiting);
     this.#byLength.splice(this.#position(waiting), 0, waiting);
     this.#byArrival.set(item, waiting);
     this.#tokens += length;
@@ -62,21 +117,61 @@ export class BatchQueue<T> {
 
   /** Takes the next batch out, shortest input first; empty only where the queue is. */
   take(maxBatchTokens: number): T[] {
-    const oldest = this.#byArrival.values().next().value;
-    if (oldest === undefined) return [];
+    const seed = this.#next();
+    if (seed === undefined) return [];
     const { start, end } = growBatch(
       (index) => this.#byLength[index]?.length,
-      this.#position(oldest),
+      this.#position(seed),
       maxBatchTokens,
     );
     const taken = this.#byLength.splice(start, end - start);
-    for (const waiting of taken) this.#forget(waiting);
+    for (const waiting of taken) {
+      this.#charge(waiting);
+      this.#forget(waiting);
+    }
     return taken.map(({ item }) => item);
+  }
+
+  #lineUp(waiting: Waiting<T>): void {
+    const { lane } = waiting;
+    let group = this.#groups.get(lane.group);
+    if (!group) {
+      const turns = this.#laneTurns.get(lane.group) ?? new Turns<Lane>();
+      this.#laneTurns.set(lane.group, turns);
+      this.#groups.set(lane.group, (group = { lanes: new Map(), turns }));
+      this.#groupTurns.join(lane.group);
+    }
+    const inputs = group.lanes.get(lane);
+    if (inputs) {
+      inputs.add(waiting);
+    } else {
+      group.lanes.set(lane, new Set([waiting]));
+      group.turns.join(lane);
+    }
+  }
+
+  /** The oldest input of the lane whose turn it is. */
+  #next(): Waiting<T> | undefined {
+    const key = this.#groupTurns.next(this.#groups.keys());
+    const group = key && this.#groups.get(key)!;
+    const lane = group?.turns.next(group.lanes.keys());
+    return lane && group!.lanes.get(lane)!.values().next().value;
   }
 
   #forget(waiting: Waiting<T>): void {
     this.#byArrival.delete(waiting.item);
     this.#tokens -= waiting.length;
+    const { lane } = waiting;
+    const group = this.#groups.get(lane.group)!;
+    const inputs = group.lanes.get(lane)!;
+    inputs.delete(waiting);
+    if (inputs.size === 0) group.lanes.delete(lane);
+    if (group.lanes.size === 0) this.#groups.delete(lane.group);
+  }
+
+  #charge({ lane, length }: Waiting<T>): void {
+    this.#groupTurns.charge(lane.group, length);
+    this.#laneTurns.get(lane.group)!.charge(lane, length);
   }
 
   /** Index of an input in the order of length, then arrival; where it belongs if it is not there. */

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { BatchQueue, planBatches, type BatchingLimits } from './batching.ts';
+import { BatchQueue, planBatches, type BatchingLimits, type Lane } from './batching.ts';
 import { TowerError } from './errors.ts';
 import type { Session } from './session/protocol.ts';
 import type { BatchStats, Encoding, Tokens } from './tower.ts';
@@ -40,7 +40,10 @@ export class Encoder {
     this.#listeners.push(listener);
   }
 
-  async encode({ ids }: Tokens, { signal }: { signal?: AbortSignal } = {}): Promise<Encoding> {
+  async encode(
+    { ids }: Tokens,
+    { signal, lane }: { signal?: AbortSignal; lane?: Lane } = {},
+  ): Promise<Encoding> {
     signal?.throwIfAborted();
     if (this.#closing !== undefined) throw closed();
     if (this.#queue.size >= this.#limits.maxQueue) throw this.#overloaded();
@@ -52,7 +55,7 @@ export class Encoder {
           if (this.#queue.remove(job)) reject(signal?.reason);
         };
         signal?.addEventListener('abort', drop, { once: true });
-        this.#queue.push(job, ids.length);
+        this.#queue.push(job, ids.length, lane);
         this.#schedule();
       });
     } finally {

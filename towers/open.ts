@@ -1,18 +1,19 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BatchingLimits } from './batching.ts';
+import type { BatchingLimits, Lane } from './batching.ts';
 import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { TowerOptions } from './options.ts';
-import { splitPassages } from './passages.ts';
+import { type PassageRules, splitPassages } from './passages.ts';
 import { pullTower, type LocalTower } from './pull.ts';
+import { type CutDocument, recutPassages } from './recut.ts';
 import { defaultThreads } from './session/devices.ts';
 import { WorkerSession } from './session/host.ts';
 import { Model } from './session/model.ts';
 import type { ModelOptions, Session } from './session/protocol.ts';
 import { TextTokenizer } from './tokenizer.ts';
-import type { BatchStats, Encoding, Passage, Tokens, Tower } from './tower.ts';
+import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
 
 /**
  * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
@@ -109,20 +110,36 @@ class OnnxTower implements Tower {
   }
 
   eachPassage(document: { title: string; text: string }): Generator<Passage, void, undefined> {
+    return splitPassages(document, this.#rules());
+  }
+
+  recut(
+    document: { title: string; text: string },
+    before: CutDocument,
+  ): Generator<Passage | KeptPassage, void, undefined> {
+    const rules = this.#rules();
+    return recutPassages(document, before, {
+      cut: (part) => splitPassages(part, rules),
+      // A token has about four letters: this is a quarter of a window.
+      fewest: rules.window,
+    });
+  }
+
+  #rules(): PassageRules {
     const { prompt, space } = this.manifest;
     const promptTokens = this.#tokenizer.ids(prompt).length;
     const room = this.#tokenizer.room - promptTokens;
     const window = Math.max(1, Math.min(space.passageWindow.tokens, room));
-    return splitPassages(document, {
+    return {
       window,
       overlap: space.passageWindow.overlap,
       count: (text) => this.#tokenizer.ids(text).length,
       encode: (text) => this.#tokenizer.encode(prompt + text),
       limit: this.manifest.maxTokens - room + window,
-    });
+    };
   }
 
-  encode(tokens: Tokens, options?: { signal?: AbortSignal }): Promise<Encoding> {
+  encode(tokens: Tokens, options?: { signal?: AbortSignal; lane?: Lane }): Promise<Encoding> {
     return this.#encoder.encode(tokens, options);
   }
 

@@ -25,9 +25,11 @@ test('a short document is one passage: title, a space, text', () => {
 test('a document without text is one passage of its title', () => {
   const rules = rulesOf({ prompt: 'query: ' });
   for (const text of ['', ' \n\t ']) {
-    assert.deepEqual(split(text, rules, 'hello'), [{ text: '', tokens: rules.encode('hello') }]);
+    const span = { start: 0, end: 0 };
+    assert.deepEqual(split(text, rules, 'hello'), [{ text: '', span, tokens: rules.encode('hello') }]);
   }
-  assert.deepEqual(split('', rules), [{ text: '', tokens: rules.encode('') }]);
+  const span = { start: 0, end: 0 };
+  assert.deepEqual(split('', rules), [{ text: '', span, tokens: rules.encode('') }]);
 });
 
 test('passages end where sentences end, and begin with the last sentences of the one before', () => {
@@ -139,7 +141,9 @@ test('a title that no word of fits is left out', () => {
   const rules = rulesOf({ window: 1, overlap: 0 });
   const { seen, passages } = encoded('star', rules, 'hello');
   assert.deepEqual(seen, ['star']);
-  assert.deepEqual(passages, [{ text: 'star', tokens: { ...rules.encode('star'), truncated: true } }]);
+  assert.deepEqual(passages, [
+    { text: 'star', span: { start: 0, end: 4 }, tokens: { ...rules.encode('star'), truncated: true } },
+  ]);
 });
 
 test('a passage fills the window exactly, by its own sentences and the repeated ones', () => {
@@ -243,7 +247,8 @@ for (const [name, file] of [
         const rules = rulesOf({ ...options, maxTokens: 96 }, file);
         let end = 0;
         let start = -1;
-        for (const [index, { text: passage, tokens }] of split(text, rules, title).entries()) {
+        for (const [index, { text: passage, tokens, span }] of split(text, rules, title).entries()) {
+          assert.equal(text.slice(span.start, span.end), passage);
           const at = text.indexOf(passage, start + 1);
           assert.ok(at > start, 'in order');
           assert.equal(text.slice(end, Math.max(end, at)).trim(), '', 'nothing left out');

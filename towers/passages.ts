@@ -1,4 +1,4 @@
-import type { Passage, Tokens } from './tower.ts';
+import type { Passage, Span, Tokens } from './tower.ts';
 
 /** How documents are split. */
 export interface PassageRules {
@@ -62,15 +62,17 @@ export function* splitPassages(
   const encode = (stretch: string, first: boolean): Tokens =>
     rules.encode(first ? [title.text, stretch].filter(Boolean).join(' ') : stretch);
   const fits = ({ ids, truncated }: Tokens): boolean => ids.length <= limit && !truncated;
-  const passage = (stretch: string, { ids, truncated }: Tokens, first: boolean): Passage => ({
+  /** @param from where the white space before the stretch begins, if there is any */
+  const passage = (from: number, stretch: string, { ids, truncated }: Tokens, first: boolean): Passage => ({
     text: stretch,
+    span: spanOf(text, from, stretch),
     tokens: { ids, truncated: truncated || (first && title.cut) },
   });
 
   if (blank || text.length <= window * SHORT_CHARACTERS_PER_TOKEN) {
     const tokens = encode(text.trim(), true);
     if (blank || fits(tokens)) {
-      yield passage(text.trim(), tokens, true);
+      yield passage(0, text.trim(), tokens, true);
       return;
     }
   }
@@ -108,7 +110,7 @@ export function* splitPassages(
       else if (repeatFrom < start) repeatFrom++;
       else if (!units.divide(start, (unit) => piecesOf(text, unit.start, unit.end, rules))) break;
     }
-    yield passage(stretch, encoded, first);
+    yield passage(units.at(repeatFrom)!.start, stretch, encoded, first);
 
     repeatFrom = end;
     for (let left = overlap; repeatFrom > start; repeatFrom--) {
@@ -119,6 +121,12 @@ export function* splitPassages(
     }
     start = end;
   }
+}
+
+function spanOf(text: string, from: number, stretch: string): Span {
+  if (stretch === '') return { start: 0, end: 0 };
+  const start = skipBlank(text, from);
+  return { start, end: start + stretch.length };
 }
 
 /** Cuts a title to the words that fit. */

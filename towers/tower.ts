@@ -1,4 +1,6 @@
+import type { Lane } from './batching.ts';
 import type { TowerManifest } from './manifest.ts';
+import type { CutDocument } from './recut.ts';
 
 /** A text as token ids, prompt and special tokens included, not longer than the tower's `maxTokens`. */
 export interface Tokens {
@@ -11,8 +13,24 @@ export interface Tokens {
 export interface Passage {
   /** The stretch as it stands in the document; the title is not part of it. */
   text: string;
+  /** Where it lies in the document's text. */
+  span: Span;
   /** Prompt, title (in the first passage) and text as token ids. */
   tokens: Tokens;
+}
+
+/** Where a stretch lies in a text: from `start` up to `end`, in UTF-16 code units. */
+export interface Span {
+  start: number;
+  end: number;
+}
+
+/** A stretch of a document that was a passage of it before: its vector is known. */
+export interface KeptPassage {
+  text: string;
+  span: Span;
+  /** Index of the passage before. */
+  keeps: number;
 }
 
 /** A vector and what it took. */
@@ -64,11 +82,21 @@ export interface Tower {
   eachPassage(document: { title: string; text: string }): Generator<Passage, void, undefined>;
 
   /**
-   * Encodes, together with whatever else is waiting: inputs are batched by token budget, sorted by length.
+   * Passages of a document that was cut before, and has changed: those that still stand in it come back as they were,
+   * and only what lies between them is cut anew. One by one, as {@link eachPassage}.
+   */
+  recut(
+    document: { title: string; text: string },
+    before: CutDocument,
+  ): Generator<Passage | KeptPassage, void, undefined>;
+
+  /**
+   * Encodes, together with whatever else is waiting: inputs are batched by token budget, sorted by length, and lanes
+   * take turns.
    *
    * @throws {TowerError} `ENCODER_OVERLOADED` where the queue is full, `ENCODER_CLOSED` after close
    */
-  encode(tokens: Tokens, options?: { signal?: AbortSignal }): Promise<Encoding>;
+  encode(tokens: Tokens, options?: { signal?: AbortSignal; lane?: Lane }): Promise<Encoding>;
 
   /** Encodes many texts, for programs that do nothing else: bounded memory, in order. Rows of `dimensions`. */
   encodeAll(

@@ -25,8 +25,9 @@ let row = 0;
 const tower: IngestTower = {
   manifest,
   *eachPassage({ text }) {
-    yield { text, tokens: { ids: [], truncated: false } };
+    yield { text, span: { start: 0, end: text.length }, tokens: { ids: [], truncated: false } };
   },
+  recut: (document) => tower.eachPassage(document),
   encode: async () => {
     const vector = table.subarray(row * dimensions, (row + 1) * dimensions);
     row = (row + 1) % (table.length / dimensions);

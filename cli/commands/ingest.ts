@@ -1,171 +1,300 @@
 import { Command, Option } from 'commander';
-import {
-  DocumentClient,
-  type IngestOperation,
-  type IngestSummary,
-  QueryClient,
-} from '../../clients/index.ts';
-import { transportFailure, withDocumentAddress, withQueryAddress } from '../connection.ts';
+import { DocumentClient, QueryClient } from '../../clients/index.ts';
+import { openTower } from '../../towers/open.ts';
+import { withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { familiarityAdvice, unknownShare } from '../familiarity.ts';
-import { Checkpoint } from '../input/checkpoint.ts';
-import { type DocumentFile, type Format, openDocuments } from '../input/documents.ts';
+import { Checkpoint, type Place } from '../input/checkpoint.ts';
+import { parseColumnTypes } from '../input/columns.ts';
+import { Documents } from '../input/documents.ts';
+import { describeDryRun, dryRun } from '../input/dry-run.ts';
+import { collect, positive } from '../input/flags.ts';
+import { STANDARD_INPUT } from '../input/input.ts';
+import { type Format, FORMATS } from '../input/layout.ts';
+import { parseMapRules } from '../input/mapping.ts';
+import { Problems } from '../input/problems.ts';
+import { Rejects } from '../input/rejects.ts';
+import { findCollection, Sender, type SendSummary } from '../input/send.ts';
+import { describeDifferences, Expected, isEqual } from '../input/verify.ts';
 import { interruptible } from '../interrupt.ts';
-import { clip, CliError, note, printResult, UsageError } from '../output/print.ts';
-import { Progress } from '../output/progress.ts';
+import { CliError, note, printResult, UsageError } from '../output/print.ts';
 
 interface Flags {
   collection: string;
   tenant: string;
   format?: Format;
+  delimiter?: string;
+  map: string[];
+  columns: string[];
   omitText?: boolean;
   bulk?: boolean;
+  parallel: number;
   resume?: boolean;
+  rejects?: string;
+  verify?: boolean;
+  deleteMissing?: boolean;
+  dryRun?: boolean;
+  documentTower: string;
   json?: boolean;
   documentAddress: string;
   queryAddress: string;
 }
 
-/** Rejected documents that are shown one by one; the rest is counted. */
-const REJECTED_SHOWN = 20;
+/** More streams than the service admits by default would wait for each other. */
+const MAX_PARALLEL = 16;
 
-/** Characters of an identifier that are shown. */
-const ID_WIDTH = 64;
-
-/** `scalingnote ingest FILE|-` */
+/** `scalingnote ingest FILE...|-` */
 export const ingest = withQueryAddress(withDocumentAddress(new Command('ingest')))
-  .description('stream documents from a file into a collection')
-  .argument('<file>', 'JSON Lines or CSV, plain or gzipped; "-" for standard input')
+  .description('stream documents from files into a collection')
+  .argument(
+    '<source...>',
+    'files, folders or globs: JSON Lines, a JSON array, CSV, TSV or Parquet, also packed with gzip, zstd or bzip2, recognised by what they hold; "-" for standard input',
+  )
   .requiredOption('-c, --collection <name>', 'name of the collection; it is created if it does not exist')
   .option('--tenant <tenant>', 'tenant that owns the documents; empty for none', '')
   .addOption(
+    new Option('--format <format>', 'format of the sources, where it is not recognised').choices(FORMATS),
+  )
+  .option('--delimiter <text>', 'what stands between the fields of a CSV source, where it is not recognised')
+  .addOption(
     new Option(
-      '--format <format>',
-      'format of the file (default: csv if its name says so, otherwise jsonl)',
-    ).choices(['jsonl', 'csv']),
+      '--map <target=source>',
+      'which column becomes what, e.g. id=sku or text=summary+body; repeat for more',
+    )
+      .argParser(collect)
+      .default([], 'columns have the names of the parts'),
+  )
+  .addOption(
+    new Option(
+      '--columns <name=type,...>',
+      'types of CSV columns: number, boolean, date or text; repeat for more',
+    )
+      .argParser(collect)
+      .default([], 'by their first 1000 values'),
   )
   .option('--omit-text', 'store vectors and metadata, but no texts')
   .option('--bulk', 'build the index once, at the end; faster for many documents')
-  .option('--resume', 'continue where the last run of the same file stopped')
-  .action(async (file: string, flags: Flags) => {
-    if (flags.resume === true && file === '-') {
-      throw new UsageError('--resume needs a file: standard input cannot be read twice');
-    }
-    const documents = await openDocuments(file, flags.format);
-    using client = new DocumentClient({ address: flags.documentAddress });
-    const run = new IngestRun(client, file, documents, flags);
-    await interruptible('"--resume" continues from here', (signal) => run.run(signal));
-    using queries = new QueryClient({ address: flags.queryAddress });
-    const advice = familiarityAdvice(flags.collection, await unknownShare(queries, flags));
-    if (advice !== undefined) note(advice);
-  });
-
-class IngestRun {
-  readonly #client: DocumentClient;
-  readonly #file: string;
-  readonly #documents: DocumentFile;
-  readonly #flags: Flags;
-  readonly #progress = new Progress('ingest', 'documents');
-  #done = 0;
-  #unreadable = 0;
-  #rejected = 0;
-
-  constructor(client: DocumentClient, file: string, documents: DocumentFile, flags: Flags) {
-    this.#client = client;
-    this.#file = file;
-    this.#documents = documents;
-    this.#flags = flags;
-  }
-
-  async run(signal: AbortSignal): Promise<void> {
-    const { collection, tenant, omitText = false, bulk = false } = this.#flags;
-    const checkpoint = await this.#checkpoint();
-    const after = this.#flags.resume === true ? await this.#resumeAfter(checkpoint) : 0;
-    try {
-      const summary = await this.#client.ingest(this.#operations(after), {
-        collection,
-        tenant,
-        omitText,
-        bulk,
-        signal,
-        onOutcome: ({ sequence, id, kind, error }) => {
-          if (kind === 'rejected') this.#reject(sequence, error?.message ?? '', id);
-          else this.#advance();
-        },
-        onWatermark: (watermark) => checkpoint?.write(watermark),
-        onReconnect: (error, waitMs) =>
-          note(`${transportFailure(error)}; trying again in ${Math.ceil(waitMs)} ms`),
-      });
-      checkpoint?.remove();
-      this.#finish(summary);
-    } catch (error) {
-      checkpoint?.flush();
-      throw error;
-    }
-  }
-
-  async #checkpoint(): Promise<Checkpoint | undefined> {
-    // An ingest waits for a service that goes away; one that was never there is reported at once.
-    const { tower } = await this.#client.describe();
-    if (this.#file === '-') return undefined;
-    const { documentAddress, collection, tenant } = this.#flags;
-    return new Checkpoint(this.#file, [documentAddress, tower.space.fingerprint, collection, tenant]);
-  }
-
-  /** The line that the last run got to, if what it put in is still there. */
-  async #resumeAfter(checkpoint: Checkpoint | undefined): Promise<number> {
-    const collections = await this.#client.listCollections();
-    if (!collections.some(({ name }) => name === this.#flags.collection)) return 0;
-    const after = checkpoint?.read() ?? 0;
-    if (after > 0) note(`continuing after line ${after}`);
-    return after;
-  }
-
-  async *#operations(after: number): AsyncGenerator<IngestOperation> {
-    for await (const record of this.#documents.records(after)) {
-      if ('problem' in record) {
-        this.#unreadable++;
-        this.#reject(record.line, record.problem);
-      } else {
-        yield { ...record.document, sequence: record.line };
-      }
-    }
-  }
-
-  #advance(): void {
-    const share = this.#documents.share() ?? 0;
-    this.#done++;
-    this.#progress.update(this.#done, share > 0 ? Math.round(this.#done / share) : undefined);
-  }
-
-  #reject(line: number, problem: string, id?: string): void {
-    this.#rejected++;
-    if (this.#rejected > REJECTED_SHOWN + 1) return;
-    if (this.#rejected > REJECTED_SHOWN) {
-      note('more rejected documents are counted, but not shown');
+  .option('--parallel <streams>', 'streams at once; the same id is always in the same stream', positive, 1)
+  .option('--resume', 'continue where the last run of the same sources stopped')
+  .option(
+    '--rejects <file>',
+    'keep every rejected record with its reason, as JSON Lines that can be loaded again',
+  )
+  .option(
+    '--verify',
+    'compare with the collection, and send what differs; with --dry-run, say what differs alone',
+  )
+  .option('--delete-missing', 'with --verify: delete what is in the collection and not in the sources')
+  .option('--dry-run', 'read everything and estimate what loading it takes; load nothing')
+  .addOption(
+    new Option(
+      '--document-tower <reference>',
+      'with --dry-run: the tower that counts, and that the rate is measured with',
+    )
+      .env('SCALINGNOTE_DOCUMENT_TOWER')
+      .default('all-MiniLM-L6-v2'),
+  )
+  .action(async (args: string[], flags: Flags) => {
+    checkFlags(args, flags);
+    const documents = await Documents.open(args, {
+      format: flags.format,
+      delimiter: flags.delimiter,
+      rules: parseMapRules(flags.map),
+      types: parseColumnTypes(flags.columns),
+      again: flags.verify === true,
+    });
+    for (const line of documents.plan) note(line);
+    if (flags.dryRun === true && flags.verify !== true) {
+      await interruptible('nothing was loaded', (signal) => estimate(documents, flags, signal));
       return;
     }
-    const which = id === undefined ? '' : ` (${JSON.stringify(clip(id, ID_WIDTH))})`;
-    note(`${this.#file}, line ${line}${which}: ${problem}`);
-  }
+    using client = new DocumentClient({ address: flags.documentAddress });
+    const how = flags.verify === true ? reconcile : load;
+    const advice = flags.verify === true ? 'start it again' : '"--resume" continues from here';
+    await interruptible(advice, (signal) => how(client, documents, flags, signal));
+    if (flags.dryRun === true) return;
+    using queries = new QueryClient({ address: flags.queryAddress });
+    const unknown = familiarityAdvice(flags.collection, await unknownShare(queries, flags));
+    if (unknown !== undefined) note(unknown);
+  });
 
-  #finish(summary: IngestSummary): void {
-    this.#progress.finish(this.#done);
-    const total = {
-      ...summary,
-      sent: summary.sent + this.#unreadable,
-      rejected: summary.rejected + this.#unreadable,
-    };
-    const { collection } = this.#flags;
-    const { indexed, unchanged, rejected } = total;
-    printResult(
-      this.#flags,
-      { collection, ...total },
-      () => `${indexed} indexed, ${unchanged} unchanged, ${rejected} rejected, in "${collection}"`,
-    );
-    if (total.rejected > 0) {
-      throw new CliError(
-        `${total.rejected} of ${total.sent} documents were rejected; all others were accepted`,
-      );
-    }
+/** @throws {UsageError} */
+function checkFlags(args: readonly string[], flags: Flags): void {
+  if (flags.resume === true && args.includes(STANDARD_INPUT)) {
+    throw new UsageError('--resume needs files: standard input cannot be read twice');
   }
+  if (flags.resume === true && (flags.verify === true || flags.dryRun === true)) {
+    throw new UsageError('--resume goes on with a load; leave it out with --verify and --dry-run');
+  }
+  if (flags.deleteMissing === true && flags.verify !== true) {
+    throw new UsageError('--delete-missing belongs to --verify');
+  }
+  if (flags.parallel > MAX_PARALLEL) throw new UsageError(`--parallel takes at most ${MAX_PARALLEL}`);
+  if (flags.delimiter !== undefined && (flags.delimiter === '' || /["\r\n]/.test(flags.delimiter))) {
+    throw new UsageError('--delimiter takes one character or more, and no quote or line end');
+  }
+  if (flags.delimiter !== undefined && flags.format !== undefined && !['csv', 'tsv'].includes(flags.format)) {
+    throw new UsageError(`--delimiter belongs to CSV, and --format says ${flags.format}`);
+  }
+}
+
+/** Loads all of it. What is durable is kept, however it ends. */
+async function load(
+  client: DocumentClient,
+  documents: Documents,
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<void> {
+  const { collection, tenant, omitText = false, bulk = false, parallel, resume = false } = flags;
+  // An ingest waits for a service that goes away; one that was never there is reported at once.
+  const { tower } = await client.describe();
+  const { stamps } = documents;
+  const target = [flags.documentAddress, tower.space.fingerprint, collection, tenant];
+  const reading = [flags.format ?? '', flags.delimiter ?? '', ...flags.map, ...flags.columns];
+  const checkpoint = stamps && new Checkpoint(stamps, [...target, ...reading]);
+  const place = resume ? await placeOf(client, checkpoint, collection) : undefined;
+  const rejects = openRejects(flags.rejects, documents, place !== undefined);
+  const sender = new Sender(client, {
+    problems: new Problems(rejects),
+    collection,
+    tenant,
+    omitText,
+    bulk,
+    parallel,
+    checkpoint,
+    signal,
+    records: (from) => documents.records(from),
+    counts: () => documents.counts,
+    share: () => documents.share(),
+    again: stamps !== undefined,
+  });
+  const summary = await sender.run(place);
+  rejects?.close();
+  if (documents.failures.length === 0) checkpoint?.remove();
+  else checkpoint?.flush();
+  finish(summary, documents.failures, flags);
+}
+
+/** Compares the sources with the collection, and sends what differs. */
+async function reconcile(
+  client: DocumentClient,
+  documents: Documents,
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<void> {
+  const { collection, tenant, omitText = false, bulk = false, parallel } = flags;
+  await client.describe();
+  const rejects = openRejects(flags.rejects, documents, false);
+  const problems = new Problems(rejects);
+  const expected = await Expected.of(documents.records(), (record) => problems.read(record));
+  const { failures } = documents;
+  const found = await expected.compare(client, { collection, tenant, signal });
+  const { extraIds, ...differences } = found;
+  for (const line of describeDifferences(found)) note(line);
+  const complete = problems.unreadable === 0 && failures.length === 0;
+  const deletes = flags.deleteMissing === true ? extraIds : [];
+  if (deletes.length > 0 && !complete) {
+    throw new CliError(
+      "nothing was deleted or sent: a document whose record can't be read would be deleted; mend the sources first",
+    );
+  }
+  const summary =
+    flags.dryRun === true || isEqual(found)
+      ? undefined
+      : await new Sender(client, {
+          collection,
+          tenant,
+          omitText,
+          bulk,
+          parallel,
+          problems,
+          signal,
+          records: () => expected.toSend(documents.records(), deletes),
+          counts: () => [],
+          share: () => undefined,
+          again: true,
+        }).run();
+  rejects?.close();
+  const unreadable = problems.unreadable;
+  printResult(flags, { collection, ...differences, unreadable, ...summary }, () =>
+    isEqual(found)
+      ? `no difference: ${found.same} documents, in "${collection}"`
+      : describeSent(summary, collection),
+  );
+  const rejected = summary?.rejected ?? 0;
+  const complaints = [
+    ...failures,
+    ...(unreadable > 0 ? [`${unreadable} records could not be read, and were not compared`] : []),
+    ...(rejected > 0 ? [`${rejected} documents were rejected`] : []),
+    ...(flags.dryRun === true && !isEqual(found) ? [`"${collection}" differs from the sources`] : []),
+  ];
+  if (complaints.length > 0) throw new CliError(complaints.join('; '));
+}
+
+function describeSent(summary: SendSummary | undefined, collection: string): string {
+  if (summary === undefined) return `nothing was sent to "${collection}"`;
+  const { indexed, unchanged, deleted, rejected } = summary;
+  return `${indexed} indexed, ${unchanged} unchanged, ${deleted} deleted, ${rejected} rejected, in "${collection}"`;
+}
+
+/** Reads everything, and says what loading it takes. */
+async function estimate(documents: Documents, flags: Flags, signal: AbortSignal): Promise<void> {
+  const rejects = openRejects(flags.rejects, documents, false);
+  const problems = new Problems(rejects);
+  const tower = await openTower(flags.documentTower);
+  try {
+    const run = await dryRun(documents, tower, signal, (record) => problems.read(record));
+    rejects?.close();
+    const { failures } = documents;
+    printResult(flags, { ...run, tower: tower.manifest.name, ...(failures.length > 0 && { failures }) }, () =>
+      describeDryRun(run, tower.manifest.name),
+    );
+    if (failures.length > 0) throw new CliError(failures.join('; '));
+  } finally {
+    await tower.close();
+  }
+}
+
+/** Where the last run got to, if what it put in is still there. */
+async function placeOf(
+  client: DocumentClient,
+  checkpoint: Checkpoint | undefined,
+  collection: string,
+): Promise<Place | undefined> {
+  const place = checkpoint?.read();
+  if (place === undefined) return undefined;
+  const now = await findCollection(client, collection);
+  if (now?.identity !== place.identity) {
+    const what =
+      now === undefined ? 'is not there any more' : 'was dropped and made again, or restored, since';
+    note(`"${collection}" ${what}; starting at the beginning`);
+    return undefined;
+  }
+  if (place.after > 0) note(`continuing after record ${place.after}`);
+  return place;
+}
+
+/** @throws {CliError} where it can't be written */
+function openRejects(path: string | undefined, documents: Documents, more: boolean): Rejects | undefined {
+  if (path === undefined) return undefined;
+  if (documents.has(path)) throw new UsageError(`--rejects ${path} is one of the sources; name another file`);
+  return new Rejects(path, { more });
+}
+
+function finish(summary: SendSummary, failures: readonly string[], flags: Flags): void {
+  const { collection } = flags;
+  const { indexed, unchanged, deleted, rejected, sent } = summary;
+  const counts = [
+    `${indexed} indexed`,
+    `${unchanged} unchanged`,
+    ...(deleted > 0 ? [`${deleted} deleted`] : []),
+  ];
+  printResult(
+    flags,
+    { collection, ...summary, ...(failures.length > 0 && { failures }) },
+    () => `${[...counts, `${rejected} rejected`].join(', ')}, in "${collection}"`,
+  );
+  const refused =
+    rejected > 0 ? [`${rejected} of ${sent} documents were rejected; all others were accepted`] : [];
+  const problems = [...failures, ...refused];
+  if (problems.length > 0) throw new CliError(problems.join('; '));
 }

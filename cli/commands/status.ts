@@ -64,7 +64,7 @@ export const status = withQueryAddress(withDocumentAddress(new Command('status')
 interface Status {
   services: ServiceStatus[];
   collections: CollectionStatus[];
-  /** Why collections can't be listed, where the document service can be reached. */
+  /** Why collections can't be listed, though the document service serves. */
   collectionsProblem?: string;
 }
 
@@ -83,7 +83,7 @@ async function readStatus(addresses: Addresses): Promise<Status> {
   ]);
   return {
     services: [document, query],
-    ...(problem !== undefined && document.status !== 'UNREACHABLE' && { collectionsProblem: problem }),
+    ...(problem !== undefined && document.status === 'SERVING' && { collectionsProblem: problem }),
     collections: await Promise.all(
       collections.map(async (each): Promise<CollectionStatus> => {
         const ours = query.status === 'SERVING' && each.space.fingerprint === query.space;

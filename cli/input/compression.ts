@@ -16,9 +16,16 @@ const MAX_ZSTD_WINDOW = 128 * 1024 * 1024;
 export function compressionOf(head: Buffer): Compression {
   if (head[0] === 0x1f && head[1] === 0x8b) return 'gzip';
   if (isZstd(head)) return 'zstd';
-  // "BZh", the level, and the first block or the end of the stream.
-  if (/^BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)/.test(head.toString('latin1', 0, 10))) return 'bzip2';
+  if (isBzip2(head)) return 'bzip2';
   return 'none';
+}
+
+/** "BZh", the level, and the mark of the first block or of the end. */
+function isBzip2(head: Buffer): boolean {
+  const mark = head.toString('hex', 4, 10);
+  return (
+    /^BZh[1-9]/.test(head.toString('latin1', 0, 4)) && (mark === '314159265359' || mark === '177245385090')
+  );
 }
 
 function isZstd(head: Buffer): boolean {

@@ -1,159 +1,184 @@
-import { createReadStream, type ReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { pipeline, Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
-import { type CsvError, parse } from 'csv-parse';
-import { MAX_LINE_BYTES } from '../../clients/lines.ts';
-import { type DocumentRecord, RECORD_KEYS, readJsonLines, toRecord } from '../../clients/records.ts';
-import { CliError } from '../output/print.ts';
+import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { RecordOperation } from '../../clients/index.ts';
+import { toRecord } from '../../clients/records.ts';
+import { CliError, UsageError } from '../output/print.ts';
+import { BrokenSource } from './broken-source.ts';
+import type { ColumnType } from './columns.ts';
+import { findFiles } from './find.ts';
+import { Input, type Stamp, STANDARD_INPUT } from './input.ts';
+import { type Format, layoutOf } from './layout.ts';
+import { idColumns, type MapRule } from './mapping.ts';
+import { type Raw, RecordCount, type Row } from './rows.ts';
+import { PlannedSource } from './source.ts';
 
-/** How documents are written in a file. */
-export type Format = 'jsonl' | 'csv';
+interface Located {
+  /** Its place in the run: counted from 1 over all sources, and the same in every run over the same files. */
+  sequence: number;
+  /** Where it stands. */
+  file: string;
+  line: number;
+}
 
-/** A file of documents, open. */
-export interface DocumentFile {
+/** A record of a run that could be read. */
+export interface GoodRecord extends Located {
+  operation: RecordOperation;
+}
+
+/** A record of a run that could not be read, and why. */
+export interface BadRecord extends Located {
+  problem: string;
+  raw?: Raw | undefined;
+}
+
+/** One record of a run. */
+export type SourceRecord = GoodRecord | BadRecord;
+
+/** How the sources are to be read. What is not said is recognised. */
+export interface DocumentsOptions {
+  format?: Format | undefined;
+  delimiter?: string | undefined;
+  rules?: readonly MapRule[];
+  types?: ReadonlyMap<string, ColumnType>;
+  /** They will be read more than once: standard input is kept in a file meanwhile. */
+  again?: boolean;
+}
+
+/** How far a run has come. */
+export interface Progressed {
+  /** Records up to this are passed over. */
+  after: number;
+  /** Records of the sources that were read to their ends, in order: these need not be read to be passed over. */
+  counts: readonly number[];
+}
+
+/** Several sources of documents, one after the other. */
+export class Documents {
+  readonly #sources: readonly PlannedSource[];
+  /** What each source is, and what its columns become, for people. */
+  readonly plan: readonly string[];
+  /** Sources that could not be read to their ends, and why; complete when the records have ended. */
+  failures: string[] = [];
+  /** Records of the sources that have been read to their ends, in order. */
+  counts: number[] = [];
+  #current: PlannedSource | undefined;
+
+  private constructor(sources: readonly PlannedSource[], plan: readonly string[]) {
+    this.#sources = sources;
+    this.plan = plan;
+  }
+
   /**
-   * Its records, once. Ends with a {@link CliError} where the file can't be read to its end, or the head of a CSV file
-   * is wrong.
+   * Finds the sources and looks at the head of each, so that what can't be read is refused before anything is made.
    *
-   * @param after - records up to this line are passed over
+   * @param args - files, folders, globs, or `-` for standard input
+   * @throws {CliError} naming the source
    */
-  records(after: number): AsyncIterable<DocumentRecord>;
-  /** Share of the file that has been read, 0 to 1; `undefined` for standard input. */
-  share(): number | undefined;
-}
-
-/** First bytes of a gzip file (RFC 1952). */
-const GZIP_MAGIC = [0x1f, 0x8b];
-
-/**
- * Opens a file of documents, or standard input where it is called `-`; gzip is told by its first bytes.
- *
- * JSON Lines: one object a line with `id` (or `_id`), `title`, `text`, `metadata`, `version`. CSV: the same as
- * columns, with `metadata.KEY` for metadata. A line that is none of it is a problem of its own; the rest goes on.
- *
- * @param format - @default by the name of the file: `.csv`, else JSON Lines
- * @throws {CliError} where the file can't be opened
- */
-export async function openDocuments(
-  file: string,
-  format: Format = /\.csv(?:\.gz)?$/i.test(file) ? 'csv' : 'jsonl',
-): Promise<DocumentFile> {
-  const { bytes, share } = await open(file);
-  const read = format === 'csv' ? readCsv : readJsonLines;
-  return { records: (after) => namingFile(file, read(bytes, after)), share };
-}
-
-async function* namingFile(
-  file: string,
-  records: AsyncIterable<DocumentRecord>,
-): AsyncGenerator<DocumentRecord> {
-  try {
-    yield* records;
-  } catch (error) {
-    throw new CliError(`${file}: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-async function* readCsv(bytes: Readable, after: number): AsyncGenerator<DocumentRecord> {
-  const unreadable: DocumentRecord[] = [];
-  const rows = parse({
-    columns: checkHead,
-    info: true,
-    max_record_size: MAX_LINE_BYTES,
-    skip_empty_lines: true,
-    // A stray quote stays in its field: rejecting it would lose the records after it.
-    relax_quotes: true,
-    skip_records_with_error: true,
-    on_skip: (error: CsvError | undefined) => {
-      const line = Number(error?.['lines'] ?? 0);
-      if (line > after) unreadable.push({ line, problem: error?.message ?? 'is not CSV' });
-      return undefined;
-    },
-  });
-  // An error on the way destroys `rows`, so its reader gets the error.
-  pipeline(Readable.from(decodeUtf8(bytes)), rows, () => {});
-  for await (const row of rows as AsyncIterable<{
-    record: Record<string, string>;
-    info: { lines: number };
-  }>) {
-    yield* unreadable.splice(0);
-    if (row.info.lines > after) yield toRecord(row.info.lines, () => fromColumns(row.record));
-  }
-  yield* unreadable;
-}
-
-/** @throws if bytes are not UTF-8. Which record they belong to is known only after decoding. */
-async function* decodeUtf8(bytes: AsyncIterable<Buffer>): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true });
-  let done = 0;
-  try {
-    for await (const chunk of bytes) {
-      yield decoder.decode(chunk, { stream: true });
-      done += chunk.length;
+  static async open(args: readonly string[], options: DocumentsOptions = {}): Promise<Documents> {
+    const { format, delimiter, rules = [], again = false } = options;
+    const hints = { format, delimiter, idColumns: idColumns(rules) };
+    const types = new Map(options.types);
+    const sources: PlannedSource[] = [];
+    const plan: string[] = [];
+    for (const path of await findFiles(args)) {
+      const input = await openInput(path, again);
+      const layout = layoutOf(input, hints);
+      try {
+        const source = await PlannedSource.plan(input, layout, { rules, types });
+        sources.push(source);
+        if (source.description !== undefined) plan.push(`${input.name}: ${source.description}`);
+      } catch (error) {
+        throw new CliError(`${input.name}: ${(error as Error).message}`, { cause: error });
+      }
+      input.forget();
     }
-    yield decoder.decode();
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    throw new Error(`holds bytes that are not UTF-8, after byte ${done}; convert the file to UTF-8`, {
-      cause: error,
-    });
+    const unused = [...(options.types?.keys() ?? [])].find(
+      (column) => !sources.some(({ columns }) => columns.includes(column)),
+    );
+    if (unused !== undefined && sources.length > 0) {
+      throw new UsageError(`--columns names "${unused}", and no CSV or TSV source has it as metadata`);
+    }
+    return new Documents(sources, plan);
+  }
+
+  /** What makes each source another one; `undefined` where standard input is among them. */
+  get stamps(): readonly Stamp[] | undefined {
+    const stamps = this.#sources.map(({ input }) => input.stamp);
+    return stamps.every((stamp) => stamp !== undefined) ? stamps : undefined;
+  }
+
+  /** Whether a file is one of the sources. */
+  has(path: string): boolean {
+    return this.#sources.some(({ input }) => input.stamp?.path === resolve(path));
+  }
+
+  /** Share of the bytes that have been read, 0 to 1; `undefined` where nobody knows. */
+  share(): number | undefined {
+    let size = 0;
+    let read = 0;
+    for (const { input } of this.#sources) {
+      if (input.stamp === undefined) return undefined;
+      size += input.stamp.size;
+      read += this.#isBehind(input) ? input.stamp.size : input.bytesRead;
+    }
+    return size === 0 ? undefined : read / size;
+  }
+
+  /**
+   * Every record, source after source. A source that can't be read to its end is a failure; its whole records come, and
+   * the next source goes on.
+   */
+  async *records({ after, counts }: Progressed = { after: 0, counts: [] }): AsyncGenerator<SourceRecord> {
+    this.failures = [];
+    this.counts = [];
+    let base = 0;
+    for (const [index, source] of this.#sources.entries()) {
+      this.#current = source;
+      const known = counts[index];
+      if (known !== undefined && base + known <= after) {
+        base += known;
+        this.counts.push(known);
+        continue;
+      }
+      const count = new RecordCount(Math.max(0, after - base));
+      try {
+        for await (const row of source.records(count)) yield toSourceRecord(row, base, source.input.name);
+        if (this.failures.length === 0) this.counts.push(count.record);
+      } catch (error) {
+        if (!(error instanceof BrokenSource) && !isFileError(error)) throw error;
+        this.failures.push(`${source.input.name}: ${(error as Error).message}`);
+      }
+      base += count.record;
+    }
+    this.#current = undefined;
+  }
+
+  #isBehind(input: Input): boolean {
+    const at = this.#sources.findIndex((source) => source === this.#current);
+    return at === -1 ? this.counts.length > 0 : this.#sources.findIndex((each) => each.input === input) < at;
   }
 }
 
-function checkHead(columns: string[]): string[] {
-  const unknown = columns.find((column) => !RECORD_KEYS.has(column) && !column.startsWith('metadata.'));
-  if (unknown !== undefined) {
-    throw new Error(`column "${unknown}" is not known; call it "metadata.${unknown}" to keep it as metadata`);
-  }
-  if (!columns.includes('id') && !columns.includes('_id')) {
-    throw new Error('the first line must name the columns, with "id" among them');
-  }
-  return columns;
+async function openInput(path: string, again: boolean): Promise<Input> {
+  if (path !== STANDARD_INPUT) return Input.file(path);
+  if (!again) return Input.standardInput();
+  const folder = mkdtempSync(join(tmpdir(), 'scalingnote-input-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const kept = join(folder, 'standard input');
+  await pipeline(process.stdin, createWriteStream(kept));
+  return Input.file(kept);
 }
 
-function fromColumns(row: Readonly<Record<string, string>>): Record<string, unknown> {
-  const object: Record<string, unknown> = {};
-  const metadata: [key: string, value: string][] = [];
-  for (const [column, value] of Object.entries(row)) {
-    if (column.startsWith('metadata.')) metadata.push([column.slice('metadata.'.length), value]);
-    else if (column === 'version') object[column] = value === '' ? 0 : Number(value);
-    else object[column] = value;
-  }
-  return metadata.length > 0 ? { ...object, metadata: Object.fromEntries(metadata) } : object;
+function isFileError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error;
 }
 
-async function open(file: string): Promise<{ bytes: Readable; share: DocumentFile['share'] }> {
-  const source: Readable = file === '-' ? process.stdin : createReadStream(file);
-  const first = await firstChunk(file, source);
-  const size = file === '-' ? 0 : (await stat(file)).size;
-  const share = (): number | undefined => (size > 0 ? (source as ReadStream).bytesRead / size : undefined);
-  // A stream that has ended already would leave its reader waiting.
-  if (first === undefined) return { bytes: Readable.from([]), share };
-  if (first[0] !== GZIP_MAGIC[0] || first[1] !== GZIP_MAGIC[1]) return { bytes: source, share };
-  const plain = createGunzip();
-  // A broken archive destroys `plain`, so its reader gets the error.
-  pipeline(source, plain, () => {});
-  // The error may come before anybody reads.
-  plain.on('error', () => {});
-  return { bytes: plain, share };
-}
-
-/** The first bytes, which stay in the stream; `undefined` where there are none. */
-function firstChunk(file: string, source: Readable): Promise<Buffer | undefined> {
-  return new Promise((resolve, reject) => {
-    source.once('error', (error: NodeJS.ErrnoException) => {
-      const missing = error.code === 'ENOENT';
-      reject(new CliError(missing ? `there is no file ${file}` : `can't read ${file}: ${error.message}`));
-    });
-    source.once('end', () => resolve(undefined));
-    const look = (): void => {
-      const chunk = source.read() as Buffer | null;
-      if (chunk === null) return;
-      source.off('readable', look);
-      source.unshift(chunk);
-      resolve(chunk);
-    };
-    source.on('readable', look);
-  });
+function toSourceRecord(row: Row, base: number, file: string): SourceRecord {
+  const place = { sequence: base + row.record, file, line: row.line };
+  if ('problem' in row) return { ...place, problem: row.problem, raw: row.raw };
+  const read = toRecord(row.line, () => row.value);
+  if ('problem' in read) return { ...place, problem: read.problem, raw: JSON.stringify(row.value) };
+  return { ...place, operation: read.document };
 }

@@ -68,8 +68,7 @@ async function skipText(input: Pieces): Promise<void> {
 async function* inflate(input: Pieces): AsyncGenerator<Buffer> {
   const stream = createInflateRaw();
   const unpacked: Buffer[] = [];
-  let failure: NodeJS.ErrnoException | undefined;
-  let ended = false;
+  const state: { failure?: NodeJS.ErrnoException; ended: boolean } = { ended: false };
   let given = 0;
   let wake = (): void => {};
   // An error destroys the stream with what is still in its buffer, so nothing may stay there.
@@ -78,16 +77,16 @@ async function* inflate(input: Pieces): AsyncGenerator<Buffer> {
       unpacked.push(chunk);
       return true;
     }
-    ended = true;
+    state.ended = true;
     wake();
     return false;
   };
   stream.on('error', (error) => {
-    failure ??= error;
+    state.failure ??= error;
     wake();
   });
   try {
-    while (!ended && failure === undefined) {
+    while (!state.ended && state.failure === undefined) {
       const piece = await input.piece();
       // After its end the stream does not call back.
       await new Promise<void>((resolve) => {
@@ -97,12 +96,13 @@ async function* inflate(input: Pieces): AsyncGenerator<Buffer> {
       });
       yield* unpacked.splice(0);
       given += piece?.length ?? 0;
-      if (ended && piece !== undefined)
+      if (state.ended && piece !== undefined)
         input.giveBack(piece.subarray(piece.length - (given - stream.bytesWritten)));
     }
   } finally {
     stream.destroy();
   }
+  const { failure } = state;
   if (failure === undefined) return;
   throw failure.code === 'Z_BUF_ERROR'
     ? BrokenSource.cut('gzip')

@@ -33,9 +33,9 @@ export function systemRoutes(
 async function collectionsOf(client: DocumentClient): Promise<Collection[]> {
   const bounds = { timeoutMs: LOOK_TIMEOUT_MS, ...unsampled() };
   const [listed, aliases] = await Promise.all([client.listCollections(bounds), client.listAliases(bounds)]);
-  return listed.map(({ name: _, physicalName, ...rest }) => {
+  return listed.map(({ physicalName, space, documents, passages, identity }) => {
     const own = [...aliases].filter(([, leadsTo]) => leadsTo === physicalName);
-    return { physicalName, aliases: own.map(([alias]) => alias), ...rest };
+    return { physicalName, aliases: own.map(([alias]) => alias), space, documents, passages, identity };
   });
 }
 

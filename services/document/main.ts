@@ -8,12 +8,12 @@ await runTowerService({
   metricsPort: 'metricsPortDocument',
   tower: 'documentTower',
   access: 'writes',
-  settings: ['ingestTokens', 'ingestStreams'],
+  settings: ['ingestTokens', 'ingestStreams', 'ingestIdleMs'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   serve: ({ tower, store, config, log, telemetry, describe }) => {
     const pipeline = new IngestPipeline(
       { store, tower, log, telemetry },
-      { budgetTokens: config.ingestTokens, maxStreams: config.ingestStreams },
+      { budgetTokens: config.ingestTokens, maxStreams: config.ingestStreams, idleMs: config.ingestIdleMs },
     );
     return documentService({ store, pipeline, describe });
   },

@@ -102,6 +102,11 @@ export const Settings = z.strictObject({
   ingestStreams: integer(1, 10_000)
     .default(32)
     .describe('Ingest streams at the same time. Excess streams are rejected.'),
+  ingestIdleMs: integer(1000, 86_400_000)
+    .default(30_000)
+    .describe(
+      'An ingest stream that has done nothing for so many milliseconds gives its place to a new one, where all are taken.',
+    ),
   metricsHost: text().default('127.0.0.1').describe('Address that serves the metrics.'),
   metricsPortDocument: port(7411, 'the metrics of the document service', 'metrics-port'),
   metricsPortQuery: port(7412, 'the metrics of the query service', 'metrics-port'),

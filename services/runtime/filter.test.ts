@@ -69,6 +69,13 @@ test('all tests, on all fields that have them', () => {
   );
 });
 
+test('a key in quotes is part of the field, as it came', () => {
+  const field = 'metadata."unit.price".x."".größe';
+  assert.deepEqual(parse({ must: [{ equals: { field, value: toValue(2 ** 53 - 1) } }] }), {
+    must: [{ field, equals: 2 ** 53 - 1 }],
+  });
+});
+
 test('a list without conditions is left out', () => {
   const condition: Condition = { exists: { field: 'metadata.a' } };
   const parsed = [{ field: 'metadata.a', exists: true }];
@@ -97,6 +104,14 @@ const REFUSED: [string, Condition, string, RegExp][] = [
   ['metadata as a whole', { exists: { field: 'metadata.' } }, 'exists.field', /empty key/],
   ['an empty key inside', { exists: { field: 'metadata.a..b' } }, 'exists.field', /empty key/],
   [
+    'a key with a bracket',
+    { exists: { field: 'metadata.tags[0]' } },
+    'exists.field',
+    /leads into no list.*metadata\."x\[0\]"/,
+  ],
+  ['a quote that does not end', { exists: { field: 'metadata."a' } }, 'exists.field', /"unit.price"/],
+  ['a quote in a key', { exists: { field: 'metadata.a"b' } }, 'exists.field', /can't be named/],
+  [
     'a property of every object',
     { exists: { field: 'constructor' } },
     'exists.field',
@@ -123,6 +138,20 @@ const REFUSED: [string, Condition, string, RegExp][] = [
   ['a list', { equals: { field: a, value: toValue([1]) } }, 'equals.value', /list or an object/],
   ['an object', { equals: { field: a, value: toValue({}) } }, 'equals.value', /list or an object/],
   ['NaN', { equals: { field: a, value: { numberValue: Number.NaN } } }, 'equals.value', /finite/],
+  [
+    'a number that is not exact',
+    { equals: { field: a, value: toValue(2 ** 53) } },
+    'equals.value',
+    /as text/,
+  ],
+  [
+    'a negative one among several',
+    { anyOf: { field: a, values: [toValue(1), toValue(-(2 ** 60))] } },
+    'any_of.values[1]',
+    /beyond 2\^53 - 1/,
+  ],
+  ['a bound that is not exact', { range: { field: a, lt: 1e300 } }, 'range.lt', /beyond 2\^53 - 1/],
+  ['a version that is not', { range: { field: 'version', gte: 2 ** 53 } }, 'range.gte', /beyond 2\^53 - 1/],
   ['a value with NUL', { equals: { field: a, value: toValue('\0') } }, 'equals.value', /NUL/],
   [
     'an id that is a number',

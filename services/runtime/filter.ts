@@ -2,7 +2,7 @@ import type { Value__Output } from '../../proto/generated/google/protobuf/Value.
 import type { Condition__Output } from '../../proto/generated/scalingnote/v1/Condition.ts';
 import type { Filter__Output } from '../../proto/generated/scalingnote/v1/Filter.ts';
 import type { Range__Output } from '../../proto/generated/scalingnote/v1/Range.ts';
-import { MAX_FILTER_DEPTH } from '../../store/filter.ts';
+import { inexact, isExact, keysOf, MAX_FILTER_DEPTH, PathError } from '../../store/filter.ts';
 import type { Condition, Filter, FilterValue } from '../../store/store.ts';
 import { invalidArgument } from './errors.ts';
 import { checkFinite, checkText, MAX_ID_BYTES, MAX_METADATA_BYTES, quoted } from './validate.ts';
@@ -93,11 +93,11 @@ function parseField(field: string, test: Test, conditionPath: string): string {
   if (field === '') throw invalidArgument(path, 'is empty; name a field, such as "metadata.colour"');
   checkText(path, field, MAX_FIELD_BYTES);
   if (field.startsWith(METADATA)) {
-    if (field.slice(METADATA.length).split('.').includes('')) {
-      throw invalidArgument(
-        path,
-        `${quoted(field)} has an empty key; write "metadata.KEY" or "metadata.KEY.KEY"`,
-      );
+    try {
+      keysOf(field);
+    } catch (error) {
+      if (error instanceof PathError) throw invalidArgument(path, `${quoted(field)} ${error.message}`);
+      throw error;
     }
     return field;
   }
@@ -113,7 +113,7 @@ function parseField(field: string, test: Test, conditionPath: string): string {
 
 function parseValue(value: Value__Output | null, field: string, path: string): FilterValue {
   const parsed = scalarOf(value, path);
-  if (typeof parsed === 'number') checkFinite(path, parsed);
+  if (typeof parsed === 'number') checkNumber(path, parsed);
   if (typeof parsed === 'string') {
     checkText(path, parsed, field === 'document_id' ? MAX_ID_BYTES : MAX_METADATA_BYTES);
   } else if (field === 'document_id') {
@@ -159,11 +159,16 @@ function parseRange(range: Range__Output, path: string) {
   for (const name of ['gt', 'gte', 'lt', 'lte'] as const) {
     const bound = range[name];
     if (bound === undefined) continue;
-    checkFinite(`${path}.${name}`, bound);
+    checkNumber(`${path}.${name}`, bound);
     bounds[name] = bound;
   }
   if (Object.keys(bounds).length === 0) {
     throw invalidArgument(path, 'has no bound; set gt, gte, lt or lte');
   }
   return bounds;
+}
+
+function checkNumber(path: string, value: number): void {
+  checkFinite(path, value);
+  if (!isExact(value)) throw invalidArgument(path, inexact(value));
 }

@@ -64,6 +64,33 @@ test('a Qdrant store is what the settings say, and nothing that they do not', ()
   });
 });
 
+test('a field that is indexed may have keys in quotes, with anything in them', () => {
+  const env = { SCALINGNOTE_STORE: 'qdrant' };
+  const list = 'pos:keyword,"unit.price".net:float,"a,b:c":bool,odd key:integer';
+  const made = configured('writes', ['--qdrant-indexed-fields', list], env);
+  assert.deepEqual(made.kind === 'qdrant' && made.indexedFields, {
+    pos: 'keyword',
+    '"unit.price".net': 'float',
+    '"a,b:c"': 'bool',
+    'odd key': 'integer',
+  });
+  for (const wrong of [
+    'pos',
+    'pos:',
+    ':keyword',
+    'pos:keyword,',
+    'pos:text',
+    '"a:keyword',
+    'a:keyword b:bool',
+  ]) {
+    assert.throws(
+      () => configured('writes', ['--qdrant-indexed-fields', wrong], env),
+      /must be FIELD:TYPE/,
+      wrong,
+    );
+  }
+});
+
 test('the key may come from a file, and from one place only', () => {
   const env = { SCALINGNOTE_STORE: 'qdrant', SCALINGNOTE_QDRANT_API_KEY_FILE: file(`${KEY}\n`) };
   const config = configured('reads', [], env);

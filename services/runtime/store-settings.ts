@@ -9,14 +9,14 @@ import { boolean, ConfigError, decimal, integer } from './setting-types.ts';
 const FIELD_TYPES = ['keyword', 'integer', 'float', 'bool'] as const;
 type FieldType = (typeof FIELD_TYPES)[number];
 
-/** `pos:keyword,year:integer`, or in a file an object. */
+/** One pair of a list, with a comma before it: a key in quotes may hold commas and colons. */
+const PAIR = /(?:^|,)(?<field>(?:"[^"]*"|[^",])*):(?<type>[^",:]*)(?=,|$)/gy;
+
+/** `pos:keyword,"unit.price":float`, or in a file an object. */
 const indexedFields = z
   .union([z.string(), z.record(z.string(), z.string())])
   .transform((value, context): Record<string, FieldType> => {
-    const pairs =
-      typeof value === 'string'
-        ? value.split(',').map((pair) => [pair.slice(0, pair.lastIndexOf(':')), pair.split(':').at(-1)!])
-        : Object.entries(value);
+    const pairs = typeof value === 'string' ? pairsOf(value) : Object.entries(value);
     for (const [field, type] of pairs) {
       if (field !== '' && FIELD_TYPES.some((known) => known === type)) continue;
       context.addIssue(`must be FIELD:TYPE, separated by commas, with a TYPE of ${FIELD_TYPES.join(', ')}`);
@@ -24,6 +24,13 @@ const indexedFields = z
     }
     return Object.fromEntries(pairs) as Record<string, FieldType>;
   });
+
+/** Fields and types of a list; one pair of nothing where it can't be read to its end. */
+function pairsOf(list: string): [field: string, type: string][] {
+  const found = [...list.matchAll(PAIR)];
+  if (found.reduce((sum, [text]) => sum + text.length, 0) !== list.length) return [['', '']];
+  return found.map(({ groups }) => [groups?.['field'] ?? '', groups?.['type'] ?? '']);
+}
 
 const BAD_ADDRESS =
   'must be http://HOST:PORT or https://HOST:PORT, without user and password; a key goes into QDRANT_API_KEY';

@@ -45,6 +45,7 @@ test('NUL and half a surrogate pair are refused, a whole pair is not', () => {
 test('a text that is required has something in it', () => {
   refused('query', /is empty/, () => requireText('query', '', 100));
   refused('query', /white space only/, () => requireText('query', ' \t\n\u3000', 100));
+  refused('query', /invisible characters/, () => requireText('query', '\u200b\ufeff', 100));
   requireText('query', ' ? ', 100);
 });
 

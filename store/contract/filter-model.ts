@@ -33,8 +33,8 @@ function conditionHolds(condition: Condition, document: Document): boolean {
 function lookUp(field: string, document: Document): unknown {
   if (field === 'document_id') return document.documentId;
   if (field === 'version') return document.version;
-  const [, outer, inner] = field.split('.');
-  const value = document.metadata[outer!];
+  const [outer, inner] = PATHS.get(field)!;
+  const value = document.metadata[outer];
   if (inner === undefined) return value;
   return typeof value === 'object' && value !== null && !Array.isArray(value)
     ? (value as Record<string, unknown>)[inner]
@@ -60,7 +60,21 @@ const leaf = fc.oneof(
   { weight: 2, arbitrary: fc.array(fc.oneof(scalar, fc.constant(null)), { maxLength: 3 }) },
   { weight: 1, arbitrary: fc.constant(null) },
 );
-const KEYS = ['a', 'b', 'c'] as const;
+/** One of them has to be quoted in a path, and looks like a path of the others without its quotes. */
+const KEYS = ['a', 'b', 'a.b'] as const;
+
+/** The keys that each field leads through, one or two. */
+const PATHS: ReadonlyMap<string, readonly [string, string?]> = new Map(
+  KEYS.flatMap((outer) =>
+    [[outer] as const, ...KEYS.map((inner) => [outer, inner] as const)].map(
+      (keys): [string, readonly [string, string?]] => [fieldOf(...keys), keys],
+    ),
+  ),
+);
+
+function fieldOf(...keys: readonly string[]): string {
+  return ['metadata', ...keys.map((key) => (key.includes('.') ? `"${key}"` : key))].join('.');
+}
 
 /** Metadata of a document: three keys, some of them absent, some of them objects. */
 export const metadata: fc.Arbitrary<Record<string, unknown>> = fc.dictionary(
@@ -73,8 +87,8 @@ export const metadata: fc.Arbitrary<Record<string, unknown>> = fc.dictionary(
 
 const key = fc.constantFrom(...KEYS);
 const field = fc.oneof(
-  { weight: 5, arbitrary: key.map((outer) => `metadata.${outer}`) },
-  { weight: 2, arbitrary: fc.tuple(key, key).map(([outer, inner]) => `metadata.${outer}.${inner}`) },
+  { weight: 5, arbitrary: key.map((outer) => fieldOf(outer)) },
+  { weight: 2, arbitrary: fc.tuple(key, key).map(([outer, inner]) => fieldOf(outer, inner)) },
   { weight: 1, arbitrary: fc.constant('version') },
 );
 const bound = fc.constantFrom(-2, -1, 0, 0.5, 1, 1.5, 3);

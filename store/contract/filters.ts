@@ -61,6 +61,28 @@ const CONDITIONS: [Condition, string[]][] = [
   [{ field: 'document_id', exists: true }, Object.keys(DOCUMENTS)],
 ];
 
+/** Keys, and fields that lead to them without quotes. */
+const ODD_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['a.b', []],
+  ['.', []],
+  ['', []],
+  ['a b', ['metadata.a b']],
+  [' ', ['metadata. ']],
+  ['ä', ['metadata.ä']],
+  ['日本', ['metadata.日本']],
+  ['x[0]', []],
+  ['x[]', []],
+  [']', []],
+  ['a-b', ['metadata.a-b']],
+  ['a_b', ['metadata.a_b']],
+  ['0', ['metadata.0']],
+  ["it's", ["metadata.it's"]],
+  ["!#$%&'()*+,-./:;<=>?@[]^_`{|}~", []],
+  ['line\nbreak', ['metadata.line\nbreak']],
+  ['document_id', ['metadata.document_id']],
+  ['__proto__', ['metadata.__proto__']],
+]);
+
 export function filterContract(stores: Stores): void {
   describe('filters', () => {
     it('match the right values, in must and in mustNot', async () => {
@@ -115,6 +137,42 @@ export function filterContract(stores: Stores): void {
         'v3',
       ]);
       assert.deepEqual(await matching(stores.first, name, [{ field: 'version', equals: 1 }]), ['v1']);
+    });
+
+    it('reach keys of any characters but double quotes and backslashes', async () => {
+      const name = await stores.collection();
+      const keys = [...ODD_KEYS.keys()];
+      await stores.first.writeDocuments(
+        name,
+        // Beside each key, one that a path without its quotes would lead to.
+        keys.map((key, index) =>
+          withMetadata(`d${index}`, {
+            [key]: { n: index, [key]: ['x'] },
+            decoy: { n: index },
+            a: { b: { n: -1 } },
+          }),
+        ),
+      );
+      for (const [index, key] of keys.entries()) {
+        const what = JSON.stringify(key);
+        const quoted = `metadata."${key}"`;
+        for (const field of [quoted, ...(ODD_KEYS.get(key) ?? [])]) {
+          const own: Condition[] = [
+            { field: `${field}.n`, range: { gte: index, lte: index } },
+            { field: `${field}.n`, equals: index },
+            { field: `${field}."n"`, anyOf: [index, 1000] },
+            { field: `${field}."${key}"`, equals: 'x' },
+            { field, exists: true },
+          ];
+          for (const condition of own) {
+            assert.deepEqual(await matching(stores.second, name, [condition]), [`d${index}`], what);
+          }
+        }
+      }
+      assert.deepEqual(
+        await matching(stores.first, name, [{ field: 'metadata.a.b.n', equals: -1 }]),
+        keys.map((_, index) => `d${index}`).sort(),
+      );
     });
 
     it('combine', async () => {
@@ -229,6 +287,12 @@ export function filterContract(stores: Stores): void {
       'an empty key': [{ must: [{ field: 'metadata.', exists: true }] }, /metadata/],
       'an empty key inside': [{ must: [{ field: 'metadata.a..b', exists: true }] }, /metadata/],
       'a quotation mark': [{ must: [{ field: 'metadata.a"b', exists: true }] }, /metadata/],
+      'a quote that does not end': [{ must: [{ field: 'metadata."a', exists: true }] }, /double quote/],
+      'a quote that ends too soon': [{ must: [{ field: 'metadata."a"b', exists: true }] }, /double quote/],
+      'a backslash': [{ must: [{ field: 'metadata."a\\b"', exists: true }] }, /backslash/],
+      'a bracket without quotes': [{ must: [{ field: 'metadata.x[0]', exists: true }] }, /bracket/],
+      'a value that is not exact': [{ must: [{ field: v, equals: 2 ** 53 }] }, /beyond 2\^53 - 1/],
+      'a bound that is not exact': [{ must: [{ field: v, range: { lt: -1e300 } }] }, /beyond 2\^53 - 1/],
       'a bad field deep inside': [
         { should: [{ filter: { mustNot: [{ field: 'x', exists: true }] } }] },
         /"x"/,

@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { passageTexts } from '../store.ts';
-import { confirm, ids, put, remove, search, stored, type Stores, TENANT, withMetadata } from './stores.ts';
+import {
+  confirm,
+  ids,
+  put,
+  rejects,
+  remove,
+  search,
+  stored,
+  type Stores,
+  TENANT,
+  withMetadata,
+} from './stores.ts';
 
 const key = (documentId: string, tenant = TENANT) => ({ tenant, documentId });
 
@@ -224,7 +235,15 @@ export function writeContract(stores: Stores): void {
         numbers.map((number, index) => withMetadata(`d${index}`, { number })),
       );
       for (const [index, number] of numbers.entries()) {
+        const [read] = await stores.second.readDocuments(name, [key(`d${index}`)]);
+        assert.equal(read?.metadata['number'], number);
         const filter = { must: [{ field: 'metadata.number', equals: number }] };
+        if (Math.abs(number) > Number.MAX_SAFE_INTEGER) {
+          // It is not the only number that arrives as this one.
+          const inexact = search(stores.second, name, [1, 0, 0, 0], { filter });
+          await rejects(inexact, 'STORE_INVALID_ARGUMENT', /beyond 2\^53/);
+          continue;
+        }
         const hits = await search(stores.second, name, [1, 0, 0, 0], { filter });
         assert.deepEqual(
           hits.map(({ documentId, metadata }) => [documentId, metadata?.['number']]),

@@ -30,9 +30,9 @@ export class ChangeLog {
     return this.#sql.bounds.get() as { oldest: number; newest: number };
   }
 
-  /** Changes to a tenant's documents after `seq`, in order. */
-  after(tenant: number, seq: number): Change[] {
-    return this.#sql.after.all(seq, tenant) as Change[];
+  /** The first changes to a tenant's documents after `seq`, in order. */
+  after(tenant: number, seq: number, limit: number): Change[] {
+    return this.#sql.after.all(seq, tenant, limit) as Change[];
   }
 
   add(tenant: number, removed: number | null, added: number | null): void {
@@ -52,7 +52,7 @@ function prepare(database: Database, changes: string) {
     bounds: database.prepare(`SELECT coalesce((SELECT min(seq) FROM ${changes}), 0) AS oldest,
          coalesce((SELECT max(seq) FROM ${changes}), 0) AS newest`),
     after: database.prepare(
-      `SELECT seq, removed, added FROM ${changes} WHERE seq > ? AND tenant = ? ORDER BY seq`,
+      `SELECT seq, removed, added FROM ${changes} WHERE seq > ? AND tenant = ? ORDER BY seq LIMIT ?`,
     ),
     trim: database.prepare(`DELETE FROM ${changes} WHERE seq <= ?`),
   };

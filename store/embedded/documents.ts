@@ -64,6 +64,9 @@ interface FoundRow {
  */
 const SCAN_ROWS = 256;
 
+/** Names of documents that a statement reads: these rows are small. */
+const IDS_PER_STATEMENT = 1024;
+
 /** Expired documents, and passages of them, that a write deletes besides its own work: more than expire meanwhile. */
 const EXPIRED_PER_WRITE = 128;
 const EXPIRED_PASSAGES_PER_WRITE = 1024;
@@ -126,10 +129,10 @@ export class Documents {
     return results;
   }
 
-  /** Deletes rows of a tenant that {@link scan} has returned. */
-  deleteRows(tenant: number, rows: readonly { id: number }[]): void {
-    for (const { id } of rows) this.#delete(tenant, id);
-    this.changes.trim();
+  /** Deletes a row of a tenant that {@link scan} has returned. The caller trims the change log when it is done. */
+  deleteRow(tenant: number, id: number): void {
+    this.#remove(tenant, id);
+    this.changes.add(tenant, id, null);
   }
 
   /** Documents of a tenant by document id, from the first one past `after`. */
@@ -144,12 +147,22 @@ export class Documents {
     }
   }
 
-  /** Every document of a tenant by row, expired or not. It reads an index alone, in one statement. */
-  ids(tenant: number): { id: number; documentId: string }[] {
-    const rows = this.#sql.ids.all(tenant) as { id: number; documentId: Uint8Array }[];
-    return rows
-      .map(({ id, documentId }) => ({ id, documentId: string(documentId) }))
-      .sort((a, b) => a.id - b.id);
+  /** The highest row that there is; 0 if there is none. */
+  lastId(): number {
+    return (this.#sql.lastId.get() as { id: number }).id;
+  }
+
+  /**
+   * The next documents of a tenant past `after`, by document id, expired or not; none at the end. It reads an index alone.
+   *
+   * @param lastId the highest row to return
+   */
+  ids(tenant: number, after: string, lastId: number): { id: number; documentId: string }[] {
+    const rows = this.#sql.ids.all(tenant, bytes(after), lastId, IDS_PER_STATEMENT) as {
+      id: number;
+      documentId: Uint8Array;
+    }[];
+    return rows.map(({ id, documentId }) => ({ id, documentId: string(documentId) }));
   }
 
   /** When documents of a tenant expire, for those that do; expired or not. */
@@ -247,14 +260,9 @@ export class Documents {
     this.tenants.change(tenant, -1, -passages);
   }
 
-  #delete(tenant: number, id: number): void {
-    this.#remove(tenant, id);
-    this.changes.add(tenant, id, null);
-  }
-
   /** Deletes a document that has expired, and remembers its version, so that nothing older comes back. */
   #bury(tenant: number, { id, documentId, version }: Pick<FoundRow, 'id' | 'documentId' | 'version'>): void {
-    this.#delete(tenant, id);
+    this.deleteRow(tenant, id);
     if (version > 0) this.deletions.remember(tenant, documentId, version);
   }
 
@@ -320,7 +328,11 @@ function prepare(database: Database, collection: number) {
     scan: database.prepare(`SELECT ${filtered} FROM ${documents}
        WHERE tenant = ? AND document_id > ? AND (expires_at IS NULL OR expires_at > ?)
        ORDER BY document_id LIMIT ?`),
-    ids: database.prepare(`SELECT id, document_id AS documentId FROM ${documents} WHERE tenant = ?`),
+    lastId: database.prepare(`SELECT coalesce(max(id), 0) AS id FROM ${documents}`),
+    ids: database.prepare(
+      `SELECT id, document_id AS documentId FROM ${documents}
+       WHERE tenant = ? AND document_id > ? AND id <= ? ORDER BY document_id LIMIT ?`,
+    ),
     expiries: database.prepare(
       `SELECT id, expires_at AS expiresAt FROM ${expiring} WHERE expires_at IS NOT NULL AND tenant = ?`,
     ),

@@ -35,6 +35,8 @@ export interface EmbeddedStoreOptions {
   log?: { warn(message: string): void };
   /** How long to wait for another process's write before giving up, in milliseconds. @default 5000 */
   busyTimeoutMs?: number;
+  /** How long one call may hold the thread before others have their turn. @default {@link SLICE_MS} */
+  sliceMs?: number;
 }
 
 /**
@@ -61,8 +63,8 @@ export class EmbeddedStore implements Store {
   #ready: Promise<void>;
   #closed = false;
 
-  constructor({ directory, log, busyTimeoutMs = 5000 }: EmbeddedStoreOptions) {
-    this.#options = { directory, busyTimeoutMs };
+  constructor({ directory, log, busyTimeoutMs = 5000, sliceMs }: EmbeddedStoreOptions) {
+    this.#options = { directory, busyTimeoutMs, sliceMs };
     this.#log = log;
     this.#thread = this.#start();
     this.#ready = this.#identify();

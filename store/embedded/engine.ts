@@ -1,7 +1,7 @@
 import { checkDimensions, checkWriteDimensions } from '../check.ts';
 import { documentFilter } from '../filter.ts';
 import { documentBytes } from '../document-bytes.ts';
-import { collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
+import { collectionNotFound, collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
 import { page, rankBy } from '../ranking.ts';
 import type {
@@ -27,6 +27,7 @@ import { checkLayout, LAYOUT, upgradeCollections } from './layouts.ts';
 import { type Found, Mirror } from './mirror.ts';
 import type { PreparedWrite } from './prepare.ts';
 import { bytes } from './strings.ts';
+import { Slice, type Sliced } from './slice.ts';
 import { type Chosen, wholeDocuments } from './whole-documents.ts';
 
 /** With more vectors than this a scan takes so much time and memory that a server is the better choice. */
@@ -50,11 +51,13 @@ export class Engine {
   readonly #catalog: Catalog;
   readonly #warn: (message: string) => void;
   readonly #now: () => number;
+  readonly #slice: Slice;
   readonly #open = new Map<number, OpenCollection>();
   #warned = false;
 
   /**
    * @param expected see {@link Database}
+   * @param slice the bound of each slice of work
    * @param now the clock that expiry is compared with, in milliseconds since the epoch
    */
   constructor(
@@ -63,12 +66,14 @@ export class Engine {
     warn: (message: string) => void,
     expected?: string,
     now: () => number = Date.now,
+    slice: Slice = new Slice(),
   ) {
     this.#database = new Database(directory, busyTimeoutMs, expected);
     upgradeCollections(this.#database, warn);
     this.#catalog = new Catalog(this.#database);
     this.#warn = warn;
     this.#now = now;
+    this.#slice = slice;
   }
 
   /** The id of the store, which no other store has. */
@@ -138,44 +143,70 @@ export class Engine {
     });
   }
 
-  deleteByFilter(name: string, tenant: string, filter: Filter): number {
-    return this.#database.write(() => {
-      const documents = this.#documents(name);
-      const row = documents.tenants.find(tenant);
-      if (row === undefined) return 0;
-      const rows = [...matching(documents.scan(row, this.#now()), filter)].map(({ id }) => ({ id }));
-      documents.deleteRows(row, rows);
-      return rows.length;
-    });
+  /** Each slice is one transaction. */
+  *deleteByFilter(name: string, tenant: string, filter: Filter): Sliced<number> {
+    const collection = this.#database.read(() => this.#catalog.resolve(name));
+    let deleted = 0;
+    for (let after: string | undefined = ''; ; yield) {
+      after = this.#database.write(() => {
+        const documents = this.#documentsOf(collection);
+        const row = documents.tenants.find(tenant);
+        if (row === undefined) return undefined;
+        const next = this.#scan(documents.scan(row, this.#now(), after), filter, ({ id }) => {
+          documents.deleteRow(row, id);
+          deleted++;
+        });
+        documents.changes.trim();
+        return next;
+      });
+      if (after === undefined) return deleted;
+    }
   }
 
-  search(name: string, query: SearchQuery): SearchHit[] {
-    return this.#database.read(() => {
-      const collection = this.#catalog.resolve(name);
-      if (query.vector) checkDimensions(query.vector, collection.dimensions, 'query vector');
-      const { documents } = this.#collection(collection);
-      if (query.atLeast) checkFresh(freshnessOf(collection, documents), query.atLeast, name);
-      const tenant = documents.tenants.find(query.tenant);
-      if (tenant === undefined) return [];
-      const mirror = this.#mirror(collection, tenant);
-      return page(rank(mirror, query), query).map((found) => hit(documents, found, query));
-    });
+  /** A mirror that is not ready is brought on in slices. */
+  *search(name: string, query: SearchQuery): Sliced<SearchHit[]> {
+    for (;;) {
+      const hits = this.#database.read(() => this.#search(name, query));
+      if (hits) return hits;
+      yield;
+    }
   }
 
-  count(name: string, tenant: string, filter: Filter | undefined): Counts {
-    return this.#database.read(() => {
-      const documents = this.#documents(name);
-      const now = this.#now();
-      if (!filter) return documents.counts(now, tenant);
-      const counts = { documents: 0, passages: 0 };
-      const row = documents.tenants.find(tenant);
-      if (row === undefined) return counts;
-      for (const { passages } of matching(documents.scan(row, now), filter)) {
-        counts.documents++;
-        counts.passages += passages;
-      }
-      return counts;
-    });
+  /** @returns `undefined` where the slice ended before there was an answer */
+  #search(name: string, query: SearchQuery): SearchHit[] | undefined {
+    const collection = this.#catalog.resolve(name);
+    if (query.vector) checkDimensions(query.vector, collection.dimensions, 'query vector');
+    const { documents } = this.#collection(collection);
+    if (query.atLeast) checkFresh(freshnessOf(collection, documents), query.atLeast, name);
+    const tenant = documents.tenants.find(query.tenant);
+    if (tenant === undefined) return [];
+    this.#slice.begin();
+    const needs = { sparse: query.sparse !== undefined, filter: query.filter };
+    const mirror = this.#mirror(collection, tenant);
+    if (!mirror.advance(this.#now(), this.#slice, needs)) return undefined;
+    this.#warnOfSize();
+    return page(rank(mirror, query), query).map((found) => hit(documents, found, query));
+  }
+
+  /** With a filter it works in slices: documents that are written meanwhile may or may not be counted. */
+  *count(name: string, tenant: string, filter: Filter | undefined): Sliced<Counts> {
+    const collection = this.#database.read(() => this.#catalog.resolve(name));
+    if (!filter) {
+      return this.#database.read(() => this.#documentsOf(collection).counts(this.#now(), tenant));
+    }
+    const counts = { documents: 0, passages: 0 };
+    for (let after: string | undefined = ''; ; yield) {
+      after = this.#database.read(() => {
+        const documents = this.#documentsOf(collection);
+        const row = documents.tenants.find(tenant);
+        if (row === undefined) return undefined;
+        return this.#scan(documents.scan(row, this.#now(), after), filter, ({ passages }) => {
+          counts.documents++;
+          counts.passages += passages;
+        });
+      });
+      if (after === undefined) return counts;
+    }
   }
 
   scroll(
@@ -248,20 +279,34 @@ export class Engine {
 
   /**
    * Loads the vectors of a space's collections into memory as far as they fit, the largest tenants first, so
-   * that no search has to wait for that.
+   * that no search has to wait for that. It works in slices.
    */
-  prepare(space: string): void {
-    this.#database.read(() => {
+  *prepare(space: string): Sliced<void> {
+    const wanted = this.#database.read(() => {
       let room = MANY_VECTORS;
+      const found: { collection: Collection; tenant: number }[] = [];
       for (const collection of this.#catalog.list()) {
         if (collection.alias === null || collection.fingerprint !== space) continue;
         if (collection.layout !== LAYOUT) continue;
         for (const { tenant, passages } of this.#collection(collection).documents.tenants.bySize()) {
           room -= passages;
-          if (room >= 0) this.#mirror(collection, tenant);
+          if (room >= 0) found.push({ collection, tenant });
         }
       }
+      return found;
     });
+    this.#slice.begin();
+    for (const { collection, tenant } of wanted) {
+      const advance = (): boolean => {
+        const there = this.#catalog.list().some(({ id }) => id === collection.id);
+        return !there || this.#mirror(collection, tenant).advance(this.#now(), this.#slice);
+      };
+      while (!this.#database.read(advance) || this.#slice.spent) {
+        yield;
+        this.#slice.begin();
+      }
+    }
+    this.#warnOfSize();
   }
 
   close(): void {
@@ -283,11 +328,18 @@ export class Engine {
     return open;
   }
 
+  /** The documents of a collection that was found in an earlier slice. @throws {StoreError} `COLLECTION_NOT_FOUND` */
+  #documentsOf({ id, physical }: Collection): Documents {
+    const collection = this.#catalog.resolve(physical);
+    if (collection.id !== id) throw collectionNotFound(physical);
+    return this.#collection(collection).documents;
+  }
+
   #documents(name: string): Documents {
     return this.#collection(this.#catalog.resolve(name)).documents;
   }
 
-  /** A tenant's vectors, up to date. */
+  /** A tenant's vectors, as far as they are loaded. */
   #mirror(collection: Collection, tenant: number): Mirror {
     const { documents, mirrors } = this.#collection(collection);
     let mirror = mirrors.get(tenant);
@@ -295,9 +347,23 @@ export class Engine {
       mirror = new Mirror(documents, tenant, collection.dimensions);
       mirrors.set(tenant, mirror);
     }
-    mirror.synchronise(this.#now());
-    this.#warnOfSize();
     return mirror;
+  }
+
+  /**
+   * Visits the rows that match a filter until the slice is spent.
+   *
+   * @returns the last row's document id if there may be more; the next slice goes on after it
+   */
+  #scan(rows: Iterable<FilterRow>, filter: Filter, visit: (row: FilterRow) => void): string | undefined {
+    this.#slice.begin();
+    const holds = documentFilter(filter);
+    for (const row of rows) {
+      const { documentId, version } = row;
+      if (holds({ documentId, version, metadata: JSON.parse(row.metadata) })) visit(row);
+      if (this.#slice.spent) return documentId;
+    }
+    return undefined;
   }
 
   /** Closes collections that another process has dropped. */

@@ -1,8 +1,16 @@
 import { metadataPath, readPath } from '../filter.ts';
 import type { FilterRow } from './documents.ts';
+import type { Slice } from './slice.ts';
 
 /** Most fields to keep; the least recently used are dropped first. */
 const MAX_COLUMNS = 64;
+
+/** Fields that are being read. */
+interface Filling {
+  columns: Map<string, unknown[]>;
+  /** The last document that was read. */
+  after: string;
+}
 
 /**
  * Values of the fields that filters have used, by slot of the mirror. With many documents, parsing all metadata takes
@@ -10,6 +18,7 @@ const MAX_COLUMNS = 64;
  */
 export class FieldColumns {
   readonly #columns = new Map<string, unknown[]>();
+  #filling: Filling | undefined;
 
   /** The values of a field that has been {@link require}d. */
   values(field: string): readonly unknown[] {
@@ -17,48 +26,78 @@ export class FieldColumns {
   }
 
   /**
-   * Makes sure that fields are there.
+   * Reads fields that are not there yet, until the slice is spent.
    *
    * @param slots slot by row of `documents`
-   * @param documents all documents of the mirror, and others; read only if a field is missing
+   * @param documents all documents of the mirror, and others, by document id, past a given one
+   * @returns whether all fields are there
    */
   require(
     fields: ReadonlySet<string>,
     slots: ReadonlyMap<number, number>,
-    documents: Iterable<FilterRow>,
-  ): void {
-    const missing = new Map<string, unknown[]>();
+    documents: (after: string) => Iterable<FilterRow>,
+    slice: Slice,
+  ): boolean {
+    const missing: string[] = [];
     for (const field of fields) {
       if (field === 'document_id') continue;
-      const values = this.#columns.get(field) ?? [];
-      if (!this.#columns.delete(field)) missing.set(field, values);
+      const values = this.#columns.get(field);
+      if (values === undefined) {
+        missing.push(field);
+        continue;
+      }
       // A Map keeps the order of insertion: after this insertion at the end, the first field is the least
       // recently used.
+      this.#columns.delete(field);
       this.#columns.set(field, values);
     }
+    if (missing.length === 0) return true;
+    if (!missing.every((field) => this.#filling?.columns.has(field))) {
+      // Those of another search that is not done either are read along.
+      const names = new Set([...missing, ...(this.#filling?.columns.keys() ?? [])]);
+      this.#filling = { columns: new Map([...names].map((field) => [field, []])), after: '' };
+    }
+    return this.#fillOn(this.#filling!, slots, documents, slice, fields.size);
+  }
+
+  #fillOn(
+    filling: Filling,
+    slots: ReadonlyMap<number, number>,
+    documents: (after: string) => Iterable<FilterRow>,
+    slice: Slice,
+    kept: number,
+  ): boolean {
+    for (const row of documents(filling.after)) {
+      const slot = slots.get(row.id);
+      if (slot !== undefined) this.#fill(filling.columns, slot, row);
+      filling.after = row.documentId;
+      if (slice.spent) return false;
+    }
+    this.#filling = undefined;
+    for (const [field, values] of filling.columns) this.#columns.set(field, values);
     for (const field of this.#columns.keys()) {
-      if (this.#columns.size <= Math.max(MAX_COLUMNS, fields.size)) break;
+      if (this.#columns.size <= Math.max(MAX_COLUMNS, kept)) break;
       this.#columns.delete(field);
     }
-    if (missing.size === 0) return;
-    for (const row of documents) {
-      const slot = slots.get(row.id);
-      if (slot !== undefined) this.#fill(missing, slot, row);
-    }
+    return true;
   }
 
   /** Sets the values of a new or changed document. */
   set(slot: number, row: FilterRow): void {
     if (this.#columns.size > 0) this.#fill(this.#columns, slot, row);
+    if (this.#filling) this.#fill(this.#filling.columns, slot, row);
   }
 
   /** Renumbers slots: those in `kept` stay, in its order. */
   compact(kept: readonly number[]): void {
-    for (const [field, values] of this.#columns)
-      this.#columns.set(
-        field,
-        kept.map((slot) => values[slot]),
-      );
+    for (const columns of [this.#columns, this.#filling?.columns]) {
+      for (const [field, values] of columns ?? []) {
+        columns!.set(
+          field,
+          kept.map((slot) => values[slot]),
+        );
+      }
+    }
   }
 
   #fill(columns: ReadonlyMap<string, unknown[]>, slot: number, row: FilterRow): void {

@@ -3,6 +3,9 @@ import type { Ranked } from '../ranking.ts';
 import type { Filter, SparseVector } from '../store.ts';
 import { FieldColumns } from './field-columns.ts';
 import type { Documents } from './documents.ts';
+import type { VectorRow } from './passages.ts';
+import type { Slice } from './slice.ts';
+import type { Change } from './change-log.ts';
 import { SparseIndex } from './sparse-index.ts';
 import { TopDocuments } from './top-documents.ts';
 import { SCORE_ERROR, VectorMatrix } from './vector-matrix.ts';
@@ -22,6 +25,28 @@ interface MirrorDocument {
   passages: number;
 }
 
+/** A mirror that is being loaded: the names of its documents first, then their vectors by row. */
+interface Loading {
+  /** The newest change when it began. */
+  seq: number;
+  /** The highest row of `documents` when it began; those above it are in the change log. */
+  lastId: number;
+  /** Document ids by row of `documents`. */
+  names: Map<number, string>;
+  /** The last document id that was read. */
+  after: string;
+  /** Present once all names are there. */
+  vectors?: Iterator<VectorRow, void>;
+}
+
+/** What a search needs of a mirror besides its vectors. */
+export interface Needs {
+  /** The terms of all passages. @default false */
+  sparse?: boolean;
+  /** The fields of a filter. */
+  filter?: Filter | undefined;
+}
+
 /** Documents that match a filter. */
 interface Selection {
   /** By slot. */
@@ -34,6 +59,10 @@ interface Selection {
  * it scans all. A scan costs a tenth per row, but has to look deeper the more rows the filter removes.
  */
 const SCORE_ONE_BY_ONE_SHARE = 0.15;
+
+/** Changes to apply, and documents to index, before a look at the clock. */
+const STEP_CHANGES = 64;
+const STEP_DOCUMENTS = 64;
 
 /** Close the gaps of removed documents when they are a quarter of all rows, and at least this many. */
 const MIN_DEAD_ROWS = 1024;
@@ -55,8 +84,10 @@ export class Mirror {
   /** Slot by row of `documents`. */
   readonly #slotOf = new Map<number, number>();
   #matrix: VectorMatrix;
-  /** Built by the first sparse search. */
+  /** Of the slots below {@link #indexed}; made by the first sparse search. */
   #sparse: SparseIndex | undefined;
+  #indexed = 0;
+  #loading: Loading | undefined;
   #columns: FieldColumns;
   #livePassages = 0;
   /** When documents expire, by row of `documents`, for those that do. */
@@ -82,27 +113,27 @@ export class Mirror {
   }
 
   /**
-   * Applies the changes that any process has committed since the last one applied, and leaves out what has expired.
+   * Comes closer to what any process has committed, and to what a search needs, until the slice is spent. What is done stays
+   * done, whoever asks next.
    *
-   * @param now in milliseconds since the epoch
+   * @param now in milliseconds since the epoch; what has expired is left out
+   * @returns whether the mirror agrees with the transaction that the caller is in, and has what it needs
    */
-  synchronise(now: number): void {
+  advance(now: number, slice: Slice, needs: Needs = {}): boolean {
     this.#now = now;
     const { oldest, newest } = this.#documents.changes.bounds();
-    const seq = this.#seq;
-    if (newest !== seq) {
-      // Where this fails half way, the next call loads everything.
-      this.#seq = -1;
-      if (seq < 0 || seq < oldest - 1) this.#load();
-      else this.#follow(seq);
-      this.#seq = newest;
-    }
+    if (!this.#loading && (this.#seq < 0 || this.#seq < oldest - 1)) this.#beginLoad(newest);
+    if (this.#loading && !this.#load(this.#loading, slice)) return false;
+    // The log may have been cut while this mirror was loading.
+    if (this.#seq < oldest - 1 || !this.#follow(newest, slice)) return false;
     if (this.#nextExpiry <= now) this.#dropExpired();
     const dead = this.#owners.length - this.#livePassages;
     if (dead >= MIN_DEAD_ROWS && dead >= this.#owners.length / 4) this.#compact();
+    if (needs.sparse === true && !this.#index(slice)) return false;
+    return needs.filter === undefined || this.#requireFields(needs.filter, slice);
   }
 
-  /** The `depth` best documents by cosine. @param query of unit length */
+  /** The `depth` best documents by cosine, after {@link advance}. @param query of unit length */
   nearest(
     query: Float32Array,
     depth: number,
@@ -135,7 +166,7 @@ export class Mirror {
     return top.ranking;
   }
 
-  /** The `depth` best documents by BM25. */
+  /** The `depth` best documents by BM25, after {@link advance}. */
   bestTerms(
     query: SparseVector,
     depth: number,
@@ -144,9 +175,8 @@ export class Mirror {
   ): readonly Found[] {
     const selection = filter && this.#select(filter);
     const top = new TopDocuments<Found>(depth, threshold);
-    this.#sparse ??= this.#buildSparse();
     const isLive = (row: number) => this.#slots[this.#owners[row]!] !== undefined;
-    const scores = this.#sparse.scores(query, {
+    const scores = this.#sparse!.scores(query, {
       rows: this.#owners.length,
       live: this.#livePassages,
       isLive,
@@ -162,7 +192,6 @@ export class Mirror {
   }
 
   #select(filter: Filter): Selection {
-    this.#columns.require(filterFields(filter), this.#slotOf, this.#documents.scan(this.#tenant, this.#now));
     const holdsFor = compileFilter<number>(filter, (field) => {
       if (field === 'document_id') return (slot) => this.#slots[slot]!.documentId;
       const values = this.#columns.values(field);
@@ -179,7 +208,8 @@ export class Mirror {
     return { holds, passages };
   }
 
-  #load(): void {
+  #beginLoad(newest: number): void {
+    this.#seq = -1;
     this.#slots = [];
     this.#owners = [];
     this.#slotOf.clear();
@@ -189,45 +219,81 @@ export class Mirror {
     this.#livePassages = 0;
     this.#expiries.clear();
     this.#nextExpiry = Infinity;
-    this.#append(this.#documents.ids(this.#tenant));
-    for (const { id, expiresAt } of this.#documents.expiries(this.#tenant)) this.#expire(id, expiresAt);
+    this.#loading = { seq: newest, lastId: this.#documents.lastId(), names: new Map(), after: '' };
   }
 
-  /** Applies the changes after `seq`. */
-  #follow(seq: number): void {
+  /** @returns whether everything is there */
+  #load(loading: Loading, slice: Slice): boolean {
+    // Where this fails half way, the next call loads everything again.
+    this.#loading = undefined;
+    while (!loading.vectors) {
+      const names = this.#documents.ids(this.#tenant, loading.after, loading.lastId);
+      for (const { id, documentId } of names) loading.names.set(id, documentId);
+      if (names.length > 0) {
+        loading.after = names.at(-1)!.documentId;
+      } else {
+        const ids = Float64Array.from(loading.names.keys()).sort();
+        loading.vectors = this.#documents.passages.vectors(Array.from(ids));
+      }
+      if (slice.spent) return this.#pause(loading);
+    }
+    for (let next = loading.vectors.next(); next.done !== true; next = loading.vectors.next()) {
+      this.#append(next.value, loading.names.get(next.value.document)!);
+      if (slice.spent) return this.#pause(loading);
+    }
+    for (const { id, expiresAt } of this.#documents.expiries(this.#tenant)) this.#expire(id, expiresAt);
+    this.#seq = loading.seq;
+    return true;
+  }
+
+  #pause(loading: Loading): false {
+    this.#loading = loading;
+    return false;
+  }
+
+  /** Applies the changes up to `newest`. @returns whether all are applied */
+  #follow(newest: number, slice: Slice): boolean {
+    while (this.#seq !== newest) {
+      const changes = this.#documents.changes.after(this.#tenant, this.#seq, STEP_CHANGES);
+      // Where this fails half way, the next call loads everything.
+      this.#seq = -1;
+      this.#apply(changes);
+      this.#seq = changes.length < STEP_CHANGES ? newest : changes.at(-1)!.seq;
+      if (this.#seq !== newest && slice.spent) return false;
+    }
+    return true;
+  }
+
+  #apply(changes: readonly Change[]): void {
     const changed = new Set<number>();
-    for (const { removed, added } of this.#documents.changes.after(this.#tenant, seq)) {
+    for (const { removed, added } of changes) {
       if (removed !== null) this.#remove(removed);
       if (added !== null) changed.add(added);
     }
     const rows = [...this.#documents.mirrored([...changed].sort((a, b) => a - b))];
-    this.#append(rows.filter(({ id }) => !this.#slotOf.has(id)));
+    const names = new Map(rows.map(({ id, documentId }) => [id, documentId]));
+    const added = rows.map(({ id }) => id).filter((id) => !this.#slotOf.has(id));
+    for (const vector of this.#documents.passages.vectors(added)) {
+      this.#append(vector, names.get(vector.document)!);
+    }
     for (const row of rows) {
       this.#columns.set(this.#slotOf.get(row.id)!, row);
       this.#expire(row.id, row.expiresAt);
     }
   }
 
-  /** Adds documents that are not here yet. @param documents by row, ascending */
-  #append(documents: readonly { id: number; documentId: string }[]): void {
-    if (documents.length === 0) return;
-    const ids = documents.map(({ id }) => id);
-    let next = 0;
-    let last: MirrorDocument | undefined;
-    // Vectors of a document follow each other.
-    for (const { document: id, vector } of this.#documents.passages.vectors(ids)) {
-      if (last?.id !== id) {
-        while (ids[next] !== id) next++;
-        last = { id, documentId: documents[next]!.documentId, row: this.#owners.length, passages: 0 };
-        this.#slotOf.set(id, this.#slots.length);
-        this.#slots.push(last);
-      }
-      this.#matrix.append(vector);
-      this.#owners.push(this.#slots.length - 1);
-      last.passages++;
-      this.#livePassages++;
+  /** Adds the next vector. Those of a document follow each other, and later documents have higher rows. */
+  #append({ document: id, vector }: VectorRow, documentId: string): void {
+    let last = this.#slots.at(-1);
+    if (last?.id !== id) {
+      last = { id, documentId, row: this.#owners.length, passages: 0 };
+      this.#slotOf.set(id, this.#slots.length);
+      this.#slots.push(last);
     }
-    if (this.#sparse) this.#indexTerms(this.#sparse, ids);
+    this.#matrix.append(vector);
+    this.#owners.push(this.#slots.length - 1);
+    last.passages++;
+    this.#livePassages++;
   }
 
   #remove(id: number): void {
@@ -256,20 +322,35 @@ export class Mirror {
     }
   }
 
-  #buildSparse(): SparseIndex {
-    const sparse = new SparseIndex();
-    this.#indexTerms(
-      sparse,
-      [...this.#slotOf.keys()].sort((a, b) => a - b),
-    );
-    return sparse;
+  /** Indexes the terms of documents that are not indexed yet. @returns whether all are */
+  #index(slice: Slice): boolean {
+    let sparse = this.#sparse;
+    if (!sparse) {
+      sparse = new SparseIndex();
+      this.#indexed = 0;
+    }
+    // Where this fails half way, the next call indexes everything again.
+    this.#sparse = undefined;
+    while (this.#indexed < this.#slots.length) {
+      const end = Math.min(this.#indexed + STEP_DOCUMENTS, this.#slots.length);
+      const ids = this.#slots.slice(this.#indexed, end).flatMap((document) => document?.id ?? []);
+      for (const { document, passage, sparse: terms } of this.#documents.passages.terms(ids)) {
+        sparse.append(this.#slots[this.#slotOf.get(document)!]!.row + passage, terms);
+      }
+      this.#indexed = end;
+      if (end < this.#slots.length && slice.spent) break;
+    }
+    this.#sparse = sparse;
+    return this.#indexed === this.#slots.length;
   }
 
-  /** Adds the terms of documents that are here. @param ids rows of `documents`, ascending */
-  #indexTerms(sparse: SparseIndex, ids: readonly number[]): void {
-    for (const { document, passage, sparse: terms } of this.#documents.passages.terms(ids)) {
-      sparse.append(this.#slots[this.#slotOf.get(document)!]!.row + passage, terms);
-    }
+  #requireFields(filter: Filter, slice: Slice): boolean {
+    return this.#columns.require(
+      filterFields(filter),
+      this.#slotOf,
+      (after) => this.#documents.scan(this.#tenant, this.#now, after),
+      slice,
+    );
   }
 
   /** Closes the gaps of removed documents. The other documents keep their order. */
@@ -278,18 +359,22 @@ export class Mirror {
     const kept: number[] = [];
     const slots: MirrorDocument[] = [];
     const owners: number[] = [];
+    let indexed = 0;
     for (const [slot, document] of this.#slots.entries()) {
       if (!document) continue;
+      if (slot < this.#indexed) indexed++;
       kept.push(slot);
       const first = owners.length;
       for (let passage = 0; passage < document.passages; passage++) {
         rows[document.row + passage] = owners.length;
-        this.#matrix.move(document.row + passage, owners.length);
         owners.push(slots.length);
       }
+      if (first !== document.row) this.#matrix.move(document.row, first, document.passages);
+      document.row = first;
       this.#slotOf.set(document.id, slots.length);
-      slots.push({ ...document, row: first });
+      slots.push(document);
     }
+    this.#indexed = indexed;
     this.#matrix.truncate(owners.length);
     this.#sparse?.compact(rows);
     this.#columns.compact(kept);

@@ -69,7 +69,7 @@ describe('VectorMatrix', () => {
   it('moves rows, forgets the last ones and appends after that', () => {
     const rows = vectors(9000, 9000);
     const matrix = matrixOf(rows);
-    matrix.move(8999, 10);
+    matrix.move(8999, 10, 1);
     for (const length of [4097, 4096, 11, 0]) {
       matrix.truncate(length);
       assert.equal(matrix.length, length);

@@ -44,9 +44,18 @@ export class VectorMatrix {
     this.#length++;
   }
 
-  /** Copies the row `from` over the row `to`. */
-  move(from: number, to: number): void {
-    this.#row(to).set(this.#row(from));
+  /** Copies rows from `from` on to those from `to` on, the first one first. @param to at most `from` */
+  move(from: number, to: number, count: number): void {
+    for (let done = 0; done < count;) {
+      const [source, target] = [this.#place(from + done), this.#place(to + done)];
+      const rows = Math.min(count - done, CHUNK_ROWS - source.row, CHUNK_ROWS - target.row);
+      const start = source.row * this.dimensions;
+      const end = start + rows * this.dimensions;
+      const at = target.row * this.dimensions;
+      if (source.chunk === target.chunk) target.chunk.copyWithin(at, start, end);
+      else target.chunk.set(source.chunk.subarray(start, end), at);
+      done += rows;
+    }
   }
 
   /** Forgets every row from `length` on. */
@@ -110,9 +119,8 @@ export class VectorMatrix {
     return count === rows ? undefined : 1 - distances[count - 1]!;
   }
 
-  #row(row: number): Float32Array {
-    const start = (row % CHUNK_ROWS) * this.dimensions;
-    return this.#chunks[Math.floor(row / CHUNK_ROWS)]!.subarray(start, start + this.dimensions);
+  #place(row: number): { chunk: Float32Array; row: number } {
+    return { chunk: this.#chunks[Math.floor(row / CHUNK_ROWS)]!, row: row % CHUNK_ROWS };
   }
 
   /** The chunk for the next row, with room for it. */

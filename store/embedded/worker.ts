@@ -1,6 +1,7 @@
 import { serve } from '../../calls/serve.ts';
 import { StoreError } from '../errors.ts';
 import { Engine } from './engine.ts';
+import { Slice } from './slice.ts';
 
 /** Arguments of an engine. */
 export interface EngineOptions {
@@ -8,11 +9,12 @@ export interface EngineOptions {
   busyTimeoutMs: number;
   /** Id of the store that an earlier thread has used: no other will do. */
   expected?: string;
+  sliceMs?: number | undefined;
 }
 
 serve(
-  ({ directory, busyTimeoutMs, expected }: EngineOptions, warn) =>
-    new Engine(directory, busyTimeoutMs, warn, expected),
+  ({ directory, busyTimeoutMs, expected, sliceMs }: EngineOptions, warn) =>
+    new Engine(directory, busyTimeoutMs, warn, expected, Date.now, new Slice(sliceMs)),
   (error) => {
     if (error instanceof StoreError) return error;
     const message = `the embedded store failed: ${String(error)}`;

@@ -75,6 +75,38 @@ export async function* findDifferences(
   return total;
 }
 
+/**
+ * Whether documents that were just written are in the target as they were read: all by version, hash and number of
+ * passages, the first one in all its parts.
+ *
+ * @param total counts them
+ * @throws {StoreError} where one is the same by version and hash, and differs: a fault of a store
+ */
+export async function isWritten(
+  { store, collection }: Side,
+  documents: readonly FullDocument[],
+  total: Comparison,
+  call: CallOptions,
+): Promise<boolean> {
+  const [first] = documents;
+  if (first === undefined) return true;
+  const [stored, [sample]] = await Promise.all([
+    store.lookupDocuments(collection, documents, call),
+    store.readDocuments(collection, [first], { withVectors: true }, call),
+  ]);
+  for (const document of documents) {
+    total.documents++;
+    total.passages += document.passages.length;
+    if (document.text === undefined) total.withoutText++;
+  }
+  if (!documents.every((document, index) => isSame(document, stored[index]))) return false;
+  if (sample && isVersion(first, sample)) {
+    requireSame(first, sample);
+    total.sampled++;
+  }
+  return true;
+}
+
 /** Documents of the target that the source does not have; read only where the numbers differ. */
 async function* findExtras(
   source: Side,
@@ -146,14 +178,22 @@ async function isSampleSame(
       return document;
     }),
   );
-  if (!mine || !theirs || mine.version !== theirs.version || mine.contentHash !== theirs.contentHash) {
-    return false;
-  }
+  if (!mine || !theirs || !isVersion(mine, theirs)) return false;
+  requireSame(mine, theirs);
+  return true;
+}
+
+function isVersion(mine: FullDocument, theirs: FullDocument): boolean {
+  return mine.version === theirs.version && mine.contentHash === theirs.contentHash;
+}
+
+/** @throws {StoreError} where two documents of the same version and hash differ */
+function requireSame(mine: FullDocument, theirs: FullDocument): void {
   const part = differingPart(mine, theirs);
-  if (part === undefined) return true;
+  if (part === undefined) return;
   throw new StoreError(
     'STORE_INTERNAL',
-    `document ${JSON.stringify(key.documentId)} has another ${part} in the target than in the source, and the same hash; ` +
+    `document ${JSON.stringify(mine.documentId)} has another ${part} in the target than in the source, and the same hash; ` +
       'copy the collection again under another name',
   );
 }

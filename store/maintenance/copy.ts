@@ -10,7 +10,7 @@ import {
   physicalName,
   type Store,
 } from '../store.ts';
-import { findDifferences, type Difference } from './compare.ts';
+import { type Comparison, findDifferences, type Difference, isWritten } from './compare.ts';
 import { InOrder } from './in-order.ts';
 
 /** How far a copy has come: what has to be kept to go on later. */
@@ -81,9 +81,8 @@ const MEND_DOCUMENTS = 100;
 const MAX_ROUNDS = 5;
 
 /**
- * Copies a collection with its vectors into another store, and compares the two. Nothing is encoded. It reads both stores
- * while others write: what changed meanwhile is found by the comparison and copied again. The alias appears in the target
- * when all is there.
+ * Copies a collection with its vectors into another store, and compares the two. Nothing is encoded. Others may write
+ * meanwhile: what changed is found by the comparison and copied again. The alias appears in the target when all is there.
  *
  * @throws {StoreError} `SPACE_MISMATCH` where the target's collection belongs to another space; `COLLECTION_NOT_EMPTY`
  *   where it has documents that this copy did not write, without `merge`
@@ -98,6 +97,7 @@ export async function copyCollection(options: CopyOptions): Promise<CopyReport> 
   const resume = options.resume?.(from.identity, to.identity);
   if (resume === undefined && options.merge !== true) refuseFull(to);
   const copy = new Copy(options, from, to, call);
+  const began = await positionOf(source, from, call);
   const bulk = await target.beginBulk(to.physicalName, call);
   try {
     await copy.copyDocuments(resume);
@@ -105,10 +105,24 @@ export async function copyCollection(options: CopyOptions): Promise<CopyReport> 
   } finally {
     await bulk.end();
   }
-  const report = await copy.verify();
+  // What was compared when it was written needs no second look where nobody has written to the source since.
+  const isQuiet = began !== undefined && (await positionOf(source, from, call)) === began;
+  const isKnown = isQuiet && resume === undefined && options.merge !== true;
+  const report = (isKnown ? await copy.compared() : undefined) ?? (await copy.verify());
   const aliases = await target.aliases(call);
   if (!aliases.has(alias)) await target.switchAlias(alias, to.physicalName, call);
   return { ...report, target: await target.findCollection(alias, call) };
+}
+
+/** How far the source has come; `undefined` where two equal positions do not mean that nothing was written between. */
+async function positionOf(
+  source: Store,
+  { physicalName: name, identity }: CollectionKey,
+  call: CallOptions,
+): Promise<string | undefined> {
+  if (source.kind !== 'embedded') return undefined;
+  const now = await source.freshness(name, call);
+  return now.identity === identity ? now.position : undefined;
 }
 
 function aliasOf({ name }: CollectionKey, { as }: CopyOptions): string {
@@ -150,6 +164,9 @@ class Copy {
   #copied = 0;
   #deletes = 0;
   #mended = 0;
+  /** What was compared right after it was written. */
+  readonly #seen: Comparison = { documents: 0, passages: 0, withoutText: 0, newer: 0, sampled: 0 };
+  #differs = false;
 
   constructor(options: CopyOptions, from: CollectionKey, to: CollectionInfo, call: CallOptions) {
     this.#options = options;
@@ -213,14 +230,7 @@ class Copy {
             break;
           }
           await this.#checkIdentities();
-          return {
-            source: this.#from,
-            target: this.#to,
-            copied: this.#copied,
-            deletes: this.#deletes,
-            mended: this.#mended,
-            ...step.value,
-          };
+          return this.#report(step.value);
         }
         found += step.value.differences.length;
         if (round <= MAX_ROUNDS) await this.#mend(step.value.differences);
@@ -268,6 +278,33 @@ class Copy {
       this.#call,
     );
     this.#copied += results.filter(({ outcome }) => outcome === 'indexed').length;
+    const target = { store: this.#target, collection: this.#to.physicalName };
+    if (!(await isWritten(target, documents, this.#seen, this.#call))) this.#differs = true;
+  }
+
+  /** What was compared while it was written; `undefined` where something differed, or the numbers do. */
+  async compared(): Promise<CopyReport | undefined> {
+    if (this.#differs) return undefined;
+    for (const tenant of await this.#target.tenants(this.#to.physicalName, this.#call)) {
+      const [mine, theirs] = await Promise.all([
+        this.#source.count(this.#name, tenant, undefined, this.#call),
+        this.#target.count(this.#to.physicalName, tenant, undefined, this.#call),
+      ]);
+      if (mine.documents !== theirs.documents || mine.passages !== theirs.passages) return undefined;
+    }
+    await this.#checkIdentities();
+    return this.#report(this.#seen);
+  }
+
+  #report(comparison: Comparison): CopyReport {
+    return {
+      source: this.#from,
+      target: this.#to,
+      copied: this.#copied,
+      deletes: this.#deletes,
+      mended: this.#mended,
+      ...comparison,
+    };
   }
 
   async *#pages(

@@ -107,31 +107,27 @@ test('a backup holds every collection, and what is restored is the same', async 
   assert.deepEqual(await contents(at('new')), await contents(at('data')));
 });
 
-test(
-  'a restored collection has a new identity, whatever it replaces, and each time another',
-  { todo: 'layout 2' },
-  async () => {
-    await fill();
-    const original = await identityOf(at('data'));
-    await backupEmbedded(at('data'), at('backup'));
-    await using(at('data'), (store) => store.writeDocuments('docs', [put('after the backup')]));
-    const { collections } = await restoreEmbedded({
-      from: at('backup'),
-      directory: at('data'),
-      replace: true,
-    });
-    const restored = await identityOf(at('data'));
-    assert.match(restored, /^col_[0-9a-f]{32}$/);
-    assert.notEqual(restored, original);
-    assert.equal(collections[0]!.identity, restored);
-    await restoreEmbedded({ from: at('backup'), directory: at('again') });
-    assert.notEqual(await identityOf(at('again')), restored);
-    const deleted = await using(at('data'), (store) =>
-      store.lookupDocuments('docs', [{ tenant: '', documentId: 'after the backup' }]),
-    );
-    assert.deepEqual(deleted, [undefined]);
-  },
-);
+test('a restored collection has a new identity, whatever it replaces, and each time another', async () => {
+  await fill();
+  const original = await identityOf(at('data'));
+  await backupEmbedded(at('data'), at('backup'));
+  await using(at('data'), (store) => store.writeDocuments('docs', [put('after the backup')]));
+  const { collections } = await restoreEmbedded({
+    from: at('backup'),
+    directory: at('data'),
+    replace: true,
+  });
+  const restored = await identityOf(at('data'));
+  assert.match(restored, /^col_[0-9a-f]{32}$/);
+  assert.notEqual(restored, original);
+  assert.equal(collections[0]!.identity, restored);
+  await restoreEmbedded({ from: at('backup'), directory: at('again') });
+  assert.notEqual(await identityOf(at('again')), restored);
+  const deleted = await using(at('data'), (store) =>
+    store.lookupDocuments('docs', [{ tenant: '', documentId: 'after the backup' }]),
+  );
+  assert.deepEqual(deleted, [undefined]);
+});
 
 test('a backup is of one moment, while another process writes', async () => {
   await fill();

@@ -65,6 +65,13 @@ const OLDEST_SERVER = [1, 16] as const;
 const CONSENSUS_TIMEOUT_S = 30;
 const CONSENSUS = `?timeout=${CONSENSUS_TIMEOUT_S}`;
 
+/** Why a collection is not listed: it is not ours, we can't use it, or it was dropped in between. */
+const UNLISTED: ReadonlySet<string> = new Set([
+  'COLLECTION_FOREIGN',
+  'COLLECTION_LAYOUT',
+  'COLLECTION_NOT_FOUND',
+]);
+
 /** Wait between two looks at a collection that the cluster is still making, in milliseconds. */
 const MAKING_MS = 100;
 
@@ -153,9 +160,7 @@ export class Collections {
       .filter(({ name }) => isPhysicalName(name))
       .map(({ name }) =>
         this.describe(name, options).catch((error: unknown) => {
-          const reason = reasonOf(error);
-          // It is not ours, or was dropped in between.
-          if (reason === 'COLLECTION_FOREIGN' || reason === 'COLLECTION_NOT_FOUND') return undefined;
+          if (UNLISTED.has(reasonOf(error) ?? '')) return undefined;
           throw error;
         }),
       );
@@ -227,8 +232,10 @@ export class Collections {
   ): Promise<boolean> {
     const wanted = { ...INDEXES, ...(config.strict_mode_config?.enabled ? STRICT_INDEXES : {}) };
     const indexed = new Set(Object.keys(schema));
+    const { identity } = config.metadata ?? {};
     const target = {
       physical,
+      identity: typeof identity === 'string' ? identity : undefined,
       points: new Points(this.#transport, physical, (config.params.replication_factor ?? 1) > 1),
       index: (bounds: CallOptions) => this.#index(physical, Object.entries(wanted), indexed, bounds),
       describe: (metadata: Readonly<Record<string, unknown>>, bounds: CallOptions) =>

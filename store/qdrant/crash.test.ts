@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
-import { put, remove, search, SPACE, TENANT } from '../contract/stores.ts';
+import { put, remove, search, SPACE, TENANT, update } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
 import { type DocumentWrite, passageTexts, physicalName, type Store } from '../store.ts';
 import { Points } from './points.ts';
@@ -20,7 +20,7 @@ const FAR_FUTURE_MS = 2 * 3_600_000;
 
 function labelled(label: string, passages: number, version: number): DocumentWrite {
   return {
-    ...put('a', [], { version, title: label, contentHash: label, metadata: { passages } }),
+    ...put('a', [], { version, title: label, contentHash: label, metadata: { passages, label } }),
     passages: Array.from({ length: passages }, (_, index) => ({
       vector: Float32Array.of(1, index, 0, 0),
       text: `${label}/${index}`,
@@ -28,7 +28,11 @@ function labelled(label: string, passages: number, version: number): DocumentWri
   };
 }
 
-/** The document's label, on which all ways to read it have to agree; `undefined` if nothing is there. */
+function relabelled(passages: number): DocumentWrite {
+  return update('a', { version: 2, contentHash: 'new', metadata: { passages, label: 'new' } });
+}
+
+/** The document's content hash, on which all ways to read it have to agree; `undefined` if nothing is there. */
 async function seen(store: Store, collection: string): Promise<string | undefined> {
   const { documents } = await store.scroll(collection, TENANT, { limit: 10 });
   const [stored] = await store.lookupDocuments(collection, [{ tenant: TENANT, documentId: 'a' }]);
@@ -43,12 +47,16 @@ async function seen(store: Store, collection: string): Promise<string | undefine
   );
   for (const hit of await search(store, collection, [1, 1, 0, 0]))
     assert.equal(hit.text, `${hit.title}/${hit.passage}`);
-  return document.title;
+  assert.equal(document.metadata['label'], document.contentHash);
+  return document.contentHash;
 }
 
-/** Asserts that the points of a single put of the document are there, and no others. */
-async function settled(store: Store, collection: string, passages: number): Promise<void> {
-  assert.deepEqual(await store.count(collection, TENANT), { documents: passages > 0 ? 1 : 0, passages });
+/** Asserts that the points of a single put of the document are there, with the last metadata, and no others. */
+async function settled(store: Store, collection: string, passages: number, label = ''): Promise<void> {
+  const counts = { documents: passages > 0 ? 1 : 0, passages };
+  assert.deepEqual(await store.count(collection, TENANT), counts);
+  const filter = { must: [{ field: 'metadata.label', equals: label }] };
+  assert.deepEqual(await store.count(collection, TENANT, filter), counts);
 }
 
 describe('a writer of qdrant that dies', { skip: qdrant.skip }, () => {
@@ -90,11 +98,13 @@ describe('a writer of qdrant that dies', { skip: qdrant.skip }, () => {
     ['lets a document grow', 1, labelled('new', 3, 2), 3],
     ['puts a document for the first time', 0, labelled('new', 3, 2), 3],
     ['deletes a document', 3, remove('a', 2), 0],
+    ['updates a document', 3, relabelled(3), 3],
+    ['updates a document of one passage', 1, relabelled(1), 1],
   ];
   for (const [what, passagesBefore, write, passagesAfter] of cases) {
     for (const loseAnswer of [false, true]) {
       it(`leaves it whole where it ${what}, ${loseAnswer ? 'an answer' : 'a request'} being lost`, async () => {
-        const wanted = write.kind === 'put' ? 'new' : undefined;
+        const wanted = write.kind === 'delete' ? undefined : 'new';
         for (let requests = 0; ; requests++) {
           await survivor.deleteByFilter(name, TENANT, {});
           const points = new Points(transport, physical, false);
@@ -117,18 +127,18 @@ describe('a writer of qdrant that dies', { skip: qdrant.skip }, () => {
           assert.ok(now === wanted || now === initial, `${String(now)} after ${requests} requests`);
           if (succeeded) {
             assert.equal(now, wanted);
-            await settled(survivor, name, passagesAfter);
+            await settled(survivor, name, passagesAfter, wanted);
             assert.ok(requests > 2, 'it died in between');
             break;
           }
           if (requests % 2 === 0) {
             await sweep(points, Date.now() + FAR_FUTURE_MS, {});
             assert.equal(await seen(survivor, name), now);
-            await settled(survivor, name, now === wanted ? passagesAfter : passagesBefore);
+            await settled(survivor, name, now === wanted ? passagesAfter : passagesBefore, now);
           }
           await survivor.writeDocuments(name, [write]);
           assert.equal(await seen(survivor, name), wanted);
-          await settled(survivor, name, passagesAfter);
+          await settled(survivor, name, passagesAfter, wanted);
         }
       });
     }

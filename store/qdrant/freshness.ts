@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { invalidArgument, StoreError } from '../errors.ts';
 import type { CallOptions } from '../store.ts';
 import { bodyId, generationAt, newGeneration, NO_PASSAGE } from './layout.ts';
-import type { Points, PointWrite } from './points.ts';
+import type { Points } from './points.ts';
+import { hiddenPoint } from './prepare.ts';
 import { remainingMs, sleep, throwIfOver } from './transport/bounds.ts';
 import { Failure, lacksCopies } from './transport/failure.ts';
 
@@ -81,10 +82,8 @@ export class Marker {
   async #mark(copies: Copies): Promise<string> {
     this.#next = undefined;
     const generation = newGeneration(0);
-    const payload = { passage: NO_PASSAGE, generation };
-    const points = markerIds(this.#lane, copies).map((id): PointWrite => {
-      return { id, json: Buffer.from(JSON.stringify({ id, vector: {}, payload })), what: 'a marker' };
-    });
+    const ids = markerIds(this.#lane, copies);
+    const points = ids.map((id) => hiddenPoint(id, { passage: NO_PASSAGE, generation }, 'a marker'));
     try {
       await this.#points.upsert(points, { ordered: true }, { signal: this.#closed });
     } finally {

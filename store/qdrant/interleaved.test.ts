@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import { request } from 'undici';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
-import { confirm, direction, put, remove, SPACE, TENANT } from '../contract/stores.ts';
+import { confirm, direction, put, remove, SPACE, TENANT, update } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
 import { type DocumentWrite, type DocumentWriteResult, passageTexts, type Store } from '../store.ts';
 import { useQdrant } from './testing/engine.ts';
@@ -28,6 +28,16 @@ function content(label: string, version: number, passages = 1): DocumentWrite {
 
 const changesHead = ({ method }: Seen) => method === 'PUT';
 const changesPayload = ({ path }: Seen) => path.endsWith('/points/batch');
+
+/** An update of the content of a label. */
+function patch(label: string, version: number, contentHash: string): DocumentWrite {
+  return update('a', {
+    version,
+    contentHash,
+    expected: { contentHash: label },
+    metadata: { patch: contentHash },
+  });
+}
 
 /**
  * Two writers of one document. The first request of the first writer for which `when` holds waits until the
@@ -75,7 +85,10 @@ async function interleave(
   });
   // The store's own sweep, which makes similar requests, is over by then.
   await slow.writeDocuments(name, [remove('other')]);
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  for (let before = -1; before !== proxy.seen.length;) {
+    before = proxy.seen.length;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
   armed = true;
   const [result] = await slow.writeDocuments(name, [first]);
   assert.equal(armed, false, 'the second writer came in between');
@@ -96,7 +109,7 @@ describe('a write that another one comes in between of', { skip: server.skip }, 
     (seen: Seen) => boolean,
     DocumentWrite,
     object,
-    unknown,
+    [title: string, version: number, texts: string[], metadata?: Record<string, string>] | undefined,
   ];
   const cases: Case[] = [
     [
@@ -162,6 +175,69 @@ describe('a write that another one comes in between of', { skip: server.skip }, 
       { outcome: 'indexed' },
       ['z', 5, ['z 0', 'z 1']],
     ],
+    [
+      'updates nothing where another update has been, of the content that it expects',
+      [content('x', 1, 2)],
+      patch('x', 1, 'p'),
+      changesPayload,
+      patch('x', 1, 'q'),
+      { outcome: 'changed' },
+      ['x', 1, ['x 0', 'x 1'], { patch: 'q' }],
+    ],
+    [
+      'updates what another update has made of the same title and text',
+      [content('x', 1, 2)],
+      update('a', { version: 1, metadata: { patch: 'p' } }),
+      changesPayload,
+      patch('x', 1, 'q'),
+      { outcome: 'updated' },
+      ['x', 1, ['x 0', 'x 1'], { patch: 'p' }],
+    ],
+    [
+      'updates nothing where a higher version is confirmed',
+      [content('x', 1, 2)],
+      patch('x', 2, 'p'),
+      changesPayload,
+      confirm('a', 3, 'x'),
+      { outcome: 'stale', storedVersion: 3 },
+      ['x', 3, ['x 0', 'x 1'], {}],
+    ],
+    [
+      'updates nothing where another document is put',
+      [content('x', 1, 2)],
+      patch('x', 1, 'p'),
+      changesPayload,
+      content('y', 1, 3),
+      { outcome: 'changed' },
+      ['y', 1, ['y 0', 'y 1', 'y 2'], {}],
+    ],
+    [
+      'puts over an update of the same version',
+      [content('x', 1, 2)],
+      content('y', 1, 3),
+      changesHead,
+      patch('x', 1, 'q'),
+      { outcome: 'indexed' },
+      ['y', 1, ['y 0', 'y 1', 'y 2'], {}],
+    ],
+    [
+      'confirms nothing where an update has a higher version',
+      [content('x', 1, 2)],
+      confirm('a', 2, 'x'),
+      changesPayload,
+      patch('x', 3, 'q'),
+      { outcome: 'stale', storedVersion: 3 },
+      ['x', 3, ['x 0', 'x 1'], { patch: 'q' }],
+    ],
+    [
+      'confirms nothing that an update has changed',
+      [content('x', 1, 2)],
+      confirm('a', 2, 'x'),
+      changesPayload,
+      patch('x', 1, 'q'),
+      { outcome: 'changed' },
+      ['x', 1, ['x 0', 'x 1'], { patch: 'q' }],
+    ],
   ];
   for (const [what, before, first, when, second, result, stored] of cases) {
     it(what, async (t) => {
@@ -170,8 +246,23 @@ describe('a write that another one comes in between of', { skip: server.skip }, 
       const [old] = before;
       assert.equal(done.meanwhile, old?.kind === 'put' ? old.passages.length : 0, 'nothing is found early');
       const { documents } = await done.store.scroll(done.name, TENANT, { limit: 10 });
-      const found = documents.map((document) => [document.title, document.version, passageTexts(document)]);
-      assert.deepEqual(found, stored === undefined ? [] : [stored]);
+      const found = documents.map((document) => [
+        document.title,
+        document.version,
+        passageTexts(document),
+        document.metadata,
+      ]);
+      const [title, version, texts, metadata = {}] = stored ?? [];
+      assert.deepEqual(found, stored === undefined ? [] : [[title, version, texts, metadata]]);
+      for (const filter of Object.entries(metadata).map(([key, value]) => ({
+        must: [
+          { field: `metadata.${key}`, equals: value },
+          { field: 'version', equals: version! },
+        ],
+      }))) {
+        const { passages: copied } = await done.store.count(done.name, TENANT, filter);
+        assert.equal(copied, texts!.length, 'every passage has the metadata of the head');
+      }
       const passages = documents.reduce((sum, { passages: own }) => sum + own.length, 0);
       assert.deepEqual(await done.store.count(done.name, TENANT), { documents: documents.length, passages });
       assert.equal(done.points, passages || 1, 'what was staged in vain is gone');

@@ -8,6 +8,7 @@ import type { Freshness } from '../freshness.ts';
 import { openStore, type QdrantConfig } from '../open.ts';
 import { type DocumentWrite, physicalName, type Store } from '../store.ts';
 import { Engine, engineFolder } from './testing/engine.ts';
+import { type Answer, forwardTo, startFakeServer } from './testing/fake-server.ts';
 
 const { path: python, skip } = optionalTool('qdrant-engine');
 
@@ -105,6 +106,69 @@ describe('a copy of a shard that lags', { skip }, () => {
     } finally {
       await other.close();
     }
+  });
+
+  it('counts, too, where the node that is asked has the leader', async () => {
+    await open({ replicas: 2 });
+    // Its requests take turns: a count at one node and the search at the other.
+    const both = await openStore({ kind: 'qdrant', exact: true, url: engine.urls.join() });
+    try {
+      await copies({ lag: 30 });
+      await writer.writeDocuments('docs', [put('a', [[1, 0, 0, 0]])]);
+      const atLeast = await writer.freshness('docs');
+      for (let round = 0; round < 6; round++) {
+        await rejects(search(both, 'docs', [1, 0, 0, 0], { atLeast }), 'STORE_NOT_FRESH', /behind/);
+      }
+      const hits = await Promise.all(Array.from({ length: 4 }, () => search(both, 'docs', [1, 0, 0, 0])));
+      assert.deepEqual(
+        new Set(hits.map(({ length }) => length)),
+        new Set([0, 1]),
+        'without, it depends on the node',
+      );
+      await copies({ lag: 0 });
+      for (let round = 0; round < 6; round++) {
+        assert.deepEqual(ids(await search(both, 'docs', [1, 0, 0, 0], { atLeast })), ['a']);
+      }
+    } finally {
+      await both.close();
+    }
+  });
+
+  it('is held to what was acknowledged while another marker was on its way', async (t) => {
+    await open({ replicas: 2 });
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    let arrived: () => void = () => undefined;
+    const first = new Promise<void>((resolve) => (arrived = resolve));
+    let marks = 0;
+    const proxy = await startFakeServer(t, (seen): Answer => {
+      const forward = forwardTo(engine.url) as (...given: unknown[]) => void;
+      if (!seen.body.includes('"passage":-1') || ++marks > 1) return forward;
+      // The first marker reaches every copy, but its answer waits.
+      return (response, marker) => {
+        const later = {
+          writeHead: (...head: unknown[]) => ({
+            end: (text: string) => {
+              arrived();
+              void held.then(() =>
+                (response.writeHead as (...given: unknown[]) => typeof response)(...head).end(text),
+              );
+            },
+          }),
+        };
+        forward(later, marker);
+      };
+    });
+    const slow = await openStore({ kind: 'qdrant', url: proxy.url });
+    t.after(() => slow.close());
+    const early = slow.freshness('docs');
+    await first;
+    await copies({ lag: 30 });
+    await slow.writeDocuments('docs', [put('a', [[1, 0, 0, 0]])]);
+    const late = slow.freshness('docs');
+    setTimeout(release, 50);
+    assert.deepEqual(await find(await early), [], 'it was taken before the write');
+    await assert.rejects(find(await late), { reason: 'STORE_NOT_FRESH' });
   });
 
   it('is never stale to many readers while writes go on', async () => {

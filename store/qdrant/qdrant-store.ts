@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { isDeepStrictEqual } from 'node:util';
 import { context } from '@opentelemetry/api';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { collectionNotFound, collectionReplaced, StoreError } from '../errors.ts';
@@ -29,6 +30,7 @@ import { Collections, type Described, reasonOf } from './collections.ts';
 import { checkWhole, planCollections, type QdrantConfig, readCertificates } from './config.ts';
 import { checkPosition, type Copies, Marker } from './freshness.ts';
 import { Points } from './points.ts';
+import { checkAll } from './prepare.ts';
 import { count, countAll, deleteByFilter, lookup, read, scroll, scrollDeletes, tenants } from './reads.ts';
 import { Searcher } from './search.ts';
 import { sweep } from './sweep.ts';
@@ -36,7 +38,7 @@ import { Failure } from './transport/failure.ts';
 import { parseAddresses } from './transport/node.ts';
 import { throwIfOver } from './transport/bounds.ts';
 import { Transport } from './transport/transport.ts';
-import { checkAll, Writer } from './writes.ts';
+import { Writer } from './writes.ts';
 
 /**
  * What this process knows about a physical collection in use. It does not change while the collection exists.
@@ -182,13 +184,14 @@ export class QdrantStore implements Store {
   async search(collection: string, query: SearchQuery, options: CallOptions = {}): Promise<SearchHit[]> {
     checkQuery(query);
     const { atLeast } = query;
-    if (!atLeast)
-      return this.#using(collection, options, ({ searcher }, bounds) => searcher.search(query, bounds));
-    return this.#asOfNow(collection, options, async ({ identity, points, copies, searcher }, bounds) => {
-      if (atLeast.identity !== identity) throw collectionReplaced(collection, atLeast.identity, identity);
-      await checkPosition(points, collection, copies, atLeast.position, bounds);
+    const search = async ({ identity, points, copies, searcher }: OpenCollection, bounds: CallOptions) => {
+      if (atLeast) {
+        if (atLeast.identity !== identity) throw collectionReplaced(collection, atLeast.identity, identity);
+        await checkPosition(points, collection, copies, atLeast.position, bounds);
+      }
       return searcher.search(query, bounds);
-    });
+    };
+    return this.#using(collection, options, search, { asOfNow: atLeast !== undefined });
   }
 
   async count(
@@ -239,10 +242,11 @@ export class QdrantStore implements Store {
   }
 
   freshness(collection: string, options: CallOptions = {}): Promise<Freshness> {
-    return this.#asOfNow(collection, options, async ({ identity, copies, marker }, bounds) => ({
+    const now = async ({ identity, copies, marker }: OpenCollection, bounds: CallOptions) => ({
       identity,
       position: await marker.position(copies, bounds),
-    }));
+    });
+    return this.#using(collection, options, now, { asOfNow: true });
   }
 
   aliases(options: CallOptions = {}): Promise<Map<string, string>> {
@@ -279,16 +283,21 @@ export class QdrantStore implements Store {
     await this.#transport.close();
   }
 
-  /** Runs `action` on the collection that a name leads to. */
+  /**
+   * Runs `action` on the collection that a name leads to.
+   *
+   * @param asOfNow whether to ask what it is now: it may have been dropped and made again
+   */
   #using<Result>(
     name: string,
     options: CallOptions,
     action: (collection: OpenCollection, bounds: CallOptions) => Promise<Result>,
+    { asOfNow = false }: { asOfNow?: boolean } = {},
   ): Promise<Result> {
     return this.#run(options, async (bounds) => {
       const physical = await this.#collections.resolve(name, bounds);
       try {
-        const known = this.#open.get(physical);
+        const known = asOfNow ? undefined : this.#open.get(physical);
         const open = known ?? this.#remember(await this.#collections.describe(physical, bounds));
         return await action(open, bounds);
       } catch (error) {
@@ -299,29 +308,9 @@ export class QdrantStore implements Store {
     });
   }
 
-  /** The same, with the collection as the server describes it now: it may have been dropped and made again. */
-  #asOfNow<Result>(
-    name: string,
-    options: CallOptions,
-    action: (collection: OpenCollection, bounds: CallOptions) => Promise<Result>,
-  ): Promise<Result> {
-    return this.#run(options, async (bounds) => {
-      const physical = await this.#collections.resolve(name, bounds);
-      try {
-        const described = await this.#collections.describe(physical, bounds);
-        const known = this.#open.get(physical);
-        const open = known?.identity === described.identity ? known : this.#remember(described);
-        open.copies = described.copies;
-        return await action(open, bounds);
-      } catch (error) {
-        if (reasonOf(error) !== 'COLLECTION_NOT_FOUND') throw error;
-        this.#open.delete(physical);
-        throw collectionNotFound(name);
-      }
-    });
-  }
-
   #remember({ physical, space, identity, copies, binary }: Described): OpenCollection {
+    const known = this.#open.get(physical);
+    if (known?.identity === identity && isDeepStrictEqual(known.copies, copies)) return known;
     const { hnswEf, oversampling, exact = false } = this.#config;
     const points = new Points(this.#transport, physical, copies.replicas > 1);
     const searcher = new Searcher(points, space.dimensions, { hnswEf, oversampling, exact, binary });

@@ -2,14 +2,15 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
-import { direction, put, remove, SPACE, TENANT } from '../contract/stores.ts';
+import { direction, put, remove, search, SPACE, TENANT, update } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
 import { physicalName, type Store } from '../store.ts';
-import { bodyId, generationAt, headId, type PointPayload } from './layout.ts';
+import { bodyId, generationAt, headId, NO_PASSAGE, type PointPayload } from './layout.ts';
 import { Points } from './points.ts';
 import { clearMark } from './settle.ts';
 import { sweep } from './sweep.ts';
 import { useQdrant } from './testing/engine.ts';
+import { forwardTo, startFakeServer } from './testing/fake-server.ts';
 import { parseAddresses } from './transport/node.ts';
 import { Transport } from './transport/transport.ts';
 
@@ -138,6 +139,128 @@ describe('a sweep', { skip: server.skip }, () => {
     assert.deepEqual(await left(), ['a 0 found unsettled']);
     await points.update(clearMark([id], 5), {});
     assert.deepEqual(await left(), ['a 0 found']);
+  });
+
+  it('finishes an update that its writer left more than a minute ago, and no younger one', async () => {
+    const now = Date.now();
+    for (const [documentId, age] of [
+      ['old', MINUTE_MS + 10_000],
+      ['young', MINUTE_MS - 10_000],
+    ] as const) {
+      await store.writeDocuments(name, [
+        put(documentId, [direction(1), direction(2)], { metadata: { n: 1 } }),
+      ]);
+      const changed = {
+        revision: generationAt(now - age),
+        version: 2,
+        metadata: { n: 2 },
+        copying: true,
+      } as const;
+      await overwrite(headId(TENANT, documentId), { ...changed, generation: 5 });
+      const body = {
+        must: [
+          { key: 'passage', range: { gte: 1 } },
+          { key: 'document_id', match: { value: documentId } },
+        ],
+      };
+      await points.update([{ set_payload: { payload: { generation: 5 }, filter: body } }], {});
+    }
+    await sweep(points, now, {});
+    const passages = async (n: number) =>
+      (await store.count(name, TENANT, { must: [{ field: 'metadata.n', equals: n }] })).passages;
+    assert.deepEqual([await passages(1), await passages(2)], [1, 3]);
+    const versions = (await search(store, name, direction(2))).map(({ documentId, version }) => [
+      documentId,
+      version,
+    ]);
+    assert.deepEqual(versions.sort(), [
+      ['old', 2],
+      ['young', 0],
+    ]);
+  });
+
+  it('copies nothing over what a later update has copied', async () => {
+    const id = headId(TENANT, 'a');
+    await store.writeDocuments(name, [
+      put('a', [direction(1), direction(2)], { version: 1, metadata: { n: 1 } }),
+    ]);
+    const later = { revision: generationAt(Date.now() + HOUR_MS), version: 1, metadata: { n: 3 } };
+    const body = { must: [{ key: 'passage', range: { gte: 1 } }] };
+    await points.update([{ set_payload: { payload: later, filter: body } }], {});
+    await overwrite(id, { revision: later.revision - 1, metadata: { n: 2 }, copying: true });
+    await sweep(points, Date.now() + 2 * HOUR_MS, {});
+    assert.equal(
+      (await store.count(name, TENANT, { must: [{ field: 'metadata.n', equals: 3 }] })).passages,
+      1,
+    );
+    assert.deepEqual((await store.scroll(name, TENANT, { limit: 1 })).documents[0]?.metadata, { n: 2 });
+  });
+
+  it('buries what has expired, with its version, and forgets it like a delete', async () => {
+    const now = Date.now();
+    const expiresAt = now + HOUR_MS;
+    await store.writeDocuments(name, [
+      put('a', [direction(1), direction(2)], { version: 3, expiresAt }),
+      put('b', [direction(3)], { expiresAt }),
+      put('later', [direction(4), direction(5)], { version: 3, expiresAt: expiresAt + 1 }),
+      put('kept', [direction(6), direction(7)], { version: 3, expiresAt }),
+    ]);
+    await store.writeDocuments(name, [update('kept', { version: 3 })]);
+    await sweep(points, expiresAt - 1, {});
+    assert.equal((await left()).length, 7);
+    await sweep(points, expiresAt, {});
+    const kept = ['kept 0 found', 'kept 1 found', 'later 0 found', 'later 1 found'];
+    assert.deepEqual(await left(), ['a 0 hidden', 'b 0 hidden', ...kept]);
+    assert.deepEqual((await store.scrollDeletes(name, TENANT, { limit: 5 })).deletes, [
+      { tenant: TENANT, documentId: 'a', version: 3 },
+    ]);
+    await sweep(points, now + 2 * HOUR_MS + MINUTE_MS, {});
+    assert.deepEqual(
+      (await left()).filter((one) => one.endsWith('hidden')).map((one) => one[0]),
+      ['a', 'l'],
+    );
+  });
+
+  it('buries nothing that gets another expiry, or another put, at that moment', async (t) => {
+    const now = Date.now();
+    const expiresAt = now + HOUR_MS;
+    const due = (documentId: string) =>
+      put(documentId, [direction(1), direction(2)], { version: 3, expiresAt });
+    await store.writeDocuments(name, [due('updated'), due('put'), due('over')]);
+    let armed = true;
+    const proxy = await startFakeServer(t, (seen) => {
+      const forward = forwardTo(server.url);
+      if (seen.method !== 'PUT' || !armed) return forward;
+      armed = false;
+      return (response) => {
+        void store
+          .writeDocuments(name, [
+            update('updated', { version: 3, expiresAt: expiresAt + 1 }),
+            put('put', [direction(3)], { version: 3 }),
+          ])
+          .then(() => (forward as (...given: unknown[]) => void)(response, seen));
+      };
+    });
+    const defaults = { ca: undefined, connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
+    const behind = new Transport({ addresses: parseAddresses(proxy.url), apiKey, ...defaults });
+    t.after(() => behind.close());
+    await sweep(new Points(behind, physical, false), expiresAt, {});
+    assert.equal(armed, false, 'the writes came in between');
+    assert.deepEqual(await left(), ['over 0 hidden', 'put 0 found', 'updated 0 found', 'updated 1 found']);
+  });
+
+  it('forgets markers after a month', async () => {
+    const id = bodyId('', 'marker', 0, 0);
+    const payload = { passage: NO_PASSAGE, generation: generationAt(Date.now()) };
+    await points.upsert(
+      [{ id, json: Buffer.from(JSON.stringify({ id, vector: {}, payload })), what: '' }],
+      {},
+      {},
+    );
+    await sweep(points, Date.now() + 30 * DAY_MS, {});
+    assert.equal((await left()).length, 1);
+    await sweep(points, Date.now() + 32 * DAY_MS, {});
+    assert.deepEqual(await left(), []);
   });
 
   const deletes: [string, number, number, boolean][] = [

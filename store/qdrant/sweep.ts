@@ -3,8 +3,8 @@ import { equals, expired, type QdrantCondition, type QdrantFilter } from './filt
 import { MARKERS_MS } from './freshness.ts';
 import { generationAt, HEAD_KEYS, headOf, newGeneration, NO_PASSAGE, stampOf } from './layout.ts';
 import type { Point, Points } from './points.ts';
+import { tombstone } from './prepare.ts';
 import { BODY, finish, idsOf, olderThan } from './settle.ts';
-import { tombstone } from './writes.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -67,8 +67,7 @@ async function bury(
   const generation = newGeneration(Math.max(...page.map(({ payload }) => stampOf(headOf(payload)))));
   const writes = page.map(({ id, payload }) => {
     const { tenant = '', document_id: documentId = '', version = 0 } = payload;
-    const json = Buffer.from(tombstone({ id, tenant, documentId }, version, generation, true));
-    return { id, json, what: `the end of "${documentId}"` };
+    return tombstone({ id, tenant, documentId }, version, generation, true);
   });
   const versions = page.map(({ id, payload }) => ({ id, version: payload.version ?? 0 }));
   const older = olderThan(versions, generation, (ids) => ({ has_id: ids }));

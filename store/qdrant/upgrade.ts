@@ -2,7 +2,8 @@ import { StoreError } from '../errors.ts';
 import { newIdentity } from '../names.ts';
 import type { CallOptions } from '../store.ts';
 import { bodyId, FIRST_LAYOUT, LAYOUT, NO_PASSAGE } from './layout.ts';
-import type { Points, PointWrite } from './points.ts';
+import type { Points } from './points.ts';
+import { hiddenPoint } from './prepare.ts';
 import { Failure } from './transport/failure.ts';
 import { sleep } from './transport/bounds.ts';
 
@@ -10,6 +11,8 @@ import { sleep } from './transport/bounds.ts';
 export interface Upgrade {
   readonly physical: string;
   readonly points: Points;
+  /** In the metadata; a restore of a backup gives one to a collection of any layout. */
+  readonly identity: string | undefined;
   /** Makes the payload indexes that are missing. */
   index(options: CallOptions): Promise<void>;
   /** Merges metadata into those of the collection, in one step. */
@@ -24,7 +27,8 @@ const STEPS: readonly ((upgrade: Upgrade, options: CallOptions) => Promise<void>
   // 1 to 2: an identity, and indexes for what is new in the points. The points stay as they are.
   async (upgrade, options) => {
     await upgrade.index(options);
-    await upgrade.describe({ layout: 2, identity: await claimIdentity(upgrade.points, options) }, options);
+    const identity = upgrade.identity ?? (await claimIdentity(upgrade.points, options));
+    await upgrade.describe({ layout: 2, identity }, options);
   },
 ];
 
@@ -83,8 +87,7 @@ const LOOK_MS = 50;
  */
 async function claimIdentity(points: Points, options: CallOptions): Promise<string> {
   const payload = { passage: NO_PASSAGE, identity: newIdentity() };
-  const json = Buffer.from(JSON.stringify({ id: CLAIM, vector: {}, payload }));
-  const claim: PointWrite = { id: CLAIM, json, what: "the collection's identity" };
+  const claim = hiddenPoint(CLAIM, payload, "the collection's identity");
   await points.upsert([claim], { condition: NEVER, ordered: true }, options);
   for (let look = 1; look <= LOOKS; look++) {
     const found = (await points.retrieve([CLAIM], ['identity'], options)).get(CLAIM);

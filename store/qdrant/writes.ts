@@ -1,29 +1,10 @@
-import {
-  checkWriteDimensions,
-  checkWrites,
-  metadataJson,
-  unitFactor,
-  vectorName,
-  writeName,
-} from '../check.ts';
+import { checkWriteDimensions } from '../check.ts';
 import { StoreError } from '../errors.ts';
 import type { CallOptions, DocumentWrite, DocumentWriteResult } from '../store.ts';
 import { anyOf, equals } from './filters.ts';
-import { JsonWriter } from './json.ts';
-import {
-  bodyId,
-  DENSE,
-  type Head,
-  HEAD_KEYS,
-  headId,
-  headOf,
-  newGeneration,
-  NO_TERMS,
-  type PointPayload,
-  SPARSE,
-  stampOf,
-} from './layout.ts';
+import { bodyId, type Head, HEAD_KEYS, headId, headOf, newGeneration, stampOf } from './layout.ts';
 import type { Points, PointWrite } from './points.ts';
+import { type CheckedWrites, headPayload, pointOf, tombstone } from './prepare.ts';
 import {
   bodiesOf,
   BODY,
@@ -46,9 +27,6 @@ const MAX_ROUNDS = 20;
 /** Most documents in the same requests: filters name them all. */
 const MAX_DOCUMENTS = 1000;
 
-/** All writes share one writer, so that small writes share its memory. */
-const writer = new JsonWriter();
-
 /** One document of a write, with its steps and their state. */
 interface Document {
   /** Id of its head. */
@@ -62,31 +40,6 @@ interface Document {
   /** The head as it was read. */
   head?: Head | undefined;
   change?: Change | undefined;
-}
-
-/** A write that has been checked. */
-export interface CheckedWrites {
-  writes: readonly DocumentWrite[];
-  /** JSON of the metadata of each put and update. */
-  metadata: ReadonlyMap<DocumentWrite, string>;
-  /** For each vector, the factor that scales it to unit length. */
-  factors: ReadonlyMap<Float32Array, number>;
-}
-
-/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it */
-export function checkAll(writes: readonly DocumentWrite[]): CheckedWrites {
-  checkWrites(writes);
-  const metadata = new Map<DocumentWrite, string>();
-  const factors = new Map<Float32Array, number>();
-  for (const [index, write] of writes.entries()) {
-    if (write.kind !== 'put' && write.kind !== 'update') continue;
-    metadata.set(write, metadataJson(write.metadata, writeName(write, index)));
-    if (write.kind === 'update') continue;
-    for (const [passage, { vector }] of write.passages.entries()) {
-      factors.set(vector, unitFactor(vector, vectorName(write, index, passage)));
-    }
-  }
-  return { writes, metadata, factors };
 }
 
 /**
@@ -191,7 +144,8 @@ export class Writer {
       if (change?.kind !== 'put') continue;
       for (let passage = 1; passage < change.put.passages.length; passage++) {
         const id = bodyId(tenant, documentId, passage, generation);
-        yield this.#point(id, document, change, passage, { version: change.version, generation });
+        const own = { version: change.version, generation };
+        yield pointOf(id, document, change, passage, own, this.#checked);
       }
     }
   }
@@ -215,43 +169,15 @@ export class Writer {
 
   *#heads(documents: readonly Document[], generation: number): Generator<PointWrite, void, undefined> {
     for (const document of documents) {
-      const { id, change, documentId } = document;
+      const { id, change } = document;
       if (change?.kind === 'put') {
-        yield this.#point(id, document, change, 0, headPayload(document, change, generation));
+        const settling = change.put.passages.length > 1 || hadBodies(document);
+        const own = headPayload(document.tenant, change, generation, settling);
+        yield pointOf(id, document, change, 0, own, this.#checked);
       } else {
-        const json = writer.raw(tombstone(document, change!.version, generation, hadBodies(document))).take();
-        yield { id, json, what: `the delete of "${documentId}"` };
+        yield tombstone(document, change!.version, generation, hadBodies(document));
       }
     }
-  }
-
-  #point(
-    id: string,
-    document: Document,
-    { put, latest }: PutChange,
-    passage: number,
-    own: object,
-  ): PointWrite {
-    const { vector, sparse, text, span } = put.passages[passage]!;
-    const payload = JSON.stringify({
-      ...own,
-      document: document.id,
-      document_id: document.documentId,
-      passage,
-      content_hash: latest.contentHash,
-      title: put.title,
-      ...(text !== undefined && { text }),
-      ...(span !== undefined && { span: [span.start, span.end] }),
-      ...(latest.expiresAt !== undefined && { expires_at: latest.expiresAt }),
-    });
-    const json = writer
-      .raw(`{"id":"${id}","vector":{"${DENSE}":`)
-      .vector(vector, this.#checked.factors.get(vector)!)
-      .raw(`,"${SPARSE}":`)
-      .sparse(sparse && sparse.indices.length > 0 ? sparse : NO_TERMS)
-      .raw(`},"payload":${payload.slice(0, -1)},"metadata":${this.#checked.metadata.get(latest)!}}}`)
-      .take();
-    return { id, json, what: `passage ${passage} of document "${document.documentId}"` };
   }
 
   /** Changes the heads of documents that are as they were read. The other passages follow with {@link finish}. */
@@ -369,49 +295,6 @@ function isOurs(now: Head, { head, change }: Document, stamp: number): boolean {
     default:
       return now.generation === stamp;
   }
-}
-
-type PutChange = Extract<Change, { kind: 'put' }>;
-
-/** What only the head of a put has. */
-function headPayload(
-  document: Document,
-  { put, version }: PutChange,
-  generation: number,
-): Partial<PointPayload> {
-  const { tenant } = document;
-  const { text, encodingHash } = put;
-  const passages = put.passages.length;
-  const settling = passages > 1 || hadBodies(document);
-  const isOnlyPassage = passages === 1 && put.passages[0]!.text === text;
-  return {
-    tenant,
-    version,
-    generation,
-    passages,
-    encoding_hash: encodingHash,
-    ...(text !== undefined && (isOnlyPassage ? { whole: 'text' } : { whole: 'body', body: text })),
-    ...(settling && { settling }),
-  };
-}
-
-/** The head of a deleted document, as JSON of a point. @param settling whether there may be passages to delete */
-export function tombstone(
-  { id, tenant, documentId }: { id: string; tenant: string; documentId: string },
-  version: number,
-  generation: number,
-  settling: boolean,
-): string {
-  const payload: Partial<PointPayload> = {
-    deleted_tenant: tenant,
-    document: id,
-    document_id: documentId,
-    passage: 0,
-    version,
-    generation,
-    ...(settling && { settling }),
-  };
-  return JSON.stringify({ id, vector: {}, payload });
 }
 
 /** How many passages a put has besides the head. */

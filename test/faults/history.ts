@@ -58,8 +58,8 @@ export type OutcomeKind = 'indexed' | 'unchanged' | 'deleted' | 'rejected';
 /** Something that was seen. */
 export type HistoryEvent = { at: number } & (
   | ClientEvent
-  /** A collection is gone. */
-  | { kind: 'dropped'; identity: string }
+  /** A collection is gone, not before `from`. */
+  | { kind: 'dropped'; identity: string; from?: number }
   /** A collection is there that holds what another one held at some moment before. */
   | { kind: 'restored'; identity: string; from: string }
   /** Every document of a tenant that a search with a freshness token found; it began at `from`. */

@@ -69,6 +69,10 @@ export class Ledger {
   readonly #documents = new Map<string, Map<string, Map<string, Operation[]>>>();
   readonly #identities = new Map<string, string>();
   readonly #droppedAt = new Map<string, number>();
+  /** From when on it may have been gone. */
+  readonly #goneFrom = new Map<string, number>();
+  /** Connections of a client that have not ended. */
+  readonly #open = new Map<string, Set<number>>();
   readonly #tokens = new Map<string, Issued[]>();
   /** When connections ended, by client and number. */
   readonly #endedAt = new Map<string, number>();
@@ -105,12 +109,12 @@ export class Ledger {
   coverage(token: string): Coverage | undefined {
     const issued = this.#tokens.get(token);
     if (!issued) return undefined;
-    const covered = ({ client, plan, ackedAt, attempts }: Operation): number | undefined => {
-      for (const each of issued) {
-        const by = client === each.client && plan.sequence <= each.sequence ? each.at : each.madeAfter;
+    const covered = ({ client, plan, attempts }: Operation): number | undefined => {
+      for (const { client: owner, sequence, at, madeAfter } of issued) {
         // It may have been sent again, and acknowledged again, after the token.
-        const first = attempts.find(({ doneAt }) => doneAt <= by)?.doneAt ?? ackedAt;
-        if (first !== undefined && first <= by) return first;
+        if (client === owner && plan.sequence <= sequence && attempts[0]!.sentAt < at) return at;
+        const done = attempts.find(({ doneAt }) => doneAt <= madeAfter)?.doneAt;
+        if (done !== undefined) return done;
       }
       return undefined;
     };
@@ -119,7 +123,10 @@ export class Ledger {
 
   #enter(event: HistoryEvent): void {
     const { at, kind } = event;
-    if (kind === 'dropped') this.#droppedAt.set(event.identity, at);
+    if (kind === 'dropped') {
+      this.#droppedAt.set(event.identity, at);
+      this.#goneFrom.set(event.identity, event.from ?? at);
+    }
     if (!('client' in event)) return;
     const program = this.#programs.get(event.client)!;
     switch (event.kind) {
@@ -127,6 +134,14 @@ export class Ledger {
         program.after = event.after;
         program.durable = event.after;
         program.reported.clear();
+        // A program that was killed did not say that its connections have ended.
+        for (const connection of this.#open.get(event.client) ?? []) {
+          this.#endedAt.set(`${event.client} ${connection}`, at);
+        }
+        this.#open.delete(event.client);
+        break;
+      case 'opened':
+        this.#open.set(event.client, (this.#open.get(event.client) ?? new Set()).add(event.connection));
         break;
       case 'ready':
         this.#ready(program, event.connection, event.identity);
@@ -143,6 +158,7 @@ export class Ledger {
         this.#issue(program, event, at);
         break;
       case 'ended':
+        this.#open.get(event.client)?.delete(event.connection);
         this.#endedAt.set(`${event.client} ${event.connection}`, at);
         break;
       case 'reported':
@@ -278,7 +294,7 @@ export class Ledger {
       }
       for (const operation of own) {
         if (operation.identity === identity) continue;
-        const gone = this.#droppedAt.get(operation.identity) ?? Infinity;
+        const gone = this.#goneFrom.get(operation.identity) ?? Infinity;
         // A stream that was open when its collection went may have written into the one that came after.
         const wasOpen = operation.attempts.some(
           ({ connection }) => (this.#endedAt.get(`${operation.client} ${connection}`) ?? Infinity) > gone,

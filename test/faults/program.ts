@@ -39,24 +39,20 @@ export async function runProgram(run: Run): Promise<boolean> {
     }
   })();
   try {
-    await runIngest(
-      connect,
-      source,
-      {
-        ...options,
-        tenant,
-        expectedIdentity: identity,
-        onReady: (ready) => ({ identity } = ready),
-        onOutcome: ({ sequence, kind }) => {
-          if (isAlive()) record({ kind: 'reported', client, sequence, outcome: kind });
-        },
-        onWatermark: (sequence) => {
-          if (!isAlive()) return;
-          record({ kind: 'durable', client, sequence });
-          keep({ sequence, identity });
-        },
+    await runIngest(connect, source, {
+      ...options,
+      tenant,
+      expectedIdentity: identity,
+      onReady: (ready) => ({ identity } = ready),
+      onOutcome: ({ sequence, kind }) => {
+        if (isAlive()) record({ kind: 'reported', client, sequence, outcome: kind });
       },
-    );
+      onWatermark: (sequence) => {
+        if (!isAlive()) return;
+        record({ kind: 'durable', client, sequence });
+        keep({ sequence, identity });
+      },
+    });
   } catch (error) {
     if (!isAlive()) return false;
     if (!(error instanceof ScalingnoteError)) throw error;
@@ -74,7 +70,16 @@ export async function runProgram(run: Run): Promise<boolean> {
 function toIngest(operation: PlannedOperation): IngestOperation {
   const { sequence, id, version } = operation;
   if (operation.kind === 'delete') return { sequence, delete: id, version };
-  if (operation.kind === 'patch') throw new Error('the client has no patches yet');
-  const { title, text, metadata } = operation.content;
-  return { sequence, id, version, title, text, metadata };
+  if (operation.kind === 'patch') {
+    const { set, remove } = operation;
+    return { sequence, patch: id, version, set, remove };
+  }
+  const { expiresAt, ...content } = operation.content;
+  return {
+    sequence,
+    id,
+    version,
+    ...content,
+    ...(expiresAt !== undefined && { expiresAt: new Date(expiresAt) }),
+  };
 }

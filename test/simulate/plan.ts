@@ -2,7 +2,7 @@ import type { ClientPlan, Content, PlannedOperation } from '../faults/history.ts
 import type { Simulation } from '../../store/testing/simulation.ts';
 
 const CLIENTS = 4;
-const OPERATIONS = 30;
+const OPERATIONS = 24;
 const TENANTS = ['', 'other'];
 
 /** Texts by number of passages, which "|" separates. */

@@ -11,9 +11,8 @@ import { COLLECTION, type FaultMix, World } from './world.ts';
 
 /** Readers that search with the tokens of watermarks. */
 const READERS = 2;
-
-/** Collections go and come back under their streams. The service does not notice that yet. */
-const REPLACES = true;
+/** Most searches of each: to judge one takes longer than to make it. */
+const READS = 8;
 
 /** What came of one seed. */
 export interface Simulated {
@@ -30,7 +29,7 @@ export async function simulate(seed: number, mutant?: string): Promise<Simulated
   try {
     const made = mutant === undefined ? NO_MUTANT : MUTANTS[mutant]!();
     const mix = faultsOf(simulation);
-    const clients = planOf(simulation, { patches: false, expiry: false });
+    const clients = planOf(simulation, { patches: true, expiry: true });
     const world = new World(simulation, mix, made);
     const tenants = [...new Set(clients.map(({ tenant }) => tenant))];
     const problem = await simulation.run(runAll(world, clients, tenants)).then(
@@ -58,8 +57,8 @@ function faultsOf(simulation: Simulation): FaultMix {
     halfOpen: has(),
     drains: has(),
     crashes: has(),
-    drops: REPLACES && simulation.chance(0.15),
-    restores: REPLACES && simulation.chance(0.15),
+    drops: simulation.chance(0.15),
+    restores: simulation.chance(0.15),
     jumps: has(),
     clientKills: has(),
     latency: simulation.pick([2, 10, 40]),
@@ -179,14 +178,14 @@ async function replicate(world: World, over: AbortSignal): Promise<void> {
   const { simulation } = world;
   while (!over.aborted) {
     await world.replicate();
-    await simulation.pause(simulation.below(60), over).catch(() => {});
+    await simulation.pause(simulation.below(world.mix.calm / 4), over).catch(() => {});
   }
 }
 
 async function read(world: World, tenants: readonly string[], over: AbortSignal): Promise<void> {
   const { simulation } = world;
-  while (!over.aborted) {
-    await simulation.pause(20 + simulation.below(150), over).catch(() => {});
+  for (let reads = 0; reads < READS && !over.aborted; reads++) {
+    await simulation.pause(20 + simulation.below(world.mix.calm), over).catch(() => {});
     const recent = world.tokens.slice(-8);
     if (!over.aborted && recent.length > 0)
       await world.read(simulation.pick(tenants), simulation.pick(recent));

@@ -27,9 +27,15 @@ export const SOMETIMES = [
   'remembered delete refuses an older document',
   'confirm of content that has changed',
   'content unchanged',
+  'metadata changed without encoding',
+  'change retried because the content had changed',
+  'patch of a document that is not there',
   'document expired',
   'search that was fresh',
-  'search without a token was stale',
+  'fresh search that had to wait',
+  'fresh search refused: the replica is behind',
+  'fresh search refused: the collection is another one',
+  'checkpoint refused: the collection is another one',
 ] as const;
 
 /** One of them. */
@@ -65,6 +71,10 @@ export function pathsOf({ events }: History, counted: Counts): Counts {
         break;
       case 'outcome':
         if (event.outcome === 'unchanged') happened('content unchanged');
+        if (event.reason.endsWith('NOT_FOUND')) happened('patch of a document that is not there');
+        break;
+      case 'replaced':
+        happened('checkpoint refused: the collection is another one');
         break;
       case 'ended':
         if (event.code !== '' && state.reported > state.durable) happened('outcome heard, watermark lost');

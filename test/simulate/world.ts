@@ -1,5 +1,6 @@
 import { Metadata, status as Code } from '@grpc/grpc-js';
 import { pino } from 'pino';
+import { type ScalingnoteError, toScalingnoteError } from '../../clients/errors.ts';
 import type { SearchResponse__Output } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { fromStruct } from '../../proto/struct.ts';
 import { documentService, type ServiceStore } from '../../services/document/service.ts';
@@ -9,7 +10,7 @@ import { queryService } from '../../services/query/service.ts';
 import { FakeTower as FakeQueryTower } from '../../services/query/testing/fakes.ts';
 import { newIdentity } from '../../store/names.ts';
 import { StoreError } from '../../store/errors.ts';
-import type { DocumentWrite, DocumentWriteResult } from '../../store/store.ts';
+import type { DocumentWrite, DocumentWriteResult, SearchHit } from '../../store/store.ts';
 import { passageTexts } from '../../store/store.ts';
 import { MemoryData, MemoryStore, type StoreCall } from '../../store/testing/memory-store.ts';
 import type { Simulation } from '../../store/testing/simulation.ts';
@@ -57,6 +58,9 @@ export class World {
   readonly connections = new Set<Connection>();
   readonly #data = new MemoryData();
   readonly #replicaData = new MemoryData();
+  readonly #replica: Replica;
+  /** The state that the replica has, or will have in a moment. */
+  #replicated = '';
   readonly #search: (request: object, deadline: number) => Promise<SearchResponse__Output>;
   #server: SimulatedServer | undefined;
   #time = 0;
@@ -71,7 +75,8 @@ export class World {
     this.#latestClock = simulation.now;
     const now = (): number => simulation.now;
     this.store = new MemoryStore({ data: this.#data, now });
-    this.#search = simulatedSearch(new MemoryStore({ data: this.#replicaData, now }), this);
+    this.#replica = new Replica({ data: this.#replicaData, now });
+    this.#search = simulatedSearch(this.#replica, this);
     this.#server = new SimulatedServer(this, this.#data);
   }
 
@@ -179,6 +184,12 @@ export class World {
 
   /** The replica comes to what the store was a moment ago. */
   async replicate(): Promise<void> {
+    const state = [...this.#data.collections.values()]
+      .map(({ identity, writes }) => `${identity} ${writes}`)
+      .concat([...this.#data.aliases.keys()])
+      .join();
+    if (state === this.#replicated) return;
+    this.#replicated = state;
     const collections = [...this.#data.collections].map(([name, found]) => [name, copyOf(found)] as const);
     const aliases = [...this.#data.aliases];
     await this.simulation.pause(this.simulation.below(100));
@@ -193,6 +204,7 @@ export class World {
     const { simulation } = this;
     const from = ++this.#time;
     const clocks = { least: simulation.now };
+    const { refusals } = this.#replica;
     this.#reads.add(clocks);
     try {
       const request = {
@@ -212,8 +224,12 @@ export class World {
       }));
       this.record({ kind: 'read', from, tenant, token, clocks: this.#clocks(clocks.least), documents });
       this.happened('search that was fresh');
-    } catch {
-      // The search says that it can't be as fresh as that, or the collection is another one: both are right.
+      if (this.#replica.refusals > refusals) this.happened('fresh search that had to wait');
+    } catch (error) {
+      const { reason } = toScalingnoteError(error) as ScalingnoteError;
+      if (reason === 'STORE_NOT_FRESH') this.happened('fresh search refused: the replica is behind');
+      if (reason === 'COLLECTION_REPLACED')
+        this.happened('fresh search refused: the collection is another one');
     } finally {
       this.#reads.delete(clocks);
     }
@@ -223,6 +239,9 @@ export class World {
   async close(tenants: readonly string[]): Promise<void> {
     const found = this.#current();
     if (!found) return;
+    for (const { put } of found.rows.values()) {
+      if ((put?.expiresAt ?? Infinity) <= this.simulation.now) this.happened('document expired');
+    }
     for (const tenant of tenants) {
       const { documents } = await this.store.scroll(COLLECTION, tenant, { limit: 10_000 });
       this.record({
@@ -255,6 +274,20 @@ export class World {
 /** Rows are changed in place, so a copy has its own. */
 function copyOf({ rows, ...rest }: StoredCollection): StoredCollection {
   return { ...rest, rows: new Map([...rows].map(([key, row]) => [key, { ...row }])) };
+}
+
+/** A store that counts how often it was not as fresh as somebody asked. */
+class Replica extends MemoryStore {
+  refusals = 0;
+
+  override async search(...call: Parameters<MemoryStore['search']>): Promise<SearchHit[]> {
+    try {
+      return await super.search(...call);
+    } catch (error) {
+      if (error instanceof StoreError && error.reason === 'STORE_NOT_FRESH') this.refusals++;
+      throw error;
+    }
+  }
 }
 
 const silent = pino({ level: 'silent' });
@@ -390,6 +423,8 @@ class SimulatedServer {
     });
     if (meetsDelete) world.happened('remembered delete refuses an older document');
     if (has('stale', 'delete')) world.happened('older delete refused');
+    if (has('updated')) world.happened('metadata changed without encoding');
+    if (has('changed', 'update')) world.happened('change retried because the content had changed');
     if (has('changed', 'confirm')) world.happened('confirm of content that has changed');
   }
 }

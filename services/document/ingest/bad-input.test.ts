@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import type { Document } from '../../../proto/generated/scalingnote/v1/Document.ts';
+import type { DocumentPatch } from '../../../proto/generated/scalingnote/v1/DocumentPatch.ts';
 import type { IngestRequest } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { Value } from '../../../proto/generated/google/protobuf/Value.ts';
 import { v1 } from '../../../proto/load.ts';
@@ -49,6 +50,35 @@ const badDocuments: [what: string, document: Document, field: string][] = [
     metadata(nested(MAX_JSON_DEPTH)),
     `document.metadata.key${'[0]'.repeat(MAX_JSON_DEPTH - 1)}`,
   ],
+  ['U+200B alone', { id: 'bad', text: '\u200b' }, 'document.text'],
+  [
+    'invisible characters alone',
+    { id: 'bad', title: '\u2060\u00ad', text: '\ufeff\u{e0001}\u202e \ufe0f' },
+    'document.text',
+  ],
+  ['a whole number past 2^53 - 1', metadata({ numberValue: 1234567890123456789 }), 'document.metadata.key'],
+  [
+    'such a number below zero, deep in metadata',
+    metadata({ structValue: { fields: { a: { listValue: { values: [{ numberValue: -(2 ** 53) }] } } } } }),
+    'document.metadata.key.a[0]',
+  ],
+  ['an empty key', { id: 'bad', text: 'text', metadata: toStruct({ '': 1 }) }, 'document.metadata'],
+  [
+    'a key with a double quote',
+    { id: 'bad', text: 'text', metadata: toStruct({ a: { 'b"c': 1 } }) },
+    'document.metadata.a',
+  ],
+  ['an expiry before 1970', { id: 'bad', text: 'text', expiresAt: { seconds: -1 } }, 'document.expires_at'],
+  [
+    'an expiry after 9999',
+    { id: 'bad', text: 'text', expiresAt: { seconds: 253_402_300_800 } },
+    'document.expires_at',
+  ],
+  [
+    'an expiry with too many nanoseconds',
+    { id: 'bad', text: 'text', expiresAt: { seconds: 1, nanos: 1_000_000_000 } },
+    'document.expires_at',
+  ],
   ['NUL in metadata', metadata({ stringValue: '\0' }), 'document.metadata.key'],
 ];
 
@@ -78,6 +108,71 @@ for (const [what, document, field] of badDocuments) {
     assert.ok(!('bad' in (await harness.store.contents('docs'))));
   });
 }
+
+const badPatches: [what: string, patch: DocumentPatch, field: string][] = [
+  ['no id', { set: toStruct({ n: 1 }) }, 'patch.id'],
+  ['a version past 2^53 - 1', { id: 'bad', version: '9007199254740992' }, 'patch.version'],
+  ['a key set and removed', { id: 'bad', set: toStruct({ n: 1 }), remove: ['m', 'n'] }, 'patch.remove[1]'],
+  ['a key with a double quote', { id: 'bad', set: toStruct({ 'a"b': 1 }) }, 'patch.set'],
+  ['a number past 2^53 - 1', { id: 'bad', set: toStruct({ n: 2 ** 53 }) }, 'patch.set.n'],
+  ['70 KB to set', { id: 'bad', set: toStruct({ n: 'x'.repeat(70_000) }) }, 'patch.set'],
+  ['NUL in a key to remove', { id: 'bad', remove: ['\0'] }, 'patch.remove[0]'],
+  [
+    '200 KB of keys to remove',
+    { id: 'bad', remove: Array.from({ length: 4 }, () => 'x'.repeat(50_000)) },
+    'patch.remove',
+  ],
+];
+for (const [what, patch, field] of badPatches) {
+  test(`a patch with ${what} is rejected alone, and the error names ${field}`, async () => {
+    const { outcomes, watermark } = await harness
+      .ingest()
+      .send({ sequence: 1, patch })
+      .document(2, 'after', 'text')
+      .finish();
+    assert.equal(watermark, 2);
+    const error = unpackStatus(outcomes[0]!.error!);
+    assert.deepEqual([error.code, error.violations?.[0]?.field], [status.INVALID_ARGUMENT, field]);
+    assert.match(error.message, /[;,] \w/, 'says what to do');
+    assert.notEqual(outcomes[1]?.kind, 'OUTCOME_KIND_REJECTED');
+  });
+}
+
+test('what filters can reach, and what no filter looks into, is taken', async () => {
+  const value = {
+    'unit.price': 1,
+    'ein Schlüssel': 2,
+    list: [{ '': 1, 'a"b': 2 }],
+    n: 2 ** 53 - 1,
+    m: -(2 ** 53 - 1),
+    x: 1.5e-300,
+  };
+  const { outcomes } = await harness
+    .ingest()
+    .document(1, 'odd', '\u200bvisible', { metadata: toStruct(value) })
+    .finish();
+  assert.equal(outcomes[0]?.kind, 'OUTCOME_KIND_INDEXED');
+  assert.deepEqual((await harness.store.contents('docs'))['odd']?.metadata, value);
+});
+
+test('a patch that is nested deeper than decoders go is rejected alone', async () => {
+  const { path, requestSerialize, responseDeserialize } = v1.DocumentService.service.Ingest;
+  const call = harness.client.makeBidiStreamRequest(path, (bytes: Buffer) => bytes, responseDeserialize);
+  const events: ReturnType<typeof responseDeserialize>[] = [];
+  call.on('data', (event) => events.push(event));
+  const ended = new Promise((resolve) => call.on('end', resolve));
+  call.write(requestSerialize({ begin: { collection: 'docs' } }));
+  let value: Buffer = Buffer.from([0x20, 0x01]);
+  for (let depth = 0; depth < 5_000; depth++) value = message(0x32, message(0x0a, value));
+  const entry = Buffer.concat([message(0x0a, Buffer.from('key')), message(0x12, value)]);
+  const patch = Buffer.concat([message(0x0a, Buffer.from('deep')), message(0x12, message(0x0a, entry))]);
+  call.write(Buffer.concat([Buffer.from([0x08, 0x05]), message(0x2a, patch)]));
+  call.end();
+  await ended;
+  const [outcome] = events.flatMap(({ outcome: each }) => each ?? []);
+  assert.deepEqual([outcome?.documentId, outcome?.kind], ['deep', 'OUTCOME_KIND_REJECTED']);
+  assert.equal(unpackStatus(outcome!.error!).violations?.[0]?.field, 'patch');
+});
 
 test('bytes that are not UTF-8 are rejected alone', async () => {
   const { client } = harness;

@@ -1,16 +1,17 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
-import type { PassageWrite } from '../../../store/store.ts';
+import type { FullDocument, PassageWrite } from '../../../store/store.ts';
 import { TowerError } from '../../../towers/errors.ts';
+import type { Lane } from '../../../towers/batching.ts';
 import { passageTerms } from '../../../towers/terms.ts';
-import type { Encoding, Passage, Tokens, Tower } from '../../../towers/tower.ts';
+import type { Encoding, KeptPassage, Passage, Tokens, Tower } from '../../../towers/tower.ts';
 import { ServiceError } from '../../runtime/errors.ts';
 import type { EncodedDocument } from './operation.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
 /**
  * Most passages of one document in the tower at once: several batches of a CPU. A document of thousands of passages thus
- * neither fills the tower's queue nor keeps other streams waiting.
+ * does not fill the tower's queue. (That other streams need not wait for it is the affair of the queue's lanes.)
  */
 export const SLICE_PASSAGES = 32;
 
@@ -20,6 +21,10 @@ const TURN_MS = 5;
 /** How to encode a document. */
 export interface EncodeOptions {
   omitText: boolean;
+  /** Whose document it is; see {@link Lane}. */
+  lane: Lane;
+  /** The document as it is stored, with vectors: what has not changed is not encoded again. */
+  before?: FullDocument | undefined;
   signal: AbortSignal;
   /** Watches the encoding. */
   watch?: EncodeWatch | undefined;
@@ -30,11 +35,12 @@ export interface EncodeWatch {
   /** A slice has been split into passages of tokens. */
   tokenized(startTime: number, endTime: number): void;
   passage(tokens: number, encoding: Encoding): void;
-  encoded(passages: number): void;
+  /** @param encoded how many of the passages; the others were known */
+  encoded(passages: number, encoded: number): void;
 }
 
 /** What ingest needs of a tower. */
-export type IngestTower = Pick<Tower, 'manifest' | 'eachPassage' | 'encode'>;
+export type IngestTower = Pick<Tower, 'manifest' | 'eachPassage' | 'recut' | 'encode'>;
 
 /**
  * Turns documents into passages with vectors. All streams share it, so that a batch of the tower holds passages of
@@ -59,36 +65,50 @@ export class DocumentEncoder {
    * @throws {ServiceError} `VECTOR_DEGENERATE` where the model's vector for a passage has no direction
    * @throws the signal's reason
    */
-  async encode(
-    document: { title: string; text: string },
-    { omitText, signal, watch }: EncodeOptions,
-  ): Promise<EncodedDocument> {
-    const passages = this.#tower.eachPassage(document);
+  async encode(document: { title: string; text: string }, options: EncodeOptions): Promise<EncodedDocument> {
+    const { omitText, before, signal, watch } = options;
+    const passages = this.#passagesOf(document, before);
+    let encoded = 0;
     const writes: PassageWrite[] = [];
     let slice = await this.#take(passages, signal, watch);
     while (slice.length > 0) {
-      const vectors = await Promise.all(slice.map(({ tokens }) => this.#vector(tokens, signal, watch)));
-      slice.forEach(({ text }, index) => {
+      const vectors = await Promise.all(
+        slice.map(async (passage) => {
+          if ('keeps' in passage) return before!.passages[passage.keeps]!.vector!;
+          encoded++;
+          return this.#vector(passage.tokens, options);
+        }),
+      );
+      slice.forEach(({ text, span }, index) => {
         const sparse = passageTerms(document.title === '' ? text : `${document.title}\n${text}`);
-        const write: PassageWrite = { vector: vectors[index]!, sparse };
+        const write: PassageWrite = { vector: vectors[index]!, sparse, span };
         if (!omitText) write.text = text;
         writes.push(write);
       });
       slice = slice.length < SLICE_PASSAGES ? [] : await this.#take(passages, signal, watch);
     }
-    watch?.encoded(writes.length);
-    return { passages: writes, encoded: writes.length };
+    watch?.encoded(writes.length, encoded);
+    return { passages: writes, encoded };
+  }
+
+  #passagesOf(
+    document: { title: string; text: string },
+    before: FullDocument | undefined,
+  ): Iterator<Passage | KeptPassage> {
+    if (!before) return this.#tower.eachPassage(document);
+    const passages = before.passages.map(({ text = '', vector }) => (vector ? text : ''));
+    return this.#tower.recut(document, { title: before.title, passages });
   }
 
   /** The next slice of a document; callers take turns in the order of their calls. */
   async #take(
-    passages: Iterator<Passage>,
+    passages: Iterator<Passage | KeptPassage>,
     signal: AbortSignal,
     watch: EncodeWatch | undefined,
-  ): Promise<Passage[]> {
+  ): Promise<(Passage | KeptPassage)[]> {
     const slice = this.#lastSlice.then(async () => {
       const startTime = performance.now();
-      const taken: Passage[] = [];
+      const taken: (Passage | KeptPassage)[] = [];
       while (taken.length < SLICE_PASSAGES) {
         signal.throwIfAborted();
         if (performance.now() - this.#turnBegan > TURN_MS) {
@@ -106,8 +126,8 @@ export class DocumentEncoder {
     return slice;
   }
 
-  async #vector(tokens: Tokens, signal: AbortSignal, watch: EncodeWatch | undefined): Promise<Float32Array> {
-    const encoding = await untilItWorks(() => this.#tower.encode(tokens, { signal }), {
+  async #vector(tokens: Tokens, { signal, lane, watch }: EncodeOptions): Promise<Float32Array> {
+    const encoding = await untilItWorks(() => this.#tower.encode(tokens, { signal, lane }), {
       backoff: this.#backoff,
       signal,
       waitFor: (error) =>

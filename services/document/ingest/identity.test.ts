@@ -97,6 +97,8 @@ test('each watermark carries a token that covers its writes', async () => {
     const { identity, position } = await store.freshness('docs');
     const token = stream.events.findLast(({ watermark }) => watermark)!.watermark!.freshnessToken;
     assert.deepEqual(parseFreshness(token), { identity, position });
+    // Qdrant's position counts nothing where no copy can lag.
+    if (!/^\d+$/.test(position)) continue;
     assert.ok(Number(position) > last);
     last = Number(position);
   }

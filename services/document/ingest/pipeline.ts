@@ -1,6 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { Store } from '../../../store/store.ts';
+import type { SpaceDefinition } from '../../../towers/space.ts';
 import { DEFAULT_RETRY_DELAY_MS, ServiceError } from '../../runtime/errors.ts';
 import type { Metrics } from '../../runtime/telemetry/metrics.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
@@ -23,8 +24,28 @@ export interface IngestSettings {
    * A producer needs one stream, so the usual 32 serve many producers.
    */
   maxStreams: number;
+  /**
+   * How long a stream may do nothing, in milliseconds, before it has to give its place to a new one. Where places are
+   * free nothing is ended. The usual 30 s are longer than any pause of a producer that has something to send.
+   *
+   * @default 30000
+   */
+  idleMs?: number;
   /** Waits between attempts at a store that is away or a tower that is full. @default {@link DEFAULT_BACKOFF} */
   backoff?: Backoff;
+}
+
+const DEFAULT_IDLE_MS = 30_000;
+
+/**
+ * Memory for all long documents in flight, with what is made of them until their one write: room for one of the longest
+ * (8 MiB of text) and some shorter ones. One that takes more goes alone.
+ */
+const LONG_DOCUMENT_BYTES = 64 * 1024 * 1024;
+
+/** Bytes that a token of a document in flight takes: text, passages and terms, about 16, and its part of a vector. */
+function bytesPerToken({ dimensions, passageWindow: { tokens, overlap } }: SpaceDefinition): number {
+  return 16 + (dimensions * Float32Array.BYTES_PER_ELEMENT) / Math.max(1, tokens - overlap);
 }
 
 /** What ingest needs of a store. */
@@ -51,18 +72,21 @@ export interface PipelineParts {
 /** All ingest streams of a process: one store, one tower, one budget. */
 export class IngestPipeline {
   readonly #maxStreams: number;
+  readonly #idleMs: number;
   readonly #context: SessionContext;
   readonly #sessions = new Set<IngestSession>();
 
   constructor(parts: PipelineParts, settings: IngestSettings) {
-    const { budgetTokens, maxStreams, backoff = DEFAULT_BACKOFF } = settings;
+    const { budgetTokens, maxStreams, idleMs = DEFAULT_IDLE_MS, backoff = DEFAULT_BACKOFF } = settings;
     const { store, tower, log, telemetry } = parts;
     const { fingerprint, dimensions } = tower.manifest.space;
+    const excess = Math.floor(LONG_DOCUMENT_BYTES / bytesPerToken(tower.manifest.space));
     this.#maxStreams = maxStreams;
+    this.#idleMs = idleMs;
     this.#context = {
       store: new PatientStore(store, backoff, log),
       encoder: new DocumentEncoder(tower, backoff),
-      budget: new Budget(budgetTokens),
+      budget: new Budget(budgetTokens, { excess }),
       log,
       telemetry,
       model: tower.manifest.name,
@@ -89,7 +113,7 @@ export class IngestPipeline {
    * @throws {ServiceError} that the stream has to end with; `TOO_MANY_STREAMS` where no more are taken
    */
   async serve(call: IngestCall): Promise<void> {
-    if (this.streams >= this.#maxStreams) {
+    if (this.streams >= this.#maxStreams && !this.#evictIdle()) {
       throw new ServiceError(
         status.RESOURCE_EXHAUSTED,
         'TOO_MANY_STREAMS',
@@ -104,6 +128,15 @@ export class IngestPipeline {
     } finally {
       this.#sessions.delete(session);
     }
+  }
+
+  /** Ends the stream that has been idle longest, if that is long enough. */
+  #evictIdle(): boolean {
+    const [longest] = [...this.#sessions].sort((a, b) => b.idleMs - a.idleMs);
+    if (!longest || longest.idleMs < this.#idleMs) return false;
+    longest.evict();
+    this.#sessions.delete(longest);
+    return true;
   }
 
   /** Registers gauges that read the state of all streams. */

@@ -1,10 +1,16 @@
+import { status } from '@grpc/grpc-js';
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { Watermark } from '../../../proto/generated/scalingnote/v1/Watermark.ts';
 import { collectionReplaced, StoreError } from '../../../store/errors.ts';
 import { type Freshness, freshnessToken } from '../../../store/freshness.ts';
 import type { BulkLoad, CollectionInfo, CollectionKey } from '../../../store/store.ts';
-import { invalidArgument, ServiceError, toServiceError } from '../../runtime/errors.ts';
+import {
+  DEFAULT_RETRY_DELAY_MS,
+  invalidArgument,
+  ServiceError,
+  toServiceError,
+} from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
 import { checkCollection, checkIdentity, checkTenant, parseSequence } from '../../runtime/validate.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
@@ -54,7 +60,7 @@ export interface SessionContext extends Shared {
 export class IngestSession {
   readonly #context: SessionContext;
   readonly #call: IngestCall;
-  readonly #share: Share;
+  #share: Share | undefined;
   readonly #trace: StreamTrace | undefined;
   /** Aborted when the stream gives up. */
   readonly #life = new AbortController();
@@ -71,13 +77,18 @@ export class IngestSession {
   #bulk: BulkLoad | undefined;
   /** Set when the stream takes nothing more in. `now`: it gives up what is not settled. */
   #ending: { error: ServiceError | undefined; now: boolean } | undefined;
+  /** The service works for the stream, other than at its operations. */
+  #isBusy = false;
+  /** When the client last sent or took something, as of `performance.now()`. */
+  #lastProgress = performance.now();
+  #evict = (): void => {};
+  readonly #evicted = new Promise<void>((resolve) => (this.#evict = resolve));
   #wakeReader = (): void => {};
   #wakeWriter = (): void => {};
 
   constructor(context: SessionContext, call: IngestCall) {
     this.#context = context;
     this.#call = call;
-    this.#share = context.budget.open();
     const { telemetry, model } = context;
     this.#trace = telemetry && new StreamTrace(telemetry, call.span, model);
   }
@@ -93,7 +104,10 @@ export class IngestSession {
     signal.addEventListener('abort', onAbort);
     try {
       void this.#read();
-      await this.#write();
+      const writing = this.#write();
+      // One that ended its wait for a place is not waited for: its client may never read what was written.
+      writing.catch(() => {});
+      await Promise.race([writing, this.#evicted]);
       if (this.#ending?.error) throw this.#ending.error;
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -111,11 +125,34 @@ export class IngestSession {
     };
   }
 
+  /** How long the client has neither sent nor read anything, in milliseconds; 0 while the service works for it. */
+  get idleMs(): number {
+    const isServed = this.#isBusy || this.#share?.wanted !== undefined || (this.#window?.unsettled ?? 0) > 0;
+    return isServed ? 0 : performance.now() - this.#lastProgress;
+  }
+
+  /** Ends the stream, so that another one can have its place. */
+  evict(): void {
+    const seconds = Math.round(this.idleMs / 1000);
+    this.#fail(
+      new ServiceError(
+        status.UNAVAILABLE,
+        'STREAM_IDLE',
+        `the stream did nothing for ${seconds} s, and another one needs its place; connect again when there is more to send`,
+        { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
+      ),
+    );
+    this.#evict();
+  }
+
   /** Takes messages in until the client is done, the service drains, or something fails. Never rejects. */
   async #read(): Promise<void> {
     try {
       for await (const request of this.#call.requests) {
-        const room = this.#window ? this.#takeOperation(this.#window, request) : this.#begin(request);
+        this.#lastProgress = performance.now();
+        const room = this.#window
+          ? this.#takeOperation(this.#window, request)
+          : this.#atWork(() => this.#begin(request));
         if (room) await room;
         if (this.#ending) return;
       }
@@ -140,18 +177,33 @@ export class IngestSession {
     checkCollection(collection, 'begin.collection');
     checkTenant(tenant, 'begin.tenant');
     if (expectedIdentity !== '') checkIdentity(expectedIdentity, 'begin.expected_identity');
+    // Tenants of two collections are two.
+    const share = this.#context.budget.open(JSON.stringify([collection, tenant]));
+    this.#share = share;
     const info = await this.#open(collection, expectedIdentity);
     this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
     if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
-    const target = { collection: info.physicalName, tenant, omitText };
+    const lane = { group: share.tenant };
+    const target = { collection: info.physicalName, tenant, omitText, lane };
     this.#trace?.opened(collection);
-    this.#window = new Window(this.#context, this.#share, target, this.#trace, {
+    this.#window = new Window(this.#context, share, target, this.#trace, {
       onSettled: () => this.#wakeWriter(),
       onFailure: (error) => this.#fail(this.#unlessGone(error)),
     });
     this.#ready = { ready: { collection: info } };
     this.#wakeWriter();
+  }
+
+  /** Nothing that lasts is the client's fault meanwhile. */
+  async #atWork<T>(work: () => Promise<T>): Promise<T> {
+    this.#isBusy = true;
+    try {
+      return await work();
+    } finally {
+      this.#isBusy = false;
+      this.#lastProgress = performance.now();
+    }
   }
 
   /** Opens the collection, unless it is not the expected one: then nothing is made. */
@@ -205,7 +257,7 @@ export class IngestSession {
       return new Promise((resolve) => (this.#wakeReader = resolve));
     };
     const isSettled = operation.state === 'settled';
-    const admitted = isSettled || this.#context.budget.admit(this.#share, operation.tokens);
+    const admitted = isSettled || this.#context.budget.admit(this.#share!, operation.tokens);
     if (typeof admitted === 'boolean') return enter(admitted);
     return admitted.then((room) => {
       this.#trace?.admitted(operation.arrivedAt);
@@ -218,7 +270,7 @@ export class IngestSession {
     for (;;) {
       const message = this.#nextMessage();
       if (message?.watermark) await this.#sendWatermark(message.watermark);
-      else if (message) await this.#call.write(message);
+      else if (message) await this.#send(message);
       else if (this.#isDone()) return;
       else await new Promise<void>((resolve) => (this.#wakeWriter = resolve));
     }
@@ -248,16 +300,21 @@ export class IngestSession {
     let freshness: Freshness;
     try {
       const { name, physicalName, identity } = this.#collection;
-      freshness = await this.#context.store.freshness(physicalName, this.#life.signal);
+      freshness = await this.#atWork(() => this.#context.store.freshness(physicalName, this.#life.signal));
       if (freshness.identity !== identity) throw collectionReplaced(name, identity, freshness.identity);
     } catch (error) {
       this.#fail(this.#unlessGone(error));
       return;
     }
-    await this.#call.write({ watermark: { ...watermark, freshnessToken: freshnessToken(freshness) } });
+    await this.#send({ watermark: { ...watermark, freshnessToken: freshnessToken(freshness) } });
     this.#trace?.visible(this.#answered, this.#uncovered, this.#uncoveredTraces);
     this.#uncovered = 0;
     this.#uncoveredTraces = [];
+  }
+
+  async #send(message: IngestResponse): Promise<void> {
+    await this.#call.write(message);
+    this.#lastProgress = performance.now();
   }
 
   #isDone(): boolean {
@@ -277,7 +334,7 @@ export class IngestSession {
     }
     this.#life.abort();
     this.#window?.abandon();
-    this.#context.budget.close(this.#share);
+    if (this.#share) this.#context.budget.close(this.#share);
     this.#wakeReader();
     this.#wakeWriter();
   }

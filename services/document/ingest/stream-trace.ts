@@ -81,9 +81,13 @@ export class StreamTrace {
         batch.join(member, attributes);
         encode?.addBatch(batch);
       },
-      encoded: (passages) => {
+      encoded: (passages, encoded) => {
         encode
-          ?.setAttributes({ 'gen_ai.usage.input_tokens': tokens, 'scalingnote.passages': passages })
+          ?.setAttributes({
+            'gen_ai.usage.input_tokens': tokens,
+            'scalingnote.passages': passages,
+            'scalingnote.passages.encoded': encoded,
+          })
           .end();
       },
     };

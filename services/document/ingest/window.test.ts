@@ -101,7 +101,7 @@ class Scene {
       budget: this.budget,
       log: pino({}, { write: (line) => void this.logged.push(JSON.parse(line) as object) }),
     };
-    const target = { collection: 'docs', tenant: 'acme', omitText: false };
+    const target = { collection: 'docs', tenant: 'acme', omitText: false, lane: { group: {} } };
     this.window = new Window(shared, this.#share, target, trace, {
       onSettled: () => void this.told++,
       onFailure: (error) => this.failures.push(error),

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
-import type { StoredDocument } from '../../../store/store.ts';
+import type { FullDocument, StoredDocument } from '../../../store/store.ts';
+import type { Lane } from '../../../towers/batching.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { reportError } from '../../runtime/errors.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
@@ -57,6 +58,14 @@ export const WRITE_BYTES = 4 * 1024 * 1024;
 /** How often a patch reads its document again because others changed it meanwhile. */
 export const PATCH_ATTEMPTS = 8;
 
+/**
+ * A stored document is read before it is encoded anew if it has at most so many passages, and one more for so many
+ * characters of its new text. What is read then takes about as much memory as the new document; of a longer one only a
+ * small part could still be in the new text.
+ */
+const READABLE_PASSAGES = 64;
+const READABLE_CHARACTERS = 64;
+
 /** What the streams of a process share. */
 export interface Shared {
   store: PatientStore;
@@ -71,6 +80,8 @@ export interface Target {
   collection: string;
   tenant: string;
   omitText: boolean;
+  /** The stream, and its tenant, where the tower's turns are concerned. */
+  lane: Lane;
 }
 
 /** Listens to a {@link Window}. */
@@ -108,6 +119,7 @@ export class Window {
   /** Documents in the writes that are under way. */
   readonly #beingWritten = new Set<string>();
   #writes = 0;
+  #unsettled = 0;
   #writeIsScheduled = false;
   /** All operations that are ready, even where one before them is not. */
   #ready = { operations: 0, bytes: 0 };
@@ -134,6 +146,11 @@ export class Window {
     return this.#operations.size;
   }
 
+  /** Those that have no outcome yet. */
+  get unsettled(): number {
+    return this.#unsettled;
+  }
+
   /** When the first of them came in, as of `performance.now()`. */
   get oldestArrival(): number | undefined {
     return this.#first()?.arrivedAt;
@@ -151,6 +168,7 @@ export class Window {
     const document = this.#documents.get(documentId) ?? new DocumentInFlight();
     this.#documents.set(documentId, document);
     document.unsettled++;
+    this.#unsettled++;
     document.waiting.push(operation);
     this.#advance(document);
   }
@@ -320,7 +338,9 @@ export class Window {
     try {
       const batches = new Set<BatchSpan>();
       const watch = this.#trace?.encoding(operation, batches);
-      const encoded = await this.#shared.encoder.encode(operation.document, { omitText, signal, watch });
+      const before = await this.#readToEncode(operation);
+      const options = { omitText, lane: this.#target.lane, before, signal, watch };
+      const encoded = await this.#shared.encoder.encode(operation.document, options);
       this.#becomeReady(putLater(operation, this.#target, encoded, batches));
     } catch (error) {
       if (signal.aborted) return;
@@ -331,6 +351,28 @@ export class Window {
       this.#reject(operation, error);
       this.#listener.onSettled();
       this.#scheduleWrites();
+    }
+  }
+
+  /** What is stored of a document that is to be encoded, where passages of it may still stand in the new text. */
+  async #readToEncode({ documentId, document }: Encoding): Promise<FullDocument | undefined> {
+    const { stored } = this.#documents.get(documentId)!;
+    if (!stored || stored.textOmitted) return undefined;
+    if (stored.passages > READABLE_PASSAGES + document.text.length / READABLE_CHARACTERS) return undefined;
+    try {
+      return await this.#reader.read(documentId, { passages: stored.passages, withVectors: true });
+    } catch (error) {
+      if (this.#abort.signal.aborted) throw error;
+      if (concernsAll(error)) {
+        this.#fail(error);
+        throw error;
+      }
+      const { collection, tenant } = this.#target;
+      this.#shared.log.warn(
+        { err: error, collection, tenant, documentId },
+        'a stored document can not be read; all of its new text is encoded',
+      );
+      return undefined;
     }
   }
 
@@ -451,6 +493,7 @@ export class Window {
     this.#trace?.settled(operation);
     const document = this.#documents.get(documentId)!;
     document.unsettled--;
+    this.#unsettled--;
     this.#shared.budget.release(this.#share, tokens);
     if (document.unsettled === 0) this.#documents.delete(documentId);
     else this.#advance(document);

@@ -1,3 +1,4 @@
+import { type CutDocument, recutPassages } from '../../../towers/recut.ts';
 import type { Encoding, Passage, Tokens } from '../../../towers/tower.ts';
 import { DIMENSIONS, fakeManifest } from '../../runtime/testing/fake-manifest.ts';
 import type { IngestTower } from '../ingest/encoder.ts';
@@ -20,9 +21,18 @@ export class FakeTower implements IngestTower {
 
   /** A passage ends at each "|". */
   *eachPassage({ title, text }: { title: string; text: string }): Generator<Passage, void, undefined> {
+    let start = 0;
     for (const [index, part] of text.split('|').entries()) {
-      yield { text: part, tokens: tokensOf(index === 0 ? `${title} ${part}` : part) };
+      const end = start + part.length;
+      yield { text: part, span: { start, end }, tokens: tokensOf(index === 0 ? `${title} ${part}` : part) };
+      start = end + 1;
     }
+  }
+
+  recut(document: { title: string; text: string }, before: CutDocument): ReturnType<IngestTower['recut']> {
+    const cut = (part: { title: string; text: string }): Passage[] =>
+      [...this.eachPassage(part)].filter(({ text }) => text !== '');
+    return recutPassages(document, before, { cut, fewest: 0 });
   }
 
   async encode({ ids }: Tokens, { signal }: { signal?: AbortSignal } = {}): Promise<Encoding> {

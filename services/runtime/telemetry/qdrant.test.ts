@@ -12,6 +12,8 @@ import type { RecordedSpan } from './recorded-span.ts';
 import { traceOf } from './span.ts';
 import { Tracer } from './tracer.ts';
 
+const IDENTITY = `col_${'0'.repeat(32)}`;
+
 /** Our collection, with nothing in it. */
 const EMPTY: Readonly<Record<string, Answer>> = {
   GET: {
@@ -19,7 +21,7 @@ const EMPTY: Readonly<Record<string, Answer>> = {
       config: {
         params: { vectors: { dense: { size: SPACE.dimensions } } },
         optimizer_config: {},
-        metadata: { product: 'scalingnote', space: SPACE.fingerprint },
+        metadata: { product: 'scalingnote', space: SPACE.fingerprint, layout: 2, identity: IDENTITY },
       },
       payload_schema: {},
     },

@@ -162,6 +162,16 @@ export function timeoutFailure(call: Call, node: string, timeoutMs: number): Fai
   return new Failure(new StoreError('STORE_UNAVAILABLE', message), { retryable: true, nodeFailed: true });
 }
 
+/** What it means that the answer took too long, while the node answered something else. */
+export function busyFailure(call: Call, node: string, timeoutMs: number): Failure {
+  const message = `Qdrant at ${node} is busy: it did not answer "${call.operation}" within ${timeoutMs} ms`;
+  // Another attempt would add to its work; the caller may make it later.
+  return new Failure(new StoreError('STORE_OVERLOADED', message, { retryDelayMs: BUSY_MS }));
+}
+
+/** When to ask a busy node again, in milliseconds. */
+const BUSY_MS = 1000;
+
 /** A short name of what went wrong below HTTP. */
 export function errorCode(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -1,6 +1,7 @@
 import { Pool } from 'undici';
 import { StoreError } from '../../errors.ts';
 import { Breaker } from './breaker.ts';
+import { Exchange } from './exchange.ts';
 
 /** How to reach the nodes. */
 export interface NodeOptions {
@@ -20,6 +21,9 @@ const CONNECT_TIMEOUT_MS = 3000;
  */
 const KEEP_ALIVE_MS = 4000;
 
+/** How long a node may take to say that it is there, in milliseconds; and how long that counts. */
+const AWAKE_MS = 1000;
+
 const DEFAULT_PORT = '6333';
 
 /** One address of Qdrant's REST API: its connections, and whether it is worth trying. */
@@ -33,6 +37,10 @@ export class Node {
   readonly headers: Readonly<Record<string, string>>;
   readonly breaker = new Breaker();
   readonly pool: Pool;
+  /** A connection that no call waits for: where all others are taken, the node may still be well. */
+  readonly #spare: Pool;
+  #awakeAt = -Infinity;
+  #looking: Promise<boolean> | undefined;
 
   constructor(url: URL, { apiKey, ca, connections }: NodeOptions) {
     this.host = url.hostname;
@@ -46,8 +54,7 @@ export class Node {
       'user-agent': 'scalingnote',
       ...(apiKey !== undefined && { 'api-key': apiKey }),
     };
-    this.pool = new Pool(url.origin, {
-      connections,
+    const options = {
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
@@ -55,7 +62,36 @@ export class Node {
       headersTimeout: 0,
       bodyTimeout: 0,
       connect: { timeout: CONNECT_TIMEOUT_MS, ...(ca !== undefined && { ca }) },
-    });
+    };
+    this.pool = new Pool(url.origin, { ...options, connections });
+    this.#spare = new Pool(url.origin, { ...options, connections: 1 });
+  }
+
+  /** Whether the node answered something just now. */
+  get awake(): boolean {
+    return performance.now() - this.#awakeAt < AWAKE_MS;
+  }
+
+  /** Asks the node for its version, which takes no work: a node that answers is busy, not broken. */
+  look(): Promise<boolean> {
+    this.#looking ??= this.#ask().finally(() => (this.#looking = undefined));
+    return this.#looking;
+  }
+
+  async #ask(): Promise<boolean> {
+    const request = { path: `${this.prefix}/`, method: 'GET' as const, headers: this.headers, body: null };
+    const { text } = new Exchange(this.#spare, request, { signal: undefined, timeoutMs: AWAKE_MS });
+    try {
+      await text;
+      this.#awakeAt = performance.now();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.pool.destroy(), this.#spare.destroy()]);
   }
 }
 

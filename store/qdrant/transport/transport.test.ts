@@ -223,7 +223,23 @@ describe('a server that is away', () => {
     );
     const { error } = await failure(made.call(SEARCH));
     assert.equal(error.reason, 'STORE_UNAVAILABLE');
-    assert.equal(server.seen.length, 5);
+    assert.equal(server.seen.filter(({ method }) => method === 'POST').length, 5);
+  });
+
+  it('that is busy, but answers a simple question, is never taken for one that is away', async (t) => {
+    const server = await startFakeServer(t, ({ method }) => (method === 'GET' ? OK : silence));
+    const made = transport(t, server.url, { connections: 1, timeoutMs: 800 });
+    for (let round = 0; round < 2; round++) {
+      const deadline = Date.now() + 600;
+      await Promise.all(
+        Array.from({ length: 8 }, () =>
+          assert.rejects(made.call(SEARCH, { deadline }), { name: 'TimeoutError' }),
+        ),
+      );
+      const { error } = await failure(made.call(SEARCH));
+      assert.equal(error.reason, 'STORE_OVERLOADED');
+      assert.match(error.message, /is busy/);
+    }
   });
 
   it('is not given up by callers in a hurry', async (t) => {

@@ -3,7 +3,14 @@ import { type Backoff, backoffMs } from '../../../calls/backoff.ts';
 import { StoreError } from '../../errors.ts';
 import type { CallOptions } from '../../store.ts';
 import { Exchange, TimedOut } from './exchange.ts';
-import { connectionFailure, type Call, Failure, statusFailure, timeoutFailure } from './failure.ts';
+import {
+  busyFailure,
+  connectionFailure,
+  type Call,
+  Failure,
+  statusFailure,
+  timeoutFailure,
+} from './failure.ts';
 import { Node, type NodeOptions } from './node.ts';
 import { isOver, remainingMs, sleep, throwIfOver } from './bounds.ts';
 import { endSpan, startSpan } from './span.ts';
@@ -20,8 +27,14 @@ export interface TransportOptions extends NodeOptions {
 /** A caller's bounds, and the context of its spans. */
 type Traced = CallOptions & { trace: Context };
 
-/** If a caller gives up after this many milliseconds without an answer, the node counts as failed. */
+/**
+ * If a caller gives up after this many milliseconds without an answer, the node counts as failed, unless it answers a
+ * simple question meanwhile.
+ */
 const SILENCE_MS = 500;
+
+/** How long before the end of a call that question is asked, in milliseconds. */
+const LOOK_MS = 250;
 
 /** Attempts in all. More would hide from the caller that the server is away; the caller can wait better. */
 const MAX_ATTEMPTS = 4;
@@ -80,7 +93,7 @@ export class Transport {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#nodes.map(({ pool }) => pool.destroy()));
+    await Promise.all(this.#nodes.map((node) => node.close()));
   }
 
   /** The next node that is worth trying. */
@@ -136,6 +149,7 @@ export class Transport {
       { path, method, headers, body },
       { signal: bounds.signal, timeoutMs },
     );
+    const look = timeoutMs < SILENCE_MS ? undefined : setTimeout(() => void node.look(), timeoutMs - LOOK_MS);
     try {
       const text = await exchange.text;
       const status = exchange.status!;
@@ -149,14 +163,17 @@ export class Transport {
     } catch (cause) {
       const { status } = exchange;
       if (isOver(bounds)) {
-        if (status === undefined && performance.now() - started >= SILENCE_MS) node.breaker.failed();
+        const silent = status === undefined && performance.now() - started >= SILENCE_MS;
+        if (silent && !node.awake) node.breaker.failed();
         else node.breaker.gaveUp();
         endSpan(span, status, { name: 'cancelled', message: 'the caller gave up' });
         throw cause;
       }
       const failure =
         cause instanceof TimedOut
-          ? timeoutFailure(call, node.name, this.#timeoutMs)
+          ? (await node.look())
+            ? busyFailure(call, node.name, this.#timeoutMs)
+            : timeoutFailure(call, node.name, this.#timeoutMs)
           : cause instanceof Failure
             ? cause
             : connectionFailure(call, node.name, cause);
@@ -164,6 +181,8 @@ export class Transport {
       else node.breaker.succeeded();
       endSpan(span, status, { name: failure.error.reason, message: failure.message });
       throw failure;
+    } finally {
+      clearTimeout(look);
     }
   }
 }

@@ -94,22 +94,24 @@ function plainValues(
   path = '',
 ): { field: string; value: string; condition: string }[] {
   return Object.entries(metadata).flatMap(([key, value]) => {
-    const field = `${path}${key}`;
+    // No condition can name such a key.
+    if (/["\\]/.test(key)) return [];
+    const field = `${path}${/^[\p{L}\p{N}_-]+$/u.test(key) ? key : `"${key}"`}`;
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
       return plainValues(value, `${field}.`);
     }
     return (
       (Array.isArray(value) ? (value as unknown[]) : [value])
         .filter((each) => typeof each === 'string' || typeof each === 'number' || typeof each === 'boolean')
-        // The filter syntax takes a bar for "or".
-        .filter((each) => !String(each).includes('|'))
+        // Such a text can't be put in quotes.
+        .filter((each) => !/".*\||\|.*"/s.test(String(each)))
         .map((each) => ({ field, value: String(each), condition: `metadata.${field}=${literal(each)}` }))
     );
   });
 }
 
-/** A text that looks like a number or true/false is put in quotes, as the filter syntax wants it. */
+/** A text that looks like a number, true/false or several is put in quotes, as the filter syntax wants it. */
 function literal(value: string | number | boolean): string {
-  const looksTyped = typeof value === 'string' && /^(?:true|false|".*"|\s*[-+.\d].*)$/s.test(value);
+  const looksTyped = typeof value === 'string' && /^(?:true|false|".*"|\s*[-+.\d].*|.*\|.*)$/s.test(value);
   return looksTyped ? `"${value}"` : String(value);
 }

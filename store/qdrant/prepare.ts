@@ -1,0 +1,119 @@
+import { checkWrites, metadataJson, unitFactor, vectorName, writeName } from '../check.ts';
+import type { DocumentWrite } from '../store.ts';
+import { JsonWriter } from './json.ts';
+import { DENSE, NO_TERMS, type PointPayload, SPARSE } from './layout.ts';
+import type { PointWrite } from './points.ts';
+import type { Change } from './steps.ts';
+
+/** A write that has been checked. */
+export interface CheckedWrites {
+  writes: readonly DocumentWrite[];
+  /** JSON of the metadata of each put and update. */
+  metadata: ReadonlyMap<DocumentWrite, string>;
+  /** For each vector, the factor that scales it to unit length. */
+  factors: ReadonlyMap<Float32Array, number>;
+}
+
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it */
+export function checkAll(writes: readonly DocumentWrite[]): CheckedWrites {
+  checkWrites(writes);
+  const metadata = new Map<DocumentWrite, string>();
+  const factors = new Map<Float32Array, number>();
+  for (const [index, write] of writes.entries()) {
+    if (write.kind !== 'put' && write.kind !== 'update') continue;
+    metadata.set(write, metadataJson(write.metadata, writeName(write, index)));
+    if (write.kind === 'update') continue;
+    for (const [passage, { vector }] of write.passages.entries()) {
+      factors.set(vector, unitFactor(vector, vectorName(write, index, passage)));
+    }
+  }
+  return { writes, metadata, factors };
+}
+
+/** Names a document, and the point of its head. */
+interface Named {
+  id: string;
+  tenant: string;
+  documentId: string;
+}
+
+type PutChange = Extract<Change, { kind: 'put' }>;
+
+/** All writes share one writer, so that small writes share its memory. */
+const writer = new JsonWriter();
+
+/** A passage of a put as a point. @param own what this passage alone has in its payload */
+export function pointOf(
+  id: string,
+  document: Named,
+  { put, latest }: PutChange,
+  passage: number,
+  own: Partial<PointPayload>,
+  { metadata, factors }: CheckedWrites,
+): PointWrite {
+  const { vector, sparse, text, span } = put.passages[passage]!;
+  const payload = JSON.stringify({
+    ...own,
+    document: document.id,
+    document_id: document.documentId,
+    passage,
+    content_hash: latest.contentHash,
+    title: put.title,
+    ...(text !== undefined && { text }),
+    ...(span !== undefined && { span: [span.start, span.end] }),
+    ...(latest.expiresAt !== undefined && { expires_at: latest.expiresAt }),
+  });
+  const json = writer
+    .raw(`{"id":"${id}","vector":{"${DENSE}":`)
+    .vector(vector, factors.get(vector)!)
+    .raw(`,"${SPARSE}":`)
+    .sparse(sparse && sparse.indices.length > 0 ? sparse : NO_TERMS)
+    .raw(`},"payload":${payload.slice(0, -1)},"metadata":${metadata.get(latest)!}}}`)
+    .take();
+  return { id, json, what: `passage ${passage} of document "${document.documentId}"` };
+}
+
+/** What only the head of a put has. @param settling whether there are other passages, old or new */
+export function headPayload(
+  tenant: string,
+  { put, version }: PutChange,
+  generation: number,
+  settling: boolean,
+): Partial<PointPayload> {
+  const { text, encodingHash } = put;
+  const passages = put.passages.length;
+  const isOnlyPassage = passages === 1 && put.passages[0]!.text === text;
+  return {
+    tenant,
+    version,
+    generation,
+    passages,
+    encoding_hash: encodingHash,
+    ...(text !== undefined && (isOnlyPassage ? { whole: 'text' } : { whole: 'body', body: text })),
+    ...(settling && { settling }),
+  };
+}
+
+/** The head of a deleted document. @param settling whether there may be passages to delete */
+export function tombstone(
+  { id, tenant, documentId }: Named,
+  version: number,
+  generation: number,
+  settling: boolean,
+): PointWrite {
+  const payload: Partial<PointPayload> = {
+    deleted_tenant: tenant,
+    document: id,
+    document_id: documentId,
+    passage: 0,
+    version,
+    generation,
+    ...(settling && { settling }),
+  };
+  return hiddenPoint(id, payload, `the delete of "${documentId}"`);
+}
+
+/** A point without vectors, which no search finds. */
+export function hiddenPoint(id: string, payload: Partial<PointPayload>, what: string): PointWrite {
+  return { id, json: writer.raw(JSON.stringify({ id, vector: {}, payload })).take(), what };
+}
