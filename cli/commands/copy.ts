@@ -5,7 +5,7 @@ import type { StoreConfig } from '../../store/open.ts';
 import type { Store } from '../../store/store.ts';
 import { positive } from '../input/flags.ts';
 import { interruptible } from '../interrupt.ts';
-import { note, printResult, UsageError } from '../output/print.ts';
+import { clip, note, printResult, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import { StateFile } from '../state-file.ts';
 import { open, openExisting, storeConfig, type StoreKind } from '../stores.ts';
@@ -88,6 +88,11 @@ async function run(source: Store, target: Store, flags: Flags, signal: AbortSign
         state?.write(progress);
         copying.update(documents);
       },
+      onWithoutText: (id) =>
+        note(
+          `the source has no whole text of document ${JSON.stringify(clip(id, 64))}: of such documents vectors and metadata ` +
+            'are copied, and the copy can be exported without texts alone',
+        ),
       onVerify: (documents) => comparing.update(documents),
     });
     state?.remove();

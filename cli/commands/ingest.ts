@@ -185,7 +185,7 @@ async function reconcile(
   await client.describe();
   const rejects = openRejects(flags.rejects, documents, false);
   const problems = new Problems(rejects);
-  const expected = await Expected.of(documents.records(), (record) => problems.read(record));
+  const expected = await Expected.of(documents.records(), (record) => problems.read(record), signal);
   const { failures } = documents;
   const found = await expected.compare(client, { collection, tenant, signal });
   const { extraIds, ...differences } = found;

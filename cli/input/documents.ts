@@ -57,7 +57,7 @@ export interface Progressed {
 /** Several sources of documents, one after the other. */
 export class Documents {
   readonly #sources: readonly PlannedSource[];
-  /** What each source is, and what its columns become, for people. */
+  /** What columns become, for people: a line for all sources that have the same. */
   readonly plan: readonly string[];
   /** Sources that could not be read to their ends, and why; complete when the records have ended. */
   failures: string[] = [];
@@ -81,14 +81,16 @@ export class Documents {
     const hints = { format, delimiter, idColumns: idColumns(rules) };
     const types = new Map(options.types);
     const sources: PlannedSource[] = [];
-    const plan: string[] = [];
+    /** Names of the sources, by what they become. */
+    const plan = new Map<string, string[]>();
     for (const path of await findFiles(args)) {
       const input = await openInput(path, again);
       const layout = layoutOf(input, hints);
       try {
         const source = await PlannedSource.plan(input, layout, { rules, types });
         sources.push(source);
-        if (source.description !== undefined) plan.push(`${input.name}: ${source.description}`);
+        const { description } = source;
+        if (description !== undefined) plan.set(description, [...(plan.get(description) ?? []), input.name]);
       } catch (error) {
         throw new CliError(`${input.name}: ${(error as Error).message}`, { cause: error });
       }
@@ -100,7 +102,7 @@ export class Documents {
     if (unused !== undefined && sources.length > 0) {
       throw new UsageError(`--columns names "${unused}", and no CSV or TSV source has it as metadata`);
     }
-    return new Documents(sources, plan);
+    return new Documents(sources, [...plan].map(describeSources));
   }
 
   /** What makes each source another one; `undefined` where standard input is among them. */
@@ -159,6 +161,10 @@ export class Documents {
     const at = this.#sources.findIndex((source) => source === this.#current);
     return at === -1 ? this.counts.length > 0 : this.#sources.findIndex((each) => each.input === input) < at;
   }
+}
+
+function describeSources([description, [first, ...more]]: [string, string[]]): string {
+  return `${first}${more.length > 0 ? ` and ${more.length} more` : ''}: ${description}`;
 }
 
 async function openInput(path: string, again: boolean): Promise<Input> {

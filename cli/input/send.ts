@@ -38,7 +38,9 @@ export interface SendOptions {
 }
 
 /** What became of the records. */
-export type SendSummary = Pick<IngestSummary, 'sent' | 'indexed' | 'unchanged' | 'deleted' | 'rejected'>;
+export type SendSummary = Omit<IngestSummary, 'watermark'>;
+
+const COUNTS = ['sent', 'indexed', 'unchanged', 'deleted', 'rejected'] as const;
 
 /** Sends records until everything is durable, and starts over where the collection becomes another one meanwhile. */
 export class Sender {
@@ -104,10 +106,12 @@ export class Sender {
       unchanged: 0,
       deleted: 0,
       rejected: unreadable,
+      identity: this.#identity,
+      freshnessToken: '',
     };
     for (const summary of summaries) {
-      for (const key of ['sent', 'indexed', 'unchanged', 'deleted', 'rejected'] as const)
-        total[key] += summary[key];
+      for (const key of COUNTS) total[key] += summary[key];
+      total.freshnessToken = later(total.freshnessToken, summary.freshnessToken);
     }
     return total;
   }
@@ -194,6 +198,13 @@ export class Sender {
       else this.#options.problems.read(record);
     }
   }
+}
+
+/** The token that covers both, of several streams into one collection: the embedded store counts its writes up. */
+function later(one: string, other: string): string {
+  const position = (token: string): number => Number(/\.(?<position>\d+)$/.exec(token)?.groups?.['position']);
+  if (one === '' || other === '') return one || other;
+  return position(one) > position(other) ? one : other;
 }
 
 /** What a stream reached is not the collection that another one, or the same one before, has reached. */

@@ -43,9 +43,11 @@ export class Expected {
   static async of(
     records: AsyncIterable<SourceRecord>,
     onProblem: (record: BadRecord) => void,
+    signal: AbortSignal,
   ): Promise<Expected> {
     const expected = new Expected();
     for await (const record of records) {
+      signal.throwIfAborted();
       if ('problem' in record) onProblem(record);
       else expected.#add(record.sequence, record.operation);
     }

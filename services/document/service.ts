@@ -14,7 +14,6 @@ import { dropCollection, listAliases, switchAlias, type CatalogStore } from './c
 import { exportDocuments, type ExportStore } from './export.ts';
 import { salvageDocument } from './ingest/envelope.ts';
 import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
-import { readFreshness } from './freshness.ts';
 import { getDocuments, listDocuments } from './listing.ts';
 
 /**
@@ -53,7 +52,7 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
       for (const filter of filters) {
         documents += await store.deleteByFilter(physicalName, request.tenant, filter, call);
       }
-      const freshness = await readFreshness(store, physicalName, call);
+      const freshness = await store.freshness(physicalName, call);
       if (freshness.identity !== identity) {
         throw collectionReplaced(request.collection, identity, freshness.identity);
       }

@@ -176,14 +176,14 @@ const NOT_FRESH = new StoreError('STORE_NOT_FRESH', 'is at 3 only');
 test('a wait that meets a full service goes on, and ends with what it met last', async () => {
   const wait = new FreshnessWait(undefined);
   const errors: Error[] = [NOT_FRESH, overloaded('full', 1)];
-  const answer = await wait.search(caller(60_000), async () => {
+  const answer = await wait.search(caller(60_000), 100, async () => {
     const error = errors.shift();
     if (error) throw error;
     return 'found';
   });
   assert.equal(answer, 'found');
   let attempts = 0;
-  const full = wait.search(caller(100), async () => {
+  const full = wait.search(caller(100), 100, async () => {
     throw attempts++ === 0 ? NOT_FRESH : overloaded('full', 1);
   });
   await assert.rejects(full, { reason: 'OVERLOADED' });
@@ -193,10 +193,10 @@ test('a wait that meets a full service goes on, and ends with what it met last',
 test('a wait without a deadline ends by itself, and another error ends it at once', async () => {
   const wait = new FreshnessWait(undefined, { waitMs: 50 });
   const { deadline: _, ...patient } = caller(0);
-  const asked = wait.search(patient, () => Promise.reject(NOT_FRESH));
+  const asked = wait.search(patient, 100, () => Promise.reject(NOT_FRESH));
   await assert.rejects(asked, (error) => toServiceError(error).code === status.UNAVAILABLE);
   let attempts = 0;
-  const broken = wait.search(patient, async () => {
+  const broken = wait.search(patient, 100, async () => {
     throw attempts++ === 0 ? NOT_FRESH : new StoreError('STORE_LOST', 'gone');
   });
   await assert.rejects(broken, { reason: 'STORE_LOST' });
@@ -207,7 +207,7 @@ test('a caller that gives up ends the wait, with its own reason', async () => {
   const giveUp = new AbortController();
   const { signal } = giveUp;
   let attempts = 0;
-  const asked = wait.search({ ...caller(3_600_000), signal }, async () => {
+  const asked = wait.search({ ...caller(3_600_000), signal }, 100, async () => {
     if (++attempts === 3) giveUp.abort(cancelled());
     throw NOT_FRESH;
   });
@@ -222,10 +222,32 @@ test('no more wait than may, and a place is free when one is done', async () => 
     if (!isFresh) throw NOT_FRESH;
     return 'found';
   };
-  const first = wait.search(caller(60_000), attempt);
+  const first = wait.search(caller(60_000), 100, attempt);
   await until(() => wait.waiting === 1);
-  await assert.rejects(wait.search(caller(60_000), attempt), /1 searches wait for that already/);
+  await assert.rejects(wait.search(caller(60_000), 100, attempt), /1 searches wait for that already/);
   isFresh = true;
   assert.equal(await first, 'found');
   assert.equal(wait.waiting, 0);
+});
+
+test('no more bytes wait than may', async () => {
+  const wait = new FreshnessWait(undefined, { mostBytes: 250, waitMs: 50 });
+  const attempt = (): Promise<never> => Promise.reject(NOT_FRESH);
+  const { deadline: _, ...patient } = caller(0);
+  const waiting = [1, 2].map(() => assert.rejects(wait.search(patient, 100, attempt), /ms were not enough/));
+  await until(() => wait.waiting === 2);
+  await assert.rejects(wait.search(patient, 100, attempt), /2 searches wait for that already/);
+  await Promise.all(waiting);
+  await assert.rejects(wait.search(patient, 250, attempt), /ms were not enough/);
+});
+
+test('a service that drains does not keep those that wait', async () => {
+  const { search, server, store, primary, token } = await start();
+  await primary.fill('docs', ['stars']);
+  const request = { atLeastAsFreshAs: await token() };
+  const waiting = failure(search(request, { deadline: Date.now() + 3_600_000 }));
+  await until(() => store.searches.length >= 2);
+  await server.shutdown(60_000);
+  const error = await waiting;
+  assert.deepEqual([error.code, error.reason], [status.UNAVAILABLE, 'SHUTTING_DOWN']);
 });

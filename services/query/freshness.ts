@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { StoreError } from '../../store/errors.ts';
-import { ServiceError } from '../runtime/errors.ts';
+import { ServiceError, shuttingDown } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
 import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
 
@@ -18,8 +18,11 @@ export const DEFAULT_WAIT_MS = 5000;
 const ANSWER_MS = 100;
 const ANSWER_SHARE = 0.25;
 
-/** Most searches that wait at the same time: each keeps its request in memory and asks the store again and again. */
+/** Most searches that wait at the same time: each asks the store again and again. */
 export const MAX_WAITING = 256;
+
+/** Most memory that they take together, in bytes: a request may be as large as a message, most have a hundred bytes. */
+export const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 /** The searches that wait for a store, among the queues that are measured. */
 const FRESHNESS_QUEUE = { 'scalingnote.queue': 'freshness' };
@@ -27,25 +30,21 @@ const FRESHNESS_QUEUE = { 'scalingnote.queue': 'freshness' };
 /**
  * Repeats searches while the store is not as fresh as they ask, as long as their callers wait. A search that waits has
  * no slot and no place in a queue: it asks for them at each attempt, like any other. Where too many wait already, the
- * next one is told at once.
+ * next one is told at once; when the service drains, all are told to come again.
  */
 export class FreshnessWait {
   readonly #telemetry: Telemetry | undefined;
-  readonly #most: number;
-  readonly #waitMs: number;
+  readonly #bounds: { most: number; mostBytes: number; waitMs: number };
   #waiting = 0;
+  #bytes = 0;
 
-  /**
-   * @param bounds.most @default {@link MAX_WAITING}
-   * @param bounds.waitMs @default {@link DEFAULT_WAIT_MS}
-   */
+  /** @param bounds {@link MAX_WAITING}, {@link MAX_WAITING_BYTES} and {@link DEFAULT_WAIT_MS}, where a test has others */
   constructor(
     telemetry: Telemetry | undefined,
-    { most = MAX_WAITING, waitMs = DEFAULT_WAIT_MS }: { most?: number; waitMs?: number } = {},
+    bounds: { most?: number; mostBytes?: number; waitMs?: number } = {},
   ) {
     this.#telemetry = telemetry;
-    this.#most = most;
-    this.#waitMs = waitMs;
+    this.#bounds = { most: MAX_WAITING, mostBytes: MAX_WAITING_BYTES, waitMs: DEFAULT_WAIT_MS, ...bounds };
     const depth = (): number => this.#waiting;
     const what = 'Requests that wait';
     telemetry?.metrics?.observe('scalingnote.queue.depth', '{request}', what, depth, FRESHNESS_QUEUE);
@@ -59,24 +58,28 @@ export class FreshnessWait {
   /**
    * The answer of the first attempt whose store is fresh enough.
    *
+   * @param bytes that the search keeps while it waits
    * @throws {StoreError} `STORE_NOT_FRESH` where the caller's time is over, but for what it takes to answer
    * @throws what an attempt throws besides
    */
-  async search<Answer>(call: Call, attempt: () => Promise<Answer>): Promise<Answer> {
+  async search<Answer>(call: Call, bytes: number, attempt: () => Promise<Answer>): Promise<Answer> {
     const arrived = Date.now();
     try {
       return await attempt();
     } catch (error) {
       if (!isNotFresh(error)) throw error;
-      if (this.#waiting >= this.#most) {
+      const { most, mostBytes, waitMs } = this.#bounds;
+      if (this.#waiting >= most || this.#bytes + bytes > mostBytes) {
         throw notFresh(error, `${this.#waiting} searches wait for that already`);
       }
       this.#waiting++;
+      this.#bytes += bytes;
       const began = performance.now();
       try {
-        return await repeat(call, attempt, error, endOf(call, arrived, this.#waitMs));
+        return await repeat(call, attempt, error, endOf(call, arrived, waitMs));
       } finally {
         this.#waiting--;
+        this.#bytes -= bytes;
         const ended = performance.now();
         call.span?.record('freshness', began, ended);
         this.#telemetry?.metrics?.queueWait(FRESHNESS_QUEUE).record((ended - began) / 1000, call.span);
@@ -92,7 +95,7 @@ function endOf({ deadline }: Call, arrived: number, waitMs: number): number {
 }
 
 async function repeat<Answer>(
-  { signal }: Call,
+  call: Call,
   attempt: () => Promise<Answer>,
   first: StoreError,
   end: number,
@@ -106,16 +109,31 @@ async function repeat<Answer>(
       throw notFresh(first, `${Date.now() - began} ms were not enough`);
     }
     // Between half and all of it, so that searches that began together do not come together again.
-    const pause = Math.max(last.retryDelayMs ?? 0, most * (1 - Math.random() / 2));
-    await sleep(Math.min(left, pause), undefined, { signal }).catch(() => signal.throwIfAborted());
+    const pauseMs = Math.max(last.retryDelayMs ?? 0, most * (1 - Math.random() / 2));
+    await pause(Math.min(left, pauseMs), call);
     try {
       return await attempt();
     } catch (error) {
-      signal.throwIfAborted();
+      call.signal.throwIfAborted();
       if (!isNotFresh(error) && !isOverloaded(error) && !isLate(error)) throw error;
       last = error;
     }
   }
+}
+
+/** @throws the caller's reason where it gives up, `SHUTTING_DOWN` where the service drains */
+async function pause(ms: number, { signal, draining }: Call): Promise<void> {
+  const over = new AbortController();
+  const end = (): void => over.abort();
+  const ends = draining ? [signal, draining] : [signal];
+  // Not `AbortSignal.any`: what it makes of a signal that lives as long as the service is slow to go away.
+  for (const each of ends) each.addEventListener('abort', end);
+  if (!ends.some(({ aborted }) => aborted)) {
+    await sleep(ms, undefined, { signal: over.signal }).catch(() => {});
+  }
+  for (const each of ends) each.removeEventListener('abort', end);
+  signal.throwIfAborted();
+  if (draining?.aborted === true) throw shuttingDown();
 }
 
 function isNotFresh(error: unknown): error is StoreError {

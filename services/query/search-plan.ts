@@ -1,6 +1,6 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
-import type { SearchQuery } from '../../store/store.ts';
+import type { Filter, FilterValue, SearchQuery } from '../../store/store.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
 import {
@@ -53,6 +53,30 @@ export function parseSearch(request: SearchRequest__Output): SearchPlan {
     ...(atLeast && { atLeast }),
   };
   return { collection, text, mode, query };
+}
+
+/** About how much memory a plan takes, in bytes: as much as its texts and its conditions. */
+export function bytesOf({ text, query }: SearchPlan): number {
+  return 2 * text.length + (query.filter ? filterBytes(query.filter) : 0);
+}
+
+/** A condition's own objects, in bytes. */
+const CONDITION_BYTES = 128;
+
+function filterBytes({ must = [], should = [], mustNot = [] }: Filter): number {
+  let sum = 0;
+  for (const condition of [...must, ...should, ...mustNot]) {
+    sum += CONDITION_BYTES;
+    if ('filter' in condition) sum += filterBytes(condition.filter);
+    else sum += 2 * condition.field.length;
+    if ('equals' in condition) sum += valueBytes(condition.equals);
+    if ('anyOf' in condition) for (const value of condition.anyOf) sum += valueBytes(value);
+  }
+  return sum;
+}
+
+function valueBytes(value: FilterValue): number {
+  return typeof value === 'string' ? 2 * value.length : 8;
 }
 
 /** A number that the contract does not know comes as a number. */

@@ -20,7 +20,7 @@ import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
 import { Gate } from './gate.ts';
 import type { LiveQuality } from './live-quality.ts';
-import { parseSearch, type SearchPlan } from './search-plan.ts';
+import { bytesOf, parseSearch, type SearchPlan } from './search-plan.ts';
 import { type Kept, Searcher, type QueryStore } from './searcher.ts';
 import { searchStream } from './search-stream.ts';
 
@@ -106,7 +106,7 @@ export function queryService(parts: QueryParts): Service {
     const { query } = plan;
     const kept: Kept = {};
     const { hits, timings } = query.atLeast
-      ? await freshness.search(call, () => attempt(plan, call, kept))
+      ? await freshness.search(call, bytesOf(plan), () => attempt(plan, call, kept))
       : await attempt(plan, call, kept);
     return { hits, timings: { ...timings, totalMs: performance.now() - arrived }, queryTower };
   };

@@ -27,6 +27,8 @@ export interface Call {
   readonly signal: AbortSignal;
   /** When the caller stops waiting, in milliseconds since the epoch; absent where it waits for ever. */
   readonly deadline?: number;
+  /** Aborted when the service begins to drain: what only waits should end then. */
+  readonly draining?: AbortSignal;
   /** What the caller sent beside the request. */
   readonly metadata: Metadata;
   /** The span of the call, where the service is traced. */
@@ -104,7 +106,7 @@ export function unary<Request extends object, Response>(
   return async (call, callback) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
-    const life = new Lifetime(call, seen);
+    const life = new Lifetime(call, seen, scope.draining);
     try {
       const flaw = flawOf(call.request);
       if (flaw) throw flaw;
@@ -133,7 +135,7 @@ export function stream<Request extends object, Response>(
   return async (call) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
-    const life = new Lifetime(call, seen);
+    const life = new Lifetime(call, seen, scope.draining);
     const reader = new Reader(call, life.call.signal, scope.draining);
     try {
       await serve({ ...life.call, requests: reader.messages(), write: writer(call, life.call.signal) });
@@ -166,7 +168,7 @@ export function serverStream<Request extends object, Response>(
   return async (call) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
-    const life = new Lifetime(call, seen);
+    const life = new Lifetime(call, seen, scope.draining);
     const drain = (): void => life.abort(shuttingDown());
     scope.draining.addEventListener('abort', drain);
     try {
@@ -207,13 +209,14 @@ class Lifetime {
   readonly #controller = new AbortController();
   #ended = false;
 
-  constructor(call: ServerCall, seen: WatchedCall | undefined) {
+  constructor(call: ServerCall, seen: WatchedCall | undefined, draining: AbortSignal) {
     const { signal } = this.#controller;
     // A call may be many pieces of work, the texts of an Encode for example, and each of them listens.
     setMaxListeners(0, signal);
     const deadline = Number(call.getDeadline());
     this.call = {
       signal,
+      draining,
       metadata: call.metadata,
       ...(seen?.span && { span: seen.span }),
       ...(Number.isFinite(deadline) ? { deadline } : {}),

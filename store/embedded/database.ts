@@ -129,6 +129,11 @@ export class Database {
     this.#check(true);
   }
 
+  /** A row is not what was written: the store is lost from now on. @param what follows the path in the message */
+  damaged(what: string): StoreError {
+    return this.#presence?.lose('damaged', what) ?? storeLost('damaged', this.path, what);
+  }
+
   close(): void {
     this.#connection.close();
   }

@@ -1,6 +1,7 @@
 import type { Counts, DocumentKey, DocumentWriteResult, StoredDocument } from '../store.ts';
 import { applyVersionRule, type Remembered } from '../versions.ts';
 import { ChangeLog } from './change-log.ts';
+import { checksum, verify } from './checksums.ts';
 import type { Database } from './database.ts';
 import { Deletions } from './deletions.ts';
 import { Passages } from './passages.ts';
@@ -46,6 +47,18 @@ export interface DocumentRow extends MirroredRow {
   text: string | null;
 }
 
+/** What of a row has a checksum, and the checksums. */
+interface Checked {
+  id: number;
+  documentId: string;
+  /** Absent where it was not asked for. */
+  title?: string;
+  contentHash: string;
+  metadata: string;
+  titleSum: number | null;
+  metadataSum: number | null;
+}
+
 /** What a write needs to know of the document that is stored. */
 interface FoundRow {
   id: number;
@@ -64,6 +77,9 @@ interface FoundRow {
  */
 const SCAN_ROWS = 256;
 
+/** Rows that a slice reads at a time: it ends between two of these reads. */
+const FEW_ROWS = 64;
+
 /** Names of documents that a statement reads: these rows are small. */
 const IDS_PER_STATEMENT = 1024;
 
@@ -81,6 +97,7 @@ export class Documents {
   readonly changes: ChangeLog;
   readonly deletions: Deletions;
   readonly tenants: Tenants;
+  readonly #database: Database;
   readonly #sql: ReturnType<typeof prepare>;
 
   constructor(database: Database, collection: number, changesKept?: number) {
@@ -88,6 +105,7 @@ export class Documents {
     this.changes = new ChangeLog(database, collection, changesKept);
     this.deletions = new Deletions(database, collection);
     this.tenants = new Tenants(database, collection);
+    this.#database = database;
     this.#sql = prepare(database, collection);
   }
 
@@ -137,14 +155,23 @@ export class Documents {
 
   /** Documents of a tenant by document id, from the first one past `after`. */
   *scan(tenant: number, now: number, after = ''): Generator<FilterRow, void, undefined> {
-    let last = bytes(after);
-    for (;;) {
-      // Here rows are read.
-      const rows = this.#sql.scan.all(tenant, last, now, SCAN_ROWS) as Raw<FilterRow>[];
-      for (const row of rows) yield { ...row, documentId: string(row.documentId) };
-      if (rows.length < SCAN_ROWS) return;
-      last = rows.at(-1)!.documentId;
+    for (let rows = this.#next(tenant, now, after, SCAN_ROWS); rows.length > 0;) {
+      yield* rows;
+      rows = this.#next(tenant, now, rows.at(-1)!.documentId, SCAN_ROWS);
     }
+  }
+
+  /** The first few documents of a tenant past `after`, by document id; none at the end. */
+  few(tenant: number, now: number, after: string): FilterRow[] {
+    return this.#next(tenant, now, after, FEW_ROWS);
+  }
+
+  #next(tenant: number, now: number, after: string, limit: number): FilterRow[] {
+    const rows = this.#sql.scan.all(tenant, bytes(after), now, limit) as Raw<FilterRow>[];
+    return rows.map((row) => {
+      this.#verify(row);
+      return { ...row, documentId: string(row.documentId) };
+    });
   }
 
   /** The highest row that there is; 0 if there is none. */
@@ -176,13 +203,20 @@ export class Documents {
       // Here rows are read.
       const chunk = JSON.stringify(ids.slice(start, start + SCAN_ROWS));
       const rows = this.#sql.mirrored.all(chunk) as Raw<MirroredRow>[];
-      for (const row of rows) yield { ...row, documentId: string(row.documentId) };
+      for (const row of rows) {
+        this.#verify(row);
+        yield { ...row, documentId: string(row.documentId) };
+      }
     }
   }
 
   /** Documents by row, as far as they are there, all in one statement. @param ids ascending, as is the answer */
   rows(ids: readonly number[]): DocumentRow[] {
-    const rows = this.#sql.rows.all(JSON.stringify(ids)) as Raw<DocumentRow>[];
+    const rows = this.#sql.rows.all(JSON.stringify(ids)) as (Raw<DocumentRow> & { textSum: number | null })[];
+    for (const row of rows) {
+      this.#verify(row);
+      if (row.text) verify(this.#database, row.text, row.id, row.textSum, `the text of document ${row.id}`);
+    }
     return rows.map((row) => ({
       ...row,
       documentId: string(row.documentId),
@@ -195,7 +229,8 @@ export class Documents {
 
   /** What a hit shows of a document. */
   hit(id: number): { title: string; version: number; metadata: string } {
-    const row = this.#sql.hit.get(id) as { title: Uint8Array; version: number; metadata: string };
+    const row = this.#sql.hit.get(id) as Raw<Checked> & { title: Uint8Array; version: number };
+    this.#verify(row);
     return { ...row, title: string(row.title) };
   }
 
@@ -241,15 +276,21 @@ export class Documents {
       put.passages.length,
       bytes(put.title),
       put.metadata,
+      checksum(bytes(put.title), documentId),
+      checksum(put.metadata, bytes(put.contentHash)),
     );
     const id = Number(lastInsertRowid);
-    if (textKept === TextKept.apart) this.#sql.insertText.run(id, bytes(text!));
+    if (textKept === TextKept.apart) {
+      const whole = bytes(text!);
+      this.#sql.insertText.run(id, whole, checksum(whole, id));
+    }
     this.tenants.change(tenant, 1, put.passages.length);
     return id;
   }
 
   #update(id: number, { version, contentHash, metadata, expiresAt }: PreparedUpdate): void {
-    this.#sql.update.run(version, bytes(contentHash), metadata, expiresAt ?? null, id);
+    const hash = bytes(contentHash);
+    this.#sql.update.run(version, hash, metadata, expiresAt ?? null, checksum(metadata, hash), id);
   }
 
   /** Removes a row without telling the change log. */
@@ -275,6 +316,15 @@ export class Documents {
       this.#bury(row.tenant, row);
       passages += row.passages;
     }
+  }
+
+  /** Compares what was read of a row with its checksums. */
+  #verify(read: object): void {
+    const row = read as Raw<Checked>;
+    const { id, documentId, title, contentHash, metadata, titleSum, metadataSum } = row;
+    verify(this.#database, metadata, contentHash, metadataSum, `the metadata of document ${id}`);
+    if (title !== undefined)
+      verify(this.#database, title, documentId, titleSum, `the title of document ${id}`);
   }
 
   #find(tenant: number, documentId: Uint8Array): FoundRow | undefined {
@@ -320,11 +370,12 @@ function prepare(database: Database, collection: number) {
   const expiring = `${documents} INDEXED BY expiring_${collection}`;
   const found = `id, document_id AS documentId, version, content_hash AS contentHash,
     encoding_hash AS encodingHash, expires_at AS expiresAt, text_kept AS textKept, passages`;
-  const filtered = 'id, document_id AS documentId, version, metadata, passages';
+  const filtered = `id, document_id AS documentId, version, metadata, passages, content_hash AS contentHash,
+    metadata_sum AS metadataSum`;
   const chosen = 'id IN (SELECT value FROM json_each(?))';
   return {
     find: database.prepare(`SELECT ${found} FROM ${documents} WHERE tenant = ? AND document_id = ?`),
-    hit: database.prepare(`SELECT title, version, metadata FROM ${documents} WHERE id = ?`),
+    hit: database.prepare(`SELECT ${filtered}, title, title_sum AS titleSum FROM ${documents} WHERE id = ?`),
     scan: database.prepare(`SELECT ${filtered} FROM ${documents}
        WHERE tenant = ? AND document_id > ? AND (expires_at IS NULL OR expires_at > ?)
        ORDER BY document_id LIMIT ?`),
@@ -339,17 +390,18 @@ function prepare(database: Database, collection: number) {
     mirrored: database.prepare(
       `SELECT ${filtered}, expires_at AS expiresAt FROM ${documents} WHERE ${chosen} ORDER BY id`,
     ),
-    rows: database.prepare(`SELECT ${found}, title, metadata, text
+    rows: database.prepare(`SELECT ${found}, title, title_sum AS titleSum, metadata, metadata_sum AS metadataSum,
+         text, sum AS textSum
        FROM ${documents} LEFT JOIN ${texts} ON document = id WHERE ${chosen} ORDER BY id`),
     expired: database.prepare(`SELECT ${found}, tenant FROM ${expiring}
        WHERE expires_at <= ? ORDER BY expires_at LIMIT ?`),
     insert: database.prepare(`INSERT INTO ${documents} (tenant, document_id, version, content_hash,
-         encoding_hash, expires_at, text_kept, first_passage, passages, title, metadata)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
-    insertText: database.prepare(`INSERT INTO ${texts} (document, text) VALUES (?, ?)`),
+         encoding_hash, expires_at, text_kept, first_passage, passages, title, metadata, title_sum, metadata_sum)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    insertText: database.prepare(`INSERT INTO ${texts} (document, text, sum) VALUES (?, ?, ?)`),
     setVersion: database.prepare(`UPDATE ${documents} SET version = ? WHERE id = ?`),
     update: database.prepare(
-      `UPDATE ${documents} SET version = ?, content_hash = ?, metadata = ?, expires_at = ? WHERE id = ?`,
+      `UPDATE ${documents} SET version = ?, content_hash = ?, metadata = ?, expires_at = ?, metadata_sum = ? WHERE id = ?`,
     ),
     delete: database.prepare(`DELETE FROM ${documents} WHERE id = ?`),
     deleteText: database.prepare(`DELETE FROM ${texts} WHERE document = ?`),

@@ -151,8 +151,8 @@ export class Engine {
       after = this.#database.write(() => {
         const documents = this.#documentsOf(collection);
         const row = documents.tenants.find(tenant);
-        if (row === undefined) return undefined;
-        const next = this.#scan(documents.scan(row, this.#now(), after), filter, ({ id }) => {
+        if (row === undefined || after === undefined) return undefined;
+        const next = this.#scan({ documents, tenant: row, after, filter }, ({ id }) => {
           documents.deleteRow(row, id);
           deleted++;
         });
@@ -199,8 +199,8 @@ export class Engine {
       after = this.#database.read(() => {
         const documents = this.#documentsOf(collection);
         const row = documents.tenants.find(tenant);
-        if (row === undefined) return undefined;
-        return this.#scan(documents.scan(row, this.#now(), after), filter, ({ passages }) => {
+        if (row === undefined || after === undefined) return undefined;
+        return this.#scan({ documents, tenant: row, after, filter }, ({ passages }) => {
           counts.documents++;
           counts.passages += passages;
         });
@@ -351,17 +351,29 @@ export class Engine {
   }
 
   /**
-   * Visits the rows that match a filter until the slice is spent.
+   * Visits the rows of a tenant that match a filter, past a document id, until the slice is spent.
    *
    * @returns the last row's document id if there may be more; the next slice goes on after it
    */
-  #scan(rows: Iterable<FilterRow>, filter: Filter, visit: (row: FilterRow) => void): string | undefined {
+  #scan(
+    {
+      documents,
+      tenant,
+      after,
+      filter,
+    }: { documents: Documents; tenant: number; after: string; filter: Filter },
+    visit: (row: FilterRow) => void,
+  ): string | undefined {
     this.#slice.begin();
-    const holds = documentFilter(filter);
-    for (const row of rows) {
-      const { documentId, version } = row;
-      if (holds({ documentId, version, metadata: JSON.parse(row.metadata) })) visit(row);
-      if (this.#slice.spent) return documentId;
+    const now = this.#now();
+    for (
+      let rows = documents.few(tenant, now, after);
+      rows.length > 0;
+      rows = documents.few(tenant, now, after)
+    ) {
+      for (const row of matching(rows, filter)) visit(row);
+      after = rows.at(-1)!.documentId;
+      if (this.#slice.spent) return after;
     }
     return undefined;
   }

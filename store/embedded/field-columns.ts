@@ -29,13 +29,13 @@ export class FieldColumns {
    * Reads fields that are not there yet, until the slice is spent.
    *
    * @param slots slot by row of `documents`
-   * @param documents all documents of the mirror, and others, by document id, past a given one
+   * @param documents the next few documents past a given one, by document id: those of the mirror, and others
    * @returns whether all fields are there
    */
   require(
     fields: ReadonlySet<string>,
     slots: ReadonlyMap<number, number>,
-    documents: (after: string) => Iterable<FilterRow>,
+    documents: (after: string) => readonly FilterRow[],
     slice: Slice,
   ): boolean {
     const missing: string[] = [];
@@ -63,14 +63,16 @@ export class FieldColumns {
   #fillOn(
     filling: Filling,
     slots: ReadonlyMap<number, number>,
-    documents: (after: string) => Iterable<FilterRow>,
+    documents: (after: string) => readonly FilterRow[],
     slice: Slice,
     kept: number,
   ): boolean {
-    for (const row of documents(filling.after)) {
-      const slot = slots.get(row.id);
-      if (slot !== undefined) this.#fill(filling.columns, slot, row);
-      filling.after = row.documentId;
+    for (let rows = documents(filling.after); rows.length > 0; rows = documents(filling.after)) {
+      for (const row of rows) {
+        const slot = slots.get(row.id);
+        if (slot !== undefined) this.#fill(filling.columns, slot, row);
+      }
+      filling.after = rows.at(-1)!.documentId;
       if (slice.spent) return false;
     }
     this.#filling = undefined;

@@ -87,7 +87,7 @@ const STEPS: readonly ((database: Database, collection: number) => void)[] = [
         added INTEGER
       );
     `),
-  // Documents from before have no encoding hash, do not expire, and nothing is known of their whole text.
+  // Documents from before have no encoding hash and no checksums, do not expire, and nothing is known of their whole text.
   (database, collection) =>
     database.exec(`
       ALTER TABLE documents_${collection} ADD COLUMN encoding_hash BLOB;
@@ -95,9 +95,15 @@ const STEPS: readonly ((database: Database, collection: number) => void)[] = [
       ALTER TABLE documents_${collection} ADD COLUMN text_kept INTEGER NOT NULL DEFAULT 0;
       ALTER TABLE passages_${collection} ADD COLUMN span_start INTEGER;
       ALTER TABLE passages_${collection} ADD COLUMN span_end INTEGER;
+      ALTER TABLE passages_${collection} ADD COLUMN vector_sum INTEGER;
+      ALTER TABLE passages_${collection} ADD COLUMN sparse_sum INTEGER;
+      ALTER TABLE passages_${collection} ADD COLUMN text_sum INTEGER;
+      ALTER TABLE documents_${collection} ADD COLUMN title_sum INTEGER;
+      ALTER TABLE documents_${collection} ADD COLUMN metadata_sum INTEGER;
       CREATE TABLE texts_${collection} (
         document INTEGER PRIMARY KEY,
-        text BLOB NOT NULL
+        text BLOB NOT NULL,
+        sum INTEGER NOT NULL
       );
       CREATE INDEX expiring_${collection} ON documents_${collection} (expires_at, tenant, passages)
         WHERE expires_at IS NOT NULL;

@@ -62,7 +62,7 @@ const SCORE_ONE_BY_ONE_SHARE = 0.15;
 
 /** Changes to apply, and documents to index, before a look at the clock. */
 const STEP_CHANGES = 64;
-const STEP_DOCUMENTS = 64;
+const STEP_DOCUMENTS = 32;
 
 /** Close the gaps of removed documents when they are a quarter of all rows, and at least this many. */
 const MIN_DEAD_ROWS = 1024;
@@ -348,7 +348,7 @@ export class Mirror {
     return this.#columns.require(
       filterFields(filter),
       this.#slotOf,
-      (after) => this.#documents.scan(this.#tenant, this.#now, after),
+      (after) => this.#documents.few(this.#tenant, this.#now, after),
       slice,
     );
   }

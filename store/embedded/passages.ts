@@ -1,3 +1,4 @@
+import { checksum, optionalChecksum, verify } from './checksums.ts';
 import type { Database, Statement } from './database.ts';
 import type { PreparedPut } from './prepare.ts';
 import { encodeSparse } from './sparse-index.ts';
@@ -5,7 +6,7 @@ import { bytes, string } from './strings.ts';
 
 /** Most documents and passages that a statement reads: enough to make it cheap, and few enough to hold in memory. */
 const DOCUMENTS_PER_STATEMENT = 1024;
-const PASSAGES_PER_STATEMENT = 1024;
+const PASSAGES_PER_STATEMENT = 256;
 
 /** A row of `passages`, with the document that it belongs to. */
 interface PassageRow {
@@ -14,6 +15,12 @@ interface PassageRow {
   /** Row of `passages`. */
   id: number;
 }
+
+/** What of a row has a checksum. */
+const PARTS = ['vector', 'sparse', 'text'] as const;
+type Values = Record<(typeof PARTS)[number], Uint8Array | null>;
+/** `null` where there is nothing, or nothing was asked for, or the row is from before there were checksums. */
+type Sums = Record<`${(typeof PARTS)[number]}Sum`, number | null>;
 
 /** A passage's dense vector. */
 export interface VectorRow extends PassageRow {
@@ -45,8 +52,10 @@ export interface WholePassageRow extends PassageRow {
  */
 export class Passages {
   readonly #sql: ReturnType<typeof prepare>;
+  readonly #database: Database;
 
   constructor(database: Database, collection: number) {
+    this.#database = database;
     this.#sql = prepare(database, collection);
   }
 
@@ -54,13 +63,20 @@ export class Passages {
   insert(passages: PreparedPut['passages']): number {
     const { next } = this.#sql.next.get() as { next: number };
     for (const [index, { vector, sparse, text, span }] of passages.entries()) {
+      const id = next + index;
+      const dense = new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength);
+      const terms = sparse && sparse.indices.length > 0 ? encodeSparse(sparse) : null;
+      const shown = text === undefined ? null : bytes(text);
       this.#sql.insert.run(
-        next + index,
-        new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength),
-        sparse && sparse.indices.length > 0 ? encodeSparse(sparse) : null,
-        text === undefined ? null : bytes(text),
+        id,
+        dense,
+        terms,
+        shown,
         span?.start ?? null,
         span?.end ?? null,
+        checksum(dense, id),
+        optionalChecksum(terms, id),
+        optionalChecksum(shown, id),
       );
     }
     return next;
@@ -73,23 +89,49 @@ export class Passages {
 
   /** Text of one passage; `undefined` if none is stored. */
   text(document: number, passage: number): string | undefined {
-    const { text } = this.#sql.text.get(passage, document) as { text: Uint8Array | null };
+    const row = this.#sql.text.get(passage, document) as Sums & { id: number; text: Uint8Array | null };
+    this.#verify(row);
+    const { text } = row;
     return text === null ? undefined : string(text);
   }
 
   /** Dense vectors of documents. @param documents ascending */
   vectors(documents: readonly number[]): Generator<VectorRow, void, undefined> {
-    return pages<VectorRow>(this.#sql.vectors, documents);
+    return this.#pages<VectorRow>(this.#sql.vectors, documents);
   }
 
   /** Sparse vectors of documents, without passages that have none. @param documents ascending */
   terms(documents: readonly number[]): Generator<TermsRow, void, undefined> {
-    return pages<TermsRow>(this.#sql.terms, documents);
+    return this.#pages<TermsRow>(this.#sql.terms, documents);
   }
 
   /** Everything of documents. @param documents ascending */
   whole(documents: readonly number[], withVectors: boolean): Generator<WholePassageRow, void, undefined> {
-    return pages<WholePassageRow>(withVectors ? this.#sql.wholeWithVectors : this.#sql.whole, documents);
+    return this.#pages<WholePassageRow>(
+      withVectors ? this.#sql.wholeWithVectors : this.#sql.whole,
+      documents,
+    );
+  }
+
+  *#pages<Row extends PassageRow>(
+    statement: Statement,
+    documents: readonly number[],
+  ): Generator<Row, void, undefined> {
+    for (const row of pages<Row>(statement, documents)) {
+      this.#verify(row);
+      yield row;
+    }
+  }
+
+  /** Compares what was read of a row with its checksums. */
+  #verify({ id, ...row }: Partial<Values & Sums> & { id: number }): void {
+    for (const part of PARTS) {
+      const value = row[part];
+      if (value === undefined) continue;
+      // Where vectors were not asked for, there is nothing to compare.
+      const sum = row[`${part}Sum`] ?? null;
+      if (sum !== null) verify(this.#database, value, id, sum, `the ${part} of passage ${id}`);
+    }
   }
 }
 
@@ -127,22 +169,26 @@ function prepare(database: Database, collection: number) {
        WHERE d.id IN (SELECT value FROM json_each(?1)) AND d.id >= ?2 AND ${condition}
        ORDER BY d.id, p.id LIMIT ?4`,
     );
-  const text = 'p.text, p.span_start AS spanStart, p.span_end AS spanEnd';
+  const text = 'p.text, p.text_sum AS textSum, p.span_start AS spanStart, p.span_end AS spanEnd';
+  const vector = 'p.vector, p.vector_sum AS vectorSum';
+  const sparse = 'p.sparse, p.sparse_sum AS sparseSum';
   return {
     next: database.prepare(`SELECT coalesce(max(id), 0) + 1 AS next FROM ${passages}`),
     insert: database.prepare(
-      `INSERT INTO ${passages} (id, vector, sparse, text, span_start, span_end) VALUES (?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO ${passages}
+         (id, vector, sparse, text, span_start, span_end, vector_sum, sparse_sum, text_sum)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     delete: database.prepare(
       `DELETE FROM ${passages} WHERE id >= ${first}
        AND id < (SELECT first_passage + passages FROM ${documents} WHERE id = ?1)`,
     ),
     text: database.prepare(
-      `SELECT text FROM ${passages} WHERE id = ? + (SELECT first_passage FROM ${documents} WHERE id = ?)`,
+      `SELECT id, text, text_sum AS textSum FROM ${passages} WHERE id = ? + (SELECT first_passage FROM ${documents} WHERE id = ?)`,
     ),
-    vectors: page('p.vector'),
-    terms: page('p.id - d.first_passage AS passage, p.sparse', 'p.sparse IS NOT NULL'),
+    vectors: page(vector),
+    terms: page(`p.id - d.first_passage AS passage, ${sparse}`, 'p.sparse IS NOT NULL'),
     whole: page(`${text}, NULL AS vector, NULL AS sparse`),
-    wholeWithVectors: page(`${text}, p.vector, p.sparse`),
+    wholeWithVectors: page(`${text}, ${vector}, ${sparse}`),
   };
 }

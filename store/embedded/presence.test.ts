@@ -224,6 +224,19 @@ describe('a store that is in use', () => {
     database.close();
   });
 
+  it('is lost once it reads a row that is not what was written', async () => {
+    await fill();
+    const other = new DatabaseSync(at('store.db'));
+    other.exec(`UPDATE passages_1 SET vector = zeroblob(16)`);
+    other.close();
+    const store = await openEmbeddedStore({ directory });
+    await store.probe();
+    await rejects(search(store, 'docs', [1, 0, 0, 0]), 'STORE_LOST', /the vector of passage 1 is not what/);
+    await rejects(store.probe(), 'STORE_LOST', /the vector of passage 1/);
+    await rejects(store.writeDocuments('docs', [put('b', [[1, 0, 0, 0]])]), 'STORE_LOST', /passage 1/);
+    await store.close();
+  });
+
   it('notices a loss when it is probed', async () => {
     const store = await openEmbeddedStore({ directory });
     await store.probe();

@@ -11,9 +11,12 @@ import { Slice, type Sliced } from './slice.ts';
 import { finish } from './testing/finish.ts';
 
 /** Pieces of work in each slice: the clock of these tests moves on with every look at it. */
-const PIECES = 20;
+const PIECES = 2;
 
-const DOCUMENTS = 500;
+/** Rows in a piece, at the most. */
+const ROWS = 64;
+
+const DOCUMENTS = 1000;
 
 let root: string;
 let directory: string;
@@ -82,13 +85,13 @@ describe('a delete by filter', () => {
   it('lets other calls in between its slices, and each of these is durable', () => {
     let last = DOCUMENTS;
     const { result, slices } = drive(engine.deleteByFilter('docs', 'large', {}), () => {
-      assert.deepEqual(finish(searchOf('small')), ['d1 0.999998', 'd2 0.999992']);
+      assert.equal(finish(searchOf('small')).length, 2);
       const { documents } = finish(engine.count('docs', 'large', undefined));
-      assert.ok(documents < last && documents >= last - PIECES, `${documents} after ${last}`);
+      assert.ok(documents < last && documents >= last - (PIECES + 1) * ROWS, `${documents} after ${last}`);
       last = documents;
     });
     assert.equal(result, DOCUMENTS);
-    assert.ok(slices >= DOCUMENTS / PIECES, `${slices} slices`);
+    assert.ok(slices >= DOCUMENTS / ((PIECES + 1) * ROWS), `${slices} slices`);
     assert.deepEqual(finish(engine.count('docs', 'large', undefined)), { documents: 0, passages: 0 });
   });
 
@@ -121,7 +124,7 @@ describe('a count with a filter', () => {
       write([document('large', slice * 11), document('large', DOCUMENTS - slice)]);
     });
     assert.deepEqual(result, { documents: DOCUMENTS, passages: 2 * DOCUMENTS });
-    assert.ok(slices >= DOCUMENTS / PIECES);
+    assert.ok(slices >= DOCUMENTS / ((PIECES + 1) * ROWS));
   });
 });
 
@@ -144,7 +147,7 @@ describe('a first search', () => {
           { ...document('large', 250 + slice), version: slice },
         ]);
       });
-      assert.ok(slices > 2 * (DOCUMENTS / PIECES), `${slices} slices`);
+      assert.ok(slices > DOCUMENTS / PIECES, `${slices} slices`);
       const fresh = new Engine(directory, 5000, () => {});
       const hits = finish(mapped(fresh.search('docs', { tenant: 'large', limit: 5, ...query })));
       fresh.close();
@@ -182,7 +185,7 @@ describe('prepare', () => {
     const { slices } = drive(engine.prepare(SPACE.fingerprint), () => {
       assert.equal(finish(searchOf('small')).length, 2);
     });
-    assert.ok(slices > (2 * DOCUMENTS) / PIECES, `${slices} slices`);
+    assert.ok(slices > DOCUMENTS / PIECES, `${slices} slices`);
     assert.equal(drive(searchOf('large'), () => {}).slices, 1);
   });
 });

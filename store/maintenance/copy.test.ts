@@ -110,7 +110,10 @@ test('documents without texts are copied, and counted', async () => {
   const { text: _, ...rest } = put('a');
   const source = await filled([{ ...rest, passages: [{ vector: new Float32Array([1, 2, 3]) }] }, put('b')]);
   const target = new MemoryStore();
-  assert.equal((await copy(source, target)).withoutText, 1);
+  const told: string[] = [];
+  const onWithoutText = (id: string): void => void told.push(id);
+  assert.equal((await copy(source, target, { onWithoutText })).withoutText, 1);
+  assert.deepEqual(told, ['a']);
   assert.deepEqual(await contents(target), await contents(source));
 });
 

@@ -40,6 +40,8 @@ export interface CopyOptions extends Pick<CallOptions, 'signal'> {
   resume?: (source: string, target: string) => CopyProgress | undefined;
   /** Called when more is durable. */
   onProgress?: (progress: CopyProgress, documents: number) => void;
+  /** Called once, before the first document is copied whose whole text the source does not have. */
+  onWithoutText?: (documentId: string) => void;
   /** Called when everything is there and the comparison begins, and after each page of it. */
   onVerify?: (documents: number) => void;
 }
@@ -167,6 +169,7 @@ class Copy {
   /** What was compared right after it was written. */
   readonly #seen: Comparison = { documents: 0, passages: 0, withoutText: 0, newer: 0, sampled: 0 };
   #differs = false;
+  #saidWithoutText = false;
 
   constructor(options: CopyOptions, from: CollectionKey, to: CollectionInfo, call: CallOptions) {
     this.#options = options;
@@ -272,6 +275,11 @@ class Copy {
   }
 
   async #write(documents: readonly FullDocument[]): Promise<void> {
+    const textless = this.#saidWithoutText ? undefined : documents.find(({ text }) => text === undefined);
+    if (textless) {
+      this.#saidWithoutText = true;
+      this.#options.onWithoutText?.(textless.documentId);
+    }
     const results: DocumentWriteResult[] = await this.#target.writeDocuments(
       this.#to.physicalName,
       documents.map(putOf),

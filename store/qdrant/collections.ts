@@ -237,25 +237,33 @@ export class Collections {
       physical,
       identity: typeof identity === 'string' ? identity : undefined,
       points: new Points(this.#transport, physical, (config.params.replication_factor ?? 1) > 1),
-      index: (bounds: CallOptions) => this.#index(physical, Object.entries(wanted), indexed, bounds),
+      index: (bounds: CallOptions) =>
+        this.#index(physical, { wanted: Object.entries(wanted), indexed, wait: false }, bounds),
       describe: (metadata: Readonly<Record<string, unknown>>, bounds: CallOptions) =>
         this.configure(physical, { metadata }, bounds),
     };
     return upgrade(target, config.metadata?.['layout'], options);
   }
 
-  /** Adds the indexes that are missing. */
+  /** Adds the indexes that are missing. @param rest.wait until they are made */
   async #index(
     physical: string,
-    wanted: readonly (readonly [string, Schemas['PayloadFieldSchema']])[],
-    indexed: ReadonlySet<string>,
+    {
+      wanted,
+      indexed,
+      wait,
+    }: {
+      wanted: readonly (readonly [string, Schemas['PayloadFieldSchema']])[];
+      indexed: ReadonlySet<string>;
+      wait: boolean;
+    },
     options: CallOptions,
   ): Promise<void> {
     const missing = wanted.filter(([field]) => !indexed.has(field));
     await Promise.all(
       missing.map(([field, schema]) => {
         const body: Schemas['CreateFieldIndex'] = { field_name: field, field_schema: schema };
-        return this.#about(physical, 'index', 'PUT', options, { suffix: '/index?wait=true', body });
+        return this.#about(physical, 'index', 'PUT', options, { suffix: `/index?wait=${wait}`, body });
       }),
     );
   }
@@ -311,7 +319,7 @@ export class Collections {
     );
     const strict = this.#plan.strictMode ? Object.entries(STRICT_INDEXES) : [];
     const wanted = [...Object.entries(INDEXES), ...strict, ...declared];
-    await this.#index(described.physical, wanted, described.indexed, options);
+    await this.#index(described.physical, { wanted, indexed: described.indexed, wait: true }, options);
     return described;
   }
 

@@ -226,7 +226,7 @@ describe('a sweep', { skip: server.skip }, () => {
     const expiresAt = now + HOUR_MS;
     const due = (documentId: string) =>
       put(documentId, [direction(1), direction(2)], { version: 3, expiresAt });
-    await store.writeDocuments(name, [due('updated'), due('put'), due('over')]);
+    await store.writeDocuments(name, [due('updated'), due('clock'), due('put'), due('over')]);
     let armed = true;
     const proxy = await startFakeServer(t, (seen) => {
       const forward = forwardTo(server.url);
@@ -238,6 +238,10 @@ describe('a sweep', { skip: server.skip }, () => {
             update('updated', { version: 3, expiresAt: expiresAt + 1 }),
             put('put', [direction(3)], { version: 3 }),
           ])
+          // By a process whose clock is behind.
+          .then(() =>
+            overwrite(headId(TENANT, 'clock'), { revision: generationAt(now), expires_at: expiresAt + 1 }),
+          )
           .then(() => (forward as (...given: unknown[]) => void)(response, seen));
       };
     });
@@ -246,7 +250,14 @@ describe('a sweep', { skip: server.skip }, () => {
     t.after(() => behind.close());
     await sweep(new Points(behind, physical, false), expiresAt, {});
     assert.equal(armed, false, 'the writes came in between');
-    assert.deepEqual(await left(), ['over 0 hidden', 'put 0 found', 'updated 0 found', 'updated 1 found']);
+    assert.deepEqual(await left(), [
+      'clock 0 found',
+      'clock 1 found',
+      'over 0 hidden',
+      'put 0 found',
+      'updated 0 found',
+      'updated 1 found',
+    ]);
   });
 
   it('forgets markers after a month', async () => {

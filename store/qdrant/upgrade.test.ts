@@ -236,6 +236,11 @@ describe('a collection of version 0.1.0 that has been opened', { skip: engine.sk
   it('does everything that a new one does', async (t) => {
     const { url } = await onEngine(t, OLD);
     const store = await open(t, url);
+    await store.ensureCollection('docs', SPACE);
+    const answer = await request(`${url}/collections/${OLD.collection}`);
+    const { result } = (await answer.body.json()) as { result: Schemas['CollectionInfo'] };
+    for (const field of ['expires_at', 'deleted_tenant', 'tenant'])
+      assert.ok(result.payload_schema[field], field);
     assert.deepEqual(await store.tenants('docs'), ['other', 'tenant']);
     // A tombstone of the old version names no tenant.
     for (const [tenant, deletes] of [

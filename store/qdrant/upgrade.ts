@@ -13,7 +13,7 @@ export interface Upgrade {
   readonly points: Points;
   /** In the metadata; a restore of a backup gives one to a collection of any layout. */
   readonly identity: string | undefined;
-  /** Makes the payload indexes that are missing. */
+  /** Has the missing payload indexes made; the server may go on with that afterwards. */
   index(options: CallOptions): Promise<void>;
   /** Merges metadata into those of the collection, in one step. */
   describe(metadata: Readonly<Record<string, unknown>>, options: CallOptions): Promise<void>;
@@ -24,10 +24,11 @@ export interface Upgrade {
  * that dies has changed nothing that an older program minds, and the next process does it again.
  */
 const STEPS: readonly ((upgrade: Upgrade, options: CallOptions) => Promise<void>)[] = [
-  // 1 to 2: an identity, and indexes for what is new in the points. The points stay as they are.
+  // 1 to 2: an identity, and indexes for what is new in the points. The points stay as they are. The indexes come second:
+  // making them takes minutes in a large collection, and a write would wait for that.
   async (upgrade, options) => {
-    await upgrade.index(options);
     const identity = upgrade.identity ?? (await claimIdentity(upgrade.points, options));
+    await upgrade.index(options);
     await upgrade.describe({ layout: 2, identity }, options);
   },
 ];

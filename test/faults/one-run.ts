@@ -10,7 +10,7 @@ import type { Verdict } from './judge.ts';
 import { CLOCK_OFF_MS, type Mishap, type MishapKind, planRun, type RunPlan } from './plan.ts';
 import type { Site } from './site.ts';
 
-/** How long clients may take after the last mishap, in milliseconds: they wait seconds between attempts. */
+/** How long no client may come further after the last mishap, in milliseconds: they wait seconds between attempts. */
 const PATIENCE_MS = 90_000;
 
 /** Processes that the clients share; both write for all tenants. */
@@ -60,6 +60,8 @@ class Run {
   readonly #tokens: string[] = [];
   readonly #over = new AbortController();
   readonly #happened: MishapKind[] = [];
+  /** When a client came further last, as of `performance.now()`. */
+  #progressed = 0;
   /** What changes a service waits for what changed it before. */
   readonly #last = { document: Promise.resolve(), query: Promise.resolve() };
   #begin = (): void => {};
@@ -83,14 +85,21 @@ class Run {
       await this.#befall(mishap);
     });
     await Promise.all(mishaps);
-    const late = sleep(PATIENCE_MS, 'late', { signal }).catch(() => 'late');
-    await Promise.race([Promise.all(clients), late]);
+    this.#progressed = performance.now();
+    await Promise.race([Promise.all(clients), this.#standstill(signal)]);
     this.#over.abort();
     for (const client of this.#clients) client?.kill('SIGKILL');
     await reader;
     await this.#final();
     this.#journal.close();
     return this.#happened;
+  }
+
+  /** Resolves when no client comes further any more. */
+  async #standstill(over: AbortSignal): Promise<void> {
+    while (!over.aborted && performance.now() - this.#progressed < PATIENCE_MS) {
+      await sleep(500, undefined, { signal: over }).catch(() => {});
+    }
   }
 
   /** Runs the programs of a process until they have come to their ends; where it is killed, once more. */
@@ -106,6 +115,7 @@ class Run {
       this.#clients[index] = child;
       child.on('message', (token) => {
         this.#tokens.push(token as string);
+        this.#progressed = performance.now();
         this.#begin();
       });
       const [code] = (await once(child, 'exit')) as [number | null];

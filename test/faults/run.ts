@@ -30,6 +30,8 @@ const base = mkdtempSync(join(tmpdir(), 'scalingnote-faults-'));
 const started = performance.now();
 const all: Ran[] = [];
 const seeds = Array.from({ length: runs }, (_, index) => first + index);
+// Whoever interrupts it gets the sum of the runs that are done, and of those under way.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => seeds.splice(0));
 await Promise.all(Array.from({ length: Math.min(sites, runs) }, (_, index) => runAt(index)));
 
 /** Runs seeds at a site of its own, until there are no more. */

@@ -10,25 +10,26 @@ const TEXTS = ['one', 'one|two', 'one|two|three', 'four|five', 'six'];
 const KEYS = ['k0', 'k1', 'k2'];
 
 /** How versions are given: few make operations meet, many make them stale. */
-const VERSIONS = [
-  /** The operations have none: what comes later wins. */
-  (): number => 0,
-  (simulation: Simulation): number => 1 + simulation.below(3),
-  (simulation: Simulation): number => simulation.below(10),
+const VERSIONS = {
+  /** What comes later wins. */
+  none: (): number => 0,
+  few: (simulation: Simulation): number => 1 + simulation.below(3),
+  some: (simulation: Simulation): number => simulation.below(10),
   /** As a clock gives them: each is higher than those before. */
-  (_: Simulation, sequence: number, client: number): number => sequence * CLIENTS + client,
-];
+  growing: (_: Simulation, sequence: number, client: number): number => sequence * CLIENTS + client,
+};
 
-/** What clients have to get into the store. @param patches whether metadata may be patched */
-export function planOf(
-  simulation: Simulation,
-  { patches, expiry }: { patches: boolean; expiry: boolean },
-): ClientPlan[] {
-  const versionOf = simulation.pick(VERSIONS);
+/** Names of these. */
+export type Versions = keyof typeof VERSIONS;
+export const VERSION_NAMES = Object.keys(VERSIONS) as Versions[];
+
+/** What clients have to get into the store. */
+export function planOf(simulation: Simulation, versions: Versions): ClientPlan[] {
+  const versionOf = VERSIONS[versions];
   const documents = simulation.pick([2, 4, 8]);
   const contents = simulation.pick([3, 8, 40]);
-  const expires = expiry && simulation.chance(0.3);
-  const patchShare = patches ? simulation.pick([0, 0.2, 0.5]) : 0;
+  const expires = simulation.chance(0.3);
+  const patchShare = simulation.pick([0, 0.2, 0.5]);
   return Array.from({ length: CLIENTS }, (_, client) => ({
     client: `c${client}`,
     tenant: TENANTS[client % TENANTS.length]!,

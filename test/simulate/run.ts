@@ -7,7 +7,8 @@ import { SOMETIMES, type Counts } from './sometimes.ts';
 import type { Batch, Summed } from './worker.ts';
 
 /**
- * `npm run simulate -- --seeds N [--seed S] [--json] [--mutant NAME]`: simulates N histories and judges each. With
+ * `npm run simulate -- --seeds N [--seed S] [--json] [--mutant NAME] [--known]`: simulates N histories and judges
+ * each. With
  * `--seed` and without `--seeds`, that one alone is simulated and its history printed.
  */
 const { values } = parseArgs({
@@ -16,6 +17,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     json: { type: 'boolean', default: false },
     mutant: { type: 'string' },
+    known: { type: 'boolean', default: false },
     workers: { type: 'string', default: String(Math.min(2, availableParallelism())) },
   },
 });
@@ -23,7 +25,8 @@ const { values } = parseArgs({
 const seeds = whole('seeds', values.seeds ?? (values.seed === undefined ? '200' : '1'));
 const first = whole('seed', values.seed ?? '1');
 const workers = whole('workers', values.workers);
-const { mutant } = values;
+const { mutant, known } = values;
+const options = { known, ...(mutant !== undefined && { mutant }) };
 if (mutant !== undefined && !(mutant in MUTANTS)) {
   fail(`there is no mutant "${mutant}"; there are: ${Object.keys(MUTANTS).join('; ')}`);
 }
@@ -48,7 +51,7 @@ const seconds = (performance.now() - started) / 1000;
 const found = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>;
 for (const { violations } of summed.failures) for (const { fault } of violations) found[fault]++;
 const never =
-  seeds < ENOUGH_FOR_SOMETIMES || mutant !== undefined
+  seeds < ENOUGH_FOR_SOMETIMES || mutant !== undefined || known
     ? []
     : SOMETIMES.filter((what) => (summed.sometimes[what] ?? 0) === 0);
 const failingSeeds = summed.failures.map(({ seed }) => seed).sort((a, b) => a - b);
@@ -72,7 +75,7 @@ else {
   console.log(faults);
   for (const what of SOMETIMES) console.log(`${String(result.sometimes[what]).padStart(8)}  ${what}`);
 }
-const again = mutant === undefined ? '' : ` --mutant '${mutant}'`;
+const again = (known ? ' --known' : '') + (mutant === undefined ? '' : ` --mutant '${mutant}'`);
 for (const { seed, violations } of summed.failures.slice(0, DESCRIBED)) {
   console.error(`seed ${seed}: npm run simulate -- --seed ${seed}${again}`);
   for (const { fault, what } of violations.slice(0, DESCRIBED)) console.error(`  ${fault}: ${what}`);
@@ -93,9 +96,7 @@ async function inWorkers(): Promise<Summed> {
   const take = (): Batch | undefined => {
     const from = next;
     next = Math.min(next + BATCH, first + seeds);
-    return from < next
-      ? { from, to: next, showsHistory, ...(mutant !== undefined && { mutant }) }
-      : undefined;
+    return from < next ? { from, to: next, showsHistory, options } : undefined;
   };
   const work = async (): Promise<void> => {
     const child = fork(new URL('worker.js', import.meta.url), [], { execArgv: WORKER_FLAGS });

@@ -1,5 +1,5 @@
 import type { Violation } from '../faults/judge.ts';
-import { simulate } from './simulate.ts';
+import { simulate, type SimulateOptions } from './simulate.ts';
 import type { Counts } from './sometimes.ts';
 
 /** Seeds to simulate: from one up to another, which is left out. */
@@ -8,7 +8,7 @@ export interface Batch {
   to: number;
   /** Print what happened. */
   showsHistory: boolean;
-  mutant?: string;
+  options: SimulateOptions;
 }
 
 /** What came of them. */
@@ -25,7 +25,7 @@ process.on('message', (message) => {
   void work(message as Batch).then((summed) => process.send!(summed));
 });
 
-async function work({ from, to, showsHistory, mutant }: Batch): Promise<Summed> {
+async function work({ from, to, showsHistory, options }: Batch): Promise<Summed> {
   const summed: Summed = {
     histories: 0,
     operations: 0,
@@ -35,7 +35,7 @@ async function work({ from, to, showsHistory, mutant }: Batch): Promise<Summed> 
     failures: [],
   };
   for (let seed = from; seed < to; seed++) {
-    const { history, verdict, counts } = await simulate(seed, mutant);
+    const { history, verdict, counts } = await simulate(seed, options);
     if (showsHistory) {
       for (const { client, tenant, operations } of history.clients) {
         for (const operation of operations)

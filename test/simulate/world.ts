@@ -313,6 +313,7 @@ class SimulatedServer {
         throw new TowerError('ENCODER_OVERLOADED', 'the queue is full');
       }
       if (simulation.chance(0.5)) await simulation.pause(simulation.below(20));
+      if (mix.tower && simulation.chance(0.02)) await simulation.pause(simulation.below(1500));
     };
     const store = this.#faultyStore(data);
     const pipeline = new IngestPipeline(

@@ -56,7 +56,11 @@ const badDocuments: [what: string, document: Document, field: string][] = [
     { id: 'bad', title: '\u2060\u00ad', text: '\ufeff\u{e0001}\u202e \ufe0f' },
     'document.text',
   ],
-  ['a whole number past 2^53 - 1', metadata({ numberValue: 1234567890123456789 }), 'document.metadata.key'],
+  [
+    'a whole number past 2^53 - 1',
+    metadata({ numberValue: Number('1234567890123456789') }),
+    'document.metadata.key',
+  ],
   [
     'such a number below zero, deep in metadata',
     metadata({ structValue: { fields: { a: { listValue: { values: [{ numberValue: -(2 ** 53) }] } } } } }),

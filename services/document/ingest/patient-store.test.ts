@@ -24,7 +24,6 @@ function patient(
   const store = new PatientStore(
     {
       kind: 'embedded',
-      findCollection: () => assert.fail('not asked'),
       readDocuments: () => assert.fail('not asked'),
       lookupDocuments: async () => lookup(),
       freshness: async () => assert.fail('not asked'),
@@ -240,7 +239,6 @@ test('the store is called with the collection, what is asked, and the bounds of 
   const store = new PatientStore(
     {
       kind: 'embedded',
-      findCollection: () => assert.fail('not asked'),
       readDocuments: () => assert.fail('not asked'),
       lookupDocuments: async (...all) => {
         calls.push(all);

@@ -10,12 +10,11 @@ import type {
   Store,
   StoredDocument,
 } from '../../../store/store.ts';
-import { readFreshness } from '../freshness.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
 type WritableStore = Pick<
   Store,
-  'kind' | 'findCollection' | 'lookupDocuments' | 'readDocuments' | 'writeDocuments' | 'freshness'
+  'kind' | 'lookupDocuments' | 'readDocuments' | 'writeDocuments' | 'freshness'
 >;
 
 /** Most reads of whole documents at once, over all streams: each may hold megabytes. */
@@ -78,7 +77,7 @@ export class PatientStore {
 
   /** What is durable now. @throws {StoreError} where waiting does not help */
   freshness(collection: string, signal: AbortSignal): Promise<Freshness> {
-    return this.#patiently(() => readFreshness(this.#store, collection, { signal }), signal);
+    return this.#patiently(() => this.#store.freshness(collection, { signal }), signal);
   }
 
   /**

