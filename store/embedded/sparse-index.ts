@@ -2,13 +2,16 @@ import type { SparseVector } from '../store.ts';
 
 /** One term's passages: rows ascending, with the term's weight in each. */
 interface Postings {
-  rows: Uint32Array;
-  weights: Float32Array;
+  rows: number[] | Uint32Array;
+  weights: number[] | Float32Array;
   length: number;
 }
 
-/** Initial capacity of a term's postings: most terms are rare. */
-const FIRST_POSTINGS = 4;
+/**
+ * From how many postings on a term has typed arrays, which take half the memory. Most terms are rare, and growing millions
+ * of short typed arrays takes several times as long as all else in building an index.
+ */
+const MANY_POSTINGS = 64;
 
 /**
  * A sparse vector as bytes: its indices as uint32, then its values as float32, in the machine's byte order.
@@ -87,22 +90,22 @@ export class SparseIndex {
         kept++;
       }
       postings.length = kept;
+      if (Array.isArray(rows)) rows.length = kept;
+      if (Array.isArray(weights)) weights.length = kept;
       if (kept === 0) this.#terms.delete(term);
     }
   }
 
   #append(term: number, row: number, weight: number): void {
-    let postings = this.#terms.get(term);
+    const postings = this.#terms.get(term);
     if (!postings) {
-      postings = {
-        rows: new Uint32Array(FIRST_POSTINGS),
-        weights: new Float32Array(FIRST_POSTINGS),
-        length: 0,
-      };
-      this.#terms.set(term, postings);
-    } else if (postings.length === postings.rows.length) {
+      this.#terms.set(term, { rows: [row], weights: [weight], length: 1 });
+      return;
+    }
+    const { length } = postings;
+    if (length >= MANY_POSTINGS && (Array.isArray(postings.rows) || length === postings.rows.length)) {
       // Grow by half, not twofold: there are many terms, and unused room would add up.
-      const room = Math.ceil(1.5 * postings.length);
+      const room = Math.ceil(1.5 * length);
       const rows = new Uint32Array(room);
       const weights = new Float32Array(room);
       rows.set(postings.rows);
