@@ -122,6 +122,7 @@ describe('Engine', () => {
       const found = (query: Partial<SearchQuery>) => {
         statements = 0;
         const hits = finish(other.search('many', { tenant: TENANT, limit: 3, ...query }));
+        // A slice of work reads a few dozen documents in one statement.
         assert.ok(statements < 400, `${statements} statements for ${Object.keys(query).join()}`);
         return hits.map(({ documentId }) => documentId);
       };
