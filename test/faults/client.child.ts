@@ -14,6 +14,8 @@ import { recordCall } from './record-call.ts';
 // the run.
 const [folder = '', address = '', ...own] = process.argv.slice(2);
 const { clients, collection } = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as RunPlan;
+// The harness may have been killed.
+process.on('disconnect', () => process.exit());
 const client = new v1.DocumentService(address, credentials.createInsecure(), channelOptions(address));
 await Promise.all(own.map((index) => runToEnd(clients[Number(index)]!)));
 client.close();

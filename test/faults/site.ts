@@ -71,6 +71,7 @@ export class Site {
   /** Why the disk can't be full here; `undefined` where it can. */
   readonly noDisk: string | undefined;
   readonly #disk: string;
+  #fillings = 0;
 
   private constructor(document: Service, query: Service, disk: string, noDisk: string | undefined) {
     this.document = document;
@@ -111,7 +112,7 @@ export class Site {
 
   /** Fills the disk for a while. */
   async fill(ms: number): Promise<void> {
-    const path = join(this.#disk, 'ballast');
+    const path = join(this.#disk, `ballast-${++this.#fillings}`);
     const file = openSync(path, 'w');
     try {
       for (let size = 1024 * 1024; size >= 512; size = size >> 1) {
@@ -125,7 +126,7 @@ export class Site {
       await sleep(ms);
     } finally {
       closeSync(file);
-      rmSync(path);
+      rmSync(path, { force: true });
     }
   }
 
