@@ -1,4 +1,6 @@
-import type { Counts, DocumentKey, DocumentWriteResult, StoredDocument } from '../store.ts';
+import type { Counts } from '../store.ts';
+import type { DocumentKey, StoredDocument } from '../document.ts';
+import type { DocumentWriteResult } from '../writes.ts';
 import { applyVersionRule, type Remembered } from '../versions.ts';
 import { ChangeLog } from './change-log.ts';
 import { checksum, verify } from './checksums.ts';

@@ -4,22 +4,10 @@ import { documentBytes } from '../document-bytes.ts';
 import { collectionNotFound, collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
 import { page, rankBy } from '../ranking.ts';
-import type {
-  CollectionInfo,
-  CollectionKey,
-  Counts,
-  DocumentKey,
-  DocumentWriteResult,
-  Filter,
-  FullDocument,
-  PageRequest,
-  RememberedDelete,
-  ScrollPage,
-  SearchHit,
-  SearchQuery,
-  SpaceKey,
-  StoredDocument,
-} from '../store.ts';
+import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
+import type { CollectionInfo, CollectionKey, Counts, PageRequest, ScrollPage, SpaceKey } from '../store.ts';
+import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type { DocumentWriteResult } from '../writes.ts';
 import { Catalog, type Collection } from './catalog.ts';
 import { Database } from './database.ts';
 import { Documents, type FilterRow } from './documents.ts';

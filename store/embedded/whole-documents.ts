@@ -1,4 +1,4 @@
-import type { FullDocument, StoredPassage } from '../store.ts';
+import type { FullDocument, StoredPassage } from '../document.ts';
 import { type DocumentRow, type Documents, TextKept } from './documents.ts';
 import type { WholePassageRow } from './passages.ts';
 import { decodeSparse } from './sparse-index.ts';

@@ -1,4 +1,4 @@
-import type { FullDocument } from '../../../store/store.ts';
+import type { FullDocument } from '../../../store/document.ts';
 import type { PatientStore } from './patient-store.ts';
 
 /**

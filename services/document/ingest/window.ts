@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
-import type { FullDocument, StoredDocument } from '../../../store/store.ts';
+import type { FullDocument, StoredDocument } from '../../../store/document.ts';
 import type { Lane } from '../../../towers/batching.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { reportError } from '../../runtime/errors.ts';
