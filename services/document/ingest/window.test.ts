@@ -19,7 +19,9 @@ import {
 } from './operation.ts';
 import type { StreamTrace } from './stream-trace.ts';
 import { PatientStore } from './patient-store.ts';
-import { LOOKUP_DOCUMENTS, Window, WRITE_BYTES, WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
+import { LOOKUP_DOCUMENTS } from './lookup-queue.ts';
+import { Window } from './window.ts';
+import { WRITE_BYTES, WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './write-queue.ts';
 import { invalidArgument } from '../../runtime/errors.ts';
 
 const BACKOFF = { firstMs: 1, longestMs: 1 };
