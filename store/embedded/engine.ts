@@ -9,7 +9,8 @@ import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from
 import type { DocumentWriteResult } from '../writes.ts';
 import { Catalog, type Collection, keyOf } from './catalog.ts';
 import { Database } from './database.ts';
-import type { Documents, FilterRow } from './documents.ts';
+import type { FilterRow } from './document-rows.ts';
+import type { Documents } from './documents.ts';
 import { checkFresh, freshnessOf } from './freshness.ts';
 import { hit, rank } from './hits.ts';
 import { checkLayout, LAYOUT, upgradeCollections } from './layouts.ts';

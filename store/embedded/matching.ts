@@ -1,6 +1,6 @@
 import { documentFilter } from '../filter.ts';
 import type { Filter } from '../queries.ts';
-import type { FilterRow } from './documents.ts';
+import type { FilterRow } from './document-rows.ts';
 
 /** Documents that match a filter, read one after another so that their metadata do not pile up in memory. */
 export function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterRow, void, undefined> {
