@@ -7,7 +7,8 @@ import { recordCall } from '../faults/record-call.ts';
 import { MUTANTS, NO_MUTANT } from './mutants.ts';
 import { planOf, VERSION_NAMES, type Versions } from './plan.ts';
 import { type Counts, pathsOf } from './sometimes.ts';
-import { COLLECTION, type FaultMix, World } from './world.ts';
+import type { FaultMix } from './fault-mix.ts';
+import { COLLECTION, World } from './world.ts';
 
 /** Readers that search with the tokens of watermarks. */
 const READERS = 2;
