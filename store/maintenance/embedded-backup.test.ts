@@ -211,6 +211,27 @@ test('a store that is there is refused, and put aside where that is said', async
   assert.equal(old.documents, 501);
 });
 
+test('at no moment of a restore does the folder look as if there never was a store', async () => {
+  await fill();
+  await backupEmbedded(at('data'), at('backup'));
+  const looks = { empty: 0, moved: 0 };
+  let done = false;
+  const look = (): void => {
+    if (done) return;
+    const there = existsSync(at('data', 'store.db'));
+    if (!there) looks.moved++;
+    if (!there && !existsSync(at('data', 'store.id'))) looks.empty++;
+    setImmediate(look);
+  };
+  look();
+  for (let round = 0; round < 5; round++) {
+    await restoreEmbedded({ from: at('backup'), directory: at('data'), replace: true });
+  }
+  done = true;
+  assert.ok(looks.moved > 0, 'the moment was seen');
+  assert.equal(looks.empty, 0);
+});
+
 test('a folder whose database is lost takes the backup, and no log of the lost one', async () => {
   await fill();
   await backupEmbedded(at('data'), at('backup'));

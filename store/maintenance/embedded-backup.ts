@@ -138,7 +138,8 @@ async function setAside(directory: string): Promise<string | undefined> {
   await mkdir(folder);
   for (const name of there) await rename(join(directory, name), join(folder, name));
   if (existsSync(join(directory, MARKER_FILE))) {
-    await rename(join(directory, MARKER_FILE), join(folder, MARKER_FILE));
+    // The marker stays until the new one takes its place: should this process die in between, it tells of a loss.
+    await copyFile(join(directory, MARKER_FILE), join(folder, MARKER_FILE));
   }
   return folder;
 }
