@@ -1,3 +1,4 @@
+import { documentBytes } from '../document-bytes.ts';
 import { StoreError } from '../errors.ts';
 import type {
   CallOptions,
@@ -10,7 +11,7 @@ import type {
   ScrollPage,
   StoredDocument,
 } from '../store.ts';
-import { bytesOf, documentsOf, isTextOmitted } from './documents.ts';
+import { documentsOf, isTextOmitted } from './documents.ts';
 import { anyOf, equals, expired, ofTenant, type QdrantCondition, type QdrantFilter } from './filters.ts';
 import { HEAD_KEYS, headId, headOf } from './layout.ts';
 import type { Point, Points } from './points.ts';
@@ -120,7 +121,7 @@ export async function scroll(
   for await (const { id, document } of documentsOf(points, ids, withVectors, options)) {
     if (taken > bytes) return { documents, next: id };
     documents.push(document);
-    taken += bytesOf(document);
+    taken += documentBytes(document);
   }
   return { documents, ...(offset !== undefined && { next: offset }) };
 }

@@ -3,6 +3,7 @@ import { existsSync, linkSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { StoreError } from '../../errors.ts';
+import { newIdentity } from '../../names.ts';
 import { DATABASE_FILE, newStoreId } from '../presence.ts';
 import { damagedDocuments, deleteAlone } from './collections.ts';
 import { openToRead } from './files.ts';
@@ -233,8 +234,7 @@ function mend(
     // A collection that is the same goes on with its positions; where it is another one, the changes may name what is lost.
     if (!isWhole) to.exec(`DELETE FROM changes_${id}`);
     if (hasIdentity && !isWhole) {
-      const identity = `col_${randomBytes(16).toString('hex')}`;
-      to.prepare('UPDATE collections SET identity = ? WHERE id = ?').run(identity, id);
+      to.prepare('UPDATE collections SET identity = ? WHERE id = ?').run(newIdentity(), id);
     }
   }
   return documents;
