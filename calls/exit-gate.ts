@@ -20,6 +20,8 @@ const gates = new Set<Int32Array>();
 /** The thread's side of a gate. */
 export class ThreadGate {
   readonly #cells: Int32Array | undefined;
+  /** Works under way: one may begin while another waits for its promise. */
+  #depth = 0;
 
   /** @param memory from {@link holdExit}; without any, as in a process, nothing is held */
   constructor(memory: SharedArrayBuffer | undefined) {
@@ -28,7 +30,7 @@ export class ThreadGate {
 
   /** Begins work that must not be interrupted. Where the process is ending, it never returns. */
   enter(): void {
-    if (!this.#cells) return;
+    if (!this.#cells || this.#depth++ > 0) return;
     Atomics.store(this.#cells, BUSY, 1);
     if (Atomics.load(this.#cells, LEAVING) === 0) return;
     this.leave();
@@ -36,7 +38,7 @@ export class ThreadGate {
   }
 
   leave(): void {
-    if (!this.#cells) return;
+    if (!this.#cells || --this.#depth > 0) return;
     Atomics.store(this.#cells, BUSY, 0);
     Atomics.notify(this.#cells, BUSY);
   }

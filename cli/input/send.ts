@@ -13,6 +13,7 @@ import { CliError, note } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import type { Checkpoint, Place } from './checkpoint.ts';
 import type { GoodRecord, SourceRecord } from './documents.ts';
+import { latestToken } from './freshness.ts';
 import { Lanes } from './lanes.ts';
 import type { Problems } from './problems.ts';
 
@@ -109,10 +110,13 @@ export class Sender {
       identity: this.#identity,
       freshnessToken: '',
     };
-    for (const summary of summaries) {
-      for (const key of COUNTS) total[key] += summary[key];
-      total.freshnessToken = later(total.freshnessToken, summary.freshnessToken);
-    }
+    for (const summary of summaries) for (const key of COUNTS) total[key] += summary[key];
+    const token = latestToken(summaries.map(({ freshnessToken }) => freshnessToken));
+    if (token === undefined) {
+      note(
+        'the streams reached several document services, and no freshness token covers what all of them wrote',
+      );
+    } else total.freshnessToken = token;
     return total;
   }
 
@@ -198,13 +202,6 @@ export class Sender {
       else this.#options.problems.read(record);
     }
   }
-}
-
-/** The token that covers both, of several streams into one collection: the embedded store counts its writes up. */
-function later(one: string, other: string): string {
-  const position = (token: string): number => Number(/\.(?<position>\d+)$/.exec(token)?.groups?.['position']);
-  if (one === '' || other === '') return one || other;
-  return position(one) > position(other) ? one : other;
 }
 
 /** What a stream reached is not the collection that another one, or the same one before, has reached. */

@@ -103,21 +103,9 @@ export class Documents {
     this.changes.add(tenant, id, null);
   }
 
-  /** Documents of a tenant by document id, from the first one past `after`. */
-  *scan(tenant: number, now: number, after = ''): Generator<FilterRow, void, undefined> {
-    for (let rows = this.#next(tenant, now, after, SCAN_ROWS); rows.length > 0;) {
-      yield* rows;
-      rows = this.#next(tenant, now, rows.at(-1)!.documentId, SCAN_ROWS);
-    }
-  }
-
   /** The first few documents of a tenant past `after`, by document id; none at the end. */
   few(tenant: number, now: number, after: string): FilterRow[] {
-    return this.#next(tenant, now, after, FEW_ROWS);
-  }
-
-  #next(tenant: number, now: number, after: string, limit: number): FilterRow[] {
-    const rows = this.#sql.scan.all(tenant, bytes(after), now, limit) as Raw<FilterRow>[];
+    const rows = this.#sql.scan.all(tenant, bytes(after), now, FEW_ROWS) as Raw<FilterRow>[];
     return rows.map((row) => {
       this.#verify(row);
       return { ...row, documentId: string(row.documentId) };

@@ -186,26 +186,40 @@ export class Engine {
     }
   }
 
-  scroll(
+  /** It works in slices: a filter may hold for few documents. What is written meanwhile may or may not be among them. */
+  *scroll(
     name: string,
     tenant: string,
-    { limit, after, filter = {}, withVectors = false, bytes: most = Infinity }: PageRequest,
-  ): ScrollPage {
-    return this.#database.read(() => {
-      const documents = this.#documents(name);
+    { limit, after = '', filter = {}, withVectors = false, bytes: most = Infinity }: PageRequest,
+  ): Sliced<ScrollPage> {
+    const collection = this.#database.read(() => this.#catalog.resolve(name));
+    const found: FullDocument[] = [];
+    let taken = 0;
+    let last = typeof after === 'object' ? after.documentId : after;
+    const goOn = (): ScrollPage | undefined => {
+      const documents = this.#documentsOf(collection);
       const row = documents.tenants.find(tenant);
-      const found: FullDocument[] = [];
       if (row === undefined) return { documents: found };
-      const last = typeof after === 'object' ? after.documentId : after;
-      const rows = upTo(limit, matching(documents.scan(row, this.#now(), last), filter));
-      let taken = 0;
-      for (const document of wholeDocuments(documents, tenant, rows, withVectors)) {
+      const rows: Chosen[] = [];
+      const next = this.#scan({ documents, tenant: row, after: last, filter }, ({ id, passages }) => {
+        rows.push({ id, passages });
+        return found.length + rows.length <= limit;
+      });
+      const chosen = rows.slice(0, limit - found.length);
+      for (const document of wholeDocuments(documents, tenant, chosen, withVectors)) {
         if (taken > most) return { documents: found, next: found.at(-1)!.documentId };
         found.push(document);
         taken += documentBytes(document);
       }
-      return rows.hasMore ? { documents: found, next: found.at(-1)!.documentId } : { documents: found };
-    });
+      if (rows.length > chosen.length) return { documents: found, next: found.at(-1)!.documentId };
+      if (next === undefined) return { documents: found };
+      last = next;
+      return undefined;
+    };
+    for (; ; yield) {
+      const page = this.#database.read(goOn);
+      if (page) return page;
+    }
   }
 
   tenants(name: string): string[] {
@@ -306,7 +320,7 @@ export class Engine {
   }
 
   /**
-   * Visits the rows of a tenant that match a filter, past a document id, until the slice is spent.
+   * Visits the rows of a tenant that match a filter, past a document id, until the slice is spent or a visit says `false`.
    *
    * @returns the last row's document id if there may be more; the next slice goes on after it
    */
@@ -317,7 +331,7 @@ export class Engine {
       after,
       filter,
     }: { documents: Documents; tenant: number; after: string; filter: Filter },
-    visit: (row: FilterRow) => void,
+    visit: (row: FilterRow) => boolean | undefined,
   ): string | undefined {
     this.#slice.begin();
     const now = this.#now();
@@ -326,7 +340,7 @@ export class Engine {
       rows.length > 0;
       rows = documents.few(tenant, now, after)
     ) {
-      for (const row of matching(rows, filter)) visit(row);
+      for (const row of matching(rows, filter)) if (visit(row) === false) return row.documentId;
       after = rows.at(-1)!.documentId;
       if (this.#slice.spent) return after;
     }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { put, SPACE, sparse } from '../contract/stores.ts';
 import type { SearchQuery } from '../queries.ts';
+import type { ScrollPage } from '../store.ts';
 import type { DocumentWrite } from '../writes.ts';
 import { Engine } from './engine.ts';
 import { prepareWrites } from './prepare.ts';
@@ -115,6 +116,45 @@ describe('a delete by filter', () => {
     write([document('large', 1)]);
     assert.throws(() => finish(call), { reason: 'COLLECTION_NOT_FOUND' });
     assert.equal(finish(engine.count('docs', 'large', undefined)).documents, 1);
+  });
+});
+
+describe('a page of documents', () => {
+  const pageOf = (request: Parameters<Engine['scroll']>[2]) => engine.scroll('docs', 'large', request);
+  const ids = ({ documents }: ScrollPage) => documents.map(({ documentId }) => documentId);
+  const all = Array.from({ length: DOCUMENTS }, (_, index) => `d${index}`).sort();
+
+  it('lets other calls in while it looks for what a filter holds for', () => {
+    const filter = { must: [{ field: 'metadata.number', anyOf: [3, 998] }] };
+    const { result, slices } = drive(pageOf({ limit: 10, filter }), () => {
+      assert.equal(finish(searchOf('small')).length, 2);
+    });
+    assert.deepEqual(ids(result), ['d3', 'd998']);
+    assert.equal(result.next, undefined);
+    assert.ok(slices >= DOCUMENTS / ((PIECES + 1) * ROWS), `${slices} slices`);
+  });
+
+  it('is followed by the next one, wherever its slices end', () => {
+    for (const request of [{ limit: 97 }, { limit: 250 }, { limit: 1000 }, { limit: 400, bytes: 2000 }]) {
+      const found: string[] = [];
+      let after: string | undefined;
+      do {
+        const page = finish(pageOf({ ...request, ...(after !== undefined && { after }) }));
+        assert.ok(page.documents.length > 0 && page.documents.length <= request.limit);
+        found.push(...ids(page));
+        after = page.next;
+      } while (after !== undefined);
+      assert.deepEqual(found, all);
+    }
+  });
+
+  it('ends where the collection is dropped meanwhile', () => {
+    const { physicalName } = engine.findCollection('docs');
+    const call = pageOf({ limit: 1000 });
+    call.next();
+    engine.dropCollection(physicalName);
+    engine.ensureCollection('docs', SPACE);
+    assert.throws(() => finish(call), { reason: 'COLLECTION_NOT_FOUND' });
   });
 });
 

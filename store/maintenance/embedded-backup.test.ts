@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
+import { DatabaseSync } from '@photostructure/sqlite';
 import { openEmbeddedStore } from '../embedded/embedded-store.ts';
 import { StoreError } from '../errors.ts';
 import type { Store } from '../store.ts';
@@ -210,6 +211,39 @@ test('a store that is there is refused, and put aside where that is said', async
   // What was put aside is a store like any other.
   const old = await using(replaced!, (store) => store.count('docs', ''));
   assert.equal(old.documents, 501);
+});
+
+test('a store with a document that is not what was written is not backed up', async () => {
+  await fill();
+  const database = new DatabaseSync(at('data', 'store.db'));
+  database.exec("UPDATE passages_1 SET text = CAST('other' AS BLOB) WHERE id = 1");
+  database.close();
+  await assert.rejects(
+    backupEmbedded(at('data'), at('backup')),
+    isReason('STORE_INTERNAL', /1 documents of "docs--.*" are not what was written.*scalingnote doctor/),
+  );
+  assert.deepEqual(readdirSync(folder), ['data']);
+});
+
+test('at no moment of a restore does the folder look as if there never was a store', async () => {
+  await fill();
+  await backupEmbedded(at('data'), at('backup'));
+  const looks = { empty: 0, moved: 0 };
+  let done = false;
+  const look = (): void => {
+    if (done) return;
+    const there = existsSync(at('data', 'store.db'));
+    if (!there) looks.moved++;
+    if (!there && !existsSync(at('data', 'store.id'))) looks.empty++;
+    setImmediate(look);
+  };
+  look();
+  for (let round = 0; round < 5; round++) {
+    await restoreEmbedded({ from: at('backup'), directory: at('data'), replace: true });
+  }
+  done = true;
+  assert.ok(looks.moved > 0, 'the moment was seen');
+  assert.equal(looks.empty, 0);
 });
 
 test('a folder whose database is lost takes the backup, and no log of the lost one', async () => {

@@ -2,6 +2,7 @@ import { constants, existsSync, readdirSync, statSync } from 'node:fs';
 import { copyFile, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
+import { damagedDocuments } from '../embedded/doctor/collections.ts';
 import { DATABASE_FILE, MARKER_FILE, newStoreId, writeMarker } from '../embedded/presence.ts';
 import { StoreError } from '../errors.ts';
 import { newIdentity } from '../names.ts';
@@ -138,7 +139,8 @@ async function setAside(directory: string): Promise<string | undefined> {
   await mkdir(folder);
   for (const name of there) await rename(join(directory, name), join(folder, name));
   if (existsSync(join(directory, MARKER_FILE))) {
-    await rename(join(directory, MARKER_FILE), join(folder, MARKER_FILE));
+    // The marker stays until the new one takes its place: should this process die in between, it tells of a loss.
+    await copyFile(join(directory, MARKER_FILE), join(folder, MARKER_FILE));
   }
   return folder;
 }
@@ -155,14 +157,17 @@ function copyOfOneMoment(source: string, copy: string): void {
 function checkedCollections(copy: string, source: string): BackupCollection[] {
   return withDatabase(copy, { readOnly: true }, (database) => {
     const [check] = database.prepare('PRAGMA quick_check(1)').all() as { quick_check: string }[];
-    if (check?.quick_check !== 'ok') {
-      throw new StoreError(
-        'STORE_INTERNAL',
-        `${source} is damaged (${check?.quick_check ?? 'no answer'}), and no backup was made; ask "scalingnote doctor"`,
-      );
-    }
+    if (check?.quick_check !== 'ok') throw damagedSource(source, check?.quick_check ?? 'no answer');
     const rows = database.prepare('SELECT * FROM collections ORDER BY physical').all() as CatalogRow[];
     return rows.map(({ id, physical, fingerprint, dimensions, identity }) => {
+      // Pages may be sound, and what stands in them is not what was written.
+      const damagedRows = damagedDocuments(database, id);
+      if (damagedRows.length > 0) {
+        throw damagedSource(
+          source,
+          `${damagedRows.length} documents of "${physical}" are not what was written`,
+        );
+      }
       const aliases = database
         .prepare('SELECT alias FROM aliases WHERE collection = ? ORDER BY alias')
         .all(id) as { alias: string }[];
@@ -181,6 +186,13 @@ function checkedCollections(copy: string, source: string): BackupCollection[] {
       };
     });
   });
+}
+
+function damagedSource(source: string, what: string): StoreError {
+  return new StoreError(
+    'STORE_INTERNAL',
+    `${source} is damaged (${what}), and no backup was made; ask "scalingnote doctor"`,
+  );
 }
 
 interface CatalogRow {

@@ -1,3 +1,4 @@
+import { documentBytes } from '../document-bytes.ts';
 import { StoreError } from '../errors.ts';
 import type { CallOptions } from '../store.ts';
 import type { FullDocument, StoredPassage } from '../document.ts';
@@ -44,20 +45,12 @@ export async function* documentsOf(
     for (const id of group) {
       const document = documents.get(id);
       if (!document) continue;
-      bytes += bytesOf(document);
+      bytes += documentBytes(document);
       yield { id, document };
     }
     const each = Math.max(1, bytes / start);
     size = Math.max(1, Math.min(MOST_DOCUMENTS, 2 * size, Math.floor(REQUEST_BYTES / each)));
   }
-}
-
-/** Bytes of texts and vectors. */
-export function bytesOf({ text = '', passages }: FullDocument): number {
-  return passages.reduce(
-    (sum, passage) => sum + Buffer.byteLength(passage.text ?? '') + (passage.vector?.byteLength ?? 0),
-    Buffer.byteLength(text),
-  );
 }
 
 /** Documents by the ids of their heads, each from one put. */

@@ -1,8 +1,9 @@
+import { documentBytes } from '../document-bytes.ts';
 import { StoreError } from '../errors.ts';
 import type { Filter } from '../queries.ts';
 import type { CallOptions, Counts, PageRequest, ScrollPage } from '../store.ts';
 import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
-import { bytesOf, documentsOf, isTextOmitted } from './documents.ts';
+import { documentsOf, isTextOmitted } from './documents.ts';
 import { anyOf, equals, expired, ofTenant, type QdrantCondition, type QdrantFilter } from './filters.ts';
 import { HEAD_KEYS, headId, headOf } from './layout.ts';
 import type { Point, Points } from './points.ts';
@@ -112,7 +113,7 @@ export async function scroll(
   for await (const { id, document } of documentsOf(points, ids, withVectors, options)) {
     if (taken > bytes) return { documents, next: id };
     documents.push(document);
-    taken += bytesOf(document);
+    taken += documentBytes(document);
   }
   return { documents, ...(offset !== undefined && { next: offset }) };
 }

@@ -102,6 +102,20 @@ test('a long document that waits holds nothing that others could wait for', asyn
   assert.equal(budget.held, 1100);
 });
 
+test('a long document is not passed for ever by shorter ones that need less room', async () => {
+  const budget = new Budget(800, { excess: 1000 });
+  const [first, second, longest] = [budget.open('a'), budget.open('a'), budget.open('b')];
+  assert.equal(budget.admit(first, 500), true);
+  const waiting = budget.admit(longest, 2000);
+  assert.ok(waiting instanceof Promise);
+  const behind = budget.admit(second, 500);
+  assert.ok(behind instanceof Promise, 'there would be room for it');
+  budget.release(first, 500);
+  assert.equal(await waiting, true);
+  budget.release(longest, 2000);
+  assert.equal(await behind, true);
+});
+
 test('closing gives everything back, answers who waits, and ends the share', async () => {
   const { budget, greedy: leaving } = spent();
   const staying = budget.open();

@@ -80,7 +80,8 @@ export class Budget {
     if (share.closed) return false;
     const { usual, excess } = this.#split(tokens);
     if (excess === 0) return this.#admitUsual(share, usual);
-    if (this.#fitsLong(excess)) {
+    // Nobody passes those that wait: one that needs much room would wait for ever behind a flow of shorter ones.
+    if (this.#waitingLong.size === 0 && this.#fitsLong(excess)) {
       this.#takeExcess(share, excess);
       return this.#admitUsual(share, usual);
     }

@@ -282,6 +282,20 @@ describe('a salvage', () => {
     assert.notEqual(examine(directory).storeId, storeId);
   });
 
+  it('keeps the promise of freshness of a collection that is the same', async () => {
+    await fill(5);
+    const before = await openEmbeddedStore({ directory });
+    const atLeast = await before.freshness('docs');
+    await before.close();
+    salvage(directory, join(root, 'fresh', 'store.db'));
+    directory = join(root, 'fresh');
+    const store = await openEmbeddedStore({ directory });
+    assert.deepEqual(await store.freshness('docs'), atLeast);
+    assert.equal((await search(store, 'docs', direction(1), { limit: 1, atLeast })).length, 1);
+    await store.close();
+    assert.deepEqual(checks(), []);
+  });
+
   it('leaves out what is not what was written, and names it', async () => {
     await fill(5);
     alter(`UPDATE passages_1 SET text = CAST('other' AS BLOB) WHERE id = 4`);

@@ -3,6 +3,7 @@ import { existsSync, linkSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { StoreError } from '../../errors.ts';
+import { newIdentity } from '../../names.ts';
 import { DATABASE_FILE, newStoreId } from '../presence.ts';
 import { damagedDocuments, deleteAlone } from './collections.ts';
 import { openToRead } from './files.ts';
@@ -218,7 +219,7 @@ function mend(
       DELETE FROM documents_${id} WHERE passages != (SELECT count(*) FROM passages_${id} p
         WHERE p.id >= first_passage AND p.id < first_passage + documents_${id}.passages)
         OR NOT json_valid(metadata);
-      DELETE FROM changes_${id};
+      DELETE FROM changes_${id} WHERE seq < (SELECT max(seq) FROM changes_${id});
       INSERT OR IGNORE INTO tenants_${id} (id, tenant)
         SELECT DISTINCT tenant, CAST('unknown tenant ' || tenant AS BLOB) FROM documents_${id};
       UPDATE tenants_${id} SET (documents, passages) =
@@ -230,9 +231,10 @@ function mend(
     documents += (to.prepare(`SELECT count(*) AS count FROM documents_${id}`).get() as { count: number })
       .count;
     const isWhole = lost.length === before && ![...damaged.keys()].some((table) => table.endsWith(`_${id}`));
+    // A collection that is the same goes on with its positions; where it is another one, the changes may name what is lost.
+    if (!isWhole) to.exec(`DELETE FROM changes_${id}`);
     if (hasIdentity && !isWhole) {
-      const identity = `col_${randomBytes(16).toString('hex')}`;
-      to.prepare('UPDATE collections SET identity = ? WHERE id = ?').run(identity, id);
+      to.prepare('UPDATE collections SET identity = ? WHERE id = ?').run(newIdentity(), id);
     }
   }
   return documents;
