@@ -29,6 +29,10 @@ test('a number that would change is refused by name', () => {
     ['{"n":-1E400}', /too large/],
     ['{"n":1e-999}', /too small/],
     ['{"n":1.2345678901234567891e18}', /beyond/],
+    [
+      '{"id":"1","version":9007199254740993}',
+      /^"version" is 9007199254740993, but must be a whole number from 0 to 2\^53 - 1$/,
+    ],
     ['1234567890123456789', /^1234567890123456789 is/],
   ];
   for (const [text, message] of refused) assert.throws(() => parseExactly(text), { message });

@@ -16,6 +16,9 @@ const SUSPICIOUS_NUMBER = /\d{16}|\d[eE]/;
 /** The end of a key. A string that ends before a colon inside another string looks the same. */
 const KEY_END = /"\s*:/g;
 
+/** What a version may be. */
+export const VERSION_RANGE = 'a whole number from 0 to 2^53 - 1';
+
 /** Most digits that a double keeps, whatever they are. */
 const SAFE_DIGITS = 15;
 
@@ -126,7 +129,10 @@ class Inspection {
     const literal = matchAt(/[^\s,\]}]+/y, this.#text, this.#at);
     this.#at += literal.length;
     const problem = /^[-\d]/.test(literal) ? numberProblem(literal) : undefined;
-    if (problem !== undefined) throw new Error(path === '' ? problem : `"${path}": ${problem}`);
+    if (problem === undefined) return;
+    // The one field of a record that is a number, and can't be a text instead.
+    if (path === 'version') throw new Error(`"version" is ${clipped(literal)}, but must be ${VERSION_RANGE}`);
+    throw new Error(path === '' ? problem : `"${path}": ${problem}`);
   }
 
   #blank(): void {

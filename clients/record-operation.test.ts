@@ -43,7 +43,7 @@ const wrong: [record: unknown, problem: RegExp][] = [
   [{ patch: 'a', set: [] }, /"set" must be an object/],
   [{ patch: 'a', remove: 'm' }, /"remove" must be a list/],
   [{ patch: 'a', remove: [1] }, /"remove" must be a list/],
-  [{ patch: 'a', version: '1' }, /"version" must be a number/],
+  [{ patch: 'a', version: '1' }, /"version" is "1", but must be a whole number/],
   [{ id: 'a', _id: 'a' }, /"_id" and "id"/],
   ...[
     '2030-02-30',

@@ -1,3 +1,4 @@
+import { VERSION_RANGE } from './exact-json.ts';
 import type { DeleteInput, DocumentInput, PatchInput } from './operation.ts';
 
 /** What a record of a document may hold; `_id` is how BEIR's files call the identifier. */
@@ -79,7 +80,9 @@ function refuseOthers(object: object, keys: ReadonlySet<string>, allowed: string
 }
 
 function toVersion({ version = 0 }: { version?: unknown }): number {
-  if (typeof version !== 'number') throw new Error('"version" must be a number');
+  if (typeof version !== 'number') {
+    throw new Error(`"version" is ${JSON.stringify(version)}, but must be ${VERSION_RANGE}`);
+  }
   return version;
 }
 

@@ -1,3 +1,4 @@
+import { VERSION_RANGE } from '../../clients/exact-json.ts';
 import { parseJson } from '../../clients/records.ts';
 import { UsageError } from '../output/print.ts';
 
@@ -153,7 +154,7 @@ function versionOf(value: unknown): number | undefined {
   if (value === undefined || value === null || value === '') return undefined;
   const version = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
   if (typeof version === 'number' && Number.isSafeInteger(version) && version >= 0) return version;
-  throw new Error(`"version" is ${JSON.stringify(value)}, but must be a whole number from 0 to 2^53 - 1`);
+  throw new Error(`"version" is ${JSON.stringify(value)}, but must be ${VERSION_RANGE}`);
 }
 
 function objectOf(value: unknown): object {

@@ -125,6 +125,15 @@ class Unfit {
   }
 }
 
+/** A value that was JSON in the file: nulls and all keys stay as they are. */
+class Json {
+  readonly value: unknown;
+
+  constructor(value: unknown) {
+    this.value = value;
+  }
+}
+
 /** Dates as ISO 8601, and texts that are what they were. */
 const PARSERS: Partial<ParquetParsers> = {
   dateFromDays: (days) => new Date(days * 86_400_000).toISOString().slice(0, 10),
@@ -136,7 +145,7 @@ const PARSERS: Partial<ParquetParsers> = {
     const text = textOf(bytes);
     if (typeof text !== 'string') return text;
     try {
-      return parseJson(text);
+      return new Json(parseJson(text));
     } catch (error) {
       return new Unfit((error as Error).message);
     }
@@ -160,13 +169,8 @@ function timestamp(count: bigint, perSecond: bigint, digits: number): string | U
 }
 
 function toRow(record: number, value: Record<string, unknown>): Row {
-  const object: Record<string, unknown> = {};
   try {
-    for (const [column, cell] of Object.entries(value)) {
-      const plain = toPlain(cell, column);
-      if (plain !== undefined) object[column] = plain;
-    }
-    return { record, line: record, value: object };
+    return { record, line: record, value: toPlainObject(Object.entries(value)) };
   } catch (error) {
     return {
       record,
@@ -180,6 +184,7 @@ function toRow(record: number, value: Record<string, unknown>): Row {
 /** @returns what JSON can hold; `undefined` for null @throws {Error} naming the column */
 function toPlain(cell: unknown, path: string): unknown {
   if (cell === null || cell === undefined) return undefined;
+  if (cell instanceof Json) return cell.value ?? undefined;
   if (cell instanceof Unfit) throw new Error(`"${path}" ${cell.problem}`);
   if (typeof cell === 'bigint') {
     const number = Number(cell);
@@ -199,18 +204,23 @@ function toPlain(cell: unknown, path: string): unknown {
   if (Array.isArray(cell) || ArrayBuffer.isView(cell)) {
     return Array.from(cell as unknown[], (item, index) => toPlain(item, `${path}[${index}]`) ?? null);
   }
-  const plain: Record<string, unknown> = {};
-  for (const [key, item] of Object.entries(cell)) {
-    const inner = toPlain(item, `${path}.${key}`);
-    if (inner !== undefined) plain[key] = inner;
-  }
-  return plain;
+  return toPlainObject(Object.entries(cell), `${path}.`);
+}
+
+/** Leaves out what is null. `fromEntries` keeps a key `__proto__`, which an assignment would lose. */
+function toPlainObject(entries: [string, unknown][], prefix = ''): Record<string, unknown> {
+  return Object.fromEntries(
+    entries
+      .map(([key, item]): [string, unknown] => [key, toPlain(item, `${prefix}${key}`)])
+      .filter(([, plain]) => plain !== undefined),
+  );
 }
 
 function withoutLoss(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value)))
     return String(value);
   if (value instanceof Unfit) return null;
+  if (value instanceof Json) return value.value;
   if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
   return value;
 }

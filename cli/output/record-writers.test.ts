@@ -9,6 +9,7 @@ import type { FullDocument } from '../../clients/index.ts';
 import { readJsonLines } from '../../clients/records.ts';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { CliError } from './print.ts';
+import { Documents } from '../input/documents.ts';
 import { type ExportFormat, recordWriter } from './record-writers.ts';
 import type { RecordParts } from './records.ts';
 import { openSink } from './sink.ts';
@@ -128,6 +129,22 @@ test('Parquet holds the same, in several row groups, by hyparquet', async () => 
       ...(expires instanceof Date && { expires_at: expires.toISOString() }),
     })),
     DOCUMENTS.map(plain),
+  );
+});
+
+test('Parquet that is read again keeps nulls and every key of the metadata', async () => {
+  const metadata = JSON.parse(
+    '{"none":null,"__proto__":"p","a":{"b":null,"__proto__":{"c":1}},"a.b":[null]}',
+  ) as FullDocument['metadata'];
+  const path = await write('keys.parquet', 'parquet', [{ ...documentOf(1), metadata }]);
+  const documents = await Documents.open([path], { rules: [] });
+  const operations: unknown[] = [];
+  for await (const record of documents.records({ after: 0, counts: [] })) {
+    operations.push('operation' in record && record.operation);
+  }
+  assert.equal(
+    JSON.stringify(operations.map((operation) => (operation as { metadata: unknown }).metadata)),
+    JSON.stringify([metadata]),
   );
 });
 

@@ -130,7 +130,7 @@ function columnsOf({ withoutText = false, vectors = false, tenant = false }: Rec
     { name: 'id', type: 'STRING', value: ({ id }) => id },
     { name: 'title', type: 'STRING', value: ({ title }) => title },
     !withoutText && { name: 'text', type: 'STRING', value: ({ text }) => text ?? '' },
-    { name: 'metadata', type: 'JSON', value: ({ metadata }) => metadata },
+    { name: 'metadata', type: 'JSON', value: ({ metadata }) => withoutPrototype(metadata) },
     { name: 'version', type: 'INT64', value: ({ version }) => BigInt(version) },
     {
       name: 'expires_at',
@@ -142,6 +142,14 @@ function columnsOf({ withoutText = false, vectors = false, tenant = false }: Rec
     vectors && { name: 'passages', type: 'JSON', value: ({ passages = [] }) => passages },
   ];
   return columns.filter((column) => column !== false);
+}
+
+/**
+ * The same keys in an object that the Parquet library passes on as it is: what has a prototype it copies key by key, and
+ * loses a key `__proto__`.
+ */
+function withoutPrototype(metadata: object): object {
+  return Object.setPrototypeOf({ ...metadata }, null) as object;
 }
 
 /** About how many characters the passages of a document take as JSON. */

@@ -152,7 +152,7 @@ function refuseFull({ physicalName: name, documents }: CollectionInfo): void {
   throw new StoreError(
     'STORE_INVALID_ARGUMENT',
     `collection "${name}" of the target has ${documents} documents already, and no copy of this source was broken off ` +
-      'there; drop it, copy under another name, or merge',
+      'there; drop it, copy under another name, or say --merge',
     { metadata: { collection: name } },
   );
 }
