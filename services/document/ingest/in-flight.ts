@@ -47,6 +47,7 @@ export class DocumentInFlight {
   /** Forgets what was expected: everything that had begun is settled. */
   reset(): void {
     this.version = 0;
+    this.expected = { kind: 'unread' };
     this.stored = undefined;
   }
 }
