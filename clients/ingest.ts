@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type ClientDuplexStream, status as Code } from '@grpc/grpc-js';
 import type { IngestOutcome__Output } from '../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { IngestRequest } from '../proto/generated/scalingnote/v1/IngestRequest.ts';
@@ -178,6 +179,9 @@ class Ingest {
   readonly #pending = new Map<number, Pending>();
   #pendingBytes = 0;
   #sequence = 0;
+  /** Names the run to the service, which then ends an older connection that it still holds open. */
+  readonly #runId = randomUUID();
+  #attempt = 0;
   /** Wakes the loop that feeds the connection. */
   #wake = (): void => {};
 
@@ -251,7 +255,8 @@ class Ingest {
     const { collection, tenant = '', omitText = false, bulk = false } = this.#options;
     const target = { collection: wireText(collection, 'collection'), tenant: wireText(tenant, 'tenant') };
     const expectedIdentity = this.summary.identity;
-    call.write({ begin: { ...target, omitText, bulk, expectedIdentity } });
+    const run = { runId: this.#runId, attempt: ++this.#attempt };
+    call.write({ begin: { ...target, omitText, bulk, expectedIdentity, ...run } });
     let ended = false;
     while (connection.end === undefined) {
       const changed = new Promise<void>((resolve) => {

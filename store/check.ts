@@ -1,6 +1,8 @@
 import { invalidArgument } from './errors.ts';
 import { checkFilter } from './filter.ts';
-import type { DocumentWrite, Filter, SearchQuery, SparseVector } from './store.ts';
+import type { Filter, SearchQuery } from './queries.ts';
+import type { SparseVector } from './document.ts';
+import type { DocumentWrite } from './writes.ts';
 
 /** A norm this close to 1 counts as 1: the difference is float32 rounding. */
 const UNIT_TOLERANCE = 1e-6;

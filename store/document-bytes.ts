@@ -1,4 +1,4 @@
-import type { FullDocument } from './store.ts';
+import type { FullDocument } from './document.ts';
 
 /** Bytes of a term's index and weight. */
 const TERM_BYTES = 8;

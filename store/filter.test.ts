@@ -10,7 +10,7 @@ import {
   readPath,
 } from './filter.ts';
 import { StoreError } from './errors.ts';
-import type { Condition, Filter } from './store.ts';
+import type { Condition, Filter } from './queries.ts';
 
 const v = 'metadata.v';
 

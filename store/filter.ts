@@ -1,5 +1,5 @@
 import { invalidArgument } from './errors.ts';
-import type { Condition, Filter, FilterValue } from './store.ts';
+import type { Condition, Filter, FilterValue } from './queries.ts';
 
 /** Deepest nesting of a filter, itself included: more than people write, and not too much for any store. */
 export const MAX_FILTER_DEPTH = 8;

@@ -1,4 +1,5 @@
-import { HYBRID_CANDIDATES, RRF_K, type SearchQuery, type SparseVector } from './store.ts';
+import { HYBRID_CANDIDATES, RRF_K, type SearchQuery } from './queries.ts';
+import type { SparseVector } from './document.ts';
 
 /** A document's place in a ranking. */
 export interface Ranked {

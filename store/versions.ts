@@ -1,4 +1,4 @@
-import type { DocumentWrite, DocumentWriteResult, Expected } from './store.ts';
+import type { DocumentWrite, DocumentWriteResult, Expected } from './writes.ts';
 
 /** What a store remembers about a document: its content, or the version of a delete. */
 export type Remembered =

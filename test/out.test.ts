@@ -11,7 +11,8 @@ import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { type Harness, startHarness } from '../services/document/testing/harness.ts';
 import { TestStore } from '../services/document/testing/test-store.ts';
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts';
-import type { FullDocument, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import type { FullDocument } from '../store/document.ts';
 
 /** Documents out and in again: the command against a document service, and on the folder of its store. */
 

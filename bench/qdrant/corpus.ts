@@ -2,7 +2,7 @@ import { readWordNet, type SampleDocument } from '../../cli/sample/wordnet.ts';
 import { openTower } from '../../towers/open.ts';
 import type { TowerManifest } from '../../towers/manifest.ts';
 import { passageTerms } from '../../towers/terms.ts';
-import type { DocumentWrite } from '../../store/store.ts';
+import type { DocumentWrite } from '../../store/writes.ts';
 
 /** A tower that ships: it encodes documents in microseconds, and its vectors have the shape of real ones. */
 export const TOWER = 'all-MiniLM-L6-v2-lookup';

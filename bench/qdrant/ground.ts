@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WRITES_IN_FLIGHT } from '../../services/document/ingest/window.ts';
+import { WRITES_IN_FLIGHT } from '../../services/document/ingest/write-queue.ts';
 import { openStore } from '../../store/open.ts';
 import type { Store } from '../../store/store.ts';
 import { type Corpus, makeCorpus } from './corpus.ts';

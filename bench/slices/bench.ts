@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EmbeddedStore, openEmbeddedStore } from '../../store/embedded/embedded-store.ts';
-import type { DocumentWrite, SearchQuery } from '../../store/store.ts';
+import type { SearchQuery } from '../../store/queries.ts';
+import type { DocumentWrite } from '../../store/writes.ts';
 import { type Bench, type Comparison, percentile } from '../report.ts';
 
 /** Documents that are deleted by one call, or loaded by one; each has one passage. */

@@ -7,7 +7,8 @@ import type { FullDocument__Output } from '../../proto/generated/scalingnote/v1/
 import type { GetDocumentsRequest } from '../../proto/generated/scalingnote/v1/GetDocumentsRequest.ts';
 import type { GetDocumentsResponse__Output } from '../../proto/generated/scalingnote/v1/GetDocumentsResponse.ts';
 import type { RichStatus } from '../../proto/status.ts';
-import type { CallOptions, DocumentWrite, Store } from '../../store/store.ts';
+import type { CallOptions, Store } from '../../store/store.ts';
+import type { DocumentWrite } from '../../store/writes.ts';
 import { MemoryStore } from '../../store/testing/memory-store.ts';
 import { DIMENSIONS } from '../runtime/testing/fake-manifest.ts';
 import { eventually, type Harness, harnesses, statusOf } from './testing/harness.ts';

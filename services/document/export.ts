@@ -2,14 +2,9 @@ import { status } from '@grpc/grpc-js';
 import type { ExportRequest__Output } from '../../proto/generated/scalingnote/v1/ExportRequest.ts';
 import type { ExportResponse } from '../../proto/generated/scalingnote/v1/ExportResponse.ts';
 import { collectionNotFound, collectionReplaced } from '../../store/errors.ts';
-import type {
-  CallOptions,
-  CollectionInfo,
-  CollectionKey,
-  Filter,
-  FullDocument,
-  Store,
-} from '../../store/store.ts';
+import type { Filter } from '../../store/queries.ts';
+import type { CallOptions, CollectionInfo, CollectionKey, Store } from '../../store/store.ts';
+import type { FullDocument } from '../../store/document.ts';
 import { invalidArgument, ServiceError } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
 import type { ServerStreamCall } from '../runtime/handler.ts';

@@ -2,7 +2,7 @@ import { endianness } from 'node:os';
 import type { FullDocument as WireDocument } from '../../proto/generated/scalingnote/v1/FullDocument.ts';
 import type { StoredPassage as WirePassage } from '../../proto/generated/scalingnote/v1/StoredPassage.ts';
 import { toStruct } from '../../proto/struct.ts';
-import type { FullDocument, StoredPassage } from '../../store/store.ts';
+import type { FullDocument, StoredPassage } from '../../store/document.ts';
 
 /** Bytes that a message has besides texts and vectors, for each passage and for the document: generous. */
 const PASSAGE_OVERHEAD = 32;

@@ -3,7 +3,8 @@ import type { GetDocumentsRequest__Output } from '../../proto/generated/scalingn
 import type { GetDocumentsResponse } from '../../proto/generated/scalingnote/v1/GetDocumentsResponse.ts';
 import type { ListDocumentsRequest__Output } from '../../proto/generated/scalingnote/v1/ListDocumentsRequest.ts';
 import type { ListDocumentsResponse } from '../../proto/generated/scalingnote/v1/ListDocumentsResponse.ts';
-import { type CallOptions, type FullDocument, passageTexts, type Store } from '../../store/store.ts';
+import type { CallOptions, Store } from '../../store/store.ts';
+import { type FullDocument, passageTexts } from '../../store/document.ts';
 import { invalidArgument, ServiceError } from '../runtime/errors.ts';
 import { checkCollection, checkDocumentId, checkTenant } from '../runtime/validate.ts';
 import { messageOf } from './export.ts';

@@ -4,7 +4,8 @@ import type { DeleteRequest__Output } from '../../proto/generated/scalingnote/v1
 import { v1 } from '../../proto/load.ts';
 import { collectionReplaced } from '../../store/errors.ts';
 import { freshnessToken } from '../../store/freshness.ts';
-import type { Filter, Store } from '../../store/store.ts';
+import type { Filter } from '../../store/queries.ts';
+import type { Store } from '../../store/store.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { MAX_ANY_OF_VALUES, parseFilter } from '../runtime/filter.ts';
 import type { Implementation } from '../runtime/handler.ts';

@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { MeasureFamiliarityRequest__Output } from '../../proto/generated/scalingnote/v1/MeasureFamiliarityRequest.ts';
 import type { MeasureFamiliarityResponse } from '../../proto/generated/scalingnote/v1/MeasureFamiliarityResponse.ts';
-import { passageTexts, type Store } from '../../store/store.ts';
+import type { Store } from '../../store/store.ts';
+import { passageTexts } from '../../store/document.ts';
 import { Familiarity } from '../../towers/familiarity.ts';
 import { towerMessage } from '../runtime/service-info.ts';
 import type { Call } from '../runtime/handler.ts';

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { spaceMismatch } from '../../store/errors.ts';
-import type { SearchQuery, Store } from '../../store/store.ts';
+import type { SearchQuery } from '../../store/queries.ts';
+import type { Store } from '../../store/store.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import { normalizeQuery } from './encoder.ts';

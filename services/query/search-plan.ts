@@ -1,6 +1,6 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
-import type { Filter, FilterValue, SearchQuery } from '../../store/store.ts';
+import type { Filter, FilterValue, SearchQuery } from '../../store/queries.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
 import {

@@ -1,6 +1,7 @@
 import { type Context, SpanKind } from '@opentelemetry/api';
 import { StoreError, type StoreErrorReason } from '../../store/errors.ts';
-import type { SearchHit, SearchQuery, Store } from '../../store/store.ts';
+import type { SearchHit, SearchQuery } from '../../store/queries.ts';
+import type { Store } from '../../store/store.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
 import { traceOf } from '../runtime/telemetry/span.ts';

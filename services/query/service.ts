@@ -8,7 +8,8 @@ import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceIn
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
-import type { SearchHit, Store } from '../../store/store.ts';
+import type { SearchHit } from '../../store/queries.ts';
+import type { Store } from '../../store/store.ts';
 import { serviceInfo, towerMessage } from '../runtime/service-info.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';

@@ -3,7 +3,7 @@ import type { Condition__Output } from '../../proto/generated/scalingnote/v1/Con
 import type { Filter__Output } from '../../proto/generated/scalingnote/v1/Filter.ts';
 import type { Range__Output } from '../../proto/generated/scalingnote/v1/Range.ts';
 import { inexact, isExact, keysOf, MAX_FILTER_DEPTH, PathError } from '../../store/filter.ts';
-import type { Condition, Filter, FilterValue } from '../../store/store.ts';
+import type { Condition, Filter, FilterValue } from '../../store/queries.ts';
 import { invalidArgument } from './errors.ts';
 import { checkFinite, checkText, MAX_ID_BYTES, MAX_METADATA_BYTES, quoted } from './validate.ts';
 

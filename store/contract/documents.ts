@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { FullDocument, SparseVector } from '../store.ts';
+import type { FullDocument, SparseVector } from '../document.ts';
 import { ids, put, remove, type Stores, TENANT } from './stores.ts';
 
 const key = (documentId: string, tenant = TENANT) => ({ tenant, documentId });

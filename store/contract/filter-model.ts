@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import type { Condition, Filter } from '../store.ts';
+import type { Condition, Filter } from '../queries.ts';
 
 interface Document {
   documentId: string;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { assert as fcAssert, asyncProperty, sample } from 'fast-check';
 import { MAX_FILTER_DEPTH } from '../filter.ts';
-import type { Condition, Filter } from '../store.ts';
+import type { Condition, Filter } from '../queries.ts';
 import { filter, holds, metadata } from './filter-model.ts';
 import { ids, matching, put, rejects, search, type Stores, TENANT, withMetadata } from './stores.ts';
 

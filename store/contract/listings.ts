@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { RememberedDelete } from '../store.ts';
+import type { RememberedDelete } from '../document.ts';
 import { put, rejects, remove, type Stores, TENANT } from './stores.ts';
 
 export function listingContract(stores: Stores): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
-import type { DocumentWrite, DocumentWriteResult } from '../store.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import { lookUpRule } from '../testing/version-table.ts';
 import type { Remembered } from '../versions.ts';
 import { put, search, SPACE, type Stores } from './stores.ts';

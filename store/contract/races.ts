@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type DocumentWrite, passageTexts } from '../store.ts';
+import { passageTexts } from '../document.ts';
+import type { DocumentWrite } from '../writes.ts';
 import { put, remove, search, type Stores, TENANT } from './stores.ts';
 
 /** A put whose texts, title and metadata all tell which one it is. */

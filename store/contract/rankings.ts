@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { RRF_K, type SearchQuery } from '../store.ts';
+import { RRF_K, type SearchQuery } from '../queries.ts';
 import { ids, put, rejects, search, sparse, type Stores, TENANT, withTerms } from './stores.ts';
 
 export function rankingContract(stores: Stores): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { DocumentWrite, SparseVector } from '../store.ts';
+import type { SparseVector } from '../document.ts';
+import type { DocumentWrite } from '../writes.ts';
 import { put, rejects, remove, type Stores, TENANT } from './stores.ts';
 
 export function refusalContract(stores: Stores): void {

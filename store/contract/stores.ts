@@ -2,16 +2,10 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, afterEach, before } from 'node:test';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
-import {
-  type Condition,
-  type DocumentWrite,
-  physicalName,
-  type SearchHit,
-  type SearchQuery,
-  type SpaceKey,
-  type Store,
-  type StoredDocument,
-} from '../store.ts';
+import type { Condition, SearchHit, SearchQuery } from '../queries.ts';
+import { physicalName, type SpaceKey, type Store } from '../store.ts';
+import type { StoredDocument } from '../document.ts';
+import type { DocumentWrite } from '../writes.ts';
 
 /** The stores under test, and what has to be cleaned up after them. */
 export interface StoreFixture {

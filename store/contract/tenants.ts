@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { passageTexts } from '../store.ts';
+import { passageTexts } from '../document.ts';
 import { direction, put, remove, search, SPACE, stored, type Stores } from './stores.ts';
 
 const key = (documentId: string, tenant: string) => ({ tenant, documentId });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { passageTexts } from '../store.ts';
+import { passageTexts } from '../document.ts';
 import {
   confirm,
   ids,

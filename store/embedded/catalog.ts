@@ -7,7 +7,7 @@ import {
   newIdentity,
   physicalFor,
 } from '../names.ts';
-import type { SpaceKey } from '../store.ts';
+import type { CollectionKey, SpaceKey } from '../store.ts';
 import type { Database, Statement } from './database.ts';
 import { checkLayout, createTables, dropTables, LAYOUT } from './layouts.ts';
 
@@ -23,6 +23,16 @@ export interface Collection {
   identity: string;
   /** The first alias that leads here. */
   alias: string | null;
+}
+
+/** What callers know a collection by. */
+export function keyOf({ alias, physical, fingerprint, dimensions, identity }: Collection): CollectionKey {
+  return {
+    name: alias ?? physical,
+    physicalName: physical,
+    space: { fingerprint, dimensions },
+    identity,
+  };
 }
 
 const SELECT = `

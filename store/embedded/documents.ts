@@ -1,75 +1,25 @@
-import type { Counts, DocumentKey, DocumentWriteResult, StoredDocument } from '../store.ts';
+import type { Counts } from '../store.ts';
+import type { DocumentKey, StoredDocument } from '../document.ts';
+import type { DocumentWriteResult } from '../writes.ts';
 import { applyVersionRule, type Remembered } from '../versions.ts';
 import { ChangeLog } from './change-log.ts';
 import { checksum, verify } from './checksums.ts';
 import type { Database } from './database.ts';
 import { Deletions } from './deletions.ts';
+import {
+  type Checked,
+  type DocumentRow,
+  type FilterRow,
+  type FoundRow,
+  type MirroredRow,
+  type Raw,
+  TextKept,
+} from './document-rows.ts';
+import { documentStatements } from './document-statements.ts';
 import { Passages } from './passages.ts';
 import type { PreparedPut, PreparedUpdate, PreparedWrite } from './prepare.ts';
 import { bytes, string } from './strings.ts';
 import { Tenants } from './tenants.ts';
-
-/** Where a document's whole text is. */
-export const TextKept = {
-  /** Nowhere: the document was stored before layout 2. */
-  unknown: 0,
-  /** Nowhere: the caller keeps texts out of the store. */
-  omitted: 1,
-  /** In `texts`. */
-  apart: 2,
-  /** It is the text of the only passage. */
-  inPassage: 3,
-} as const;
-
-/** The columns of `documents` that a filter needs. */
-export interface FilterRow {
-  id: number;
-  documentId: string;
-  version: number;
-  /** JSON. */
-  metadata: string;
-  passages: number;
-}
-
-/** What a mirror needs to know of a document besides its vectors. */
-export interface MirroredRow extends FilterRow {
-  expiresAt: number | null;
-}
-
-/** A document without its passages. */
-export interface DocumentRow extends MirroredRow {
-  contentHash: string;
-  encodingHash: string | null;
-  title: string;
-  /** See {@link TextKept}. */
-  textKept: number;
-  /** The whole text, if it is stored apart. */
-  text: string | null;
-}
-
-/** What of a row has a checksum, and the checksums. */
-interface Checked {
-  id: number;
-  documentId: string;
-  /** Absent where it was not asked for. */
-  title?: string;
-  contentHash: string;
-  metadata: string;
-  titleSum: number | null;
-  metadataSum: number | null;
-}
-
-/** What a write needs to know of the document that is stored. */
-interface FoundRow {
-  id: number;
-  documentId: Uint8Array;
-  version: number;
-  contentHash: Uint8Array;
-  encodingHash: Uint8Array | null;
-  expiresAt: number | null;
-  textKept: number;
-  passages: number;
-}
 
 /**
  * Rows that a scan reads at a time: enough to make the statement cheap, and not too many at 64 KiB of
@@ -98,7 +48,7 @@ export class Documents {
   readonly deletions: Deletions;
   readonly tenants: Tenants;
   readonly #database: Database;
-  readonly #sql: ReturnType<typeof prepare>;
+  readonly #sql: ReturnType<typeof documentStatements>;
 
   constructor(database: Database, collection: number, changesKept?: number) {
     this.passages = new Passages(database, collection);
@@ -106,7 +56,7 @@ export class Documents {
     this.deletions = new Deletions(database, collection);
     this.tenants = new Tenants(database, collection);
     this.#database = database;
-    this.#sql = prepare(database, collection);
+    this.#sql = documentStatements(database, collection);
   }
 
   /** Counts of a tenant, or of all. */
@@ -188,7 +138,6 @@ export class Documents {
   /** Documents by row, as far as they are there. @param ids ascending, as is the answer */
   *mirrored(ids: readonly number[]): Generator<MirroredRow, void, undefined> {
     for (let start = 0; start < ids.length; start += SCAN_ROWS) {
-      // Here rows are read.
       const chunk = JSON.stringify(ids.slice(start, start + SCAN_ROWS));
       const rows = this.#sql.mirrored.all(chunk) as Raw<MirroredRow>[];
       for (const row of rows) {
@@ -340,58 +289,5 @@ function rememberedDocument({ version, contentHash, encodingHash }: FoundRow): R
     version,
     contentHash: string(contentHash),
     ...(encodingHash && { encodingHash: string(encodingHash) }),
-  };
-}
-
-/** A row as it is stored: callers' strings are bytes. */
-type Raw<Row> = {
-  [Key in keyof Row]: Key extends 'documentId' | 'contentHash' | 'title'
-    ? Uint8Array
-    : Key extends 'encodingHash' | 'text'
-      ? Uint8Array | null
-      : Row[Key];
-};
-
-function prepare(database: Database, collection: number) {
-  const documents = `documents_${collection}`;
-  const texts = `texts_${collection}`;
-  const expiring = `${documents} INDEXED BY expiring_${collection}`;
-  const found = `id, document_id AS documentId, version, content_hash AS contentHash,
-    encoding_hash AS encodingHash, expires_at AS expiresAt, text_kept AS textKept, passages`;
-  const filtered = `id, document_id AS documentId, version, metadata, passages, content_hash AS contentHash,
-    metadata_sum AS metadataSum`;
-  const chosen = 'id IN (SELECT value FROM json_each(?))';
-  return {
-    find: database.prepare(`SELECT ${found} FROM ${documents} WHERE tenant = ? AND document_id = ?`),
-    hit: database.prepare(`SELECT ${filtered}, title, title_sum AS titleSum FROM ${documents} WHERE id = ?`),
-    scan: database.prepare(`SELECT ${filtered} FROM ${documents}
-       WHERE tenant = ? AND document_id > ? AND (expires_at IS NULL OR expires_at > ?)
-       ORDER BY document_id LIMIT ?`),
-    lastId: database.prepare(`SELECT coalesce(max(id), 0) AS id FROM ${documents}`),
-    ids: database.prepare(
-      `SELECT id, document_id AS documentId FROM ${documents}
-       WHERE tenant = ? AND document_id > ? AND id <= ? ORDER BY document_id LIMIT ?`,
-    ),
-    expiries: database.prepare(
-      `SELECT id, expires_at AS expiresAt FROM ${expiring} WHERE expires_at IS NOT NULL AND tenant = ?`,
-    ),
-    mirrored: database.prepare(
-      `SELECT ${filtered}, expires_at AS expiresAt FROM ${documents} WHERE ${chosen} ORDER BY id`,
-    ),
-    rows: database.prepare(`SELECT ${found}, title, title_sum AS titleSum, metadata, metadata_sum AS metadataSum,
-         text, sum AS textSum
-       FROM ${documents} LEFT JOIN ${texts} ON document = id WHERE ${chosen} ORDER BY id`),
-    expired: database.prepare(`SELECT ${found}, tenant FROM ${expiring}
-       WHERE expires_at <= ? ORDER BY expires_at LIMIT ?`),
-    insert: database.prepare(`INSERT INTO ${documents} (tenant, document_id, version, content_hash,
-         encoding_hash, expires_at, text_kept, first_passage, passages, title, metadata, title_sum, metadata_sum)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
-    insertText: database.prepare(`INSERT INTO ${texts} (document, text, sum) VALUES (?, ?, ?)`),
-    setVersion: database.prepare(`UPDATE ${documents} SET version = ? WHERE id = ?`),
-    update: database.prepare(
-      `UPDATE ${documents} SET version = ?, content_hash = ?, metadata = ?, expires_at = ?, metadata_sum = ? WHERE id = ?`,
-    ),
-    delete: database.prepare(`DELETE FROM ${documents} WHERE id = ?`),
-    deleteText: database.prepare(`DELETE FROM ${texts} WHERE document = ?`),
   };
 }

@@ -3,26 +3,20 @@ import { type Answer, type MethodName, Remote } from '../../calls/remote.ts';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
+import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
   BulkLoad,
   CallOptions,
   CollectionInfo,
   CollectionKey,
   Counts,
-  DocumentKey,
-  DocumentWrite,
-  DocumentWriteResult,
-  Filter,
-  FullDocument,
   PageRequest,
-  RememberedDelete,
   ScrollPage,
-  SearchHit,
-  SearchQuery,
   SpaceKey,
   Store,
-  StoredDocument,
 } from '../store.ts';
+import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import type { Engine } from './engine.ts';
 import { prepareWrites, unitVector } from './prepare.ts';
 import type { EngineOptions } from './worker.ts';

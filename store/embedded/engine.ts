@@ -1,46 +1,25 @@
 import { checkDimensions, checkWriteDimensions } from '../check.ts';
-import { documentFilter } from '../filter.ts';
 import { documentBytes } from '../document-bytes.ts';
-import { collectionNotFound, collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
+import { collectionNotFound } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
-import { page, rankBy } from '../ranking.ts';
-import type {
-  CollectionInfo,
-  CollectionKey,
-  Counts,
-  DocumentKey,
-  DocumentWriteResult,
-  Filter,
-  FullDocument,
-  PageRequest,
-  RememberedDelete,
-  ScrollPage,
-  SearchHit,
-  SearchQuery,
-  SpaceKey,
-  StoredDocument,
-} from '../store.ts';
-import { Catalog, type Collection } from './catalog.ts';
+import { page } from '../ranking.ts';
+import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
+import type { CollectionInfo, CollectionKey, Counts, PageRequest, ScrollPage, SpaceKey } from '../store.ts';
+import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type { DocumentWriteResult } from '../writes.ts';
+import { Catalog, type Collection, keyOf } from './catalog.ts';
 import { Database } from './database.ts';
-import { Documents, type FilterRow } from './documents.ts';
+import type { FilterRow } from './document-rows.ts';
+import type { Documents } from './documents.ts';
+import { checkFresh, freshnessOf } from './freshness.ts';
+import { hit, rank } from './hits.ts';
 import { checkLayout, LAYOUT, upgradeCollections } from './layouts.ts';
-import { type Found, Mirror } from './mirror.ts';
+import { matching } from './matching.ts';
+import { MANY_VECTORS, OpenCollections } from './open-collections.ts';
 import type { PreparedWrite } from './prepare.ts';
 import { bytes } from './strings.ts';
 import { Slice, type Sliced } from './slice.ts';
 import { type Chosen, wholeDocuments } from './whole-documents.ts';
-
-/** With more vectors than this a scan takes so much time and memory that a server is the better choice. */
-const MANY_VECTORS = 300_000;
-
-/** A collection that this process uses. */
-interface OpenCollection {
-  documents: Documents;
-  /**
-   * Key: row of `tenants`. Only searches fill it, so a process that only writes holds no vectors in memory.
-   */
-  mirrors: Map<number, Mirror>;
-}
 
 /**
  * The embedded store without its thread: each method does its work before it returns. The caller has checked the
@@ -49,11 +28,9 @@ interface OpenCollection {
 export class Engine {
   readonly #database: Database;
   readonly #catalog: Catalog;
-  readonly #warn: (message: string) => void;
+  readonly #open: OpenCollections;
   readonly #now: () => number;
   readonly #slice: Slice;
-  readonly #open = new Map<number, OpenCollection>();
-  #warned = false;
 
   /**
    * @param expected see {@link Database}
@@ -71,7 +48,7 @@ export class Engine {
     this.#database = new Database(directory, busyTimeoutMs, expected);
     upgradeCollections(this.#database, warn);
     this.#catalog = new Catalog(this.#database);
-    this.#warn = warn;
+    this.#open = new OpenCollections(this.#database, this.#catalog, warn);
     this.#now = now;
     this.#slice = slice;
   }
@@ -101,7 +78,7 @@ export class Engine {
     return this.#database.write(() => {
       const collection = this.#catalog.resolve(name);
       checkWriteDimensions(writes, collection.dimensions);
-      return this.#collection(collection).documents.write(writes, this.#now());
+      return this.#open.documents(collection).write(writes, this.#now());
     });
   }
 
@@ -176,15 +153,15 @@ export class Engine {
   #search(name: string, query: SearchQuery): SearchHit[] | undefined {
     const collection = this.#catalog.resolve(name);
     if (query.vector) checkDimensions(query.vector, collection.dimensions, 'query vector');
-    const { documents } = this.#collection(collection);
+    const documents = this.#open.documents(collection);
     if (query.atLeast) checkFresh(freshnessOf(collection, documents), query.atLeast, name);
     const tenant = documents.tenants.find(query.tenant);
     if (tenant === undefined) return [];
     this.#slice.begin();
     const needs = { sparse: query.sparse !== undefined, filter: query.filter };
-    const mirror = this.#mirror(collection, tenant);
+    const mirror = this.#open.mirror(collection, tenant);
     if (!mirror.advance(this.#now(), this.#slice, needs)) return undefined;
-    this.#warnOfSize();
+    this.#open.warnOfSize();
     return page(rank(mirror, query), query).map((found) => hit(documents, found, query));
   }
 
@@ -268,7 +245,7 @@ export class Engine {
   freshness(name: string): Freshness {
     return this.#database.read(() => {
       const collection = this.#catalog.resolve(name);
-      return freshnessOf(collection, this.#collection(collection).documents);
+      return freshnessOf(collection, this.#open.documents(collection));
     });
   }
 
@@ -281,8 +258,7 @@ export class Engine {
   }
 
   dropCollection(physical: string): void {
-    const { id } = this.#database.write(() => this.#catalog.drop(physical));
-    this.#open.delete(id);
+    this.#open.forget(this.#database.write(() => this.#catalog.drop(physical)));
   }
 
   /** Reads something from the database, and makes sure that its files are there. */
@@ -302,7 +278,7 @@ export class Engine {
       for (const collection of this.#catalog.list()) {
         if (collection.alias === null || collection.fingerprint !== space) continue;
         if (collection.layout !== LAYOUT) continue;
-        for (const { tenant, passages } of this.#collection(collection).documents.tenants.bySize()) {
+        for (const { tenant, passages } of this.#open.documents(collection).tenants.bySize()) {
           room -= passages;
           if (room >= 0) found.push({ collection, tenant });
         }
@@ -313,14 +289,14 @@ export class Engine {
     for (const { collection, tenant } of wanted) {
       const advance = (): boolean => {
         const there = this.#catalog.list().some(({ id }) => id === collection.id);
-        return !there || this.#mirror(collection, tenant).advance(this.#now(), this.#slice);
+        return !there || this.#open.mirror(collection, tenant).advance(this.#now(), this.#slice);
       };
       while (!this.#database.read(advance) || this.#slice.spent) {
         yield;
         this.#slice.begin();
       }
     }
-    this.#warnOfSize();
+    this.#open.warnOfSize();
   }
 
   close(): void {
@@ -329,39 +305,18 @@ export class Engine {
 
   #describe(collection: Collection): CollectionInfo {
     checkLayout(collection.physical, collection.layout);
-    return { ...keyOf(collection), ...this.#collection(collection).documents.counts(this.#now()) };
-  }
-
-  #collection({ id }: Collection): OpenCollection {
-    let open = this.#open.get(id);
-    if (!open) {
-      this.#forgetDropped();
-      open = { documents: new Documents(this.#database, id), mirrors: new Map() };
-      this.#open.set(id, open);
-    }
-    return open;
+    return { ...keyOf(collection), ...this.#open.documents(collection).counts(this.#now()) };
   }
 
   /** The documents of a collection that was found in an earlier slice. @throws {StoreError} `COLLECTION_NOT_FOUND` */
   #documentsOf({ id, physical }: Collection): Documents {
     const collection = this.#catalog.resolve(physical);
     if (collection.id !== id) throw collectionNotFound(physical);
-    return this.#collection(collection).documents;
+    return this.#open.documents(collection);
   }
 
   #documents(name: string): Documents {
-    return this.#collection(this.#catalog.resolve(name)).documents;
-  }
-
-  /** A tenant's vectors, as far as they are loaded. */
-  #mirror(collection: Collection, tenant: number): Mirror {
-    const { documents, mirrors } = this.#collection(collection);
-    let mirror = mirrors.get(tenant);
-    if (!mirror) {
-      mirror = new Mirror(documents, tenant, collection.dimensions);
-      mirrors.set(tenant, mirror);
-    }
-    return mirror;
+    return this.#open.documents(this.#catalog.resolve(name));
   }
 
   /**
@@ -391,86 +346,4 @@ export class Engine {
     }
     return undefined;
   }
-
-  /** Closes collections that another process has dropped. */
-  #forgetDropped(): void {
-    const there = new Set(this.#catalog.list().map(({ id }) => id));
-    for (const id of this.#open.keys()) if (!there.has(id)) this.#open.delete(id);
-  }
-
-  #warnOfSize(): void {
-    if (this.#warned) return;
-    let vectors = 0;
-    for (const { mirrors } of this.#open.values())
-      for (const mirror of mirrors.values()) vectors += mirror.passages;
-    if (vectors <= MANY_VECTORS) return;
-    this.#warned = true;
-    this.#warn(
-      `the embedded store holds ${vectors} vectors in memory and scans them for each search; ` +
-        `past ${MANY_VECTORS}, move to Qdrant (store kind "qdrant")`,
-    );
-  }
-}
-
-function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
-  return rankBy(
-    query,
-    (vector, depth, least) => mirror.nearest(vector, depth, least, query.filter),
-    (terms, depth, least) => mirror.bestTerms(terms, depth, least, query.filter),
-  );
-}
-
-function hit(documents: Documents, { id, documentId, passage, score }: Found, query: SearchQuery): SearchHit {
-  const row = documents.hit(id);
-  const text = query.withText === false ? undefined : documents.passages.text(id, passage);
-  return {
-    documentId,
-    score,
-    passage,
-    title: row.title,
-    version: row.version,
-    ...(text !== undefined && { text }),
-    ...(query.withMetadata !== false && { metadata: JSON.parse(row.metadata) as Record<string, unknown> }),
-  };
-}
-
-/** Documents that match a filter, read one after another so that their metadata do not pile up in memory. */
-function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<FilterRow, void, undefined> {
-  const holds = documentFilter(filter);
-  for (const row of rows) {
-    const { documentId, version } = row;
-    if (holds({ documentId, version, metadata: JSON.parse(row.metadata) })) yield row;
-  }
-}
-
-/** How far a collection has come: up to the newest entry of its change log. */
-function freshnessOf({ identity }: Collection, documents: Documents): Freshness {
-  return { identity, position: String(documents.changes.bounds().newest) };
-}
-
-/** @throws {StoreError} where a search can't answer as freshly as its caller asks */
-function checkFresh(now: Freshness, atLeast: Freshness, name: string): void {
-  if (atLeast.identity !== now.identity) throw collectionReplaced(name, atLeast.identity, now.identity);
-  const position = /^\d+$/.test(atLeast.position) ? Number(atLeast.position) : NaN;
-  if (!Number.isSafeInteger(position)) {
-    throw invalidArgument(
-      `freshness position ${JSON.stringify(atLeast.position)} is not one of the embedded store; use a token as a ` +
-        'watermark of ingest gave it',
-    );
-  }
-  if (position <= Number(now.position)) return;
-  throw new StoreError(
-    'STORE_NOT_FRESH',
-    `collection "${name}" has come to position ${now.position}, and the search asks for ${position}; try again`,
-    { metadata: { collection: name, position: now.position, wanted_position: atLeast.position } },
-  );
-}
-
-function keyOf({ alias, physical, fingerprint, dimensions, identity }: Collection): CollectionKey {
-  return {
-    name: alias ?? physical,
-    physicalName: physical,
-    space: { fingerprint, dimensions },
-    identity,
-  };
 }

@@ -1,5 +1,5 @@
 import { metadataPath, readPath } from '../filter.ts';
-import type { FilterRow } from './documents.ts';
+import type { FilterRow } from './document-rows.ts';
 import type { Slice } from './slice.ts';
 
 /** Most fields to keep; the least recently used are dropped first. */

@@ -8,13 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { ids, OTHER_SPACE, put, rejects, search, SPACE, TENANT, update } from '../contract/stores.ts';
-import {
-  type CollectionInfo,
-  type FullDocument,
-  passageTexts,
-  type SearchHit,
-  type Store,
-} from '../store.ts';
+import type { SearchHit } from '../queries.ts';
+import type { CollectionInfo, Store } from '../store.ts';
+import { type FullDocument, passageTexts } from '../document.ts';
 import { openEmbeddedStore } from './embedded-store.ts';
 import { Engine } from './engine.ts';
 import { watchStatements } from './testing/watch-statements.ts';

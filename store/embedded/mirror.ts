@@ -1,6 +1,7 @@
 import { compileFilter, filterFields } from '../filter.ts';
 import type { Ranked } from '../ranking.ts';
-import type { Filter, SparseVector } from '../store.ts';
+import type { Filter } from '../queries.ts';
+import type { SparseVector } from '../document.ts';
 import { FieldColumns } from './field-columns.ts';
 import type { Documents } from './documents.ts';
 import type { VectorRow } from './passages.ts';

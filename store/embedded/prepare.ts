@@ -1,5 +1,5 @@
 import { checkWrites, metadataJson, unitFactor, vectorName, writeName } from '../check.ts';
-import type { DocumentWrite } from '../store.ts';
+import type { DocumentWrite } from '../writes.ts';
 
 /** A write whose metadata are JSON: the store keeps JSON, which is also cheaper to hand to a worker than an object. */
 type WithJson<Kind extends DocumentWrite['kind']> = Omit<

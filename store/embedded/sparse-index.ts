@@ -1,4 +1,4 @@
-import type { SparseVector } from '../store.ts';
+import type { SparseVector } from '../document.ts';
 
 /** One term's passages: rows ascending, with the term's weight in each. */
 interface Postings {

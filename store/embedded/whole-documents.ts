@@ -1,5 +1,6 @@
-import type { FullDocument, StoredPassage } from '../store.ts';
-import { type DocumentRow, type Documents, TextKept } from './documents.ts';
+import type { FullDocument, StoredPassage } from '../document.ts';
+import { type DocumentRow, TextKept } from './document-rows.ts';
+import type { Documents } from './documents.ts';
 import type { WholePassageRow } from './passages.ts';
 import { decodeSparse } from './sparse-index.ts';
 import { string } from './strings.ts';

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { StoreError } from '../errors.ts';
-import type { CallOptions, FullDocument, Store, StoredDocument } from '../store.ts';
+import type { CallOptions, Store } from '../store.ts';
+import type { FullDocument, StoredDocument } from '../document.ts';
 
 /** A collection of a store. */
 export interface Side {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoreError } from '../errors.ts';
-import { type DocumentWrite, type FullDocument, physicalName, type Store } from '../store.ts';
+import { physicalName, type Store } from '../store.ts';
+import type { FullDocument } from '../document.ts';
+import type { DocumentWrite } from '../writes.ts';
 import { MemoryData, MemoryStore, type StoreCall } from '../testing/memory-store.ts';
 import { copyCollection, type CopyOptions, type CopyProgress, type CopyReport } from './copy.ts';
 

@@ -4,12 +4,11 @@ import {
   type CallOptions,
   type CollectionInfo,
   type CollectionKey,
-  type DocumentWrite,
-  type DocumentWriteResult,
-  type FullDocument,
   physicalName,
   type Store,
 } from '../store.ts';
+import type { FullDocument } from '../document.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import { type Comparison, findDifferences, type Difference, isWritten } from './compare.ts';
 import { InOrder } from './in-order.ts';
 

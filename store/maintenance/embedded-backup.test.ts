@@ -17,7 +17,8 @@ import { after, beforeEach, test } from 'node:test';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { openEmbeddedStore } from '../embedded/embedded-store.ts';
 import { StoreError } from '../errors.ts';
-import type { DocumentWrite, Store } from '../store.ts';
+import type { Store } from '../store.ts';
+import type { DocumentWrite } from '../writes.ts';
 import { backupEmbedded, restoreEmbedded } from './embedded-backup.ts';
 import { MANIFEST_FILE } from './manifest.ts';
 

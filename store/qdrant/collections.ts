@@ -1,19 +1,12 @@
 import type { Schemas } from '@qdrant/js-client-rest';
 import { collectionNotFound, StoreError } from '../errors.ts';
-import {
-  checkAlias,
-  checkCollectionName,
-  checkSpace,
-  isPhysicalName,
-  newIdentity,
-  physicalFor,
-} from '../names.ts';
+import { checkAlias, checkCollectionName, checkSpace, isPhysicalName, physicalFor } from '../names.ts';
 import type { CallOptions, SpaceKey } from '../store.ts';
 import type { CollectionPlan } from './config.ts';
-import { payloadPath } from './filters.ts';
 import type { Copies } from './freshness.ts';
-import { DENSE, LAYOUT, SPARSE } from './layout.ts';
+import { DENSE } from './layout.ts';
 import { Points } from './points.ts';
+import { allIndexes, layoutIndexes, newCollection, type PayloadIndex } from './schema.ts';
 import { type Call, Failure, isBeingMade } from './transport/failure.ts';
 import { sleep } from './transport/bounds.ts';
 import type { Transport } from './transport/transport.ts';
@@ -34,29 +27,6 @@ export interface Described {
   metadata: Readonly<Record<string, unknown>>;
   indexingThreshold: number | undefined;
 }
-
-/** Payload indexes of every collection: the keys that searches filter by and writes find points by. */
-const INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
-  tenant: { type: 'keyword', is_tenant: true },
-  document: 'uuid',
-  document_id: 'keyword',
-  content_hash: 'keyword',
-  passage: 'integer',
-  version: 'integer',
-  expires_at: 'integer',
-  deleted_tenant: 'keyword',
-};
-
-/**
- * Keys that only writes read, after they have found a document's few points. Strict mode requires these
- * indexes.
- */
-const STRICT_INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
-  generation: 'integer',
-  revision: 'integer',
-  settling: 'bool',
-  copying: 'bool',
-};
 
 /** Older versions of Qdrant have no metadata of collections and no conditional upsert. */
 const OLDEST_SERVER = [1, 16] as const;
@@ -230,15 +200,14 @@ export class Collections {
     { config, payload_schema: schema }: Schemas['CollectionInfo'],
     options: CallOptions,
   ): Promise<boolean> {
-    const wanted = { ...INDEXES, ...(config.strict_mode_config?.enabled ? STRICT_INDEXES : {}) };
+    const wanted = layoutIndexes(Boolean(config.strict_mode_config?.enabled));
     const indexed = new Set(Object.keys(schema));
     const { identity } = config.metadata ?? {};
     const target = {
       physical,
       identity: typeof identity === 'string' ? identity : undefined,
       points: new Points(this.#transport, physical, (config.params.replication_factor ?? 1) > 1),
-      index: (bounds: CallOptions) =>
-        this.#index(physical, { wanted: Object.entries(wanted), indexed, wait: false }, bounds),
+      index: (bounds: CallOptions) => this.#index(physical, { wanted, indexed, wait: false }, bounds),
       describe: (metadata: Readonly<Record<string, unknown>>, bounds: CallOptions) =>
         this.configure(physical, { metadata }, bounds),
     };
@@ -253,7 +222,7 @@ export class Collections {
       indexed,
       wait,
     }: {
-      wanted: readonly (readonly [string, Schemas['PayloadFieldSchema']])[];
+      wanted: readonly PayloadIndex[];
       indexed: ReadonlySet<string>;
       wait: boolean;
     },
@@ -314,17 +283,13 @@ export class Collections {
     options: CallOptions,
   ): Promise<Described> {
     checkSpace(name, described.space, space);
-    const declared = [...this.#plan.indexedFields].map(
-      ([field, type]) => [payloadPath(field), type] as const,
-    );
-    const strict = this.#plan.strictMode ? Object.entries(STRICT_INDEXES) : [];
-    const wanted = [...Object.entries(INDEXES), ...strict, ...declared];
+    const wanted = allIndexes(this.#plan);
     await this.#index(described.physical, { wanted, indexed: described.indexed, wait: true }, options);
     return described;
   }
 
   async #create(physical: string, space: SpaceKey, options: CallOptions): Promise<void> {
-    const body = this.#parameters(space);
+    const body = newCollection(space, this.#plan);
     try {
       await this.#about(physical, 'create', 'PUT', options, { suffix: CONSENSUS, body });
     } catch (error) {
@@ -332,42 +297,6 @@ export class Collections {
       if (error instanceof Failure && error.status === 409) return;
       throw error;
     }
-  }
-
-  #parameters({ fingerprint, dimensions }: SpaceKey): Schemas['CreateCollection'] {
-    const plan = this.#plan;
-    return {
-      vectors: { [DENSE]: { size: dimensions, distance: 'Cosine', on_disk: plan.onDisk } },
-      sparse_vectors: { [SPARSE]: { modifier: 'idf' } },
-      shard_number: plan.shards,
-      ...(plan.replicas !== undefined && { replication_factor: plan.replicas }),
-      ...(plan.writeConsistency !== undefined && { write_consistency_factor: plan.writeConsistency }),
-      // Texts take the most space, and are read for hits only.
-      on_disk_payload: true,
-      hnsw_config: { m: plan.hnswM, ef_construct: plan.hnswEfConstruct, on_disk: plan.onDisk },
-      ...(plan.quantization === 'scalar' && {
-        // Cutting off the outermost hundredth of the components lets int8 resolve the others better.
-        quantization_config: { scalar: { type: 'int8', quantile: 0.99, always_ram: true } },
-      }),
-      ...(plan.quantization === 'binary' && { quantization_config: { binary: { always_ram: true } } }),
-      ...(plan.strictMode && {
-        strict_mode_config: {
-          enabled: true,
-          max_query_limit: 10_000,
-          // A write of a thousand documents with different versions has six conditions for each.
-          filter_max_conditions: 10_000,
-          unindexed_filtering_retrieve: false,
-          unindexed_filtering_update: false,
-        },
-      }),
-      metadata: {
-        product: 'scalingnote',
-        space: fingerprint,
-        dimensions,
-        layout: LAYOUT,
-        identity: newIdentity(),
-      },
-    };
   }
 
   /**

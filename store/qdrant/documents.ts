@@ -1,6 +1,7 @@
 import { documentBytes } from '../document-bytes.ts';
 import { StoreError } from '../errors.ts';
-import type { CallOptions, FullDocument, StoredPassage } from '../store.ts';
+import type { CallOptions } from '../store.ts';
+import type { FullDocument, StoredPassage } from '../document.ts';
 import { anyOf } from './filters.ts';
 import { HEAD_KEYS, headOf, NO_TERMS, type PointPayload } from './layout.ts';
 import type { Point, Points } from './points.ts';

@@ -1,5 +1,5 @@
 import { metadataPath } from '../filter.ts';
-import type { Condition, Filter, FilterValue } from '../store.ts';
+import type { Condition, Filter, FilterValue } from '../queries.ts';
 import type { Schemas } from '@qdrant/js-client-rest';
 
 export type QdrantFilter = Schemas['Filter'];

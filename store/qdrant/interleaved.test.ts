@@ -5,7 +5,9 @@ import { request } from 'undici';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { confirm, direction, put, remove, SPACE, TENANT, update } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
-import { type DocumentWrite, type DocumentWriteResult, passageTexts, type Store } from '../store.ts';
+import type { Store } from '../store.ts';
+import { passageTexts } from '../document.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import { useQdrant } from './testing/engine.ts';
 import { forwardTo, type Seen, startFakeServer } from './testing/fake-server.ts';
 

@@ -1,4 +1,4 @@
-import type { SparseVector } from '../store.ts';
+import type { SparseVector } from '../document.ts';
 
 /** Decimals of a unit vector's component: as many as float32 holds for the larger ones. */
 const DECIMALS = 7;

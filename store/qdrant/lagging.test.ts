@@ -6,7 +6,8 @@ import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { ids, put, rejects, remove, search, SPACE, TENANT, update } from '../contract/stores.ts';
 import type { Freshness } from '../freshness.ts';
 import { openStore, type QdrantConfig } from '../open.ts';
-import { type DocumentWrite, physicalName, type Store } from '../store.ts';
+import { physicalName, type Store } from '../store.ts';
+import type { DocumentWrite } from '../writes.ts';
 import { Engine, engineFolder } from './testing/engine.ts';
 import { type Answer, forwardTo, startFakeServer } from './testing/fake-server.ts';
 

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { SparseVector } from '../store.ts';
+import type { SparseVector } from '../document.ts';
 import { encodeTriple, pointId, uuid } from '../point-id.ts';
 
 /**

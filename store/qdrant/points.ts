@@ -1,5 +1,6 @@
 import type { Schemas } from '@qdrant/js-client-rest';
-import type { CallOptions, SparseVector } from '../store.ts';
+import type { CallOptions } from '../store.ts';
+import type { SparseVector } from '../document.ts';
 import type { QdrantFilter } from './filters.ts';
 import type { PointPayload } from './layout.ts';
 import type { Transport } from './transport/transport.ts';

@@ -1,5 +1,5 @@
 import { checkWrites, metadataJson, unitFactor, vectorName, writeName } from '../check.ts';
-import type { DocumentWrite } from '../store.ts';
+import type { DocumentWrite } from '../writes.ts';
 import { JsonWriter } from './json.ts';
 import { DENSE, NO_TERMS, type PointPayload, SPARSE } from './layout.ts';
 import type { PointWrite } from './points.ts';

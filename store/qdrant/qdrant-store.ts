@@ -5,26 +5,20 @@ import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { collectionNotFound, collectionReplaced, StoreError } from '../errors.ts';
 import { isPhysicalName } from '../names.ts';
 import type { Freshness } from '../freshness.ts';
+import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
   BulkLoad,
   CallOptions,
   CollectionInfo,
   CollectionKey,
   Counts,
-  DocumentKey,
-  DocumentWrite,
-  DocumentWriteResult,
-  Filter,
-  FullDocument,
   PageRequest,
-  RememberedDelete,
   ScrollPage,
-  SearchHit,
-  SearchQuery,
   SpaceKey,
   Store,
-  StoredDocument,
 } from '../store.ts';
+import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import { beginBulk, endExpired } from './bulk.ts';
 import { Collections, type Described, reasonOf } from './collections.ts';
 import { checkWhole, planCollections, type QdrantConfig, readCertificates } from './config.ts';

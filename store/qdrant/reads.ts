@@ -1,16 +1,8 @@
 import { documentBytes } from '../document-bytes.ts';
 import { StoreError } from '../errors.ts';
-import type {
-  CallOptions,
-  Counts,
-  DocumentKey,
-  Filter,
-  FullDocument,
-  PageRequest,
-  RememberedDelete,
-  ScrollPage,
-  StoredDocument,
-} from '../store.ts';
+import type { Filter } from '../queries.ts';
+import type { CallOptions, Counts, PageRequest, ScrollPage } from '../store.ts';
+import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
 import { documentsOf, isTextOmitted } from './documents.ts';
 import { anyOf, equals, expired, ofTenant, type QdrantCondition, type QdrantFilter } from './filters.ts';
 import { HEAD_KEYS, headId, headOf } from './layout.ts';

@@ -5,7 +5,8 @@ import { request } from 'undici';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { confirm, put, remove, rejects, SPACE, sparse, TENANT, update } from '../contract/stores.ts';
 import { openStore, type QdrantConfig } from '../open.ts';
-import { type Filter, physicalName, type Store } from '../store.ts';
+import type { Filter } from '../queries.ts';
+import { physicalName, type Store } from '../store.ts';
 import { useEngine } from './testing/engine.ts';
 import {
   type Answer,

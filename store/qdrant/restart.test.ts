@@ -3,7 +3,9 @@ import { describe, it } from 'node:test';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { put, SPACE, TENANT } from '../contract/stores.ts';
 import { openStore } from '../open.ts';
-import { type DocumentWrite, passageTexts, type Store } from '../store.ts';
+import type { Store } from '../store.ts';
+import { passageTexts } from '../document.ts';
+import type { DocumentWrite } from '../writes.ts';
 import { Engine, engineFolder } from './testing/engine.ts';
 
 const { path: python, skip } = optionalTool('qdrant-engine');

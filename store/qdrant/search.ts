@@ -1,7 +1,8 @@
 import { checkDimensions, unitFactor } from '../check.ts';
 import { StoreError } from '../errors.ts';
 import { bestFirst, fuse, page, type Ranked, rankingDepth } from '../ranking.ts';
-import type { CallOptions, SearchHit, SearchQuery } from '../store.ts';
+import type { SearchHit, SearchQuery } from '../queries.ts';
+import type { CallOptions } from '../store.ts';
 import { anyOf, ofTenant } from './filters.ts';
 import { JsonWriter } from './json.ts';
 import { DENSE, LEAST_SCORE, type PointPayload, SPARSE } from './layout.ts';

@@ -1,4 +1,4 @@
-import type { DocumentWrite, DocumentWriteResult } from '../store.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import { applyVersionRule, type Remembered } from '../versions.ts';
 import type { Head } from './layout.ts';
 

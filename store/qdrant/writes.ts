@@ -1,6 +1,7 @@
 import { checkWriteDimensions } from '../check.ts';
 import { StoreError } from '../errors.ts';
-import type { CallOptions, DocumentWrite, DocumentWriteResult } from '../store.ts';
+import type { CallOptions } from '../store.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import { anyOf, equals } from './filters.ts';
 import { bodyId, type Head, HEAD_KEYS, headId, headOf, newGeneration, stampOf } from './layout.ts';
 import type { Points, PointWrite } from './points.ts';

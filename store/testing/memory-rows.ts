@@ -1,18 +1,16 @@
 import { documentFilter } from '../filter.ts';
 import type { PreparedPut, PreparedUpdate, PreparedWrite } from '../embedded/prepare.ts';
 import { bestFirst, rankBy, type Ranked } from '../ranking.ts';
+import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
+import type { Counts } from '../store.ts';
 import type {
-  Counts,
   DocumentKey,
-  DocumentWriteResult,
-  Filter,
   FullDocument,
   RememberedDelete,
-  SearchHit,
-  SearchQuery,
   SparseVector,
   StoredDocument,
-} from '../store.ts';
+} from '../document.ts';
+import type { DocumentWriteResult } from '../writes.ts';
 import { applyVersionRule, type Remembered } from '../versions.ts';
 
 /** A document, or a delete that is remembered. */

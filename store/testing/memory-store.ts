@@ -12,25 +12,19 @@ import {
   physicalFor,
 } from '../names.ts';
 import { page } from '../ranking.ts';
+import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
   BulkLoad,
   CallOptions,
   CollectionInfo,
   CollectionKey,
-  DocumentKey,
-  DocumentWrite,
-  DocumentWriteResult,
-  Filter,
-  FullDocument,
   PageRequest,
-  RememberedDelete,
   ScrollPage,
-  SearchHit,
-  SearchQuery,
   SpaceKey,
   Store,
-  StoredDocument,
 } from '../store.ts';
+import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import {
   applyWrite,
   countOf,

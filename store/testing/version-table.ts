@@ -1,4 +1,4 @@
-import type { DocumentWriteResult } from '../store.ts';
+import type { DocumentWriteResult } from '../writes.ts';
 import type { Remembered, VersionedWrite } from '../versions.ts';
 
 /** What is stored before the write. */

@@ -1,5 +1,5 @@
 import type { ServiceStore } from '../../services/document/service.ts';
-import type { DocumentWrite, DocumentWriteResult } from '../../store/store.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../../store/writes.ts';
 import type { MemoryData } from '../../store/testing/memory-store.ts';
 import type { Simulation } from '../../store/testing/simulation.ts';
 import type { Fault } from '../faults/judge.ts';

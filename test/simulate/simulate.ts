@@ -7,7 +7,8 @@ import { recordCall } from '../faults/record-call.ts';
 import { MUTANTS, NO_MUTANT } from './mutants.ts';
 import { planOf, VERSION_NAMES, type Versions } from './plan.ts';
 import { type Counts, pathsOf } from './sometimes.ts';
-import { COLLECTION, type FaultMix, World } from './world.ts';
+import type { FaultMix } from './fault-mix.ts';
+import { COLLECTION, World } from './world.ts';
 
 /** Readers that search with the tokens of watermarks. */
 const READERS = 2;
@@ -65,7 +66,7 @@ const KNOWN: FaultMix = {
   tower: true,
   cuts: true,
   halfOpen: true,
-  drains: false,
+  drains: true,
   crashes: false,
   drops: false,
   restores: false,
@@ -78,19 +79,22 @@ const KNOWN: FaultMix = {
 /** Each seed has most faults, and each pair of faults is together in some and apart in others. */
 function faultsOf(simulation: Simulation, versions: Versions): FaultMix {
   const has = (): boolean => simulation.chance(0.6);
+  const drains = has();
+  const clientKills = has();
   return {
     store: has(),
     full: has(),
     tower: has(),
     cuts: has(),
-    // Without versions that grow, what such a server still writes may win over what came after it.
-    halfOpen: has() && versions === 'growing',
-    drains: has(),
+    // Where the client begins again by another program, or over another server, what such a server still writes may win
+    // over what came after it, unless versions grow.
+    halfOpen: has() && (versions === 'growing' || !(drains || clientKills)),
+    drains,
     crashes: has(),
     drops: simulation.chance(0.15),
     restores: simulation.chance(0.15),
     jumps: has(),
-    clientKills: has(),
+    clientKills,
     latency: simulation.pick([2, 10, 40]),
     calm: simulation.pick([200, 1000, 4000]),
   };

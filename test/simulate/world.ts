@@ -1,47 +1,21 @@
-import { Metadata, status as Code } from '@grpc/grpc-js';
-import { pino } from 'pino';
+import { status as Code } from '@grpc/grpc-js';
 import { type ScalingnoteError, toScalingnoteError } from '../../clients/errors.ts';
 import type { SearchResponse__Output } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { fromStruct } from '../../proto/struct.ts';
-import { documentService, type ServiceStore } from '../../services/document/service.ts';
-import { IngestPipeline } from '../../services/document/ingest/pipeline.ts';
-import { FakeTower } from '../../services/document/testing/fake-tower.ts';
-import { queryService } from '../../services/query/service.ts';
-import { FakeTower as FakeQueryTower } from '../../services/query/testing/fakes.ts';
 import { newIdentity } from '../../store/names.ts';
-import { StoreError } from '../../store/errors.ts';
-import type { DocumentWrite, DocumentWriteResult, SearchHit } from '../../store/store.ts';
-import { passageTexts } from '../../store/store.ts';
-import { MemoryData, MemoryStore, type StoreCall } from '../../store/testing/memory-store.ts';
+import { passageTexts } from '../../store/document.ts';
+import { MemoryData, MemoryStore } from '../../store/testing/memory-store.ts';
 import type { Simulation } from '../../store/testing/simulation.ts';
-import { TowerError } from '../../towers/errors.ts';
 import type { ClientEvent, Clocks, DocumentState, HistoryEvent, Untimed } from '../faults/history.ts';
 import type { Mutant } from './mutants.ts';
 import { Connection, transportError } from './network.ts';
 import type { Counts, Sometimes } from './sometimes.ts';
-import { rowKey } from '../../store/testing/memory-rows.ts';
+import { SimulatedServer } from './document-server.ts';
+import type { FaultMix } from './fault-mix.ts';
+import { Replica, simulatedSearch } from './replica.ts';
 
 /** Logical name of the collection that all clients write to. */
 export const COLLECTION = 'docs';
-
-/** Faults that a simulation has or has not; each has most of them, so that they meet in many ways. */
-export interface FaultMix {
-  store: boolean;
-  full: boolean;
-  tower: boolean;
-  cuts: boolean;
-  halfOpen: boolean;
-  drains: boolean;
-  crashes: boolean;
-  drops: boolean;
-  restores: boolean;
-  jumps: boolean;
-  clientKills: boolean;
-  /** Most milliseconds that a message takes. */
-  latency: number;
-  /** Most milliseconds between two mishaps. */
-  calm: number;
-}
 
 type StoredCollection = NonNullable<ReturnType<MemoryData['collections']['get']>>;
 
@@ -76,7 +50,7 @@ export class World {
     const now = (): number => simulation.now;
     this.store = new MemoryStore({ data: this.#data, now });
     this.#replica = new Replica({ data: this.#replicaData, now });
-    this.#search = simulatedSearch(this.#replica, this);
+    this.#search = simulatedSearch(this.#replica, simulation);
     this.#server = new SimulatedServer(this, this.#data);
   }
 
@@ -274,196 +248,4 @@ export class World {
 /** Rows are changed in place, so a copy has its own. */
 function copyOf({ rows, ...rest }: StoredCollection): StoredCollection {
   return { ...rest, rows: new Map([...rows].map(([key, row]) => [key, { ...row }])) };
-}
-
-/** A store that counts how often it was not as fresh as somebody asked. */
-class Replica extends MemoryStore {
-  refusals = 0;
-
-  override async search(...call: Parameters<MemoryStore['search']>): Promise<SearchHit[]> {
-    try {
-      return await super.search(...call);
-    } catch (error) {
-      if (error instanceof StoreError && error.reason === 'STORE_NOT_FRESH') this.refusals++;
-      throw error;
-    }
-  }
-}
-
-const silent = pino({ level: 'silent' });
-
-/** One process of the document service. */
-class SimulatedServer {
-  readonly connections = new Set<Connection>();
-  readonly #world: World;
-  readonly #draining = new AbortController();
-  readonly #ingest: (call: unknown) => unknown;
-  readonly deserialize: (bytes: Buffer) => unknown;
-  #isDead = false;
-  #calls = 0;
-  #idle = (): void => {};
-
-  constructor(world: World, data: MemoryData) {
-    this.#world = world;
-    const { simulation, mix } = world;
-    const tower = new FakeTower();
-    tower.before = async () => {
-      if (mix.tower && simulation.chance(0.1)) {
-        world.happened('tower overloaded');
-        throw new TowerError('ENCODER_OVERLOADED', 'the queue is full');
-      }
-      if (simulation.chance(0.5)) await simulation.pause(simulation.below(20));
-      if (mix.tower && simulation.chance(0.02)) await simulation.pause(simulation.below(1500));
-    };
-    const store = this.#faultyStore(data);
-    const pipeline = new IngestPipeline(
-      { store, tower, log: silent },
-      { budgetTokens: 1500, maxStreams: 6, backoff: { firstMs: 5, longestMs: 50 } },
-    );
-    const service = documentService({ store, pipeline, describe: () => ({}) });
-    const handlers = service.bind({
-      log: silent,
-      draining: this.#draining.signal,
-      enter: () => {
-        this.#calls++;
-        return () => {
-          this.#calls--;
-          if (this.#calls === 0) this.#idle();
-        };
-      },
-    });
-    this.#ingest = handlers['Ingest'] as unknown as (call: unknown) => unknown;
-    const { requestDeserialize } = service.definition['Ingest']!;
-    this.deserialize = (bytes) => requestDeserialize(bytes) as unknown;
-  }
-
-  get isDraining(): boolean {
-    return this.#draining.signal.aborted || this.#isDead;
-  }
-
-  serve(connection: Connection): void {
-    this.connections.add(connection);
-    void this.#ingest(connection.server);
-  }
-
-  /** Lets streams finish what is in flight, for a while. */
-  async drain(): Promise<void> {
-    const { simulation } = this.#world;
-    this.#draining.abort();
-    const idle =
-      this.#calls === 0 ? Promise.resolve() : new Promise<void>((resolve) => (this.#idle = resolve));
-    await Promise.race([idle, simulation.pause(300)]);
-    // What was sent last is flushed.
-    await simulation.pause(20);
-  }
-
-  /** From now on, nothing that it does has an effect. */
-  die(): void {
-    this.#isDead = true;
-  }
-
-  /** The store as this process sees it. */
-  #faultyStore(data: MemoryData): ServiceStore {
-    const world = this.#world;
-    const { simulation, mix, mutant } = world;
-    const now = (): number => simulation.now;
-    const reliable = new MemoryStore({ data, now, after: (call, answer) => this.#watch(data, call, answer) });
-    const alive = async (): Promise<void> => {
-      if (this.#isDead) await new Promise(() => {});
-    };
-    const faulty = new MemoryStore({
-      data,
-      now,
-      before: async (call) => {
-        const { operation, writes, collection, options } = call;
-        if (simulation.chance(0.7)) await simulation.pause(simulation.below(30), options.signal);
-        await alive();
-        if (operation === 'writeDocuments') mutant.beforeWrite?.(data, writes);
-        if (mix.full && simulation.chance(0.005)) {
-          world.happened('store full');
-          throw new StoreError('STORE_FULL', 'the disk is full');
-        }
-        if (mix.store && simulation.chance(0.06)) {
-          world.happened('store away');
-          throw away();
-        }
-        if (!mix.store || operation !== 'writeDocuments' || !simulation.chance(0.06)) return;
-        const half = simulation.below(writes.length + 1);
-        await reliable.writeDocuments(collection, writes.slice(0, half));
-        if (half > 0 && half < writes.length) world.happened('retry after a partial write');
-        throw away();
-      },
-      after: async (call, answer) => {
-        this.#watch(data, call, answer);
-        if (call.operation === 'writeDocuments') mutant.afterWrite?.(data, call.writes);
-        if (simulation.chance(0.5)) await simulation.pause(simulation.below(30), call.options.signal);
-        await alive();
-        if (mix.store && simulation.chance(0.06)) {
-          world.happened('answer of the store lost');
-          throw away();
-        }
-      },
-    });
-    return mutant.store?.(faulty, simulation) ?? faulty;
-  }
-
-  #watch(data: MemoryData, { operation, writes, collection }: StoreCall, answer: unknown): void {
-    if (operation !== 'writeDocuments') return;
-    const world = this.#world;
-    const results = answer as DocumentWriteResult[];
-    const has = (outcome: DocumentWriteResult['outcome'], kind?: DocumentWrite['kind']): boolean =>
-      results.some((result, index) => result.outcome === outcome && (!kind || writes[index]!.kind === kind));
-    if (has('stale') && results.some(({ outcome }) => outcome !== 'stale')) {
-      world.happened('stale version inside a batch');
-    }
-    const rows = data.collections.get(collection)?.rows;
-    const meetsDelete = results.some(({ outcome }, index) => {
-      const write = writes[index]!;
-      const isStale = outcome === 'stale' && write.kind === 'put';
-      return isStale && rows?.get(rowKey(write))?.remembered.kind === 'delete';
-    });
-    if (meetsDelete) world.happened('remembered delete refuses an older document');
-    if (has('stale', 'delete')) world.happened('older delete refused');
-    if (has('updated')) world.happened('metadata changed without encoding');
-    if (has('changed', 'update')) world.happened('change retried because the content had changed');
-    if (has('changed', 'confirm')) world.happened('confirm of content that has changed');
-  }
-}
-
-function away(): StoreError {
-  return new StoreError('STORE_UNAVAILABLE', 'the store is away');
-}
-
-/** The query service over the replica. */
-function simulatedSearch(
-  store: MemoryStore,
-  { simulation }: World,
-): (request: object, deadline: number) => Promise<SearchResponse__Output> {
-  const tower = new FakeQueryTower({ prompt: '' });
-  const service = queryService({ tower, store, slots: 4, queue: 16, cache: 0, log: silent });
-  const handlers = service.bind({
-    log: silent,
-    draining: new AbortController().signal,
-    enter: () => () => {},
-  });
-  const { requestSerialize, requestDeserialize, responseSerialize, responseDeserialize } =
-    service.definition['Search']!;
-  const search = handlers['Search'] as unknown as (
-    call: unknown,
-    callback: (error: Error | null, response?: unknown) => void,
-  ) => unknown;
-  return (request, deadline) =>
-    new Promise((resolve, reject) => {
-      const call = {
-        request: requestDeserialize(requestSerialize(request)) as object,
-        metadata: new Metadata(),
-        getDeadline: () => deadline,
-        once: (_: 'cancelled', listener: () => void) =>
-          void simulation.pause(deadline - simulation.now).then(listener),
-      };
-      void search(call, (error, response) => {
-        if (error) reject(error);
-        else resolve(responseDeserialize(responseSerialize(response)) as SearchResponse__Output);
-      });
-    });
 }

@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../../proto/struct.ts';
-import type { FullDocument } from '../../../store/store.ts';
+import type { FullDocument } from '../../../store/document.ts';
 import { contentHash } from './content-hash.ts';
 import type { ValidDocument, ValidPatch } from './document.ts';
 import { checkMetadataBytes, patchedMetadata } from './metadata.ts';

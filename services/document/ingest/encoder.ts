@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
-import type { FullDocument, PassageWrite } from '../../../store/store.ts';
+import type { FullDocument } from '../../../store/document.ts';
+import type { PassageWrite } from '../../../store/writes.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import type { Lane } from '../../../towers/batching.ts';
 import { passageTerms } from '../../../towers/terms.ts';

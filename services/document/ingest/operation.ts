@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
-import type { DocumentWrite, PassageWrite } from '../../../store/store.ts';
+import type { DocumentWrite, PassageWrite } from '../../../store/writes.ts';
 import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
 import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { pino } from 'pino';
 import { StoreError, type StoreErrorReason } from '../../../store/errors.ts';
-import type { DocumentWrite, DocumentWriteResult, StoredDocument } from '../../../store/store.ts';
+import type { StoredDocument } from '../../../store/document.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../../../store/writes.ts';
 import { PatientStore } from './patient-store.ts';
 import { untilItWorks } from './retry.ts';
 

@@ -1,15 +1,9 @@
 import type { Logger } from 'pino';
 import { StoreError } from '../../../store/errors.ts';
 import type { Freshness } from '../../../store/freshness.ts';
-import type {
-  CallOptions,
-  DocumentKey,
-  DocumentWrite,
-  DocumentWriteResult,
-  FullDocument,
-  Store,
-  StoredDocument,
-} from '../../../store/store.ts';
+import type { CallOptions, Store } from '../../../store/store.ts';
+import type { DocumentKey, FullDocument, StoredDocument } from '../../../store/document.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../../../store/writes.ts';
 import { untilItWorks, type Backoff } from './retry.ts';
 
 type WritableStore = Pick<

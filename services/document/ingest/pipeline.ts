@@ -9,6 +9,7 @@ import { Budget } from './budget.ts';
 import { DocumentEncoder, type IngestTower } from './encoder.ts';
 import { PatientStore } from './patient-store.ts';
 import { DEFAULT_BACKOFF, type Backoff } from './retry.ts';
+import { Runs } from './runs.ts';
 import { IngestSession, type IngestCall, type SessionContext } from './session.ts';
 
 /** Settings of ingest. */
@@ -90,6 +91,7 @@ export class IngestPipeline {
       log,
       telemetry,
       model: tower.manifest.name,
+      runs: new Runs(),
       openCollection: (name, signal) => store.ensureCollection(name, { fingerprint, dimensions }, { signal }),
       findCollection: (name, signal) => store.findCollection(name, { signal }),
       beginBulk: (physicalName, signal) => store.beginBulk(physicalName, { signal }),

@@ -1,4 +1,4 @@
-import type { FullDocument } from '../../../store/store.ts';
+import type { FullDocument } from '../../../store/document.ts';
 import type { PatientStore } from './patient-store.ts';
 
 /**
@@ -9,6 +9,14 @@ export const READ_PASSAGES = 512;
 
 /** Most documents in one call. */
 export const READ_DOCUMENTS = 64;
+
+/**
+ * A stored document is read before it is encoded anew if it has at most so many passages, and one more for so many
+ * characters of its new text. What is read then takes about as much memory as the new document; of a longer one only a
+ * small part could still be in the new text.
+ */
+const READABLE_PASSAGES = 64;
+const READABLE_CHARACTERS = 64;
 
 interface Wanted {
   documentId: string;
@@ -84,4 +92,12 @@ export class DocumentReader {
     this.#wanted = left;
     return taken;
   }
+}
+
+/** Whether passages of a stored document may still stand in its new text, so that it is worth reading. */
+export function isWorthReading(
+  { passages, textOmitted }: { passages: number; textOmitted: boolean },
+  newText: string,
+): boolean {
+  return !textOmitted && passages <= READABLE_PASSAGES + newText.length / READABLE_CHARACTERS;
 }

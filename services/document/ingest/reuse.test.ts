@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoreError } from '../../../store/errors.ts';
-import type { FullDocument } from '../../../store/store.ts';
+import type { FullDocument } from '../../../store/document.ts';
 import { splitPassages } from '../../../towers/passages.ts';
 import { type CutDocument, recutPassages } from '../../../towers/recut.ts';
 import { rulesOf } from '../../../towers/testing/passage-rules.ts';

@@ -17,6 +17,7 @@ import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import { flawOf } from '../../runtime/request-guard.ts';
 import type { Share } from './budget.ts';
 import { readOperation, type DocumentTrace } from './operation.ts';
+import type { Runs } from './runs.ts';
 import { StreamTrace } from './stream-trace.ts';
 import { Window, type Shared } from './window.ts';
 
@@ -43,6 +44,7 @@ export interface SessionContext extends Shared {
   telemetry: Telemetry | undefined;
   /** Name of the tower. */
   model: string;
+  runs: Runs;
   /** @throws {StoreError} */
   findCollection(name: string, signal: AbortSignal): Promise<CollectionKey>;
   /** @throws {StoreError} */
@@ -82,6 +84,7 @@ export class IngestSession {
   /** When the client last sent or took something, as of `performance.now()`. */
   #lastProgress = performance.now();
   #evict = (): void => {};
+  #endRun = (): void => {};
   readonly #evicted = new Promise<void>((resolve) => (this.#evict = resolve));
   #wakeReader = (): void => {};
   #wakeWriter = (): void => {};
@@ -112,6 +115,7 @@ export class IngestSession {
     } finally {
       signal.removeEventListener('abort', onAbort);
       this.#fail(undefined);
+      this.#endRun();
       await this.#endBulk();
     }
   }
@@ -145,6 +149,12 @@ export class IngestSession {
     this.#evict();
   }
 
+  /** Ends the stream because a later one of its run begins. */
+  supersede(error: ServiceError): void {
+    this.#fail(error);
+    this.#evict();
+  }
+
   /** Takes messages in until the client is done, the service drains, or something fails. Never rejects. */
   async #read(): Promise<void> {
     try {
@@ -173,10 +183,11 @@ export class IngestSession {
       const why = `is ${request.sequence} with begin; leave it out, operations count from 1`;
       throw invalidArgument('sequence', why);
     }
-    const { collection, tenant, omitText, bulk, expectedIdentity } = request.begin;
+    const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt } = request.begin;
     checkCollection(collection, 'begin.collection');
     checkTenant(tenant, 'begin.tenant');
     if (expectedIdentity !== '') checkIdentity(expectedIdentity, 'begin.expected_identity');
+    this.#endRun = this.#context.runs.begin(runId, attempt, this);
     // Tenants of two collections are two.
     const share = this.#context.budget.open(JSON.stringify([collection, tenant]));
     this.#share = share;

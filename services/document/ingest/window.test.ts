@@ -3,7 +3,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { test } from 'node:test';
 import { pino } from 'pino';
 import { StoreError } from '../../../store/errors.ts';
-import type { DocumentWrite, DocumentWriteResult, StoredDocument } from '../../../store/store.ts';
+import type { StoredDocument } from '../../../store/document.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../../../store/writes.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { FakeTower } from '../testing/fake-tower.ts';
 import { Budget } from './budget.ts';
@@ -18,7 +19,9 @@ import {
 } from './operation.ts';
 import type { StreamTrace } from './stream-trace.ts';
 import { PatientStore } from './patient-store.ts';
-import { LOOKUP_DOCUMENTS, Window, WRITE_BYTES, WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
+import { LOOKUP_DOCUMENTS } from './lookup-queue.ts';
+import { Window } from './window.ts';
+import { WRITE_BYTES, WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './write-queue.ts';
 import { invalidArgument } from '../../runtime/errors.ts';
 
 const BACKOFF = { firstMs: 1, longestMs: 1 };

@@ -1,15 +1,15 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
-import type { FullDocument, StoredDocument } from '../../../store/store.ts';
+import type { FullDocument, StoredDocument } from '../../../store/document.ts';
 import type { Lane } from '../../../towers/batching.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import { reportError } from '../../runtime/errors.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
-import { traceOf } from '../../runtime/telemetry/span.ts';
 import type { Budget, Share } from './budget.ts';
 import { type Content, contentOf, patchedContent, storedContent } from './content.ts';
 import type { DocumentEncoder } from './encoder.ts';
 import { DocumentInFlight } from './in-flight.ts';
+import { LookupQueue } from './lookup-queue.ts';
 import {
   beginAgain,
   confirmLater,
@@ -19,52 +19,27 @@ import {
   putLater,
   rejected,
   startEncoding,
-  startWriting,
   unchanged,
   updateLater,
   versionStale,
   writeAgain,
-  writeBytes,
   written,
   type Arrived,
   type Encoding,
   type Operation,
   type Patching,
-  type Ready,
   type Received,
   type Settled,
   type Unsettled,
   type Writing,
 } from './operation.ts';
 import { concernsAll, type PatientStore, type WriteAnswer } from './patient-store.ts';
-import { DocumentReader } from './reader.ts';
+import { DocumentReader, isWorthReading } from './reader.ts';
 import type { StreamTrace } from './stream-trace.ts';
-
-/** Most documents in one question to the store. */
-export const LOOKUP_DOCUMENTS = 256;
-
-/** Most operations in one write: enough to spread an fsync or a round trip over, few enough to repeat cheaply. */
-export const WRITE_OPERATIONS = 256;
-
-/**
- * Most writes of a stream under way at once, so that one is written out while the store makes another durable. While one
- * is under way, only a full one begins: smaller ones wait and are joined.
- */
-export const WRITES_IN_FLIGHT = 3;
-
-/** Most bytes of text and vectors in one write of several operations: far below what Qdrant takes. */
-export const WRITE_BYTES = 4 * 1024 * 1024;
+import { WriteQueue } from './write-queue.ts';
 
 /** How often a patch reads its document again because others changed it meanwhile. */
 export const PATCH_ATTEMPTS = 8;
-
-/**
- * A stored document is read before it is encoded anew if it has at most so many passages, and one more for so many
- * characters of its new text. What is read then takes about as much memory as the new document; of a longer one only a
- * small part could still be in the new text.
- */
-const READABLE_PASSAGES = 64;
-const READABLE_CHARACTERS = 64;
 
 /** What the streams of a process share. */
 export interface Shared {
@@ -94,8 +69,7 @@ export interface WindowListener {
 
 /**
  * The operations of one stream that are in flight, by sequence. Documents are compared with what is stored, and encoded
- * where they have to be, in any order. Writes begin in the order of the stream, and a document is in one write at a
- * time, so the later of two operations on a document wins.
+ * where they have to be, in any order. The {@link WriteQueue} writes them in the order of the stream.
  *
  * Whether a document has to be encoded follows from what the store said a moment ago, or from an operation on the same
  * document that is still in flight. Either may be wrong by the time of the write. The store therefore checks again: it
@@ -114,15 +88,9 @@ export class Window {
   /** By document id. */
   readonly #documents = new Map<string, DocumentInFlight>();
   readonly #reader: DocumentReader;
-  #toLookUp: (Received | Patching)[] = [];
-  #lookingUp = false;
-  /** Documents in the writes that are under way. */
-  readonly #beingWritten = new Set<string>();
-  #writes = 0;
+  readonly #lookups: LookupQueue;
+  readonly #writes: WriteQueue;
   #unsettled = 0;
-  #writeIsScheduled = false;
-  /** All operations that are ready, even where one before them is not. */
-  #ready = { operations: 0, bytes: 0 };
 
   constructor(
     shared: Shared,
@@ -138,7 +106,24 @@ export class Window {
     this.#listener = listener;
     // Every document that waits for its vectors listens, and there may be a thousand.
     setMaxListeners(0, this.#abort.signal);
-    this.#reader = new DocumentReader(shared.store, target, this.#abort.signal);
+    const { signal } = this.#abort;
+    this.#reader = new DocumentReader(shared.store, target, signal);
+    this.#lookups = new LookupQueue(shared.store, target, signal, {
+      onAnswers: (operations, stored) => {
+        operations.forEach((operation, index) => this.#compare(operation, stored[index]));
+        this.#listener.onSettled();
+        this.#writes.schedule();
+      },
+      onFailure: (error) => this.#fail(error),
+    });
+    const { collection } = target;
+    this.#writes = new WriteQueue(this.#operations, { store: shared.store, collection, signal }, trace, {
+      onAnswers: (operations, answers) => {
+        this.#apply(operations, answers);
+        this.#listener.onSettled();
+      },
+      onFailure: (error) => this.#fail(error),
+    });
   }
 
   /** Operations in the window, settled or not. */
@@ -189,14 +174,14 @@ export class Window {
     document.reset();
     if (operation.state === 'ready') {
       document.expect(operation.version, { kind: 'deleted' });
-      this.#becomeReady(operation);
+      this.#writes.add(operation);
       return;
     }
     if (operation.state === 'received') {
       const content = contentOf(operation.document, this.#target.omitText);
       document.expect(operation.version, { kind: 'content', content });
     }
-    this.#askStore(operation);
+    this.#lookups.add(operation);
   }
 
   /** Begins an operation on a document that others before it will have changed by the time of its write. */
@@ -207,16 +192,16 @@ export class Window {
     const before = document.expected.kind === 'content' ? document.expected.content : undefined;
     if (operation.state === 'ready') {
       document.expect(version, { kind: 'deleted' });
-      this.#becomeReady(operation);
+      this.#writes.add(operation);
     } else if (operation.state === 'patching') {
       this.#patch(document, operation, before!);
     } else {
       const content = contentOf(operation.document, omitText);
       document.expect(version, { kind: 'content', content });
       if (before?.contentHash === content.contentHash || isStale) {
-        this.#becomeReady(confirmLater(operation, tenant, content.contentHash));
+        this.#writes.add(confirmLater(operation, tenant, content.contentHash));
       } else if (before?.encodingHash === content.encodingHash && before.omitText === omitText) {
-        this.#becomeReady(updateLater(operation, tenant));
+        this.#writes.add(updateLater(operation, tenant));
       } else {
         void this.#encode(startEncoding(operation));
       }
@@ -241,33 +226,6 @@ export class Window {
     return this.#operations.values().next().value;
   }
 
-  #askStore(operation: Received | Patching): void {
-    this.#toLookUp.push(operation);
-    if (this.#lookingUp) return;
-    this.#lookingUp = true;
-    setImmediate(() => void this.#lookUp());
-  }
-
-  async #lookUp(): Promise<void> {
-    const { signal } = this.#abort;
-    const { collection, tenant } = this.#target;
-    try {
-      while (this.#toLookUp.length > 0) {
-        const asked = this.#toLookUp.splice(0, LOOKUP_DOCUMENTS);
-        const keys = asked.map(({ documentId }) => ({ tenant, documentId }));
-        const stored = await this.#shared.store.lookup(collection, keys, signal);
-        signal.throwIfAborted();
-        asked.forEach((operation, index) => this.#compare(operation, stored[index]));
-        this.#listener.onSettled();
-        this.#scheduleWrites();
-      }
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      this.#lookingUp = false;
-    }
-  }
-
   /** Finds out what has to be done, from what is stored of a document. */
   #compare(operation: Received | Patching, stored: StoredDocument | undefined): void {
     const { tenant, omitText } = this.#target;
@@ -280,9 +238,9 @@ export class Window {
       else this.#reject(operation, documentNotFound(operation));
     } else if (stored?.contentHash === operation.document.contentHash) {
       if (stored.version === version) this.#settle(unchanged(operation));
-      else this.#becomeReady(confirmLater(operation, tenant, stored.contentHash));
+      else this.#writes.add(confirmLater(operation, tenant, stored.contentHash));
     } else if (stored?.encodingHash === operation.document.encodingHash && stored.textOmitted === omitText) {
-      this.#becomeReady(updateLater(operation, tenant));
+      this.#writes.add(updateLater(operation, tenant));
     } else {
       void this.#encode(startEncoding(operation));
     }
@@ -309,7 +267,7 @@ export class Window {
       else this.#reject(operation, error);
     }
     this.#listener.onSettled();
-    this.#scheduleWrites();
+    this.#writes.schedule();
   }
 
   /** @param storedVersion where the content is stored; absent where operations before will make it */
@@ -326,9 +284,9 @@ export class Window {
     }
     // Where it was read again, others may have begun after it, and more is expected than this.
     if (attempts === 0) document.expect(version, { kind: 'content', content: to ?? from });
-    if (to) this.#becomeReady(patchLater(operation, tenant, from, to));
+    if (to) this.#writes.add(patchLater(operation, tenant, from, to));
     else if (storedVersion === version) this.#settle(unchanged(operation));
-    else this.#becomeReady(confirmLater(operation, tenant, from.contentHash));
+    else this.#writes.add(confirmLater(operation, tenant, from.contentHash));
   }
 
   async #encode(operation: Encoding): Promise<void> {
@@ -341,7 +299,7 @@ export class Window {
       const before = await this.#readToEncode(operation);
       const options = { omitText, lane: this.#target.lane, before, signal, watch };
       const encoded = await this.#shared.encoder.encode(operation.document, options);
-      this.#becomeReady(putLater(operation, this.#target, encoded, batches));
+      this.#writes.add(putLater(operation, this.#target, encoded, batches));
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof TowerError && error.reason === 'ENCODER_CLOSED') {
@@ -350,15 +308,14 @@ export class Window {
       }
       this.#reject(operation, error);
       this.#listener.onSettled();
-      this.#scheduleWrites();
+      this.#writes.schedule();
     }
   }
 
   /** What is stored of a document that is to be encoded, where passages of it may still stand in the new text. */
   async #readToEncode({ documentId, document }: Encoding): Promise<FullDocument | undefined> {
     const { stored } = this.#documents.get(documentId)!;
-    if (!stored || stored.textOmitted) return undefined;
-    if (stored.passages > READABLE_PASSAGES + document.text.length / READABLE_CHARACTERS) return undefined;
+    if (!stored || !isWorthReading(stored, document.text)) return undefined;
     try {
       return await this.#reader.read(documentId, { passages: stored.passages, withVectors: true });
     } catch (error) {
@@ -376,82 +333,13 @@ export class Window {
     }
   }
 
-  #becomeReady(operation: Ready): void {
-    this.#operations.set(operation.sequence, operation);
-    this.#ready.operations++;
-    this.#ready.bytes += writeBytes(operation);
-    this.#scheduleWrites();
-  }
-
-  /** Writes after this turn of the event loop: all that one batch of the tower has encoded becomes ready in one turn. */
-  #scheduleWrites(): void {
-    if (this.#writeIsScheduled) return;
-    this.#writeIsScheduled = true;
-    setImmediate(() => {
-      this.#writeIsScheduled = false;
-      while (this.#writes < WRITES_IN_FLIGHT && !this.#abort.signal.aborted) {
-        const next = this.#nextWrite();
-        if (next.length === 0) break;
-        void this.#write(next.map((operation) => this.#startWriting(operation)));
-      }
-    });
-  }
-
-  #startWriting(operation: Ready): Writing {
-    this.#ready.operations--;
-    this.#ready.bytes -= writeBytes(operation);
-    this.#beingWritten.add(operation.documentId);
-    const writing = startWriting(operation);
-    this.#operations.set(operation.sequence, writing);
-    return writing;
-  }
-
-  async #write(operations: readonly Writing[]): Promise<void> {
-    const { signal } = this.#abort;
-    const { collection } = this.#target;
-    this.#writes++;
-    try {
-      const steps = operations.map(({ step }) => step.write);
-      const span = this.#trace?.writing(operations, { store: this.#shared.store.kind, collection });
-      const answers = await this.#shared.store
-        .write(collection, steps, { signal, ...traceOf(span) })
-        .finally(() => this.#trace?.written(span, operations));
-      signal.throwIfAborted();
-      for (const { documentId } of operations) this.#beingWritten.delete(documentId);
-      this.#apply(operations, answers);
-      this.#listener.onSettled();
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      this.#writes--;
-      this.#scheduleWrites();
-    }
-  }
-
-  /** What the next write takes: all that is ready, up to the first operation that has to wait. Empty where it is too little. */
-  #nextWrite(): Ready[] {
-    const { operations, bytes: readyBytes } = this.#ready;
-    if (this.#writes > 0 && operations < WRITE_OPERATIONS && readyBytes <= WRITE_BYTES) return [];
-    const taken: Ready[] = [];
-    let bytes = 0;
-    for (const operation of this.#operations.values()) {
-      if (operation.state === 'settled' || operation.state === 'writing') continue;
-      if (operation.state !== 'ready' || this.#beingWritten.has(operation.documentId)) break;
-      bytes += writeBytes(operation);
-      if (taken.length > 0 && bytes > WRITE_BYTES) return taken;
-      taken.push(operation);
-      if (taken.length === WRITE_OPERATIONS) return taken;
-    }
-    return this.#writes === 0 ? taken : [];
-  }
-
   #apply(operations: readonly Writing[], answers: readonly WriteAnswer[]): void {
     /** Documents of which an operation begins again: later operations on them are written again, after that. */
     const again = new Set<string>();
     operations.forEach((operation, index) => {
       const answer = answers[index]!;
       if (again.has(operation.documentId)) {
-        this.#becomeReady(writeAgain(operation));
+        this.#writes.add(writeAgain(operation));
       } else if (answer.outcome === 'changed') {
         again.add(operation.documentId);
         this.#beginAgain(operation);
@@ -476,7 +364,7 @@ export class Window {
     this.#operations.set(next.sequence, next);
     if (next.state === 'encoding') void this.#encode(next);
     else if (next.attempts > PATCH_ATTEMPTS) this.#reject(next, patchContended(next));
-    else this.#askStore(next);
+    else this.#lookups.add(next);
   }
 
   #reject(operation: Unsettled, cause: unknown): void {

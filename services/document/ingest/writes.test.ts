@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { eventually, gate, harnesses } from '../testing/harness.ts';
-import { LOOKUP_DOCUMENTS, WRITE_BYTES, WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './window.ts';
+import { LOOKUP_DOCUMENTS } from './lookup-queue.ts';
+import { WRITE_BYTES, WRITE_OPERATIONS, WRITES_IN_FLIGHT } from './write-queue.ts';
 
 const startAny = harnesses();
 const start = () => startAny({ settings: { budgetTokens: 1_000_000 } });

@@ -2,22 +2,23 @@ import { randomBytes } from 'node:crypto';
 import { StoreError } from '../../../store/errors.ts';
 import type { Freshness } from '../../../store/freshness.ts';
 import { openStore } from '../../../store/open.ts';
+import type { Filter } from '../../../store/queries.ts';
+import type {
+  BulkLoad,
+  CallOptions,
+  CollectionInfo,
+  CollectionKey,
+  ScrollPage,
+  SpaceKey,
+  Store,
+} from '../../../store/store.ts';
 import {
-  type BulkLoad,
-  type CallOptions,
-  type CollectionInfo,
-  type CollectionKey,
   type DocumentKey,
-  type DocumentWrite,
-  type DocumentWriteResult,
-  type Filter,
   type FullDocument,
   passageTexts,
-  type ScrollPage,
-  type SpaceKey,
-  type Store,
   type StoredDocument,
-} from '../../../store/store.ts';
+} from '../../../store/document.ts';
+import type { DocumentWrite, DocumentWriteResult } from '../../../store/writes.ts';
 import { MemoryStore } from '../../../store/testing/memory-store.ts';
 import type { ServiceStore } from '../service.ts';
 

@@ -1,10 +1,5 @@
-import {
-  physicalName,
-  type CallOptions,
-  type CollectionKey,
-  type SearchHit,
-  type SearchQuery,
-} from '../../../store/store.ts';
+import type { SearchHit, SearchQuery } from '../../../store/queries.ts';
+import { physicalName, type CallOptions, type CollectionKey } from '../../../store/store.ts';
 import { MemoryStore } from '../../../store/testing/memory-store.ts';
 import type { Encoding, Tokens } from '../../../towers/tower.ts';
 import { DIMENSIONS, fakeManifest } from '../../runtime/testing/fake-manifest.ts';
