@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { put, SPACE, sparse } from '../contract/stores.ts';
 import type { SearchQuery } from '../queries.ts';
+import type { ScrollPage } from '../store.ts';
 import type { DocumentWrite } from '../writes.ts';
 import type { ScrollPage } from '../store.ts';
 import { Engine } from './engine.ts';
