@@ -7,7 +7,6 @@ import { put, SPACE, sparse } from '../contract/stores.ts';
 import type { SearchQuery } from '../queries.ts';
 import type { ScrollPage } from '../store.ts';
 import type { DocumentWrite } from '../writes.ts';
-import type { ScrollPage } from '../store.ts';
 import { Engine } from './engine.ts';
 import { prepareWrites } from './prepare.ts';
 import { Slice, type Sliced } from './slice.ts';
