@@ -14,7 +14,7 @@ import type { Documents } from './documents.ts';
 import { checkFresh, freshnessOf } from './freshness.ts';
 import { hit, rank } from './hits.ts';
 import { checkLayout, LAYOUT, upgradeCollections } from './layouts.ts';
-import { matching, upTo } from './matching.ts';
+import { matching } from './matching.ts';
 import { MANY_VECTORS, OpenCollections } from './open-collections.ts';
 import type { PreparedWrite } from './prepare.ts';
 import { bytes } from './strings.ts';

@@ -10,21 +10,3 @@ export function* matching(rows: Iterable<FilterRow>, filter: Filter): Generator<
     if (holds({ documentId, version, metadata: JSON.parse(row.metadata) })) yield row;
   }
 }
-
-/** The first rows, as they are taken, and whether there are more. */
-export function upTo<Row>(limit: number, rows: Iterable<Row>): Iterable<Row> & { readonly hasMore: boolean } {
-  let hasMore = false;
-  return {
-    *[Symbol.iterator]() {
-      let taken = 0;
-      for (const row of rows) {
-        hasMore = taken++ === limit;
-        if (hasMore) return;
-        yield row;
-      }
-    },
-    get hasMore() {
-      return hasMore;
-    },
-  };
-}
