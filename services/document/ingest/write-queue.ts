@@ -114,10 +114,15 @@ export class WriteQueue {
     const { operations, bytes: readyBytes } = this.#ready;
     if (this.#writes > 0 && operations < WRITE_OPERATIONS && readyBytes <= WRITE_BYTES) return [];
     const taken: Ready[] = [];
+    // What comes after a patch waits for its answer: a patch whose document has changed is computed anew from what is
+    // stored, and must not find what came after it.
+    const patched = new Set<string>();
     let bytes = 0;
     for (const operation of this.#operations.values()) {
       if (operation.state === 'settled' || operation.state === 'writing') continue;
       if (operation.state !== 'ready' || this.#beingWritten.has(operation.documentId)) break;
+      if (patched.has(operation.documentId)) break;
+      if (isPatch(operation)) patched.add(operation.documentId);
       bytes += writeBytes(operation);
       if (taken.length > 0 && bytes > WRITE_BYTES) return taken;
       taken.push(operation);
@@ -125,4 +130,9 @@ export class WriteQueue {
     }
     return this.#writes === 0 ? taken : [];
   }
+}
+
+/** Whether an operation changes what it has read, and so is computed anew where that is not stored any more. */
+function isPatch({ step }: Ready): boolean {
+  return step.kind === 'update' && 'contentHash' in step.write.expected;
 }
