@@ -112,7 +112,12 @@ export class Ledger {
     const covered = ({ client, plan, attempts }: Operation): number | undefined => {
       for (const { client: owner, sequence, at, madeAfter } of issued) {
         // It may have been sent again, and acknowledged again, after the token.
-        if (client === owner && plan.sequence <= sequence && attempts[0]!.sentAt < at) return at;
+        const isOwn = client === owner && plan.sequence <= sequence;
+        const by = isOwn ? at : madeAfter;
+        // What was rejected then may have taken effect when it was sent once more.
+        const heard = attempts.findLast(({ outcomeAt = Infinity }) => outcomeAt <= by);
+        if (heard === undefined || heard.outcome === 'rejected') continue;
+        if (isOwn) return at;
         const done = attempts.find(({ doneAt }) => doneAt <= madeAfter)?.doneAt;
         if (done !== undefined) return done;
       }
