@@ -129,6 +129,7 @@ test(
       '.cache/scalingnote/verified/*.json',
       '.local/share/scalingnote/sample.json',
       '.local/share/scalingnote/store.db',
+      '.local/share/scalingnote/store.id',
     ]);
   },
 );
