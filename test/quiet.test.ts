@@ -125,7 +125,9 @@ test(
     pair.kill();
     await once(pair, 'exit');
     assert.deepEqual(machine.hosts, []);
-    assert.deepEqual(machine.files, [
+    // The log of a store that was closed by its last user is gone; a slow machine may end that one before.
+    const files = machine.files.filter((file) => !/store\.db-(?:wal|shm)$/.test(file));
+    assert.deepEqual(files, [
       '.cache/scalingnote/verified/*.json',
       '.local/share/scalingnote/sample.json',
       '.local/share/scalingnote/store.db',
