@@ -126,8 +126,8 @@ test(
     await once(pair, 'exit');
     assert.deepEqual(machine.hosts, []);
     // The log of a store that was closed by its last user is gone; a slow machine may end that one before.
-    const files = machine.files.filter((file) => !/store\.db-(?:wal|shm)$/.test(file));
-    assert.deepEqual(files, [
+    const kept = machine.files.filter((file) => !/store\.db-(?:wal|shm)$/.test(file));
+    assert.deepEqual(kept, [
       '.cache/scalingnote/verified/*.json',
       '.local/share/scalingnote/sample.json',
       '.local/share/scalingnote/store.db',
