@@ -17,7 +17,7 @@ export interface Share {
   wanted?: { tokens: number; answer: (admitted: boolean) => void };
 }
 
-/** An operation counts up to this part of the limit as any other; the rest of it is the excess of a long document. */
+/** Up to an eighth of the limit is an operation's ordinary part. What a long document has beyond is its excess. */
 const LONGEST_PART = 8;
 
 /**
@@ -28,9 +28,9 @@ const LONGEST_PART = 8;
  * - Freed room goes to the tenant that holds least, and of its streams to the one that holds least.
  * - A stream that holds nothing need not wait with an operation of usual size, so a flood on another one does not keep it
  *   from its first. Streams may together exceed the limit once over by that.
- * - Of a long document only a part counts as any other operation, for the tower has only a slice of it at a time. The
- *   rest, which lies in memory until the whole document is written, has a limit of its own: long documents wait for each
- *   other, and others do not wait for them.
+ * - A long document counts here with its ordinary part alone, because the tower has only a slice of it at a time. Its
+ *   excess lies in memory until the whole document is written, and has a limit of its own: long documents wait for each
+ *   other, and short ones do not wait for them.
  *
  * An operation can't be split, so it may exceed the room that is left by its own size, or be alone past the limit of long
  * documents.

@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import type { IngestOutcome } from '../../../proto/generated/scalingnote/v1/IngestOutcome.ts';
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
-import type { DocumentWrite, PassageWrite } from '../../../store/writes.ts';
+import type { DocumentWrite, Expected, PassageWrite } from '../../../store/writes.ts';
 import { invalidArgument, ServiceError, toRichStatus, toServiceError } from '../../runtime/errors.ts';
 import { MAX_ID_BYTES, quoted } from '../../runtime/validate.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
@@ -186,29 +186,22 @@ export function confirmLater(operation: Received | Patching, tenant: string, con
 
 /** Title and text are believed to be stored already: only what stands beside them is written. */
 export function updateLater(operation: Received, tenant: string): Ready {
-  const { documentId, version } = operation;
-  const { contentHash, encodingHash, metadata, expiresAt } = operation.document;
-  const write: Write<'update'> = {
-    kind: 'update',
-    tenant,
-    documentId,
-    version,
-    contentHash,
-    metadata,
-    ...(expiresAt !== undefined && { expiresAt }),
-    expected: { encodingHash },
-  };
-  return {
-    ...common(operation),
-    state: 'ready',
-    step: { kind: 'update', write, source: sourceOf(operation) },
-  };
+  const { document } = operation;
+  return toUpdate(operation, tenant, document, { encodingHash: document.encodingHash });
 }
 
 /** The patch was applied to some content: it is written if the store still holds that. */
 export function patchLater(operation: Patching, tenant: string, from: Content, to: Content): Ready {
+  return toUpdate(operation, tenant, to, { contentHash: from.contentHash });
+}
+
+function toUpdate(
+  operation: Received | Patching,
+  tenant: string,
+  { contentHash, metadata, expiresAt }: Pick<Content, 'contentHash' | 'metadata' | 'expiresAt'>,
+  expected: Expected,
+): Ready {
   const { documentId, version } = operation;
-  const { contentHash, metadata, expiresAt } = to;
   const write: Write<'update'> = {
     kind: 'update',
     tenant,
@@ -217,7 +210,7 @@ export function patchLater(operation: Patching, tenant: string, from: Content, t
     contentHash,
     metadata,
     ...(expiresAt !== undefined && { expiresAt }),
-    expected: { contentHash: from.contentHash },
+    expected,
   };
   return {
     ...common(operation),

@@ -44,7 +44,13 @@ test('a stream that comes late is refused, even when the later one has ended', a
 
 test('streams of different runs, and of none, leave each other alone', async () => {
   const { ingest } = await start();
-  const streams = [ingest(), ingest(), ingest(run(1)), ingest({ ...run(1), runId: 'another' })];
+  const streams = [
+    ingest(),
+    ingest(),
+    ingest(run(1)),
+    ingest({ ...run(1), runId: 'another' }),
+    ingest({ ...run(1), tenant: 't' }),
+  ];
   for (const [index, stream] of streams.entries()) await stream.document(1, `d${index}`, 'text').durable(1);
   for (const stream of streams) assert.equal((await stream.finish()).status.code, status.OK);
 });
@@ -65,11 +71,11 @@ test('runs without a stream are forgotten in the end, and open ones never', () =
   const runs = new Runs();
   const ended: string[] = [];
   const stream = (name: string) => ({ supersede: () => void ended.push(name) });
-  runs.begin('open', 1, stream('open'));
-  for (let index = 0; index < 5000; index++) runs.begin(`run ${index}`, 5, stream('other'))();
+  runs.begin('docs', 'open', 1, stream('open'));
+  for (let index = 0; index < 5000; index++) runs.begin('docs', `run ${index}`, 5, stream('other'))();
   // The oldest is forgotten: a stream of it begins anew. The newest is not.
-  runs.begin('run 0', 1, stream('again'));
-  assert.throws(() => runs.begin('run 4999', 4, stream('late')), /stream 5 has begun/);
-  runs.begin('open', 2, stream('newer'));
+  runs.begin('docs', 'run 0', 1, stream('again'));
+  assert.throws(() => runs.begin('docs', 'run 4999', 4, stream('late')), /stream 5 has begun/);
+  runs.begin('docs', 'open', 2, stream('newer'));
   assert.deepEqual(ended, ['open']);
 });

@@ -22,17 +22,18 @@ export interface RunStream {
  * one, because without growing versions the later write wins.
  */
 export class Runs {
-  /** By run id; the one that began last is last. */
+  /** By target and run id; the one that began last is last. */
   readonly #latest = new Map<string, { attempt: number; stream: RunStream | undefined }>();
 
   /**
    * A stream of a run begins. An earlier stream of it is ended.
    *
+   * @param target what the stream writes to: runs of different targets have nothing to do with each other
    * @param attempt counts the streams of a run, from 1
    * @returns ends the stream's part of the run
    * @throws {ServiceError} `STREAM_SUPERSEDED` where a later stream of the run has begun already
    */
-  begin(runId: string, attempt: number, stream: RunStream): () => void {
+  begin(target: string, runId: string, attempt: number, stream: RunStream): () => void {
     if (Buffer.byteLength(runId) > MAX_RUN_ID_BYTES) {
       throw invalidArgument('begin.run_id', `is longer than ${MAX_RUN_ID_BYTES} bytes; send a UUID`);
     }
@@ -40,12 +41,13 @@ export class Runs {
       throw invalidArgument('begin.attempt', 'and run_id go together: send both, attempt from 1, or neither');
     }
     if (runId === '') return () => {};
-    const latest = this.#latest.get(runId);
+    const key = JSON.stringify([target, runId]);
+    const latest = this.#latest.get(key);
     if (latest && latest.attempt >= attempt) throw superseded(attempt, latest.attempt);
     latest?.stream?.supersede(superseded(latest.attempt, attempt));
-    this.#latest.delete(runId);
+    this.#latest.delete(key);
     const entry: { attempt: number; stream: RunStream | undefined } = { attempt, stream };
-    this.#latest.set(runId, entry);
+    this.#latest.set(key, entry);
     this.#forget();
     return () => (entry.stream = undefined);
   }
@@ -54,7 +56,7 @@ export class Runs {
   #forget(): void {
     if (this.#latest.size <= 2 * RUNS_REMEMBERED) return;
     const ended = [...this.#latest].filter(([, { stream }]) => stream === undefined);
-    for (const [runId] of ended.slice(0, -RUNS_REMEMBERED)) this.#latest.delete(runId);
+    for (const [key] of ended.slice(0, -RUNS_REMEMBERED)) this.#latest.delete(key);
   }
 }
 

@@ -187,9 +187,10 @@ export class IngestSession {
     checkCollection(collection, 'begin.collection');
     checkTenant(tenant, 'begin.tenant');
     if (expectedIdentity !== '') checkIdentity(expectedIdentity, 'begin.expected_identity');
-    this.#endRun = this.#context.runs.begin(runId, attempt, this);
     // Tenants of two collections are two.
-    const share = this.#context.budget.open(JSON.stringify([collection, tenant]));
+    const owner = JSON.stringify([collection, tenant]);
+    this.#endRun = this.#context.runs.begin(owner, runId, attempt, this);
+    const share = this.#context.budget.open(owner);
     this.#share = share;
     const info = await this.#open(collection, expectedIdentity);
     this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
