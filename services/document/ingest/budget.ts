@@ -37,7 +37,7 @@ const LONGEST_PART = 8;
  */
 export class Budget {
   readonly limit: number;
-  /** Most tokens of an operation that count as those of any other. */
+  /** Most tokens of an operation that are its ordinary part. */
   readonly longest: number;
   readonly #excessLimit: number;
   readonly #tenants = new Map<string, Tenant>();
