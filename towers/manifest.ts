@@ -100,6 +100,20 @@ export const TowerManifest = z
       refuse(['space', 'fingerprint'], `is ${stated}, but the definition beside it has ${computed}`);
     }
     const { dimensions, space } = manifest;
+    const { weights, model, golden } = space;
+    const isHashed = Object.keys(weights).length > 0;
+    if (isHashed && (model !== undefined || golden !== undefined)) {
+      refuse(
+        ['space', 'golden'],
+        'stands beside weights: the space of weights that are hashed names no model',
+      );
+    }
+    if (!isHashed && (model === undefined || golden === undefined)) {
+      refuse(
+        ['space', 'weights'],
+        'are empty: name the files, or, where the model runs elsewhere, "model" and "golden"',
+      );
+    }
     if (dimensions !== space.dimensions) {
       refuse(['dimensions'], `is ${dimensions}, but the space has ${space.dimensions}`);
     }
