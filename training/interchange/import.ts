@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { writeManifest } from '../../towers/directory.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
+import type { Pooling } from '../../towers/space.ts';
 import { TrainingError } from '../errors.ts';
 import { findLayers } from '../gradient/layers.ts';
 import type { Model } from '../onnx/model.ts';
@@ -36,7 +37,7 @@ export interface ImportReport {
   name: string;
   space: string;
   dimensions: number;
-  pooling: string;
+  pooling: Pooling;
   /** Weights that were taken over; absent where the folder has a graph of its own. */
   weights?: number;
 }
