@@ -142,7 +142,7 @@ const TensorEntry = z.object({
 });
 const Header = z
   .record(z.string(), z.unknown())
-  .transform(({ __metadata__: _, ...tensors }) => tensors)
+  .transform((all) => Object.fromEntries(Object.entries(all).filter(([name]) => name !== '__metadata__')))
   .pipe(z.record(z.string(), TensorEntry));
 
 /** Tensors of a safetensors file: the length of a JSON header in eight bytes, the header, then the numbers. */
