@@ -1,5 +1,5 @@
 import { normalizeRows } from '../../towers/session/pooling.ts';
-import type { Tokens, Tower } from '../../towers/tower.ts';
+import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import { seededRandom, shuffle } from '../random.ts';
 import type { TrainingText } from '../texts.ts';
@@ -41,13 +41,8 @@ export async function prepareData(
 ): Promise<TrainingData> {
   const { manifest } = teacher;
   const prompt = manifest.queryPrompt ?? manifest.prompt;
-  const inputs: Tokens[] = [];
-  const ids: (readonly number[])[] = [];
-  for (const { text } of texts) {
-    inputs.push(await teacher.tokenize(text, { prompt }));
-    ids.push(await tokenizer.read(text));
-  }
-  const vectors = await encodeToFile(teacher, inputs, settings);
+  const all = texts.map(({ text }) => text);
+  const vectors = await encodeToFile(teacher, await teacher.tokenizeAll(all, { prompt }), settings);
   const fitted: number[] = [];
   const heldOut: number[] = [];
   for (const [index, { group }] of texts.entries()) {
@@ -57,7 +52,7 @@ export async function prepareData(
   if (heldOut.length === 0) heldOut.push(fitted.pop()!);
   if (fitted.length === 0) fitted.push(...heldOut.splice(1));
   return {
-    ids,
+    ids: await tokenizer.read(all),
     fitted,
     heldOut: shuffle(heldOut, seededRandom(settings.seed)).slice(0, MAX_HELD_OUT),
     vectors,

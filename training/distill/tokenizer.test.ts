@@ -34,7 +34,7 @@ async function remote(context: TestContext): Promise<{ teacher: Tower; asked: Se
   const asked = new Set<string>();
   const allowed: Partial<Tower> = {
     manifest: { ...tower.manifest, files: {} },
-    tokenize: (text, options) => tower.tokenize(text, options),
+    tokenizeAll: (texts, options) => tower.tokenizeAll(texts, options),
     encodeAll: (inputs, options) => tower.encodeAll(inputs, options),
   };
   const teacher = new Proxy({} as Tower, {
@@ -88,7 +88,7 @@ describe('a lookup student with a tokenizer of its own', () => {
       else writeFiles(folder, { 'tokenizer.json': contents });
       const tokenizer = kind === 'file' ? join(folder, 'tokenizer.json') : folder;
       const report = await distill(requestFor(context, { teacher, tokenizer }));
-      assert.deepEqual([...asked].sort(), ['encodeAll', 'manifest', 'tokenize']);
+      assert.deepEqual([...asked].sort(), ['encodeAll', 'manifest', 'tokenizeAll']);
       assert.ok(report.heldOutCosine > 0.97, `held-out cosine ${report.heldOutCosine}`);
 
       const student = await openTower(report.out, { cacheDir: temporaryFolder(context) });
@@ -124,7 +124,9 @@ describe('a lookup student with a tokenizer of its own', () => {
   test('reads what the teacher reads where none is named', async (context) => {
     const teacher = await openTiny(context);
     const tokenizer = await openStudentTokenizer(teacher, undefined);
-    assert.deepEqual(await tokenizer.read('hello'), (await teacher.tokenize('hello', { prompt: '' })).ids);
+    assert.deepEqual(await tokenizer.read(['hello']), [
+      (await teacher.tokenize('hello', { prompt: '' })).ids,
+    ]);
   });
 });
 

@@ -15,8 +15,8 @@ export interface StudentTokenizer {
   readonly tower: LocalTower;
   /** Whether it is the teacher's own: then a token is the same thing to both. */
   readonly own: boolean;
-  /** Ids of a text, special tokens included, cut where it is longer than the student reads. */
-  read(text: string): Promise<readonly number[]>;
+  /** Ids of texts, special tokens included, cut where one is longer than the student reads. */
+  read(texts: readonly string[]): Promise<readonly (readonly number[])[]>;
   close(): Promise<void>;
 }
 
@@ -48,7 +48,7 @@ export async function openStudentTokenizer(
     return {
       tower: { directory: teacher.directory, manifest },
       own: true,
-      read: async (text) => (await teacher.tokenize(text, { prompt: '' })).ids,
+      read: async (texts) => (await teacher.tokenizeAll(texts, { prompt: '' })).map(({ ids }) => ids),
       close: async () => undefined,
     };
   }
@@ -68,7 +68,14 @@ export async function openStudentTokenizer(
     return {
       tower,
       own: false,
-      read: async (text) => (await tokenizer.encode(text)).ids,
+      read: async (texts) => {
+        const all: (readonly number[])[] = [];
+        for (const text of texts) {
+          const { ids } = await Promise.resolve(tokenizer.encode(text));
+          all.push(ids);
+        }
+        return all;
+      },
       close: () => rm(folder, { recursive: true, force: true }),
     };
   } catch (error) {

@@ -34,14 +34,9 @@ async function textVectors(
   settings: CacheSettings,
 ): Promise<Float32Array> {
   const { dimensions } = teacher.manifest;
-  const places = new Map<string, number>();
-  const inputs: Tokens[] = [];
-  for (const text of texts) {
-    if (text === '' || places.has(text)) continue;
-    places.set(text, inputs.length);
-    inputs.push(await teacher.tokenize(text, { prompt }));
-  }
-  const found = await encodeCached(teacher, inputs, settings);
+  const different = [...new Set(texts)].filter((text) => text !== '');
+  const places = new Map(different.map((text, place) => [text, place]));
+  const found = await encodeCached(teacher, await teacher.tokenizeAll(different, { prompt }), settings);
   const vectors = new Float32Array(texts.length * dimensions);
   for (const [row, text] of texts.entries()) {
     const at = places.get(text);
@@ -54,8 +49,8 @@ async function textVectors(
 
 /** Each token of the vocabulary alone, between the tokens that the tokenizer puts around every text. */
 async function singleTokens(teacher: Tower, prompt: string): Promise<Tokens[]> {
-  const empty = (await teacher.tokenize('', { prompt })).ids;
-  const one = (await teacher.tokenize('a', { prompt })).ids;
+  const { ids: empty } = await teacher.tokenize('', { prompt });
+  const { ids: one } = await teacher.tokenize('a', { prompt });
   let before = 0;
   while (before < empty.length && empty[before] === one[before]) before++;
   const head = empty.slice(0, before);
