@@ -37,8 +37,15 @@ export async function prepareData(
   const prompt = manifest.queryPrompt ?? manifest.prompt;
   const vectors = await encodeToFile(
     teacher,
-    texts.map(({ text }) => teacher.tokenize(text, { prompt })),
+    await teacher.tokenizeAll(
+      texts.map(({ text }) => text),
+      { prompt },
+    ),
     settings,
+  );
+  const read = await teacher.tokenizeAll(
+    texts.map(({ text }) => text),
+    { prompt: '' },
   );
   const fitted: number[] = [];
   const heldOut: number[] = [];
@@ -49,7 +56,7 @@ export async function prepareData(
   if (heldOut.length === 0) heldOut.push(fitted.pop()!);
   if (fitted.length === 0) fitted.push(...heldOut.splice(1));
   return {
-    ids: texts.map(({ text }) => teacher.tokenize(text, { prompt: '' }).ids),
+    ids: read.map(({ ids }) => ids),
     fitted,
     heldOut: shuffle(heldOut, seededRandom(settings.seed)).slice(0, MAX_HELD_OUT),
     vectors,

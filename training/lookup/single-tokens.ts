@@ -19,8 +19,8 @@ export async function singleTokenVectors(teacher: Tower, settings: CacheSettings
 
 /** Each token of the vocabulary alone, between the tokens that the tokenizer puts around every text. */
 async function singleTokens(teacher: Tower, prompt: string): Promise<Tokens[]> {
-  const empty = teacher.tokenize('', { prompt }).ids;
-  const one = teacher.tokenize('a', { prompt }).ids;
+  const { ids: empty } = await teacher.tokenize('', { prompt });
+  const { ids: one } = await teacher.tokenize('a', { prompt });
   let before = 0;
   while (before < empty.length && empty[before] === one[before]) before++;
   const head = empty.slice(0, before);
