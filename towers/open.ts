@@ -36,7 +36,8 @@ const MAX_QUEUE = 1_024;
  */
 export async function openTower(reference: string, options: TowerOptions = {}): Promise<Tower> {
   const { manifest: stated, directory } = await pullTower(reference, options);
-  const manifest = { ...stated, normalize: options.normalize ?? stated.normalize };
+  const { normalize = stated.normalize, pooling = stated.pooling, maxTokens = stated.maxTokens } = options;
+  const manifest = { ...stated, normalize, pooling, maxTokens };
   const local: LocalTower = { manifest, directory };
   const tokenizer = await loadTokenizer(local);
   const log = options.log ?? (() => undefined);
