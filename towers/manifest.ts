@@ -115,6 +115,20 @@ export const TowerManifest = z
       if (layer.type === 'normalize' || Object.values(files).includes(layer.weights)) continue;
       refuse(['head', String(index), 'weights'], 'is the hash of none of the files');
     }
+    const { weights, model, golden } = space;
+    const isHashed = Object.keys(weights).length > 0;
+    if (isHashed && (model !== undefined || golden !== undefined)) {
+      refuse(
+        ['space', 'golden'],
+        'stands beside weights: the space of weights that are hashed names no model',
+      );
+    }
+    if (!isHashed && (model === undefined || golden === undefined)) {
+      refuse(
+        ['space', 'weights'],
+        'are empty: name the files, or, where the model runs elsewhere, "model" and "golden"',
+      );
+    }
     if (dimensions !== space.dimensions) {
       refuse(['dimensions'], `is ${dimensions}, but the space has ${space.dimensions}`);
     }
