@@ -12,7 +12,7 @@ import { defaultThreads } from './session/devices.ts';
 import { WorkerSession } from './session/host.ts';
 import { Model } from './session/model.ts';
 import type { ModelOptions, Session } from './session/protocol.ts';
-import { TextTokenizer } from './tokenizer.ts';
+import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
 
 /**
@@ -26,6 +26,9 @@ const ACCELERATOR_BATCH_TOKENS = 16_384;
 
 const MAX_QUEUE = 1_024;
 
+/** Texts that are with the tokenizer at a time: it has four threads, and none of them waits for the next text. */
+const TOKENIZED_AT_ONCE = 64;
+
 /**
  * Opens a tower: fetches it where it is not on this machine yet, checks its files, loads its model. Close it when done.
  *
@@ -38,6 +41,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
   const manifest = { ...stated, normalize: options.normalize ?? stated.normalize };
   const local: LocalTower = { manifest, directory };
   const tokenizer = await loadTokenizer(local);
+  const promptTokens = await tokenizer.count(manifest.prompt);
   const log = options.log ?? (() => undefined);
   const inline = options.inline ?? manifest.distillation?.student === 'lookup';
   const device = options.device ?? 'auto';
@@ -58,19 +62,16 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     maxQueue: MAX_QUEUE,
     ...options.batching,
   };
-  return new OnnxTower(local, tokenizer, session, limits);
+  return new OnnxTower(local, tokenizer, promptTokens, session, limits);
 }
 
 /** The tokenizer of a tower. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
 export async function loadTokenizer({ directory, manifest }: LocalTower): Promise<TextTokenizer> {
-  const read = async (file: string): Promise<object> =>
-    JSON.parse(await readFile(join(directory, file), 'utf8')) as object;
   try {
-    return new TextTokenizer(
-      await read('tokenizer.json'),
-      manifest.files['tokenizer_config.json'] === undefined ? {} : await read('tokenizer_config.json'),
-      { maxTokens: manifest.maxTokens, truncation: manifest.space.truncation },
-    );
+    return await TextTokenizer.load(await readFile(join(directory, 'tokenizer.json'), 'utf8'), {
+      maxTokens: manifest.maxTokens,
+      truncation: manifest.space.truncation,
+    });
   } catch (error) {
     const message = `${directory}: the tokenizer can't be used: ${String(error)}`;
     throw new TowerError('TOWER_MODEL_UNSUPPORTED', message, { cause: error });
@@ -81,18 +82,22 @@ class OnnxTower implements Tower {
   readonly manifest: TowerManifest;
   readonly directory: string;
   readonly #tokenizer: TextTokenizer;
+  /** Tokens of the prompt, without special tokens. */
+  readonly #promptTokens: number;
   readonly #session: Session;
   readonly #encoder: Encoder;
 
   constructor(
     { manifest, directory }: LocalTower,
     tokenizer: TextTokenizer,
+    promptTokens: number,
     session: Session,
     limits: BatchingLimits,
   ) {
     this.manifest = manifest;
     this.directory = directory;
     this.#tokenizer = tokenizer;
+    this.#promptTokens = promptTokens;
     this.#session = session;
     this.#encoder = new Encoder(session, manifest.dimensions, limits);
   }
@@ -107,7 +112,10 @@ class OnnxTower implements Tower {
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {
     const all: Tokens[] = [];
-    for (const text of texts) all.push(await this.tokenize(text, options));
+    for (let from = 0; from < texts.length; from += TOKENIZED_AT_ONCE) {
+      const some = texts.slice(from, from + TOKENIZED_AT_ONCE);
+      all.push(...(await Promise.all(some.map((text) => this.tokenize(text, options)))));
+    }
     return all;
   }
 
@@ -135,13 +143,12 @@ class OnnxTower implements Tower {
 
   #rules(): PassageRules {
     const { prompt, space } = this.manifest;
-    const promptTokens = this.#tokenizer.ids(prompt).length;
-    const room = this.#tokenizer.room - promptTokens;
+    const room = this.#tokenizer.room - this.#promptTokens;
     const window = Math.max(1, Math.min(space.passageWindow.tokens, room));
     return {
       window,
       overlap: space.passageWindow.overlap,
-      count: (text) => this.#tokenizer.ids(text).length,
+      count: (text) => this.#tokenizer.count(text),
       encode: (text) => this.#tokenizer.encode(prompt + text),
       limit: this.manifest.maxTokens - room + window,
     };
