@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { fingerprint, Fingerprint, Pooling, Sha256, SpaceDefinition } from './space.ts';
+import { RemoteRuntime } from './remote/runtime.ts';
+import { fingerprint, Fingerprint, Pooling, REMOTE_POOLING, Sha256, SpaceDefinition } from './space.ts';
 
 /** What a tower reads. */
 export const TowerRole = z.enum(['document', 'query']);
@@ -59,7 +60,7 @@ export const TowerManifest = z
     space: SpaceDefinition.extend({ fingerprint: Fingerprint }),
     /** Length of a vector. */
     dimensions: z.int().positive(),
-    pooling: Pooling,
+    pooling: z.union([Pooling, z.literal(REMOTE_POOLING)]),
     normalize: z.boolean(),
     /** Put before the input. */
     prompt: z.string(),
@@ -67,8 +68,13 @@ export const TowerManifest = z
     queryPrompt: z.string().optional(),
     /** Longest input in tokens, special tokens included. */
     maxTokens: z.int().positive(),
-    /** Path in the directory → sha256, for every file but this one. `model.onnx` and `tokenizer.json` are there. */
+    /**
+     * Path in the directory → sha256, for every file but this one. `model.onnx` and `tokenizer.json` are there, unless the
+     * model runs elsewhere.
+     */
     files: z.record(z.string(), Sha256),
+    /** Where the model runs, if not in this process. */
+    runtime: RemoteRuntime.optional(),
     /** SPDX expression. */
     license: z.string(),
     /** Where it came from: a source (`npm:`, `hf:`, `file:`), or what made it. */
@@ -102,6 +108,16 @@ export const TowerManifest = z
     const { dimensions, space } = manifest;
     if (dimensions !== space.dimensions) {
       refuse(['dimensions'], `is ${dimensions}, but the space has ${space.dimensions}`);
+    }
+    const { runtime, role, pooling } = manifest;
+    if (role === 'document' && runtime !== undefined && space.model?.name !== runtime.model) {
+      refuse(
+        ['space', 'model', 'name'],
+        `is ${space.model?.name}, but the runtime asks for ${runtime.model}`,
+      );
+    }
+    if ((pooling === REMOTE_POOLING) !== (runtime !== undefined)) {
+      refuse(['pooling'], `is ${pooling}: "${REMOTE_POOLING}" and a remote runtime go together`);
     }
   });
 export type TowerManifest = z.infer<typeof TowerManifest>;

@@ -9,6 +9,9 @@ export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a sha256 in 64
 export const Pooling = z.enum(['mean', 'cls', 'last']);
 export type Pooling = z.infer<typeof Pooling>;
 
+/** What says of a model's pooling that its vectors come pooled from elsewhere. */
+export const REMOTE_POOLING = 'remote';
+
 /**
  * Everything that moves a document's vector, and nothing else: device, threads, batch size and half precision at
  * run time are not here; changed weights, quantised ones included, are.
@@ -24,7 +27,7 @@ export const SpaceDefinition = z.strictObject({
   maxTokens: z.int().positive(),
   /** The side on which what is too long is cut. */
   truncation: z.enum(['right', 'left']),
-  pooling: Pooling,
+  pooling: z.union([Pooling, z.literal(REMOTE_POOLING)]),
   /** Whether vectors are scaled to unit length. */
   normalize: z.boolean(),
   /** Length of a vector, after any Matryoshka cut. */
@@ -35,6 +38,10 @@ export const SpaceDefinition = z.strictObject({
     /** How many tokens a passage repeats of the one before, at most. */
     overlap: z.int().nonnegative(),
   }),
+  /** The model as its endpoint calls it, where it runs elsewhere and its weights can't be hashed. */
+  model: z.strictObject({ name: z.string().min(1), revision: z.string().min(1).optional() }).optional(),
+  /** Of a model that can't be hashed: sha256 of its golden vectors. */
+  golden: Sha256.optional(),
 });
 export type SpaceDefinition = z.infer<typeof SpaceDefinition>;
 
