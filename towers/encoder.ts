@@ -21,6 +21,7 @@ const FILL_MOST_MS = 50;
 interface Job {
   readonly ids: readonly number[];
   readonly text: string | undefined;
+  readonly unpooled: number;
   readonly enqueuedAt: number;
   readonly resolve: (encoding: Encoding) => void;
   readonly reject: (error: unknown) => void;
@@ -50,7 +51,7 @@ export class Encoder {
   }
 
   async encode(
-    { ids, text }: Tokens,
+    { ids, text, unpooled = 0 }: Tokens,
     { signal, lane }: { signal?: AbortSignal; lane?: Lane } = {},
   ): Promise<Encoding> {
     signal?.throwIfAborted();
@@ -59,7 +60,7 @@ export class Encoder {
     let drop: (() => void) | undefined;
     try {
       return await new Promise<Encoding>((resolve, reject) => {
-        const job: Job = { ids, text, enqueuedAt: performance.now(), resolve, reject };
+        const job: Job = { ids, text, unpooled, enqueuedAt: performance.now(), resolve, reject };
         drop = () => {
           if (this.#queue.remove(job)) reject(signal?.reason);
         };
@@ -84,29 +85,31 @@ export class Encoder {
     let done = 0;
     const given = givenUp(signal);
     const failures: unknown[] = [];
-    const runs = new Set<Promise<void>>();
+    const runs: Promise<void>[] = [];
     for (const batch of batches) {
       signal?.throwIfAborted();
-      await Promise.race([this.#turn(), given.up]);
+      do await Promise.race([this.#turn(), given.up]);
+      // Another caller may have been quicker.
+      while (this.#isFull);
       if (failures.length > 0) break;
       const enqueuedAt = performance.now();
       // These bypass the queue, which would take longer than a small tower needs for its work.
       const jobs = batch.map((index): Job => ({
         ids: inputs[index]!.ids,
         text: inputs[index]!.text,
+        unpooled: inputs[index]!.unpooled ?? 0,
         enqueuedAt,
         resolve: ({ vector }) => rows.set(vector, index * this.#dimensions),
         reject: (error) => failures.push(error),
       }));
-      const run = this.#occupy(this.#run(jobs)).then(() => {
-        runs.delete(run);
+      const running = this.#occupy(this.#run(jobs));
+      const reported = async (): Promise<void> => {
+        await running;
         if (failures.length > 0) return;
         done += batch.length;
         onProgress?.(done);
-      });
-      runs.add(run);
-      // Where there is one slot, the next batch begins when this one has ended.
-      if (this.#isFull) await Promise.race([...runs, given.up]);
+      };
+      runs.push(reported());
     }
     await Promise.race([Promise.all(runs), given.up]);
     given.forget();
@@ -201,6 +204,9 @@ export class Encoder {
         ids: Int32Array.from(jobs.flatMap(({ ids }) => ids)),
         lengths: Int32Array.from(jobs, ({ ids }) => ids.length),
         ...(jobs[0]!.text !== undefined && { texts: jobs.map(({ text = '' }) => text) }),
+        ...(jobs.some(({ unpooled }) => unpooled > 0) && {
+          unpooled: Int32Array.from(jobs, ({ unpooled }) => unpooled),
+        }),
       });
     } catch (error) {
       if (error instanceof SomeFailed) {

@@ -1,6 +1,15 @@
 import * as z from 'zod';
+import { TowerError } from './errors.ts';
 import { RemoteRuntime } from './remote/runtime.ts';
-import { fingerprint, Fingerprint, Pooling, REMOTE_POOLING, Sha256, SpaceDefinition } from './space.ts';
+import {
+  fingerprint,
+  Fingerprint,
+  HeadLayer,
+  Pooling,
+  REMOTE_POOLING,
+  Sha256,
+  SpaceDefinition,
+} from './space.ts';
 
 /** What a tower reads. */
 export const TowerRole = z.enum(['document', 'query']);
@@ -61,7 +70,16 @@ export const TowerManifest = z
     /** Length of a vector. */
     dimensions: z.int().positive(),
     pooling: z.union([Pooling, z.literal(REMOTE_POOLING)]),
+    /** As in the space. */
+    poolPrompt: z.literal(false).optional(),
+    /** As in the space; the weights are among the files. */
+    head: z.array(HeadLayer).min(1).optional(),
     normalize: z.boolean(),
+    /**
+     * `false` where a vector depends on the texts that it shares a run with, as the run at import showed: the tower then
+     * encodes one text at a time. @default true
+     */
+    batchInvariant: z.boolean().optional(),
     /** Put before the input. */
     prompt: z.string(),
     /** Put before a query when the document tower of a symmetric model reads it as the teacher. @default prompt */
@@ -105,7 +123,11 @@ export const TowerManifest = z
     if (stated !== computed) {
       refuse(['space', 'fingerprint'], `is ${stated}, but the definition beside it has ${computed}`);
     }
-    const { dimensions, space } = manifest;
+    const { dimensions, space, files } = manifest;
+    for (const [index, layer] of (manifest.head ?? []).entries()) {
+      if (layer.type === 'normalize' || Object.values(files).includes(layer.weights)) continue;
+      refuse(['head', String(index), 'weights'], 'is the hash of none of the files');
+    }
     if (dimensions !== space.dimensions) {
       refuse(['dimensions'], `is ${dimensions}, but the space has ${space.dimensions}`);
     }
@@ -117,7 +139,16 @@ export const TowerManifest = z
       );
     }
     if ((pooling === REMOTE_POOLING) !== (runtime !== undefined)) {
-      refuse(['pooling'], `is ${pooling}: "${REMOTE_POOLING}" and a remote runtime go together`);
+      refuse(['pooling'], `is ${String(pooling)}: "${REMOTE_POOLING}" and a remote runtime go together`);
     }
   });
 export type TowerManifest = z.infer<typeof TowerManifest>;
+
+/** How a tower pools whose graph is here. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` where a server runs it */
+export function localPooling({ name, pooling }: Pick<TowerManifest, 'name' | 'pooling'>): Pooling {
+  if (pooling !== REMOTE_POOLING) return pooling;
+  throw new TowerError(
+    'TOWER_MODEL_UNSUPPORTED',
+    `${name} runs on a server: its graph is not here to be run, cut or trained; it can be the teacher of a lookup student`,
+  );
+}

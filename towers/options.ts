@@ -1,4 +1,5 @@
 import type { BatchingLimits } from './batching.ts';
+import type { RemoteOptions } from './remote/tower.ts';
 
 /** How far a download is. */
 export interface DownloadProgress {
@@ -42,4 +43,6 @@ export interface TowerOptions extends CacheOptions {
    * @default what the tower's manifest says
    */
   normalize?: boolean;
+  /** Of towers whose model a server runs. */
+  remote?: RemoteOptions;
 }

@@ -123,9 +123,12 @@ async function encodeInto(
 
 /** The cache key: whatever moves a vector of the tower, and the token ids of each input. */
 function keyOf(tower: Tower, inputs: readonly Tokens[]): string {
-  const { files, pooling, normalize, dimensions } = tower.manifest;
-  const hash = createHash('sha256').update(JSON.stringify([files, pooling, normalize, dimensions]));
-  for (const { ids } of inputs) hash.update(Uint32Array.from([ids.length, ...ids]));
+  const { files, pooling, normalize, dimensions, head } = tower.manifest;
+  const settings = [files, pooling, normalize, dimensions, ...(head === undefined ? [] : [head])];
+  const hash = createHash('sha256').update(JSON.stringify(settings));
+  for (const { ids, unpooled = 0 } of inputs) {
+    hash.update(Uint32Array.from([ids.length, ...ids, ...(unpooled === 0 ? [] : [unpooled])]));
+  }
   return hash.digest('hex').slice(0, 32);
 }
 

@@ -74,7 +74,7 @@ const importing = new Command('import')
     const { name, out, dimensions, pooling, space } = report;
     printResult({ json }, report, () =>
       [
-        `${name} is in ${out}: ${dimensions} dimensions, ${pooling} pooling, space ${space}`,
+        `${name} is in ${out}: ${dimensions} dimensions, ${[pooling].flat().join(' and ')} pooling, space ${space}`,
         `next: npx scalingnote distill --teacher file:${out} --texts FILE --out DIR`,
       ].join('\n'),
     );

@@ -1,5 +1,5 @@
 import type { TowerError } from '../errors.ts';
-import type { Pooling } from '../space.ts';
+import type { Activation, Pooling } from '../space.ts';
 
 /** Inputs of one run, not padded yet: token ids end to end, and how many belong to each input. */
 export interface TokenBatch {
@@ -7,6 +7,8 @@ export interface TokenBatch {
   lengths: Int32Array<ArrayBuffer>;
   /** The inputs as text, where the model runs elsewhere. */
   texts?: readonly string[];
+  /** How many tokens at the start of each input are read and not pooled. @default none */
+  unpooled?: Int32Array<ArrayBuffer>;
 }
 
 /** A run in which some inputs failed, and the others did not. */
@@ -25,6 +27,12 @@ export class SomeFailed extends Error {
   }
 }
 
+/** A layer over the pooled vector, and the file that holds its weights. */
+export type HeadPart =
+  | { type: 'dense'; path: string; activation: Activation; residual: boolean }
+  | { type: 'layer_norm'; path: string }
+  | { type: 'normalize' };
+
 /** What it takes to load a model. */
 export interface ModelOptions {
   /** Path of the ONNX file. */
@@ -34,8 +42,13 @@ export interface ModelOptions {
   /** Threads of one run on the CPU; 0 leaves it to ONNX Runtime (one per physical core). */
   threads: number;
   pooling: Pooling;
+  /** Layers over the pooled vector. @default none */
+  head?: readonly HeadPart[];
   normalize: boolean;
-  dimensions: number;
+  /** The graph's output to read. @default the best that is known by name, else the only one */
+  output?: string;
+  /** Components to keep. @default all */
+  dimensions?: number;
 }
 
 /** A loaded model: somewhere a run of it can be asked for. */

@@ -2,7 +2,9 @@ import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { writeManifest } from '../../towers/directory.ts';
+import { localPooling } from '../../towers/manifest.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
+import type { Pooling } from '../../towers/space.ts';
 import { TrainingError } from '../errors.ts';
 import { findLayers } from '../gradient/layers.ts';
 import type { Model } from '../onnx/model.ts';
@@ -36,7 +38,7 @@ export interface ImportReport {
   name: string;
   space: string;
   dimensions: number;
-  pooling: string;
+  pooling: Pooling;
   /** Weights that were taken over; absent where the folder has a graph of its own. */
   weights?: number;
 }
@@ -88,8 +90,8 @@ export async function importTower(request: ImportRequest): Promise<ImportReport>
 }
 
 function describe({ directory, manifest }: LocalTower): ImportReport {
-  const { name, space, dimensions, pooling } = manifest;
-  return { out: directory, name, space: space.fingerprint, dimensions, pooling };
+  const { name, space, dimensions } = manifest;
+  return { out: directory, name, space: space.fingerprint, dimensions, pooling: localPooling(manifest) };
 }
 
 /** Copies a tower out of the cache, under its own name. */
