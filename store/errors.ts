@@ -10,6 +10,12 @@ export type StoreErrorReason =
   | 'COLLECTION_LAYOUT'
   /** We did not make the collection, or can't use it: wrong vector size, no fingerprint. */
   | 'COLLECTION_FOREIGN'
+  /** Others own the collection, which was adopted: we read it and write nothing. */
+  | 'COLLECTION_READ_ONLY'
+  /** The collection was adopted and has no terms: neither sparse nor hybrid searches. */
+  | 'COLLECTION_DENSE_ONLY'
+  /** The collection was adopted for reading alone: its distance ranks otherwise than the cosine. */
+  | 'COLLECTION_NOT_SEARCHABLE'
   /** The call itself is wrong, and repeating it does not help: a vector of wrong length, a number that is not finite. */
   | 'STORE_INVALID_ARGUMENT'
   /** The store does not answer now, but may later. */
