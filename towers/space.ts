@@ -39,7 +39,7 @@ export type HeadLayer = z.infer<typeof HeadLayer>;
  * run time are not here; changed weights, quantised ones included, are.
  */
 export const SpaceDefinition = z.strictObject({
-  /** Weight files of the document tower: path → sha256. */
+  /** Weight files of the document tower: path → sha256. None where the model runs elsewhere: then `golden` pins it. */
   weights: z.record(z.string(), Sha256),
   /** Tokenizer files of the document tower: path → sha256. */
   tokenizer: z.record(z.string(), Sha256),
@@ -64,6 +64,10 @@ export const SpaceDefinition = z.strictObject({
     /** How many tokens a passage repeats of the one before, at most. */
     overlap: z.int().nonnegative(),
   }),
+  /** The model, as whoever runs it calls it. With `golden` alone. */
+  model: z.strictObject({ name: z.string().min(1), revision: z.string().min(1).optional() }).optional(),
+  /** What pins a model whose weights can't be hashed: the hash of its golden vectors, see `golden/golden.ts`. */
+  golden: Sha256.optional(),
 });
 export type SpaceDefinition = z.infer<typeof SpaceDefinition>;
 
