@@ -4,8 +4,8 @@ import { createSession } from './devices.ts';
 import { cutRows, normalizeRows, pool } from './pooling.ts';
 import type { ModelOptions, Session, TokenBatch } from './protocol.ts';
 
-/** Outputs that we know by name, best first: sentence-transformers' exports, then those of bare encoders. */
-const KNOWN_OUTPUTS = ['sentence_embedding', 'last_hidden_state', 'token_embeddings'];
+/** Outputs that we know by name, best first: sentence-transformers' exports, those of bare encoders, ONNX Runtime's own. */
+const KNOWN_OUTPUTS = ['sentence_embedding', 'last_hidden_state', 'token_embeddings', 'hidden_states'];
 
 /** Caches of a decoder, fed empty: we run each text once, from its start. */
 const PAST = /^past_key_values?\b|^past_\d+|^cache_(key|value)/;
@@ -74,10 +74,10 @@ export class Model implements Session {
 
   #vectors(output: Tensor | undefined, { batch, length, mask }: Padded): Float32Array<ArrayBuffer> {
     const { dimensions, pooling, normalize } = this.#options;
-    const data = output?.data;
+    const data = output?.type === 'float16' ? widened(output.data) : output?.data;
     if (output === undefined || !(data instanceof Float32Array)) {
       throw unsupported(
-        `its output "${this.#output}" is ${output?.type ?? 'missing'}; export it with float32 outputs`,
+        `its output "${this.#output}" is ${output?.type ?? 'missing'}; export it with float32 or float16 outputs`,
       );
     }
     const width = output.dims.at(-1)!;
@@ -104,6 +104,21 @@ export class Model implements Session {
 
 function unsupported(message: string): TowerError {
   return new TowerError('TOWER_MODEL_UNSUPPORTED', `the ONNX model can't be used: ${message}`);
+}
+
+/** Half precision as single precision. The runtime gives it as numbers where JavaScript has such arrays, else as bits. */
+function widened(data: ArrayLike<unknown>): Float32Array {
+  const bits = data instanceof Uint16Array;
+  return Float32Array.from({ length: data.length }, (_, i) => {
+    const value = data[i] as number;
+    if (!bits) return value;
+    const exponent = (value >> 10) & 0x1f;
+    const fraction = value & 0x3ff;
+    const sign = value & 0x8000 ? -1 : 1;
+    if (exponent === 0) return sign * fraction * 2 ** -24;
+    if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN;
+    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  });
 }
 
 function messageOf(error: unknown): string {
