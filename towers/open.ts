@@ -11,9 +11,10 @@ import { type CutDocument, recutPassages } from './recut.ts';
 import { defaultThreads } from './session/devices.ts';
 import { WorkerSession } from './session/host.ts';
 import { Model } from './session/model.ts';
-import type { ModelOptions, Session } from './session/protocol.ts';
+import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
 import { TextTokenizer } from './tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
+import { unpooledTokens } from './unpooled.ts';
 
 /**
  * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
@@ -35,7 +36,8 @@ const MAX_QUEUE = 1_024;
  */
 export async function openTower(reference: string, options: TowerOptions = {}): Promise<Tower> {
   const { manifest: stated, directory } = await pullTower(reference, options);
-  const manifest = { ...stated, normalize: options.normalize ?? stated.normalize };
+  const { normalize = stated.normalize, pooling = stated.pooling, maxTokens = stated.maxTokens } = options;
+  const manifest = { ...stated, normalize, pooling, maxTokens };
   const local: LocalTower = { manifest, directory };
   const tokenizer = await loadTokenizer(local);
   const log = options.log ?? (() => undefined);
@@ -48,6 +50,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     // A lookup has no work to share, and threads that wait for some spin: half the CPU time of a search went there.
     threads: options.threads ?? (inline ? 1 : defaultThreads()),
     pooling: manifest.pooling,
+    head: headOf(directory, manifest),
     normalize: manifest.normalize,
     dimensions: manifest.dimensions,
   };
@@ -57,8 +60,23 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     maxWaitMs: 0,
     maxQueue: MAX_QUEUE,
     ...options.batching,
+    // A text that must not have neighbours has none.
+    ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
   return new OnnxTower(local, tokenizer, session, limits);
+}
+
+/** The layers after a tower's pooling, with the files that hold their weights. */
+export function headOf(directory: string, { head = [], files }: TowerManifest): HeadPart[] {
+  const pathOf = (sha256: string): string =>
+    join(directory, Object.entries(files).find(([, hash]) => hash === sha256)![0]);
+  return head.map((layer): HeadPart => {
+    if (layer.type === 'normalize') return layer;
+    const path = pathOf(layer.weights);
+    return layer.type === 'layer_norm'
+      ? { type: 'layer_norm', path }
+      : { type: 'dense', path, activation: layer.activation, residual: layer.residual === true };
+  });
 }
 
 /** The tokenizer of a tower. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
@@ -102,7 +120,13 @@ class OnnxTower implements Tower {
   }
 
   async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
-    return this.#tokenizer.encode(prompt + text);
+    return this.#tokens(text, prompt);
+  }
+
+  #tokens(text: string, prompt: string): Tokens {
+    const tokens = this.#tokenizer.encode(prompt + text);
+    if (this.manifest.poolPrompt !== false) return tokens;
+    return { ...tokens, unpooled: unpooledTokens(this.#tokenizer, prompt) };
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {
@@ -142,7 +166,7 @@ class OnnxTower implements Tower {
       window,
       overlap: space.passageWindow.overlap,
       count: (text) => this.#tokenizer.ids(text).length,
-      encode: (text) => this.#tokenizer.encode(prompt + text),
+      encode: (text) => this.#tokens(text, prompt),
       limit: this.manifest.maxTokens - room + window,
     };
   }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import type { TowerManifest } from '../manifest.ts';
-import { fingerprint, type Pooling, type SpaceDefinition } from '../space.ts';
+import { fingerprint, type SpaceDefinition } from '../space.ts';
 import { sha256, writeFiles } from './tiny-tower.ts';
 
 /** Small random language models, made and run by `transformers`: see `towers/reference/decoders/generate.py`. */
@@ -13,7 +13,7 @@ export type DecoderForm = 'fp32' | 'fp16' | 'int8' | 'int4' | 'traced' | 'fused'
 
 /** What a decoder was given and what it gave. */
 export interface DecoderReference {
-  readonly pooling: Pooling;
+  readonly pooling: 'mean' | 'last';
   readonly config: object;
   readonly inputs: readonly {
     readonly text: string;
