@@ -24,7 +24,7 @@ import { letterPairs, linesFile } from '../testing/tiny-base.ts';
 import { readTowerGraph } from '../tower-folder.ts';
 import { differentiate } from './differentiate.ts';
 import { findLayers } from './layers.ts';
-import { cutTransformer, pooledVectors, VECTORS } from './transformer.ts';
+import { pooledVectors, VECTORS } from './transformer.ts';
 
 function graphOf(
   context: TestContext,

@@ -180,7 +180,7 @@ describe('a product of integers becomes one of numbers:', () => {
       plain.graph.nodes.map(({ op }) => op),
       ['MatMul'],
     );
-    const [weight] = [...plain.graph.initializers.values()].filter(({ dims }) => dims.join() === '64,32');
+    const weight = [...plain.graph.initializers.values()].find(({ dims }) => dims.join() === '64,32');
     const errors = Array.from(toNumbers(noise([64, 32], 5)), (value, i) =>
       Math.abs(value - (weight!.data as Float32Array)[i]!),
     );
