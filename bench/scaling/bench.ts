@@ -1,0 +1,210 @@
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { defaultCacheDir } from '../../towers/cache.ts';
+import { openTower } from '../../towers/open.ts';
+import type { LocalTower } from '../../towers/pull.ts';
+import type { Tower } from '../../towers/tower.ts';
+import { evaluate } from '../../training/evaluation/evaluate.ts';
+import { BenchUsageError, median, type Bench } from '../report.ts';
+import { cutCorpus, type Corpus } from './corpus.ts';
+import { DOCUMENT_TOWERS } from './document-towers.ts';
+import {
+  compareAll,
+  notMeasured,
+  rungOf,
+  tableOf,
+  type Measured,
+  type Rung,
+  type TeacherTimes,
+} from './findings.ts';
+import { picture } from './picture.ts';
+import { measureQueryCost, measureReading, type QueryCost } from './query-cost.ts';
+import { distillLookup, everySoOften, type LookupStudent } from './students.ts';
+import { widen } from './wide.ts';
+
+/** Data sets lie beside the repository by default. The first that is there is taken. */
+const DATASETS = fileURLToPath(new URL('../../../../shared/datasets', import.meta.url));
+const CANDIDATES = ['scifact', 'cranfield', 'medline'];
+
+const DEFAULTS = { documents: 1_000, texts: 24_000, megabytes: 36 };
+const SEED = 1;
+
+/** Dimensions of a tower that is made wide. */
+const WIDE_DIMENSIONS = 1_024;
+
+/** Queries that a document tower itself reads for its time, and how often. */
+const TIMED_QUERIES = 16;
+
+/**
+ * The headline: document towers of growing size, the same lookup recipe for each (texts, seed, stored bytes), and what
+ * happens to quality and to the cost of a query. Vectors of the document towers are kept between runs.
+ */
+export const bench: Bench = {
+  flags: {
+    dataset: { type: 'string' },
+    documents: { type: 'string' },
+    texts: { type: 'string' },
+    megabytes: { type: 'string' },
+    towers: { type: 'string' },
+    plot: { type: 'string' },
+  },
+  async run(log, given) {
+    const limits = {
+      documents: wholeNumber('documents', given['documents'], DEFAULTS.documents),
+      texts: wholeNumber('texts', given['texts'], DEFAULTS.texts),
+      megabytes: wholeNumber('megabytes', given['megabytes'], DEFAULTS.megabytes),
+    };
+    const chosen = chooseTowers(given['towers']);
+    const root = join(defaultCacheDir(), 'bench-scaling');
+    const corpus = await cutCorpus(chooseDataset(given['dataset']), limits, join(root, 'corpora'), SEED);
+    log(
+      `${corpus.dataset}: ${corpus.documents.length} of ${corpus.of} documents, ${corpus.queries.length} queries`,
+    );
+
+    const measure = async (teacher: LocalTower, from: string): Promise<Measured> => {
+      const options = { out: join(root, 'students', teacher.manifest.name), seed: SEED, log };
+      const student = await distillLookup(teacher, corpus, limits.megabytes * 1e6, options);
+      return { from, teacher, student, scores: await judge(teacher, student, corpus, log) };
+    };
+    const ladder: Measured[] = [];
+    const leftOut: string[] = [];
+    for (const { name, from, open } of chosen) {
+      try {
+        ladder.push(await measure(await open(join(root, 'towers'), log), from));
+      } catch (error) {
+        leftOut.push(`${name} is left out: ${(error as Error).message}`);
+        log(leftOut.at(-1)!);
+      }
+    }
+    const [first] = ladder;
+    if (first === undefined) throw new Error('no document tower could be measured');
+    log(`${first.teacher.manifest.name} with ${WIDE_DIMENSIONS} dimensions`);
+    const wide = await measure(
+      await widen(first.teacher, WIDE_DIMENSIONS, join(root, 'towers', 'wide'), SEED),
+      'made here',
+    );
+    log('timing');
+    const measured = [...ladder, wide];
+    const costs = await timeStudents(measured, corpus);
+    const times = await timeTeachers(measured, corpus);
+    const rungs: Rung[] = [];
+    for (const [index, each] of measured.entries())
+      rungs.push(await rungOf(each, first, times[index]!, costs[index]!));
+    const wideRung = rungs.pop()!;
+
+    const { dataset, documents, of, queries, fitted } = corpus;
+    const plot = resolve(given['plot'] ?? join(root, 'scaling.svg'));
+    const title = `${documents.length} of ${of} documents of ${dataset}, ${queries.length} queries`;
+    await mkdir(dirname(plot), { recursive: true });
+    await writeFile(plot, picture(rungs, `${title}; lookup students of ${limits.megabytes} MB`));
+    return {
+      parameters: {
+        dataset,
+        documents: documents.length,
+        ofDocuments: of,
+        queries: queries.length,
+        texts: fitted,
+        megabytes: limits.megabytes,
+        seed: SEED,
+        plot,
+      },
+      details: { rungs, wide: wideRung },
+      table: tableOf([...rungs, wideRung]),
+      notes: [...leftOut, ...notMeasured(rungs)],
+      comparisons: compareAll(rungs, wideRung),
+    };
+  },
+};
+
+function wholeNumber(flag: string, given: string | undefined, otherwise: number): number {
+  if (given === undefined) return otherwise;
+  const value = Number(given);
+  if (!Number.isInteger(value) || value <= 0)
+    throw new BenchUsageError(`--${flag} takes a whole number above 0, not "${given}"`);
+  return value;
+}
+
+function chooseTowers(given: string | undefined): typeof DOCUMENT_TOWERS {
+  if (given === undefined) return DOCUMENT_TOWERS;
+  return given.split(',').map((name) => {
+    const found = DOCUMENT_TOWERS.find((tower) => tower.name === name);
+    if (found !== undefined) return found;
+    const names = DOCUMENT_TOWERS.map((tower) => tower.name).join(', ');
+    throw new BenchUsageError(`--towers: there is no "${name}"; there are ${names}`);
+  });
+}
+
+function chooseDataset(given: string | undefined): string {
+  if (given !== undefined) return resolve(given);
+  const found = CANDIDATES.map((name) => join(DATASETS, name)).find((folder) => existsSync(folder));
+  if (found !== undefined) return found;
+  throw new BenchUsageError(
+    `there is no data set in ${DATASETS}; give a folder in BEIR layout with --dataset`,
+  );
+}
+
+/** What a document tower and its student find, query by query. */
+async function judge(
+  teacher: LocalTower,
+  student: LookupStudent,
+  corpus: Corpus,
+  log: (line: string) => void,
+): Promise<Measured['scores']> {
+  const { name } = teacher.manifest;
+  const opened: Tower[] = [];
+  try {
+    for (const folder of [teacher.directory, student.folder]) opened.push(await openTower(folder));
+    const [documentTower, queryTower] = opened;
+    const answered: number[][] = [];
+    await evaluate({
+      dataset: corpus.folder,
+      documentTower: documentTower!,
+      queryTowers: [queryTower!],
+      // Cranfield and Medline use the same numbers for documents and queries, so equal ids mean nothing.
+      keepIdenticalIds: true,
+      onProgress: everySoOften((done, total) => log(`${name}: has read ${done} of ${total} passages`)),
+      onAnswers: async (_system, answers) => {
+        answered.push(answers.map(({ measures }) => measures.ndcg10));
+      },
+    });
+    return { teacher: answered[0]!, student: answered[1]! };
+  } finally {
+    await Promise.all(opened.map((tower) => tower.close()));
+  }
+}
+
+async function timeStudents(measured: readonly Measured[], { queries }: Corpus): Promise<QueryCost[]> {
+  const towers: Tower[] = [];
+  try {
+    for (const { student } of measured) towers.push(await openTower(student.folder));
+    return await measureQueryCost(towers, queries);
+  } finally {
+    await Promise.all(towers.map((tower) => tower.close()));
+  }
+}
+
+/** Times of the document towers themselves, on passages and on queries. */
+async function timeTeachers(
+  ladder: readonly Measured[],
+  { queries, documents }: Corpus,
+): Promise<TeacherTimes[]> {
+  const towers: Tower[] = [];
+  try {
+    for (const { teacher } of ladder) towers.push(await openTower(teacher.directory));
+    const rates = await measureReading(towers, documents);
+    const times = towers.map((): number[] => []);
+    for (const query of queries.slice(0, TIMED_QUERIES)) {
+      for (const [index, tower] of towers.entries()) {
+        const { prompt, queryPrompt = prompt } = tower.manifest;
+        const start = performance.now();
+        await tower.encode(tower.tokenize(query, { prompt: queryPrompt }));
+        times[index]!.push(performance.now() - start);
+      }
+    }
+    return rates.map((tokensPerSecond, index) => ({ tokensPerSecond, queryMs: median(times[index]!) }));
+  } finally {
+    await Promise.all(towers.map((tower) => tower.close()));
+  }
+}
