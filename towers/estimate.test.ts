@@ -9,7 +9,7 @@ function wordTower(): Pick<Tower, 'eachPassage' | 'encodeAll' | 'manifest'> & { 
   return {
     encoded,
     manifest: { dimensions: 8 } as Tower['manifest'],
-    *eachPassage({ text }) {
+    async *eachPassage({ text }) {
       for (const word of text.split(' ')) {
         yield {
           text: word,
@@ -29,7 +29,7 @@ function wordTower(): Pick<Tower, 'eachPassage' | 'encodeAll' | 'manifest'> & { 
 test('passages and tokens are counted exactly, and a bounded sample is encoded', async () => {
   const tower = wordTower();
   const estimator = new Estimator(tower);
-  for (let index = 0; index < 500; index++) estimator.add({ title: '', text: 'aa bbb' });
+  for (let index = 0; index < 500; index++) await estimator.add({ title: '', text: 'aa bbb' });
   const estimate = await estimator.measure();
   assert.deepEqual(
     [estimate.documents, estimate.passages, estimate.tokens, estimate.vectorBytes],
@@ -53,7 +53,7 @@ test('the sample comes from all documents, and is the same in every run', async 
           return tower.encodeAll(inputs, options);
         },
       });
-      for (let index = 1; index <= 1000; index++) estimator.add({ title: '', text: 'x'.repeat(index) });
+      for (let index = 1; index <= 1000; index++) await estimator.add({ title: '', text: 'x'.repeat(index) });
       await estimator.measure();
       return seen;
     }),

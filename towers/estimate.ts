@@ -1,4 +1,4 @@
-import type { Tower } from './tower.ts';
+import type { Tokens, Tower } from './tower.ts';
 
 /** Passages of the sample that is encoded to measure the rate. */
 const SAMPLE_PASSAGES = 128;
@@ -28,7 +28,7 @@ export interface Estimate {
  */
 export class Estimator {
   readonly #tower: Pick<Tower, 'eachPassage' | 'encodeAll' | 'manifest'>;
-  readonly #sample: { ids: readonly number[]; truncated: boolean }[] = [];
+  readonly #sample: Tokens[] = [];
   #documents = 0;
   #passages = 0;
   #tokens = 0;
@@ -39,9 +39,9 @@ export class Estimator {
   }
 
   /** Counts a document. */
-  add(document: { title: string; text: string }): void {
+  async add(document: { title: string; text: string }): Promise<void> {
     this.#documents++;
-    for (const { tokens } of this.#tower.eachPassage(document)) {
+    for await (const { tokens } of this.#tower.eachPassage(document)) {
       this.#passages++;
       this.#tokens += tokens.ids.length;
       // Algorithm R: each passage has the same chance to be in the sample.

@@ -25,6 +25,8 @@ export const Distillation = z.strictObject({
   rate: z.number().positive().optional(),
   /** Of a lookup: how many pairs of neighbouring tokens have a vector, at the most. */
   pairs: z.int().nonnegative().optional(),
+  /** Of a lookup: components of its vectors, where a projection leads from them to the dimensions of the space. */
+  width: z.int().positive().optional(),
   /** Of a lookup: how many positions in a text have a weight. */
   positions: z.int().nonnegative().optional(),
   /** Of a transformer: whether its embedding tables were trained as well. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { allOf } from './testing/passage-rules.ts';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { Worker } from 'node:worker_threads';
@@ -67,7 +68,7 @@ test('text becomes a vector', async (context) => {
   assert.equal(tower.device, 'cpu');
   assert.equal(tower.manifest.name, 'tiny');
   assert.equal(threads.started, 1);
-  const tokens = tower.tokenize('Hello world');
+  const tokens = await tower.tokenize('Hello world');
   assert.deepEqual(tokens, { ids: [cls, hello, world, sep], truncated: false });
   const { vector, queueMs, encodeMs } = await tower.encode(tokens);
   assertNear(vector, meanOf(cls!, hello!, world!, sep!));
@@ -76,16 +77,21 @@ test('text becomes a vector', async (context) => {
 
 test('prompts are put before, and may be named', async (context) => {
   const tower = await open(context, { space: { documentPrompt: 'star ' }, queryPrompt: 'query: ' });
-  assert.deepEqual(tower.tokenize('hello').ids, [cls, star, hello, sep]);
-  assert.deepEqual(tower.tokenize('hello', { prompt: tower.manifest.queryPrompt! }).ids, [
+  assert.deepEqual((await tower.tokenize('hello')).ids, [cls, star, hello, sep]);
+  assert.deepEqual((await tower.tokenize('hello', { prompt: tower.manifest.queryPrompt! })).ids, [
     cls,
     query,
     colon,
     hello,
     sep,
   ]);
-  assert.deepEqual(tower.tokenize('hello', { prompt: '' }).ids, [cls, hello, sep]);
-  assert.deepEqual(tower.passages({ title: '', text: 'hello' })[0]!.tokens.ids, [cls, star, hello, sep]);
+  assert.deepEqual((await tower.tokenize('hello', { prompt: '' })).ids, [cls, hello, sep]);
+  assert.deepEqual((await tower.passages({ title: '', text: 'hello' }))[0]!.tokens.ids, [
+    cls,
+    star,
+    hello,
+    sep,
+  ]);
 });
 
 test('passages keep to the window of the space, and to what the model can read', async (context) => {
@@ -93,21 +99,23 @@ test('passages keep to the window of the space, and to what the model can read',
   const tower = await open(context, {
     space: { documentPrompt: 'star ', passageWindow: { tokens: 14, overlap: 3 } },
   });
-  const passages = tower.passages({ title: 'hello', text });
+  const passages = await tower.passages({ title: 'hello', text });
   assert.ok(passages.length > 1);
   for (const { text: passage, tokens } of passages) {
     assert.ok(text.includes(passage));
     assert.ok(tokens.ids.length <= 16);
     assert.equal(tokens.truncated, false);
   }
-  assert.deepEqual([...tower.eachPassage({ title: 'hello', text })], passages);
+  assert.deepEqual(await allOf(tower.eachPassage({ title: 'hello', text })), passages);
 });
 
 test('many inputs come back in order, with progress and statistics', async (context) => {
   const tower = await open(context, {}, { batching: { maxBatchTokens: 32 } });
   const stats: BatchStats[] = [];
   tower.onBatch((each) => stats.push(each));
-  const inputs = Array.from({ length: 100 }, (_, index) => tower.tokenize('hello '.repeat(index % 7)));
+  const inputs = await tower.tokenizeAll(
+    Array.from({ length: 100 }, (_, index) => 'hello '.repeat(index % 7)),
+  );
   let last = 0;
   const rows = await tower.encodeAll(inputs, { onProgress: (done) => (last = done) });
   assert.equal(last, 100);
@@ -123,7 +131,7 @@ test('many inputs come back in order, with progress and statistics', async (cont
 test('a lookup student runs in the thread of the caller, others where they are told to', async (context) => {
   const threads = countThreads(context);
   const student = await open(context, { role: 'query', distillation: STUDENT });
-  assertNear((await student.encode(student.tokenize('star'))).vector, meanOf(cls!, star!, sep!));
+  assertNear((await student.encode(await student.tokenize('star'))).vector, meanOf(cls!, star!, sep!));
   await open(context, {}, { inline: true });
   assert.equal(threads.started, 0);
   await open(context, { distillation: STUDENT }, { inline: false });
@@ -146,7 +154,7 @@ test('a closed tower refuses, and may be closed again', async (context) => {
   await tower.close();
   await tower.close();
   await assert.rejects(
-    tower.encode(tower.tokenize('hello')),
+    tower.encode(await tower.tokenize('hello')),
     (error) => error instanceof TowerError && error.reason === 'ENCODER_CLOSED',
   );
 });

@@ -101,22 +101,30 @@ class OnnxTower implements Tower {
     return this.#session.device;
   }
 
-  tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Tokens {
+  async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
     return this.#tokenizer.encode(prompt + text);
   }
 
-  passages(document: { title: string; text: string }): Passage[] {
-    return [...this.eachPassage(document)];
+  async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {
+    const all: Tokens[] = [];
+    for (const text of texts) all.push(await this.tokenize(text, options));
+    return all;
   }
 
-  eachPassage(document: { title: string; text: string }): Generator<Passage, void, undefined> {
+  async passages(document: { title: string; text: string }): Promise<Passage[]> {
+    const all: Passage[] = [];
+    for await (const passage of this.eachPassage(document)) all.push(passage);
+    return all;
+  }
+
+  eachPassage(document: { title: string; text: string }): AsyncGenerator<Passage, void, undefined> {
     return splitPassages(document, this.#rules());
   }
 
   recut(
     document: { title: string; text: string },
     before: CutDocument,
-  ): Generator<Passage | KeptPassage | undefined, void, undefined> {
+  ): AsyncGenerator<Passage | KeptPassage | undefined, void, undefined> {
     const rules = this.#rules();
     return recutPassages(document, before, {
       cut: (part) => splitPassages(part, rules),

@@ -12,10 +12,10 @@ for (const [name, unit] of [
   ['full stops', '.'],
   ['one-letter words', 'a '],
 ] as const) {
-  test(`a megabyte of ${name} is split into passages of bounded length`, () => {
+  test(`a megabyte of ${name} is split into passages of bounded length`, async () => {
     const text = unit.repeat((1 << 20) / unit.length);
     let covered = 0;
-    for (const passage of splitPassages(
+    for await (const passage of splitPassages(
       { title: '', text },
       rulesOf({ window: 254, overlap: 0, maxTokens: 256 }),
     )) {

@@ -1,5 +1,8 @@
 import type { Passage, Span, Tokens } from './tower.ts';
 
+/** A value, or a promise of one where it takes another thread or machine: who needs it now does not wait without need. */
+export type Soon<T> = T | Promise<T>;
+
 /** How documents are split. */
 export interface PassageRules {
   /** Longest passage in tokens, with its title, without prompt and special tokens. */
@@ -7,9 +10,9 @@ export interface PassageRules {
   /** Most tokens that a passage repeats from the one before. */
   overlap: number;
   /** Counts the tokens of a text by itself. */
-  count: (text: string) => number;
+  count: (text: string) => Soon<number>;
   /** Makes the input of the model: prompt, special tokens and text. */
-  encode: (text: string) => Tokens;
+  encode: (text: string) => Soon<Tokens>;
   /** Most tokens that `encode` may return. */
   limit: number;
 }
@@ -51,26 +54,26 @@ const sentences = new Intl.Segmenter('en', { granularity: 'sentence' });
  * the last whole sentences of the one before, as many as the overlap allows, or the last words of a sentence that was
  * divided. Only white space around passages is left out.
  */
-export function* splitPassages(
+export async function* splitPassages(
   document: { title: string; text: string },
   rules: PassageRules,
-): Generator<Passage, void, undefined> {
+): AsyncGenerator<Passage, void, undefined> {
   const { text } = document;
   const { window, overlap, limit } = rules;
   const blank = text.trim() === '';
-  const title = fitTitle(document.title.trim(), blank ? window : window >>> 1, rules);
-  const encode = (stretch: string, first: boolean): Tokens =>
+  const title = await fitTitle(document.title.trim(), blank ? window : window >>> 1, rules);
+  const encode = (stretch: string, first: boolean): Soon<Tokens> =>
     rules.encode(first ? [title.text, stretch].filter(Boolean).join(' ') : stretch);
   const fits = ({ ids, truncated }: Tokens): boolean => ids.length <= limit && !truncated;
   /** @param from where the white space before the stretch begins, if there is any */
-  const passage = (from: number, stretch: string, { ids, truncated }: Tokens, first: boolean): Passage => ({
+  const passage = (from: number, stretch: string, tokens: Tokens, first: boolean): Passage => ({
     text: stretch,
     span: spanOf(text, from, stretch),
-    tokens: { ids, truncated: truncated || (first && title.cut) },
+    tokens: { ...tokens, truncated: tokens.truncated || (first && title.cut) },
   });
 
   if (blank || text.length <= window * SHORT_CHARACTERS_PER_TOKEN) {
-    const tokens = encode(text.trim(), true);
+    const tokens = await encode(text.trim(), true);
     if (blank || fits(tokens)) {
       yield passage(0, text.trim(), tokens, true);
       return;
@@ -81,14 +84,14 @@ export function* splitPassages(
   /** The passage repeats the units `repeatFrom` to `start`, and adds the units `start` to `end`. */
   let repeatFrom = 0;
   let start = 0;
-  while (units.at(start) !== undefined) {
+  while ((await units.at(start)) !== undefined) {
     const first = start === 0;
     const room = first ? window - title.tokens : window;
     let end = start;
     let tokens = 0;
-    for (let index = repeatFrom; index < start; index++) tokens += units.at(index)!.tokens;
-    for (let next = units.at(end); next !== undefined; next = units.at(end)) {
-      const characters = next.end - units.at(repeatFrom)!.start;
+    for (let index = repeatFrom; index < start; index++) tokens += units.made(index).tokens;
+    for (let next = await units.at(end); next !== undefined; next = await units.at(end)) {
+      const characters = next.end - units.made(repeatFrom).start;
       if (tokens + next.tokens > room || characters > window * CHARACTERS_PER_TOKEN) break;
       tokens += next.tokens;
       end++;
@@ -102,19 +105,19 @@ export function* splitPassages(
     let stretch: string;
     let encoded: Tokens;
     for (;;) {
-      stretch = text.slice(units.at(repeatFrom)!.start, units.at(end - 1)!.end).trim();
-      encoded = encode(stretch, first);
+      stretch = text.slice(units.made(repeatFrom).start, units.made(end - 1).end).trim();
+      encoded = await encode(stretch, first);
       if (fits(encoded)) break;
       // Units may have more tokens together than one by one, and a long sentence may leave no room for the title.
       if (end - start > 1) end--;
       else if (repeatFrom < start) repeatFrom++;
-      else if (!units.divide(start, (unit) => piecesOf(text, unit.start, unit.end, rules))) break;
+      else if (!(await units.divide(start, (unit) => piecesOf(text, unit.start, unit.end, rules)))) break;
     }
-    yield passage(units.at(repeatFrom)!.start, stretch, encoded, first);
+    yield passage(units.made(repeatFrom).start, stretch, encoded, first);
 
     repeatFrom = end;
     for (let left = overlap; repeatFrom > start; repeatFrom--) {
-      const last = units.at(repeatFrom - 1)!;
+      const last = units.made(repeatFrom - 1);
       // A unit without tokens adds nothing, and would be repeated in every passage.
       if (last.tokens === 0 || last.tokens > left) break;
       left -= last.tokens;
@@ -130,17 +133,17 @@ function spanOf(text: string, from: number, stretch: string): Span {
 }
 
 /** Cuts a title to the words that fit. */
-function fitTitle(
+async function fitTitle(
   title: string,
   most: number,
   { count, window }: PassageRules,
-): { text: string; tokens: number; cut: boolean } {
+): Promise<{ text: string; tokens: number; cut: boolean }> {
   const short = title.length <= window * CHARACTERS_PER_TOKEN;
-  const tokens = short ? count(title) : Number.POSITIVE_INFINITY;
+  const tokens = short ? await count(title) : Number.POSITIVE_INFINITY;
   if (tokens <= most) return { text: title, tokens, cut: false };
   let end = 0;
   let used = 0;
-  for (const piece of piecesOf(title, 0, title.length, { count, window: most })) {
+  for await (const piece of piecesOf(title, 0, title.length, { count, window: most })) {
     if (used + piece.tokens > most || piece.end > window * CHARACTERS_PER_TOKEN) break;
     used += piece.tokens;
     end = piece.end;
@@ -148,11 +151,11 @@ function fitTitle(
   return { text: title.slice(0, end).trim(), tokens: used, cut: true };
 }
 
-function* unitsOf(text: string, rules: PassageRules): Generator<Unit, void, undefined> {
+async function* unitsOf(text: string, rules: PassageRules): AsyncGenerator<Unit, void, undefined> {
   for (const { start, end } of sentencesOf(text)) {
     const sentence = text.slice(start, end).trim();
     if (sentence === '') continue;
-    const tokens = end - start < BLOCK_CHARACTERS ? rules.count(sentence) : Number.POSITIVE_INFINITY;
+    const tokens = end - start < BLOCK_CHARACTERS ? await rules.count(sentence) : Number.POSITIVE_INFINITY;
     if (tokens <= rules.window) yield { start, end, tokens };
     else yield* piecesOf(text, start, end, rules);
   }
@@ -186,18 +189,18 @@ function skipBlank(text: string, from: number): number {
 }
 
 /** Divides a part of the text into pieces that each fill at most {@link PIECE_SHARE} of the window. */
-function* piecesOf(
+async function* piecesOf(
   text: string,
   start: number,
   end: number,
   rules: Pick<PassageRules, 'count' | 'window'>,
   length = PIECE_CHARACTERS,
-): Generator<Unit, void, undefined> {
+): AsyncGenerator<Unit, void, undefined> {
   for (let from = start; from < end;) {
     const to = pieceEnd(text, from, Math.min(from + length, end), end);
     const piece = text.slice(from, to).trim();
     if (piece !== '') {
-      const tokens = rules.count(piece);
+      const tokens = await rules.count(piece);
       if (tokens > rules.window * PIECE_SHARE && to - from > 2)
         yield* piecesOf(text, from, to, rules, (to - from) >>> 1);
       else yield { start: from, end: to, tokens };
@@ -216,25 +219,31 @@ function pieceEnd(text: string, from: number, to: number, end: number): number {
 /** Random access to the items of a generator, which are made on demand. */
 class Buffered<T> {
   readonly #items: T[] = [];
-  readonly #source: Iterator<T, void, undefined>;
+  readonly #source: AsyncIterator<T, void, undefined>;
 
-  constructor(source: Iterator<T, void, undefined>) {
+  constructor(source: AsyncIterator<T, void, undefined>) {
     this.#source = source;
   }
 
   /** Undefined past the end. */
-  at(index: number): T | undefined {
+  async at(index: number): Promise<T | undefined> {
     while (index >= this.#items.length) {
-      const next = this.#source.next();
+      const next = await this.#source.next();
       if (next.done === true) return undefined;
       this.#items.push(next.value);
     }
     return this.#items[index];
   }
 
+  /** An item that {@link at} has returned before. */
+  made(index: number): T {
+    return this.#items[index]!;
+  }
+
   /** Replaces an item by its parts. @returns whether there is more than one part */
-  divide(index: number, partsOf: (item: T) => Iterable<T>): boolean {
-    const parts = [...partsOf(this.#items[index]!)];
+  async divide(index: number, partsOf: (item: T) => AsyncIterable<T>): Promise<boolean> {
+    const parts: T[] = [];
+    for await (const part of partsOf(this.made(index))) parts.push(part);
     this.#items.splice(index, 1, ...parts);
     return parts.length > 1;
   }

@@ -10,7 +10,7 @@ export interface CutDocument {
 /** How the parts are cut that stood in no passage before. */
 export interface RecutRules {
   /** The rule for new documents. */
-  cut: (part: { title: string; text: string }) => Iterable<Passage>;
+  cut: (part: { title: string; text: string }) => AsyncIterable<Passage>;
   /**
    * Characters that are too few for a passage of their own. A new part that is shorter is cut together with a passage
    * beside it, and so is one beside a passage that is shorter: else a text that grows line by line would become a passage
@@ -41,11 +41,11 @@ const COMPARED_PER_CHARACTER = 8;
  * between them is cut by the ordinary rule. What a passage is encoded from (its text, and the title for the first one) is
  * then the same as before, and so is its vector. Yields `undefined` where it has only looked for passages for a while.
  */
-export function* recutPassages(
+export async function* recutPassages(
   document: { title: string; text: string },
   before: CutDocument,
   { cut, fewest }: RecutRules,
-): Generator<Passage | KeptPassage | undefined, void, undefined> {
+): AsyncGenerator<Passage | KeptPassage | undefined, void, undefined> {
   const { title, text } = document;
   let isFirst = true;
   /** Everything before is in a passage. */
@@ -53,10 +53,10 @@ export function* recutPassages(
   /** Found, and not handed out yet: what follows may have to be cut together with it. */
   let held: Match | undefined;
 
-  function* cutPart(start: number, end: number): Generator<Passage, void, undefined> {
+  async function* cutPart(start: number, end: number): AsyncGenerator<Passage, void, undefined> {
     const part = text.slice(start, end);
     if (part.trim() === '') return;
-    for (const passage of cut({ title: isFirst ? title : '', text: part })) {
+    for await (const passage of cut({ title: isFirst ? title : '', text: part })) {
       const { span } = passage;
       isFirst = false;
       yield { ...passage, span: { start: start + span.start, end: start + span.end } };

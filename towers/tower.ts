@@ -4,7 +4,10 @@ import type { CutDocument } from './recut.ts';
 
 /** A text as token ids, prompt and special tokens included, not longer than the tower's `maxTokens`. */
 export interface Tokens {
+  /** Of a tower that does not have its model's tokenizer: stand-ins, of which only the number counts. */
   ids: readonly number[];
+  /** What is encoded where the model runs elsewhere and takes text: the prompt and the text, cut. */
+  text?: string;
   /** Whether the text was longer and has been cut. */
   truncated: boolean;
 }
@@ -67,19 +70,22 @@ export interface Tower {
   readonly device: string;
 
   /** Token ids of a query, or of a document short enough to be one passage: prompt before, too long cut. */
-  tokenize(text: string, options?: { prompt?: string }): Tokens;
+  tokenize(text: string, options?: { prompt?: string }): Promise<Tokens>;
+
+  /** {@link tokenize} of many texts, in order. */
+  tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]>;
 
   /**
    * Splits a document into passages after the space's window: at sentence ends where possible, at words where a
    * sentence is longer than a window. A document whose text is empty is one passage of its title.
    */
-  passages(document: { title: string; text: string }): Passage[];
+  passages(document: { title: string; text: string }): Promise<Passage[]>;
 
   /**
    * The same passages one by one, each split off when it is asked for: a megabyte takes about a second, and a server
    * can do other work between two of them.
    */
-  eachPassage(document: { title: string; text: string }): Generator<Passage, void, undefined>;
+  eachPassage(document: { title: string; text: string }): AsyncGenerator<Passage, void, undefined>;
 
   /**
    * Passages of a document that was cut before, and has changed: those that still stand in it come back as they were,
@@ -89,7 +95,7 @@ export interface Tower {
   recut(
     document: { title: string; text: string },
     before: CutDocument,
-  ): Generator<Passage | KeptPassage | undefined, void, undefined>;
+  ): AsyncGenerator<Passage | KeptPassage | undefined, void, undefined>;
 
   /**
    * Encodes, together with whatever else is waiting: inputs are batched by token budget, sorted by length, and lanes

@@ -41,7 +41,7 @@ const texts = (count: number): string[] =>
 test('vectors come from the cache the second time, and from no other tower or inputs', async (context) => {
   const cacheDir = temporaryFolder(context);
   const tower = await tinyTower(context);
-  const inputs = texts(50).map((text) => tower.tokenize(text));
+  const inputs = await tower.tokenizeAll(texts(50));
   const first = counted(tower);
   const vectors = await encodeCached(first.tower, inputs, { cacheDir });
   assert.equal(first.inputs(), 50);
@@ -61,7 +61,7 @@ test('vectors come from the cache the second time, and from no other tower or in
 test('a run that broke down goes on where it was', async (context) => {
   const cacheDir = temporaryFolder(context);
   const tower = await tinyTower(context);
-  const inputs = texts(10_000).map((text) => tower.tokenize(text));
+  const inputs = await tower.tokenizeAll(texts(10_000));
   await assert.rejects(encodeCached(counted(tower, 9000).tower, inputs, { cacheDir }), /out of power/);
   const [part] = readdirSync(join(cacheDir, 'vectors'));
   assert.equal(statSync(join(cacheDir, 'vectors', part!)).size, 8192 * TINY_WIDTH * 4);
@@ -80,7 +80,7 @@ test('a run that broke down goes on where it was', async (context) => {
 test('two runs at the same vectors do not get into each other’s way', async (context) => {
   const cacheDir = temporaryFolder(context);
   const tower = await tinyTower(context);
-  const inputs = texts(300).map((text) => tower.tokenize(text));
+  const inputs = await tower.tokenizeAll(texts(300));
   const [one, two] = await Promise.all([
     encodeCached(tower, inputs, { cacheDir }),
     encodeCached(tower, inputs, { cacheDir }),

@@ -123,8 +123,10 @@ async function encodeInto(
 
 /** The cache key: whatever moves a vector of the tower, and the token ids of each input. */
 function keyOf(tower: Tower, inputs: readonly Tokens[]): string {
-  const { files, pooling, normalize, dimensions } = tower.manifest;
-  const hash = createHash('sha256').update(JSON.stringify([files, pooling, normalize, dimensions]));
+  const { files, pooling, normalize, dimensions, space } = tower.manifest;
+  // A model without files here is known by its space.
+  const model = files['model.onnx'] === undefined ? [files, space.fingerprint] : [files];
+  const hash = createHash('sha256').update(JSON.stringify([...model, pooling, normalize, dimensions]));
   for (const { ids } of inputs) hash.update(Uint32Array.from([ids.length, ...ids]));
   return hash.digest('hex').slice(0, 32);
 }

@@ -24,7 +24,7 @@ export async function makeCorpus(documents: number, queries: number): Promise<Co
   const tower = await openTower(TOWER);
   const { manifest } = tower;
   const encode = async ({ title, text }: { title: string; text: string }): Promise<Float32Array> =>
-    (await tower.encode(tower.tokenize(`${title} ${text}`))).vector;
+    (await tower.encode(await tower.tokenize(`${title} ${text}`))).vector;
   // Take queries at regular intervals, so that documents and queries have all parts of speech.
   const step = Math.floor(all.length / queries);
   const asked = new Set(Array.from({ length: queries }, (_, index) => index * step));
@@ -35,7 +35,7 @@ export async function makeCorpus(documents: number, queries: number): Promise<Co
   }
   const texts = [...asked].map((index) => all[index]!.text);
   const queryVectors: Float32Array[] = [];
-  for (const text of texts) queryVectors.push((await tower.encode(tower.tokenize(text))).vector);
+  for (const text of texts) queryVectors.push((await tower.encode(await tower.tokenize(text))).vector);
   await tower.close();
   return { manifest, documents: stored, vectors, queries: texts, queryVectors };
 }

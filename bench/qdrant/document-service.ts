@@ -24,7 +24,7 @@ const { dimensions } = manifest;
 let row = 0;
 const tower: IngestTower = {
   manifest,
-  *eachPassage({ text }) {
+  async *eachPassage({ text }) {
     yield { text, span: { start: 0, end: text.length }, tokens: { ids: [], truncated: false } };
   },
   recut: (document) => tower.eachPassage(document),

@@ -42,7 +42,7 @@ export async function dryRun(
     if (seen.get(id) !== undefined) found.duplicates++;
     seen.set(id, { content: NO_CONTENT, version: 0, sequence, flags: 0 });
     if ('delete' in operation || 'patch' in operation) found.changes++;
-    else estimator.add({ title: operation.title ?? '', text: operation.text ?? '' });
+    else await estimator.add({ title: operation.title ?? '', text: operation.text ?? '' });
   }
   progress.finish(records);
   return { ...(await estimator.measure({ signal })), ...found };

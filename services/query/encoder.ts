@@ -106,7 +106,7 @@ export class QueryEncoder {
 
   async #encode(text: string, signal: AbortSignal): Promise<Work> {
     const startedAt = performance.now();
-    const tokens = this.#tower.tokenize(text, this.#prompt);
+    const tokens = await this.#tower.tokenize(text, this.#prompt);
     const tokenizedAt = performance.now();
     this.#onTokens?.(tokens.ids);
     const encoding = await this.#tower.encode(tokens, { signal });

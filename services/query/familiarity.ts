@@ -62,7 +62,7 @@ export class FamiliarityMeter {
       );
       for (const document of page.documents) {
         documents++;
-        const { ids } = this.#tower.tokenize(
+        const { ids } = await this.#tower.tokenize(
           `${document.title} ${passageTexts(document).join(' ')}`.slice(0, SAMPLED_CHARACTERS),
         );
         tokens += ids.length;

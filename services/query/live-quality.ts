@@ -106,7 +106,7 @@ export class LiveQuality {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     const { role, queryPrompt } = teacher.manifest;
     const prompt = role === 'document' && queryPrompt !== undefined ? { prompt: queryPrompt } : {};
-    const { vector } = await teacher.encode(teacher.tokenize(normalizeQuery(text), prompt), { signal });
+    const { vector } = await teacher.encode(await teacher.tokenize(normalizeQuery(text), prompt), { signal });
     this.#metrics.liveCosine(this.#attributes).record(cosine(query.vector!, vector));
     const { tenant, filter } = query;
     const best = async (vector: Float32Array): Promise<string[]> => {

@@ -35,7 +35,7 @@ test('a process of its own, with the tower that ships, finds what another proces
   const tower = await openTower('all-MiniLM-L6-v2-lookup');
   await store.ensureCollection('people', service!.tower!.space!);
   for (const [documentId, text] of Object.entries(GLOSSES)) {
-    const { vector } = await tower.encode(tower.tokenize(text));
+    const { vector } = await tower.encode(await tower.tokenize(text));
     const passages = [{ vector, sparse: passageTerms(text), text }];
     const fixed = {
       kind: 'put',

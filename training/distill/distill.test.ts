@@ -105,8 +105,8 @@ for (const [family, encoder] of [
         assert.equal(manifest.distillation?.loss, 'mse + (1 - cosine)');
         assert.equal(manifest.distillation.steps, report.steps);
         const [text] = TEXTS;
-        const { vector } = await student.encode(student.tokenize(text!));
-        const { vector: target } = await teacher.encode(teacher.tokenize(text!));
+        const { vector } = await student.encode(await student.tokenize(text!));
+        const { vector: target } = await teacher.encode(await teacher.tokenize(text!));
         const cosine = vector.reduce((sum, x, i) => sum + x * target[i]!, 0) / Math.hypot(...target);
         assert.ok(cosine > 0.8, `cosine ${cosine}`);
       }

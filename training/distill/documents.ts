@@ -22,8 +22,8 @@ export async function withDocuments(
   for await (const document of documents) {
     group++;
     if (!wanted.has(group)) continue;
-    const [first] = tower.eachPassage(document);
-    if (first === undefined) continue;
+    const { value: first } = await tower.eachPassage(document).next();
+    if (!first) continue;
     rows.set(group, inputs.length);
     inputs.push(first.tokens);
   }

@@ -119,7 +119,7 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
   const inputs: Tokens[] = [];
   for (const document of documents) {
     if (document.title.trim() === '' && document.text.trim() === '') continue;
-    for (const { tokens } of documentTower.passages(document)) {
+    for await (const { tokens } of documentTower.eachPassage(document)) {
       owners.push(places.get(document.id)!);
       inputs.push(tokens);
     }
@@ -147,7 +147,8 @@ export async function evaluate(request: EvaluationRequest): Promise<Evaluation> 
   };
   const asked: Vectors[] = [];
   const judgeTower = async (tower: Tower, prompt: string | undefined): Promise<Measures[]> => {
-    const tokens = queries.map(({ text }) => tower.tokenize(text, prompt === undefined ? {} : { prompt }));
+    const texts = queries.map(({ text }) => text);
+    const tokens = await tower.tokenizeAll(texts, prompt === undefined ? {} : { prompt });
     const vectors = { data: await tower.encodeAll(tokens), dimensions };
     asked.push(vectors);
     const nearest = searchExactly(vectors, passages, owners, depth + 1);

@@ -38,27 +38,29 @@ export async function measureSpeed(
 ): Promise<Speed[]> {
   const runs = towers.map(({ tower, prompt }) => ({
     tower,
-    tokenize: (text: string): Tokens => tower.tokenize(text, prompt === undefined ? {} : { prompt }),
+    tokenize: (text: string): Promise<Tokens> => tower.tokenize(text, prompt === undefined ? {} : { prompt }),
     latencies: [] as number[],
     encoded: 0,
     elapsedMs: 0,
   }));
   // A model's first run allocates what later ones use.
-  for (const { tower, tokenize } of runs) await tower.encode(tokenize(queries[0]!));
+  for (const { tower, tokenize } of runs) await tower.encode(await tokenize(queries[0]!));
   for (let round = 0; round < ROUNDS; round++) {
     for (const run of runs) {
       const { tower, tokenize } = run;
       const begun = performance.now();
       for (let index = 0, now = begun; now - begun < ROUND_MS / 2; index++) {
-        await tower.encode(tokenize(queries[index % queries.length]!));
+        await tower.encode(await tokenize(queries[index % queries.length]!));
         const after = performance.now();
         run.latencies.push(after - now);
         now = after;
       }
       const start = performance.now();
       while (performance.now() - start < ROUND_MS / 2) {
-        const inputs = Array.from({ length: TOGETHER }, (_, index) =>
-          tokenize(queries[(run.encoded + index) % queries.length]!),
+        const inputs = await Promise.all(
+          Array.from({ length: TOGETHER }, (_, index) =>
+            tokenize(queries[(run.encoded + index) % queries.length]!),
+          ),
         );
         await tower.encodeAll(inputs);
         run.encoded += TOGETHER;

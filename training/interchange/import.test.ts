@@ -59,7 +59,7 @@ function transposed(value: Tensor): Tensor {
 async function vectorOf(context: TestContext, folder: string, cacheDir: string): Promise<Float32Array> {
   const tower = await openTower(folder, { cacheDir, inline: true });
   context.after(() => tower.close());
-  return (await tower.encode(tower.tokenize('hello star'))).vector;
+  return (await tower.encode(await tower.tokenize('hello star'))).vector;
 }
 
 const refuses = (promise: Promise<unknown>, message: RegExp): Promise<void> =>

@@ -59,13 +59,13 @@ export async function distillationFlops(
   const options = { pooling, dimensions, trainTables: false };
   const full = await readEncoder(teacher.directory, options);
   const student = await readEncoder(teacher.directory, { ...options, layers });
-  const count = (texts: readonly string[]): number =>
-    texts.reduce((sum, text) => sum + teacher.tokenize(text).ids.length, 0);
-  const tokens = count(run.queries);
+  const count = async (texts: readonly string[]): Promise<number> =>
+    (await teacher.tokenizeAll(texts)).reduce((sum, { ids }) => sum + ids.length, 0);
+  const tokens = await count(run.queries);
   const batch = Math.min(run.batch ?? STUDENT_DEFAULTS.transformer.batch, run.queries.length);
   const seen = (tokens / run.queries.length) * batch * run.steps;
   return (
-    (tokens + count(run.documents)) * flopsPerToken(full.model, full.matrices) +
+    (tokens + (await count(run.documents))) * flopsPerToken(full.model, full.matrices) +
     seen * STEP_PASSES * flopsPerToken(student.model, student.matrices)
   );
 }

@@ -65,16 +65,8 @@ export async function measureRecall(
   const { document, query, queryPrompt } = towers;
   const { dimensions } = document.manifest;
   const prompt = queryPrompt === undefined ? {} : { prompt: queryPrompt };
-  const documents = await encodeCached(
-    document,
-    task.documents.map((text) => document.tokenize(text)),
-    options,
-  );
-  const queries = await encodeCached(
-    query,
-    task.queries.map((text) => query.tokenize(text, prompt)),
-    options,
-  );
+  const documents = await encodeCached(document, await document.tokenizeAll(task.documents), options);
+  const queries = await encodeCached(query, await query.tokenizeAll(task.queries, prompt), options);
   const keys = task.documents.map(keyOf);
   const recalls: number[] = [];
   for await (const { indices } of searchBatched(queries, documents, { dimensions, depth: DEPTH })) {

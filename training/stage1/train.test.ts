@@ -66,7 +66,7 @@ test('training finds more of what is held out, and makes a space of its own', as
   assert.notEqual(document.space.fingerprint, before.space.fingerprint);
   for (const folder of [report.towers.document, report.towers.query]) {
     const tower = await openTower(folder, { cacheDir: request.cacheDir!, inline: true });
-    assert.equal((await tower.encode(tower.tokenize('a b c'))).vector.length, document.dimensions);
+    assert.equal((await tower.encode(await tower.tokenize('a b c'))).vector.length, document.dimensions);
     await tower.close();
   }
   assert.equal(

@@ -16,7 +16,7 @@ import { untilItWorks, type Backoff } from './retry.ts';
  */
 export const SLICE_PASSAGES = 32;
 
-/** How long splitting may block the event loop, in milliseconds. */
+/** How long splitting blocks the event loop at the most, in milliseconds. */
 const TURN_MS = 5;
 
 /** How to encode a document. */
@@ -51,10 +51,13 @@ export type IngestTower = Pick<Tower, 'manifest' | 'eachPassage' | 'recut' | 'en
 export class DocumentEncoder {
   readonly #tower: IngestTower;
   readonly #backoff: Backoff;
+  readonly #turnMs: number;
   #turnBegan = 0;
   #lastSlice: Promise<unknown> = Promise.resolve();
 
-  constructor(tower: IngestTower, backoff: Backoff) {
+  /** @param turnMs how long splitting may block the event loop */
+  constructor(tower: IngestTower, backoff: Backoff, turnMs = TURN_MS) {
+    this.#turnMs = turnMs;
     this.#tower = tower;
     this.#backoff = backoff;
   }
@@ -95,7 +98,7 @@ export class DocumentEncoder {
   #passagesOf(
     document: { title: string; text: string },
     before: FullDocument | undefined,
-  ): Iterator<Passage | KeptPassage | undefined> {
+  ): AsyncIterator<Passage | KeptPassage | undefined> {
     if (!before) return this.#tower.eachPassage(document);
     const passages = before.passages.map(({ text = '', vector }) => (vector ? text : ''));
     return this.#tower.recut(document, { title: before.title, passages });
@@ -103,7 +106,7 @@ export class DocumentEncoder {
 
   /** The next slice of a document; callers take turns in the order of their calls. */
   async #take(
-    passages: Iterator<Passage | KeptPassage | undefined>,
+    passages: AsyncIterator<Passage | KeptPassage | undefined>,
     signal: AbortSignal,
     watch: EncodeWatch | undefined,
   ): Promise<(Passage | KeptPassage)[]> {
@@ -112,11 +115,11 @@ export class DocumentEncoder {
       const taken: (Passage | KeptPassage)[] = [];
       while (taken.length < SLICE_PASSAGES) {
         signal.throwIfAborted();
-        if (performance.now() - this.#turnBegan > TURN_MS) {
+        if (performance.now() - this.#turnBegan > this.#turnMs) {
           await nextTurn();
           this.#turnBegan = performance.now();
         }
-        const { done, value } = passages.next();
+        const { done, value } = await passages.next();
         if (done === true) break;
         if (value !== undefined) taken.push(value);
       }

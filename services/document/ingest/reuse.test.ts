@@ -13,12 +13,12 @@ const rules = rulesOf({ window: 24, overlap: 6, maxTokens: 96 });
 
 /** A tower that cuts as the real ones do; its vectors are a function of the tokens. */
 class CuttingTower extends FakeTower {
-  override eachPassage(document: { title: string; text: string }): Generator<Passage, void, undefined> {
+  override eachPassage(document: { title: string; text: string }): AsyncGenerator<Passage, void, undefined> {
     return splitPassages(document, rules);
   }
 
   override recut(document: { title: string; text: string }, before: CutDocument) {
-    const cut = (part: { title: string; text: string }): Iterable<Passage> => splitPassages(part, rules);
+    const cut = (part: { title: string; text: string }): AsyncIterable<Passage> => splitPassages(part, rules);
     return recutPassages(document, before, { cut, fewest: rules.window });
   }
 }

@@ -99,7 +99,7 @@ class Scene {
     );
     const shared = {
       store,
-      encoder: new DocumentEncoder(this.tower, BACKOFF),
+      encoder: new DocumentEncoder(this.tower, BACKOFF, Infinity),
       budget: this.budget,
       log: pino({}, { write: (line) => void this.logged.push(JSON.parse(line) as object) }),
     };

@@ -20,7 +20,13 @@ export class FakeTower implements IngestTower {
   }
 
   /** A passage ends at each "|". */
-  *eachPassage({ title, text }: { title: string; text: string }): Generator<Passage, void, undefined> {
+  async *eachPassage({
+    title,
+    text,
+  }: {
+    title: string;
+    text: string;
+  }): AsyncGenerator<Passage, void, undefined> {
     let start = 0;
     for (const [index, part] of text.split('|').entries()) {
       const end = start + part.length;
@@ -30,8 +36,10 @@ export class FakeTower implements IngestTower {
   }
 
   recut(document: { title: string; text: string }, before: CutDocument): ReturnType<IngestTower['recut']> {
-    const cut = (part: { title: string; text: string }): Passage[] =>
-      [...this.eachPassage(part)].filter(({ text }) => text !== '');
+    const eachPassage = this.eachPassage.bind(this);
+    async function* cut(part: { title: string; text: string }): AsyncGenerator<Passage, void, undefined> {
+      for await (const passage of eachPassage(part)) if (passage.text !== '') yield passage;
+    }
     return recutPassages(document, before, { cut, fewest: 0 });
   }
 

@@ -22,7 +22,7 @@ export class FakeTower implements QueryTower {
     this.manifest = fakeManifest('fake', changes);
   }
 
-  tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Tokens {
+  async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
     return { ids: Array.from(prompt + text, (character) => character.codePointAt(0)!), truncated: false };
   }
 
