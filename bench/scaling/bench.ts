@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defaultCacheDir } from '../../towers/cache.ts';
 import { openTower } from '../../towers/open.ts';
-import type { LocalTower } from '../../towers/pull.ts';
+import { pullTower, type LocalTower } from '../../towers/pull.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { evaluate } from '../../training/evaluation/evaluate.ts';
 import { BenchUsageError, median, type Bench } from '../report.ts';
@@ -21,15 +21,19 @@ import {
 } from './findings.ts';
 import { picture } from './picture.ts';
 import { measureQueryCost, measureReading, type QueryCost } from './query-cost.ts';
-import { distillLookup, everySoOften, type LookupStudent } from './students.ts';
+import { distillLookup, everySoOften, withThreads, type LookupStudent } from './students.ts';
+import { cutVocabulary } from './vocabulary.ts';
 import { widen } from './wide.ts';
 
 /** Data sets lie beside the repository by default. The first that is there is taken. */
 const DATASETS = fileURLToPath(new URL('../../../../shared/datasets', import.meta.url));
 const CANDIDATES = ['scifact', 'cranfield', 'medline'];
 
-const DEFAULTS = { documents: 1_000, texts: 24_000, megabytes: 36 };
+const DEFAULTS = { queries: 150, documents: 200, texts: 3_000, vocabulary: 5_000, megabytes: 6 };
 const SEED = 1;
+
+/** The tower whose vocabulary is cut down for the students. */
+const VOCABULARY_OF = 'all-MiniLM-L6-v2';
 
 /** Dimensions of a tower that is made wide. */
 const WIDE_DIMENSIONS = 1_024;
@@ -44,29 +48,39 @@ const TIMED_QUERIES = 16;
 export const bench: Bench = {
   flags: {
     dataset: { type: 'string' },
+    queries: { type: 'string' },
     documents: { type: 'string' },
     texts: { type: 'string' },
+    vocabulary: { type: 'string' },
     megabytes: { type: 'string' },
     towers: { type: 'string' },
+    threads: { type: 'string' },
     plot: { type: 'string' },
   },
   async run(log, given) {
-    const limits = {
-      documents: wholeNumber('documents', given['documents'], DEFAULTS.documents),
-      texts: wholeNumber('texts', given['texts'], DEFAULTS.texts),
-      megabytes: wholeNumber('megabytes', given['megabytes'], DEFAULTS.megabytes),
-    };
+    const number = (flag: keyof typeof DEFAULTS): number => positive(flag, given[flag]) ?? DEFAULTS[flag];
+    const limits = { queries: number('queries'), documents: number('documents'), texts: number('texts') };
+    const [megabytes, vocabulary] = [number('megabytes'), number('vocabulary')];
+    const threads = positive('threads', given['threads']);
     const chosen = chooseTowers(given['towers']);
     const root = join(defaultCacheDir(), 'bench-scaling');
     const corpus = await cutCorpus(chooseDataset(given['dataset']), limits, join(root, 'corpora'), SEED);
-    log(
-      `${corpus.dataset}: ${corpus.documents.length} of ${corpus.of} documents, ${corpus.queries.length} queries`,
-    );
+    log(described(corpus));
 
+    const recipe = {
+      tokenizer: await cutVocabulary(
+        await pullTower(VOCABULARY_OF, { log }),
+        (await readFile(corpus.texts, 'utf8')).trim().split('\n'),
+        vocabulary,
+        join(root, 'tokenizers', `${corpus.dataset}-${vocabulary}`),
+      ),
+      bytes: megabytes * 1e6,
+      seed: SEED,
+    };
     const measure = async (teacher: LocalTower, from: string): Promise<Measured> => {
-      const options = { out: join(root, 'students', teacher.manifest.name), seed: SEED, log };
-      const student = await distillLookup(teacher, corpus, limits.megabytes * 1e6, options);
-      return { from, teacher, student, scores: await judge(teacher, student, corpus, log) };
+      const out = join(root, 'students', teacher.manifest.name);
+      const student = await distillLookup(teacher, corpus, recipe, { out, threads, log });
+      return { from, teacher, student, scores: await judge(teacher, student, corpus, { threads, log }) };
     };
     const ladder: Measured[] = [];
     const leftOut: string[] = [];
@@ -88,25 +102,21 @@ export const bench: Bench = {
     log('timing');
     const measured = [...ladder, wide];
     const costs = await timeStudents(measured, corpus);
-    const times = await timeTeachers(measured, corpus);
+    const times = await timeTeachers(measured, corpus, threads);
     const rungs: Rung[] = [];
     for (const [index, each] of measured.entries())
       rungs.push(await rungOf(each, first, times[index]!, costs[index]!));
     const wideRung = rungs.pop()!;
 
-    const { dataset, documents, of, queries, fitted } = corpus;
     const plot = resolve(given['plot'] ?? join(root, 'scaling.svg'));
-    const title = `${documents.length} of ${of} documents of ${dataset}, ${queries.length} queries`;
     await mkdir(dirname(plot), { recursive: true });
-    await writeFile(plot, picture(rungs, `${title}; lookup students of ${limits.megabytes} MB`));
+    await writeFile(plot, picture(rungs, `${described(corpus)}; lookup students of ${megabytes} MB`));
     return {
       parameters: {
-        dataset,
-        documents: documents.length,
-        ofDocuments: of,
-        queries: queries.length,
-        texts: fitted,
-        megabytes: limits.megabytes,
+        corpus: described(corpus),
+        texts: corpus.fitted,
+        vocabulary,
+        megabytes,
         seed: SEED,
         plot,
       },
@@ -118,12 +128,13 @@ export const bench: Bench = {
   },
 };
 
-function wholeNumber(flag: string, given: string | undefined, otherwise: number): number {
-  if (given === undefined) return otherwise;
+function positive(flag: string, given: string | undefined): number | undefined {
+  if (given === undefined) return undefined;
   const value = Number(given);
-  if (!Number.isInteger(value) || value <= 0)
-    throw new BenchUsageError(`--${flag} takes a whole number above 0, not "${given}"`);
-  return value;
+  if (value > 0 && (Number.isInteger(value) || flag === 'megabytes')) return value;
+  throw new BenchUsageError(
+    `--${flag} takes a ${flag === 'megabytes' ? '' : 'whole '}number above 0, not "${given}"`,
+  );
 }
 
 function chooseTowers(given: string | undefined): typeof DOCUMENT_TOWERS {
@@ -145,17 +156,23 @@ function chooseDataset(given: string | undefined): string {
   );
 }
 
+/** The part of the data set. */
+function described({ dataset, queries, documents, of }: Corpus): string {
+  return `${dataset}, ${queries.length} of ${of.queries} queries, ${documents.length} of ${of.documents} documents`;
+}
+
 /** What a document tower and its student find, query by query. */
 async function judge(
   teacher: LocalTower,
   student: LookupStudent,
   corpus: Corpus,
-  log: (line: string) => void,
+  { threads, log }: { threads: number | undefined; log: (line: string) => void },
 ): Promise<Measured['scores']> {
   const { name } = teacher.manifest;
   const opened: Tower[] = [];
   try {
-    for (const folder of [teacher.directory, student.folder]) opened.push(await openTower(folder));
+    opened.push(await openTower(teacher.directory, withThreads(threads)));
+    opened.push(await openTower(student.folder));
     const [documentTower, queryTower] = opened;
     const answered: number[][] = [];
     await evaluate({
@@ -189,17 +206,18 @@ async function timeStudents(measured: readonly Measured[], { queries }: Corpus):
 async function timeTeachers(
   ladder: readonly Measured[],
   { queries, documents }: Corpus,
+  threads: number | undefined,
 ): Promise<TeacherTimes[]> {
   const towers: Tower[] = [];
   try {
-    for (const { teacher } of ladder) towers.push(await openTower(teacher.directory));
+    for (const { teacher } of ladder) towers.push(await openTower(teacher.directory, withThreads(threads)));
     const rates = await measureReading(towers, documents);
     const times = towers.map((): number[] => []);
     for (const query of queries.slice(0, TIMED_QUERIES)) {
       for (const [index, tower] of towers.entries()) {
         const { prompt, queryPrompt = prompt } = tower.manifest;
         const start = performance.now();
-        await tower.encode(tower.tokenize(query, { prompt: queryPrompt }));
+        await tower.encode(await tower.tokenize(query, { prompt: queryPrompt }));
         times[index]!.push(performance.now() - start);
       }
     }

@@ -8,38 +8,42 @@ import { readQueries, textsFromDocuments } from '../../training/texts.ts';
 export interface Corpus {
   /** Of the whole data set. */
   dataset: string;
-  /** In BEIR layout: a part of the data set, with all its queries. */
+  /** In BEIR layout: a part of the data set. */
   folder: string;
   /** A text a line: what every student is fitted to. */
   texts: string;
   queries: string[];
   documents: { title: string; text: string }[];
-  /** Documents of the whole data set. */
-  of: number;
+  /** What the whole data set has. */
+  of: { queries: number; documents: number };
   fitted: number;
 }
 
+/** How much of a data set is taken. */
+export interface Limits {
+  queries: number;
+  documents: number;
+  /** That the students are fitted to. */
+  texts: number;
+}
+
 /**
- * A part of a data set, so that a large document tower reads it on a CPU: all documents that have a judgment, and others
- * at random up to a number. Fewer documents make a query easier: results compare with each other, not with those on the whole.
- *
- * @param most - texts for the students
+ * A part of a data set, so that a large document tower reads it on a CPU: queries at random, all documents that have a judgment
+ * for them, and others at random up to a number. Fewer documents make a query easier: results compare with each other, not with
+ * those on the whole.
  */
-export async function cutCorpus(
-  source: string,
-  limits: { documents: number; texts: number },
-  into: string,
-  seed: number,
-): Promise<Corpus> {
-  const { documents, queries, judgments } = await readDataset(source);
-  const judged = new Set([...judgments.values()].flatMap((grades) => [...grades.keys()]));
+export async function cutCorpus(source: string, limits: Limits, into: string, seed: number): Promise<Corpus> {
+  const { documents, ...whole } = await readDataset(source);
+  const queries = shuffle([...whole.queries], seededRandom(seed)).slice(0, limits.queries);
+  const judgments = queries.map(({ id }) => [id, whole.judgments.get(id)!] as const);
+  const judged = new Set(judgments.flatMap(([, grades]) => [...grades.keys()]));
   const others = shuffle(
     documents.filter(({ id }) => !judged.has(id)),
     seededRandom(seed),
   );
   const kept = documents.filter(({ id }) => judged.has(id));
   kept.push(...others.slice(0, Math.max(0, limits.documents - kept.length)));
-  const folder = join(into, `${basename(source)}-${kept.length}`);
+  const folder = join(into, `${basename(source)}-${queries.length}-${kept.length}`);
   await mkdir(folder, { recursive: true });
   const lines = (records: readonly object[]): string =>
     records.map((record) => `${JSON.stringify(record)}\n`).join('');
@@ -48,7 +52,7 @@ export async function cutCorpus(
     lines(kept.map(({ id, title, text }) => ({ _id: id, title, text }))),
   );
   await writeFile(join(folder, 'queries.jsonl'), lines(queries.map(({ id, text }) => ({ _id: id, text }))));
-  const rows = [...judgments].flatMap(([query, grades]) =>
+  const rows = judgments.flatMap(([query, grades]) =>
     [...grades].map(([document, grade]) => `${query}\t${document}\t${grade}\n`),
   );
   await writeFile(join(folder, 'qrels.tsv'), rows.join(''));
@@ -62,7 +66,7 @@ export async function cutCorpus(
     texts: file,
     queries: queries.map(({ text }) => text),
     documents: kept,
-    of: documents.length,
+    of: { queries: whole.queries.length, documents: documents.length },
     fitted: texts.length,
   };
 }

@@ -1,4 +1,4 @@
-import type { Tower } from '../../towers/tower.ts';
+import type { Tokens, Tower } from '../../towers/tower.ts';
 import { median } from '../report.ts';
 
 /** Queries that a tower encodes in its turn, one after the other: some milliseconds. */
@@ -27,7 +27,7 @@ export async function measureQueryCost(
   const turn = async (tower: Tower, from: number): Promise<number> => {
     const start = performance.now();
     for (let index = from; index < from + TURN_QUERIES; index++)
-      await tower.encode(tower.tokenize(queries[index % queries.length]!));
+      await tower.encode(await tower.tokenize(queries[index % queries.length]!));
     return performance.now() - start;
   };
   // Code is compiled and memory is taken in the first runs.
@@ -50,7 +50,7 @@ export async function measureQueryCost(
 }
 
 /** 95 % interval of the median: the order statistics that a binomial variable reaches with that probability. */
-function medianInterval(samples: readonly number[]): [low: number, high: number] {
+export function medianInterval(samples: readonly number[]): [low: number, high: number] {
   const sorted = [...samples].sort((a, b) => a - b);
   const reach = 0.98 * Math.sqrt(sorted.length);
   const at = (place: number): number => sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(place)))]!;
@@ -70,12 +70,9 @@ export async function measureReading(
   for (let round = 0; round < DOCUMENT_ROUNDS; round++) {
     const read = documents.slice(round * TURN_PASSAGES, (round + 1) * TURN_PASSAGES);
     for (const [index, tower] of towers.entries()) {
-      const inputs = read.flatMap((document) =>
-        tower
-          .passages(document)
-          .slice(0, 1)
-          .map(({ tokens }) => tokens),
-      );
+      const inputs: Tokens[] = [];
+      for (const document of read)
+        inputs.push(...(await tower.passages(document)).slice(0, 1).map(({ tokens }) => tokens));
       const start = performance.now();
       await tower.encodeAll(inputs);
       const tokens = inputs.reduce((sum, { ids }) => sum + ids.length, 0);

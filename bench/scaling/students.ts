@@ -25,6 +25,15 @@ export interface LookupStudent {
   seconds: number;
 }
 
+/** What all students share, besides the corpus. */
+export interface Recipe {
+  /** Folder of the tokenizer that they read with. */
+  tokenizer: string;
+  /** Of their weights. */
+  bytes: number;
+  seed: number;
+}
+
 /**
  * Distils a lookup student that takes a given number of bytes, whatever the dimensions: what the tokens' vectors leave goes
  * to vectors of pairs.
@@ -34,42 +43,52 @@ export interface LookupStudent {
 export async function distillLookup(
   teacher: LocalTower,
   corpus: Corpus,
-  bytes: number,
-  options: { out: string; seed: number; log: (line: string) => void },
+  { tokenizer, bytes, seed }: Recipe,
+  options: { out: string; threads: number | undefined; log: (line: string) => void },
 ): Promise<LookupStudent> {
   const { name, dimensions } = teacher.manifest;
-  const tokens = await vocabularySize(teacher.directory);
-  const left = bytes - tokens * (dimensions + TOKEN_BYTES);
-  const pairs = Math.round(left / (PLACED * (dimensions + PAIR_BYTES) + SLOT_BYTES));
-  if (pairs <= 0) {
-    const least = Math.ceil((tokens * (dimensions + TOKEN_BYTES)) / 1e6);
-    throw new Error(`a lookup for ${name} takes ${least} MB at the least; give more --megabytes`);
-  }
-  const tower = await openTower(teacher.directory, { normalize: false });
+  const { out, threads, log } = options;
+  const least = (await vocabularySize(tokenizer)) * (dimensions + TOKEN_BYTES);
+  const pairs = Math.round((bytes - least) / (PLACED * (dimensions + PAIR_BYTES) + SLOT_BYTES));
+  if (pairs <= 0)
+    throw new Error(`a lookup for ${name} takes ${megabytes(least)} MB at the least; give more --megabytes`);
+  const tower = await openTower(teacher.directory, { normalize: false, ...withThreads(threads) });
   try {
-    const { out, seed, log } = options;
     const report = await distill({
       teacher: tower,
       student: { kind: 'lookup' },
       source: { texts: corpus.texts },
       exclude: [corpus.folder],
+      tokenizer,
+      // Also for teachers whose students would be narrower by default.
+      width: dimensions,
       pairs,
       out,
       seed,
+      threads,
       log: (line) => log(`${name}: ${line}`),
       onTeacher: everySoOften((done, total) => log(`${name}: has read ${done} of ${total} texts`)),
     });
     const stored = (await stat(join(out, 'model.onnx'))).size;
     if (Math.abs(stored / bytes - 1) > TOLERANCE) {
       throw new Error(
-        `the student of ${name} takes ${(stored / 1e6).toFixed(1)} MB, not ${(bytes / 1e6).toFixed(1)}: ${corpus.fitted} texts ` +
-          `have too few pairs of tokens; give fewer --megabytes or more --texts`,
+        `the student of ${name} takes ${megabytes(stored)} MB, not ${megabytes(bytes)}: the pairs of tokens in ` +
+          `${corpus.fitted} texts do not fill it; give fewer --megabytes or more --texts`,
       );
     }
     return { folder: out, bytes: stored, pairs, seconds: report.seconds };
   } finally {
     await tower.close();
   }
+}
+
+/** An option is given or it is not there. */
+export function withThreads(threads: number | undefined): { threads?: number } {
+  return threads === undefined ? {} : { threads };
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(2);
 }
 
 /** One more than the highest token id. */
