@@ -7,20 +7,12 @@ import { openTower } from '../../towers/open.ts';
 import { pullTower, type LocalTower } from '../../towers/pull.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { evaluate } from '../../training/evaluation/evaluate.ts';
-import { BenchUsageError, median, type Bench } from '../report.ts';
+import { BenchUsageError, type Bench } from '../report.ts';
 import { cutCorpus, type Corpus } from './corpus.ts';
 import { DOCUMENT_TOWERS } from './document-towers.ts';
-import {
-  compareAll,
-  notMeasured,
-  rungOf,
-  tableOf,
-  type Measured,
-  type Rung,
-  type TeacherTimes,
-} from './findings.ts';
+import { compareAll, notMeasured, rungOf, tableOf, type Measured, type Rung } from './findings.ts';
 import { picture } from './picture.ts';
-import { measureQueryCost, measureReading, type QueryCost } from './query-cost.ts';
+import { measureQueryCost, measureTeachers, type QueryCost, type TeacherTimes } from './query-cost.ts';
 import { distillLookup, everySoOften, withThreads, type LookupStudent } from './students.ts';
 import { cutVocabulary } from './vocabulary.ts';
 import { widen } from './wide.ts';
@@ -37,9 +29,6 @@ const VOCABULARY_OF = 'all-MiniLM-L6-v2';
 
 /** Dimensions of a tower that is made wide. */
 const WIDE_DIMENSIONS = 1_024;
-
-/** Queries that a document tower itself reads for its time, and how often. */
-const TIMED_QUERIES = 16;
 
 /**
  * The headline: document towers of growing size, the same lookup recipe for each (texts, seed, stored bytes), and what
@@ -202,26 +191,15 @@ async function timeStudents(measured: readonly Measured[], { queries }: Corpus):
   }
 }
 
-/** Times of the document towers themselves, on passages and on queries. */
 async function timeTeachers(
-  ladder: readonly Measured[],
+  measured: readonly Measured[],
   { queries, documents }: Corpus,
   threads: number | undefined,
 ): Promise<TeacherTimes[]> {
   const towers: Tower[] = [];
   try {
-    for (const { teacher } of ladder) towers.push(await openTower(teacher.directory, withThreads(threads)));
-    const rates = await measureReading(towers, documents);
-    const times = towers.map((): number[] => []);
-    for (const query of queries.slice(0, TIMED_QUERIES)) {
-      for (const [index, tower] of towers.entries()) {
-        const { prompt, queryPrompt = prompt } = tower.manifest;
-        const start = performance.now();
-        await tower.encode(await tower.tokenize(query, { prompt: queryPrompt }));
-        times[index]!.push(performance.now() - start);
-      }
-    }
-    return rates.map((tokensPerSecond, index) => ({ tokensPerSecond, queryMs: median(times[index]!) }));
+    for (const { teacher } of measured) towers.push(await openTower(teacher.directory, withThreads(threads)));
+    return await measureTeachers(towers, documents, queries);
   } finally {
     await Promise.all(towers.map((tower) => tower.close()));
   }

@@ -4,7 +4,7 @@ import { mean } from '../../training/evaluation/metrics.ts';
 import { elementCount } from '../../training/onnx/tensor.ts';
 import { readTowerGraph } from '../../training/tower-folder.ts';
 import type { Comparison } from '../report.ts';
-import type { QueryCost } from './query-cost.ts';
+import type { QueryCost, TeacherTimes } from './query-cost.ts';
 import type { LookupStudent } from './students.ts';
 
 /** The goals: a query's cost between students, for document towers of up to so many parameters and dimensions. */
@@ -27,14 +27,6 @@ export interface Measured {
   student: LookupStudent;
   /** nDCG@10 of each query, in one order. */
   scores: { teacher: number[]; student: number[] };
-}
-
-/** What a document tower itself takes. */
-export interface TeacherTimes {
-  /** Of documents. */
-  tokensPerSecond: number;
-  /** A query, alone. */
-  queryMs: number;
 }
 
 /** A line of the result: a document tower and its student. */
@@ -119,9 +111,9 @@ export function tableOf(rungs: readonly Rung[]): string[][] {
       'teacher nDCG@10',
       'student nDCG@10',
       'retention',
-      'document tokens/s',
-      'teacher ms/query',
-      'student queries/s',
+      'document tokens/s of CPU',
+      'ms of CPU, teacher on a query',
+      'student',
       'cost to the first',
       'stored MB',
     ],
@@ -135,14 +127,14 @@ export function tableOf(rungs: readonly Rung[]): string[][] {
       within(retention.ndcg10, retention.interval),
       teacher.tokensPerSecond.toFixed(0),
       teacher.queryMs.toFixed(1),
-      (1000 / student.queryMs).toFixed(0),
+      student.queryMs.toFixed(3),
       within(student.cost.ratio, student.cost.interval),
       (student.bytes / 1e6).toFixed(1),
     ]),
   ];
 }
 
-/** The goals of cost, and what happens to quality. Query costs are in microseconds. */
+/** The goals of cost, and what happens to quality. Query costs are CPU time, in microseconds. */
 export function compareAll(rungs: readonly Rung[], wide: Rung): Comparison[] {
   const [first, ...others] = rungs;
   if (first === undefined) return [];
