@@ -21,7 +21,7 @@ import { widen } from './wide.ts';
 const DATASETS = fileURLToPath(new URL('../../../../shared/datasets', import.meta.url));
 const CANDIDATES = ['scifact', 'cranfield', 'medline'];
 
-const DEFAULTS = { queries: 150, documents: 200, texts: 3_000, vocabulary: 5_000, megabytes: 6 };
+const DEFAULTS = { queries: 150, documents: 200, texts: 3_000, vocabulary: 4_000, megabytes: 4.6 };
 const SEED = 1;
 
 /** The tower whose vocabulary is cut down for the students. */
