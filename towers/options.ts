@@ -1,4 +1,6 @@
 import type { BatchingLimits } from './batching.ts';
+import type { Pooling } from './space.ts';
+import type { RemoteOptions } from './remote/tower.ts';
 
 /** How far a download is. */
 export interface DownloadProgress {
@@ -22,7 +24,7 @@ export interface CacheOptions {
   log?: ((message: string) => void) | undefined;
 }
 
-/** How a tower runs. Nothing here moves a vector, but for `normalize`. */
+/** How a tower runs. Nothing here moves a vector, but for `normalize`, `pooling` and `maxTokens`. */
 export interface TowerOptions extends CacheOptions {
   /** `auto`, `cpu`, `cuda`, `cuda:1`, `dml`, `coreml`, `webgpu`: what ONNX Runtime has on the platform. @default auto */
   device?: string;
@@ -42,4 +44,13 @@ export interface TowerOptions extends CacheOptions {
    * @default what the tower's manifest says
    */
   normalize?: boolean;
+  /**
+   * How token vectors become one, against the manifest: the vectors are then in no space. For finding out how somebody
+   * made theirs.
+   */
+  pooling?: Pooling;
+  /** Longest input in tokens, against the manifest, for the same purpose. */
+  maxTokens?: number;
+  /** Of towers whose model a server runs. */
+  remote?: RemoteOptions;
 }
