@@ -398,7 +398,7 @@ function keyOf(
     space,
     identity,
     ...(adoption && { readOnly: true }),
-    ...(admitted.length > 0 && { admitted }),
+    ...(admitted.length > 0 && { admittedSpaces: admitted }),
   };
 }
 

@@ -448,7 +448,7 @@ describe('a space that is admitted', { skip }, () => {
     const before = await store.findCollection('docs');
     const other = `sp1_${'f'.repeat(32)}`;
     await adopter.admit(await adopter.examine('docs'), other, MEASURED);
-    assert.deepEqual(await store.findCollection('docs'), { ...before, admitted: [other] });
+    assert.deepEqual(await store.findCollection('docs'), { ...before, admittedSpaces: [other] });
     await rejects(store.ensureCollection('docs', { ...SPACE, fingerprint: other }), 'SPACE_MISMATCH');
   });
 });
