@@ -92,6 +92,16 @@ export function collectionReplaced(collection: string, expected: string, found: 
   );
 }
 
+/** The collection is what it was at an earlier time. @param expected position that it had come to */
+export function collectionPutBack(collection: string, expected: string, found: string): StoreError {
+  return new StoreError(
+    'COLLECTION_REPLACED',
+    `collection "${collection}" has come to position ${found} only, and was at ${expected} before, because an older copy ` +
+      'of its data was put back; begin at the beginning',
+    { metadata: { collection, expected_position: expected, position: found } },
+  );
+}
+
 /**
  * The collection's vectors and the caller's belong to different spaces, so their scores would mean nothing.
  */

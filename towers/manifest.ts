@@ -1,5 +1,15 @@
 import * as z from 'zod';
-import { fingerprint, Fingerprint, Pooling, Sha256, SpaceDefinition } from './space.ts';
+import { TowerError } from './errors.ts';
+import { RemoteRuntime } from './remote/runtime.ts';
+import {
+  fingerprint,
+  Fingerprint,
+  HeadLayer,
+  Pooling,
+  REMOTE_POOLING,
+  Sha256,
+  SpaceDefinition,
+} from './space.ts';
 
 /** What a tower reads. */
 export const TowerRole = z.enum(['document', 'query']);
@@ -25,6 +35,8 @@ export const Distillation = z.strictObject({
   rate: z.number().positive().optional(),
   /** Of a lookup: how many pairs of neighbouring tokens have a vector, at the most. */
   pairs: z.int().nonnegative().optional(),
+  /** Of a lookup: components of its vectors, where a projection leads from them to the dimensions of the space. */
+  width: z.int().positive().optional(),
   /** Of a lookup: how many positions in a text have a weight. */
   positions: z.int().nonnegative().optional(),
   /** Of a transformer: whether its embedding tables were trained as well. */
@@ -59,16 +71,30 @@ export const TowerManifest = z
     space: SpaceDefinition.extend({ fingerprint: Fingerprint }),
     /** Length of a vector. */
     dimensions: z.int().positive(),
-    pooling: Pooling,
+    pooling: z.union([Pooling, z.literal(REMOTE_POOLING)]),
+    /** As in the space. */
+    poolPrompt: z.literal(false).optional(),
+    /** As in the space; the weights are among the files. */
+    head: z.array(HeadLayer).min(1).optional(),
     normalize: z.boolean(),
+    /**
+     * `false` where a vector depends on the texts that it shares a run with, as the run at import showed: the tower then
+     * encodes one text at a time. @default true
+     */
+    batchInvariant: z.boolean().optional(),
     /** Put before the input. */
     prompt: z.string(),
     /** Put before a query when the document tower of a symmetric model reads it as the teacher. @default prompt */
     queryPrompt: z.string().optional(),
     /** Longest input in tokens, special tokens included. */
     maxTokens: z.int().positive(),
-    /** Path in the directory → sha256, for every file but this one. `model.onnx` and `tokenizer.json` are there. */
+    /**
+     * Path in the directory → sha256, for every file but this one. `model.onnx` and `tokenizer.json` are there, unless the
+     * model runs elsewhere.
+     */
     files: z.record(z.string(), Sha256),
+    /** Where the model runs, if not in this process. */
+    runtime: RemoteRuntime.optional(),
     /** SPDX expression. */
     license: z.string(),
     /** Where it came from: a source (`npm:`, `hf:`, `file:`), or what made it. */
@@ -99,9 +125,46 @@ export const TowerManifest = z
     if (stated !== computed) {
       refuse(['space', 'fingerprint'], `is ${stated}, but the definition beside it has ${computed}`);
     }
-    const { dimensions, space } = manifest;
+    const { dimensions, space, files } = manifest;
+    for (const [index, layer] of (manifest.head ?? []).entries()) {
+      if (layer.type === 'normalize' || Object.values(files).includes(layer.weights)) continue;
+      refuse(['head', String(index), 'weights'], 'is the hash of none of the files');
+    }
+    const { weights, model, golden } = space;
+    const isHashed = Object.keys(weights).length > 0;
+    if (isHashed && (model !== undefined || golden !== undefined)) {
+      refuse(
+        ['space', 'golden'],
+        'stands beside weights: the space of weights that are hashed names no model',
+      );
+    }
+    if (!isHashed && (model === undefined || golden === undefined)) {
+      refuse(
+        ['space', 'weights'],
+        'are empty: name the files, or, where the model runs elsewhere, "model" and "golden"',
+      );
+    }
     if (dimensions !== space.dimensions) {
       refuse(['dimensions'], `is ${dimensions}, but the space has ${space.dimensions}`);
     }
+    const { runtime, role, pooling } = manifest;
+    if (role === 'document' && runtime !== undefined && space.model?.name !== runtime.model) {
+      refuse(
+        ['space', 'model', 'name'],
+        `is ${space.model?.name}, but the runtime asks for ${runtime.model}`,
+      );
+    }
+    if ((pooling === REMOTE_POOLING) !== (runtime !== undefined)) {
+      refuse(['pooling'], `is ${String(pooling)}: "${REMOTE_POOLING}" and a remote runtime go together`);
+    }
   });
 export type TowerManifest = z.infer<typeof TowerManifest>;
+
+/** How a tower pools whose graph is here. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` where a server runs it */
+export function localPooling({ name, pooling }: Pick<TowerManifest, 'name' | 'pooling'>): Pooling {
+  if (pooling !== REMOTE_POOLING) return pooling;
+  throw new TowerError(
+    'TOWER_MODEL_UNSUPPORTED',
+    `${name} runs on a server: its graph is not here to be run, cut or trained; it can be the teacher of a lookup student`,
+  );
+}

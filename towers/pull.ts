@@ -5,10 +5,13 @@ import { defaultCacheDir, TowerCache } from './cache.ts';
 import { MANIFEST_FILE, parseManifest, readManifest, requireFiles } from './directory.ts';
 import { TowerError } from './errors.ts';
 import { Http } from './http.ts';
-import { hubManifest, planHub, type HubFacts } from './hub.ts';
+import type { HubFacts } from './hub/facts.ts';
+import { importHub, type HubReport } from './hub/import.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { CacheOptions } from './options.ts';
-import { parseReference, type Reference } from './reference.ts';
+import { type Location, parseReference, type Reference, type RemoteLocation } from './reference.ts';
+import { type MakeContext, makeRemoteTower, type RemoteFacts, type RemoteReport } from './remote/make.ts';
+import { describeRemote } from './remote/report.ts';
 import { openFileSource } from './sources/file.ts';
 import { openHfSource } from './sources/hf.ts';
 import { openNpmSource } from './sources/npm.ts';
@@ -24,6 +27,25 @@ export interface LocalTower {
 export interface PullOptions extends CacheOptions {
   /** Asks the source even if the tower is here: a branch may have moved. @default false */
   refresh?: boolean;
+  /** How to read a folder in hub layout; of a `file:` alone, because what is cached does not know how it was asked for. */
+  hub?: HubOptions;
+  /** What a remote tower is, where it is made now: what is cached does not know how it was asked for. */
+  remoteFacts?: RemoteFacts;
+  /** Hears what was found at the endpoint of a remote tower that is made now. */
+  onRemote?: (report: RemoteReport) => void;
+}
+
+/** What somebody says about a folder in hub layout. */
+export interface HubOptions {
+  facts?: HubFacts;
+  /** The ONNX file, where there are several. */
+  model?: string | undefined;
+  /** File with vectors of the original model, to compare with. */
+  reference?: string | undefined;
+  /** The smallest cosine to these that is taken. */
+  referenceCosine?: number | undefined;
+  /** Hears what was found. */
+  onReport?: (report: HubReport) => void;
 }
 
 /**
@@ -55,11 +77,15 @@ export async function pullTower(reference: string, options: PullOptions = {}): P
     async (parts) => {
       const here = await find();
       if (here !== undefined) return here;
+      if (location.scheme === 'remote') {
+        const manifest = await makeRemote(location, canonical, options, { cache, parts });
+        return checked(await cache.assemble(canonical, manifest), cache);
+      }
       const http = new Http();
       try {
         const { onProgress } = options;
-        const source = await openSource(parsed, { cache, http, parts, onProgress });
-        const manifest = await importTower(source, parsed, cache);
+        const source = await openSource({ ...parsed, location }, { cache, http, parts, onProgress });
+        const manifest = await importTower(source, parsed, { cache, parts, hub: options.hub });
         return await checked(await cache.assemble(canonical, manifest), cache);
       } finally {
         await http.close();
@@ -87,7 +113,23 @@ async function cached(canonical: string, cache: TowerCache): Promise<LocalTower 
   }
 }
 
-function openSource({ location, known }: Reference, context: SourceContext): Promise<TowerSource> {
+/** Makes a remote tower, and says what was assumed of it. */
+async function makeRemote(
+  location: RemoteLocation,
+  canonical: string,
+  { remoteFacts = {}, onRemote, log }: PullOptions,
+  context: MakeContext,
+): Promise<TowerManifest> {
+  const { manifest, report } = await makeRemoteTower(location, canonical, remoteFacts, context);
+  if (onRemote) onRemote(report);
+  else for (const line of describeRemote(report)) log?.(line);
+  return manifest;
+}
+
+/** A reference to files. */
+type FilesReference = Pick<Reference, 'known'> & { location: Exclude<Location, RemoteLocation> };
+
+function openSource({ location, known }: FilesReference, context: SourceContext): Promise<TowerSource> {
   switch (location.scheme) {
     case 'npm':
       return openNpmSource(location, known?.integrity, context);
@@ -102,25 +144,25 @@ function openSource({ location, known }: Reference, context: SourceContext): Pro
 async function importTower(
   source: TowerSource,
   { location, known }: Reference,
-  cache: TowerCache,
+  { cache, parts, hub = {} }: { cache: TowerCache; parts: string; hub: HubOptions | undefined },
 ): Promise<TowerManifest> {
   if (source.paths.includes(MANIFEST_FILE)) return importDirectory(source, cache);
-  const model = location.scheme === 'file' ? undefined : location.model;
-  const plan = planHub(source.paths, model, source.origin);
-  const hashes = await source.fetch([...plan.small, plan.model, ...plan.data]);
-  const texts = new Map<string, string>();
-  for (const path of plan.small) texts.set(path, await readFile(cache.blob(hashes.get(path)!), 'utf8'));
-  const graph = await readFile(cache.blob(hashes.get(plan.model)!));
-  const facts: HubFacts = { ...source.facts, ...known?.facts };
-  return hubManifest({
-    name: known?.name ?? source.name,
-    source: source.origin,
-    plan,
-    texts,
-    hashes,
-    facts,
-    pooledOutput: graph.includes('sentence_embedding'),
-  });
+  const stated = location.scheme === 'npm' || location.scheme === 'hf' ? location.model : undefined;
+  const model = hub.model ?? stated;
+  const { manifest, report } = await importHub(
+    source,
+    {
+      name: known?.name ?? source.name,
+      model,
+      facts: { ...source.facts, ...known?.facts, ...hub.facts },
+      reference: hub.reference,
+      referenceCosine: hub.referenceCosine,
+    },
+    cache,
+    parts,
+  );
+  hub.onReport?.(report);
+  return manifest;
 }
 
 /** A source whose files are those of a tower's directory, manifest and all. */
@@ -128,6 +170,13 @@ async function importDirectory(source: TowerSource, cache: TowerCache): Promise<
   const where = `${source.origin}/${MANIFEST_FILE}`;
   const sha256 = (await source.fetch([MANIFEST_FILE])).get(MANIFEST_FILE)!;
   const manifest = parseManifest(await readFile(cache.blob(sha256), 'utf8'), where);
+  if (manifest.runtime !== undefined) {
+    throw new TowerError(
+      'TOWER_MODEL_UNSUPPORTED',
+      `${where} sends all texts, and a key, to ${manifest.runtime.url}; whoever fetches a tower must say that: ` +
+        `npx scalingnote towers import remote:${manifest.runtime.url}#${manifest.runtime.model} --out DIR`,
+    );
+  }
   const wanted = Object.keys(manifest.files);
   const missing = wanted.filter((path) => !source.paths.includes(path));
   if (missing.length > 0) {

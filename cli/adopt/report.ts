@@ -77,7 +77,7 @@ export function renderReport(report: AdoptReport): string {
       report.tried.map(({ variant, cosines }) => [
         cosines.median.toFixed(4),
         cosines.percentile5.toFixed(4),
-        variant.pooling,
+        String(variant.pooling),
         promptOf(variant),
         variant.layout,
       ]),

@@ -7,6 +7,7 @@ import { defaultThreads } from '../../towers/session/devices.ts';
 import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
 import type { Settings } from '../run-folder.ts';
+import { trainablePooling } from '../trainable.ts';
 import { trainingFlops } from './compute.ts';
 import { type Pair, type PairSet, type PairTokens, readPairs } from './pairs.ts';
 import { readEncoders, type ReplicaPlan } from './replica.ts';
@@ -137,7 +138,7 @@ export async function prepare(request: TrainRequest): Promise<Prepared> {
     settings: settingsOf(plan, base, pairs, steps),
     replicaPlan: {
       directory,
-      manifest: { pooling: manifest.pooling, dimensions: manifest.dimensions },
+      manifest: { pooling: trainablePooling(manifest), dimensions: manifest.dimensions },
       shared: !plan.separate,
       queryLayers: plan.queryLayers,
       trainTables: plan.trainTables,
@@ -180,12 +181,15 @@ export async function tokenize(
 ): Promise<PairTokens> {
   const maxTokens = Math.min(longest, manifest.maxTokens);
   const tokenizer = await loadTokenizer({ directory, manifest: { ...manifest, maxTokens } });
-  const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
-  return {
-    queries: pairs.map((pair) => tokenizer.encode(prompts.query + pair.query).ids),
-    documents: pairs.map((pair) => document(pair.document)),
-    document,
-  };
+  const idsOf = async (text: string): Promise<readonly number[]> => (await tokenizer.encode(text)).ids;
+  const document = (text: string): Promise<readonly number[]> => idsOf(prompts.document + text);
+  const queries: (readonly number[])[] = [];
+  const documents: (readonly number[])[] = [];
+  for (const pair of pairs) {
+    queries.push(await idsOf(prompts.query + pair.query));
+    documents.push(await document(pair.document));
+  }
+  return { queries, documents, document };
 }
 
 /** Operations that a run would take, as its report would say. */

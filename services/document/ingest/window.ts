@@ -315,8 +315,7 @@ export class Window {
   /** What is stored of a document that is to be encoded, where passages of it may still stand in the new text. */
   async #readToEncode({ documentId, document }: Encoding): Promise<FullDocument | undefined> {
     const { stored } = this.#documents.get(documentId)!;
-    // What came from elsewhere, or before layout 2, may have been encoded from other texts than ours.
-    if (!stored?.encodingHash || !isWorthReading(stored, document.text)) return undefined;
+    if (!stored || !isWorthReading(stored, document.text)) return undefined;
     try {
       return await this.#reader.read(documentId, { passages: stored.passages, withVectors: true });
     } catch (error) {
