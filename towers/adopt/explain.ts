@@ -116,7 +116,7 @@ export async function explain(
         for (const prompt of otherPrompts) await attempt(one, pooling, prompt, layout);
       };
       if (pooling === manifest.pooling) await tryPrompts(tower);
-      else await withTower(open, { pooling }, tryPrompts);
+      else await withTower(open, settingsOf(pooling, maxTokens), tryPrompts);
     }
     tried.sort((a, b) => b.cosines.median - a.cosines.median);
     const ownTry = best(tried.filter(({ variant }) => isOwn(variant, manifest)));
