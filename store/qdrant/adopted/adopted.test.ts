@@ -117,8 +117,11 @@ function direction(document: number): Float32Array {
 const QUERY = Float32Array.of(0.2, 0.9, 0.1, 0.3);
 
 /** @param grouped metadata of a hit are then those of its passage, where others wrote it */
-function withoutScore({ score: _, metadata, ...hit }: SearchHit, grouped: boolean): object {
-  return grouped ? hit : { ...hit, metadata };
+function withoutScore(
+  { documentId, passage, title, text, version, metadata }: SearchHit,
+  grouped: boolean,
+): object {
+  return { documentId, passage, title, text, version, ...(!grouped && { metadata }) };
 }
 
 async function everyDocument(store: Store, collection: string, limit = 100): Promise<FullDocument[]> {
