@@ -98,6 +98,17 @@ export class TowerCache {
     return sha256;
   }
 
+  /** Gives a folder files of the cache. @param files path in the folder → sha256 */
+  async link(files: Readonly<Record<string, string>>, folder: string): Promise<void> {
+    await mkdir(folder, { recursive: true });
+    for (const [path, sha256] of Object.entries(files)) {
+      const target = join(folder, path);
+      await mkdir(dirname(target), { recursive: true });
+      // Some file systems know no hard links.
+      await link(this.blob(sha256), target).catch(() => copyFile(this.blob(sha256), target));
+    }
+  }
+
   /** Makes a tower's directory out of blobs, and has the reference lead to it. @returns its path */
   async assemble(reference: string, manifest: TowerManifest): Promise<string> {
     const text = `${JSON.stringify(manifest, undefined, 2)}\n`;
@@ -105,13 +116,7 @@ export class TowerCache {
     const directory = join(this.root, 'towers', name);
     const draft = join(this.root, 'towers', `.${randomUUID()}`);
     try {
-      await mkdir(draft, { recursive: true });
-      for (const [path, sha256] of Object.entries(manifest.files)) {
-        const target = join(draft, path);
-        await mkdir(dirname(target), { recursive: true });
-        // Some file systems know no hard links.
-        await link(this.blob(sha256), target).catch(() => copyFile(this.blob(sha256), target));
-      }
+      await this.link(manifest.files, draft);
       await writeFile(join(draft, MANIFEST_FILE), text);
       await rm(directory, { recursive: true, force: true });
       await rename(draft, directory);

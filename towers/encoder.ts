@@ -13,6 +13,7 @@ const SPEED_WEIGHT = 0.2;
 /** An input on its way through the queue. */
 interface Job {
   readonly ids: readonly number[];
+  readonly unpooled: number;
   readonly enqueuedAt: number;
   readonly resolve: (encoding: Encoding) => void;
   readonly reject: (error: unknown) => void;
@@ -41,7 +42,7 @@ export class Encoder {
   }
 
   async encode(
-    { ids }: Tokens,
+    { ids, unpooled = 0 }: Tokens,
     { signal, lane }: { signal?: AbortSignal; lane?: Lane } = {},
   ): Promise<Encoding> {
     signal?.throwIfAborted();
@@ -50,7 +51,7 @@ export class Encoder {
     let drop: (() => void) | undefined;
     try {
       return await new Promise<Encoding>((resolve, reject) => {
-        const job: Job = { ids, enqueuedAt: performance.now(), resolve, reject };
+        const job: Job = { ids, unpooled, enqueuedAt: performance.now(), resolve, reject };
         drop = () => {
           if (this.#queue.remove(job)) reject(signal?.reason);
         };
@@ -82,6 +83,7 @@ export class Encoder {
       // These bypass the queue, which would take longer than a small tower needs for its work.
       const jobs = batch.map((index): Job => ({
         ids: inputs[index]!.ids,
+        unpooled: inputs[index]!.unpooled ?? 0,
         enqueuedAt,
         resolve: ({ vector }) => rows.set(vector, index * this.#dimensions),
         reject: (error) => failures.push(error),
@@ -159,6 +161,9 @@ export class Encoder {
       vectors = await this.#session.run({
         ids: Int32Array.from(jobs.flatMap(({ ids }) => ids)),
         lengths: Int32Array.from(jobs, ({ ids }) => ids.length),
+        ...(jobs.some(({ unpooled }) => unpooled > 0) && {
+          unpooled: Int32Array.from(jobs, ({ unpooled }) => unpooled),
+        }),
       });
     } catch (error) {
       if (jobs.length > 1 && error instanceof TowerError && error.reason === 'ENCODER_FAILED') {

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { TowerRole } from './manifest.ts';
-import type { HubFacts } from './hub.ts';
+import type { HubFacts } from './hub/facts.ts';
 import type { Fingerprint } from './space.ts';
 
 /** A tower that can be opened by its short name. */

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { fingerprint, Fingerprint, Pooling, Sha256, SpaceDefinition } from './space.ts';
+import { fingerprint, Fingerprint, HeadLayer, Pooling, Sha256, SpaceDefinition } from './space.ts';
 
 /** What a tower reads. */
 export const TowerRole = z.enum(['document', 'query']);
@@ -25,6 +25,8 @@ export const Distillation = z.strictObject({
   rate: z.number().positive().optional(),
   /** Of a lookup: how many pairs of neighbouring tokens have a vector, at the most. */
   pairs: z.int().nonnegative().optional(),
+  /** Of a lookup: components of its vectors, where a projection leads from them to the dimensions of the space. */
+  width: z.int().positive().optional(),
   /** Of a lookup: how many positions in a text have a weight. */
   positions: z.int().nonnegative().optional(),
   /** Of a transformer: whether its embedding tables were trained as well. */
@@ -60,7 +62,16 @@ export const TowerManifest = z
     /** Length of a vector. */
     dimensions: z.int().positive(),
     pooling: Pooling,
+    /** As in the space. */
+    poolPrompt: z.literal(false).optional(),
+    /** As in the space; the weights are among the files. */
+    head: z.array(HeadLayer).min(1).optional(),
     normalize: z.boolean(),
+    /**
+     * `false` where a vector depends on the texts that it shares a run with, as the run at import showed: the tower then
+     * encodes one text at a time. @default true
+     */
+    batchInvariant: z.boolean().optional(),
     /** Put before the input. */
     prompt: z.string(),
     /** Put before a query when the document tower of a symmetric model reads it as the teacher. @default prompt */
@@ -99,7 +110,25 @@ export const TowerManifest = z
     if (stated !== computed) {
       refuse(['space', 'fingerprint'], `is ${stated}, but the definition beside it has ${computed}`);
     }
-    const { dimensions, space } = manifest;
+    const { dimensions, space, files } = manifest;
+    for (const [index, layer] of (manifest.head ?? []).entries()) {
+      if (layer.type === 'normalize' || Object.values(files).includes(layer.weights)) continue;
+      refuse(['head', String(index), 'weights'], 'is the hash of none of the files');
+    }
+    const { weights, model, golden } = space;
+    const isHashed = Object.keys(weights).length > 0;
+    if (isHashed && (model !== undefined || golden !== undefined)) {
+      refuse(
+        ['space', 'golden'],
+        'stands beside weights: the space of weights that are hashed names no model',
+      );
+    }
+    if (!isHashed && (model === undefined || golden === undefined)) {
+      refuse(
+        ['space', 'weights'],
+        'are empty: name the files, or, where the model runs elsewhere, "model" and "golden"',
+      );
+    }
     if (dimensions !== space.dimensions) {
       refuse(['dimensions'], `is ${dimensions}, but the space has ${space.dimensions}`);
     }

@@ -5,15 +5,16 @@ import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { TowerOptions } from './options.ts';
-import { type PassageRules, splitPassages } from './passages.ts';
+import { type PassageRules, type Soon, splitPassages } from './passages.ts';
 import { pullTower, type LocalTower } from './pull.ts';
 import { type CutDocument, recutPassages } from './recut.ts';
 import { defaultThreads } from './session/devices.ts';
 import { WorkerSession } from './session/host.ts';
 import { Model } from './session/model.ts';
-import type { ModelOptions, Session } from './session/protocol.ts';
+import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
 import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
+import { withUnpooled } from './unpooled.ts';
 
 /**
  * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
@@ -38,7 +39,8 @@ const TOKENIZED_AT_ONCE = 64;
  */
 export async function openTower(reference: string, options: TowerOptions = {}): Promise<Tower> {
   const { manifest: stated, directory } = await pullTower(reference, options);
-  const manifest = { ...stated, normalize: options.normalize ?? stated.normalize };
+  const { normalize = stated.normalize, pooling = stated.pooling, maxTokens = stated.maxTokens } = options;
+  const manifest = { ...stated, normalize, pooling, maxTokens };
   const local: LocalTower = { manifest, directory };
   const tokenizer = await loadTokenizer(local);
   const promptTokens = await tokenizer.count(manifest.prompt);
@@ -52,6 +54,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     // A lookup has no work to share, and threads that wait for some spin: half the CPU time of a search went there.
     threads: options.threads ?? (inline ? 1 : defaultThreads()),
     pooling: manifest.pooling,
+    head: headOf(directory, manifest),
     normalize: manifest.normalize,
     dimensions: manifest.dimensions,
   };
@@ -61,8 +64,23 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     maxWaitMs: 0,
     maxQueue: MAX_QUEUE,
     ...options.batching,
+    // A text that must not have neighbours has none.
+    ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
   return new OnnxTower(local, tokenizer, promptTokens, session, limits);
+}
+
+/** The layers after a tower's pooling, with the files that hold their weights. */
+export function headOf(directory: string, { head = [], files }: TowerManifest): HeadPart[] {
+  const pathOf = (sha256: string): string =>
+    join(directory, Object.entries(files).find(([, hash]) => hash === sha256)![0]);
+  return head.map((layer): HeadPart => {
+    if (layer.type === 'normalize') return layer;
+    const path = pathOf(layer.weights);
+    return layer.type === 'layer_norm'
+      ? { type: 'layer_norm', path }
+      : { type: 'dense', path, activation: layer.activation, residual: layer.residual === true };
+  });
 }
 
 /** The tokenizer of a tower. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
@@ -107,7 +125,12 @@ class OnnxTower implements Tower {
   }
 
   async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
-    return this.#tokenizer.encode(prompt + text);
+    return this.#tokens(text, prompt);
+  }
+
+  #tokens(text: string, prompt: string): Soon<Tokens> {
+    const tokens = this.#tokenizer.encode(prompt + text);
+    return this.manifest.poolPrompt === false ? withUnpooled(tokens, this.#tokenizer, prompt) : tokens;
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {
@@ -149,7 +172,7 @@ class OnnxTower implements Tower {
       window,
       overlap: space.passageWindow.overlap,
       count: (text) => this.#tokenizer.count(text),
-      encode: (text) => this.#tokenizer.encode(prompt + text),
+      encode: (text) => this.#tokens(text, prompt),
       limit: this.manifest.maxTokens - room + window,
     };
   }

@@ -5,7 +5,8 @@ import { defaultCacheDir, TowerCache } from './cache.ts';
 import { MANIFEST_FILE, parseManifest, readManifest, requireFiles } from './directory.ts';
 import { TowerError } from './errors.ts';
 import { Http } from './http.ts';
-import { hubManifest, planHub, type HubFacts } from './hub.ts';
+import type { HubFacts } from './hub/facts.ts';
+import { importHub, type HubReport } from './hub/import.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { CacheOptions } from './options.ts';
 import { parseReference, type Reference } from './reference.ts';
@@ -24,6 +25,21 @@ export interface LocalTower {
 export interface PullOptions extends CacheOptions {
   /** Asks the source even if the tower is here: a branch may have moved. @default false */
   refresh?: boolean;
+  /** How to read a folder in hub layout; of a `file:` alone, because what is cached does not know how it was asked for. */
+  hub?: HubOptions;
+}
+
+/** What somebody says about a folder in hub layout. */
+export interface HubOptions {
+  facts?: HubFacts;
+  /** The ONNX file, where there are several. */
+  model?: string | undefined;
+  /** File with vectors of the original model, to compare with. */
+  reference?: string | undefined;
+  /** The smallest cosine to these that is taken. */
+  referenceCosine?: number | undefined;
+  /** Hears what was found. */
+  onReport?: (report: HubReport) => void;
 }
 
 /**
@@ -59,7 +75,7 @@ export async function pullTower(reference: string, options: PullOptions = {}): P
       try {
         const { onProgress } = options;
         const source = await openSource(parsed, { cache, http, parts, onProgress });
-        const manifest = await importTower(source, parsed, cache);
+        const manifest = await importTower(source, parsed, { cache, parts, hub: options.hub });
         return await checked(await cache.assemble(canonical, manifest), cache);
       } finally {
         await http.close();
@@ -102,25 +118,24 @@ function openSource({ location, known }: Reference, context: SourceContext): Pro
 async function importTower(
   source: TowerSource,
   { location, known }: Reference,
-  cache: TowerCache,
+  { cache, parts, hub = {} }: { cache: TowerCache; parts: string; hub: HubOptions | undefined },
 ): Promise<TowerManifest> {
   if (source.paths.includes(MANIFEST_FILE)) return importDirectory(source, cache);
-  const model = location.scheme === 'file' ? undefined : location.model;
-  const plan = planHub(source.paths, model, source.origin);
-  const hashes = await source.fetch([...plan.small, plan.model, ...plan.data]);
-  const texts = new Map<string, string>();
-  for (const path of plan.small) texts.set(path, await readFile(cache.blob(hashes.get(path)!), 'utf8'));
-  const graph = await readFile(cache.blob(hashes.get(plan.model)!));
-  const facts: HubFacts = { ...source.facts, ...known?.facts };
-  return hubManifest({
-    name: known?.name ?? source.name,
-    source: source.origin,
-    plan,
-    texts,
-    hashes,
-    facts,
-    pooledOutput: graph.includes('sentence_embedding'),
-  });
+  const model = hub.model ?? (location.scheme === 'file' ? undefined : location.model);
+  const { manifest, report } = await importHub(
+    source,
+    {
+      name: known?.name ?? source.name,
+      model,
+      facts: { ...source.facts, ...known?.facts, ...hub.facts },
+      reference: hub.reference,
+      referenceCosine: hub.referenceCosine,
+    },
+    cache,
+    parts,
+  );
+  hub.onReport?.(report);
+  return manifest;
 }
 
 /** A source whose files are those of a tower's directory, manifest and all. */

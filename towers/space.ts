@@ -5,16 +5,41 @@ import { canonicalJson } from './json.ts';
 /** A sha256 in lower-case hex. */
 export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a sha256 in 64 lower-case hex digits');
 
-/** How token vectors become one vector. */
-export const Pooling = z.enum(['mean', 'cls', 'last']);
+/**
+ * One way in which token vectors become one vector: the mean, the first token, the last one, the largest of each
+ * component, the sum over the root of the number of tokens, the mean weighted by position (1, 2, 3, ...).
+ */
+export const PoolingMode = z.enum(['mean', 'cls', 'last', 'max', 'mean_sqrt_len_tokens', 'weightedmean']);
+export type PoolingMode = z.infer<typeof PoolingMode>;
+
+/** How token vectors become one vector; of several modes the vectors are put one after the other. */
+export const Pooling = z.union([PoolingMode, z.array(PoolingMode).min(2)]);
 export type Pooling = z.infer<typeof Pooling>;
+
+/** Functions that a dense layer may end in. */
+export const Activation = z.enum(['identity', 'tanh', 'relu', 'gelu', 'sigmoid', 'silu']);
+export type Activation = z.infer<typeof Activation>;
+
+/** A layer between the pooling and the end, over the pooled vector. Its weights lie in the file with this sha256. */
+export const HeadLayer = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('dense'),
+    weights: Sha256,
+    activation: Activation,
+    /** Whether the layer's input is added to its output. */
+    residual: z.literal(true).optional(),
+  }),
+  z.strictObject({ type: z.literal('layer_norm'), weights: Sha256 }),
+  z.strictObject({ type: z.literal('normalize') }),
+]);
+export type HeadLayer = z.infer<typeof HeadLayer>;
 
 /**
  * Everything that moves a document's vector, and nothing else: device, threads, batch size and half precision at
  * run time are not here; changed weights, quantised ones included, are.
  */
 export const SpaceDefinition = z.strictObject({
-  /** Weight files of the document tower: path → sha256. */
+  /** Weight files of the document tower: path → sha256. None where the model runs elsewhere: then `golden` pins it. */
   weights: z.record(z.string(), Sha256),
   /** Tokenizer files of the document tower: path → sha256. */
   tokenizer: z.record(z.string(), Sha256),
@@ -25,6 +50,10 @@ export const SpaceDefinition = z.strictObject({
   /** The side on which what is too long is cut. */
   truncation: z.enum(['right', 'left']),
   pooling: Pooling,
+  /** `false` where the tokens of the prompt are read and not pooled. @default true */
+  poolPrompt: z.literal(false).optional(),
+  /** What the pooled vector goes through, in this order, before the cut and the final scaling. @default nothing */
+  head: z.array(HeadLayer).min(1).optional(),
   /** Whether vectors are scaled to unit length. */
   normalize: z.boolean(),
   /** Length of a vector, after any Matryoshka cut. */
@@ -35,6 +64,10 @@ export const SpaceDefinition = z.strictObject({
     /** How many tokens a passage repeats of the one before, at most. */
     overlap: z.int().nonnegative(),
   }),
+  /** The model, as whoever runs it calls it. With `golden` alone. */
+  model: z.strictObject({ name: z.string().min(1), revision: z.string().min(1).optional() }).optional(),
+  /** What pins a model whose weights can't be hashed: the hash of its golden vectors, see `golden/golden.ts`. */
+  golden: Sha256.optional(),
 });
 export type SpaceDefinition = z.infer<typeof SpaceDefinition>;
 

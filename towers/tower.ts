@@ -10,6 +10,8 @@ export interface Tokens {
   text?: string;
   /** Whether the text was longer and has been cut. */
   truncated: boolean;
+  /** How many tokens at the start are read and not pooled: those of the prompt, where the tower leaves them out. */
+  unpooled?: number;
 }
 
 /** A stretch of a document, ready to encode. */

@@ -9,6 +9,7 @@ import { encodeModel } from '../../training/onnx/write.ts';
 import { seededRandom } from '../../training/random.ts';
 import { Contrast, exclusions } from '../../training/stage1/contrast.ts';
 import { LocalReplica } from '../../training/stage1/replica.ts';
+import { trainablePooling } from '../../training/trainable.ts';
 import type { Bench, Comparison } from '../report.ts';
 import { MISSING, PyTorch, type Sizes } from './pytorch.ts';
 
@@ -137,10 +138,10 @@ async function openStudent(teacher: Tower, { layers, texts: count, tokens, threa
 
 /** With gradient caching, which every batch uses: forward runs twice. */
 async function openPairs(teacher: Tower, { texts: count, tokens, threads }: Sizes): Promise<Step> {
-  const { pooling, dimensions } = teacher.manifest;
+  const { dimensions } = teacher.manifest;
   const replica = await LocalReplica.open({
     directory: teacher.directory,
-    manifest: { pooling, dimensions },
+    manifest: { pooling: trainablePooling(teacher.manifest), dimensions },
     shared: true,
     queryLayers: undefined,
     trainTables: false,

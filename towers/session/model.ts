@@ -1,6 +1,8 @@
 import { Tensor, type InferenceSession } from './onnxruntime.ts';
 import { TowerError } from '../errors.ts';
 import { createSession } from './devices.ts';
+import { fromHalves } from './floats.ts';
+import { Head } from './head.ts';
 import { cutRows, normalizeRows, pool } from './pooling.ts';
 import type { ModelOptions, Session, TokenBatch } from './protocol.ts';
 
@@ -21,6 +23,7 @@ interface Padded {
   /** batch × length, padded on the right. */
   ids: Int32Array;
   mask: Uint8Array;
+  unpooled: Int32Array | undefined;
 }
 
 /** An ONNX encoder or decoder in this thread. `run` holds the thread for as long as the model runs. */
@@ -29,14 +32,24 @@ export class Model implements Session {
   readonly #session: InferenceSession;
   readonly #options: ModelOptions;
   readonly #feeds: ReadonlyMap<string, Feed>;
-  readonly #output: string;
+  readonly #head: Head;
+  /** Which output of the graph the vectors are read from. */
+  readonly output: string;
+  /** Dimensions of that output in the last run. */
+  outputDims: readonly number[] = [];
 
-  private constructor(session: InferenceSession, device: string, options: ModelOptions) {
+  private constructor(session: InferenceSession, device: string, options: ModelOptions, head: Head) {
     this.#session = session;
     this.device = device;
     this.#options = options;
     this.#feeds = new Map(session.inputMetadata.map((input) => [input.name, feedFor(input)]));
-    this.#output = outputOf(session.outputNames);
+    this.#head = head;
+    this.output = options.output ?? outputOf(session.outputNames);
+  }
+
+  /** Names of the graph's inputs. */
+  get inputs(): readonly string[] {
+    return this.#session.inputNames;
   }
 
   /**
@@ -46,7 +59,7 @@ export class Model implements Session {
   static async load(options: ModelOptions, log: (message: string) => void): Promise<Model> {
     const { session, device } = await createSession(options, log);
     try {
-      return new Model(session, device, options);
+      return new Model(session, device, options, await Head.load(options.head ?? []));
     } catch (error) {
       await session.release();
       throw error;
@@ -59,7 +72,7 @@ export class Model implements Session {
     for (const [name, feed] of this.#feeds) feeds[name] = feed(padded);
     let output: InferenceSession.OnnxValueMapType[string] | undefined;
     try {
-      output = (await this.#session.run(feeds, [this.#output]))[this.#output];
+      output = (await this.#session.run(feeds, [this.output]))[this.output];
     } catch (error) {
       throw new TowerError('ENCODER_FAILED', `the model failed on a batch: ${messageOf(error)}`, {
         cause: error,
@@ -72,34 +85,49 @@ export class Model implements Session {
     await this.#session.release();
   }
 
-  #vectors(output: Tensor | undefined, { batch, length, mask }: Padded): Float32Array<ArrayBuffer> {
+  #vectors(output: Tensor | undefined, padded: Padded): Float32Array<ArrayBuffer> {
     const { dimensions, pooling, normalize } = this.#options;
-    const data = output?.data;
+    const data = output?.type === 'float16' ? fromHalves(halvesOf(output)) : output?.data;
     if (output === undefined || !(data instanceof Float32Array)) {
       throw unsupported(
-        `its output "${this.#output}" is ${output?.type ?? 'missing'}; export it with float32 outputs`,
+        `its output "${this.output}" is ${output?.type ?? 'missing'}; export it with float32 or float16 outputs`,
       );
     }
+    this.outputDims = output.dims;
+    const { batch, length, mask, unpooled } = padded;
     const width = output.dims.at(-1)!;
-    if (width < dimensions) {
-      const wanted = `the manifest's dimensions: ${dimensions}`;
-      throw unsupported(`its vectors have ${width} components, fewer than ${wanted}`);
-    }
-    let vectors: Float32Array<ArrayBuffer>;
+    let pooled: Float32Array<ArrayBuffer>;
+    let pooledWidth = width;
     if (output.dims.length === 3) {
-      vectors = pool({ data, batch, length, width, mask }, pooling, dimensions);
+      pooledWidth *= typeof pooling === 'string' ? 1 : pooling.length;
+      // What is cut off in the end need not be pooled, unless a layer reads it.
+      if (this.#head.isEmpty) pooledWidth = Math.min(pooledWidth, dimensions ?? pooledWidth);
+      pooled = pool({ data, batch, length, width, mask, unpooled }, pooling, pooledWidth);
     } else if (output.dims.length === 2) {
-      vectors = cutRows(data, width, dimensions);
-      for (let row = 0; row < batch; row++) {
-        if (mask[row * length] === 0) vectors.fill(0, row * dimensions, (row + 1) * dimensions);
-      }
+      pooled = Float32Array.from(data);
     } else {
       const rank = output.dims.length;
-      throw unsupported(`its output "${this.#output}" has rank ${rank}; 2 and 3 are understood`);
+      throw unsupported(`its output "${this.output}" has rank ${rank}; 2 and 3 are understood`);
     }
-    if (normalize) normalizeRows(vectors, dimensions);
+    const whole = this.#head.apply({ data: pooled, width: pooledWidth });
+    const kept = dimensions ?? whole.width;
+    if (whole.width < kept) {
+      const wanted = `the manifest's dimensions: ${kept}`;
+      throw unsupported(`its vectors have ${whole.width} components, fewer than ${wanted}`);
+    }
+    const vectors = kept === whole.width ? whole.data : cutRows(whole.data, whole.width, kept);
+    for (let row = 0; row < batch; row++) {
+      if (mask[row * length] === 0) vectors.fill(0, row * kept, (row + 1) * kept);
+    }
+    if (normalize) normalizeRows(vectors, kept);
     return vectors;
   }
+}
+
+/** The bits of half-precision numbers; newer versions of Node have a type for these. */
+function halvesOf({ data }: Tensor): Uint16Array {
+  const { buffer, byteOffset, length } = data as unknown as Uint16Array;
+  return new Uint16Array(buffer, byteOffset, length);
 }
 
 function unsupported(message: string): TowerError {
@@ -110,7 +138,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function pad({ ids, lengths }: TokenBatch): Padded {
+function pad({ ids, lengths, unpooled }: TokenBatch): Padded {
   const batch = lengths.length;
   let length = 1;
   for (const each of lengths) length = Math.max(length, each);
@@ -123,7 +151,7 @@ function pad({ ids, lengths }: TokenBatch): Padded {
     mask.fill(1, row * length, row * length + end - start);
     start = end;
   }
-  return { batch, length, ids: padded, mask };
+  return { batch, length, ids: padded, mask, unpooled };
 }
 
 /** Which of a graph's outputs the vectors are read from. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */

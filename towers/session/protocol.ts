@@ -1,10 +1,18 @@
-import type { Pooling } from '../space.ts';
+import type { Activation, Pooling } from '../space.ts';
 
 /** Inputs of one run, not padded yet: token ids end to end, and how many belong to each input. */
 export interface TokenBatch {
   ids: Int32Array<ArrayBuffer>;
   lengths: Int32Array<ArrayBuffer>;
+  /** How many tokens at the start of each input are read and not pooled. @default none */
+  unpooled?: Int32Array<ArrayBuffer>;
 }
+
+/** A layer over the pooled vector, and the file that holds its weights. */
+export type HeadPart =
+  | { type: 'dense'; path: string; activation: Activation; residual: boolean }
+  | { type: 'layer_norm'; path: string }
+  | { type: 'normalize' };
 
 /** What it takes to load a model. */
 export interface ModelOptions {
@@ -15,8 +23,13 @@ export interface ModelOptions {
   /** Threads of one run on the CPU; 0 leaves it to ONNX Runtime (one per physical core). */
   threads: number;
   pooling: Pooling;
+  /** Layers over the pooled vector. @default none */
+  head?: readonly HeadPart[];
   normalize: boolean;
-  dimensions: number;
+  /** The graph's output to read. @default the best that is known by name, else the only one */
+  output?: string;
+  /** Components to keep. @default all */
+  dimensions?: number;
 }
 
 /** A loaded model: somewhere a run of it can be asked for. One run at a time. */

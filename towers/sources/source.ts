@@ -1,6 +1,6 @@
 import type { TowerCache } from '../cache.ts';
 import type { Http } from '../http.ts';
-import type { HubFacts } from '../hub.ts';
+import type { HubFacts } from '../hub/facts.ts';
 import type { DownloadProgress } from '../options.ts';
 
 /** What a source needs to fetch. */

@@ -6,8 +6,8 @@ export interface Implementation {
   readonly name: 'native' | 'javascript';
   /** @param special whether special tokens are put around, as the file's post-processor says */
   ids(text: string, special?: boolean): Promise<number[]>;
-  /** {@link ids} of many texts, without special tokens, in order. */
-  idsOfAll(texts: readonly string[]): Promise<number[][]>;
+  /** {@link ids} of many texts, in order. */
+  idsOfAll(texts: readonly string[], special?: boolean): Promise<number[][]>;
 }
 
 /**
@@ -48,9 +48,9 @@ class NativeTokenizer implements Implementation {
     return idsOf(await this.#tokenizer.encode(text, null, { addSpecialTokens: special }));
   }
 
-  async idsOfAll(texts: readonly string[]): Promise<number[][]> {
-    if (texts.length === 1) return [await this.ids(texts[0]!)];
-    return (await this.#tokenizer.encodeBatch([...texts], { addSpecialTokens: false })).map(idsOf);
+  async idsOfAll(texts: readonly string[], special = false): Promise<number[][]> {
+    if (texts.length === 1) return [await this.ids(texts[0]!, special)];
+    return (await this.#tokenizer.encodeBatch([...texts], { addSpecialTokens: special })).map(idsOf);
   }
 }
 

@@ -15,6 +15,7 @@ import { quantizeWeights } from '../onnx/quantize.ts';
 import { float32, rowsOf, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { pad, planRuns } from '../padding.ts';
 import { readTowerGraph } from '../tower-folder.ts';
+import { trainablePooling } from '../trainable.ts';
 import type { Batch, Student } from './student.ts';
 
 /** What a transformer student is made of. */
@@ -50,7 +51,8 @@ export interface CutStudent {
  */
 export async function cutStudent(options: TransformerOptions): Promise<CutStudent> {
   const { teacher, layers, width, loss, optimizer } = options;
-  const { pooling, dimensions } = teacher.manifest;
+  const { dimensions } = teacher.manifest;
+  const pooling = trainablePooling(teacher.manifest);
   const { model, output } = await readTowerGraph(teacher.directory);
   const student = await cutTransformer(model, layers, { output, width });
   const { trainTables = parameterCount(student.model, student.tables) <= MAX_TRAINED_TABLES } = options;

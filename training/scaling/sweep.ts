@@ -24,6 +24,7 @@ import {
 import { tokenize } from '../stage1/request.ts';
 import { readRunCheckpoint, runSteps } from '../stage1/run-steps.ts';
 import { readTowerGraph } from '../tower-folder.ts';
+import { trainablePooling } from '../trainable.ts';
 import { fitJoint, fitSize, type Estimate, type Fit } from './law.ts';
 import { factorizeProducts } from './low-rank.ts';
 
@@ -209,7 +210,8 @@ async function trainPoint(
 ): Promise<Measured> {
   const { base, model, output, train, log } = given;
   const { batch, rate, seed, threads, signal } = given.request;
-  const { pooling, dimensions, normalize } = base.manifest;
+  const { dimensions, normalize } = base.manifest;
+  const pooling = trainablePooling(base.manifest);
   const { layers, width } = point;
   const cut = await cutTransformer(model, layers, { output });
   const sized = width === 'full' ? cut.model : factorizeProducts(cut.model, cut.weights, width);

@@ -2,6 +2,7 @@ import type { Tower } from '../../towers/tower.ts';
 import type { Batches } from '../batches.ts';
 import { STUDENT_DEFAULTS } from '../distill/request.ts';
 import type { Model } from '../onnx/model.ts';
+import { trainablePooling } from '../trainable.ts';
 import { type Encoder, readEncoder } from './encoder.ts';
 import type { EncoderName } from './replica.ts';
 
@@ -55,7 +56,8 @@ export async function distillationFlops(
     batch?: number | undefined;
   },
 ): Promise<number> {
-  const { pooling, dimensions } = teacher.manifest;
+  const { dimensions } = teacher.manifest;
+  const pooling = trainablePooling(teacher.manifest);
   const options = { pooling, dimensions, trainTables: false };
   const full = await readEncoder(teacher.directory, options);
   const student = await readEncoder(teacher.directory, { ...options, layers });

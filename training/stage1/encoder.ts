@@ -1,4 +1,4 @@
-import type { Pooling } from '../../towers/space.ts';
+import type { TrainablePooling } from '../trainable.ts';
 import { findLayers } from '../gradient/layers.ts';
 import { cutTransformer, pooledVectors } from '../gradient/transformer.ts';
 import type { Model } from '../onnx/model.ts';
@@ -19,7 +19,7 @@ export interface Encoder {
 
 /** How to make an encoder of a graph. */
 export interface EncoderOptions {
-  pooling: Pooling;
+  pooling: TrainablePooling;
   /** Length of a vector. Longer ones are cut to it. */
   dimensions: number;
   /** How many of its layers to keep, evenly spaced. @default all */

@@ -1,4 +1,3 @@
-import type { TowerManifest } from '../../towers/manifest.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
 import { buildUpdate, buildUpstreamGradient, UPSTREAM, type TrainedGraph } from '../gradient/step.ts';
 import { Trainer, type Feeds, type UpdateReport } from '../gradient/trainer.ts';
@@ -7,6 +6,7 @@ import { asInputs, parameterCount } from '../onnx/parameters.ts';
 import { prune } from '../onnx/prune.ts';
 import { float32, rowsOf, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { pad, planRuns } from '../padding.ts';
+import type { TrainablePooling } from '../trainable.ts';
 import { type Encoder, readEncoder } from './encoder.ts';
 
 /** The side that a text is on. Each side has an encoder of its own, or both share one. */
@@ -16,7 +16,7 @@ export type Side = 'query' | 'document';
 export interface ReplicaPlan {
   /** Folder of the tower to start from. */
   directory: string;
-  manifest: Pick<TowerManifest, 'pooling' | 'dimensions'>;
+  manifest: { pooling: TrainablePooling; dimensions: number };
   /** Whether both sides have the same weights. */
   shared: boolean;
   /** How many layers the query encoder keeps; undefined: all. Not with shared weights. */

@@ -7,6 +7,7 @@ import { defaultThreads } from '../../towers/session/devices.ts';
 import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
 import type { Settings } from '../run-folder.ts';
+import { trainablePooling } from '../trainable.ts';
 import { trainingFlops } from './compute.ts';
 import { type Pair, type PairSet, type PairTokens, readPairs } from './pairs.ts';
 import { readEncoders, type ReplicaPlan } from './replica.ts';
@@ -137,7 +138,7 @@ export async function prepare(request: TrainRequest): Promise<Prepared> {
     settings: settingsOf(plan, base, pairs, steps),
     replicaPlan: {
       directory,
-      manifest: { pooling: manifest.pooling, dimensions: manifest.dimensions },
+      manifest: { pooling: trainablePooling(manifest), dimensions: manifest.dimensions },
       shared: !plan.separate,
       queryLayers: plan.queryLayers,
       trainTables: plan.trainTables,
