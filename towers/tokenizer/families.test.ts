@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
+import { familyFiles, readReference } from './testing/families.ts';
 import { TextTokenizer, type TextLimits } from './tokenizer.ts';
 
 /** What the reference made of hostile strings, as `towers/tokenizer/reference/generate.py` recorded it in Python. */
@@ -15,26 +14,18 @@ interface Recorded {
   left: string;
 }
 
-const TOWERS = new URL('../../../towers/', import.meta.url);
 const DIGITS = 8;
-
-function read(name: string): unknown {
-  const file = readFileSync(new URL(`tokenizer/reference/${name}.json.gz`, TOWERS));
-  return JSON.parse(gunzipSync(file).toString('utf8'));
-}
 
 function digest(ids: readonly number[]): string {
   return hash('sha256', JSON.stringify(ids)).slice(0, DIGITS);
 }
 
-const strings = read('strings') as string[];
-const { maxTokens, families } = read('ids') as { maxTokens: number; families: Record<string, Recorded> };
-const files: Record<string, string> = {
-  bert: readFileSync(new URL('shipped/all-MiniLM-L6-v2-lookup/tokenizer.json', TOWERS), 'utf8'),
+const strings = readReference('strings') as string[];
+const { maxTokens, families } = readReference('ids') as {
+  maxTokens: number;
+  families: Record<string, Recorded>;
 };
-for (const [name, file] of Object.entries(read('families') as Record<string, object>)) {
-  files[name] = JSON.stringify(file);
-}
+const files = familyFiles();
 
 test('ten families and more, two thousand strings', () => {
   assert.ok(Object.keys(families).length >= 10);

@@ -45,12 +45,23 @@ class NativeTokenizer implements Implementation {
   }
 
   async ids(text: string, special = false): Promise<number[]> {
-    return idsOf(await this.#tokenizer.encode(text, null, { addSpecialTokens: special }));
+    return idsOf(await refusing(this.#tokenizer.encode(text, null, { addSpecialTokens: special })));
   }
 
   async idsOfAll(texts: readonly string[], special = false): Promise<number[][]> {
     if (texts.length === 1) return [await this.ids(texts[0]!, special)];
-    return (await this.#tokenizer.encodeBatch([...texts], { addSpecialTokens: special })).map(idsOf);
+    const encodings = await refusing(this.#tokenizer.encodeBatch([...texts], { addSpecialTokens: special }));
+    return encodings.map(idsOf);
+  }
+}
+
+/** Names what the reference has nothing for: a letter outside the vocabulary where there is no unknown token. */
+async function refusing<T>(encoding: Promise<T>): Promise<T> {
+  try {
+    return await encoding;
+  } catch (error) {
+    const message = `the reference tokenizer has no tokens for a text: ${messageOf(error)}`;
+    throw new TowerError('TOWER_MODEL_UNSUPPORTED', message, { cause: error });
   }
 }
 
