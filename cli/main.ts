@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ScalingnoteError } from '../clients/index.ts';
+import { adopt } from './commands/adopt.ts';
 import { backup } from './commands/backup.ts';
 import { copy } from './commands/copy.ts';
 import { distill } from './commands/distill.ts';
@@ -52,6 +53,7 @@ for (const command of [
   collections,
   alias,
   drop,
+  adopt,
   copy,
   backup,
   restore,

@@ -42,9 +42,9 @@ export interface IngestOptions {
   onOutcome?: (outcome: IngestOutcome) => void;
   /**
    * Called when everything up to a sequence is durable: what a program keeps in order to resume later, by leaving out
-   * all operations up to there. What it throws ends the ingest.
+   * all operations up to there. What it throws ends the ingest. The freshness token says how far the collection had come.
    */
-  onWatermark?: (sequence: number) => void;
+  onWatermark?: (sequence: number, freshnessToken: string) => void;
   /**
    * Identity of the collection that earlier progress belongs to; see {@link IngestSummary.identity}. If the collection is
    * another one now, the ingest ends with `COLLECTION_REPLACED` before anything is written.
@@ -52,6 +52,13 @@ export interface IngestOptions {
    * @default none
    */
   expectedIdentity?: string;
+  /**
+   * Freshness token of the last watermark that earlier progress rests on; see {@link onWatermark}. If an older copy of
+   * the data was put back since, the ingest ends with `COLLECTION_REPLACED` too.
+   *
+   * @default none
+   */
+  expectedFreshness?: string;
   /** Called when a stream is open, with the identity of its collection. What it throws ends the ingest. */
   onReady?: (ready: { identity: string }) => void;
   /** Called when the connection broke, before the wait and the next attempt. */
@@ -255,8 +262,9 @@ class Ingest {
     const { collection, tenant = '', omitText = false, bulk = false } = this.#options;
     const target = { collection: wireText(collection, 'collection'), tenant: wireText(tenant, 'tenant') };
     const expectedIdentity = this.summary.identity;
+    const expectedFreshnessToken = this.summary.freshnessToken || (this.#options.expectedFreshness ?? '');
     const run = { runId: this.#runId, attempt: ++this.#attempt };
-    call.write({ begin: { ...target, omitText, bulk, expectedIdentity, ...run } });
+    call.write({ begin: { ...target, omitText, bulk, expectedIdentity, expectedFreshnessToken, ...run } });
     let ended = false;
     while (connection.end === undefined) {
       const changed = new Promise<void>((resolve) => {
@@ -350,7 +358,7 @@ class Ingest {
     }
     if (watermark <= this.summary.watermark) return;
     this.summary.watermark = watermark;
-    this.#options.onWatermark?.(watermark);
+    this.#options.onWatermark?.(watermark, freshnessToken);
   }
 
   #verdict({ end }: Connection): unknown {

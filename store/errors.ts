@@ -10,6 +10,12 @@ export type StoreErrorReason =
   | 'COLLECTION_LAYOUT'
   /** We did not make the collection, or can't use it: wrong vector size, no fingerprint. */
   | 'COLLECTION_FOREIGN'
+  /** Others own the collection, which was adopted: we read it and write nothing. */
+  | 'COLLECTION_READ_ONLY'
+  /** The collection was adopted and has no terms: neither sparse nor hybrid searches. */
+  | 'COLLECTION_DENSE_ONLY'
+  /** The collection was adopted for reading alone: its distance ranks otherwise than the cosine. */
+  | 'COLLECTION_NOT_SEARCHABLE'
   /** The call itself is wrong, and repeating it does not help: a vector of wrong length, a number that is not finite. */
   | 'STORE_INVALID_ARGUMENT'
   /** The store does not answer now, but may later. */
@@ -83,6 +89,16 @@ export function collectionReplaced(collection: string, expected: string, found: 
     `collection "${collection}" is another one now: it was ${expected} and is ${found}, because it was dropped and made ` +
       'again, or restored from a backup; begin at the beginning',
     { metadata: { collection, expected_identity: expected, identity: found } },
+  );
+}
+
+/** The collection is what it was at an earlier time. @param expected position that it had come to */
+export function collectionPutBack(collection: string, expected: string, found: string): StoreError {
+  return new StoreError(
+    'COLLECTION_REPLACED',
+    `collection "${collection}" has come to position ${found} only, and was at ${expected} before, because an older copy ` +
+      'of its data was put back; begin at the beginning',
+    { metadata: { collection, expected_position: expected, position: found } },
   );
 }
 

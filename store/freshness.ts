@@ -16,6 +16,17 @@ export function freshnessToken({ identity, position }: Freshness): string {
   return `${identity}.${position}`;
 }
 
+/**
+ * Whether a collection has not come as far as it had before: its data were put back to an earlier state. Only positions
+ * that count writes can tell, as those of the embedded store do.
+ */
+export function isBehind(now: Freshness, before: Freshness): boolean {
+  const [is, was] = [now.position, before.position].map((position) =>
+    /^\d+$/.test(position) ? Number(position) : NaN,
+  );
+  return is! < was!;
+}
+
 /** The reverse of {@link freshnessToken}; `undefined` for what it did not make. */
 export function parseFreshness(token: string): Freshness | undefined {
   const { identity, position } = TOKEN.exec(token)?.groups ?? {};

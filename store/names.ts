@@ -30,6 +30,11 @@ export function checkAlias(alias: string): void {
   );
 }
 
+/** Whether clients may use a name for a collection. */
+export function isLogicalName(name: string): boolean {
+  return LOGICAL_NAME.test(name);
+}
+
 /** Whether a name has the form that {@link physicalName} returns. */
 export function isPhysicalName(name: string): boolean {
   return PHYSICAL_NAME.test(name) && LOGICAL_NAME.test(name.slice(0, name.lastIndexOf(SEPARATOR)));

@@ -32,6 +32,10 @@ export interface CollectionKey {
    * restored from a backup, has another one.
    */
   identity: string;
+  /** Others write it: we adopted it, and only read it. */
+  readOnly?: true;
+  /** Fingerprints of other spaces that were measured to be this one: their query towers may search it. */
+  admitted?: readonly string[];
 }
 
 /** Numbers of documents and of their passages: one dense vector each. */

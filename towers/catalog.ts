@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultCacheDir, TowerCache } from './cache.ts';
-import { checkFiles, readManifest, type FileProblem } from './directory.ts';
+import { checkFiles, MANIFEST_FILE, readManifest, type FileProblem } from './directory.ts';
 import { TowerError } from './errors.ts';
 import { KNOWN_TOWERS } from './known.ts';
 import type { TowerManifest, TowerRole } from './manifest.ts';
@@ -46,6 +47,25 @@ export async function listTowers({
     if (entry !== undefined) entries.push(entry);
   }
   return entries;
+}
+
+/**
+ * The directory of a tower on this machine, damaged or not, without asking anybody for it.
+ *
+ * @throws {TowerError} `TOWER_REFERENCE_INVALID`, `TOWER_NOT_FOUND` where it was never fetched
+ */
+export async function findTower(
+  reference: string,
+  { cacheDir = defaultCacheDir() }: Pick<CacheOptions, 'cacheDir'> = {},
+): Promise<string> {
+  const { canonical, location } = parseReference(reference);
+  if (location.scheme === 'file' && existsSync(join(location.directory, MANIFEST_FILE))) {
+    return location.directory;
+  }
+  const directory = await new TowerCache(cacheDir).find(canonical);
+  if (directory !== undefined) return directory;
+  const message = `${reference} is not on this machine; fetch it with: npx scalingnote towers pull ${reference}`;
+  throw new TowerError('TOWER_NOT_FOUND', message, { metadata: { reference } });
 }
 
 /** What {@link verifyTower} finds. */

@@ -12,6 +12,8 @@ export type TowerErrorReason =
   | 'TOWER_MANIFEST_INVALID'
   /** The graph has inputs, outputs or operators that we can't run. */
   | 'TOWER_MODEL_UNSUPPORTED'
+  /** The model gives one text vectors that differ too much to tell it from another model. */
+  | 'TOWER_UNSTABLE'
   /** A device that was asked for by name is not there. */
   | 'DEVICE_UNAVAILABLE'
   /** No room on the disk. */

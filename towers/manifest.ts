@@ -35,6 +35,8 @@ export const Distillation = z.strictObject({
   rate: z.number().positive().optional(),
   /** Of a lookup: how many pairs of neighbouring tokens have a vector, at the most. */
   pairs: z.int().nonnegative().optional(),
+  /** Of a lookup: components of its vectors, where a projection leads from them to the dimensions of the space. */
+  width: z.int().positive().optional(),
   /** Of a lookup: how many positions in a text have a weight. */
   positions: z.int().nonnegative().optional(),
   /** Of a transformer: whether its embedding tables were trained as well. */
@@ -127,6 +129,20 @@ export const TowerManifest = z
     for (const [index, layer] of (manifest.head ?? []).entries()) {
       if (layer.type === 'normalize' || Object.values(files).includes(layer.weights)) continue;
       refuse(['head', String(index), 'weights'], 'is the hash of none of the files');
+    }
+    const { weights, model, golden } = space;
+    const isHashed = Object.keys(weights).length > 0;
+    if (isHashed && (model !== undefined || golden !== undefined)) {
+      refuse(
+        ['space', 'golden'],
+        'stands beside weights: the space of weights that are hashed names no model',
+      );
+    }
+    if (!isHashed && (model === undefined || golden === undefined)) {
+      refuse(
+        ['space', 'weights'],
+        'are empty: name the files, or, where the model runs elsewhere, "model" and "golden"',
+      );
     }
     if (dimensions !== space.dimensions) {
       refuse(['dimensions'], `is ${dimensions}, but the space has ${space.dimensions}`);

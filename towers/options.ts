@@ -1,5 +1,6 @@
 import type { BatchingLimits } from './batching.ts';
 import type { RemoteOptions } from './remote/tower.ts';
+import type { Pooling } from './space.ts';
 
 /** How far a download is. */
 export interface DownloadProgress {
@@ -23,7 +24,7 @@ export interface CacheOptions {
   log?: ((message: string) => void) | undefined;
 }
 
-/** How a tower runs. Nothing here moves a vector, but for `normalize`. */
+/** How a tower runs. Nothing here moves a vector, but for `normalize`, `pooling` and `maxTokens`. */
 export interface TowerOptions extends CacheOptions {
   /** `auto`, `cpu`, `cuda`, `cuda:1`, `dml`, `coreml`, `webgpu`: what ONNX Runtime has on the platform. @default auto */
   device?: string;
@@ -45,4 +46,11 @@ export interface TowerOptions extends CacheOptions {
   normalize?: boolean;
   /** Of towers whose model a server runs. */
   remote?: RemoteOptions;
+  /**
+   * How token vectors become one, against the manifest: the vectors are then in no space. For finding out how somebody
+   * made theirs.
+   */
+  pooling?: Pooling;
+  /** Longest input in tokens, against the manifest, for the same purpose. */
+  maxTokens?: number;
 }

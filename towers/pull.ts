@@ -38,6 +38,8 @@ export interface PullOptions extends CacheOptions {
 /** What somebody says about a folder in hub layout. */
 export interface HubOptions {
   facts?: HubFacts;
+  /** The ONNX file, where there are several. */
+  model?: string | undefined;
   /** File with vectors of the original model, to compare with. */
   reference?: string | undefined;
   /** The smallest cosine to these that is taken. */
@@ -145,7 +147,8 @@ async function importTower(
   { cache, parts, hub = {} }: { cache: TowerCache; parts: string; hub: HubOptions | undefined },
 ): Promise<TowerManifest> {
   if (source.paths.includes(MANIFEST_FILE)) return importDirectory(source, cache);
-  const model = location.scheme === 'npm' || location.scheme === 'hf' ? location.model : undefined;
+  const ofReference = location.scheme === 'npm' || location.scheme === 'hf' ? location.model : undefined;
+  const model = hub.model ?? ofReference;
   const { manifest, report } = await importHub(
     source,
     {

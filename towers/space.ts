@@ -19,6 +19,9 @@ export type Pooling = z.infer<typeof Pooling>;
 /** What says of a model's pooling that its vectors come pooled from elsewhere. */
 export const REMOTE_POOLING = 'remote';
 
+/** What a space says of a pooling: which one, or that it is not ours to know. */
+export type StatedPooling = Pooling | typeof REMOTE_POOLING;
+
 /** Functions that a dense layer may end in. */
 export const Activation = z.enum(['identity', 'tanh', 'relu', 'gelu', 'sigmoid', 'silu']);
 export type Activation = z.infer<typeof Activation>;
@@ -42,7 +45,7 @@ export type HeadLayer = z.infer<typeof HeadLayer>;
  * run time are not here; changed weights, quantised ones included, are.
  */
 export const SpaceDefinition = z.strictObject({
-  /** Weight files of the document tower: path → sha256. */
+  /** Weight files of the document tower: path → sha256. None where the model runs elsewhere: then `golden` pins it. */
   weights: z.record(z.string(), Sha256),
   /** Tokenizer files of the document tower: path → sha256. */
   tokenizer: z.record(z.string(), Sha256),
@@ -67,9 +70,9 @@ export const SpaceDefinition = z.strictObject({
     /** How many tokens a passage repeats of the one before, at most. */
     overlap: z.int().nonnegative(),
   }),
-  /** The model as its endpoint calls it, where it runs elsewhere and its weights can't be hashed. */
+  /** The model, as whoever runs it calls it. With `golden` alone. */
   model: z.strictObject({ name: z.string().min(1), revision: z.string().min(1).optional() }).optional(),
-  /** Of a model that can't be hashed: sha256 of its golden vectors. */
+  /** What pins a model whose weights can't be hashed: the hash of its golden vectors, see `golden/golden.ts`. */
   golden: Sha256.optional(),
 });
 export type SpaceDefinition = z.infer<typeof SpaceDefinition>;

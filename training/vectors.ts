@@ -123,11 +123,15 @@ async function encodeInto(
 
 /** The cache key: whatever moves a vector of the tower, and the token ids of each input. */
 function keyOf(tower: Tower, inputs: readonly Tokens[]): string {
-  const { files, pooling, normalize, dimensions, head } = tower.manifest;
-  const settings = [files, pooling, normalize, dimensions, ...(head === undefined ? [] : [head])];
+  const { files, pooling, normalize, dimensions, head, space } = tower.manifest;
+  // A model without files here is known by its space.
+  const model = files['model.onnx'] === undefined ? [files, space.fingerprint] : [files];
+  const settings = [...model, pooling, normalize, dimensions, ...(head === undefined ? [] : [head])];
   const hash = createHash('sha256').update(JSON.stringify(settings));
-  for (const { ids, unpooled = 0 } of inputs) {
+  for (const { ids, unpooled = 0, text } of inputs) {
     hash.update(Uint32Array.from([ids.length, ...ids, ...(unpooled === 0 ? [] : [unpooled])]));
+    // Of a model elsewhere, the ids are stand-ins.
+    if (text !== undefined) hash.update(text);
   }
   return hash.digest('hex').slice(0, 32);
 }

@@ -90,6 +90,16 @@ export const distill = withDocumentAddress(new Command('distill'))
     wholeNumber,
   )
   .option(
+    '--width <n>',
+    'components of a lookup student’s vectors; a projection leads to the teacher’s dimensions (default: the dimensions, 512 ' +
+      'where there are more than 1024)',
+    positive,
+  )
+  .option(
+    '--tokenizer <reference>',
+    'tower, folder or tokenizer.json that a lookup student reads with (default: the teacher’s tokenizer)',
+  )
+  .option(
     '--train-tables',
     'train the embedding tables of a transformer as well (default: unless they are very large)',
   )

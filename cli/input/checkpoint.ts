@@ -11,6 +11,8 @@ export interface Place {
   counts: readonly number[];
   /** The collection that it is durable in. */
   identity: string;
+  /** How far the collection had come, as a freshness token; empty where no one token says it. */
+  freshness: string;
 }
 
 /** What is kept. */
@@ -49,8 +51,8 @@ export class Checkpoint {
       note(`${changed?.path ?? 'the list of files'} has changed since; starting at the beginning`);
       return undefined;
     }
-    const { after, counts, identity } = kept;
-    return { after, counts, identity };
+    const { after, counts, identity, freshness } = kept;
+    return { after, counts, identity, freshness };
   }
 
   /** Notes how far the run has come, and saves it if the last place was saved a while ago. */
@@ -69,9 +71,9 @@ export class Checkpoint {
   }
 
   #load(): Kept | undefined {
-    const { after, counts, identity, stamps }: Partial<Kept> = this.#file.read() ?? {};
+    const { after, counts, identity, freshness = '', stamps }: Partial<Kept> = this.#file.read() ?? {};
     // One that an older version wrote knows no collection.
     if (typeof after !== 'number' || !Array.isArray(counts) || !Array.isArray(stamps)) return undefined;
-    return typeof identity === 'string' ? { after, counts, identity, stamps } : undefined;
+    return typeof identity === 'string' ? { after, counts, identity, freshness, stamps } : undefined;
   }
 }

@@ -33,6 +33,11 @@ export class Problems {
     this.#show(`${file}, line ${line} (${JSON.stringify(clip(idOf(operation), ID_WIDTH))}): ${reason}`);
   }
 
+  /** All records are sent again, to another collection: it may accept what this one has rejected. */
+  startOver(): void {
+    this.#rejects?.clear();
+  }
+
   #show(line: string): void {
     this.#shown++;
     if (this.#shown <= REJECTED_SHOWN) note(line);

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import type { RecordOperation } from '../../clients/index.ts';
 import { CliError } from '../output/print.ts';
 import type { Raw } from './rows.ts';
@@ -22,7 +22,13 @@ export class Rejects {
   /** @param more - adds to what is in the file, because a run goes on @throws {CliError} */
   constructor(path: string, { more }: { more: boolean }) {
     this.#path = path;
-    this.#file = this.#do(() => openSync(path, more ? 'a' : 'w'));
+    this.#file = this.#do(() => openSync(path, 'a'));
+    if (!more) this.clear();
+  }
+
+  /** Forgets what was rejected so far: all records are sent again. @throws {CliError} */
+  clear(): void {
+    this.#do(() => ftruncateSync(this.#file));
   }
 
   /** Keeps a record that the service rejected. @throws {CliError} */

@@ -51,6 +51,8 @@ export class Sender {
   /** Records that have been sent and have no outcome yet, by sequence. */
   readonly #inFlight = new Map<number, GoodRecord>();
   #identity = '';
+  /** The latest token of a watermark, or of the run that this one continues. */
+  #freshness = '';
   #durable = 0;
   #done = 0;
 
@@ -61,7 +63,7 @@ export class Sender {
 
   /** @param place - where to begin @throws {ScalingnoteError} what ended it for good; what is durable is kept */
   async run(place?: Place): Promise<SendSummary> {
-    const { checkpoint, again, collection } = this.#options;
+    const { checkpoint, again, collection, problems } = this.#options;
     let begin = place;
     for (let restarted = false; ;) {
       try {
@@ -87,6 +89,7 @@ export class Sender {
         );
         restarted ||= !refused;
         begin = undefined;
+        problems.startOver();
       }
     }
   }
@@ -94,6 +97,7 @@ export class Sender {
   async #once(place: Place | undefined): Promise<SendSummary> {
     const { parallel } = this.#options;
     this.#identity = place?.identity ?? '';
+    this.#freshness = place?.freshness ?? '';
     this.#durable = place?.after ?? 0;
     this.#inFlight.clear();
     this.#done = 0;
@@ -122,7 +126,9 @@ export class Sender {
 
   /** One stream for all. */
   #stream(sent: AsyncIterable<GoodRecord>): Promise<IngestSummary> {
-    const options = this.#ingestOptions(this.#options.signal, (sequence) => this.#watermark(sequence));
+    const options = this.#ingestOptions(this.#options.signal, (sequence, token) =>
+      this.#watermark(sequence, token),
+    );
     return this.#client.ingest(operationsOf(sent, this.#inFlight), options);
   }
 
@@ -137,8 +143,8 @@ export class Sender {
     const signal = AbortSignal.any([this.#options.signal, failed.signal]);
     let failure: { error: unknown } | undefined;
     const runs = Array.from({ length: count }, async (_, index) => {
-      const options = this.#ingestOptions(signal, (sequence) =>
-        this.#watermark(lanes.durable(index, sequence)),
+      const options = this.#ingestOptions(signal, (sequence, token) =>
+        this.#watermark(lanes.durable(index, sequence), token),
       );
       try {
         return await this.#client.ingest(operationsOf(lanes.items(index), this.#inFlight), options);
@@ -154,7 +160,7 @@ export class Sender {
     return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   }
 
-  #ingestOptions(signal: AbortSignal, onWatermark: (sequence: number) => void): IngestOptions {
+  #ingestOptions(signal: AbortSignal, onWatermark: (sequence: number, token: string) => void): IngestOptions {
     const { collection, tenant, omitText, bulk } = this.#options;
     return {
       collection,
@@ -163,6 +169,7 @@ export class Sender {
       bulk,
       signal,
       ...(this.#identity !== '' && { expectedIdentity: this.#identity }),
+      ...(this.#freshness !== '' && { expectedFreshness: this.#freshness }),
       onReady: ({ identity }) => this.#ready(identity),
       onOutcome: (outcome) => this.#outcome(outcome),
       onWatermark,
@@ -177,11 +184,17 @@ export class Sender {
     else if (identity !== this.#identity) throw new Replaced();
   }
 
-  #watermark(sequence: number): void {
+  #watermark(sequence: number, token: string): void {
+    this.#freshness = latestToken([this.#freshness, token]) ?? '';
     if (sequence <= this.#durable) return;
     this.#durable = sequence;
     const { checkpoint, counts } = this.#options;
-    checkpoint?.write({ after: sequence, counts: counts(), identity: this.#identity });
+    checkpoint?.write({
+      after: sequence,
+      counts: counts(),
+      identity: this.#identity,
+      freshness: this.#freshness,
+    });
   }
 
   #outcome({ sequence, kind, error }: IngestOutcome): void {

@@ -1,7 +1,16 @@
 import type { Schemas } from '@qdrant/js-client-rest';
 import { collectionNotFound, StoreError } from '../errors.ts';
-import { checkAlias, checkCollectionName, checkSpace, isPhysicalName, physicalFor } from '../names.ts';
+import {
+  checkAlias,
+  checkCollectionName,
+  checkSpace,
+  isLogicalName,
+  isPhysicalName,
+  physicalFor,
+} from '../names.ts';
 import type { CallOptions, SpaceKey } from '../store.ts';
+import { isObject } from './adopted/mapping.ts';
+import { type Adoption, adoptionOf, readOnly, spaceOf } from './adopted/record.ts';
 import type { CollectionPlan } from './config.ts';
 import type { Copies } from './freshness.ts';
 import { DENSE } from './layout.ts';
@@ -26,7 +35,14 @@ export interface Described {
   indexed: ReadonlySet<string>;
   metadata: Readonly<Record<string, unknown>>;
   indexingThreshold: number | undefined;
+  /** Other spaces that were measured to be this one. */
+  admitted: readonly string[];
+  /** How we read a collection that others made; absent for our own. */
+  adoption?: Adoption;
 }
+
+/** Key in the metadata of a collection of ours: the spaces that {@link Described.admitted} names, each with its measurement. */
+export const ADMITTED_KEY = 'admitted';
 
 /** Older versions of Qdrant have no metadata of collections and no conditional upsert. */
 const OLDEST_SERVER = [1, 16] as const;
@@ -61,14 +77,32 @@ export class Collections {
     this.#plan = plan;
   }
 
-  /** Logical name to physical name. */
+  /**
+   * Logical name to physical name. The physical name of a collection that others made, and we have adopted, is an alias
+   * of that form: `<name>--<first 12 of the fingerprint>`.
+   */
   async aliases(options: CallOptions): Promise<Map<string, string>> {
+    const targets = await this.targets(options);
+    const physicalOf = new Map(
+      [...targets].flatMap(([alias, target]) => (isPhysicalName(alias) ? [[target, alias]] : [])),
+    );
+    const pairs = [...targets].flatMap(([alias, target]): [string, string][] =>
+      isPhysicalName(alias) ? [] : [[alias, physicalOf.get(target) ?? target]],
+    );
+    // Its own name leads to it, too, where no alias has taken that.
+    for (const [target, physical] of physicalOf) {
+      if (isLogicalName(target) && !targets.has(target)) pairs.push([target, physical]);
+    }
+    return new Map(pairs.sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  /** Each alias of the server, and the collection that it leads to. */
+  async targets(options: CallOptions): Promise<Map<string, string>> {
     const { aliases } = await this.#call<Schemas['CollectionsAliasesResponse']>(
       { operation: 'aliases', method: 'GET', path: '/aliases' },
       options,
     );
-    const pairs = aliases.map((alias) => [alias.alias_name, alias.collection_name] as const);
-    return new Map(pairs.sort(([a], [b]) => (a < b ? -1 : 1)));
+    return new Map(aliases.map((alias) => [alias.alias_name, alias.collection_name] as const));
   }
 
   /** The physical collection that a name leads to. @throws {StoreError} `COLLECTION_NOT_FOUND` */
@@ -93,6 +127,8 @@ export class Collections {
   async describe(physical: string, options: CallOptions): Promise<Described> {
     let info = await this.#info(physical, options);
     let { metadata } = info.config;
+    const adoption = adoptionOf(metadata, physical);
+    if (adoption) return adopted(physical, info, adoption);
     if (typeof metadata?.['space'] !== 'string' || metadata['product'] !== 'scalingnote')
       throw foreign(physical);
     if (await this.#upgrade(physical, info, options)) {
@@ -117,6 +153,7 @@ export class Collections {
       indexed: new Set(Object.keys(info.payload_schema)),
       metadata: metadata!,
       indexingThreshold: optimizer.indexing_threshold ?? undefined,
+      admitted: admittedIn(metadata!),
     };
   }
 
@@ -126,14 +163,14 @@ export class Collections {
       { operation: 'list', method: 'GET', path: '/collections' },
       options,
     );
-    const described = collections
-      .filter(({ name }) => isPhysicalName(name))
-      .map(({ name }) =>
-        this.describe(name, options).catch((error: unknown) => {
-          if (UNLISTED.has(reasonOf(error) ?? '')) return undefined;
-          throw error;
-        }),
-      );
+    const own = collections.map(({ name }) => name).filter(isPhysicalName);
+    const adopted = [...(await this.targets(options)).keys()].filter(isPhysicalName);
+    const described = [...new Set([...own, ...adopted])].map((name) =>
+      this.describe(name, options).catch((error: unknown) => {
+        if (UNLISTED.has(reasonOf(error) ?? '')) return undefined;
+        throw error;
+      }),
+    );
     return (await Promise.all(described)).filter((one) => one !== undefined);
   }
 
@@ -162,13 +199,17 @@ export class Collections {
   async switchAlias(alias: string, physical: string, options: CallOptions): Promise<void> {
     checkAlias(alias);
     checkPhysical(physical);
-    await this.describe(physical, options);
-    await this.#setAlias(alias, physical, options);
+    const { adoption } = await this.describe(physical, options);
+    const target = adoption ? (await this.targets(options)).get(physical) : physical;
+    await this.setAlias(alias, target ?? physical, options);
   }
 
   /** @throws {StoreError} `COLLECTION_NOT_FOUND` */
   async drop(physical: string, options: CallOptions): Promise<void> {
     checkPhysical(physical);
+    if ((await this.targets(options)).has(physical)) {
+      throw readOnly(physical, `dropping it ("scalingnote adopt ${physical} --release" gives it back)`);
+    }
     const dropped = await this.#about<boolean>(physical, 'drop', 'DELETE', options, { suffix: CONSENSUS });
     if (!dropped) throw collectionNotFound(physical);
   }
@@ -266,7 +307,7 @@ export class Collections {
   async #make(name: string, physical: string, space: SpaceKey, options: CallOptions): Promise<Described> {
     let described = await this.#find(physical, options);
     if (!described) {
-      await this.#checkServer(options);
+      await this.checkServer(options);
       await this.#create(physical, space, options);
       described = await this.describe(physical, options);
     }
@@ -283,6 +324,7 @@ export class Collections {
     options: CallOptions,
   ): Promise<Described> {
     checkSpace(name, described.space, space);
+    if (described.adoption) throw readOnly(name, 'an ingest');
     const wanted = allIndexes(this.#plan);
     await this.#index(described.physical, { wanted, indexed: described.indexed, wait: true }, options);
     return described;
@@ -304,30 +346,42 @@ export class Collections {
    */
   async #claimAlias(name: string, { physical, space }: Described, options: CallOptions): Promise<void> {
     const current = (await this.aliases(options)).get(name);
-    if (current === undefined) await this.#setAlias(name, physical, options);
+    if (current === undefined) await this.setAlias(name, physical, options);
     if (current !== physical) await sleep(ALIAS_SETTLES_MS, options.signal);
     const settled = (await this.aliases(options)).get(name);
     if (settled === undefined) throw collectionNotFound(name);
     if (settled !== physical) checkSpace(name, (await this.describe(settled, options)).space, space);
   }
 
-  async #setAlias(alias: string, physical: string, options: CallOptions): Promise<void> {
-    const body: Schemas['ChangeAliasesOperation'] = {
-      actions: [{ create_alias: { alias_name: alias, collection_name: physical } }],
-    };
+  /** Makes an alias lead to a collection, whatever it is. @throws {StoreError} `COLLECTION_FOREIGN` where a collection has its name */
+  async setAlias(alias: string, physical: string, options: CallOptions): Promise<void> {
+    const create = { create_alias: { alias_name: alias, collection_name: physical } };
+    await this.changeAliases(physical, [create], options);
+  }
+
+  /** Changes aliases in one step. @throws {StoreError} `COLLECTION_FOREIGN` where a collection has the name of one */
+  async changeAliases(
+    collection: string,
+    actions: Schemas['ChangeAliasesOperation']['actions'],
+    options: CallOptions,
+  ): Promise<void> {
     try {
       const path = `/collections/aliases${CONSENSUS}`;
-      const call = { operation: 'switch alias', method: 'POST', path, collection: physical } as const;
-      await this.#call({ ...call, body: JSON.stringify(body) }, options);
+      const call = { operation: 'switch alias', method: 'POST', path, collection } as const;
+      await this.#call({ ...call, body: JSON.stringify({ actions }) }, options);
     } catch (error) {
       // A collection has the name of the alias.
-      if (error instanceof Failure && error.status === 409) throw foreign(alias);
+      if (error instanceof Failure && error.status === 409) {
+        throw foreign(
+          actions.flatMap((one) => ('create_alias' in one ? [one.create_alias.alias_name] : [])).join('", "'),
+        );
+      }
       throw error;
     }
   }
 
-  /** @throws {StoreError} `STORE_UNSUPPORTED` */
-  async #checkServer(options: CallOptions): Promise<void> {
+  /** @throws {StoreError} `STORE_UNSUPPORTED` where the server keeps no metadata of collections */
+  async checkServer(options: CallOptions): Promise<void> {
     const { version } = await this.#call<{ version?: string }>(
       { operation: 'version', method: 'GET', path: '/' },
       options,
@@ -354,10 +408,38 @@ function checkPhysical(physical: string): void {
   if (!isPhysicalName(physical)) throw collectionNotFound(physical);
 }
 
+/** The spaces that a collection of ours admits beside its own. */
+function admittedIn(metadata: Readonly<Record<string, unknown>>): string[] {
+  const admitted = metadata[ADMITTED_KEY];
+  return isObject(admitted) ? Object.keys(admitted) : [];
+}
+
+function adopted(physical: string, info: Schemas['CollectionInfo'], adoption: Adoption): Described {
+  const { params, quantization_config: quantization } = info.config;
+  return {
+    physical,
+    space: spaceOf(adoption),
+    identity: adoption.identity,
+    copies: {
+      shards: params.shard_number ?? 1,
+      replicas: params.replication_factor ?? 1,
+      writeConsistency: params.write_consistency_factor ?? 1,
+    },
+    binary: quantization !== null && quantization !== undefined && 'binary' in quantization,
+    points: info.points_count ?? 0,
+    indexed: new Set(Object.keys(info.payload_schema)),
+    metadata: info.config.metadata ?? {},
+    indexingThreshold: undefined,
+    admitted: [],
+    adoption,
+  };
+}
+
 function foreign(name: string): StoreError {
   return new StoreError(
     'COLLECTION_FOREIGN',
-    `collection "${name}" exists, but scalingnote did not make it: it names no space; drop it, or use another name`,
+    `collection "${name}" exists, but scalingnote did not make it: it names no space; use another name, or adopt it: ` +
+      `"scalingnote adopt ${name} --document-tower TOWER"`,
     { metadata: { collection: name } },
   );
 }

@@ -5,15 +5,31 @@ import type { Schemas } from '@qdrant/js-client-rest';
 export type QdrantFilter = Schemas['Filter'];
 export type QdrantCondition = Schemas['Condition'];
 
+/** A condition on a field, without nested filters. */
+export type FieldCondition = Exclude<Condition, { filter: Filter }>;
+
 /** Holds for nothing. */
-const NOTHING: QdrantCondition = { has_id: [] };
+export const NOTHING: QdrantCondition = { has_id: [] };
+
+/** Holds for everything. */
+export const EVERYTHING: QdrantCondition = { must_not: [NOTHING] };
 
 /** Keys that a Qdrant path takes as they are; others need quotation marks. */
 const PLAIN_KEY = /^[A-Za-z0-9_]+$/;
 
-/** A checked filter as a Qdrant filter. */
-export function toQdrant(filter: Filter): QdrantFilter {
+/**
+ * A checked filter as a Qdrant filter.
+ *
+ * @param leaf translates the conditions on fields. @default for payloads of our own layout
+ */
+export function toQdrant(filter: Filter, leaf = ownField): QdrantFilter {
   const { must = [], should = [], mustNot = [] } = filter;
+  const condition = (one: Condition): QdrantCondition => {
+    if (!('filter' in one)) return leaf(one);
+    const inner = toQdrant(one.filter, leaf);
+    // An empty filter holds for everything, as a condition too.
+    return Object.keys(inner).length > 0 ? inner : EVERYTHING;
+  };
   return {
     ...(must.length > 0 && { must: must.map(condition) }),
     ...(should.length > 0 && { should: should.map(condition) }),
@@ -24,8 +40,12 @@ export function toQdrant(filter: Filter): QdrantFilter {
 /** A field as a Qdrant path into a point's payload. */
 export function payloadPath(field: string): string {
   const path = metadataPath(field);
-  if (!path) return field;
-  return ['metadata', ...path.map((key) => (PLAIN_KEY.test(key) ? key : `"${key}"`))].join('.');
+  return path ? keyPath(['metadata', ...path]) : field;
+}
+
+/** Keys as a Qdrant path into a point's payload. */
+export function keyPath(keys: readonly string[]): string {
+  return keys.map((key) => (PLAIN_KEY.test(key) ? key : `"${key}"`)).join('.');
 }
 
 /** Matches the points of one tenant that match a filter and have not expired. */
@@ -53,9 +73,12 @@ export function anyOf(key: string, values: readonly string[]): QdrantCondition {
   return { key, match: { any: [...values] } };
 }
 
-function condition(one: Condition): QdrantCondition {
-  if ('filter' in one) return nested(one.filter);
-  const key = payloadPath(one.field);
+function ownField(one: FieldCondition): QdrantCondition {
+  return onKey(payloadPath(one.field), one);
+}
+
+/** A condition on what is at a path of the payload. */
+export function onKey(key: string, one: FieldCondition): QdrantCondition {
   if ('exists' in one) return { must_not: [{ is_empty: { key } }] };
   if ('equals' in one) return equals(key, one.equals);
   if ('range' in one) return range(key, one.range);
@@ -67,12 +90,6 @@ function condition(one: Condition): QdrantCondition {
       ...others.map((value) => equals(key, value)),
     ],
   };
-}
-
-/** An empty filter holds for everything, as a condition too. */
-function nested(filter: Filter): QdrantCondition {
-  const inner = toQdrant(filter);
-  return Object.keys(inner).length > 0 ? inner : { must_not: [NOTHING] };
 }
 
 /** JSON has no infinities, so leave out a bound that holds for every number. */

@@ -157,8 +157,17 @@ let lastGeneration = 0;
  */
 export function newGeneration(above: number): number {
   const now = Date.now() * GENERATIONS_PER_MS + Math.floor(Math.random() * GENERATIONS_PER_MS);
-  lastGeneration = Math.max(now, above + 1, lastGeneration + 1);
+  // The next one is that of a burial.
+  lastGeneration = Math.max(now, above + 2, lastGeneration + 1);
   return lastGeneration;
+}
+
+/**
+ * The generation of the tombstone of a document that has expired: right after its last change, so that every put which
+ * has read that document still replaces the tombstone, however late it comes.
+ */
+export function burialOf(head: Pick<Head, 'generation' | 'revision'>): number {
+  return stampOf(head) + 1;
 }
 
 /** The lowest generation of a moment, given in milliseconds since the epoch. */

@@ -94,12 +94,13 @@ export function headPayload(
   };
 }
 
-/** The head of a deleted document. @param settling whether there may be passages to delete */
+/** The head of a deleted document. @param settling whether there may be passages to delete @param expiredAt of one that has expired */
 export function tombstone(
   { id, tenant, documentId }: Named,
   version: number,
   generation: number,
   settling: boolean,
+  expiredAt?: number,
 ): PointWrite {
   const payload: Partial<PointPayload> = {
     deleted_tenant: tenant,
@@ -109,6 +110,7 @@ export function tombstone(
     version,
     generation,
     ...(settling && { settling }),
+    ...(expiredAt !== undefined && { expires_at: expiredAt }),
   };
   return hiddenPoint(id, payload, `the delete of "${documentId}"`);
 }

@@ -19,9 +19,11 @@ import type {
 } from '../store.ts';
 import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
+import { AdoptedCollection } from './adopted/collection.ts';
+import { readOnly } from './adopted/record.ts';
 import { beginBulk, endExpired } from './bulk.ts';
 import { Collections, type Described, reasonOf } from './collections.ts';
-import { checkWhole, planCollections, type QdrantConfig, readCertificates } from './config.ts';
+import { checkWhole, planCollections, type QdrantConfig } from './config.ts';
 import { checkPosition, type Copies, Marker } from './freshness.ts';
 import { Points } from './points.ts';
 import { checkAll } from './prepare.ts';
@@ -29,15 +31,17 @@ import { count, countAll, deleteByFilter, lookup, read, scroll, scrollDeletes, t
 import { Searcher } from './search.ts';
 import { sweep } from './sweep.ts';
 import { Failure } from './transport/failure.ts';
-import { parseAddresses } from './transport/node.ts';
+import { openTransport } from './transport/open.ts';
 import { throwIfOver } from './transport/bounds.ts';
-import { Transport } from './transport/transport.ts';
+import type { Transport } from './transport/transport.ts';
 import { Writer } from './writes.ts';
 
 /**
  * What this process knows about a physical collection in use. It does not change while the collection exists.
  */
 interface OpenCollection {
+  /** How to read it where others made it: then nothing below is used. */
+  adopted: AdoptedCollection | undefined;
   identity: string;
   copies: Copies;
   points: Points;
@@ -50,9 +54,6 @@ interface OpenCollection {
 
 /** Most points that a description counts exactly: in a larger collection that takes too long. */
 const EXACT_COUNT_POINTS = 100_000;
-
-/** Addresses of this machine. */
-const LOOPBACK = /^(localhost|127\..*|\[::1\])$/;
 
 /** How often a process that writes sweeps a collection, in milliseconds. */
 const SWEEP_EVERY_MS = 600_000;
@@ -76,10 +77,6 @@ export class QdrantStore implements Store {
    * @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the setting, if the configuration cannot be used
    */
   constructor(config: QdrantConfig, log?: { warn(message: string): void }) {
-    const { url, apiKey, ca, timeoutMs = 30_000, connections = 32, hedgeMs } = config;
-    checkWhole('timeoutMs', timeoutMs, 1);
-    checkWhole('connections', connections, 1);
-    checkWhole('hedgeMs', hedgeMs, 1);
     checkWhole('hnswEf', config.hnswEf, 1);
     if (config.oversampling !== undefined && !(config.oversampling >= 1)) {
       throw new StoreError(
@@ -89,13 +86,7 @@ export class QdrantStore implements Store {
     }
     this.#config = config;
     setMaxListeners(0, this.#closing.signal);
-    const addresses = parseAddresses(url);
-    const open = addresses.find(({ protocol, hostname }) => protocol === 'http:' && !LOOPBACK.test(hostname));
-    if (apiKey !== undefined && open) {
-      log?.warn(`the Qdrant API key goes to ${open.host} unencrypted; use https where others can listen`);
-    }
-    const pem = readCertificates(ca);
-    this.#transport = new Transport({ addresses, apiKey, ca: pem, timeoutMs, connections, hedgeMs });
+    this.#transport = openTransport(config, log);
     this.#collections = new Collections(this.#transport, planCollections(config));
   }
 
@@ -112,8 +103,7 @@ export class QdrantStore implements Store {
     return this.#run(options, async (bounds) => {
       const aliases = await this.#collections.aliases(bounds);
       const physicalName = Collections.target(name, aliases);
-      const { space, identity } = await this.#collections.describe(physicalName, bounds);
-      return { name: nameOf(physicalName, aliases), physicalName, space, identity };
+      return keyOf(await this.#collections.describe(physicalName, bounds), aliases);
     });
   }
 
@@ -141,7 +131,7 @@ export class QdrantStore implements Store {
     options: CallOptions = {},
   ): Promise<DocumentWriteResult[]> {
     const checked = checkAll(writes);
-    return this.#using(collection, options, (open, bounds) => {
+    return this.#writing(collection, 'a write', options, (open, bounds) => {
       this.#sweepNowAndThen(open);
       return new Writer(open.points, open.dimensions, checked, bounds).write();
     });
@@ -150,6 +140,8 @@ export class QdrantStore implements Store {
   beginBulk(collection: string, options: CallOptions = {}): Promise<BulkLoad> {
     return this.#run(options, async (bounds) => {
       const physical = await this.#collections.resolve(collection, bounds);
+      if ((await this.#collections.describe(physical, bounds)).adoption)
+        throw readOnly(collection, 'a bulk load');
       const load = await beginBulk(this.#collections, physical, this.#closing.signal, bounds);
       return { end: (own = {}) => this.#run(own, (bounds) => load.end(bounds)) };
     });
@@ -160,7 +152,9 @@ export class QdrantStore implements Store {
     keys: readonly DocumentKey[],
     options: CallOptions = {},
   ): Promise<(StoredDocument | undefined)[]> {
-    return this.#using(collection, options, ({ points }, bounds) => lookup(points, keys, bounds));
+    return this.#using(collection, options, ({ points, adopted }, bounds) =>
+      adopted ? adopted.lookup(keys, bounds) : lookup(points, keys, bounds),
+    );
   }
 
   async deleteByFilter(
@@ -170,7 +164,7 @@ export class QdrantStore implements Store {
     options: CallOptions = {},
   ): Promise<number> {
     checkScope(tenant, filter);
-    return this.#using(collection, options, ({ points }, bounds) =>
+    return this.#writing(collection, 'a delete', options, ({ points }, bounds) =>
       deleteByFilter(points, tenant, filter, bounds),
     );
   }
@@ -178,12 +172,14 @@ export class QdrantStore implements Store {
   async search(collection: string, query: SearchQuery, options: CallOptions = {}): Promise<SearchHit[]> {
     checkQuery(query);
     const { atLeast } = query;
-    const search = async ({ identity, points, copies, searcher }: OpenCollection, bounds: CallOptions) => {
+    const search = async (open: OpenCollection, bounds: CallOptions) => {
+      const { identity, points, copies, searcher, adopted } = open;
       if (atLeast) {
         if (atLeast.identity !== identity) throw collectionReplaced(collection, atLeast.identity, identity);
+        if (adopted) throw readOnly(collection, 'a freshness token');
         await checkPosition(points, collection, copies, atLeast.position, bounds);
       }
-      return searcher.search(query, bounds);
+      return (adopted ?? searcher).search(query, bounds);
     };
     return this.#using(collection, options, search, { asOfNow: atLeast !== undefined });
   }
@@ -195,7 +191,9 @@ export class QdrantStore implements Store {
     options: CallOptions = {},
   ): Promise<Counts> {
     checkScope(tenant, filter);
-    return this.#using(collection, options, ({ points }, bounds) => count(points, tenant, filter, bounds));
+    return this.#using(collection, options, ({ points, adopted }, bounds) =>
+      adopted ? adopted.count(tenant, filter, bounds) : count(points, tenant, filter, bounds),
+    );
   }
 
   async scroll(
@@ -206,7 +204,9 @@ export class QdrantStore implements Store {
   ): Promise<ScrollPage> {
     checkScope(tenant, page.filter);
     checkLimit(page.limit);
-    return this.#using(collection, options, ({ points }, bounds) => scroll(points, tenant, page, bounds));
+    return this.#using(collection, options, ({ points, adopted }, bounds) =>
+      adopted ? adopted.scroll(tenant, page, bounds) : scroll(points, tenant, page, bounds),
+    );
   }
 
   readDocuments(
@@ -215,11 +215,15 @@ export class QdrantStore implements Store {
     { withVectors = false }: { withVectors?: boolean } = {},
     options: CallOptions = {},
   ): Promise<(FullDocument | undefined)[]> {
-    return this.#using(collection, options, ({ points }, bounds) => read(points, keys, withVectors, bounds));
+    return this.#using(collection, options, ({ points, adopted }, bounds) =>
+      adopted ? adopted.read(keys, withVectors, bounds) : read(points, keys, withVectors, bounds),
+    );
   }
 
   tenants(collection: string, options: CallOptions = {}): Promise<string[]> {
-    return this.#using(collection, options, ({ points }, bounds) => tenants(points, bounds));
+    return this.#using(collection, options, ({ points, adopted }, bounds) =>
+      adopted ? adopted.tenants(bounds) : tenants(points, bounds),
+    );
   }
 
   async scrollDeletes(
@@ -230,8 +234,8 @@ export class QdrantStore implements Store {
   ): Promise<{ deletes: RememberedDelete[]; next?: string }> {
     checkScope(tenant, undefined);
     checkLimit(page.limit);
-    return this.#using(collection, options, ({ points }, bounds) =>
-      scrollDeletes(points, tenant, page, bounds),
+    return this.#using(collection, options, async ({ points, adopted }, bounds) =>
+      adopted ? { deletes: [] } : scrollDeletes(points, tenant, page, bounds),
     );
   }
 
@@ -240,7 +244,8 @@ export class QdrantStore implements Store {
       identity,
       position: await marker.position(copies, bounds),
     });
-    return this.#using(collection, options, now, { asOfNow: true });
+    // It may have to write a marker.
+    return this.#writing(collection, 'a freshness token', options, now, { asOfNow: true });
   }
 
   aliases(options: CallOptions = {}): Promise<Map<string, string>> {
@@ -302,14 +307,39 @@ export class QdrantStore implements Store {
     });
   }
 
-  #remember({ physical, space, identity, copies, binary }: Described): OpenCollection {
+  /** The same for what writes. @throws {StoreError} `COLLECTION_READ_ONLY` where others own the collection */
+  #writing<Result>(
+    name: string,
+    what: string,
+    options: CallOptions,
+    action: (collection: OpenCollection, bounds: CallOptions) => Promise<Result>,
+    look: { asOfNow?: boolean } = {},
+  ): Promise<Result> {
+    const own = async (open: OpenCollection, bounds: CallOptions) => {
+      if (open.adopted) throw readOnly(name, what);
+      return await action(open, bounds);
+    };
+    return this.#using(name, options, own, look);
+  }
+
+  #remember({ physical, space, identity, copies, binary, adoption }: Described): OpenCollection {
     const known = this.#open.get(physical);
     if (known?.identity === identity && isDeepStrictEqual(known.copies, copies)) return known;
     const { hnswEf, oversampling, exact = false } = this.#config;
     const points = new Points(this.#transport, physical, copies.replicas > 1);
-    const searcher = new Searcher(points, space.dimensions, { hnswEf, oversampling, exact, binary });
+    const settings = { hnswEf, oversampling, exact, binary };
+    const searcher = new Searcher(points, space.dimensions, settings);
+    const adopted = adoption && new AdoptedCollection(this.#transport, physical, adoption, settings);
     const marker = new Marker(points, this.#closing.signal);
-    const own = { identity, copies, points, marker, searcher, dimensions: space.dimensions };
+    const own = {
+      identity,
+      copies,
+      points,
+      marker,
+      searcher,
+      dimensions: space.dimensions,
+      adopted,
+    };
     const open = { ...own, sweptAt: -Infinity };
     this.#open.set(physical, open);
     return open;
@@ -326,13 +356,14 @@ export class QdrantStore implements Store {
   }
 
   async #info(
-    { physical, space, identity, points }: Described,
+    described: Described,
     aliases: ReadonlyMap<string, string>,
     options: CallOptions,
   ): Promise<CollectionInfo> {
-    const all = new Points(this.#transport, physical, false);
-    const counts = await countAll(all, points <= EXACT_COUNT_POINTS, options);
-    return { name: nameOf(physical, aliases), physicalName: physical, space, identity, ...counts };
+    const exact = described.points <= EXACT_COUNT_POINTS;
+    const { adopted, points } = this.#remember(described);
+    const counts = await (adopted ? adopted.countAll(exact, options) : countAll(points, exact, options));
+    return { ...keyOf(described, aliases), ...counts };
   }
 
   /** Runs `action` within the caller's bounds, which hold for all its requests together. */
@@ -355,6 +386,20 @@ export class QdrantStore implements Store {
       this.#pending.delete(work);
     }
   }
+}
+
+function keyOf(
+  { physical, space, identity, adoption, admitted }: Described,
+  aliases: ReadonlyMap<string, string>,
+): CollectionKey {
+  return {
+    name: nameOf(physical, aliases),
+    physicalName: physical,
+    space,
+    identity,
+    ...(adoption && { readOnly: true }),
+    ...(admitted.length > 0 && { admitted }),
+  };
 }
 
 /** The first alias that leads to a collection, or its own name. */

@@ -3,10 +3,10 @@ import { StoreError } from '../errors.ts';
 import { bestFirst, fuse, page, type Ranked, rankingDepth } from '../ranking.ts';
 import type { SearchHit, SearchQuery } from '../queries.ts';
 import type { CallOptions } from '../store.ts';
-import { anyOf, ofTenant } from './filters.ts';
+import { anyOf, ofTenant, type QdrantFilter } from './filters.ts';
 import { JsonWriter } from './json.ts';
 import { DENSE, LEAST_SCORE, type PointPayload, SPARSE } from './layout.ts';
-import type { Points, ScoredPoint } from './points.ts';
+import type { ScoredPoint } from './points.ts';
 
 /** Settings of searches. */
 export interface SearchSettings {
@@ -18,11 +18,55 @@ export interface SearchSettings {
 }
 
 /** A document that a search found, with the payload of its best passage. */
-interface Found extends Ranked {
-  /** Id of its head. */
+export interface Found extends Ranked {
+  /** One value for tenant and document id: in our own layout the id of its head. */
   id: string;
+  /** Of its best passage. */
+  point: string | number;
   payload: Partial<PointPayload>;
 }
+
+/** A search in what a collection calls its dense vectors and its payload. */
+export interface SearchLayout {
+  /** Name of the dense vectors; empty for vectors without a name. */
+  readonly dense: string;
+  /** Keys of the payload that a hit needs; `true` for all. */
+  keys(query: SearchQuery): string[] | true;
+  /** @param without documents that are left out, by {@link Found.id} */
+  filter(query: SearchQuery, without: readonly string[]): QdrantFilter;
+  /** What to ask the server for, where scores from a threshold on are wanted. */
+  threshold(score: number): number;
+  /** Points that the server found, as points of our own layout, with cosines as scores. */
+  read(points: readonly RawPoint[]): ScoredPoint[];
+}
+
+/** A point as the server found it. */
+export interface RawPoint {
+  id: string | number;
+  score: number | null;
+  payload?: Readonly<Record<string, unknown>> | null;
+}
+
+/** Points that can be searched. */
+export interface Queried {
+  /** Best points first. @param body a `QueryRequest` */
+  query(body: Buffer, options: CallOptions): Promise<RawPoint[]>;
+}
+
+/** Our own layout. */
+const OWN: SearchLayout = {
+  dense: DENSE,
+  keys: ({ withText = true, withMetadata = true }) => {
+    const keys = ['tenant', 'document', 'document_id', 'passage', 'title', 'version'];
+    if (withText) keys.push('text');
+    if (withMetadata) keys.push('metadata');
+    return keys;
+  },
+  filter: ({ tenant, filter }, without) =>
+    ofTenant(tenant, filter, ...(without.length === 0 ? [] : [{ must_not: [anyOf('document', without)] }])),
+  threshold: (score) => score - THRESHOLD_SLACK,
+  read: (points) => points as ScoredPoint[],
+};
 
 /** Most points that one request asks for, to bound the size of an answer. */
 const MAX_POINTS = 10_000;
@@ -39,21 +83,28 @@ const THRESHOLD_SLACK = 1e-5;
  * Searches one collection. Keep it between searches: it learns how many passages of a document an answer has.
  */
 export class Searcher {
-  readonly #points: Points;
+  readonly #points: Queried;
   readonly #dimensions: number;
   readonly #settings: SearchSettings;
+  readonly #layout: SearchLayout;
   readonly #json = new JsonWriter();
   /** Passages to ask for per document: what the last searches needed. */
   #passagesPerDocument = 1;
 
-  constructor(points: Points, dimensions: number, settings: SearchSettings) {
+  constructor(points: Queried, dimensions: number, settings: SearchSettings, layout: SearchLayout = OWN) {
     this.#points = points;
     this.#dimensions = dimensions;
     this.#settings = settings;
+    this.#layout = layout;
   }
 
   /** @param query has been checked */
   async search(query: SearchQuery, options: CallOptions): Promise<SearchHit[]> {
+    return (await this.find(query, options)).map((found) => hit(found, query));
+  }
+
+  /** The documents of a search, with what is known of their best passages. @param query has been checked */
+  async find(query: SearchQuery, options: CallOptions): Promise<Found[]> {
     const { vector, sparse, scoreThreshold } = query;
     // The threshold is for fused scores only, which differ in kind from those of a ranking.
     const threshold = vector && sparse ? undefined : scoreThreshold;
@@ -61,7 +112,9 @@ export class Searcher {
     if (vector) {
       checkDimensions(vector, this.#dimensions, 'query vector');
       const factor = unitFactor(vector, 'query vector');
-      const part = this.#json.raw('{"query":').vector(vector, factor).raw(`,"using":"${DENSE}",`).take();
+      const { dense } = this.#layout;
+      const using = dense === '' ? ',' : `,"using":${JSON.stringify(dense)},`;
+      const part = this.#json.raw('{"query":').vector(vector, factor).raw(using).take();
       rankings.push(this.#rank(part, query, { threshold, least: -Infinity }, options));
     }
     if (sparse) {
@@ -72,7 +125,7 @@ export class Searcher {
       );
     }
     const [first, second] = await Promise.all(rankings);
-    return page(second ? fuse(first!, second) : first!, query).map((found) => hit(found, query));
+    return page(second ? fuse(first!, second) : first!, query);
   }
 
   /**
@@ -113,24 +166,20 @@ export class Searcher {
     { limit, without }: { limit: number; without: string[] },
     options: CallOptions,
   ): Promise<ScoredPoint[]> {
-    const { tenant, filter, withText = true, withMetadata = true } = query;
     const { hnswEf, exact, binary } = this.#settings;
     const { oversampling = binary ? (query.oversampling ?? BINARY_OVERSAMPLING) : undefined } =
       this.#settings;
     const quantization = oversampling === undefined ? undefined : { rescore: true, oversampling };
     const params = { hnsw_ef: hnswEf ?? query.hnswEf, exact: exact || undefined, quantization };
-    const keys = ['tenant', 'document', 'document_id', 'passage', 'title', 'version'];
-    if (withText) keys.push('text');
-    if (withMetadata) keys.push('metadata');
-    const conditions = without.length === 0 ? [] : [{ must_not: [anyOf('document', without)] }];
     const rest = JSON.stringify({
-      filter: ofTenant(tenant, filter, ...conditions),
+      filter: this.#layout.filter(query, without),
       limit,
-      with_payload: keys,
+      with_payload: this.#layout.keys(query),
       params,
-      score_threshold: threshold === undefined ? undefined : threshold - THRESHOLD_SLACK,
+      score_threshold: threshold === undefined ? undefined : this.#layout.threshold(threshold),
     });
-    return this.#points.query(Buffer.concat([part, Buffer.from(rest.slice(1))]), options);
+    const points = await this.#points.query(Buffer.concat([part, Buffer.from(rest.slice(1))]), options);
+    return this.#layout.read(points);
   }
 
   #learn(points: number, documents: number): void {
@@ -162,10 +211,11 @@ function collect(found: Map<string, Found>, { score, payload, id }: ScoredPoint)
   }
   const before = found.get(document);
   if (before && (before.score > score || before.passage < passage)) return;
-  found.set(document, { id: document, documentId, passage, score, payload });
+  found.set(document, { id: document, point: id, documentId, passage, score, payload });
 }
 
-function hit({ documentId, score, passage, payload }: Found, query: SearchQuery): SearchHit {
+/** A document that was found as its caller gets it. */
+export function hit({ documentId, score, passage, payload }: Found, query: SearchQuery): SearchHit {
   const { withText = true, withMetadata = true } = query;
   const { title = '', version = 0, text, metadata } = payload;
   return {

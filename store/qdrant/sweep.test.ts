@@ -260,6 +260,44 @@ describe('a sweep', { skip: server.skip }, () => {
     ]);
   });
 
+  it('leaves a put that was under way when its predecessor was buried', async (t) => {
+    let armed = true;
+    const proxy = await startFakeServer(t, (seen) => {
+      const forward = forwardTo(server.url);
+      // The writer's head: neither its other passage, nor the tombstone of its own sweep.
+      if (seen.method !== 'PUT' || !seen.body.includes('"passages":2') || !armed) return forward;
+      armed = false;
+      return (response) => {
+        void sweep(points, Date.now(), {}).then(() =>
+          (forward as (...given: unknown[]) => void)(response, seen),
+        );
+      };
+    });
+    for (const [documentId, version] of [
+      ['unversioned', 0],
+      ['versioned', 3],
+    ] as const) {
+      armed = false;
+      await store.writeDocuments(name, [
+        put(documentId, [direction(1), direction(2)], { version, expiresAt: 1 }),
+      ]);
+      armed = true;
+      const writer = await openStore({
+        kind: 'qdrant',
+        url: proxy.url,
+        ...(apiKey !== undefined && { apiKey }),
+      });
+      t.after(() => writer.close());
+      const again = put(documentId, [direction(3), direction(4)], { version });
+      assert.deepEqual(await writer.writeDocuments(name, [again]), [{ outcome: 'indexed' }]);
+      assert.equal(armed, false, 'the burial came in between');
+      assert.ok((await store.lookupDocuments(name, [{ tenant: TENANT, documentId }]))[0], documentId);
+    }
+    await sweep(points, Date.now(), {});
+    const found = ['unversioned 0 found', 'unversioned 1 found', 'versioned 0 found', 'versioned 1 found'];
+    assert.deepEqual(await left(), found);
+  });
+
   it('forgets markers after a month', async () => {
     const id = bodyId('', 'marker', 0, 0);
     const payload = { passage: NO_PASSAGE, generation: generationAt(Date.now()) };

@@ -1,10 +1,10 @@
 import type { CallOptions } from '../store.ts';
 import { equals, expired, type QdrantCondition, type QdrantFilter } from './filters.ts';
 import { MARKERS_MS } from './freshness.ts';
-import { generationAt, HEAD_KEYS, headOf, newGeneration, NO_PASSAGE, stampOf } from './layout.ts';
+import { burialOf, generationAt, HEAD_KEYS, headOf, NO_PASSAGE } from './layout.ts';
 import type { Point, Points } from './points.ts';
 import { tombstone } from './prepare.ts';
-import { BODY, finish, idsOf, olderThan } from './settle.ts';
+import { BODY, finish, idsOf, ofGeneration, ofRevision } from './settle.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -26,7 +26,7 @@ const REMEMBERED_MS = 30 * 24 * HOUR_MS;
 
 const PAGE_POINTS = 500;
 
-const PAGE_KEYS = ['document', 'document_id', 'tenant', 'version', 'generation', 'revision'];
+const PAGE_KEYS = ['document', 'document_id', 'tenant', 'version', 'generation', 'revision', 'expires_at'];
 
 const HIDDEN: QdrantCondition = { is_empty: { key: 'tenant' } };
 
@@ -49,7 +49,11 @@ export async function sweep(points: Points, now: number, options: CallOptions): 
     must: [HIDDEN, equals('passage', 0)],
     should: [
       { must: [equals('version', 0), before(now - STALE_MS)] } as QdrantCondition,
-      before(now - REMEMBERED_MS),
+      // What had a long life is remembered from its end on.
+      {
+        must: [before(now - REMEMBERED_MS)],
+        must_not: [expiredAfter(now - REMEMBERED_MS)],
+      } as QdrantCondition,
     ],
   };
   await points.update([{ delete: { filter: forgotten } }], options);
@@ -64,14 +68,14 @@ async function bury(
   now: number,
   options: CallOptions,
 ): Promise<void> {
-  const generation = newGeneration(Math.max(...page.map(({ payload }) => stampOf(headOf(payload)))));
-  const writes = page.map(({ id, payload }) => {
-    const { tenant = '', document_id: documentId = '', version = 0 } = payload;
-    return tombstone({ id, tenant, documentId }, version, generation, true);
-  });
-  const versions = page.map(({ id, payload }) => ({ id, version: payload.version ?? 0 }));
-  const older = olderThan(versions, generation, (ids) => ({ has_id: ids }));
-  const condition = { must: [expired(now), older as QdrantCondition] };
+  const dead = page.map(({ id, payload }) => ({ id, payload, head: headOf(payload) }));
+  const writes = dead.map(({ id, payload: { tenant = '', document_id: documentId = '' }, head }) =>
+    tombstone({ id, tenant, documentId }, head.version, burialOf(head), true, head.expiresAt),
+  );
+  const asRead = dead.map(({ id, head }) => ({
+    must: [...ofGeneration([id], head.generation).must, ofRevision(head), equals('version', head.version)],
+  }));
+  const condition = { must: [expired(now), { should: asRead } as QdrantCondition] };
   await points.upsert(writes, { condition, ordered: true }, options);
   await finish(points, idsOf(page), options);
 }
@@ -106,4 +110,8 @@ async function eachPage(
 /** Matches points put, or updated, before a moment, in milliseconds since the epoch. */
 function before(ms: number, stamp: 'generation' | 'revision' = 'generation'): QdrantCondition {
   return { key: stamp, range: { lt: generationAt(ms) } };
+}
+
+function expiredAfter(ms: number): QdrantCondition {
+  return { key: 'expires_at', range: { gt: ms } };
 }

@@ -219,8 +219,7 @@ function judgeRejections(ledger: Ledger, report: Report): void {
     for (const { outcome, reason = '', outcomeAt = 0, sentAt } of attempts) {
       if (outcome !== 'rejected') continue;
       const others = ledger
-        .documents(operation.identity, operation.tenant)
-        .get(plan.id)!
+        .behind(operation, outcomeAt)
         .filter((other) => other !== operation && other.firstSent < outcomeAt);
       const what = `${names([operation])} was rejected with ${reason}`;
       if (reason === 'VERSION_STALE') {
@@ -230,11 +229,12 @@ function judgeRejections(ledger: Ledger, report: Report): void {
         const wasThere = others.some(
           (other) => other.plan.kind === 'put' && other.took && (other.ackedAt ?? Infinity) < sentAt,
         );
+        const isElsewhere = ledger.isGone(operation.identity, outcomeAt);
         const mayBeGone = others.some(
           ({ plan: { kind, ...rest } }) =>
             kind === 'delete' || ('content' in rest && rest.content.expiresAt !== undefined),
         );
-        if (wasThere && !mayBeGone) report('refused', `${what}, and the document was there`);
+        if (wasThere && !mayBeGone && !isElsewhere) report('refused', `${what}, and the document was there`);
       } else report('refused', what);
     }
   }

@@ -105,6 +105,20 @@ export class Ledger {
     return this.#documents.get(identity)?.get(tenant) ?? new Map<string, Operation[]>();
   }
 
+  /** Whether a collection may have been gone at a moment. */
+  isGone(identity: string, at: number): boolean {
+    return (this.#goneFrom.get(identity) ?? Infinity) < at;
+  }
+
+  /**
+   * All operations that an outcome may rest on: those in its collection and, where that was gone by then, those in any
+   * other. Such an outcome is heard and never covered; the stream ends, and the client begins again.
+   */
+  behind({ identity, tenant, plan }: Operation, outcomeAt: number): Operation[] {
+    const identities = this.isGone(identity, outcomeAt) ? [...this.#documents.keys()] : [identity];
+    return identities.flatMap((each) => this.documents(each, tenant).get(plan.id) ?? []);
+  }
+
   /** What a token covers; `undefined` for one that nobody was given. */
   coverage(token: string): Coverage | undefined {
     const issued = this.#tokens.get(token);

@@ -1,9 +1,10 @@
-import { open, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import type { TowerCache } from '../cache.ts';
 import { TowerError } from '../errors.ts';
 import type { TowerManifest } from '../manifest.ts';
 import type { HeadPart } from '../session/protocol.ts';
+import { wrongWeights } from '../session/head.ts';
 import { outputOf } from '../session/model.ts';
 import type { TowerSource } from '../sources/source.ts';
 import { TextTokenizer } from '../tokenizer.ts';
@@ -14,13 +15,11 @@ import { type GraphFacts, scanGraph } from './graph.ts';
 import { headFiles, hubManifest } from './manifest.ts';
 import type { HubLayer } from './modules.ts';
 import { planHub } from './plan.ts';
+import { refusePointer } from './pointer.ts';
 import { probe, PROBE_TEXTS, type Observed } from './probe.ts';
 import { compareReferences, readReferences, REFERENCE_FILE, type Comparison } from './references.ts';
 import { readHub, type HubUse } from './read.ts';
 import { tokenizerReport, type TokenizerReport } from './tokenizer-report.ts';
-
-/** What is first in a file that Git LFS has not fetched. */
-const LFS_POINTER = 'version https://git-lfs.github.com/spec/';
 
 /** How many tokens the longest probe has at most: attention over more of them takes minutes. */
 const MAX_PROBE_TOKENS = 512;
@@ -74,7 +73,7 @@ export async function importHub(
     if (missing.length === 0) return;
     for (const [path, sha256] of await source.fetch(missing)) {
       hashes.set(path, sha256);
-      await refusePointer(cache.blob(sha256), path, origin);
+      await refusePointer(cache.blob(sha256), `${origin}/${path}`);
     }
   };
   const shipped = paths.filter((path) => path === REFERENCE_FILE);
@@ -85,6 +84,12 @@ export async function importHub(
 
   const layerFiles = use.layers.flatMap((layer) => (layer.type === 'normalize' ? [] : [layer.file]));
   await fetch([plan.model, ...plan.data, ...layerFiles]);
+  for (const layer of use.layers) {
+    if (layer.type !== 'dense') continue;
+    const wrong = await wrongWeights(cache.blob(hashes.get(layer.file)!), layer);
+    if (wrong === undefined) continue;
+    throw new TowerError('TOWER_MODEL_UNSUPPORTED', `${origin}: ${layer.config}, ${wrong}`);
+  }
   const called = `${origin}/${plan.model}`;
   const graph = scanGraph(cache.blob(hashes.get(plan.model)!), called);
   const folder = posix.dirname(plan.model);
@@ -190,20 +195,6 @@ export async function importHub(
       notes: [...use.notes, ...observed.notes, ...foreignNotes(graph)],
     },
   };
-}
-
-async function refusePointer(file: string, path: string, origin: string): Promise<void> {
-  const handle = await open(file);
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(LFS_POINTER.length), 0);
-    if (buffer.toString('latin1', 0, bytesRead) !== LFS_POINTER) return;
-  } finally {
-    await handle.close();
-  }
-  throw new TowerError(
-    'TOWER_INTEGRITY',
-    `${origin}: ${path} is a pointer of Git LFS, not the file itself; run "git lfs pull" in the folder`,
-  );
 }
 
 /** A tokenizer that lowers texts before anything else, as sentence-transformers makes it for `do_lower_case`. */

@@ -16,7 +16,17 @@ export type ReadFile = <T>(path: string, schema: z.ZodType<T>) => T | undefined;
 
 /** A layer over the pooled vector, and the file of the source that holds its weights. */
 export type HubLayer =
-  | { type: 'dense'; file: string; activation: Activation; residual: boolean; into: number; from: number }
+  | {
+      type: 'dense';
+      file: string;
+      config: string;
+      activation: Activation;
+      residual: boolean;
+      bias: boolean;
+      /** Width of the vectors that it gives, and of those that it takes. */
+      into: number;
+      from: number;
+    }
   | { type: 'layer_norm'; file: string; from: number }
   | { type: 'normalize' };
 
@@ -179,9 +189,8 @@ function layerOf(name: string, folder: string, { read, paths, refuse }: Context)
           `${file}, activation_function: "${called}" is none of torch's ${known}; ${EXPORT_WHOLE}`,
         );
       }
-      return [
-        { type: 'dense', file: weights(), activation, residual: config.use_residual === true, from, into },
-      ];
+      const { bias = true, use_residual: residual = false } = config;
+      return [{ type: 'dense', file: weights(), config: file, activation, residual, bias, from, into }];
     }
   }
 }

@@ -183,7 +183,14 @@ test('layers after the pooling come in the order of modules.json, and a scaling 
     '2_Dense/config.json': dense,
     'modules.json': modulesOf('Transformer', 'Pooling', 'Dense', 'Normalize'),
   };
-  const layer = { type: 'dense', file: '2_Dense/model.safetensors', activation: 'identity', residual: false };
+  const layer = {
+    type: 'dense',
+    file: '2_Dense/model.safetensors',
+    activation: 'identity',
+    residual: false,
+    bias: true,
+    config: '2_Dense/config.json',
+  };
   const use = useOf(files);
   assert.deepEqual(use.layers, [{ ...layer, from: 8, into: 4 }]);
   assert.equal(use.normalize, true);

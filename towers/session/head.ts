@@ -145,6 +145,23 @@ const Header = z
   .transform((all) => Object.fromEntries(Object.entries(all).filter(([name]) => name !== '__metadata__')))
   .pipe(z.record(z.string(), TensorEntry));
 
+/**
+ * Compares a dense layer's weights with what its configuration says of them.
+ *
+ * @returns what is wrong; undefined where nothing is
+ */
+export async function wrongWeights(
+  path: string,
+  { into, from, bias }: { into: number; from: number; bias: boolean },
+): Promise<string | undefined> {
+  const tensors = await readTensors(path);
+  const [outputs, inputs] = tensors.get('linear.weight')?.shape ?? [];
+  if (outputs !== into) return `out_features: is ${into}, and the weights have ${outputs} rows`;
+  if (inputs !== from) return `in_features: is ${from}, and the weights have ${inputs} columns`;
+  const has = tensors.has('linear.bias');
+  return has === bias ? undefined : `bias: is ${bias}, and the weights have ${has ? 'one' : 'none'}`;
+}
+
 /** Tensors of a safetensors file: the length of a JSON header in eight bytes, the header, then the numbers. */
 async function readTensors(path: string): Promise<Map<string, Weights>> {
   const bytes = await readFile(path);

@@ -5,6 +5,7 @@ import { seededRandom, shuffle } from '../random.ts';
 import type { TrainingText } from '../texts.ts';
 import { encodeToFile, type CacheSettings, type VectorFile } from '../vectors.ts';
 import type { Batch } from './student.ts';
+import type { StudentTokenizer } from './tokenizer.ts';
 
 /** One group of texts in so many is held out. */
 const HELD_OUT_EVERY = 20;
@@ -27,26 +28,21 @@ export interface TrainingData {
   readonly groups: readonly number[];
 }
 
-/** Encodes the texts with the teacher. Close the vectors when done. */
+/**
+ * Encodes the texts with the teacher, of whom nothing is asked but vectors of texts. Close the vectors when done.
+ *
+ * @param tokenizer - the student's
+ */
 export async function prepareData(
   teacher: Tower,
+  tokenizer: StudentTokenizer,
   texts: readonly TrainingText[],
   settings: CacheSettings & { seed: number },
 ): Promise<TrainingData> {
   const { manifest } = teacher;
   const prompt = manifest.queryPrompt ?? manifest.prompt;
-  const vectors = await encodeToFile(
-    teacher,
-    await teacher.tokenizeAll(
-      texts.map(({ text }) => text),
-      { prompt },
-    ),
-    settings,
-  );
-  const read = await teacher.tokenizeAll(
-    texts.map(({ text }) => text),
-    { prompt: '' },
-  );
+  const all = texts.map(({ text }) => text);
+  const vectors = await encodeToFile(teacher, await teacher.tokenizeAll(all, { prompt }), settings);
   const fitted: number[] = [];
   const heldOut: number[] = [];
   for (const [index, { group }] of texts.entries()) {
@@ -56,7 +52,7 @@ export async function prepareData(
   if (heldOut.length === 0) heldOut.push(fitted.pop()!);
   if (fitted.length === 0) fitted.push(...heldOut.splice(1));
   return {
-    ids: read.map(({ ids }) => ids),
+    ids: await tokenizer.read(all),
     fitted,
     heldOut: shuffle(heldOut, seededRandom(settings.seed)).slice(0, MAX_HELD_OUT),
     vectors,

@@ -19,6 +19,7 @@ import { openLookup } from './lookup.ts';
 import {
   DEFAULT_PAIRS,
   describeLoss,
+  lookupWidth,
   nameOf,
   planOf,
   type Choices,
@@ -27,6 +28,7 @@ import {
   type FitPlan,
 } from './request.ts';
 import type { Student } from './student.ts';
+import { openStudentTokenizer, type StudentTokenizer } from './tokenizer.ts';
 import { cutStudent, openTransformer } from './transformer.ts';
 import { writeStudent } from './write-student.ts';
 
@@ -46,22 +48,37 @@ const PATIENCE = 4;
  */
 export async function distill(request: DistillRequest): Promise<DistillReport> {
   const started = performance.now();
-  const { teacher, seed = 1, log = () => {}, signal, cacheDir } = request;
+  const { teacher, cacheDir } = request;
   if (teacher.manifest.normalize) {
     throw new TrainingError(
       'REQUEST_INVALID',
       'the teacher gives vectors of unit length; open it with normalize: false, so that the MSE sees their lengths',
     );
   }
+  refuseForeign(request);
+  const tokenizer = await openStudentTokenizer(teacher, request.tokenizer, { cacheDir });
+  try {
+    return await distillWith(tokenizer, request, started);
+  } finally {
+    await tokenizer.close();
+  }
+}
+
+async function distillWith(
+  tokenizer: StudentTokenizer,
+  request: DistillRequest,
+  started: number,
+): Promise<DistillReport> {
+  const { teacher, seed = 1, log = () => {}, signal, cacheDir } = request;
   const out = resolve(request.out);
   await makeFolder(out);
   const { removed, texts } = await collectTexts(request, seed);
   const planned = planOf(request, texts.length);
-  const { choices, open } = await prepareStudent(request, planned);
+  const { choices, open } = await prepareStudent(request, planned, tokenizer);
   if (removed > 0) log(`${removed} texts are queries of an evaluation and were left out`);
   log(`the teacher reads ${texts.length} texts`);
   const cache = { cacheDir, signal, onProgress: request.onTeacher };
-  let data = await prepareData(teacher, texts, { ...cache, seed });
+  let data = await prepareData(teacher, tokenizer, texts, { ...cache, seed });
   try {
     const plan = { ...planned, batch: Math.min(planned.batch, data.fitted.length) };
     if ((plan.loss.contrastive ?? 0) > 0)
@@ -87,6 +104,7 @@ export async function distill(request: DistillRequest): Promise<DistillReport> {
         request,
         data,
         student,
+        tokenizer,
         plan,
         choices,
         result,
@@ -141,6 +159,20 @@ async function* documentsOf(queries: readonly { document: string }[]): AsyncGene
   for (const { document } of queries) yield { title: '', text: document };
 }
 
+/** @throws {TrainingError} `REQUEST_INVALID` for a setting that the kind of student does not have */
+function refuseForeign(request: DistillRequest): void {
+  const { kind } = request.student;
+  const foreign = FOREIGN[kind].filter((name) => request[name] !== undefined);
+  if (foreign.length === 0) return;
+  throw new TrainingError('REQUEST_INVALID', `a ${kind} student has no ${foreign.join(', ')}: leave it out`);
+}
+
+/** Settings that a kind of student does not have. */
+const FOREIGN = {
+  lookup: ['trainTables'],
+  transformer: ['pairs', 'positions', 'width', 'tokenizer'],
+} as const;
+
 /** A student that can be trained. */
 interface Prepared {
   choices: Choices;
@@ -149,17 +181,26 @@ interface Prepared {
 }
 
 /** Rejects students that can't be trained, before the teacher reads for minutes. */
-async function prepareStudent(request: DistillRequest, { steps, rate, loss }: FitPlan): Promise<Prepared> {
+async function prepareStudent(
+  request: DistillRequest,
+  { steps, rate, loss }: FitPlan,
+  tokenizer: StudentTokenizer,
+): Promise<Prepared> {
   const { teacher, student, seed = 1, threads } = request;
   const warmup = Math.min(steps, Math.ceil(steps * WARMUP));
   if (student.kind === 'lookup') {
     const optimizer = { rate, steps, warmup, weightDecay: 0 };
     const cache = { cacheDir: request.cacheDir, signal: request.signal, onProgress: request.onTeacher };
-    const choices = { pairs: request.pairs ?? DEFAULT_PAIRS, positions: request.positions ?? 0 };
+    const width = lookupWidth(request);
+    const choices = {
+      pairs: request.pairs ?? DEFAULT_PAIRS,
+      positions: request.positions ?? 0,
+      ...(width !== undefined && { width }),
+    };
     return {
       choices,
       open: (data, state) =>
-        openLookup({ teacher, loss, optimizer, data, ...choices, seed, threads, cache, state }),
+        openLookup({ teacher, tokenizer, loss, optimizer, data, ...choices, seed, threads, cache, state }),
     };
   }
   const { layers, width } = student;

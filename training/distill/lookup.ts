@@ -1,8 +1,10 @@
+import { normalizeRows } from '../../towers/session/pooling.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { lookupModel } from '../lookup/model.ts';
+import { lookupModel, PROJECTION } from '../lookup/model.ts';
 import { PairDictionary } from '../lookup/pair-dictionary.ts';
+import { ontoDirections, principalDirections } from '../lookup/principal.ts';
 import { singleTokenVectors } from '../lookup/single-tokens.ts';
 import { LookupTrainer, type LookupText } from '../lookup/trainer.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
@@ -11,6 +13,7 @@ import { seededRandom } from '../random.ts';
 import type { CacheSettings } from '../vectors.ts';
 import type { TrainingData } from './data.ts';
 import type { Student } from './student.ts';
+import type { StudentTokenizer } from './tokenizer.ts';
 
 /**
  * Share of the pairs that a step leaves out, drawn anew for each text: otherwise the vector of a rare pair learns its few
@@ -24,6 +27,7 @@ const LENGTH_SAMPLE = 1_000;
 /** What a lookup student is made of. */
 export interface LookupOptions {
   teacher: Tower;
+  tokenizer: StudentTokenizer;
   loss: LossWeights;
   optimizer: OptimizerOptions;
   data: TrainingData;
@@ -31,6 +35,8 @@ export interface LookupOptions {
   pairs: number;
   /** Positions in a text with a weight of their own. */
   positions: number;
+  /** Components of its vectors, fewer than the teacher's dimensions. @default as many */
+  width?: number | undefined;
   seed: number;
   threads?: number | undefined;
   cache: CacheSettings;
@@ -38,16 +44,21 @@ export interface LookupOptions {
   state?: ReadonlyMap<string, Tensor> | undefined;
 }
 
+/** Texts whose vectors say which directions of the space a narrow student keeps. */
+const DIRECTIONS_SAMPLE = 8_192;
+
 /** Opens a lookup student for training. */
 export async function openLookup(options: LookupOptions): Promise<Student> {
-  const { teacher, loss, optimizer, data, seed, threads, cache, state } = options;
+  const { teacher, tokenizer, loss, optimizer, data, seed, threads, cache, state } = options;
   const { dimensions } = teacher.manifest;
-  const vectors = await singleTokenVectors(teacher, cache);
+  const whole = await singleTokenVectors(teacher, tokenizer, cache);
   const fitted = data.fitted.map((row) => data.ids[row]!);
-  const dictionary = PairDictionary.of(fitted, vectors.length / dimensions, options.pairs);
+  const dictionary = PairDictionary.of(fitted, whole.length / dimensions, options.pairs);
+  const { vectors, projection } = await narrowed(options, whole);
   const trainer = await LookupTrainer.create({
     dimensions,
     vectors,
+    projection,
     pairs: dictionary.size > 1 ? dictionary.size : 0,
     positions: options.positions,
     scale: meanLength(data.vectors.read(data.fitted.slice(0, LENGTH_SAMPLE)), dimensions),
@@ -74,10 +85,24 @@ export async function openLookup(options: LookupOptions): Promise<Student> {
     weights: () => trainer.weights(),
     models: (weights) => {
       const fp32 = lookupModel(weights, dictionary);
-      return { fp32, int8: quantizeWeights(fp32) };
+      return { fp32, int8: quantizeWeights(fp32, [PROJECTION]) };
     },
     close: () => trainer.close(),
   };
+}
+
+/** Token vectors in fewer components, and the projection that leads back: along the directions that texts' vectors have most of. */
+async function narrowed(
+  { data, width, seed }: LookupOptions,
+  whole: Float32Array,
+): Promise<{ vectors: Float32Array; projection?: Float32Array }> {
+  if (width === undefined) return { vectors: whole };
+  const { dimensions } = data.vectors;
+  const stride = Math.max(1, Math.floor(data.fitted.length / DIRECTIONS_SAMPLE));
+  const sample = data.vectors.read(data.fitted.filter((_, index) => index % stride === 0));
+  normalizeRows(sample, dimensions);
+  const projection = await principalDirections(sample, dimensions, width, seed);
+  return { vectors: await ontoDirections(whole, projection, dimensions), projection };
 }
 
 function meanLength(vectors: Float32Array, dimensions: number): number {

@@ -11,6 +11,7 @@ import { planRuns } from '../padding.ts';
 import { TINY, tinyBert } from '../testing/tiny-models.ts';
 import { batchOf, type TrainingData } from './data.ts';
 import { distill } from './distill.ts';
+import { openStudentTokenizer } from './tokenizer.ts';
 import { readFitCheckpoint } from './fit.ts';
 import { planOf, type DistillRequest } from './request.ts';
 import { cutStudent, openTransformer } from './transformer.ts';
@@ -48,7 +49,8 @@ test('the first step is that of a warm-up over a twentieth of the steps, and not
   for (const x of moved) assert.ok(x <= 0.002 * 1.0001, `${x}`);
   assert.ok(Math.abs(Math.max(...moved) - 0.002) < 2e-5, `${Math.max(...moved)}`);
   // Vectors start at the teacher's, and would move further if they decayed as well.
-  const start = await singleTokenVectors(teacher, { cacheDir: folder });
+  const tokenizer = await openStudentTokenizer(teacher, undefined);
+  const start = await singleTokenVectors(teacher, tokenizer, { cacheDir: folder });
   const vectors = tensors.state.get(TOKEN_VECTORS)!.data as Float32Array;
   const furthest = Math.max(...vectors.map((x, i) => Math.abs(x - start[i]!)));
   assert.ok(Math.abs(furthest - 0.002) < 1e-6, `${furthest}`);

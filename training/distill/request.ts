@@ -1,4 +1,5 @@
 import type { Tower } from '../../towers/tower.ts';
+import { TrainingError } from '../errors.ts';
 import type { LossWeights } from '../gradient/losses.ts';
 import type { CorpusDocument } from '../texts.ts';
 import type { FitProgress } from './fit.ts';
@@ -53,6 +54,16 @@ export interface DistillRequest {
   pairs?: number | undefined;
   /** How many positions in a text have a weight of their own in a lookup student. @default none */
   positions?: number | undefined;
+  /**
+   * Components of a lookup's vectors: a projection leads from them to the teacher's dimensions. @default as many as the
+   * teacher has, up to {@link MAX_BARE_WIDTH}; {@link DEFAULT_WIDTH} for a teacher that has more
+   */
+  width?: number | undefined;
+  /**
+   * What a lookup student reads with: a tower, a folder or a file `tokenizer.json`. The teacher is then asked for vectors
+   * of texts, and for nothing else. @default the teacher's tokenizer
+   */
+  tokenizer?: string | undefined;
   /** Whether a transformer's embedding tables are trained as well. @default unless they are very large */
   trainTables?: boolean | undefined;
   /** Resumes from the checkpoint in `out`. @default false */
@@ -106,6 +117,29 @@ const LOOKUP_STEPS = { least: 300, most: 3_000 };
 /** Pairs of neighbouring tokens with a vector of their own. In eight bits they take as much room as the tokens. */
 export const DEFAULT_PAIRS = 40_000;
 
+/** Dimensions up to which a lookup's vectors are the space's own by default, without a projection. */
+export const MAX_BARE_WIDTH = 1_024;
+
+/** Components of a lookup's vectors by default where the space has more than {@link MAX_BARE_WIDTH} dimensions. */
+export const DEFAULT_WIDTH = 512;
+
+/**
+ * Components of a lookup's vectors where they are fewer than the space's dimensions.
+ *
+ * @throws {TrainingError} `REQUEST_INVALID` for more than the space has
+ */
+export function lookupWidth({ teacher, width }: DistillRequest): number | undefined {
+  const { dimensions } = teacher.manifest;
+  if (width === undefined) return dimensions > MAX_BARE_WIDTH ? DEFAULT_WIDTH : undefined;
+  if (!Number.isInteger(width) || width < 1 || width > dimensions) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `a width of ${width} is not between 1 and ${dimensions}, the teacher's dimensions`,
+    );
+  }
+  return width < dimensions ? width : undefined;
+}
+
 /** What a fit is to do, defaults filled in. */
 export interface FitPlan {
   steps: number;
@@ -134,7 +168,7 @@ export function planOf(request: DistillRequest, texts: number): FitPlan {
 }
 
 /** Settings that only one kind of student has, defaults filled in. */
-export type Choices = { pairs: number; positions: number } | { trainTables: boolean };
+export type Choices = { pairs: number; positions: number; width?: number } | { trainTables: boolean };
 
 /** The name of a kind of student on the command line and in a manifest. */
 export function nameOf(student: StudentKind): string {

@@ -19,6 +19,7 @@ import {
   type FitPlan,
 } from './request.ts';
 import type { Student } from './student.ts';
+import type { StudentTokenizer } from './tokenizer.ts';
 
 /** Files beside the tower's own. */
 const CURVE_FILE = 'training.json';
@@ -29,6 +30,7 @@ export interface TrainedStudent {
   request: DistillRequest;
   data: TrainingData;
   student: Student;
+  tokenizer: StudentTokenizer;
   plan: FitPlan;
   choices: Choices;
   result: FitResult;
@@ -57,7 +59,7 @@ export async function writeStudent(trained: TrainedStudent): Promise<DistillRepo
 }
 
 async function write(trained: TrainedStudent): Promise<DistillReport> {
-  const { request, data, student, plan, choices, result, out, removed, started } = trained;
+  const { request, data, student, tokenizer, plan, choices, result, out, removed, started } = trained;
   const { teacher, seed = 1, source } = request;
   const kind = nameOf(request.student);
   const models = student.models(result.best);
@@ -79,9 +81,9 @@ async function write(trained: TrainedStudent): Promise<DistillReport> {
   };
   const name = towerName(out);
   const fp32 = join(out, FP32_FOLDER);
-  const fp32Files = await writeFiles(fp32, teacher, models.fp32);
+  const fp32Files = await writeFiles(fp32, tokenizer, models.fp32);
   await describeStudent(fp32, `${name}-fp32`, teacher, fp32Files, distillation);
-  const files = await writeFiles(out, teacher, models.int8);
+  const files = await writeFiles(out, tokenizer, models.int8);
   await describeStudent(out, name, teacher, files, distillation);
   // Eight bits cost accuracy: the manifest states the cosine of the tower that was written.
   const heldOutCosine = await measureTower(out, data, request);
@@ -104,8 +106,8 @@ async function write(trained: TrainedStudent): Promise<DistillReport> {
   };
 }
 
-async function writeFiles(folder: string, teacher: Tower, model: Model): Promise<FileHashes> {
-  return { ...(await writeWeights(folder, model)), ...(await copyTokenizer(teacher, folder)) };
+async function writeFiles(folder: string, { tower }: StudentTokenizer, model: Model): Promise<FileHashes> {
+  return { ...(await writeWeights(folder, model)), ...(await copyTokenizer(tower, folder)) };
 }
 
 /** Writes a student's manifest. */

@@ -73,7 +73,7 @@ test('weights from elsewhere go into a graph, and come out as an export of the s
   const { folder, model, cacheDir } = await cluster(context);
   const out = join(temporaryFolder(context), 'mine');
   const graph = tinyBase(context);
-  const report = await importTower({ source: folder, graph, out, license: 'MIT', cacheDir });
+  const report = await importTower({ source: folder, graph, out, facts: { license: 'MIT' }, cacheDir });
   assert.deepEqual([report.name, report.pooling, report.dimensions], ['mine', 'cls', TINY.width]);
   const manifest = await readManifest(out);
   assert.equal(manifest.license, 'MIT');

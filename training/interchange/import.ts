@@ -1,10 +1,12 @@
-import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { writeManifest } from '../../towers/directory.ts';
-import { localPooling } from '../../towers/manifest.ts';
-import { type LocalTower, pullTower } from '../../towers/pull.ts';
-import type { Pooling } from '../../towers/space.ts';
+import * as z from 'zod';
+import { MANIFEST_FILE, writeManifest } from '../../towers/directory.ts';
+import type { HubFacts } from '../../towers/hub/facts.ts';
+import type { HubReport } from '../../towers/hub/import.ts';
+import { refusePointer } from '../../towers/hub/pointer.ts';
+import { type HubOptions, type LocalTower, pullTower } from '../../towers/pull.ts';
 import { TrainingError } from '../errors.ts';
 import { findLayers } from '../gradient/layers.ts';
 import type { Model } from '../onnx/model.ts';
@@ -19,44 +21,48 @@ import { canonicalName, nameWeights } from './names.ts';
 const UNUSED = /(?:^|\.)(?:pooler|cls|lm_head|classifier|predictions)\.|position_ids$|inv_freq$/;
 
 /** What to import. */
-export interface ImportRequest {
+export interface ImportRequest extends Pick<HubOptions, 'reference' | 'referenceCosine'> {
   /** Folder in the layout of Hugging Face's hub. */
   source: string;
   /** A tower whose graph the weights go into, where the folder has weights and no graph. */
   graph?: string | undefined;
-  /** Folder of the new tower. */
-  out: string;
-  /** SPDX expression. @default what the folder says, else `NOASSERTION` */
-  license?: string | undefined;
+  /** Folder of the new tower. @default the cache */
+  out?: string | undefined;
+  /** The ONNX file, where the folder has several. */
+  model?: string | undefined;
+  /** What goes before what the folder says. */
+  facts?: HubFacts;
   cacheDir?: string | undefined;
   log?: ((message: string) => void) | undefined;
 }
 
 /** What was imported. */
-export interface ImportReport {
+export interface ImportReport extends HubReport {
   out: string;
   name: string;
   space: string;
-  dimensions: number;
-  pooling: Pooling;
   /** Weights that were taken over; absent where the folder has a graph of its own. */
   weights?: number;
 }
 
 /**
  * Makes a document tower of a model that was trained elsewhere: of its ONNX export, or of its safetensors and the graph of
- * a tower of the same architecture.
+ * a tower of the same architecture. The tower is run once: see `towers/hub/probe.ts`.
  *
  * @throws {TrainingError} `REQUEST_INVALID` for weights that the graph lacks or has otherwise: the message names them
- * @throws {TowerError} for a folder that is no tower: without tokenizer, of unknown pooling, ...
+ * @throws {TowerError} for a folder that is no tower: without tokenizer, of a setting that can't be applied, ...
  */
 export async function importTower(request: ImportRequest): Promise<ImportReport> {
   const source = resolve(request.source);
-  const out = resolve(request.out);
-  const cache = { cacheDir: request.cacheDir };
   const files = await readdir(source).catch((error: unknown) => {
     throw new TrainingError('REQUEST_INVALID', `there is no folder ${source}`, { cause: error });
   });
+  if (files.includes(MANIFEST_FILE)) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `${source} is a tower already (it has ${MANIFEST_FILE}): use it as file:${source}, or take the file out`,
+    );
+  }
   const shards = files.filter((file) => file.endsWith('.safetensors')).sort();
   if (request.graph === undefined) {
     const hasGraph = files.some((file) => file.endsWith('.onnx') || file === 'onnx');
@@ -67,49 +73,79 @@ export async function importTower(request: ImportRequest): Promise<ImportReport>
           `(optimum-cli export onnx --model ${source} ${join(source, 'onnx')})`,
       );
     }
-    return describe(await place(await pullTower(`file:${source}`, cache), request, out));
+    return describe(source, request);
   }
-  const graph = await pullTower(request.graph, cache);
+  const graph = await pullTower(request.graph, { cacheDir: request.cacheDir });
+  await requireShards(source, shards);
   const { model, count } = await fill(graph, source, shards);
-  const staged = await mkdtemp(join(tmpdir(), 'scalingnote-import-'));
+  const temporary = await mkdtemp(join(tmpdir(), 'scalingnote-import-'));
+  // A folder's name can say which family a model is of.
+  const staged = join(temporary, basename(source));
   try {
+    await mkdir(staged);
     // What the folder says of tokenizer, pooling and prompts counts; what it does not say is as in the graph's tower.
     for (const file of ['tokenizer.json', 'tokenizer_config.json']) {
       const from = files.includes(file) ? source : graph.directory;
       await cp(join(from, file), join(staged, file)).catch(() => undefined);
     }
-    for (const file of files.filter((each) => each.endsWith('.json') || each === '1_Pooling')) {
-      await cp(join(source, file), join(staged, file), { recursive: true });
-    }
+    const entries = await readdir(source, { withFileTypes: true });
+    const wanted = entries.filter((entry) => entry.isDirectory() || /\.jsonl?$/.test(entry.name));
+    for (const { name } of wanted) await cp(join(source, name), join(staged, name), { recursive: true });
     await writeModel(join(staged, 'model.onnx'), model);
-    const tower = await pullTower(`file:${staged}`, cache);
-    return { ...describe(await place(tower, request, out)), weights: count };
+    return { ...(await describe(staged, request)), weights: count };
   } finally {
-    await rm(staged, { recursive: true, force: true });
+    await rm(temporary, { recursive: true, force: true });
   }
 }
 
-function describe({ directory, manifest }: LocalTower): ImportReport {
-  const { name, space, dimensions } = manifest;
-  return { out: directory, name, space: space.fingerprint, dimensions, pooling: localPooling(manifest) };
+/** Imports a folder with an ONNX file. */
+async function describe(folder: string, request: ImportRequest): Promise<ImportReport> {
+  const { facts = {}, reference, referenceCosine, model, cacheDir, out } = request;
+  let report: HubReport | undefined;
+  const hub: HubOptions = {
+    facts,
+    model,
+    reference,
+    referenceCosine,
+    onReport: (found) => (report = found),
+  };
+  const pulled = await pullTower(`file:${folder}`, { cacheDir, log: request.log, hub });
+  const tower = out === undefined ? pulled : await place(pulled, request.source, resolve(out));
+  const { name, space } = tower.manifest;
+  return { out: tower.directory, name, space: space.fingerprint, ...report! };
 }
 
 /** Copies a tower out of the cache, under its own name. */
-async function place(
-  tower: LocalTower,
-  { source, license }: ImportRequest,
-  out: string,
-): Promise<LocalTower> {
+async function place(tower: LocalTower, source: string, out: string): Promise<LocalTower> {
   await mkdir(out, { recursive: true });
   await copyFiles(tower.directory, out, Object.keys(tower.manifest.files));
   const manifest = {
     ...tower.manifest,
     name: towerName(out),
     source: `scalingnote towers import ${basename(resolve(source))}`,
-    ...(license !== undefined && { license }),
   };
   await writeManifest(out, manifest);
   return { directory: out, manifest };
+}
+
+/** `model.safetensors.index.json`: which file has which tensor. */
+const ShardIndex = z.object({ weight_map: z.record(z.string(), z.string()) });
+
+/** @throws {TrainingError} where a part of the weights is not there */
+async function requireShards(source: string, shards: readonly string[]): Promise<void> {
+  for (const shard of shards) await refusePointer(join(source, shard), join(source, shard));
+  const file = 'model.safetensors.index.json';
+  const text = await readFile(join(source, file), 'utf8').catch(() => undefined);
+  if (text === undefined) return;
+  const index = ShardIndex.safeParse(JSON.parse(text));
+  if (!index.success) {
+    const message = `${source}/${file} can't be used: ${z.prettifyError(index.error)}`;
+    throw new TrainingError('REQUEST_INVALID', message);
+  }
+  const missing = [...new Set(Object.values(index.data.weight_map))].filter((each) => !shards.includes(each));
+  if (missing.length === 0) return;
+  const message = `${source} lacks parts of the weights that ${file} names: ${missing.join(', ')}; fetch them, too`;
+  throw new TrainingError('REQUEST_INVALID', message);
 }
 
 /** The graph of a tower with the weights of a folder. */

@@ -10,13 +10,15 @@ export const LOG_WEIGHTS = 'log_weights';
 export const SEEKS = 'seeks';
 export const SHOWS = 'shows';
 export const PAIR_VECTORS = 'pair_vectors';
+/** What leads from the vectors' components to the space's dimensions, where they are fewer: [components, dimensions]. */
+export const PROJECTION = 'projection';
 /** Logarithms of the factors of a token's weight by its position in the text. The last one counts for all later positions. */
 export const POSITIONS = 'positions';
 
 /**
  * The student as a graph: `input_ids` and `attention_mask`, int64 [batch, length], become `sentence_embedding`, float32
  * [batch, dimensions], not normalised: the sum of the tokens' vectors, each times its weight, and of the vectors of
- * neighbouring tokens. A token's weight is the exponent of its own, of its position's where those are learned, and of what
+ * neighbouring tokens; times {@link PROJECTION} where there is one. A token's weight is the exponent of its own, of its position's where those are learned, and of what
  * it seeks times the mean of what the text's tokens show.
  */
 export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDictionary): Model {
@@ -57,7 +59,11 @@ export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDic
     sums.push(g.node('MatMul', [part(present, 2, 1, END), vectors]));
   }
   const sum = g.node('Squeeze', [sums.length === 1 ? sums[0]! : g.node('Add', sums), g.ints([1])]);
-  g.output('sentence_embedding', sum, 'float32', ['batch', table(TOKEN_VECTORS).dims[1]!]);
+  const projection = weights.get(PROJECTION);
+  const vectors =
+    projection === undefined ? sum : g.node('MatMul', [sum, g.initializer(PROJECTION, projection)]);
+  const { dims } = projection ?? table(TOKEN_VECTORS);
+  g.output('sentence_embedding', vectors, 'float32', ['batch', dims[1]!]);
   return g.build();
 }
 

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { normalizeRows } from '../../towers/session/pooling.ts';
 import type { Tokens, Tower } from '../../towers/tower.ts';
+import { type StudentTokenizer, tokenTexts } from '../distill/tokenizer.ts';
 import { encodeCached, type CacheSettings } from '../vectors.ts';
 
 /**
@@ -9,11 +10,40 @@ import { encodeCached, type CacheSettings } from '../vectors.ts';
  *
  * @returns tokens × dimensions
  */
-export async function singleTokenVectors(teacher: Tower, settings: CacheSettings): Promise<Float32Array> {
-  const { prompt, queryPrompt = prompt, dimensions } = teacher.manifest;
-  const vectors = await encodeCached(teacher, await singleTokens(teacher, queryPrompt), settings);
+export async function singleTokenVectors(
+  teacher: Tower,
+  tokenizer: StudentTokenizer,
+  settings: CacheSettings,
+): Promise<Float32Array> {
+  const { prompt, queryPrompt = prompt, dimensions, files } = teacher.manifest;
+  // What runs elsewhere takes texts, whoever's tokens they are.
+  const byIds = tokenizer.own && files['model.onnx'] !== undefined;
+  const vectors = byIds
+    ? await encodeCached(teacher, await singleTokens(teacher, queryPrompt), settings)
+    : await textVectors(teacher, await tokenTexts(tokenizer.tower.directory), queryPrompt, settings);
   normalizeRows(vectors, dimensions);
   removeMean(vectors, dimensions);
+  return vectors;
+}
+
+/** The teacher's vectors of texts, each different one read once; zeros for those that are empty. */
+async function textVectors(
+  teacher: Tower,
+  texts: readonly string[],
+  prompt: string,
+  settings: CacheSettings,
+): Promise<Float32Array> {
+  const { dimensions } = teacher.manifest;
+  const different = [...new Set(texts)].filter((text) => text !== '');
+  const places = new Map(different.map((text, place) => [text, place]));
+  const found = await encodeCached(teacher, await teacher.tokenizeAll(different, { prompt }), settings);
+  const vectors = new Float32Array(texts.length * dimensions);
+  for (const [row, text] of texts.entries()) {
+    const at = places.get(text);
+    if (at !== undefined) {
+      vectors.set(found.subarray(at * dimensions, (at + 1) * dimensions), row * dimensions);
+    }
+  }
   return vectors;
 }
 
@@ -46,8 +76,12 @@ async function vocabularySize(directory: string): Promise<number> {
  * text carry it better.
  */
 function removeMean(vectors: Float32Array, dimensions: number): void {
-  const count = vectors.length / dimensions;
+  const rows: Float32Array[] = [];
+  for (let start = 0; start < vectors.length; start += dimensions) {
+    const row = vectors.subarray(start, start + dimensions);
+    if (row.some((value) => value !== 0)) rows.push(row);
+  }
   const mean = new Float64Array(dimensions);
-  for (const [index, value] of vectors.entries()) mean[index % dimensions]! += value / count;
-  for (let index = 0; index < vectors.length; index++) vectors[index]! -= mean[index % dimensions]!;
+  for (const row of rows) for (let i = 0; i < dimensions; i++) mean[i]! += row[i]! / rows.length;
+  for (const row of rows) for (let i = 0; i < dimensions; i++) row[i]! -= mean[i]!;
 }

@@ -7,7 +7,7 @@ import { OnnxError } from '../onnx/errors.ts';
 import { int, type Model } from '../onnx/model.ts';
 import { elementCount, float32, int64, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
-import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, SEEKS, SHOWS, TOKEN_VECTORS } from './model.ts';
+import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, PROJECTION, SEEKS, SHOWS, TOKEN_VECTORS } from './model.ts';
 import { NO_PAIR } from './pair-dictionary.ts';
 
 /** A text as rows of the tables, each as often as it occurs. */
@@ -35,8 +35,10 @@ const ROWS = 'rows_of_';
 /** How a lookup student is trained. */
 export interface LookupTrainerOptions extends TrainerOptions {
   dimensions: number;
-  /** Where training starts: tokens × dimensions. A copy is trained. */
+  /** Where training starts: tokens × dimensions, or tokens × components where there is a projection. A copy is trained. */
   vectors: Float32Array;
+  /** From the vectors' components to the dimensions: components × dimensions. A copy is trained. @default none */
+  projection?: Float32Array | undefined;
   /** Rows of pairs; they start at 0. @default none */
   pairs?: number;
   /** Positions in a text with a weight of their own; all that come after have the last one's. @default none */
@@ -72,6 +74,7 @@ export class LookupTrainer {
     const {
       dimensions,
       vectors,
+      projection,
       pairs = 0,
       positions = 0,
       scale = 1,
@@ -79,13 +82,16 @@ export class LookupTrainer {
       loss = {},
       seed = 1,
     } = options;
-    if (vectors.length === 0 || vectors.length % dimensions !== 0) {
-      throw new OnnxError(
-        'REQUEST_INVALID',
-        `${vectors.length} numbers are no rows of ${dimensions} dimensions`,
-      );
+    const width = projection === undefined ? dimensions : projection.length / dimensions;
+    for (const [values, row] of [
+      [vectors, width],
+      [projection ?? vectors, projection === undefined ? width : dimensions],
+    ] as const) {
+      if (values.length === 0 || values.length % row !== 0) {
+        throw new OnnxError('REQUEST_INVALID', `${values.length} numbers are no rows of ${row} dimensions`);
+      }
     }
-    const tokens = vectors.length / dimensions;
+    const tokens = vectors.length / width;
     const random = seededRandom(seed);
     const noise = (): Float32Array =>
       Float32Array.from({ length: tokens * CONTEXT_WIDTH }, () => CONTEXT_SCALE * normal(random));
@@ -93,18 +99,19 @@ export class LookupTrainer {
     const add = (of: RowsOf, name: string, dims: readonly number[], values?: Float32Array): void => {
       tables.set(name, { of, value: float32(dims, values ?? new Float32Array(elementCount(dims))) });
     };
-    add('tokens', TOKEN_VECTORS, [tokens, dimensions], vectors);
+    add('tokens', TOKEN_VECTORS, [tokens, width], vectors);
     add('tokens', LOG_WEIGHTS, [tokens]);
     add('tokens', SEEKS, [tokens, CONTEXT_WIDTH], noise());
     add('tokens', SHOWS, [tokens, CONTEXT_WIDTH], noise());
-    if (pairs > 0) add('pairs', PAIR_VECTORS, [pairs, dimensions]);
+    if (pairs > 0) add('pairs', PAIR_VECTORS, [pairs, width]);
     if (positions > 0) add('positions', POSITIONS, [positions]);
     const widths = new Map(
       [...tables].map(([name, { of, value }]) => [name, { of, width: value.dims[1] ?? 1 }]),
     );
-    const step = await buildStep(trainedModel(dimensions, widths, scale, loss), {
+    const matrix = projection && float32([width, dimensions], Float32Array.from(projection));
+    const step = await buildStep(trainedModel(dimensions, widths, scale, loss, matrix), {
       loss: LOSS,
-      weights: [...tables.keys()],
+      weights: [...tables.keys(), ...(matrix === undefined ? [] : [PROJECTION])],
       optimizer,
       tables: [...tables].map(([table, { of, value }]) => ({ table, value, ids: ROWS + of })),
     });
@@ -159,7 +166,8 @@ export class LookupTrainer {
     const table = (name: string): Float32Array | undefined =>
       tables.get(name)?.data as Float32Array | undefined;
     const [vectors, pairVectors] = [table(TOKEN_VECTORS)!, table(PAIR_VECTORS)];
-    const width = this.#dimensions;
+    const projection = table(PROJECTION);
+    const width = projection === undefined ? this.#dimensions : projection.length / this.#dimensions;
     const out = new Float32Array(texts.length * width);
     for (const [i, { tokens, pairs }] of texts.entries()) {
       const vector = out.subarray(i * width, (i + 1) * width);
@@ -172,7 +180,7 @@ export class LookupTrainer {
       const total = weights.reduce((sum, weight) => sum + weight, 0);
       for (let d = 0; d < width; d++) vector[d]! /= total;
     }
-    return out;
+    return projection === undefined ? out : product(out, projection, width, this.#dimensions);
   }
 
   /** A copy of the tables as they are now. */
@@ -188,6 +196,19 @@ export class LookupTrainer {
   close(): Promise<void> {
     return this.#trainer.close();
   }
+}
+
+/** Rows of `inner` numbers times a matrix of as many rows. */
+function product(rows: Float32Array, matrix: Float32Array, inner: number, columns: number): Float32Array {
+  const out = new Float32Array((rows.length / inner) * columns);
+  for (let row = 0; row < rows.length / inner; row++) {
+    const sum = out.subarray(row * columns, (row + 1) * columns);
+    for (let i = 0; i < inner; i++) {
+      const x = rows[row * inner + i]!;
+      for (let column = 0; column < columns; column++) sum[column]! += x * matrix[i * columns + column]!;
+    }
+  }
+  return out;
 }
 
 /** The weight of each token of a text. */
@@ -216,6 +237,7 @@ export function trainedModel(
   columns: ReadonlyMap<string, { of: RowsOf; width: number }>,
   scale: number,
   loss: LossWeights,
+  projection?: Tensor,
 ): Model {
   const g = new GraphBuilder();
   const placed = columns.has(POSITIONS);
@@ -240,8 +262,10 @@ export function trainedModel(
     sum = g.node('Add', [sum, g.node('MatMul', [pairs, PAIR_VECTORS])]);
   }
   const mean = g.node('Div', [sum, g.node('ReduceSum', [shares, g.ints([-1])])]);
+  const vectors =
+    projection === undefined ? mean : g.node('MatMul', [mean, g.initializer(PROJECTION, projection)]);
   const sides = {
-    student: g.node('Mul', [mean, g.scalar(scale)]),
+    student: g.node('Mul', [vectors, g.scalar(scale)]),
     teacher: g.input(TEACHER, 'float32', ['batch', dimensions]),
     ...((loss.contrastive ?? 0) > 0 && { documents: g.input(DOCUMENTS, 'float32', ['batch', dimensions]) }),
   };

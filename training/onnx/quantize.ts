@@ -39,8 +39,10 @@ export function quantizeRows(rows: Float32Array, width: number): QuantizedRows {
  * quantisation); embedding tables with a scale for each row.
  *
  * @param model - in plain operators
+ * @param stored - matrices that are in eight bits in the file alone: ONNX Runtime makes numbers of them when it opens it,
+ *   and what they are multiplied with stays as it is
  */
-export function quantizeWeights(model: Model): Model {
+export function quantizeWeights(model: Model, stored: readonly string[] = []): Model {
   const { initializers } = model.graph;
   const quantizedInputs = new Map<string, string[]>();
   const tables = new Map<string, [values: string, scales: string]>();
@@ -60,6 +62,16 @@ export function quantizeWeights(model: Model): Model {
     const scales = g.initializer(g.fresh(`${name}_scales`), float32([columns], byColumn.scales));
     return g.node('Mul', [g.node('Cast', [product], toFloat), g.node('Mul', [scale!, scales])]);
   };
+  const unfold = (g: GraphBuilder, name: string, weight: Tensor): string => {
+    const [rows, columns] = weight.dims as [number, number];
+    const byColumn = quantizeRows(transpose(weight.data as Float32Array, rows, columns), rows);
+    const matrix = tensor('int8', [rows, columns], transpose(byColumn.values, columns, rows));
+    const values = g.node('Cast', [g.initializer(g.fresh(`${name}_int8`), matrix)], toFloat);
+    return g.node('Mul', [
+      values,
+      g.initializer(g.fresh(`${name}_scales`), float32([columns], byColumn.scales)),
+    ]);
+  };
   const gather = (g: GraphBuilder, name: string, table: Tensor, ids: string): string => {
     let parts = tables.get(name);
     if (parts === undefined) {
@@ -78,6 +90,8 @@ export function quantizeWeights(model: Model): Model {
   return rewriteNodes(model, (g, node, input) => {
     const [first = '', second = ''] = node.inputs;
     const [left, right] = [initializers.get(first), initializers.get(second)];
+    if (node.op === 'MatMul' && right !== undefined && isLarge(right) && stored.includes(second))
+      return [g.node('MatMul', [input(0), unfold(g, second, right)])];
     if (node.op === 'MatMul' && right !== undefined && isLarge(right))
       return [multiply(g, input(0), second, right)];
     if (node.op === 'Gather' && left !== undefined && isLarge(left) && picksRows(node))

@@ -44,6 +44,26 @@ test('a stream that expects another collection of that name is refused, and noth
   assert.deepEqual(Object.keys(await store.contents('docs')), ['b']);
 });
 
+test('a stream whose progress the collection has not come to is refused: older data were put back', async () => {
+  const { ingest, store } = await start();
+  await ingest().document(1, 'a', 'text').finish();
+  const { identity, position } = await store.freshness('docs');
+  const begin = (at: string) => ingest({ collection: 'docs', expectedFreshnessToken: `${identity}.${at}` });
+  const ended = await begin(position).document(2, 'b', 'text').finish();
+  assert.deepEqual([ended.status.code, ended.watermark], [status.OK, 2]);
+  // Qdrant's position counts nothing.
+  if (/^\d+$/.test(position)) {
+    const { status: refused } = await begin(String(Number(position) + 100)).document(3, 'c', 'text').ended;
+    assert.deepEqual([refused.code, refused.reason], [status.FAILED_PRECONDITION, 'COLLECTION_REPLACED']);
+    assert.match(refused.message, /an older copy of its data was put back; begin at the beginning/);
+    assert.deepEqual(Object.keys(await store.contents('docs')), ['a', 'b']);
+  }
+  const token = `${OTHER}.${position}`;
+  assertReplaced(await ingest({ collection: 'docs', expectedFreshnessToken: token }).ended, OTHER);
+  const { status: nonsense } = await ingest({ collection: 'docs', expectedFreshnessToken: 'nonsense' }).ended;
+  assert.equal(nonsense.violations?.[0]?.field, 'begin.expected_freshness_token');
+});
+
 test('what is no identity is refused by name', async () => {
   const { ingest } = await start();
   const { status: ended } = await ingest({ collection: 'docs', expectedIdentity: 'nonsense' }).ended;

@@ -2,8 +2,8 @@ import { status } from '@grpc/grpc-js';
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { Watermark } from '../../../proto/generated/scalingnote/v1/Watermark.ts';
-import { collectionReplaced, StoreError } from '../../../store/errors.ts';
-import { type Freshness, freshnessToken } from '../../../store/freshness.ts';
+import { collectionPutBack, collectionReplaced, StoreError } from '../../../store/errors.ts';
+import { type Freshness, freshnessToken, isBehind, parseFreshness } from '../../../store/freshness.ts';
 import type { BulkLoad, CollectionInfo, CollectionKey } from '../../../store/store.ts';
 import {
   DEFAULT_RETRY_DELAY_MS,
@@ -184,15 +184,20 @@ export class IngestSession {
       throw invalidArgument('sequence', why);
     }
     const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt } = request.begin;
+    const { expectedFreshnessToken: token } = request.begin;
     checkCollection(collection, 'begin.collection');
     checkTenant(tenant, 'begin.tenant');
     if (expectedIdentity !== '') checkIdentity(expectedIdentity, 'begin.expected_identity');
+    const progress = token === '' ? undefined : parseFreshness(token);
+    if (token !== '' && !progress) {
+      throw invalidArgument('begin.expected_freshness_token', 'is none that a watermark gave; leave it out');
+    }
     // Tenants of two collections are two.
     const owner = JSON.stringify([collection, tenant]);
     this.#endRun = this.#context.runs.begin(owner, runId, attempt, this);
     const share = this.#context.budget.open(owner);
     this.#share = share;
-    const info = await this.#open(collection, expectedIdentity);
+    const info = await this.#open(collection, expectedIdentity, progress);
     this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
     if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
@@ -219,8 +224,9 @@ export class IngestSession {
   }
 
   /** Opens the collection, unless it is not the expected one: then nothing is made. */
-  async #open(name: string, expected: string): Promise<CollectionInfo> {
+  async #open(name: string, identity: string, progress: Freshness | undefined): Promise<CollectionInfo> {
     const { signal } = this.#call;
+    const expected = identity || (progress?.identity ?? '');
     const check = ({ identity }: CollectionKey): void => {
       if (expected !== '' && identity !== expected) throw collectionReplaced(name, expected, identity);
     };
@@ -233,6 +239,11 @@ export class IngestSession {
     }
     const info = await this.#context.openCollection(name, signal);
     check(info);
+    if (progress) {
+      const now = await this.#context.store.freshness(info.physicalName, signal);
+      if (now.identity !== progress.identity) throw collectionReplaced(name, progress.identity, now.identity);
+      if (isBehind(now, progress)) throw collectionPutBack(name, progress.position, now.position);
+    }
     return info;
   }
 

@@ -11,9 +11,9 @@ import qdrant_edge as edge
 import translate
 from translate import Refused, fields, typed, whole
 
-VECTOR = ("size", "distance", "on_disk")
+VECTOR = ("size", "distance", "on_disk", "multivector_config")
 HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000}
-DISTANCES = {"Cosine": edge.Distance.Cosine}
+DISTANCES = {name: getattr(edge.Distance, name) for name in ("Cosine", "Dot", "Euclid", "Manhattan")}
 MODIFIERS = {"idf": edge.Modifier.Idf}
 
 # Types of payload indexes that serve a condition.
@@ -358,9 +358,17 @@ def vector_params(value):
     body = fields(value, "vectors", *VECTOR, required=["size", "distance"])
     if body["distance"] not in DISTANCES or whole(body["size"], "size") == 0:
         raise translate.malformed("data did not match any variant of untagged enum VectorsConfig")
+    several = {"multivector_config": multivector(body["multivector_config"])} if "multivector_config" in body else {}
     return edge.EdgeVectorParams(
-        body["size"], DISTANCES[body["distance"]], on_disk=typed(body.get("on_disk", False), "on_disk", bool)
+        body["size"], DISTANCES[body["distance"]], on_disk=typed(body.get("on_disk", False), "on_disk", bool), **several
     )
+
+
+def multivector(value):
+    fields(value, "multivector_config", "comparator", required=["comparator"])
+    if value["comparator"] != "max_sim":
+        raise translate.malformed(f"unknown variant `{value['comparator']}`, expected `max_sim`")
+    return edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
 
 
 def sparse_params(value):

@@ -222,17 +222,33 @@ def field_index(value):
 # --- reads
 
 def query(value):
-    known = ("query", "using", "filter", "limit", "with_payload", "params", "score_threshold")
+    known = ("query", "using", "filter", "limit", "with_payload", "with_vector", "params", "score_threshold")
     body = fields(value, "query", *known, required=["query"])
     using = text(body.get("using", ""), "using")
     threshold = body.get("score_threshold")
     return edge.QueryRequest(
         limit=whole(body.get("limit", 10), "internal.limit", 1),
-        query=edge.Query.Nearest(vector_of(body["query"]), using=using),
+        query=sample_of(body["query"]) or edge.Query.Nearest(vector_of(body["query"]), using=using),
         filter=filter_of(body["filter"]) if "filter" in body else None,
         with_payload=payload_selector(body.get("with_payload", False)),
+        with_vector=vector_selector(body.get("with_vector", False)),
         params=params_of(body.get("params", {})),
         score_threshold=None if threshold is None else float(typed(threshold, "score_threshold", int, float)),
+    )
+
+
+def sample_of(value):
+    """Points by chance; `None` for another query."""
+    if not isinstance(value, dict) or "sample" not in value:
+        return None
+    if fields(value, "query", "sample")["sample"] != "random":
+        raise malformed(f"unknown variant `{value['sample']}`, expected `random`")
+    return edge.Sample.Random
+
+
+def vector_selector(value):
+    return each(value, "with_vector", lambda one: text(one, "with_vector")) if isinstance(value, list) else typed(
+        value, "with_vector", bool
     )
 
 
@@ -261,13 +277,13 @@ def scroll(value):
         limit=whole(body.get("limit", 10), "limit", 1),
         filter=filter_of(body["filter"]) if "filter" in body else None,
         with_payload=payload_selector(body.get("with_payload", True)),
-        with_vector=typed(body.get("with_vector", False), "with_vector", bool),
+        with_vector=vector_selector(body.get("with_vector", False)),
     )
 
 
 def retrieve(value):
     body = fields(value, "retrieve", "ids", "with_payload", "with_vector", required=["ids"])
-    vectors = typed(body.get("with_vector", False), "with_vector", bool)
+    vectors = vector_selector(body.get("with_vector", False))
     return each(body["ids"], "ids", point_id), payload_selector(body.get("with_payload", True)), vectors
 
 
