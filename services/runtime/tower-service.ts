@@ -14,6 +14,7 @@ import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { measureTower } from './telemetry/metrics.ts';
+import { remoteWatch } from './telemetry/remote-calls.ts';
 import { watchedStore } from './wrapped-store.ts';
 
 /** Settings of every service that has a tower and the store. */
@@ -26,6 +27,7 @@ const SHARED = [
   'drainMs',
   'consoleAddress',
   'logLevel',
+  'maxTokensSpent',
 ] as const;
 
 /** A service of one tower and the store. */
@@ -83,6 +85,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         device: config.device,
         log: (message) => log.info(message),
         ...(config.threads === 0 ? {} : { threads: config.threads }),
+        remote: { maxTokensSpent: config.maxTokensSpent || undefined, watch: remoteWatch(telemetry?.tracer) },
       }),
       openStore(storeConfig(config), { log }),
     ]);
@@ -91,7 +94,10 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     let server: RunningServer | undefined;
     let serving = false;
     const health = monitorHealth({
-      check: (options) => store.probe(options),
+      check: async (options) => {
+        await store.probe(options);
+        await tower.probe?.(options);
+      },
       setServing: (now) => server?.setServing((serving = now)),
       log,
     });
