@@ -46,6 +46,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
   if (manifest.runtime !== undefined) {
     const { runtime } = manifest;
     const { batching, remote } = options;
+    requireRemote(options, manifest);
     const tokenizer = (): Promise<TextTokenizer> => loadTokenizer(local);
     return openRemoteTower({ ...local, runtime, tokenizer, batching, options: remote });
   }
@@ -75,6 +76,19 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
   return new OnnxTower(local, tokenizer, promptTokens, session, limits);
+}
+
+/** Settings of a model in this process say nothing to one elsewhere. @throws {TowerError} */
+function requireRemote({ device = 'auto', pooling }: TowerOptions, { name }: TowerManifest): void {
+  if (device !== 'auto') {
+    throw new TowerError('DEVICE_UNAVAILABLE', `${name} runs on a server: it has no device ${device} here`);
+  }
+  if (pooling !== undefined) {
+    throw new TowerError(
+      'TOWER_MODEL_UNSUPPORTED',
+      `${name} runs on a server, which pools: it has no other pooling`,
+    );
+  }
 }
 
 /** The layers after a tower's pooling, with the files that hold their weights. */
