@@ -5,7 +5,7 @@ import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
 import { localPooling, type TowerManifest } from './manifest.ts';
 import type { TowerOptions } from './options.ts';
-import { type PassageRules, splitPassages } from './passages.ts';
+import { type PassageRules, type Soon, splitPassages } from './passages.ts';
 import { pullTower, type LocalTower } from './pull.ts';
 import { type CutDocument, recutPassages } from './recut.ts';
 import { openRemoteTower } from './remote/tower.ts';
@@ -13,7 +13,7 @@ import { defaultThreads } from './session/devices.ts';
 import { WorkerSession } from './session/host.ts';
 import { Model } from './session/model.ts';
 import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
-import { TextTokenizer } from './tokenizer.ts';
+import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
 import { unpooledTokens } from './unpooled.ts';
 
@@ -27,6 +27,9 @@ const CPU_BATCH_TOKENS = 1_024;
 const ACCELERATOR_BATCH_TOKENS = 16_384;
 
 const MAX_QUEUE = 1_024;
+
+/** Texts that are with the tokenizer at a time: it has four threads, and none of them waits for the next text. */
+const TOKENIZED_AT_ONCE = 64;
 
 /**
  * Opens a tower: fetches it where it is not on this machine yet, checks its files, loads its model. Close it when done.
@@ -48,6 +51,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     return openRemoteTower({ ...local, runtime, tokenizer, batching, options: remote });
   }
   const tokenizer = await loadTokenizer(local);
+  const promptTokens = await tokenizer.count(manifest.prompt);
   const log = options.log ?? (() => undefined);
   const inline = options.inline ?? manifest.distillation?.student === 'lookup';
   const device = options.device ?? 'auto';
@@ -71,7 +75,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     // A text that must not have neighbours has none.
     ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
-  return new OnnxTower(local, tokenizer, session, limits);
+  return new OnnxTower(local, tokenizer, promptTokens, session, limits);
 }
 
 /** Settings of a model in this process say nothing to one elsewhere. @throws {TowerError} */
@@ -102,14 +106,11 @@ export function headOf(directory: string, { head = [], files }: TowerManifest): 
 
 /** The tokenizer of a tower. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
 export async function loadTokenizer({ directory, manifest }: LocalTower): Promise<TextTokenizer> {
-  const read = async (file: string): Promise<object> =>
-    JSON.parse(await readFile(join(directory, file), 'utf8')) as object;
   try {
-    return new TextTokenizer(
-      await read('tokenizer.json'),
-      manifest.files['tokenizer_config.json'] === undefined ? {} : await read('tokenizer_config.json'),
-      { maxTokens: manifest.maxTokens, truncation: manifest.space.truncation },
-    );
+    return await TextTokenizer.load(await readFile(join(directory, 'tokenizer.json'), 'utf8'), {
+      maxTokens: manifest.maxTokens,
+      truncation: manifest.space.truncation,
+    });
   } catch (error) {
     const message = `${directory}: the tokenizer can't be used: ${String(error)}`;
     throw new TowerError('TOWER_MODEL_UNSUPPORTED', message, { cause: error });
@@ -120,18 +121,22 @@ class OnnxTower implements Tower {
   readonly manifest: TowerManifest;
   readonly directory: string;
   readonly #tokenizer: TextTokenizer;
+  /** Tokens of the prompt, without special tokens. */
+  readonly #promptTokens: number;
   readonly #session: Session;
   readonly #encoder: Encoder;
 
   constructor(
     { manifest, directory }: LocalTower,
     tokenizer: TextTokenizer,
+    promptTokens: number,
     session: Session,
     limits: BatchingLimits,
   ) {
     this.manifest = manifest;
     this.directory = directory;
     this.#tokenizer = tokenizer;
+    this.#promptTokens = promptTokens;
     this.#session = session;
     this.#encoder = new Encoder(session, manifest.dimensions, limits);
   }
@@ -144,15 +149,21 @@ class OnnxTower implements Tower {
     return this.#tokens(text, prompt);
   }
 
-  #tokens(text: string, prompt: string): Tokens {
+  #tokens(text: string, prompt: string): Soon<Tokens> {
     const tokens = this.#tokenizer.encode(prompt + text);
-    if (this.manifest.poolPrompt !== false) return tokens;
-    return { ...tokens, unpooled: unpooledTokens(this.#tokenizer, prompt) };
+    return this.manifest.poolPrompt === false ? this.#withoutPrompt(tokens, prompt) : tokens;
+  }
+
+  async #withoutPrompt(tokens: Soon<Tokens>, prompt: string): Promise<Tokens> {
+    return { ...(await tokens), unpooled: await unpooledTokens(this.#tokenizer, prompt) };
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {
     const all: Tokens[] = [];
-    for (const text of texts) all.push(await this.tokenize(text, options));
+    for (let from = 0; from < texts.length; from += TOKENIZED_AT_ONCE) {
+      const some = texts.slice(from, from + TOKENIZED_AT_ONCE);
+      all.push(...(await Promise.all(some.map((text) => this.tokenize(text, options)))));
+    }
     return all;
   }
 
@@ -180,13 +191,12 @@ class OnnxTower implements Tower {
 
   #rules(): PassageRules {
     const { prompt, space } = this.manifest;
-    const promptTokens = this.#tokenizer.ids(prompt).length;
-    const room = this.#tokenizer.room - promptTokens;
+    const room = this.#tokenizer.room - this.#promptTokens;
     const window = Math.max(1, Math.min(space.passageWindow.tokens, room));
     return {
       window,
       overlap: space.passageWindow.overlap,
-      count: (text) => this.#tokenizer.ids(text).length,
+      count: (text) => this.#tokenizer.count(text),
       encode: (text) => this.#tokens(text, prompt),
       limit: this.manifest.maxTokens - room + window,
     };

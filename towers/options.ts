@@ -1,6 +1,6 @@
 import type { BatchingLimits } from './batching.ts';
-import type { RemoteOptions } from './remote/tower.ts';
 import type { Pooling } from './space.ts';
+import type { RemoteOptions } from './remote/tower.ts';
 
 /** How far a download is. */
 export interface DownloadProgress {
@@ -44,8 +44,6 @@ export interface TowerOptions extends CacheOptions {
    * @default what the tower's manifest says
    */
   normalize?: boolean;
-  /** Of towers whose model a server runs. */
-  remote?: RemoteOptions;
   /**
    * How token vectors become one, against the manifest: the vectors are then in no space. For finding out how somebody
    * made theirs.
@@ -53,4 +51,6 @@ export interface TowerOptions extends CacheOptions {
   pooling?: Pooling;
   /** Longest input in tokens, against the manifest, for the same purpose. */
   maxTokens?: number;
+  /** Of towers whose model a server runs. */
+  remote?: RemoteOptions;
 }

@@ -17,7 +17,7 @@ for (const [name, unit] of [
     let covered = 0;
     for await (const passage of splitPassages(
       { title: '', text },
-      rulesOf({ window: 254, overlap: 0, maxTokens: 256 }),
+      await rulesOf({ window: 254, overlap: 0, maxTokens: 256 }),
     )) {
       assert.ok(passage.text.length <= 254 * 32);
       assert.ok(passage.tokens.ids.length <= 256);

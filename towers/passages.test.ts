@@ -15,27 +15,29 @@ function texts(passages: readonly Passage[]): string[] {
 }
 
 test('a short document is one passage: title, a space, text', async () => {
-  const rules = rulesOf();
+  const rules = await rulesOf();
   const [passage, ...more] = await split('  hello world. \n', rules, ' star ');
   assert.equal(more.length, 0);
   assert.equal(passage!.text, 'hello world.');
-  assert.deepEqual(passage!.tokens, rules.encode('star hello world.'));
+  assert.deepEqual(passage!.tokens, await rules.encode('star hello world.'));
 });
 
 test('a document without text is one passage of its title', async () => {
-  const rules = rulesOf({ prompt: 'query: ' });
+  const rules = await rulesOf({ prompt: 'query: ' });
   for (const text of ['', ' \n\t ']) {
     const span = { start: 0, end: 0 };
-    assert.deepEqual(await split(text, rules, 'hello'), [{ text: '', span, tokens: rules.encode('hello') }]);
+    assert.deepEqual(await split(text, rules, 'hello'), [
+      { text: '', span, tokens: await rules.encode('hello') },
+    ]);
   }
   const span = { start: 0, end: 0 };
-  assert.deepEqual(await split('', rules), [{ text: '', span, tokens: rules.encode('') }]);
+  assert.deepEqual(await split('', rules), [{ text: '', span, tokens: await rules.encode('') }]);
 });
 
 test('passages end where sentences end, and begin with the last sentences of the one before', async () => {
   // 3 tokens each with the full stop; 12 to a window; one sentence of overlap.
   const text = 'Hello world. World hello. Hello star. Star world. World star. Star hello. Hello hello.';
-  assert.deepEqual(texts(await split(text, rulesOf())), [
+  assert.deepEqual(texts(await split(text, await rulesOf())), [
     'Hello world. World hello. Hello star. Star world.',
     'Star world. World star. Star hello. Hello hello.',
   ]);
@@ -43,11 +45,11 @@ test('passages end where sentences end, and begin with the last sentences of the
 
 test('overlap holds as many whole sentences as fit, none where the last one does not', async () => {
   const text = 'Hello. World. Star star star star star star star. Hello world star hello. World.';
-  assert.deepEqual(texts(await split(text, rulesOf({ window: 12, overlap: 5 }))), [
+  assert.deepEqual(texts(await split(text, await rulesOf({ window: 12, overlap: 5 }))), [
     'Hello. World. Star star star star star star star.',
     'Hello world star hello. World.',
   ]);
-  assert.deepEqual(texts(await split(text, rulesOf({ window: 8, overlap: 4 }))), [
+  assert.deepEqual(texts(await split(text, await rulesOf({ window: 8, overlap: 4 }))), [
     'Hello. World.',
     'Star star star star star star star.',
     'Hello world star hello. World.',
@@ -56,7 +58,7 @@ test('overlap holds as many whole sentences as fit, none where the last one does
 
 test('no overlap, no repetition', async () => {
   const text = 'Hello world. World hello. Hello star. Star world. World star. Star hello.';
-  assert.equal(texts(await split(text, rulesOf({ overlap: 0 }))).join(' '), text);
+  assert.equal(texts(await split(text, await rulesOf({ overlap: 0 }))).join(' '), text);
 });
 
 test('a sentence longer than the window is divided at words, and words are repeated', async () => {
@@ -64,7 +66,7 @@ test('a sentence longer than the window is divided at words, and words are repea
     { length: 90 },
     (_, index) => `${'abcdefghi'[index % 9]}${'klmnopqrst'[index % 10]}`,
   );
-  const passages = await split(`${words.join(' ')}.`, rulesOf({ window: 24, overlap: 8 }));
+  const passages = await split(`${words.join(' ')}.`, await rulesOf({ window: 24, overlap: 8 }));
   const wordsOf = passages.map(({ text }) => text.replace(/\.$/, '').split(' '));
   for (const [index, { tokens }] of passages.entries()) {
     for (const word of wordsOf[index]!) assert.ok(words.includes(word), word);
@@ -81,15 +83,18 @@ test('a sentence longer than the window is divided at words, and words are repea
 
 test('the title counts in the first window only', async () => {
   const text = 'Hello world. World hello. Hello star. Star world. World star.';
-  const rules = rulesOf({ overlap: 0 });
+  const rules = await rulesOf({ overlap: 0 });
   const passages = await split(text, rules, 'hello star');
   assert.deepEqual(texts(passages), ['Hello world. World hello. Hello star.', 'Star world. World star.']);
-  assert.deepEqual(passages[0]!.tokens, rules.encode('hello star Hello world. World hello. Hello star.'));
-  assert.deepEqual(passages[1]!.tokens, rules.encode('Star world. World star.'));
+  assert.deepEqual(
+    passages[0]!.tokens,
+    await rules.encode('hello star Hello world. World hello. Hello star.'),
+  );
+  assert.deepEqual(passages[1]!.tokens, await rules.encode('Star world. World star.'));
 });
 
 test('a sentence that the title leaves no room for is divided', async () => {
-  const rules = rulesOf({ overlap: 0 });
+  const rules = await rulesOf({ overlap: 0 });
   const text = 'hello world star hello world star hello world star hello. Hello world.';
   const passages = await split(text, rules, 'star star star star');
   assert.equal(texts(passages).join(' '), text);
@@ -97,12 +102,16 @@ test('a sentence that the title leaves no room for is divided', async () => {
 });
 
 test('a title longer than half the window is cut at a word, and that is said', async () => {
-  const passages = await split('Hello world. World hello. Hello star.', rulesOf(), 'star '.repeat(2_000));
+  const passages = await split(
+    'Hello world. World hello. Hello star.',
+    await rulesOf(),
+    'star '.repeat(2_000),
+  );
   assert.equal(passages[0]!.tokens.truncated, true);
   assert.ok(passages[0]!.tokens.ids.length <= 14);
   assert.equal(passages.at(-1)!.tokens.truncated, false);
   assert.ok(passages.at(-1)!.text.endsWith('Hello star.'));
-  const alone = await split('', rulesOf(), 'star '.repeat(2_000));
+  const alone = await split('', await rulesOf(), 'star '.repeat(2_000));
   assert.equal(alone.length, 1);
   assert.equal(alone[0]!.tokens.truncated, true);
 });
@@ -120,44 +129,48 @@ async function encoded(
 
 test('as many words of a title are kept as fit half the window exactly', async () => {
   const text = 'Hello world. World hello. Hello star.';
-  const { seen, passages } = await encoded(text, rulesOf(), 'star '.repeat(7));
+  const { seen, passages } = await encoded(text, await rulesOf(), 'star '.repeat(7));
   assert.ok(seen.includes(`star star star star star star ${passages[0]!.text}`));
   assert.deepEqual(
     passages.map(({ tokens }) => tokens.truncated),
     [true, false],
   );
-  const { seen: whole, passages: fits } = await encoded(text, rulesOf(), 'star '.repeat(6));
+  const { seen: whole, passages: fits } = await encoded(text, await rulesOf(), 'star '.repeat(6));
   assert.ok(whole.includes(`star star star star star star ${fits[0]!.text}`));
   assert.equal(fits[0]!.tokens.truncated, false);
 });
 
 test('a title has no more characters than a window, however few its tokens', async () => {
   const most = 12 * 32;
-  const { seen, passages } = await encoded('hello', rulesOf(), 'a'.repeat(most));
+  const { seen, passages } = await encoded('hello', await rulesOf(), 'a'.repeat(most));
   assert.deepEqual(seen, [`${'a'.repeat(most)} hello`]);
   assert.equal(passages[0]!.tokens.truncated, false);
-  const longer = await encoded('hello', rulesOf(), 'a'.repeat(most + 1));
+  const longer = await encoded('hello', await rulesOf(), 'a'.repeat(most + 1));
   assert.deepEqual(longer.seen, [`${'a'.repeat(most)} hello`]);
   assert.equal(longer.passages[0]!.tokens.truncated, true);
 });
 
 test('a title that no word of fits is left out', async () => {
-  const rules = rulesOf({ window: 1, overlap: 0 });
+  const rules = await rulesOf({ window: 1, overlap: 0 });
   const { seen, passages } = await encoded('star', rules, 'hello');
   assert.deepEqual(seen, ['star']);
   assert.deepEqual(passages, [
-    { text: 'star', span: { start: 0, end: 4 }, tokens: { ...rules.encode('star'), truncated: true } },
+    {
+      text: 'star',
+      span: { start: 0, end: 4 },
+      tokens: { ...(await rules.encode('star')), truncated: true },
+    },
   ]);
 });
 
 test('a passage fills the window exactly, by its own sentences and the repeated ones', async () => {
   const text = 'Hello world. Star star star. World. Hello star. World.';
   // Tokens: 3, 4, 2, 3, 2.
-  assert.deepEqual(texts(await split(text, rulesOf({ window: 9, overlap: 2 }))), [
+  assert.deepEqual(texts(await split(text, await rulesOf({ window: 9, overlap: 2 }))), [
     'Hello world. Star star star. World.',
     'World. Hello star. World.',
   ]);
-  assert.deepEqual(texts(await split(text, rulesOf({ window: 7, overlap: 3 }))), [
+  assert.deepEqual(texts(await split(text, await rulesOf({ window: 7, overlap: 3 }))), [
     'Hello world. Star star star.',
     'World. Hello star. World.',
   ]);
@@ -166,7 +179,7 @@ test('a passage fills the window exactly, by its own sentences and the repeated 
 test('a repeated sentence gives way where it leaves no room for the next one', async () => {
   // Tokens: 3, 3, 8.
   const text = 'Hello world. World hello. Star star star star star star star.';
-  assert.deepEqual(texts(await split(text, rulesOf({ window: 8, overlap: 4 }))), [
+  assert.deepEqual(texts(await split(text, await rulesOf({ window: 8, overlap: 4 }))), [
     'Hello world. World hello.',
     'Star star star star star star star.',
   ]);
@@ -218,15 +231,15 @@ test('pieces of a word fill at most a quarter of the window, and have two letter
 
 test('white space before the first sentence is left out, nothing else is', async () => {
   const text = 'Hello world. World hello. Hello star. Star world. World star. Star hello. Hello hello.';
-  const rules = rulesOf({ overlap: 0 });
+  const rules = await rulesOf({ overlap: 0 });
   assert.deepEqual(texts(await split(`\n\n  \t${text}`, rules)), texts(await split(text, rules)));
 });
 
 test('the prompt is before every passage and not part of the window', async () => {
-  const rules = rulesOf({ prompt: 'query: ' });
+  const rules = await rulesOf({ prompt: 'query: ' });
   const passages = await split('Hello world. World hello. Hello star. Star world. World star.', rules);
   assert.equal(passages.length, 2);
-  for (const { text, tokens } of passages) assert.deepEqual(tokens, rules.encode(text));
+  for (const { text, tokens } of passages) assert.deepEqual(tokens, await rules.encode(text));
 });
 
 /** Words that occur once each, so that a passage's place in the text is known by its words. */
@@ -248,7 +261,7 @@ for (const [name, file] of [
   test(`${name}: passages are slices in order that cover the text, fit the window and are encoded as they stand`, async () => {
     await fc.assert(
       fc.asyncProperty(numbered, settings, async (text, { title, ...options }) => {
-        const rules = rulesOf({ ...options, maxTokens: 96 }, file);
+        const rules = await rulesOf({ ...options, maxTokens: 96 }, file);
         let end = 0;
         let start = -1;
         for (const [index, { text: passage, tokens, span }] of (await split(text, rules, title)).entries()) {
@@ -260,7 +273,10 @@ for (const [name, file] of [
           start = at;
           end = at + passage.length;
           assert.equal(passage, passage.trim());
-          assert.deepEqual(tokens, rules.encode(index > 0 || title === '' ? passage : `${title} ${passage}`));
+          assert.deepEqual(
+            tokens,
+            await rules.encode(index > 0 || title === '' ? passage : `${title} ${passage}`),
+          );
           assert.ok(tokens.ids.length <= rules.limit);
           assert.equal(tokens.truncated, false);
         }
@@ -273,7 +289,7 @@ for (const [name, file] of [
   test(`${name}: no letter of any text is lost`, async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'grapheme', maxLength: 2_000, size: 'max' }), async (text) => {
-        const passages = await split(text, rulesOf({ overlap: 0 }, file));
+        const passages = await split(text, await rulesOf({ overlap: 0 }, file));
         assert.equal(texts(passages).join('').replaceAll(/\s/g, ''), text.replaceAll(/\s/g, ''));
       }),
       { numRuns: 60 },
@@ -282,7 +298,7 @@ for (const [name, file] of [
 }
 
 test('a sentence across the blocks that sentences are looked for in stays whole', async () => {
-  const rules = rulesOf({ window: 60, overlap: 0, maxTokens: 96 });
+  const rules = await rulesOf({ window: 60, overlap: 0, maxTokens: 96 });
   const sentence = 'Hello world star astronomer hello world star astronomer hello.';
   const text = Array.from({ length: 200 }, () => sentence).join(' ');
   for (const passage of texts(await split(text, rules))) {
@@ -292,7 +308,7 @@ test('a sentence across the blocks that sentences are looked for in stays whole'
 
 test('passages are split off as they are asked for', async () => {
   let counted = 0;
-  const rules = rulesOf();
+  const rules = await rulesOf();
   const passages = splitPassages(
     { title: '', text: 'Hello world. '.repeat(10_000) },
     { ...rules, count: (text) => (counted++, rules.count(text)) },

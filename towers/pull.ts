@@ -147,8 +147,8 @@ async function importTower(
   { cache, parts, hub = {} }: { cache: TowerCache; parts: string; hub: HubOptions | undefined },
 ): Promise<TowerManifest> {
   if (source.paths.includes(MANIFEST_FILE)) return importDirectory(source, cache);
-  const ofReference = location.scheme === 'npm' || location.scheme === 'hf' ? location.model : undefined;
-  const model = hub.model ?? ofReference;
+  const stated = location.scheme === 'npm' || location.scheme === 'hf' ? location.model : undefined;
+  const model = hub.model ?? stated;
   const { manifest, report } = await importHub(
     source,
     {

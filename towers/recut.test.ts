@@ -7,7 +7,7 @@ import { allOf, rulesOf } from './testing/passage-rules.ts';
 import type { KeptPassage, Passage } from './tower.ts';
 
 const WINDOW = 24;
-const rules = rulesOf({ window: WINDOW, overlap: 6, maxTokens: 96 });
+const rules = await rulesOf({ window: WINDOW, overlap: 6, maxTokens: 96 });
 
 interface Document {
   title: string;
@@ -214,7 +214,7 @@ test('whatever is edited: passages cover the text in order, fit the window, and 
           const passages = await recut(next, old, known);
           let end = 0;
           let start = -1;
-          passages.forEach((passage, index) => {
+          for (const [index, passage] of passages.entries()) {
             const { span } = passage;
             assert.equal(passage.text, next.text.slice(span.start, span.end));
             const isBlank = next.text.trim() === '';
@@ -228,10 +228,10 @@ test('whatever is edited: passages cover the text in order, fit the window, and 
               assert.equal(passage.keeps === 0 ? old.title : '', own, 'encoded with the same title');
             } else {
               const input = [own, passage.text].filter(Boolean).join(' ');
-              assert.deepEqual(passage.tokens.ids, rules.encode(input).ids);
+              assert.deepEqual(passage.tokens.ids, (await rules.encode(input)).ids);
               assert.ok(passage.tokens.ids.length <= rules.limit);
             }
-          });
+          }
           assert.equal(next.text.slice(end).trim(), '');
           old = next;
           known = passages;

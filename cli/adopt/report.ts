@@ -55,7 +55,7 @@ export function renderReport(report: AdoptReport): string {
   const name = vector === '' ? 'without a name' : `"${vector}"`;
   const lines = [
     `${report.collection}: about ${report.points} points, vectors ${name} of ${dimensions} dimensions, ${distance}` +
-      `${unitLength ? '' : ', not of unit length'}`,
+      (unitLength ? '' : ', not of unit length'),
     ...(mapping && writer ? [`payload as ${writer} writes it: ${renderMapping(mapping)}`] : []),
     '',
     `${report.tower} (${report.space}) on ${report.own.cosines.texts} stored texts:`,

@@ -7,7 +7,7 @@ import type { HeadPart } from '../session/protocol.ts';
 import { wrongWeights } from '../session/head.ts';
 import { outputOf } from '../session/model.ts';
 import type { TowerSource } from '../sources/source.ts';
-import { TextTokenizer } from '../tokenizer.ts';
+import { TextTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Tokens } from '../tower.ts';
 import { unpooledTokens } from '../unpooled.ts';
 import type { HubFacts } from './facts.ts';
@@ -126,8 +126,8 @@ export async function importHub(
 
   const inGraph = outputOf(graph.outputs) === 'sentence_embedding';
   if (inGraph) refuseInGraph(use, facts, called);
-  const tokenizer = tokenizerOf(tokenizerText, texts.get('tokenizer_config.json'), use, origin);
-  const room = roomFor(tokenizer, use, origin);
+  const tokenizer = await tokenizerOf(tokenizerText, use, origin);
+  const room = await roomFor(tokenizer, use, origin);
   const staged = join(parts, 'probe');
   await rm(staged, { recursive: true, force: true });
   await cache.link({ ...weights, ...headFiles(use.layers, hashes) }, staged);
@@ -139,9 +139,9 @@ export async function importHub(
     inGraph,
     use,
     graph,
-    tokens: PROBE_TEXTS.map((text) => tokensOf(tokenizer, use, use.documentPrompt, text)),
+    tokens: await Promise.all(PROBE_TEXTS.map((text) => tokensOf(tokenizer, use, use.documentPrompt, text))),
     largest: largestToken(tokenizerText, graph, origin),
-    longest: longestOf(tokenizer, use),
+    longest: await longestOf(tokenizer, use),
   });
   const dimensions = dimensionsOf(use, observed, origin);
   const references =
@@ -222,15 +222,13 @@ function refuseInGraph(use: HubUse, facts: HubFacts, called: string): void {
   use.notes.push('pooling: inside the graph');
 }
 
-function tokenizerOf(
+async function tokenizerOf(
   tokenizer: string,
-  config: string | undefined,
   { maxTokens, truncation }: HubUse,
   origin: string,
-): TextTokenizer {
+): Promise<TextTokenizer> {
   try {
-    const parsed = [tokenizer, config ?? '{}'].map((text) => JSON.parse(text) as object);
-    return new TextTokenizer(parsed[0]!, parsed[1]!, { maxTokens, truncation });
+    return await TextTokenizer.load(tokenizer, { maxTokens, truncation });
   } catch (error) {
     const message = `${origin}: tokenizer.json can't be used: ${String(error)}`;
     throw new TowerError('TOWER_MODEL_UNSUPPORTED', message, { cause: error });
@@ -238,11 +236,11 @@ function tokenizerOf(
 }
 
 /** Tokens that a document has room for. @throws {TowerError} where a prompt leaves none */
-function roomFor(tokenizer: TextTokenizer, use: HubUse, origin: string): number {
+async function roomFor(tokenizer: TextTokenizer, use: HubUse, origin: string): Promise<number> {
   const left = { document: 0, query: 0 };
   for (const side of ['document', 'query'] as const) {
     const prompt = side === 'document' ? use.documentPrompt : use.queryPrompt;
-    const tokens = tokenizer.ids(prompt).length;
+    const tokens = await tokenizer.count(prompt);
     left[side] = tokenizer.room - tokens;
     if (left[side] > 0) continue;
     throw new TowerError(
@@ -254,14 +252,19 @@ function roomFor(tokenizer: TextTokenizer, use: HubUse, origin: string): number 
   return left.document;
 }
 
-function tokensOf(tokenizer: TextTokenizer, use: HubUse, prompt: string, text: string): Tokens {
-  const tokens = tokenizer.encode(prompt + text);
-  return use.poolPrompt ? tokens : { ...tokens, unpooled: unpooledTokens(tokenizer, prompt) };
+async function tokensOf(
+  tokenizer: TextTokenizer,
+  use: HubUse,
+  prompt: string,
+  text: string,
+): Promise<Tokens> {
+  const tokens = await tokenizer.encode(prompt + text);
+  return use.poolPrompt ? tokens : { ...tokens, unpooled: await unpooledTokens(tokenizer, prompt) };
 }
 
-function longestOf(tokenizer: TextTokenizer, { maxTokens }: HubUse): Tokens {
+async function longestOf(tokenizer: TextTokenizer, { maxTokens }: HubUse): Promise<Tokens> {
   const many = `${PROBE_TEXTS.join(' ')} `.repeat(Math.ceil(maxTokens / 16));
-  const { ids } = tokenizer.encode(many.slice(0, MAX_PROBE_TOKENS * 16));
+  const { ids } = await tokenizer.encode(many.slice(0, MAX_PROBE_TOKENS * 16));
   return { ids: ids.slice(0, MAX_PROBE_TOKENS), truncated: true };
 }
 

@@ -54,7 +54,7 @@ export async function compareReferences(
   settings: {
     model: ModelOptions;
     /** @param prompt undefined: that of a document */
-    encode: (prompt: string | undefined, text: string) => Tokens;
+    encode: (prompt: string | undefined, text: string) => Promise<Tokens>;
     least: number | undefined;
     called: string;
   },
@@ -65,7 +65,7 @@ export async function compareReferences(
   const cosines: number[] = [];
   try {
     for (const { text, vector, prompt } of references) {
-      const { ids, unpooled = 0 } = settings.encode(prompt, text);
+      const { ids, unpooled = 0 } = await settings.encode(prompt, text);
       const found = await model.run({
         ids: Int32Array.from(ids),
         lengths: Int32Array.of(ids.length),

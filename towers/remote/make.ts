@@ -8,7 +8,7 @@ import type { TowerManifest } from '../manifest.ts';
 import type { RemoteLocation } from '../reference.ts';
 import { nameFrom } from '../sources/source.ts';
 import { fingerprint, REMOTE_POOLING, type SpaceDefinition } from '../space.ts';
-import { TextTokenizer } from '../tokenizer.ts';
+import { TextTokenizer } from '../tokenizer/tokenizer.ts';
 import {
   CharacterCounter,
   EndpointCounter,
@@ -165,7 +165,7 @@ export async function makeRemoteTower(
       license: facts.license ?? 'NOASSERTION',
       source,
     };
-    const { golden, spent } = await recordGoldenOf(draft, async () => tokenizerFrom(tokenizer, maxTokens));
+    const { golden, spent } = await recordGoldenOf(draft, () => tokenizerFrom(tokenizer, maxTokens));
     const goldenPath = join(parts, GOLDEN_FILE);
     await writeFile(goldenPath, goldenText(golden));
     const pinned: SpaceDefinition = { ...space, golden: hashGolden(golden) };
@@ -209,8 +209,8 @@ async function recordGoldenOf(
   }
 }
 
-function tokenizerFrom({ json, config }: TokenizerFiles, maxTokens: number): Tokenizer {
-  return new TextTokenizer(json!, config, { maxTokens, truncation: 'right' });
+function tokenizerFrom({ json }: TokenizerFiles, maxTokens: number): Promise<TextTokenizer> {
+  return TextTokenizer.load(JSON.stringify(json), { maxTokens, truncation: 'right' });
 }
 
 function limitsOf(
@@ -303,7 +303,7 @@ async function counterOf(
   const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
   const special = await wire.count('', signal).catch(() => undefined);
   if (files.json !== undefined) {
-    const counter = new FileCounter(tokenizerFrom(files, maxTokens));
+    const counter = new FileCounter(await tokenizerFrom(files, maxTokens));
     const countsAgree = await compareCounts(found, counter, special === undefined ? undefined : wire);
     return { counter, kind: 'files', special: 0, countsAgree, maxTokens };
   }

@@ -38,10 +38,15 @@ export const VOCABULARY: Readonly<Record<string, number>> = Object.fromEntries(
   ]),
 );
 
+/** A special token as `tokenizer.json` has it. */
+function special(id: number, content: string): object {
+  return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+}
+
 /** `tokenizer.json` of a small BERT: lower case, WordPiece, `[CLS]` and `[SEP]` around. */
 export const TINY_TOKENIZER = {
   version: '1.0',
-  added_tokens: ['[PAD]', '[UNK]', '[CLS]', '[SEP]'].map((content, id) => ({ id, content, special: true })),
+  added_tokens: ['[PAD]', '[UNK]', '[CLS]', '[SEP]'].map((content, id) => special(id, content)),
   normalizer: { type: 'BertNormalizer', clean_text: true, handle_chinese_chars: true, lowercase: true },
   pre_tokenizer: { type: 'BertPreTokenizer' },
   post_processor: {
@@ -57,7 +62,7 @@ export const TINY_TOKENIZER = {
       '[SEP]': { id: '[SEP]', ids: [3], tokens: ['[SEP]'] },
     },
   },
-  decoder: { type: 'WordPiece', prefix: '##' },
+  decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
   model: {
     type: 'WordPiece',
     unk_token: '[UNK]',
@@ -70,7 +75,7 @@ export const TINY_TOKENIZER = {
 /** `tokenizer.json` of a small SentencePiece model: no special tokens, words begin with `▁`. */
 export const TINY_UNIGRAM = {
   version: '1.0',
-  added_tokens: [{ id: 0, content: '<unk>', special: true }],
+  added_tokens: [special(0, '<unk>')],
   normalizer: null,
   pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true },
   post_processor: null,

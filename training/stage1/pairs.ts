@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { createGunzip } from 'node:zlib';
 import * as z from 'zod';
+import type { Soon } from '../../towers/passages.ts';
 import { TrainingError } from '../errors.ts';
 import { seededRandom, shuffle } from '../random.ts';
 
@@ -20,7 +21,7 @@ export interface PairTokens {
   queries: readonly (readonly number[])[];
   documents: readonly (readonly number[])[];
   /** Of any document, such as a given negative. */
-  document: (text: string) => readonly number[];
+  document: (text: string) => Soon<readonly number[]>;
 }
 
 /** The contents of a file of pairs. */

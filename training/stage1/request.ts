@@ -181,12 +181,15 @@ export async function tokenize(
 ): Promise<PairTokens> {
   const maxTokens = Math.min(longest, manifest.maxTokens);
   const tokenizer = await loadTokenizer({ directory, manifest: { ...manifest, maxTokens } });
-  const document = (text: string): readonly number[] => tokenizer.encode(prompts.document + text).ids;
-  return {
-    queries: pairs.map((pair) => tokenizer.encode(prompts.query + pair.query).ids),
-    documents: pairs.map((pair) => document(pair.document)),
-    document,
-  };
+  const idsOf = async (text: string): Promise<readonly number[]> => (await tokenizer.encode(text)).ids;
+  const document = (text: string): Promise<readonly number[]> => idsOf(prompts.document + text);
+  const queries: (readonly number[])[] = [];
+  const documents: (readonly number[])[] = [];
+  for (const pair of pairs) {
+    queries.push(await idsOf(prompts.query + pair.query));
+    documents.push(await document(pair.document));
+  }
+  return { queries, documents, document };
 }
 
 /** Operations that a run would take, as its report would say. */

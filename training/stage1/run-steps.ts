@@ -143,7 +143,7 @@ async function takeStep(
   const candidates = new Map<string, readonly number[]>();
   for (const row of rows) {
     for (const text of pairs[row]!.negatives.slice(0, given)) {
-      candidates.set(keyOf(text), texts.document(text));
+      candidates.set(keyOf(text), await texts.document(text));
     }
     for (const other of mined.of(row)) {
       candidates.set(keyOf(pairs[other]!.document), texts.documents[other]!);

@@ -9,7 +9,7 @@ import type { Passage } from '../../../towers/tower.ts';
 import { FakeTower } from '../testing/fake-tower.ts';
 import { harnesses, type Harness } from '../testing/harness.ts';
 
-const rules = rulesOf({ window: 24, overlap: 6, maxTokens: 96 });
+const rules = await rulesOf({ window: 24, overlap: 6, maxTokens: 96 });
 
 /** A tower that cuts as the real ones do; its vectors are a function of the tokens. */
 class CuttingTower extends FakeTower {
@@ -65,7 +65,7 @@ async function change(
   for (const [index, { text: passage, span, vector }] of stored.passages.entries()) {
     assert.equal(text.slice(span?.start, span?.end), passage);
     const own = index === 0 ? `${rest.title ?? 'star'} ${passage}` : passage!;
-    const { vector: expected } = await fresh.encode(rules.encode(own));
+    const { vector: expected } = await fresh.encode(await rules.encode(own));
     const length = Math.hypot(...expected);
     vector!.forEach((component, at) => assert.ok(Math.abs(component - expected[at]! / length) < 1e-6));
   }

@@ -1,7 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
-import { TextTokenizer } from '../../tokenizer.ts';
+import { TextTokenizer } from '../../tokenizer/tokenizer.ts';
 import { TINY_TOKENIZER } from '../../testing/tiny-tower.ts';
 
 /** A request for vectors that came in. */
@@ -71,11 +71,19 @@ export interface TestEndpoint {
   restart(): Promise<void>;
 }
 
-const counter = new TextTokenizer(TINY_TOKENIZER, {}, { maxTokens: 1_000_000, truncation: 'right' });
+const counter = await TextTokenizer.load(JSON.stringify(TINY_TOKENIZER), {
+  maxTokens: 1_000_000,
+  truncation: 'right',
+});
+
+/** Ids of a text, special ones included. */
+async function idsOf(text: string): Promise<readonly number[]> {
+  return (await counter.encode(text)).ids;
+}
 
 /** Tokens of a text, special ones included. */
-export function tokensOf(text: string): number {
-  return counter.encode(text).ids.length;
+export async function tokensOf(text: string): Promise<number> {
+  return (await idsOf(text)).length;
 }
 
 /** Starts a stand-in. It ends with the test. */
@@ -117,7 +125,7 @@ export async function startEndpoint(
       const path = request.url ?? '';
       const text = Buffer.concat(chunks).toString();
       if (path === '/tokenize') {
-        answerTokenize(endpoint.behaviour, text, response);
+        void answerTokenize(endpoint.behaviour, text, response);
         return;
       }
       const body = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
@@ -138,7 +146,7 @@ export async function startEndpoint(
       busy++;
       endpoint.busiest = Math.max(endpoint.busiest, busy);
       response.on('close', () => busy--);
-      setTimeout(() => answerVectors(endpoint.behaviour, call, response), endpoint.behaviour.delayMs);
+      setTimeout(() => void answerVectors(endpoint.behaviour, call, response), endpoint.behaviour.delayMs);
     });
   });
   const listen = (port: number): Promise<void> =>
@@ -155,14 +163,14 @@ export async function startEndpoint(
   return endpoint;
 }
 
-function answerTokenize(behaviour: Behaviour, text: string, response: ServerResponse): void {
+async function answerTokenize(behaviour: Behaviour, text: string, response: ServerResponse): Promise<void> {
   const { prompt } = JSON.parse(text) as { prompt?: string };
   if (!behaviour.tokenize) send(response, 404, { detail: 'Not Found' });
   else if (prompt === undefined) send(response, 422, { detail: 'prompt is missing' });
-  else send(response, 200, { count: tokensOf(prompt), max_model_len: behaviour.maxTokens });
+  else send(response, 200, { count: await tokensOf(prompt), max_model_len: behaviour.maxTokens });
 }
 
-function answerVectors(behaviour: Behaviour, call: SeenCall, response: ServerResponse): void {
+async function answerVectors(behaviour: Behaviour, call: SeenCall, response: ServerResponse): Promise<void> {
   const { key, maxInputs, maxTokens, matryoshka, cutAt } = behaviour;
   const fault = behaviour.fault(call);
   if (fault && 'hang' in fault) return;
@@ -183,8 +191,8 @@ function answerVectors(behaviour: Behaviour, call: SeenCall, response: ServerRes
     refuse(422, `batch size ${call.input.length} > maximum allowed batch size ${maxInputs}`);
     return;
   }
-  const counts = call.input.map(tokensOf);
-  const sum = counts.reduce((total, count) => total + Math.min(count, cutAt), 0);
+  const inputs = await Promise.all(call.input.map(idsOf));
+  const sum = inputs.reduce((total, { length }) => total + Math.min(length, cutAt), 0);
   if (sum > maxTokens) {
     refuse(400, `this model's maximum context length is ${maxTokens} tokens, and ${sum} were requested`);
     return;
@@ -194,8 +202,11 @@ function answerVectors(behaviour: Behaviour, call: SeenCall, response: ServerRes
     return;
   }
   const base64 = behaviour.base64 && call.encodingFormat === 'base64';
-  const data = call.input.map((text, index) => {
-    const vector = vectorOf(text, behaviour, cutAt).subarray(0, call.dimensions ?? behaviour.dimensions);
+  const data = inputs.map((ids, index) => {
+    const vector = vectorOf(ids.slice(0, cutAt), behaviour).subarray(
+      0,
+      call.dimensions ?? behaviour.dimensions,
+    );
     const bytes = Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength);
     const embedding = base64 ? bytes.toString('base64') : [...vector];
     return { object: 'embedding' as const, index, embedding };
@@ -211,9 +222,8 @@ function send(response: ServerResponse, status: number, value: unknown): void {
 }
 
 /** A vector that depends on the words of a text, up to where the server reads: equal texts, equal vectors. */
-function vectorOf(text: string, { dimensions, seed }: Behaviour, cutAt: number): Float32Array {
+function vectorOf(ids: readonly number[], { dimensions, seed }: Behaviour): Float32Array {
   const vector = new Float32Array(dimensions);
-  const ids = counter.encode(text).ids.slice(0, cutAt);
   ids.forEach((id, place) => {
     for (let index = 0; index < dimensions; index++) {
       vector[index]! += Math.sin((id + 1) * (index + 1) * 12.9898 + seed + place * 0.001);
