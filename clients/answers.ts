@@ -49,6 +49,10 @@ export interface Collection {
   passages: number;
   /** Random, made with the physical collection; one that was dropped and made again, or restored, has another. */
   identity: string;
+  /** Others write it: it was adopted, and is only read here. */
+  readOnly?: true;
+  /** Fingerprints of other spaces that were measured to be this one: their query towers may search it. */
+  admittedSpaces?: string[];
 }
 
 /** One document that was found. */

@@ -35,7 +35,15 @@ export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInf
 
 export function fromCollection({ name, physicalName, identity, ...rest }: Collection__Output): Collection {
   const counts = { documents: Number(rest.documents), passages: Number(rest.passages) };
-  return { name, physicalName, space: fromSpace(rest.space), ...counts, identity };
+  return {
+    name,
+    physicalName,
+    space: fromSpace(rest.space),
+    ...counts,
+    identity,
+    ...(rest.readOnly && { readOnly: true }),
+    ...(rest.admittedSpaces.length > 0 && { admittedSpaces: rest.admittedSpaces }),
+  };
 }
 
 export function fromSearchResponse({ hits, timings, queryTower }: SearchResponse__Output): SearchResult {

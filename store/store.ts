@@ -41,7 +41,7 @@ export interface CollectionKey {
   /** Others write it: we adopted it, and only read it. */
   readOnly?: true;
   /** Fingerprints of other spaces that were measured to be this one: their query towers may search it. */
-  admitted?: readonly string[];
+  admittedSpaces?: string[];
 }
 
 /** Numbers of documents and of their passages: one dense vector each. */

@@ -36,7 +36,7 @@ export interface Described {
   metadata: Readonly<Record<string, unknown>>;
   indexingThreshold: number | undefined;
   /** Other spaces that were measured to be this one. */
-  admitted: readonly string[];
+  admitted: string[];
   /** How we read a collection that others made; absent for our own. */
   adoption?: Adoption;
 }

@@ -407,7 +407,7 @@ function keyOf(
     space,
     identity,
     ...(adoption && { readOnly: true }),
-    ...(admitted.length > 0 && { admitted }),
+    ...(admitted.length > 0 && { admittedSpaces: admitted }),
   };
 }
 
