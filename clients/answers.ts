@@ -36,6 +36,8 @@ export interface ServiceInfo {
   store: string;
   /** Why it is not serving, in words; absent while it is. */
   notServingReason?: string;
+  /** Why a document service that serves takes no documents, in words; absent while it does. */
+  writesRefusedReason?: string;
 }
 
 /** A logical collection. */
@@ -47,6 +49,10 @@ export interface Collection {
   passages: number;
   /** Random, made with the physical collection; one that was dropped and made again, or restored, has another. */
   identity: string;
+  /** Others write it: it was adopted, and is only read here. */
+  readOnly?: true;
+  /** Fingerprints of other spaces that were measured to be this one: their query towers may search it. */
+  admittedSpaces?: string[];
 }
 
 /** One document that was found. */

@@ -21,7 +21,7 @@ export function fromTower(tower: Tower__Output | null): Tower {
 
 export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInfo {
   const { version = '', pid = 0, uptimeSeconds = 0, tower = null, store = '' } = service ?? {};
-  const { notServingReason = '' } = service ?? {};
+  const { notServingReason = '', writesRefusedReason = '' } = service ?? {};
   return {
     version,
     pid,
@@ -29,12 +29,21 @@ export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInf
     tower: fromTower(tower),
     store,
     ...(notServingReason !== '' && { notServingReason }),
+    ...(writesRefusedReason !== '' && { writesRefusedReason }),
   };
 }
 
 export function fromCollection({ name, physicalName, identity, ...rest }: Collection__Output): Collection {
   const counts = { documents: Number(rest.documents), passages: Number(rest.passages) };
-  return { name, physicalName, space: fromSpace(rest.space), ...counts, identity };
+  return {
+    name,
+    physicalName,
+    space: fromSpace(rest.space),
+    ...counts,
+    identity,
+    ...(rest.readOnly && { readOnly: true }),
+    ...(rest.admittedSpaces.length > 0 && { admittedSpaces: rest.admittedSpaces }),
+  };
 }
 
 export function fromSearchResponse({ hits, timings, queryTower }: SearchResponse__Output): SearchResult {

@@ -15,7 +15,7 @@ import { Model } from './session/model.ts';
 import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
 import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
-import { unpooledTokens } from './unpooled.ts';
+import { withUnpooled } from './unpooled.ts';
 
 /**
  * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
@@ -137,11 +137,7 @@ class OnnxTower implements Tower {
 
   #tokens(text: string, prompt: string): Soon<Tokens> {
     const tokens = this.#tokenizer.encode(prompt + text);
-    return this.manifest.poolPrompt === false ? this.#withoutPrompt(tokens, prompt) : tokens;
-  }
-
-  async #withoutPrompt(tokens: Soon<Tokens>, prompt: string): Promise<Tokens> {
-    return { ...(await tokens), unpooled: await unpooledTokens(this.#tokenizer, prompt) };
+    return this.manifest.poolPrompt === false ? withUnpooled(tokens, this.#tokenizer, prompt) : tokens;
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {

@@ -330,7 +330,7 @@ function isUnit(vector: Float32Array): boolean {
 }
 
 function variantsOf(reference: string): OpenVariant {
-  return (settings) => openTower(reference, { log: note, ...settings });
+  return (settings) => openTower(reference, settings);
 }
 
 /** A tower that was compared. */
@@ -365,6 +365,7 @@ async function findNearest(
   let nearest: Candidate | undefined;
   for (const other of others) {
     note(`comparing with ${other.manifest.name}`);
+    // A wrong model is far away whatever its settings are.
     const explained = await explain(variantsOf(other.reference), texts, { signal, probeOnly: true });
     const better = !nearest || explained.best.cosines.median > nearest.explained.best.cosines.median;
     if (better) nearest = { ...other, explained };
@@ -420,11 +421,13 @@ async function explainInWords(found: {
         ? `adopt with --document-tower ${nearest.reference}`
         : `with ${describeVariant(nearest.explained.best.variant)}`;
     const share = `median cosine ${nearest.explained.best.cosines.median.toFixed(4)}`;
-    if (isOneModel(manifest, nearest.manifest) && best.cosines.median >= LEAST_SIBLING) {
+    // Vectors of two models have nothing to do with each other.
+    if (best.cosines.median >= LEAST_SIBLING) {
       const [mine, theirs] = await Promise.all([precisionOf(directory), precisionOf(nearest.directory)]);
+      const how = mine === theirs ? 'another version of it' : 'the same model at another precision';
       return (
-        `${not}; they are those of ${nearest.manifest.name} (${share}), which is the same model at another precision: its ` +
-        `weights are in ${theirs}, those of ${documentTower} in ${mine}; ${use}`
+        `${not}; they are those of ${nearest.manifest.name} (${share}), which is ${how}: its weights are in ${theirs}, those ` +
+        `of ${documentTower} in ${mine}; ${use}`
       );
     }
     return `${not}; they are those of ${nearest.manifest.name} (${share}): ${use}`;
@@ -442,17 +445,12 @@ async function explainInWords(found: {
   return not + near + likely;
 }
 
-/** Two exports of one model have the same tokenizer, the same width and the same length. */
-function isOneModel(a: TowerManifest, b: TowerManifest): boolean {
-  return a.files['tokenizer.json'] === b.files['tokenizer.json'] && a.dimensions === b.dimensions;
-}
-
 function importFlags({ variant }: Explained['best'], manifest: TowerManifest): string {
   return [
     ...(variant.prompt.text === manifest.prompt
       ? []
       : [`--document-prompt ${JSON.stringify(variant.prompt.text)}`]),
-    ...(variant.pooling === manifest.pooling ? [] : [`--pooling ${[variant.pooling].flat().join(",")}`]),
+    ...(variant.pooling === manifest.pooling ? [] : [`--pooling ${[variant.pooling].flat().join(',')}`]),
     ...(variant.maxTokens === manifest.maxTokens ? [] : [`--max-tokens ${variant.maxTokens}`]),
   ].join(' ');
 }

@@ -32,8 +32,8 @@ export function renderCollections(listed: readonly (Collection & { unknownTokenS
   const asked = listed.some(({ unknownTokenShare }) => unknownTokenShare !== undefined);
   return table(
     ['collection', 'documents', 'passages', 'physical name', 'space', ...(asked ? ['unknown tokens'] : [])],
-    listed.map(({ name, documents, passages, physicalName, space, unknownTokenShare }) => [
-      name,
+    listed.map(({ name, readOnly, documents, passages, physicalName, space, unknownTokenShare }) => [
+      readOnly === true ? `${name} (adopted, read only)` : name,
       documents,
       passages,
       physicalName,

@@ -40,7 +40,8 @@ export class Collections {
       this.#describe(name, new AbortController().signal).catch(() => {});
     }
     const found = known ?? (await this.#describe(name, call.signal, identity));
-    if (found.space.fingerprint !== this.#space.fingerprint) {
+    const { fingerprint } = this.#space;
+    if (found.space.fingerprint !== fingerprint && !found.admittedSpaces?.includes(fingerprint)) {
       throw spaceMismatch(name, found.space.fingerprint, this.#space.fingerprint);
     }
     if (identity !== undefined && found.identity !== identity) {

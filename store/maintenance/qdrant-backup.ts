@@ -7,6 +7,7 @@ import { Agent, type Dispatcher, request } from 'undici';
 import { collectionNotFound, StoreError } from '../errors.ts';
 import { newIdentity } from '../names.ts';
 import type { QdrantConfig } from '../qdrant/config.ts';
+import { readOnly } from '../qdrant/adopted/record.ts';
 import { QdrantStore } from '../qdrant/qdrant-store.ts';
 import {
   type BackupCollection,
@@ -101,7 +102,10 @@ async function collectionsOf(place: QdrantPlace, name: string | undefined): Prom
   try {
     const wanted = name === undefined ? undefined : (await store.findCollection(name)).physicalName;
     const [listed, aliases] = await Promise.all([store.listCollections(), store.aliases()]);
-    const own = listed.filter(({ physicalName }) => wanted === undefined || physicalName === wanted);
+    const adopted = listed.find((one) => one.physicalName === wanted && one.readOnly);
+    if (adopted) throw readOnly(adopted.name, 'a backup, which could not be put back');
+    const ours = listed.filter((one) => !one.readOnly);
+    const own = ours.filter(({ physicalName }) => wanted === undefined || physicalName === wanted);
     if (own.length === 0) {
       throw name === undefined
         ? new StoreError('STORE_INVALID_ARGUMENT', `${place.url} has no collections of ours`)

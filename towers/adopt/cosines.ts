@@ -54,7 +54,7 @@ export function isClearlyBetter(one: Cosines, other: Cosines): boolean {
 }
 
 /** So much differs between processors, and between texts alone and in a batch, of one model. */
-const NOISE = 5e-4;
+export const NOISE = 5e-4;
 
 export function cosine(a: Float32Array, b: Float32Array): number {
   let dot = 0;

@@ -1,7 +1,7 @@
 import type { TowerManifest } from '../manifest.ts';
 import { type Pooling, REMOTE_POOLING } from '../space.ts';
 import type { Tokens, Tower } from '../tower.ts';
-import { compare, type Cosines, isClearlyBetter, passes } from './cosines.ts';
+import { compare, type Cosines, isClearlyBetter, NOISE, passes } from './cosines.ts';
 import {
   inputOf,
   isOwn,
@@ -57,12 +57,12 @@ export interface ExplainOptions {
   signal?: AbortSignal | undefined;
   /** How long the texts of the last step may take, in milliseconds; after that the rest of them are left out. */
   budgetMs?: number;
-  /** Whether to try a few texts alone, for a comparison of towers. @default false */
+  /** Whether to try the tower alone as it is, on a few texts, for a comparison of towers. @default false */
   probeOnly?: boolean;
 }
 
 /** Texts that every variant is tried on: enough to tell variants apart, and short, because there are dozens. */
-const PROBE_TEXTS = 16;
+const PROBE_TEXTS = 12;
 
 /** Characters that a text of the probe has at least: very short ones are alike under all prompts. */
 const PROBE_CHARACTERS = 24;
@@ -90,30 +90,33 @@ export async function explain(
   const tried: Explanation[] = [];
   try {
     const probe = probeOf(texts);
-    const layouts = layoutsFor(probe);
-    const { pooling: ownPooling, maxTokens } = manifest;
-    const tryAll = async (
+    const { maxTokens } = manifest;
+    const attempt = async (
       one: ExplainingTower,
       pooling: Variant['pooling'],
-      prompts: readonly Prompt[],
+      prompt: Prompt,
+      layout: Layout,
     ): Promise<void> => {
-      for (const prompt of prompts) {
-        for (const layout of layouts) {
-          options.signal?.throwIfAborted();
-          const cosines = await measure(one, probe, { prompt, layout }, options);
-          tried.push({ variant: { prompt, layout, pooling, maxTokens }, cosines });
-        }
-      }
+      options.signal?.throwIfAborted();
+      const cosines = await measure(one, probe, { prompt, layout }, options);
+      tried.push({ variant: { prompt, layout, pooling, maxTokens }, cosines });
     };
-    await tryAll(tower, ownPooling, promptsFor(manifest));
-    for (const pooling of otherPoolings(manifest)) {
-      if (best(tried).cosines.median >= NEAR) break;
-      const other = await open({ pooling });
-      try {
-        await tryAll(other, pooling, promptsFor(manifest));
-      } finally {
-        await other.close();
+    const [ownPrompt, ...otherPrompts] = promptsFor(manifest);
+    for (const layout of layoutsFor(probe)) await attempt(tower, manifest.pooling, ownPrompt!, layout);
+    // One thing after the other: a wrong pooling or text shows whatever the prompt is, and all together are dozens.
+    if (options.probeOnly !== true && best(tried).cosines.median < 1 - NOISE) {
+      const others = best(tried).cosines.median < NEAR ? otherPoolings(manifest) : [];
+      for (const pooling of others) {
+        await withTower(open, { pooling }, async (other) => {
+          for (const layout of layoutsFor(probe)) await attempt(other, pooling, ownPrompt!, layout);
+        });
       }
+      const { pooling, layout } = best(tried).variant;
+      const tryPrompts = async (one: ExplainingTower): Promise<void> => {
+        for (const prompt of otherPrompts) await attempt(one, pooling, prompt, layout);
+      };
+      if (pooling === manifest.pooling) await tryPrompts(tower);
+      else await withTower(open, settingsOf(pooling, maxTokens), tryPrompts);
     }
     tried.sort((a, b) => b.cosines.median - a.cosines.median);
     const ownTry = best(tried.filter(({ variant }) => isOwn(variant, manifest)));
@@ -129,6 +132,19 @@ export async function explain(
     const longer = passes(top.cosines) ? undefined : await otherLength(open, tower, texts, top, options);
     if (longer && isClearlyBetter(longer.cosines, top.cosines)) top = longer;
     return { manifest, own, best: top, tried };
+  } finally {
+    await tower.close();
+  }
+}
+
+async function withTower(
+  open: OpenVariant,
+  settings: Parameters<OpenVariant>[0],
+  use: (tower: ExplainingTower) => Promise<void>,
+): Promise<void> {
+  const tower = await open(settings);
+  try {
+    await use(tower);
   } finally {
     await tower.close();
   }

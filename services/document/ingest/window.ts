@@ -317,7 +317,9 @@ export class Window {
     const { stored } = this.#documents.get(documentId)!;
     if (!stored || !isWorthReading(stored, document.text)) return undefined;
     try {
-      return await this.#reader.read(documentId, { passages: stored.passages, withVectors: true });
+      const before = await this.#reader.read(documentId, { passages: stored.passages, withVectors: true });
+      // Of a copy of what others encoded nobody knows from which texts its vectors are.
+      return before?.encodingHash === '' ? undefined : before;
     } catch (error) {
       if (this.#abort.signal.aborted) throw error;
       if (concernsAll(error)) {

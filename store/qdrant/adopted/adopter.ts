@@ -1,5 +1,5 @@
 import type { Schemas } from '@qdrant/js-client-rest';
-import { invalidArgument, StoreError } from '../../errors.ts';
+import { invalidArgument, type StoreError } from '../../errors.ts';
 import { checkAlias, isLogicalName, isPhysicalName, newIdentity } from '../../names.ts';
 import { type CallOptions, physicalName } from '../../store.ts';
 import { ADMITTED_KEY, Collections } from '../collections.ts';
