@@ -105,7 +105,8 @@ function gather(b: Backward): (() => string)[] {
   const rank = b.dims(index).length;
   const dx = (): string => {
     if (axis === 0 && rank > 0 && rows! >= 0 && rows! <= MAX_ONE_HOT_ROWS && !Number.isNaN(width)) {
-      const flat = g.node('Reshape', [index, g.ints([-1])]);
+      // ONNX Runtime has no one-hot of 32-bit numbers.
+      const flat = b.cast(g.node('Reshape', [index, g.ints([-1])]), 'int64');
       const oneHot = b.cast(g.node('OneHot', [flat, g.scalar(rows!, 'int64'), g.ints([0, 1])]), b.type);
       const updates = g.node('Reshape', [dy, g.ints([-1, width])]);
       return b.reshapeLike(g.node('com.microsoft:FusedMatMul', [oneHot, updates], { transA: int(1) }), x);
