@@ -1,4 +1,5 @@
 import type { Tokens, Tower } from '../../towers/tower.ts';
+import { seededRandom, shuffle } from '../../training/random.ts';
 import { median } from '../report.ts';
 
 /** Queries that a student encodes in its turn, one after the other: some milliseconds. */
@@ -35,14 +36,14 @@ export async function measureQueryCost(
   queries: readonly string[],
 ): Promise<QueryCost[]> {
   const times = students.map((): number[] => []);
+  const random = seededRandom(1);
   for (let round = -WARMUP_ROUNDS; round < ROUNDS; round++) {
     const asked = Array.from(
       { length: TURN_QUERIES },
       (_, index) => queries[(Math.abs(round) * TURN_QUERIES + index) % queries.length]!,
     );
-    for (let place = 0; place < students.length; place++) {
-      // Each is the first as often as any other.
-      const at = (Math.abs(round) + place) % students.length;
+    // In a new order each time: whoever comes after a student with large tables finds a cold cache.
+    for (const at of shuffle([...students.keys()], random)) {
       const student = students[at]!;
       const spent = await cpuTime(async () => {
         for (const query of asked) await student.encode(await student.tokenize(query));
