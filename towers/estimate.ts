@@ -1,3 +1,4 @@
+import { moneyOf } from './remote/spending.ts';
 import type { Tokens, Tower } from './tower.ts';
 
 /** Passages of the sample that is encoded to measure the rate. */
@@ -12,7 +13,7 @@ export interface Estimate {
   passages: number;
   /** Tokens of all passages, as the model gets them. */
   tokens: number;
-  /** Tokens that this machine encodes in a second, measured on the sample. */
+  /** Tokens that this machine encodes in a second, measured on the sample; 0 where measuring would cost money. */
   tokensPerSecond: number;
   /** Passages and tokens that were encoded to measure it. */
   sample: { passages: number; tokens: number };
@@ -20,6 +21,8 @@ export interface Estimate {
   seconds: number;
   /** The vectors, as float32: what a search holds in memory. */
   vectorBytes: number;
+  /** What the tokens cost, of a tower on a server that has a price. */
+  cost?: { money: number; currency: string };
 }
 
 /**
@@ -54,6 +57,9 @@ export class Estimator {
   async measure({ signal }: { signal?: AbortSignal } = {}): Promise<Estimate> {
     const tokens = this.#sample.reduce((sum, { ids }) => sum + ids.length, 0);
     let tokensPerSecond = 0;
+    const { runtime, dimensions } = this.#tower.manifest;
+    // A dry run costs nothing: what a server encodes is paid for.
+    if (runtime) this.#sample.length = 0;
     if (this.#sample.length > 0) {
       await this.#tower.encodeAll(this.#sample.slice(0, WARM_UP_PASSAGES), { signal });
       const started = performance.now();
@@ -65,9 +71,12 @@ export class Estimator {
       passages: this.#passages,
       tokens: this.#tokens,
       tokensPerSecond,
-      sample: { passages: this.#sample.length, tokens },
+      sample: { passages: this.#sample.length, tokens: runtime ? 0 : tokens },
       seconds: tokensPerSecond > 0 ? this.#tokens / tokensPerSecond : 0,
-      vectorBytes: 4 * this.#tower.manifest.dimensions * this.#passages,
+      vectorBytes: 4 * dimensions * this.#passages,
+      ...(runtime?.price && {
+        cost: { money: moneyOf(this.#tokens, runtime.price), currency: runtime.price.currency },
+      }),
     };
   }
 

@@ -15,7 +15,7 @@ import { Model } from './session/model.ts';
 import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
 import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
-import { unpooledTokens } from './unpooled.ts';
+import { withUnpooled } from './unpooled.ts';
 
 /**
  * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
@@ -46,6 +46,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
   if (manifest.runtime !== undefined) {
     const { runtime } = manifest;
     const { batching, remote } = options;
+    requireRemote(options, manifest);
     const tokenizer = (): Promise<TextTokenizer> => loadTokenizer(local);
     return openRemoteTower({ ...local, runtime, tokenizer, batching, options: remote });
   }
@@ -75,6 +76,19 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
   return new OnnxTower(local, tokenizer, promptTokens, session, limits);
+}
+
+/** Settings of a model in this process say nothing to one elsewhere. @throws {TowerError} */
+function requireRemote({ device = 'auto', pooling }: TowerOptions, { name }: TowerManifest): void {
+  if (device !== 'auto') {
+    throw new TowerError('DEVICE_UNAVAILABLE', `${name} runs on a server: it has no device ${device} here`);
+  }
+  if (pooling !== undefined) {
+    throw new TowerError(
+      'TOWER_MODEL_UNSUPPORTED',
+      `${name} runs on a server, which pools: it has no other pooling`,
+    );
+  }
 }
 
 /** The layers after a tower's pooling, with the files that hold their weights. */
@@ -137,11 +151,7 @@ class OnnxTower implements Tower {
 
   #tokens(text: string, prompt: string): Soon<Tokens> {
     const tokens = this.#tokenizer.encode(prompt + text);
-    return this.manifest.poolPrompt === false ? this.#withoutPrompt(tokens, prompt) : tokens;
-  }
-
-  async #withoutPrompt(tokens: Soon<Tokens>, prompt: string): Promise<Tokens> {
-    return { ...(await tokens), unpooled: await unpooledTokens(this.#tokenizer, prompt) };
+    return this.manifest.poolPrompt === false ? withUnpooled(tokens, this.#tokenizer, prompt) : tokens;
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {

@@ -19,6 +19,9 @@ export type Pooling = z.infer<typeof Pooling>;
 /** What says of a model's pooling that its vectors come pooled from elsewhere. */
 export const REMOTE_POOLING = 'remote';
 
+/** What a space says of a pooling: which one, or that it is not ours to know. */
+export type StatedPooling = Pooling | typeof REMOTE_POOLING;
+
 /** Functions that a dense layer may end in. */
 export const Activation = z.enum(['identity', 'tanh', 'relu', 'gelu', 'sigmoid', 'silu']);
 export type Activation = z.infer<typeof Activation>;

@@ -5,14 +5,21 @@ import type { HubReport } from '../../towers/hub/import.ts';
 import { Pooling, PoolingMode } from '../../towers/space.ts';
 import { importTower } from '../../training/interchange/import.ts';
 import { positive } from '../input/flags.ts';
-import { CliError, note, printJson, printResult, table } from '../output/print.ts';
+import { CliError, note, printJson, printResult, table, UsageError } from '../output/print.ts';
 import { pullWithProgress } from '../pull-tower.ts';
+import {
+  importRemote,
+  isRemote,
+  refuseRemoteFlags,
+  type RemoteFlags,
+  withRemoteFlags,
+} from '../remote-tower.ts';
 
 interface Flags {
   json?: boolean;
 }
 
-interface ImportFlags {
+interface ImportFlags extends RemoteFlags {
   out?: string;
   graph?: string;
   model?: string;
@@ -82,7 +89,10 @@ const list = new Command('list')
 
 const pull = new Command('pull')
   .description('fetch a tower, or check that it is complete; one that is fetched is run once')
-  .argument('<reference>', 'a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION or file:DIR')
+  .argument(
+    '<reference>',
+    'a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, remote:http://HOST:PORT#MODEL or file:DIR',
+  )
   .action(async (reference: string, flags: Flags) => {
     const { directory, manifest } = await pullWithProgress(reference, {
       onReport: (report) => note(found(report)),
@@ -123,11 +133,12 @@ const verify = new Command('verify')
     }
   });
 
-const importing = new Command('import')
-  .description('make a document tower from a model that was trained elsewhere')
+const importing = withRemoteFlags(new Command('import'))
+  .description('make a document tower from a model that was trained elsewhere, or that a server runs')
   .argument(
-    '<folder>',
-    'folder in the layout of the Hugging Face hub, with an ONNX export, or with safetensors and --graph',
+    '<source>',
+    'folder in the layout of the Hugging Face hub, with an ONNX export, or with safetensors and --graph; or ' +
+      'remote:http://HOST:PORT[/PATH]#MODEL, a server that speaks the OpenAI API',
   )
   .option('--out <dir>', 'folder to write the new tower to (default: it stays in the cache)')
   .option('--model <file>', 'ONNX file, where the folder has several')
@@ -152,7 +163,28 @@ const importing = new Command('import')
   .option('--reference-cosine <x>', 'smallest cosine to these that is taken (default: 0.999)', cosineFlag)
   .addHelpText('after', '\nWithout these flags, what the files in the folder say counts. See docs/towers.md.')
   .action(async (source: string, flags: ImportFlags) => {
-    const { json = false, out, graph, model, reference, referenceCosine, ...facts } = flags;
+    const { name, tokenizer, revision, price, keyEnv, maxConcurrency, maxBatch, timeout, ...rest } = flags;
+    const { json = false, out, graph, model, reference, referenceCosine, ...facts } = rest;
+    const ofServer = {
+      name,
+      tokenizer,
+      revision,
+      price,
+      keyEnv,
+      maxConcurrency,
+      maxBatch,
+      timeout,
+    } as RemoteFlags;
+    if (isRemote(source)) {
+      for (const [flag, value] of Object.entries({ graph, model, reference, pooling: facts.pooling })) {
+        if (value !== undefined)
+          throw new UsageError(`--${flag} belongs to a folder, and ${source} is a server`);
+      }
+      const { pooling: _, ...said } = facts;
+      await importRemote(source, { out, json, facts: said, flags: ofServer });
+      return;
+    }
+    refuseRemoteFlags(ofServer);
     const request = { source, out, graph, model, reference, referenceCosine, facts, log: note };
     const report = await importTower(request);
     printResult({ json }, report, () =>

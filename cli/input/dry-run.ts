@@ -58,11 +58,18 @@ export function describeDryRun(run: DryRun, tower: string): string {
   return [
     `${count(documents)} documents, ${count(passages)} passages, ${count(tokens)} tokens of "${tower}"`,
     `${count(changes)} deletes and patches, ${count(duplicates)} records with an id that came before, ${count(rejected)} unreadable`,
-    `about ${duration(run.seconds)} to encode on this machine: ${count(run.tokensPerSecond)} tokens/s, measured on ` +
-      `${count(run.sample.passages)} passages (${share.toFixed(share < 1 ? 3 : 0)} %). It is an estimate: what is stored already is not encoded ` +
-      'again, and a service elsewhere has its own rate',
+    run.tokensPerSecond > 0 || passages === 0
+      ? `about ${duration(run.seconds)} to encode on this machine: ${count(run.tokensPerSecond)} tokens/s, measured on ` +
+        `${count(run.sample.passages)} passages (${share.toFixed(share < 1 ? 3 : 0)} %). It is an estimate: what is stored already is not encoded ` +
+        'again, and a service elsewhere has its own rate'
+      : `${costOf(run)}: the model runs on a server, and nothing was sent to it. What is stored already is not encoded again`,
     `${bytes(run.vectorBytes)} of vectors, which a search of the embedded store holds in memory`,
   ].join('\n');
+}
+
+function costOf({ cost, tokens }: DryRun): string {
+  if (cost === undefined) return 'no price is known (towers import --price)';
+  return `${cost.money.toFixed(cost.money < 1 ? 4 : 2)} ${cost.currency} for ${tokens.toLocaleString('en')} tokens`;
 }
 
 function duration(seconds: number): string {

@@ -14,7 +14,7 @@ await runTowerService({
   metricsPort: 'metricsPortQuery',
   tower: 'queryTower',
   access: 'reads',
-  settings: ['querySlots', 'queryQueue', 'queryCache', 'liveShare', 'liveTower'],
+  settings: ['querySlots', 'queryQueue', 'queryCache', 'liveShare', 'liveTower', 'maxTokensSpent'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   serve: async ({ tower, store, config, log, telemetry, describe }) => {
     await store.prepare(tower.manifest.space.fingerprint);
@@ -35,12 +35,17 @@ await runTowerService({
 /** Off by default: it needs a teacher, which may have to be fetched, and part of a core. */
 function liveQuality(
   parts: { tower: Tower; store: Store; log: Logger; metrics: Metrics | undefined },
-  { liveShare: share, liveTower }: Config<'liveShare' | 'liveTower'>,
+  { liveShare: share, liveTower, maxTokensSpent }: Config<'liveShare' | 'liveTower' | 'maxTokensSpent'>,
 ): LiveQuality | undefined {
   const { tower, store, log, metrics } = parts;
   const reference = liveTower || tower.manifest.distillation?.teacher;
   if (share === 0 || !metrics || reference === undefined) return undefined;
   // One thread, of its own: searches go first.
-  const teacher = openTower(reference, { threads: 1, inline: false, log: (message) => log.info(message) });
+  const teacher = openTower(reference, {
+    threads: 1,
+    inline: false,
+    log: (message) => log.info(message),
+    remote: { maxTokensSpent: maxTokensSpent || undefined },
+  });
   return new LiveQuality(tower, teacher, { store, metrics, log, share });
 }

@@ -71,7 +71,8 @@ export const Settings = z.strictObject({
   documentTower: text()
     .default('all-MiniLM-L6-v2')
     .describe(
-      'Document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, file:DIR or the path of a folder.',
+      'Document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, remote:http://HOST:PORT#MODEL, ' +
+        'file:DIR or the path of a folder.',
     ),
   queryTower: text()
     .default('all-MiniLM-L6-v2-lookup')
@@ -82,6 +83,11 @@ export const Settings = z.strictObject({
   threads: integer(0, 1024)
     .default(0)
     .describe('Threads that the tower uses on the CPU; 0 for one per core.'),
+  maxTokensSpent: integer(0, 1_000_000_000_000)
+    .default(0)
+    .describe(
+      'Tokens that a tower on a server may cost, from the start of this process; then encoding is refused. 0 for no limit.',
+    ),
   querySlots: integer(1, 10_000).default(16).describe('Searches that run at the same time.'),
   queryQueue: integer(0, 100_000)
     .default(256)

@@ -152,7 +152,19 @@ const STORE_CODES: Readonly<Record<Exclude<StoreErrorReason, 'STORE_INTERNAL'>, 
 const TOWER_CODES: Partial<Record<TowerErrorReason, status>> = {
   ENCODER_OVERLOADED: status.RESOURCE_EXHAUSTED,
   ENCODER_CLOSED: status.UNAVAILABLE,
+  ENDPOINT_UNAVAILABLE: status.UNAVAILABLE,
+  ENDPOINT_REFUSED: status.FAILED_PRECONDITION,
+  ENDPOINT_ANSWER_INVALID: status.FAILED_PRECONDITION,
+  ENDPOINT_INPUT_REFUSED: status.INVALID_ARGUMENT,
+  SPENDING_LIMIT_REACHED: status.FAILED_PRECONDITION,
 };
+
+/** Those of them that are over after a while. */
+const TOWER_RETRYABLE: ReadonlySet<TowerErrorReason> = new Set([
+  'ENCODER_OVERLOADED',
+  'ENCODER_CLOSED',
+  'ENDPOINT_UNAVAILABLE',
+]);
 
 /** Turns anything that was thrown into the error that the caller sees. */
 export function toServiceError(error: unknown): ServiceError {
@@ -170,7 +182,9 @@ export function toServiceError(error: unknown): ServiceError {
     if (code === undefined) return internal(error, error.reason);
     return new ServiceError(code, error.reason, error.message, {
       metadata: error.metadata,
-      retryDelayMs: error.retryDelayMs ?? DEFAULT_RETRY_DELAY_MS,
+      retryDelayMs: TOWER_RETRYABLE.has(error.reason)
+        ? (error.retryDelayMs ?? DEFAULT_RETRY_DELAY_MS)
+        : undefined,
       cause: error,
     });
   }

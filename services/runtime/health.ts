@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { StoreError, type StoreErrorReason } from '../../store/errors.ts';
+import { TowerError } from '../../towers/errors.ts';
 
 /** How often a service checks whether it can serve: load balancers seldom probe more often. */
 export const HEALTH_INTERVAL_MS = 2000;
@@ -125,7 +126,7 @@ function isTimeout(error: unknown): boolean {
 
 /** Who asks may be anybody: what nobody foresaw stays in the log. */
 function reasonOf(error: unknown, limitMs: number): string {
-  if (error instanceof StoreError) return error.message;
+  if (error instanceof StoreError || error instanceof TowerError) return error.message;
   if (isTimeout(error)) return `the store has not answered for ${limitMs / 1000} s`;
   return 'the check of the store failed; the log of the service has the cause';
 }

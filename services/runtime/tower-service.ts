@@ -16,6 +16,7 @@ import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { measureTower, type Metrics } from './telemetry/metrics.ts';
+import { remoteWatch } from './telemetry/remote-calls.ts';
 import { watchedStore } from './wrapped-store.ts';
 
 /** Whose health says whether documents are taken: they are not while the tower has drifted. */
@@ -31,6 +32,7 @@ const SHARED = [
   'drainMs',
   'consoleAddress',
   'logLevel',
+  'maxTokensSpent',
 ] as const;
 
 /** A service of one tower and the store. */
@@ -90,6 +92,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         device: config.device,
         log: (message) => log.info(message),
         ...(config.threads === 0 ? {} : { threads: config.threads }),
+        remote: { maxTokensSpent: config.maxTokensSpent || undefined, watch: remoteWatch(telemetry?.tracer) },
       }),
       openStore(storeConfig(config), { log }),
     ]);
@@ -98,7 +101,10 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     let server: RunningServer | undefined;
     let serving = false;
     const health = monitorHealth({
-      check: (options) => store.probe(options),
+      check: async (options) => {
+        await store.probe(options);
+        await tower.probe?.(options);
+      },
       setServing: (now) => server?.setServing((serving = now)),
       log,
     });

@@ -211,7 +211,7 @@ async function otherLength(
   top: Explanation,
   options: ExplainOptions,
 ): Promise<Explanation | undefined> {
-  const { prompt, layout, pooling } = top.variant;
+  const { prompt, layout } = top.variant;
   const long: StoredText[] = [];
   for (const text of texts) {
     const { ids, truncated } = await own.tokenize(inputOf(text, layout), { prompt: prompt.text });
@@ -221,7 +221,7 @@ async function otherLength(
   if (long.length === 0) return undefined;
   let found: Explanation | undefined;
   for (const maxTokens of lengthsFor(own.manifest)) {
-    const tower = await open(settingsOf(pooling, maxTokens)).catch(() => undefined);
+    const tower = await open(settingsOf(top.variant.pooling, maxTokens)).catch(() => undefined);
     if (!tower) continue;
     try {
       // A graph with fewer positions fails on texts that are longer.

@@ -7,9 +7,10 @@ import type { HeadPart } from '../session/protocol.ts';
 import { wrongWeights } from '../session/head.ts';
 import { outputOf } from '../session/model.ts';
 import type { TowerSource } from '../sources/source.ts';
+import { tokenizerReport, type TokenizerReport } from '../tokenizer/report.ts';
 import { TextTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Tokens } from '../tower.ts';
-import { unpooledTokens } from '../unpooled.ts';
+import { withUnpooled } from '../unpooled.ts';
 import type { HubFacts } from './facts.ts';
 import { type GraphFacts, scanGraph } from './graph.ts';
 import { headFiles, hubManifest } from './manifest.ts';
@@ -19,7 +20,6 @@ import { refusePointer } from './pointer.ts';
 import { probe, PROBE_TEXTS, type Observed } from './probe.ts';
 import { compareReferences, readReferences, REFERENCE_FILE, type Comparison } from './references.ts';
 import { readHub, type HubUse } from './read.ts';
-import { tokenizerReport, type TokenizerReport } from './tokenizer-report.ts';
 
 /** How many tokens the longest probe has at most: attention over more of them takes minutes. */
 const MAX_PROBE_TOKENS = 512;
@@ -186,7 +186,7 @@ export async function importHub(
       normalize: use.normalize,
       maxTokens: use.maxTokens,
       batchInvariant: observed.batchInvariant,
-      tokenizer: tokenizerReport(),
+      tokenizer: await tokenizerReport(tokenizerText, origin),
       license: use.license,
       head: use.layers.map(({ type }) => type),
       poolPrompt: use.poolPrompt,
@@ -258,8 +258,8 @@ async function tokensOf(
   prompt: string,
   text: string,
 ): Promise<Tokens> {
-  const tokens = await tokenizer.encode(prompt + text);
-  return use.poolPrompt ? tokens : { ...tokens, unpooled: await unpooledTokens(tokenizer, prompt) };
+  const tokens = tokenizer.encode(prompt + text);
+  return use.poolPrompt ? tokens : withUnpooled(tokens, tokenizer, prompt);
 }
 
 async function longestOf(tokenizer: TextTokenizer, { maxTokens }: HubUse): Promise<Tokens> {

@@ -112,8 +112,19 @@ export function readHub({ name, source, paths, texts, facts }: HubFiles): HubUse
         '--query-prompt and --document-prompt',
     );
   }
+  const defaulted = [
+    ...(facts.documentPrompt === undefined && documentName === undefined ? ['documents'] : []),
+    ...(facts.queryPrompt === undefined && stated['query'] == null ? ['queries'] : []),
+  ];
+  if (fallback !== '' && defaulted.length > 0) {
+    note('prompts', `default_prompt_name, "${fallbackName}", before ${defaulted.join(' and ')}`);
+  }
   const unused = Object.keys(stated).filter(
-    (each) => each !== 'query' && each !== documentName && each !== fallbackName && stated[each] != null,
+    (each) =>
+      each !== 'query' &&
+      each !== documentName &&
+      stated[each] != null &&
+      !(each === fallbackName && defaulted.length > 0),
   );
   if (unused.length > 0) {
     note('prompts', `not used: ${unused.join(', ')}; take one with --query-prompt or --document-prompt`);

@@ -21,7 +21,6 @@ export interface Found {
   cutFrom: number | undefined;
   answersAs: string | undefined;
   unitLength: boolean;
-  batchEffect: number;
 }
 
 /** Texts that no model takes for each other, of different length. */
@@ -35,9 +34,6 @@ export const PROBE_TEXTS = [
 
 /** Tokens of these, reckoned generously. */
 const PROBE_TOKENS = 64;
-
-/** A vector that shares a request with others may differ from the same text alone by this much: half precision does. */
-const MOST_BATCH_EFFECT = 0.05;
 
 /**
  * Finds out where an endpoint is and what its vectors are: five texts together, then each alone.
@@ -110,7 +106,7 @@ async function ask(
     throw faulty('dimensions', where, 'gives vectors of different lengths in one answer');
   }
   for (const vector of together.vectors) requireDirection(vector, where);
-  const batchEffect = await compareAlone(endpoint, together);
+  await compareAlone(endpoint, together);
   return {
     endpoint,
     dimensions,
@@ -118,7 +114,6 @@ async function ask(
     cutFrom: given > dimensions ? given : undefined,
     answersAs: together.model,
     unitLength: together.vectors.every((vector) => Math.abs(Math.sqrt(dot(vector, vector)) - 1) < 1e-3),
-    batchEffect,
   };
 }
 
@@ -130,8 +125,7 @@ function requireDirection(vector: Float32Array, where: string): void {
 }
 
 /** Each text alone must be nearest to itself among all: otherwise vectors come in another order, or mean nothing. */
-async function compareAlone(endpoint: Endpoint, together: Answer): Promise<number> {
-  let effect = 0;
+async function compareAlone(endpoint: Endpoint, together: Answer): Promise<void> {
   for (const [index, text] of PROBE_TEXTS.entries()) {
     const alone = (await endpoint.embed([text], PROBE_TOKENS)).vectors[0]!;
     const cosines = together.vectors.map((vector) => cosine(vector, alone));
@@ -139,16 +133,7 @@ async function compareAlone(endpoint: Endpoint, together: Answer): Promise<numbe
     if (best !== index) {
       throw faulty('order', endpoint.wire.where, `gives text ${index} of a batch the vector of text ${best}`);
     }
-    effect = Math.max(effect, 1 - cosines[index]!);
   }
-  if (effect > MOST_BATCH_EFFECT) {
-    throw faulty(
-      'order',
-      endpoint.wire.where,
-      `gives a text another vector in a batch than alone (cosine ${(1 - effect).toFixed(3)})`,
-    );
-  }
-  return Math.max(0, effect);
 }
 
 function isInputRefused(error: unknown): boolean {

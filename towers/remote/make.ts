@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { TowerCache } from '../cache.ts';
 import { TowerError } from '../errors.ts';
 import { knownModel } from '../hub/known-models.ts';
+import { type Golden, GOLDEN_FILE, goldenText, hashGolden, recordGolden } from '../golden/golden.ts';
 import type { TowerManifest } from '../manifest.ts';
 import type { RemoteLocation } from '../reference.ts';
 import { nameFrom } from '../sources/source.ts';
@@ -13,6 +14,7 @@ import { askServer, type ServerFacts } from './facts.ts';
 import { findEndpoint, type Found } from './find.ts';
 import { compareCounts, requireReading } from './probes.ts';
 import type { Price, RemoteRuntime, TokenizerKind } from './runtime.ts';
+import { openRemoteTower } from './tower.ts';
 
 /** Longest input where neither server nor caller says: all models that we know take it. */
 const DEFAULT_MAX_TOKENS = 512;
@@ -58,8 +60,8 @@ export interface RemoteReport {
   normalize: boolean;
   /** Whether the server's vectors have unit length by themselves. */
   unitLength: boolean;
-  /** How far a vector moves at the most when other texts are encoded with it: one minus the cosine. */
-  batchEffect: number;
+  /** How far the golden vectors moved while they were recorded, alone and with others: a cosine distance. */
+  moved: number;
   tokenizer: TokenizerKind;
   countsAgree: boolean;
   /** What nobody said, in words. */
@@ -142,7 +144,7 @@ export async function makeRemoteTower(
       ...(facts.keyEnv !== undefined && { keyEnv: facts.keyEnv }),
       ...(facts.price !== undefined && { price: facts.price }),
     };
-    const manifest: TowerManifest = {
+    const draft: TowerManifest = {
       name: facts.name ?? nameFrom(location.model),
       role: 'document',
       space: { ...space, fingerprint: fingerprint(space) },
@@ -157,6 +159,15 @@ export async function makeRemoteTower(
       license: facts.license ?? 'NOASSERTION',
       source,
     };
+    const { golden, spent } = await recordGoldenOf(draft, () => tokenizerFrom(tokenizer, maxTokens));
+    const goldenPath = join(parts, GOLDEN_FILE);
+    await writeFile(goldenPath, goldenText(golden));
+    const pinned: SpaceDefinition = { ...space, golden: hashGolden(golden) };
+    const manifest: TowerManifest = {
+      ...draft,
+      space: { ...pinned, fingerprint: fingerprint(pinned) },
+      files: { ...draft.files, [GOLDEN_FILE]: await cache.adopt(goldenPath) },
+    };
     const report: RemoteReport = {
       url: found.url,
       model: location.model,
@@ -166,16 +177,34 @@ export async function makeRemoteTower(
       prompts: { document: documentPrompt, query: queryPrompt },
       normalize,
       unitLength: found.unitLength,
-      batchEffect: found.batchEffect,
       tokenizer: kind,
       countsAgree,
       assumed,
-      tokensSpent: found.spending.spent.tokens,
+      moved: golden.moved,
+      tokensSpent: found.spending.spent.tokens + spent,
     };
     return { manifest, report };
   } finally {
     await found.endpoint.close();
   }
+}
+
+/** Encodes the probes by which the model is known again. */
+async function recordGoldenOf(
+  manifest: TowerManifest,
+  tokenizer: () => Promise<TextTokenizer>,
+): Promise<{ golden: Golden; spent: number }> {
+  const tower = await openRemoteTower({ manifest, directory: '', runtime: manifest.runtime!, tokenizer });
+  try {
+    const where = { device: 'remote', processor: 'unknown', runtime: manifest.runtime!.url };
+    return { golden: await recordGolden(tower, { where }), spent: tower.spent!.tokens };
+  } finally {
+    await tower.close();
+  }
+}
+
+function tokenizerFrom({ json }: TokenizerFiles, maxTokens: number): Promise<TextTokenizer> {
+  return TextTokenizer.load(JSON.stringify(json), { maxTokens, truncation: 'right' });
 }
 
 function limitsOf(
@@ -268,11 +297,7 @@ async function counterOf(
   const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
   const special = await wire.count('', signal).catch(() => undefined);
   if (files.json !== undefined) {
-    const tokenizer = await TextTokenizer.load(JSON.stringify(files.json), {
-      maxTokens,
-      truncation: 'right',
-    });
-    const counter = new FileCounter(tokenizer);
+    const counter = new FileCounter(await tokenizerFrom(files, maxTokens));
     const countsAgree = await compareCounts(found, counter, special === undefined ? undefined : wire);
     return { counter, kind: 'files', special: 0, countsAgree, maxTokens };
   }

@@ -12,6 +12,19 @@ const KNOWN_OUTPUTS = ['sentence_embedding', 'last_hidden_state', 'token_embeddi
 /** Caches of a decoder, fed empty: we run each text once, from its start. */
 const PAST = /^past_key_values?\b|^past_\d+|^cache_(key|value)/;
 
+/** Widths of heads to try where a graph has a cache and does not state them: the usual ones, then all others. */
+const HEAD_WIDTHS = new Set([
+  128,
+  64,
+  256,
+  96,
+  80,
+  ...Array.from({ length: 64 }, (_, index) => 8 * (index + 1)),
+]);
+
+/** ONNX Runtime says nothing of runs that fail: they are told otherwise. */
+const SILENT = { logSeverityLevel: 4 } as const;
+
 type Integers = 'int64' | 'int32';
 
 /** How one input of the graph gets its value for a padded batch. */
@@ -24,6 +37,8 @@ interface Padded {
   ids: Int32Array;
   mask: Uint8Array;
   unpooled: Int32Array | undefined;
+  /** Width of the heads of a cache that does not state it. */
+  headWidth: number;
 }
 
 /** An ONNX encoder or decoder in this thread. `run` holds the thread for as long as the model runs. */
@@ -33,6 +48,7 @@ export class Model implements Session {
   readonly #options: ModelOptions;
   readonly #feeds: ReadonlyMap<string, Feed>;
   readonly #head: Head;
+  #headWidth = 0;
   /** Which output of the graph the vectors are read from. */
   readonly output: string;
   /** Dimensions of that output in the last run. */
@@ -59,7 +75,9 @@ export class Model implements Session {
   static async load(options: ModelOptions, log: (message: string) => void): Promise<Model> {
     const { session, device } = await createSession(options, log);
     try {
-      return new Model(session, device, options, await Head.load(options.head ?? []));
+      const model = new Model(session, device, options, await Head.load(options.head ?? []));
+      if (session.inputMetadata.some(lacksHeadWidth)) await model.#findHeadWidth();
+      return model;
     } catch (error) {
       await session.release();
       throw error;
@@ -67,12 +85,10 @@ export class Model implements Session {
   }
 
   async run(batch: TokenBatch): Promise<Float32Array<ArrayBuffer>> {
-    const padded = pad(batch);
-    const feeds: Record<string, Tensor> = {};
-    for (const [name, feed] of this.#feeds) feeds[name] = feed(padded);
+    const padded = pad(batch, this.#headWidth);
     let output: InferenceSession.OnnxValueMapType[string] | undefined;
     try {
-      output = (await this.#session.run(feeds, [this.output]))[this.output];
+      output = (await this.#session.run(this.#feed(padded), [this.output]))[this.output];
     } catch (error) {
       throw new TowerError('ENCODER_FAILED', `the model failed on a batch: ${messageOf(error)}`, {
         cause: error,
@@ -83,6 +99,28 @@ export class Model implements Session {
 
   async close(): Promise<void> {
     await this.#session.release();
+  }
+
+  #feed(padded: Padded): Record<string, Tensor> {
+    return Object.fromEntries([...this.#feeds].map(([name, feed]) => [name, feed(padded)]));
+  }
+
+  /** @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
+  async #findHeadWidth(): Promise<void> {
+    const token = { ids: Int32Array.of(0), lengths: Int32Array.of(1) };
+    let first: unknown;
+    for (const width of HEAD_WIDTHS) {
+      try {
+        await this.#session.run(this.#feed(pad(token, width)), [this.output], SILENT);
+        this.#headWidth = width;
+        return;
+      } catch (error) {
+        first ??= error;
+      }
+    }
+    throw unsupported(
+      `its cache does not state the width of its heads, and with none of the usual ones it runs: ${messageOf(first)}`,
+    );
   }
 
   #vectors(output: Tensor | undefined, padded: Padded): Float32Array<ArrayBuffer> {
@@ -138,7 +176,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function pad({ ids, lengths, unpooled }: TokenBatch): Padded {
+function pad({ ids, lengths, unpooled }: TokenBatch, headWidth: number): Padded {
   const batch = lengths.length;
   let length = 1;
   for (const each of lengths) length = Math.max(length, each);
@@ -151,7 +189,7 @@ function pad({ ids, lengths, unpooled }: TokenBatch): Padded {
     mask.fill(1, row * length, row * length + end - start);
     start = end;
   }
-  return { batch, length, ids: padded, mask, unpooled };
+  return { batch, length, ids: padded, mask, unpooled, headWidth };
 }
 
 /** Which of a graph's outputs the vectors are read from. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
@@ -192,12 +230,20 @@ function integers(type: Integers, values: ArrayLike<number>, dims: number[]): Te
   return new Tensor('int64', wide, dims);
 }
 
+/** Axis of a cache that its heads' components are along. */
+const HEAD_AXIS = 3;
+
+function lacksHeadWidth(input: InferenceSession.ValueMetadata): boolean {
+  return PAST.test(input.name) && input.isTensor && typeof input.shape[HEAD_AXIS] === 'string';
+}
+
 /** batch × heads × 0 × width: fixed dimensions as declared, the first of the others is the batch. */
 function emptyCache(input: InferenceSession.TensorValueMetadata): Feed {
   const { type, shape, name } = input;
   if (type !== 'float32' && type !== 'float16') throw unsupported(`its input "${name}" is ${type}`);
-  return ({ batch }) => {
-    const dims = shape.map((size, axis) => (typeof size === 'number' ? size : axis === 0 ? batch : 0));
+  return ({ batch, headWidth }) => {
+    const open = (axis: number): number => (axis === 0 ? batch : axis === HEAD_AXIS ? headWidth : 0);
+    const dims = shape.map((size, axis) => (typeof size === 'number' ? size : open(axis)));
     if (!dims.includes(0)) throw unsupported(`its input "${name}" has no axis of variable length`);
     return type === 'float32'
       ? new Tensor(type, new Float32Array(0), dims)

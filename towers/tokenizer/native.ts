@@ -6,8 +6,8 @@ export interface Implementation {
   readonly name: 'native' | 'javascript';
   /** @param special whether special tokens are put around, as the file's post-processor says */
   ids(text: string, special?: boolean): Promise<number[]>;
-  /** {@link ids} of many texts, without special tokens, in order. */
-  idsOfAll(texts: readonly string[]): Promise<number[][]>;
+  /** {@link ids} of many texts, in order. */
+  idsOfAll(texts: readonly string[], special?: boolean): Promise<number[][]>;
 }
 
 /**
@@ -45,12 +45,23 @@ class NativeTokenizer implements Implementation {
   }
 
   async ids(text: string, special = false): Promise<number[]> {
-    return idsOf(await this.#tokenizer.encode(text, null, { addSpecialTokens: special }));
+    return idsOf(await refusing(this.#tokenizer.encode(text, null, { addSpecialTokens: special })));
   }
 
-  async idsOfAll(texts: readonly string[]): Promise<number[][]> {
-    if (texts.length === 1) return [await this.ids(texts[0]!)];
-    return (await this.#tokenizer.encodeBatch([...texts], { addSpecialTokens: false })).map(idsOf);
+  async idsOfAll(texts: readonly string[], special = false): Promise<number[][]> {
+    if (texts.length === 1) return [await this.ids(texts[0]!, special)];
+    const encodings = await refusing(this.#tokenizer.encodeBatch([...texts], { addSpecialTokens: special }));
+    return encodings.map(idsOf);
+  }
+}
+
+/** Names what the reference has nothing for: a letter outside the vocabulary where there is no unknown token. */
+async function refusing<T>(encoding: Promise<T>): Promise<T> {
+  try {
+    return await encoding;
+  } catch (error) {
+    const message = `the reference tokenizer has no tokens for a text: ${messageOf(error)}`;
+    throw new TowerError('TOWER_MODEL_UNSUPPORTED', message, { cause: error });
   }
 }
 

@@ -1,6 +1,7 @@
 import { TowerError } from '../errors.ts';
 import type { Soon } from '../passages.ts';
 import type { Tokens } from '../tower.ts';
+import { boundaryOf } from './boundary.ts';
 import { type Implementation, nativeTokenizer } from './native.ts';
 
 /**
@@ -27,9 +28,6 @@ const MAX_KEPT_WORDS = 100_000;
 /** A longer word is no word: it hardly comes twice. */
 const MAX_KEPT_CHARACTERS = 32;
 
-/** White space that no BERT tokenizer has a token for. */
-const BLANK = /[ \t\n\r]+/;
-
 /** What a text is cut to. */
 export interface TextLimits {
   /** Special tokens included. */
@@ -45,20 +43,22 @@ export class TextTokenizer {
   /** Special tokens before and after each text. */
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
-  /** Ids of words, where what a word becomes does not depend on what is around it. */
-  readonly #words: Map<string, readonly number[]> | undefined;
+  /** Where a text may be taken apart, if anywhere. */
+  readonly #boundary: RegExp | undefined;
+  /** Ids of the words between. */
+  readonly #words = new Map<string, readonly number[]>();
 
   private constructor(
     implementation: Implementation,
     limits: TextLimits,
     around: { prefix: readonly number[]; suffix: readonly number[] },
-    wordByWord: boolean,
+    boundary: RegExp | undefined,
   ) {
     this.#implementation = implementation;
     this.#limits = limits;
     this.#prefix = around.prefix;
     this.#suffix = around.suffix;
-    this.#words = wordByWord ? new Map([['', []]]) : undefined;
+    this.#boundary = boundary;
   }
 
   /**
@@ -68,12 +68,7 @@ export class TextTokenizer {
   static async load(file: string, limits: TextLimits): Promise<TextTokenizer> {
     const implementation = await nativeTokenizer(file);
     const around = await specialsOf(implementation);
-    return new TextTokenizer(
-      implementation,
-      limits,
-      around,
-      isWordByWord(JSON.parse(file) as TokenizerParts),
-    );
+    return new TextTokenizer(implementation, limits, around, boundaryOf(JSON.parse(file) as object));
   }
 
   /** How many tokens of a text there is room for. */
@@ -81,12 +76,16 @@ export class TextTokenizer {
     return this.#limits.maxTokens - this.#prefix.length - this.#suffix.length;
   }
 
+  /** Whether it keeps words by heart, so that a text of known words is answered at once. */
+  get keepsWords(): boolean {
+    return this.#boundary !== undefined;
+  }
+
   /** Token ids without special tokens, however many; at once where all its words are known. */
   ids(text: string): Soon<readonly number[]> {
     const whole = text.toWellFormed();
-    if (this.#words === undefined) return this.#implementation.ids(whole);
-    const words = whole.split(BLANK);
-    return joined(words, this.#words) ?? this.#ask(words, this.#words);
+    if (this.#boundary === undefined) return this.#implementation.ids(whole);
+    return this.#idsOfWords(whole.split(this.#boundary));
   }
 
   /** How many tokens a text has, without special tokens. */
@@ -94,8 +93,13 @@ export class TextTokenizer {
     return soon(this.ids(text), (ids) => ids.length);
   }
 
+  #idsOfWords(words: readonly string[]): Soon<readonly number[]> {
+    return joined(words, this.#words) ?? this.#ask(words);
+  }
+
   /** Has the implementation say what the words become that are not known yet. */
-  async #ask(words: readonly string[], known: Map<string, readonly number[]>): Promise<readonly number[]> {
+  async #ask(words: readonly string[]): Promise<readonly number[]> {
+    const known = this.#words;
     const asked = new Map<string, readonly number[]>();
     const unknown = [...new Set(words)].filter((word) => {
       const ids = known.get(word);
@@ -117,7 +121,7 @@ export class TextTokenizer {
     const right = this.#limits.truncation === 'right';
     const most = Math.max(MAX_CHARACTERS, room * MAX_CHARACTERS_PER_TOKEN);
     const seen = text.length <= most ? text : right ? text.slice(0, most) : text.slice(-most);
-    return soon(this.#idsNear(seen, Math.max(1, room) * CHARACTERS_PER_TOKEN), (ids) => ({
+    return soon(this.#idsNear(seen.toWellFormed()), (ids) => ({
       ids: [
         ...this.#prefix,
         ...(right ? ids.slice(0, room) : ids.slice(Math.max(0, ids.length - room))),
@@ -128,11 +132,16 @@ export class TextTokenizer {
   }
 
   /** Ids of as much of a text as can be kept, from the side that is: more of them than there is room for, or all. */
-  #idsNear(text: string, size: number): Soon<readonly number[]> {
-    if (this.#words === undefined) return this.ids(text);
-    const part = upToBlank(text, size, this.#limits.truncation);
-    return soon(this.ids(part), (ids) =>
-      ids.length > this.room || part.length === text.length ? ids : this.#idsNear(text, size * 4),
+  #idsNear(text: string): Soon<readonly number[]> {
+    const size = Math.max(1, this.room) * CHARACTERS_PER_TOKEN;
+    if (this.#boundary === undefined || text.length <= size) return this.ids(text);
+    return this.#idsOfSide(text.split(this.#boundary), size);
+  }
+
+  #idsOfSide(words: readonly string[], size: number): Soon<readonly number[]> {
+    const part = sideOf(words, size, this.#limits.truncation);
+    return soon(this.#idsOfWords(part), (ids) =>
+      ids.length > this.room || part.length === words.length ? ids : this.#idsOfSide(words, size * 4),
     );
   }
 }
@@ -156,17 +165,13 @@ function joined(
   return ids;
 }
 
-/** Some characters of one side of a text, and on to the next white space. */
-function upToBlank(text: string, size: number, side: TextLimits['truncation']): string {
-  if (size >= text.length) return text;
-  if (side === 'right') {
-    const end = text.slice(size).search(BLANK);
-    return end < 0 ? text : text.slice(0, size + end);
+/** The words at one side of a text that have so many characters together, or a few more. */
+function sideOf(words: readonly string[], size: number, side: TextLimits['truncation']): readonly string[] {
+  let taken = 0;
+  for (let characters = 0; taken < words.length && characters < size; taken++) {
+    characters += words[side === 'right' ? taken : words.length - 1 - taken]!.length;
   }
-  for (let start = text.length - size; start > 0; start--) {
-    if (BLANK.test(text[start]!)) return text.slice(start);
-  }
-  return text;
+  return side === 'right' ? words.slice(0, taken) : words.slice(words.length - taken);
 }
 
 /** Which tokens the tokenizer puts before and after each text. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
@@ -180,26 +185,4 @@ async function specialsOf(
     throw new TowerError('TOWER_MODEL_UNSUPPORTED', 'tokenizer.json has no token for the letter "a"');
   }
   return { prefix: full.slice(0, start), suffix: full.slice(start + bare.length) };
-}
-
-/** What says of a `tokenizer.json` whether a word's tokens depend on the word alone. */
-interface TokenizerParts {
-  normalizer?: { type?: string } | null;
-  pre_tokenizer?: { type?: string } | null;
-  model?: { type?: string };
-  added_tokens?: { content: string; normalized?: boolean }[];
-}
-
-/**
- * Whether text may be taken apart at white space before it is tokenised: so it is with BERT's tokenizers, which split
- * there first and look at each word alone. An added token with white space in it would be torn, and what a normaliser
- * makes of one may hold white space.
- */
-function isWordByWord(tokenizer: TokenizerParts): boolean {
-  return (
-    tokenizer.normalizer?.type === 'BertNormalizer' &&
-    tokenizer.pre_tokenizer?.type === 'BertPreTokenizer' &&
-    tokenizer.model?.type === 'WordPiece' &&
-    (tokenizer.added_tokens ?? []).every(({ content }) => /^[!-~]*$/.test(content))
-  );
 }

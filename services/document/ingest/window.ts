@@ -302,7 +302,7 @@ export class Window {
       this.#writes.add(putLater(operation, this.#target, encoded, batches));
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof TowerError && error.reason === 'ENCODER_CLOSED') {
+      if (error instanceof TowerError && error.concernsAll) {
         this.#fail(error);
         return;
       }

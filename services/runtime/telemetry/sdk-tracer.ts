@@ -80,6 +80,10 @@ class SdkTracer implements CallTracer {
     return new SdkSpan(this.#tracer, ROOT_CONTEXT, name, { startTime, attributes });
   }
 
+  outgoing(name: string, startTime: number, attributes: Attributes): Span {
+    return new SdkSpan(this.#tracer, ROOT_CONTEXT, name, { kind: SpanKind.CLIENT, startTime, attributes });
+  }
+
   batch(run: ModelRun, model: string): BatchSpan {
     return BatchSpan.of(this, run, model);
   }

@@ -10,6 +10,8 @@ import { parseTraceparent } from './trace-context.ts';
 export interface CallTracer extends RootTracer {
   /** Begins the span of a call that came in. @param metadata - may name the span that it was made in */
   incoming(name: string, metadata: Metadata, startTime: number, attributes: Attributes): Span;
+  /** Begins the span of a call that goes out, and belongs to no single call that came in. */
+  outgoing(name: string, startTime: number, attributes: Attributes): Span;
   /** The span of a run of a model, the same for all who share the run. @param model - name of the tower */
   batch(run: ModelRun, model: string): BatchSpan;
   /** The same handler; where there is a context manager, the span of its call is active in it. */
@@ -65,6 +67,12 @@ export class Tracer implements CallTracer {
   root(name: string, startTime: number, attributes: Attributes): RecordedSpan {
     const recording = new Recording(this.#sink, true);
     return new RecordedSpan(recording, undefined, name, SpanKind.INTERNAL, startTime, attributes);
+  }
+
+  outgoing(name: string, startTime: number, attributes: Attributes): RecordedSpan {
+    const { sampled, traceId } = this.#sampler(undefined);
+    const recording = new Recording(this.#sink, sampled, undefined, traceId);
+    return new RecordedSpan(recording, undefined, name, SpanKind.CLIENT, startTime, attributes);
   }
 
   batch(run: ModelRun, model: string): BatchSpan {

@@ -184,8 +184,9 @@ def export(model, path, positions, how):
     onnx.save(exported, path)
 
 
-def fused(model, tokenizer, folder):
-    """ONNX Runtime's own export: grouped-query attention as one operator, with a cache of keys and values."""
+def fused(model, tokenizer, folder, states_width):
+    """ONNX Runtime's own export: grouped-query attention as one operator, with a cache of keys and values. Newer ones do
+    not state the width of its heads."""
     model.save_pretrained(folder / "hf")
     hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "hf")
     subprocess.run(
@@ -196,7 +197,7 @@ def fused(model, tokenizer, folder):
     exported = onnx.load(folder / "fused" / "model.onnx")
     for value in list(exported.graph.input) + list(exported.graph.output):
         for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param == "kv_cache_dim":
+            if dim.dim_param == "kv_cache_dim" and states_width:
                 dim.dim_value = SIZES["head_dim"]
     strip(exported)
     onnx.save(exported, folder / "fused.onnx", save_as_external_data=False)
@@ -306,7 +307,7 @@ def main(names):
                 export(model, folder / "traced.onnx", positions, "traced")
                 forms.append("traced")
             if name in ("qwen3", "llama"):
-                fused(model, tokenizer, folder)
+                fused(model, tokenizer, folder, name == "qwen3")
                 forms.append("fused")
             rows = [tokenizer.encode(prompt + text).ids for text in TEXTS for prompt in ("", INSTRUCT)]
             rows = [row for row in rows if row]

@@ -78,5 +78,13 @@ function withTokenDimensions(model: Model): Model {
     });
     return dims === undefined ? input : { ...input, dims };
   };
-  return { ...model, graph: { ...model.graph, inputs: model.graph.inputs.map(rename) } };
+  const inputs = model.graph.inputs.map(rename);
+  // A cache may not state the width of its heads, and attention does without one.
+  const caches = new Set(inputs.flatMap(({ name }) => (name.startsWith('past') ? [name] : [])));
+  const nodes = model.graph.nodes.map((node) =>
+    node.op === 'GroupQueryAttention' && caches.has(node.inputs[3] ?? '') && caches.has(node.inputs[4] ?? '')
+      ? { ...node, inputs: node.inputs.map((name, i) => (i === 3 || i === 4 ? '' : name)) }
+      : node,
+  );
+  return { ...model, graph: { ...model.graph, inputs, nodes } };
 }
