@@ -70,6 +70,14 @@ const isReason =
   (error: unknown): boolean =>
     error instanceof StoreError && error.reason === reason;
 
+test('a copy keeps how the model encoded when the source was made', async () => {
+  const source = new MemoryStore();
+  await source.ensureCollection('docs', { ...SPACE, goldenVectors: 'as it was' });
+  const target = new MemoryStore();
+  await copy(source, target);
+  assert.equal(await target.goldenVectors('docs'), 'as it was');
+});
+
 test('a copy has all tenants, vectors, terms, spans, expiries and remembered deletes', async () => {
   const source = await filled([
     ...names(1200).map((id) => put(id)),

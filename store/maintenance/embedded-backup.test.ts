@@ -68,7 +68,7 @@ async function using<T>(directory: string, use: (store: Store) => Promise<T>): P
 function fill(): Promise<void> {
   return using(at('data'), async (store) => {
     for (const name of ['docs', 'other']) {
-      await store.ensureCollection(name, SPACE);
+      await store.ensureCollection(name, { ...SPACE, goldenVectors: `golden ${name}` });
       await store.writeDocuments(name, [...names(500).map((id) => put(id)), put('x', 'acme')]);
     }
   });
@@ -79,7 +79,9 @@ async function contents(directory: string): Promise<unknown> {
     const pages = await Promise.all(
       ['', 'acme'].map((tenant) => store.scroll('docs', tenant, { limit: 1000, withVectors: true })),
     );
-    return { documents: pages.flatMap(({ documents }) => documents), aliases: await store.aliases() };
+    const golden = await store.goldenVectors('docs');
+    assert.equal(golden, 'golden docs');
+    return { documents: pages.flatMap(({ documents }) => documents), aliases: await store.aliases(), golden };
   });
 }
 
