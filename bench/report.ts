@@ -17,12 +17,31 @@ export interface Findings {
   /** Parameters of the run: sizes, counts, versions. */
   parameters: Readonly<Record<string, unknown>>;
   comparisons: Comparison[];
+  /** A result that is more than comparisons: for programs, and the same as rows of cells for people, the first one the head. */
+  details?: Readonly<Record<string, unknown>>;
+  table?: readonly (readonly string[])[];
+  /** What a reader has to know of this run, a line each. */
+  notes?: readonly string[];
 }
+
+/** Flags of a benchmark that take a value. */
+export type BenchFlags = Readonly<Record<string, { type: 'string' }>>;
+
+/** A flag of a benchmark has a value that can't be used. */
+export class BenchUsageError extends Error {}
 
 /** A benchmark. */
 export interface Bench {
-  /** @param progress receives lines that report progress */
-  run(progress: (line: string) => void): Promise<Findings>;
+  /** @default none */
+  flags?: BenchFlags;
+  /**
+   * @param progress receives lines that report progress
+   * @param given values of the flags that were given
+   */
+  run(
+    progress: (line: string) => void,
+    given: Readonly<Record<string, string | undefined>>,
+  ): Promise<Findings>;
 }
 
 /** The output of `npm run bench`. */
@@ -43,7 +62,14 @@ export function median(samples: readonly number[]): number {
 }
 
 /** A report for people. */
-export function renderReport({ bench, machine, parameters, comparisons }: Report): string {
+export function renderReport({
+  bench,
+  machine,
+  parameters,
+  comparisons,
+  table = [],
+  notes = [],
+}: Report): string {
   const rows = comparisons.map(({ what, unit, ours, peer, ratio, goal }) => [
     what,
     `${round(ours)} ${unit}`,
@@ -51,18 +77,24 @@ export function renderReport({ bench, machine, parameters, comparisons }: Report
     ratio.toFixed(2),
     goal ? `${goal.text}: ${goal.met ? 'met' : 'missed'}` : '',
   ]);
-  const cells = [['', 'ours', 'peer', 'ratio', 'goal'], ...rows];
-  const widths = cells[0]!.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
   return [
     `${bench} on ${machine.cpus} x ${machine.model}, Node ${machine.node}`,
     JSON.stringify(parameters),
-    ...cells.map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join('  ')
-        .trimEnd(),
-    ),
+    ...aligned(table),
+    ...aligned([['', 'ours', 'peer', 'ratio', 'goal'], ...rows]),
+    ...notes,
   ].join('\n');
+}
+
+/** Rows of cells as lines, each column as wide as its widest cell. */
+function aligned(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]!.length))) ?? [];
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  );
 }
 
 function round(value: number): string {

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { renderReport, type Bench } from './report.ts';
+import { BenchUsageError, renderReport, type Bench } from './report.ts';
 
 const EXIT_USAGE = 2;
 
@@ -10,34 +10,46 @@ const names = readdirSync(new URL('.', import.meta.url), { withFileTypes: true }
   .filter((entry) => existsSync(new URL(`./${entry.name}/bench.js`, import.meta.url)))
   .map(({ name }) => name);
 
-function usage(problem: string): never {
-  console.error(`bench: ${problem}\n\nnpm run bench -- NAME [--json]; NAME is one of ${names.join(', ')}`);
+function usage(problem: string, name = 'NAME', flags: readonly string[] = []): never {
+  const given = flags.map((flag) => ` [--${flag} VALUE]`).join('');
+  console.error(
+    `bench: ${problem}\n\nnpm run bench -- ${name}${given} [--json]; NAME is one of ${names.join(', ')}`,
+  );
   process.exit(EXIT_USAGE);
 }
 
-function readArguments(): { name: string | undefined; json: boolean } {
-  try {
-    const { values, positionals } = parseArgs({
-      options: { json: { type: 'boolean', default: false } },
-      allowPositionals: true,
-    });
-    return { name: positionals.length === 1 ? positionals[0] : undefined, json: values.json };
-  } catch (error) {
-    return usage((error as Error).message);
-  }
-}
-
-const { name, json } = readArguments();
-if (name === undefined) usage('name one benchmark');
+const [name = '', ...rest] = process.argv.slice(2);
+if (name === '' || name.startsWith('-')) usage('name one benchmark, before its flags');
 if (!names.includes(name)) usage(`there is no benchmark "${name}"`);
 
 const { bench } = (await import(`./${name}/bench.js`)) as { bench: Bench };
+const flags = Object.keys(bench.flags ?? {});
+
+function readFlags(): { json: boolean; given: Record<string, string | undefined> } {
+  try {
+    const { values } = parseArgs({
+      args: rest,
+      options: { ...bench.flags, json: { type: 'boolean', default: false } },
+    });
+    const { json, ...given } = values as { json: boolean } & Record<string, string | undefined>;
+    return { json, given };
+  } catch (error) {
+    return usage((error as Error).message, name, flags);
+  }
+}
+
+const { json, given } = readFlags();
 try {
-  const { parameters, comparisons } = await bench.run((line) => process.stderr.write(`${line}\n`));
+  const findings = await bench.run((line) => process.stderr.write(`${line}\n`), given);
   const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? '', node: process.version };
-  const report = { bench: name, machine, parameters, comparisons };
-  console.log(json ? JSON.stringify(report, undefined, 2) : renderReport(report));
+  const { table, ...forPrograms } = { bench: name, machine, ...findings };
+  console.log(
+    json
+      ? JSON.stringify(forPrograms, undefined, 2)
+      : renderReport({ ...forPrograms, ...(table && { table }) }),
+  );
 } catch (error) {
+  if (error instanceof BenchUsageError) usage(error.message, name, flags);
   console.error(`bench ${name}: ${(error as Error).message}`);
   process.exitCode = 1;
 }

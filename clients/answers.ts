@@ -36,6 +36,8 @@ export interface ServiceInfo {
   store: string;
   /** Why it is not serving, in words; absent while it is. */
   notServingReason?: string;
+  /** Why a document service that serves takes no documents, in words; absent while it does. */
+  writesRefusedReason?: string;
 }
 
 /** A logical collection. */

@@ -21,7 +21,7 @@ export function fromTower(tower: Tower__Output | null): Tower {
 
 export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInfo {
   const { version = '', pid = 0, uptimeSeconds = 0, tower = null, store = '' } = service ?? {};
-  const { notServingReason = '' } = service ?? {};
+  const { notServingReason = '', writesRefusedReason = '' } = service ?? {};
   return {
     version,
     pid,
@@ -29,6 +29,7 @@ export function fromServiceInfo(service: ServiceInfo__Output | null): ServiceInf
     tower: fromTower(tower),
     store,
     ...(notServingReason !== '' && { notServingReason }),
+    ...(writesRefusedReason !== '' && { writesRefusedReason }),
   };
 }
 

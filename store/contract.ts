@@ -4,6 +4,7 @@ import { documentContract } from './contract/documents.ts';
 import { expiryContract } from './contract/expiry.ts';
 import { filterContract } from './contract/filters.ts';
 import { freshnessContract } from './contract/freshness.ts';
+import { goldenContract } from './contract/golden.ts';
 import { identityContract } from './contract/identity.ts';
 import { listingContract } from './contract/listings.ts';
 import { modelContract } from './contract/model.ts';
@@ -27,6 +28,7 @@ export function storeContract(name: string, fixture: StoreFixture): void {
     const stores = useStores(fixture);
     collectionContract(stores);
     identityContract(stores);
+    goldenContract(stores);
     writeContract(stores);
     versionContract(stores);
     updateContract(stores);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { invalidArgument, spaceMismatch, StoreError } from './errors.ts';
-import { physicalName, type SpaceKey } from './store.ts';
+import { type NewCollection, physicalName, type SpaceKey } from './store.ts';
 
 /**
  * Separates the logical name from the fingerprint in a physical name, so a logical name may not contain it.
@@ -83,6 +83,16 @@ export function physicalFor(name: string, space: SpaceKey): string {
   throw invalidArgument(
     `"${name}" cannot hold vectors of space ${space.fingerprint}; its physical collection is "${own}"`,
   );
+}
+
+/** Most bytes of golden vectors in a collection: Qdrant sends them along whenever it describes the collection. */
+export const MAX_GOLDEN_BYTES = 32 * 1024;
+
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` if the golden vectors are too large */
+export function checkGolden({ goldenVectors: golden = '' }: NewCollection): void {
+  const bytes = Buffer.byteLength(golden);
+  if (bytes <= MAX_GOLDEN_BYTES) return;
+  throw invalidArgument(`the golden vectors have ${bytes} bytes; at most ${MAX_GOLDEN_BYTES} are kept`);
 }
 
 /** A new identity for a physical collection; see `CollectionKey.identity`. */

@@ -20,6 +20,12 @@ export interface SpaceKey {
   dimensions: number;
 }
 
+/** What a collection is made with. */
+export interface NewCollection extends SpaceKey {
+  /** Kept with a collection that is made, as it is: how the model encoded then; see {@link Store.goldenVectors}. */
+  goldenVectors?: string;
+}
+
 /** The collection that a name leads to. */
 export interface CollectionKey {
   /** Logical name: the alias, or the physical name if no alias points to it. */
@@ -99,7 +105,15 @@ export interface Store {
    *
    * @throws {StoreError} `SPACE_MISMATCH` if the alias leads to a collection of another space.
    */
-  ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo>;
+  ensureCollection(name: string, space: NewCollection, options?: CallOptions): Promise<CollectionInfo>;
+
+  /**
+   * How the model encoded when the collection was made, in the words of whoever made it; `undefined` where nothing was
+   * given then. It never changes, and goes with the collection into backups and copies.
+   *
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`
+   */
+  goldenVectors(collection: string, options?: CallOptions): Promise<string | undefined>;
 
   /**
    * Where a name leads. It counts nothing, because every search asks this.

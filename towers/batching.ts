@@ -116,13 +116,14 @@ export class BatchQueue<T> {
   }
 
   /** Takes the next batch out, shortest input first; empty only where the queue is. */
-  take(maxBatchTokens: number): T[] {
+  take(maxBatchTokens: number, maxBatchSize = Number.POSITIVE_INFINITY): T[] {
     const seed = this.#next();
     if (seed === undefined) return [];
     const { start, end } = growBatch(
       (index) => this.#byLength[index]?.length,
       this.#position(seed),
       maxBatchTokens,
+      maxBatchSize,
     );
     const taken = this.#byLength.splice(start, end - start);
     for (const waiting of taken) {
@@ -193,12 +194,14 @@ function growBatch(
   lengthAt: (index: number) => number | undefined,
   seed: number,
   maxBatchTokens: number,
+  maxBatchSize: number,
 ): { start: number; end: number } {
   let start = seed;
   let end = seed + 1;
   let longest = lengthAt(seed)!;
   for (;;) {
     const size = end - start;
+    if (size >= maxBatchSize) return { start, end };
     const shorter = lengthAt(start - 1);
     const longer = lengthAt(end);
     const shorterFits = shorter !== undefined && (size + 1) * longest <= maxBatchTokens;

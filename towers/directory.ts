@@ -57,10 +57,16 @@ export function parseManifest(text: string, where: string): TowerManifest {
       throw invalid(`files: "${path}" is outside of the directory`);
     }
   }
-  for (const path of ['model.onnx', 'tokenizer.json']) {
+  for (const path of requiredFiles(parsed.data)) {
     if (files[path] === undefined) throw invalid(`files: "${path}" is missing`);
   }
   return parsed.data;
+}
+
+/** Files without which a tower does not run. */
+function requiredFiles({ runtime }: TowerManifest): string[] {
+  if (runtime === undefined) return ['model.onnx', 'tokenizer.json'];
+  return runtime.tokenizerKind === 'files' ? ['tokenizer.json'] : [];
 }
 
 /** What is wrong with a file of a tower. */

@@ -23,7 +23,25 @@ export type TowerErrorReason =
   /** A run of the model failed: an input that it can't take, or no memory. */
   | 'ENCODER_FAILED'
   /** The encoder was closed, or its worker died. */
-  | 'ENCODER_CLOSED';
+  | 'ENCODER_CLOSED'
+  /** The server that runs a remote tower's model does not answer, or is overloaded for longer than we wait. */
+  | 'ENDPOINT_UNAVAILABLE'
+  /** That server refuses all that we ask: key, model or path are wrong. */
+  | 'ENDPOINT_REFUSED'
+  /** What that server answers can't be right; `fault` in the metadata says which rule it breaks. */
+  | 'ENDPOINT_ANSWER_INVALID'
+  /** That server refuses one input, or has no usable vector for it; others are fine. */
+  | 'ENDPOINT_INPUT_REFUSED'
+  /** As many tokens have been paid for as whoever runs this allowed. */
+  | 'SPENDING_LIMIT_REACHED';
+
+/** Reasons that concern a remote tower as a whole, and not one input of it. */
+const OF_THE_ENDPOINT: ReadonlySet<TowerErrorReason> = new Set([
+  'ENDPOINT_UNAVAILABLE',
+  'ENDPOINT_REFUSED',
+  'ENDPOINT_ANSWER_INVALID',
+  'SPENDING_LIMIT_REACHED',
+]);
 
 /** What towers throw. The message says what to do. */
 export class TowerError extends Error {
@@ -31,7 +49,7 @@ export class TowerError extends Error {
   readonly reason: TowerErrorReason;
   /** Values that belong to the reason, for programs. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Shortest wait before it is worth trying again, in milliseconds; set with `ENCODER_OVERLOADED`. */
+  /** Shortest wait before it is worth trying again, in milliseconds; set with `ENCODER_OVERLOADED` and `ENDPOINT_UNAVAILABLE`. */
   readonly retryDelayMs: number | undefined;
 
   constructor(
@@ -43,5 +61,10 @@ export class TowerError extends Error {
     this.reason = reason;
     this.metadata = options.metadata ?? {};
     this.retryDelayMs = options.retryDelayMs;
+  }
+
+  /** Whether every other input would fail as well: the model is gone, not the text bad. */
+  get concernsAll(): boolean {
+    return this.reason === 'ENCODER_CLOSED' || OF_THE_ENDPOINT.has(this.reason);
   }
 }

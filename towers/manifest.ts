@@ -1,5 +1,15 @@
 import * as z from 'zod';
-import { fingerprint, Fingerprint, HeadLayer, Pooling, Sha256, SpaceDefinition } from './space.ts';
+import { TowerError } from './errors.ts';
+import { RemoteRuntime } from './remote/runtime.ts';
+import {
+  fingerprint,
+  Fingerprint,
+  HeadLayer,
+  Pooling,
+  REMOTE_POOLING,
+  Sha256,
+  SpaceDefinition,
+} from './space.ts';
 
 /** What a tower reads. */
 export const TowerRole = z.enum(['document', 'query']);
@@ -61,7 +71,7 @@ export const TowerManifest = z
     space: SpaceDefinition.extend({ fingerprint: Fingerprint }),
     /** Length of a vector. */
     dimensions: z.int().positive(),
-    pooling: Pooling,
+    pooling: z.union([Pooling, z.literal(REMOTE_POOLING)]),
     /** As in the space. */
     poolPrompt: z.literal(false).optional(),
     /** As in the space; the weights are among the files. */
@@ -78,8 +88,13 @@ export const TowerManifest = z
     queryPrompt: z.string().optional(),
     /** Longest input in tokens, special tokens included. */
     maxTokens: z.int().positive(),
-    /** Path in the directory → sha256, for every file but this one. `model.onnx` and `tokenizer.json` are there. */
+    /**
+     * Path in the directory → sha256, for every file but this one. `model.onnx` and `tokenizer.json` are there, unless the
+     * model runs elsewhere.
+     */
     files: z.record(z.string(), Sha256),
+    /** Where the model runs, if not in this process. */
+    runtime: RemoteRuntime.optional(),
     /** SPDX expression. */
     license: z.string(),
     /** Where it came from: a source (`npm:`, `hf:`, `file:`), or what made it. */
@@ -132,5 +147,24 @@ export const TowerManifest = z
     if (dimensions !== space.dimensions) {
       refuse(['dimensions'], `is ${dimensions}, but the space has ${space.dimensions}`);
     }
+    const { runtime, role, pooling } = manifest;
+    if (role === 'document' && runtime !== undefined && space.model?.name !== runtime.model) {
+      refuse(
+        ['space', 'model', 'name'],
+        `is ${space.model?.name}, but the runtime asks for ${runtime.model}`,
+      );
+    }
+    if ((pooling === REMOTE_POOLING) !== (runtime !== undefined)) {
+      refuse(['pooling'], `is ${String(pooling)}: "${REMOTE_POOLING}" and a remote runtime go together`);
+    }
   });
 export type TowerManifest = z.infer<typeof TowerManifest>;
+
+/** How a tower pools whose graph is here. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` where a server runs it */
+export function localPooling({ name, pooling }: Pick<TowerManifest, 'name' | 'pooling'>): Pooling {
+  if (pooling !== REMOTE_POOLING) return pooling;
+  throw new TowerError(
+    'TOWER_MODEL_UNSUPPORTED',
+    `${name} runs on a server: its graph is not here to be run, cut or trained; it can be the teacher of a lookup student`,
+  );
+}

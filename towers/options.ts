@@ -1,5 +1,6 @@
 import type { BatchingLimits } from './batching.ts';
 import type { Pooling } from './space.ts';
+import type { RemoteOptions } from './remote/tower.ts';
 
 /** How far a download is. */
 export interface DownloadProgress {
@@ -50,4 +51,6 @@ export interface TowerOptions extends CacheOptions {
   pooling?: Pooling;
   /** Longest input in tokens, against the manifest, for the same purpose. */
   maxTokens?: number;
+  /** Of towers whose model a server runs. */
+  remote?: RemoteOptions;
 }

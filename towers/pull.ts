@@ -9,7 +9,9 @@ import type { HubFacts } from './hub/facts.ts';
 import { importHub, type HubReport } from './hub/import.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { CacheOptions } from './options.ts';
-import { parseReference, type Reference } from './reference.ts';
+import { type Location, parseReference, type Reference, type RemoteLocation } from './reference.ts';
+import { type MakeContext, makeRemoteTower, type RemoteFacts, type RemoteReport } from './remote/make.ts';
+import { describeRemote } from './remote/report.ts';
 import { openFileSource } from './sources/file.ts';
 import { openHfSource } from './sources/hf.ts';
 import { openNpmSource } from './sources/npm.ts';
@@ -27,6 +29,10 @@ export interface PullOptions extends CacheOptions {
   refresh?: boolean;
   /** How to read a folder in hub layout; of a `file:` alone, because what is cached does not know how it was asked for. */
   hub?: HubOptions;
+  /** What a remote tower is, where it is made now: what is cached does not know how it was asked for. */
+  remoteFacts?: RemoteFacts;
+  /** Hears what was found at the endpoint of a remote tower that is made now. */
+  onRemote?: (report: RemoteReport) => void;
 }
 
 /** What somebody says about a folder in hub layout. */
@@ -71,10 +77,14 @@ export async function pullTower(reference: string, options: PullOptions = {}): P
     async (parts) => {
       const here = await find();
       if (here !== undefined) return here;
+      if (location.scheme === 'remote') {
+        const manifest = await makeRemote(location, canonical, options, { cache, parts });
+        return checked(await cache.assemble(canonical, manifest), cache);
+      }
       const http = new Http();
       try {
         const { onProgress } = options;
-        const source = await openSource(parsed, { cache, http, parts, onProgress });
+        const source = await openSource({ ...parsed, location }, { cache, http, parts, onProgress });
         const manifest = await importTower(source, parsed, { cache, parts, hub: options.hub });
         return await checked(await cache.assemble(canonical, manifest), cache);
       } finally {
@@ -103,7 +113,23 @@ async function cached(canonical: string, cache: TowerCache): Promise<LocalTower 
   }
 }
 
-function openSource({ location, known }: Reference, context: SourceContext): Promise<TowerSource> {
+/** Makes a remote tower, and says what was assumed of it. */
+async function makeRemote(
+  location: RemoteLocation,
+  canonical: string,
+  { remoteFacts = {}, onRemote, log }: PullOptions,
+  context: MakeContext,
+): Promise<TowerManifest> {
+  const { manifest, report } = await makeRemoteTower(location, canonical, remoteFacts, context);
+  if (onRemote) onRemote(report);
+  else for (const line of describeRemote(report)) log?.(line);
+  return manifest;
+}
+
+/** A reference to files. */
+type FilesReference = Pick<Reference, 'known'> & { location: Exclude<Location, RemoteLocation> };
+
+function openSource({ location, known }: FilesReference, context: SourceContext): Promise<TowerSource> {
   switch (location.scheme) {
     case 'npm':
       return openNpmSource(location, known?.integrity, context);
@@ -121,7 +147,8 @@ async function importTower(
   { cache, parts, hub = {} }: { cache: TowerCache; parts: string; hub: HubOptions | undefined },
 ): Promise<TowerManifest> {
   if (source.paths.includes(MANIFEST_FILE)) return importDirectory(source, cache);
-  const model = hub.model ?? (location.scheme === 'file' ? undefined : location.model);
+  const stated = location.scheme === 'npm' || location.scheme === 'hf' ? location.model : undefined;
+  const model = hub.model ?? stated;
   const { manifest, report } = await importHub(
     source,
     {
@@ -143,6 +170,13 @@ async function importDirectory(source: TowerSource, cache: TowerCache): Promise<
   const where = `${source.origin}/${MANIFEST_FILE}`;
   const sha256 = (await source.fetch([MANIFEST_FILE])).get(MANIFEST_FILE)!;
   const manifest = parseManifest(await readFile(cache.blob(sha256), 'utf8'), where);
+  if (manifest.runtime !== undefined) {
+    throw new TowerError(
+      'TOWER_MODEL_UNSUPPORTED',
+      `${where} sends all texts, and a key, to ${manifest.runtime.url}; whoever fetches a tower must say that: ` +
+        `npx scalingnote towers import remote:${manifest.runtime.url}#${manifest.runtime.model} --out DIR`,
+    );
+  }
   const wanted = Object.keys(manifest.files);
   const missing = wanted.filter((path) => !source.paths.includes(path));
   if (missing.length > 0) {

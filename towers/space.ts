@@ -16,6 +16,9 @@ export type PoolingMode = z.infer<typeof PoolingMode>;
 export const Pooling = z.union([PoolingMode, z.array(PoolingMode).min(2)]);
 export type Pooling = z.infer<typeof Pooling>;
 
+/** What says of a model's pooling that its vectors come pooled from elsewhere. */
+export const REMOTE_POOLING = 'remote';
+
 /** Functions that a dense layer may end in. */
 export const Activation = z.enum(['identity', 'tanh', 'relu', 'gelu', 'sigmoid', 'silu']);
 export type Activation = z.infer<typeof Activation>;
@@ -49,7 +52,7 @@ export const SpaceDefinition = z.strictObject({
   maxTokens: z.int().positive(),
   /** The side on which what is too long is cut. */
   truncation: z.enum(['right', 'left']),
-  pooling: Pooling,
+  pooling: z.union([Pooling, z.literal(REMOTE_POOLING)]),
   /** `false` where the tokens of the prompt are read and not pooled. @default true */
   poolPrompt: z.literal(false).optional(),
   /** What the pooled vector goes through, in this order, before the cut and the final scaling. @default nothing */

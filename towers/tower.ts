@@ -1,6 +1,7 @@
 import type { Lane } from './batching.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { CutDocument } from './recut.ts';
+import type { Spent } from './remote/spending.ts';
 
 /** A text as token ids, prompt and special tokens included, not longer than the tower's `maxTokens`. */
 export interface Tokens {
@@ -115,6 +116,16 @@ export interface Tower {
 
   /** Called after each run of the model. */
   onBatch(listener: (stats: BatchStats) => void): void;
+
+  /** Of a remote tower: tokens and money that it has cost since it was opened. */
+  readonly spent?: Spent;
+
+  /**
+   * Of a remote tower: resolves where the server that runs the model answers. It is asked only where that is in doubt.
+   *
+   * @throws {TowerError} `ENDPOINT_UNAVAILABLE`, `ENDPOINT_REFUSED`, `ENDPOINT_ANSWER_INVALID`, `SPENDING_LIMIT_REACHED`
+   */
+  probe?(options?: { signal?: AbortSignal }): Promise<void>;
 
   /** Waits for what is running, refuses what is waiting, frees the model. */
   close(): Promise<void>;

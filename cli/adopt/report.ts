@@ -1,7 +1,7 @@
 import type { Detected } from '../../store/qdrant/adopted/detect.ts';
 import type { Mapping } from '../../store/qdrant/adopted/mapping.ts';
 import type { Distance } from '../../store/qdrant/adopted/record.ts';
-import { BOUNDS, type Cosines } from '../../towers/adopt/cosines.ts';
+import { BOUNDS } from '../../towers/adopt/cosines.ts';
 import type { Explained, Explanation, Verdict } from '../../towers/adopt/explain.ts';
 import type { Variant } from '../../towers/adopt/variants.ts';
 import { table } from '../output/print.ts';
@@ -55,7 +55,7 @@ export function renderReport(report: AdoptReport): string {
   const name = vector === '' ? 'without a name' : `"${vector}"`;
   const lines = [
     `${report.collection}: about ${report.points} points, vectors ${name} of ${dimensions} dimensions, ${distance}` +
-      `${unitLength ? '' : ', not of unit length'}`,
+      (unitLength ? '' : ', not of unit length'),
     ...(mapping && writer ? [`payload as ${writer} writes it: ${renderMapping(mapping)}`] : []),
     '',
     `${report.tower} (${report.space}) on ${report.own.cosines.texts} stored texts:`,
@@ -89,7 +89,7 @@ export function renderReport(report: AdoptReport): string {
 
 /** A variant in words. */
 export function describeVariant(variant: Variant): string {
-  return `${variant.pooling} pooling, prompt ${promptOf(variant)}, up to ${variant.maxTokens} tokens, of ${variant.layout}`;
+  return `${String(variant.pooling)} pooling, prompt ${promptOf(variant)}, up to ${variant.maxTokens} tokens, of ${variant.layout}`;
 }
 
 /** A distribution in one line, and as bars. */

@@ -452,7 +452,7 @@ function importFlags({ variant }: Explained['best'], manifest: TowerManifest): s
     ...(variant.prompt.text === manifest.prompt
       ? []
       : [`--document-prompt ${JSON.stringify(variant.prompt.text)}`]),
-    ...(variant.pooling === manifest.pooling ? [] : [`--pooling ${variant.pooling}`]),
+    ...(variant.pooling === manifest.pooling ? [] : [`--pooling ${[variant.pooling].flat().join(",")}`]),
     ...(variant.maxTokens === manifest.maxTokens ? [] : [`--max-tokens ${variant.maxTokens}`]),
   ].join(' ');
 }

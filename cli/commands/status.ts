@@ -27,6 +27,8 @@ interface ServiceStatus {
   store?: string;
   /** Why it is not serving, or can't be reached. */
   reason?: string;
+  /** Why it takes no documents, though it serves. */
+  writesRefused?: string;
 }
 
 /** A collection as `status` shows it. */
@@ -56,8 +58,13 @@ export const status = withQueryAddress(withDocumentAddress(new Command('status')
     }
     const { collectionsProblem: unlisted } = found;
     if (unlisted !== undefined) note(`collections can't be listed: ${unlisted}`);
-    for (const each of found.services) if (each.status !== 'SERVING') note(problemOf(each));
-    if (found.services.some(({ status: health }) => health !== 'SERVING')) process.exitCode = 1;
+    for (const each of found.services) {
+      if (each.status !== 'SERVING') note(problemOf(each));
+      else if (each.writesRefused)
+        note(`the ${each.service} service takes no documents: ${each.writesRefused}`);
+    }
+    const isWell = (each: ServiceStatus): boolean => each.status === 'SERVING' && !each.writesRefused;
+    if (!found.services.every(isWell)) process.exitCode = 1;
   });
 
 /** What `status` shows. */
@@ -100,16 +107,15 @@ async function ask(
   client: DocumentClient | QueryClient,
 ): Promise<ServiceStatus> {
   try {
-    const [{ pid, version, uptimeSeconds, tower, store, notServingReason }, health] = await Promise.all([
-      client.describe(),
-      client.health(),
-    ]);
+    const [{ pid, version, uptimeSeconds, tower, store, notServingReason, writesRefusedReason }, health] =
+      await Promise.all([client.describe(), client.health()]);
     const { name, device, space } = tower;
     const process = { pid, version, uptimeSeconds, store };
     // The service may have changed its mind between the two answers.
     const reason = health === 'SERVING' || notServingReason === undefined ? {} : { reason: notServingReason };
     const what = { service, address, status: health, ...process, space: space.fingerprint };
-    return { ...what, tower: name, device, ...reason };
+    const refused = writesRefusedReason === undefined ? {} : { writesRefused: writesRefusedReason };
+    return { ...what, tower: name, device, ...reason, ...refused };
   } catch (error) {
     return { service, address, status: 'UNREACHABLE', reason: messageOf(error) };
   }

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { findTower, listTowers, verifyTower } from '../../towers/catalog.ts';
+import { driftText, verifyGolden } from '../../towers/golden/verify.ts';
 import type { HubReport } from '../../towers/hub/import.ts';
 import { Pooling, PoolingMode } from '../../towers/space.ts';
 import { importTower } from '../../training/interchange/import.ts';
@@ -98,19 +99,28 @@ const inspect = new Command('inspect')
   });
 
 const verify = new Command('verify')
-  .description('hash every file of a tower and compare the hashes with its manifest')
+  .description(
+    'compare the files of a tower with its manifest, and its vectors with the golden ones it came with',
+  )
   .argument('<reference>', 'name of a tower, as for "towers pull"')
   .action(async (reference: string, flags: Flags) => {
     const directory = await findTower(reference);
     const { manifest, problems } = await verifyTower(directory);
-    if (flags.json === true) printJson({ directory, files: Object.keys(manifest.files).length, problems });
+    const drift = problems.length === 0 ? await verifyGolden(directory) : undefined;
+    if (flags.json === true) {
+      printJson({ directory, files: Object.keys(manifest.files).length, problems, ...(drift && { drift }) });
+    }
+    if (drift?.drifted === true) throw new CliError(`${manifest.name}: ${driftText(drift)}`);
     if (problems.length > 0) {
       const named = problems.map(({ path, problem }) => `${path} is ${problem}`).join(', ');
       throw new CliError(
         `${directory}: ${named}; npx scalingnote towers pull ${reference} mends it, where it can be fetched`,
       );
     }
-    if (flags.json !== true) process.stdout.write(`${manifest.name}: all files match the manifest\n`);
+    if (flags.json !== true) {
+      const encodes = drift === undefined ? '' : `; ${driftText(drift)}`;
+      process.stdout.write(`${manifest.name}: all files match the manifest${encodes}\n`);
+    }
   });
 
 const importing = new Command('import')

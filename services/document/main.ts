@@ -8,11 +8,11 @@ await runTowerService({
   metricsPort: 'metricsPortDocument',
   tower: 'documentTower',
   access: 'writes',
-  settings: ['ingestTokens', 'ingestStreams', 'ingestIdleMs'],
+  settings: ['ingestTokens', 'ingestStreams', 'ingestIdleMs', 'driftCheckS'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
-  serve: ({ tower, store, config, log, telemetry, describe }) => {
+  serve: ({ tower, store, config, log, telemetry, describe, drift }) => {
     const pipeline = new IngestPipeline(
-      { store, tower, log, telemetry },
+      { store, tower, log, telemetry, drift },
       { budgetTokens: config.ingestTokens, maxStreams: config.ingestStreams, idleMs: config.ingestIdleMs },
     );
     return documentService({ store, pipeline, describe });

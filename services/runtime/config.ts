@@ -107,6 +107,13 @@ export const Settings = z.strictObject({
     .describe(
       'An ingest stream that has done nothing for so many milliseconds gives its place to a new one, where all are taken.',
     ),
+  driftCheckS: integer(0, 604_800)
+    .optional()
+    .describe(
+      'Seconds between two encodings of the probes, which show whether the document tower is still the same; 0 for none ' +
+        'but those at the start. By default 900 where the model runs elsewhere, and 0 where its weights are here. Each ' +
+        'takes some 2 000 tokens.',
+    ),
   metricsHost: text().default('127.0.0.1').describe('Address that serves the metrics.'),
   metricsPortDocument: port(7411, 'the metrics of the document service', 'metrics-port'),
   metricsPortQuery: port(7412, 'the metrics of the query service', 'metrics-port'),

@@ -106,6 +106,8 @@ export interface RunningServer {
   readonly address: string;
   /** Sets the health of all our services, and of the server as a whole. They begin as not serving. */
   setServing(serving: boolean): void;
+  /** Sets the health of a part by a name of its own; it does not serve where the server does not. */
+  setPartServing(part: string, serving: boolean): void;
   /**
    * Says "not serving", takes no more calls, lets streams finish what is in flight, and ends when all calls have
    * ended or the time is over.
@@ -141,8 +143,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const names = services.map(({ definition }) => serviceName(definition));
   const health = new HealthImplementation();
+  const parts = new Map<string, boolean>();
+  let isServing = false;
   const setServing = (serving: boolean): void => {
+    isServing = serving;
     for (const name of ['', ...names]) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
+    for (const [name, able] of parts) health.setStatus(name, serving && able ? 'SERVING' : 'NOT_SERVING');
   };
   setServing(false);
   health.addToServer(server);
@@ -152,6 +158,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return {
     address: authority(host, bound),
     setServing: (serving) => setServing(serving && !draining.signal.aborted),
+    setPartServing: (part, serving) => {
+      parts.set(part, serving);
+      setServing(isServing);
+    },
     shutdown: async (graceMs) => {
       setServing(false);
       draining.abort();

@@ -2,10 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { openStore } from '../../store/open.ts';
 import type { Store } from '../../store/store.ts';
+import { readGolden } from '../../towers/golden/golden.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
+import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
 import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
 import { runService } from './run-service.ts';
@@ -13,8 +15,11 @@ import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
-import { measureTower } from './telemetry/metrics.ts';
+import { measureTower, type Metrics } from './telemetry/metrics.ts';
 import { watchedStore } from './wrapped-store.ts';
+
+/** Whose health says whether documents are taken: they are not while the tower has drifted. */
+const INGEST = 'scalingnote.v1.DocumentService/Ingest';
 
 /** Settings of every service that has a tower and the store. */
 const SHARED = [
@@ -50,6 +55,8 @@ export interface TowerService<Own extends SettingName> {
     telemetry: Telemetry | undefined;
     /** What the service is at this moment. */
     describe: () => ServiceInfo;
+    /** Where documents are encoded: refuses writes while the tower does not encode as it did. */
+    drift: DriftGuard | undefined;
   }): Service | Promise<Service>;
 }
 
@@ -96,12 +103,16 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       log,
     });
     const store = watchedStore(metrics ? measuredStore(opened, metrics) : opened, health);
-    const describe = (): ServiceInfo => serviceInfo(tower, store, health.reason);
+    const drift = service.access === 'writes' ? await guardOf(tower, config, log, metrics) : undefined;
+    const describe = (): ServiceInfo => ({
+      ...serviceInfo(tower, store, health.reason),
+      writesRefusedReason: drift?.refusal ?? '',
+    });
     server = await startServer({
       host: config.host,
       port: config[service.port],
       portSetting: namesOf(service.port),
-      services: [await service.serve({ tower, store, config, log, telemetry, describe })],
+      services: [await service.serve({ tower, store, config, log, telemetry, describe, drift })],
       maxReceiveBytes: service.maxReceiveBytes,
       log,
       telemetry,
@@ -109,6 +120,12 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
       Number(serving),
     );
+    const shown = (): void => server?.setPartServing(INGEST, drift?.refusal === '');
+    if (drift) {
+      shown();
+      drift.onCheck(shown);
+      drift.start();
+    }
     await health.probe();
     const stopping = new AbortController();
     if (service.access === 'reads') {
@@ -119,6 +136,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       metricsAddress: telemetry?.metricsAddress,
       stop: async () => {
         health.stop();
+        drift?.stop();
         stopping.abort();
         await server.shutdown(config.drainMs);
         await Promise.all([tower.close(), store.close()]);
@@ -126,6 +144,18 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       },
     };
   });
+}
+
+/** @throws {TowerError} for golden vectors that can't be read */
+async function guardOf(
+  tower: Tower,
+  { driftCheckS }: Pick<Config, 'driftCheckS'>,
+  log: Logger,
+  metrics: Metrics | undefined,
+): Promise<DriftGuard> {
+  const runsElsewhere = tower.manifest.space.golden !== undefined;
+  const intervalMs = 1000 * (driftCheckS ?? (runsElsewhere ? REMOTE_CHECK_S : 0));
+  return new DriftGuard({ tower, golden: await readGolden(tower), intervalMs, log, metrics });
 }
 
 /**

@@ -7,8 +7,9 @@ import {
   newIdentity,
   physicalFor,
 } from '../names.ts';
-import type { CollectionKey, SpaceKey } from '../store.ts';
+import type { CollectionKey, NewCollection, SpaceKey } from '../store.ts';
 import type { Database, Statement } from './database.ts';
+import { keepGolden } from './golden.ts';
 import { checkLayout, createTables, dropTables, LAYOUT } from './layouts.ts';
 
 /** A row of the catalog. */
@@ -69,17 +70,18 @@ export class Catalog {
   }
 
   /** @throws {StoreError} `SPACE_MISMATCH` */
-  ensure(name: string, space: SpaceKey): void {
+  ensure(name: string, space: NewCollection): void {
     if (this.has(name, space)) return;
     const physical = physicalFor(name, space);
     let collection = this.#find(physical);
     if (collection) {
       checkSpace(name, collection, space);
     } else {
-      const { fingerprint, dimensions } = space;
+      const { fingerprint, dimensions, goldenVectors: golden } = space;
       this.#sql.insert.run(physical, fingerprint, dimensions, LAYOUT, newIdentity());
       collection = this.#find(physical)!;
       createTables(this.#database, collection.id);
+      if (golden !== undefined) keepGolden(this.#database, collection.id, golden);
     }
     if (name !== physical) this.#sql.setAlias.run(name, collection.id);
   }

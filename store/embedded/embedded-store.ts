@@ -3,6 +3,7 @@ import { type Answer, type MethodName, Remote } from '../../calls/remote.ts';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
+import { checkGolden } from '../names.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
   BulkLoad,
@@ -12,7 +13,7 @@ import type {
   Counts,
   PageRequest,
   ScrollPage,
-  SpaceKey,
+  NewCollection,
   Store,
 } from '../store.ts';
 import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
@@ -69,8 +70,13 @@ export class EmbeddedStore implements Store {
     return this.#ready;
   }
 
-  ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo> {
-    return this.#call('ensureCollection', [name, space], options);
+  async ensureCollection(name: string, space: NewCollection, options?: CallOptions): Promise<CollectionInfo> {
+    checkGolden(space);
+    return await this.#call('ensureCollection', [name, space], options);
+  }
+
+  goldenVectors(collection: string, options?: CallOptions): Promise<string | undefined> {
+    return this.#call('goldenVectors', [collection], options);
   }
 
   findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {

@@ -4,10 +4,18 @@ import { collectionNotFound } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
 import { page } from '../ranking.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
-import type { CollectionInfo, CollectionKey, Counts, PageRequest, ScrollPage, SpaceKey } from '../store.ts';
+import type {
+  CollectionInfo,
+  CollectionKey,
+  Counts,
+  NewCollection,
+  PageRequest,
+  ScrollPage,
+} from '../store.ts';
 import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
 import type { DocumentWriteResult } from '../writes.ts';
 import { Catalog, type Collection, keyOf } from './catalog.ts';
+import { readGolden } from './golden.ts';
 import { Database } from './database.ts';
 import type { FilterRow } from './document-rows.ts';
 import type { Documents } from './documents.ts';
@@ -58,11 +66,15 @@ export class Engine {
     return this.#database.id;
   }
 
-  ensureCollection(name: string, space: SpaceKey): CollectionInfo {
+  ensureCollection(name: string, space: NewCollection): CollectionInfo {
     // The collection is nearly always there, so look first, without waiting for the writers' lock.
     const known = this.#database.read(() => this.#catalog.has(name, space));
     if (!known) this.#database.write(() => this.#catalog.ensure(name, space));
     return this.#database.read(() => this.#describe(this.#catalog.resolve(name)));
+  }
+
+  goldenVectors(name: string): string | undefined {
+    return this.#database.read(() => readGolden(this.#database, this.#catalog.resolve(name).id));
   }
 
   findCollection(name: string): CollectionKey {

@@ -94,7 +94,12 @@ export async function copyCollection(options: CopyOptions): Promise<CopyReport> 
   const from = await source.findCollection(options.collection, call);
   const alias = aliasOf(from, options);
   await refuseOtherSpace(target, alias, from, call);
-  const to = await target.ensureCollection(physicalName(alias, from.space.fingerprint), from.space, call);
+  const golden = await source.goldenVectors(from.physicalName, call);
+  const to = await target.ensureCollection(
+    physicalName(alias, from.space.fingerprint),
+    { ...from.space, ...(golden !== undefined && { goldenVectors: golden }) },
+    call,
+  );
   const resume = options.resume?.(from.identity, to.identity);
   if (resume === undefined && options.merge !== true) refuseFull(to);
   const copy = new Copy(options, from, to, call);

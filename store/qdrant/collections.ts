@@ -8,7 +8,7 @@ import {
   isPhysicalName,
   physicalFor,
 } from '../names.ts';
-import type { CallOptions, SpaceKey } from '../store.ts';
+import type { CallOptions, NewCollection, SpaceKey } from '../store.ts';
 import { isObject } from './adopted/mapping.ts';
 import { type Adoption, adoptionOf, readOnly, spaceOf } from './adopted/record.ts';
 import type { CollectionPlan } from './config.ts';
@@ -179,7 +179,7 @@ export class Collections {
    *
    * @throws {StoreError} `SPACE_MISMATCH`, `COLLECTION_FOREIGN`
    */
-  async ensure(name: string, space: SpaceKey, options: CallOptions): Promise<Described> {
+  async ensure(name: string, space: NewCollection, options: CallOptions): Promise<Described> {
     checkCollectionName(name);
     if (isPhysicalName(name)) {
       const known = await this.#find(name, options);
@@ -304,7 +304,12 @@ export class Collections {
     }
   }
 
-  async #make(name: string, physical: string, space: SpaceKey, options: CallOptions): Promise<Described> {
+  async #make(
+    name: string,
+    physical: string,
+    space: NewCollection,
+    options: CallOptions,
+  ): Promise<Described> {
     let described = await this.#find(physical, options);
     if (!described) {
       await this.checkServer(options);
@@ -330,7 +335,7 @@ export class Collections {
     return described;
   }
 
-  async #create(physical: string, space: SpaceKey, options: CallOptions): Promise<void> {
+  async #create(physical: string, space: NewCollection, options: CallOptions): Promise<void> {
     const body = newCollection(space, this.#plan);
     try {
       await this.#about(physical, 'create', 'PUT', options, { suffix: CONSENSUS, body });

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { context } from '@opentelemetry/api';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { collectionNotFound, collectionReplaced, StoreError } from '../errors.ts';
-import { isPhysicalName } from '../names.ts';
+import { checkGolden, isPhysicalName } from '../names.ts';
 import type { Freshness } from '../freshness.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
@@ -14,7 +14,7 @@ import type {
   Counts,
   PageRequest,
   ScrollPage,
-  SpaceKey,
+  NewCollection,
   Store,
 } from '../store.ts';
 import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
@@ -90,12 +90,21 @@ export class QdrantStore implements Store {
     this.#collections = new Collections(this.#transport, planCollections(config));
   }
 
-  ensureCollection(name: string, space: SpaceKey, options: CallOptions = {}): Promise<CollectionInfo> {
+  ensureCollection(name: string, space: NewCollection, options: CallOptions = {}): Promise<CollectionInfo> {
     return this.#run(options, async (bounds) => {
+      checkGolden(space);
       const described = await this.#collections.ensure(name, space, bounds);
       this.#remember(described);
       await endExpired(this.#collections, described, bounds);
       return this.#info(described, await this.#collections.aliases(bounds), bounds);
+    });
+  }
+
+  goldenVectors(collection: string, options: CallOptions = {}): Promise<string | undefined> {
+    return this.#run(options, async (bounds) => {
+      const physical = await this.#collections.resolve(collection, bounds);
+      const { golden } = (await this.#collections.describe(physical, bounds)).metadata;
+      return typeof golden === 'string' ? golden : undefined;
     });
   }
 

@@ -1,6 +1,6 @@
 import type { Schemas } from '@qdrant/js-client-rest';
 import { newIdentity } from '../names.ts';
-import type { SpaceKey } from '../store.ts';
+import type { NewCollection } from '../store.ts';
 import type { CollectionPlan } from './config.ts';
 import { payloadPath } from './filters.ts';
 import { DENSE, LAYOUT, SPARSE } from './layout.ts';
@@ -44,7 +44,7 @@ export function allIndexes({ strictMode, indexedFields }: CollectionPlan): Paylo
 
 /** What the server is asked to make for a space. */
 export function newCollection(
-  { fingerprint, dimensions }: SpaceKey,
+  { fingerprint, dimensions, goldenVectors: golden }: NewCollection,
   plan: CollectionPlan,
 ): Schemas['CreateCollection'] {
   return {
@@ -77,6 +77,7 @@ export function newCollection(
       dimensions,
       layout: LAYOUT,
       identity: newIdentity(),
+      ...(golden !== undefined && { golden }),
     },
   };
 }

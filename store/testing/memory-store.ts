@@ -10,6 +10,7 @@ import {
   isPhysicalName,
   newIdentity,
   physicalFor,
+  checkGolden,
 } from '../names.ts';
 import { page } from '../ranking.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
@@ -20,6 +21,7 @@ import type {
   CollectionKey,
   PageRequest,
   ScrollPage,
+  NewCollection,
   SpaceKey,
   Store,
 } from '../store.ts';
@@ -65,6 +67,7 @@ export interface MemoryStoreOptions {
 interface Collection {
   physicalName: string;
   space: SpaceKey;
+  golden: string | undefined;
   identity: string;
   rows: Rows;
   /** Counts the writes: the position of its freshness. */
@@ -105,8 +108,13 @@ export class MemoryStore implements Store {
     this.#after = after;
   }
 
-  ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo> {
+  ensureCollection(
+    name: string,
+    { goldenVectors: golden, ...space }: NewCollection,
+    options?: CallOptions,
+  ): Promise<CollectionInfo> {
     return this.#call('ensureCollection', name, options, () => {
+      checkGolden({ ...space, ...(golden !== undefined && { goldenVectors: golden }) });
       checkCollectionName(name);
       const found = this.#lookUp(name) ?? this.#lookUp(physicalFor(name, space));
       if (found) checkSpace(name, found.space, space);
@@ -115,6 +123,7 @@ export class MemoryStore implements Store {
         this.#data.collections.set(physical, {
           physicalName: physical,
           space,
+          golden,
           identity: newIdentity(),
           rows: new Map(),
           writes: 0,
@@ -123,6 +132,10 @@ export class MemoryStore implements Store {
       if (!isPhysicalName(name)) this.#data.aliases.set(name, physical);
       return this.#describe(this.#find(name));
     });
+  }
+
+  goldenVectors(name: string, options?: CallOptions): Promise<string | undefined> {
+    return this.#call('goldenVectors', name, options, () => this.#find(name).golden);
   }
 
   findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {

@@ -1,5 +1,5 @@
 import type { TowerManifest } from '../manifest.ts';
-import type { Pooling } from '../space.ts';
+import { type Pooling, REMOTE_POOLING } from '../space.ts';
 import type { Tokens, Tower } from '../tower.ts';
 import { compare, type Cosines, isClearlyBetter, passes } from './cosines.ts';
 import {
@@ -8,7 +8,7 @@ import {
   type Layout,
   layoutsFor,
   lengthsFor,
-  poolingsFor,
+  otherPoolings,
   type Prompt,
   promptsFor,
   type StoredText,
@@ -18,8 +18,14 @@ import {
 /** What explaining needs of a tower. */
 export type ExplainingTower = Pick<Tower, 'manifest' | 'tokenize' | 'encodeAll' | 'close'>;
 
+/** Settings of a tower that are not its manifest's. */
+interface Settings {
+  pooling?: Pooling;
+  maxTokens?: number;
+}
+
 /** Opens a tower with other settings than its manifest's. */
-export type OpenVariant = (settings: { pooling?: Pooling; maxTokens?: number }) => Promise<ExplainingTower>;
+export type OpenVariant = (settings: Settings) => Promise<ExplainingTower>;
 
 /** A variant, and how well it explains the stored vectors. */
 export interface Explanation {
@@ -88,7 +94,7 @@ export async function explain(
     const { pooling: ownPooling, maxTokens } = manifest;
     const tryAll = async (
       one: ExplainingTower,
-      pooling: Pooling,
+      pooling: Variant['pooling'],
       prompts: readonly Prompt[],
     ): Promise<void> => {
       for (const prompt of prompts) {
@@ -100,7 +106,7 @@ export async function explain(
       }
     };
     await tryAll(tower, ownPooling, promptsFor(manifest));
-    for (const pooling of poolingsFor(manifest).slice(1)) {
+    for (const pooling of otherPoolings(manifest)) {
       if (best(tried).cosines.median >= NEAR) break;
       const other = await open({ pooling });
       try {
@@ -161,7 +167,7 @@ async function whole(
 ): Promise<Explanation> {
   const { pooling, maxTokens, prompt, layout } = variant;
   const isAsOpened = pooling === own.manifest.pooling && maxTokens === own.manifest.maxTokens;
-  const tower = isAsOpened ? own : await open({ pooling, maxTokens });
+  const tower = isAsOpened ? own : await open(settingsOf(pooling, maxTokens));
   try {
     const giveUpAt = performance.now() + (options.budgetMs ?? BUDGET_MS);
     const { dimensions } = tower.manifest;
@@ -199,7 +205,7 @@ async function otherLength(
   if (long.length === 0) return undefined;
   let found: Explanation | undefined;
   for (const maxTokens of lengthsFor(own.manifest)) {
-    const tower = await open({ pooling, maxTokens }).catch(() => undefined);
+    const tower = await open(settingsOf(pooling, maxTokens)).catch(() => undefined);
     if (!tower) continue;
     try {
       // A graph with fewer positions fails on texts that are longer.
@@ -236,4 +242,8 @@ function probeOf(texts: readonly StoredText[]): StoredText[] {
   const byLength = [...texts].sort((a, b) => a.text.length - b.text.length);
   const enough = byLength.filter(({ text }) => text.length >= PROBE_CHARACTERS);
   return (enough.length >= PROBE_TEXTS ? enough : byLength.reverse()).slice(0, PROBE_TEXTS);
+}
+
+function settingsOf(pooling: Variant['pooling'], maxTokens: number): Settings {
+  return pooling === REMOTE_POOLING ? {} : { pooling, maxTokens };
 }

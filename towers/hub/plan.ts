@@ -54,7 +54,11 @@ export function planHub(files: readonly string[], model: string | undefined, whe
       onnx.length === 0 ? 'it has no ONNX file' : `it has ${onnx.join(', ')}: name one after "#"`;
     throw notFound(`${model === undefined ? 'no model found' : `no "${model}"`}; ${choice}`);
   }
-  if (!files.includes('tokenizer.json')) throw notFound('it has no tokenizer.json (save the fast tokenizer)');
+  if (!files.includes('tokenizer.json')) {
+    const other = files.find((path) => path.endsWith('tokenizer.json'));
+    const advice = other === undefined ? 'save the fast tokenizer' : `rename or copy ${other}`;
+    throw notFound(`it has no tokenizer.json (${advice})`);
+  }
   const old = files.find((path) => OLD_SENTENCE_CONFIG.test(path));
   if (old !== undefined && !files.includes('sentence_bert_config.json')) {
     throw notFound(`${old} is an old name: rename it to sentence_bert_config.json`);

@@ -111,15 +111,18 @@ export async function probe(request: ProbeRequest): Promise<Observed> {
     const [beside] = (await run(short, long)) as [Float32Array];
     const [besideEqual] = (await run(short, { ...short, ids: shuffled(short.ids) })) as [Float32Array];
     const moved = Math.max(distance(alone, beside), distance(alone, besideEqual));
-    const batchInvariant = moved <= MAX_MOVE;
+    // Where a scale comes from the whole batch, the next one may move what this one did not.
+    const batchInvariant = moved <= MAX_MOVE && request.graph.dynamic.length === 0;
     const notes: string[] = [];
     if (request.inGraph) await checkPooling(request, [alone, different]);
     if (!batchInvariant) {
-      const why = !model.inputs.includes('attention_mask')
-        ? 'the graph has no attention_mask'
-        : request.graph.dynamic.length > 0
-          ? `the graph has ${request.graph.dynamic.join(', ')}, whose scale is taken from the whole batch`
-          : 'the graph mixes the texts of a batch';
+      const { dynamic } = request.graph;
+      const why =
+        dynamic.length > 0
+          ? `the graph has ${dynamic.join(', ')}, whose scale is taken from the whole batch`
+          : model.inputs.includes('attention_mask')
+            ? 'the graph mixes the texts of a batch'
+            : 'the graph has no attention_mask';
       notes.push(
         `batches: a vector moves by ${moved.toPrecision(2)} beside other texts (${why}); texts are encoded one by one`,
       );

@@ -6,8 +6,8 @@ import { Head } from './head.ts';
 import { cutRows, normalizeRows, pool } from './pooling.ts';
 import type { ModelOptions, Session, TokenBatch } from './protocol.ts';
 
-/** Outputs that we know by name, best first: sentence-transformers' exports, then those of bare encoders. */
-const KNOWN_OUTPUTS = ['sentence_embedding', 'last_hidden_state', 'token_embeddings'];
+/** Outputs that we know by name, best first: sentence-transformers' exports, those of bare encoders, ONNX Runtime's own. */
+const KNOWN_OUTPUTS = ['sentence_embedding', 'last_hidden_state', 'token_embeddings', 'hidden_states'];
 
 /** Caches of a decoder, fed empty: we run each text once, from its start. */
 const PAST = /^past_key_values?\b|^past_\d+|^cache_(key|value)/;

@@ -1,11 +1,30 @@
+import type { TowerError } from '../errors.ts';
 import type { Activation, Pooling } from '../space.ts';
 
 /** Inputs of one run, not padded yet: token ids end to end, and how many belong to each input. */
 export interface TokenBatch {
   ids: Int32Array<ArrayBuffer>;
   lengths: Int32Array<ArrayBuffer>;
+  /** The inputs as text, where the model runs elsewhere. */
+  texts?: readonly string[];
   /** How many tokens at the start of each input are read and not pooled. @default none */
   unpooled?: Int32Array<ArrayBuffer>;
+}
+
+/** A run in which some inputs failed, and the others did not. */
+export class SomeFailed extends Error {
+  override readonly name = 'SomeFailed';
+
+  /** Of all rows; those of failed inputs mean nothing. */
+  readonly vectors: Float32Array;
+  /** By row. */
+  readonly failures: ReadonlyMap<number, TowerError>;
+
+  constructor(vectors: Float32Array, failures: ReadonlyMap<number, TowerError>) {
+    super(`${failures.size} inputs of a run failed`);
+    this.vectors = vectors;
+    this.failures = failures;
+  }
 }
 
 /** A layer over the pooled vector, and the file that holds its weights. */
@@ -32,11 +51,22 @@ export interface ModelOptions {
   dimensions?: number;
 }
 
-/** A loaded model: somewhere a run of it can be asked for. One run at a time. */
+/** A loaded model: somewhere a run of it can be asked for. */
 export interface Session {
   /** Where it runs: `cpu`, `cuda:0`, ... */
   readonly device: string;
-  /** Vectors of the inputs, row after row. The arrays of the batch are gone afterwards. */
+  /** How many runs may go on at once. May change at any time. @default 1 */
+  readonly slots?: number;
+  /** Most inputs of a run, and most tokens. May change at any time. @default what the encoder was told */
+  readonly maxInputs?: number;
+  readonly maxTokens?: number;
+  /**
+   * Vectors of the inputs, row after row. The arrays of the batch are gone afterwards.
+   *
+   * @throws {SomeFailed} where only some inputs failed
+   */
   run(batch: TokenBatch): Promise<Float32Array<ArrayBuffer>>;
+  /** The encoder is being closed, and waits for the runs. */
+  closing?(): void;
   close(): Promise<void>;
 }

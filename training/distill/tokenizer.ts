@@ -71,7 +71,7 @@ export async function openStudentTokenizer(
       read: async (texts) => {
         const all: (readonly number[])[] = [];
         for (const text of texts) {
-          const { ids } = await Promise.resolve(tokenizer.encode(text));
+          const { ids } = await tokenizer.encode(text);
           all.push(ids);
         }
         return all;

@@ -12,12 +12,18 @@ interface At {
   y: number;
 }
 
+interface Interval {
+  x: number;
+  low: number;
+  high: number;
+}
+
 /** What has one name and one colour in a plot. */
 export interface Series {
   label: string;
   line?: readonly At[];
   dots?: readonly At[];
-  interval?: { x: number; low: number; high: number } | undefined;
+  interval?: Interval | readonly Interval[] | undefined;
   /** A point that is shown as a ring. */
   ring?: At | undefined;
 }
@@ -39,7 +45,7 @@ export function plot(
     ...line,
     ...dots,
     ...(ring ? [ring] : []),
-    ...(interval ? [interval.low, interval.high].map((y) => ({ x: interval.x, y })) : []),
+    ...endsOf(interval).flat(),
   ]);
   const across = scaleOf(
     all.map(({ x }) => scaled(x)),
@@ -58,9 +64,8 @@ export function plot(
   };
   const drawn = series.flatMap(({ label, line = [], dots = [], interval, ring }, index) => {
     const colour = COLOURS[index % COLOURS.length]!;
-    const ends = interval && [interval.low, interval.high].map((y) => ({ x: interval.x, y }));
     return [
-      ...(ends ? [polyline(ends, `stroke="${colour}" stroke-width="6" opacity="0.3"`)] : []),
+      ...endsOf(interval).map((ends) => polyline(ends, `stroke="${colour}" stroke-width="6" opacity="0.3"`)),
       polyline(line, `stroke="${colour}" stroke-width="1.5"`),
       ...dots.map((dot) => circle(dot, `fill="${colour}"`)),
       ...(ring ? [circle(ring, `fill="none" stroke="${colour}" stroke-width="2"`)] : []),
@@ -86,6 +91,14 @@ export function plot(
     `<svg viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img">` +
     `${[...columns, ...rows, ...named, front, ...drawn].join('')}</svg>`
   );
+}
+
+/** The lower and the upper end of each interval. */
+function endsOf(interval: Series['interval']): At[][] {
+  return [interval ?? []].flat().map(({ x, low, high }) => [
+    { x, y: low },
+    { x, y: high },
+  ]);
 }
 
 /** Values to pixels, and about five ticks at 1, 2 or 5 times a power of ten. */

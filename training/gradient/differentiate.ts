@@ -22,6 +22,9 @@ const GRADIENTS: Gradients = {
 /** Their derivative is zero wherever it exists, so nothing before them learns through them. */
 const FLAT = new Set(['Ceil', 'Floor', 'Round', 'Sign']);
 
+/** Their results are integers that stand for numbers. Gradients would end there without a word, so they are refused. */
+const ROUNDING = new Set(['DynamicQuantizeLinear', 'QuantizeLinear']);
+
 /** A graph with the derivative of one of its values by some others. */
 export interface Differentiated {
   /** The forward graph and, after it, what computes the gradients. */
@@ -121,6 +124,7 @@ function nodesBetween(graph: Graph, traced: Trace, weights: ReadonlySet<string>,
     if (FLAT.has(node.op) || !node.inputs.some((name) => dependent.has(name))) continue;
     for (const name of node.outputs) if (name !== '' && isFloat(traced, name)) dependent.add(name);
   }
+  refuseRounding(graph, dependent, loss);
   const needed = new Set([loss]);
   const path: OnPath[] = [];
   for (const node of graph.nodes.toReversed()) {
@@ -130,4 +134,19 @@ function nodesBetween(graph: Graph, traced: Trace, weights: ReadonlySet<string>,
     path.push({ node, active });
   }
   return path.reverse();
+}
+
+/** @throws {OnnxError} `GRADIENT_MISSING` where a loss depends on weights through integers */
+function refuseRounding(graph: Graph, dependent: ReadonlySet<string>, loss: string): void {
+  const leading = new Set([loss]);
+  for (const node of graph.nodes.toReversed()) {
+    if (!node.outputs.some((name) => leading.has(name))) continue;
+    for (const name of node.inputs) leading.add(name);
+    if (ROUNDING.has(node.op) && dependent.has(node.inputs[0] ?? '')) {
+      throw new OnnxError(
+        'GRADIENT_MISSING',
+        `${describeNode(node)} has no gradient: what it quantises can't be taken apart into float weights`,
+      );
+    }
+  }
 }

@@ -1,8 +1,10 @@
 import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import type { Store } from '../../../store/store.ts';
+import { StoreError } from '../../../store/errors.ts';
+import type { CollectionInfo, Store } from '../../../store/store.ts';
 import type { SpaceDefinition } from '../../../towers/space.ts';
 import { DEFAULT_RETRY_DELAY_MS, ServiceError } from '../../runtime/errors.ts';
+import type { DriftGuard } from '../../runtime/drift/guard.ts';
 import type { Metrics } from '../../runtime/telemetry/metrics.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import { Budget } from './budget.ts';
@@ -55,6 +57,7 @@ export type IngestStore = Pick<
   | 'kind'
   | 'findCollection'
   | 'ensureCollection'
+  | 'goldenVectors'
   | 'beginBulk'
   | 'lookupDocuments'
   | 'readDocuments'
@@ -68,6 +71,8 @@ export interface PipelineParts {
   tower: IngestTower;
   log: Logger;
   telemetry?: Telemetry | undefined;
+  /** Refuses writes while the tower does not encode as it did. @default nobody does */
+  drift?: Pick<DriftGuard, 'admit' | 'errorOf' | 'newRecord' | 'onCheck'> | undefined;
 }
 
 /** All ingest streams of a process: one store, one tower, one budget. */
@@ -79,8 +84,7 @@ export class IngestPipeline {
 
   constructor(parts: PipelineParts, settings: IngestSettings) {
     const { budgetTokens, maxStreams, idleMs = DEFAULT_IDLE_MS, backoff = DEFAULT_BACKOFF } = settings;
-    const { store, tower, log, telemetry } = parts;
-    const { fingerprint, dimensions } = tower.manifest.space;
+    const { store, tower, log, telemetry, drift } = parts;
     const excess = Math.floor(LONG_DOCUMENT_BYTES / bytesPerToken(tower.manifest.space));
     this.#maxStreams = maxStreams;
     this.#idleMs = idleMs;
@@ -92,11 +96,15 @@ export class IngestPipeline {
       telemetry,
       model: tower.manifest.name,
       runs: new Runs(),
-      openCollection: (name, signal) => store.ensureCollection(name, { fingerprint, dimensions }, { signal }),
+      openCollection: (name, signal) => openCollection(parts, name, signal),
+      distrust: drift && ((physicalName) => drift.errorOf(physicalName)),
       findCollection: (name, signal) => store.findCollection(name, { signal }),
       beginBulk: (physicalName, signal) => store.beginBulk(physicalName, { signal }),
     };
     if (telemetry?.metrics) this.#observe(telemetry.metrics);
+    drift?.onCheck(() => {
+      for (const session of this.#sessions) session.distrust();
+    });
   }
 
   /** Tokens in flight over all streams. */
@@ -166,4 +174,32 @@ export class IngestPipeline {
     const queue = { 'scalingnote.queue': 'ingest' };
     metrics.observe('scalingnote.queue.depth', '{request}', 'Requests that wait', waiting, queue);
   }
+}
+
+/**
+ * Opens the collection of a stream, and makes it where it is not there: with the golden vectors of the tower, which every
+ * later writer is compared with.
+ *
+ * @throws {ServiceError} `SPACE_DRIFTED` @throws {StoreError} `SPACE_MISMATCH`
+ */
+async function openCollection(
+  { store, tower, drift }: PipelineParts,
+  name: string,
+  signal: AbortSignal,
+): Promise<CollectionInfo> {
+  const { fingerprint, dimensions } = tower.manifest.space;
+  const space = { fingerprint, dimensions };
+  if (!drift) return store.ensureCollection(name, space, { signal });
+  const isThere = await store.findCollection(name, { signal }).then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof StoreError && error.reason === 'COLLECTION_NOT_FOUND') return false;
+      throw error;
+    },
+  );
+  const made = isThere ? {} : { goldenVectors: await drift.newRecord() };
+  const info = await store.ensureCollection(name, { ...space, ...made }, { signal });
+  // Another process may have been quicker.
+  await drift.admit(info, await store.goldenVectors(info.physicalName, { signal }));
+  return info;
 }

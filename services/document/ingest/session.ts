@@ -49,6 +49,8 @@ export interface SessionContext extends Shared {
   findCollection(name: string, signal: AbortSignal): Promise<CollectionKey>;
   /** @throws {StoreError} */
   openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo>;
+  /** What writes to a collection are refused with, where they are. */
+  distrust?: ((physicalName: string) => ServiceError | undefined) | undefined;
   /** @throws {StoreError} */
   beginBulk(physicalName: string, signal: AbortSignal): Promise<BulkLoad>;
 }
@@ -77,8 +79,8 @@ export class IngestSession {
   #uncoveredTraces: DocumentTrace[] = [];
   #ready: IngestResponse | undefined;
   #bulk: BulkLoad | undefined;
-  /** Set when the stream takes nothing more in. `now`: it gives up what is not settled. */
-  #ending: { error: ServiceError | undefined; now: boolean } | undefined;
+  /** Set when the stream takes nothing more in. `now`: it gives up what is not settled. `mute`: and tells no outcome. */
+  #ending: { error: ServiceError | undefined; now: boolean; mute?: true } | undefined;
   /** The service works for the stream, other than at its operations. */
   #isBusy = false;
   /** When the client last sent or took something, as of `performance.now()`. */
@@ -151,6 +153,15 @@ export class IngestSession {
 
   /** Ends the stream because a later one of its run begins. */
   supersede(error: ServiceError): void {
+    this.#fail(error);
+    this.#evict();
+  }
+
+  /** Ends the stream because its writes can't be trusted: not even those that are done are acknowledged. */
+  distrust(): void {
+    const error = this.#context.distrust?.(this.#collection.physicalName);
+    if (error === undefined || this.#ending?.mute) return;
+    this.#ending = { error, now: true, mute: true };
     this.#fail(error);
     this.#evict();
   }
@@ -300,6 +311,7 @@ export class IngestSession {
   }
 
   #nextMessage(): IngestResponse | undefined {
+    if (this.#ending?.mute) return undefined;
     if (this.#ready) {
       const ready = this.#ready;
       this.#ready = undefined;

@@ -12,7 +12,7 @@ import { v1 } from '../../../proto/load.ts';
 import { type JsonObject, toStruct } from '../../../proto/struct.ts';
 import { decodeStatus, STATUS_DETAILS_TRAILER, type RichStatus } from '../../../proto/status.ts';
 import { startServer, type RunningServer } from '../../runtime/server.ts';
-import { IngestPipeline, type IngestSettings } from '../ingest/pipeline.ts';
+import { IngestPipeline, type IngestSettings, type PipelineParts } from '../ingest/pipeline.ts';
 import { documentService, MAX_RECEIVE_BYTES } from '../service.ts';
 import { FakeTower } from './fake-tower.ts';
 import { openTestStore, type TestStore } from './test-store.ts';
@@ -33,14 +33,19 @@ export interface Harness {
 const QUICK_BACKOFF = { firstMs: 2, longestMs: 10 };
 
 export async function startHarness(
-  parts: { store?: TestStore; tower?: FakeTower; settings?: Partial<IngestSettings> } = {},
+  parts: {
+    store?: TestStore;
+    tower?: FakeTower;
+    settings?: Partial<IngestSettings>;
+    drift?: PipelineParts['drift'];
+  } = {},
 ): Promise<Harness> {
   const own = parts.store ? undefined : await openTestStore();
   const store = parts.store ?? own!;
   const tower = parts.tower ?? new FakeTower();
   const log = pino({ level: 'silent' });
   const pipeline = new IngestPipeline(
-    { store, tower, log },
+    { store, tower, log, drift: parts.drift },
     { budgetTokens: 32_768, maxStreams: 32, backoff: QUICK_BACKOFF, ...parts.settings },
   );
   const server = await startServer({

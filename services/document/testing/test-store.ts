@@ -9,7 +9,7 @@ import type {
   CollectionInfo,
   CollectionKey,
   ScrollPage,
-  SpaceKey,
+  NewCollection,
   Store,
 } from '../../../store/store.ts';
 import {
@@ -62,9 +62,13 @@ export class TestStore implements ServiceStore {
     this.kind = store.kind;
   }
 
-  async ensureCollection(name: string, space: SpaceKey, options?: CallOptions): Promise<CollectionInfo> {
+  async ensureCollection(name: string, space: NewCollection, options?: CallOptions): Promise<CollectionInfo> {
     await this.before('ensure', []);
     return this.#short(await this.#store.ensureCollection(this.#prefix + name, space, options));
+  }
+
+  goldenVectors(collection: string, options?: CallOptions): Promise<string | undefined> {
+    return this.#store.goldenVectors(this.#prefix + collection, options);
   }
 
   async findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {

@@ -72,6 +72,27 @@ export class Metrics extends Instruments {
     '{query}',
     'Queries chosen for the teacher',
   );
+  /** When last measured. */
+  readonly spaceDrift = this.gauge(
+    'scalingnote.space.drift',
+    '1',
+    'Largest cosine distance between the golden vectors and those that the document tower makes of the same texts',
+  );
+  readonly spaceDrifted = this.gauge(
+    'scalingnote.space.drifted',
+    '{record}',
+    'Records of golden vectors that the document tower does not agree with',
+  );
+  readonly spaceVerified = this.gauge(
+    'scalingnote.space.verified',
+    's',
+    'When the document tower last agreed with all golden vectors, in seconds since 1970',
+  );
+  readonly probeTokens = this.counter(
+    'scalingnote.space.probe_tokens',
+    '{token}',
+    'Tokens encoded to compare the document tower with its golden vectors',
+  );
   readonly unknownTokens = this.histogram(
     'scalingnote.query.unknown_tokens',
     'Share of the tokens of a query that the query tower hardly saw in training',

@@ -84,6 +84,7 @@ export function useEngine({ path: python, skip }: OptionalTool): TestServer {
   after(async () => {
     await engine?.kill();
     folder?.remove();
+    setTimeout(tellAndEnd, LINGERING_MS).unref();
   });
   return {
     skip,
@@ -91,6 +92,24 @@ export function useEngine({ path: python, skip }: OptionalTool): TestServer {
       return engine!.url;
     },
   };
+}
+
+/** How long a file's process may go on after its last test, in milliseconds. */
+const LINGERING_MS = 30_000;
+
+/** Says what keeps the process alive after its tests, and ends it: all of them have been reported. */
+function tellAndEnd(): void {
+  const handles = (process as unknown as { _getActiveHandles(): object[] })._getActiveHandles();
+  const kinds = handles.map((handle) => `${handle.constructor.name} ${JSON.stringify(placesOf(handle))}`);
+  console.error(
+    `still open after the tests: ${process.getActiveResourcesInfo().join(', ')}; ${kinds.join('; ')}`,
+  );
+  process.exit();
+}
+
+function placesOf(handle: object): Record<string, unknown> {
+  const { localPort, remotePort, listening, spawnfile, exitCode } = handle as Record<string, unknown>;
+  return { localPort, remotePort, listening, spawnfile, exitCode };
 }
 
 function hasMemory(): boolean {

@@ -5,6 +5,7 @@ import { trace } from '../trace.ts';
 import { ACTIVATIONS } from './activations.ts';
 import { ATTENTIONS } from './attention.ts';
 import { NORMALIZATIONS } from './normalization.ts';
+import { withoutIntegers } from './integers.ts';
 import { rewriteNodes } from './nodes.ts';
 import { QUANTIZED } from './quantization.ts';
 import { ROTARY } from './rotary.ts';
@@ -49,7 +50,7 @@ export async function toPlain(model: Model, outputs?: readonly string[]): Promis
   }
   const kept =
     outputs ?? model.graph.outputs.map(({ name }) => name).filter((name) => !name.startsWith('present'));
-  const source = prune(widen(withTokenDimensions(model)), kept);
+  const source = withoutIntegers(prune(widen(withTokenDimensions(model)), kept));
   const traced = await trace(source);
   const { graph } = source;
   const read = new Set([...graph.nodes.flatMap(({ inputs }) => inputs), ...kept]);

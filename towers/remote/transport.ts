@@ -1,0 +1,79 @@
+import { isIP } from 'node:net';
+import type { IncomingHttpHeaders } from 'node:http';
+import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
+
+/** How long a server may take to accept a connection. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** A longer answer is none to what we ask: 32 vectors of 8 192 numbers in decimal are 6 MB. */
+const MOST_ANSWER_BYTES = 256 * 1024 * 1024;
+
+/** What a server answered. */
+export interface HttpAnswer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  text: string;
+}
+
+/** A request of JSON, or of nothing. */
+export interface HttpRequest {
+  url: string;
+  body?: unknown;
+  /** @default {} */
+  headers?: Readonly<Record<string, string>>;
+  signal: AbortSignal;
+}
+
+/** Connections to one server, kept open. Redirects are not followed: the key is for that server. */
+export class Transport {
+  readonly #key: string | undefined;
+  readonly #dispatcher: Dispatcher;
+
+  /** @param url that will be asked: a server on this machine is never behind a proxy */
+  constructor(url: string, key: string | undefined) {
+    this.#key = key;
+    const options = {
+      connect: { timeout: CONNECT_TIMEOUT_MS },
+      maxResponseSize: MOST_ANSWER_BYTES,
+      // The signal of each request ends it.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    };
+    this.#dispatcher = isLoopback(url) ? new Agent(options) : new EnvHttpProxyAgent(options);
+  }
+
+  /** Sends a request, a POST where it has a body. @throws what the network or the signal says */
+  async send({ url, body, headers = {}, signal }: HttpRequest): Promise<HttpAnswer> {
+    const response = await request(url, {
+      dispatcher: this.#dispatcher,
+      method: body === undefined ? 'GET' : 'POST',
+      headers: {
+        accept: 'application/json',
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
+        ...headers,
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      signal,
+    });
+    return {
+      status: response.statusCode,
+      headers: response.headers,
+      text: await response.body.text(),
+    };
+  }
+
+  /** The text without the key, should the server have repeated it. */
+  redact(text: string): string {
+    return this.#key === undefined ? text : text.replaceAll(this.#key, '[key]');
+  }
+
+  async close(): Promise<void> {
+    await this.#dispatcher.destroy();
+  }
+}
+
+function isLoopback(url: string): boolean {
+  const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
