@@ -147,7 +147,7 @@ function blocks(): string[] {
       texts.push(
         letters.join(''),
         `the ${letters.join(' ')} tower`,
-        letters.map((letter) => `a${letter}b`).join(' '),
+        letters.map((letter) => `a${letter}b`).join('-'),
       );
     }
   }
