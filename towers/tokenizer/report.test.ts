@@ -7,7 +7,7 @@ import { tokenizerReport } from './report.ts';
 test('thousands of probes, the same each time, of every kind', () => {
   const probes = probesOf(TINY_TOKENIZER);
   assert.deepEqual(probesOf(TINY_TOKENIZER), probes);
-  assert.ok(probes.length > 2_000, String(probes.length));
+  assert.ok(probes.length > 1_500, String(probes.length));
   for (const piece of ['ΟΔΟΣ', '\u{20000}', '[SEP]', 'astronomer', '\u2581', '\0', '\u202e', '👨‍👩‍👧‍👦']) {
     assert.ok(
       probes.some((text) => text.includes(piece)),
