@@ -1,6 +1,6 @@
 import { copyFile, mkdir, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { writeManifest } from '../towers/directory.ts';
 import { pullTower } from '../towers/pull.ts';
 import { parseReference } from '../towers/reference.ts';
