@@ -36,6 +36,7 @@ type Inside =
 
 interface Flags extends SourceFlags, Omit<DistillRequest, Inside> {
   teacher: string;
+  maxTokensSpent?: number;
   json?: boolean;
 }
 
@@ -106,42 +107,60 @@ export const distill = withDocumentAddress(new Command('distill'))
   .option('--no-train-tables', 'keep the teacher’s embedding tables')
   .option('--threads <n>', 'threads for training (default: one per core)', positive)
   .option('--seed <n>', 'seed for the choice of texts and their order', wholeNumber, 1)
+  .option(
+    '--max-tokens-spent <n>',
+    'of a teacher on a server: tokens that it may cost; what it has read is kept for the next run',
+    positive,
+  )
   .option('--resume', 'resume from the checkpoint that an interrupted run left in --out')
-  .action(async ({ json, collection, tenant, documentAddress, corpus, texts, teacher, ...rest }: Flags) => {
-    const source = sourceOf({ collection, tenant, documentAddress, corpus, texts });
-    const report = await interruptible(
-      'what the teacher has read is kept for the next run',
-      async (signal) => {
-        const tower = await openTower(teacher, { log: note, normalize: false });
-        try {
-          const bars = new ProgressByName();
-          return await distillTower({
-            ...rest,
-            teacher: tower,
-            source,
-            signal,
-            log: note,
-            onTeacher: (done, total) => bars.update('teacher', 'texts', done, total),
-            onProgress: (run) => bars.update('fitting', 'steps', run.step, run.steps, describe(run)),
-          });
-        } finally {
-          await tower.close();
-        }
-      },
-    );
-    if (report.interrupted) {
-      note(`interrupted after ${report.steps} steps; to go on: the same command with --resume`);
-      process.exitCode = EXIT_INTERRUPTED;
-    }
-    if (json === true) printJson(report);
-    else {
-      process.stdout.write(
-        `${report.out}: held-out cosine ${report.heldOutCosine.toFixed(4)} after ${report.texts} texts, ` +
-          `${(report.bytes / 1e6).toFixed(1)} MB, ${Math.round(report.seconds)} s\n` +
-          `next: npx scalingnote eval --dataset DIR --query-tower ${report.out}\n`,
+  .action(
+    async ({
+      json,
+      collection,
+      tenant,
+      documentAddress,
+      corpus,
+      texts,
+      teacher,
+      maxTokensSpent,
+      ...rest
+    }: Flags) => {
+      const source = sourceOf({ collection, tenant, documentAddress, corpus, texts });
+      const report = await interruptible(
+        'what the teacher has read is kept for the next run',
+        async (signal) => {
+          const remote = { maxTokensSpent };
+          const tower = await openTower(teacher, { log: note, normalize: false, remote });
+          try {
+            const bars = new ProgressByName();
+            return await distillTower({
+              ...rest,
+              teacher: tower,
+              source,
+              signal,
+              log: note,
+              onTeacher: (done, total) => bars.update('teacher', 'texts', done, total),
+              onProgress: (run) => bars.update('fitting', 'steps', run.step, run.steps, describe(run)),
+            });
+          } finally {
+            await tower.close();
+          }
+        },
       );
-    }
-  });
+      if (report.interrupted) {
+        note(`interrupted after ${report.steps} steps; to go on: the same command with --resume`);
+        process.exitCode = EXIT_INTERRUPTED;
+      }
+      if (json === true) printJson(report);
+      else {
+        process.stdout.write(
+          `${report.out}: held-out cosine ${report.heldOutCosine.toFixed(4)} after ${report.texts} texts, ` +
+            `${(report.bytes / 1e6).toFixed(1)} MB, ${Math.round(report.seconds)} s\n` +
+            `next: npx scalingnote eval --dataset DIR --query-tower ${report.out}\n`,
+        );
+      }
+    },
+  );
 
 function sourceOf({ corpus, texts, collection, tenant, documentAddress }: SourceFlags): TextSource {
   const given: TextSource[] = [];

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TowerError } from '../errors.ts';
+import { compareGolden, readGolden } from '../golden/golden.ts';
 import { openTower } from '../open.ts';
 import { TINY_TOKENIZER, temporaryFolder } from '../testing/tiny-tower.ts';
 import type { Tower } from '../tower.ts';
@@ -334,4 +335,40 @@ test('closing does not wait for a server that hangs', async (context) => {
   while (endpoint.seen.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
   await tower.close();
   await encoding;
+});
+
+test('another model behind the same name is not the recorded one', async (context) => {
+  const { tower, endpoint } = await remoteTower(context);
+  const golden = await readGolden(tower);
+  assert.equal((await compareGolden(tower, golden!)).drifted, false);
+  endpoint.behaviour.seed = 1;
+  assert.equal((await compareGolden(tower, golden!)).drifted, true);
+});
+
+test('the key goes in the header, and into no error and no file', async (context) => {
+  const key = 'sk-very-secret';
+  process.env['SCALINGNOTE_REMOTE_KEY_TEST'] = key;
+  context.after(() => delete process.env['SCALINGNOTE_REMOTE_KEY_TEST']);
+  const { tower, endpoint } = await remoteTower(context, {
+    behaviour: { key },
+    facts: { keyEnv: 'SCALINGNOTE_REMOTE_KEY_TEST' },
+  });
+  await encodeTexts(tower, ['hello']);
+  assert.equal(endpoint.seen.at(-1)!.headers.authorization, `Bearer ${key}`);
+  assert.ok(!JSON.stringify(tower.manifest).includes(key));
+  endpoint.behaviour.fault = () => ({
+    status: 418,
+    body: JSON.stringify({ error: { message: `your key ${key}` } }),
+  });
+  await assert.rejects(encodeTexts(tower, ['hello']), (error) => {
+    failure('ENDPOINT_REFUSED')(error);
+    assert.ok(
+      !String((error as Error).message).includes(key) && String((error as Error).message).includes('[key]'),
+    );
+    return true;
+  });
+  await assert.rejects(openTower('remote:http://me:secret@127.0.0.1:1#tiny'), (error) => {
+    failure('TOWER_REFERENCE_INVALID')(error);
+    return !String((error as Error).message).includes('secret@');
+  });
 });
