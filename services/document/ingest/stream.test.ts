@@ -32,6 +32,8 @@ test('a stream sends ready, the outcomes in order and a watermark, and ends well
     space: { fingerprint: tower.manifest.space.fingerprint, dimensions: 8 },
     documents: '0',
     passages: '0',
+    readOnly: false,
+    admittedSpaces: [],
   });
   assert.deepEqual(
     ended.outcomes.map(({ sequence, documentId, passages }) => [Number(sequence), documentId, passages]),

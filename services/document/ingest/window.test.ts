@@ -231,12 +231,14 @@ test('what is stored decides', bounded, async () => {
   await scene.lookUp();
   assert.ok(scene.told > told);
   assert.deepEqual(await scene.outcomes(), ['newer VERSION_STALE', 'same unchanged']);
-  const confirm = await scene.write();
-  confirm.answer();
-  const put = await scene.write();
-  put.answer();
+  const writes: DocumentWrite[] = [];
+  while (writes.length < 3) {
+    const write = await scene.write();
+    write.answer();
+    writes.push(...write.writes);
+  }
   assert.deepEqual(
-    [...confirm.writes, ...put.writes].map(({ documentId, kind, version }) => [documentId, kind, version]),
+    writes.map(({ documentId, kind, version }) => [documentId, kind, version]),
     [
       ['older', 'confirm', 2],
       ['other', 'put', 2],
