@@ -9,7 +9,13 @@ import type { HubFacts } from './hub/facts.ts';
 import { importHub, type HubReport } from './hub/import.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { CacheOptions } from './options.ts';
-import { type Location, parseReference, type Reference, type RemoteLocation } from './reference.ts';
+import {
+  type Location,
+  parseReference,
+  type Reference,
+  type RemoteLocation,
+  referenceTo,
+} from './reference.ts';
 import { type MakeContext, makeRemoteTower, type RemoteFacts, type RemoteReport } from './remote/make.ts';
 import { describeRemote } from './remote/report.ts';
 import { openFileSource } from './sources/file.ts';
@@ -174,7 +180,7 @@ async function importDirectory(source: TowerSource, cache: TowerCache): Promise<
     throw new TowerError(
       'TOWER_MODEL_UNSUPPORTED',
       `${where} sends all texts, and a key, to ${manifest.runtime.url}; whoever fetches a tower must say that: ` +
-        `npx scalingnote towers import remote:${manifest.runtime.url}#${manifest.runtime.model} --out DIR`,
+        `npx scalingnote towers import ${referenceTo(manifest.runtime)} --out DIR`,
     );
   }
   const wanted = Object.keys(manifest.files);

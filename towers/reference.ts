@@ -39,7 +39,8 @@ const HF = /^hf:(?<repository>[\w.-]+\/[\w.-]+)(?:@(?<revision>[^#\s]+))?(?:#(?<
 
 /**
  * Understands a reference: the short name of a known tower, `npm:PACKAGE@VERSION/PATH`, `hf:ORG/NAME@REVISION`,
- * `remote:http://HOST:PORT[/path]#MODEL` (`tei:` for the gRPC of text-embeddings-inference), `file:DIR` or a path. After `#`, `npm:` and `hf:` take the ONNX file where there are several
+ * `remote:http://HOST:PORT[/path]#MODEL` (`tei:http://HOST:PORT#MODEL` for the gRPC of text-embeddings-inference),
+ * `file:DIR` or a path. After `#`, `npm:` and `hf:` take the ONNX file where there are several
  * (`hf:ORG/NAME#onnx/model_q4.onnx`).
  *
  * @throws {TowerError} `TOWER_REFERENCE_INVALID`
@@ -51,8 +52,8 @@ export function parseReference(text: string): Reference {
     throw new TowerError(
       'TOWER_REFERENCE_INVALID',
       `"${text}" is no tower: expected one of ${KNOWN_TOWERS.map(({ name }) => name).join(', ')}, ` +
-        'npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, remote:http://HOST:PORT#MODEL, file:DIR or the path of a ' +
-        'directory',
+        'npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, remote:http://HOST:PORT#MODEL, tei:http://HOST:PORT#MODEL, file:DIR or ' +
+        'the path of a directory',
       { metadata: { reference: text } },
     );
   }
@@ -100,6 +101,13 @@ function remoteLocation(text: string, parts: Readonly<Record<string, string>>): 
         'give the key in SCALINGNOTE_REMOTE_KEY or SCALINGNOTE_REMOTE_KEY_FILE',
     );
   }
+  if (parts['scheme'] !== 'remote' && url.pathname !== '/') {
+    throw new TowerError(
+      'TOWER_REFERENCE_INVALID',
+      `"${text}" has the path ${url.pathname}, and gRPC has none: tei:${url.origin}#${parts['model']!}, ` +
+        'or remote: for the HTTP of text-embeddings-inference',
+    );
+  }
   return {
     scheme: 'remote',
     protocol: parts['scheme'] === 'remote' ? 'openai' : 'tei',
@@ -121,10 +129,15 @@ function format(location: Location): string {
       return `npm:${location.package}@${location.version}${path}${fragment(location.model)}`;
     }
     case 'remote':
-      return `${location.protocol === 'openai' ? 'remote' : 'tei'}:${location.url}#${location.model}`;
+      return referenceTo(location);
     case 'hf':
       return `hf:${location.repository}@${location.revision}${fragment(location.model)}`;
   }
+}
+
+/** The reference of a model that a server runs. */
+export function referenceTo({ protocol, url, model }: Omit<RemoteLocation, 'scheme'>): string {
+  return `${protocol === 'openai' ? 'remote' : 'tei'}:${url}#${model}`;
 }
 
 function fragment(model: string | undefined): string {

@@ -2,16 +2,13 @@ import { TowerError } from '../errors.ts';
 import type { RemoteLocation } from '../reference.ts';
 import { type Answer, faulty } from './answer.ts';
 import { Endpoint } from './endpoint.ts';
-import { readKey } from './key.ts';
-import { OpenAiWire } from './openai.ts';
 import type { RemoteFacts } from './make.ts';
 import { Spending } from './spending.ts';
-import { Transport } from './transport.ts';
+import { wireOf } from './wires.ts';
 
 /** An endpoint that gives vectors, and what these showed. */
 export interface Found {
   endpoint: Endpoint;
-  transport: Transport;
   spending: Spending;
   url: string;
   dimensions: number;
@@ -41,29 +38,38 @@ const PROBE_TOKENS = 64;
  * @throws {TowerError} as {@link Endpoint.embed} does
  */
 export async function findEndpoint(location: RemoteLocation, facts: RemoteFacts): Promise<Found> {
-  const key = readKey(facts.keyEnv);
   const spending = new Spending(facts.price);
-  const urls = candidates(location.url);
+  const { protocol, model } = location;
+  const urls = protocol === 'tei' ? [location.url] : candidates(location.url);
   for (const [index, url] of urls.entries()) {
-    const transport = new Transport(url, key);
     const open = (dimensions: number | undefined): Endpoint =>
       new Endpoint({
-        wire: new OpenAiWire(transport, { url, model: location.model, dimensions }),
-        model: location.model,
+        wire: wireOf({ protocol, url, model, dimensions, keyEnv: facts.keyEnv }),
+        model,
         spending,
         timeoutMs: facts.timeoutMs,
         maxConcurrency: facts.maxConcurrency,
       });
     try {
-      const asked = await ask(open, facts.dimensions);
-      return { ...asked, transport, spending, url };
+      const found = { ...(await ask(open, facts.dimensions)), spending, url };
+      return protocol === 'tei' ? await requireModel(found, location) : found;
     } catch (error) {
-      await transport.close();
       const missing = error instanceof TowerError && error.metadata['status'] === '404';
       if (!missing || index === urls.length - 1) throw error;
     }
   }
   throw new TowerError('ENDPOINT_REFUSED', `there is no endpoint at ${location.url}`);
+}
+
+/** A server that has one model is not told which: the reference must name that one. @throws {TowerError} `ENDPOINT_REFUSED` */
+async function requireModel(found: Found, { url, model }: RemoteLocation): Promise<Found> {
+  const { answersAs, endpoint } = found;
+  if (answersAs === undefined || answersAs === model) return found;
+  await endpoint.close();
+  throw new TowerError(
+    'ENDPOINT_REFUSED',
+    `${url} runs "${answersAs}", not "${model}"; say tei:${url}#${answersAs}`,
+  );
 }
 
 /** Where vectors may be had, under what was given. */
@@ -77,19 +83,36 @@ function candidates(url: string): string[] {
 async function ask(
   open: (dimensions: number | undefined) => Endpoint,
   wanted: number | undefined,
-): Promise<Omit<Found, 'transport' | 'spending' | 'url'>> {
-  let endpoint = open(wanted);
-  let asks = wanted;
-  let together: Answer;
+): Promise<Omit<Found, 'spending' | 'url'>> {
   try {
-    together = await endpoint.embed(PROBE_TEXTS, PROBE_TOKENS * PROBE_TEXTS.length);
+    return await judge(open(wanted), wanted, wanted);
   } catch (error) {
     if (wanted === undefined || !isInputRefused(error)) throw error;
     // It does not know the parameter, or not for this model.
-    asks = undefined;
-    endpoint = open(asks);
-    together = await endpoint.embed(PROBE_TEXTS, PROBE_TOKENS * PROBE_TEXTS.length);
+    return judge(open(undefined), wanted, undefined);
   }
+}
+
+/** Looks at what an endpoint gives, and closes it where that is nothing. */
+async function judge(
+  endpoint: Endpoint,
+  wanted: number | undefined,
+  asked: number | undefined,
+): Promise<Omit<Found, 'spending' | 'url'>> {
+  try {
+    return await judged(endpoint, wanted, asked);
+  } catch (error) {
+    await endpoint.close();
+    throw error;
+  }
+}
+
+async function judged(
+  endpoint: Endpoint,
+  wanted: number | undefined,
+  asked: number | undefined,
+): Promise<Omit<Found, 'spending' | 'url'>> {
+  const together = await endpoint.embed(PROBE_TEXTS, PROBE_TOKENS * PROBE_TEXTS.length);
   const { where } = endpoint.wire;
   const given = together.vectors[0]!.length;
   const dimensions = wanted ?? given;
@@ -100,8 +123,6 @@ async function ask(
       `gives vectors of ${given} components, fewer than the ${dimensions} asked for`,
     );
   }
-  // It ignored the parameter.
-  if (given > dimensions) asks = undefined;
   if (together.vectors.some(({ length }) => length !== given)) {
     throw faulty('dimensions', where, 'gives vectors of different lengths in one answer');
   }
@@ -110,7 +131,8 @@ async function ask(
   return {
     endpoint,
     dimensions,
-    asks,
+    // It may have ignored the parameter.
+    asks: given > dimensions ? undefined : asked,
     cutFrom: given > dimensions ? given : undefined,
     answersAs: together.model,
     unitLength: together.vectors.every((vector) => Math.abs(Math.sqrt(dot(vector, vector)) - 1) < 1e-3),

@@ -10,7 +10,7 @@ import { nameFrom } from '../sources/source.ts';
 import { fingerprint, REMOTE_POOLING, type SpaceDefinition } from '../space.ts';
 import { TextTokenizer } from '../tokenizer/tokenizer.ts';
 import { CharacterCounter, EndpointCounter, FileCounter, type TextCounter } from './counting.ts';
-import { askServer, type ServerFacts } from './facts.ts';
+import type { ServerFacts } from './facts.ts';
 import { findEndpoint, type Found } from './find.ts';
 import { compareCounts, requireReading } from './probes.ts';
 import type { Price, RemoteRuntime, TokenizerKind } from './runtime.ts';
@@ -92,7 +92,7 @@ export async function makeRemoteTower(
   const assumed: string[] = [];
   const found = await findEndpoint(location, facts);
   try {
-    const server = await askServer(found.transport, found.url, location.model);
+    const server = await found.endpoint.wire.describe();
     const tokenizer = await tokenizerOf(facts, { cache, parts });
     const { counter, kind, special, countsAgree, maxTokens } = await counterOf(
       found,
@@ -104,7 +104,7 @@ export async function makeRemoteTower(
     const normalize = facts.normalize ?? true;
     if (facts.normalize === undefined && !found.unitLength) {
       assumed.push(
-        'vectors are scaled to unit length, which the server does not do (--no-normalize keeps them)',
+        'vectors are scaled to unit length, which they do not have as they come (--no-normalize keeps them)',
       );
     }
     const room = counter.room - (await counter.count(documentPrompt));
@@ -325,7 +325,13 @@ function maxTokensOf(
   { facts, server, files }: { facts: RemoteFacts; server: ServerFacts; files: TokenizerFiles },
   assumed: string[],
 ): number {
-  if (facts.maxTokens !== undefined) return facts.maxTokens;
+  if (facts.maxTokens !== undefined) {
+    if (facts.maxTokens <= (server.maxTokens ?? Number.POSITIVE_INFINITY)) return facts.maxTokens;
+    throw new TowerError(
+      'TOWER_MODEL_UNSUPPORTED',
+      `the server takes texts of up to ${server.maxTokens} tokens; ${facts.maxTokens} are too many: give a smaller --max-tokens`,
+    );
+  }
   const stated = (files.config as { model_max_length?: unknown }).model_max_length;
   // Tokenizers without a limit state 1e30.
   const ofFiles = typeof stated === 'number' && stated > 0 && stated < 1e6 ? Math.floor(stated) : undefined;

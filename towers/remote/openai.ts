@@ -1,6 +1,7 @@
 import { TowerError } from '../errors.ts';
 import { adviceOf } from './advice.ts';
 import { faulty, readOpenAiAnswer } from './answer.ts';
+import { askServer, type ServerFacts } from './facts.ts';
 import type { HttpAnswer, Transport } from './transport.ts';
 import type { Outcome, Wire } from './wire.ts';
 
@@ -119,6 +120,10 @@ export class OpenAiWire implements Wire {
       return count;
     }
     return undefined;
+  }
+
+  describe(): Promise<ServerFacts> {
+    return askServer(this.#transport, this.#url, this.#model);
   }
 
   close(): Promise<void> {

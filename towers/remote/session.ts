@@ -187,9 +187,12 @@ function mayConcernOne({ reason, metadata }: TowerError): boolean {
   return reason === 'ENDPOINT_INPUT_REFUSED' || isBreak(reason, metadata);
 }
 
+/** What servers say that break: in HTTP and in gRPC. */
+const BREAKS = new Set(['500', 'INTERNAL', 'UNKNOWN']);
+
 /** Some servers break on a text that they can't take. */
 function isBreak(reason: TowerError['reason'], metadata: TowerError['metadata']): boolean {
-  return reason === 'ENDPOINT_UNAVAILABLE' && metadata['status'] === '500';
+  return reason === 'ENDPOINT_UNAVAILABLE' && BREAKS.has(metadata['status'] ?? '');
 }
 
 /** A server that breaks on every text is broken; where it takes others, the text is to blame. @throws {TowerError} */

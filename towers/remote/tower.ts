@@ -13,13 +13,10 @@ import {
   type Tokenizer,
 } from './counting.ts';
 import { Endpoint, type RemoteWatch } from './endpoint.ts';
-import { readKey } from './key.ts';
-import { OpenAiWire } from './openai.ts';
 import type { RemoteRuntime } from './runtime.ts';
 import { RemoteSession } from './session.ts';
 import { Spending, type Spent } from './spending.ts';
-import { Transport } from './transport.ts';
-import type { Wire } from './wire.ts';
+import { wireOf } from './wires.ts';
 
 /** Inputs that may wait: more than for a model of our own, because more of them are encoded at once. */
 const MAX_QUEUE = 4_096;
@@ -66,19 +63,6 @@ export async function openRemoteTower(parts: RemoteTowerParts): Promise<Tower> {
   });
   const counter = await counterOf(parts, endpoint);
   return new RemoteTower(parts, { endpoint, spending, counter });
-}
-
-/** How to talk to a server. @throws {TowerError} where its key can't be read */
-export function wireOf(
-  runtime: Pick<RemoteRuntime, 'protocol' | 'url' | 'model' | 'dimensions' | 'keyEnv'>,
-): Wire {
-  if (runtime.protocol === 'tei') {
-    throw new TowerError(
-      'TOWER_MODEL_UNSUPPORTED',
-      'the gRPC of text-embeddings-inference is not there yet; use remote:',
-    );
-  }
-  return new OpenAiWire(new Transport(runtime.url, readKey(runtime.keyEnv)), runtime);
 }
 
 async function counterOf(

@@ -65,7 +65,7 @@ export class Transport {
 
   /** The text without the key, should the server have repeated it. */
   redact(text: string): string {
-    return this.#key === undefined ? text : text.replaceAll(this.#key, '[key]');
+    return redactKey(text, this.#key);
   }
 
   async close(): Promise<void> {
@@ -73,7 +73,13 @@ export class Transport {
   }
 }
 
-function isLoopback(url: string): boolean {
+/** A text without a key. */
+export function redactKey(text: string, key: string | undefined): string {
+  return key === undefined ? text : text.replaceAll(key, '[key]');
+}
+
+/** Whether an address is this machine's own. */
+export function isLoopback(url: string): boolean {
   const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }

@@ -1,5 +1,6 @@
 import type { TowerError } from '../errors.ts';
 import type { Answer } from './answer.ts';
+import type { ServerFacts } from './facts.ts';
 
 /** What one request came to. */
 export type Outcome =
@@ -25,5 +26,7 @@ export interface Wire {
   ): Promise<Outcome>;
   /** Counts the tokens of a text as the model gets it; undefined where the server can't. */
   count(text: string, signal: AbortSignal): Promise<number | undefined>;
+  /** What the server says of its model, beside vectors. */
+  describe(): Promise<ServerFacts>;
   close(): Promise<void>;
 }

@@ -77,7 +77,7 @@ const counter = await TextTokenizer.load(JSON.stringify(TINY_TOKENIZER), {
 });
 
 /** Ids of a text, special ones included. */
-async function idsOf(text: string): Promise<readonly number[]> {
+export async function idsOf(text: string): Promise<readonly number[]> {
   return (await counter.encode(text)).ids;
 }
 
@@ -222,7 +222,10 @@ function send(response: ServerResponse, status: number, value: unknown): void {
 }
 
 /** A vector that depends on the words of a text, up to where the server reads: equal texts, equal vectors. */
-function vectorOf(ids: readonly number[], { dimensions, seed }: Behaviour): Float32Array {
+export function vectorOf(
+  ids: readonly number[],
+  { dimensions, seed }: Pick<Behaviour, 'dimensions' | 'seed'>,
+): Float32Array {
   const vector = new Float32Array(dimensions);
   ids.forEach((id, place) => {
     for (let index = 0; index < dimensions; index++) {
