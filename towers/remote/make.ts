@@ -241,7 +241,8 @@ function promptsOf(
 interface TokenizerFiles {
   hashes: Record<string, string>;
   json: object | undefined;
-  config: object;
+  /** The longest input that the folder names, and the file that does; that of sentence-transformers is what a server of theirs reads. */
+  longest?: { tokens: number; file: string } | undefined;
 }
 
 /** Takes the tokenizer's files into the cache. */
@@ -249,7 +250,7 @@ async function tokenizerOf(
   { tokenizer }: RemoteFacts,
   { cache, parts }: MakeContext,
 ): Promise<TokenizerFiles> {
-  if (tokenizer === undefined) return { hashes: {}, json: undefined, config: {} };
+  if (tokenizer === undefined) return { hashes: {}, json: undefined };
   const hashes: Record<string, string> = {};
   const take = async (file: string): Promise<object | undefined> => {
     const copy = join(parts, file);
@@ -277,7 +278,31 @@ async function tokenizerOf(
   };
   const json = await take('tokenizer.json');
   const config = await take('tokenizer_config.json');
-  return { hashes, json, config: config ?? {} };
+  const sentence = await readJson(join(tokenizer, SENTENCE_CONFIG));
+  const longest =
+    longestOf(sentence, 'max_seq_length', SENTENCE_CONFIG) ??
+    longestOf(config, 'model_max_length', 'tokenizer_config.json');
+  return { hashes, json, longest };
+}
+
+const SENTENCE_CONFIG = 'sentence_bert_config.json';
+
+/** A file of JSON; `undefined` where there is none. @throws {TowerError} where it is no JSON */
+async function readJson(path: string): Promise<object | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as object;
+  } catch (error) {
+    throw new TowerError('TOWER_MODEL_UNSUPPORTED', `${path} is no JSON: ${String(error)}`);
+  }
+}
+
+function longestOf(config: object | undefined, key: string, file: string): TokenizerFiles['longest'] {
+  const tokens = (config as Record<string, unknown> | undefined)?.[key];
+  // Tokenizers without a limit state 1e30.
+  const isStated = typeof tokens === 'number' && tokens > 0 && tokens < 1e6;
+  return isStated ? { tokens: Math.floor(tokens), file } : undefined;
 }
 
 /** Who counts tokens, in this order: files, the server, nobody. */
@@ -332,14 +357,12 @@ function maxTokensOf(
       `the server takes texts of up to ${server.maxTokens} tokens; ${facts.maxTokens} are too many: give a smaller --max-tokens`,
     );
   }
-  const stated = (files.config as { model_max_length?: unknown }).model_max_length;
-  // Tokenizers without a limit state 1e30.
-  const ofFiles = typeof stated === 'number' && stated > 0 && stated < 1e6 ? Math.floor(stated) : undefined;
+  const { longest } = files;
   const [most, why] =
     server.maxTokens !== undefined
       ? [server.maxTokens, 'as the server says']
-      : ofFiles !== undefined
-        ? [ofFiles, 'as tokenizer_config.json says']
+      : longest !== undefined
+        ? [longest.tokens, `as ${longest.file} says`]
         : [DEFAULT_MAX_TOKENS, 'as nobody says otherwise'];
   const maxTokens = Math.min(most, MOST_DEFAULT_TOKENS);
   assumed.push(`texts of up to ${maxTokens} tokens, ${why} (--max-tokens)`);

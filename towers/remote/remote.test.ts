@@ -54,6 +54,23 @@ function failure(reason: TowerError['reason'], fault?: string): (error: unknown)
   };
 }
 
+test('a server of sentence-transformers reads as much as that file of the folder says', async (context) => {
+  const endpoint = await startEndpoint(context, { cutAt: 256 });
+  const tokenizer = temporaryFolder(context);
+  const write = (file: string, value: object): void =>
+    writeFileSync(join(tokenizer, file), JSON.stringify(value));
+  write('tokenizer.json', TINY_TOKENIZER);
+  write('tokenizer_config.json', { model_max_length: 512 });
+  const make = async (): Promise<number> => {
+    const remoteFacts = { documentPrompt: '', queryPrompt: '', tokenizer };
+    const options = { cacheDir: temporaryFolder(context), remoteFacts };
+    return (await pullTower(`remote:${endpoint.url}#tiny`, options)).manifest.maxTokens;
+  };
+  await assert.rejects(make(), failure('TOWER_MODEL_UNSUPPORTED', 'truncated'));
+  write('sentence_bert_config.json', { max_seq_length: 256 });
+  assert.equal(await make(), 256);
+});
+
 test('vectors come in the order of the texts, whatever order and form the server has', async (context) => {
   const { tower, endpoint } = await remoteTower(context);
   const expected = await encodeTexts(tower, TEXTS);

@@ -3,8 +3,15 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { openTower } from '../../towers/open.ts';
+import { pullTower } from '../../towers/pull.ts';
+import { startEndpoint } from '../../towers/remote/testing/endpoint.ts';
 import type { Tower } from '../../towers/tower.ts';
-import { temporaryFolder, VOCABULARY, writeTinyTower } from '../../towers/testing/tiny-tower.ts';
+import {
+  temporaryFolder,
+  TINY_TOKENIZER,
+  VOCABULARY,
+  writeTinyTower,
+} from '../../towers/testing/tiny-tower.ts';
 import { TrainingError, type TrainingErrorReason } from '../errors.ts';
 import { OnnxError } from '../onnx/errors.ts';
 import type { Model } from '../onnx/model.ts';
@@ -285,6 +292,23 @@ test('what can’t be trained is named: an operator without a gradient and its n
   await fails({}, /Elu \(node "odd_one"\) has no gradient/);
   await fails({ student: { kind: 'transformer', layers: 7 } }, /7 layers can't be cut from a teacher of 2/);
   await fails({ student: { kind: 'transformer', layers: 1, width: 8 } }, /width of 8 is not between 1 and 7/);
+});
+
+test('a lookup student of a teacher on a server is a tower of its space', async (context) => {
+  const endpoint = await startEndpoint(context);
+  const [cacheDir, tokenizer] = [temporaryFolder(context), temporaryFolder(context)];
+  writeFileSync(join(tokenizer, 'tokenizer.json'), JSON.stringify(TINY_TOKENIZER));
+  const remoteFacts = { maxTokens: 64, documentPrompt: '', queryPrompt: '', tokenizer };
+  const reference = `remote:${endpoint.url}#tiny`;
+  const { manifest } = await pullTower(reference, { cacheDir, remoteFacts });
+  const teacher = await openTower(reference, { cacheDir, normalize: false });
+  context.after(() => teacher.close());
+  const request = requestFor(context, teacher, { student: { kind: 'lookup' }, steps: 20 });
+  const report = await distill(request);
+  const student = await open(context, request.out);
+  assert.equal(student.manifest.space.fingerprint, manifest.space.fingerprint);
+  assert.ok(report.heldOutCosine > 0.5, String(report.heldOutCosine));
+  await rejects(distill({ ...request, student: { kind: 'transformer', layers: 1 } }), 'REQUEST_INVALID', /./);
 });
 
 test('too few texts say so before the teacher reads any', async (context) => {

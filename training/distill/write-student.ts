@@ -4,6 +4,7 @@ import { MANIFEST_FILE, writeManifest } from '../../towers/directory.ts';
 import { encodeFamiliarity } from '../../towers/familiarity.ts';
 import type { Distillation } from '../../towers/manifest.ts';
 import { openTower } from '../../towers/open.ts';
+import { REMOTE_POOLING } from '../../towers/space.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import type { Model } from '../onnx/model.ts';
@@ -123,7 +124,8 @@ function describeStudent(
     role: 'query',
     space: manifest.space,
     dimensions: manifest.dimensions,
-    pooling: manifest.pooling,
+    // The graph of a student pools by itself. A server's way to pool is not known, and nobody needs it here.
+    pooling: manifest.pooling === REMOTE_POOLING ? 'mean' : manifest.pooling,
     normalize: manifest.space.normalize,
     prompt: '',
     maxTokens: manifest.maxTokens,
