@@ -53,6 +53,7 @@ export const bench: Bench = {
         SCALINGNOTE_DOCUMENT_TOWER: tower,
         SCALINGNOTE_PORT_DOCUMENT: '0',
         SCALINGNOTE_METRICS_PORT_DOCUMENT: '0',
+        OTEL_SDK_DISABLED: 'true',
         // The probes are requests that the other side does not make.
         SCALINGNOTE_DRIFT_CHECK_S: '0',
       });

@@ -75,7 +75,10 @@ export class LiveQuality {
         this.#teacher = opened;
       })
       .catch((error: unknown) => {
-        options.log.warn({ err: error }, 'live queries are not compared: the teacher cannot be used');
+        options.log.warn(
+          { err: error },
+          'live queries are not compared: the teacher cannot be used; --live-tower names one',
+        );
       });
   }
 
