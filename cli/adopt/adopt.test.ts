@@ -169,4 +169,25 @@ describe('scalingnote adopt', { skip }, () => {
     assert.deepEqual([embedded.code, /only Qdrant/.test(embedded.stderr)], [2, true]);
     assert.match((await run('nowhere', '--document-tower', tower)).stderr, /no collection "nowhere"/);
   });
+
+  it('refuses, before it measures, what has nothing to compare, and names that clients can’t use', async (t) => {
+    const table = tableOf(7);
+    const tower = towerFolder(t, table);
+    const rows = rowsOf(table);
+    const more = { none: { size: WIDTH, distance: 'Cosine' } };
+    await fillWith('some', rows, { shape: 'script', vector: 'v', more });
+    const empty = await run('some', '--document-tower', tower, '--vector', 'none');
+    assert.equal(empty.code, 1);
+    assert.match(empty.stderr, /"some" has no point with a vector "none"/);
+    assert.doesNotMatch(empty.stderr, /--text-field/);
+    await fillWith('their docs', rows, { shape: 'script' });
+    for (const flags of [[], ['--as', 'a b'], ['--as', 'a--b']]) {
+      const refused = await run('their docs', '--document-tower', tower, ...flags, '--dry-run');
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /1 to 64 of a-z/);
+      assert.doesNotMatch(refused.stderr, /comparing/);
+    }
+    const dry = await run('their docs', '--document-tower', tower, '--as', 'docs', '--dry-run');
+    assert.match(dry.stdout, /nothing was written \(--dry-run\)/);
+  });
 });

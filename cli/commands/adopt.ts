@@ -108,7 +108,7 @@ export const adopt = new Command('adopt')
 
 async function release(adopter: Adopter, examined: Examined, flags: Flags): Promise<void> {
   if (flags.documentTower !== undefined) throw new UsageError('--release takes no --document-tower');
-  if (!examined.adoption) throw new CliError(`collection "${examined.collection}" is not adopted`);
+  if (examined.alias === undefined) throw new CliError(`collection "${examined.collection}" is not adopted`);
   const { aliases } = await adopter.release(examined);
   if (flags.json === true) printJson({ collection: examined.collection, released: true, aliases });
   else
@@ -132,7 +132,14 @@ async function take(adopter: Adopter, examined: Examined, flags: Flags): Promise
   await interruptible('nothing was written', async (signal) => {
     const vector = examined.own ? ownVector(examined) : chooseVector(examined, manifest, flags);
     checkDimensions(examined, vector, manifest);
+    if (!examined.own) await adopter.checkName(examined, manifest.space.fingerprint, flags.as, { signal });
     const points = await adopter.sample(examined, vector.name, flags.sample, { signal });
+    if (points.length === 0) {
+      const which = vector.name === '' ? 'a vector' : `a vector "${vector.name}"`;
+      throw new CliError(
+        `collection "${examined.collection}" has no point with ${which}, so there is nothing to compare; adopt it when it has some`,
+      );
+    }
     const { texts, ...shape } = readSample(examined, points, flags);
     if (texts.length === 0) {
       throw new CliError(
@@ -409,7 +416,7 @@ async function explainInWords(found: {
     return (
       `the vectors are those of ${manifest.name} with other settings: ${describeVariant(best.variant)} (median cosine ` +
       `${best.cosines.median.toFixed(4)}, as it is ${median.toFixed(4)}); import the model that way and adopt with it: ` +
-      `"scalingnote towers import FOLDER ${importFlags(best, manifest)} --out DIR", then --document-tower file:DIR`
+      `scalingnote towers import FOLDER ${importFlags(best, manifest)} --out DIR, then --document-tower file:DIR`
     );
   }
   const not = `the vectors are not those of ${manifest.name}: ${numbers}`;
@@ -463,7 +470,9 @@ function print(report: AdoptReport, flags: Flags): void {
   const { name } = report;
   const next =
     name === undefined
-      ? []
+      ? flags.dryRun === true && report.verdict === 'same'
+        ? ['nothing was written (--dry-run)']
+        : []
       : [
           `"${name}" is adopted: read only, dense only${report.search ? '' : ', without search'}; it can be distilled from, ` +
             'listed, exported and copied',

@@ -114,7 +114,7 @@ function requireText({ id, missingText }: FullDocument, withoutText: boolean): v
   const why =
     missingText === 'omitted'
       ? 'its text was kept out of the store (--omit-text)'
-      : 'a version before 0.2.0 stored it, which kept passages and no whole text';
+      : 'only passages of it are stored, no whole text: others wrote it, or a version before 0.2.0';
   throw new CliError(
     `document ${JSON.stringify(id)} can't be exported as it came: ${why}; ingest it again, or give --without-text ` +
       'for everything but texts (and --vectors for vectors)',

@@ -432,6 +432,38 @@ describe('a collection that others filled, adopted', { skip }, () => {
     assert.deepEqual(await store.count('own', ''), { documents: 3, passages: 7 });
   });
 
+  it('has no points without the vector, whether they have another or none', async (t) => {
+    const { store, name, adopter } = await adopted(
+      t,
+      { shape: 'script', vector: 'body', more: { other: { size: 2, distance: 'Dot' } } },
+      { as: 'partly' },
+    );
+    const before = { counts: await store.count(name, ''), documents: await everyDocument(store, name) };
+    const alone = { title: '', text: 'of no use', doc_id: 'alone' };
+    const points = [
+      { id: 900, vector: { other: [1, 2] }, payload: alone },
+      { id: 901, vector: { other: [1, 2] }, payload: { ...alone, doc_id: 'doc-1' } },
+      { id: 902, vector: {}, payload: alone },
+    ];
+    await ask(engine.url, 'PUT', '/collections/theirs/points?wait=true', { points });
+    assert.deepEqual(await store.count(name, ''), before.counts);
+    assert.deepEqual(await everyDocument(store, name), before.documents);
+    assert.deepEqual(await store.lookupDocuments(name, [{ tenant: '', documentId: 'alone' }]), [undefined]);
+    const sample = await adopter.sample(await adopter.examine('theirs'), 'body', 100);
+    assert.equal(sample.length, before.counts.passages);
+    const report = await copyCollection({ source: store, target: store, collection: name, as: 'copied' });
+    assert.deepEqual([report.documents, report.passages], [before.counts.documents, before.counts.passages]);
+
+    const { adoption, ...examined } = await adopter.examine('theirs');
+    const byPoint = { ...adoption!, mapping: { ...adoption!.mapping, id: '' } };
+    const { name: each } = await adopter.adopt(examined, byPoint, 'each');
+    const fresh = await openStore({ kind: 'qdrant', url: engine.url });
+    t.after(() => fresh.close());
+    const keys = ['0', '900', '902'].map((documentId) => ({ tenant: '', documentId }));
+    const found = await fresh.lookupDocuments(each, keys);
+    assert.deepEqual(found.map(Boolean), [true, false, false]);
+  });
+
   it('stays out of the way where its record is of a later version', async (t) => {
     const { store, name } = await adopted(t, { shape: 'script' });
     await ask(engine.url, 'PATCH', '/collections/theirs', { metadata: { scalingnote: { format: 2 } } });
@@ -439,6 +471,25 @@ describe('a collection that others filled, adopted', { skip }, () => {
     t.after(() => fresh.close());
     await rejects(fresh.findCollection(name), 'COLLECTION_LAYOUT', /newer scalingnote/);
     assert.deepEqual(await store.listCollections(), []);
+  });
+
+  it('is taken over again, and given back, where its record is of a later version', async (t) => {
+    const { adopter, store } = await adopted(t, { shape: 'script' }, { as: 'ours' });
+    const { adoption } = await adopter.examine('theirs');
+    const spoil = { metadata: { scalingnote: { ...adoption!, format: 2 } } };
+    await ask(engine.url, 'PATCH', '/collections/theirs', spoil);
+    const later = await adopter.examine('theirs');
+    assert.deepEqual([later.adoption, later.alias], [undefined, 'ours']);
+    await adopter.adopt(later, adoption!, 'again');
+    assert.deepEqual(
+      (await store.listCollections()).map(({ name }) => name),
+      ['again'],
+    );
+    await ask(engine.url, 'PATCH', '/collections/theirs', {
+      metadata: { scalingnote: { format: 2, alias: 'again' } },
+    });
+    const { aliases } = await adopter.release(await adopter.examine('theirs'));
+    assert.deepEqual(aliases.sort(), ['again', physicalName('again', FINGERPRINT)]);
   });
 });
 

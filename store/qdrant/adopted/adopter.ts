@@ -10,7 +10,7 @@ import { Failure } from '../transport/failure.ts';
 import type { Transport } from '../transport/transport.ts';
 import { isObject } from './mapping.ts';
 import { type ForeignPoint, ForeignPoints } from './points.ts';
-import { type Adoption, ADOPTION_KEY, adoptionOf, type Distance, type Measured } from './record.ts';
+import { type Adoption, ADOPTION_KEY, type Distance, isAdoption, type Measured } from './record.ts';
 
 /** Vectors of a collection. */
 export interface VectorKind {
@@ -33,7 +33,10 @@ export interface Examined {
   sparse: readonly string[];
   /** Where we made it: its space, and the physical name that is its own. */
   own?: { fingerprint: string; admitted: readonly string[] };
+  /** Absent, too, where its record can't be read: another version wrote it. */
   adoption?: Adoption;
+  /** Where there is a record, readable or not: the alias that was made for clients; empty for none. */
+  alias?: string;
 }
 
 /** Points of one request for a sample: their payloads lie in memory together. */
@@ -74,7 +77,9 @@ export class Adopter {
       );
       const { metadata, params } = info.config;
       const own = metadata?.['product'] === 'scalingnote' ? metadata : undefined;
-      const adoption = adoptionOf(metadata, collection);
+      const record = metadata?.[ADOPTION_KEY] ?? undefined;
+      const adoption = isAdoption(record) ? record : undefined;
+      const alias = isObject(record) && typeof record['alias'] === 'string' ? record['alias'] : '';
       return {
         collection,
         points: info.points_count ?? 0,
@@ -87,6 +92,7 @@ export class Adopter {
           },
         }),
         ...(adoption && { adoption }),
+        ...(record !== undefined && { alias }),
       };
     });
   }
@@ -123,28 +129,37 @@ export class Adopter {
   }
 
   /**
+   * Checks the name that {@link adopt} would give, before anything is measured.
+   *
+   * @throws {StoreError} `STORE_INVALID_ARGUMENT` for one that is not allowed, or leads to another collection
+   */
+  async checkName(
+    examined: Examined,
+    fingerprint: string,
+    as: string | undefined,
+    options: CallOptions = {},
+  ): Promise<void> {
+    await plain(() => this.#names(examined, fingerprint, as, options));
+  }
+
+  /**
    * Writes an adoption down, and makes the aliases that lead to the collection.
    *
    * @param as what clients call it. @default its own name
    * @returns the physical name that it goes by
    */
   adopt(
-    { collection, adoption: before }: Examined,
+    examined: Examined,
     record: Omit<Adoption, 'format' | 'identity' | 'alias'>,
     as: string | undefined,
     options: CallOptions = {},
   ): Promise<{ name: string; physicalName: string; identity: string }> {
     return plain(async () => {
-      const name = nameFor(collection, as);
+      const { collection, alias: before } = examined;
       await this.#collections.checkServer(options);
-      const physical = physicalName(name, record.fingerprint);
-      const targets = await this.#collections.targets(options);
-      for (const alias of [name, physical]) {
-        const target = targets.get(alias);
-        if (target !== undefined && target !== collection) throw taken(alias, target);
-      }
+      const { name, physical, targets } = await this.#names(examined, record.fingerprint, as, options);
       const isOwnName = name === collection;
-      const isTheirs = targets.has(name) && before?.alias !== name;
+      const isTheirs = targets.has(name) && before !== name;
       const identity = newIdentity();
       const alias = isOwnName || isTheirs ? '' : name;
       const adoption: Adoption = { ...record, format: 1, identity, alias };
@@ -160,9 +175,9 @@ export class Adopter {
   }
 
   /** Gives a collection back: removes what {@link adopt} has written. */
-  release({ collection, adoption }: Examined, options: CallOptions = {}): Promise<{ aliases: string[] }> {
+  release({ collection, alias }: Examined, options: CallOptions = {}): Promise<{ aliases: string[] }> {
     return plain(async () => {
-      const aliases = ofAdoption(await this.#collections.targets(options), collection, adoption);
+      const aliases = ofAdoption(await this.#collections.targets(options), collection, alias);
       await this.#changeAliases(collection, { remove: aliases, make: [] }, options);
       await this.#collections.configure(collection, { metadata: { [ADOPTION_KEY]: null } }, options);
       return { aliases };
@@ -182,6 +197,22 @@ export class Adopter {
       const admitted = { ...before, [fingerprint]: measured };
       await this.#collections.configure(collection, { metadata: { [ADMITTED_KEY]: admitted } }, options);
     });
+  }
+
+  async #names(
+    { collection }: Examined,
+    fingerprint: string,
+    as: string | undefined,
+    options: CallOptions,
+  ): Promise<{ name: string; physical: string; targets: ReadonlyMap<string, string> }> {
+    const name = nameFor(collection, as);
+    const physical = physicalName(name, fingerprint);
+    const targets = await this.#collections.targets(options);
+    for (const alias of [name, physical]) {
+      const target = targets.get(alias);
+      if (target !== undefined && target !== collection) throw taken(alias, target);
+    }
+    return { name, physical, targets };
   }
 
   async #changeAliases(
@@ -204,10 +235,10 @@ export const OWN_VECTOR = DENSE;
 function ofAdoption(
   targets: ReadonlyMap<string, string>,
   collection: string,
-  adoption: Adoption | undefined,
+  made: string | undefined,
 ): string[] {
   return [...targets].flatMap(([alias, target]) =>
-    target === collection && (isPhysicalName(alias) || alias === adoption?.alias) ? [alias] : [],
+    target === collection && (isPhysicalName(alias) || alias === made) ? [alias] : [],
   );
 }
 

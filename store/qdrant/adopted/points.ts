@@ -24,7 +24,10 @@ interface Raw {
 /** Most ids in one request to retrieve points. */
 const RETRIEVE_IDS = 200;
 
-/** The points of a collection that others made, through the part of Qdrant's REST API that reads. */
+/**
+ * The points of a collection that others made, through the part of Qdrant's REST API that reads. A point without the
+ * vector is none of them: nothing could find it, and no copy could hold it.
+ */
 export class ForeignPoints implements Queried {
   readonly #transport: Transport;
   readonly #collection: string;
@@ -47,12 +50,8 @@ export class ForeignPoints implements Queried {
   ): Promise<ForeignPoint[]> {
     const points: ForeignPoint[] = [];
     for (let start = 0; start < ids.length; start += RETRIEVE_IDS) {
-      const body: Schemas['PointRequest'] = {
-        ids: ids.slice(start, start + RETRIEVE_IDS),
-        ...this.#wanted(read),
-      };
-      const found = await this.#post<Raw[]>('retrieve', '/points', body, options);
-      points.push(...found.map((point) => this.#point(point)));
+      const filter = { must: [{ has_id: ids.slice(start, start + RETRIEVE_IDS) }] };
+      points.push(...(await this.scroll({ filter, limit: RETRIEVE_IDS, ...read }, options)).points);
     }
     return points;
   }
@@ -70,7 +69,7 @@ export class ForeignPoints implements Queried {
   ): Promise<{ points: ForeignPoint[]; next: ForeignId | undefined }> {
     const { filter, limit, offset } = request;
     const body: Schemas['ScrollRequest'] = {
-      filter,
+      filter: this.#withVector(filter),
       limit,
       ...this.#wanted(request),
       ...(offset !== undefined && { offset }),
@@ -87,7 +86,7 @@ export class ForeignPoints implements Queried {
   }
 
   async count(filter: QdrantFilter, options: CallOptions, exact = true): Promise<number> {
-    const body: Schemas['CountRequest'] = { filter, exact };
+    const body: Schemas['CountRequest'] = { filter: this.#withVector(filter), exact };
     return (await this.#post<{ count: number }>('count', '/points/count', body, options)).count;
   }
 
@@ -97,12 +96,11 @@ export class ForeignPoints implements Queried {
     read: { keys: string[] | true; filter?: QdrantFilter },
     options: CallOptions,
   ): Promise<ForeignPoint[]> {
-    const { filter } = read;
     const body: Schemas['QueryRequest'] = {
       query: { sample: 'random' },
       limit,
       ...this.#wanted({ ...read, withVectors: true }),
-      ...(filter && { filter }),
+      filter: this.#withVector(read.filter ?? {}),
     };
     const { points } = await this.#post<{ points: Raw[] }>('sample', '/points/query', body, options);
     return points.map((point) => this.#point(point));
@@ -127,6 +125,11 @@ export class ForeignPoints implements Queried {
       with_payload: keys === true ? true : keys.length > 0 ? keys : false,
       with_vector: withVectors ? named : false,
     };
+  }
+
+  #withVector(filter: QdrantFilter): QdrantFilter {
+    const isEmpty = Object.keys(filter).length === 0;
+    return { must: [{ has_vector: this.#vector }, ...(isEmpty ? [] : [filter])] };
   }
 
   #point({ id, payload, vector }: Raw): ForeignPoint {

@@ -72,7 +72,8 @@ export function readOnly(collection: string, what: string): StoreError {
   );
 }
 
-function isAdoption(value: unknown): value is Adoption {
+/** Whether this version can read a record. */
+export function isAdoption(value: unknown): value is Adoption {
   if (!isObject(value) || value['format'] !== 1) return false;
   const { mapping, measured } = value;
   return (

@@ -88,6 +88,9 @@ def condition(value):
     if "has_id" in value:
         fields(value, "condition", "has_id")
         return edge.HasIdCondition(set(each(value["has_id"], "has_id", point_id)))
+    if "has_vector" in value:
+        fields(value, "condition", "has_vector")
+        return edge.HasVectorCondition(text(value["has_vector"], "has_vector"))
     if "key" in value:
         fields(value, "condition", "key", "match", "range")
         if len(value) != 2:
@@ -120,7 +123,7 @@ def conditions_of(value):
         for one in value.get(clause, []):
             if "key" in one or "is_empty" in one:
                 yield one
-            elif "has_id" not in one:
+            elif "has_id" not in one and "has_vector" not in one:
                 yield from conditions_of(one)
 
 
