@@ -16,15 +16,14 @@ export function freshnessToken({ identity, position }: Freshness): string {
   return `${identity}.${position}`;
 }
 
-/**
- * Whether a collection has not come as far as it had before: its data were put back to an earlier state. Only positions
- * that count writes can tell, as those of the embedded store do.
- */
+/** Whether a position counts writes, as those of the embedded store do: only then an earlier state shows. */
+export function countsWrites({ position }: Freshness): boolean {
+  return /^\d+$/.test(position);
+}
+
+/** Whether a collection has not come as far as it had before: its data were put back to an earlier state. */
 export function isBehind(now: Freshness, before: Freshness): boolean {
-  const [is, was] = [now.position, before.position].map((position) =>
-    /^\d+$/.test(position) ? Number(position) : NaN,
-  );
-  return is! < was!;
+  return countsWrites(now) && countsWrites(before) && Number(now.position) < Number(before.position);
 }
 
 /** The reverse of {@link freshnessToken}; `undefined` for what it did not make. */

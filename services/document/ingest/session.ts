@@ -3,7 +3,13 @@ import type { IngestRequest__Output } from '../../../proto/generated/scalingnote
 import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { Watermark } from '../../../proto/generated/scalingnote/v1/Watermark.ts';
 import { collectionPutBack, collectionReplaced, StoreError } from '../../../store/errors.ts';
-import { type Freshness, freshnessToken, isBehind, parseFreshness } from '../../../store/freshness.ts';
+import {
+  countsWrites,
+  type Freshness,
+  freshnessToken,
+  isBehind,
+  parseFreshness,
+} from '../../../store/freshness.ts';
 import type { BulkLoad, CollectionInfo, CollectionKey } from '../../../store/store.ts';
 import {
   DEFAULT_RETRY_DELAY_MS,
@@ -250,7 +256,8 @@ export class IngestSession {
     }
     const info = await this.#context.openCollection(name, signal);
     check(info);
-    if (progress) {
+    // Elsewhere the identity has said all, and asking would write to the store.
+    if (progress && countsWrites(progress)) {
       const now = await this.#context.store.freshness(info.physicalName, signal);
       if (now.identity !== progress.identity) throw collectionReplaced(name, progress.identity, now.identity);
       if (isBehind(now, progress)) throw collectionPutBack(name, progress.position, now.position);
