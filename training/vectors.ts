@@ -131,7 +131,7 @@ function keyOf(tower: Tower, inputs: readonly Tokens[]): string {
   for (const { ids, unpooled = 0, text } of inputs) {
     hash.update(Uint32Array.from([ids.length, ...ids, ...(unpooled === 0 ? [] : [unpooled])]));
     // Of a model elsewhere, the ids are stand-ins.
-    if (text !== undefined) hash.update(text);
+    if (text !== undefined) hash.update(`${text.length}:${text}`);
   }
   return hash.digest('hex').slice(0, 32);
 }

@@ -72,8 +72,7 @@ export const Settings = z.strictObject({
     .default('all-MiniLM-L6-v2')
     .describe(
       'Document tower: a short name, npm:PACKAGE@VERSION/PATH, hf:ORG/NAME@REVISION, remote:http://HOST:PORT#MODEL, ' +
-        'tei:http://HOST:PORT#MODEL, ' +
-        'file:DIR or the path of a folder.',
+        'tei:http://HOST:PORT#MODEL, file:DIR or the path of a folder.',
     ),
   queryTower: text()
     .default('all-MiniLM-L6-v2-lookup')

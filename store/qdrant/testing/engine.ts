@@ -97,7 +97,7 @@ export function useEngine({ path: python, skip }: OptionalTool): TestServer {
 /** How long a file's process may go on after its last test, in milliseconds. */
 const LINGERING_MS = 30_000;
 
-/** Says what keeps the process alive after its tests, and ends it: all of them have been reported. */
+/** Says what keeps the process alive after its tests, which have been reported, and ends it with their exit code. */
 function tellAndEnd(): void {
   const handles = (process as unknown as { _getActiveHandles(): object[] })._getActiveHandles();
   const kinds = handles.map((handle) => `${handle.constructor.name} ${JSON.stringify(placesOf(handle))}`);
