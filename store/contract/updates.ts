@@ -29,6 +29,38 @@ function priced(documentId: string, price: number, version = 0) {
 
 export function updateContract(stores: Stores): void {
   describe('an update', () => {
+    it('keeps every digit of a number, as a put does', async () => {
+      const name = await stores.collection();
+      const first = {
+        ints: [2 ** 53 - 1, -(2 ** 53 - 1), 0],
+        reals: [0.1 + 0.2, 117.63331139400017, 1.5777777777770001, -8.990567403888024e-203, 1.5e-300],
+        deep: { least: Number.MIN_VALUE, most: Number.MAX_VALUE, large: 1.2345678901234567e25 },
+        price: 10,
+      };
+      const second = { ...first, reals: [0.9215686321258545, 17.922589369123898], price: 20 };
+      await stores.first.writeDocuments(name, [priced('a', 1, 1)]);
+      for (const [version, metadata] of [first, second, { price: 0.5 }, first].entries()) {
+        const write =
+          version < 3 ? update('a', { version: version + 2, metadata }) : { ...priced('a', 1, 9), metadata };
+        await stores.second.writeDocuments(name, [write]);
+        for (const store of [stores.first, stores.second]) {
+          const [document] = await store.readDocuments(name, [key('a')], {});
+          assert.deepEqual(document?.metadata, metadata);
+          const hits = [
+            ...(await search(store, name, [1, 0, 0, 0])),
+            ...(await search(store, name, [0, 1, 0, 0])),
+          ];
+          assert.deepEqual(
+            hits.map(({ passage, metadata: own }) => [passage, own]),
+            [
+              [0, metadata],
+              [1, metadata],
+            ],
+          );
+        }
+      }
+    });
+
     it('replaces metadata, content hash and version, and keeps the rest', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [priced('a', 10, 1), priced('b', 20, 1)]);

@@ -3,7 +3,8 @@ import { StoreError } from '../errors.ts';
 import type { CallOptions } from '../store.ts';
 import type { FullDocument, StoredPassage } from '../document.ts';
 import { anyOf } from './filters.ts';
-import { HEAD_KEYS, headOf, NO_TERMS, type PointPayload } from './layout.ts';
+import { HEAD_KEYS, headOf, METADATA_KEYS, NO_TERMS, type PointPayload } from './layout.ts';
+import { metadataOf } from './metadata.ts';
 import type { Point, Points } from './points.ts';
 import { BODY, idsOf } from './settle.ts';
 import { sleep } from './transport/bounds.ts';
@@ -27,7 +28,7 @@ const REQUEST_BYTES = 8 * 1024 * 1024;
 
 const PASSAGE_KEYS = ['document', 'generation', 'passage', 'text', 'span'];
 
-const DOCUMENT_KEYS = [...HEAD_KEYS, 'document_id', 'title', 'text', 'span', 'body', 'metadata'];
+const DOCUMENT_KEYS = [...HEAD_KEYS, 'document_id', 'title', 'text', 'span', 'body', ...METADATA_KEYS];
 
 /** Yields documents by the ids of their heads, in that order, without those that are gone; a few are read at a time. */
 export async function* documentsOf(
@@ -134,7 +135,7 @@ function isNoTerms({ indices, values }: { indices: readonly number[]; values: re
 }
 
 function documentOf(payload: Partial<PointPayload>, passages: StoredPassage[]): FullDocument {
-  const { tenant = '', document_id: documentId = '', title = '', metadata = {}, whole: place } = payload;
+  const { tenant = '', document_id: documentId = '', title = '', whole: place } = payload;
   const { version, contentHash, encodingHash, expiresAt } = headOf(payload);
   const text = place === 'text' ? payload.text : payload.body;
   return {
@@ -143,7 +144,7 @@ function documentOf(payload: Partial<PointPayload>, passages: StoredPassage[]): 
     title,
     ...(text !== undefined && { text }),
     textOmitted: isTextOmitted(payload),
-    metadata,
+    metadata: metadataOf(payload),
     version,
     contentHash,
     ...(encodingHash !== undefined && { encodingHash }),

@@ -72,6 +72,8 @@ export interface PointPayload {
   /** Of the collection, in the one point that names it; see `upgrade.ts`. */
   identity?: string;
   metadata: Readonly<Record<string, unknown>>;
+  /** The metadata as JSON, where the server changes one of their numbers; see `metadata.ts`. */
+  exact_metadata?: string | null;
 }
 
 /** What a head says about its document. */
@@ -107,6 +109,9 @@ export const HEAD_KEYS = [
   'settling',
   'copying',
 ];
+
+/** The payload keys of metadata. */
+export const METADATA_KEYS = ['metadata', 'exact_metadata'];
 
 /** @param now milliseconds since the epoch */
 export function headOf(payload: Partial<PointPayload>, now = Date.now()): Head {

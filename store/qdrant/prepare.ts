@@ -2,14 +2,15 @@ import { checkWrites, metadataJson, unitFactor, vectorName, writeName } from '..
 import type { DocumentWrite } from '../writes.ts';
 import { JsonWriter } from './json.ts';
 import { DENSE, NO_TERMS, type PointPayload, SPARSE } from './layout.ts';
+import { exactMetadata } from './metadata.ts';
 import type { PointWrite } from './points.ts';
 import type { Change } from './steps.ts';
 
 /** A write that has been checked. */
 export interface CheckedWrites {
   writes: readonly DocumentWrite[];
-  /** JSON of the metadata of each put and update. */
-  metadata: ReadonlyMap<DocumentWrite, string>;
+  /** JSON of the metadata of each put and update, and what {@link exactMetadata} says of them. */
+  metadata: ReadonlyMap<DocumentWrite, { json: string; exact: string | null }>;
   /** For each vector, the factor that scales it to unit length. */
   factors: ReadonlyMap<Float32Array, number>;
 }
@@ -17,11 +18,12 @@ export interface CheckedWrites {
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the step and what is wrong with it */
 export function checkAll(writes: readonly DocumentWrite[]): CheckedWrites {
   checkWrites(writes);
-  const metadata = new Map<DocumentWrite, string>();
+  const metadata = new Map<DocumentWrite, { json: string; exact: string | null }>();
   const factors = new Map<Float32Array, number>();
   for (const [index, write] of writes.entries()) {
     if (write.kind !== 'put' && write.kind !== 'update') continue;
-    metadata.set(write, metadataJson(write.metadata, writeName(write, index)));
+    const json = metadataJson(write.metadata, writeName(write, index));
+    metadata.set(write, { json, exact: exactMetadata(json, write.metadata) });
     if (write.kind === 'update') continue;
     for (const [passage, { vector }] of write.passages.entries()) {
       factors.set(vector, unitFactor(vector, vectorName(write, index, passage)));
@@ -52,6 +54,7 @@ export function pointOf(
   { metadata, factors }: CheckedWrites,
 ): PointWrite {
   const { vector, sparse, text, span } = put.passages[passage]!;
+  const { json: described, exact } = metadata.get(latest)!;
   const payload = JSON.stringify({
     ...own,
     document: document.id,
@@ -62,13 +65,14 @@ export function pointOf(
     ...(text !== undefined && { text }),
     ...(span !== undefined && { span: [span.start, span.end] }),
     ...(latest.expiresAt !== undefined && { expires_at: latest.expiresAt }),
+    ...(exact !== null && { exact_metadata: exact }),
   });
   const json = writer
     .raw(`{"id":"${id}","vector":{"${DENSE}":`)
     .vector(vector, factors.get(vector)!)
     .raw(`,"${SPARSE}":`)
     .sparse(sparse && sparse.indices.length > 0 ? sparse : NO_TERMS)
-    .raw(`},"payload":${payload.slice(0, -1)},"metadata":${metadata.get(latest)!}}}`)
+    .raw(`},"payload":${payload.slice(0, -1)},"metadata":${described}}}`)
     .take();
   return { id, json, what: `passage ${passage} of document "${document.documentId}"` };
 }

@@ -5,7 +5,8 @@ import type { SearchHit, SearchQuery } from '../queries.ts';
 import type { CallOptions } from '../store.ts';
 import { anyOf, ofTenant, type QdrantFilter } from './filters.ts';
 import { JsonWriter } from './json.ts';
-import { DENSE, LEAST_SCORE, type PointPayload, SPARSE } from './layout.ts';
+import { DENSE, LEAST_SCORE, METADATA_KEYS, type PointPayload, SPARSE } from './layout.ts';
+import { metadataOf } from './metadata.ts';
 import type { ScoredPoint } from './points.ts';
 
 /** Settings of searches. */
@@ -59,7 +60,7 @@ const OWN: SearchLayout = {
   keys: ({ withText = true, withMetadata = true }) => {
     const keys = ['tenant', 'document', 'document_id', 'passage', 'title', 'version'];
     if (withText) keys.push('text');
-    if (withMetadata) keys.push('metadata');
+    if (withMetadata) keys.push(...METADATA_KEYS);
     return keys;
   },
   filter: ({ tenant, filter }, without) =>
@@ -217,14 +218,14 @@ function collect(found: Map<string, Found>, { score, payload, id }: ScoredPoint)
 /** A document that was found as its caller gets it. */
 export function hit({ documentId, score, passage, payload }: Found, query: SearchQuery): SearchHit {
   const { withText = true, withMetadata = true } = query;
-  const { title = '', version = 0, text, metadata } = payload;
+  const { title = '', version = 0, text } = payload;
   return {
     documentId,
     score,
     passage,
     title,
     ...(withText && text !== undefined && { text }),
-    ...(withMetadata && { metadata: metadata ?? {} }),
+    ...(withMetadata && { metadata: metadataOf(payload) }),
     version,
   };
 }

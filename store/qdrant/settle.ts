@@ -1,7 +1,7 @@
 import type { Schemas } from '@qdrant/js-client-rest';
 import type { CallOptions } from '../store.ts';
 import { anyOf, equals, type QdrantCondition, type QdrantFilter } from './filters.ts';
-import { type Head, HEAD_KEYS, headOf, type PointPayload } from './layout.ts';
+import { type Head, HEAD_KEYS, headOf, METADATA_KEYS, type PointPayload } from './layout.ts';
 import type { Points } from './points.ts';
 
 type Operation = Schemas['UpdateOperation'];
@@ -94,7 +94,7 @@ export function clearMark(ids: readonly string[], generation: number): Operation
 function copy(id: string, payload: Partial<PointPayload>): Operation[] {
   const { generation, version, revision } = headOf(payload);
   if (revision === undefined) return [];
-  const { metadata = {}, content_hash, expires_at = null } = payload;
+  const { metadata = {}, exact_metadata = null, content_hash, expires_at = null } = payload;
   const isOlder: QdrantFilter = {
     should: [
       { key: 'version', range: { lt: version } },
@@ -105,7 +105,7 @@ function copy(id: string, payload: Partial<PointPayload>): Operation[] {
   return [
     {
       set_payload: {
-        payload: { version, revision, metadata, content_hash, expires_at },
+        payload: { version, revision, metadata, exact_metadata, content_hash, expires_at },
         filter: { must: [...bodiesOf([id], generation).must, isOlder] },
       },
     },
@@ -116,7 +116,7 @@ function copy(id: string, payload: Partial<PointPayload>): Operation[] {
 /** Finishes the unfinished writes of marked documents. */
 export async function finish(points: Points, ids: readonly string[], options: CallOptions): Promise<void> {
   if (ids.length === 0) return;
-  const heads = await points.retrieve(ids, [...HEAD_KEYS, 'metadata'], options);
+  const heads = await points.retrieve(ids, [...HEAD_KEYS, ...METADATA_KEYS], options);
   const operations = [...heads.values()].flatMap(({ id, payload }) => [
     ...settleMarked(id, payload),
     ...(headOf(payload).copying ? copy(id, payload) : []),

@@ -187,6 +187,7 @@ export class Writer {
       const { update, version } = change as Extract<Change, { kind: 'update' }>;
       const { contentHash, expiresAt = null } = update;
       const { generation, passages } = head!;
+      const { json, exact } = this.#checked.metadata.get(update)!;
       return {
         set_payload: {
           payload: {
@@ -194,7 +195,8 @@ export class Writer {
             revision,
             content_hash: contentHash,
             expires_at: expiresAt,
-            metadata: JSON.parse(this.#checked.metadata.get(update)!) as object,
+            metadata: JSON.parse(json) as object,
+            exact_metadata: exact,
             ...(passages > 1 && { copying: true }),
           },
           filter: {
