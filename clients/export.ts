@@ -3,11 +3,12 @@ import { status as Code } from '@grpc/grpc-js';
 import type { ExportRequest } from '../proto/generated/scalingnote/v1/ExportRequest.ts';
 import type { ExportResponse__Output } from '../proto/generated/scalingnote/v1/ExportResponse.ts';
 import type { Collection } from './answers.ts';
-import { backoffMs, pause } from './call.ts';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
 import { type Filter, toWireFilter } from './filter.ts';
 import { fromCollection } from './from-wire.ts';
 import { fromFullDocument, type FullDocument } from './full-document.ts';
+import { backoffMs, pause } from './retries.ts';
+import type { CallMetadata } from './tracing-interceptor.ts';
 import { wireText } from './values.ts';
 
 /** What to export, and how. */
@@ -30,6 +31,8 @@ export interface ExportOptions {
   onReconnect?: (error: ScalingnoteError, waitMs: number) => void;
   /** W3C trace context that the export belongs to. @default what is active in OpenTelemetry, if that is in use */
   traceparent?: string;
+  /** What the export carries besides; see `CallBounds`. */
+  metadata?: CallMetadata;
   /** Ends the export. */
   signal?: AbortSignal;
   /** How long to retry without progress, in milliseconds. @default 300000 */
@@ -49,7 +52,7 @@ type Call = ClientReadableStream<ExportResponse__Output>;
  * @throws {ScalingnoteError} what ended the export for good; `COLLECTION_REPLACED` where the collection became another
  */
 export async function* runExport(
-  connect: (request: ExportRequest) => Call,
+  connect: (request: ExportRequest) => Call | Promise<Call>,
   options: ExportOptions,
 ): AsyncGenerator<FullDocument, void, undefined> {
   const { signal, onBegin, onReconnect, patienceMs = DEFAULT_PATIENCE_MS } = options;
@@ -65,7 +68,7 @@ export async function* runExport(
         afterDocumentId: last.id,
         ...(request.allTenants && { afterTenant: last.tenant }),
       };
-      for await (const { header, document } of messages(connect({ ...request, ...after }), signal)) {
+      for await (const { header, document } of messages(await connect({ ...request, ...after }), signal)) {
         if (header?.collection) {
           const found = fromCollection(header.collection);
           if (collection === undefined) onBegin?.(found);
