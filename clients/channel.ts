@@ -28,7 +28,10 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.max_reconnect_backoff_ms': RECONNECT_MAX_MS,
   // We retry ourselves: grpc-js knows neither other servers nor the budget.
   'grpc.enable_retries': 0,
-  // A name that grpc-js resolves may lead to many servers, too.
+};
+
+/** A name that grpc-js resolves may lead to many servers, too. */
+const ROUND_ROBIN: ChannelOptions = {
   'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
 };
 
@@ -48,6 +51,7 @@ export interface Target {
 export function channelOptions({ target, authority }: Target, options: ChannelOptions = {}): ChannelOptions {
   return {
     ...CHANNEL_OPTIONS,
+    ...(isIP(hostOf(target)) === 0 && !isLoopback(target) && ROUND_ROBIN),
     // gRPC would send calls to this machine to the proxy of `grpc_proxy`, `https_proxy` or `http_proxy`, too.
     'grpc.enable_http_proxy': isLoopback(target) ? 0 : 1,
     ...(authority !== undefined && {

@@ -138,7 +138,7 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
   exportDocuments(options: ExportOptions): AsyncGenerator<FullDocument, void, undefined> {
     const connect = async (request: ExportRequest) =>
       this.answers('Export', await this.pick(options.signal), request, options);
-    return runExport(connect, options);
+    return runExport(connect, { openMs: this.options.timeoutMs, ...options });
   }
 
   /** Every collection of the store, of any space. @throws {ScalingnoteError} */

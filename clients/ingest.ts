@@ -7,7 +7,7 @@ import type { OutcomeKind__Output } from '../proto/generated/scalingnote/v1/Outc
 import { unpackStatus } from '../proto/status.ts';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
 import { idOf, type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
-import { backoffMs, pause } from './retries.ts';
+import { backoffMs, MAX_TIMER_MS, pause, tookNoStream } from './retries.ts';
 import { Source } from './source.ts';
 import type { CallMetadata } from './tracing-interceptor.ts';
 import { wireText } from './values.ts';
@@ -95,8 +95,6 @@ export interface IngestSummary {
 const DEFAULT_WINDOW = 1024;
 /** Bytes that may wait for a watermark: documents differ in size by a factor of a million. */
 const WINDOW_BYTES = 32 * 1024 * 1024;
-/** Longest timer of Node. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Five minutes: longer than it takes to replace a server, or to load a large tower. */
 const DEFAULT_PATIENCE_MS = 300_000;
 
@@ -255,15 +253,10 @@ class Ingest {
     call.on('end', () => end(undefined));
     call.on('drain', () => this.#wake());
     this.#options.signal?.addEventListener('abort', cancel, { once: true });
-    const { openMs = Infinity } = this.#options;
-    const opening = setTimeout(
-      () => {
-        if (connection.ready) return;
-        const message = `${call.getPeer()} took no stream within ${openMs} ms`;
-        end(new ScalingnoteError({ code: Code.UNAVAILABLE, message, reason: '' }));
-      },
-      Math.min(openMs, MAX_TIMER_MS),
-    );
+    const { openMs = MAX_TIMER_MS } = this.#options;
+    const opening = setTimeout(() => {
+      if (!connection.ready) end(tookNoStream(call.getPeer(), openMs));
+    }, openMs);
     try {
       await Promise.race([this.#feed(connection), thrown]);
       this.wasIdle = connection.ready && this.#pending.size === 0;

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { status as Code } from '@grpc/grpc-js';
 import { ScalingnoteError } from './errors.ts';
 
 /** First step and ceiling of the wait between attempts. */
@@ -15,6 +16,15 @@ export function backoffMs(attempt: number, error: unknown): number {
   const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** attempt);
   const asked = error instanceof ScalingnoteError ? (error.retryDelayMs ?? 0) : 0;
   return asked + Math.random() * ceiling;
+}
+
+/** Longest timer of Node: 24 days. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** A server said nothing about a stream that was opened to it; another attempt may reach one that does. */
+export function tookNoStream(peer: string, ms: number): ScalingnoteError {
+  const message = `${peer} took no stream within ${ms} ms`;
+  return new ScalingnoteError({ code: Code.UNAVAILABLE, message, reason: '' });
 }
 
 /** Waits; an abort ends the wait with the signal's own reason. */

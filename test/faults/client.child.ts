@@ -16,7 +16,11 @@ const [folder = '', address = '', ...own] = process.argv.slice(2);
 const { clients, collection } = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as RunPlan;
 // The harness may have been killed.
 process.on('disconnect', () => process.exit());
-const client = new v1.DocumentService(address, credentials.createInsecure(), channelOptions({ target: address }));
+const client = new v1.DocumentService(
+  address,
+  credentials.createInsecure(),
+  channelOptions({ target: address }),
+);
 await Promise.all(own.map((index) => runToEnd(clients[Number(index)]!)));
 client.close();
 process.disconnect?.();
