@@ -30,6 +30,14 @@ export interface SearchRequest {
    * `COLLECTION_REPLACED` where the collection is another one now.
    */
   atLeastAsFreshAs?: string | undefined;
+  /** Say of each hit why it ranks where it does; `limit` is 100 at most then. @default false */
+  explain?: boolean;
+  /** Say of this document why it is in the answer, or why not. */
+  explainDocumentId?: string;
+  /** Longest snippet around the best sentence of each hit, 16 to 4096 characters; 0 for none. @default 0 */
+  snippetLength?: number;
+  /** Return the whole text of each document, where it is stored; 2 MiB together. @default false */
+  withDocumentText?: boolean;
 }
 
 const MODES = {
@@ -40,7 +48,8 @@ const MODES = {
 
 /** As the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for what can't be written */
 export function toWireSearch(request: SearchRequest): WireSearchRequest {
-  const { filter, mode, collection, query, tenant, limit, offset, atLeastAsFreshAs, ...rest } = request;
+  const { filter, mode, collection, query, tenant, limit, offset, atLeastAsFreshAs, ...others } = request;
+  const { explainDocumentId, snippetLength, ...rest } = others;
   return {
     ...rest,
     collection: wireText(collection, 'collection'),
@@ -50,6 +59,10 @@ export function toWireSearch(request: SearchRequest): WireSearchRequest {
     ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset') }),
     ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
     ...(mode === undefined ? {} : { mode: MODES[mode] }),
+    ...(explainDocumentId === undefined
+      ? {}
+      : { explainDocumentId: wireText(explainDocumentId, 'explain_document_id') }),
+    ...(snippetLength === undefined ? {} : { snippetLength: wireUint32(snippetLength, 'snippet_length') }),
     ...(atLeastAsFreshAs === undefined ? {} : { atLeastAsFreshAs: wireToken(atLeastAsFreshAs) }),
   };
 }

@@ -170,8 +170,14 @@ export class Searcher {
     const { hnswEf, exact, binary } = this.#settings;
     const { oversampling = binary ? (query.oversampling ?? BINARY_OVERSAMPLING) : undefined } =
       this.#settings;
-    const quantization = oversampling === undefined ? undefined : { rescore: true, oversampling };
-    const params = { hnsw_ef: hnswEf ?? query.hnswEf, exact: exact || undefined, quantization };
+    const everything = query.exact === true;
+    const rescored = everything ? { ignore: true } : { rescore: true, oversampling };
+    const quantization = oversampling === undefined ? undefined : rescored;
+    const params = {
+      hnsw_ef: hnswEf ?? query.hnswEf,
+      exact: exact || everything || undefined,
+      quantization,
+    };
     const rest = JSON.stringify({
       filter: this.#layout.filter(query, without),
       limit,
