@@ -22,7 +22,7 @@ async function withService(
 ): Promise<void> {
   const handlers: Handlers = {
     Search: (call, callback) => {
-      const answered = answer(call.request as SearchRequest__Output);
+      const answered = answer(call.request);
       if (answered instanceof Error) callback(answered);
       else callback(null, answered);
     },

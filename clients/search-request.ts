@@ -55,14 +55,16 @@ export function toWireSearch(request: SearchRequest): WireSearchRequest {
     collection: wireText(collection, 'collection'),
     query: wireText(query, 'query'),
     ...(tenant === undefined ? {} : { tenant: wireText(tenant, 'tenant') }),
-    ...(limit === undefined ? {} : { limit: wireUint32(limit, 'limit') }),
-    ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset') }),
+    ...(limit === undefined ? {} : { limit: wireUint32(limit, 'limit', '1 to 1000') }),
+    ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset', '0 to 10000') }),
     ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
     ...(mode === undefined ? {} : { mode: MODES[mode] }),
     ...(explainDocumentId === undefined
       ? {}
       : { explainDocumentId: wireText(explainDocumentId, 'explain_document_id') }),
-    ...(snippetLength === undefined ? {} : { snippetLength: wireUint32(snippetLength, 'snippet_length') }),
+    ...(snippetLength === undefined
+      ? {}
+      : { snippetLength: wireUint32(snippetLength, 'snippet_length', '16 to 4096, or 0') }),
     ...(atLeastAsFreshAs === undefined ? {} : { atLeastAsFreshAs: wireToken(atLeastAsFreshAs) }),
   };
 }

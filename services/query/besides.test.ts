@@ -100,7 +100,7 @@ describe('an answer', () => {
     });
     const b = hits.find(({ documentId }) => documentId === 'b')!;
     assert.deepEqual(b.explanation?.terms.map(({ term }) => term).sort(), ['planets', 'stars']);
-    const { dense, sparse } = b.explanation!;
+    const { dense, sparse } = b.explanation;
     assert.ok(Math.abs(dense!.fusedShare + sparse!.fusedShare - b.score) < 1e-9);
   });
 
