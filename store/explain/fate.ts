@@ -125,7 +125,15 @@ async function fusedPlace(
 ): Promise<{ score: number; rank: number } | undefined> {
   const { vector, sparse, scoreThreshold: _, ...rest } = query;
   const limit = rankingDepth(query);
-  const scan = { ...rest, limit, offset: 0, exact: true, withText: false, withMetadata: false };
+  const scan = {
+    ...rest,
+    limit,
+    offset: 0,
+    exact: true,
+    idsOnly: true,
+    withText: false,
+    withMetadata: false,
+  };
   const [dense, worded] = await Promise.all([
     store.search(collection, { ...scan, vector: vector! }, options),
     store.search(collection, { ...scan, sparse: sparse! }, options),

@@ -79,6 +79,7 @@ function bare({ tenant, filter, atLeast, vector, sparse }: Ranking) {
     ...(vector && { vector }),
     ...(sparse && { sparse }),
     exact: true,
+    idsOnly: true,
     withText: false,
     withMetadata: false,
   };

@@ -57,8 +57,10 @@ export interface Queried {
 /** Our own layout. */
 const OWN: SearchLayout = {
   dense: DENSE,
-  keys: ({ withText = true, withMetadata = true }) => {
-    const keys = ['tenant', 'document', 'document_id', 'passage', 'title', 'version'];
+  keys: ({ idsOnly = false, withText = true, withMetadata = true }) => {
+    const keys = ['tenant', 'document', 'document_id', 'passage'];
+    if (idsOnly) return keys;
+    keys.push('title', 'version');
     if (withText) keys.push('text');
     if (withMetadata) keys.push(...METADATA_KEYS);
     return keys;
