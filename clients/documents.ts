@@ -1,7 +1,5 @@
-import type {
-  DocumentServiceClient,
-  DocumentServiceDefinition,
-} from '../proto/generated/scalingnote/v1/DocumentService.ts';
+import type { DocumentServiceDefinition } from '../proto/generated/scalingnote/v1/DocumentService.ts';
+import type { ExportRequest } from '../proto/generated/scalingnote/v1/ExportRequest.ts';
 import { v1 } from '../proto/load.ts';
 import type { Collection } from './answers.ts';
 import type { CallBounds, ClientOptions } from './call.ts';
@@ -13,7 +11,6 @@ import { type Filter, toWireFilter } from './filter.ts';
 import { type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
 import type { IngestOperation } from './operation.ts';
 import { ServiceClient } from './service-client.ts';
-import { metadataOf } from './tracing-interceptor.ts';
 import { wireText } from './values.ts';
 
 /** Which documents: all of a tenant, or those that match a filter. */
@@ -35,8 +32,8 @@ export interface StoredDocument {
 /** Most ids that the service takes in one call. */
 const MAX_GET_IDS = 100;
 
-/** A client of the document service. It holds one connection; close it when done. */
-export class DocumentClient extends ServiceClient<DocumentServiceClient, DocumentServiceDefinition> {
+/** A client of the document service. It holds a connection to each server; close it when done. */
+export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
   /** @param options - `address` is `127.0.0.1:7401` by default */
   constructor(options: ClientOptions = {}) {
     super(v1.DocumentService, options, '127.0.0.1:7401');
@@ -52,7 +49,8 @@ export class DocumentClient extends ServiceClient<DocumentServiceClient, Documen
     source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
     options: IngestOptions,
   ): Promise<IngestSummary> {
-    return runIngest(() => this.connection.ingest(metadataOf(options.traceparent)), source, options);
+    const connect = async () => this.duplex('Ingest', await this.pick(options.signal), options);
+    return runIngest(connect, source, { openMs: this.options.timeoutMs, ...options });
   }
 
   /**
@@ -68,7 +66,7 @@ export class DocumentClient extends ServiceClient<DocumentServiceClient, Documen
   ): Promise<{ documents: number; freshnessToken: string }> {
     const documentIds = (scope.documentIds ?? []).map((id, index) => wireText(id, `document_ids[${index}]`));
     const request = { ...toWireScope(scope), documentIds };
-    const { documents, freshnessToken } = await this.call('Delete', request, bounds);
+    const { documents, freshnessToken } = await this.call('Delete', request, bounds, { isWrite: true });
     return { documents: Number(documents), freshnessToken };
   }
 
@@ -138,7 +136,9 @@ export class DocumentClient extends ServiceClient<DocumentServiceClient, Documen
    * @throws {ScalingnoteError} what ended the export for good
    */
   exportDocuments(options: ExportOptions): AsyncGenerator<FullDocument, void, undefined> {
-    return runExport((request) => this.connection.export(request, metadataOf(options.traceparent)), options);
+    const connect = async (request: ExportRequest) =>
+      this.answers('Export', await this.pick(options.signal), request, options);
+    return runExport(connect, { openMs: this.options.timeoutMs, ...options });
   }
 
   /** Every collection of the store, of any space. @throws {ScalingnoteError} */
@@ -163,7 +163,9 @@ export class DocumentClient extends ServiceClient<DocumentServiceClient, Documen
     physicalName: string,
     bounds?: CallBounds,
   ): Promise<{ previous: string | undefined }> {
-    const { previousPhysicalName } = await this.call('SwitchAlias', { alias, physicalName }, bounds);
+    const { previousPhysicalName } = await this.call('SwitchAlias', { alias, physicalName }, bounds, {
+      isWrite: true,
+    });
     return { previous: previousPhysicalName || undefined };
   }
 
@@ -181,7 +183,7 @@ export class DocumentClient extends ServiceClient<DocumentServiceClient, Documen
     bounds?: CallBounds,
   ): Promise<{ aliases: string[] }> {
     const request = { physicalName, withAliases };
-    const { aliases } = await this.call('DropCollection', request, bounds, { attempts: 1 });
+    const { aliases } = await this.call('DropCollection', request, bounds, { isWrite: true, attempts: 1 });
     return { aliases };
   }
 }

@@ -5,10 +5,11 @@ import type { IngestRequest } from '../proto/generated/scalingnote/v1/IngestRequ
 import type { IngestResponse__Output } from '../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { OutcomeKind__Output } from '../proto/generated/scalingnote/v1/OutcomeKind.ts';
 import { unpackStatus } from '../proto/status.ts';
-import { backoffMs, pause } from './call.ts';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
 import { idOf, type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
+import { backoffMs, MAX_TIMER_MS, pause, tookNoStream } from './retries.ts';
 import { Source } from './source.ts';
+import type { CallMetadata } from './tracing-interceptor.ts';
 import { wireText } from './values.ts';
 
 /** What became of one operation. */
@@ -65,6 +66,8 @@ export interface IngestOptions {
   onReconnect?: (error: ScalingnoteError, waitMs: number) => void;
   /** W3C trace context that the ingest belongs to. @default what is active in OpenTelemetry, if that is in use */
   traceparent?: string;
+  /** What the ingest carries besides; see `CallBounds`. */
+  metadata?: CallMetadata;
   /** Aborts the ingest. Acknowledged documents stay. */
   signal?: AbortSignal;
   /** How many operations may wait for a watermark; they are kept for sending again. @default 1024 */
@@ -112,12 +115,13 @@ type Call = ClientDuplexStream<IngestRequest, IngestResponse__Output>;
  * ends with `COLLECTION_REPLACED`.
  *
  * @param connect - opens a stream
+ * @param options - `openMs`: how long a server may take to say that a stream is open; then another attempt is made
  * @throws {ScalingnoteError} what ended the stream for good; acknowledged documents stay
  */
 export async function runIngest(
-  connect: () => Call,
+  connect: () => Call | Promise<Call>,
   operations: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
-  options: IngestOptions,
+  options: IngestOptions & { openMs?: number },
 ): Promise<IngestSummary> {
   const { signal, onReconnect, patienceMs = DEFAULT_PATIENCE_MS } = options;
   const ingest = new Ingest(operations, options);
@@ -180,7 +184,7 @@ class Ingest {
   };
   /** Whether the last connection was open and only waited for the source. */
   wasIdle = false;
-  readonly #options: IngestOptions;
+  readonly #options: IngestOptions & { openMs?: number };
   readonly #source: Source<IngestOperation>;
   /** Sent and above the watermark, by sequence, in order. */
   readonly #pending = new Map<number, Pending>();
@@ -192,7 +196,10 @@ class Ingest {
   /** Wakes the loop that feeds the connection. */
   #wake = (): void => {};
 
-  constructor(source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>, options: IngestOptions) {
+  constructor(
+    source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
+    options: IngestOptions & { openMs?: number },
+  ) {
     this.#options = options;
     this.summary.identity = options.expectedIdentity ?? '';
     this.#source = new Source(source, () => this.#wake());
@@ -224,8 +231,8 @@ class Ingest {
    *
    * @throws what the source or a callback threw: no other connection would help
    */
-  async overOneConnection(connect: () => Call): Promise<unknown> {
-    const call = connect();
+  async overOneConnection(connect: () => Call | Promise<Call>): Promise<unknown> {
+    const call = await connect();
     const connection: Connection = { call, ready: false, resend: [...this.#pending.values()].values() };
     const cancel = (): void => call.cancel();
     const thrown = new Promise<never>((_, reject) => {
@@ -246,11 +253,16 @@ class Ingest {
     call.on('end', () => end(undefined));
     call.on('drain', () => this.#wake());
     this.#options.signal?.addEventListener('abort', cancel, { once: true });
+    const { openMs = MAX_TIMER_MS } = this.#options;
+    const opening = setTimeout(() => {
+      if (!connection.ready) end(tookNoStream(call.getPeer(), openMs));
+    }, openMs);
     try {
       await Promise.race([this.#feed(connection), thrown]);
       this.wasIdle = connection.ready && this.#pending.size === 0;
       return this.#verdict(connection);
     } finally {
+      clearTimeout(opening);
       this.#options.signal?.removeEventListener('abort', cancel);
       call.cancel();
     }

@@ -1,15 +1,11 @@
-import type {
-  QueryServiceClient,
-  QueryServiceDefinition,
-} from '../proto/generated/scalingnote/v1/QueryService.ts';
+import type { QueryServiceDefinition } from '../proto/generated/scalingnote/v1/QueryService.ts';
 import { v1 } from '../proto/load.ts';
 import type { SearchResult, Tower } from './answers.ts';
 import type { CallBounds, ClientOptions } from './call.ts';
 import { fromSearchResponse, fromTower } from './from-wire.ts';
 import { type SearchRequest, toWireSearch } from './search-request.ts';
 import { SearchStream } from './search-stream.ts';
-import { ServiceClient } from './service-client.ts';
-import { metadataOf } from './tracing-interceptor.ts';
+import { ServiceClient, type StreamBounds } from './service-client.ts';
 import { wireText } from './values.ts';
 
 /** How well a query tower knows a collection. */
@@ -22,8 +18,8 @@ export interface CollectionFamiliarity {
   queryTower: Tower;
 }
 
-/** A client of the query service. It holds one connection; close it when done. */
-export class QueryClient extends ServiceClient<QueryServiceClient, QueryServiceDefinition> {
+/** A client of the query service. It holds a connection to each server; close it when done. */
+export class QueryClient extends ServiceClient<QueryServiceDefinition> {
   /** @param options - `address` is `127.0.0.1:7402` by default */
   constructor(options: ClientOptions = {}) {
     super(v1.QueryService, options, '127.0.0.1:7402');
@@ -60,11 +56,16 @@ export class QueryClient extends ServiceClient<QueryServiceClient, QueryServiceD
   }
 
   /**
-   * Search as you type, over one stream. Close it when the search box is gone.
+   * Search as you type. Where the connection breaks, the stream opens another one by itself and asks the newest query
+   * again; older ones count as superseded. Close it when the search box is gone.
    *
-   * @param options - `traceparent`: W3C trace context of the stream itself; each query may have its own
+   * @param bounds - of the stream itself; each query has its own deadline, signal and trace context
    */
-  searchStream({ traceparent }: { traceparent?: string } = {}): SearchStream {
-    return new SearchStream(() => this.connection.searchStream(metadataOf(traceparent)));
+  searchStream(bounds: StreamBounds = {}): SearchStream {
+    return new SearchStream(
+      this.servers,
+      (server) => this.duplex('SearchStream', server, bounds),
+      this.options,
+    );
   }
 }
