@@ -47,6 +47,7 @@ const refused: [name: string, parameters: string[], message: RegExp][] = [
   ['a number that is not exact', ['delete', 'x', '--version', '9007199254740993'], /2\^53 - 1/],
   ['a number in hexadecimal', ['search', 'x', '--threshold', '0x1'], /It must be a number/],
   ['a flag that is spelt wrong', ['search', 'x', '--limt', '3'], /Did you mean --limit/],
+  ['an empty id to explain', ['search', 'x', '--explain', ''], /--explain .*It is empty/],
   ['one argument too many', ['count', 'docs'], /too many arguments/],
   [
     'an address without what uses it',

@@ -59,9 +59,7 @@ export function toWireSearch(request: SearchRequest): WireSearchRequest {
     ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset', '0 to 10000') }),
     ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
     ...(mode === undefined ? {} : { mode: MODES[mode] }),
-    ...(explainDocumentId === undefined
-      ? {}
-      : { explainDocumentId: wireText(explainDocumentId, 'explain_document_id') }),
+    ...(explainDocumentId === undefined ? {} : { explainDocumentId: wireAsked(explainDocumentId) }),
     ...(snippetLength === undefined
       ? {}
       : { snippetLength: wireUint32(snippetLength, 'snippet_length', '16 to 4096, or 0') }),
@@ -76,4 +74,10 @@ function wireToken(token: string): string {
     'at_least_as_fresh_as',
     'is empty; give the token, or leave it out to take what is there',
   );
+}
+
+/** On the wire, no id is an empty one: a caller whose id is empty by mistake would get no explanation. */
+function wireAsked(documentId: string): string {
+  if (documentId !== '') return wireText(documentId, 'explain_document_id');
+  throw invalidArgument('explain_document_id', 'is empty; give the id of a document, or leave it out');
 }

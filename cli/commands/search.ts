@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { QueryClient, type SearchRequest, type SearchResult } from '../../clients/index.ts';
 import { withConsoleAddress, withQueryAddress } from '../connection.ts';
-import { decimal, filterOf, within, withFilter } from '../input/flags.ts';
+import { decimal, filterOf, notEmpty, within, withFilter } from '../input/flags.ts';
 import { renderFate, renderReasons, renderTruncation } from '../output/explanations.ts';
 import { clip, note, printJson, style, table } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
@@ -39,11 +39,16 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
       .choices(['dense', 'sparse', 'hybrid'])
       .default('dense'),
   )
-  .option('--fresh <token>', 'wait for everything that was durable when ingest or delete gave this token')
+  .option(
+    '--fresh <token>',
+    'wait for everything that was durable when ingest or delete gave this token',
+    notEmpty,
+  )
   .option('--threshold <score>', 'lowest score to show', decimal)
   .option(
     '--explain [document-id]',
     'say why each hit ranks where it does, at most 100 of them; or why this document is not among them',
+    notEmpty,
   )
   .option(
     '--snippet <n>',

@@ -7,6 +7,12 @@ export function wholeNumber(value: string): number {
   return exact(value, /^\d+$/, 'It must be a whole number, at least 0.');
 }
 
+/** A flag's text that would mean nothing if it were empty: an empty variable of a shell, most often. */
+export function notEmpty(value: string): string {
+  if (value === '') throw new InvalidArgumentError('It is empty; give a value, or leave the flag out.');
+  return value;
+}
+
 /** The parser of a flag's whole number within bounds. */
 export function within(least: number, most: number): (value: string) => number {
   return (value) => {
