@@ -1,11 +1,15 @@
 export type { CallBounds, ClientOptions } from './call.ts';
 export type {
   Collection,
+  DocumentExplanation,
+  Explanation,
   Health,
   Hit,
+  RankingPlace,
   SearchResult,
   SearchTimings,
   ServiceInfo,
+  Snippet,
   Space,
   Tower,
 } from './answers.ts';

@@ -30,6 +30,14 @@ export interface SearchRequest {
    * `COLLECTION_REPLACED` where the collection is another one now.
    */
   atLeastAsFreshAs?: string | undefined;
+  /** Say of each hit why it ranks where it does; `limit` is 100 at most then. @default false */
+  explain?: boolean;
+  /** Say of this document why it is in the answer, or why not. */
+  explainDocumentId?: string;
+  /** Longest snippet around the best sentence of each hit, 16 to 4096 characters; 0 for none. @default 0 */
+  snippetLength?: number;
+  /** Return the whole text of each document, where it is stored; 2 MiB together. @default false */
+  withDocumentText?: boolean;
 }
 
 const MODES = {
@@ -40,16 +48,21 @@ const MODES = {
 
 /** As the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for what can't be written */
 export function toWireSearch(request: SearchRequest): WireSearchRequest {
-  const { filter, mode, collection, query, tenant, limit, offset, atLeastAsFreshAs, ...rest } = request;
+  const { filter, mode, collection, query, tenant, limit, offset, atLeastAsFreshAs, ...others } = request;
+  const { explainDocumentId, snippetLength, ...rest } = others;
   return {
     ...rest,
     collection: wireText(collection, 'collection'),
     query: wireText(query, 'query'),
     ...(tenant === undefined ? {} : { tenant: wireText(tenant, 'tenant') }),
-    ...(limit === undefined ? {} : { limit: wireUint32(limit, 'limit') }),
-    ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset') }),
+    ...(limit === undefined ? {} : { limit: wireUint32(limit, 'limit', '1 to 1000') }),
+    ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset', '0 to 10000') }),
     ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
     ...(mode === undefined ? {} : { mode: MODES[mode] }),
+    ...(explainDocumentId === undefined ? {} : { explainDocumentId: wireAsked(explainDocumentId) }),
+    ...(snippetLength === undefined
+      ? {}
+      : { snippetLength: wireUint32(snippetLength, 'snippet_length', '16 to 4096, or 0') }),
     ...(atLeastAsFreshAs === undefined ? {} : { atLeastAsFreshAs: wireToken(atLeastAsFreshAs) }),
   };
 }
@@ -61,4 +74,10 @@ function wireToken(token: string): string {
     'at_least_as_fresh_as',
     'is empty; give the token, or leave it out to take what is there',
   );
+}
+
+/** On the wire, no id is an empty one: a caller whose id is empty by mistake would get no explanation. */
+function wireAsked(documentId: string): string {
+  if (documentId !== '') return wireText(documentId, 'explain_document_id');
+  throw invalidArgument('explain_document_id', 'is empty; give the id of a document, or leave it out');
 }

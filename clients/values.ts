@@ -31,11 +31,12 @@ export function wireInteger(value: number, field: string): number {
 /**
  * A `uint32`, which the encoder would make of any number by dropping bits: 2^32 would arrive as 0.
  *
+ * @param range which of them the service takes; it checks that itself
  * @throws {ScalingnoteError} `INVALID_ARGUMENT`
  */
-export function wireUint32(value: number, field: string): number {
+export function wireUint32(value: number, field: string, range = `0 to ${2 ** 32 - 1}`): number {
   if (value !== value >>> 0) {
-    throw invalidArgument(field, `is ${value}, but must be a whole number from 0 to ${2 ** 32 - 1}`);
+    throw invalidArgument(field, `is ${value}, but must be a whole number from ${range}`);
   }
   return value;
 }
