@@ -34,8 +34,11 @@ const MAX_GET_IDS = 100;
 
 /** A client of the document service. It holds a connection to each server; close it when done. */
 export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
-  /** @param options - `address` is `127.0.0.1:7401` by default */
-  constructor(options: ClientOptions = {}) {
+  /**
+   * @param options - `address` is `127.0.0.1:7401` by default
+   * @throws {ScalingnoteError} `INVALID_ARGUMENT` for an option that can't be followed
+   */
+  constructor(options?: ClientOptions) {
     super(v1.DocumentService, options, '127.0.0.1:7401');
   }
 

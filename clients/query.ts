@@ -6,6 +6,8 @@ import { fromSearchResponse, fromTower } from './from-wire.ts';
 import { type SearchRequest, toWireSearch } from './search-request.ts';
 import { SearchStream } from './search-stream.ts';
 import { ServiceClient, type StreamBounds } from './service-client.ts';
+import { checkOptions } from './strict/options.ts';
+import { STREAM_BOUNDS } from './strict/tables.ts';
 import { wireText } from './values.ts';
 
 /** How well a query tower knows a collection. */
@@ -20,8 +22,11 @@ export interface CollectionFamiliarity {
 
 /** A client of the query service. It holds a connection to each server; close it when done. */
 export class QueryClient extends ServiceClient<QueryServiceDefinition> {
-  /** @param options - `address` is `127.0.0.1:7402` by default */
-  constructor(options: ClientOptions = {}) {
+  /**
+   * @param options - `address` is `127.0.0.1:7402` by default
+   * @throws {ScalingnoteError} `INVALID_ARGUMENT` for an option that can't be followed
+   */
+  constructor(options?: ClientOptions) {
     super(v1.QueryService, options, '127.0.0.1:7402');
   }
 
@@ -61,10 +66,11 @@ export class QueryClient extends ServiceClient<QueryServiceDefinition> {
    *
    * @param bounds - of the stream itself; each query has its own deadline, signal and trace context
    */
-  searchStream(bounds: StreamBounds = {}): SearchStream {
+  searchStream(bounds?: StreamBounds): SearchStream {
+    const checked = checkOptions(bounds, STREAM_BOUNDS);
     return new SearchStream(
       this.servers,
-      (server) => this.duplex('SearchStream', server, bounds),
+      (server) => this.duplex('SearchStream', server, checked),
       this.options,
     );
   }
