@@ -1,3 +1,5 @@
+import type { EncodeRequest } from '../proto/generated/scalingnote/v1/EncodeRequest.ts';
+import type { MeasureFamiliarityRequest } from '../proto/generated/scalingnote/v1/MeasureFamiliarityRequest.ts';
 import type { QueryServiceDefinition } from '../proto/generated/scalingnote/v1/QueryService.ts';
 import { v1 } from '../proto/load.ts';
 import type { SearchResult, Tower } from './answers.ts';
@@ -6,9 +8,9 @@ import { fromSearchResponse, fromTower } from './from-wire.ts';
 import { type SearchRequest, toWireSearch } from './search-request.ts';
 import { SearchStream } from './search-stream.ts';
 import { ServiceClient, type StreamBounds } from './service-client.ts';
+import { toWire } from './strict/message.ts';
 import { checkOptions } from './strict/options.ts';
 import { STREAM_BOUNDS } from './strict/tables.ts';
-import { wireText } from './values.ts';
 
 /** How well a query tower knows a collection. */
 export interface CollectionFamiliarity {
@@ -40,17 +42,23 @@ export class QueryClient extends ServiceClient<QueryServiceDefinition> {
     texts: readonly string[],
     bounds?: CallBounds,
   ): Promise<{ embeddings: number[][]; queryTower: Tower }> {
-    const request = { texts: texts.map((text, index) => wireText(text, `texts[${index}]`)) };
+    const request = toWire<EncodeRequest>('scalingnote.v1.EncodeRequest', { texts }, { required: ['texts'] });
     const { embeddings, queryTower } = await this.call('Encode', request, bounds);
     return { embeddings: embeddings.map(({ values }) => values), queryTower: fromTower(queryTower) };
   }
 
   /** How well the query tower knows a collection, by a sample of its documents. @throws {ScalingnoteError} */
   async measureFamiliarity(
-    { collection, tenant = '' }: { collection: string; tenant?: string },
+    scope: { collection: string; tenant?: string },
     bounds?: CallBounds,
   ): Promise<CollectionFamiliarity> {
-    const answer = await this.call('MeasureFamiliarity', { collection, tenant }, bounds);
+    const form = { required: ['collection'] };
+    const request = toWire<MeasureFamiliarityRequest>(
+      'scalingnote.v1.MeasureFamiliarityRequest',
+      scope,
+      form,
+    );
+    const answer = await this.call('MeasureFamiliarity', request, bounds);
     const { unknownTokenShare, documents, tokens, queryTower } = answer;
     return {
       documents,

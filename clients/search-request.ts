@@ -1,7 +1,7 @@
 import type { SearchRequest as WireSearchRequest } from '../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { invalidArgument } from './errors.ts';
-import { type Filter, toWireFilter } from './filter.ts';
-import { wireText, wireUint32 } from './values.ts';
+import type { Filter } from './filter.ts';
+import { toWire } from './strict/message.ts';
 
 /** A search. */
 export interface SearchRequest {
@@ -32,31 +32,13 @@ export interface SearchRequest {
   atLeastAsFreshAs?: string | undefined;
 }
 
-const MODES = {
-  dense: 'SEARCH_MODE_DENSE',
-  sparse: 'SEARCH_MODE_SPARSE',
-  hybrid: 'SEARCH_MODE_HYBRID',
-} as const;
-
 /** As the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for what can't be written */
 export function toWireSearch(request: SearchRequest): WireSearchRequest {
-  const { filter, mode, collection, query, tenant, limit, offset, atLeastAsFreshAs, ...rest } = request;
-  return {
-    ...rest,
-    collection: wireText(collection, 'collection'),
-    query: wireText(query, 'query'),
-    ...(tenant === undefined ? {} : { tenant: wireText(tenant, 'tenant') }),
-    ...(limit === undefined ? {} : { limit: wireUint32(limit, 'limit') }),
-    ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset') }),
-    ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
-    ...(mode === undefined ? {} : { mode: MODES[mode] }),
-    ...(atLeastAsFreshAs === undefined ? {} : { atLeastAsFreshAs: wireToken(atLeastAsFreshAs) }),
-  };
-}
-
-/** On the wire, no token is an empty one: a caller whose token is empty by mistake would get any answer. */
-function wireToken(token: string): string {
-  if (token !== '') return wireText(token, 'at_least_as_fresh_as');
+  const wire = toWire<WireSearchRequest>('scalingnote.v1.SearchRequest', request, {
+    required: ['collection', 'query'],
+  });
+  // On the wire, no token is an empty one: a caller whose token is empty by mistake would get any answer.
+  if (wire.atLeastAsFreshAs !== '') return wire;
   throw invalidArgument(
     'at_least_as_fresh_as',
     'is empty; give the token, or leave it out to take what is there',

@@ -30,7 +30,7 @@ export function checkOptions<Options extends object>(
   if (options === undefined) return {} as Options;
   const names = new Map(Object.keys(table).map((name) => [name, name]));
   const checked: Record<string, unknown> = {};
-  for (const [name, value] of readObject(options, path, names, 'option')) {
+  for (const [name, [, value]] of readObject(options, path, names, 'option')) {
     const at = join(path, name);
     checked[name] = guarded(at, () => (table as unknown as Record<string, Check>)[name]!(value, at));
   }
@@ -44,6 +44,12 @@ const MAX_MS = 2 ** 31 - 1;
 export const milliseconds: Check<number> = (value, path) => {
   if (typeof value === 'number' && value >= 0 && value <= MAX_MS) return value;
   throw invalidArgument(path, `is ${describe(value)}; give milliseconds, a number from 0 to ${MAX_MS}`);
+};
+
+/** A time in milliseconds that no timer waits for; may be Infinity. */
+export const duration: Check<number> = (value, path) => {
+  if (typeof value === 'number' && value >= 0) return value;
+  throw invalidArgument(path, `is ${describe(value)}; give milliseconds, a number from 0`);
 };
 
 /** A whole number that counts things. */

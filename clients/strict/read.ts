@@ -27,11 +27,15 @@ export class Budget {
   #values = 0;
   #depth = 0;
 
-  /** Reads one value and what it holds. */
+  /** Counts one value. */
+  spend(path: string): void {
+    if (++this.#values <= MAX_VALUES) return;
+    throw invalidArgument(path || 'the request', `is too much: a request holds at most ${MAX_VALUES} values`);
+  }
+
+  /** Counts one value and reads what it holds. */
   within<T>(path: string, read: () => T): T {
-    if (++this.#values > MAX_VALUES) {
-      throw invalidArgument(path, `is too much: a request holds at most ${MAX_VALUES} values`);
-    }
+    this.spend(path);
     if (this.#depth === MAX_DEPTH) {
       throw invalidArgument(
         path,
@@ -52,16 +56,16 @@ export class Budget {
  *
  * @param names - by each spelling that is taken, the one name
  * @param what - for errors: `option`, `field`
- * @returns values by their one name
+ * @returns by the one name of each, its name as it was written, and its value
  */
 export function readObject(
   value: unknown,
   path: string,
   names: ReadonlyMap<string, string>,
   what: string,
-): Map<string, unknown> {
-  const found = new Map<string, unknown>();
-  for (const [key, item] of entriesOf(value, path || `the ${what}s`)) {
+): Map<string, [key: string, value: unknown]> {
+  const found = new Map<string, [key: string, value: unknown]>();
+  for (const [key, item] of entriesOf(value, path, `the ${what}s`)) {
     const name = names.get(key);
     if (name === undefined) throw unknownName(join(path, key), key, names, what);
     if (item === undefined) continue;
@@ -69,23 +73,33 @@ export function readObject(
       throw invalidArgument(join(path, key), `is given twice, as "${key}" and in another spelling; keep one`);
     }
     if (item === null) throw invalidArgument(join(path, key), 'is null; give a value, or leave it out');
-    found.set(name, item);
+    found.set(name, [key, item]);
   }
   return found;
 }
 
-/** The own properties of a plain object, each read once. */
-export function entriesOf(value: unknown, path: string): [key: string, value: unknown][] {
-  return guarded(path, () => {
+/**
+ * The own properties of a plain object, each read once.
+ *
+ * @param whole - what it is called where the path is empty
+ */
+export function entriesOf(
+  value: unknown,
+  path: string,
+  whole = 'the value',
+): [key: string, value: unknown][] {
+  const name = path || whole;
+  return guarded(name, () => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw invalidArgument(path, `must be an object, but is ${describe(value)}`);
+      throw invalidArgument(name, `must be an object, but is ${describe(value)}`);
     }
     if (!isPlain(value)) {
-      throw invalidArgument(path, `is ${describe(value)}; give a plain object, such as { ...it }`);
+      throw invalidArgument(name, `is ${describe(value)}; give a plain object, such as { ...it }`);
     }
     return Reflect.ownKeys(value).map((key) => {
-      if (typeof key === 'symbol')
-        throw invalidArgument(path, `has the key ${String(key)}; keys are strings`);
+      if (typeof key === 'symbol') {
+        throw invalidArgument(name, `has the key ${String(key)}; keys are strings`);
+      }
       return [key, guarded(join(path, key), () => (value as Record<string, unknown>)[key])];
     });
   });
@@ -143,15 +157,20 @@ export function join(path: string, key: string): string {
   return path === '' ? clipped : `${path}.${clipped}`;
 }
 
-/** The candidate that differs least from a name, if it is near enough to be a slip. */
+/** The candidate that differs least from a name, or whose last words do, if it is near enough to be a slip. */
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
   if (name.length > QUOTED) return undefined;
   const plain = squeeze(name);
   let best: { candidate: string; distance: number } | undefined;
   for (const candidate of candidates) {
-    const distance = editDistance(plain, squeeze(candidate));
-    if (distance <= Math.max(1, candidate.length / 3) && distance < (best?.distance ?? Infinity)) {
-      best = { candidate, distance };
+    const words = candidate.split(/(?<=[a-z])(?=[A-Z])|_/);
+    for (let from = 0; from < words.length; from++) {
+      const end = words.slice(from).join('');
+      // A whole name is nearer than the end of another.
+      const distance = editDistance(plain, squeeze(end)) + (from === 0 ? 0 : 0.5);
+      if (distance <= Math.max(1, end.length / 3) && distance < (best?.distance ?? Infinity)) {
+        best = { candidate, distance };
+      }
     }
   }
   return best?.candidate;

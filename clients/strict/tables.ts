@@ -1,12 +1,16 @@
 import type { CallBounds, ClientOptions } from '../call.ts';
+import type { ExportOptions } from '../export.ts';
+import type { IngestOptions } from '../ingest.ts';
 import { invalidArgument } from '../errors.ts';
 import type { QueryBounds } from '../search-stream.ts';
 import type { StreamBounds } from '../service-client.ts';
 import {
+  callback,
   callMetadata,
   channelOptionTable,
   checkOptions,
   count,
+  duration,
   instance,
   milliseconds,
   oneOf,
@@ -14,8 +18,10 @@ import {
   serverAddress,
   serverAddresses,
   signal,
+  text,
   traceparent,
 } from './options.ts';
+import { type Check, join } from './read.ts';
 
 /** What options the clients take, and what each may be. A new option has its row here. */
 
@@ -55,3 +61,42 @@ export function checkClientOptions(options: ClientOptions | undefined): ClientOp
 export function checkBounds(bounds: CallBounds | undefined): CallBounds {
   return checkOptions(bounds, CALL_BOUNDS);
 }
+
+/** Checked where the message is written. */
+const later: Check = (value) => value;
+
+const LONG_STREAM = {
+  ...STREAM_BOUNDS,
+  signal,
+  patienceMs: duration,
+  onReconnect: callback,
+  collection: later,
+  tenant: later,
+};
+
+/** What an ingest takes. */
+export const INGEST_OPTIONS: OptionTable<IngestOptions> = {
+  ...LONG_STREAM,
+  omitText: later,
+  bulk: later,
+  onOutcome: callback,
+  onWatermark: callback,
+  onReady: callback,
+  expectedIdentity: text,
+  expectedFreshness: text,
+  window: count(1),
+};
+
+/** What an export takes. */
+export const EXPORT_OPTIONS: OptionTable<ExportOptions> = {
+  ...LONG_STREAM,
+  allTenants: later,
+  filter: later,
+  withVectors: later,
+  after: (value, path) => {
+    const after = checkOptions(value as object, { tenant: text, id: text }, path) as { id?: string };
+    if (after.id !== undefined) return after;
+    throw invalidArgument(join(path, 'id'), 'is missing; name the document to begin after');
+  },
+  onBegin: callback,
+};
