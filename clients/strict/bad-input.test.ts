@@ -59,7 +59,7 @@ function cyclic(): object {
 /** Thirty filters that hold each other twice are a billion. */
 function doubling(): object {
   let filter: object = { must: [{ field: 'metadata.a', equals: 1 }] };
-  for (let level = 0; level < 14; level++) filter = { must: Array(8).fill({ filter }) };
+  for (let level = 0; level < 14; level++) filter = { must: Array.from({ length: 8 }, () => ({ filter })) };
   return filter;
 }
 
@@ -153,6 +153,7 @@ describe('a search that would not be what was written is refused by name', () =>
   });
 
   test('what was put into every object counts for none', async () => {
+    // oxlint-disable-next-line no-extend-native -- that is what this test is about
     Object.defineProperty(Object.prototype, 'limit', { value: 3, configurable: true, enumerable: true });
     try {
       await search({});
