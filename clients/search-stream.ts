@@ -79,7 +79,10 @@ export class SearchStream {
    * @throws {ScalingnoteError} why this query failed; later ones may go through
    */
   async search(request: SearchRequest, bounds?: QueryBounds): Promise<SearchResult | undefined> {
-    if (this.#closed) throw new Error('the search stream is closed; open another with searchStream()');
+    if (this.#closed) {
+      const message = 'the search stream is closed; open another with searchStream()';
+      throw new ScalingnoteError({ code: Code.FAILED_PRECONDITION, message, reason: 'STREAM_CLOSED' });
+    }
     const checked = checkOptions(bounds, QUERY_BOUNDS);
     const { traceparent = '', timeoutMs = this.#options.timeoutMs, signal } = checked;
     signal?.throwIfAborted();
