@@ -84,5 +84,5 @@ function entry(name: string): ContractEntry | undefined {
   for (const part of name.split('.')) {
     at = at?.nested !== undefined && Object.hasOwn(at.nested, part) ? at.nested[part] : undefined;
   }
-  return at as ContractEntry | undefined;
+  return at;
 }
