@@ -163,13 +163,20 @@ function attempt<Request, Response>(
 ): Attempt<Response> {
   let cancel = (): void => {};
   const answer = new Promise<Response>((resolvePromise, reject) => {
+    const carried = metadataOf(traceparent, metadata);
     let moved: ScalingnoteError | undefined;
+    const leave = servers.enter(server, (error) => {
+      if (!mayMove) return;
+      moved = error;
+      cancel();
+    });
+    const trust = mayMove ? servers.suspect(server) : (): void => {};
     const call = server.client.makeUnaryRequest(
       path,
       requestSerialize,
       responseDeserialize,
       request,
-      metadataOf(traceparent, metadata),
+      carried,
       { deadline },
       (error, response) => {
         leave();
@@ -181,13 +188,7 @@ function attempt<Request, Response>(
       },
     );
     cancel = () => call.cancel();
-    const trust = mayMove ? servers.suspect(server) : (): void => {};
-    const leave = servers.enter(server, (error) => {
-      if (!mayMove) return;
-      moved = error;
-      call.cancel();
-    });
     signal?.addEventListener('abort', cancel, { once: true });
   });
-  return { answer, cancel };
+  return { answer, cancel: () => cancel() };
 }

@@ -30,6 +30,14 @@ export interface SearchRequest {
    * `COLLECTION_REPLACED` where the collection is another one now.
    */
   atLeastAsFreshAs?: string | undefined;
+  /** Say of each hit why it ranks where it does; `limit` is 100 at most then. @default false */
+  explain?: boolean;
+  /** Say of this document why it is in the answer, or why not. */
+  explainDocumentId?: string;
+  /** Longest snippet around the best sentence of each hit, 16 to 4096 characters; 0 for none. @default 0 */
+  snippetLength?: number;
+  /** Return the whole text of each document, where it is stored; 2 MiB together. @default false */
+  withDocumentText?: boolean;
 }
 
 /** As the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for what can't be written */
@@ -37,10 +45,15 @@ export function toWireSearch(request: SearchRequest): WireSearchRequest {
   const wire = toWire<WireSearchRequest>('scalingnote.v1.SearchRequest', request, {
     required: ['collection', 'query'],
   });
-  // On the wire, no token is an empty one: a caller whose token is empty by mistake would get any answer.
-  if (wire.atLeastAsFreshAs !== '') return wire;
-  throw invalidArgument(
-    'at_least_as_fresh_as',
-    'is empty; give the token, or leave it out to take what is there',
-  );
+  // On the wire, an empty string is none: a caller whose token or id is empty by mistake would get another answer.
+  if (wire.atLeastAsFreshAs === '') {
+    throw invalidArgument(
+      'at_least_as_fresh_as',
+      'is empty; give the token, or leave it out to take what is there',
+    );
+  }
+  if (wire.explainDocumentId === '') {
+    throw invalidArgument('explain_document_id', 'is empty; give the id of a document, or leave it out');
+  }
+  return wire;
 }

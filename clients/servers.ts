@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { type ChannelCredentials, Client, connectivityState, status as Code } from '@grpc/grpc-js';
 import { type ChannelOptions, channelOptions, isName, machinesOf, type Target } from './channel.ts';
 import { ScalingnoteError } from './errors.ts';
@@ -24,24 +25,40 @@ const CHECK_TIMEOUT_MS = 1_000;
 /** A timer that fires later than this shows that this process was busy. */
 const BUSY_MS = 250;
 
+/**
+ * A server that is there has agreed on a connection by then, TLS included. Each time after, it may take twice as long:
+ * grpc-js leaves the socket that was given up open until the other side closes it.
+ */
+const CONNECT_TIMEOUT_MS = 5_000;
+
 /** How often waiting calls look whether a server is connected; grpc-js's own watch would keep the process alive. */
 const LOOK_EVERY_MS = 20;
+
+/**
+ * Calls that waited for a server go to it a few at a time: all at once, they would fill its queue, and be refused. This
+ * is how many may be open on each server when another one is let go.
+ */
+const RELEASED_AT_ONCE = 64;
 
 /** How long what the DNS said is good: as long as all is well, and where a server is away. */
 const NAMES_GOOD_MS = 30_000;
 const NAMES_DOUBTFUL_MS = 1_000;
 
-const { READY, TRANSIENT_FAILURE, IDLE } = connectivityState;
+const { READY, TRANSIENT_FAILURE, IDLE, CONNECTING } = connectivityState;
 
 /** One server: a connection, the calls on it, and how it is. */
 export class Server {
   /** `host:port` that leads to this server alone. */
   readonly address: string;
-  readonly client: Client;
+  readonly #connect: () => Client;
+  #client: Client;
   /** Whether it says that it serves; so it is taken until it says otherwise. */
   isServing = true;
   /** Whether it answers at all. */
   isMute = false;
+  #isClosed = false;
+  #connectingSince: number | undefined;
+  #patienceMs = CONNECT_TIMEOUT_MS;
   #checkedAt = 0;
   #isChecking = false;
   /** What moves each call on it to another server. */
@@ -49,7 +66,13 @@ export class Server {
 
   constructor(target: Target, credentials: ChannelCredentials, options: ChannelOptions) {
     this.address = target.target;
-    this.client = new Client(target.target, credentials, channelOptions(target, options));
+    const all = { ...channelOptions(target, options), 'grpc.use_local_subchannel_pool': 1 };
+    this.#connect = () => new Client(target.target, credentials, all);
+    this.#client = this.#connect();
+  }
+
+  get client(): Client {
+    return this.#client;
   }
 
   get inFlight(): number {
@@ -64,9 +87,31 @@ export class Server {
     return !this.isMute && this.state === READY;
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Takes no more calls. Those that are open go on. */
+  close(): void {
+    this.#isClosed = true;
+    this.client.close();
+  }
+
   /** Connects, where it is not connected. */
   connect(): void {
     this.client.getChannel().getConnectivityState(true);
+  }
+
+  /** Gives up a connection whose peer accepted it and says nothing, and makes another; grpc-js would wait forever. */
+  renewIfStuck(): void {
+    if (this.state !== CONNECTING) this.#connectingSince = undefined;
+    else if (Date.now() - (this.#connectingSince ??= Date.now()) > this.#patienceMs) {
+      this.#connectingSince = undefined;
+      this.#patienceMs *= 2;
+      const stuck = this.#client;
+      this.#client = this.#connect();
+      stuck.close();
+    }
   }
 
   /**
@@ -129,6 +174,8 @@ export class Servers implements Reachable {
   #resolving: Promise<void> | undefined;
   #turn = 0;
   #look: Promise<void> | undefined;
+  /** How many calls that wait for a server may go now. */
+  #releases = 0;
   #isClosed = false;
   readonly #open = new Set<() => void>();
   #whenIdle: (() => void)[] = [];
@@ -149,6 +196,7 @@ export class Servers implements Reachable {
   async pick(deadline: number, signal?: AbortSignal, avoid?: Server): Promise<Server> {
     this.#checkOpen();
     if (this.#names.length > 0) await this.#resolve();
+    for (const server of this.#servers.values()) server.renewIfStuck();
     if (this.#servers.size > 1) await this.#settled(deadline, signal);
     const server = this.#best(avoid);
     if (this.#servers.size > 1) {
@@ -165,8 +213,15 @@ export class Servers implements Reachable {
    *
    * @param move - is called when the call had better go elsewhere
    * @returns ends the count
+   * @throws {ScalingnoteError} where the server was closed after it was picked: its client was, or its name leads
+   *   elsewhere now
    */
   enter(server: Server, move: (error: ScalingnoteError) => void): () => void {
+    this.#checkOpen();
+    if (server.isClosed) {
+      const message = `${server.address} is not one of the servers any more`;
+      throw new ScalingnoteError({ code: Code.UNAVAILABLE, message, reason: '' });
+    }
     const leave = server.enter(move);
     const done = (): void => {
       leave();
@@ -195,11 +250,12 @@ export class Servers implements Reachable {
   }
 
   async untilReady(deadline: number, signal: AbortSignal | undefined): Promise<boolean> {
-    while (!this.hasReady()) {
+    while (!this.hasReady() || this.#releases-- <= 0) {
       if (Date.now() >= deadline) return false;
       this.#checkOpen();
       if (this.#names.length > 0) await this.#resolve();
       for (const server of this.#servers.values()) {
+        server.renewIfStuck();
         server.connect();
         if (server.isMute) server.check(CHECK_TIMEOUT_MS, this.#canMove);
       }
@@ -212,16 +268,13 @@ export class Servers implements Reachable {
   /** Takes no more calls. Those that are open go on. */
   close(): void {
     this.#isClosed = true;
-    for (const server of this.#servers.values()) server.client.close();
+    for (const server of this.#servers.values()) server.close();
   }
 
-  /** Resolves when no call is open any more. */
-  idle(): Promise<void> {
-    return this.#open.size === 0
-      ? Promise.resolve()
-      : new Promise((resolve) => {
-          this.#whenIdle.push(resolve);
-        });
+  /** Resolves when no call is open any more, and its caller has the answer. */
+  async idle(): Promise<void> {
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+    await setImmediate();
   }
 
   readonly #canMove = (): boolean => this.hasReady();
@@ -276,6 +329,10 @@ export class Servers implements Reachable {
     this.#look ??= new Promise((resolve) => {
       setTimeout(() => {
         this.#look = undefined;
+        this.#releases = 0;
+        for (const server of this.#servers.values()) {
+          if (server.isReady) this.#releases += Math.max(0, RELEASED_AT_ONCE - server.inFlight);
+        }
         resolve();
       }, LOOK_EVERY_MS);
     });
@@ -312,7 +369,7 @@ export class Servers implements Reachable {
       if (!isNamed || found.has(address)) continue;
       this.#servers.delete(address);
       this.#known.delete(address);
-      server.client.close();
+      server.close();
     }
     for (const target of found.values()) {
       this.#add(target);

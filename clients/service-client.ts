@@ -106,8 +106,7 @@ export abstract class ServiceClient<Methods extends ServiceDefinition> {
   ): ClientDuplexStream<RequestOf<Methods[Name]>, ResponseOf<Methods[Name]>> {
     const { path, requestSerialize, responseDeserialize } = this.#methods[name]!;
     const metadata = metadataOf(bounds.traceparent, bounds.metadata);
-    return this.#counted(
-      server,
+    return this.#counted(server, () =>
       server.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata),
     );
   }
@@ -121,8 +120,7 @@ export abstract class ServiceClient<Methods extends ServiceDefinition> {
   ): ClientReadableStream<ResponseOf<Methods[Name]>> {
     const { path, requestSerialize, responseDeserialize } = this.#methods[name]!;
     const metadata = metadataOf(bounds.traceparent, bounds.metadata);
-    return this.#counted(
-      server,
+    return this.#counted(server, () =>
       server.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, metadata),
     );
   }
@@ -132,11 +130,10 @@ export abstract class ServiceClient<Methods extends ServiceDefinition> {
     return this.servers.pick(Date.now() + this.options.timeoutMs, signal);
   }
 
-  #counted<Stream extends ClientReadableStream<unknown>>(server: Server, stream: Stream): Stream {
-    stream.once(
-      'status',
-      this.servers.enter(server, () => stream.cancel()),
-    );
+  #counted<Stream extends ClientReadableStream<unknown>>(server: Server, open: () => Stream): Stream {
+    const leave = this.servers.enter(server, () => stream.cancel());
+    const stream = open();
+    stream.once('status', leave);
     return stream;
   }
 }

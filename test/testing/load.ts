@@ -43,14 +43,21 @@ export class Site {
   /** Starts a query service. @param address where an earlier one listened; any free port by default */
   async query(address = '127.0.0.1:0'): Promise<Process> {
     const port = address.slice(address.lastIndexOf(':') + 1);
-    const service = await startService('query', '--port', port, '--data', this.#data);
+    const quiet = ['--metrics-port', '0', '--log-level', 'error'];
+    const service = await startService('query', '--port', port, '--data', this.#data, ...quiet);
     this.#services.add(service);
     return service;
   }
 
-  /** Ends all services, also those that were stopped, and removes the store. */
-  async close(): Promise<void> {
+  /** Ends all services, also those that are stopped. */
+  async stop(): Promise<void> {
     await Promise.all([...this.#services].map(({ stop }) => stop('SIGKILL')));
+    this.#services.clear();
+  }
+
+  /** Ends all services and removes the store. */
+  async close(): Promise<void> {
+    await this.stop();
     rmSync(this.#data, { recursive: true, force: true });
   }
 }
@@ -86,9 +93,9 @@ export async function searchWhile(
     );
     return { at, ms: elapsed() - at, error };
   };
-  let isOver = false;
-  const work = during(elapsed).finally(() => (isOver = true));
-  while (!isOver) {
+  const state = { isOver: false };
+  const work = during(elapsed).finally(() => (state.isOver = true));
+  while (!state.isOver) {
     while (calls.length < (elapsed() / 1000) * perSecond) calls.push(ask(calls.length));
     await sleep(2);
   }
