@@ -190,7 +190,7 @@ test('400 mutations: each is refused by name, or arrives as it was written', asy
           (thrown: unknown) => thrown,
         );
         if (error !== undefined) {
-          assert.ok(error instanceof ScalingnoteError, String(error));
+          assert.ok(error instanceof ScalingnoteError, `${mutation} of ${key} threw something else`);
           if (error.code === 'DEADLINE_EXCEEDED') return;
           assert.equal(error.reason, 'INVALID_ARGUMENT', error.message);
           assert.notEqual(error.violations[0]?.field ?? '', '');
