@@ -95,9 +95,12 @@ function toWireTest(name: Exclude<Test, 'filter'>, test: unknown, path: string, 
 
 /** A value to compare with, as the wire has it. */
 function comparable(value: unknown, path: string, budget: Budget) {
-  if (value !== null && value !== undefined) return wireValue(value, path, budget);
+  const isOne =
+    value !== undefined &&
+    (typeof value !== 'object' || (value !== null && !Array.isArray(value) && !isPlain(value)));
+  if (isOne) return wireValue(value, path, budget);
   throw invalidArgument(
     path,
-    `is ${String(value)}; compare with a string, a number or a boolean, or ask whether the field is there by exists`,
+    `is ${describe(value)}; compare with a string, a number or a boolean, or ask whether the field is there by exists`,
   );
 }
