@@ -1,7 +1,7 @@
 import type { SearchRequest as WireSearchRequest } from '../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { invalidArgument } from './errors.ts';
-import { type Filter, toWireFilter } from './filter.ts';
-import { wireText, wireUint32 } from './values.ts';
+import type { Filter } from './filter.ts';
+import { toWire } from './strict/message.ts';
 
 /** A search. */
 export interface SearchRequest {
@@ -40,44 +40,20 @@ export interface SearchRequest {
   withDocumentText?: boolean;
 }
 
-const MODES = {
-  dense: 'SEARCH_MODE_DENSE',
-  sparse: 'SEARCH_MODE_SPARSE',
-  hybrid: 'SEARCH_MODE_HYBRID',
-} as const;
-
 /** As the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for what can't be written */
 export function toWireSearch(request: SearchRequest): WireSearchRequest {
-  const { filter, mode, collection, query, tenant, limit, offset, atLeastAsFreshAs, ...others } = request;
-  const { explainDocumentId, snippetLength, ...rest } = others;
-  return {
-    ...rest,
-    collection: wireText(collection, 'collection'),
-    query: wireText(query, 'query'),
-    ...(tenant === undefined ? {} : { tenant: wireText(tenant, 'tenant') }),
-    ...(limit === undefined ? {} : { limit: wireUint32(limit, 'limit', '1 to 1000') }),
-    ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset', '0 to 10000') }),
-    ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
-    ...(mode === undefined ? {} : { mode: MODES[mode] }),
-    ...(explainDocumentId === undefined ? {} : { explainDocumentId: wireAsked(explainDocumentId) }),
-    ...(snippetLength === undefined
-      ? {}
-      : { snippetLength: wireUint32(snippetLength, 'snippet_length', '16 to 4096, or 0') }),
-    ...(atLeastAsFreshAs === undefined ? {} : { atLeastAsFreshAs: wireToken(atLeastAsFreshAs) }),
-  };
-}
-
-/** On the wire, no token is an empty one: a caller whose token is empty by mistake would get any answer. */
-function wireToken(token: string): string {
-  if (token !== '') return wireText(token, 'at_least_as_fresh_as');
-  throw invalidArgument(
-    'at_least_as_fresh_as',
-    'is empty; give the token, or leave it out to take what is there',
-  );
-}
-
-/** On the wire, no id is an empty one: a caller whose id is empty by mistake would get no explanation. */
-function wireAsked(documentId: string): string {
-  if (documentId !== '') return wireText(documentId, 'explain_document_id');
-  throw invalidArgument('explain_document_id', 'is empty; give the id of a document, or leave it out');
+  const wire = toWire<WireSearchRequest>('scalingnote.v1.SearchRequest', request, {
+    required: ['collection', 'query'],
+  });
+  // On the wire, an empty string is none: a caller whose token or id is empty by mistake would get another answer.
+  if (wire.atLeastAsFreshAs === '') {
+    throw invalidArgument(
+      'at_least_as_fresh_as',
+      'is empty; give the token, or leave it out to take what is there',
+    );
+  }
+  if (wire.explainDocumentId === '') {
+    throw invalidArgument('explain_document_id', 'is empty; give the id of a document, or leave it out');
+  }
+  return wire;
 }
