@@ -2,7 +2,7 @@ import type { FullDocument } from '../document.ts';
 import type { SearchHit, SearchQuery } from '../queries.ts';
 import { fuse, page, rankingDepth } from '../ranking.ts';
 import { type Explained, type Explanation, explanationsOf } from './explain.ts';
-import { removedBy } from './filter-path.ts';
+import { type Removal, removedBy } from './filter-path.ts';
 import { RANK_BOUND } from './places.ts';
 
 /** What became of a document in a search; see `DocumentFate` in the contract. */
@@ -50,11 +50,11 @@ export async function fateOf(
     return gone ? deleted(gone) : notStored(query);
   }
   const at = hits.findIndex((hit) => hit.documentId === documentId);
-  const removal = at < 0 && query.filter ? removedBy(query.filter, document) : undefined;
+  const within = await explanationOf(explained, documentId);
+  const removal = at < 0 ? removalOf(query, document, within) : undefined;
   // Without the filter, to say where it would be.
   const asked = removal ? { ...query, filter: undefined } : query;
-  const explanations = await explanationsOf({ ...explained, query: asked }, [documentId]);
-  const explanation = explanations.get(documentId)!;
+  const explanation = removal ? await explanationOf({ ...explained, query: asked }, documentId) : within;
   const fate = removal
     ? {
         fate: 'FILTERED_OUT' as const,
@@ -66,6 +66,25 @@ export async function fateOf(
       ? inAnswer(query, hits[at]!, at)
       : await leftOut(explained, document, explanation);
   return { version: document.version, explanation, ...fate };
+}
+
+async function explanationOf(explained: Explained, documentId: string): Promise<Explanation> {
+  return (await explanationsOf(explained, [documentId])).get(documentId)!;
+}
+
+/**
+ * The condition that removed a document, if one did. Whether one did, the store says where it can: in a collection of
+ * others, each passage may have metadata of its own, and a document's are those of the first.
+ */
+function removalOf(
+  { filter, vector }: SearchQuery,
+  document: FullDocument,
+  { dense, sparse }: Explanation,
+): Removal | undefined {
+  if (filter === undefined || dense || sparse) return undefined;
+  const removal = removedBy(filter, document);
+  // A search by meaning ranks every document that the filter lets through.
+  return removal ?? (vector && { path: 'filter', why: 'it holds for no passage of it' });
 }
 
 function deleted({ version, expired }: { version: number; expired: boolean }): Fate {
