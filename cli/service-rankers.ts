@@ -56,12 +56,12 @@ export async function rankThroughServices(dataset: string, services: Services): 
       for (const tower of services.queryTowers)
         queryAddresses.push(await start('query', '--query-tower', tower));
     }
-    const documents = new DocumentClient({ address: documentAddress });
+    const documents = new DocumentClient({ address: documentAddress, waitForReady: false });
     clients.push(documents);
     const collection = await ingest(documents, await readDataset(dataset));
     const rankers: Ranker[] = [];
     for (const address of queryAddresses) {
-      const queries = new QueryClient({ address });
+      const queries = new QueryClient({ address, waitForReady: false });
       clients.push(queries);
       const { tower } = await queries.describe();
       rankers.push({

@@ -24,6 +24,8 @@ export interface ClientOptions {
    * @default as many as the timeout and the retry budget allow
    */
   attempts?: number;
+  /** Whether a call waits for a server where none is connected; otherwise it fails at once. @default true */
+  waitForReady?: boolean;
   /**
    * A call that only reads is made a second time, on another server where there is one, when it was not answered for so
    * many milliseconds; the first answer counts. Each such call takes from the retry budget. @default never
@@ -61,6 +63,7 @@ export function resolve(options: ClientOptions, address: string): Resolved {
     credentials: options.credentials ?? credentials.createInsecure(),
     timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     attempts: options.attempts ?? Infinity,
+    waitForReady: options.waitForReady ?? true,
     hedgeAfterMs: options.hedgeAfterMs ?? Infinity,
     channelOptions: options.channelOptions ?? {},
   };
@@ -73,7 +76,10 @@ export type UnaryMethod<Request, Response> = Pick<
 >;
 
 /** How a unary call is made. */
-export interface CallOptions extends Pick<Resolved, 'timeoutMs' | 'attempts' | 'hedgeAfterMs'> {
+export interface CallOptions extends Pick<
+  Resolved,
+  'timeoutMs' | 'attempts' | 'waitForReady' | 'hedgeAfterMs'
+> {
   /** Whether it changes something; then it is never made twice at the same time. @default false */
   isWrite?: boolean;
 }
@@ -93,9 +99,9 @@ export async function unary<Request, Response>(
 ): Promise<Response> {
   const { signal } = bounds;
   const deadline = Date.now() + (bounds.timeoutMs ?? options.timeoutMs);
-  const { attempts } = options;
+  const { attempts, waitForReady } = options;
   const hedgeAfterMs = options.isWrite ? Infinity : (bounds.hedgeAfterMs ?? options.hedgeAfterMs);
-  const retries = new Retries(servers, { attempts, deadline, signal });
+  const retries = new Retries(servers, { attempts, waitForReady, deadline, signal });
   servers.budget.deposit();
   let server: Server | undefined;
   for (;;) {

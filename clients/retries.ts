@@ -82,17 +82,23 @@ export interface Reachable {
   untilReady(deadline: number, signal: AbortSignal | undefined): Promise<boolean>;
 }
 
+/** What bounds the retries of one call. */
+interface Limits {
+  attempts: number;
+  /** Whether the call waits for a server where none is connected. */
+  waitForReady: boolean;
+  deadline: number;
+  signal: AbortSignal | undefined;
+}
+
 /** The retries of one call. They spend the deadline that there is. */
 export class Retries {
   readonly #servers: Reachable;
-  readonly #limits: { attempts: number; deadline: number; signal: AbortSignal | undefined };
+  readonly #limits: Limits;
   #attempt = 0;
   #moves = 0;
 
-  constructor(
-    servers: Reachable,
-    limits: { attempts: number; deadline: number; signal: AbortSignal | undefined },
-  ) {
+  constructor(servers: Reachable, limits: Limits) {
     this.#servers = servers;
     this.#limits = limits;
   }
@@ -104,12 +110,12 @@ export class Retries {
    * @throws the error itself, where another attempt can't help, can't be made in time, or was not asked for
    */
   async next(error: unknown, server: { readonly isReady: boolean } | undefined): Promise<void> {
-    const { attempts, deadline, signal } = this.#limits;
+    const { attempts, waitForReady, deadline, signal } = this.#limits;
     if (!(error instanceof ScalingnoteError) || !error.retryable || ++this.#attempt >= attempts) throw error;
     const isBroken = error.reason === '';
     if (isBroken && !this.#servers.hasReady()) {
       // Nothing is asked of a server that is not there, so this costs nothing of the budget.
-      if (!(await this.#servers.untilReady(deadline, signal))) throw error;
+      if (!waitForReady || !(await this.#servers.untilReady(deadline, signal))) throw error;
       return;
     }
     const isOver = isBroken || error.reason === 'SHUTTING_DOWN';

@@ -53,7 +53,7 @@ interface Line {
 export class SearchStream {
   readonly #servers: Servers;
   readonly #open: (server: Server) => Call;
-  readonly #options: Pick<CallOptions, 'timeoutMs' | 'attempts'>;
+  readonly #options: Pick<CallOptions, 'timeoutMs' | 'attempts' | 'waitForReady'>;
   /** In the order in which they were asked. */
   readonly #waiting = new Set<Waiting>();
   #line: Line | undefined;
@@ -66,7 +66,7 @@ export class SearchStream {
   constructor(
     servers: Servers,
     open: (server: Server) => Call,
-    options: Pick<CallOptions, 'timeoutMs' | 'attempts'>,
+    options: Pick<CallOptions, 'timeoutMs' | 'attempts' | 'waitForReady'>,
   ) {
     this.#servers = servers;
     this.#open = open;
@@ -88,12 +88,12 @@ export class SearchStream {
     signal?.throwIfAborted();
     const message = { search: toWireSearch(request), traceparent };
     const deadline = Date.now() + timeoutMs;
-    const { attempts } = this.#options;
+    const { attempts, waitForReady } = this.#options;
     const over = new AbortController();
     this.#servers.budget.deposit();
     try {
       return await new Promise((resolve, reject) => {
-        const retries = new Retries(this.#servers, { attempts, deadline, signal: over.signal });
+        const retries = new Retries(this.#servers, { attempts, waitForReady, deadline, signal: over.signal });
         const waiting: Waiting = { message, deadline, retries, sent: undefined, resolve, reject };
         const timer = setTimeout(() => this.#tooLate(waiting, timeoutMs), timeoutMs);
         const abort = (): void => reject(signal!.reason as Error);

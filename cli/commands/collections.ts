@@ -17,7 +17,7 @@ function command(name: string): Command {
 export const collections = command('collections')
   .description('list collections')
   .action(async (flags: Flags) => {
-    using client = new DocumentClient({ address: flags.documentAddress });
+    using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     const listed = await client.listCollections();
     const plain = listed.map((collection) => ({ ...collection, space: collection.space.fingerprint }));
     printResult(flags, plain, () =>
@@ -46,7 +46,7 @@ export function renderCollections(listed: readonly (Collection & { unknownTokenS
 const listAliases = command('list')
   .description('list aliases and the physical collection that each points at')
   .action(async (flags: Flags) => {
-    using client = new DocumentClient({ address: flags.documentAddress });
+    using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     const aliases = await client.listAliases();
     printResult(flags, Object.fromEntries(aliases), () =>
       aliases.size === 0
@@ -61,7 +61,7 @@ const switchAlias = command('switch')
   .argument('<alias>', 'the name that clients use')
   .argument('<physical>', 'the physical collection, as "scalingnote collections" shows it')
   .action(async (alias: string, physical: string, flags: Flags) => {
-    using client = new DocumentClient({ address: flags.documentAddress });
+    using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     const { previous } = await client.switchAlias(alias, physical);
     const before = previous === undefined || previous === physical ? '' : `; before, at ${previous}`;
     const result = { alias, physicalName: physical, previous: previous ?? null };
@@ -83,7 +83,7 @@ export const drop = command('drop')
     'also delete the aliases that point at it; without this flag they prevent the drop',
   )
   .action(async (physical: string, flags: Flags & { withAliases?: boolean }) => {
-    using client = new DocumentClient({ address: flags.documentAddress });
+    using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     const { aliases } = await client.dropCollection(physical, { withAliases: flags.withAliases ?? false });
     const gone = aliases.length === 0 ? '' : ` and the aliases ${aliases.join(', ')}`;
     printResult(flags, { physicalName: physical, aliases }, () => `dropped ${physical}${gone}`);

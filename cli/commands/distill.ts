@@ -179,7 +179,7 @@ async function* storedDocuments(
   address: string,
   scope: { collection: string; tenant: string },
 ): AsyncGenerator<{ title: string; text: string }> {
-  using client = new DocumentClient({ address });
+  using client = new DocumentClient({ address, waitForReady: false });
   for await (const { title, passages } of client.listDocuments(scope)) {
     yield { title, text: passages.join('\n\n') };
   }

@@ -39,7 +39,7 @@ export const deleteDocuments = scoped('delete')
     if (ids.length > 0 === flags.filter.length > 0) {
       throw new UsageError('give ids or --filter, one of the two');
     }
-    using client = new DocumentClient({ address: flags.documentAddress });
+    using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     if (flags.version !== undefined) return await deleteUpTo(client, ids, flags.version, flags);
     const deleted = await client.delete({ ...scope(flags), documentIds: ids });
     printResult(flags, deleted, () => `${deleted.documents} deleted`);
@@ -88,7 +88,7 @@ async function identityOf(client: DocumentClient, name: string): Promise<string>
 export const count = scoped('count')
   .description('count documents and passages')
   .action(async (flags: ScopeFlags) => {
-    using client = new DocumentClient({ address: flags.documentAddress });
+    using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     const counted = await client.count(scope(flags));
     printResult(flags, counted, () => `${counted.documents} documents, ${counted.passages} passages`);
   });

@@ -50,7 +50,7 @@ export const exportCommand = withFilter(withDocumentAddress(new Command('export'
     if (flags.json === true && flags.out === undefined) {
       throw new UsageError('--json prints a summary where the documents go; give --out FILE, too');
     }
-    using client = new DocumentClient({ address: flags.documentAddress });
+    using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     await interruptible('nothing was kept; export again', (signal) => run(client, flags, signal));
   });
 

@@ -22,7 +22,7 @@ export const get = withDocumentAddress(new Command('get'))
   .option('--vectors', 'also the passages with their vectors and terms')
   .action(async (ids: string[], flags: Flags) => {
     const { collection, tenant, vectors = false } = flags;
-    using client = new DocumentClient({ address: flags.documentAddress });
+    using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     const documents = await client.getDocuments({ collection, tenant, ids, withVectors: vectors });
     const found = new Set(documents.map(({ id }) => id));
     const missing = ids.filter((id) => !found.has(id));

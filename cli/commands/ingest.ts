@@ -107,12 +107,12 @@ export const ingest = withQueryAddress(withDocumentAddress(new Command('ingest')
       await interruptible('nothing was loaded', (signal) => estimate(documents, flags, signal));
       return;
     }
-    using client = new DocumentClient({ address: flags.documentAddress });
+    using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     const how = flags.verify === true ? reconcile : load;
     const advice = flags.verify === true ? 'start it again' : '"--resume" continues from here';
     await interruptible(advice, (signal) => how(client, documents, flags, signal));
     if (flags.dryRun === true) return;
-    using queries = new QueryClient({ address: flags.queryAddress });
+    using queries = new QueryClient({ address: flags.queryAddress, waitForReady: false });
     const unknown = familiarityAdvice(flags.collection, await unknownShare(queries, flags));
     if (unknown !== undefined) note(unknown);
   });

@@ -63,7 +63,7 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     // The tracing packages are loaded only for those who asked for a trace.
     const { CallTracing } = flags.trace === true ? await import('../call-tracing.ts') : {};
     const tracing = CallTracing && new CallTracing(flags.consoleAddress);
-    using client = new QueryClient({ address: flags.queryAddress });
+    using client = new QueryClient({ address: flags.queryAddress, waitForReady: false });
     const query = words.join(' ');
     const { threshold: scoreThreshold, snippet: snippetLength, whole: withDocumentText, explain } = flags;
     const request: SearchRequest = {

@@ -10,6 +10,7 @@ import {
   channelOptionTable,
   checkOptions,
   count,
+  flag,
   duration,
   instance,
   milliseconds,
@@ -32,6 +33,7 @@ const CLIENT_OPTIONS: OptionTable<ClientOptions> = {
   credentials: instance('ChannelCredentials of @grpc/grpc-js', ['compose']),
   timeoutMs: milliseconds,
   attempts: count(1),
+  waitForReady: flag,
   hedgeAfterMs: milliseconds,
   channelOptions: channelOptionTable,
 };
