@@ -1,24 +1,36 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type ChannelCredentials,
-  type Client,
-  type ClientOptions as ChannelOptions,
-  credentials,
-  type MethodDefinition,
-} from '@grpc/grpc-js';
-import { ScalingnoteError, toScalingnoteError } from './errors.ts';
-import { metadataOf, tracingInterceptor } from './tracing-interceptor.ts';
+import { type ChannelCredentials, credentials, type MethodDefinition } from '@grpc/grpc-js';
+import type { ChannelOptions } from './channel.ts';
+import { type ScalingnoteError, toScalingnoteError } from './errors.ts';
+import { Retries } from './retries.ts';
+import type { Balancing, Server, Servers } from './servers.ts';
+import { type CallMetadata, metadataOf } from './tracing-interceptor.ts';
 
 /** How a client reaches its service. */
 export interface ClientOptions {
-  /** `host:port` of the service. */
+  /** `host:port` of the service. A name that leads to several machines is one server each. */
   address?: string;
+  /** `host:port` of each server of the service, instead of `address`. */
+  addresses?: readonly string[];
+  /** Which server a call goes to, of those that are connected and serve. @default 'round-robin' */
+  balancing?: Balancing;
   /** @default plain text, as on a loopback address */
   credentials?: ChannelCredentials;
   /** How long a call may take, retries included, in milliseconds. @default 10000 */
   timeoutMs?: number;
-  /** Attempts in all, if the server is unreachable or overloaded. @default 4 */
+  /**
+   * Attempts in all, if the server is unreachable or overloaded. With 1, a call fails at once where no server is
+   * connected; otherwise it waits for one.
+   *
+   * @default as many as the timeout and the retry budget allow
+   */
   attempts?: number;
+  /**
+   * A call that only reads is made a second time, on another server where there is one, when it was not answered for so
+   * many milliseconds; the first answer counts. Each such call takes from the retry budget. @default never
+   */
+  hedgeAfterMs?: number;
+  /** Options of the gRPC channels, over our own. */
+  channelOptions?: ChannelOptions;
 }
 
 /** Bounds of one call. */
@@ -29,70 +41,29 @@ export interface CallBounds {
   timeoutMs?: number;
   /** W3C trace context that the call belongs to. @default what is active in OpenTelemetry, if that is in use */
   traceparent?: string;
+  /** What the call carries besides, by key in lower case; keys that end with `-bin` carry bytes. */
+  metadata?: CallMetadata;
+  /** As in {@link ClientOptions.hedgeAfterMs}. @default the client's */
+  hedgeAfterMs?: number;
 }
 
 /** Ten seconds: longer than any healthy call, shorter than a person waits. */
 const DEFAULT_TIMEOUT_MS = 10_000;
-const DEFAULT_ATTEMPTS = 4;
-
-/** First step and ceiling of the backoff between attempts. */
-const BACKOFF_BASE_MS = 50;
-const BACKOFF_MAX_MS = 5_000;
-
-/** Pings keep NATs and load balancers from forgetting an idle connection, and find a dead one within 40 s. */
-const KEEPALIVE_TIME_MS = 30_000;
-const KEEPALIVE_TIMEOUT_MS = 10_000;
-
-/** A thousand hits with long texts are far below this. */
-const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
-
-const CHANNEL_OPTIONS: ChannelOptions = {
-  'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
-  'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
-  'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
-  // A stream of documents resumes by itself, so the channel should not wait two minutes before it reconnects.
-  'grpc.initial_reconnect_backoff_ms': 200,
-  'grpc.max_reconnect_backoff_ms': BACKOFF_MAX_MS,
-  // This module counts attempts, because it follows the server's retry delay.
-  'grpc.enable_retries': 0,
-};
-
-/** The options of a gRPC channel that every client of ours uses. @param address - `host:port` of the service */
-export function channelOptions(address: string): ChannelOptions {
-  return {
-    ...CHANNEL_OPTIONS,
-    // gRPC would send calls to this machine to the proxy of `https_proxy` or `http_proxy`, too.
-    'grpc.enable_http_proxy': LOOPBACK.test(address) ? 0 : 1,
-    interceptors: [tracingInterceptor(address)],
-  };
-}
-
-/** Addresses, with or without their port, that lead to this machine. */
-const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?$|^::1$/i;
 
 /** Options with every default filled in. */
-export type Resolved = Required<ClientOptions>;
+export type Resolved = Required<Omit<ClientOptions, 'address'>>;
 
 /** Fills in the defaults. @param address - of the service, where the caller names none */
 export function resolve(options: ClientOptions, address: string): Resolved {
   return {
-    address: options.address ?? address,
+    addresses: options.addresses ?? [options.address ?? address],
+    balancing: options.balancing ?? 'round-robin',
     credentials: options.credentials ?? credentials.createInsecure(),
     timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-    attempts: options.attempts ?? DEFAULT_ATTEMPTS,
+    attempts: options.attempts ?? Infinity,
+    hedgeAfterMs: options.hedgeAfterMs ?? Infinity,
+    channelOptions: options.channelOptions ?? {},
   };
-}
-
-/**
- * How long to wait before another attempt, in milliseconds: full jitter (uniform up to a ceiling that doubles), and
- * never less than what the server asks for.
- *
- * @param attempt - the attempt that failed, from 1
- */
-export function backoffMs(attempt: number, error: unknown): number {
-  const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** attempt);
-  const asked = error instanceof ScalingnoteError ? (error.retryDelayMs ?? 0) : 0;
-  return asked + Math.random() * ceiling;
 }
 
 /** What a unary call needs to know of its method. */
@@ -101,65 +72,123 @@ export type UnaryMethod<Request, Response> = Pick<
   'path' | 'requestSerialize' | 'responseDeserialize'
 >;
 
+/** How a unary call is made. */
+export interface CallOptions extends Pick<Resolved, 'timeoutMs' | 'attempts' | 'hedgeAfterMs'> {
+  /** Whether it changes something; then it is never made twice at the same time. @default false */
+  isWrite?: boolean;
+}
+
 /**
- * Makes a unary call, and repeats it while the server is away or overloaded and the deadline allows. Every unary
+ * Makes a unary call, and repeats it while the servers are away or overloaded and the deadline allows. Every unary
  * method of ours may be repeated: reads change nothing, and deleting twice deletes once.
  *
  * @throws {ScalingnoteError}
  */
 export async function unary<Request, Response>(
-  client: Client,
+  servers: Servers,
   method: UnaryMethod<Request, Response>,
   request: Request,
-  { timeoutMs, attempts }: Pick<Resolved, 'timeoutMs' | 'attempts'>,
+  options: CallOptions,
   bounds: CallBounds = {},
 ): Promise<Response> {
-  const deadline = Date.now() + (bounds.timeoutMs ?? timeoutMs);
-  for (let attempt = 1; ; attempt++) {
+  const { signal } = bounds;
+  const deadline = Date.now() + (bounds.timeoutMs ?? options.timeoutMs);
+  const { attempts } = options;
+  const hedgeAfterMs = options.isWrite ? Infinity : (bounds.hedgeAfterMs ?? options.hedgeAfterMs);
+  const retries = new Retries(servers, { attempts, deadline, signal });
+  servers.budget.deposit();
+  let server: Server | undefined;
+  for (;;) {
+    signal?.throwIfAborted();
+    server = await servers.pick(deadline, signal, server);
+    const first = server;
+    const begin = (on: Server): Attempt<Response> =>
+      attempt(servers, on, method, request, deadline, attempts > 1, bounds);
     try {
-      return await once(client, method, request, deadline, bounds);
+      if (hedgeAfterMs === Infinity || attempts === 1) return await begin(first).answer;
+      return await hedged(servers, first, begin, hedgeAfterMs, deadline, signal);
     } catch (error) {
-      if (!(error instanceof ScalingnoteError) || !error.retryable || attempt >= attempts) throw error;
-      const wait = backoffMs(attempt, error);
-      if (Date.now() + wait >= deadline) throw error;
-      await pause(wait, bounds.signal);
+      await retries.next(error, first);
     }
   }
 }
 
-/** Waits; an abort ends the wait with the signal's own reason. */
-export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** A call to one server. */
+interface Attempt<Response> {
+  answer: Promise<Response>;
+  cancel(): void;
+}
+
+/** The first answer of two calls, of which the second begins when the first one takes long. */
+async function hedged<Response>(
+  servers: Servers,
+  server: Server,
+  begin: (server: Server) => Attempt<Response>,
+  hedgeAfterMs: number,
+  deadline: number,
+  signal: AbortSignal | undefined,
+): Promise<Response> {
+  const first = begin(server);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolvePromise) => {
+    timer = setTimeout(resolvePromise, hedgeAfterMs, undefined);
+  });
   try {
-    await sleep(ms, undefined, signal ? { signal } : {});
-  } catch {
-    signal?.throwIfAborted();
+    // An answer is wrapped, so that it differs from no answer.
+    const inTime = await Promise.race([first.answer.then((answer) => ({ answer })), late]);
+    if (inTime) return inTime.answer;
+  } finally {
+    clearTimeout(timer);
+  }
+  if (servers.budget.take(0) === undefined) return await first.answer;
+  const second = begin(await servers.pick(deadline, signal, server));
+  try {
+    return await Promise.any([first.answer, second.answer]);
+  } catch (error) {
+    throw error instanceof AggregateError ? error.errors[0] : error;
+  } finally {
+    first.cancel();
+    second.cancel();
   }
 }
 
-function once<Request, Response>(
-  client: Client,
+function attempt<Request, Response>(
+  servers: Servers,
+  server: Server,
   { path, requestSerialize, responseDeserialize }: UnaryMethod<Request, Response>,
   request: Request,
   deadline: number,
-  { signal, traceparent }: CallBounds,
-): Promise<Response> {
-  signal?.throwIfAborted();
-  return new Promise((resolvePromise, reject) => {
-    const call = client.makeUnaryRequest(
+  mayMove: boolean,
+  { signal, traceparent, metadata }: CallBounds,
+): Attempt<Response> {
+  let cancel = (): void => {};
+  const answer = new Promise<Response>((resolvePromise, reject) => {
+    const carried = metadataOf(traceparent, metadata);
+    let moved: ScalingnoteError | undefined;
+    const leave = servers.enter(server, (error) => {
+      if (!mayMove) return;
+      moved = error;
+      cancel();
+    });
+    const trust = mayMove ? servers.suspect(server) : (): void => {};
+    const call = server.client.makeUnaryRequest(
       path,
       requestSerialize,
       responseDeserialize,
       request,
-      metadataOf(traceparent),
+      carried,
       { deadline },
       (error, response) => {
+        leave();
+        trust();
         signal?.removeEventListener('abort', cancel);
         if (signal?.aborted) reject(signal.reason as Error);
-        else if (error) reject(toScalingnoteError(error));
+        else if (error) reject(moved ?? toScalingnoteError(error));
         else resolvePromise(response as Response);
       },
     );
-    const cancel = (): void => call.cancel();
+    cancel = () => call.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
   });
+  return { answer, cancel: () => cancel() };
 }

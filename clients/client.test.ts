@@ -535,7 +535,28 @@ describe('search as you type', () => {
     assert.equal(opened.length, 1);
   });
 
-  test('a stream that broke fails what waits on it, and the next query opens another', async () => {
+  test('a stream that broke is opened again, and the newest query asked again', async () => {
+    const { opened, handlers } = answering((call, { sequence, search }, stream) => {
+      if (stream > 1) {
+        call.write({ sequence, result: { hits: [{ documentId: search?.query ?? '' }] } });
+      } else if (search?.query === 'as') {
+        call.emit('error', failure({ code: Code.UNAVAILABLE, message: 'draining', reason: 'SHUTTING_DOWN' }));
+      }
+    });
+    await withQueries(handlers, async (client) => {
+      const stream = client.searchStream();
+      const [older, newest] = await Promise.all([
+        stream.search({ collection: 'c', query: 'a' }),
+        stream.search({ collection: 'c', query: 'as' }),
+      ]);
+      assert.equal(older, undefined);
+      assert.equal(newest?.hits[0]?.id, 'as');
+      stream.close();
+    });
+    assert.equal(opened.length, 2);
+  });
+
+  test('a stream that broke fails what waits where one attempt is all', async () => {
     const { opened, handlers } = answering((call, { sequence }, stream) => {
       if (stream === 1) {
         call.emit('error', failure({ code: Code.UNAVAILABLE, message: 'draining', reason: 'SHUTTING_DOWN' }));
@@ -543,15 +564,114 @@ describe('search as you type', () => {
         call.write({ sequence, result: {} });
       }
     });
+    await withQueries(
+      handlers,
+      async (client) => {
+        const stream = client.searchStream();
+        await assert.rejects(
+          stream.search(SEARCH),
+          (error: ScalingnoteError) => error.reason === 'SHUTTING_DOWN' && error.retryable,
+        );
+        assert.deepEqual((await stream.search(SEARCH))?.hits, []);
+        stream.close();
+      },
+      { attempts: 1 },
+    );
+    assert.equal(opened.length, 2);
+  });
+
+  test('a query that the server could not answer now is asked again on the same stream', async () => {
+    let asked = 0;
+    const { opened, handlers } = answering((call, { sequence }) => {
+      const status = {
+        code: Code.RESOURCE_EXHAUSTED,
+        message: 'full',
+        reason: 'OVERLOADED',
+        retryDelayMs: 1,
+      };
+      if (++asked === 1) call.write({ sequence, error: packStatus(status) });
+      else call.write({ sequence, result: {} });
+    });
     await withQueries(handlers, async (client) => {
       const stream = client.searchStream();
-      await assert.rejects(
-        stream.search(SEARCH),
-        (error: ScalingnoteError) => error.reason === 'SHUTTING_DOWN' && error.retryable,
+      assert.deepEqual((await stream.search(SEARCH))?.hits, []);
+      stream.close();
+    });
+    assert.equal(asked, 2);
+    assert.equal(opened.length, 1);
+  });
+
+  test('a failure that another attempt cannot mend fails all that waits', async () => {
+    const { handlers } = answering((call, { sequence }) => {
+      if (Number(sequence) === 1) call.write({ sequence, result: {} });
+      else call.emit('error', failure({ code: Code.PERMISSION_DENIED, message: 'no', reason: 'FORBIDDEN' }));
+    });
+    await withQueries(handlers, async (client) => {
+      const stream = client.searchStream();
+      await stream.search(SEARCH);
+      const outcomes = await Promise.allSettled([stream.search(SEARCH), stream.search(SEARCH)]);
+      assert.deepEqual(
+        outcomes.map((outcome) => outcome.status === 'rejected' && (outcome.reason as ScalingnoteError).code),
+        ['PERMISSION_DENIED', 'PERMISSION_DENIED'],
       );
+      stream.close();
+    });
+  });
+
+  test('each query has a deadline and a signal; a stream that says nothing is not used again', async () => {
+    const { opened, handlers } = answering((call, { sequence }, stream) => {
+      if (stream > 1) call.write({ sequence, result: {} });
+    });
+    await withQueries(handlers, async (client) => {
+      const stream = client.searchStream();
+      const stop = new AbortController();
+      const left = stream.search(SEARCH, { signal: stop.signal });
+      stop.abort(new Error('the user left'));
+      await assert.rejects(left, /the user left/);
+      await assert.rejects(stream.search(SEARCH, { timeoutMs: 50 }), (error: ScalingnoteError) => {
+        assert.equal(error.code, 'DEADLINE_EXCEEDED');
+        assert.equal(error.reason, 'DEADLINE_EXCEEDED');
+        assert.match(error.message, /^127\.0\.0\.1:\d+ did not answer within 50 ms$/);
+        return true;
+      });
       assert.deepEqual((await stream.search(SEARCH))?.hits, []);
       stream.close();
     });
     assert.equal(opened.length, 2);
+  });
+
+  test('the client’s own timeout is the default of each query', async () => {
+    const { handlers } = answering(() => {});
+    await withQueries(
+      handlers,
+      async (client) => {
+        const stream = client.searchStream();
+        await assert.rejects(
+          stream.search(SEARCH),
+          (error: ScalingnoteError) => error.code === 'DEADLINE_EXCEEDED',
+        );
+        stream.close();
+      },
+      { timeoutMs: 50 },
+    );
+  });
+
+  test('an asynchronous dispose waits for the answers', async () => {
+    const SearchStream = (call: Call): void => {
+      call.on('data', ({ sequence }: SearchStreamRequest__Output) => {
+        setTimeout(() => {
+          call.write({ sequence, result: {} });
+          call.end();
+        }, 30);
+      });
+    };
+    await withQueries({ SearchStream }, async (client) => {
+      let answered = false;
+      {
+        await using stream = client.searchStream();
+        void stream.search(SEARCH).then(() => (answered = true));
+      }
+      assert.ok(answered);
+    });
   });
 });

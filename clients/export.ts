@@ -3,12 +3,13 @@ import { status as Code } from '@grpc/grpc-js';
 import type { ExportRequest } from '../proto/generated/scalingnote/v1/ExportRequest.ts';
 import type { ExportResponse__Output } from '../proto/generated/scalingnote/v1/ExportResponse.ts';
 import type { Collection } from './answers.ts';
-import { backoffMs, pause } from './call.ts';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
-import { type Filter, toWireFilter } from './filter.ts';
+import type { Filter } from './filter.ts';
 import { fromCollection } from './from-wire.ts';
 import { fromFullDocument, type FullDocument } from './full-document.ts';
-import { wireText } from './values.ts';
+import { backoffMs, MAX_TIMER_MS, pause, tookNoStream } from './retries.ts';
+import type { CallMetadata } from './tracing-interceptor.ts';
+import { toWire } from './strict/message.ts';
 
 /** What to export, and how. */
 export interface ExportOptions {
@@ -30,6 +31,8 @@ export interface ExportOptions {
   onReconnect?: (error: ScalingnoteError, waitMs: number) => void;
   /** W3C trace context that the export belongs to. @default what is active in OpenTelemetry, if that is in use */
   traceparent?: string;
+  /** What the export carries besides; see `CallBounds`. */
+  metadata?: CallMetadata;
   /** Ends the export. */
   signal?: AbortSignal;
   /** How long to retry without progress, in milliseconds. @default 300000 */
@@ -46,13 +49,14 @@ type Call = ClientReadableStream<ExportResponse__Output>;
  * asked for more while the caller is busy.
  *
  * @param connect - opens a stream
+ * @param options - `openMs`: how long a server may take to begin; then another attempt is made
  * @throws {ScalingnoteError} what ended the export for good; `COLLECTION_REPLACED` where the collection became another
  */
 export async function* runExport(
-  connect: (request: ExportRequest) => Call,
-  options: ExportOptions,
+  connect: (request: ExportRequest) => Call | Promise<Call>,
+  options: ExportOptions & { openMs?: number },
 ): AsyncGenerator<FullDocument, void, undefined> {
-  const { signal, onBegin, onReconnect, patienceMs = DEFAULT_PATIENCE_MS } = options;
+  const { signal, onBegin, onReconnect, patienceMs = DEFAULT_PATIENCE_MS, openMs = MAX_TIMER_MS } = options;
   const request = toWireExport(options);
   let collection: Collection | undefined;
   let last = options.after && { tenant: options.after.tenant ?? '', id: options.after.id };
@@ -65,7 +69,8 @@ export async function* runExport(
         afterDocumentId: last.id,
         ...(request.allTenants && { afterTenant: last.tenant }),
       };
-      for await (const { header, document } of messages(connect({ ...request, ...after }), signal)) {
+      const call = await connect({ ...request, ...after });
+      for await (const { header, document } of messages(call, signal, openMs)) {
         if (header?.collection) {
           const found = fromCollection(header.collection);
           if (collection === undefined) onBegin?.(found);
@@ -91,33 +96,36 @@ export async function* runExport(
   }
 }
 
-function toWireExport(options: ExportOptions): ExportRequest {
-  const { collection, tenant = '', allTenants = false, filter, withVectors = false, after } = options;
-  if (after) wireText(after.id, 'after.id');
-  return {
-    collection: wireText(collection, 'collection'),
-    tenant: wireText(tenant, 'tenant'),
-    allTenants,
-    withVectors,
-    ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
-  };
+function toWireExport({ collection, tenant, allTenants, filter, withVectors }: ExportOptions): ExportRequest {
+  const request = { collection, tenant, allTenants, filter, withVectors };
+  return toWire('scalingnote.v1.ExportRequest', request, { required: ['collection'] });
 }
 
 /** The messages of one stream. It is cancelled when its reader is done, however that came. */
 async function* messages(
   call: Call,
   signal: AbortSignal | undefined,
+  openMs: number,
 ): AsyncGenerator<ExportResponse__Output, void, undefined> {
+  let late: ScalingnoteError | undefined;
+  const opening = setTimeout(() => {
+    late = tookNoStream(call.getPeer(), openMs);
+    call.cancel();
+  }, openMs);
   const cancel = (): void => call.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
   readOneAtATime(call);
   // An error after the reader has gone must not end the process.
   call.on('error', () => {});
   try {
-    yield* call as AsyncIterable<ExportResponse__Output>;
+    for await (const message of call as AsyncIterable<ExportResponse__Output>) {
+      clearTimeout(opening);
+      yield message;
+    }
   } catch (error) {
-    throw toScalingnoteError(error);
+    throw late ?? toScalingnoteError(error);
   } finally {
+    clearTimeout(opening);
     signal?.removeEventListener('abort', cancel);
     call.cancel();
   }

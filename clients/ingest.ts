@@ -1,15 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { type ClientDuplexStream, status as Code } from '@grpc/grpc-js';
 import type { IngestOutcome__Output } from '../proto/generated/scalingnote/v1/IngestOutcome.ts';
+import type { IngestBegin } from '../proto/generated/scalingnote/v1/IngestBegin.ts';
 import type { IngestRequest } from '../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse__Output } from '../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { OutcomeKind__Output } from '../proto/generated/scalingnote/v1/OutcomeKind.ts';
 import { unpackStatus } from '../proto/status.ts';
-import { backoffMs, pause } from './call.ts';
-import { ScalingnoteError, toScalingnoteError } from './errors.ts';
-import { idOf, type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
+import { invalidArgument, ScalingnoteError, toScalingnoteError } from './errors.ts';
+import { idOf, sequenceOf, type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
+import { backoffMs, MAX_TIMER_MS, pause, tookNoStream } from './retries.ts';
 import { Source } from './source.ts';
-import { wireText } from './values.ts';
+import type { CallMetadata } from './tracing-interceptor.ts';
+import { toWire } from './strict/message.ts';
+import { describe } from './strict/read.ts';
 
 /** What became of one operation. */
 export interface IngestOutcome {
@@ -65,6 +68,8 @@ export interface IngestOptions {
   onReconnect?: (error: ScalingnoteError, waitMs: number) => void;
   /** W3C trace context that the ingest belongs to. @default what is active in OpenTelemetry, if that is in use */
   traceparent?: string;
+  /** What the ingest carries besides; see `CallBounds`. */
+  metadata?: CallMetadata;
   /** Aborts the ingest. Acknowledged documents stay. */
   signal?: AbortSignal;
   /** How many operations may wait for a watermark; they are kept for sending again. @default 1024 */
@@ -112,12 +117,13 @@ type Call = ClientDuplexStream<IngestRequest, IngestResponse__Output>;
  * ends with `COLLECTION_REPLACED`.
  *
  * @param connect - opens a stream
+ * @param options - `openMs`: how long a server may take to say that a stream is open; then another attempt is made
  * @throws {ScalingnoteError} what ended the stream for good; acknowledged documents stay
  */
 export async function runIngest(
-  connect: () => Call,
+  connect: () => Call | Promise<Call>,
   operations: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
-  options: IngestOptions,
+  options: IngestOptions & { openMs?: number },
 ): Promise<IngestSummary> {
   const { signal, onReconnect, patienceMs = DEFAULT_PATIENCE_MS } = options;
   const ingest = new Ingest(operations, options);
@@ -178,9 +184,11 @@ class Ingest {
     identity: '',
     freshnessToken: '',
   };
+  /** Where the operations go. */
+  readonly #target: IngestBegin;
   /** Whether the last connection was open and only waited for the source. */
   wasIdle = false;
-  readonly #options: IngestOptions;
+  readonly #options: IngestOptions & { openMs?: number };
   readonly #source: Source<IngestOperation>;
   /** Sent and above the watermark, by sequence, in order. */
   readonly #pending = new Map<number, Pending>();
@@ -192,7 +200,17 @@ class Ingest {
   /** Wakes the loop that feeds the connection. */
   #wake = (): void => {};
 
-  constructor(source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>, options: IngestOptions) {
+  constructor(
+    source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
+    options: IngestOptions & { openMs?: number },
+  ) {
+    const { collection, tenant, omitText, bulk } = options;
+    this.#target = toWire(
+      'scalingnote.v1.IngestBegin',
+      { collection, tenant, omitText, bulk },
+      { required: ['collection'] },
+    );
+    requireIterable(source);
     this.#options = options;
     this.summary.identity = options.expectedIdentity ?? '';
     this.#source = new Source(source, () => this.#wake());
@@ -224,8 +242,8 @@ class Ingest {
    *
    * @throws what the source or a callback threw: no other connection would help
    */
-  async overOneConnection(connect: () => Call): Promise<unknown> {
-    const call = connect();
+  async overOneConnection(connect: () => Call | Promise<Call>): Promise<unknown> {
+    const call = await connect();
     const connection: Connection = { call, ready: false, resend: [...this.#pending.values()].values() };
     const cancel = (): void => call.cancel();
     const thrown = new Promise<never>((_, reject) => {
@@ -246,11 +264,16 @@ class Ingest {
     call.on('end', () => end(undefined));
     call.on('drain', () => this.#wake());
     this.#options.signal?.addEventListener('abort', cancel, { once: true });
+    const { openMs = MAX_TIMER_MS } = this.#options;
+    const opening = setTimeout(() => {
+      if (!connection.ready) end(tookNoStream(call.getPeer(), openMs));
+    }, openMs);
     try {
       await Promise.race([this.#feed(connection), thrown]);
       this.wasIdle = connection.ready && this.#pending.size === 0;
       return this.#verdict(connection);
     } finally {
+      clearTimeout(opening);
       this.#options.signal?.removeEventListener('abort', cancel);
       call.cancel();
     }
@@ -259,12 +282,10 @@ class Ingest {
   /** Writes whatever may be written, until the connection has ended. */
   async #feed(connection: Connection): Promise<void> {
     const { call } = connection;
-    const { collection, tenant = '', omitText = false, bulk = false } = this.#options;
-    const target = { collection: wireText(collection, 'collection'), tenant: wireText(tenant, 'tenant') };
     const expectedIdentity = this.summary.identity;
     const expectedFreshnessToken = this.summary.freshnessToken || (this.#options.expectedFreshness ?? '');
     const run = { runId: this.#runId, attempt: ++this.#attempt };
-    call.write({ begin: { ...target, omitText, bulk, expectedIdentity, expectedFreshnessToken, ...run } });
+    call.write({ begin: { ...this.#target, expectedIdentity, expectedFreshnessToken, ...run } });
     let ended = false;
     while (connection.end === undefined) {
       const changed = new Promise<void>((resolve) => {
@@ -300,9 +321,12 @@ class Ingest {
 
   /** Accepts an operation; `undefined` if it cannot be sent and was rejected here. */
   #accept(operation: IngestOperation): IngestRequest | undefined {
-    const sequence = operation.sequence ?? this.#sequence + 1;
+    const sequence = sequenceOf(operation) ?? this.#sequence + 1;
     if (!Number.isSafeInteger(sequence) || sequence <= this.#sequence) {
-      throw new RangeError(`sequence is ${sequence}, but must be a whole number above ${this.#sequence}`);
+      throw invalidArgument(
+        'sequence',
+        `sequence is ${describe(sequence)}, but must be a whole number above ${this.#sequence}`,
+      );
     }
     this.#sequence = sequence;
     this.summary.sent++;
@@ -371,4 +395,13 @@ class Ingest {
     this.#watermark(this.#sequence);
     return undefined;
   }
+}
+
+function requireIterable(source: unknown): void {
+  const isIterable =
+    typeof source === 'object' &&
+    source !== null &&
+    (Symbol.asyncIterator in source || Symbol.iterator in source);
+  if (isIterable) return;
+  throw invalidArgument('source', `is ${describe(source)}; give a list, or anything to iterate over`);
 }

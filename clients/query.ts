@@ -1,16 +1,16 @@
-import type {
-  QueryServiceClient,
-  QueryServiceDefinition,
-} from '../proto/generated/scalingnote/v1/QueryService.ts';
+import type { EncodeRequest } from '../proto/generated/scalingnote/v1/EncodeRequest.ts';
+import type { MeasureFamiliarityRequest } from '../proto/generated/scalingnote/v1/MeasureFamiliarityRequest.ts';
+import type { QueryServiceDefinition } from '../proto/generated/scalingnote/v1/QueryService.ts';
 import { v1 } from '../proto/load.ts';
 import type { SearchResult, Tower } from './answers.ts';
 import type { CallBounds, ClientOptions } from './call.ts';
 import { fromSearchResponse, fromTower } from './from-wire.ts';
 import { type SearchRequest, toWireSearch } from './search-request.ts';
 import { SearchStream } from './search-stream.ts';
-import { ServiceClient } from './service-client.ts';
-import { metadataOf } from './tracing-interceptor.ts';
-import { wireText } from './values.ts';
+import { ServiceClient, type StreamBounds } from './service-client.ts';
+import { toWire } from './strict/message.ts';
+import { checkOptions } from './strict/options.ts';
+import { STREAM_BOUNDS } from './strict/tables.ts';
 
 /** How well a query tower knows a collection. */
 export interface CollectionFamiliarity {
@@ -22,10 +22,13 @@ export interface CollectionFamiliarity {
   queryTower: Tower;
 }
 
-/** A client of the query service. It holds one connection; close it when done. */
-export class QueryClient extends ServiceClient<QueryServiceClient, QueryServiceDefinition> {
-  /** @param options - `address` is `127.0.0.1:7402` by default */
-  constructor(options: ClientOptions = {}) {
+/** A client of the query service. It holds a connection to each server; close it when done. */
+export class QueryClient extends ServiceClient<QueryServiceDefinition> {
+  /**
+   * @param options - `address` is `127.0.0.1:7402` by default
+   * @throws {ScalingnoteError} `INVALID_ARGUMENT` for an option that can't be followed
+   */
+  constructor(options?: ClientOptions) {
     super(v1.QueryService, options, '127.0.0.1:7402');
   }
 
@@ -39,17 +42,23 @@ export class QueryClient extends ServiceClient<QueryServiceClient, QueryServiceD
     texts: readonly string[],
     bounds?: CallBounds,
   ): Promise<{ embeddings: number[][]; queryTower: Tower }> {
-    const request = { texts: texts.map((text, index) => wireText(text, `texts[${index}]`)) };
+    const request = toWire<EncodeRequest>('scalingnote.v1.EncodeRequest', { texts }, { required: ['texts'] });
     const { embeddings, queryTower } = await this.call('Encode', request, bounds);
     return { embeddings: embeddings.map(({ values }) => values), queryTower: fromTower(queryTower) };
   }
 
   /** How well the query tower knows a collection, by a sample of its documents. @throws {ScalingnoteError} */
   async measureFamiliarity(
-    { collection, tenant = '' }: { collection: string; tenant?: string },
+    scope: { collection: string; tenant?: string },
     bounds?: CallBounds,
   ): Promise<CollectionFamiliarity> {
-    const answer = await this.call('MeasureFamiliarity', { collection, tenant }, bounds);
+    const form = { required: ['collection'] };
+    const request = toWire<MeasureFamiliarityRequest>(
+      'scalingnote.v1.MeasureFamiliarityRequest',
+      scope,
+      form,
+    );
+    const answer = await this.call('MeasureFamiliarity', request, bounds);
     const { unknownTokenShare, documents, tokens, queryTower } = answer;
     return {
       documents,
@@ -60,11 +69,17 @@ export class QueryClient extends ServiceClient<QueryServiceClient, QueryServiceD
   }
 
   /**
-   * Search as you type, over one stream. Close it when the search box is gone.
+   * Search as you type. Where the connection breaks, the stream opens another one by itself and asks the newest query
+   * again; older ones count as superseded. Close it when the search box is gone.
    *
-   * @param options - `traceparent`: W3C trace context of the stream itself; each query may have its own
+   * @param bounds - of the stream itself; each query has its own deadline, signal and trace context
    */
-  searchStream({ traceparent }: { traceparent?: string } = {}): SearchStream {
-    return new SearchStream(() => this.connection.searchStream(metadataOf(traceparent)));
+  searchStream(bounds?: StreamBounds): SearchStream {
+    const checked = checkOptions(bounds, STREAM_BOUNDS);
+    return new SearchStream(
+      this.servers,
+      (server) => this.duplex('SearchStream', server, checked),
+      this.options,
+    );
   }
 }

@@ -22,9 +22,20 @@ const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 
 /** W3C, https://www.w3.org/TR/trace-context/#traceparent-header */
 const TRACEPARENT = /^[0-9a-f]{2}-(?<traceId>[0-9a-f]{32})-(?<spanId>[0-9a-f]{16})-(?<flags>[0-9a-f]{2})/;
 
-/** What a call carries beside its message. @param traceparent - W3C trace context that it belongs to */
-export function metadataOf(traceparent: string | undefined): Metadata {
+/** What a call carries besides its message, by key; a key with several values stands several times on the wire. */
+export type CallMetadata = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[]>>;
+
+/**
+ * What a call carries beside its message.
+ *
+ * @param traceparent - W3C trace context that it belongs to
+ * @param own - what the caller adds
+ */
+export function metadataOf(traceparent: string | undefined, own: CallMetadata = {}): Metadata {
   const metadata = new Metadata();
+  for (const [key, values] of Object.entries(own)) {
+    for (const value of Array.isArray(values) ? values : [values]) metadata.add(key, value);
+  }
   if (traceparent !== undefined && traceparent !== '') metadata.set('traceparent', traceparent);
   return metadata;
 }

@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DocumentClient, QueryClient, type SearchResult } from '../../clients/index.ts';
 import { freePort, type ServiceProcess, startService } from '../service-processes.ts';
@@ -34,6 +35,9 @@ const EXIT_INTERRUPTED = 130;
 
 /** A service on this machine that is one of ours answers within this. */
 const PROBE_TIMEOUT_MS = 2_000;
+
+/** How often a service that does not serve yet is asked again. */
+const SERVING_POLL_MS = 500;
 
 /** Hits that the tour of the sample shows for each query. */
 const TOUR_HITS = 10;
@@ -229,6 +233,8 @@ async function tour(
 ): Promise<void> {
   using documents = new DocumentClient({ address: document.address });
   using queries = new QueryClient({ address: query.address });
+  await untilServing('document', documents, signal);
+  await untilServing('query', queries, signal);
   const summary = await loadSample(documents, { data: flags.data, size: flags.documents, signal });
   const { tower: documentTower, store } = await documents.describe();
   const searches: { query: string; result: SearchResult }[] = [];
@@ -252,6 +258,23 @@ async function tour(
     })),
   };
   printResult(flags, report, () => renderTour(summary, searches));
+}
+
+/** Waits until a service serves, and says why it does not yet: its store or the server of its tower may be down. */
+async function untilServing(
+  name: 'document' | 'query',
+  client: DocumentClient | QueryClient,
+  signal: AbortSignal,
+): Promise<void> {
+  let said = '';
+  for (;;) {
+    const { notServingReason, writesRefusedReason } = await client.describe({ signal });
+    const reason = notServingReason ?? writesRefusedReason;
+    if (reason === undefined) return;
+    if (reason !== said) note(`the ${name} service does not serve yet: ${reason}`);
+    said = reason;
+    await sleep(SERVING_POLL_MS, undefined, { signal });
+  }
 }
 
 function renderTour(

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import {
+  type handleUnaryCall,
   Metadata,
   Server,
   ServerCredentials,
@@ -25,18 +26,43 @@ export interface FakeService {
   [Symbol.dispose](): void;
 }
 
-/** Serves both services of the contract on a free port of the loopback interface, or on a given one. */
-export async function serve(handlers: Handlers, port = 0): Promise<FakeService> {
+/** `grpc.health.v1.Health`, as far as clients of ours ask. */
+const HEALTH = {
+  Check: {
+    path: '/grpc.health.v1.Health/Check',
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: () => Buffer.alloc(0),
+    requestDeserialize: () => ({}),
+    responseSerialize: (isServing: boolean) => Buffer.from([0x08, isServing ? 1 : 2]),
+    responseDeserialize: (bytes: Buffer) => bytes,
+  },
+} as const;
+
+/**
+ * Serves both services of the contract on a free port of the loopback interface, or on a given one.
+ *
+ * @param more - `isServing`: what its health service answers, where it is to have one
+ */
+export async function serve(
+  handlers: Handlers,
+  port = 0,
+  { host = '127.0.0.1', isServing }: { host?: string; isServing?: () => boolean } = {},
+): Promise<FakeService> {
   const server = new Server();
+  if (isServing) {
+    const Check: handleUnaryCall<object, boolean> = (_, callback) => callback(null, isServing());
+    server.addService(HEALTH, { Check });
+  }
   server.addService(v1.DocumentService.service, handlers as UntypedServiceImplementation);
   server.addService(v1.QueryService.service, handlers as UntypedServiceImplementation);
   const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, at) =>
+    server.bindAsync(`${host}:${port}`, ServerCredentials.createInsecure(), (error, at) =>
       error ? reject(error) : resolve(at),
     );
   });
   const close = (): void => server.forceShutdown();
-  return { address: `127.0.0.1:${bound}`, close, [Symbol.dispose]: close };
+  return { address: `${host}:${bound}`, close, [Symbol.dispose]: close };
 }
 
 /** An error as a handler of grpc-js gives it, with its details in the trailer. */

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { credentials } from '@grpc/grpc-js';
-import { channelOptions } from '../../clients/call.ts';
+import { channelOptions } from '../../clients/channel.ts';
 import { v1 } from '../../proto/load.ts';
 import type { ClientEvent } from './history.ts';
 import { Journal, readJournal } from './journal.ts';
@@ -16,7 +16,11 @@ const [folder = '', address = '', ...own] = process.argv.slice(2);
 const { clients, collection } = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as RunPlan;
 // The harness may have been killed.
 process.on('disconnect', () => process.exit());
-const client = new v1.DocumentService(address, credentials.createInsecure(), channelOptions(address));
+const client = new v1.DocumentService(
+  address,
+  credentials.createInsecure(),
+  channelOptions({ target: address }),
+);
 await Promise.all(own.map((index) => runToEnd(clients[Number(index)]!)));
 client.close();
 process.disconnect?.();

@@ -17,10 +17,15 @@ const AWAY = new Set([408, 425, 500, 502, 504, 520, 521, 522, 523, 524]);
 /** Statuses that may concern one input alone: 413 a batch that is too large, 424 a text that the model failed on. */
 const REFUSED = new Set([400, 413, 422, 424]);
 
+/** A text of any server's tokenizer. */
+const ANY_TEXT = 'a';
+
 /** Servers that count tokens, each with its own form of question and answer. */
 const COUNTERS: readonly {
   body: (model: string, text: string) => unknown;
   read: (value: unknown) => number | undefined;
+  /** Counts the special tokens around every text, where the server takes no empty one. */
+  special?: (value: unknown) => number | undefined;
 }[] = [
   // vLLM, SGLang
   {
@@ -30,7 +35,8 @@ const COUNTERS: readonly {
   // text-embeddings-inference
   {
     body: (_, inputs) => ({ inputs, add_special_tokens: true }),
-    read: (value) => (Array.isArray(value) && Array.isArray(value[0]) ? value[0].length : undefined),
+    read: (value) => firstList(value)?.length,
+    special: (value) => firstList(value)?.filter(isSpecial).length,
   },
   // llama.cpp
   {
@@ -108,13 +114,15 @@ export class OpenAiWire implements Wire {
     const counters = this.#counter ? [this.#counter] : COUNTERS;
     const url = new URL('/tokenize', this.#url).href;
     for (const counter of counters) {
+      const { body, read, special = read } = counter;
+      const asked = text === '' && counter.special ? ANY_TEXT : text;
       const { status, text: answer } = await this.#transport.send({
         url,
-        body: counter.body(this.#model, text),
+        body: body(this.#model, asked),
         signal,
       });
       if (status !== 200) continue;
-      const count = counter.read(parsed(answer));
+      const count = (text === '' ? special : read)(parsed(answer));
       if (count === undefined) continue;
       this.#counter = counter;
       return count;
@@ -210,6 +218,14 @@ function numberIn(value: unknown, key: string): number | undefined {
 function lengthIn(value: unknown, key: string): number | undefined {
   const found = (value as Record<string, unknown> | undefined)?.[key];
   return Array.isArray(found) ? found.length : undefined;
+}
+
+function firstList(value: unknown): unknown[] | undefined {
+  return Array.isArray(value) && Array.isArray(value[0]) ? value[0] : undefined;
+}
+
+function isSpecial(token: unknown): boolean {
+  return (token as { special?: unknown } | null)?.special === true;
 }
 
 function codeOf(error: unknown): string {

@@ -7,7 +7,7 @@ import { compareGolden, readGolden } from '../golden/golden.ts';
 import { openTower } from '../open.ts';
 import { TINY_TOKENIZER, temporaryFolder } from '../testing/tiny-tower.ts';
 import type { Tower } from '../tower.ts';
-import { type Behaviour, startEndpoint, type TestEndpoint } from './testing/endpoint.ts';
+import { type Behaviour, startEndpoint, type TestEndpoint, tokensOf } from './testing/endpoint.ts';
 import type { RemoteFacts } from './make.ts';
 import { pullTower } from '../pull.ts';
 import type { RemoteOptions } from './tower.ts';
@@ -70,6 +70,21 @@ test('a server of sentence-transformers reads as much as that file of the folder
   write('sentence_bert_config.json', { max_seq_length: 256 });
   assert.equal(await make(), 256);
 });
+
+for (const tokenize of ['vllm', 'tei'] as const) {
+  test(`a server that counts tokens as ${tokenize} does is asked for each count`, async (context) => {
+    const endpoint = await startEndpoint(context, { tokenize });
+    const reference = `remote:${endpoint.url}#tiny`;
+    const cacheDir = temporaryFolder(context);
+    const { manifest } = await pullTower(reference, { cacheDir, remoteFacts: FACTS });
+    assert.equal(manifest.runtime?.tokenizerKind, 'endpoint');
+    const tower = await openTower(reference, { cacheDir });
+    context.after(() => tower.close());
+    for (const text of ['hello world', 'a star']) {
+      assert.equal((await tower.tokenize(text)).ids.length, await tokensOf(text));
+    }
+  });
+}
 
 test('vectors come in the order of the texts, whatever order and form the server has', async (context) => {
   const { tower, endpoint } = await remoteTower(context);

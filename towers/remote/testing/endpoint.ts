@@ -39,8 +39,8 @@ export interface Behaviour {
   base64: boolean;
   /** Whether `dimensions` are known to it. */
   matryoshka: boolean;
-  /** Whether it counts tokens on request. */
-  tokenize: boolean;
+  /** Whether it counts tokens on request, and in whose form. */
+  tokenize: false | 'vllm' | 'tei';
   /** Paths for vectors. */
   path: string;
   /** Key that it asks for. */
@@ -164,10 +164,21 @@ export async function startEndpoint(
 }
 
 async function answerTokenize(behaviour: Behaviour, text: string, response: ServerResponse): Promise<void> {
-  const { prompt } = JSON.parse(text) as { prompt?: string };
-  if (!behaviour.tokenize) send(response, 404, { detail: 'Not Found' });
-  else if (prompt === undefined) send(response, 422, { detail: 'prompt is missing' });
+  const { prompt, inputs } = JSON.parse(text) as { prompt?: string; inputs?: string };
+  if (behaviour.tokenize === false) send(response, 404, { detail: 'Not Found' });
+  else if (behaviour.tokenize === 'tei') {
+    if (inputs === undefined) send(response, 422, { error: 'missing field `inputs`' });
+    else if (inputs === '')
+      send(response, 400, { error: '`inputs` cannot be empty', error_type: 'Validation' });
+    else send(response, 200, [await teiTokens(inputs)]);
+  } else if (prompt === undefined) send(response, 422, { detail: 'prompt is missing' });
   else send(response, 200, { count: await tokensOf(prompt), max_model_len: behaviour.maxTokens });
+}
+
+/** Tokens as text-embeddings-inference lists them. */
+async function teiTokens(text: string): Promise<{ id: number; special: boolean }[]> {
+  const ids = await idsOf(text);
+  return ids.map((id, index) => ({ id, special: index === 0 || index === ids.length - 1 }));
 }
 
 async function answerVectors(behaviour: Behaviour, call: SeenCall, response: ServerResponse): Promise<void> {
