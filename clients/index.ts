@@ -21,7 +21,7 @@ export { FILTER_SYNTAX, parseFilter } from './filter-syntax.ts';
 export type { FullDocument, FullPassage } from './full-document.ts';
 export type { IngestOptions, IngestOutcome, IngestSummary } from './ingest.ts';
 export type { DeleteInput, DocumentInput, IngestOperation, PatchInput } from './operation.ts';
-export { type CollectionFamiliarity, QueryClient } from './query.ts';
+export { type CollectionFamiliarity, QueryClient, type SearchByVectorRequest } from './query.ts';
 export type { RecordOperation } from './record-operation.ts';
 export { type DocumentRecord, readJsonLines } from './records.ts';
 export type { SearchRequest } from './search-request.ts';

@@ -1,6 +1,7 @@
 import type { EncodeRequest } from '../proto/generated/scalingnote/v1/EncodeRequest.ts';
 import type { MeasureFamiliarityRequest } from '../proto/generated/scalingnote/v1/MeasureFamiliarityRequest.ts';
 import type { QueryServiceDefinition } from '../proto/generated/scalingnote/v1/QueryService.ts';
+import type { SearchByVectorRequest as WireSearchByVector } from '../proto/generated/scalingnote/v1/SearchByVectorRequest.ts';
 import { v1 } from '../proto/load.ts';
 import type { SearchResult, Tower } from './answers.ts';
 import type { CallBounds, ClientOptions } from './call.ts';
@@ -11,6 +12,15 @@ import { ServiceClient, type StreamBounds } from './service-client.ts';
 import { toWire } from './strict/message.ts';
 import { checkOptions } from './strict/options.ts';
 import { STREAM_BOUNDS } from './strict/tables.ts';
+
+/** A search whose query the caller has encoded. */
+export interface SearchByVectorRequest {
+  /** Without what needs the text. */
+  search: Omit<SearchRequest, 'query' | 'mode' | 'explain' | 'explainDocumentId' | 'snippetLength'>;
+  /** Fingerprint of the vector's space. */
+  space: string;
+  vector: readonly number[];
+}
 
 /** How well a query tower knows a collection. */
 export interface CollectionFamiliarity {
@@ -35,6 +45,19 @@ export class QueryClient extends ServiceClient<QueryServiceDefinition> {
   /** Text in, ranked documents out. @throws {ScalingnoteError} */
   async search(request: SearchRequest, bounds?: CallBounds): Promise<SearchResult> {
     return fromSearchResponse(await this.call('Search', toWireSearch(request), bounds));
+  }
+
+  /**
+   * A vector in, ranked documents out: the text of the query stays with the caller, who has a query tower of the same
+   * space.
+   *
+   * @throws {ScalingnoteError} `SPACE_MISMATCH` where the collection is of another space
+   */
+  async searchByVector(request: SearchByVectorRequest, bounds?: CallBounds): Promise<SearchResult> {
+    const wire = toWire<WireSearchByVector>('scalingnote.v1.SearchByVectorRequest', request, {
+      required: ['search', 'space', 'vector'],
+    });
+    return fromSearchResponse(await this.call('SearchByVector', wire, bounds));
   }
 
   /** Vectors of 1 to 256 texts, in order. @throws {ScalingnoteError} */

@@ -1,5 +1,7 @@
 import * as z from 'zod';
 import { TowerError } from './errors.ts';
+import { LookupError } from './lookup/errors.ts';
+import { type LookupStages, parseStages } from './lookup/stages.ts';
 import { RemoteRuntime } from './remote/runtime.ts';
 import {
   fingerprint,
@@ -59,6 +61,16 @@ export const Distillation = z.strictObject({
 });
 export type Distillation = z.infer<typeof Distillation>;
 
+function stagesOf(value: unknown, context: z.RefinementCtx): LookupStages {
+  try {
+    return parseStages(value);
+  } catch (error) {
+    if (!(error instanceof LookupError)) throw error;
+    context.addIssue({ code: 'custom', message: error.message });
+    return z.NEVER;
+  }
+}
+
 /**
  * `tower.json`: what a directory holds and how to run it. Unknown keys are refused, so that a manifest from a newer
  * version is not half understood.
@@ -100,6 +112,8 @@ export const TowerManifest = z
     /** Where it came from: a source (`npm:`, `hf:`, `file:`), or what made it. */
     source: z.string(),
     distillation: Distillation.optional(),
+    /** Of a lookup: the stages that make its vectors, for what runs it without its graph. See `lookup/stages.ts`. */
+    lookup: z.unknown().transform(stagesOf).optional(),
     /** How to search a graph index (HNSW) for this tower's queries, as `eval --calibrate` measured. */
     search: z
       .strictObject({

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { normalizeQuery } from '../../towers/lookup/query-text.ts';
 import type { Encoding, Tower } from '../../towers/tower.ts';
 import type { Call } from '../runtime/handler.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
@@ -167,14 +168,4 @@ function measuresOf({ cacheLookups, queueWait }: Metrics) {
     joins: cacheLookups({ 'scalingnote.result': 'joined' }),
     waits: queueWait(ENCODE_QUEUE),
   };
-}
-
-/**
- * Texts that mean the same to everybody become one: canonically equivalent characters are composed (NFC), and white
- * space around is cut. Nothing else is safe for every tower: case and compatibility forms mean something to some
- * tokenizers, and white space between words does. What is keyed is also what is encoded, so that the answer does not
- * depend on who asked first.
- */
-export function normalizeQuery(text: string): string {
-  return text.normalize('NFC').trim();
 }

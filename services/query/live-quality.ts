@@ -4,7 +4,7 @@ import type { SearchQuery } from '../../store/queries.ts';
 import type { Store } from '../../store/store.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
-import { normalizeQuery } from './encoder.ts';
+import { normalizeQuery } from '../../towers/lookup/query-text.ts';
 
 /** How many of the best documents are compared. */
 export const OVERLAP_DEPTH = 10;

@@ -58,10 +58,33 @@ export const SNIPPET_LENGTH = { min: 16, max: 4096 } as const;
 
 /** Checks a request. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
 export function parseSearch(request: SearchRequest__Output): SearchPlan {
+  requireText('query', request.query, MAX_QUERY_BYTES);
+  return planOf(request);
+}
+
+/** Checks a search whose text stays with the caller. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
+export function parseTextless(request: SearchRequest__Output | null): SearchPlan {
+  if (request === null) throw invalidArgument('search', 'is missing; say at least which collection');
+  const refuse = (field: string, why: string): never => {
+    throw invalidArgument(`search.${field}`, why);
+  };
+  if (request.query !== '') refuse('query', 'is not empty; with a vector, leave it out, or call Search');
+  const plan = planOf(request);
+  if (plan.mode !== 'dense') refuse('mode', `is ${plan.mode}; without a text, only dense can be searched`);
+  const { explain, explainDocumentId, snippetLength } = plan.besides;
+  if (explain) refuse('explain', 'needs the text of the query; leave it out, or call Search');
+  if (explainDocumentId !== undefined) {
+    refuse('explain_document_id', 'needs the text of the query; leave it out, or call Search');
+  }
+  if (snippetLength > 0)
+    refuse('snippet_length', 'needs the text of the query; leave it out, or call Search');
+  return plan;
+}
+
+function planOf(request: SearchRequest__Output): SearchPlan {
   const { collection, tenant, query: text, scoreThreshold } = request;
   checkCollection(collection);
   checkTenant(tenant);
-  requireText('query', text, MAX_QUERY_BYTES);
   const mode = parseMode(request.mode);
   checkThreshold(scoreThreshold, mode);
   const atLeast = parseToken(request.atLeastAsFreshAs);

@@ -93,6 +93,12 @@ export class Searcher {
     }
   }
 
+  /** What a search keeps whose vector the caller made. */
+  given(vector: Float32Array): Kept {
+    const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
+    return { encoded: { vectors: { vector, ...this.#recommended }, timings } };
+  }
+
   async #encode(plan: SearchPlan, call: Call): Promise<Encoded> {
     const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
     const vectors: Encoded['vectors'] = {};

@@ -3,6 +3,7 @@ import type { EncodeRequest__Output } from '../../proto/generated/scalingnote/v1
 import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
 import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
 import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
+import type { SearchByVectorRequest__Output } from '../../proto/generated/scalingnote/v1/SearchByVectorRequest.ts';
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
@@ -22,9 +23,10 @@ import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
 import { Gate } from './gate.ts';
 import type { LiveQuality } from './live-quality.ts';
-import { type Besides, bytesOf, parseSearch, type SearchPlan } from './search-plan.ts';
+import { type Besides, bytesOf, parseSearch, parseTextless, type SearchPlan } from './search-plan.ts';
 import { type Kept, Searcher, type QueryStore } from './searcher.ts';
 import { searchStream } from './search-stream.ts';
+import { checkVector } from './vector.ts';
 
 /**
  * Largest message that the service takes: more than the longest text that anybody sends by mistake, so that it is
@@ -88,7 +90,7 @@ export function queryService(parts: QueryParts): Service {
       const done = performance.now();
       workedMs = done - entered;
       timings.queueMs += entered - asked;
-      live?.offer({ text: plan.text, collection, query });
+      if (plan.text !== '') live?.offer({ text: plan.text, collection, query });
       const messages = hits.map((hit) => hitMessage(hit, plan.besides));
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
       const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
@@ -102,7 +104,24 @@ export function queryService(parts: QueryParts): Service {
 
   const search = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
     const arrived = performance.now();
-    const plan = parseSearch(request);
+    return run(parseSearch(request), call, arrived);
+  };
+
+  const searchByVector = async (
+    request: SearchByVectorRequest__Output,
+    call: Call,
+  ): Promise<SearchResponse> => {
+    const arrived = performance.now();
+    const plan = parseTextless(request.search);
+    return run(plan, call, arrived, searcher.given(checkVector(request, tower.manifest)));
+  };
+
+  const run = async (
+    plan: SearchPlan,
+    call: Call,
+    arrived: number,
+    kept: Kept = {},
+  ): Promise<SearchResponse> => {
     const { span } = call;
     span?.setAttributes({
       'scalingnote.collection': plan.collection,
@@ -110,7 +129,6 @@ export function queryService(parts: QueryParts): Service {
       'scalingnote.search.limit': plan.query.limit,
     });
     const { query } = plan;
-    const kept: Kept = {};
     const { timings, ...answer } = query.atLeast
       ? await freshness.search(call, bytesOf(plan), () => attempt(plan, call, kept))
       : await attempt(plan, call, kept);
@@ -138,6 +156,7 @@ export function queryService(parts: QueryParts): Service {
 
   return service<QueryServiceHandlers>(v1.QueryService.service, {
     Search: search,
+    SearchByVector: searchByVector,
     SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity, metrics }),
     Encode: encode,
     MeasureFamiliarity: (request, call) => familiarity.measure(store, request, call),

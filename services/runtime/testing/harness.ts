@@ -14,6 +14,7 @@ import { service, startServer, type RunningServer, type ServerOptions, type Serv
 /** What a test does not say: a call of it fails. */
 export const NOTHING: Implementation<QueryServiceHandlers> = {
   Search: () => Promise.reject(new Error('not part of this test')),
+  SearchByVector: () => Promise.reject(new Error('not part of this test')),
   SearchStream: () => Promise.reject(new Error('not part of this test')),
   Encode: () => Promise.reject(new Error('not part of this test')),
   MeasureFamiliarity: () => Promise.reject(new Error('not part of this test')),
@@ -78,7 +79,7 @@ export function serve(
 /** Calls a unary method by name; the request goes through `serialize`, so a test may send any bytes. */
 export function callUnary<Response>(
   client: QueryServiceClient,
-  method: 'Search' | 'Encode' | 'MeasureFamiliarity' | 'Describe',
+  method: 'Search' | 'SearchByVector' | 'Encode' | 'MeasureFamiliarity' | 'Describe',
   request: object,
   options: CallOptions & { serialize?: (request: object) => Buffer } = {},
   metadata = new Metadata(),
