@@ -1,6 +1,6 @@
 // Writes `contract.ts`: the messages and services of the wire contract as code, so that no program reads a file to have
 // them. `npm run proto` runs this before anything is compiled.
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -34,4 +34,6 @@ import type { ContractNamespace } from './contract-types.ts';
 
 export const contract: ContractNamespace = ${json};
 `;
-writeFileSync(new URL('contract.ts', import.meta.url), code);
+// A file that is newer than the build makes the command line build again.
+const out = new URL('contract.ts', import.meta.url);
+if (!existsSync(out) || readFileSync(out, 'utf8') !== code) writeFileSync(out, code);

@@ -1,3 +1,5 @@
+import type * as WebClientModule from '../clients/web/client.ts';
+import type * as TowerModule from '../clients/web/tower.ts';
 import assert from 'node:assert/strict';
 import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
@@ -111,12 +113,12 @@ test('a page searches as one types, from another origin', { skip }, async () => 
   await page.getByRole('textbox').pressSequentially('stars');
   await page.getByRole('listitem').getByText('numbers').waitFor();
   const asked = await page.evaluate(async (service) => {
-    const { WebClient } = (globalThis as never as { web: typeof import('../clients/web/client.ts') }).web;
+    const { WebClient } = (globalThis as never as { web: typeof WebClientModule }).web;
     const client = new WebClient(service);
     const request = { collection: 'docs', query: 'x', treshold: 1 };
     return client.search(request).catch((error: Error) => error.message);
   }, elsewhere);
-  assert.match(String(asked), /treshold: is no field that is known here/);
+  assert.match(asked as string, /treshold: is no field that is known here/);
 });
 
 test('a page encodes what the service would, and fetches the tower once', { skip }, async (context) => {
@@ -124,7 +126,7 @@ test('a page encodes what the service would, and fetches the tower once', { skip
   const inPage = async (): Promise<{ vectors: number[][]; ms: number }> =>
     page.evaluate(
       async ({ folder, space, texts }) => {
-        const { loadTower } = (globalThis as never as { web: typeof import('../clients/web/tower.ts') }).web;
+        const { loadTower } = (globalThis as never as { web: typeof TowerModule }).web;
         const tower = await loadTower(folder, { space });
         const vectors = texts.map((text) => Array.from(tower.encode(text).vector));
         const started = performance.now();
@@ -151,7 +153,7 @@ test('a page encodes what the service would, and fetches the tower once', { skip
 
 test('a tower of another space is refused', { skip }, async () => {
   const refusal = await page.evaluate(async (folder) => {
-    const { loadTower } = (globalThis as never as { web: typeof import('../clients/web/tower.ts') }).web;
+    const { loadTower } = (globalThis as never as { web: typeof TowerModule }).web;
     return loadTower(folder, { space: 'sp1_other' }).then(String, (error: Error) => error.message);
   }, `${elsewhere}/tower`);
   assert.match(refusal, /is of space sp1_94ab.*, not of sp1_other/);

@@ -173,7 +173,7 @@ class Weights {
     if (scales !== undefined && !(scales instanceof Float32Array && scales.length === rows)) {
       throw new LookupError(`"${(name as { scales: string }).scales}" is no list of ${rows} float32`);
     }
-    return { rows, width, values: values.data as Float32Array | Int8Array, scales };
+    return { rows, width, values: values.data, scales };
   }
 
   /** A table whose rows are added to the vector. */

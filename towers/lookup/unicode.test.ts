@@ -28,7 +28,7 @@ test('each code point is of the classes that the reference puts it in', () => {
     ];
     const ours = [REMOVED, IDEOGRAPHS, MARKS, PUNCTUATION, SPACES].map((set) => isIn(set, code));
     if (found.some((is, index) => is !== ours[index]))
-      differing.push(`${code.toString(16)}: ${found}, ${ours}`);
+      differing.push(`${code.toString(16)}: ${found.join()}, ${ours.join()}`);
   }
   assert.deepEqual(differing, []);
 });
