@@ -250,14 +250,14 @@ function serve(
       cancel();
       resolve();
     });
-    void (handler as handleUnaryCall<object, object>)(call as never, (error, value) => {
+    (handler as handleUnaryCall<object, object>)(call as never, (error, value) => {
       clearTimeout(timer);
       try {
         if (error) fail(response, error);
         else send(response, 200, method.encode(encode(value!)));
         resolve();
       } catch (cause) {
-        reject(cause as Error);
+        reject(cause);
       }
     });
   });
