@@ -67,6 +67,11 @@ export const Settings = z.strictObject({
   consoleHosts: list(text()).describe(
     'Host names that browsers may use to reach the console, separated by commas. Loopback names always work.',
   ),
+  corsOrigins: list(
+    z.string().regex(/^https?:\/\/[^/\s*]+$/, 'must be an exact origin, for example https://example.com'),
+  ).describe(
+    'Origins of web pages that may call the services with JSON, separated by commas: https://example.com, for example.',
+  ),
   ...storeSettings,
   documentTower: text()
     .default('all-MiniLM-L6-v2')

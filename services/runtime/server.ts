@@ -22,10 +22,14 @@ import {
   type StreamHandler,
   type UnaryHandler,
 } from './handler.ts';
-import { authority, bindFailure } from './listen-address.ts';
+import { authority } from './listen-address.ts';
+import { jsonOverHttp, type BoundService } from './listener/http.ts';
+import { listen } from './listener/listener.ts';
 import { reflection } from './reflection.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import { guarded, type Salvage } from './request-guard.ts';
+
+export { StartError } from './start-error.ts';
 
 /**
  * Time without any frame after which a connection is asked whether its client is still there: well below the idle
@@ -93,11 +97,10 @@ export interface ServerOptions {
   log: Logger;
   /** Sees every call, where there is any. */
   telemetry?: Pick<Telemetry, 'watch'> | undefined;
-}
-
-/** The server could not be started; the message says why in one line. */
-export class StartError extends Error {
-  override readonly name = 'StartError';
+  /** Origins of browsers' pages that may call with JSON. @default none */
+  corsOrigins?: readonly string[] | undefined;
+  /** See `ListenerOptions`. */
+  headTimeoutMs?: number | undefined;
 }
 
 /** A server that listens. */
@@ -139,7 +142,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     enter: active.enter,
     ...(telemetry && { watch: telemetry.watch }),
   };
-  for (const { definition, bind } of services) server.addService(definition, bind(scope));
+  const bound: BoundService[] = services.map(({ definition, bind }) => {
+    const handlers = bind(scope);
+    server.addService(definition, handlers);
+    return { definition, handlers };
+  });
 
   const names = services.map(({ definition }) => serviceName(definition));
   const health = new HealthImplementation();
@@ -154,9 +161,22 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   health.addToServer(server);
   reflection([...names, 'grpc.health.v1.Health']).addToServer(server);
 
-  const bound = await bind(server, host, port, portSetting);
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = await listen({
+    host,
+    port,
+    portSetting,
+    headTimeoutMs: options.headTimeoutMs,
+    http2: (socket) => injector.injectConnection(socket),
+    http1: jsonOverHttp({
+      services: bound,
+      maxReceiveBytes: options.maxReceiveBytes,
+      corsOrigins: options.corsOrigins ?? [],
+      scope,
+    }),
+  });
   return {
-    address: authority(host, bound),
+    address: authority(host, listener.port),
     setServing: (serving) => setServing(serving && !draining.signal.aborted),
     setPartServing: (part, serving) => {
       parts.set(part, serving);
@@ -165,11 +185,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     shutdown: async (graceMs) => {
       setServing(false);
       draining.abort();
-      const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      const closed = Promise.all([
+        listener.close(),
+        new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
+      ]);
       if (!(await settlesWithin(active.idle(), graceMs))) {
         log.warn({ calls: active.count, graceMs }, 'calls did not end in time and are aborted');
       } else await settlesWithin(closed, FLUSH_MS);
       server.forceShutdown();
+      injector.destroy();
+      listener.destroy();
     },
   };
 }
@@ -192,15 +217,6 @@ class ActiveCalls {
   idle(): Promise<void> {
     return this.count === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
   }
-}
-
-async function bind(server: Server, host: string, port: number, portSetting: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(authority(host, port), ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) resolve(bound);
-      else reject(new StartError(bindFailure(error, host, port, portSetting), { cause: error }));
-    });
-  });
 }
 
 /** `scalingnote.v1.QueryService`, from the path of any of its methods. */

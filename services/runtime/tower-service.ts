@@ -25,6 +25,7 @@ const INGEST = 'scalingnote.v1.DocumentService/Ingest';
 /** Settings of every service that has a tower and the store. */
 const SHARED = [
   'host',
+  'corsOrigins',
   'device',
   'threads',
   'metricsHost',
@@ -120,6 +121,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       portSetting: namesOf(service.port),
       services: [await service.serve({ tower, store, config, log, telemetry, describe, drift })],
       maxReceiveBytes: service.maxReceiveBytes,
+      corsOrigins: config.corsOrigins,
       log,
       telemetry,
     });

@@ -39,7 +39,9 @@ export interface Harness {
 
 export async function serveService(
   served: Service,
-  options: Partial<Pick<ServerOptions, 'log' | 'maxReceiveBytes' | 'telemetry'>> = {},
+  options: Partial<
+    Pick<ServerOptions, 'log' | 'maxReceiveBytes' | 'telemetry' | 'corsOrigins' | 'headTimeoutMs'>
+  > = {},
 ): Promise<Harness> {
   const server = await startServer({
     host: '127.0.0.1',
@@ -49,6 +51,8 @@ export async function serveService(
     maxReceiveBytes: options.maxReceiveBytes ?? 16 * 1024 * 1024,
     log: options.log ?? pino({ level: 'silent' }),
     telemetry: options.telemetry,
+    corsOrigins: options.corsOrigins,
+    headTimeoutMs: options.headTimeoutMs,
   });
   server.setServing(true);
   const client = new v1.QueryService(server.address, credentials.createInsecure(), {
