@@ -38,12 +38,12 @@ def search_request(
         collection=text(collection, "collection"),
         query=text(query, "query"),
         tenant=text(tenant, "tenant"),
-        offset=whole(offset, "offset"),
+        offset=whole(offset, "offset", 10_000),
         omit_text=flag(omit_text, "omit_text"),
         omit_metadata=flag(omit_metadata, "omit_metadata"),
     )
     if limit is not None:
-        request.limit = whole(limit, "limit")
+        request.limit = whole(limit, "limit", 1000, 1)
     if filter is not None:
         set_filter(request.filter, filter)
     if score_threshold is not None:
