@@ -60,7 +60,7 @@ def _set_condition(target: Any, condition: Any, path: str, depth: int) -> None:
         _set_plain(message.value, value, f"{path}.equals.value")
     elif test == "any_of":
         if not isinstance(value, (list, tuple)) or not value:
-            raise invalid(f"{path}.any_of", "must be a list of 1 to 256 values")
+            raise invalid(f"{path}.any_of.values", "must be a list of 1 to 256 values")
         for index, item in enumerate(value):
             _set_plain(message.values.add(), item, f"{path}.any_of.values[{index}]")
     elif test == "range":
