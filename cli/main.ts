@@ -24,6 +24,7 @@ import { train } from './commands/train.ts';
 import { up } from './commands/up.ts';
 import { transportFailure } from './connection.ts';
 import { note, UsageError } from './output/print.ts';
+import { inFlags, refuseIdle, refuseRepeats } from './strict.ts';
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
@@ -73,6 +74,7 @@ for (const command of [
     each.exitOverride().showSuggestionAfterError();
     // Every command prints its result, and can print it as JSON.
     if (each.commands.length === 0) each.option('--json', 'print one JSON document');
+    refuseRepeats(each);
   }
   program.addCommand(command);
 }
@@ -80,6 +82,13 @@ for (const command of [
 // `head` closes its end of the pipe when it has enough lines; that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
+});
+
+/** What runs, for errors in its words. */
+let running: Command | undefined;
+program.hook('preAction', (_, command) => {
+  running = command;
+  refuseIdle(command);
 });
 
 try {
@@ -100,5 +109,6 @@ function oneLine(error: unknown): string {
   if (error instanceof ScalingnoteError && error.reason === '' && error.code === 'UNIMPLEMENTED') {
     return `${error.message}: another service listens there; check --document-address and --query-address`;
   }
-  return (error instanceof Error ? error.message : String(error)).replaceAll('\n', ' ');
+  const message = (error instanceof Error ? error.message : String(error)).replaceAll('\n', ' ');
+  return error instanceof ScalingnoteError ? inFlags(message, running) : message;
 }

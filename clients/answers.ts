@@ -66,6 +66,80 @@ export interface Hit {
   text: string;
   metadata: JsonObject;
   version: number;
+  /** Why it ranks where it does, with `explain`. */
+  explanation?: Explanation;
+  /** Its best sentence, with `snippetLength`, where its text is stored. */
+  snippet?: Snippet;
+  /** Its whole text, with `withDocumentText`. */
+  documentText?: string;
+  /** Why there is none: it is not stored, or the texts of the answer would be more than 2 MiB together. */
+  documentTextAbsence?: 'not stored' | 'too large';
+}
+
+/** The stretch of a passage around its best sentence. */
+export interface Snippet {
+  text: string;
+  /** The words of the query in `text`, as `text.slice(start, end)`, in order and without overlap. */
+  highlights: { start: number; end: number }[];
+  /** Where it begins in the text of the passage. */
+  start: number;
+}
+
+/** Why a document ranks where it does. Ranks compare every vector, whatever index answered. */
+export interface Explanation {
+  /** Its place in the ranking of the search, from 1; absent if that is not known. */
+  rank?: number;
+  /** How many passages it has. */
+  passages: number;
+  /** By meaning. */
+  dense?: RankingPlace;
+  /** By wording, where it has a term of the query. */
+  sparse?: RankingPlace;
+  /** The terms of the query that it has, with what each alone scores. */
+  terms: { term: string; score: number }[];
+  /** By the tower that the query tower was distilled from, where the service has it loaded. */
+  teacher?: RankingPlace & { name: string };
+}
+
+/** A document's place in one ranking. */
+export interface RankingPlace {
+  score: number;
+  /** From 1; absent past `rankBound`. */
+  rank?: number;
+  /** How many places were looked at. */
+  rankBound: number;
+  /** Index of the passage that gave the score. */
+  passage: number;
+  /** What this ranking adds to the fused score of a hybrid search. */
+  fusedShare: number;
+}
+
+/** What became of a document in a search. */
+export interface DocumentExplanation {
+  documentId: string;
+  fate:
+    | 'IN_ANSWER'
+    | 'NOT_STORED'
+    | 'DELETED'
+    | 'FILTERED_OUT'
+    | 'BELOW_THRESHOLD'
+    | 'RANKED_LOWER'
+    | 'SKIPPED_BY_OFFSET'
+    | 'NO_SHARED_TERM'
+    | 'NOT_A_CANDIDATE'
+    | 'MISSED'
+    | 'UNKNOWN';
+  /** The same in words. */
+  message: string;
+  /** The condition that removed it: `filter.must[0]`. */
+  filterPath?: string;
+  explanation?: Explanation;
+  /** In the mode of the search. */
+  score?: number;
+  /** Of a page that begins with it. */
+  offset?: number;
+  /** That is stored, or of the delete. */
+  version: number;
 }
 
 /** Where the time of a search went on the server, in milliseconds. */
@@ -84,4 +158,8 @@ export interface SearchResult {
   hits: Hit[];
   timings: SearchTimings;
   queryTower: Tower;
+  /** What became of the document that `explainDocumentId` names. */
+  explainedDocument?: DocumentExplanation;
+  /** Set where the query is longer than the tower's window: how many tokens were read of it, and can be. */
+  queryTruncation?: { tokensRead: number; maxTokens: number };
 }

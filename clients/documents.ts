@@ -1,5 +1,11 @@
+import type { CountRequest } from '../proto/generated/scalingnote/v1/CountRequest.ts';
+import type { DeleteRequest } from '../proto/generated/scalingnote/v1/DeleteRequest.ts';
 import type { DocumentServiceDefinition } from '../proto/generated/scalingnote/v1/DocumentService.ts';
+import type { DropCollectionRequest } from '../proto/generated/scalingnote/v1/DropCollectionRequest.ts';
 import type { ExportRequest } from '../proto/generated/scalingnote/v1/ExportRequest.ts';
+import type { GetDocumentsRequest } from '../proto/generated/scalingnote/v1/GetDocumentsRequest.ts';
+import type { ListDocumentsRequest } from '../proto/generated/scalingnote/v1/ListDocumentsRequest.ts';
+import type { SwitchAliasRequest } from '../proto/generated/scalingnote/v1/SwitchAliasRequest.ts';
 import { v1 } from '../proto/load.ts';
 import type { Collection } from './answers.ts';
 import type { CallBounds, ClientOptions } from './call.ts';
@@ -7,11 +13,13 @@ import { ScalingnoteError } from './errors.ts';
 import { type ExportOptions, runExport } from './export.ts';
 import { fromCollection } from './from-wire.ts';
 import { fromFullDocument, type FullDocument } from './full-document.ts';
-import { type Filter, toWireFilter } from './filter.ts';
+import type { Filter } from './filter.ts';
 import { type IngestOptions, type IngestSummary, runIngest } from './ingest.ts';
 import type { IngestOperation } from './operation.ts';
 import { ServiceClient } from './service-client.ts';
-import { wireText } from './values.ts';
+import { toWire } from './strict/message.ts';
+import { checkOptions, flag } from './strict/options.ts';
+import { checkBounds, EXPORT_OPTIONS, INGEST_OPTIONS } from './strict/tables.ts';
 
 /** Which documents: all of a tenant, or those that match a filter. */
 export interface DocumentScope {
@@ -32,10 +40,17 @@ export interface StoredDocument {
 /** Most ids that the service takes in one call. */
 const MAX_GET_IDS = 100;
 
+const IN_COLLECTION = { required: ['collection'] };
+
+type WireGet = GetDocumentsRequest & { documentIds: string[] };
+
 /** A client of the document service. It holds a connection to each server; close it when done. */
 export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
-  /** @param options - `address` is `127.0.0.1:7401` by default */
-  constructor(options: ClientOptions = {}) {
+  /**
+   * @param options - `address` is `127.0.0.1:7401` by default
+   * @throws {ScalingnoteError} `INVALID_ARGUMENT` for an option that can't be followed
+   */
+  constructor(options?: ClientOptions) {
     super(v1.DocumentService, options, '127.0.0.1:7401');
   }
 
@@ -45,12 +60,13 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
    *
    * @throws {ScalingnoteError} what ended the stream for good
    */
-  ingest(
+  async ingest(
     source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
     options: IngestOptions,
   ): Promise<IngestSummary> {
-    const connect = async () => this.duplex('Ingest', await this.pick(options.signal), options);
-    return runIngest(connect, source, { openMs: this.options.timeoutMs, ...options });
+    const checked = checkOptions(options, INGEST_OPTIONS);
+    const connect = async () => this.duplex('Ingest', await this.pick(checked.signal), checked);
+    return await runIngest(connect, source, { openMs: this.options.timeoutMs, ...checked });
   }
 
   /**
@@ -64,26 +80,28 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
     scope: DocumentScope & { documentIds?: readonly string[] },
     bounds?: CallBounds,
   ): Promise<{ documents: number; freshnessToken: string }> {
-    const documentIds = (scope.documentIds ?? []).map((id, index) => wireText(id, `document_ids[${index}]`));
-    const request = { ...toWireScope(scope), documentIds };
+    const request = toWire<DeleteRequest>('scalingnote.v1.DeleteRequest', scope, IN_COLLECTION);
     const { documents, freshnessToken } = await this.call('Delete', request, bounds, { isWrite: true });
     return { documents: Number(documents), freshnessToken };
   }
 
   /** Counts documents and their passages. @throws {ScalingnoteError} */
   async count(scope: DocumentScope, bounds?: CallBounds): Promise<{ documents: number; passages: number }> {
-    const { documents, passages } = await this.call('Count', toWireScope(scope), bounds);
+    const request = toWire<CountRequest>('scalingnote.v1.CountRequest', scope, IN_COLLECTION);
+    const { documents, passages } = await this.call('Count', request, bounds);
     return { documents: Number(documents), passages: Number(passages) };
   }
 
   /** Every document of a tenant in a collection as it is stored, page by page. @throws {ScalingnoteError} */
   async *listDocuments(
-    { collection, tenant = '' }: Pick<DocumentScope, 'collection' | 'tenant'>,
+    scope: Pick<DocumentScope, 'collection' | 'tenant'>,
     bounds?: CallBounds,
   ): AsyncGenerator<StoredDocument, void, undefined> {
+    const form = { ...IN_COLLECTION, hidden: ['pageToken'] };
+    const request = toWire<ListDocumentsRequest>('scalingnote.v1.ListDocumentsRequest', scope, form);
     let pageToken = '';
     do {
-      const page = await this.call('ListDocuments', { collection, tenant, pageToken }, bounds);
+      const page = await this.call('ListDocuments', { ...request, pageToken }, bounds);
       yield* page.documents;
       pageToken = page.nextPageToken;
     } while (pageToken !== '');
@@ -100,30 +118,29 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
     scope: Pick<DocumentScope, 'collection' | 'tenant'> & { ids: readonly string[]; withVectors?: boolean },
     bounds?: CallBounds,
   ): Promise<FullDocument[]> {
-    const ids = scope.ids.map((id, index) => wireText(id, `ids[${index}]`));
-    if (ids.length > MAX_GET_IDS) return await this.#getInParts(scope, ids, MAX_GET_IDS, bounds);
-    const { collection, tenant = '', withVectors = false } = scope;
+    const form = { required: ['collection', 'documentIds'], renamed: { ids: 'documentIds' } };
+    const request = toWire<WireGet>('scalingnote.v1.GetDocumentsRequest', scope, form);
+    return await this.#getDocuments(request, checkBounds(bounds));
+  }
+
+  async #getDocuments(request: WireGet, bounds: CallBounds): Promise<FullDocument[]> {
+    const { length } = request.documentIds;
+    if (length > MAX_GET_IDS) return await this.#getInParts(request, MAX_GET_IDS, bounds);
     try {
-      const request = { collection, tenant: wireText(tenant, 'tenant'), documentIds: ids, withVectors };
       const { documents } = await this.call('GetDocuments', request, bounds);
       return documents.map(fromFullDocument);
     } catch (error) {
       const isTooLarge = error instanceof ScalingnoteError && error.reason === 'RESPONSE_TOO_LARGE';
-      if (!isTooLarge || ids.length < 2) throw error;
-      return await this.#getInParts(scope, ids, Math.ceil(ids.length / 2), bounds);
+      if (!isTooLarge || length < 2) throw error;
+      return await this.#getInParts(request, Math.ceil(length / 2), bounds);
     }
   }
 
-  async #getInParts(
-    scope: Parameters<DocumentClient['getDocuments']>[0],
-    ids: readonly string[],
-    size: number,
-    bounds: CallBounds | undefined,
-  ): Promise<FullDocument[]> {
+  async #getInParts(request: WireGet, size: number, bounds: CallBounds): Promise<FullDocument[]> {
     const found: FullDocument[] = [];
-    for (let start = 0; start < ids.length; start += size) {
-      const part = { ...scope, ids: ids.slice(start, start + size) };
-      found.push(...(await this.getDocuments(part, bounds)));
+    for (let start = 0; start < request.documentIds.length; start += size) {
+      const documentIds = request.documentIds.slice(start, start + size);
+      found.push(...(await this.#getDocuments({ ...request, documentIds }, bounds)));
     }
     return found;
   }
@@ -135,10 +152,11 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
    *
    * @throws {ScalingnoteError} what ended the export for good
    */
-  exportDocuments(options: ExportOptions): AsyncGenerator<FullDocument, void, undefined> {
+  async *exportDocuments(options: ExportOptions): AsyncGenerator<FullDocument, void, undefined> {
+    const checked = checkOptions(options, EXPORT_OPTIONS);
     const connect = async (request: ExportRequest) =>
-      this.answers('Export', await this.pick(options.signal), request, options);
-    return runExport(connect, { openMs: this.options.timeoutMs, ...options });
+      this.answers('Export', await this.pick(checked.signal), request, checked);
+    yield* runExport(connect, { openMs: this.options.timeoutMs, ...checked });
   }
 
   /** Every collection of the store, of any space. @throws {ScalingnoteError} */
@@ -163,9 +181,12 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
     physicalName: string,
     bounds?: CallBounds,
   ): Promise<{ previous: string | undefined }> {
-    const { previousPhysicalName } = await this.call('SwitchAlias', { alias, physicalName }, bounds, {
-      isWrite: true,
-    });
+    const request = toWire<SwitchAliasRequest>(
+      'scalingnote.v1.SwitchAliasRequest',
+      { alias, physicalName },
+      { required: ['alias', 'physicalName'] },
+    );
+    const { previousPhysicalName } = await this.call('SwitchAlias', request, bounds, { isWrite: true });
     return { previous: previousPhysicalName || undefined };
   }
 
@@ -179,19 +200,16 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
    */
   async dropCollection(
     physicalName: string,
-    { withAliases = false }: { withAliases?: boolean } = {},
+    options?: { withAliases?: boolean },
     bounds?: CallBounds,
   ): Promise<{ aliases: string[] }> {
-    const request = { physicalName, withAliases };
+    const { withAliases = false } = checkOptions(options, { withAliases: flag });
+    const request = toWire<DropCollectionRequest>(
+      'scalingnote.v1.DropCollectionRequest',
+      { physicalName, withAliases },
+      { required: ['physicalName'] },
+    );
     const { aliases } = await this.call('DropCollection', request, bounds, { isWrite: true, attempts: 1 });
     return { aliases };
   }
-}
-
-function toWireScope(scope: DocumentScope) {
-  return {
-    collection: wireText(scope.collection, 'collection'),
-    tenant: wireText(scope.tenant ?? '', 'tenant'),
-    ...(scope.filter === undefined ? {} : { filter: toWireFilter(scope.filter) }),
-  };
 }

@@ -4,12 +4,12 @@ import type { ExportRequest } from '../proto/generated/scalingnote/v1/ExportRequ
 import type { ExportResponse__Output } from '../proto/generated/scalingnote/v1/ExportResponse.ts';
 import type { Collection } from './answers.ts';
 import { ScalingnoteError, toScalingnoteError } from './errors.ts';
-import { type Filter, toWireFilter } from './filter.ts';
+import type { Filter } from './filter.ts';
 import { fromCollection } from './from-wire.ts';
 import { fromFullDocument, type FullDocument } from './full-document.ts';
 import { backoffMs, MAX_TIMER_MS, pause, tookNoStream } from './retries.ts';
 import type { CallMetadata } from './tracing-interceptor.ts';
-import { wireText } from './values.ts';
+import { toWire } from './strict/message.ts';
 
 /** What to export, and how. */
 export interface ExportOptions {
@@ -96,16 +96,9 @@ export async function* runExport(
   }
 }
 
-function toWireExport(options: ExportOptions): ExportRequest {
-  const { collection, tenant = '', allTenants = false, filter, withVectors = false, after } = options;
-  if (after) wireText(after.id, 'after.id');
-  return {
-    collection: wireText(collection, 'collection'),
-    tenant: wireText(tenant, 'tenant'),
-    allTenants,
-    withVectors,
-    ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
-  };
+function toWireExport({ collection, tenant, allTenants, filter, withVectors }: ExportOptions): ExportRequest {
+  const request = { collection, tenant, allTenants, filter, withVectors };
+  return toWire('scalingnote.v1.ExportRequest', request, { required: ['collection'] });
 }
 
 /** The messages of one stream. It is cancelled when its reader is done, however that came. */

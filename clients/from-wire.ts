@@ -2,7 +2,7 @@ import type { Collection__Output } from '../proto/generated/scalingnote/v1/Colle
 import type { SearchResponse__Output } from '../proto/generated/scalingnote/v1/SearchResponse.ts';
 import type { ServiceInfo__Output } from '../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { Tower__Output } from '../proto/generated/scalingnote/v1/Tower.ts';
-import { fromStruct } from '../proto/struct.ts';
+import { fromDocumentExplanation, fromHit } from './from-hit.ts';
 import type { Collection, SearchResult, ServiceInfo, Space, Tower } from './answers.ts';
 
 /** Messages of the wire as this package answers with them. */
@@ -46,17 +46,15 @@ export function fromCollection({ name, physicalName, identity, ...rest }: Collec
   };
 }
 
-export function fromSearchResponse({ hits, timings, queryTower }: SearchResponse__Output): SearchResult {
+export function fromSearchResponse(response: SearchResponse__Output): SearchResult {
+  const { hits, timings, queryTower, explainedDocument, queryTruncation } = response;
   const { tokenizeMs = 0, queueMs = 0, encodeMs = 0, searchMs = 0, totalMs = 0 } = timings ?? {};
   return {
-    hits: hits.map(({ documentId, version, metadata, ...hit }) => ({
-      id: documentId,
-      ...hit,
-      metadata: fromStruct(metadata),
-      version: Number(version),
-    })),
+    hits: hits.map(fromHit),
     timings: { tokenizeMs, queueMs, encodeMs, searchMs, totalMs, cached: timings?.cached ?? false },
     queryTower: fromTower(queryTower),
+    ...(explainedDocument && { explainedDocument: fromDocumentExplanation(explainedDocument) }),
+    ...(queryTruncation && { queryTruncation }),
   };
 }
 

@@ -1,11 +1,15 @@
 export type { CallBounds, ClientOptions } from './call.ts';
 export type {
   Collection,
+  DocumentExplanation,
+  Explanation,
   Health,
   Hit,
+  RankingPlace,
   SearchResult,
   SearchTimings,
   ServiceInfo,
+  Snippet,
   Space,
   Tower,
 } from './answers.ts';
@@ -21,6 +25,8 @@ export { type CollectionFamiliarity, QueryClient } from './query.ts';
 export type { RecordOperation } from './record-operation.ts';
 export { type DocumentRecord, readJsonLines } from './records.ts';
 export type { SearchRequest } from './search-request.ts';
-export type { SearchStream } from './search-stream.ts';
-export { tracingInterceptor } from './tracing-interceptor.ts';
+export type { QueryBounds, SearchStream } from './search-stream.ts';
+export type { Balancing } from './servers.ts';
+export type { StreamBounds } from './service-client.ts';
+export { type CallMetadata, tracingInterceptor } from './tracing-interceptor.ts';
 export type { JsonObject, JsonValue } from '../proto/struct.ts';

@@ -432,8 +432,8 @@ describe('an ingest and its caller', () => {
     assert.match(message('nan') ?? '', /metadata\.price is not a JSON value/);
     assert.match(message('date') ?? '', /metadata\.at is not a JSON value/);
     assert.match(message('circular') ?? '', /^metadata: metadata(\.self)+ is nested deeper than 32 levels/);
-    assert.match(message('key') ?? '', /^a key of metadata\.list\.0: holds half/);
-    assert.match(message('deep') ?? '', /^metadata\.list\.0\.name: holds half/);
+    assert.match(message('key') ?? '', /^a key of metadata\.list\[0\]: holds half/);
+    assert.match(message('deep') ?? '', /^metadata\.list\[0\]\.name: holds half/);
     assert.match(message('version') ?? '', /^version: is -1, but must be a whole number/);
     assert.match(message('huge') ?? '', /^document: has 34603012 bytes/);
     assert.match(message('gone') ?? '', /^version: is 1\.5/);

@@ -1,16 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { type ClientDuplexStream, status as Code } from '@grpc/grpc-js';
 import type { IngestOutcome__Output } from '../proto/generated/scalingnote/v1/IngestOutcome.ts';
+import type { IngestBegin } from '../proto/generated/scalingnote/v1/IngestBegin.ts';
 import type { IngestRequest } from '../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse__Output } from '../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { OutcomeKind__Output } from '../proto/generated/scalingnote/v1/OutcomeKind.ts';
 import { unpackStatus } from '../proto/status.ts';
-import { ScalingnoteError, toScalingnoteError } from './errors.ts';
-import { idOf, type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
+import { invalidArgument, ScalingnoteError, toScalingnoteError } from './errors.ts';
+import { idOf, sequenceOf, type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
 import { backoffMs, MAX_TIMER_MS, pause, tookNoStream } from './retries.ts';
 import { Source } from './source.ts';
 import type { CallMetadata } from './tracing-interceptor.ts';
-import { wireText } from './values.ts';
+import { toWire } from './strict/message.ts';
+import { describe } from './strict/read.ts';
 
 /** What became of one operation. */
 export interface IngestOutcome {
@@ -182,6 +184,8 @@ class Ingest {
     identity: '',
     freshnessToken: '',
   };
+  /** Where the operations go. */
+  readonly #target: IngestBegin;
   /** Whether the last connection was open and only waited for the source. */
   wasIdle = false;
   readonly #options: IngestOptions & { openMs?: number };
@@ -200,6 +204,13 @@ class Ingest {
     source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
     options: IngestOptions & { openMs?: number },
   ) {
+    const { collection, tenant, omitText, bulk } = options;
+    this.#target = toWire(
+      'scalingnote.v1.IngestBegin',
+      { collection, tenant, omitText, bulk },
+      { required: ['collection'] },
+    );
+    requireIterable(source);
     this.#options = options;
     this.summary.identity = options.expectedIdentity ?? '';
     this.#source = new Source(source, () => this.#wake());
@@ -271,12 +282,10 @@ class Ingest {
   /** Writes whatever may be written, until the connection has ended. */
   async #feed(connection: Connection): Promise<void> {
     const { call } = connection;
-    const { collection, tenant = '', omitText = false, bulk = false } = this.#options;
-    const target = { collection: wireText(collection, 'collection'), tenant: wireText(tenant, 'tenant') };
     const expectedIdentity = this.summary.identity;
     const expectedFreshnessToken = this.summary.freshnessToken || (this.#options.expectedFreshness ?? '');
     const run = { runId: this.#runId, attempt: ++this.#attempt };
-    call.write({ begin: { ...target, omitText, bulk, expectedIdentity, expectedFreshnessToken, ...run } });
+    call.write({ begin: { ...this.#target, expectedIdentity, expectedFreshnessToken, ...run } });
     let ended = false;
     while (connection.end === undefined) {
       const changed = new Promise<void>((resolve) => {
@@ -312,9 +321,12 @@ class Ingest {
 
   /** Accepts an operation; `undefined` if it cannot be sent and was rejected here. */
   #accept(operation: IngestOperation): IngestRequest | undefined {
-    const sequence = operation.sequence ?? this.#sequence + 1;
+    const sequence = sequenceOf(operation) ?? this.#sequence + 1;
     if (!Number.isSafeInteger(sequence) || sequence <= this.#sequence) {
-      throw new RangeError(`sequence is ${sequence}, but must be a whole number above ${this.#sequence}`);
+      throw invalidArgument(
+        'sequence',
+        `sequence is ${describe(sequence)}, but must be a whole number above ${this.#sequence}`,
+      );
     }
     this.#sequence = sequence;
     this.summary.sent++;
@@ -383,4 +395,13 @@ class Ingest {
     this.#watermark(this.#sequence);
     return undefined;
   }
+}
+
+function requireIterable(source: unknown): void {
+  const isIterable =
+    typeof source === 'object' &&
+    source !== null &&
+    (Symbol.asyncIterator in source || Symbol.iterator in source);
+  if (isIterable) return;
+  throw invalidArgument('source', `is ${describe(source)}; give a list, or anything to iterate over`);
 }

@@ -30,9 +30,10 @@ describe('what npm publishes as @scalingnote/client', () => {
       'dist/clients/index.js',
       'dist/clients/index.d.ts',
       'dist/proto/load.js',
-      'dist/proto/scalingnote/v1/document_service.proto',
-      'dist/proto/scalingnote/v1/query_service.proto',
-      'dist/proto/google/rpc/error_details.proto',
+      'dist/proto/contract.js',
+      'dist/cjs/index.js',
+      'dist/cjs/package.json',
+      'dist/cjs/clients/index.d.ts',
     ]) {
       assert.ok(files.includes(needed), `${needed} is missing; run "npm run build"`);
     }
@@ -44,7 +45,7 @@ describe('what npm publishes as @scalingnote/client', () => {
 
   test('imports gRPC, Node and itself', async () => {
     const foreign = new Set<string>();
-    for (const path of files.filter((each) => /\.(js|d\.ts)$/.test(each))) {
+    for (const path of files.filter((each) => /\.(js|d\.ts)$/.test(each) && !each.includes('/cjs/'))) {
       for (const [, specifier] of (await read(path)).matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)) {
         if (!specifier!.startsWith('.')) {
           if (!specifier!.startsWith('node:')) foreign.add(specifier!);
@@ -80,6 +81,23 @@ describe('what npm publishes as @scalingnote/client', () => {
 
     after(async () => {
       await rm(folder, { recursive: true, force: true });
+    });
+
+    test('a CommonJS program has the same classes as an ES module', async () => {
+      const program = `
+        const { QueryClient, ScalingnoteError } = require('@scalingnote/client');
+        try {
+          new QueryClient({ adress: 'a:1' });
+        } catch (error) {
+          import('@scalingnote/client').then((client) =>
+            console.log(error instanceof client.ScalingnoteError && error instanceof ScalingnoteError),
+          );
+        }
+      `;
+      const { stdout } = await run(process.execPath, ['--input-type=commonjs', '--eval', program], {
+        cwd: folder,
+      });
+      assert.equal(stdout, 'true\n');
     });
 
     test('it searches', async () => {

@@ -1,3 +1,5 @@
+import type { EncodeRequest } from '../proto/generated/scalingnote/v1/EncodeRequest.ts';
+import type { MeasureFamiliarityRequest } from '../proto/generated/scalingnote/v1/MeasureFamiliarityRequest.ts';
 import type { QueryServiceDefinition } from '../proto/generated/scalingnote/v1/QueryService.ts';
 import { v1 } from '../proto/load.ts';
 import type { SearchResult, Tower } from './answers.ts';
@@ -6,7 +8,9 @@ import { fromSearchResponse, fromTower } from './from-wire.ts';
 import { type SearchRequest, toWireSearch } from './search-request.ts';
 import { SearchStream } from './search-stream.ts';
 import { ServiceClient, type StreamBounds } from './service-client.ts';
-import { wireText } from './values.ts';
+import { toWire } from './strict/message.ts';
+import { checkOptions } from './strict/options.ts';
+import { STREAM_BOUNDS } from './strict/tables.ts';
 
 /** How well a query tower knows a collection. */
 export interface CollectionFamiliarity {
@@ -20,8 +24,11 @@ export interface CollectionFamiliarity {
 
 /** A client of the query service. It holds a connection to each server; close it when done. */
 export class QueryClient extends ServiceClient<QueryServiceDefinition> {
-  /** @param options - `address` is `127.0.0.1:7402` by default */
-  constructor(options: ClientOptions = {}) {
+  /**
+   * @param options - `address` is `127.0.0.1:7402` by default
+   * @throws {ScalingnoteError} `INVALID_ARGUMENT` for an option that can't be followed
+   */
+  constructor(options?: ClientOptions) {
     super(v1.QueryService, options, '127.0.0.1:7402');
   }
 
@@ -35,17 +42,23 @@ export class QueryClient extends ServiceClient<QueryServiceDefinition> {
     texts: readonly string[],
     bounds?: CallBounds,
   ): Promise<{ embeddings: number[][]; queryTower: Tower }> {
-    const request = { texts: texts.map((text, index) => wireText(text, `texts[${index}]`)) };
+    const request = toWire<EncodeRequest>('scalingnote.v1.EncodeRequest', { texts }, { required: ['texts'] });
     const { embeddings, queryTower } = await this.call('Encode', request, bounds);
     return { embeddings: embeddings.map(({ values }) => values), queryTower: fromTower(queryTower) };
   }
 
   /** How well the query tower knows a collection, by a sample of its documents. @throws {ScalingnoteError} */
   async measureFamiliarity(
-    { collection, tenant = '' }: { collection: string; tenant?: string },
+    scope: { collection: string; tenant?: string },
     bounds?: CallBounds,
   ): Promise<CollectionFamiliarity> {
-    const answer = await this.call('MeasureFamiliarity', { collection, tenant }, bounds);
+    const form = { required: ['collection'] };
+    const request = toWire<MeasureFamiliarityRequest>(
+      'scalingnote.v1.MeasureFamiliarityRequest',
+      scope,
+      form,
+    );
+    const answer = await this.call('MeasureFamiliarity', request, bounds);
     const { unknownTokenShare, documents, tokens, queryTower } = answer;
     return {
       documents,
@@ -61,10 +74,11 @@ export class QueryClient extends ServiceClient<QueryServiceDefinition> {
    *
    * @param bounds - of the stream itself; each query has its own deadline, signal and trace context
    */
-  searchStream(bounds: StreamBounds = {}): SearchStream {
+  searchStream(bounds?: StreamBounds): SearchStream {
+    const checked = checkOptions(bounds, STREAM_BOUNDS);
     return new SearchStream(
       this.servers,
-      (server) => this.duplex('SearchStream', server, bounds),
+      (server) => this.duplex('SearchStream', server, checked),
       this.options,
     );
   }

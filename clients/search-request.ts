@@ -1,7 +1,7 @@
 import type { SearchRequest as WireSearchRequest } from '../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { invalidArgument } from './errors.ts';
-import { type Filter, toWireFilter } from './filter.ts';
-import { wireText, wireUint32 } from './values.ts';
+import type { Filter } from './filter.ts';
+import { toWire } from './strict/message.ts';
 
 /** A search. */
 export interface SearchRequest {
@@ -30,35 +30,30 @@ export interface SearchRequest {
    * `COLLECTION_REPLACED` where the collection is another one now.
    */
   atLeastAsFreshAs?: string | undefined;
+  /** Say of each hit why it ranks where it does; `limit` is 100 at most then. @default false */
+  explain?: boolean;
+  /** Say of this document why it is in the answer, or why not. */
+  explainDocumentId?: string;
+  /** Longest snippet around the best sentence of each hit, 16 to 4096 characters; 0 for none. @default 0 */
+  snippetLength?: number;
+  /** Return the whole text of each document, where it is stored; 2 MiB together. @default false */
+  withDocumentText?: boolean;
 }
-
-const MODES = {
-  dense: 'SEARCH_MODE_DENSE',
-  sparse: 'SEARCH_MODE_SPARSE',
-  hybrid: 'SEARCH_MODE_HYBRID',
-} as const;
 
 /** As the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for what can't be written */
 export function toWireSearch(request: SearchRequest): WireSearchRequest {
-  const { filter, mode, collection, query, tenant, limit, offset, atLeastAsFreshAs, ...rest } = request;
-  return {
-    ...rest,
-    collection: wireText(collection, 'collection'),
-    query: wireText(query, 'query'),
-    ...(tenant === undefined ? {} : { tenant: wireText(tenant, 'tenant') }),
-    ...(limit === undefined ? {} : { limit: wireUint32(limit, 'limit') }),
-    ...(offset === undefined ? {} : { offset: wireUint32(offset, 'offset') }),
-    ...(filter === undefined ? {} : { filter: toWireFilter(filter) }),
-    ...(mode === undefined ? {} : { mode: MODES[mode] }),
-    ...(atLeastAsFreshAs === undefined ? {} : { atLeastAsFreshAs: wireToken(atLeastAsFreshAs) }),
-  };
-}
-
-/** On the wire, no token is an empty one: a caller whose token is empty by mistake would get any answer. */
-function wireToken(token: string): string {
-  if (token !== '') return wireText(token, 'at_least_as_fresh_as');
-  throw invalidArgument(
-    'at_least_as_fresh_as',
-    'is empty; give the token, or leave it out to take what is there',
-  );
+  const wire = toWire<WireSearchRequest>('scalingnote.v1.SearchRequest', request, {
+    required: ['collection', 'query'],
+  });
+  // On the wire, an empty string is none: a caller whose token or id is empty by mistake would get another answer.
+  if (wire.atLeastAsFreshAs === '') {
+    throw invalidArgument(
+      'at_least_as_fresh_as',
+      'is empty; give the token, or leave it out to take what is there',
+    );
+  }
+  if (wire.explainDocumentId === '') {
+    throw invalidArgument('explain_document_id', 'is empty; give the id of a document, or leave it out');
+  }
+  return wire;
 }

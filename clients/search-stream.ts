@@ -10,6 +10,8 @@ import { fromSearchResponse } from './from-wire.ts';
 import { Retries } from './retries.ts';
 import { type SearchRequest, toWireSearch } from './search-request.ts';
 import type { Server, Servers } from './servers.ts';
+import { checkOptions } from './strict/options.ts';
+import { QUERY_BOUNDS } from './strict/tables.ts';
 
 type Call = ClientDuplexStream<SearchStreamRequest, SearchStreamResponse__Output>;
 
@@ -76,11 +78,13 @@ export class SearchStream {
    *
    * @throws {ScalingnoteError} why this query failed; later ones may go through
    */
-  async search(
-    request: SearchRequest,
-    { traceparent = '', timeoutMs = this.#options.timeoutMs, signal }: QueryBounds = {},
-  ): Promise<SearchResult | undefined> {
-    if (this.#closed) throw new Error('the search stream is closed; open another with searchStream()');
+  async search(request: SearchRequest, bounds?: QueryBounds): Promise<SearchResult | undefined> {
+    if (this.#closed) {
+      const message = 'the search stream is closed; open another with searchStream()';
+      throw new ScalingnoteError({ code: Code.FAILED_PRECONDITION, message, reason: 'STREAM_CLOSED' });
+    }
+    const checked = checkOptions(bounds, QUERY_BOUNDS);
+    const { traceparent = '', timeoutMs = this.#options.timeoutMs, signal } = checked;
     signal?.throwIfAborted();
     const message = { search: toWireSearch(request), traceparent };
     const deadline = Date.now() + timeoutMs;

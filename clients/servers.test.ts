@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import dns from 'node:dns/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { after, describe, mock, test } from 'node:test';
@@ -169,6 +171,36 @@ describe('several servers', () => {
     } finally {
       looked.mock.restore();
       syncBuiltinESMExports();
+    }
+  });
+
+  test('a connection that its peer accepts and says nothing on is made again', async () => {
+    using service = await counted();
+    let connections = 0;
+    let mute: Socket | undefined;
+    const gate = createServer((socket) => {
+      socket.on('error', () => {});
+      if (++connections > 1) {
+        const to = connect(Number(service.address.split(':')[1]), '127.0.0.1');
+        socket.pipe(to).pipe(socket);
+      } else {
+        mute = socket;
+      }
+    }).listen(0, '127.0.0.1');
+    await once(gate, 'listening');
+    try {
+      const address = `127.0.0.1:${(gate.address() as AddressInfo).port}`;
+      using client = new QueryClient({ address });
+      const isLate = ({ code }: ScalingnoteError): boolean => code === 'DEADLINE_EXCEEDED';
+      await assert.rejects(client.search(SEARCH, { timeoutMs: 50 }), isLate);
+      await assert.rejects(client.search(SEARCH, { timeoutMs: 50 }), isLate);
+      assert.equal(connections, 1);
+      mock.timers.enable({ apis: ['Date'], now: Date.now() + 6000 });
+      await client.search(SEARCH);
+    } finally {
+      mock.timers.reset();
+      mute?.destroy();
+      gate.close();
     }
   });
 

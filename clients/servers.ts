@@ -25,6 +25,12 @@ const CHECK_TIMEOUT_MS = 1_000;
 /** A timer that fires later than this shows that this process was busy. */
 const BUSY_MS = 250;
 
+/**
+ * A server that is there has agreed on a connection by then, TLS included. Each time after, it may take twice as long:
+ * grpc-js leaves the socket that was given up open until the other side closes it.
+ */
+const CONNECT_TIMEOUT_MS = 5_000;
+
 /** How often waiting calls look whether a server is connected; grpc-js's own watch would keep the process alive. */
 const LOOK_EVERY_MS = 20;
 
@@ -38,18 +44,21 @@ const RELEASED_AT_ONCE = 64;
 const NAMES_GOOD_MS = 30_000;
 const NAMES_DOUBTFUL_MS = 1_000;
 
-const { READY, TRANSIENT_FAILURE, IDLE } = connectivityState;
+const { READY, TRANSIENT_FAILURE, IDLE, CONNECTING } = connectivityState;
 
 /** One server: a connection, the calls on it, and how it is. */
 export class Server {
   /** `host:port` that leads to this server alone. */
   readonly address: string;
-  readonly client: Client;
+  readonly #connect: () => Client;
+  #client: Client;
   /** Whether it says that it serves; so it is taken until it says otherwise. */
   isServing = true;
   /** Whether it answers at all. */
   isMute = false;
   #isClosed = false;
+  #connectingSince: number | undefined;
+  #patienceMs = CONNECT_TIMEOUT_MS;
   #checkedAt = 0;
   #isChecking = false;
   /** What moves each call on it to another server. */
@@ -57,7 +66,13 @@ export class Server {
 
   constructor(target: Target, credentials: ChannelCredentials, options: ChannelOptions) {
     this.address = target.target;
-    this.client = new Client(target.target, credentials, channelOptions(target, options));
+    const all = { ...channelOptions(target, options), 'grpc.use_local_subchannel_pool': 1 };
+    this.#connect = () => new Client(target.target, credentials, all);
+    this.#client = this.#connect();
+  }
+
+  get client(): Client {
+    return this.#client;
   }
 
   get inFlight(): number {
@@ -85,6 +100,18 @@ export class Server {
   /** Connects, where it is not connected. */
   connect(): void {
     this.client.getChannel().getConnectivityState(true);
+  }
+
+  /** Gives up a connection whose peer accepted it and says nothing, and makes another; grpc-js would wait forever. */
+  renewIfStuck(): void {
+    if (this.state !== CONNECTING) this.#connectingSince = undefined;
+    else if (Date.now() - (this.#connectingSince ??= Date.now()) > this.#patienceMs) {
+      this.#connectingSince = undefined;
+      this.#patienceMs *= 2;
+      const stuck = this.#client;
+      this.#client = this.#connect();
+      stuck.close();
+    }
   }
 
   /**
@@ -169,6 +196,7 @@ export class Servers implements Reachable {
   async pick(deadline: number, signal?: AbortSignal, avoid?: Server): Promise<Server> {
     this.#checkOpen();
     if (this.#names.length > 0) await this.#resolve();
+    for (const server of this.#servers.values()) server.renewIfStuck();
     if (this.#servers.size > 1) await this.#settled(deadline, signal);
     const server = this.#best(avoid);
     if (this.#servers.size > 1) {
@@ -227,6 +255,7 @@ export class Servers implements Reachable {
       this.#checkOpen();
       if (this.#names.length > 0) await this.#resolve();
       for (const server of this.#servers.values()) {
+        server.renewIfStuck();
         server.connect();
         if (server.isMute) server.check(CHECK_TIMEOUT_MS, this.#canMove);
       }

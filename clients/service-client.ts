@@ -12,6 +12,7 @@ import {
 } from './call.ts';
 import { fromServiceInfo } from './from-wire.ts';
 import { type Server, Servers } from './servers.ts';
+import { checkBounds, checkClientOptions } from './strict/tables.ts';
 import { metadataOf } from './tracing-interceptor.ts';
 
 /** Names of a service's methods; the generated definitions admit every other name as well. */
@@ -48,8 +49,12 @@ export abstract class ServiceClient<Methods extends ServiceDefinition> {
   protected readonly options: Resolved;
   readonly #methods: Methods;
 
-  protected constructor({ service }: Stub<Methods>, options: ClientOptions, defaultAddress: string) {
-    this.options = resolve(options, defaultAddress);
+  protected constructor(
+    { service }: Stub<Methods>,
+    options: ClientOptions | undefined,
+    defaultAddress: string,
+  ) {
+    this.options = resolve(checkClientOptions(options), defaultAddress);
     this.servers = new Servers(this.options);
     this.#methods = service;
   }
@@ -57,13 +62,13 @@ export abstract class ServiceClient<Methods extends ServiceDefinition> {
   /** What the service is and which tower it runs. @throws {ScalingnoteError} */
   async describe(bounds?: CallBounds): Promise<ServiceInfo> {
     const method = this.#methods['Describe'] as UnaryMethod<object, { service: ServiceInfo__Output | null }>;
-    const { service } = await unary(this.servers, method, {}, this.options, bounds);
+    const { service } = await unary(this.servers, method, {}, this.options, checkBounds(bounds));
     return fromServiceInfo(service);
   }
 
   /** What the server says of its own health. @throws {ScalingnoteError} where the server does not answer */
-  health(bounds?: CallBounds): Promise<Health> {
-    return unary(this.servers, CHECK_HEALTH, {}, this.options, bounds);
+  async health(bounds?: CallBounds): Promise<Health> {
+    return await unary(this.servers, CHECK_HEALTH, {}, this.options, checkBounds(bounds));
   }
 
   /** Takes no more calls and closes the connections; what is under way is still answered. */
@@ -83,13 +88,14 @@ export abstract class ServiceClient<Methods extends ServiceDefinition> {
   }
 
   /** Calls a unary method. @throws {ScalingnoteError} */
-  protected call<Name extends MethodName<Methods>>(
+  protected async call<Name extends MethodName<Methods>>(
     name: Name,
     request: Parameters<Methods[Name]['requestSerialize']>[0],
     bounds: CallBounds | undefined,
     own: Partial<CallOptions> = {},
   ): Promise<ReturnType<Methods[Name]['responseDeserialize']>> {
-    return unary(this.servers, this.#methods[name]!, request, { ...this.options, ...own }, bounds);
+    const options = { ...this.options, ...own };
+    return await unary(this.servers, this.#methods[name]!, request, options, checkBounds(bounds));
   }
 
   /** Opens a stream to a server that takes one. */

@@ -1,6 +1,6 @@
-import { fileURLToPath } from 'node:url';
 import { loadPackageDefinition } from '@grpc/grpc-js';
-import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-loader';
+import { fromJSON, type Options, type PackageDefinition } from '@grpc/proto-loader';
+import { contract } from './contract.ts';
 import type { ProtoGrpcType as DocumentTypes } from './generated/document_service.ts';
 import type { ProtoGrpcType as ErrorDetailTypes } from './generated/error_details.ts';
 import type { ProtoGrpcType as QueryTypes } from './generated/query_service.ts';
@@ -12,23 +12,15 @@ import type { ProtoGrpcType as QueryTypes } from './generated/query_service.ts';
  * 64-bit integers are decimal strings: a JavaScript number would round what is past 2^53 before anybody could
  * refuse it.
  */
-export const LOADER_OPTIONS: Options = {
+const LOADER_OPTIONS: Options = {
   longs: String,
   enums: String,
   defaults: true,
   oneofs: true,
-  includeDirs: [fileURLToPath(new URL('.', import.meta.url))],
 };
 
-/** Every message and service of the wire contract, as reflection serves it. */
-export const packageDefinition: PackageDefinition = loadSync(
-  [
-    'scalingnote/v1/document_service.proto',
-    'scalingnote/v1/query_service.proto',
-    'google/rpc/error_details.proto',
-  ],
-  LOADER_OPTIONS,
-);
+/** Every message and service of the wire contract. */
+export const packageDefinition: PackageDefinition = fromJSON(contract, LOADER_OPTIONS);
 
 const loaded = loadPackageDefinition(packageDefinition) as unknown as DocumentTypes &
   QueryTypes &

@@ -1,6 +1,7 @@
 import { describe } from 'node:test';
 import { collectionContract } from './contract/collections.ts';
 import { documentContract } from './contract/documents.ts';
+import { explanationContract } from './contract/explanations.ts';
 import { expiryContract } from './contract/expiry.ts';
 import { filterContract } from './contract/filters.ts';
 import { freshnessContract } from './contract/freshness.ts';
@@ -42,6 +43,7 @@ export function storeContract(name: string, fixture: StoreFixture): void {
     freshnessContract(stores);
     rankingContract(stores);
     filterContract(stores);
+    explanationContract(stores);
     modelContract(stores);
   });
 }

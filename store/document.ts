@@ -71,3 +71,11 @@ export interface RememberedDelete {
   documentId: string;
   version: number;
 }
+
+/** What is remembered of a document that is gone. */
+export interface GoneDocument {
+  /** Of the delete, or of the document that expired. */
+  version: number;
+  /** Whether it expired. Once its place was cleaned up, it counts as deleted. */
+  expired: boolean;
+}

@@ -54,6 +54,10 @@ export interface SearchQuery {
    * it.
    */
   oversampling?: number;
+  /** Compare every vector, whatever index and settings the store has. @default as the store is set */
+  exact?: boolean;
+  /** Return ids, scores and passages alone; titles and versions may be anything. @default false */
+  idsOnly?: boolean;
   /** Return passages' texts. @default true */
   withText?: boolean;
   /** Return metadata. @default true */

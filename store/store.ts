@@ -1,5 +1,11 @@
 import type { Context } from '@opentelemetry/api';
-import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from './document.ts';
+import type {
+  DocumentKey,
+  FullDocument,
+  GoneDocument,
+  RememberedDelete,
+  StoredDocument,
+} from './document.ts';
 import type { Freshness } from './freshness.ts';
 import type { Filter, SearchHit, SearchQuery } from './queries.ts';
 import type { DocumentWrite, DocumentWriteResult } from './writes.ts';
@@ -160,6 +166,12 @@ export interface Store {
     read?: { withVectors?: boolean },
     options?: CallOptions,
   ): Promise<(FullDocument | undefined)[]>;
+
+  /**
+   * What the store remembers of a document that is gone: deleted, or expired. `undefined` where the document is there,
+   * was never there, or was forgotten.
+   */
+  findDelete(collection: string, key: DocumentKey, options?: CallOptions): Promise<GoneDocument | undefined>;
 
   /**
    * Deletes every document of a tenant that matches the filter; returns how many. It works in slices, so that searches

@@ -128,6 +128,22 @@ test('a filter narrows the hits, and one that is wrong says how to write it', { 
   await hits(3);
 });
 
+test('a hit says why it ranks there, and a document why it is not there', { skip }, async () => {
+  await box().fill('star');
+  await page.getByRole('checkbox', { name: 'explain' }).check();
+  await page
+    .locator('.hit .reasons')
+    .first()
+    .getByText(/by meaning .*place 1/)
+    .waitFor();
+  await page.locator('.hit mark').getByText('star', { exact: true }).first().waitFor();
+  const id = page.getByRole('textbox', { name: 'id of a document to ask about' });
+  await id.fill('nobody');
+  await id.press('Enter');
+  await page.getByRole('note').getByText('no document of this id').waitFor();
+  await page.getByRole('checkbox', { name: 'explain' }).uncheck();
+});
+
 test('query towers stand side by side, with the cosine to the teacher', { skip }, async () => {
   await page.getByRole('checkbox', { name: 'compare towers' }).check();
   // Both towers are the same model, so they agree; the one that reads documents is the teacher.

@@ -112,7 +112,7 @@ describe('the pair', () => {
     assert.equal((await admin('alias', 'set', 'beasts', animals)).code, 0);
     const inUse = await admin('drop', animals);
     assert.equal(inUse.code, 1);
-    assert.match(inUse.stderr, /"animals", "beasts" leads to; switch the alias first, or set with_aliases/);
+    assert.match(inUse.stderr, /"animals", "beasts" leads to; switch the alias first, or set --with-aliases/);
     assert.equal((await admin('drop', 'beasts')).code, 1, 'an alias is not what is dropped');
     const dropped = await admin('drop', animals, '--with-aliases', '--json');
     assert.deepEqual(JSON.parse(dropped.stdout), { physicalName: animals, aliases: ['animals', 'beasts'] });

@@ -42,6 +42,22 @@ export function passageTerms(text: string): TermVector {
   };
 }
 
+/** The terms of a text in letters, by their hash, in order of their first appearance. */
+export function termWords(text: string): Map<number, string> {
+  const words = new Map<number, string>();
+  for (const [word] of text.normalize('NFKC').toLowerCase().matchAll(WORD)) words.set(fnv1a(word), word);
+  return words;
+}
+
+/** Where the words of a text stand, in UTF-16 code units, each as the term that it is. */
+export function* wordsOf(
+  text: string,
+): Generator<{ term: string; start: number; end: number }, void, undefined> {
+  for (const { 0: word, index } of text.matchAll(WORD)) {
+    yield { term: word.normalize('NFKC').toLowerCase(), start: index, end: index + word.length };
+  }
+}
+
 const BEYOND_ASCII = /[\u0080-\uffff]/;
 
 /** How often a text says each term, and how many words it has. */

@@ -102,7 +102,7 @@ test('a delete with a version is refused where it can’t be done', async () => 
     [['-f', 'metadata.a=1', '--version', '1', '-c', 'docs'], 2, /--version needs ids/],
     [['a', '--version', '0', '-c', 'docs'], 2, /at least 1/],
     [['a', '--version', '0x10', '-c', 'docs'], 2, /whole number/],
-    [['a', '--version', '9007199254740993', '-c', 'docs'], 1, /2\^53 - 1|9007199254740991/],
+    [['a', '--version', '9007199254740993', '-c', 'docs'], 2, /2\^53 - 1/],
   ] as const) {
     const done = await run(fake.address, 'delete', ...parameters);
     assert.equal(done.code, code, done.stderr);

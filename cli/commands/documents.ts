@@ -40,7 +40,7 @@ export const deleteDocuments = scoped('delete')
       throw new UsageError('give ids or --filter, one of the two');
     }
     using client = new DocumentClient({ address: flags.documentAddress });
-    if (flags.version !== undefined) return deleteUpTo(client, ids, flags.version, flags);
+    if (flags.version !== undefined) return await deleteUpTo(client, ids, flags.version, flags);
     const deleted = await client.delete({ ...scope(flags), documentIds: ids });
     printResult(flags, deleted, () => `${deleted.documents} deleted`);
   });

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { DocumentClient, type FullDocument } from '../../clients/index.ts';
 import { withDocumentAddress } from '../connection.ts';
-import { CliError, printResult, style } from '../output/print.ts';
+import { CliError, printable, printResult, style } from '../output/print.ts';
 import { toRecord } from '../output/records.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
 
@@ -54,9 +54,4 @@ function render(
     missingText === undefined ? printable(text ?? '') : style('dim', missing[missingText]),
     ...vectors.map(({ vector }, index) => `passage ${index}: ${JSON.stringify(vector)}`),
   ].join('\n');
-}
-
-/** Without control characters but line breaks and tabs: the text is somebody else's and could steer the terminal. */
-function printable(text: string): string {
-  return text.replaceAll(/[^\P{Cc}\n\t]/gu, '');
 }

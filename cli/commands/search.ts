@@ -1,7 +1,8 @@
 import { Command, Option } from 'commander';
 import { QueryClient, type SearchRequest, type SearchResult } from '../../clients/index.ts';
 import { withConsoleAddress, withQueryAddress } from '../connection.ts';
-import { filterOf, wholeNumber, withFilter } from '../input/flags.ts';
+import { decimal, filterOf, notEmpty, within, withFilter } from '../input/flags.ts';
+import { renderFate, renderReasons, renderTruncation } from '../output/explanations.ts';
 import { clip, note, printJson, style, table } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
@@ -14,6 +15,11 @@ interface Flags {
   filter: string[];
   mode: SearchRequest['mode'] & string;
   fresh?: string;
+  threshold?: number;
+  /** Of one document, or of all hits. */
+  explain?: string | true;
+  snippet?: number;
+  whole?: boolean;
   json?: boolean;
   trace?: boolean;
   queryAddress: string;
@@ -26,16 +32,32 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
   .argument('<text...>', 'text to search for')
   .option('-c, --collection <name>', 'name of the collection', SAMPLE_COLLECTION)
   .option('--tenant <tenant>', 'tenant that owns the documents; empty for none', '')
-  .option('-n, --limit <n>', 'number of hits', wholeNumber, 10)
-  .option('--offset <n>', 'number of best hits to skip', wholeNumber, 0)
+  .option('-n, --limit <n>', 'number of hits', within(1, 1000), 10)
+  .option('--offset <n>', 'number of best hits to skip', within(0, 10_000), 0)
   .addOption(
     new Option('--mode <mode>', 'dense: match by meaning; sparse: by wording; hybrid: by both')
       .choices(['dense', 'sparse', 'hybrid'])
       .default('dense'),
   )
-  .option('--fresh <token>', 'wait for everything that was durable when ingest or delete gave this token')
+  .option(
+    '--fresh <token>',
+    'wait for everything that was durable when ingest or delete gave this token',
+    notEmpty,
+  )
+  .option('--threshold <score>', 'lowest score to show', decimal)
+  .option(
+    '--explain [document-id]',
+    'say why each hit ranks where it does, at most 100 of them; or why this document is not among them',
+    notEmpty,
+  )
+  .option(
+    '--snippet <n>',
+    'show the stretch around the best sentence, at most n characters',
+    within(16, 4096),
+  )
+  .option('--whole', 'show the whole text of each document, where it is stored')
   .option('--trace', 'also show a trace of the search, as the console recorded it')
-  .action(async (words: string[], flags: Flags) => {
+  .action(async (words: string[], flags: Flags, command: Command) => {
     const { collection, tenant, limit, offset, mode, fresh: atLeastAsFreshAs } = flags;
     const filter = filterOf(flags.filter);
     // The tracing packages are loaded only for those who asked for a trace.
@@ -43,14 +65,38 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     const tracing = CallTracing && new CallTracing(flags.consoleAddress);
     using client = new QueryClient({ address: flags.queryAddress });
     const query = words.join(' ');
-    const request = { collection, tenant, query, limit, offset, mode, filter, atLeastAsFreshAs };
+    const { threshold: scoreThreshold, snippet: snippetLength, whole: withDocumentText, explain } = flags;
+    const request: SearchRequest = {
+      collection,
+      tenant,
+      query,
+      limit,
+      offset,
+      mode,
+      filter,
+      atLeastAsFreshAs,
+      ...(scoreThreshold !== undefined && { scoreThreshold }),
+      ...(snippetLength !== undefined && { snippetLength }),
+      ...(withDocumentText === true && { withDocumentText }),
+      ...(explain === true && { explain }),
+      ...(typeof explain === 'string' && { explainDocumentId: explain }),
+    };
     const result = await client.search(request).catch(async (error: unknown) => {
       // The trace may show why the search failed.
       const trace = await tracing?.last().catch(() => undefined);
       if (trace && flags.json !== true) note(renderWaterfall(trace));
       throw error;
     });
-    if (flags.json !== true) process.stdout.write(`${renderHits(result)}\n${renderTimings(result)}\n`);
+    if (flags.json !== true) {
+      const parts = [
+        renderHits(result),
+        ...renderReasons(result),
+        ...renderFate(result, command),
+        ...renderTruncation(result),
+        renderTimings(result),
+      ];
+      process.stdout.write(`${parts.join('\n')}\n`);
+    }
     const trace = await tracing?.last();
     if (flags.json === true) printJson(trace ? { ...result, trace } : result);
     else if (trace) process.stdout.write(`\n${renderWaterfall(trace)}\n`);
@@ -61,11 +107,12 @@ export function renderHits({ hits }: SearchResult, textWidth = 60): string {
   if (hits.length === 0) return 'nothing found; try other words, or fewer filters';
   return table(
     ['score', 'id', 'title', 'text'],
-    hits.map(({ score, id, title, text }) => [
+    hits.map(({ score, id, title, text, snippet }) => [
       score.toFixed(3),
       clip(id, 24),
       clip(title, 32),
-      clip(text, textWidth),
+      // A snippet is as long as its caller wants it.
+      snippet ? clip(snippet.text, snippet.text.length) : clip(text, textWidth),
     ]),
   );
 }

@@ -4,7 +4,10 @@ import { clip, printResult, style, table, UsageError } from '../output/print.ts'
 import { renderWaterfall } from '../output/waterfall.ts';
 import type { TraceOrder, TraceSummary } from '../../clients/console-traces.ts';
 import { TraceReader } from '../trace-reader.ts';
-import { wholeNumber } from '../input/flags.ts';
+import { within } from '../input/flags.ts';
+
+/** Most traces that the console lists. */
+const MAX_TRACES = 1000;
 
 interface Flags {
   slowest?: boolean;
@@ -20,7 +23,7 @@ export const trace = withConsoleAddress(new Command('trace'))
   .argument('[trace-id]', 'id of the trace to show')
   .option('--slowest', 'list the slowest first')
   .option('--failed', 'list only those with an error')
-  .option('-n, --limit <n>', 'number of traces to list', wholeNumber, 20)
+  .option('-n, --limit <n>', 'number of traces to list', within(1, MAX_TRACES), 20)
   .action(async (traceId: string | undefined, flags: Flags) => {
     const traces = new TraceReader(flags.consoleAddress);
     if (traceId === undefined) {

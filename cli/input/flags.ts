@@ -4,20 +4,43 @@ import { UsageError } from '../output/print.ts';
 
 /** A flag's whole number. The service checks its bounds. */
 export function wholeNumber(value: string): number {
-  if (!/^\d+$/.test(value)) throw new InvalidArgumentError('It must be a whole number.');
-  return Number(value);
+  return exact(value, /^\d+$/, 'It must be a whole number, at least 0.');
 }
+
+/** A flag's text that would mean nothing if it were empty: an empty variable of a shell, most often. */
+export function notEmpty(value: string): string {
+  if (value === '') throw new InvalidArgumentError('It is empty; give a value, or leave the flag out.');
+  return value;
+}
+
+/** The parser of a flag's whole number within bounds. */
+export function within(least: number, most: number): (value: string) => number {
+  return (value) => {
+    const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
+    if (number >= least && number <= most) return number;
+    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+  };
+}
+
+function exact(value: string, pattern: RegExp, otherwise: string): number {
+  if (!pattern.test(value)) throw new InvalidArgumentError(otherwise);
+  const number = Number(value);
+  if (Number.isSafeInteger(number)) return number;
+  throw new InvalidArgumentError('It is beyond 2^53 - 1, where numbers are not exact.');
+}
+
+/** A decimal number, as JSON writes it and a little more loosely: neither hexadecimal nor blank. */
+const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 
 /** A flag's whole number above 0. */
 export function positive(value: string): number {
-  if (!/^0*[1-9]\d*$/.test(value)) throw new InvalidArgumentError('It must be a whole number, at least 1.');
-  return Number(value);
+  return exact(value, /^0*[1-9]\d*$/, 'It must be a whole number, at least 1.');
 }
 
 /** A flag's number above 0. */
 export function positiveNumber(value: string): number {
   const number = Number(value);
-  if (!(number > 0 && Number.isFinite(number)))
+  if (!(DECIMAL.test(value) && number > 0 && Number.isFinite(number)))
     throw new InvalidArgumentError('It must be a number above 0.');
   return number;
 }
@@ -25,7 +48,8 @@ export function positiveNumber(value: string): number {
 /** A flag's number. */
 export function decimal(value: string): number {
   const number = Number(value);
-  if (value.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('It must be a number.');
+  if (!DECIMAL.test(value) || !Number.isFinite(number))
+    throw new InvalidArgumentError('It must be a number.');
   return number;
 }
 

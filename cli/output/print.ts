@@ -51,6 +51,11 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
     .join('\n');
 }
 
+/** Without control characters but line breaks and tabs: the text is somebody else's and could steer the terminal. */
+export function printable(text: string): string {
+  return text.replaceAll(/[^\P{Cc}\n\t]/gu, '');
+}
+
 /**
  * A text in one line, cut to a width, with an ellipsis if it was longer. White space becomes a space. Control characters are
  * removed, because the text is somebody else's and could steer the terminal.

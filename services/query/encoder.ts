@@ -27,12 +27,21 @@ export interface EncodedQuery {
   encodeMs: number;
   /** Whether it came from the cache. */
   cached: boolean;
+  /** How many tokens were read of a text that has more; absent where all were. */
+  cutTo?: number;
+}
+
+/** A vector that is kept. */
+interface KeptVector {
+  vector: Float32Array;
+  cutTo: number | undefined;
 }
 
 /** A vector that was made, and how. Times as of `performance.now()`. */
 interface Work {
   encoding: Encoding;
   tokens: number;
+  truncated: boolean;
   startedAt: number;
   tokenizedAt: number;
 }
@@ -50,7 +59,7 @@ export type EncodeCall = Pick<Call, 'signal' | 'span'>;
 export class QueryEncoder {
   readonly #tower: QueryTower;
   readonly #prompt: { prompt?: string };
-  readonly #cache: LRUCache<string, Float32Array> | undefined;
+  readonly #cache: LRUCache<string, KeptVector> | undefined;
   readonly #flights = new SingleFlight<Work>();
   readonly #telemetry: Telemetry | undefined;
   readonly #measures: ReturnType<typeof measuresOf> | undefined;
@@ -81,15 +90,16 @@ export class QueryEncoder {
   async encode(text: string, { signal, span }: EncodeCall): Promise<EncodedQuery> {
     const normalized = normalizeQuery(text);
     const asked = performance.now();
-    const vector = this.#cache?.get(normalized);
-    if (vector) {
+    const kept = this.#cache?.get(normalized);
+    if (kept) {
       this.#measures?.hits.add(1);
       span?.record('encode', asked, performance.now(), {
         'gen_ai.operation.name': 'embeddings',
         'gen_ai.request.model': this.#tower.manifest.name,
         'scalingnote.encode.cached': true,
       });
-      return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true };
+      const { vector, cutTo } = kept;
+      return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true, ...(cutTo && { cutTo }) };
     }
     let joined = true;
     const work = await this.#flights.join(normalized, signal, (shared) => {
@@ -101,7 +111,8 @@ export class QueryEncoder {
     const { vector: made, queueMs, encodeMs } = work.encoding;
     this.#measures?.waits.record(queueMs / 1000, span);
     const tokenizeMs = work.tokenizedAt - work.startedAt;
-    return { vector: made, tokenizeMs, queueMs, encodeMs, cached: false };
+    const cut = work.truncated && { cutTo: work.tokens };
+    return { vector: made, tokenizeMs, queueMs, encodeMs, cached: false, ...cut };
   }
 
   async #encode(text: string, signal: AbortSignal): Promise<Work> {
@@ -110,8 +121,11 @@ export class QueryEncoder {
     const tokenizedAt = performance.now();
     this.#onTokens?.(tokens.ids);
     const encoding = await this.#tower.encode(tokens, { signal });
-    if (text.length <= MAX_CACHED_CHARS) this.#cache?.set(text, encoding.vector);
-    return { encoding, tokens: tokens.ids.length, startedAt, tokenizedAt };
+    const { truncated, ids } = tokens;
+    if (text.length <= MAX_CACHED_CHARS) {
+      this.#cache?.set(text, { vector: encoding.vector, cutTo: truncated ? ids.length : undefined });
+    }
+    return { encoding, tokens: ids.length, truncated, startedAt, tokenizedAt };
   }
 
   /** Records the stages. A caller that joined running work gets only what happened after it asked. */

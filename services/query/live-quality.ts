@@ -105,11 +105,18 @@ export class LiveQuality {
       });
   }
 
+  /** What the teacher makes of a query; `undefined` while none is loaded. */
+  async teach(
+    text: string,
+    signal: AbortSignal,
+  ): Promise<{ name: string; vector: Float32Array } | undefined> {
+    const teacher = this.#teacher;
+    return teacher && { name: teacher.manifest.name, vector: await vectorOf(teacher, text, signal) };
+  }
+
   async #compare(teacher: Teacher, { text, collection, query }: Answered): Promise<void> {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const { role, queryPrompt } = teacher.manifest;
-    const prompt = role === 'document' && queryPrompt !== undefined ? { prompt: queryPrompt } : {};
-    const { vector } = await teacher.encode(await teacher.tokenize(normalizeQuery(text), prompt), { signal });
+    const vector = await vectorOf(teacher, text, signal);
     this.#metrics.liveCosine(this.#attributes).record(cosine(query.vector!, vector));
     const { tenant, filter } = query;
     const best = async (vector: Float32Array): Promise<string[]> => {
@@ -127,6 +134,13 @@ export class LiveQuality {
   #count(result: 'compared' | 'skipped' | 'failed'): void {
     this.#metrics.liveSamples({ 'scalingnote.result': result }).add(1);
   }
+}
+
+async function vectorOf(teacher: Teacher, text: string, signal: AbortSignal): Promise<Float32Array> {
+  const { role, queryPrompt } = teacher.manifest;
+  const prompt = role === 'document' && queryPrompt !== undefined ? { prompt: queryPrompt } : {};
+  const tokens = await teacher.tokenize(normalizeQuery(text), prompt);
+  return (await teacher.encode(tokens, { signal })).vector;
 }
 
 function cosine(a: Float32Array, b: Float32Array): number {

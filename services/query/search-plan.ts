@@ -1,10 +1,11 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
-import type { Filter, FilterValue, SearchQuery } from '../../store/queries.ts';
+import { type Filter, type FilterValue, RRF_K, type SearchQuery } from '../../store/queries.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
 import {
   checkCollection,
+  checkDocumentId,
   checkFinite,
   checkTenant,
   MAX_QUERY_BYTES,
@@ -31,7 +32,29 @@ export interface SearchPlan {
   mode: Mode;
   /** What the store is asked for, without the vectors of the text. */
   query: SearchQuery;
+  /** What the answer has besides the hits. */
+  besides: Besides;
 }
+
+/** What a search asks for besides its hits. */
+export interface Besides {
+  /** Say of each hit why it ranks where it does. */
+  explain: boolean;
+  /** Say what became of this document; absent for none. */
+  explainDocumentId?: string;
+  /** Of a snippet, in UTF-16 code units; 0 for no snippet. */
+  snippetLength: number;
+  /** The whole text of each hit. */
+  documentText: boolean;
+  /** Leave out the text of the best passage, which a snippet needs all the same. */
+  omitText: boolean;
+}
+
+/** Most hits that one search explains: each is looked up in every ranking. */
+export const MAX_EXPLAINED = 100;
+
+/** Shortest and longest snippet: a few words, and more than a screen shows. */
+export const SNIPPET_LENGTH = { min: 16, max: 4096 } as const;
 
 /** Checks a request. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
 export function parseSearch(request: SearchRequest__Output): SearchPlan {
@@ -48,11 +71,33 @@ export function parseSearch(request: SearchRequest__Output): SearchPlan {
     offset: parseOffset(request.offset),
     filter: parseFilter(request.filter),
     scoreThreshold,
-    withText: !request.omitText,
+    withText: !request.omitText || request.snippetLength > 0,
     withMetadata: !request.omitMetadata,
     ...(atLeast && { atLeast }),
   };
-  return { collection, text, mode, query };
+  return { collection, text, mode, query, besides: parseBesides(request, query.limit) };
+}
+
+function parseBesides(request: SearchRequest__Output, limit: number): Besides {
+  const { explain, explainDocumentId, snippetLength, withDocumentText, omitText } = request;
+  if (explain && limit > MAX_EXPLAINED) {
+    throw invalidArgument('limit', `is ${limit}; with explain, send 1 to ${MAX_EXPLAINED}`);
+  }
+  if (explainDocumentId !== '') checkDocumentId(explainDocumentId, 'explain_document_id');
+  const { min, max } = SNIPPET_LENGTH;
+  if (snippetLength !== 0 && (snippetLength < min || snippetLength > max)) {
+    throw invalidArgument(
+      'snippet_length',
+      `is ${snippetLength}; send ${min} to ${max}, or 0 for no snippet`,
+    );
+  }
+  return {
+    explain,
+    ...(explainDocumentId !== '' && { explainDocumentId }),
+    snippetLength,
+    documentText: withDocumentText,
+    omitText,
+  };
 }
 
 /** About how much memory a plan takes, in bytes: as much as its texts and its conditions. */
@@ -102,8 +147,16 @@ function parseToken(token: string): Freshness | undefined {
 function checkThreshold(threshold: number | undefined, mode: Mode): void {
   if (threshold === undefined) return;
   checkFinite('score_threshold', threshold);
-  if (mode === 'dense' && Math.abs(threshold) > 1) {
-    const why = `is ${threshold}; a dense search scores by cosine, from -1 to 1`;
-    throw invalidArgument('score_threshold', why);
-  }
+  const { from, to, scores } = SCORES[mode];
+  if (threshold >= from && threshold <= to) return;
+  const range = to === Infinity ? `from ${from} up` : `from ${from} to ${to}`;
+  throw invalidArgument('score_threshold', `is ${threshold}; a ${mode} search scores ${scores}, ${range}`);
 }
+
+/** Which scores a search can give. */
+const SCORES: Readonly<Record<Mode, { from: number; to: number; scores: string }>> = {
+  dense: { from: -1, to: 1, scores: 'by cosine' },
+  sparse: { from: 0, to: Infinity, scores: 'by BM25' },
+  // First in both rankings.
+  hybrid: { from: 0, to: 2 / (RRF_K + 1), scores: 'by reciprocal rank, fused' },
+};

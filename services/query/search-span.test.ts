@@ -32,6 +32,10 @@ async function storeSpan(error: Error): Promise<RecordedSpan> {
     omitMetadata: false,
     filter: null,
     atLeastAsFreshAs: '',
+    explain: false,
+    explainDocumentId: '',
+    snippetLength: 0,
+    withDocumentText: false,
   });
   const call = { signal: new AbortController().signal, metadata: new Metadata(), span };
   await assert.rejects(searcher.search(plan, call), error);

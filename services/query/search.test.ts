@@ -91,9 +91,20 @@ test('hits come as the store ranks them, whole', async () => {
   ];
   const { hits, queryTower } = await search({});
   const { metadata, ...first } = hits[0]!;
+  // Nobody asked for these.
+  const besides = { explanation: null, snippet: null, documentText: '' };
   assert.deepEqual(
     { ...first },
-    { documentId: 'd1', score: 0.75, passage: 3, title: 'Stars', text: 'shine', version: '9007199254740991' },
+    {
+      ...besides,
+      documentTextAbsence: 'TEXT_ABSENCE_UNSPECIFIED',
+      documentId: 'd1',
+      score: 0.75,
+      passage: 3,
+      title: 'Stars',
+      text: 'shine',
+      version: '9007199254740991',
+    },
   );
   assert.deepEqual(fromStruct(metadata), { colour: 'red', deep: { list: [1, null, true] } });
   assert.deepEqual([hits[1]?.documentId, hits[1]?.score, hits[1]?.metadata], ['d2', -0.5, null]);

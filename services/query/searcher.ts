@@ -10,7 +10,10 @@ import type { QueryEncoder, QueryTower } from './encoder.ts';
 import type { SearchPlan } from './search-plan.ts';
 
 /** What searching needs of a store. */
-export type QueryStore = Pick<Store, 'kind' | 'findCollection' | 'search'>;
+export type QueryStore = Pick<
+  Store,
+  'kind' | 'findCollection' | 'search' | 'lookupDocuments' | 'readDocuments' | 'findDelete'
+>;
 
 /** What was found, and where the time went. */
 export interface Found {
@@ -19,12 +22,15 @@ export interface Found {
   collection: string;
   query: SearchQuery;
   timings: { tokenizeMs: number; queueMs: number; encodeMs: number; searchMs: number; cached: boolean };
+  /** How many tokens the tower read of a query that has more. */
+  cutTo?: number;
 }
 
 /** What encoding made of a search's text. */
 interface Encoded {
   vectors: Pick<SearchQuery, 'vector' | 'sparse' | 'hnswEf' | 'oversampling'>;
   timings: Found['timings'];
+  cutTo?: number;
 }
 
 /** Why a store does not find a collection where it was a moment ago. */
@@ -62,7 +68,7 @@ export class Searcher {
    */
   async search(plan: SearchPlan, call: Call, kept: Kept = {}): Promise<Found> {
     const physical = await this.#resolve(plan, call);
-    const { vectors, timings } = (kept.encoded ??= await this.#encode(plan, call));
+    const { vectors, timings, cutTo } = (kept.encoded ??= await this.#encode(plan, call));
     const query = { ...plan.query, ...vectors };
     const span = call.span?.child('store', {
       kind: SpanKind.CLIENT,
@@ -76,7 +82,7 @@ export class Searcher {
     try {
       const hits = await this.#ask(plan, physical, query, { ...call, ...traceOf(span) });
       timings.searchMs = performance.now() - started;
-      return { hits, collection: physical, query, timings };
+      return { hits, collection: physical, query, timings, ...(cutTo !== undefined && { cutTo }) };
     } catch (error) {
       // A search that was given up, because a newer query came, has not failed.
       const { name } = error as Error;
@@ -90,6 +96,7 @@ export class Searcher {
   async #encode(plan: SearchPlan, call: Call): Promise<Encoded> {
     const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
     const vectors: Encoded['vectors'] = {};
+    let cutTo: number | undefined;
     if (plan.mode !== 'dense') {
       const started = performance.now();
       vectors.sparse = queryTerms(plan.text);
@@ -100,13 +107,14 @@ export class Searcher {
     if (plan.mode !== 'sparse') {
       const encoded = await this.#encoder.encode(plan.text, call);
       vectors.vector = encoded.vector;
+      cutTo = encoded.cutTo;
       Object.assign(vectors, this.#recommended);
       timings.tokenizeMs += encoded.tokenizeMs;
       timings.queueMs = encoded.queueMs;
       timings.encodeMs = encoded.encodeMs;
       timings.cached = encoded.cached;
     }
-    return { vectors, timings };
+    return { vectors, timings, ...(cutTo !== undefined && { cutTo }) };
   }
 
   #resolve({ collection, query }: SearchPlan, call: Call): Promise<string> {

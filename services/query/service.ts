@@ -16,12 +16,13 @@ import type { Call } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
 import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
 import { MAX_ENCODE_TEXTS, MAX_QUERY_BYTES, requireText } from '../runtime/validate.ts';
+import { addBesides } from './besides.ts';
 import { QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
 import { Gate } from './gate.ts';
 import type { LiveQuality } from './live-quality.ts';
-import { bytesOf, parseSearch, type SearchPlan } from './search-plan.ts';
+import { type Besides, bytesOf, parseSearch, type SearchPlan } from './search-plan.ts';
 import { type Kept, Searcher, type QueryStore } from './searcher.ts';
 import { searchStream } from './search-stream.ts';
 
@@ -82,14 +83,18 @@ export function queryService(parts: QueryParts): Service {
     waits?.record((entered - asked) / 1000, span);
     let workedMs: number | undefined;
     try {
-      const { hits, timings, collection, query } = await searcher.search(plan, call, kept);
+      const found = await searcher.search(plan, call, kept);
+      const { hits, timings, collection, query } = found;
       const done = performance.now();
       workedMs = done - entered;
       timings.queueMs += entered - asked;
       live?.offer({ text: plan.text, collection, query });
-      const messages = hits.map(hitMessage);
+      const messages = hits.map((hit) => hitMessage(hit, plan.besides));
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
-      return { hits: messages, timings };
+      const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
+      const queryTruncation =
+        found.cutTo === undefined ? null : { tokensRead: found.cutTo, maxTokens: tower.manifest.maxTokens };
+      return { hits: messages, timings, explainedDocument, queryTruncation };
     } finally {
       gate.leave(workedMs);
     }
@@ -106,10 +111,10 @@ export function queryService(parts: QueryParts): Service {
     });
     const { query } = plan;
     const kept: Kept = {};
-    const { hits, timings } = query.atLeast
+    const { timings, ...answer } = query.atLeast
       ? await freshness.search(call, bytesOf(plan), () => attempt(plan, call, kept))
       : await attempt(plan, call, kept);
-    return { hits, timings: { ...timings, totalMs: performance.now() - arrived }, queryTower };
+    return { ...answer, timings: { ...timings, totalMs: performance.now() - arrived }, queryTower };
   };
 
   const encode = async ({ texts }: EncodeRequest__Output, call: Call): Promise<EncodeResponse> => {
@@ -140,6 +145,7 @@ export function queryService(parts: QueryParts): Service {
   });
 }
 
-function hitMessage({ text = '', metadata, ...hit }: SearchHit): Hit {
-  return { ...hit, text, metadata: metadata === undefined ? null : toStruct(metadata) };
+function hitMessage({ text = '', metadata, ...hit }: SearchHit, { omitText }: Besides): Hit {
+  const shown = omitText ? '' : text;
+  return { ...hit, text: shown, metadata: metadata === undefined ? null : toStruct(metadata) };
 }

@@ -34,7 +34,7 @@ export function updateContract(stores: Stores): void {
       const first = {
         ints: [2 ** 53 - 1, -(2 ** 53 - 1), 0],
         reals: [0.1 + 0.2, 117.63331139400017, 1.5777777777770001, -8.990567403888024e-203, 1.5e-300],
-        deep: { least: Number.MIN_VALUE, most: Number.MAX_VALUE, large: 1.2345678901234567e25 },
+        deep: { least: Number.MIN_VALUE, most: Number.MAX_VALUE, large: 1.2345678901234568e25 },
         price: 10,
       };
       const second = { ...first, reals: [0.9215686321258545, 17.922589369123898], price: 20 };

@@ -1,5 +1,5 @@
 import type { Counts } from '../store.ts';
-import type { DocumentKey, StoredDocument } from '../document.ts';
+import type { DocumentKey, GoneDocument, StoredDocument } from '../document.ts';
 import type { DocumentWriteResult } from '../writes.ts';
 import { applyVersionRule, type Remembered } from '../versions.ts';
 import { ChangeLog } from './change-log.ts';
@@ -79,6 +79,17 @@ export class Documents {
       textOmitted: textKept === TextKept.omitted,
       passages,
     };
+  }
+
+  /** What is remembered of a document that is gone. */
+  gone(key: DocumentKey, now: number): GoneDocument | undefined {
+    const tenant = this.tenants.find(key.tenant);
+    if (tenant === undefined) return undefined;
+    const documentId = bytes(key.documentId);
+    const found = this.#find(tenant, documentId);
+    if (found) return isExpired(found, now) ? { version: found.version, expired: true } : undefined;
+    const version = this.deletions.version(tenant, documentId);
+    return version === undefined ? undefined : { version, expired: false };
   }
 
   /** Applies steps in order. */

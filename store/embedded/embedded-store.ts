@@ -16,7 +16,13 @@ import type {
   NewCollection,
   Store,
 } from '../store.ts';
-import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type {
+  DocumentKey,
+  FullDocument,
+  GoneDocument,
+  RememberedDelete,
+  StoredDocument,
+} from '../document.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import type { Engine } from './engine.ts';
 import { prepareWrites, unitVector } from './prepare.ts';
@@ -148,6 +154,10 @@ export class EmbeddedStore implements Store {
     options?: CallOptions,
   ): Promise<(FullDocument | undefined)[]> {
     return this.#call('readDocuments', [collection, keys, withVectors], options);
+  }
+
+  findDelete(collection: string, key: DocumentKey, options?: CallOptions): Promise<GoneDocument | undefined> {
+    return this.#call('findDelete', [collection, key], options);
   }
 
   tenants(collection: string, options?: CallOptions): Promise<string[]> {

@@ -12,7 +12,13 @@ import type {
   PageRequest,
   ScrollPage,
 } from '../store.ts';
-import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type {
+  DocumentKey,
+  FullDocument,
+  GoneDocument,
+  RememberedDelete,
+  StoredDocument,
+} from '../document.ts';
 import type { DocumentWriteResult } from '../writes.ts';
 import { Catalog, type Collection, keyOf } from './catalog.ts';
 import { readGolden } from './golden.ts';
@@ -130,6 +136,10 @@ export class Engine {
       }
       return found.map((row) => row && read.get(row.id));
     });
+  }
+
+  findDelete(name: string, key: DocumentKey): GoneDocument | undefined {
+    return this.#database.read(() => this.#documents(name).gone(key, this.#now()));
   }
 
   /** Each slice is one transaction. */

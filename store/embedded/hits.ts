@@ -18,6 +18,7 @@ export function hit(
   { id, documentId, passage, score }: Found,
   query: SearchQuery,
 ): SearchHit {
+  if (query.idsOnly === true) return { documentId, score, passage, title: '', version: 0 };
   const row = documents.hit(id);
   const text = query.withText === false ? undefined : documents.passages.text(id, passage);
   return {

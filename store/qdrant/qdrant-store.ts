@@ -17,7 +17,13 @@ import type {
   NewCollection,
   Store,
 } from '../store.ts';
-import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type {
+  DocumentKey,
+  FullDocument,
+  GoneDocument,
+  RememberedDelete,
+  StoredDocument,
+} from '../document.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import { AdoptedCollection } from './adopted/collection.ts';
 import { readOnly } from './adopted/record.ts';
@@ -27,7 +33,17 @@ import { checkWhole, planCollections, type QdrantConfig } from './config.ts';
 import { checkPosition, type Copies, Marker } from './freshness.ts';
 import { Points } from './points.ts';
 import { checkAll } from './prepare.ts';
-import { count, countAll, deleteByFilter, lookup, read, scroll, scrollDeletes, tenants } from './reads.ts';
+import {
+  count,
+  countAll,
+  deleteByFilter,
+  findDelete,
+  lookup,
+  read,
+  scroll,
+  scrollDeletes,
+  tenants,
+} from './reads.ts';
 import { Searcher } from './search.ts';
 import { sweep } from './sweep.ts';
 import { Failure } from './transport/failure.ts';
@@ -226,6 +242,16 @@ export class QdrantStore implements Store {
   ): Promise<(FullDocument | undefined)[]> {
     return this.#using(collection, options, ({ points, adopted }, bounds) =>
       adopted ? adopted.read(keys, withVectors, bounds) : read(points, keys, withVectors, bounds),
+    );
+  }
+
+  findDelete(
+    collection: string,
+    key: DocumentKey,
+    options: CallOptions = {},
+  ): Promise<GoneDocument | undefined> {
+    return this.#using(collection, options, async ({ points, adopted }, bounds) =>
+      adopted ? undefined : findDelete(points, key, bounds),
     );
   }
 

@@ -2,7 +2,13 @@ import { documentBytes } from '../document-bytes.ts';
 import { StoreError } from '../errors.ts';
 import type { Filter } from '../queries.ts';
 import type { CallOptions, Counts, PageRequest, ScrollPage } from '../store.ts';
-import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type {
+  DocumentKey,
+  FullDocument,
+  GoneDocument,
+  RememberedDelete,
+  StoredDocument,
+} from '../document.ts';
 import { documentsOf, isTextOmitted } from './documents.ts';
 import { anyOf, equals, expired, ofTenant, type QdrantCondition, type QdrantFilter } from './filters.ts';
 import { HEAD_KEYS, headId, headOf } from './layout.ts';
@@ -41,6 +47,19 @@ export async function lookup(
     const hashes = { contentHash, ...(encodingHash !== undefined && { encodingHash }) };
     return { version, ...hashes, textOmitted, passages };
   });
+}
+
+/** What is remembered of a document that is gone. */
+export async function findDelete(
+  points: Points,
+  { tenant, documentId }: DocumentKey,
+  options: CallOptions,
+): Promise<GoneDocument | undefined> {
+  const id = headId(tenant, documentId);
+  const head = (await points.retrieve([id], HEAD_KEYS, options)).get(id);
+  if (!head) return undefined;
+  const { live, version } = headOf(head.payload);
+  return live ? undefined : { version, expired: head.payload.tenant !== undefined };
 }
 
 /** Documents with all that is stored of them. */

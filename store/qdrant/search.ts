@@ -57,8 +57,10 @@ export interface Queried {
 /** Our own layout. */
 const OWN: SearchLayout = {
   dense: DENSE,
-  keys: ({ withText = true, withMetadata = true }) => {
-    const keys = ['tenant', 'document', 'document_id', 'passage', 'title', 'version'];
+  keys: ({ idsOnly = false, withText = true, withMetadata = true }) => {
+    const keys = ['tenant', 'document', 'document_id', 'passage'];
+    if (idsOnly) return keys;
+    keys.push('title', 'version');
     if (withText) keys.push('text');
     if (withMetadata) keys.push(...METADATA_KEYS);
     return keys;
@@ -170,8 +172,14 @@ export class Searcher {
     const { hnswEf, exact, binary } = this.#settings;
     const { oversampling = binary ? (query.oversampling ?? BINARY_OVERSAMPLING) : undefined } =
       this.#settings;
-    const quantization = oversampling === undefined ? undefined : { rescore: true, oversampling };
-    const params = { hnsw_ef: hnswEf ?? query.hnswEf, exact: exact || undefined, quantization };
+    const everything = query.exact === true;
+    const rescored = everything ? { ignore: true } : { rescore: true, oversampling };
+    const quantization = oversampling === undefined ? undefined : rescored;
+    const params = {
+      hnsw_ef: hnswEf ?? query.hnswEf,
+      exact: exact || everything || undefined,
+      quantization,
+    };
     const rest = JSON.stringify({
       filter: this.#layout.filter(query, without),
       limit,

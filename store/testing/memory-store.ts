@@ -25,7 +25,13 @@ import type {
   SpaceKey,
   Store,
 } from '../store.ts';
-import type { DocumentKey, FullDocument, RememberedDelete, StoredDocument } from '../document.ts';
+import type {
+  DocumentKey,
+  FullDocument,
+  GoneDocument,
+  RememberedDelete,
+  StoredDocument,
+} from '../document.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import {
   applyWrite,
@@ -196,6 +202,14 @@ export class MemoryStore implements Store {
         const row = rows.get(rowKey(key));
         return row && isLive(row, this.#now()) ? fullDocument(row, withVectors) : undefined;
       });
+    });
+  }
+
+  findDelete(name: string, key: DocumentKey, options?: CallOptions): Promise<GoneDocument | undefined> {
+    return this.#call('findDelete', name, options, () => {
+      const row = this.#find(name).rows.get(rowKey(key));
+      if (!row || isLive(row, this.#now())) return undefined;
+      return { version: row.remembered.version, expired: row.put !== undefined };
     });
   }
 

@@ -1,7 +1,9 @@
 import type { Context, MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type * as z from 'zod';
+import { parseExactly } from '../../../clients/exact-json.ts';
 import { badRequest, HttpError } from './errors.ts';
+import { unknownName } from './nearest.ts';
 
 /** A search with a filter of hundreds of values is far below this. */
 const DEFAULT_MAX_BYTES = 64 * 1024;
@@ -25,15 +27,29 @@ export function takes(types = ['application/json'], maxBytes = DEFAULT_MAX_BYTES
 }
 
 /** Parses and checks a JSON body. @throws {HttpError} 400, naming the field */
-export async function readJson<Schema extends z.ZodType>(
+export async function readJson<Schema extends z.ZodObject>(
   { req }: Context,
   schema: Schema,
 ): Promise<z.infer<Schema>> {
-  const value: unknown = await req.json().catch((error: Error) => {
-    throw badRequest('body', `is not JSON: ${error.message}`);
-  });
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
+  const value = parsed(await req.text());
+  const checked = schema.safeParse(value);
+  if (checked.success) return checked.data;
+  const { issues } = checked.error;
+  // A name that is spelt wrong is why another one is missing.
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
+  if (issue?.code === 'unrecognized_keys') {
+    const [key = ''] = issue.keys;
+    throw badRequest([...issue.path, key].join('.'), unknownName(key, Object.keys(schema.shape)));
+  }
   throw badRequest(issue?.path.join('.') || 'body', issue?.message ?? 'does not match the schema');
+}
+
+/** @throws {HttpError} for what is no JSON, and for what reading it would change: a key that comes twice */
+function parsed(text: string): unknown {
+  try {
+    return parseExactly(text);
+  } catch (error) {
+    const { message } = error as Error;
+    throw badRequest('body', error instanceof SyntaxError ? `is not JSON: ${message}` : message);
+  }
 }

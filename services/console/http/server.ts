@@ -11,6 +11,7 @@ import { authority, bindFailure } from '../../runtime/listen-address.ts';
 import { StartError } from '../../runtime/server.ts';
 import { HttpError } from './errors.ts';
 import { guard, hostNotAllowed, hostOf } from './guard.ts';
+import { strictParameters } from './parameters.ts';
 
 /** A browser opens six connections to a host, the services a few more; whoever opens more than this holds them open. */
 const MAX_CONNECTIONS = 256;
@@ -119,6 +120,7 @@ function appOf({ host, names, routes, log }: HttpServerOptions) {
     }),
   );
   app.use(rejectStrayBody);
+  app.use(strictParameters);
   for (const each of routes) app.route('/', each);
   app.notFound((context) => context.json(nothingAt(context.req.path).body, 404));
   app.onError((error, context) => {

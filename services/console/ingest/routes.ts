@@ -23,7 +23,8 @@ export function ingestRoutes(ingests: Ingests): Hono {
       takes(['application/octet-stream'], MAX_CHUNK_BYTES),
       async (context) => {
         const run = ingests.get(context.req.param('id'));
-        const offset = Number(context.req.query('offset') ?? Number.NaN);
+        const text = context.req.query('offset') ?? '';
+        const offset = /^\d+$/.test(text) ? Number(text) : Number.NaN;
         if (!Number.isSafeInteger(offset) || offset < 0) {
           throw badRequest('offset', 'must be the number of bytes that were sent before');
         }

@@ -61,6 +61,67 @@ async function withBridge(
 }
 
 describe('search', () => {
+  test('passes on what is asked besides hits, and what comes back', async () => {
+    const asked: SearchStreamRequest__Output[] = [];
+    const hit = { documentId: 'bee', snippet: { text: 'a bee', highlights: [{ start: 2, end: 5 }] } };
+    const explainedDocument = {
+      documentId: 'x',
+      fate: 'DOCUMENT_FATE_NOT_STORED',
+      message: 'it is not there',
+    };
+    const handlers = streaming(asked, (_, respond) =>
+      respond({ result: { hits: [hit], timings: TIMINGS, queryTower: TOWER, explainedDocument } }),
+    );
+    await withBridge(handlers, async ({ ask, services: [service] }) => {
+      const more = { explain: true, explainDocumentId: 'x', snippetLength: 40, scoreThreshold: 0.5 };
+      const { json, status, text } = await ask('POST', '/api/search', { body: body(service, more) });
+      assert.equal(status, 200, text);
+      const answer = json as Extract<SearchAnswer, { superseded: false }>;
+      assert.deepEqual(answer.hits[0]?.snippet?.highlights, [{ start: 2, end: 5 }]);
+      assert.equal(answer.explainedDocument?.fate, 'NOT_STORED');
+      const { explain, explainDocumentId, snippetLength, scoreThreshold } = asked[0]!.search!;
+      assert.deepEqual({ explain, explainDocumentId, snippetLength, scoreThreshold }, more);
+    });
+  });
+
+  test('refuses what it does not know, with the nearest name, and what comes twice', async () => {
+    await withBridge({}, async ({ ask, services: [service] }) => {
+      const refused = async (sent: object, field: string, message: RegExp): Promise<void> => {
+        const { json, status } = await ask('POST', '/api/search', { body: sent });
+        assert.equal(status, 400);
+        const { error } = json as ErrorBody;
+        assert.equal(error.violations?.[0]?.field, field);
+        assert.match(error.message, message);
+      };
+      await refused(
+        { ...body(service), treshold: 0.5, limt: 3 },
+        'treshold',
+        /did you mean "scoreThreshold"|unknown/,
+      );
+      await refused(
+        { ...body(service), score_threshold: 0.5 },
+        'score_threshold',
+        /did you mean "scoreThreshold"/,
+      );
+      const { limit: _, ...rest } = body(service);
+      await refused({ ...rest, Limit: 3 }, 'Limit', /did you mean "limit"/);
+      const twice = Buffer.from(JSON.stringify(body(service)).replace('{', '{"limit":1,'));
+      await refused(twice, 'body', /"limit" comes twice/);
+      await refused({ ...body(service), explain: 'yes' }, 'explain', /boolean/);
+      for (const [method, path, field, message] of [
+        ['GET', '/api/traces?ordr=slowest', 'ordr', /did you mean "order"/],
+        ['GET', '/api/traces?order=latest&order=slowest', 'order', /2 times/],
+        ['GET', '/api/system?x=1', 'x', /there is none here/],
+        ['POST', '/api/search?limit=1', 'limit', /there is none here/],
+      ] as const) {
+        const { json, status } = await ask(method, path, method === 'POST' ? { body: body(service) } : {});
+        assert.equal(status, 400, path);
+        const { error } = json as ErrorBody;
+        assert.match(error.message, new RegExp(`^${field}: .*${message.source}`));
+      }
+    });
+  });
+
   test('goes over the stream as it was asked, in a trace of its own, and comes back with hits and timings', async () => {
     const asked: SearchStreamRequest__Output[] = [];
     const hit = { documentId: 'bee', score: 0.5, title: 'Bees', text: 'x', metadata: null };

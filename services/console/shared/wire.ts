@@ -41,7 +41,17 @@ export const SearchBody = z.strictObject({
   /** Conditions as the command line's `--filter` takes them; all have to hold. */
   filters: z.array(z.string()).max(MAX_FILTERS).readonly(),
   /** A freshness token: the answer holds everything that was durable when it was given. */
-  atLeastAsFreshAs: z.string().optional(),
+  atLeastAsFreshAs: z.string().exactOptional(),
+  /** Lowest score to return. */
+  scoreThreshold: z.number().exactOptional(),
+  /** Say of each hit why it ranks where it does. */
+  explain: z.boolean().exactOptional(),
+  /** Say of this document why it is among the hits, or why not. */
+  explainDocumentId: z.string().exactOptional(),
+  /** Longest snippet around the best sentence of each hit. */
+  snippetLength: z.int().exactOptional(),
+  /** Return whole texts, too. */
+  withDocumentText: z.boolean().exactOptional(),
 });
 export type SearchBody = z.infer<typeof SearchBody>;
 

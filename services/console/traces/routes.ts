@@ -64,7 +64,8 @@ async function unpacked(req: HonoRequest): Promise<Uint8Array> {
 function traceQuery(req: HonoRequest): TraceQuery {
   const order = ORDERS.find((each) => each === (req.query('order') ?? 'latest'));
   if (order === undefined) throw badRequest(`order: is not one of ${ORDERS.join(', ')}`);
-  const limit = Number(req.query('limit') ?? DEFAULT_LIMIT);
+  const text = req.query('limit') ?? String(DEFAULT_LIMIT);
+  const limit = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
     throw badRequest(`limit: must be a whole number from 1 to ${MAX_LIMIT}`);
   }

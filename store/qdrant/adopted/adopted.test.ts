@@ -3,6 +3,7 @@ import { afterEach, describe, it, type TestContext } from 'node:test';
 import { optionalTool } from '../../../test/testing/optional-tool.ts';
 import { ids, rejects, sparse } from '../../contract/stores.ts';
 import type { FullDocument } from '../../document.ts';
+import { fateOf } from '../../explain/fate.ts';
 import { copyCollection } from '../../maintenance/copy.ts';
 import { openStore } from '../../open.ts';
 import type { Condition, SearchHit } from '../../queries.ts';
@@ -192,6 +193,15 @@ describe('a collection that others filled, adopted', { skip }, () => {
             theirs.map((hit) => withoutScore(hit, grouped)),
             `${JSON.stringify(must)}, from ${threshold} on`,
           );
+          if (threshold === undefined) {
+            const explained = { store, collection: name, query, options: {} };
+            for (const { documentId } of documents) {
+              const { fate, rank } = await fateOf(explained, documentId, mine);
+              const place = mine.findIndex((hit) => hit.documentId === documentId);
+              assert.equal(fate, place < 0 ? 'FILTERED_OUT' : 'IN_ANSWER', JSON.stringify(must));
+              assert.equal(rank, place < 0 ? undefined : place + 1);
+            }
+          }
           for (const [index, { score }] of mine.entries()) {
             assert.ok(
               Math.abs(score - theirs[index]!.score) < 2e-6,

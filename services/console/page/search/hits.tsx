@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import type { Standing } from '../../shared/difference.ts';
 import type { Hit } from '../../../../clients/answers.ts';
+import { Marked, Reasons } from './explanation.tsx';
 import { addFilter } from './state.ts';
 
 /** A folded hit shows this much of its metadata. */
@@ -45,7 +46,14 @@ function HitRow({ hit, rank, share, standing }: RowProps) {
           </span>
         </span>
       </button>
-      <p class={open ? 'hit-text' : 'hit-text folded'}>{hit.text}</p>
+      {!open && hit.snippet ? (
+        <p class="hit-text folded">
+          <Marked snippet={hit.snippet} />
+        </p>
+      ) : (
+        <p class={open ? 'hit-text' : 'hit-text folded'}>{hit.text}</p>
+      )}
+      {hit.explanation && <Reasons explanation={hit.explanation} />}
       {open || values.length > 0 ? (
         <ul class={open ? 'values' : 'values folded'} aria-label="metadata">
           {(open ? values : values.slice(0, BRIEF_VALUES)).map(({ field, value, condition }) => (

@@ -20,6 +20,13 @@ export const mode = signal<SearchBody['mode']>('dense');
 export const limit = signal(10);
 export const filters = signal<readonly string[]>([]);
 export const comparing = signal(false);
+/** Whether each hit says why it ranks where it does. */
+export const explaining = signal(false);
+/** Id of a document that is to say why it is not among the hits; empty for none. */
+export const missingId = signal('');
+
+/** Longest snippet of a hit that is folded: about three lines. */
+const SNIPPET_LENGTH = 280;
 
 /** The answers, by address of the query service. */
 export const columns = signal<ReadonlyMap<string, Column>>(new Map());
@@ -43,7 +50,16 @@ export const asked = computed<readonly string[]>(() => {
 
 /** All that a search depends on, as one text. */
 const subject = computed(() =>
-  JSON.stringify([query.value, collection.value, mode.value, limit.value, filters.value, asked.value]),
+  JSON.stringify([
+    query.value,
+    collection.value,
+    mode.value,
+    limit.value,
+    filters.value,
+    asked.value,
+    explaining.value,
+    missingId.value,
+  ]),
 );
 
 const session = crypto.randomUUID();
@@ -105,6 +121,9 @@ async function send(service: string, mine: number, started: number): Promise<voi
     limit: limit.value,
     mode: mode.value,
     filters: filters.value,
+    snippetLength: SNIPPET_LENGTH,
+    ...(explaining.value && { explain: true }),
+    ...(explaining.value && missingId.value.trim() !== '' && { explainDocumentId: missingId.value.trim() }),
   };
   pending.value++;
   try {

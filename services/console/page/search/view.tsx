@@ -6,6 +6,7 @@ import { Command, Empty, Problem } from '../parts/notice.tsx';
 import { go, href } from '../route.ts';
 import { aliases, nameOf, queryServices, system } from '../system/state.ts';
 import { Compare } from './compare.tsx';
+import { Notices } from './explanation.tsx';
 import { Hits } from './hits.tsx';
 import {
   addFilter,
@@ -15,8 +16,10 @@ import {
   collection,
   columns,
   comparing,
+  explaining,
   filters,
   limit,
+  missingId,
   mode,
   pending,
   query,
@@ -115,8 +118,37 @@ function Controls() {
         />
         <span>compare towers</span>
       </label>
+      <Why />
       <Filters />
     </div>
+  );
+}
+
+/** Asks for reasons, and why a document is not among the hits. */
+function Why() {
+  return (
+    <>
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={explaining.value}
+          onChange={(event) => (explaining.value = event.currentTarget.checked)}
+        />
+        <span>explain</span>
+      </label>
+      {explaining.value ? (
+        <input
+          type="text"
+          class="filter-draft"
+          aria-label="id of a document to ask about"
+          placeholder="why not: document id"
+          spellcheck={false}
+          autocapitalize="off"
+          value={missingId.value}
+          onChange={(event) => (missingId.value = event.currentTarget.value)}
+        />
+      ) : null}
+    </>
   );
 }
 
@@ -180,6 +212,7 @@ function Single() {
           column?.problem?.message
         )}
       </Problem>
+      {found === undefined ? null : <Notices found={found} />}
       {found === undefined ? (
         <Idle />
       ) : found.hits.length === 0 ? (

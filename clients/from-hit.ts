@@ -1,0 +1,74 @@
+import type { DocumentExplanation__Output } from '../proto/generated/scalingnote/v1/DocumentExplanation.ts';
+import type { Explanation__Output } from '../proto/generated/scalingnote/v1/Explanation.ts';
+import type { Hit__Output } from '../proto/generated/scalingnote/v1/Hit.ts';
+import type { RankingPlace__Output } from '../proto/generated/scalingnote/v1/RankingPlace.ts';
+import { fromStruct } from '../proto/struct.ts';
+import type { DocumentExplanation, Explanation, Hit, RankingPlace } from './answers.ts';
+
+/** Hits and explanations of the wire as this package answers with them. */
+
+export function fromHit(hit: Hit__Output): Hit {
+  const { documentId, score, title, passage, text, explanation, snippet } = hit;
+  const { documentText, documentTextAbsence } = hit;
+  return {
+    id: documentId,
+    score,
+    title,
+    passage,
+    text,
+    metadata: fromStruct(hit.metadata),
+    version: Number(hit.version),
+    ...(explanation && { explanation: fromExplanation(explanation) }),
+    ...(snippet && { snippet }),
+    ...(documentText !== '' && { documentText }),
+    ...(documentTextAbsence === 'TEXT_ABSENCE_NOT_STORED' && { documentTextAbsence: 'not stored' }),
+    ...(documentTextAbsence === 'TEXT_ABSENCE_TOO_LARGE' && { documentTextAbsence: 'too large' }),
+  };
+}
+
+export function fromDocumentExplanation(message: DocumentExplanation__Output): DocumentExplanation {
+  const { documentId, filterPath, explanation, score, offset } = message;
+  const name = message.fate.slice(FATE_PREFIX.length);
+  return {
+    documentId,
+    // A newer server may know a fate that we do not.
+    fate: FATES.find((fate) => fate === name) ?? 'UNKNOWN',
+    message: message.message,
+    version: Number(message.version),
+    ...(filterPath !== '' && { filterPath }),
+    ...(explanation && { explanation: fromExplanation(explanation) }),
+    ...(score !== undefined && { score }),
+    ...(offset !== undefined && { offset }),
+  };
+}
+
+const FATE_PREFIX = 'DOCUMENT_FATE_';
+
+const FATES = [
+  'IN_ANSWER',
+  'NOT_STORED',
+  'DELETED',
+  'FILTERED_OUT',
+  'BELOW_THRESHOLD',
+  'RANKED_LOWER',
+  'SKIPPED_BY_OFFSET',
+  'NO_SHARED_TERM',
+  'NOT_A_CANDIDATE',
+  'MISSED',
+] as const satisfies readonly DocumentExplanation['fate'][];
+
+function fromExplanation(message: Explanation__Output): Explanation {
+  const { rank, passages, dense, sparse, terms, teacher, teacherName } = message;
+  return {
+    ...(rank !== 0 && { rank }),
+    passages,
+    ...(dense && { dense: fromPlace(dense) }),
+    ...(sparse && { sparse: fromPlace(sparse) }),
+    terms,
+    ...(teacher && { teacher: { ...fromPlace(teacher), name: teacherName } }),
+  };
+}
+
+function fromPlace({ rank, ...place }: RankingPlace__Output): RankingPlace {
+  return { ...place, ...(rank !== 0 && { rank }) };
+}

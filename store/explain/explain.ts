@@ -1,0 +1,123 @@
+import type { SparseVector } from '../document.ts';
+import { RRF_K, type SearchQuery } from '../queries.ts';
+import { rankingDepth } from '../ranking.ts';
+import type { CallOptions, Store } from '../store.ts';
+import { type Place, placesOf, scoresOf } from './places.ts';
+
+/** Most terms of a query that are looked at: each takes a search. */
+export const MAX_TERMS = 32;
+
+/** What explanations need of a store. */
+export type ExplainStore = Pick<Store, 'search' | 'lookupDocuments' | 'readDocuments' | 'findDelete'>;
+
+/** A search that was made, and what it is to be explained with. */
+export interface Explained {
+  store: ExplainStore;
+  /** Physical name. */
+  collection: string;
+  /** As the store was asked. */
+  query: SearchQuery;
+  /** The vector that another tower of the space makes of the query. */
+  teacher?: Float32Array | undefined;
+  options: CallOptions;
+}
+
+/** A document's place in a ranking that is fused with another one. */
+export interface FusedPlace extends Place {
+  /** What it adds to the fused score; absent unless the search is hybrid. */
+  share?: number;
+}
+
+/** Why a document ranks where it does. */
+export interface Explanation {
+  /** How many passages it has; 0 where it is gone by now. */
+  passages: number;
+  /** Absent where the search has no vector. */
+  dense?: FusedPlace;
+  /** Absent where the search has no terms, or the document none of them. */
+  sparse?: FusedPlace;
+  /** What each term of the query alone scores; without those that the document does not have. */
+  terms: TermScore[];
+  /** Where another tower puts it. */
+  teacher?: Place;
+}
+
+/** A term of a query in a document. */
+export interface TermScore {
+  /** Index in the sparse vector. */
+  term: number;
+  /** In the passage that says it best. */
+  score: number;
+}
+
+/** Explains documents that the tenant has and the filter lets through, by document id. */
+export async function explanationsOf(
+  { store, collection, query, teacher, options }: Explained,
+  ids: readonly string[],
+): Promise<Map<string, Explanation>> {
+  const { tenant, filter, atLeast, vector, sparse } = query;
+  const scope = { tenant, filter, ...(atLeast && { atLeast }) };
+  const places = (ranking: { vector?: Float32Array; sparse?: SparseVector }) =>
+    placesOf(store, collection, { ...scope, ...ranking }, ids, options);
+  const none = Promise.resolve(new Map<string, Place>());
+  const [dense, worded, taught, terms, stored] = await Promise.all([
+    vector ? places({ vector }) : none,
+    sparse ? places({ sparse }) : none,
+    teacher ? places({ vector: teacher }) : none,
+    sparse ? termsOf(store, collection, { ...scope, sparse }, ids, options) : new Map<string, TermScore[]>(),
+    store.lookupDocuments(
+      collection,
+      ids.map((documentId) => ({ tenant, documentId })),
+      options,
+    ),
+  ]);
+  const fused = (place: Place): FusedPlace =>
+    vector && sparse ? { ...place, share: shareOf(place, rankingDepth(query)) } : place;
+  return new Map(
+    ids.map((id, index): [string, Explanation] => {
+      const [byMeaning, byWording, byTeacher] = [dense.get(id), worded.get(id), taught.get(id)];
+      return [
+        id,
+        {
+          passages: stored[index]?.passages ?? 0,
+          ...(byMeaning && { dense: fused(byMeaning) }),
+          ...(byWording && { sparse: fused(byWording) }),
+          terms: terms.get(id) ?? [],
+          ...(byTeacher && { teacher: byTeacher }),
+        },
+      ];
+    }),
+  );
+}
+
+/** What a place in a ranking adds to a fused score; nothing past the depth that is fused. */
+function shareOf({ rank = Infinity }: Place, depth: number): number {
+  return rank <= depth ? 1 / (RRF_K + rank) : 0;
+}
+
+/** What each term alone scores, by document id, the best first. */
+async function termsOf(
+  store: ExplainStore,
+  collection: string,
+  { sparse, ...scope }: Pick<SearchQuery, 'tenant' | 'filter' | 'atLeast'> & { sparse: SparseVector },
+  ids: readonly string[],
+  options: CallOptions,
+): Promise<Map<string, TermScore[]>> {
+  const terms = sparse.indices.slice(0, MAX_TERMS);
+  const found = await Promise.all(
+    terms.map((term, index) => {
+      const alone = { indices: [term], values: [sparse.values[index]!] };
+      return scoresOf(store, collection, { ...scope, sparse: alone }, ids, options);
+    }),
+  );
+  const matches = new Map<string, TermScore[]>();
+  for (const [index, scores] of found.entries()) {
+    for (const [id, { score }] of scores) {
+      const own = matches.get(id) ?? [];
+      own.push({ term: terms[index]!, score });
+      matches.set(id, own);
+    }
+  }
+  for (const own of matches.values()) own.sort((a, b) => b.score - a.score);
+  return matches;
+}
