@@ -1,4 +1,4 @@
-"""Runs clients/behaviour/cases.json, as behaviour.test.ts does with the TypeScript client."""
+"""Runs clients/behaviour/cases.json, as test/behaviour.test.ts does with the TypeScript client."""
 
 import json
 from pathlib import Path

@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { optionalTool } from '../../test/testing/optional-tool.ts';
-import { type Pair, stop, unavailable, up } from '../../test/system.ts';
-import { DocumentClient, QueryClient, ScalingnoteError } from '../index.ts';
-import type { IngestOperation } from '../operation.ts';
-import { camelCased, neutralName } from './testing/neutral.ts';
+import { optionalTool } from './testing/optional-tool.ts';
+import { type Pair, stop, unavailable, up } from './system.ts';
+import { DocumentClient, QueryClient, ScalingnoteError } from '../clients/index.ts';
+import type { IngestOperation } from '../clients/operation.ts';
+import { camelCased, neutralName } from './testing/neutral-names.ts';
 
 /** One case of `cases.json`. */
 interface Case {
@@ -19,8 +19,8 @@ interface Case {
   expect: Record<string, unknown> & { code?: string; reason?: string; field?: string };
 }
 
-/** The repository, from `dist/clients/behaviour`. */
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+/** The repository, from `dist/test`. */
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const TABLE = JSON.parse(readFileSync(`${ROOT}clients/behaviour/cases.json`, 'utf8')) as {
   documents: IngestOperation[];
   cases: Case[];
@@ -64,7 +64,7 @@ describe('every client behaves as the table says', () => {
         assert.equal(error.reason, expect.reason ?? error.reason, error.message);
         const fields = error.violations.map(({ field }) => neutralName(field));
         if (expect.field !== undefined)
-          assert.ok(fields.includes(expect.field), `${fields}: ${error.message}`);
+          assert.ok(fields.includes(expect.field), `${fields.join()}: ${error.message}`);
         return true;
       });
     });
