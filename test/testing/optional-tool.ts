@@ -34,6 +34,12 @@ export const OPTIONAL_TOOLS = {
     variable: 'QDRANT_ENGINE',
     install: 'npm run qdrant-engine',
   },
+  // The interpreter that has it and pytest, where `clients/python/setup-tests` makes one.
+  'python-client': {
+    names: [join(defaultCacheDir(), 'python-client', 'bin', 'python')],
+    variable: 'PYTHON_CLIENT',
+    install: 'npm run python-client',
+  },
 } as const satisfies Record<string, Description>;
 
 export type ToolName = keyof typeof OPTIONAL_TOOLS;
