@@ -70,7 +70,14 @@ test('a bad key counts as well', () => {
 });
 
 test('a message that is none is told from one that can be read', () => {
-  for (const bytes of [Buffer.from([0x0a, 0xff]), Buffer.from([0x0b]), Buffer.from('not protobuf at all')]) {
+  // A collection of 111 bytes, of which three are there.
+  const cut = Buffer.from([0x0a, 0x6f, 0x61, 0x62, 0x63]);
+  for (const bytes of [
+    Buffer.from([0x0a, 0xff]),
+    Buffer.from([0x0b]),
+    Buffer.from('not protobuf at all'),
+    cut,
+  ]) {
     const request = Search.requestDeserialize(bytes);
     assert.equal(fatalFlawOf(request)?.reason, 'MALFORMED_MESSAGE');
     assert.equal(flawOf(request), fatalFlawOf(request));

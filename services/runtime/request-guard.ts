@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { ServiceDefinition } from '@grpc/grpc-js';
+import { checkFraming } from './framing.ts';
 import { invalidArguments, malformedMessage, type ServiceError } from './errors.ts';
 
 /**
@@ -65,6 +66,7 @@ function decodeChecked(
 ): object {
   let request: object;
   try {
+    checkFraming(bytes);
     request = decode(bytes);
   } catch (error) {
     const salvaged = salvage?.(bytes);
