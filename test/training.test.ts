@@ -62,7 +62,8 @@ describe('training from the command line', () => {
     const flags = trainFlags(context, 'nothing');
     await fails(['train', '--out', 'x'], /--pairs/, 2);
     const one = linesFile(context, [{ query: 'a', document: 'b' }]);
-    await fails([...flags, '--pairs', one], /leaves too few pairs/);
+    await fails([...flags, '--pairs', one], /--pairs is given twice/, 2);
+    await fails(flags.with(flags.indexOf('--pairs') + 1, one), /leaves too few pairs/);
     const recipe = join(folder, 'recipe.yaml');
     writeFileSync(recipe, 'pairs: p\nout: o\nstage2: {layers: 2}\nstage3: {}\n');
     await fails(['pipeline', recipe], /recipe\.yaml: Unrecognized key: "stage3"/);
