@@ -13,6 +13,7 @@ import {
 import { isFieldError } from '@bufbuild/protobuf/reflect';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { invalidArgument } from '../errors.ts';
+import { repeatedKey } from './repeated-key.ts';
 
 const registry = createFileRegistry(
   fromBinary(
@@ -62,6 +63,13 @@ function decode(type: DescMessage, text: string): Uint8Array {
     json = JSON.parse(text) as JsonValue;
   } catch (error) {
     throw invalidArgument('body', `is not JSON: ${(error as Error).message}; send one JSON object`);
+  }
+  const repeated = repeatedKey(text);
+  if (repeated !== undefined) {
+    throw invalidArgument(
+      'body',
+      `has the key ${JSON.stringify(repeated)} twice in one object; send it once`,
+    );
   }
   if (!isObject(json))
     throw invalidArgument('body', 'is not a JSON object; send one, {} for a request without fields');

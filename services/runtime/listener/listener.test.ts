@@ -74,6 +74,7 @@ test('what is wrong with a request is refused by name', async () => {
     [CONNECT, { scoreThreshold: 'NaN' }, {}, 400, 'invalid_argument', /scoreThreshold.*finite/],
     [CONNECT, { limit: 'many' }, {}, 400, 'invalid_argument', /limit/],
     [CONNECT, { query: '\ud800' }, {}, 400, 'invalid_argument', /query.*surrogate/],
+    [CONNECT, '{"limit":1,"limit":2}', {}, 400, 'invalid_argument', /"limit" twice/],
     [CONNECT, '{', {}, 400, 'invalid_argument', /not JSON/],
     [CONNECT, '['.repeat(400), {}, 400, 'invalid_argument', /JSON/],
     [CONNECT, { query: 'x'.repeat(2000) }, {}, 413, 'resource_exhausted', /1000 bytes/],
