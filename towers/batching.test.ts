@@ -187,3 +187,12 @@ test('planned batches hold each index once, longest first, within budget and siz
     ),
   );
 });
+
+test('a group with nothing left does not hold up the others', () => {
+  const queue = new BatchQueue<string>();
+  const [few, many] = [{ group: {} }, { group: {} }];
+  queue.push('few', 10, few);
+  for (const item of ['many 1', 'many 2', 'many 3']) queue.push(item, 100, many);
+  const taken = Array.from({ length: 4 }, () => queue.take(1000, 1));
+  assert.deepEqual(taken, [['few'], ['many 1'], ['many 2'], ['many 3']]);
+});
