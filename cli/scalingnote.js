@@ -10,6 +10,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 /** The last step of a build puts it there, with the time at which the build began. */
 const stamp = join(root, 'dist', '.built');
 
+/** The build makes it, after it has begun. */
+const made = join(root, 'proto', 'contract.ts');
+
 const reason = whyToBuild();
 if (reason !== undefined) {
   process.stderr.write(`scalingnote: ${reason}; running "npm run build" first\n`);
@@ -43,6 +46,7 @@ function sources(folder) {
     const path = join(folder, entry.name);
     if (entry.isDirectory())
       return /^(\.|node_modules$|dist|generated$)/.test(entry.name) ? [] : sources(path);
+    if (path === made) return [];
     return /\.(ts|tsx|proto|css|html)$|^(package|tsconfig).*\.json$/.test(entry.name) ? [path] : [];
   });
 }

@@ -46,6 +46,13 @@ function isEmpty(path: string): boolean {
   return text.replaceAll(/\/\*[^]*?\*\/|\/\/.*/g, '').trim() === 'export {};';
 }
 
+test('the command does not build again what is built', async () => {
+  const { stderr } = await run(process.execPath, [join(root, 'cli/scalingnote.js'), '--version'], {
+    cwd: root,
+  });
+  assert.equal(stderr, '');
+});
+
 describe('what npm publishes as scalingnote', () => {
   test('the programs are what the command leads to, all of it and nothing else', () => {
     const reached = new Set(['cli/scalingnote.js']);

@@ -1,15 +1,6 @@
+import { nearest } from '../../proto/nearest.ts';
 import { invalidArgument } from '../errors.ts';
-import {
-  type Check,
-  describe,
-  entriesOf,
-  guarded,
-  itemsOf,
-  join,
-  nearest,
-  quoted,
-  readObject,
-} from './read.ts';
+import { type Check, describe, entriesOf, guarded, itemsOf, join, quoted, readObject } from './read.ts';
 
 /** A check for each option that there is; the compiler sees to it that none is missing. */
 export type OptionTable<Options> = { readonly [Name in keyof Required<Options>]: Check };

@@ -3,7 +3,7 @@ import { bodyLimit } from 'hono/body-limit';
 import type * as z from 'zod';
 import { parseExactly } from '../../../clients/exact-json.ts';
 import { badRequest, HttpError } from './errors.ts';
-import { unknownName } from './nearest.ts';
+import { unknownName } from './unknown-name.ts';
 
 /** A search with a filter of hundreds of values is far below this. */
 const DEFAULT_MAX_BYTES = 64 * 1024;

@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from 'hono';
 import { badRequest } from './errors.ts';
-import { unknownName } from './nearest.ts';
+import { unknownName } from './unknown-name.ts';
 
 /** Parameters in the query strings of the API, by path. All other paths take none. */
 const PARAMETERS: readonly (readonly [path: RegExp, names: readonly string[]])[] = [

@@ -3,7 +3,14 @@ import { Metadata, status, type handleUnaryCall, type ServiceDefinition } from '
 import type { Status__Output } from '../../../proto/generated/google/rpc/Status.ts';
 import { packageDefinition } from '../../../proto/load.ts';
 import { STATUS_DETAILS_TRAILER } from '../../../proto/status.ts';
-import { deadlineExceeded, invalidArgument, reportError, ServiceError, toGrpcError } from '../errors.ts';
+import {
+  deadlineExceeded,
+  invalidArgument,
+  overloaded,
+  reportError,
+  ServiceError,
+  toGrpcError,
+} from '../errors.ts';
 import type { Scope } from '../handler.ts';
 import { jsonMethod, type JsonMethod } from './json.ts';
 
@@ -11,6 +18,12 @@ import { jsonMethod, type JsonMethod } from './json.ts';
 export const BODY_TIMEOUT_MS = 30_000;
 /** How long a browser may keep the answer to a preflight, in seconds. */
 const PREFLIGHT_AGE_S = 600;
+/** Most bytes of bodies that are under way at a time, over all connections: one of the largest that any service takes. */
+export const MAX_BODY_BYTES_IN_ALL = 64 * 1024 * 1024;
+/** What a caller is told to wait that comes while there are more. */
+const BUSY_DELAY_MS = 1_000;
+/** Headers that go on to the handler, as the metadata of gRPC do. */
+const CARRIED = ['traceparent', 'tracestate'];
 const JSON_TYPE = 'application/json';
 
 /** Plain addresses beside those of Connect. */
@@ -78,8 +91,9 @@ export interface HttpOptions {
 /** Serves unary methods with JSON over HTTP/1.1: the Connect protocol, and plain addresses under `/v1/`. */
 export function jsonOverHttp(options: HttpOptions): RequestListener {
   const routes = routesOf(options.services);
+  const held = new HeldBytes(MAX_BODY_BYTES_IN_ALL);
   return (request, response) => {
-    answer(request, response, routes, options).catch((error: unknown) => {
+    answer(request, response, { ...options, routes, held }).catch((error: unknown) => {
       const path = (request.url ?? '').slice(0, 256);
       fail(response, toGrpcError(reportError(error, options.scope.log, { path })), (error as HttpError).http);
     });
@@ -111,8 +125,13 @@ function routesOf(services: readonly BoundService[]): Map<string, Route> {
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  routes: ReadonlyMap<string, Route>,
-  { corsOrigins, maxReceiveBytes, scope }: HttpOptions,
+  {
+    corsOrigins,
+    maxReceiveBytes,
+    scope,
+    routes,
+    held,
+  }: HttpOptions & { routes: ReadonlyMap<string, Route>; held: HeldBytes },
 ): Promise<void> {
   const { headers, method: verb, url = '' } = request;
   const { origin } = headers;
@@ -154,11 +173,16 @@ async function answer(
   let text = '{}';
   if (verb === 'POST') {
     requireJson(request);
-    text = await bodyOf(request, response, maxReceiveBytes);
+    text = await bodyOf(request, response, maxReceiveBytes, held);
   }
   const message = route.decode(Buffer.from(route.method.decode(text)));
   if (scope.draining.aborted) response.setHeader('connection', 'close');
-  await serve(route as Route & { serve: object }, message, deadline, response);
+  const metadata = new Metadata();
+  for (const name of CARRIED) {
+    const value = headers[name];
+    if (typeof value === 'string') metadata.set(name, value);
+  }
+  await serve(route as Route & { serve: object }, { request: message, metadata }, deadline, response);
 }
 
 function requireJson({ headers }: IncomingMessage): void {
@@ -190,15 +214,45 @@ function deadlineOf({ headers }: IncomingMessage): number {
   return Date.now() + Number(given);
 }
 
-async function bodyOf(request: IncomingMessage, response: ServerResponse, max: number): Promise<string> {
+/** The bytes that have come of bodies which are not whole yet. */
+class HeldBytes {
+  readonly #max: number;
+  #now = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** @throws {ServiceError} `OVERLOADED` where these are too many beside the others */
+  take(bytes: number): void {
+    if (this.#now + bytes > this.#max) {
+      throw overloaded('too many bytes of other requests are under way; send this one later', BUSY_DELAY_MS);
+    }
+    this.#now += bytes;
+  }
+
+  give(bytes: number): void {
+    this.#now -= bytes;
+  }
+}
+
+async function bodyOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  max: number,
+  held: HeldBytes,
+): Promise<string> {
   const timer = setTimeout(() => request.destroy(), BODY_TIMEOUT_MS);
   const chunks: Buffer[] = [];
   let size = 0;
+  let taken = 0;
   try {
     if (Number(request.headers['content-length'] ?? 0) > max) throw tooLarge(max);
     for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       size += chunk.length;
       if (size > max) throw tooLarge(max);
+      held.take(chunk.length);
+      taken = size;
       chunks.push(chunk);
     }
   } catch (error) {
@@ -206,6 +260,7 @@ async function bodyOf(request: IncomingMessage, response: ServerResponse, max: n
     throw error;
   } finally {
     clearTimeout(timer);
+    held.give(taken);
   }
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
@@ -225,15 +280,15 @@ function tooLarge(max: number): HttpError {
 /** Calls the handler of gRPC with what it needs to know of a call. */
 function serve(
   { serve: handler, encode, method }: Route & { serve: object },
-  message: object,
+  { request, metadata }: { request: object; metadata: Metadata },
   deadline: number,
   response: ServerResponse,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     let cancel = (): void => {};
     const call = {
-      request: message,
-      metadata: new Metadata(),
+      request,
+      metadata,
       getDeadline: () => deadline,
       once: (_: 'cancelled', listener: () => void) => (cancel = listener),
     };

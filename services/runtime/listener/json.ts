@@ -12,6 +12,7 @@ import {
 } from '@bufbuild/protobuf';
 import { isFieldError } from '@bufbuild/protobuf/reflect';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { nearest } from '../../../proto/nearest.ts';
 import { invalidArgument } from '../errors.ts';
 import { repeatedKey } from './repeated-key.ts';
 
@@ -142,22 +143,6 @@ function checkNumber(type: ScalarType, value: JsonValue, path: string): void {
 
 function unknownName(type: DescMessage, key: string): string {
   const names = type.fields.map(({ jsonName }) => jsonName);
-  const [nearest] = names.map((name) => ({ name, far: distance(key, name) })).sort((a, b) => a.far - b.far);
-  const isNear = nearest && nearest.far <= Math.max(2, key.length / 3);
-  return `is not a field of ${type.name}; ${isNear ? `did you mean ${nearest.name}?` : `its fields are ${names.join(', ')}`}`;
-}
-
-/** Edits from one word to another; compares the first 64 characters, which no name exceeds. */
-function distance(from: string, to: string): number {
-  const a = from.slice(0, 64).toLowerCase().replaceAll('_', '');
-  const b = to.toLowerCase();
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
+  const near = nearest(key, names);
+  return `is not a field of ${type.name}; ${near === undefined ? `its fields are ${names.join(', ')}` : `did you mean ${near}?`}`;
 }

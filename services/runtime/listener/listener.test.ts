@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { request } from 'undici';
 import { callUnary, serve, type Harness } from '../testing/harness.ts';
+import { MAX_BODY_BYTES_IN_ALL } from './http.ts';
 
 const started: Harness[] = [];
 const start = async (...parts: Parameters<typeof serve>): Promise<Harness> => {
@@ -158,4 +159,44 @@ test('a shutdown ends connections of both kinds', async () => {
   await harness.server.shutdown(1000);
   await ended;
   await assert.rejects(ask(harness, CONNECT, {}), /ECONNREFUSED/);
+});
+
+test('the trace of the caller reaches the handler', async () => {
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  let carried: unknown[] = [];
+  const harness = await start({
+    Search: async (_, { metadata }) => {
+      carried = metadata.get('traceparent');
+      return HITS;
+    },
+  });
+  const { status } = await ask(
+    harness,
+    CONNECT,
+    { collection: 'c', query: 'q' },
+    { headers: { traceparent } },
+  );
+  assert.equal(status, 200);
+  assert.deepEqual(carried, [traceparent]);
+});
+
+test('bodies that come at the same time are bounded together, and give way', async () => {
+  const size = 16 * 1024 * 1024;
+  const harness = await start({ Search: async () => HITS }, { maxReceiveBytes: size });
+  const [host, port] = harness.server.address.split(':');
+  const count = MAX_BODY_BYTES_IN_ALL / size;
+  const senders = Array.from({ length: count }, () => {
+    const socket = connect(Number(port), host);
+    socket.on('error', () => {});
+    socket.write(
+      `POST ${CONNECT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${size}\r\n\r\n`,
+    );
+    socket.write(Buffer.alloc(size - 1, ' '));
+    return socket;
+  });
+  const outcome = async (): Promise<number> =>
+    (await ask(harness, CONNECT, { collection: 'c', query: 'q' })).status;
+  while ((await outcome()) !== 429);
+  for (const socket of senders) socket.destroy();
+  while ((await outcome()) !== 200);
 });
