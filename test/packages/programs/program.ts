@@ -31,7 +31,7 @@ export async function handler({ documents, queries, collection }: Order): Promis
     const request: SearchRequest = { collection, query: 'star', atLeastAsFreshAs: freshnessToken };
     const { hits } = await queryClient.search({
       ...request,
-      filter: { must: [{ field: 'metadata.legs', range: { greaterThanOrEqual: 2 } }] },
+      filter: { must: [{ field: 'metadata.legs', range: { gte: 2 } }] },
     });
     const { embeddings } = await queryClient.encode(['hello', 'world']);
     const stream = queryClient.searchStream();
