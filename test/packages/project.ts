@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /** Longest that a build or an installation may take. */
@@ -43,6 +43,10 @@ export class Project {
   async write(path: string, contents: string): Promise<void> {
     await mkdir(dirname(this.path(path)), { recursive: true });
     await writeFile(this.path(path), contents);
+  }
+
+  async remove(...paths: string[]): Promise<void> {
+    for (const path of paths) await rm(this.path(path), { recursive: true });
   }
 
   /**
