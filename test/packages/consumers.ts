@@ -1,5 +1,5 @@
 import { bundlers } from './bundlers.ts';
-import { MIB, type Consumer, type Ground } from './ground.ts';
+import { type Consumer, MIB } from './ground.ts';
 import { next } from './next.ts';
 import type { Project } from './project.ts';
 import { copyPrograms, filesBelow, TSC } from './sources.ts';
