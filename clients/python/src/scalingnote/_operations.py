@@ -8,16 +8,18 @@ from typing import Any
 from ._proto import message
 from ._values import MAX_EXACT, known_keys, set_moment, set_struct, text, whole
 from .errors import invalid
-
-Operation = Mapping[str, Any]
+from .types import DeleteInput, DocumentInput, PatchInput
 
 _Request = message("IngestRequest")
 # The document service takes messages of up to 64 MiB, and a larger one would end the stream for all others.
 MAX_OPERATION_BYTES = 32 * 1024 * 1024
 
-_DOCUMENT = ("id", "title", "text", "metadata", "version", "expires_at", "traceparent", "sequence")
-_DELETE = ("delete", "version", "sequence")
-_PATCH = ("patch", "set", "remove", "version", "sequence")
+
+def _keys(form: Any) -> list[str]:
+    return [*sorted(form.__required_keys__), *sorted(form.__optional_keys__)]
+
+
+_DOCUMENT, _DELETE, _PATCH = (_keys(form) for form in (DocumentInput, DeleteInput, PatchInput))
 
 
 def id_of(operation: Any) -> str:
@@ -30,7 +32,7 @@ def id_of(operation: Any) -> str:
     return ""
 
 
-def operation_message(sequence: int, operation: Operation) -> Any:
+def operation_message(sequence: int, operation: Any) -> Any:
     """An operation as a message. Raises ScalingnoteError INVALID_ARGUMENT for what can't be sent."""
     request = _Request(sequence=sequence)
     if isinstance(operation, Mapping) and "delete" in operation:
