@@ -1,6 +1,8 @@
 """Client of scalingnote: search, encode, ingest and export, with and without asyncio."""
 
+from ._aio_stream import AsyncSearchStream
 from ._stream import SearchStream
+from .aio import AsyncDocumentClient, AsyncQueryClient
 from .answers import (
     Checkpoint,
     Collection,
@@ -31,6 +33,9 @@ from .types import Filter, Operation, SearchRequest
 
 __all__ = [
     "ArgumentError",
+    "AsyncDocumentClient",
+    "AsyncQueryClient",
+    "AsyncSearchStream",
     "Checkpoint",
     "Collection",
     "CountResult",

@@ -33,7 +33,7 @@ _OPTIONS: dict[str, Any] = {
     # Clients of one process do not share connections: each has its own options.
     "grpc.use_local_subchannel_pool": 1,
 }
-_ROUND_ROBIN = {"loadBalancingConfig": [{"round_robin": {}}]}
+_ROUND_ROBIN: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
 
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _HOST = re.compile(r"(?=.{1,253}$)\w(?:[\w-]*\w)?(?:\.[\w-]+)*\.?")

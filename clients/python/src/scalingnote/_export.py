@@ -141,7 +141,7 @@ def _over_one_connection(
         path, request_serializer=serialize, response_deserializer=response.FromString
     )
     try:
-        call = open_(cursor.request, metadata=servers.metadata(cursor.metadata))
+        call: Any = open_(cursor.request, metadata=servers.metadata(cursor.metadata))
     except ValueError:
         servers.check_open()
         raise

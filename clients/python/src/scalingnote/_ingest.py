@@ -36,7 +36,7 @@ class _Connection:
             path, request_serializer=serialize, response_deserializer=response.FromString
         )
         try:
-            self._call = open_(iter(self.outbox.get, None), metadata=servers.metadata(progress.metadata))
+            self._call: Any = open_(iter(self.outbox.get, None), metadata=servers.metadata(progress.metadata))
         except ValueError:
             servers.check_open()
             raise

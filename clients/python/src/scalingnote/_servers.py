@@ -40,7 +40,7 @@ class Server:
     def __init__(self, address: str, settings: Settings, changed: threading.Condition) -> None:
         self.address = address
         options = settings.options_of(address)
-        self.channel: grpc.Channel = (
+        self.channel: Any = (
             grpc.insecure_channel(address, options)
             if settings.credentials is None
             else grpc.secure_channel(address, settings.credentials, options)
@@ -181,7 +181,7 @@ class Servers:
     def _attempt(self, server: Server, service: str, plan: Plan[T], deadline: float) -> Any:
         path, _, response = method(service, plan.method)
         with self._naming_closed():
-            call = server.channel.unary_unary(
+            call: Any = server.channel.unary_unary(
                 path, request_serializer=serialize, response_deserializer=response.FromString
             )
             metadata = self.metadata(plan.bounds.metadata)
