@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -72,8 +73,7 @@ class AsyncIngest:
                     # Before the source has something, a connection would only take a place from others.
                     await asyncio.wait([self._take()])
                 if progress.callbacks.on_reconnect is not None:
-                    on_reconnect = progress.callbacks.on_reconnect
-                    await _notify([lambda: on_reconnect(error, wait)])
+                    await _notify([partial(progress.callbacks.on_reconnect, error, wait)])
                 await asyncio.sleep(wait)
         finally:
             if self._taking is not None:

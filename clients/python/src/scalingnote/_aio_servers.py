@@ -14,7 +14,7 @@ from ._channel import Settings
 from ._proto import method
 from ._requests import Headers, Plan
 from ._retries import Retries, RetryBudget
-from ._servers import CHECK_TIMEOUT, HEALTH_PATH, SUSPECT_AFTER, serialize
+from ._servers import CHECK_TIMEOUT, HEALTH_PATH, SUSPECT_AFTER, serialize, time_left
 from .errors import ScalingnoteError, client_closed, from_rpc, invalid, unavailable
 
 T = TypeVar("T")
@@ -172,7 +172,7 @@ class AsyncServers:
         start = server.channel.unary_unary(
             path, request_serializer=serialize, response_deserializer=response.FromString
         )
-        timeout = max(0.001, deadline - time.monotonic())
+        timeout = time_left(deadline)
         call = start(plan.request, timeout=timeout, metadata=self.metadata(plan.bounds.metadata))
         try:
             if len(self._servers) == 1 or plan.is_once:

@@ -36,11 +36,11 @@ def operation_message(sequence: int, operation: Any) -> Any:
     """An operation as a message. Raises ScalingnoteError INVALID_ARGUMENT for what can't be sent."""
     request = _Request(sequence=sequence)
     if isinstance(operation, Mapping) and "delete" in operation:
-        known_keys(operation, "delete", _DELETE)
+        known_keys(operation, "", _DELETE)
         target = request.delete
         target.id = text(operation["delete"], "id")
     elif isinstance(operation, Mapping) and "patch" in operation:
-        known_keys(operation, "patch", _PATCH)
+        known_keys(operation, "", _PATCH)
         target = request.patch
         target.id = text(operation["patch"], "id")
         set_struct(target.set, operation.get("set", {}), "set")
@@ -49,7 +49,7 @@ def operation_message(sequence: int, operation: Any) -> Any:
             raise invalid("remove", f"must be a list of keys, not {type(remove).__name__}")
         target.remove.extend(text(key, f"remove[{index}]") for index, key in enumerate(remove))
     else:
-        known_keys(operation, "document", _DOCUMENT)
+        known_keys(operation, "", _DOCUMENT)
         target = request.document
         if "id" not in operation:
             raise invalid("id", "is missing")

@@ -34,6 +34,15 @@ def serialize(request: Any) -> bytes:
     return data
 
 
+def time_left(deadline: float) -> float:
+    """Seconds until a deadline. Raises ScalingnoteError DEADLINE_EXCEEDED where there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        text = "the timeout is over before the call was made"
+        raise ScalingnoteError(code="DEADLINE_EXCEEDED", reason="DEADLINE_EXCEEDED", message=text)
+    return left
+
+
 class Server:
     """A connection to one server."""
 
@@ -185,7 +194,7 @@ class Servers:
                 path, request_serializer=serialize, response_deserializer=response.FromString
             )
             metadata = self.metadata(plan.bounds.metadata)
-            timeout = max(0.001, deadline - time.monotonic())
+            timeout = time_left(deadline)
             if len(self._servers) == 1 or plan.is_once:
                 return call(plan.request, timeout=timeout, metadata=metadata)
             future = call.future(plan.request, timeout=timeout, metadata=metadata)

@@ -85,8 +85,8 @@ def choice(value: Any, field: str, choices: Iterable[str]) -> str:
 def seconds(value: Any, field: str = "timeout") -> float:
     """A time span that a timer can wait for."""
     number_ = number(value, field)
-    if not 0 < number_ <= MAX_TIMEOUT:
-        raise invalid(field, f"is {value!r}, but must be above 0 and at most {MAX_TIMEOUT:.0f} seconds (24 days)")
+    if not 0 <= number_ <= MAX_TIMEOUT:
+        raise invalid(field, f"is {value!r}, but must be from 0 to {MAX_TIMEOUT:.0f} seconds (24 days)")
     return number_
 
 
@@ -163,10 +163,11 @@ def known_keys(value: Any, field: str, known: Iterable[str]) -> Mapping[str, Any
     """A dict with no key that we do not know."""
     known = list(known)
     if not isinstance(value, Mapping):
-        raise invalid(field, f"must be a dict with {', '.join(known)}, not {type(value).__name__}")
+        of = f"must be a dict with {', '.join(known)}, not {type(value).__name__}"
+        raise invalid(field or "operation", of)
     for key in value:
         if key not in known:
-            raise invalid(f"{field}.{key}", f"is unknown; known are {', '.join(known)}{nearest(key, known)}")
+            raise invalid(f"{field}.{key}" if field else str(key), f"is unknown; known are {', '.join(known)}{nearest(key, known)}")
     return value
 
 
