@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from services import Site
 
 from scalingnote import DocumentClient, QueryClient
 
@@ -31,3 +32,11 @@ def pair() -> Iterator[Pair]:
         for found in documents.list_collections():
             if found.name == collection:
                 documents.drop_collection(physical_name=found.physical_name, with_aliases=True)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Services of the tests' own, to be killed."""
+    made = Site(tmp_path_factory.mktemp("site"))
+    yield made
+    made.close()
