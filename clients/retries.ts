@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { status as Code } from '@grpc/grpc-js';
 import { ScalingnoteError } from './errors.ts';
+import type { WaitingCalls } from './waiting-calls.ts';
 
 /** First step and ceiling of the wait between attempts. */
 const BACKOFF_BASE_MS = 50;
@@ -78,8 +79,7 @@ export interface Reachable {
   readonly budget: RetryBudget;
   /** Whether a server is connected, other than that one. */
   hasReady(except?: { readonly isReady: boolean }): boolean;
-  /** Waits until a server is connected. @returns whether one is, by the deadline */
-  untilReady(deadline: number, signal: AbortSignal | undefined): Promise<boolean>;
+  readonly waiting: Pick<WaitingCalls, 'size' | 'turn' | 'narrow'>;
 }
 
 /** What bounds the retries of one call. */
@@ -111,11 +111,22 @@ export class Retries {
    */
   async next(error: unknown, server: { readonly isReady: boolean } | undefined): Promise<void> {
     const { attempts, waitForReady, deadline, signal } = this.#limits;
+    const { waiting } = this.#servers;
     if (!(error instanceof ScalingnoteError) || !error.retryable || ++this.#attempt >= attempts) throw error;
     const isBroken = error.reason === '';
     if (isBroken && !this.#servers.hasReady()) {
       // Nothing is asked of a server that is not there, so this costs nothing of the budget.
-      if (!waitForReady || !(await this.#servers.untilReady(deadline, signal))) throw error;
+      if (!waitForReady) throw error;
+      await waiting.turn(deadline, signal, error);
+      return;
+    }
+    if (error.code === 'RESOURCE_EXHAUSTED' && waiting.size > 0) {
+      // One of the calls that waited for a server that has come back: there are no more of them than it is given.
+      waiting.narrow();
+      const rest = backoffMs(this.#attempt, error);
+      if (Date.now() + rest >= deadline) throw error;
+      await pause(rest, signal);
+      await waiting.turn(deadline, signal);
       return;
     }
     const isOver = isBroken || error.reason === 'SHUTTING_DOWN';

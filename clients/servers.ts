@@ -1,8 +1,9 @@
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { type ChannelCredentials, Client, connectivityState, status as Code } from '@grpc/grpc-js';
 import { type ChannelOptions, channelOptions, isName, machinesOf, type Target } from './channel.ts';
 import { ScalingnoteError } from './errors.ts';
 import { type Reachable, RetryBudget } from './retries.ts';
+import { type Awaited, WaitingCalls } from './waiting-calls.ts';
 
 /** Which server a call goes to, among those that can take it. */
 export type Balancing = 'round-robin' | 'least-loaded';
@@ -31,14 +32,8 @@ const BUSY_MS = 250;
  */
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** How often waiting calls look whether a server is connected; grpc-js's own watch would keep the process alive. */
+/** How often a call looks whether one of several servers is connected. */
 const LOOK_EVERY_MS = 20;
-
-/**
- * Calls that waited for a server go to it a few at a time: all at once, they would fill its queue, and be refused. This
- * is how many may be open on each server when another one is let go.
- */
-const RELEASED_AT_ONCE = 64;
 
 /** How long what the DNS said is good: as long as all is well, and where a server is away. */
 const NAMES_GOOD_MS = 30_000;
@@ -162,8 +157,9 @@ export class Server {
 }
 
 /** The servers of a client: which there are, how they are, and which one is next. */
-export class Servers implements Reachable {
+export class Servers implements Reachable, Awaited {
   readonly budget = new RetryBudget();
+  readonly waiting = new WaitingCalls(this);
   readonly #options: ServersOptions;
   /** By address; those behind one name change as the DNS does. */
   readonly #servers = new Map<string, Server>();
@@ -173,9 +169,6 @@ export class Servers implements Reachable {
   #resolvedAt = 0;
   #resolving: Promise<void> | undefined;
   #turn = 0;
-  #look: Promise<void> | undefined;
-  /** How many calls that wait for a server may go now. */
-  #releases = 0;
   #isClosed = false;
   readonly #open = new Set<() => void>();
   #whenIdle: (() => void)[] = [];
@@ -226,6 +219,9 @@ export class Servers implements Reachable {
     const done = (): void => {
       leave();
       this.#open.delete(done);
+      if (this.waiting.size > 0 && server.isReady && this.waiting.mayOpen(server.inFlight)) {
+        this.waiting.release(1);
+      }
       if (this.#open.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
     };
     this.#open.add(done);
@@ -249,20 +245,22 @@ export class Servers implements Reachable {
     return false;
   }
 
-  async untilReady(deadline: number, signal: AbortSignal | undefined): Promise<boolean> {
-    while (!this.hasReady() || this.#releases-- <= 0) {
-      if (Date.now() >= deadline) return false;
-      this.#checkOpen();
-      if (this.#names.length > 0) await this.#resolve();
-      for (const server of this.#servers.values()) {
-        server.renewIfStuck();
-        server.connect();
-        if (server.isMute) server.check(CHECK_TIMEOUT_MS, this.#canMove);
-      }
-      await this.#next();
-      signal?.throwIfAborted();
+  room(mostOpen: number): number {
+    let room = 0;
+    for (const server of this.#servers.values()) {
+      if (server.isReady) room += Math.max(0, Math.floor(mostOpen) - server.inFlight);
     }
-    return true;
+    return room;
+  }
+
+  look(): void {
+    this.#checkOpen();
+    if (this.#names.length > 0) void this.#resolve();
+    for (const server of this.#servers.values()) {
+      server.renewIfStuck();
+      server.connect();
+      if (server.isMute) server.check(CHECK_TIMEOUT_MS, this.#canMove);
+    }
   }
 
   /** Takes no more calls. Those that are open go on. */
@@ -318,25 +316,10 @@ export class Servers implements Reachable {
         mayConnect ||= !server.isMute && server.state !== TRANSIENT_FAILURE;
       }
       if (!mayConnect) return;
-      await this.#next();
+      await sleep(LOOK_EVERY_MS);
       signal?.throwIfAborted();
       this.#checkOpen();
     }
-  }
-
-  /** The next look at the servers, for all that wait. */
-  #next(): Promise<void> {
-    this.#look ??= new Promise((resolve) => {
-      setTimeout(() => {
-        this.#look = undefined;
-        this.#releases = 0;
-        for (const server of this.#servers.values()) {
-          if (server.isReady) this.#releases += Math.max(0, RELEASED_AT_ONCE - server.inFlight);
-        }
-        resolve();
-      }, LOOK_EVERY_MS);
-    });
-    return this.#look;
   }
 
   /** Looks the names up again, where it is time; waits for that only where no server is known. */
