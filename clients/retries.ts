@@ -74,12 +74,19 @@ export class RetryBudget {
   }
 }
 
+/** What retries need to know of the server that was asked. */
+export interface Asked {
+  readonly isReady: boolean;
+  /** Gives it fewer calls, and none for so many milliseconds. */
+  relieve(ms: number): void;
+}
+
 /** What retries need to know of the servers. */
 export interface Reachable {
   readonly budget: RetryBudget;
+  readonly waiting: Pick<WaitingCalls, 'turn'>;
   /** Whether a server is connected, other than that one. */
-  hasReady(except?: { readonly isReady: boolean }): boolean;
-  readonly waiting: Pick<WaitingCalls, 'size' | 'turn' | 'narrow'>;
+  hasReady(except?: Asked): boolean;
 }
 
 /** What bounds the retries of one call. */
@@ -109,7 +116,7 @@ export class Retries {
    * @param server - the one that was asked
    * @throws the error itself, where another attempt can't help, can't be made in time, or was not asked for
    */
-  async next(error: unknown, server: { readonly isReady: boolean } | undefined): Promise<void> {
+  async next(error: unknown, server: Asked | undefined): Promise<void> {
     const { attempts, waitForReady, deadline, signal } = this.#limits;
     const { waiting } = this.#servers;
     if (!(error instanceof ScalingnoteError) || !error.retryable || ++this.#attempt >= attempts) throw error;
@@ -120,13 +127,12 @@ export class Retries {
       await waiting.turn(deadline, signal, error);
       return;
     }
-    if (error.code === 'RESOURCE_EXHAUSTED' && waiting.size > 0) {
-      // One of the calls that waited for a server that has come back: there are no more of them than it is given.
-      waiting.narrow();
-      const rest = backoffMs(this.#attempt, error);
-      if (Date.now() + rest >= deadline) throw error;
-      await pause(rest, signal);
-      await waiting.turn(deadline, signal);
+    if (error.code === 'RESOURCE_EXHAUSTED' && waitForReady && server) {
+      // It did no work for the call, and from now on it gets no more calls at a time than it takes.
+      const { retryDelayMs = 0 } = error;
+      server.relieve(retryDelayMs);
+      if (Date.now() + retryDelayMs >= deadline) throw error;
+      await waiting.turn(deadline, signal, error);
       return;
     }
     const isOver = isBroken || error.reason === 'SHUTTING_DOWN';

@@ -2,7 +2,7 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { type ChannelCredentials, Client, connectivityState, status as Code } from '@grpc/grpc-js';
 import { type ChannelOptions, channelOptions, isName, machinesOf, type Target } from './channel.ts';
 import { ScalingnoteError } from './errors.ts';
-import { type Reachable, RetryBudget } from './retries.ts';
+import { type Asked, type Reachable, RetryBudget } from './retries.ts';
 import { type Awaited, WaitingCalls } from './waiting-calls.ts';
 
 /** Which server a call goes to, among those that can take it. */
@@ -23,6 +23,12 @@ const SUSPECT_AFTER_MS = 500;
 /** A server that does not answer a health check in this time has stopped. */
 const CHECK_TIMEOUT_MS = 1_000;
 
+/**
+ * How many calls may be open on a server while others wait: all at once, they would fill the queue of one that has just
+ * come back. It is halved where the server refuses calls, and grows by one when so many were answered.
+ */
+const MOST_OPEN = 64;
+
 /** A timer that fires later than this shows that this process was busy. */
 const BUSY_MS = 250;
 
@@ -42,7 +48,7 @@ const NAMES_DOUBTFUL_MS = 1_000;
 const { READY, TRANSIENT_FAILURE, IDLE, CONNECTING } = connectivityState;
 
 /** One server: a connection, the calls on it, and how it is. */
-export class Server {
+export class Server implements Asked {
   /** `host:port` that leads to this server alone. */
   readonly address: string;
   readonly #connect: () => Client;
@@ -56,6 +62,8 @@ export class Server {
   #patienceMs = CONNECT_TIMEOUT_MS;
   #checkedAt = 0;
   #isChecking = false;
+  #mostOpen = MOST_OPEN;
+  #restsUntil = 0;
   /** What moves each call on it to another server. */
   readonly #calls = new Set<(error: ScalingnoteError) => void>();
 
@@ -84,6 +92,26 @@ export class Server {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** How many more calls it may have open, where others wait for that. */
+  get room(): number {
+    if (!this.isReady || Date.now() < this.#restsUntil) return 0;
+    return Math.max(0, Math.floor(this.#mostOpen) - this.inFlight);
+  }
+
+  /** It answered a call while others wait. @returns how many may go to it now */
+  answered(): number {
+    this.#mostOpen += 1 / this.#mostOpen;
+    return Math.min(this.room, 2);
+  }
+
+  relieve(ms: number): void {
+    const now = Date.now();
+    // What it refuses meanwhile was sent before it said so.
+    if (now < this.#restsUntil) return;
+    this.#restsUntil = now + ms;
+    this.#mostOpen = Math.max(1, this.#mostOpen / 2);
   }
 
   /** Takes no more calls. Those that are open go on. */
@@ -219,9 +247,7 @@ export class Servers implements Reachable, Awaited {
     const done = (): void => {
       leave();
       this.#open.delete(done);
-      if (this.waiting.size > 0 && server.isReady && this.waiting.mayOpen(server.inFlight)) {
-        this.waiting.release(1);
-      }
+      if (this.waiting.size > 0) this.waiting.release(server.answered());
       if (this.#open.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
     };
     this.#open.add(done);
@@ -240,16 +266,14 @@ export class Servers implements Reachable, Awaited {
     return () => clearInterval(timer);
   }
 
-  hasReady(except?: { readonly isReady: boolean }): boolean {
+  hasReady(except?: Asked): boolean {
     for (const server of this.#servers.values()) if (server !== except && server.isReady) return true;
     return false;
   }
 
-  room(mostOpen: number): number {
+  get room(): number {
     let room = 0;
-    for (const server of this.#servers.values()) {
-      if (server.isReady) room += Math.max(0, Math.floor(mostOpen) - server.inFlight);
-    }
+    for (const server of this.#servers.values()) room += server.room;
     return room;
   }
 
@@ -296,7 +320,7 @@ export class Servers implements Reachable, Awaited {
     for (const server of this.#servers.values()) {
       const isReady = server.isReady;
       const rank = (isReady ? 8 : 0) + (server.isServing ? 4 : 0) + (server.isMute ? 0 : 2);
-      const total = rank * 2 + (server === avoid ? 0 : 1);
+      const total = rank * 4 + (server === avoid ? 0 : 2) + (server.room > 0 ? 1 : 0);
       if (total > highest) [best, highest] = [[], total];
       if (total === highest) best.push(server);
     }

@@ -5,7 +5,7 @@ import { ScalingnoteError } from './errors.ts';
 export interface Awaited {
   hasReady(): boolean;
   /** How many more calls the connected servers may have open now. */
-  room(mostOpen: number): number;
+  readonly room: number;
   /** Looks after what is not connected. @throws {ScalingnoteError} where nobody needs to wait any longer */
   look(): void;
 }
@@ -13,29 +13,23 @@ export interface Awaited {
 /** How often the servers are looked at; grpc-js's own watch would keep the process alive. */
 const LOOK_EVERY_MS = 20;
 
-/**
- * How many calls may be open on each server while others wait: all at once, they would fill the queue of a server that
- * has just come back, and be refused.
- */
-const MOST_OPEN = 64;
-
 interface WaitingCall {
   deadline: number;
+  failure: ScalingnoteError | undefined;
   go(): void;
   fail(reason: unknown): void;
 }
 
 /**
- * Calls that wait until a server is connected, and then for their turn: those whose deadline comes first go first. New
- * calls wait behind them, so that nobody is passed over until the deadline.
+ * Calls that wait until a server is there that can take them: none is connected, or it has too many. Those whose
+ * deadline comes first go first, a few at a time, and new calls wait with them, so that nobody is passed over.
  */
 export class WaitingCalls {
   readonly #servers: Awaited;
   /** Sorted by deadline. */
   readonly #calls: WaitingCall[] = [];
-  #timer: NodeJS.Timeout | undefined;
-  #mostOpen = MOST_OPEN;
-  /** Why there was no server, as the newest call that tried learnt it. */
+  #isLooking = false;
+  /** Why the calls wait, as the newest one that tried learnt it. */
   #failure: ScalingnoteError | undefined;
 
   constructor(servers: Awaited) {
@@ -44,11 +38,6 @@ export class WaitingCalls {
 
   get size(): number {
     return this.#calls.length;
-  }
-
-  /** Whether another call may be opened on a server that has so many open. */
-  mayOpen(open: number): boolean {
-    return open < this.#mostOpen;
   }
 
   /**
@@ -67,7 +56,7 @@ export class WaitingCalls {
     };
     try {
       await new Promise<void>((go, fail) => {
-        call = { deadline, go, fail };
+        call = { deadline, failure, go, fail };
         const later = this.#calls.findLastIndex((other) => other.deadline <= deadline) + 1;
         this.#calls.splice(later, 0, call);
         signal?.addEventListener('abort', abort, { once: true });
@@ -78,20 +67,17 @@ export class WaitingCalls {
     }
   }
 
-  /** Lets some calls go: of a server that has an answer ready, more is taken at once. */
+  /** Lets some calls go. */
   release(count: number): void {
     for (const call of this.#calls.splice(0, count)) call.go();
-    this.#mostOpen = Math.min(MOST_OPEN, this.#mostOpen + count / this.#mostOpen);
-  }
-
-  /** A server refuses calls because it has too many: fewer may be open. */
-  narrow(): void {
-    this.#mostOpen = Math.max(1, this.#mostOpen / 2);
+    if (this.#calls.length === 0) this.#failure = undefined;
   }
 
   #lookSoon(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    setTimeout(() => {
+      this.#isLooking = false;
       this.#look();
       if (this.#calls.length > 0) this.#lookSoon();
     }, LOOK_EVERY_MS);
@@ -101,19 +87,19 @@ export class WaitingCalls {
     const now = Date.now();
     const late = this.#calls.findIndex(({ deadline }) => deadline > now);
     for (const call of this.#calls.splice(0, late === -1 ? this.#calls.length : late)) {
-      call.fail(this.#whyLate());
+      call.fail(this.#whyLate(call));
     }
     try {
       this.#servers.look();
     } catch (error) {
       for (const call of this.#calls.splice(0)) call.fail(error);
     }
-    const room = this.#servers.room(this.#mostOpen);
+    const { room } = this.#servers;
     if (room > 0) this.release(room);
   }
 
-  #whyLate(): ScalingnoteError {
-    if (this.#failure && !this.#servers.hasReady()) return this.#failure;
+  #whyLate({ failure = this.#failure }: WaitingCall): ScalingnoteError {
+    if (failure && (failure.code === 'RESOURCE_EXHAUSTED' || !this.#servers.hasReady())) return failure;
     const message = `the server was away, and more calls waited for it than it answered by this one's deadline`;
     return new ScalingnoteError({ code: Code.DEADLINE_EXCEEDED, message, reason: 'DEADLINE_EXCEEDED' });
   }
