@@ -80,12 +80,11 @@ function numbersOf(name: string, type: number, raw: Uint8Array): Tensor['data'] 
   }
   const width = type === INT64 ? 8 : 4;
   if (byteLength % width !== 0) throw new LookupError(`the weights "${name}" end within a number`);
-  // The file puts them wherever it likes, and says that the lowest byte comes first.
-  const view = new DataView(buffer, byteOffset, byteLength);
-  const count = byteLength / width;
-  if (type === FLOAT32) return Float32Array.from({ length: count }, (_, i) => view.getFloat32(4 * i, true));
-  if (type === INT32) return Int32Array.from({ length: count }, (_, i) => view.getInt32(4 * i, true));
-  return Float64Array.from({ length: count }, (_, i) => Number(view.getBigInt64(8 * i, true)));
+  // The file puts them wherever it likes, lowest byte first, as does every machine that JavaScript runs on.
+  const aligned = buffer.slice(byteOffset, byteOffset + byteLength);
+  if (type === FLOAT32) return new Float32Array(aligned);
+  if (type === INT32) return new Int32Array(aligned);
+  return Float64Array.from(new BigInt64Array(aligned), Number);
 }
 
 interface Field {
