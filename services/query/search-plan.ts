@@ -27,6 +27,7 @@ const MODES: Readonly<Record<string, Mode>> = {
 
 /** A search that has been checked. */
 export interface SearchPlan {
+  /** Logical name; empty where the request leaves it to the service. */
   collection: string;
   text: string;
   mode: Mode;
@@ -64,7 +65,7 @@ export function parseSearch(request: SearchRequest__Output): SearchPlan {
 
 /** Checks a search whose text stays with the caller. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
 export function parseTextless(request: SearchRequest__Output | null): SearchPlan {
-  if (request === null) throw invalidArgument('search', 'is missing; say at least which collection');
+  if (request === null) throw invalidArgument('search', 'is missing; send it, empty for all defaults');
   const refuse = (field: string, why: string): never => {
     throw invalidArgument(`search.${field}`, why);
   };
@@ -83,7 +84,8 @@ export function parseTextless(request: SearchRequest__Output | null): SearchPlan
 
 function planOf(request: SearchRequest__Output): SearchPlan {
   const { collection, tenant, query: text, scoreThreshold } = request;
-  checkCollection(collection);
+  // An empty one means the default collection.
+  if (collection !== '') checkCollection(collection);
   checkTenant(tenant);
   const mode = parseMode(request.mode);
   checkThreshold(scoreThreshold, mode);
