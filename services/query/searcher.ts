@@ -5,7 +5,7 @@ import type { Store } from '../../store/store.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
 import { traceOf } from '../runtime/telemetry/span.ts';
-import { Collections } from './collections.ts';
+import type { Collections } from './collections.ts';
 import type { QueryEncoder, QueryTower } from './encoder.ts';
 import type { SearchPlan } from './search-plan.ts';
 
