@@ -8,11 +8,13 @@ import {
   checkDocumentId,
   checkFinite,
   checkTenant,
+  MAX_EXPLAINED,
   MAX_QUERY_BYTES,
   parseLimit,
   parseOffset,
   quoted,
   requireText,
+  SNIPPET_LENGTH,
 } from '../runtime/validate.ts';
 
 /** What to match by; see `SearchMode` in the contract. */
@@ -50,12 +52,6 @@ export interface Besides {
   /** Leave out the text of the best passage, which a snippet needs all the same. */
   omitText: boolean;
 }
-
-/** Most hits that one search explains: each is looked up in every ranking. */
-export const MAX_EXPLAINED = 100;
-
-/** Shortest and longest snippet: a few words, and more than a screen shows. */
-export const SNIPPET_LENGTH = { min: 16, max: 4096 } as const;
 
 /** Checks a request. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
 export function parseSearch(request: SearchRequest__Output): SearchPlan {
