@@ -82,7 +82,8 @@ def bounds_of(given: Mapping[str, Any]) -> Bounds:
 def search_message(given: Mapping[str, Any], *, query: str) -> Any:
     """A search as a message. Raises ScalingnoteError INVALID_ARGUMENT for what can't be written."""
     request = message("SearchRequest")(
-        collection=text(given["collection"], "collection"),
+        # On the wire, an empty name means the default collection, which nobody means who writes a name.
+        collection=token(given["collection"], "collection"),
         query=text(query, "query"),
         tenant=text(given.get("tenant", ""), "tenant"),
         offset=whole(given.get("offset", 0), "offset", 10_000),
