@@ -308,8 +308,8 @@ function serve(
     (handler as handleUnaryCall<object, object>)(call as never, (error, value) => {
       clearTimeout(timer);
       try {
-        if (error) fail(response, error);
-        else send(response, 200, method.encode(encode(value!)));
+        if (error) fail(response, method.named(error));
+        else send(response, 200, method.encode(value!, encode));
         resolve();
       } catch (cause) {
         reject(cause);

@@ -34,6 +34,9 @@ def search_request(
     at_least_as_fresh_as: str | None = None,
 ) -> Any:
     """A search as a message. Raises ScalingnoteError INVALID_ARGUMENT for what can't be written."""
+    if collection == "":
+        # On the wire, an empty name means the default collection of the service.
+        raise invalid("collection", "is empty; name the collection")
     request = message("SearchRequest")(
         collection=text(collection, "collection"),
         query=text(query, "query"),
