@@ -67,10 +67,9 @@ export function trailersOf(error: GrpcError): Metadata {
 export function fieldsOf(metadata: Metadata | undefined): [name: string, value: string][] {
   if (!metadata) return [];
   return Object.keys(metadata.getMap()).flatMap((name) =>
-    metadata.get(name).map((value): [string, string] => [
-      name,
-      typeof value === 'string' ? value : unpadded(value),
-    ]),
+    metadata
+      .get(name)
+      .map((value): [string, string] => [name, typeof value === 'string' ? value : unpadded(value)]),
   );
 }
 
