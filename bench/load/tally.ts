@@ -79,8 +79,7 @@ export class Tally {
   ended(outcome: number | string, at: number, tookMs: number): void {
     this.#statuses.set(outcome, (this.#statuses.get(outcome) ?? 0) + 1);
     const index = Math.max(0, Math.floor(at / BIN_MS));
-    while (this.#bins.length <= index)
-      this.#bins.push({ accepted: 0, refused: 0, failed: 0, slowest: 0 });
+    while (this.#bins.length <= index) this.#bins.push({ accepted: 0, refused: 0, failed: 0, slowest: 0 });
     const bin = this.#bins[index]!;
     if (outcome === status.OK) {
       record(this.#accepted, tookMs);
