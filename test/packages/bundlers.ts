@@ -20,6 +20,7 @@ const FOR_NODE = ['--bundle', '--platform=node', '--target=node20', '--minify'];
 
 const esbuild: Consumer = {
   name: 'esbuild',
+  onNodes: true,
   async try(ground) {
     const project = await compiled(ground, 'esbuild', { packages: [ESBUILD] });
     const build = (...flags: string[]): Promise<string> =>
@@ -33,6 +34,7 @@ const esbuild: Consumer = {
 
 const rollup: Consumer = {
   name: 'rollup',
+  onNodes: true,
   async try(ground) {
     const project = await compiled(ground, 'rollup', { packages: ROLLUP });
     await project.write(
@@ -54,6 +56,7 @@ const rollup: Consumer = {
 
 const webpack: Consumer = {
   name: 'webpack',
+  onNodes: true,
   async try(ground) {
     const project = await compiled(ground, 'webpack', { packages: WEBPACK });
     await project.write(
@@ -81,6 +84,7 @@ console.log(JSON.stringify(await handler(JSON.parse(process.argv[2]))));`;
 
 const lambda: Consumer = {
   name: 'lambda',
+  onNodes: true,
   async try(ground) {
     const project = await compiled(ground, 'lambda', { packages: [ESBUILD, FFLATE] });
     await project.run(project.command('esbuild'), 'out/program.js', ...FOR_NODE, '--outfile=zipped/index.js');

@@ -21,6 +21,7 @@ const programs = KINDS.map((type): Consumer => {
   const name = type === 'module' ? 'esm' : type;
   return {
     name,
+    onNodes: true,
     try: async (ground) => ground.runOnNodes(await compiled(ground, name, { type }), 'out/main.js'),
   };
 });
@@ -57,6 +58,7 @@ const judges: Consumer = {
 
 const installed: Consumer = {
   name: 'installed',
+  onNodes: true,
   async try(ground) {
     const project = await ground.project('installed');
     await project.install(ground.tarballs.client);
