@@ -4,8 +4,10 @@ import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from perform import TABLE
 from services import Site
 
 from scalingnote import DocumentClient, QueryClient
@@ -40,3 +42,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made = Site(tmp_path_factory.mktemp("site"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def animals(pair: Pair) -> dict[str, Any]:
+    """The table's documents are there, and a search with these arguments sees them."""
+    done = pair.documents.ingest(TABLE["documents"], collection=pair.collection)
+    return {"at_least_as_fresh_as": done.freshness_token}
