@@ -1,5 +1,6 @@
 """The pair that the tests run against: DOCUMENT_ADDRESS and QUERY_ADDRESS name it."""
 
+import importlib.util
 import os
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,24 @@ from perform import TABLE
 from services import Site
 
 from scalingnote import DocumentClient, QueryClient
+
+# What these tests need is optional; `npm run python-client -- --all` installs it.
+_OPTIONAL = {
+    "test_frames.py": ("pandas", "pyarrow"),
+    "test_langchain.py": ("langchain_core",),
+    "test_llama_index.py": ("llama_index",),
+    "test_haystack.py": ("haystack",),
+}
+_MISSING = {
+    file: [name for name in modules if importlib.util.find_spec(name) is None] for file, modules in _OPTIONAL.items()
+}
+collect_ignore = [file for file, modules in _MISSING.items() if modules]
+
+
+def pytest_report_header() -> list[str]:
+    """Says what is not tested, and why."""
+    install = "npm run python-client -- --all"
+    return [f"not tested: {file}: there is no {', '.join(_MISSING[file])}: {install}" for file in collect_ignore]
 
 
 @dataclass

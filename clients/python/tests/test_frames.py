@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
+import pandas
 import pytest
 from conftest import Pair
 
 from scalingnote import AsyncDocumentClient, FullDocument
 
-pandas = pytest.importorskip("pandas")
-pa = pytest.importorskip("pyarrow")
-
-from scalingnote.frames import (  # noqa: E402
+from scalingnote.frames import (
     COLUMNS,
     arrow_batches,
     arrow_schema,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import haystack
 import pytest
 from conftest import Pair
 
 from scalingnote import ScalingnoteError
 
-haystack = pytest.importorskip("haystack")
-
-from scalingnote.haystack import ScalingnoteRetriever, to_filter  # noqa: E402
+from scalingnote.haystack import ScalingnoteRetriever, to_filter
 
 
 def retriever(pair: Pair, animals: Any, **more: Any) -> ScalingnoteRetriever:

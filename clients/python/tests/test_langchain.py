@@ -10,11 +10,9 @@ from conftest import Pair
 
 from scalingnote import AsyncQueryClient, ScalingnoteError
 
-pytest.importorskip("langchain_core")
+from langchain_core.runnables import RunnableLambda
 
-from langchain_core.runnables import RunnableLambda  # noqa: E402
-
-from scalingnote.langchain import ScalingnoteRetriever  # noqa: E402
+from scalingnote.langchain import ScalingnoteRetriever
 
 FARM: Any = {"must": [{"field": "metadata.place", "equals": "farm"}]}
 

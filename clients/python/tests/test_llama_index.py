@@ -10,17 +10,15 @@ from conftest import Pair
 
 from scalingnote import AsyncQueryClient, ScalingnoteError
 
-pytest.importorskip("llama_index.core")
-
-from llama_index.core.schema import MetadataMode  # noqa: E402
-from llama_index.core.vector_stores import (  # noqa: E402
+from llama_index.core.schema import MetadataMode
+from llama_index.core.vector_stores import (
     FilterCondition,
     FilterOperator,
     MetadataFilter,
     MetadataFilters,
 )
 
-from scalingnote.llama_index import ScalingnoteRetriever  # noqa: E402
+from scalingnote.llama_index import ScalingnoteRetriever
 
 
 def retriever(pair: Pair, animals: Any, **more: Any) -> ScalingnoteRetriever:
