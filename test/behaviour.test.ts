@@ -57,42 +57,45 @@ describe('every client behaves as the table says', () => {
     });
   }
 
-  for (const [name, python] of pythons()) {
-    test(`Python, ${name}: the whole table, and its own tests`, async (context) => {
-      if (unavailable()) return context.skip(unavailable());
-      const child = spawn(python, ['-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'tests'], {
-        cwd: `${ROOT}clients/python`,
-        env: {
-          ...process.env,
-          DOCUMENT_ADDRESS: pair!.addresses.document,
-          QUERY_ADDRESS: pair!.addresses.query,
-          PYTHONDONTWRITEBYTECODE: '1',
-        },
+  const python = optionalTool('python-client');
+  if (python.skip !== false) test('Python', { skip: python.skip });
+  for (const path of python.skip === false ? besides(python.path) : []) {
+    for (const file of readdirSync(`${ROOT}clients/python/tests`).filter((each) => /^test_/.test(each))) {
+      test(`Python, ${basename(dirname(dirname(path)))}: ${file}`, async (context) => {
+        if (unavailable()) return context.skip(unavailable());
+        const child = spawn(path, ['-m', 'pytest', '-q', '-p', 'no:cacheprovider', `tests/${file}`], {
+          cwd: `${ROOT}clients/python`,
+          env: {
+            ...process.env,
+            DOCUMENT_ADDRESS: pair!.addresses.document,
+            QUERY_ADDRESS: pair!.addresses.query,
+            PYTHONDONTWRITEBYTECODE: '1',
+          },
+        });
+        let said = '';
+        for (const stream of [child.stdout, child.stderr])
+          stream.on('data', (chunk: Buffer) => (said += chunk));
+        const [code] = (await once(child, 'close')) as [number | null];
+        const missing = /^not tested: .*$/m.exec(said)?.[0];
+        if (missing !== undefined) {
+          process.stderr.write(`${missing}\n`);
+          return context.skip(missing);
+        }
+        assert.equal(code, 0, said);
+        const passed = Number(/(\d+) passed/.exec(said)?.[1]);
+        // The table once with asyncio, and once without.
+        assert.ok(passed >= (file === 'test_behaviour.py' ? 2 * TABLE.cases.length : 1), said);
       });
-      let said = '';
-      for (const stream of [child.stdout, child.stderr])
-        stream.on('data', (chunk: Buffer) => (said += chunk));
-      const [code] = (await once(child, 'close')) as [number | null];
-      assert.equal(code, 0, said);
-      // With and without asyncio.
-      const passed = Number(/(\d+) passed/.exec(said)?.[1]);
-      assert.ok(passed >= 2 * TABLE.cases.length, said);
-      // pytest skips what is not tested by name; only `npm run python-client -- --all` installs everything.
-      for (const [line] of said.matchAll(/^not tested: .*$/gm)) process.stderr.write(`${line}\n`);
-    });
+    }
   }
 });
 
-/** The interpreters that have the Python client: one, and with `npm run python-client -- --all` several. */
-function pythons(): [name: string, path: string][] {
-  const main = optionalTool('python-client');
-  if (main.skip !== false) return [];
-  // FOLDER/python-client/bin/python; the others lie beside it.
-  const folder = dirname(dirname(main.path));
-  const others = process.env['PYTHON_CLIENT'] === undefined ? readdirSync(dirname(folder)) : [];
-  const found = others
-    .filter((name) => name.startsWith(`${basename(folder)}-`))
-    .map((name): [string, string] => [name, join(dirname(folder), name, 'bin', 'python')])
-    .filter(([, path]) => existsSync(path));
-  return [[basename(folder), main.path], ...found];
+/** An interpreter, and those that `npm run python-client -- --all` made beside it. */
+function besides(python: string): string[] {
+  if (process.env['PYTHON_CLIENT'] !== undefined) return [python];
+  // FOLDER/python-client/bin/python; the others are FOLDER/python-client-NAME/bin/python.
+  const folder = dirname(dirname(python));
+  const others = readdirSync(dirname(folder)).filter((name) => name.startsWith(`${basename(folder)}-`));
+  const paths = others.map((name) => join(dirname(folder), name, 'bin', 'python'));
+  return [python, ...paths.filter((path) => existsSync(path))];
 }
