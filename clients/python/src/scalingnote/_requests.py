@@ -79,10 +79,17 @@ def bounds_of(given: Mapping[str, Any]) -> Bounds:
     return Bounds(timeout, (*metadata, ("traceparent", trace)) if trace else metadata)
 
 
+def _named(collection: Any) -> str:
+    """On the wire, an empty name means the default collection, which nobody means who writes a name."""
+    if collection == "":
+        raise invalid("collection", "is empty; name the collection")
+    return text(collection, "collection")
+
+
 def search_message(given: Mapping[str, Any], *, query: str) -> Any:
     """A search as a message. Raises ScalingnoteError INVALID_ARGUMENT for what can't be written."""
     request = message("SearchRequest")(
-        collection=text(given["collection"], "collection"),
+        collection=_named(given["collection"]),
         query=text(query, "query"),
         tenant=text(given.get("tenant", ""), "tenant"),
         offset=whole(given.get("offset", 0), "offset", 10_000),
