@@ -1,8 +1,9 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
-import { type Filter, type FilterValue, RRF_K, type SearchQuery } from '../../store/queries.ts';
+import { type Filter, type FilterValue, type SearchQuery } from '../../store/queries.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
+import { type Mode, SCORES } from '../runtime/scores.ts';
 import {
   checkCollection,
   checkDocumentId,
@@ -16,9 +17,6 @@ import {
   requireText,
   SNIPPET_LENGTH,
 } from '../runtime/validate.ts';
-
-/** What to match by; see `SearchMode` in the contract. */
-export type Mode = 'dense' | 'sparse' | 'hybrid';
 
 const MODES: Readonly<Record<string, Mode>> = {
   SEARCH_MODE_UNSPECIFIED: 'dense',
@@ -173,11 +171,3 @@ function checkThreshold(threshold: number | undefined, mode: Mode): void {
   const range = to === Infinity ? `from ${from} up` : `from ${from} to ${to}`;
   throw invalidArgument('score_threshold', `is ${threshold}; a ${mode} search scores ${scores}, ${range}`);
 }
-
-/** Which scores a search can give. */
-const SCORES: Readonly<Record<Mode, { from: number; to: number; scores: string }>> = {
-  dense: { from: -1, to: 1, scores: 'by cosine' },
-  sparse: { from: 0, to: Infinity, scores: 'by BM25' },
-  // First in both rankings.
-  hybrid: { from: 0, to: 2 / (RRF_K + 1), scores: 'by reciprocal rank, fused' },
-};

@@ -13,6 +13,8 @@ import {
 } from '../errors.ts';
 import type { Scope } from '../handler.ts';
 import { jsonMethod, type JsonMethod } from './json.ts';
+import { plainRoutes } from './openapi/plain.ts';
+import { OPENAPI_PATH, openApiText } from './openapi/serve.ts';
 
 /** Time for the body of a request to come. */
 export const BODY_TIMEOUT_MS = 30_000;
@@ -25,14 +27,6 @@ const BUSY_DELAY_MS = 1_000;
 /** Headers that go on to the handler, as the metadata of gRPC do. */
 const CARRIED = ['traceparent', 'tracestate'];
 const JSON_TYPE = 'application/json';
-
-/** Plain addresses beside those of Connect. */
-const PLAIN: Readonly<Record<string, { verb: 'GET' | 'POST'; path: string }>> = {
-  '/v1/search': { verb: 'POST', path: '/scalingnote.v1.QueryService/Search' },
-  '/v1/encode': { verb: 'POST', path: '/scalingnote.v1.QueryService/Encode' },
-  '/v1/familiarity': { verb: 'POST', path: '/scalingnote.v1.QueryService/MeasureFamiliarity' },
-  '/v1/describe': { verb: 'GET', path: '/scalingnote.v1.QueryService/Describe' },
-};
 
 /** The HTTP status of each gRPC status, as the Connect protocol has it. */
 const HTTP_STATUS: Readonly<Record<number, number>> = {
@@ -92,8 +86,9 @@ export interface HttpOptions {
 export function jsonOverHttp(options: HttpOptions): RequestListener {
   const routes = routesOf(options.services);
   const held = new HeldBytes(MAX_BODY_BYTES_IN_ALL);
+  const openApi = openApiText(routes.keys());
   return (request, response) => {
-    answer(request, response, { ...options, routes, held }).catch((error: unknown) => {
+    answer(request, response, { ...options, routes, held, openApi }).catch((error: unknown) => {
       const path = (request.url ?? '').slice(0, 256);
       fail(response, toGrpcError(reportError(error, options.scope.log, { path })), (error as HttpError).http);
     });
@@ -115,9 +110,8 @@ function routesOf(services: readonly BoundService[]): Map<string, Route> {
       });
     }
   }
-  for (const [address, { verb, path }] of Object.entries(PLAIN)) {
-    const route = routes.get(path);
-    if (route) routes.set(address, { ...route, verb });
+  for (const { address, verb, path } of plainRoutes(routes.keys())) {
+    routes.set(address, { ...routes.get(path)!, verb });
   }
   return routes;
 }
@@ -131,7 +125,8 @@ async function answer(
     scope,
     routes,
     held,
-  }: HttpOptions & { routes: ReadonlyMap<string, Route>; held: HeldBytes },
+    openApi,
+  }: HttpOptions & { routes: ReadonlyMap<string, Route>; held: HeldBytes; openApi: () => string },
 ): Promise<void> {
   const { headers, method: verb, url = '' } = request;
   const { origin } = headers;
@@ -147,6 +142,7 @@ async function answer(
     }
     response.setHeader('access-control-allow-origin', origin);
   }
+  if (url === OPENAPI_PATH && verb === 'GET') return send(response, 200, openApi());
   const route = routes.get(url);
   if (!route) {
     const known = [...routes.keys()].filter((path) => path.startsWith('/v1/') || routes.size < 20).join(', ');

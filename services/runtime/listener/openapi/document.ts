@@ -1,0 +1,162 @@
+import { packageVersion } from '../../service-info.ts';
+import { readComments } from './comments.ts';
+import { methodRule } from './rules.ts';
+import { plainRoutes } from './plain.ts';
+import { reference, type Schema, Schemas } from './schemas.ts';
+
+/** Longest deadline that a header can name, in milliseconds: ten digits. */
+const MAX_TIMEOUT_MS = 9_999_999_999;
+
+const JSON_TYPE = 'application/json';
+
+const ABOUT =
+  'JSON over HTTP, at the port of gRPC. Names of fields are in lowerCamelCase; the names of the contract ' +
+  '(`score_threshold`) are taken, too. A field that the message does not have is refused, and so is one that is given ' +
+  'twice. What has its default value is left out of answers. Lengths of texts count bytes of UTF-8, so that a text has ' +
+  'no more characters than `maxLength`. Every method has an address of the Connect protocol, and a plain one under ' +
+  '`/v1/`, which mean the same.';
+
+const HEADERS = [
+  {
+    name: 'connect-timeout-ms',
+    in: 'header',
+    description: 'When the caller stops waiting, in milliseconds from now; it does not if this is left out.',
+    schema: { type: 'integer', minimum: 0, maximum: MAX_TIMEOUT_MS },
+    example: 10_000,
+  },
+  {
+    name: 'traceparent',
+    in: 'header',
+    description: 'W3C trace context of the caller.',
+    schema: { type: 'string' },
+  },
+];
+
+/** The error JSON of the Connect protocol. */
+const ERROR: Schema = {
+  type: 'object',
+  description: 'Why a call failed.',
+  required: ['code', 'message', 'details'],
+  properties: {
+    code: {
+      type: 'string',
+      description: 'Status of gRPC, in lower case.',
+      enum: [
+        'canceled',
+        'unknown',
+        'invalid_argument',
+        'deadline_exceeded',
+        'not_found',
+        'already_exists',
+        'permission_denied',
+        'resource_exhausted',
+        'failed_precondition',
+        'aborted',
+        'out_of_range',
+        'unimplemented',
+        'internal',
+        'unavailable',
+        'data_loss',
+        'unauthenticated',
+      ],
+    },
+    message: {
+      type: 'string',
+      description: 'What is wrong, and what to do. It begins with the name of the field, where one is wrong.',
+    },
+    details: {
+      type: 'array',
+      description:
+        'Messages of `google.rpc`: ErrorInfo with a stable reason; BadRequest with the fields that are wrong; RetryInfo ' +
+        'with the wait before the next attempt.',
+      items: {
+        type: 'object',
+        required: ['type', 'value'],
+        properties: {
+          type: { type: 'string', examples: ['google.rpc.ErrorInfo'] },
+          value: {
+            type: 'string',
+            description: 'Bytes of the message in base64, without padding.',
+            contentEncoding: 'base64',
+          },
+        },
+      },
+    },
+  },
+};
+
+/** An operation of OpenAPI that is no method of the contract. */
+export interface ExtraPath {
+  path: string;
+  item: Schema;
+}
+
+/**
+ * What a service answers with JSON, as OpenAPI 3.1. It is made of the contract: messages, comments, and the limits that
+ * the handlers check.
+ *
+ * @param paths of the methods that the service has
+ * @param extras what it serves besides
+ */
+export function openApi(paths: Iterable<string>, extras: readonly ExtraPath[] = []): Schema {
+  const comment = readComments();
+  const schemas = new Schemas(comment);
+  const plain = plainRoutes(paths);
+  const services = [...new Set(plain.map(({ method }) => method.parent))];
+  const names = services.map(({ name }) => name);
+  const routes: Record<string, Schema> = {};
+  for (const { address, verb, path, method } of plain) {
+    const rule = methodRule(method.name);
+    const request = schemas.message(method.input, true);
+    const operation = (id: string, hasBody: boolean): Schema => ({
+      operationId: id,
+      summary: `${method.name} (${id === method.name ? 'plain' : 'Connect'})`,
+      description: comment(method),
+      tags: [method.parent.name],
+      parameters: HEADERS,
+      ...(hasBody && {
+        requestBody: {
+          required: true,
+          content: { [JSON_TYPE]: { schema: rule ? { allOf: [request, rule] } : request } },
+        },
+      }),
+      responses: {
+        200: {
+          description: comment(method.output) || 'The answer.',
+          content: { [JSON_TYPE]: { schema: schemas.message(method.output, false) } },
+        },
+        '4XX': { $ref: '#/components/responses/Refused' },
+        '5XX': { $ref: '#/components/responses/Failed' },
+      },
+    });
+    routes[address] = { [verb.toLowerCase()]: operation(method.name, verb === 'POST') };
+    routes[path] = { post: operation(`${method.parent.name}_${method.name}`, true) };
+  }
+  for (const { path, item } of extras) routes[path] = item;
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: `scalingnote ${names.join(', ')}`,
+      version: packageVersion,
+      description: ABOUT,
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: '/', description: 'The service that served this document.' }],
+    security: [],
+    tags: services.map((one) => ({ name: one.name, description: comment(one) })),
+    paths: routes,
+    components: {
+      schemas: { ...schemas.components, Error: ERROR },
+      responses: {
+        Refused: refusal(
+          'The request can\u2019t be served as it is. The error says what to change, or when to come again.',
+        ),
+        Failed: refusal('The service, or what it needs, failed. The error says whether to come again.'),
+      },
+    },
+  };
+}
+
+function refusal(description: string): Schema {
+  return { description, content: { [JSON_TYPE]: { schema: reference('Error') } } };
+}
