@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import {
   createFileRegistry,
   type DescMessage,
+  type FileRegistry,
   fromBinary,
   fromJson,
   type JsonValue,
@@ -44,23 +45,23 @@ export interface JsonMethod {
 }
 
 /** The JSON form of a method by its path, `/scalingnote.v1.QueryService/Search`; `undefined` where it is not ours. */
-export function jsonMethod(path: string): JsonMethod | undefined {
+export function jsonMethod(path: string, from: FileRegistry = registry): JsonMethod | undefined {
   const [, service = '', name] = path.split('/');
-  const method = registry.getService(service)?.methods.find((each) => each.name === name);
+  const method = from.getService(service)?.methods.find((each) => each.name === name);
   if (!method) return undefined;
   const { input, output } = method;
   const write = jsonWriter(output);
   return {
-    decode: (text) => decode(input, text),
+    decode: (text) => decode(input, text, from),
     encode: (response, serialize) =>
       JSON.stringify(
-        write ? write(response) : toJson(output, fromBinary(output, serialize(response)), { registry }),
+        write ? write(response) : toJson(output, fromBinary(output, serialize(response)), { registry: from }),
       ),
     named: (error) => withJsonNames(error, input),
   };
 }
 
-function decode(type: DescMessage, text: string): Uint8Array {
+function decode(type: DescMessage, text: string, from: FileRegistry): Uint8Array {
   let json: JsonValue;
   try {
     json = JSON.parse(text) as JsonValue;
@@ -79,7 +80,7 @@ function decode(type: DescMessage, text: string): Uint8Array {
   checkText(json, '', 0);
   checkMessage(type, json, '');
   try {
-    return toBinary(type, fromJson(type, json, { registry }));
+    return toBinary(type, fromJson(type, json, { registry: from }));
   } catch (error) {
     const { cause, message } = error as Error;
     const field = isFieldError(cause) ? cause.field() : undefined;

@@ -1,7 +1,7 @@
 import { packageVersion } from '../../service-info.ts';
 import { readComments } from './comments.ts';
 import { methodRule } from './rules.ts';
-import { plainRoutes } from './plain.ts';
+import { plainAddresses } from './plain.ts';
 import { reference, type Schema, Schemas } from './schemas.ts';
 
 /** Longest deadline that a header can name, in milliseconds: ten digits. */
@@ -101,7 +101,7 @@ export interface ExtraPath {
 export function openApi(paths: Iterable<string>, extras: readonly ExtraPath[] = []): Schema {
   const comment = readComments();
   const schemas = new Schemas(comment);
-  const plain = plainRoutes(paths);
+  const plain = plainAddresses(paths);
   const services = [...new Set(plain.map(({ method }) => method.parent))];
   const names = services.map(({ name }) => name);
   const routes: Record<string, Schema> = {};

@@ -2,7 +2,7 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import { registry } from '../json.ts';
 
 /** A plain address of a method. */
-export interface PlainRoute {
+export interface PlainAddress {
   /** `/v1/search`. */
   address: string;
   /** GET for what takes no request. */
@@ -20,7 +20,7 @@ const NAMES: Readonly<Record<string, string>> = {
 };
 
 /** The plain addresses of those methods that have one message in each direction. @param paths of methods */
-export function plainRoutes(paths: Iterable<string>): PlainRoute[] {
+export function plainAddresses(paths: Iterable<string>): PlainAddress[] {
   return Array.from(paths, (path) => {
     const [, service = '', name] = path.split('/');
     const method = registry.getService(service)?.methods.find((one) => one.name === name);

@@ -4,10 +4,8 @@ import { FILTER_VALUES, type Keywords, VISIBLE_TEXT } from './limits.ts';
 
 /** One condition, and what holds where it does. */
 function rule(condition: object, consequence: object): Keywords {
-  return Object.fromEntries([
-    ['if', condition],
-    ['then', { properties: consequence }],
-  ]);
+  // oxlint-disable-next-line unicorn/no-thenable -- it is a keyword of JSON Schema
+  return { if: condition, then: { properties: consequence } };
 }
 
 /** A test of the field `document_id` compares strings. */
