@@ -18,8 +18,11 @@ const ENUMS = 5;
 const SERVICES = 6;
 const CHILDREN = 2;
 
+/** What the contract says of something; empty where it says nothing. */
+export type Comments = (what: Described) => string;
+
 /** The comments of the contract, by the full name of what they belong to. */
-export function readComments(): (what: Described) => string {
+export function readComments(): Comments {
   const url = new URL('../../../../proto/scalingnote/commented.binpb', import.meta.url);
   const comments = new Map<string, string>();
   for (const file of fromBinary(FileDescriptorSetSchema, readFileSync(url)).file) collect(file, comments);

@@ -1,5 +1,8 @@
+import type { DescMessage, DescMethod } from '@bufbuild/protobuf';
 import { packageVersion } from '../../service-info.ts';
-import { readComments } from './comments.ts';
+import { registry } from '../json.ts';
+import { SEARCH_STREAM_PATH, SESSION_NAME } from '../session-name.ts';
+import { type Comments, readComments } from './comments.ts';
 import { methodRule } from './rules.ts';
 import { plainAddresses } from './plain.ts';
 import { reference, type Schema, Schemas } from './schemas.ts';
@@ -85,23 +88,17 @@ const ERROR: Schema = {
   },
 };
 
-/** An operation of OpenAPI that is no method of the contract. */
-export interface ExtraPath {
-  path: string;
-  item: Schema;
-}
-
 /**
  * What a service answers with JSON, as OpenAPI 3.1. It is made of the contract: messages, comments, and the limits that
  * the handlers check.
  *
  * @param paths of the methods that the service has
- * @param extras what it serves besides
  */
-export function openApi(paths: Iterable<string>, extras: readonly ExtraPath[] = []): Schema {
+export function openApi(paths: Iterable<string>): Schema {
+  const own = [...paths];
   const comment = readComments();
   const schemas = new Schemas(comment);
-  const plain = plainAddresses(paths);
+  const plain = plainAddresses(own);
   const services = [...new Set(plain.map(({ method }) => method.parent))];
   const names = services.map(({ name }) => name);
   const routes: Record<string, Schema> = {};
@@ -125,14 +122,14 @@ export function openApi(paths: Iterable<string>, extras: readonly ExtraPath[] = 
           description: comment(method.output) || 'The answer.',
           content: { [JSON_TYPE]: { schema: schemas.message(method.output, false) } },
         },
-        '4XX': { $ref: '#/components/responses/Refused' },
-        '5XX': { $ref: '#/components/responses/Failed' },
+        ...ERRORS,
       },
     });
     routes[address] = { [verb.toLowerCase()]: operation(method.name, verb === 'POST') };
     routes[path] = { post: operation(`${method.parent.name}_${method.name}`, true) };
   }
-  for (const { path, item } of extras) routes[path] = item;
+  const stream = streamedSearch(own);
+  if (stream) routes[SEARCH_STREAM_PATH] = { post: searchStreamOperation(stream, schemas, comment) };
   return {
     openapi: '3.1.0',
     info: {
@@ -156,6 +153,65 @@ export function openApi(paths: Iterable<string>, extras: readonly ExtraPath[] = 
     },
   };
 }
+
+/** The method that {@link SEARCH_STREAM_PATH} stands for, where the service has it. */
+function streamedSearch(paths: readonly string[]): DescMethod | undefined {
+  const name = 'scalingnote.v1.QueryService';
+  if (!paths.includes(`/${name}/SearchStream`)) return undefined;
+  return registry.getService(name)?.method['searchStream'];
+}
+
+function searchStreamOperation(method: DescMethod, schemas: Schemas, comment: Comments): Schema {
+  const { fields } = method.output;
+  const of = (name: string): DescMessage => fields.find((field) => field.name === name)!.message!;
+  return {
+    operationId: 'SearchStream',
+    summary: 'SearchStream (plain)',
+    description:
+      `${comment(method)} Here each query is a request of its own, and those of one session are the stream. An error of ` +
+      'a query is the error of its request.',
+    tags: [method.parent.name],
+    parameters: [
+      {
+        name: 'session',
+        in: 'query',
+        required: true,
+        description: 'Names the session: a random UUID for each search box, for example.',
+        schema: { type: 'string', pattern: SESSION_NAME.source },
+      },
+      ...HEADERS,
+    ],
+    requestBody: {
+      required: true,
+      content: { [JSON_TYPE]: { schema: schemas.message(method.input, true) } },
+    },
+    responses: {
+      200: {
+        description: 'The answer to this query: its result, or the newer query that superseded it.',
+        content: {
+          [JSON_TYPE]: {
+            schema: {
+              type: 'object',
+              required: ['sequence'],
+              properties: {
+                sequence: { type: 'string', description: 'The number of the query.' },
+                result: schemas.message(of('result'), false),
+                superseded: schemas.message(of('superseded'), false),
+              },
+              oneOf: [{ required: ['result'] }, { required: ['superseded'] }],
+            },
+          },
+        },
+      },
+      ...ERRORS,
+    },
+  };
+}
+
+const ERRORS = {
+  '4XX': { $ref: '#/components/responses/Refused' },
+  '5XX': { $ref: '#/components/responses/Failed' },
+};
 
 function refusal(description: string): Schema {
   return { description, content: { [JSON_TYPE]: { schema: reference('Error') } } };

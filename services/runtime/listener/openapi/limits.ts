@@ -99,6 +99,13 @@ const LIMITS: Readonly<Record<string, Readonly<Record<string, FieldLimits>>>> = 
     explain_document_id: { maxBytes: MAX_ID_BYTES },
     snippet_length: { range: SNIPPET_LENGTH, none: 0 },
   },
+  SearchStreamRequest: {
+    sequence: {
+      required: true,
+      schema: { type: ['integer', 'string'], minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+    },
+    search: { required: true, schema: { required: ['query'], properties: { query: VISIBLE_TEXT } } },
+  },
   SearchByVectorRequest: {
     search: { required: true, schema: TEXTLESS },
     space: { required: true, pattern: /^sp1_[0-9a-f]{32}$/ },

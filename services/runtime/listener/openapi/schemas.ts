@@ -1,5 +1,5 @@
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
-import type { readComments } from './comments.ts';
+import type { Comments } from './comments.ts';
 import { type FieldLimits, limitsOf } from './limits.ts';
 import { messageRule } from './rules.ts';
 
@@ -10,9 +10,9 @@ export type Schema = Readonly<Record<string, unknown>>;
 export class Schemas {
   /** By name, without the package. */
   readonly components: Record<string, Schema> = {};
-  readonly #comment: ReturnType<typeof readComments>;
+  readonly #comment: Comments;
 
-  constructor(comment: ReturnType<typeof readComments>) {
+  constructor(comment: Comments) {
     this.#comment = comment;
   }
 
