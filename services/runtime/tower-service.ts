@@ -8,6 +8,7 @@ import type { Tower } from '../../towers/tower.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
 import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
+import type { AddRoutes } from './listener/routes.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
 import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
 import { runService } from './run-service.ts';
@@ -61,6 +62,8 @@ export interface TowerService<Own extends SettingName> {
     /** Where documents are encoded: refuses writes while the tower does not encode as it did. */
     drift: DriftGuard | undefined;
   }): Service | Promise<Service>;
+  /** What it serves over HTTP besides. @default nothing */
+  routes?(tower: Tower, config: Config<Own>): Promise<AddRoutes[]>;
 }
 
 /** Runs a service of one tower and the store as a process. It serves only while the store answers. */
@@ -122,6 +125,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       services: [await service.serve({ tower, store, config, log, telemetry, describe, drift })],
       maxReceiveBytes: service.maxReceiveBytes,
       corsOrigins: config.corsOrigins,
+      routes: await service.routes?.(tower, config),
       log,
       telemetry,
     });
