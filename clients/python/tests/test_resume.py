@@ -13,8 +13,10 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc
 import pytest
 from conftest import Pair
 from services import Service, Site
@@ -27,6 +29,7 @@ from scalingnote import (
     IngestSummary,
     ScalingnoteError,
 )
+from scalingnote._proto import message
 
 # Long enough for a service to start on a busy machine, and a test that hangs still fails.
 PATIENCE = 60.0
@@ -133,6 +136,52 @@ def test_a_cut_connection(pair: Pair, style: str) -> None:
     assert len(reconnects) >= 2
     check(done, outcomes)
     assert pair.documents.count(collection=pair.collection, tenant=f"cut-{style}").documents == OPERATIONS
+
+
+class Forgetful(grpc.GenericRpcHandler):
+    """A document service that says what became of an operation, and breaks before it is durable; then says it again."""
+
+    def __init__(self) -> None:
+        self.attempts: list[tuple[int, str]] = []
+        self._server = grpc.server(ThreadPoolExecutor(4))
+        self._server.add_generic_rpc_handlers((self,))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def service(self, details: Any) -> Any:
+        return grpc.stream_stream_rpc_method_handler(
+            self._ingest,
+            request_deserializer=message("IngestRequest").FromString,
+            response_serializer=lambda answer: answer.SerializeToString(),
+        )
+
+    def _ingest(self, requests: Any, context: Any) -> Iterator[Any]:
+        response = message("IngestResponse")
+        for request in requests:
+            if request.WhichOneof("operation") == "begin":
+                self.attempts.append((request.begin.attempt, request.begin.expected_identity))
+                answer = response()
+                answer.ready.collection.identity = "col_1"
+                yield answer
+                continue
+            yield response(outcome={"sequence": request.sequence, "kind": 1})
+            if len(self.attempts) < 3:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+            yield response(watermark={"sequence": request.sequence, "freshness_token": "col_1.1"})
+
+    def close(self) -> None:
+        self._server.stop(0).wait()
+
+
+@pytest.mark.parametrize("style", ["sync", "asyncio"])
+def test_an_outcome_that_comes_twice_is_reported_once(style: str) -> None:
+    service = Forgetful()
+    outcomes: list[IngestOutcome] = []
+    operations = iter([{"id": "a", "text": "a"}])
+    done = run(style, service.address, operations, collection="c", on_outcome=outcomes.append)
+    service.close()
+    assert service.attempts == [(1, ""), (2, "col_1"), (3, "col_1")]
+    assert (done.indexed, len(outcomes), done.watermark) == (1, 1, 1)
 
 
 def killer(service: Service) -> Callable[[], object]:

@@ -25,7 +25,7 @@ FARM: Filter = {"must": [{"field": "metadata.place", "equals": "farm"}], "must_n
 def searches(client: QueryClient) -> float:
     result = client.search(collection="c", query="q", limit=3, filter=FARM, mode="hybrid", timeout=1.5)
     client.search(collection="c", query="q", treshold=1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
-    client.search(collection="c")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    client.search(limit=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     client.search(collection="c", query=1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     client.search(collection="c", query="q", mode="d")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     with client.search_stream() as stream:
