@@ -12,6 +12,8 @@ import {
 } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
+import { Access } from './access/access.ts';
+import { behindAccess } from './access/standard-services.ts';
 import {
   serverStream,
   stream,
@@ -99,6 +101,8 @@ export interface ServerOptions {
   telemetry?: Pick<Telemetry, 'watch'> | undefined;
   /** Origins of browsers' pages that may call with JSON. @default none */
   corsOrigins?: readonly string[] | undefined;
+  /** Who may do what. @default everybody everything */
+  access?: Access | undefined;
   /** See `ListenerOptions`. */
   headTimeoutMs?: number | undefined;
 }
@@ -136,8 +140,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // Every open stream listens.
   setMaxListeners(0, draining.signal);
   const active = new ActiveCalls();
+  const access = options.access ?? new Access(undefined, undefined);
   const scope: Scope = {
     log,
+    access: (path) => access.method(path),
     draining: draining.signal,
     enter: active.enter,
     ...(telemetry && { watch: telemetry.watch }),
@@ -159,7 +165,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   setServing(false);
   health.addToServer(server);
-  reflection([...names, 'grpc.health.v1.Health']).addToServer(server);
+  reflection([...names, 'grpc.health.v1.Health']).addToServer(behindAccess(server, access, log));
 
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const listener = await listen({

@@ -7,6 +7,8 @@ import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
+import { ACCESS_SETTINGS } from './access/access-settings.ts';
+import { openAccess } from './access/open.ts';
 import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
 import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
@@ -34,6 +36,7 @@ const SHARED = [
   'consoleAddress',
   'logLevel',
   'maxTokensSpent',
+  ...ACCESS_SETTINGS,
 ] as const;
 
 /** A service of one tower and the store. */
@@ -75,6 +78,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
   ]);
   await runService(service.name, schema, async (values, log) => {
     const config = values as Config;
+    const access = openAccess(config, log);
     const telemetry = await startTelemetry(
       {
         name: `scalingnote-${service.name}`,
@@ -124,6 +128,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       corsOrigins: config.corsOrigins,
       log,
       telemetry,
+      access: access.access,
     });
     metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
       Number(serving),
@@ -149,6 +154,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         await server.shutdown(config.drainMs);
         await Promise.all([tower.close(), store.close()]);
         await telemetry?.close();
+        access.close();
       },
     };
   });

@@ -23,7 +23,7 @@ export const MAX_BODY_BYTES_IN_ALL = 64 * 1024 * 1024;
 /** What a caller is told to wait that comes while there are more. */
 const BUSY_DELAY_MS = 1_000;
 /** Headers that go on to the handler, as the metadata of gRPC do. */
-const CARRIED = ['traceparent', 'tracestate'];
+const CARRIED = ['authorization', 'traceparent', 'tracestate'];
 const JSON_TYPE = 'application/json';
 
 /** Plain addresses beside those of Connect. */
@@ -158,7 +158,7 @@ async function answer(
   if (verb === 'OPTIONS' && origin !== undefined) {
     response.writeHead(204, {
       'access-control-allow-methods': route.verb,
-      'access-control-allow-headers': 'content-type, connect-protocol-version, connect-timeout-ms',
+      'access-control-allow-headers': 'authorization, content-type, connect-protocol-version, connect-timeout-ms',
       'access-control-max-age': String(PREFLIGHT_AGE_S),
     });
     response.end();
