@@ -158,7 +158,8 @@ async function answer(
   if (verb === 'OPTIONS' && origin !== undefined) {
     response.writeHead(204, {
       'access-control-allow-methods': route.verb,
-      'access-control-allow-headers': 'authorization, content-type, connect-protocol-version, connect-timeout-ms',
+      'access-control-allow-headers':
+        'authorization, content-type, connect-protocol-version, connect-timeout-ms',
       'access-control-max-age': String(PREFLIGHT_AGE_S),
     });
     response.end();
