@@ -65,6 +65,13 @@ const KeyFile = z.strictObject({ version: z.literal(1), keys: z.array(Stored).ma
 /** What is stored of a key. */
 export type StoredKey = z.infer<typeof Stored>;
 
+/** What may be shown of a key. */
+export function shownKey(key: StoredKey): Omit<StoredKey, 'sha256'> {
+  const shown = { ...key };
+  delete shown.sha256;
+  return shown;
+}
+
 /** A file of keys can't be used; the message names the file and the fix. */
 export class KeyFileError extends Error {
   override readonly name = 'KeyFileError';

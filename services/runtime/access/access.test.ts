@@ -323,11 +323,7 @@ test('health is open, reflection is not', async () => {
 
 test('a list shows what the caller may see', async () => {
   const list = async (name: 'ListCollections' | 'ListAliases', key: string): Promise<string[]> => {
-    const { response } = await overGrpc(
-      v1.DocumentService.service[name] as unknown as MethodDefinition<object, object>,
-      {},
-      keys[key],
-    );
+    const { response } = await overGrpc(v1.DocumentService.service[name], {}, keys[key]);
     const { collections, aliases } = response as {
       collections?: { name: string }[];
       aliases?: { name: string }[];

@@ -59,7 +59,7 @@ export function tenantNotAllowed(caller: Caller, field: string, tenant: string):
   return new ServiceError(
     status.PERMISSION_DENIED,
     'TENANT_NOT_ALLOWED',
-    `${field}: ${quoted(tenant)} is not for ${named(caller)}, which is for the tenants ${caller.tenants}`,
+    `${field}: ${quoted(tenant)} is not for ${named(caller)}, which is for the tenants ${caller.tenants.toString()}`,
     { metadata: { caller: caller.id } },
   );
 }
@@ -69,14 +69,14 @@ export function allTenantsNotAllowed(caller: Caller, field: string): ServiceErro
   return new ServiceError(
     status.PERMISSION_DENIED,
     'TENANT_NOT_ALLOWED',
-    `${field} needs a credential for the tenants "*"; ${named(caller)} is for ${caller.tenants}`,
+    `${field} needs a credential for the tenants "*"; ${named(caller)} is for ${caller.tenants.toString()}`,
     { metadata: { caller: caller.id } },
   );
 }
 
 /** The credential is for other collections. */
 export function collectionNotAllowed(caller: Caller, field: string, collection: string): ServiceError {
-  const whose = `${named(caller)}, which is for the collections ${caller.collections}`;
+  const whose = `${named(caller)}, which is for the collections ${caller.collections.toString()}`;
   const what =
     collection === ''
       ? `is empty; name a collection of ${whose}`

@@ -163,7 +163,7 @@ export function checkRequest(caller: Caller, { places, extras }: Rule, request: 
     const parent = valueAt(request, path.slice(0, -1));
     // A part of a message that is not there names nothing.
     if (parent == null) continue;
-    const value = valueAt(parent, path.slice(-1)) ?? '';
+    const value = (valueAt(parent, path.slice(-1)) ?? '') as string | boolean;
     if (what === 'all tenants') {
       if (value === true && !caller.tenants.all) throw allTenantsNotAllowed(caller, name);
     } else if (what === 'tenant') {
