@@ -14,7 +14,15 @@ await runTowerService({
   metricsPort: 'metricsPortQuery',
   tower: 'queryTower',
   access: 'reads',
-  settings: ['querySlots', 'queryQueue', 'queryCache', 'liveShare', 'liveTower', 'maxTokensSpent'],
+  settings: [
+    'querySlots',
+    'queryQueue',
+    'queryCache',
+    'defaultCollection',
+    'liveShare',
+    'liveTower',
+    'maxTokensSpent',
+  ],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   serve: async ({ tower, store, config, log, telemetry, describe }) => {
     await store.prepare(tower.manifest.space.fingerprint);
@@ -24,6 +32,7 @@ await runTowerService({
       slots: config.querySlots,
       queue: config.queryQueue,
       cache: config.queryCache,
+      defaultCollection: config.defaultCollection,
       log,
       telemetry,
       describe,

@@ -8,11 +8,13 @@ import {
   checkDocumentId,
   checkFinite,
   checkTenant,
+  MAX_EXPLAINED,
   MAX_QUERY_BYTES,
   parseLimit,
   parseOffset,
   quoted,
   requireText,
+  SNIPPET_LENGTH,
 } from '../runtime/validate.ts';
 
 /** What to match by; see `SearchMode` in the contract. */
@@ -27,6 +29,7 @@ const MODES: Readonly<Record<string, Mode>> = {
 
 /** A search that has been checked. */
 export interface SearchPlan {
+  /** Logical name; empty where the request leaves it to the service. */
   collection: string;
   text: string;
   mode: Mode;
@@ -50,12 +53,6 @@ export interface Besides {
   omitText: boolean;
 }
 
-/** Most hits that one search explains: each is looked up in every ranking. */
-export const MAX_EXPLAINED = 100;
-
-/** Shortest and longest snippet: a few words, and more than a screen shows. */
-export const SNIPPET_LENGTH = { min: 16, max: 4096 } as const;
-
 /** Checks a request. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
 export function parseSearch(request: SearchRequest__Output): SearchPlan {
   requireText('query', request.query, MAX_QUERY_BYTES);
@@ -64,7 +61,7 @@ export function parseSearch(request: SearchRequest__Output): SearchPlan {
 
 /** Checks a search whose text stays with the caller. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
 export function parseTextless(request: SearchRequest__Output | null): SearchPlan {
-  if (request === null) throw invalidArgument('search', 'is missing; say at least which collection');
+  if (request === null) throw invalidArgument('search', 'is missing; send it, empty for all defaults');
   const refuse = (field: string, why: string): never => {
     throw invalidArgument(`search.${field}`, why);
   };
@@ -83,7 +80,8 @@ export function parseTextless(request: SearchRequest__Output | null): SearchPlan
 
 function planOf(request: SearchRequest__Output): SearchPlan {
   const { collection, tenant, query: text, scoreThreshold } = request;
-  checkCollection(collection);
+  // An empty one means the default collection.
+  if (collection !== '') checkCollection(collection);
   checkTenant(tenant);
   const mode = parseMode(request.mode);
   checkThreshold(scoreThreshold, mode);

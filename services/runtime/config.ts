@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
+import { isLogicalName } from '../../store/names.ts';
 import { accessSettings } from './access/access-settings.ts';
 import { LOG_LEVELS } from './log.ts';
 import { ConfigError, decimal, integer } from './setting-types.ts';
@@ -99,6 +100,17 @@ export const Settings = z.strictObject({
   queryQueue: integer(0, 100_000)
     .default(256)
     .describe('Searches that may wait for a slot. Excess searches are rejected.'),
+  defaultCollection: z
+    .string()
+    .refine(
+      (name) => name === '' || isLogicalName(name),
+      'must be the name of a collection: 1 to 64 of a-z, A-Z, 0-9, "_" and "-", with no "--"',
+    )
+    .default('')
+    .describe(
+      'Collection that a search means which names none. By default the only one that the store has; with several, ' +
+        'such a search is refused.',
+    ),
   queryCache: integer(0, 1_000_000)
     .default(10_000)
     .describe('Query vectors to cache, about 2 KB each; 0 for none.'),

@@ -110,7 +110,7 @@ export function unary<Request extends object, Response>(
   return async (call, callback) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
-    const visit = access?.begin(call);
+    const visit = access?.begin(call.metadata);
     const life = new Lifetime(call, seen, scope.draining);
     try {
       await visit?.admit();
@@ -146,7 +146,7 @@ export function stream<Request extends object, Response>(
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const life = new Lifetime(call, seen, scope.draining);
-    const visit = access?.begin(call);
+    const visit = access?.begin(call.metadata);
     const reader = new Reader(call, life.call.signal, scope.draining, visit);
     try {
       await visit?.admit();
@@ -183,7 +183,7 @@ export function serverStream<Request extends object, Response>(
   return async (call) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
-    const visit = access?.begin(call);
+    const visit = access?.begin(call.metadata);
     const life = new Lifetime(call, seen, scope.draining);
     const drain = (): void => life.abort(shuttingDown());
     scope.draining.addEventListener('abort', drain);

@@ -15,6 +15,7 @@ import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
 import { runService } from './run-service.ts';
 import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
+import { openTls } from './tls/tls.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { measureTower, type Metrics } from './telemetry/metrics.ts';
@@ -79,6 +80,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
   await runService(service.name, schema, async (values, log) => {
     const config = values as Config;
     const access = openAccess(config, log);
+    const tls = openTls(config, [config.host], ['h2', 'http/1.1'], log);
     const telemetry = await startTelemetry(
       {
         name: `scalingnote-${service.name}`,
@@ -129,6 +131,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       log,
       telemetry,
       access: access.access,
+      ...(tls && { hooks: { onConnection: tls.wrap } }),
     });
     metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
       Number(serving),
@@ -155,6 +158,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         await Promise.all([tower.close(), store.close()]);
         await telemetry?.close();
         access.close();
+        tls?.close();
       },
     };
   });

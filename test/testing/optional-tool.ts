@@ -40,6 +40,17 @@ export const OPTIONAL_TOOLS = {
     variable: 'PYTHON_CLIENT',
     install: 'npm run python-client',
   },
+  // Where `deploy/testing/setup-kubernetes` puts them.
+  helm: {
+    names: [join(defaultCacheDir(), 'kubernetes-tools', 'bin', 'helm')],
+    variable: 'HELM',
+    install: 'npm run kubernetes-tools',
+  },
+  kubeconform: {
+    names: [join(defaultCacheDir(), 'kubernetes-tools', 'bin', 'kubeconform')],
+    variable: 'KUBECONFORM',
+    install: 'npm run kubernetes-tools',
+  },
 } as const satisfies Record<string, Description>;
 
 export type ToolName = keyof typeof OPTIONAL_TOOLS;

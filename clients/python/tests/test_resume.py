@@ -1,15 +1,36 @@
-"""An ingest whose connection breaks goes on after the last watermark, and reports every operation once."""
+"""An ingest or an export whose connection breaks goes on where it was: nothing is lost, nothing comes twice."""
 
+from __future__ import annotations
+
+import asyncio
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
+import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import pytest
 from conftest import Pair
+from services import Service, Site
 
-from scalingnote import DocumentClient, IngestOutcome
+from scalingnote import (
+    AsyncDocumentClient,
+    Checkpoint,
+    DocumentClient,
+    IngestOutcome,
+    IngestSummary,
+    ScalingnoteError,
+)
+
+# Long enough for a service to start on a busy machine, and a test that hangs still fails.
+PATIENCE = 60.0
+OPERATIONS = 60
 
 
 class Cutter:
@@ -40,30 +61,189 @@ class Cutter:
             pass
 
     def cut(self) -> int:
+        """Cuts all connections, once there is one."""
+        for _ in range(200):
+            if self.sockets:
+                break
+            time.sleep(0.05)
         count = len(self.sockets)
         for each in self.sockets:
-            each.shutdown(socket.SHUT_RDWR)
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
         self.sockets.clear()
         return count
 
 
-def test_a_cut_connection(pair: Pair) -> None:
-    proxy = Cutter(os.environ["DOCUMENT_ADDRESS"])
+def source(prefix: str, at: dict[int, Callable[[], object]], pause: float = 0) -> Iterator[dict[str, Any]]:
+    """Operations; before some of them, something happens."""
+    for index in range(OPERATIONS):
+        if index in at:
+            at[index]()
+        time.sleep(pause)
+        yield {"id": f"{prefix}-{index}", "text": f"hello world {index}"}
+
+
+def run(style: str, address: str, operations: Iterator[dict[str, Any]], **options: Any) -> IngestSummary:
+    """An ingest with or without asyncio."""
+    options = {"window": 16, "patience": PATIENCE, **options}
+    if style == "sync":
+        with DocumentClient(address) as client:
+            return client.ingest(operations, **options)  # type: ignore[arg-type]
+
+    async def main() -> IngestSummary:
+        async def given() -> AsyncIterator[dict[str, Any]]:
+            for each in operations:
+                yield each
+                await asyncio.sleep(0)
+
+        async with AsyncDocumentClient(address) as client:
+            return await client.ingest(given(), **options)  # type: ignore[arg-type]
+
+    return asyncio.run(main())
+
+
+def check(done: IngestSummary, outcomes: list[IngestOutcome]) -> None:
+    assert (done.sent, done.watermark, done.rejected) == (OPERATIONS, OPERATIONS, 0)
+    assert Counter(each.sequence for each in outcomes) == Counter(range(1, OPERATIONS + 1))
+
+
+@pytest.mark.parametrize("style", ["sync", "asyncio"])
+def test_a_cut_connection(pair: Pair, style: str) -> None:
+    proxy = Cutter(pair.document_address)
     outcomes: list[IngestOutcome] = []
-    cuts = 0
+    reconnects: list[ScalingnoteError] = []
+    cuts: list[int] = []
+    operations = source(style, {20: lambda: cuts.append(proxy.cut()), 40: lambda: cuts.append(proxy.cut())})
+    done = run(
+        style,
+        proxy.address,
+        operations,
+        collection=pair.collection,
+        tenant=f"cut-{style}",
+        on_outcome=outcomes.append,
+        on_reconnect=lambda error, wait: reconnects.append(error),
+    )
+    assert all(count >= 2 for count in cuts), "the connection was cut, made again and cut again"
+    assert len(reconnects) >= 2
+    check(done, outcomes)
+    assert pair.documents.count(collection=pair.collection, tenant=f"cut-{style}").documents == OPERATIONS
 
-    def source() -> Iterator[dict[str, Any]]:
-        nonlocal cuts
-        for index in range(60):
-            if index in (20, 40):
-                cuts += proxy.cut()
-            yield {"id": f"resume-{index}", "text": f"Text {index} of many."}
 
-    with DocumentClient(proxy.address) as client:
-        done = client.ingest(
-            source(), collection=pair.collection, tenant="resume", on_outcome=outcomes.append, window=16
-        )
-    assert cuts >= 4, "the connection was cut, made again and cut again"
-    assert (done.sent, done.watermark, done.rejected) == (60, 60, 0)
-    assert Counter(each.sequence for each in outcomes) == Counter(range(1, 61))
-    assert pair.documents.count(collection=pair.collection, tenant="resume").documents == 60
+def killer(service: Service) -> Callable[[], object]:
+    """SIGKILL, and the service comes back while the ingest goes on."""
+
+    def kill() -> None:
+        service.signal(signal.SIGKILL)
+        service.start(wait=False)
+
+    return kill
+
+
+@pytest.mark.parametrize("style", ["sync", "asyncio"])
+def test_a_killed_service(site: Site, style: str) -> None:
+    collection = f"killed-{style}"
+    outcomes: list[IngestOutcome] = []
+    kill = killer(site.document)
+    done = run(
+        style,
+        site.document.address,
+        source(style, {15: kill, 45: kill}, pause=0.005),
+        collection=collection,
+        on_outcome=outcomes.append,
+    )
+    check(done, outcomes)
+    with DocumentClient(site.document.address) as client:
+        found = Counter(each.id for each in client.export(collection=collection))
+    assert found == Counter(f"{style}-{index}" for index in range(OPERATIONS))
+
+
+PROGRAM = """
+import json, os, sys, time
+from scalingnote import Checkpoint, DocumentClient
+
+def keep(checkpoint):
+    with open(sys.argv[3] + ".new", "w") as file:
+        json.dump(checkpoint.__dict__, file)
+    os.replace(sys.argv[3] + ".new", sys.argv[3])
+
+resume = Checkpoint(**json.load(open(sys.argv[3]))) if os.path.exists(sys.argv[3]) else None
+
+def source():
+    for index in range(200):
+        if not resume or index >= resume.sequence:
+            time.sleep(0.01)
+        yield {"id": f"own-{index}", "text": f"hello world {index}"}
+
+with DocumentClient(sys.argv[1]) as client:
+    done = client.ingest(source(), collection=sys.argv[2], resume=resume, on_checkpoint=keep, window=8)
+    print(json.dumps([done.skipped, done.sent, done.watermark]))
+"""
+
+
+def test_a_killed_program(site: Site, tmp_path: Any) -> None:
+    """A program that is killed in the middle goes on from the checkpoint that it kept."""
+    collection, kept = f"program-{uuid.uuid4().hex[:6]}", str(tmp_path / "checkpoint.json")
+    command = [sys.executable, "-c", PROGRAM, site.document.address, collection, kept]
+    first = subprocess.Popen(command)
+    for _ in range(600):
+        if os.path.exists(kept):
+            break
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    second = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    skipped, sent, watermark = eval(second.stdout)
+    assert skipped > 0 and skipped + sent == 200 and watermark == 200
+    with DocumentClient(site.document.address) as client:
+        found = Counter(each.id for each in client.export(collection=collection))
+    assert found == Counter(f"own-{index}" for index in range(200))
+
+
+def test_a_checkpoint_of_a_collection_that_is_gone(site: Site) -> None:
+    checkpoints: list[Checkpoint] = []
+    with DocumentClient(site.document.address) as client:
+        client.ingest([{"id": "a", "text": "hello"}], collection="gone", on_checkpoint=checkpoints.append)
+        for found in client.list_collections():
+            if found.name == "gone":
+                client.drop_collection(physical_name=found.physical_name, with_aliases=True)
+        client.ingest([{"id": "b", "text": "hello"}], collection="gone")
+        with pytest.raises(ScalingnoteError) as caught:
+            client.ingest([{"id": "a", "text": "hello"}], collection="gone", resume=checkpoints[-1])
+    assert caught.value.reason == "COLLECTION_REPLACED"
+
+
+@pytest.mark.parametrize("style", ["sync", "asyncio"])
+def test_an_export_over_a_cut_connection(pair: Pair, style: str) -> None:
+    tenant = f"export-{style}"
+    text = "Text of some length. " * 200
+    count = 400
+    pair.documents.ingest(
+        ({"id": f"{index:04}", "text": text[: 20 + index]} for index in range(count)),
+        collection=pair.collection,
+        tenant=tenant,
+        omit_text=False,
+    )
+    proxy = Cutter(pair.document_address)
+    options: Any = {"collection": pair.collection, "tenant": tenant, "patience": PATIENCE, "with_vectors": True}
+    if style == "sync":
+        with DocumentClient(proxy.address) as client:
+            found = []
+            for document in client.export(**options):
+                found.append(document.id)
+                if len(found) in (10, 150):
+                    proxy.cut()
+    else:
+
+        async def main() -> list[str]:
+            ids = []
+            async with AsyncDocumentClient(proxy.address) as client:
+                async for document in client.export(**options):
+                    ids.append(document.id)
+                    if len(ids) in (10, 150):
+                        proxy.cut()
+            return ids
+
+        found = asyncio.run(main())
+    assert len(found) == count and set(found) == {f"{index:04}" for index in range(count)}

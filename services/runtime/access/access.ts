@@ -1,9 +1,14 @@
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { Metadata } from '@grpc/grpc-js';
+import { toServiceError, type ServiceError } from '../errors.ts';
+import type { Arrival, Ticket } from '../listener/seams.ts';
 import type { AuditLog } from './audit.ts';
 import { ANYBODY, type Caller } from './caller.ts';
 import { credentialDead, credentialMalformed, credentialMissing } from './refusals.ts';
 import { checkRequest, checkScope, ruleOf, shown, type Named, type Need, type Rule } from './rules.ts';
-import type { ServiceError } from '../errors.ts';
+import { needOfOther } from './routes.ts';
 
 /** Most characters of an authorization header: a token with many claims is far below. */
 const MAX_CREDENTIAL_CHARS = 8 * 1024;
@@ -14,23 +19,22 @@ export interface Presented {
   authorization?: string | undefined;
   /** Subject of the client's certificate, which the handshake has verified. */
   certificate?: PeerSubject | undefined;
-  /** Address of the caller, for the audit log. */
-  peer?: string | undefined;
+}
+
+/** Carries the name of a call from its arrival to its handler; what a client sends by it is overwritten. */
+const ADMITTED = 'x-scalingnote-admitted';
+
+/** A call that was let in. */
+export interface Admitted {
+  caller: Caller;
+  /** Address that it comes from. */
+  peer: string;
 }
 
 /** Names in a client certificate. */
 export interface PeerSubject {
   commonName: string;
   organizations: readonly string[];
-}
-
-/** A call as grpc-js has it, and as other protocols make it. */
-export interface AccessCall {
-  readonly metadata: Metadata;
-  getPeer?(): string;
-  getAuthContext?(): {
-    sslPeerCertificate?: { subject?: { CN?: string | string[]; O?: string | string[] } };
-  };
 }
 
 /** Finds out who calls. */
@@ -42,12 +46,15 @@ export interface Identities {
 }
 
 /**
- * Who may do what. Every call of every protocol passes {@link MethodAccess}, every other request of HTTP
- * {@link Access.route}; without identities everybody may do everything.
+ * Who may do what. Every call and every other request passes {@link Access.arrive}, whatever it speaks, and each call
+ * then a {@link Visit} in `handler.ts`. Without identities everybody may do everything.
  */
 export class Access {
   readonly #identities: Identities | undefined;
   readonly #audit: AuditLog | undefined;
+  readonly #methods = new Map<string, MethodAccess>();
+  /** Who makes the calls that are under way, by the name that each got. */
+  readonly #admitted = new Map<string, Admitted>();
 
   constructor(identities: Identities | undefined, audit: AuditLog | undefined) {
     this.#identities = identities;
@@ -66,25 +73,54 @@ export class Access {
 
   /** What a method asks of its callers. @throws {StartError} where it declares no scope */
   method(path: string): MethodAccess {
-    return new MethodAccess(this, path, ruleOf(path));
+    const method = new MethodAccess(this, path, ruleOf(path));
+    this.#methods.set(path, method);
+    return method;
   }
 
   /**
-   * Lets a request of HTTP pass that is no RPC.
+   * Looks at a call or another request before anything of its body is read: who makes it, and whether that one may.
+   * What it is about is in the body, and {@link Visit.check} looks at that.
    *
    * @throws {ServiceError} UNAUTHENTICATED, PERMISSION_DENIED
    */
-  async route(need: Need, what: string, presented: Presented): Promise<Caller> {
+  arrive({ protocol, method: path, headers, socket }: Arrival): Ticket | Promise<Ticket> {
+    const method = this.#methods.get(path);
+    const need = method?.rule.need ?? needOfOther(protocol, path);
+    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    const certificate = subjectOf(socket);
     let caller: Caller | undefined;
-    try {
-      caller = await this.callerOf(need, presented);
-      checkScope(caller, need, what);
-      this.audit(what, caller, presented.peer, {}, undefined);
-      return caller;
-    } catch (error) {
-      this.audit(what, caller, presented.peer, {}, error as ServiceError);
+    const welcome = (found: Caller): Ticket => {
+      caller = found;
+      checkScope(caller, need, path.slice(1));
+      if (method) return this.#admit({ caller, peer });
+      if (need !== 'open') this.audit(path, caller, peer, {}, undefined);
+      return {};
+    };
+    const refuse = (error: unknown): never => {
+      this.audit(path, caller, peer, {}, toServiceError(error));
       throw error;
+    };
+    try {
+      const found = this.callerOf(need, { authorization: headers.authorization, certificate });
+      return found instanceof Promise ? found.then(welcome).catch(refuse) : welcome(found);
+    } catch (error) {
+      return refuse(error);
     }
+  }
+
+  /** A name that nobody can guess leads the call to who makes it, whatever the protocol carries it by. */
+  #admit(admitted: Admitted): Ticket {
+    const name = randomUUID();
+    this.#admitted.set(name, admitted);
+    return { metadata: { [ADMITTED]: name }, done: () => void this.#admitted.delete(name) };
+  }
+
+  /** Who makes a call that {@link arrive} has let in. */
+  admitted(metadata: Metadata): Admitted | undefined {
+    const [name] = metadata.get(ADMITTED);
+    metadata.remove(ADMITTED);
+    return name === undefined ? undefined : this.#admitted.get(String(name));
   }
 
   /** Who calls. @throws {ServiceError} UNAUTHENTICATED */
@@ -121,28 +157,35 @@ export class MethodAccess {
   }
 
   /** A call came in. @returns `undefined` where everybody may do everything and nothing is written down */
-  begin(call: AccessCall): Visit | undefined {
+  begin(metadata: Metadata): Visit | undefined {
     if (!this.access.asks && !this.access.audits) return undefined;
-    return new Visit(this, call);
+    return new Visit(this, metadata);
   }
 }
 
 /** A call under the rules of its method: {@link admit} comes first, {@link end} last. */
 export class Visit {
   readonly #of: MethodAccess;
-  readonly #call: AccessCall;
+  readonly #metadata: Metadata;
+  readonly #admitted: Admitted | undefined;
   #caller: Caller | undefined;
   #named: Named = {};
 
-  constructor(of: MethodAccess, call: AccessCall) {
+  constructor(of: MethodAccess, metadata: Metadata) {
     this.#of = of;
-    this.#call = call;
+    this.#metadata = metadata;
+    this.#admitted = of.access.admitted(metadata);
   }
 
   /** Finds out who calls, and whether that one may call this method. @throws {ServiceError} where not */
   admit(): void | Promise<void> {
     const { access, rule } = this.#of;
-    const found = access.callerOf(rule.need, presentedBy(this.#call));
+    const [authorization] = this.#metadata.get('authorization');
+    const found =
+      this.#admitted?.caller ??
+      access.callerOf(rule.need, {
+        authorization: authorization === undefined ? undefined : String(authorization),
+      });
     if (found instanceof Promise) return found.then((caller) => this.#welcome(caller));
     this.#welcome(found);
   }
@@ -179,7 +222,7 @@ export class Visit {
   /** The call has ended. @param error - absent where it succeeded */
   end(error?: ServiceError): void {
     const { access, path } = this.#of;
-    access.audit(path, this.#caller, this.#call.getPeer?.(), this.#named, error);
+    access.audit(path, this.#caller, this.#admitted?.peer, this.#named, error);
   }
 
   #welcome(caller: Caller): void {
@@ -188,20 +231,20 @@ export class Visit {
   }
 }
 
-function presentedBy(call: AccessCall): Presented {
-  const [authorization, second] = call.metadata.get('authorization');
-  if (second !== undefined) throw credentialMalformed('is sent twice');
-  const certificate = subjectOf(call);
-  return {
-    ...(authorization === undefined ? {} : { authorization: String(authorization) }),
-    ...(certificate && { certificate }),
-  };
-}
+const subjects = new WeakMap<Socket, PeerSubject | undefined>();
 
-function subjectOf(call: AccessCall): PeerSubject | undefined {
-  const subject = call.getAuthContext?.().sslPeerCertificate?.subject;
-  const [commonName] = listed(subject?.CN);
-  return commonName === undefined ? undefined : { commonName, organizations: listed(subject?.O) };
+/** Names in the certificate of a connection's client; read once, for it costs more than a search. */
+function subjectOf(socket: Socket): PeerSubject | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  if (!subjects.has(socket)) {
+    const { subject } = socket.getPeerCertificate();
+    const [commonName] = listed(subject?.CN);
+    subjects.set(
+      socket,
+      commonName === undefined ? undefined : { commonName, organizations: listed(subject?.O) },
+    );
+  }
+  return subjects.get(socket);
 }
 
 function listed(value: string | string[] | undefined): string[] {

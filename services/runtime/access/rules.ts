@@ -25,6 +25,11 @@ const STANDARD: Readonly<Record<string, Need>> = {
   'grpc.reflection.v1alpha.ServerReflection': 'any',
 };
 
+/** What a method of those services needs; `undefined` for a method of another. */
+export function standardNeed(path: string): Need | undefined {
+  return STANDARD[path.split('/')[1] ?? ''];
+}
+
 /** Deepest message of a request that is searched for names: `SearchByVectorRequest.search` is the second. */
 const MAX_DEPTH = 3;
 
@@ -61,8 +66,10 @@ export interface Rule {
  */
 export function ruleOf(path: string, files: FileRegistry = registry): Rule {
   const [, service = '', name = ''] = path.split('/');
-  const standard = STANDARD[service];
+  const standard = standardNeed(path);
   if (standard !== undefined) return { need: standard, places: [], extras: [], lists: [] };
+  // A service of somebody else's that says nothing is for who may do most.
+  if (!service.startsWith('scalingnote.')) return { need: 'admin', places: [], extras: [], lists: [] };
   const method = files.getService(service)?.methods.find((each) => each.name === name);
   if (!method) throw undeclared(path);
   const need = declaredBy(method, 'scope', files);
