@@ -12,6 +12,8 @@ import {
 } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
+import { Access } from './access/access.ts';
+import { accessHooks } from './access/hooks.ts';
 import {
   serverStream,
   stream,
@@ -105,6 +107,8 @@ export interface ServerOptions {
   telemetry?: Pick<Telemetry, 'watch'> | undefined;
   /** Origins of browsers' pages that may call with JSON. @default none */
   corsOrigins?: readonly string[] | undefined;
+  /** Who may do what. @default everybody everything */
+  access?: Access | undefined;
   /** Routes beside those of the methods, for HTTP. @default none */
   routes?: readonly AddRoutes[] | undefined;
   /** Who looks at connections and calls as they come in. @default nobody */
@@ -148,8 +152,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // Every open stream listens.
   setMaxListeners(0, draining.signal);
   const active = new ActiveCalls();
+  const access = options.access ?? new Access(undefined, undefined);
   const scope: Scope = {
     log,
+    access: (path) => access.method(path),
     draining: draining.signal,
     enter: active.enter,
     ...(telemetry && { watch: telemetry.watch }),
@@ -180,7 +186,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   health.addToServer(everywhere);
   reflection([...names, 'grpc.health.v1.Health']).addToServer(everywhere);
 
-  const { beforeCall, onConnection } = options.hooks ?? {};
+  const { beforeCall, onConnection } = accessHooks(access, options.hooks);
   const http = httpListener({
     methods: methodsOf(bound),
     routes: options.routes,

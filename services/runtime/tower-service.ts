@@ -7,6 +7,8 @@ import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
+import { ACCESS_SETTINGS } from './access/access-settings.ts';
+import { openAccess } from './access/open.ts';
 import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
 import type { AddRoutes } from './listener/routes.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
@@ -14,6 +16,7 @@ import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
 import { runService } from './run-service.ts';
 import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
+import { openTls } from './tls/tls.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { measureTower, type Metrics } from './telemetry/metrics.ts';
@@ -35,6 +38,7 @@ const SHARED = [
   'consoleAddress',
   'logLevel',
   'maxTokensSpent',
+  ...ACCESS_SETTINGS,
 ] as const;
 
 /** A service of one tower and the store. */
@@ -78,6 +82,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
   ]);
   await runService(service.name, schema, async (values, log) => {
     const config = values as Config;
+    const access = openAccess(config, log);
+    const tls = openTls(config, [config.host], ['h2', 'http/1.1'], log);
     const telemetry = await startTelemetry(
       {
         name: `scalingnote-${service.name}`,
@@ -128,6 +134,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       routes: await service.routes?.(tower, config),
       log,
       telemetry,
+      access: access.access,
+      ...(tls && { hooks: { onConnection: tls.wrap } }),
     });
     metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
       Number(serving),
@@ -153,6 +161,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         await server.shutdown(config.drainMs);
         await Promise.all([tower.close(), store.close()]);
         await telemetry?.close();
+        access.close();
+        tls?.close();
       },
     };
   });
