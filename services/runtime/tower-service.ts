@@ -6,6 +6,7 @@ import { readGolden } from '../../towers/golden/golden.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
+import { admit } from './admission/admit.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
 import { ACCESS_SETTINGS } from './access/access-settings.ts';
 import { openAccess } from './access/open.ts';
@@ -124,11 +125,14 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       ...serviceInfo(tower, store, health.reason),
       writesRefusedReason: drift?.refusal ?? '',
     });
+    const made = await service.serve({ tower, store, config, log, telemetry, describe, drift });
+    const admission = admit(made, service, config, telemetry);
     server = await startServer({
       host: config.host,
       port: config[service.port],
       portSetting: namesOf(service.port),
-      services: [await service.serve({ tower, store, config, log, telemetry, describe, drift })],
+      services: [made],
+      hooks: admission,
       maxReceiveBytes: service.maxReceiveBytes,
       corsOrigins: config.corsOrigins,
       routes: await service.routes?.(tower, config),
