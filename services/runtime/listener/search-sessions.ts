@@ -10,7 +10,6 @@ import { HttpError, type Exchange } from './exchange.ts';
 import type { Method } from './methods.ts';
 import type { AddRoutes } from './routes.ts';
 import { SEARCH_STREAM_PATH, SESSION_NAME } from './session-name.ts';
-import type { GrpcError } from './wire-error.ts';
 
 /** Most sessions that are remembered. One that is forgotten works on: only what it asked before is not superseded. */
 const MAX_SESSIONS = 10_000;
@@ -85,12 +84,12 @@ async function serveQuery(
       { response: answer as never },
     );
     if (!found || !session.supersede) return;
-    const result = search.json!.encode(found.value, search.encode);
+    if (found.error) {
+      sendConnectError(exchange, codecOf(search, 'json')!.named(found.error), undefined);
+      return;
+    }
+    const result = search.json!.encode(found.value!, search.encode);
     exchange.send(200, JSON_HEADERS, `{"sequence":"${sequence}","result":${result}}`);
-  } catch (error) {
-    if (!session.supersede) return;
-    if (typeof (error as GrpcError).code !== 'number') throw error;
-    sendConnectError(exchange, codecOf(search, 'json')!.named(error as GrpcError));
   } finally {
     session.supersede = undefined;
   }
