@@ -123,7 +123,7 @@ const LIMITS: Readonly<Record<string, Readonly<Record<string, FieldLimits>>>> = 
   DeleteRequest: {
     collection,
     tenant,
-    document_ids: { items: { min: 1, max: MAX_DELETE_IDS }, ...ids },
+    document_ids: { items: { min: 0, max: MAX_DELETE_IDS }, ...ids },
     filter: { schema: NOT_EMPTY },
   },
   CountRequest: { collection, tenant },

@@ -35,7 +35,12 @@ const MESSAGE_RULES: Readonly<Record<string, Keywords>> = {
       modeRule('hybrid', ['SEARCH_MODE_HYBRID']),
     ],
   },
-  DeleteRequest: { oneOf: [{ required: ['documentIds'] }, { required: ['filter'] }] },
+  DeleteRequest: {
+    oneOf: [
+      { required: ['documentIds'], properties: { documentIds: { minItems: 1 } } },
+      { required: ['filter'] },
+    ],
+  },
   Condition: { minProperties: 1, maxProperties: 1 },
   Equals: idRule('value', { type: 'string', maxLength: MAX_ID_BYTES }),
   AnyOf: {
