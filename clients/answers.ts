@@ -158,6 +158,8 @@ export interface SearchResult {
   hits: Hit[];
   timings: SearchTimings;
   queryTower: Tower;
+  /** Logical name of the collection that was searched. */
+  collection: string;
   /** What became of the document that `explainDocumentId` names. */
   explainedDocument?: DocumentExplanation;
   /** Set where the query is longer than the tower's window: how many tokens were read of it, and can be. */

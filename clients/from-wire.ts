@@ -47,12 +47,13 @@ export function fromCollection({ name, physicalName, identity, ...rest }: Collec
 }
 
 export function fromSearchResponse(response: SearchResponse__Output): SearchResult {
-  const { hits, timings, queryTower, explainedDocument, queryTruncation } = response;
+  const { hits, timings, queryTower, explainedDocument, queryTruncation, collection } = response;
   const { tokenizeMs = 0, queueMs = 0, encodeMs = 0, searchMs = 0, totalMs = 0 } = timings ?? {};
   return {
     hits: hits.map(fromHit),
     timings: { tokenizeMs, queueMs, encodeMs, searchMs, totalMs, cached: timings?.cached ?? false },
     queryTower: fromTower(queryTower),
+    collection,
     ...(explainedDocument && { explainedDocument: fromDocumentExplanation(explainedDocument) }),
     ...(queryTruncation && { queryTruncation }),
   };

@@ -6,7 +6,7 @@ import { v1 } from '../proto/load.ts';
 import type { SearchResult, Tower } from './answers.ts';
 import type { CallBounds, ClientOptions } from './call.ts';
 import { fromSearchResponse, fromTower } from './from-wire.ts';
-import { type SearchRequest, toWireSearch } from './search-request.ts';
+import { checkNamed, type SearchRequest, toWireSearch } from './search-request.ts';
 import { SearchStream } from './search-stream.ts';
 import { ServiceClient, type StreamBounds } from './service-client.ts';
 import { toWire } from './strict/message.ts';
@@ -24,6 +24,8 @@ export interface SearchByVectorRequest {
 
 /** How well a query tower knows a collection. */
 export interface CollectionFamiliarity {
+  /** Which one was looked at. */
+  collection: string;
   /** Share of the tokens that the tower's training hardly saw; absent where the tower does not say what it saw. */
   unknownTokenShare?: number;
   /** How many were looked at. */
@@ -57,6 +59,7 @@ export class QueryClient extends ServiceClient<QueryServiceDefinition> {
     const wire = toWire<WireSearchByVector>('scalingnote.v1.SearchByVectorRequest', request, {
       required: ['search', 'space', 'vector'],
     });
+    checkNamed(wire.search ?? {}, 'search.collection');
     return fromSearchResponse(await this.call('SearchByVector', wire, bounds));
   }
 
@@ -72,18 +75,15 @@ export class QueryClient extends ServiceClient<QueryServiceDefinition> {
 
   /** How well the query tower knows a collection, by a sample of its documents. @throws {ScalingnoteError} */
   async measureFamiliarity(
-    scope: { collection: string; tenant?: string },
+    scope: { collection?: string; tenant?: string } = {},
     bounds?: CallBounds,
   ): Promise<CollectionFamiliarity> {
-    const form = { required: ['collection'] };
-    const request = toWire<MeasureFamiliarityRequest>(
-      'scalingnote.v1.MeasureFamiliarityRequest',
-      scope,
-      form,
-    );
+    const request = toWire<MeasureFamiliarityRequest>('scalingnote.v1.MeasureFamiliarityRequest', scope);
+    checkNamed(request);
     const answer = await this.call('MeasureFamiliarity', request, bounds);
-    const { unknownTokenShare, documents, tokens, queryTower } = answer;
+    const { unknownTokenShare, documents, tokens, queryTower, collection } = answer;
     return {
+      collection,
       documents,
       tokens: Number(tokens),
       queryTower: fromTower(queryTower),

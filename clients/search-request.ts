@@ -5,8 +5,8 @@ import { toWire } from './strict/message.ts';
 
 /** A search. */
 export interface SearchRequest {
-  /** Logical name of the collection. */
-  collection: string;
+  /** Logical name of the collection. @default the service's default collection, else the only one that it has */
+  collection?: string;
   /** What to search for. */
   query: string;
   /** @default '' */
@@ -40,12 +40,22 @@ export interface SearchRequest {
   withDocumentText?: boolean;
 }
 
+/** On the wire, an empty name means the default collection, which nobody means who writes a name. @throws {ScalingnoteError} */
+export function checkNamed({ collection }: { collection?: string }, field = 'collection'): void {
+  if (collection !== '') return;
+  throw invalidArgument(
+    field,
+    'is empty; name the collection, or leave it out for the default one of the service',
+  );
+}
+
 /** As the wire has it. @throws {ScalingnoteError} `INVALID_ARGUMENT` for what can't be written */
 export function toWireSearch(request: SearchRequest): WireSearchRequest {
   const wire = toWire<WireSearchRequest>('scalingnote.v1.SearchRequest', request, {
-    required: ['collection', 'query'],
+    required: ['query'],
   });
   // On the wire, an empty string is none: a caller whose token or id is empty by mistake would get another answer.
+  checkNamed(wire);
   if (wire.atLeastAsFreshAs === '') {
     throw invalidArgument(
       'at_least_as_fresh_as',

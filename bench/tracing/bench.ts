@@ -1,11 +1,11 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { v1 } from '../../proto/load.ts';
-import { openStore } from '../../store/open.ts';
-import { makeCorpus, TOWER, writeOf } from '../qdrant/corpus.ts';
+import { TOWER } from '../qdrant/corpus.ts';
 import { drive, frame, LeanGrpc, type Load } from '../qdrant/load.ts';
 import { type Process, startProcess } from '../../services/runtime/testing/processes.ts';
+import { cpuMicros, prepare, startQueryService } from '../query-service.ts';
 import { type Bench, type Comparison, median, percentile } from '../report.ts';
 
 /** So few that the store answers at once, which leaves the service's own cost of each call. */
@@ -32,7 +32,6 @@ const SIDES = [
   { what: '100 % traced', share: 1, goal: 0.85 },
 ] as const;
 
-const COLLECTION = 'bench';
 const { Search } = v1.QueryService.service;
 
 /** Compares searches through the query service, a share of them traced, with searches without telemetry. */
@@ -42,7 +41,8 @@ export const bench: Bench = {
     const sink = await startProcess(new URL('./sink.js', import.meta.url), [], {});
     try {
       progress(`storing ${DOCUMENTS} documents`);
-      const frames = await prepare(folder);
+      const searches = await prepare(folder, { documents: DOCUMENTS, queries: QUERIES, limit: LIMIT });
+      const frames = searches.map((search) => frame(Search.requestSerialize(search)));
       const turns: Part[][] = [];
       let droppedSpans = 0;
       for (let round = 1; round <= ROUNDS; round++) {
@@ -85,20 +85,6 @@ export const bench: Bench = {
     }
   },
 };
-
-/** Stores the documents. Returns the searches as gRPC frames. */
-async function prepare(folder: string): Promise<Buffer[]> {
-  const corpus = await makeCorpus(DOCUMENTS, QUERIES);
-  const store = await openStore({ kind: 'embedded', directory: folder });
-  const { fingerprint, dimensions } = corpus.manifest.space;
-  const { physicalName } = await store.ensureCollection(COLLECTION, { fingerprint, dimensions });
-  const writes = corpus.documents.map((_, row) => writeOf(corpus, row));
-  await store.writeDocuments(physicalName, writes);
-  await store.close();
-  return corpus.queries.map((query) =>
-    frame(Search.requestSerialize({ collection: COLLECTION, query, limit: LIMIT })),
-  );
-}
 
 /** The measurements of one side. */
 interface Part extends Load {
@@ -172,35 +158,12 @@ function together(a: Part, b: Part): Part {
   };
 }
 
-/** Processor time of all threads of a process so far; `undefined` if the system is not Linux. */
-function cpuMicros(pid: number): number | undefined {
-  const tasks = `/proc/${pid}/task`;
-  if (!existsSync(tasks)) return undefined;
-  const nanoseconds = readdirSync(tasks).map((task) =>
-    Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ', 1)[0]),
-  );
-  return nanoseconds.reduce((sum, each) => sum + each, 0) / 1000;
-}
-
 /** How many spans a service dropped; 0 for a service without metrics. */
 async function droppedSpansOf(metrics: string): Promise<number> {
   if (metrics === '') return 0;
   const answer = await fetch(`http://${metrics}/metrics.json`);
   const series = (await answer.json()) as { name: string; points: { value: number }[] }[];
   return series.find(({ name }) => name === 'scalingnote.telemetry.dropped')?.points[0]?.value ?? 0;
-}
-
-function startQueryService(folder: string, environment: Readonly<Record<string, string>>): Promise<Process> {
-  return startProcess(new URL('../../services/query/main.js', import.meta.url), [], {
-    SCALINGNOTE_DATA: folder,
-    SCALINGNOTE_QUERY_TOWER: TOWER,
-    SCALINGNOTE_PORT_QUERY: '0',
-    SCALINGNOTE_METRICS_PORT_QUERY: '0',
-    SCALINGNOTE_LOG_LEVEL: 'warn',
-    // No cache, so that every query is encoded.
-    SCALINGNOTE_QUERY_CACHE: '0',
-    ...environment,
-  });
 }
 
 /** Compares one of {@link SIDES} with no telemetry, turn by turn. */

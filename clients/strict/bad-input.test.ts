@@ -151,7 +151,7 @@ describe('a search that would not be what was written is refused by name', () =>
       await refused(() => queries.search(request as never), /^the fields: /);
     }
     await refused(() => queries.search(throwing), /^limit: can't be read: no limit/);
-    await refused(() => queries.search({ query: 'q' } as never), /^collection: is missing/);
+    await refused(() => queries.search({ collection: 'c' } as never), /^query: is missing/);
     await refused(() => queries.search(Object.create(SEARCH) as never), /is an object with a prototype/);
   });
 

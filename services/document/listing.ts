@@ -6,13 +6,16 @@ import type { ListDocumentsResponse } from '../../proto/generated/scalingnote/v1
 import type { CallOptions, Store } from '../../store/store.ts';
 import { type FullDocument, passageTexts } from '../../store/document.ts';
 import { invalidArgument, ServiceError } from '../runtime/errors.ts';
-import { checkCollection, checkDocumentId, checkTenant } from '../runtime/validate.ts';
+import {
+  checkCollection,
+  checkDocumentId,
+  checkTenant,
+  DEFAULT_PAGE,
+  MAX_GET_IDS,
+  MAX_PAGE,
+} from '../runtime/validate.ts';
 import { messageOf } from './export.ts';
 import { wireBytes } from './full-document.ts';
-
-/** Documents of a page by default and at most: a page is one message, and a document may have megabytes. */
-const DEFAULT_PAGE = 20;
-const MAX_PAGE = 100;
 
 /** A page of a collection's documents. @throws {ServiceError} `INVALID_ARGUMENT`, naming the field */
 export async function listDocuments(
@@ -37,9 +40,6 @@ export async function listDocuments(
     nextPageToken: next,
   };
 }
-
-/** Most ids of one GetDocuments. */
-const MAX_GET_IDS = 100;
 
 /** Passages of the documents that are read at once: with vectors and texts, some ten MB. */
 const READ_PASSAGES = 2048;

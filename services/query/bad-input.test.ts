@@ -64,7 +64,6 @@ const equals = (field: string, value: unknown): SearchRequest =>
 const MIB = 1024 * 1024;
 
 const REFUSED: [string, SearchRequest, string, RegExp][] = [
-  ['no collection', { collection: '' }, 'collection', /is empty/],
   ['a physical collection', { collection: 'docs--sp1_00000000' }, 'collection', /no "--"/],
   ['a path as collection', { collection: '../docs' }, 'collection', /use 1 to 64/],
   ['empty text', { query: '' }, 'query', /is empty/],

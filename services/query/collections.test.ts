@@ -11,7 +11,10 @@ function collections(admittedSpaces?: string[]): Collections {
   const physical = physicalName('docs', OTHER.fingerprint);
   const key = { name: 'docs', physicalName: physical, space: OTHER, identity: `col_${'0'.repeat(32)}` };
   const found = { ...key, ...(admittedSpaces && { admittedSpaces }) };
-  return new Collections({ findCollection: () => Promise.resolve(found) }, OWN);
+  return new Collections(
+    { findCollection: () => Promise.resolve(found), aliases: () => Promise.resolve(new Map()) },
+    OWN,
+  );
 }
 
 test('a tower searches a collection of another space where that admits its own', async () => {

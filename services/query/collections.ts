@@ -1,6 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import { spaceMismatch, StoreError } from '../../store/errors.ts';
+import { isLogicalName, isPhysicalName } from '../../store/names.ts';
 import type { CollectionKey, SpaceKey, Store } from '../../store/store.ts';
+import { namesOf } from '../runtime/config.ts';
+import { invalidArgument } from '../runtime/errors.ts';
 import { SingleFlight } from './single-flight.ts';
 
 /**
@@ -12,16 +15,47 @@ export const ALIAS_TTL_MS = 1000;
 /** Most names to cache; there are seldom more collections. */
 const MAX_NAMES = 1000;
 
+/** Most names of collections that an error lists. */
+const MAX_LISTED = 5;
+
+/** The one entry of the cache of the default collection. */
+const DEFAULT = 'default';
+
 /** Resolves names to physical collections, and checks that these belong to our tower's space. */
 export class Collections {
-  readonly #store: Pick<Store, 'findCollection'>;
+  readonly #store: Pick<Store, 'findCollection' | 'aliases'>;
   readonly #space: SpaceKey;
+  readonly #setting: string;
   readonly #known = new LRUCache<string, CollectionKey>({ max: MAX_NAMES, ttl: ALIAS_TTL_MS });
   readonly #flights = new SingleFlight<CollectionKey>();
+  readonly #only = new LRUCache<typeof DEFAULT, string>({ max: 1, ttl: ALIAS_TTL_MS });
+  readonly #onlyFlights = new SingleFlight<string>();
 
-  constructor(store: Pick<Store, 'findCollection'>, space: SpaceKey) {
+  /** @param setting name of the default collection; empty for the only one that the store has */
+  constructor(store: Pick<Store, 'findCollection' | 'aliases'>, space: SpaceKey, setting = '') {
     this.#store = store;
     this.#space = space;
+    this.#setting = setting;
+  }
+
+  /**
+   * The logical name that a request means: its own, or where it has none that of the default collection. Everything
+   * after it, permissions and spans included, sees the name that this returns.
+   *
+   * @throws {ServiceError} `INVALID_ARGUMENT` where there are several collections, and no setting says which
+   * @throws {StoreError} `COLLECTION_NOT_FOUND` where there is none
+   */
+  async named(name: string, { signal }: { readonly signal: AbortSignal }): Promise<string> {
+    if (name !== '') return name;
+    if (this.#setting !== '') return this.#setting;
+    return (
+      this.#only.get(DEFAULT) ??
+      this.#onlyFlights.join(DEFAULT, signal, async (shared) => {
+        const only = onlyOf(await this.#store.aliases({ signal: shared }));
+        this.#only.set(DEFAULT, only);
+        return only;
+      })
+    );
   }
 
   /**
@@ -52,6 +86,7 @@ export class Collections {
 
   /** Forgets a name that turned out to lead nowhere. */
   forget(name: string): void {
+    this.#only.clear();
     this.#known.delete(name);
   }
 
@@ -63,6 +98,27 @@ export class Collections {
       return found;
     });
   }
+}
+
+/** The only collection that clients can name; what others keep on the same server does not count. */
+function onlyOf(aliases: ReadonlyMap<string, string>): string {
+  const names = [...aliases]
+    .flatMap(([name, physical]) => (isLogicalName(name) && isPhysicalName(physical) ? [name] : []))
+    .sort();
+  const [only] = names;
+  if (only === undefined) {
+    throw new StoreError(
+      'COLLECTION_NOT_FOUND',
+      'the search names no collection, and the store has none yet; ingest documents first',
+    );
+  }
+  if (names.length === 1) return only;
+  const listed = names.slice(0, MAX_LISTED).join(', ') + (names.length > MAX_LISTED ? ', …' : '');
+  throw invalidArgument(
+    'collection',
+    `is empty, and the store has ${names.length} collections: ${listed}; name one, or set a default ` +
+      `(${namesOf('defaultCollection')}) for the query service`,
+  );
 }
 
 /** The freshness of one collection says nothing about another. */

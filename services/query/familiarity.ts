@@ -8,7 +8,6 @@ import { towerMessage } from '../runtime/service-info.ts';
 import type { Call } from '../runtime/handler.ts';
 import type { HistogramSeries } from '../runtime/telemetry/instruments.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
-import { checkCollection, checkTenant } from '../runtime/validate.ts';
 import type { QueryTower } from './encoder.ts';
 
 /** Documents of a collection to sample: enough to tell an unfamiliar collection from a familiar one. */
@@ -41,14 +40,12 @@ export class FamiliarityMeter {
     this.#unknown?.record(this.#familiarity.unknown(tokens) / tokens.length);
   }
 
-  /** Looks at a sample of a collection. @throws {StoreError} as the store does */
+  /** Looks at a sample of a collection, whose name has been checked. @throws {StoreError} as the store does */
   async measure(
     store: Pick<Store, 'scroll'>,
     { collection, tenant }: MeasureFamiliarityRequest__Output,
     call: Call,
   ): Promise<MeasureFamiliarityResponse> {
-    checkCollection(collection);
-    checkTenant(tenant);
     let documents = 0;
     let tokens = 0;
     let unknown = 0;
@@ -73,9 +70,9 @@ export class FamiliarityMeter {
       after = page.next;
     } while (after !== undefined && documents < SAMPLED_DOCUMENTS);
     const queryTower = towerMessage(this.#tower);
-    if (this.#familiarity === undefined || tokens === 0) return { documents, tokens, queryTower };
+    if (this.#familiarity === undefined || tokens === 0) return { documents, tokens, queryTower, collection };
     const unknownTokenShare = unknown / tokens;
     this.#metrics?.unknownInCollection({ 'scalingnote.collection': collection }).set(unknownTokenShare);
-    return { documents, tokens, unknownTokenShare, queryTower };
+    return { documents, tokens, unknownTokenShare, queryTower, collection };
   }
 }

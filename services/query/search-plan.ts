@@ -1,22 +1,22 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
-import { type Filter, type FilterValue, RRF_K, type SearchQuery } from '../../store/queries.ts';
-import { invalidArgument } from '../runtime/errors.ts';
+import { type Filter, type FilterValue, type SearchQuery } from '../../store/queries.ts';
+import { invalidArgument, invalidArguments, ServiceError } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
+import { type Mode, SCORES } from '../runtime/scores.ts';
 import {
   checkCollection,
   checkDocumentId,
   checkFinite,
   checkTenant,
+  MAX_EXPLAINED,
   MAX_QUERY_BYTES,
   parseLimit,
   parseOffset,
   quoted,
   requireText,
+  SNIPPET_LENGTH,
 } from '../runtime/validate.ts';
-
-/** What to match by; see `SearchMode` in the contract. */
-export type Mode = 'dense' | 'sparse' | 'hybrid';
 
 const MODES: Readonly<Record<string, Mode>> = {
   SEARCH_MODE_UNSPECIFIED: 'dense',
@@ -27,6 +27,7 @@ const MODES: Readonly<Record<string, Mode>> = {
 
 /** A search that has been checked. */
 export interface SearchPlan {
+  /** Logical name; empty where the request leaves it to the service. */
   collection: string;
   text: string;
   mode: Mode;
@@ -50,12 +51,6 @@ export interface Besides {
   omitText: boolean;
 }
 
-/** Most hits that one search explains: each is looked up in every ranking. */
-export const MAX_EXPLAINED = 100;
-
-/** Shortest and longest snippet: a few words, and more than a screen shows. */
-export const SNIPPET_LENGTH = { min: 16, max: 4096 } as const;
-
 /** Checks a request. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
 export function parseSearch(request: SearchRequest__Output): SearchPlan {
   requireText('query', request.query, MAX_QUERY_BYTES);
@@ -64,12 +59,12 @@ export function parseSearch(request: SearchRequest__Output): SearchPlan {
 
 /** Checks a search whose text stays with the caller. @throws {ServiceError} `INVALID_ARGUMENT`, with the field and the fix */
 export function parseTextless(request: SearchRequest__Output | null): SearchPlan {
-  if (request === null) throw invalidArgument('search', 'is missing; say at least which collection');
+  if (request === null) throw invalidArgument('search', 'is missing; send it, empty for all defaults');
   const refuse = (field: string, why: string): never => {
     throw invalidArgument(`search.${field}`, why);
   };
   if (request.query !== '') refuse('query', 'is not empty; with a vector, leave it out, or call Search');
-  const plan = planOf(request);
+  const plan = within('search', () => planOf(request));
   if (plan.mode !== 'dense') refuse('mode', `is ${plan.mode}; without a text, only dense can be searched`);
   const { explain, explainDocumentId, snippetLength } = plan.besides;
   if (explain) refuse('explain', 'needs the text of the query; leave it out, or call Search');
@@ -81,9 +76,20 @@ export function parseTextless(request: SearchRequest__Output | null): SearchPlan
   return plan;
 }
 
+/** Names the fields of a message that lies in another by their whole paths. */
+function within<Result>(path: string, parse: () => Result): Result {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof ServiceError) || error.violations.length === 0) throw error;
+    throw invalidArguments(error.violations.map((one) => ({ ...one, field: `${path}.${one.field}` })));
+  }
+}
+
 function planOf(request: SearchRequest__Output): SearchPlan {
   const { collection, tenant, query: text, scoreThreshold } = request;
-  checkCollection(collection);
+  // An empty one means the default collection.
+  if (collection !== '') checkCollection(collection);
   checkTenant(tenant);
   const mode = parseMode(request.mode);
   checkThreshold(scoreThreshold, mode);
@@ -175,11 +181,3 @@ function checkThreshold(threshold: number | undefined, mode: Mode): void {
   const range = to === Infinity ? `from ${from} up` : `from ${from} to ${to}`;
   throw invalidArgument('score_threshold', `is ${threshold}; a ${mode} search scores ${scores}, ${range}`);
 }
-
-/** Which scores a search can give. */
-const SCORES: Readonly<Record<Mode, { from: number; to: number; scores: string }>> = {
-  dense: { from: -1, to: 1, scores: 'by cosine' },
-  sparse: { from: 0, to: Infinity, scores: 'by BM25' },
-  // First in both rankings.
-  hybrid: { from: 0, to: 2 / (RRF_K + 1), scores: 'by reciprocal rank, fused' },
-};

@@ -5,6 +5,7 @@ import { SpanStatusCode } from '@opentelemetry/api';
 import { StoreError } from '../../store/errors.ts';
 import type { RecordedSpan } from '../runtime/telemetry/recorded-span.ts';
 import { Tracer } from '../runtime/telemetry/tracer.ts';
+import { Collections } from './collections.ts';
 import { QueryEncoder } from './encoder.ts';
 import { parseSearch } from './search-plan.ts';
 import { Searcher } from './searcher.ts';
@@ -21,7 +22,9 @@ async function storeSpan(error: Error): Promise<RecordedSpan> {
   const kept: RecordedSpan[] = [];
   const tracer = new Tracer({ push: (spans) => void kept.push(...spans) }, () => ({ sampled: true }));
   const span = tracer.server('search', undefined, 0, {});
-  const searcher = new Searcher(tower, store, new QueryEncoder(tower, { cache: 10 }));
+  const { dimensions, space } = tower.manifest;
+  const collections = new Collections(store, { fingerprint: space.fingerprint, dimensions });
+  const searcher = new Searcher(tower, store, new QueryEncoder(tower, { cache: 10 }), collections);
   const plan = parseSearch({
     collection: 'docs',
     tenant: '',

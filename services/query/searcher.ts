@@ -5,14 +5,14 @@ import type { Store } from '../../store/store.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
 import { traceOf } from '../runtime/telemetry/span.ts';
-import { Collections } from './collections.ts';
+import type { Collections } from './collections.ts';
 import type { QueryEncoder, QueryTower } from './encoder.ts';
 import type { SearchPlan } from './search-plan.ts';
 
 /** What searching needs of a store. */
 export type QueryStore = Pick<
   Store,
-  'kind' | 'findCollection' | 'search' | 'lookupDocuments' | 'readDocuments' | 'findDelete'
+  'kind' | 'aliases' | 'findCollection' | 'search' | 'lookupDocuments' | 'readDocuments' | 'findDelete'
 >;
 
 /** What was found, and where the time went. */
@@ -49,15 +49,15 @@ export class Searcher {
   /** As the tower's manifest recommends it. */
   readonly #recommended: Pick<SearchQuery, 'hnswEf' | 'oversampling'>;
 
-  constructor(tower: QueryTower, store: QueryStore, encoder: QueryEncoder) {
-    const { dimensions, space, search } = tower.manifest;
+  constructor(tower: QueryTower, store: QueryStore, encoder: QueryEncoder, collections: Collections) {
+    const { search } = tower.manifest;
     this.#recommended = {
       ...(search && { hnswEf: search.hnswEf }),
       ...(search?.oversampling !== undefined && { oversampling: search.oversampling }),
     };
     this.#store = store;
     this.#encoder = encoder;
-    this.#collections = new Collections(store, { fingerprint: space.fingerprint, dimensions });
+    this.#collections = collections;
   }
 
   /**

@@ -16,8 +16,15 @@ import { invalidArgument } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
 import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
-import { MAX_ENCODE_TEXTS, MAX_QUERY_BYTES, requireText } from '../runtime/validate.ts';
+import {
+  checkCollection,
+  checkTenant,
+  MAX_ENCODE_TEXTS,
+  MAX_QUERY_BYTES,
+  requireText,
+} from '../runtime/validate.ts';
 import { addBesides } from './besides.ts';
+import { Collections } from './collections.ts';
 import { QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
@@ -50,6 +57,8 @@ export interface QueryParts {
   queue: number;
   /** Query vectors that are kept. */
   cache: number;
+  /** Collection that a request means which names none. @default the only one that the store has */
+  defaultCollection?: string | undefined;
   log: Logger;
   telemetry?: Telemetry | undefined;
   /** What the service is at this moment. @default without its health */
@@ -65,7 +74,10 @@ export function queryService(parts: QueryParts): Service {
   const familiarity = new FamiliarityMeter(tower, telemetry?.metrics);
   const onTokens = (tokens: readonly number[]): void => familiarity.record(tokens);
   const encoder = new QueryEncoder(tower, { cache, telemetry, onTokens });
-  const searcher = new Searcher(tower, store, encoder);
+  const { dimensions, space } = tower.manifest;
+  const key = { fingerprint: space.fingerprint, dimensions };
+  const collections = new Collections(store, key, parts.defaultCollection);
+  const searcher = new Searcher(tower, store, encoder, collections);
   const gate = new Gate({ slots, queue });
   const freshness = new FreshnessWait(telemetry);
   const metrics = telemetry?.metrics;
@@ -117,14 +129,16 @@ export function queryService(parts: QueryParts): Service {
   };
 
   const run = async (
-    plan: SearchPlan,
+    asked: SearchPlan,
     call: Call,
     arrived: number,
     kept: Kept = {},
   ): Promise<SearchResponse> => {
     const { span } = call;
+    const collection = await collections.named(asked.collection, call);
+    const plan = { ...asked, collection };
     span?.setAttributes({
-      'scalingnote.collection': plan.collection,
+      'scalingnote.collection': collection,
       'scalingnote.search.mode': plan.mode,
       'scalingnote.search.limit': plan.query.limit,
     });
@@ -132,7 +146,12 @@ export function queryService(parts: QueryParts): Service {
     const { timings, ...answer } = query.atLeast
       ? await freshness.search(call, bytesOf(plan), () => attempt(plan, call, kept))
       : await attempt(plan, call, kept);
-    return { ...answer, timings: { ...timings, totalMs: performance.now() - arrived }, queryTower };
+    return {
+      ...answer,
+      timings: { ...timings, totalMs: performance.now() - arrived },
+      queryTower,
+      collection,
+    };
   };
 
   const encode = async ({ texts }: EncodeRequest__Output, call: Call): Promise<EncodeResponse> => {
@@ -159,7 +178,12 @@ export function queryService(parts: QueryParts): Service {
     SearchByVector: searchByVector,
     SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity, metrics }),
     Encode: encode,
-    MeasureFamiliarity: (request, call) => familiarity.measure(store, request, call),
+    MeasureFamiliarity: async (request, call) => {
+      if (request.collection !== '') checkCollection(request.collection);
+      checkTenant(request.tenant);
+      const collection = await collections.named(request.collection, call);
+      return familiarity.measure(store, { ...request, collection }, call);
+    },
     Describe: async () => ({ service: describe() }),
   });
 }

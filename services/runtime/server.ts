@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
+import type { FileRegistry } from '@bufbuild/protobuf';
 import {
   Server,
-  ServerCredentials,
   setLogger,
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
@@ -12,6 +12,8 @@ import {
 } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
+import { Access } from './access/access.ts';
+import { accessHooks } from './access/hooks.ts';
 import {
   serverStream,
   stream,
@@ -23,11 +25,16 @@ import {
   type UnaryHandler,
 } from './handler.ts';
 import { authority } from './listen-address.ts';
-import { jsonOverHttp, type BoundService } from './listener/http.ts';
+import { httpListener } from './listener/http.ts';
+import { http2Port } from './listener/http2.ts';
 import { listen } from './listener/listener.ts';
+import { methodsOf, type BoundService } from './listener/methods.ts';
+import type { AddRoutes } from './listener/routes.ts';
+import type { Hooks } from './listener/seams.ts';
 import { reflection } from './reflection.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import { guarded, type Salvage } from './request-guard.ts';
+import type { ServiceError } from './errors.ts';
 
 export { StartError } from './start-error.ts';
 
@@ -49,6 +56,10 @@ const FLUSH_MS = 250;
 export interface Service {
   definition: ServiceDefinition;
   bind(scope: Scope): UntypedServiceImplementation;
+  /** Why no more streams of a method are taken now, before anything of a new one is read. @default nobody says */
+  refuseStream?: (method: string) => ServiceError | undefined;
+  /** Descriptors of the service, for JSON. @default those of our contract */
+  registry?: FileRegistry;
 }
 
 /**
@@ -99,8 +110,16 @@ export interface ServerOptions {
   telemetry?: Pick<Telemetry, 'watch'> | undefined;
   /** Origins of browsers' pages that may call with JSON. @default none */
   corsOrigins?: readonly string[] | undefined;
+  /** Who may do what. @default everybody everything */
+  access?: Access | undefined;
+  /** Routes beside those of the methods, for HTTP. @default none */
+  routes?: readonly AddRoutes[] | undefined;
+  /** Who looks at connections and calls as they come in. @default nobody */
+  hooks?: Hooks | undefined;
   /** See `ListenerOptions`. */
   headTimeoutMs?: number | undefined;
+  /** See `HttpOptions`. */
+  bodyTimeoutMs?: number | undefined;
 }
 
 /** A server that listens. */
@@ -136,17 +155,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // Every open stream listens.
   setMaxListeners(0, draining.signal);
   const active = new ActiveCalls();
+  const access = options.access ?? new Access(undefined, undefined);
   const scope: Scope = {
     log,
+    access: (path) => access.method(path),
     draining: draining.signal,
     enter: active.enter,
     ...(telemetry && { watch: telemetry.watch }),
   };
-  const bound: BoundService[] = services.map(({ definition, bind }) => {
-    const handlers = bind(scope);
+  const bound: BoundService[] = [];
+  /** Binds a service for gRPC and for all other protocols. */
+  const addService = (
+    definition: ServiceDefinition,
+    handlers: UntypedServiceImplementation,
+    registry?: FileRegistry,
+  ): void => {
     server.addService(definition, handlers);
-    return { definition, handlers };
-  });
+    bound.push({ definition, handlers, registry });
+  };
+  for (const { definition, bind, registry } of services) addService(definition, bind(scope), registry);
 
   const names = services.map(({ definition }) => serviceName(definition));
   const health = new HealthImplementation();
@@ -158,23 +185,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     for (const [name, able] of parts) health.setStatus(name, serving && able ? 'SERVING' : 'NOT_SERVING');
   };
   setServing(false);
-  health.addToServer(server);
-  reflection([...names, 'grpc.health.v1.Health']).addToServer(server);
+  const everywhere = { addService } as unknown as Server;
+  health.addToServer(everywhere);
+  reflection([...names, 'grpc.health.v1.Health']).addToServer(everywhere);
 
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  const listener = await listen({
-    host,
-    port,
-    portSetting,
-    headTimeoutMs: options.headTimeoutMs,
-    http2: (socket) => injector.injectConnection(socket),
-    http1: jsonOverHttp({
-      services: bound,
-      maxReceiveBytes: options.maxReceiveBytes,
-      corsOrigins: options.corsOrigins ?? [],
-      scope,
-    }),
+  const { beforeCall, onConnection } = accessHooks(access, options.hooks);
+  const http = httpListener({
+    methods: methodsOf(bound),
+    routes: options.routes,
+    maxReceiveBytes: options.maxReceiveBytes,
+    bodyTimeoutMs: options.bodyTimeoutMs,
+    corsOrigins: options.corsOrigins ?? [],
+    scope,
+    beforeCall,
+    isServing: () => isServing,
   });
+  const http2 = http2Port({ grpc: server, http, log, beforeCall });
+  const { headTimeoutMs } = options;
+  const listening = { host, port, portSetting, headTimeoutMs, onConnection };
+  const listener = await listen({ ...listening, http2: http2.accept, http1: http });
   return {
     address: authority(host, listener.port),
     setServing: (serving) => setServing(serving && !draining.signal.aborted),
@@ -185,15 +214,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     shutdown: async (graceMs) => {
       setServing(false);
       draining.abort();
-      const closed = Promise.all([
-        listener.close(),
-        new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
-      ]);
+      const closed = Promise.all([listener.close(), http2.close()]);
       if (!(await settlesWithin(active.idle(), graceMs))) {
         log.warn({ calls: active.count, graceMs }, 'calls did not end in time and are aborted');
       } else await settlesWithin(closed, FLUSH_MS);
+      http2.destroy();
       server.forceShutdown();
-      injector.destroy();
       listener.destroy();
     },
   };

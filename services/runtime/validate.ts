@@ -19,6 +19,15 @@ export const MAX_LIMIT = 1000;
 export const DEFAULT_LIMIT = 10;
 /** Deepest page: what comes before it has to be ranked and thrown away each time. */
 export const MAX_OFFSET = 10_000;
+/** Most hits that one search explains: each is looked up in every ranking. */
+export const MAX_EXPLAINED = 100;
+/** Shortest and longest snippet, in UTF-16 code units: a few words, and more than a screen shows. */
+export const SNIPPET_LENGTH = { min: 16, max: 4096 } as const;
+/** Documents of a page by default and at most: a page is one message, and a document may have megabytes. */
+export const DEFAULT_PAGE = 20;
+export const MAX_PAGE = 100;
+/** Most ids of one GetDocuments. */
+export const MAX_GET_IDS = 100;
 /** Most texts of one Encode call: a batch that leaves the encoder to others within a fraction of a second. */
 export const MAX_ENCODE_TEXTS = 256;
 /** Most ids of one Delete call: one transaction of the store. */
@@ -28,14 +37,14 @@ export const MAX_DELETE_IDS = 10_000;
  * Collection names have to be names in every store, in URLs and in file names; "--" separates the name of a
  * physical collection from its space.
  */
-const COLLECTION_NAME = /^(?!.*--)[\w-]{1,64}$/;
+export const COLLECTION_NAME = /^(?!.*--)[\w-]{1,64}$/;
 
 const IDENTITY = /^col_[0-9a-f]{32}$/;
 
 const DECIMAL = /^\d{1,16}$/;
 
 /** White space, control characters, and what Unicode says to show as nothing: U+200B, U+FEFF, variation selectors, ... */
-const VISIBLE = /[^\s\p{Cc}\p{Default_Ignorable_Code_Point}]/u;
+export const VISIBLE = /[^\s\p{Cc}\p{Default_Ignorable_Code_Point}]/u;
 
 /** Last second of the year 9999, where timestamps of Protocol Buffers end. */
 const LAST_SECOND = 253_402_300_799;

@@ -1,22 +1,25 @@
 import { readFileSync } from 'node:fs';
 import {
   createFileRegistry,
+  type DescMessage,
+  type FileRegistry,
   fromBinary,
   fromJson,
-  ScalarType,
+  type JsonValue,
   toBinary,
   toJson,
-  type DescMessage,
-  type JsonObject,
-  type JsonValue,
 } from '@bufbuild/protobuf';
 import { isFieldError } from '@bufbuild/protobuf/reflect';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { nearest } from '../../../proto/nearest.ts';
+import type { ServerErrorResponse } from '@grpc/grpc-js';
 import { invalidArgument } from '../errors.ts';
+import { checkMessage, isObject, pathOf } from './json-check.ts';
+import { withJsonNames } from './json-names.ts';
+import { jsonWriter } from './json-write.ts';
 import { repeatedKey } from './repeated-key.ts';
 
-const registry = createFileRegistry(
+/** Every message and service of the wire contract, with the types that they are made of. */
+export const registry = createFileRegistry(
   fromBinary(
     FileDescriptorSetSchema,
     readFileSync(new URL('../../../proto/scalingnote/descriptors.binpb', import.meta.url)),
@@ -25,40 +28,40 @@ const registry = createFileRegistry(
 
 /** Deepest nesting that is taken, as protobuf has it for messages: what recurses must not run out of stack. */
 export const MAX_JSON_DEPTH = 100;
-/** 64-bit integers, which JSON numbers hold up to 2^53 only. */
-const LONGS: ReadonlySet<ScalarType> = new Set([
-  ScalarType.INT64,
-  ScalarType.UINT64,
-  ScalarType.SINT64,
-  ScalarType.FIXED64,
-  ScalarType.SFIXED64,
-]);
 
 /** The messages of a method, in JSON and on the wire. */
 export interface JsonMethod {
   /** The bytes of the request that a JSON text means. @throws {ServiceError} that names the field and the fix */
   decode(text: string): Uint8Array;
-  /** The JSON text of a response. */
-  encode(bytes: Uint8Array): string;
+  /**
+   * The JSON text of a response.
+   *
+   * @param response as a handler makes it
+   * @param serialize makes the bytes of it
+   */
+  encode(response: object, serialize: (response: object) => Uint8Array): string;
+  /** The same error, with the fields of the request in the names of JSON. */
+  named(error: Partial<ServerErrorResponse>): Partial<ServerErrorResponse>;
 }
 
 /** The JSON form of a method by its path, `/scalingnote.v1.QueryService/Search`; `undefined` where it is not ours. */
-export function jsonMethod(path: string): JsonMethod | undefined {
+export function jsonMethod(path: string, from: FileRegistry = registry): JsonMethod | undefined {
   const [, service = '', name] = path.split('/');
-  const method = registry.getService(service)?.methods.find((each) => each.name === name);
-  return (
-    method && {
-      decode: (text) => decode(method.input, text),
-      encode: (bytes) => encode(method.output, bytes),
-    }
-  );
+  const method = from.getService(service)?.methods.find((each) => each.name === name);
+  if (!method) return undefined;
+  const { input, output } = method;
+  const write = jsonWriter(output);
+  return {
+    decode: (text) => decode(input, text, from),
+    encode: (response, serialize) =>
+      JSON.stringify(
+        write ? write(response) : toJson(output, fromBinary(output, serialize(response)), { registry: from }),
+      ),
+    named: (error) => withJsonNames(error, input),
+  };
 }
 
-function encode(type: DescMessage, bytes: Uint8Array): string {
-  return JSON.stringify(toJson(type, fromBinary(type, bytes), { registry }));
-}
-
-function decode(type: DescMessage, text: string): Uint8Array {
+function decode(type: DescMessage, text: string, from: FileRegistry): Uint8Array {
   let json: JsonValue;
   try {
     json = JSON.parse(text) as JsonValue;
@@ -74,18 +77,15 @@ function decode(type: DescMessage, text: string): Uint8Array {
   }
   if (!isObject(json))
     throw invalidArgument('body', 'is not a JSON object; send one, {} for a request without fields');
-  checkText(json, 'body', 0);
-  checkNames(type, json, '');
+  checkText(json, '', 0);
+  checkMessage(type, json, '');
   try {
-    return toBinary(type, fromJson(type, json, { registry }));
+    return toBinary(type, fromJson(type, json, { registry: from }));
   } catch (error) {
     const { cause, message } = error as Error;
-    throw invalidArgument(isFieldError(cause) ? cause.field().name : 'body', message);
+    const field = isFieldError(cause) ? cause.field() : undefined;
+    throw invalidArgument(field && 'jsonName' in field ? field.jsonName : 'body', message);
   }
-}
-
-function isObject(json: JsonValue | undefined): json is JsonObject {
-  return typeof json === 'object' && json !== null && !Array.isArray(json);
 }
 
 /** Refuses what is too deep, and texts that have no UTF-8. */
@@ -98,51 +98,8 @@ function checkText(json: JsonValue, path: string, depth: number): void {
     json.forEach((item, index) => checkText(item, `${path}[${index}]`, depth + 1));
   else if (isObject(json)) {
     for (const [key, item] of Object.entries(json)) {
-      checkText(key, path, depth);
-      checkText(item, path === 'body' ? key : `${path}.${key}`, depth + 1);
+      checkText(key, path === '' ? 'body' : path, depth);
+      checkText(item, pathOf(path, key), depth + 1);
     }
   }
-}
-
-/** Refuses names that the message does not have, names given twice, and numbers that JSON has rounded. */
-function checkNames(type: DescMessage, json: JsonValue, path: string): void {
-  if (!isObject(json) || type.typeName.startsWith('google.protobuf.')) return;
-  const seen = new Set<string>();
-  for (const [key, value] of Object.entries(json)) {
-    const at = path === '' ? key : `${path}.${key}`;
-    const field = type.fields.find(({ name, jsonName }) => key === name || key === jsonName);
-    if (!field) throw invalidArgument(at, unknownName(type, key));
-    if (seen.has(field.name)) {
-      throw invalidArgument(at, `is given twice, as ${field.jsonName} and ${field.name}; send one of them`);
-    }
-    seen.add(field.name);
-    const items: [JsonValue, string][] = Array.isArray(value)
-      ? value.map((item, index) => [item, `${at}[${index}]`])
-      : field.fieldKind === 'map' && isObject(value)
-        ? Object.entries(value).map(([name, item]) => [item, `${at}.${name}`])
-        : [[value, at]];
-    for (const [item, where] of items) {
-      if (field.message) checkNames(field.message, item, where);
-      else if (field.scalar !== undefined) checkNumber(field.scalar, item, where);
-    }
-  }
-}
-
-function checkNumber(type: ScalarType, value: JsonValue, path: string): void {
-  if (LONGS.has(type) && typeof value === 'number' && !Number.isSafeInteger(value)) {
-    throw invalidArgument(
-      path,
-      'is no integer that a JSON number holds exactly; send it as a string of digits',
-    );
-  }
-  const isFloat = type === ScalarType.DOUBLE || type === ScalarType.FLOAT;
-  if (isFloat && typeof value === 'string' && !Number.isFinite(Number(value))) {
-    throw invalidArgument(path, `is ${JSON.stringify(value)}; send a finite number`);
-  }
-}
-
-function unknownName(type: DescMessage, key: string): string {
-  const names = type.fields.map(({ jsonName }) => jsonName);
-  const near = nearest(key, names);
-  return `is not a field of ${type.name}; ${near === undefined ? `its fields are ${names.join(', ')}` : `did you mean ${near}?`}`;
 }

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { request } from 'undici';
 import { callUnary, serve, type Harness } from '../testing/harness.ts';
-import { MAX_BODY_BYTES_IN_ALL } from './http.ts';
+import { MAX_BODY_BYTES_IN_ALL } from './exchange.ts';
 
 const started: Harness[] = [];
 const start = async (...parts: Parameters<typeof serve>): Promise<Harness> => {
@@ -87,11 +87,11 @@ test('what is wrong with a request is refused by name', async () => {
       'invalid_argument',
       /application\/json/,
     ],
-    [CONNECT, {}, { headers: { 'content-encoding': 'gzip' } }, 415, 'unimplemented', /gzip/],
+    [CONNECT, {}, { headers: { 'content-encoding': 'zip' } }, 415, 'unimplemented', /zip.*gzip, br/],
     [CONNECT, {}, { headers: { 'connect-timeout-ms': 'soon' } }, 400, 'invalid_argument', /milliseconds/],
     [CONNECT, {}, { method: 'PUT' }, 405, 'unimplemented', /use POST/],
     ['/v1/serch', {}, {}, 404, 'unimplemented', /\/v1\/search/],
-    ['/scalingnote.v1.QueryService/SearchStream', {}, {}, 501, 'unimplemented', /gRPC/],
+    ['/scalingnote.v1.QueryService/SearchStream', {}, {}, 415, 'invalid_argument', /connect\+json/],
     [CONNECT, {}, { headers: { origin: 'https://a.example' } }, 403, 'permission_denied', /cors-origins/],
   ];
   for (const [path, body, options, http, code, message] of cases) {

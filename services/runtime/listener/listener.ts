@@ -1,7 +1,9 @@
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
-import { createServer, type Socket } from 'node:net';
+import { lookup } from 'node:dns/promises';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { StartError } from '../start-error.ts';
 import { bindFailure } from '../listen-address.ts';
+import type { Hooks } from './seams.ts';
 
 /** What an HTTP/2 connection begins with (RFC 9113, section 3.4). Everything else is taken for HTTP/1.1. */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
@@ -24,6 +26,7 @@ export interface ListenerOptions {
   http2: (socket: Socket) => void;
   /** Serves a request of HTTP/1.1. */
   http1: RequestListener;
+  onConnection?: Hooks['onConnection'] | undefined;
   /** Shorter times, for tests. */
   headTimeoutMs?: number | undefined;
 }
@@ -67,7 +70,31 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     options.http1(request, response);
   });
 
-  const server = createServer({ noDelay: true }, (socket) => {
+  let open = 0;
+  const accept = (accepted: Socket): void => {
+    const refuse = (): void => void accepted.destroy();
+    if (closing || open >= MAX_CONNECTIONS) {
+      refuse();
+      return;
+    }
+    open++;
+    accepted.once('close', () => open--);
+    accepted.on('error', refuse);
+    const given = options.onConnection ? options.onConnection(accepted) : accepted;
+    if (given instanceof Promise) {
+      limit(accepted, headTimeoutMs);
+      given.then((socket) => read(accepted, socket, refuse), refuse);
+    } else read(accepted, given, refuse);
+  };
+  /** Reads what a connection speaks, where it was let in. */
+  const read = (accepted: Socket, socket: Socket | undefined, refuse: () => void): void => {
+    clearTimeout(sockets.get(accepted));
+    sockets.delete(accepted);
+    if (!socket || closing) {
+      refuse();
+      return;
+    }
+    if (socket === accepted) accepted.off('error', refuse);
     socket.once('close', () => {
       clearTimeout(sockets.get(socket));
       sockets.delete(socket);
@@ -92,25 +119,54 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       } else http.emit('connection', socket);
     };
     socket.on('readable', look);
-  });
-  server.maxConnections = MAX_CONNECTIONS;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => {
-      reject(new StartError(bindFailure(error, host, port, portSetting), { cause: error }));
-    });
-    server.listen({ host, port }, resolve);
-  });
-  const address = server.address();
+  };
+  const servers = await bind(options, () => createServer({ noDelay: true }, accept));
   return {
-    port: typeof address === 'object' && address !== null ? address.port : port,
+    port: (servers[0]?.address() as AddressInfo).port,
     close: () => {
       closing = true;
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const closed = Promise.all(
+        servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
+      );
       for (const [socket, waits] of sockets) if (waits !== undefined) socket.destroy();
-      return closed;
+      return closed.then(() => {});
     },
     destroy: () => {
       for (const socket of sockets.keys()) socket.destroy();
     },
   };
+}
+
+/** Failures of an address that this machine does not have, `::1` where IPv6 is off. */
+const NO_SUCH_ADDRESS: ReadonlySet<string | undefined> = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
+
+/**
+ * Binds every address of the host, all at one port.
+ *
+ * @throws {StartError} where one can't be bound, or none is there
+ */
+async function bind({ host, port, portSetting }: ListenerOptions, create: () => Server): Promise<Server[]> {
+  const servers: Server[] = [];
+  let missing: Error | undefined;
+  try {
+    for (const { address } of await lookup(host, { all: true })) {
+      const server = create();
+      const at = servers[0] ? (servers[0].address() as AddressInfo).port : port;
+      try {
+        await new Promise<void>((resolve, reject) => {
+          server.once('error', reject);
+          server.listen({ host: address, port: at }, resolve);
+        });
+        servers.push(server);
+      } catch (error) {
+        if (!NO_SUCH_ADDRESS.has((error as NodeJS.ErrnoException).code)) throw error;
+        missing = error as Error;
+      }
+    }
+    if (servers.length === 0) throw missing ?? new Error(`${host} has no address`);
+    return servers;
+  } catch (error) {
+    for (const server of servers) server.close();
+    throw new StartError(bindFailure(error as Error, host, port, portSetting), { cause: error });
+  }
 }

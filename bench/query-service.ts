@@ -1,0 +1,56 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { type Process, startProcess } from '../services/runtime/testing/processes.ts';
+import { openStore } from '../store/open.ts';
+import { makeCorpus, TOWER, writeOf } from './qdrant/corpus.ts';
+
+/** The collection that {@link prepare} fills. */
+const COLLECTION = 'bench';
+
+/** A search as the wire has it. */
+export interface BenchSearch {
+  collection: string;
+  query: string;
+  limit: number;
+}
+
+/** Stores documents in an embedded store. Returns searches of them. */
+export async function prepare(
+  folder: string,
+  { documents, queries, limit }: { documents: number; queries: number; limit: number },
+): Promise<BenchSearch[]> {
+  const corpus = await makeCorpus(documents, queries);
+  const store = await openStore({ kind: 'embedded', directory: folder });
+  const { fingerprint, dimensions } = corpus.manifest.space;
+  const { physicalName } = await store.ensureCollection(COLLECTION, { fingerprint, dimensions });
+  const writes = corpus.documents.map((_, row) => writeOf(corpus, row));
+  await store.writeDocuments(physicalName, writes);
+  await store.close();
+  return corpus.queries.map((query) => ({ collection: COLLECTION, query, limit }));
+}
+
+/** A query service of its own process over that store, which encodes every query. */
+export function startQueryService(
+  folder: string,
+  environment: Readonly<Record<string, string>>,
+): Promise<Process> {
+  return startProcess(new URL('../services/query/main.js', import.meta.url), [], {
+    SCALINGNOTE_DATA: folder,
+    SCALINGNOTE_QUERY_TOWER: TOWER,
+    SCALINGNOTE_PORT_QUERY: '0',
+    SCALINGNOTE_METRICS_PORT_QUERY: '0',
+    SCALINGNOTE_LOG_LEVEL: 'warn',
+    // No cache, so that every query is encoded.
+    SCALINGNOTE_QUERY_CACHE: '0',
+    ...environment,
+  });
+}
+
+/** Processor time of all threads of a process so far; `undefined` if the system is not Linux. */
+export function cpuMicros(pid: number): number | undefined {
+  const tasks = `/proc/${pid}/task`;
+  if (!existsSync(tasks)) return undefined;
+  const nanoseconds = readdirSync(tasks).map((task) =>
+    Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ', 1)[0]),
+  );
+  return nanoseconds.reduce((sum, each) => sum + each, 0) / 1000;
+}

@@ -1,0 +1,170 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import { status } from '@grpc/grpc-js';
+import { invalidArgument, overloaded, ServiceError } from '../errors.ts';
+
+/** Most bytes of bodies that are under way at a time, over all connections: one of the largest that any service takes. */
+export const MAX_BODY_BYTES_IN_ALL = 64 * 1024 * 1024;
+/** What a caller is told to wait that comes while there are more. */
+const BUSY_DELAY_MS = 1_000;
+
+/** An error of HTTP, which has a status of its own. */
+export class HttpError extends ServiceError {
+  readonly http: number;
+  constructor(http: number, code: status, message: string) {
+    super(code, 'HTTP_REQUEST_INVALID', message);
+    this.http = http;
+  }
+}
+
+/** The bytes that have come of bodies which are not whole yet. */
+export class HeldBytes {
+  readonly #max: number;
+  #now = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** @throws {ServiceError} `OVERLOADED` where these are too many beside the others */
+  take(bytes: number): void {
+    if (this.#now + bytes > this.#max) {
+      throw overloaded('too many bytes of other requests are under way; send this one later', BUSY_DELAY_MS);
+    }
+    this.#now += bytes;
+  }
+
+  give(bytes: number): void {
+    this.#now -= bytes;
+  }
+}
+
+/** What all exchanges of a port have in common. */
+export interface ExchangeLimits {
+  /** Largest body or message, in bytes, as it was sent and as it is after inflation. */
+  readonly maxReceiveBytes: number;
+  /** Time for a whole body to come. */
+  readonly bodyTimeoutMs: number;
+  readonly held: HeldBytes;
+  /** Aborted when the service begins to drain. */
+  readonly draining: AbortSignal;
+}
+
+/** A request that is no gRPC, over HTTP/1.1 or HTTP/2, and the answer to it. */
+export class Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly headers: IncomingHttpHeaders;
+  readonly limits: ExchangeLimits;
+  /** The address without the part after `?`. */
+  readonly path: string;
+  /** That part, where there is one. */
+  readonly query: string | undefined;
+
+  constructor(request: IncomingMessage, response: ServerResponse, limits: ExchangeLimits) {
+    this.request = request;
+    this.response = response;
+    this.headers = request.headers;
+    this.limits = limits;
+    const { url = '' } = request;
+    const mark = url.indexOf('?');
+    this.path = mark === -1 ? url : url.slice(0, mark);
+    this.query = mark === -1 ? undefined : url.slice(mark + 1);
+    if (limits.draining.aborted) this.closeAfter();
+  }
+
+  /** Ends the connection after the answer: the rest of the request is not waited for. HTTP/2 has its own way. */
+  closeAfter(): void {
+    const { request, response } = this;
+    if (request.httpVersionMajor === 1 && !response.headersSent) response.setHeader('connection', 'close');
+  }
+
+  /** A header that is given once. */
+  header(name: string): string | undefined {
+    const value = this.headers[name];
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  /** The bytes of the body as they come. Ends early where the caller goes away. */
+  chunks(): AsyncIterable<Buffer> {
+    return this.request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  }
+
+  /**
+   * The whole body.
+   *
+   * @throws {ServiceError} where it is too large, alone or beside the others, or comes too slowly
+   */
+  async body(): Promise<Buffer> {
+    const { maxReceiveBytes, bodyTimeoutMs, held } = this.limits;
+    const { request } = this;
+    const chunks: Buffer[] = [];
+    let taken = 0;
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      if (Number(request.headers['content-length'] ?? 0) > maxReceiveBytes) throw tooLarge(maxReceiveBytes);
+      await new Promise<void>((resolve, reject) => {
+        timer = setTimeout(() => reject(tooSlow(bodyTimeoutMs)), bodyTimeoutMs);
+        request.on('data', (chunk: Buffer) => {
+          try {
+            if (taken + chunk.length > maxReceiveBytes) throw tooLarge(maxReceiveBytes);
+            held.take(chunk.length);
+            taken += chunk.length;
+            chunks.push(chunk);
+          } catch (error) {
+            reject(error as Error);
+          }
+        });
+        request.once('end', resolve);
+        const gone = (): void => reject(new HttpError(400, status.CANCELLED, 'the body ends early'));
+        request.once('error', gone).once('close', gone);
+      });
+    } catch (error) {
+      this.closeAfter();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      request.removeAllListeners('data').removeAllListeners('close');
+      held.give(taken);
+    }
+    return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+  }
+
+  /** Answers, where nobody has. */
+  send(http: number, headers: Readonly<Record<string, string | string[]>>, body: string | Uint8Array): void {
+    const { response } = this;
+    if (response.headersSent || response.destroyed) return;
+    response.writeHead(http, {
+      ...headers,
+      'content-length': Buffer.byteLength(body),
+      'x-content-type-options': 'nosniff',
+    });
+    if (this.request.method === 'HEAD') response.end();
+    else response.end(body);
+  }
+}
+
+/** The text that bytes are. @throws {ServiceError} where they are not UTF-8 */
+export function utf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw invalidArgument('body', 'holds bytes that are not UTF-8; send it as UTF-8');
+  }
+}
+
+/** The error of a body or a message that is larger than the limit. */
+export function tooLarge(max: number): HttpError {
+  return new HttpError(
+    413,
+    status.RESOURCE_EXHAUSTED,
+    `the body is larger than ${max} bytes; send less at a time`,
+  );
+}
+
+function tooSlow(ms: number): HttpError {
+  return new HttpError(
+    408,
+    status.DEADLINE_EXCEEDED,
+    `the body did not come within ${ms / 1000} s; send it faster, or less at a time`,
+  );
+}

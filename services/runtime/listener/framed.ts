@@ -1,0 +1,198 @@
+import { status, type Metadata } from '@grpc/grpc-js';
+import { STATUS_DETAILS_TRAILER } from '../../../proto/status.ts';
+import { invalidArgument, reportError, toGrpcError } from '../errors.ts';
+import { base64Chunks, base64Text } from './base64.ts';
+import { callStream, metadataOf, type CallOptions, type StreamOutput } from './calls.ts';
+import { codecOf, type Codec } from './codec.ts';
+import { connectDeadline } from './connect-unary.ts';
+import { HttpError, type Exchange } from './exchange.ts';
+import { checkFlags, COMPRESSED, frame, framesOf } from './frames.ts';
+import { acceptedEncoding, deflate, encodingOf, inflate, type Encoding } from './inflate.ts';
+import type { Method } from './methods.ts';
+import { errorJson, fieldsOf, grouped, trailersOf, type GrpcError } from './wire-error.ts';
+
+/** A protocol whose messages stand in envelopes, and whose last envelope says how the call ended. */
+export interface Framing {
+  readonly contentType: string;
+  readonly encodingHeader: string;
+  readonly acceptHeader: string;
+  /** The bytes are base64. */
+  readonly isText: boolean;
+  /** When the caller stops waiting. @throws {ServiceError} for a header that is no time */
+  deadline(exchange: Exchange): number;
+  /** The flag of the last envelope, and what is in it. */
+  readonly endFlag: number;
+  end(error: GrpcError | undefined, trailers: Metadata | undefined): string;
+}
+
+/** Streams of Connect: `application/connect+json`, `application/connect+proto`. */
+export function connectFraming(codec: string): Framing {
+  return {
+    contentType: `application/connect+${codec}`,
+    encodingHeader: 'connect-content-encoding',
+    acceptHeader: 'connect-accept-encoding',
+    isText: false,
+    deadline: connectDeadline,
+    endFlag: 2,
+    end: (error, trailers) => {
+      const metadata = grouped(fieldsOf(error ? trailersOf(error) : trailers));
+      return JSON.stringify({
+        ...(error && { error: errorJson(error) }),
+        ...(Object.keys(metadata).length > 0 && { metadata }),
+      });
+    },
+  };
+}
+
+/** gRPC-Web: `application/grpc-web`, `application/grpc-web-text`, with `+proto` or `+json`. */
+export function grpcWebFraming(codec: string, isText: boolean): Framing {
+  return {
+    contentType: `application/grpc-web${isText ? '-text' : ''}+${codec}`,
+    encodingHeader: 'grpc-encoding',
+    acceptHeader: 'grpc-accept-encoding',
+    isText,
+    deadline: grpcDeadline,
+    endFlag: 0x80,
+    end: (error, trailers) => {
+      const fields: [string, string][] = [
+        ['grpc-status', String(error ? (error.code ?? status.UNKNOWN) : 0)],
+      ];
+      if (error) {
+        fields.push(['grpc-message', percentEncoded(error.details ?? '')]);
+        const [packed] = error.metadata?.get(STATUS_DETAILS_TRAILER) ?? [];
+        if (Buffer.isBuffer(packed)) fields.push([STATUS_DETAILS_TRAILER, packed.toString('base64')]);
+      }
+      fields.push(...fieldsOf(error ? trailersOf(error) : trailers));
+      return fields.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+    },
+  };
+}
+
+/** Serves a call whose messages stand in envelopes: streams of Connect, and every call of gRPC-Web. */
+export async function serveFramed(
+  exchange: Exchange,
+  method: Method,
+  framing: Framing,
+  codecName: string,
+  log: CallOptions['log'],
+): Promise<void> {
+  const codec = codecOf(method, codecName);
+  if (!codec) throw new HttpError(415, status.UNIMPLEMENTED, `${method.path} has no JSON form; send +proto`);
+  const output = new FramedOutput(exchange, framing, codec);
+  try {
+    const version = exchange.header('connect-protocol-version') ?? '1';
+    if (version !== '1') throw invalidArgument('connect-protocol-version', 'is not known; send 1');
+    const deadline = framing.deadline(exchange);
+    const encoding = encodingOf(exchange.header(framing.encodingHeader), framing.encodingHeader);
+    const inputs = requestsOf(exchange, framing, codec, encoding);
+    await callStream(method, inputs, { metadata: metadataOf(exchange), deadline, log }, output, exchange);
+  } catch (error) {
+    output.fail(toGrpcError(reportError(error, log, { path: method.path })));
+  }
+}
+
+/** Ends a call of such a protocol before it has begun. */
+export function sendFramedError(exchange: Exchange, framing: Framing, error: GrpcError): void {
+  new FramedOutput(exchange, framing, undefined).fail(error);
+}
+
+async function* requestsOf(
+  exchange: Exchange,
+  framing: Framing,
+  codec: Codec,
+  encoding: Encoding | undefined,
+): AsyncGenerator<object, void, undefined> {
+  const { limits } = exchange;
+  const chunks = framing.isText ? base64Chunks(exchange.chunks()) : exchange.chunks();
+  for await (const each of framesOf(chunks, limits)) {
+    checkFlags(each, encoding !== undefined);
+    const isCompressed = (each.flags & COMPRESSED) !== 0;
+    yield codec.decode(await inflate(each.data, isCompressed ? encoding : undefined, limits));
+  }
+}
+
+/** The answer of such a call. */
+class FramedOutput implements StreamOutput {
+  readonly #exchange: Exchange;
+  readonly #framing: Framing;
+  readonly #codec: Codec | undefined;
+  readonly #encoding: Encoding | undefined;
+
+  constructor(exchange: Exchange, framing: Framing, codec: Codec | undefined) {
+    this.#exchange = exchange;
+    this.#framing = framing;
+    this.#codec = codec;
+    this.#encoding = acceptedEncoding(exchange.header(framing.acceptHeader));
+  }
+
+  headers(metadata: Metadata | undefined): void {
+    const { response } = this.#exchange;
+    if (response.headersSent || response.destroyed) return;
+    const { contentType, encodingHeader } = this.#framing;
+    response.writeHead(200, {
+      ...grouped(fieldsOf(metadata)),
+      'content-type': contentType,
+      'x-content-type-options': 'nosniff',
+      ...(this.#encoding && { [encodingHeader]: this.#encoding }),
+    });
+    response.flushHeaders?.();
+  }
+
+  async message(value: object): Promise<void> {
+    const plain = this.#codec!.encode(value);
+    const { bytes, encoding } = await deflate(plain, this.#encoding);
+    const { response } = this.#exchange;
+    if (response.destroyed) return;
+    const framed = this.#packed(frame(encoding ? COMPRESSED : 0, bytes));
+    await new Promise<void>((resolve) => response.write(framed, () => resolve()));
+  }
+
+  end(error: GrpcError | undefined, trailers: Metadata | undefined): void {
+    const { response } = this.#exchange;
+    if (response.destroyed || response.writableEnded) return;
+    const named = error && this.#codec ? this.#codec.named(error) : error;
+    const last = Buffer.from(this.#framing.end(named, trailers));
+    response.end(this.#packed(frame(this.#framing.endFlag, last)));
+  }
+
+  fail(error: GrpcError): void {
+    this.headers(undefined);
+    this.end(error, undefined);
+  }
+
+  #packed(bytes: Buffer): Buffer | string {
+    return this.#framing.isText ? base64Text(bytes) : bytes;
+  }
+}
+
+const GRPC_UNITS: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
+
+function grpcDeadline({ headers }: Pick<Exchange, 'headers'>): number {
+  const given = headers['grpc-timeout'];
+  if (given === undefined) return Infinity;
+  const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(String(given)) ?? [];
+  if (digits === undefined || unit === undefined) {
+    throw invalidArgument(
+      'grpc-timeout',
+      'is no time as gRPC has it; send for example 500m for half a second',
+    );
+  }
+  return Date.now() + Number(digits) * GRPC_UNITS[unit]!;
+}
+
+/** As gRPC wants messages: bytes of UTF-8 that are not printable ASCII, and the percent sign, by their numbers. */
+function percentEncoded(text: string): string {
+  let encoded = '';
+  for (const byte of Buffer.from(text)) {
+    const isPlain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
+    encoded += isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }
+  return encoded;
+}

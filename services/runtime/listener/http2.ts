@@ -1,0 +1,150 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Server } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { refuseStream } from '../admission/refuse-stream.ts';
+import { reportError, ServiceError } from '../errors.ts';
+import type { Hooks, Ticket } from './seams.ts';
+
+/** What a stream of gRPC says in its content type; what follows `+` is the form of the messages. */
+const GRPC = /^application\/grpc(\+proto)?($|[ ;])/i;
+
+/** Takes connections that speak HTTP/2, of all protocols. */
+export interface Http2Port {
+  accept(socket: Socket): void;
+  /** Tells all peers to go elsewhere; resolves when their calls and connections have ended. */
+  close(): Promise<void>;
+  /** Ends all connections. */
+  destroy(): void;
+}
+
+type StreamListener = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  raw: string[],
+) => void;
+
+/**
+ * One HTTP/2 server for all protocols: streams of gRPC go to grpc-js, all others to a listener of `node:http`, which
+ * gets them through the compatibility interface of `node:http2`.
+ */
+export function http2Port(options: {
+  grpc: Server;
+  http: RequestListener;
+  log: Logger;
+  beforeCall?: Hooks['beforeCall'] | undefined;
+}): Http2Port {
+  const { http, beforeCall, log } = options;
+  // As grpc-js has it. The limit of a session's memory (10 MB by default) would end connections that send large
+  // messages; that of headers would cut rich errors.
+  const server = createServer({
+    maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
+    maxSessionMemory: Number.MAX_SAFE_INTEGER,
+  });
+  server.setTimeout(0);
+  server.on('sessionError', (error) => log.debug({ err: error }, 'an HTTP/2 connection failed'));
+  const grpc = grpcStreams(options.grpc, server);
+  server.on('request', (request, response) =>
+    http(request as unknown as IncomingMessage, response as unknown as ServerResponse),
+  );
+  const [web] = server.listeners('stream') as StreamListener[];
+  server.removeAllListeners('stream');
+
+  const serveGrpc = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
+    if (!beforeCall) {
+      grpc(stream, headers);
+      return;
+    }
+    const onError = (): void => {};
+    stream.on('error', onError);
+    const admitted = (ticket: Ticket | undefined): void => {
+      if (ticket?.done) {
+        if (stream.closed) ticket.done();
+        else stream.once('close', ticket.done);
+      }
+      if (stream.closed) return;
+      if (ticket?.metadata) Object.assign(headers, ticket.metadata);
+      grpc(stream, headers);
+    };
+    const refused = (error: unknown): void => {
+      // What is refused thousands of times a second is not worth a line each.
+      const known = error instanceof ServiceError && !log.isLevelEnabled('debug');
+      refuseStream(stream, known ? error : reportError(error, log, { method: headers[':path'] }));
+    };
+    try {
+      const answer = beforeCall({
+        protocol: 'grpc',
+        method: headers[':path'] ?? '',
+        headers,
+        socket: stream.session?.socket as Socket,
+        stream,
+      });
+      if (answer instanceof Promise) answer.then(admitted, refused);
+      else admitted(answer);
+    } catch (error) {
+      refused(error);
+    }
+  };
+  server.on(
+    'stream',
+    (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw?: string[]) => {
+      const type = headers['content-type'];
+      if (type !== undefined && GRPC.test(type)) serveGrpc(stream, headers);
+      else web!.call(server, stream, headers, flags, raw ?? []);
+    },
+  );
+
+  const sessions = new Set<ServerHttp2Session>();
+  let closing = false;
+  let allEnded = (): void => {};
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.once('close', () => {
+      sessions.delete(session);
+      if (closing && sessions.size === 0) allEnded();
+    });
+    if (closing) session.close();
+  });
+  return {
+    accept: (socket) => void server.emit('connection', socket),
+    close: async () => {
+      closing = true;
+      for (const session of sessions) session.close();
+      if (sessions.size > 0) await new Promise<void>((resolve) => (allEnded = resolve));
+    },
+    destroy: () => {
+      for (const session of sessions) session.destroy(undefined, constants.NGHTTP2_CANCEL);
+    },
+  };
+}
+
+/**
+ * The stream listener of grpc-js, which has no public way to serve streams of a server that is not its own: its injector
+ * makes one that answers everything else with 415. Its keepalive of sessions stays with the server.
+ *
+ * @throws {Error} where grpc-js has changed inside
+ */
+function grpcStreams(
+  grpc: Server,
+  server: Http2Server,
+): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void {
+  const inside = grpc as unknown as {
+    _setupHandlers?: (server: Http2Server, interceptors: readonly unknown[]) => void;
+  };
+  const before = server.listeners('stream');
+  inside._setupHandlers?.(server, []);
+  const [listener] = server.listeners('stream').filter((each) => !before.includes(each));
+  if (!listener)
+    throw new Error('this version of @grpc/grpc-js has no _setupHandlers that listens to streams');
+  server.removeListener('stream', listener as () => void);
+  return listener as (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+}

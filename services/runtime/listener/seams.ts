@@ -1,0 +1,36 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+
+/** A call or another request whose head has come, and nothing of its body. */
+export interface Arrival {
+  readonly protocol: 'grpc' | 'grpc-web' | 'connect' | 'http';
+  /** `/scalingnote.v1.QueryService/Search`, or the address of a route that calls no method, `/openapi.json`. */
+  readonly method: string;
+  readonly headers: Readonly<IncomingHttpHeaders>;
+  /** The connection that it came by: the address of the peer, and its certificate where there is TLS. */
+  readonly socket: Socket;
+  /** Of gRPC over HTTP/2, where nobody reads yet. */
+  readonly stream?: ServerHttp2Stream | undefined;
+}
+
+/** What {@link Hooks.beforeCall} knows of a call that it lets through. */
+export interface Ticket {
+  /** Metadata of the call that take the place of what the caller sent by these names. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Called once when the answer has ended, in whatever way. */
+  readonly done?: () => void;
+}
+
+/** Where others look at what comes in. Every connection and every call passes its hook once, whatever it speaks. */
+export interface Hooks {
+  /**
+   * A connection was accepted, and nothing read from it.
+   *
+   * @returns the socket to read from, the same or, after its handshake, one that speaks TLS over it; `undefined` where it
+   *   is refused
+   */
+  readonly onConnection?: (socket: Socket) => Socket | undefined | Promise<Socket | undefined>;
+  /** @throws {ServiceError} that refuses the call before its body is read; it goes out as its protocol has it */
+  readonly beforeCall?: (arrival: Arrival) => Ticket | undefined | Promise<Ticket | undefined>;
+}
