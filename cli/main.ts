@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { ScalingnoteError } from '../clients/index.ts';
 import { adopt } from './commands/adopt.ts';
 import { backup } from './commands/backup.ts';
+import { certs } from './commands/certs.ts';
 import { copy } from './commands/copy.ts';
 import { distill } from './commands/distill.ts';
 import { doctor } from './commands/doctor.ts';
@@ -70,6 +71,7 @@ for (const command of [
   evaluate,
   trace,
   keys,
+  certs,
 ]) {
   // A command that was made elsewhere does not inherit these settings.
   for (const each of [command, ...command.commands]) {

@@ -9,7 +9,7 @@ import type { SwitchAliasRequest } from '../proto/generated/scalingnote/v1/Switc
 import { v1 } from '../proto/load.ts';
 import type { Collection } from './answers.ts';
 import type { CallBounds, ClientOptions } from './call.ts';
-import { ScalingnoteError } from './errors.ts';
+import { invalidArgument, ScalingnoteError } from './errors.ts';
 import { type ExportOptions, runExport } from './export.ts';
 import { fromCollection } from './from-wire.ts';
 import { fromFullDocument, type FullDocument } from './full-document.ts';
@@ -83,6 +83,10 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
     bounds?: CallBounds,
   ): Promise<{ documents: number; freshnessToken: string }> {
     const request = toWire<DeleteRequest>('scalingnote.v1.DeleteRequest', scope, IN_COLLECTION);
+    // On the wire, an empty list is none: all that match would be deleted, and not only what was named.
+    if (request.documentIds && request.filter) {
+      throw invalidArgument('filter', 'is given beside the ids; delete by one of them');
+    }
     const { documents, freshnessToken } = await this.call('Delete', request, bounds, { isWrite: true });
     return { documents: Number(documents), freshnessToken };
   }

@@ -53,7 +53,7 @@ def pair() -> Iterator[Pair]:
     with DocumentClient(document) as documents, QueryClient(query) as queries:
         yield Pair(documents, queries, collection, document, query, queries.describe().store)
         for found in documents.list_collections():
-            if found.name == collection:
+            if found.name.startswith(collection):
                 documents.drop_collection(physical_name=found.physical_name, with_aliases=True)
 
 

@@ -31,7 +31,7 @@ METADATA = {"n": 1, "big": 2**53 - 1, "f": 0.5, "none": None, "deep": {"list": [
 
 @pytest.fixture(scope="module")
 def scope(pair: Pair) -> dict[str, Any]:
-    where: dict[str, Any] = {"collection": pair.collection, "tenant": "frames"}
+    where: dict[str, Any] = {"collection": f"{pair.collection}-frames", "tenant": "frames"}
     pair.documents.ingest(
         [
             {"id": "a", "title": "A", "text": "hello 🌟", "metadata": METADATA, "version": 2**53 - 1},

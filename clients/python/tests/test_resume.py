@@ -127,15 +127,15 @@ def test_a_cut_connection(pair: Pair, style: str) -> None:
         style,
         proxy.address,
         operations,
-        collection=pair.collection,
-        tenant=f"cut-{style}",
+        collection=f"{pair.collection}-cut",
+        tenant=style,
         on_outcome=outcomes.append,
         on_reconnect=lambda error, wait: reconnects.append(error),
     )
     assert all(count >= 2 for count in cuts), "the connection was cut, made again and cut again"
     assert len(reconnects) >= 2
     check(done, outcomes)
-    assert pair.documents.count(collection=pair.collection, tenant=f"cut-{style}").documents == OPERATIONS
+    assert pair.documents.count(collection=f"{pair.collection}-cut", tenant=style).documents == OPERATIONS
 
 
 class Forgetful(grpc.GenericRpcHandler):

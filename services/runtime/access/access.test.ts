@@ -72,7 +72,8 @@ const keyFile = join(folder, 'keys.json');
 const auditFile = join(folder, 'audit.log');
 /** Text of each key by its purpose. */
 const keys: Record<string, string> = {};
-let server: RunningServer;
+/** One for each service: both have a `/v1/describe`. */
+const servers: RunningServer[] = [];
 let open: OpenAccess;
 const { log, lines } = recordingLog();
 const seen: object[] = [];
@@ -144,23 +145,34 @@ before(async () => {
   keys['wrong'] = makeKey().text;
   keys['other prefix'] = 'Bearer-less';
   open = openAccess(Settings.parse({ keys: keyFile, auditLog: auditFile }), log);
-  server = await startServer({
-    host: '127.0.0.1',
-    port: 0,
-    portSetting: '--port',
-    services: SERVICES.map((definition) => service(definition, permissive(definition))),
-    maxReceiveBytes: 1024 * 1024,
-    log,
-    access: open.access,
-  });
-  server.setServing(true);
+  for (const definition of SERVICES) {
+    const server = await startServer({
+      host: '127.0.0.1',
+      port: 0,
+      portSetting: '--port',
+      services: [service(definition, permissive(definition))],
+      maxReceiveBytes: 1024 * 1024,
+      log,
+      access: open.access,
+    });
+    server.setServing(true);
+    servers.push(server);
+  }
 });
 
 after(async () => {
-  await server.shutdown(100);
+  for (const server of servers) await server.shutdown(100);
   open.close();
   rmSync(folder, { recursive: true });
 });
+
+/** Address of the server that has a method. */
+function serverOf(path: string): string {
+  const index = SERVICES.findIndex((definition) =>
+    Object.values(definition).some((method) => method.path === path),
+  );
+  return servers[Math.max(index, 0)]!.address;
+}
 
 function metadataOf(credential: string | undefined): Metadata {
   const metadata = new Metadata();
@@ -174,8 +186,8 @@ async function overGrpc(
   request: object | object[],
   credential: string | undefined,
 ): Promise<{ reason: string; message: string; response?: object | undefined }> {
-  const client = new Client(server.address, credentials.createInsecure());
   const { path, requestSerialize, responseDeserialize, requestStream, responseStream } = method;
+  const client = new Client(serverOf(path), credentials.createInsecure());
   const metadata = metadataOf(credential);
   try {
     return await new Promise((resolve) => {
@@ -215,7 +227,7 @@ async function overGrpc(
 
 /** The same over HTTP/1.1 with JSON. */
 async function overHttp(path: string, request: object, credential: string | undefined) {
-  const response = await fetch(`http://${server.address}${path}`, {
+  const response = await fetch(`http://${serverOf(path)}${path}`, {
     method: 'POST',
     headers: {
       'content-type': 'application/json',
@@ -317,7 +329,7 @@ test('health is open, reflection is not', async () => {
     responseDeserialize: (bytes: Buffer) => bytes,
   } as unknown as MethodDefinition<object, object>;
   assert.equal((await overGrpc(check, {}, undefined)).reason, 'OK');
-  const reflection = new ReflectionClient(server.address);
+  const reflection = new ReflectionClient(serverOf(''));
   await assert.rejects(reflection.services(), /CREDENTIAL_MISSING|asks for a credential/);
 });
 
@@ -389,8 +401,8 @@ describe('streams', () => {
         return false;
       }
     });
-    const client = new Client(server.address, credentials.createInsecure());
     const { path, requestSerialize, responseDeserialize } = searches;
+    const client = new Client(serverOf(path), credentials.createInsecure());
     const call = client.makeBidiStreamRequest(
       path,
       requestSerialize,
