@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { optionalTool } from './testing/optional-tool.ts';
@@ -10,6 +7,7 @@ import { type Pair, stop, unavailable, up } from './system.ts';
 import { DocumentClient, QueryClient } from '../clients/index.ts';
 import type { IngestOperation } from '../clients/operation.ts';
 import { assertExpected, type Case, type Clients, perform } from './testing/behaviour.ts';
+import { testPython } from './testing/python-client.ts';
 
 /** The repository, from `dist/test`. */
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -59,43 +57,6 @@ describe('every client behaves as the table says', () => {
 
   const python = optionalTool('python-client');
   if (python.skip !== false) test('Python', { skip: python.skip });
-  for (const path of python.skip === false ? besides(python.path) : []) {
-    for (const file of readdirSync(`${ROOT}clients/python/tests`).filter((each) => /^test_/.test(each))) {
-      test(`Python, ${basename(dirname(dirname(path)))}: ${file}`, async (context) => {
-        if (unavailable()) return context.skip(unavailable());
-        const child = spawn(path, ['-m', 'pytest', '-q', '-p', 'no:cacheprovider', `tests/${file}`], {
-          cwd: `${ROOT}clients/python`,
-          env: {
-            ...process.env,
-            DOCUMENT_ADDRESS: pair!.addresses.document,
-            QUERY_ADDRESS: pair!.addresses.query,
-            PYTHONDONTWRITEBYTECODE: '1',
-          },
-        });
-        let said = '';
-        for (const stream of [child.stdout, child.stderr])
-          stream.on('data', (chunk: Buffer) => (said += chunk));
-        const [code] = (await once(child, 'close')) as [number | null];
-        const missing = /^not tested: .*$/m.exec(said)?.[0];
-        if (missing !== undefined) {
-          process.stderr.write(`${missing}\n`);
-          return context.skip(missing);
-        }
-        assert.equal(code, 0, said);
-        const passed = Number(/(\d+) passed/.exec(said)?.[1]);
-        // The table once with asyncio, and once without.
-        assert.ok(passed >= (file === 'test_behaviour.py' ? 2 * TABLE.cases.length : 1), said);
-      });
-    }
-  }
+  // The table once with asyncio, and once without.
+  else testPython(python.path, 'test_behaviour.py', () => pair, 2 * TABLE.cases.length);
 });
-
-/** An interpreter, and those that `npm run python-client -- --all` made beside it. */
-function besides(python: string): string[] {
-  if (process.env['PYTHON_CLIENT'] !== undefined) return [python];
-  // FOLDER/python-client/bin/python; the others are FOLDER/python-client-NAME/bin/python.
-  const folder = dirname(dirname(python));
-  const others = readdirSync(dirname(folder)).filter((name) => name.startsWith(`${basename(folder)}-`));
-  const paths = others.map((name) => join(dirname(folder), name, 'bin', 'python'));
-  return [python, ...paths.filter((path) => existsSync(path))];
-}

@@ -36,7 +36,7 @@ class Service:
 
     def start(self, *, wait: bool = True) -> None:
         module = ROOT / "dist" / "services" / self._kind / "main.js"
-        environment = {**os.environ, "SCALINGNOTE_LOG_LEVEL": "error"}
+        environment = {**os.environ, "SCALINGNOTE_LOG_LEVEL": "error", "SCALINGNOTE_STORE": "embedded"}
         self._process = subprocess.Popen(
             [NODE, str(module), *self._flags], env=environment, stdout=subprocess.DEVNULL
         )

@@ -184,6 +184,37 @@ def test_an_outcome_that_comes_twice_is_reported_once(style: str) -> None:
     assert (done.indexed, len(outcomes), done.watermark) == (1, 1, 1)
 
 
+class Silent(Forgetful):
+    """A document service that opens the stream, and says nothing more."""
+
+    def _ingest(self, requests: Any, context: Any) -> Iterator[Any]:
+        next(requests)
+        answer = message("IngestResponse")()
+        answer.ready.collection.identity = "col_1"
+        yield answer
+        for _ in requests:
+            pass
+        time.sleep(30)
+
+
+@pytest.mark.parametrize("style", ["sync", "asyncio"])
+def test_the_source_is_not_asked_while_the_service_is_busy(style: str) -> None:
+    service = Silent()
+    asked: list[int] = []
+
+    def operations() -> Iterator[dict[str, Any]]:
+        for index in range(10_000):
+            asked.append(index)
+            yield {"id": str(index), "text": "a"}
+
+    with pytest.raises(ScalingnoteError, match="said nothing") as caught:
+        run(style, service.address, operations(), collection="c", window=8, patience=1.0)
+    service.close()
+    assert caught.value.code == "UNAVAILABLE"
+    # What the generator is one ahead is asyncio's.
+    assert 8 <= len(asked) <= 9
+
+
 def killer(service: Service) -> Callable[[], object]:
     """SIGKILL, and the service comes back while the ingest goes on."""
 
