@@ -1,8 +1,8 @@
 import { status, type Metadata } from '@grpc/grpc-js';
 import { STATUS_DETAILS_TRAILER } from '../../../proto/status.ts';
-import { invalidArgument, reportError, toGrpcError } from '../errors.ts';
+import { invalidArgument } from '../errors.ts';
 import { base64Chunks, base64Text } from './base64.ts';
-import { callStream, metadataOf, type CallOptions, type StreamOutput } from './calls.ts';
+import { callStream, metadataOf, type StreamOutput } from './calls.ts';
 import { codecOf, type Codec } from './codec.ts';
 import { connectDeadline } from './connect-unary.ts';
 import { HttpError, type Exchange } from './exchange.ts';
@@ -74,7 +74,6 @@ export async function serveFramed(
   method: Method,
   framing: Framing,
   codecName: string,
-  log: CallOptions['log'],
 ): Promise<void> {
   const codec = codecOf(method, codecName);
   if (!codec) throw new HttpError(415, status.UNIMPLEMENTED, `${method.path} has no JSON form; send +proto`);
@@ -85,9 +84,9 @@ export async function serveFramed(
     const deadline = framing.deadline(exchange);
     const encoding = encodingOf(exchange.header(framing.encodingHeader), framing.encodingHeader);
     const inputs = requestsOf(exchange, framing, codec, encoding);
-    await callStream(method, inputs, { metadata: metadataOf(exchange), deadline, log }, output, exchange);
+    await callStream(method, inputs, { metadata: metadataOf(exchange), deadline }, output, exchange);
   } catch (error) {
-    output.fail(toGrpcError(reportError(error, log, { path: method.path })));
+    output.fail(exchange.failure(error));
   }
 }
 
