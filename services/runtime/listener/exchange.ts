@@ -85,7 +85,12 @@ export class Exchange {
     this.path = mark === -1 ? url : url.slice(0, mark);
     this.query = mark === -1 ? undefined : url.slice(mark + 1);
     if (limits.draining.aborted && request.httpVersionMajor === 1) response.setHeader('connection', 'close');
-    response.once('finish', () => this.#dropRest());
+    if (request.httpVersionMajor === 1) response.once('finish', () => this.#dropRest());
+    else {
+      const { stream } = request as unknown as Http2ServerRequest;
+      // The end of the answer is on its way one turn after this; a reset before it would take its place.
+      stream.once('wantTrailers', () => setImmediate(() => this.#dropRest()));
+    }
   }
 
   /**
@@ -94,11 +99,12 @@ export class Exchange {
    */
   #dropRest(): void {
     const { request } = this;
-    if (request.complete) return;
     if (request.httpVersionMajor === 2) {
-      (request as unknown as Http2ServerRequest).stream.close(constants.NGHTTP2_NO_ERROR);
+      const { stream } = request as unknown as Http2ServerRequest;
+      if (stream.state.remoteClose === 0) stream.close(constants.NGHTTP2_NO_ERROR);
       return;
     }
+    if (request.complete) return;
     const { socket } = request;
     const timer = setTimeout(() => socket.destroy(), LINGER_MS);
     request.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));

@@ -9,7 +9,7 @@ import { HttpError, type Exchange } from './exchange.ts';
 import { checkFlags, COMPRESSED, frame, framesOf } from './frames.ts';
 import { acceptedEncoding, deflate, encodingOf, inflate, type Encoding } from './inflate.ts';
 import type { Method } from './methods.ts';
-import { errorJson, fieldsOf, grouped, trailersOf, type GrpcError } from './wire-error.ts';
+import { errorJson, fieldsOf, grouped, trailersOf, unpadded, type GrpcError } from './wire-error.ts';
 
 /** A protocol whose messages stand in envelopes, and whose last envelope says how the call ended. */
 export interface Framing {
@@ -60,7 +60,7 @@ export function grpcWebFraming(codec: string, isText: boolean): Framing {
       if (error) {
         fields.push(['grpc-message', percentEncoded(error.details ?? '')]);
         const [packed] = error.metadata?.get(STATUS_DETAILS_TRAILER) ?? [];
-        if (Buffer.isBuffer(packed)) fields.push([STATUS_DETAILS_TRAILER, packed.toString('base64')]);
+        if (Buffer.isBuffer(packed)) fields.push([STATUS_DETAILS_TRAILER, unpadded(packed)]);
       }
       fields.push(...fieldsOf(error ? trailersOf(error) : trailers));
       return fields.map(([name, value]) => `${name}: ${value}\r\n`).join('');
