@@ -12,6 +12,7 @@ import { evaluate } from './commands/eval.ts';
 import { exportCommand } from './commands/export.ts';
 import { get } from './commands/get.ts';
 import { ingest } from './commands/ingest.ts';
+import { keys } from './commands/keys.ts';
 import { pairs } from './commands/pairs.ts';
 import { pipeline } from './commands/pipeline.ts';
 import { restore } from './commands/restore.ts';
@@ -68,6 +69,7 @@ for (const command of [
   scalingLaw,
   evaluate,
   trace,
+  keys,
 ]) {
   // A command that was made elsewhere does not inherit these settings.
   for (const each of [command, ...command.commands]) {

@@ -101,11 +101,14 @@ export async function unary<Request, Response>(
   const deadline = Date.now() + (bounds.timeoutMs ?? options.timeoutMs);
   const { attempts, waitForReady } = options;
   const hedgeAfterMs = options.isWrite ? Infinity : (bounds.hedgeAfterMs ?? options.hedgeAfterMs);
+  let mayWait = waitForReady && attempts > 1;
   const retries = new Retries(servers, { attempts, waitForReady, deadline, signal });
   servers.budget.deposit();
   let server: Server | undefined;
   for (;;) {
     signal?.throwIfAborted();
+    // Behind those that wait for a server already, and without asking whether it is there: they know.
+    if (mayWait && servers.waiting.size > 0) await servers.waiting.turn(deadline, signal);
     server = await servers.pick(deadline, signal, server);
     const first = server;
     const begin = (on: Server): Attempt<Response> =>
@@ -115,6 +118,8 @@ export async function unary<Request, Response>(
       return await hedged(servers, first, begin, hedgeAfterMs, deadline, signal);
     } catch (error) {
       await retries.next(error, first);
+      // Those waits for a turn are over.
+      mayWait = false;
     }
   }
 }

@@ -15,9 +15,9 @@ const KEEPALIVE_TIMEOUT_MS = 5_000;
 /** A thousand hits with long texts are far below this. */
 const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 
-/** A server that comes back is found within a second; grpc-js would wait for up to two minutes. */
+/** A server that comes back is found at once; grpc-js would wait for up to two minutes. */
 const RECONNECT_MIN_MS = 100;
-const RECONNECT_MAX_MS = 1_000;
+const RECONNECT_MAX_MS = 250;
 
 const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,

@@ -66,7 +66,9 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
   ): Promise<IngestSummary> {
     const checked = checkOptions(options, INGEST_OPTIONS);
     const connect = async () => this.duplex('Ingest', await this.pick(checked.signal), checked);
-    return await runIngest(connect, source, { openMs: this.options.timeoutMs, ...checked });
+    const { timeoutMs: openMs } = this.options;
+    // Where a service comes up, its large tower may take minutes; who asks not to wait, does not.
+    return await runIngest(connect, source, { openMs, ...(this.mayWait ? {} : { beginMs: 0 }), ...checked });
   }
 
   /**
@@ -156,7 +158,8 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
     const checked = checkOptions(options, EXPORT_OPTIONS);
     const connect = async (request: ExportRequest) =>
       this.answers('Export', await this.pick(checked.signal), request, checked);
-    yield* runExport(connect, { openMs: this.options.timeoutMs, ...checked });
+    const { timeoutMs: openMs } = this.options;
+    yield* runExport(connect, { openMs, beginMs: this.mayWait ? openMs : 0, ...checked });
   }
 
   /** Every collection of the store, of any space. @throws {ScalingnoteError} */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { status as Code } from '@grpc/grpc-js';
 import { ScalingnoteError } from './errors.ts';
+import type { WaitingCalls } from './waiting-calls.ts';
 
 /** First step and ceiling of the wait between attempts. */
 const BACKOFF_BASE_MS = 50;
@@ -73,13 +74,19 @@ export class RetryBudget {
   }
 }
 
+/** What retries need to know of the server that was asked. */
+export interface Asked {
+  readonly isReady: boolean;
+  /** Gives it fewer calls, and none for so many milliseconds. */
+  relieve(ms: number): void;
+}
+
 /** What retries need to know of the servers. */
 export interface Reachable {
   readonly budget: RetryBudget;
+  readonly waiting: Pick<WaitingCalls, 'turn'>;
   /** Whether a server is connected, other than that one. */
-  hasReady(except?: { readonly isReady: boolean }): boolean;
-  /** Waits until a server is connected. @returns whether one is, by the deadline */
-  untilReady(deadline: number, signal: AbortSignal | undefined): Promise<boolean>;
+  hasReady(except?: Asked): boolean;
 }
 
 /** What bounds the retries of one call. */
@@ -109,13 +116,23 @@ export class Retries {
    * @param server - the one that was asked
    * @throws the error itself, where another attempt can't help, can't be made in time, or was not asked for
    */
-  async next(error: unknown, server: { readonly isReady: boolean } | undefined): Promise<void> {
+  async next(error: unknown, server: Asked | undefined): Promise<void> {
     const { attempts, waitForReady, deadline, signal } = this.#limits;
+    const { waiting } = this.#servers;
     if (!(error instanceof ScalingnoteError) || !error.retryable || ++this.#attempt >= attempts) throw error;
     const isBroken = error.reason === '';
     if (isBroken && !this.#servers.hasReady()) {
       // Nothing is asked of a server that is not there, so this costs nothing of the budget.
-      if (!waitForReady || !(await this.#servers.untilReady(deadline, signal))) throw error;
+      if (!waitForReady) throw error;
+      await waiting.turn(deadline, signal, error);
+      return;
+    }
+    if (error.code === 'RESOURCE_EXHAUSTED' && waitForReady && server) {
+      // It did no work for the call, and from now on it gets no more calls at a time than it takes.
+      const { retryDelayMs = 0 } = error;
+      server.relieve(retryDelayMs);
+      if (Date.now() + retryDelayMs >= deadline) throw error;
+      await waiting.turn(deadline, signal, error);
       return;
     }
     const isOver = isBroken || error.reason === 'SHUTTING_DOWN';

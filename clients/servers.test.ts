@@ -29,6 +29,8 @@ async function counted(search?: Handlers['Search'], port = 0, host = '127.0.0.1'
   return Object.assign(each, service);
 }
 
+const portOf = (address: string): number => Number(address.slice(address.lastIndexOf(':') + 1));
+
 /** A client of some services, which end with the test. */
 async function withServices<Service extends FakeService>(
   services: Service[],
@@ -65,13 +67,15 @@ describe('several servers', () => {
 
   test('the least loaded one of two takes the call, where that is asked for', async () => {
     const held: (() => void)[] = [];
+    let isSlow = false;
     const slow = await counted((_, callback) => {
-      if (slow.searches === 1) callback(null, {});
-      else held.push(() => callback(null, {}));
+      if (isSlow) held.push(() => callback(null, {}));
+      else callback(null, {});
     });
     const services = [slow, await counted()];
     await withServices(services, { balancing: 'least-loaded' }, async (client) => {
-      while (services.some(({ searches }) => searches === 0)) await client.search(SEARCH);
+      await untilAllAnswer(client, services);
+      isSlow = true;
       const waiting: Promise<unknown>[] = [];
       for (let call = 0; call < 60; call++) {
         waiting.push(client.search(SEARCH));
@@ -266,6 +270,100 @@ describe('an outage', () => {
     assert.ok(failing.searches <= most, `${failing.searches} attempts for ${calls} calls`);
     assert.ok(failing.searches > calls, 'some are made again');
   });
+
+  test('holds the calls back, which then come a few at a time, those with the nearest deadline first', async () => {
+    const { address, close } = await counted();
+    close();
+    await using client = new QueryClient({ address });
+    const order: string[] = [];
+    const calls = Array.from({ length: 300 }, (_, index) => {
+      const query = index < 200 ? 'later' : 'soon';
+      return client.search({ ...SEARCH, query }, { timeoutMs: query === 'soon' ? 10_000 : 20_000 });
+    });
+    await sleep(300);
+    let open = 0;
+    let mostOpen = 0;
+    const back = await counted((call, callback) => {
+      order.push(call.request.query);
+      mostOpen = Math.max(mostOpen, ++open);
+      setTimeout(() => {
+        open--;
+        callback(null, {});
+      }, 5);
+    }, portOf(address));
+    // While others wait, a new call waits with them.
+    while (order.length === 0) await sleep(1);
+    const late = client.search({ ...SEARCH, query: 'new' }, { timeoutMs: 30_000 });
+    await Promise.all([...calls, late]);
+    back.close();
+    assert.deepEqual(new Set(order.slice(0, 100)), new Set(['soon']));
+    assert.deepEqual(order.slice(100), [...Array<string>(200).fill('later'), 'new']);
+    assert.ok(mostOpen < 100, `${mostOpen} calls were open at a time`);
+  });
+
+  test('costs a call that was never sent nothing of the retry budget', async () => {
+    const { address, close } = await counted();
+    close();
+    await using client = new QueryClient({ address });
+    // Ten times the budget.
+    const calls = Array.from({ length: 1000 }, () => client.search(SEARCH));
+    await sleep(200);
+    const back = await counted(undefined, portOf(address));
+    await Promise.all(calls);
+    back.close();
+    assert.equal(back.searches, 1000);
+  });
+
+  test('ends a call that waits at its deadline with what the connection failed with, or when it is aborted', async () => {
+    const { address, close } = await counted();
+    close();
+    await using client = new QueryClient({ address });
+    const first = client.search(SEARCH, { timeoutMs: 200 });
+    const others = [1, 2].map(async () => {
+      await sleep(50);
+      return client.search(SEARCH, { timeoutMs: 100 });
+    });
+    const isRefused = ({ code, message }: ScalingnoteError): boolean =>
+      code === 'UNAVAILABLE' && /ECONNREFUSED/.test(message);
+    await Promise.all([first, ...others].map((call) => assert.rejects(call, isRefused)));
+    const keeper = assert.rejects(client.search(SEARCH, { timeoutMs: 500 }), isRefused);
+    await sleep(50);
+    await assert.rejects(
+      client.search(SEARCH, { signal: AbortSignal.timeout(20) }),
+      ({ name }: Error) => name === 'TimeoutError',
+    );
+    await keeper;
+  });
+
+  test('where a server refuses calls that are too many for it, they go to it as it takes them', async () => {
+    let open = 0;
+    let refused = 0;
+    const small = await counted((_, callback) => {
+      if (open >= 4) {
+        refused++;
+        const full = {
+          code: Code.RESOURCE_EXHAUSTED,
+          message: 'full',
+          reason: 'OVERLOADED',
+          retryDelayMs: 20,
+        };
+        callback(failure(full));
+        return;
+      }
+      open++;
+      setTimeout(() => {
+        open--;
+        callback(null, {});
+      }, 2);
+    });
+    const calls = 1000;
+    await withServices([small], {}, async (client) => {
+      // More than it takes and than the retry budget has.
+      await Promise.all(Array.from({ length: calls }, () => client.search(SEARCH)));
+    });
+    assert.equal(small.searches - refused, calls);
+    assert.ok(refused < 2 * calls, `${refused} were refused`);
+  });
 });
 
 describe('the channel', () => {
@@ -286,7 +384,7 @@ describe('the channel', () => {
     const options = channelOptions({ target: '10.0.0.1:1' }, { 'grpc.keepalive_time_ms': 5 });
     assert.equal(options['grpc.keepalive_time_ms'], 5);
     assert.equal(options['grpc.keepalive_permit_without_calls'], 1, 'idle connections stay');
-    assert.equal(options['grpc.max_reconnect_backoff_ms'], 1000);
+    assert.ok((options['grpc.max_reconnect_backoff_ms'] as number) <= 1000, 'a server that is back is found');
   });
 
   test('a machine behind a name is asked, and its certificate checked, by that name', () => {

@@ -1,8 +1,9 @@
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { type ChannelCredentials, Client, connectivityState, status as Code } from '@grpc/grpc-js';
 import { type ChannelOptions, channelOptions, isName, machinesOf, type Target } from './channel.ts';
 import { ScalingnoteError } from './errors.ts';
-import { type Reachable, RetryBudget } from './retries.ts';
+import { type Asked, type Reachable, RetryBudget } from './retries.ts';
+import { type Awaited, WaitingCalls } from './waiting-calls.ts';
 
 /** Which server a call goes to, among those that can take it. */
 export type Balancing = 'round-robin' | 'least-loaded';
@@ -22,6 +23,12 @@ const SUSPECT_AFTER_MS = 500;
 /** A server that does not answer a health check in this time has stopped. */
 const CHECK_TIMEOUT_MS = 1_000;
 
+/**
+ * How many calls may be open on a server while others wait: all at once, they would fill the queue of one that has just
+ * come back. It is halved where the server refuses calls, and grows by one when so many were answered.
+ */
+const MOST_OPEN = 64;
+
 /** A timer that fires later than this shows that this process was busy. */
 const BUSY_MS = 250;
 
@@ -31,14 +38,8 @@ const BUSY_MS = 250;
  */
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** How often waiting calls look whether a server is connected; grpc-js's own watch would keep the process alive. */
+/** How often a call looks whether one of several servers is connected. */
 const LOOK_EVERY_MS = 20;
-
-/**
- * Calls that waited for a server go to it a few at a time: all at once, they would fill its queue, and be refused. This
- * is how many may be open on each server when another one is let go.
- */
-const RELEASED_AT_ONCE = 64;
 
 /** How long what the DNS said is good: as long as all is well, and where a server is away. */
 const NAMES_GOOD_MS = 30_000;
@@ -47,7 +48,7 @@ const NAMES_DOUBTFUL_MS = 1_000;
 const { READY, TRANSIENT_FAILURE, IDLE, CONNECTING } = connectivityState;
 
 /** One server: a connection, the calls on it, and how it is. */
-export class Server {
+export class Server implements Asked {
   /** `host:port` that leads to this server alone. */
   readonly address: string;
   readonly #connect: () => Client;
@@ -61,6 +62,8 @@ export class Server {
   #patienceMs = CONNECT_TIMEOUT_MS;
   #checkedAt = 0;
   #isChecking = false;
+  #mostOpen = MOST_OPEN;
+  #restsUntil = 0;
   /** What moves each call on it to another server. */
   readonly #calls = new Set<(error: ScalingnoteError) => void>();
 
@@ -89,6 +92,26 @@ export class Server {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** How many more calls it may have open, where others wait for that. */
+  get room(): number {
+    if (!this.isReady || Date.now() < this.#restsUntil) return 0;
+    return Math.max(0, Math.floor(this.#mostOpen) - this.inFlight);
+  }
+
+  /** It answered a call while others wait. @returns how many may go to it now */
+  answered(): number {
+    this.#mostOpen += 1 / this.#mostOpen;
+    return Math.min(this.room, 2);
+  }
+
+  relieve(ms: number): void {
+    const now = Date.now();
+    // What it refuses meanwhile was sent before it said so.
+    if (now < this.#restsUntil) return;
+    this.#restsUntil = now + ms;
+    this.#mostOpen = Math.max(1, this.#mostOpen / 2);
   }
 
   /** Takes no more calls. Those that are open go on. */
@@ -162,8 +185,9 @@ export class Server {
 }
 
 /** The servers of a client: which there are, how they are, and which one is next. */
-export class Servers implements Reachable {
+export class Servers implements Reachable, Awaited {
   readonly budget = new RetryBudget();
+  readonly waiting = new WaitingCalls(this);
   readonly #options: ServersOptions;
   /** By address; those behind one name change as the DNS does. */
   readonly #servers = new Map<string, Server>();
@@ -173,9 +197,6 @@ export class Servers implements Reachable {
   #resolvedAt = 0;
   #resolving: Promise<void> | undefined;
   #turn = 0;
-  #look: Promise<void> | undefined;
-  /** How many calls that wait for a server may go now. */
-  #releases = 0;
   #isClosed = false;
   readonly #open = new Set<() => void>();
   #whenIdle: (() => void)[] = [];
@@ -226,6 +247,7 @@ export class Servers implements Reachable {
     const done = (): void => {
       leave();
       this.#open.delete(done);
+      if (this.waiting.size > 0) this.waiting.release(server.answered());
       if (this.#open.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
     };
     this.#open.add(done);
@@ -244,25 +266,25 @@ export class Servers implements Reachable {
     return () => clearInterval(timer);
   }
 
-  hasReady(except?: { readonly isReady: boolean }): boolean {
+  hasReady(except?: Asked): boolean {
     for (const server of this.#servers.values()) if (server !== except && server.isReady) return true;
     return false;
   }
 
-  async untilReady(deadline: number, signal: AbortSignal | undefined): Promise<boolean> {
-    while (!this.hasReady() || this.#releases-- <= 0) {
-      if (Date.now() >= deadline) return false;
-      this.#checkOpen();
-      if (this.#names.length > 0) await this.#resolve();
-      for (const server of this.#servers.values()) {
-        server.renewIfStuck();
-        server.connect();
-        if (server.isMute) server.check(CHECK_TIMEOUT_MS, this.#canMove);
-      }
-      await this.#next();
-      signal?.throwIfAborted();
+  get room(): number {
+    let room = 0;
+    for (const server of this.#servers.values()) room += server.room;
+    return room;
+  }
+
+  look(): void {
+    this.#checkOpen();
+    if (this.#names.length > 0) void this.#resolve();
+    for (const server of this.#servers.values()) {
+      server.renewIfStuck();
+      server.connect();
+      if (server.isMute) server.check(CHECK_TIMEOUT_MS, this.#canMove);
     }
-    return true;
   }
 
   /** Takes no more calls. Those that are open go on. */
@@ -298,7 +320,7 @@ export class Servers implements Reachable {
     for (const server of this.#servers.values()) {
       const isReady = server.isReady;
       const rank = (isReady ? 8 : 0) + (server.isServing ? 4 : 0) + (server.isMute ? 0 : 2);
-      const total = rank * 2 + (server === avoid ? 0 : 1);
+      const total = rank * 4 + (server === avoid ? 0 : 2) + (server.room > 0 ? 1 : 0);
       if (total > highest) [best, highest] = [[], total];
       if (total === highest) best.push(server);
     }
@@ -318,25 +340,10 @@ export class Servers implements Reachable {
         mayConnect ||= !server.isMute && server.state !== TRANSIENT_FAILURE;
       }
       if (!mayConnect) return;
-      await this.#next();
+      await sleep(LOOK_EVERY_MS);
       signal?.throwIfAborted();
       this.#checkOpen();
     }
-  }
-
-  /** The next look at the servers, for all that wait. */
-  #next(): Promise<void> {
-    this.#look ??= new Promise((resolve) => {
-      setTimeout(() => {
-        this.#look = undefined;
-        this.#releases = 0;
-        for (const server of this.#servers.values()) {
-          if (server.isReady) this.#releases += Math.max(0, RELEASED_AT_ONCE - server.inFlight);
-        }
-        resolve();
-      }, LOOK_EVERY_MS);
-    });
-    return this.#look;
   }
 
   /** Looks the names up again, where it is time; waits for that only where no server is known. */

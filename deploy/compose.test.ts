@@ -137,3 +137,11 @@ test('images are pinned, install from the lock file, and do not run as root', ()
   const service = dockerfile.split('AS service\n')[1]!;
   assert.ok(service.indexOf('USER node') < service.indexOf('AS document'));
 });
+
+test('the image installs every workspace', () => {
+  const { workspaces } = JSON.parse(read('package.json')) as { workspaces: string[] };
+  const missing = workspaces.filter(
+    (folder) => !dockerfile.includes(`COPY ${folder}/package.json ${folder}/`),
+  );
+  assert.deepEqual(missing, []);
+});

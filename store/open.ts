@@ -1,6 +1,5 @@
 import { openEmbeddedStore } from './embedded/embedded-store.ts';
 import type { QdrantConfig } from './qdrant/config.ts';
-import { QdrantStore } from './qdrant/qdrant-store.ts';
 import type { Store } from './store.ts';
 
 export type { CollectionSettings, FieldType, QdrantConfig, Quantization } from './qdrant/config.ts';
@@ -24,6 +23,10 @@ export async function openStore(
   config: StoreConfig,
   options: { log?: { warn(message: string): void } } = {},
 ): Promise<Store> {
-  if (config.kind === 'qdrant') return new QdrantStore(config, options.log);
+  if (config.kind === 'qdrant') {
+    // Loaded here: a service with the embedded store starts the sooner without it.
+    const { QdrantStore } = await import('./qdrant/qdrant-store.ts');
+    return new QdrantStore(config, options.log);
+  }
   return await openEmbeddedStore({ directory: config.directory, ...options });
 }

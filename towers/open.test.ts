@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { allOf } from './testing/passage-rules.ts';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -7,6 +8,7 @@ import { TowerError } from './errors.ts';
 import type { TowerManifest } from './manifest.ts';
 import { openTower } from './open.ts';
 import type { TowerOptions } from './options.ts';
+import { MAX_PLAIN_TOKENS } from './session/lookup.ts';
 import { temporaryFolder, tinyVector, VOCABULARY, writeFiles, writeTinyTower } from './testing/tiny-tower.ts';
 import type { BatchStats, Tower } from './tower.ts';
 
@@ -136,6 +138,62 @@ test('a lookup student runs in the thread of the caller, others where they are t
   assert.equal(threads.started, 0);
   await open(context, { distillation: STUDENT }, { inline: false });
   assert.equal(threads.started, 1);
+});
+
+test('a lookup with stages loads ONNX Runtime for long runs alone, and gives the same vectors', async (context) => {
+  const stages = { version: 1, stages: [{ type: 'tokens', rows: 'table' }] } as const;
+  const manifest = {
+    role: 'query',
+    distillation: STUDENT,
+    normalize: true,
+    space: { normalize: true },
+  } as const;
+  const plain = await open(context, { ...manifest, lookup: stages });
+  const graph = await open(context, manifest);
+  const texts = ['star', 'hello world', 'hello star '.repeat(MAX_PLAIN_TOKENS)];
+  for (const text of texts) {
+    const tokens = await plain.tokenize(text);
+    const [{ vector: found }, { vector: expected }] = [
+      await plain.encode(tokens),
+      await graph.encode(tokens),
+    ];
+    for (const [i, x] of found.entries()) assert.ok(Math.abs(x - expected[i]!) < 1e-6, text);
+  }
+  await assert.rejects(
+    plain.encode({ ids: [1_000_000], truncated: false }),
+    (error) =>
+      error instanceof TowerError && error.reason === 'ENCODER_FAILED' && /1000000/.test(error.message),
+  );
+  await assert.rejects(
+    plain.encode({ ids: Array.from({ length: MAX_PLAIN_TOKENS + 1 }, () => 1_000_000), truncated: false }),
+    (error) => error instanceof TowerError && error.reason === 'ENCODER_FAILED',
+  );
+});
+
+test('a lookup whose stages do not fit its weights runs by its graph, and says why', async (context) => {
+  const lines: string[] = [];
+  const lookup = { version: 1, stages: [{ type: 'tokens', rows: 'other' }] } as const;
+  const options = { log: (line: string) => lines.push(line) };
+  const student = await open(context, { role: 'query', distillation: STUDENT, lookup }, options);
+  assertNear((await student.encode(await student.tokenize('star'))).vector, meanOf(cls!, star!, sep!));
+  assert.match(
+    lines.join(),
+    /ONNX Runtime alone: the manifest names the weights "other"; the model has table/,
+  );
+});
+
+test('ONNX Runtime is not loaded for the queries of the shipped lookup', () => {
+  const open = new URL('open.js', import.meta.url).href;
+  const program = `const { openTower } = await import(${JSON.stringify(open)});
+    const tower = await openTower('all-MiniLM-L6-v2-lookup');
+    await tower.encode(await tower.tokenize('a person who studies stars'));
+    const loaded = () => process.report.getReport().sharedObjects.some((path) => path.includes('onnxruntime'));
+    const before = loaded();
+    await tower.encode(await tower.tokenize('stars '.repeat(${MAX_PLAIN_TOKENS + 1})));
+    console.log(before, loaded());
+    await tower.close();`;
+  const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+  assert.equal(output.trim(), 'false true');
 });
 
 test('a lookup student has nothing to say about devices', async (context) => {

@@ -9,10 +9,9 @@ import { type PassageRules, type Soon, splitPassages } from './passages.ts';
 import { pullTower, type LocalTower } from './pull.ts';
 import { type CutDocument, recutPassages } from './recut.ts';
 import { openRemoteTower } from './remote/tower.ts';
-import { defaultThreads } from './session/devices.ts';
-import { WorkerSession } from './session/host.ts';
-import { Model } from './session/model.ts';
+import { LookupSession } from './session/lookup.ts';
 import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
+import { defaultThreads } from './session/threads.ts';
 import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
 import { withUnpooled } from './unpooled.ts';
@@ -66,7 +65,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     normalize: manifest.normalize,
     dimensions: manifest.dimensions,
   };
-  const session: Session = inline ? await Model.load(model, log) : await WorkerSession.start(model, log);
+  const session = await sessionOf(manifest, model, inline, log);
   const limits: BatchingLimits = {
     maxBatchTokens: session.device === 'cpu' ? CPU_BATCH_TOKENS : ACCELERATOR_BATCH_TOKENS,
     maxWaitMs: 0,
@@ -76,6 +75,19 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
   return new OnnxTower(local, tokenizer, promptTokens, session, limits);
+}
+
+/** Where the model runs. ONNX Runtime is loaded only by what needs it: it takes a tenth of a second. */
+async function sessionOf(
+  { lookup, head, poolPrompt, dimensions }: TowerManifest,
+  model: ModelOptions,
+  inline: boolean,
+  log: (message: string) => void,
+): Promise<Session> {
+  if (!inline) return (await import('./session/host.ts')).WorkerSession.start(model, log);
+  const isPlain = lookup !== undefined && head === undefined && poolPrompt !== false;
+  if (isPlain && model.device === 'cpu') return LookupSession.load({ ...model, lookup, dimensions }, log);
+  return (await import('./session/model.ts')).Model.load(model, log);
 }
 
 /** Settings of a model in this process say nothing to one elsewhere. @throws {TowerError} */

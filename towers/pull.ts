@@ -6,7 +6,7 @@ import { MANIFEST_FILE, parseManifest, readManifest, requireFiles } from './dire
 import { TowerError } from './errors.ts';
 import { Http } from './http.ts';
 import type { HubFacts } from './hub/facts.ts';
-import { importHub, type HubReport } from './hub/import.ts';
+import type { HubReport } from './hub/import.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { CacheOptions } from './options.ts';
 import {
@@ -155,6 +155,8 @@ async function importTower(
   if (source.paths.includes(MANIFEST_FILE)) return importDirectory(source, cache);
   const stated = location.scheme === 'npm' || location.scheme === 'hf' ? location.model : undefined;
   const model = hub.model ?? stated;
+  // With it comes ONNX Runtime, which a service of a cached lookup does without.
+  const { importHub } = await import('./hub/import.ts');
   const { manifest, report } = await importHub(
     source,
     {

@@ -1,33 +1,28 @@
-/** A search; the same names and meanings as in the contract. */
-export interface SearchRequest {
-  collection: string;
+import type { SearchMode, SearchRequest as WireSearchRequest, SearchResponse } from './contract.ts';
+import { connectError, invalidArgument, WebError } from './errors.ts';
+import { described, entriesOf, toWire } from './request.ts';
+
+/**
+ * A search, with the names and meanings of the contract. A condition of a filter may be in short:
+ * `{ field: 'metadata.colour', equals: 'red' }`.
+ */
+export interface SearchRequest extends Omit<WireSearchRequest, 'mode' | 'filter'> {
   query: string;
-  tenant?: string;
-  limit?: number;
-  offset?: number;
-  /** As the contract has it, in JSON: `{ must: [{ equals: { field: 'metadata.colour', value: 'red' } }] }`. */
+  mode?: 'dense' | 'sparse' | 'hybrid' | SearchMode;
   filter?: object;
-  scoreThreshold?: number;
-  mode?: 'dense' | 'sparse' | 'hybrid';
-  omitText?: boolean;
-  omitMetadata?: boolean;
-  atLeastAsFreshAs?: string;
-  explain?: boolean;
-  explainDocumentId?: string;
-  snippetLength?: number;
-  withDocumentText?: boolean;
 }
 
-/** One document that was found, as JSON of the contract. What has its default value is not there. */
-export interface Hit {
-  documentId: string;
-  score?: number;
-  title?: string;
-  passage?: number;
-  text?: string;
-  metadata?: Record<string, unknown>;
-  version?: string;
+/** A search whose query was encoded on this device. */
+export interface SearchByVectorRequest {
+  /** Without what needs the text. */
+  search: Omit<SearchRequest, 'query' | 'mode' | 'explain' | 'explainDocumentId' | 'snippetLength'>;
+  /** Fingerprint of the vector's space. */
+  space: string;
+  vector: ArrayLike<number>;
 }
+
+/** The answer, as JSON of the contract: what has its default value is not there, but for the hits. */
+export type SearchResult = SearchResponse & Required<Pick<SearchResponse, 'hits'>>;
 
 /** What bounds a call. */
 export interface CallOptions {
@@ -36,68 +31,34 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
-/** What a call failed with. Its message names the field and the fix. */
-export class WebError extends Error {
-  override readonly name = 'WebError';
-  /** Of Connect: `invalid_argument`, `unavailable`, ... */
-  readonly code: string;
-
-  constructor(code: string, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
-
-  /** Whether the same call may go through later. */
-  get retryable(): boolean {
-    return this.code === 'unavailable';
-  }
-}
-
-const REQUEST_KEYS: readonly (keyof SearchRequest)[] = [
-  'collection',
-  'query',
-  'tenant',
-  'limit',
-  'offset',
-  'filter',
-  'scoreThreshold',
-  'mode',
-  'omitText',
-  'omitMetadata',
-  'atLeastAsFreshAs',
-  'explain',
-  'explainDocumentId',
-  'snippetLength',
-  'withDocumentText',
-];
-
 const DEADLINE_MS = 10_000;
 /** Of a timer in browsers: what is longer would fire at once. */
 const MAX_DEADLINE_MS = 2 ** 31 - 1;
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 1_000;
+/** Retries that a client has at the start and at most, and how many each call adds: an outage is not multiplied. */
+const MAX_RETRIES = 20;
+const RETRIES_PER_CALL = 0.5;
 
 /** A client of the query service for pages and workers: JSON over `fetch`. */
 export class WebClient {
   readonly #base: string;
   #newest: AbortController | undefined;
+  #retries = MAX_RETRIES;
 
-  /** @param base - address of the query service, for example `https://search.example.org` */
+  /**
+   * @param base - address of the query service, for example `https://search.example.org`
+   * @throws {WebError} for one that is none
+   */
   constructor(base: string) {
-    try {
-      this.#base = new URL(base).href.replace(/\/$/, '');
-    } catch (error) {
-      throw invalid(
-        'base',
-        `is ${JSON.stringify(base)}; give the address of the service with https://`,
-        error,
-      );
-    }
+    this.#base = serviceAddress(base, 'base');
   }
 
   /** Text in, ranked documents out. @throws {WebError} */
-  async search(request: SearchRequest, options?: CallOptions): Promise<{ hits: Hit[] }> {
-    return this.#call('Search', wire(request, REQUEST_KEYS), options);
+  async search(request: SearchRequest, options?: CallOptions): Promise<SearchResult> {
+    const wire = toWire('SearchRequest', request);
+    if (wire['query'] === undefined) throw invalidArgument('query', 'is missing; give a text to search for');
+    return this.#call('Search', wire, options);
   }
 
   /**
@@ -105,64 +66,59 @@ export class WebClient {
    *
    * @throws {WebError}
    */
-  async searchByVector(
-    request: { search: Omit<SearchRequest, 'query'>; space: string; vector: ArrayLike<number> },
-    options?: CallOptions,
-  ): Promise<{ hits: Hit[] }> {
-    known(request, ['search', 'space', 'vector'], 'field');
-    const search = wire(
-      request.search,
-      REQUEST_KEYS.filter((key) => key !== 'query'),
-    );
-    const { space, vector } = request;
-    return this.#call('SearchByVector', { search, space, vector: Array.from(vector) }, options);
+  async searchByVector(request: SearchByVectorRequest, options?: CallOptions): Promise<SearchResult> {
+    const wire = toWire('SearchByVectorRequest', request);
+    for (const key of ['search', 'space', 'vector']) {
+      if (wire[key] === undefined) throw invalidArgument(key, 'is missing');
+    }
+    // The text must not leave this device by a slip.
+    if (Object.hasOwn(wire['search'] as object, 'query')) {
+      throw invalidArgument('search.query', 'is given beside a vector; leave it out, or call search');
+    }
+    return this.#call('SearchByVector', wire, options);
   }
 
   /** {@link search} as one types: a newer call ends the older one, which rejects with `canceled`. */
-  async searchAsYouType(request: SearchRequest, options: CallOptions = {}): Promise<{ hits: Hit[] }> {
+  async searchAsYouType(request: SearchRequest, options: CallOptions = {}): Promise<SearchResult> {
     this.#newest?.abort(new WebError('canceled', 'a newer query came'));
     const own = (this.#newest = new AbortController());
     const signal = options.signal ? AbortSignal.any([options.signal, own.signal]) : own.signal;
     return this.search(request, { ...options, signal });
   }
 
-  async #call(method: string, request: object, options: CallOptions = {}): Promise<{ hits: Hit[] }> {
-    known(options, ['timeoutMs', 'signal'], 'option');
+  async #call(method: string, request: object, options: CallOptions = {}): Promise<SearchResult> {
+    entriesOf(options, '', ['timeoutMs', 'signal'], 'option');
     const { timeoutMs = DEADLINE_MS, signal } = options;
-    if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= MAX_DEADLINE_MS)) {
-      throw invalid(
+    if (!(typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= MAX_DEADLINE_MS)) {
+      throw invalidArgument(
         'timeoutMs',
-        `is ${String(timeoutMs)}; give milliseconds, more than 0 and at most 2^31 - 1`,
+        `is ${described(timeoutMs)}; give milliseconds, more than 0 and at most 2^31 - 1`,
       );
+    }
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw invalidArgument('signal', `is ${described(signal)}; give an AbortSignal`);
     }
     const deadline = AbortSignal.timeout(timeoutMs);
     const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
     const ends = performance.now() + timeoutMs;
+    this.#retries = Math.min(MAX_RETRIES, this.#retries + RETRIES_PER_CALL);
     for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
       try {
-        return await this.#attempt(
-          method,
-          request,
-          either,
-          Math.max(1, Math.floor(ends - performance.now())),
-        );
+        const left = Math.max(1, Math.floor(ends - performance.now()));
+        return await this.#attempt(method, request, either, left);
       } catch (error) {
-        if (deadline.aborted)
-          throw new WebError('deadline_exceeded', `no answer in ${timeoutMs} ms`, { cause: error });
-        if (signal?.aborted) {
-          const { reason } = signal as { reason: unknown };
-          throw reason instanceof WebError
-            ? reason
-            : new WebError('canceled', 'the caller gave up', { cause: reason });
-        }
-        const pause = Math.random() * wait;
-        if (!(error instanceof WebError && error.retryable) || performance.now() + pause >= ends) throw error;
-        await new Promise((resolve) => setTimeout(resolve, pause));
+        stopped(error, either, deadline, timeoutMs);
+        const pause = ((error as WebError).retryDelayMs ?? 0) + Math.random() * wait;
+        const mayRetry = error instanceof WebError && error.retryable && this.#retries >= 1;
+        if (!mayRetry || performance.now() + pause >= ends) throw error;
+        this.#retries--;
+        await sleep(pause, either);
+        stopped(error, either, deadline, timeoutMs);
       }
     }
   }
 
-  async #attempt(method: string, request: object, signal: AbortSignal, ms: number): Promise<{ hits: Hit[] }> {
+  async #attempt(method: string, request: object, signal: AbortSignal, ms: number): Promise<SearchResult> {
     let response: Response;
     let text: string;
     try {
@@ -181,36 +137,52 @@ export class WebClient {
       const message = `${this.#base} can't be reached, or does not admit this origin: ${String(error)}`;
       throw new WebError('unavailable', message, { cause: error });
     }
-    let body: { hits?: Hit[]; code?: string; message?: string };
+    let body: unknown;
     try {
-      body = JSON.parse(text) as typeof body;
+      body = JSON.parse(text);
     } catch (error) {
       const code = response.status >= 502 ? 'unavailable' : 'unknown';
       throw new WebError(code, `${this.#base} answers ${response.status} without JSON`, { cause: error });
     }
-    if (!response.ok) throw new WebError(body.code ?? 'unknown', body.message ?? `status ${response.status}`);
-    return { ...body, hits: body.hits ?? [] };
+    const answer = (typeof body === 'object' && body !== null ? body : {}) as SearchResponse;
+    if (!response.ok) throw connectError(answer as object, response.status);
+    return { ...answer, hits: answer.hits ?? [] };
   }
 }
 
-function wire(request: object, keys: readonly string[]): object {
-  known(request, keys, 'field');
-  const { mode, ...rest } = request as { mode?: unknown };
-  if (mode === undefined) return rest;
-  if (mode !== 'dense' && mode !== 'sparse' && mode !== 'hybrid') {
-    throw invalid('mode', `is ${JSON.stringify(mode)}; give dense, sparse or hybrid`);
+/** The address of a service without a slash at its end. @throws {WebError} for one that is none */
+export function serviceAddress(address: unknown, field: string): string {
+  const url = typeof address === 'string' && URL.canParse(address) ? new URL(address) : undefined;
+  if (url !== undefined && /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '') {
+    return url.href.replace(/\/+$/, '');
   }
-  return { ...rest, mode: `SEARCH_MODE_${mode.toUpperCase()}` };
+  throw invalidArgument(
+    field,
+    `is ${described(address)}; give the address of the service, with https:// and without "?" and "#"`,
+  );
 }
 
-function known(value: object, keys: readonly string[], what: string): void {
-  if (typeof value !== 'object' || value === null) throw invalid(`the ${what}s`, 'must be an object');
-  for (const key of Object.keys(value)) {
-    if (!keys.includes(key))
-      throw invalid(key, `is no ${what} that is known here; known are ${keys.join(', ')}`);
+/** @throws {WebError} where the caller gave up, or the time is over */
+function stopped(cause: unknown, either: AbortSignal, deadline: AbortSignal, timeoutMs: number): void {
+  if (!either.aborted) return;
+  const { reason } = either as { reason: unknown };
+  if (reason === deadline.reason) {
+    throw new WebError('deadline_exceeded', `no answer in ${timeoutMs} ms`, { cause });
   }
+  throw reason instanceof WebError
+    ? reason
+    : new WebError('canceled', 'the caller gave up', { cause: reason });
 }
 
-function invalid(field: string, why: string, cause?: unknown): WebError {
-  return new WebError('invalid_argument', `${field}: ${why}`, { cause });
+/** Waits, or until the signal is aborted. */
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    }
+    signal.addEventListener('abort', done);
+  });
 }

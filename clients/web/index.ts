@@ -1,4 +1,12 @@
-export { type CallOptions, type Hit, type SearchRequest, WebClient, WebError } from './client.ts';
-export { loadTower } from './tower.ts';
+export {
+  type CallOptions,
+  type SearchByVectorRequest,
+  type SearchRequest,
+  type SearchResult,
+  WebClient,
+} from './client.ts';
+export type { Hit } from './contract.ts';
+export { type FieldViolation, WebError } from './errors.ts';
+export { loadTower, type LoadTowerOptions, MAX_TOWER_BYTES, type TowerProgress } from './tower.ts';
 export { type EncodedText, LookupTower } from '../../towers/lookup/tower.ts';
 export { LookupError } from '../../towers/lookup/errors.ts';

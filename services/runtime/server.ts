@@ -12,6 +12,8 @@ import {
 } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
+import { Access } from './access/access.ts';
+import { accessHooks } from './access/hooks.ts';
 import {
   serverStream,
   stream,
@@ -32,6 +34,7 @@ import type { Hooks } from './listener/seams.ts';
 import { reflection } from './reflection.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import { guarded, type Salvage } from './request-guard.ts';
+import type { ServiceError } from './errors.ts';
 
 export { StartError } from './start-error.ts';
 
@@ -53,6 +56,8 @@ const FLUSH_MS = 250;
 export interface Service {
   definition: ServiceDefinition;
   bind(scope: Scope): UntypedServiceImplementation;
+  /** Why no more streams of a method are taken now, before anything of a new one is read. @default nobody says */
+  refuseStream?: (method: string) => ServiceError | undefined;
   /** Descriptors of the service, for JSON. @default those of our contract */
   registry?: FileRegistry;
 }
@@ -105,6 +110,8 @@ export interface ServerOptions {
   telemetry?: Pick<Telemetry, 'watch'> | undefined;
   /** Origins of browsers' pages that may call with JSON. @default none */
   corsOrigins?: readonly string[] | undefined;
+  /** Who may do what. @default everybody everything */
+  access?: Access | undefined;
   /** Routes beside those of the methods, for HTTP. @default none */
   routes?: readonly AddRoutes[] | undefined;
   /** Who looks at connections and calls as they come in. @default nobody */
@@ -153,8 +160,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // Every open stream listens.
   setMaxListeners(0, draining.signal);
   const active = new ActiveCalls();
+  const access = options.access ?? new Access(undefined, undefined);
   const scope: Scope = {
     log,
+    access: (path) => access.method(path),
     draining: draining.signal,
     enter: active.enter,
     ...(telemetry && { watch: telemetry.watch }),
@@ -185,7 +194,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   health.addToServer(everywhere);
   reflection([...names, 'grpc.health.v1.Health']).addToServer(everywhere);
 
-  const { beforeCall, onConnection } = options.hooks ?? {};
+  const { beforeCall, onConnection } = accessHooks(access, options.hooks);
   const http = httpListener({
     methods: methodsOf(bound),
     routes: options.routes,

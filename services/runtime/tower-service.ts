@@ -6,13 +6,18 @@ import { readGolden } from '../../towers/golden/golden.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
+import { admit } from './admission/admit.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
+import { ACCESS_SETTINGS } from './access/access-settings.ts';
+import { openAccess } from './access/open.ts';
 import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
+import type { AddRoutes } from './listener/routes.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
 import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
 import { runService } from './run-service.ts';
 import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
+import { openTls } from './tls/tls.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { measureTower, type Metrics } from './telemetry/metrics.ts';
@@ -34,6 +39,7 @@ const SHARED = [
   'consoleAddress',
   'logLevel',
   'maxTokensSpent',
+  ...ACCESS_SETTINGS,
 ] as const;
 
 /** A service of one tower and the store. */
@@ -61,6 +67,8 @@ export interface TowerService<Own extends SettingName> {
     /** Where documents are encoded: refuses writes while the tower does not encode as it did. */
     drift: DriftGuard | undefined;
   }): Service | Promise<Service>;
+  /** What it serves over HTTP besides. @default nothing */
+  routes?(tower: Tower, config: Config<Own>): Promise<AddRoutes[]>;
 }
 
 /** Runs a service of one tower and the store as a process. It serves only while the store answers. */
@@ -75,6 +83,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
   ]);
   await runService(service.name, schema, async (values, log) => {
     const config = values as Config;
+    const access = openAccess(config, log);
+    const tls = openTls(config, [config.host], ['h2', 'http/1.1'], log);
     const telemetry = await startTelemetry(
       {
         name: `scalingnote-${service.name}`,
@@ -115,15 +125,21 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       ...serviceInfo(tower, store, health.reason),
       writesRefusedReason: drift?.refusal ?? '',
     });
+    const made = await service.serve({ tower, store, config, log, telemetry, describe, drift });
+    const admission = admit(made, service, config, telemetry);
     server = await startServer({
       host: config.host,
       port: config[service.port],
       portSetting: namesOf(service.port),
-      services: [await service.serve({ tower, store, config, log, telemetry, describe, drift })],
+      services: [made],
+      hooks: admission,
       maxReceiveBytes: service.maxReceiveBytes,
       corsOrigins: config.corsOrigins,
+      routes: await service.routes?.(tower, config),
       log,
       telemetry,
+      access: access.access,
+      ...(tls && { hooks: { onConnection: tls.wrap } }),
     });
     metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
       Number(serving),
@@ -149,6 +165,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         await server.shutdown(config.drainMs);
         await Promise.all([tower.close(), store.close()]);
         await telemetry?.close();
+        access.close();
+        tls?.close();
       },
     };
   });

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { BulkLoad, CallOptions } from '../store.ts';
-import type { Collections, Described } from './collections.ts';
+import type { Collections } from './collections.ts';
+import type { Described } from './described.ts';
 
 /** How long a bulk load counts as alive without renewing its lease, in milliseconds. */
 const LEASE_MS = 60_000;

@@ -9,40 +9,15 @@ import {
   physicalFor,
 } from '../names.ts';
 import type { CallOptions, NewCollection, SpaceKey } from '../store.ts';
-import { isObject } from './adopted/mapping.ts';
-import { type Adoption, adoptionOf, readOnly, spaceOf } from './adopted/record.ts';
+import { readOnly } from './adopted/record.ts';
 import type { CollectionPlan } from './config.ts';
-import type { Copies } from './freshness.ts';
-import { DENSE } from './layout.ts';
+import { type Described, describedAdopted, describedOwn, foreign } from './described.ts';
 import { Points } from './points.ts';
 import { allIndexes, layoutIndexes, newCollection, type PayloadIndex } from './schema.ts';
 import { type Call, Failure, isBeingMade } from './transport/failure.ts';
 import { sleep } from './transport/bounds.ts';
 import type { Transport } from './transport/transport.ts';
 import { upgrade } from './upgrade.ts';
-
-/** The part of a collection's description that is ours. */
-export interface Described {
-  physical: string;
-  space: SpaceKey;
-  identity: string;
-  copies: Copies;
-  /** Quantised to bits. */
-  binary: boolean;
-  /** Points, roughly, including those that no search finds. */
-  points: number;
-  /** Fields with a payload index. */
-  indexed: ReadonlySet<string>;
-  metadata: Readonly<Record<string, unknown>>;
-  indexingThreshold: number | undefined;
-  /** Other spaces that were measured to be this one. */
-  admitted: string[];
-  /** How we read a collection that others made; absent for our own. */
-  adoption?: Adoption;
-}
-
-/** Key in the metadata of a collection of ours: the spaces that {@link Described.admitted} names, each with its measurement. */
-export const ADMITTED_KEY = 'admitted';
 
 /** Older versions of Qdrant have no metadata of collections and no conditional upsert. */
 const OLDEST_SERVER = [1, 16] as const;
@@ -126,35 +101,13 @@ export class Collections {
    */
   async describe(physical: string, options: CallOptions): Promise<Described> {
     let info = await this.#info(physical, options);
-    let { metadata } = info.config;
-    const adoption = adoptionOf(metadata, physical);
-    if (adoption) return adopted(physical, info, adoption);
+    const adopted = describedAdopted(physical, info);
+    if (adopted) return adopted;
+    const { metadata } = info.config;
     if (typeof metadata?.['space'] !== 'string' || metadata['product'] !== 'scalingnote')
       throw foreign(physical);
-    if (await this.#upgrade(physical, info, options)) {
-      info = await this.#info(physical, options);
-      metadata = info.config.metadata;
-    }
-    const { params, quantization_config: quantization, optimizer_config: optimizer } = info.config;
-    const dense = (params.vectors as Record<string, Schemas['VectorParams']> | undefined)?.[DENSE];
-    const { space: fingerprint, identity } = metadata ?? {};
-    if (typeof fingerprint !== 'string' || typeof identity !== 'string' || !dense) throw foreign(physical);
-    return {
-      physical,
-      space: { fingerprint, dimensions: dense.size },
-      identity,
-      copies: {
-        shards: params.shard_number ?? 1,
-        replicas: params.replication_factor ?? 1,
-        writeConsistency: params.write_consistency_factor ?? 1,
-      },
-      binary: quantization !== null && quantization !== undefined && 'binary' in quantization,
-      points: info.points_count ?? 0,
-      indexed: new Set(Object.keys(info.payload_schema)),
-      metadata: metadata!,
-      indexingThreshold: optimizer.indexing_threshold ?? undefined,
-      admitted: admittedIn(metadata!),
-    };
+    if (await this.#upgrade(physical, info, options)) info = await this.#info(physical, options);
+    return describedOwn(physical, info);
   }
 
   /** Our physical collections, in any order. */
@@ -411,40 +364,4 @@ export function reasonOf(error: unknown): string | undefined {
 function checkPhysical(physical: string): void {
   checkCollectionName(physical);
   if (!isPhysicalName(physical)) throw collectionNotFound(physical);
-}
-
-/** The spaces that a collection of ours admits beside its own. */
-function admittedIn(metadata: Readonly<Record<string, unknown>>): string[] {
-  const admitted = metadata[ADMITTED_KEY];
-  return isObject(admitted) ? Object.keys(admitted) : [];
-}
-
-function adopted(physical: string, info: Schemas['CollectionInfo'], adoption: Adoption): Described {
-  const { params, quantization_config: quantization } = info.config;
-  return {
-    physical,
-    space: spaceOf(adoption),
-    identity: adoption.identity,
-    copies: {
-      shards: params.shard_number ?? 1,
-      replicas: params.replication_factor ?? 1,
-      writeConsistency: params.write_consistency_factor ?? 1,
-    },
-    binary: quantization !== null && quantization !== undefined && 'binary' in quantization,
-    points: info.points_count ?? 0,
-    indexed: new Set(Object.keys(info.payload_schema)),
-    metadata: info.config.metadata ?? {},
-    indexingThreshold: undefined,
-    admitted: [],
-    adoption,
-  };
-}
-
-function foreign(name: string): StoreError {
-  return new StoreError(
-    'COLLECTION_FOREIGN',
-    `collection "${name}" exists, but scalingnote did not make it: it names no space; use another name, or adopt it: ` +
-      `"scalingnote adopt ${name} --document-tower TOWER"`,
-    { metadata: { collection: name } },
-  );
 }

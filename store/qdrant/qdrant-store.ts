@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events';
-import { isDeepStrictEqual } from 'node:util';
 import { context } from '@opentelemetry/api';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { collectionNotFound, collectionReplaced, StoreError } from '../errors.ts';
@@ -25,13 +24,13 @@ import type {
   StoredDocument,
 } from '../document.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
-import { AdoptedCollection } from './adopted/collection.ts';
 import { readOnly } from './adopted/record.ts';
 import { beginBulk, endExpired } from './bulk.ts';
-import { Collections, type Described, reasonOf } from './collections.ts';
+import { Collections, reasonOf } from './collections.ts';
+import type { Described } from './described.ts';
 import { checkWhole, planCollections, type QdrantConfig } from './config.ts';
-import { checkPosition, type Copies, Marker } from './freshness.ts';
-import { Points } from './points.ts';
+import { checkPosition } from './freshness.ts';
+import { type OpenCollection, OpenCollections } from './open-collections.ts';
 import { checkAll } from './prepare.ts';
 import {
   count,
@@ -44,35 +43,14 @@ import {
   scrollDeletes,
   tenants,
 } from './reads.ts';
-import { Searcher } from './search.ts';
-import { sweep } from './sweep.ts';
 import { Failure } from './transport/failure.ts';
 import { openTransport } from './transport/open.ts';
 import { throwIfOver } from './transport/bounds.ts';
 import type { Transport } from './transport/transport.ts';
 import { Writer } from './writes.ts';
 
-/**
- * What this process knows about a physical collection in use. It does not change while the collection exists.
- */
-interface OpenCollection {
-  /** How to read it where others made it: then nothing below is used. */
-  adopted: AdoptedCollection | undefined;
-  identity: string;
-  copies: Copies;
-  points: Points;
-  marker: Marker;
-  dimensions: number;
-  searcher: Searcher;
-  /** When this process last swept it, by the clock of `performance`. */
-  sweptAt: number;
-}
-
 /** Most points that a description counts exactly: in a larger collection that takes too long. */
 const EXACT_COUNT_POINTS = 100_000;
-
-/** How often a process that writes sweeps a collection, in milliseconds. */
-const SWEEP_EVERY_MS = 600_000;
 
 /**
  * Vectors in a Qdrant server or cluster, 1.16 or newer. Opening it needs no server; while the server is away,
@@ -80,11 +58,9 @@ const SWEEP_EVERY_MS = 600_000;
  */
 export class QdrantStore implements Store {
   readonly kind = 'qdrant';
-  readonly #config: QdrantConfig;
   readonly #transport: Transport;
   readonly #collections: Collections;
-  /** By physical name. */
-  readonly #open = new Map<string, OpenCollection>();
+  readonly #open: OpenCollections;
   readonly #pending = new Set<Promise<unknown>>();
   /** Aborted when the store is closed, which ends background work. */
   readonly #closing = new AbortController();
@@ -100,17 +76,17 @@ export class QdrantStore implements Store {
         `oversampling is ${config.oversampling}; use a number from 1`,
       );
     }
-    this.#config = config;
     setMaxListeners(0, this.#closing.signal);
     this.#transport = openTransport(config, log);
     this.#collections = new Collections(this.#transport, planCollections(config));
+    this.#open = new OpenCollections(this.#transport, config, this.#closing.signal);
   }
 
   ensureCollection(name: string, space: NewCollection, options: CallOptions = {}): Promise<CollectionInfo> {
     return this.#run(options, async (bounds) => {
       checkGolden(space);
       const described = await this.#collections.ensure(name, space, bounds);
-      this.#remember(described);
+      this.#open.remember(described);
       await endExpired(this.#collections, described, bounds);
       return this.#info(described, await this.#collections.aliases(bounds), bounds);
     });
@@ -157,7 +133,7 @@ export class QdrantStore implements Store {
   ): Promise<DocumentWriteResult[]> {
     const checked = checkAll(writes);
     return this.#writing(collection, 'a write', options, (open, bounds) => {
-      this.#sweepNowAndThen(open);
+      this.#open.sweepNowAndThen(open);
       return new Writer(open.points, open.dimensions, checked, bounds).write();
     });
   }
@@ -313,7 +289,7 @@ export class QdrantStore implements Store {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.allSettled(this.#pending);
+    await Promise.allSettled([...this.#pending, this.#open.idle()]);
     await this.#transport.close();
   }
 
@@ -332,7 +308,7 @@ export class QdrantStore implements Store {
       const physical = await this.#collections.resolve(name, bounds);
       try {
         const known = asOfNow ? undefined : this.#open.get(physical);
-        const open = known ?? this.#remember(await this.#collections.describe(physical, bounds));
+        const open = known ?? this.#open.remember(await this.#collections.describe(physical, bounds));
         return await action(open, bounds);
       } catch (error) {
         if (reasonOf(error) !== 'COLLECTION_NOT_FOUND') throw error;
@@ -357,46 +333,13 @@ export class QdrantStore implements Store {
     return this.#using(name, options, own, look);
   }
 
-  #remember({ physical, space, identity, copies, binary, adoption }: Described): OpenCollection {
-    const known = this.#open.get(physical);
-    if (known?.identity === identity && isDeepStrictEqual(known.copies, copies)) return known;
-    const { hnswEf, oversampling, exact = false } = this.#config;
-    const points = new Points(this.#transport, physical, copies.replicas > 1);
-    const settings = { hnswEf, oversampling, exact, binary };
-    const searcher = new Searcher(points, space.dimensions, settings);
-    const adopted = adoption && new AdoptedCollection(this.#transport, physical, adoption, settings);
-    const marker = new Marker(points, this.#closing.signal);
-    const own = {
-      identity,
-      copies,
-      points,
-      marker,
-      searcher,
-      dimensions: space.dimensions,
-      adopted,
-    };
-    const open = { ...own, sweptAt: -Infinity };
-    this.#open.set(physical, open);
-    return open;
-  }
-
-  /** Runs beside the write, which does not wait for it. If it fails, the next sweep does the work. */
-  #sweepNowAndThen(open: OpenCollection): void {
-    const now = performance.now();
-    if (now - open.sweptAt < SWEEP_EVERY_MS) return;
-    open.sweptAt = now;
-    const work = sweep(open.points, Date.now(), { signal: this.#closing.signal }).catch(() => undefined);
-    this.#pending.add(work);
-    void work.finally(() => this.#pending.delete(work));
-  }
-
   async #info(
     described: Described,
     aliases: ReadonlyMap<string, string>,
     options: CallOptions,
   ): Promise<CollectionInfo> {
     const exact = described.points <= EXACT_COUNT_POINTS;
-    const { adopted, points } = this.#remember(described);
+    const { adopted, points } = this.#open.remember(described);
     const counts = await (adopted ? adopted.countAll(exact, options) : countAll(points, exact, options));
     return { ...keyOf(described, aliases), ...counts };
   }

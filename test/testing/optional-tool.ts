@@ -23,6 +23,11 @@ export const OPTIONAL_TOOLS = {
   },
   promtool: { names: ['promtool'], variable: 'PROMTOOL', install: 'apt-get install prometheus' },
   prometheus: { names: ['prometheus'], variable: 'PROMETHEUS', install: 'apt-get install prometheus' },
+  alertmanager: {
+    names: ['prometheus-alertmanager', 'alertmanager'],
+    variable: 'ALERTMANAGER',
+    install: 'apt-get install prometheus-alertmanager',
+  },
   python3: {
     names: ['python3'],
     variable: 'PYTHON',
@@ -39,6 +44,17 @@ export const OPTIONAL_TOOLS = {
     names: [join(defaultCacheDir(), 'python-client', 'bin', 'python')],
     variable: 'PYTHON_CLIENT',
     install: 'npm run python-client',
+  },
+  // Where `deploy/testing/setup-kubernetes` puts them.
+  helm: {
+    names: [join(defaultCacheDir(), 'kubernetes-tools', 'bin', 'helm')],
+    variable: 'HELM',
+    install: 'npm run kubernetes-tools',
+  },
+  kubeconform: {
+    names: [join(defaultCacheDir(), 'kubernetes-tools', 'bin', 'kubeconform')],
+    variable: 'KUBECONFORM',
+    install: 'npm run kubernetes-tools',
   },
 } as const satisfies Record<string, Description>;
 

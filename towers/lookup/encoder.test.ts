@@ -66,6 +66,11 @@ test('a manifest that says something else is refused, by name', () => {
   refused(stages({ type: 'tokens', rows: 'token_values', more: 1 }), /more is not known/);
   refused(stages({ type: 'tokens', rows: 'other' }), /names the weights "other"; the model has token_values/);
   refused(stages({ type: 'tokens', rows: 'token_values' }), /"token_values" is no table of float32/);
+  const tokens = { type: 'tokens', rows: 'token_values' };
+  refused(
+    stages({ type: 'projection', matrix: 'm' }, tokens),
+    /stages\[0\] is a projection, which must be the last/,
+  );
   refused({ role: 'document' }, /encodes documents/);
   refused({ dimensions: 100 }, /384 components, the tower 100/);
   refused({ space: { ...(json['space'] as object), documentPrompt: 'x' } }, /but the definition has sp1_/);
@@ -106,6 +111,7 @@ test('stages that a manifest lists are read as they stand', () => {
       { type: 'weights', seeks: 'seeks', shows: 'shows', positions: 'positions' },
       { type: 'tokens', rows: { values: 'v', scales: 's' } },
       { type: 'pairs', keys: 'k', places: 'p', rows: 'r', base: 30_522 },
+      { type: 'projection', matrix: { values: 'm', scales: 'n' } },
     ],
   };
   assert.deepEqual(parseStages(whole), whole);

@@ -10,8 +10,8 @@ interface Table {
   scales: Float32Array | undefined;
 }
 
-/** Adds to a vector what one stage makes of the tokens; may change their weights. */
-type Step = (ids: ArrayLike<number>, weights: Float64Array, sum: Float64Array) => void;
+/** Adds to a vector what one stage makes of the tokens; may change their weights, or return another vector. */
+type Step = (ids: ArrayLike<number>, weights: Float64Array, sum: Float64Array) => Float64Array | void;
 
 /**
  * A lookup student without its graph and without ONNX Runtime: a browser, a worker and Node give the same vectors, which
@@ -20,6 +20,8 @@ type Step = (ids: ArrayLike<number>, weights: Float64Array, sum: Float64Array) =
 export class LookupEncoder {
   readonly dimensions: number;
   readonly #steps: readonly Step[];
+  /** Components of a row. */
+  readonly #width: number;
   readonly #normalize: boolean;
 
   /**
@@ -33,7 +35,10 @@ export class LookupEncoder {
     const tensors = readTensors(file);
     this.dimensions = dimensions;
     this.#normalize = normalize;
-    this.#steps = lookup.stages.map((stage) => stepOf(stage, new Weights(tensors, dimensions)));
+    const weights = new Weights(tensors, dimensions);
+    const last = lookup.stages.at(-1);
+    this.#width = last?.type === 'projection' ? weights.table(last.matrix).rows : dimensions;
+    this.#steps = lookup.stages.map((stage) => stepOf(stage, weights, this.#width));
   }
 
   /** The vector of a text's token ids. @throws {LookupError} for an id that has no row */
@@ -45,9 +50,9 @@ export class LookupEncoder {
 
   /** {@link vector}, into a row that the caller has. */
   encodeInto(ids: ArrayLike<number>, row: Float32Array): void {
-    const sum = new Float64Array(this.dimensions);
+    let sum: Float64Array = new Float64Array(this.#width);
     const weights = new Float64Array(ids.length).fill(1);
-    if (ids.length > 0) for (const step of this.#steps) step(ids, weights, sum);
+    for (const step of this.#steps) sum = step(ids, weights, sum) ?? sum;
     let scale = 1;
     if (this.#normalize) {
       let squares = 0;
@@ -58,12 +63,12 @@ export class LookupEncoder {
   }
 }
 
-function stepOf(stage: LookupStage, weights: Weights): Step {
+function stepOf(stage: LookupStage, weights: Weights, width: number): Step {
   switch (stage.type) {
     case 'weights':
       return weighing(weights.table(stage.seeks), weights.table(stage.shows), weights.list(stage.positions));
     case 'tokens': {
-      const table = weights.rows(stage.rows);
+      const table = weights.rows(stage.rows, width);
       return (ids, factors, sum) => addRows(table, ids, factors, sum);
     }
     case 'pairs':
@@ -71,8 +76,12 @@ function stepOf(stage: LookupStage, weights: Weights): Step {
         stage.base,
         weights.numbers(stage.keys),
         weights.numbers(stage.places),
-        weights.rows(stage.rows),
+        weights.rows(stage.rows, width),
       );
+    case 'projection': {
+      const matrix = weights.rows(stage.matrix);
+      return (_ids, _weights, sum) => project(matrix, sum);
+    }
   }
 }
 
@@ -103,6 +112,13 @@ function pairing(base: number, keys: ArrayLike<number>, places: ArrayLike<number
       if (keys[slot] === key) add(table, places[slot]!, 1, sum);
     }
   };
+}
+
+/** A vector times a matrix: the sum of its rows, each times a component. */
+function project(matrix: Table, vector: Float64Array): Float64Array {
+  const projected = new Float64Array(matrix.width);
+  for (const [row, component] of vector.entries()) add(matrix, row, component, projected);
+  return projected;
 }
 
 /** Adds a row, times a factor. */
@@ -176,12 +192,13 @@ class Weights {
     return { rows, width, values: values.data, scales };
   }
 
-  /** A table whose rows are added to the vector. */
-  rows(name: TableName): Table {
+  /** A table whose rows are added to a vector of so many components. */
+  rows(name: TableName, width = this.#dimensions): Table {
     const table = this.table(name);
-    if (table.width === this.#dimensions) return table;
+    if (table.width === width) return table;
+    const whose = width === this.#dimensions ? 'the tower' : 'the rows of the projection';
     throw new LookupError(
-      `the rows of ${JSON.stringify(name)} have ${table.width} components, the tower ${this.#dimensions}`,
+      `the rows of ${JSON.stringify(name)} have ${table.width} components, ${whose} ${width}`,
     );
   }
 

@@ -14,7 +14,9 @@ export type LookupStage =
   /** Adds each token's row, times its weight. */
   | { type: 'tokens'; rows: TableName }
   /** Adds the rows of neighbouring tokens that the dictionary has: keys and rows by slot. */
-  | { type: 'pairs'; keys: string; places: string; rows: TableName; base: number };
+  | { type: 'pairs'; keys: string; places: string; rows: TableName; base: number }
+  /** Leads from rows with fewer components to the dimensions of the space: the last stage, where it is there. */
+  | { type: 'projection'; matrix: TableName };
 
 /** `lookup` in `tower.json`: how a lookup tower is run without its graph. */
 export interface LookupStages {
@@ -38,11 +40,14 @@ export function parseStages(value: unknown): LookupStages {
     stageOf(stage, `lookup.stages[${index}]`),
   );
   if (!parsed.some(({ type }) => type === 'tokens')) throw new LookupError('lookup.stages has no tokens');
+  const early = parsed.findIndex(({ type }, at) => type === 'projection' && at < parsed.length - 1);
+  if (early >= 0)
+    throw new LookupError(`lookup.stages[${early}] is a projection, which must be the last one`);
   return { version, stages: parsed };
 }
 
 function stageOf(value: unknown, path: string): LookupStage {
-  const known = ['type', 'seeks', 'shows', 'positions', 'rows', 'keys', 'places', 'base'];
+  const known = ['type', 'seeks', 'shows', 'positions', 'rows', 'keys', 'places', 'base', 'matrix'];
   const { type } = object(value, path, known);
   switch (type) {
     case 'weights': {
@@ -71,9 +76,13 @@ function stageOf(value: unknown, path: string): LookupStage {
         base: base as number,
       };
     }
+    case 'projection': {
+      const { matrix } = object(value, path, ['type', 'matrix']);
+      return { type, matrix: tableOf(matrix, `${path}.matrix`) };
+    }
     default:
       throw new LookupError(
-        `${path}.type is ${JSON.stringify(type)}; known are weights, tokens, pairs: update scalingnote`,
+        `${path}.type is ${JSON.stringify(type)}; known are weights, tokens, pairs, projection: update scalingnote`,
       );
   }
 }

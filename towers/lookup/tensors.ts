@@ -1,4 +1,5 @@
 import { LookupError } from './errors.ts';
+import { fields, packed } from './protobuf.ts';
 
 /** A tensor of a model's file: its numbers are views of the file where they can be. */
 export interface Tensor {
@@ -16,9 +17,6 @@ const FLOAT32 = 1;
 const INT8 = 3;
 const INT32 = 6;
 const INT64 = 7;
-
-/** What takes a length before it. */
-const DELIMITED = 2;
 
 /**
  * The weights of an ONNX file by name, without the graph: enough to run a lookup by its list of stages, and a hundredth of a
@@ -80,57 +78,9 @@ function numbersOf(name: string, type: number, raw: Uint8Array): Tensor['data'] 
   }
   const width = type === INT64 ? 8 : 4;
   if (byteLength % width !== 0) throw new LookupError(`the weights "${name}" end within a number`);
-  // The file puts them wherever it likes, and says that the lowest byte comes first.
-  const view = new DataView(buffer, byteOffset, byteLength);
-  const count = byteLength / width;
-  if (type === FLOAT32) return Float32Array.from({ length: count }, (_, i) => view.getFloat32(4 * i, true));
-  if (type === INT32) return Int32Array.from({ length: count }, (_, i) => view.getInt32(4 * i, true));
-  return Float64Array.from({ length: count }, (_, i) => Number(view.getBigInt64(8 * i, true)));
-}
-
-interface Field {
-  number: number;
-  /** Of a number; fixed widths are passed over. */
-  value: number;
-  /** Of what has a length. */
-  bytes: Uint8Array | undefined;
-}
-
-function* fields(message: Uint8Array): Generator<Field, void, undefined> {
-  const at = { at: 0 };
-  while (at.at < message.length) {
-    const key = varint(message, at);
-    const [number, wire] = [Math.floor(key / 8), key % 8];
-    if (wire === DELIMITED) {
-      const length = varint(message, at);
-      const end = at.at + length;
-      if (end > message.length) throw new LookupError('the model ends too early; fetch it again');
-      yield { number, value: 0, bytes: message.subarray(at.at, end) };
-      at.at = end;
-    } else if (wire === 0) {
-      yield { number, value: varint(message, at), bytes: undefined };
-    } else if (wire === 1 || wire === 5) {
-      at.at += wire === 1 ? 8 : 4;
-    } else {
-      throw new LookupError('the model is no ONNX file');
-    }
-  }
-}
-
-function packed(bytes: Uint8Array): number[] {
-  const found: number[] = [];
-  const at = { at: 0 };
-  while (at.at < bytes.length) found.push(varint(bytes, at));
-  return found;
-}
-
-/** A number of Protocol Buffers. What is past 2^53 is none that we look at. */
-function varint(bytes: Uint8Array, at: { at: number }): number {
-  let value = 0;
-  for (let factor = 1; ; factor *= 128) {
-    const byte = bytes[at.at++];
-    if (byte === undefined) throw new LookupError('the model ends too early; fetch it again');
-    value += (byte & 127) * factor;
-    if (byte < 128) return value;
-  }
+  // The file puts them wherever it likes, lowest byte first, as does every machine that JavaScript runs on.
+  const aligned = buffer.slice(byteOffset, byteOffset + byteLength);
+  if (type === FLOAT32) return new Float32Array(aligned);
+  if (type === INT32) return new Int32Array(aligned);
+  return Float64Array.from(new BigInt64Array(aligned), Number);
 }

@@ -36,7 +36,12 @@ export function parseManifest(file: string): LookupManifest {
   const name = text(json['name'], 'name');
   if (json['role'] !== 'query') throw new LookupError(`${name} encodes documents; name a query tower`);
   if (json['lookup'] === undefined) {
-    throw new LookupError(`${name} has no list of stages ("lookup" in ${MANIFEST}): distil a lookup student`);
+    const { student } = anyObject(json['distillation'] ?? {}, 'distillation');
+    const kind =
+      student === undefined ? 'no student' : `a student of the kind ${text(student, 'distillation.student')}`;
+    throw new LookupError(
+      `${name} is ${kind} and has no list of stages ("lookup" in ${MANIFEST}): distil a lookup student`,
+    );
   }
   const { fingerprint, ...space } = anyObject(json['space'], 'space');
   const stated = text(fingerprint, 'space.fingerprint');

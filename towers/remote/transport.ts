@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { IncomingHttpHeaders } from 'node:http';
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
+import type { Dispatcher } from 'undici';
 
 /** How long a server may take to accept a connection. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -27,11 +27,19 @@ export interface HttpRequest {
 /** Connections to one server, kept open. Redirects are not followed: the key is for that server. */
 export class Transport {
   readonly #key: string | undefined;
-  readonly #dispatcher: Dispatcher;
+  readonly #url: string;
+  #dispatcher: Dispatcher | undefined;
 
   /** @param url that will be asked: a server on this machine is never behind a proxy */
   constructor(url: string, key: string | undefined) {
+    this.#url = url;
     this.#key = key;
+  }
+
+  /** Sends a request, a POST where it has a body. @throws what the network or the signal says */
+  async send({ url, body, headers = {}, signal }: HttpRequest): Promise<HttpAnswer> {
+    // Loaded here: most services have a tower of their own, and start the sooner without.
+    const { Agent, EnvHttpProxyAgent, request } = await import('undici');
     const options = {
       connect: { timeout: CONNECT_TIMEOUT_MS },
       maxResponseSize: MOST_ANSWER_BYTES,
@@ -39,11 +47,7 @@ export class Transport {
       headersTimeout: 0,
       bodyTimeout: 0,
     };
-    this.#dispatcher = isLoopback(url) ? new Agent(options) : new EnvHttpProxyAgent(options);
-  }
-
-  /** Sends a request, a POST where it has a body. @throws what the network or the signal says */
-  async send({ url, body, headers = {}, signal }: HttpRequest): Promise<HttpAnswer> {
+    this.#dispatcher ??= isLoopback(this.#url) ? new Agent(options) : new EnvHttpProxyAgent(options);
     const response = await request(url, {
       dispatcher: this.#dispatcher,
       method: body === undefined ? 'GET' : 'POST',
@@ -69,7 +73,7 @@ export class Transport {
   }
 
   async close(): Promise<void> {
-    await this.#dispatcher.destroy();
+    await this.#dispatcher?.destroy();
   }
 }
 

@@ -5,7 +5,8 @@ import { test } from 'node:test';
 import { listSupportedBackends } from './onnxruntime.ts';
 import { TowerError } from '../errors.ts';
 import { temporaryFolder, tinyModel, TINY_WIDTH, writeFiles } from '../testing/tiny-tower.ts';
-import { createSession, defaultThreads } from './devices.ts';
+import { createSession } from './devices.ts';
+import { defaultThreads } from './threads.ts';
 import type { ModelOptions } from './protocol.ts';
 
 function options(folder: string, device: string): ModelOptions {

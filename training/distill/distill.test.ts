@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
+import { LookupTower, parseManifest } from '../../towers/lookup/tower.ts';
 import { openTower } from '../../towers/open.ts';
 import { pullTower } from '../../towers/pull.ts';
 import { startEndpoint } from '../../towers/remote/testing/endpoint.ts';
+import { Model } from '../../towers/session/model.ts';
+import { TextTokenizer } from '../../towers/tokenizer/tokenizer.ts';
 import type { Tower } from '../../towers/tower.ts';
 import {
   temporaryFolder,
@@ -14,7 +17,7 @@ import {
 } from '../../towers/testing/tiny-tower.ts';
 import { TrainingError, type TrainingErrorReason } from '../errors.ts';
 import { OnnxError } from '../onnx/errors.ts';
-import type { Model } from '../onnx/model.ts';
+import type { Model as OnnxModel } from '../onnx/model.ts';
 import { TINY, tinyBert, tinyLlama } from '../testing/tiny-models.ts';
 import { encodeModel } from '../onnx/write.ts';
 import { seededRandom } from '../random.ts';
@@ -41,7 +44,7 @@ async function open(context: TestContext, folder: string, normalize?: boolean): 
 }
 
 /** A teacher with random weights, of an architecture, opened for training. */
-function encoderTower(context: TestContext, model: Model): Promise<Tower> {
+function encoderTower(context: TestContext, model: OnnxModel): Promise<Tower> {
   const folder = temporaryFolder(context);
   const space = { normalize: true, dimensions: TINY.width };
   writeTinyTower(folder, { model: encodeModel(model), space, queryPrompt: '' });
@@ -121,6 +124,26 @@ for (const [family, encoder] of [
     });
 }
 
+/** What the manifest says of stages gives the vectors of the graph. */
+async function assertSameWithoutGraph(folder: string): Promise<void> {
+  const read = (name: string): Buffer => readFileSync(join(folder, name));
+  const manifest = parseManifest(read('tower.json').toString());
+  const tokenizer = read('tokenizer.json').toString();
+  const plain = new LookupTower(manifest, { tokenizer, model: read('model.onnx') });
+  const path = join(folder, 'model.onnx');
+  const { dimensions, normalize } = manifest;
+  const options = { path, device: 'cpu', threads: 1, pooling: 'mean', dimensions, normalize } as const;
+  const graph = await Model.load(options, () => undefined);
+  const reference = await TextTokenizer.load(tokenizer, manifest);
+  for (const text of [...TEXTS.slice(0, 50), '', 'hello world star']) {
+    const { ids } = await reference.encode(text);
+    const expected = await graph.run({ ids: Int32Array.from(ids), lengths: Int32Array.of(ids.length) });
+    for (const [i, x] of plain.encode(text).vector.entries())
+      assert.ok(Math.abs(x - expected[i]!) < 1e-6, text);
+  }
+  await graph.close();
+}
+
 describe('a lookup student', () => {
   function averaging(context: TestContext): Promise<Tower> {
     const folder = temporaryFolder(context);
@@ -142,6 +165,7 @@ describe('a lookup student', () => {
     assert.equal(manifest.distillation.seed, 4);
     assert.equal(manifest.distillation.texts, report.texts);
     assert.equal(manifest.distillation.heldOutCosine, report.heldOutCosine);
+    for (const folder of [report.out, join(report.out, 'fp32')]) await assertSameWithoutGraph(folder);
     const again = await distill({ ...request, out: join(temporaryFolder(context), 'again') });
     assert.deepEqual(
       readFileSync(join(again.out, 'model.onnx')),

@@ -2,7 +2,7 @@ import { normalizeRows } from '../../towers/session/pooling.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { lookupModel, PROJECTION } from '../lookup/model.ts';
+import { lookupModel, lookupStages, PROJECTION } from '../lookup/model.ts';
 import { PairDictionary } from '../lookup/pair-dictionary.ts';
 import { ontoDirections, principalDirections } from '../lookup/principal.ts';
 import { singleTokenVectors } from '../lookup/single-tokens.ts';
@@ -87,6 +87,7 @@ export async function openLookup(options: LookupOptions): Promise<Student> {
       const fp32 = lookupModel(weights, dictionary);
       return { fp32, int8: quantizeWeights(fp32, [PROJECTION]) };
     },
+    stages: (model) => lookupStages(model, dictionary),
     close: () => trainer.close(),
   };
 }

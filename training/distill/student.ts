@@ -1,3 +1,4 @@
+import type { LookupStages } from '../../towers/lookup/stages.ts';
 import type { StepReport } from '../gradient/trainer.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Tensor } from '../onnx/tensor.ts';
@@ -28,5 +29,7 @@ export interface Student {
   weights(): Map<string, Tensor>;
   /** The student with some weights as a graph: token ids to vectors, in single precision and in eight bits. */
   models(weights: ReadonlyMap<string, Tensor>): { fp32: Model; int8: Model };
+  /** Of a lookup: the stages of one of its graphs, for what runs it without ONNX Runtime. */
+  stages?(model: Model): LookupStages;
   close(): Promise<void>;
 }

@@ -2,7 +2,7 @@ import { stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { MANIFEST_FILE, writeManifest } from '../../towers/directory.ts';
 import { encodeFamiliarity } from '../../towers/familiarity.ts';
-import type { Distillation } from '../../towers/manifest.ts';
+import type { Distillation, TowerManifest } from '../../towers/manifest.ts';
 import { openTower } from '../../towers/open.ts';
 import { REMOTE_POOLING } from '../../towers/space.ts';
 import type { Tower } from '../../towers/tower.ts';
@@ -83,12 +83,17 @@ async function write(trained: TrainedStudent): Promise<DistillReport> {
   const name = towerName(out);
   const fp32 = join(out, FP32_FOLDER);
   const fp32Files = await writeFiles(fp32, tokenizer, models.fp32);
-  await describeStudent(fp32, `${name}-fp32`, teacher, fp32Files, distillation);
+  const describe = (folder: string, model: Model, files: FileHashes, how: Distillation): Promise<void> =>
+    writeManifest(folder, {
+      ...manifestOf(folder === out ? name : `${name}-fp32`, teacher, files, how),
+      ...(student.stages && { lookup: student.stages(model) }),
+    });
+  await describe(fp32, models.fp32, fp32Files, distillation);
   const files = await writeFiles(out, tokenizer, models.int8);
-  await describeStudent(out, name, teacher, files, distillation);
+  await describe(out, models.int8, files, distillation);
   // Eight bits cost accuracy: the manifest states the cosine of the tower that was written.
   const heldOutCosine = await measureTower(out, data, request);
-  await describeStudent(out, name, teacher, files, { ...distillation, heldOutCosine });
+  await describe(out, models.int8, files, { ...distillation, heldOutCosine });
   let bytes = 0;
   for (const file of [...Object.keys(files), MANIFEST_FILE]) bytes += (await stat(join(out, file))).size;
   const curve: { settings: FitPlan; curve: readonly CurvePoint[] } = { settings: plan, curve: result.curve };
@@ -111,15 +116,14 @@ async function writeFiles(folder: string, { tower }: StudentTokenizer, model: Mo
   return { ...(await writeWeights(folder, model)), ...(await copyTokenizer(tower, folder)) };
 }
 
-/** Writes a student's manifest. */
-function describeStudent(
-  folder: string,
+/** A student's manifest, without what only some kinds have. */
+function manifestOf(
   name: string,
   { manifest }: Tower,
   files: FileHashes,
   distillation: Distillation,
-): Promise<void> {
-  return writeManifest(folder, {
+): TowerManifest {
+  return {
     name,
     role: 'query',
     space: manifest.space,
@@ -133,7 +137,7 @@ function describeStudent(
     license: manifest.license,
     source: `scalingnote distill --teacher ${manifest.name} --student ${distillation.student}`,
     distillation,
-  });
+  };
 }
 
 async function measureTower(out: string, data: TrainingData, request: DistillRequest): Promise<number> {

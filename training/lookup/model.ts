@@ -1,3 +1,9 @@
+import {
+  type LookupStage,
+  type LookupStages,
+  STAGES_VERSION,
+  type TableName,
+} from '../../towers/lookup/stages.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { int, ints, type Model } from '../onnx/model.ts';
 import { elementCode, float32, toNumbers, type Tensor } from '../onnx/tensor.ts';
@@ -10,6 +16,9 @@ export const LOG_WEIGHTS = 'log_weights';
 export const SEEKS = 'seeks';
 export const SHOWS = 'shows';
 export const PAIR_VECTORS = 'pair_vectors';
+/** The dictionary of pairs: keys and rows by slot. */
+const PAIR_KEYS = 'pair_keys';
+const PAIR_ROWS = 'pair_rows';
 /** What leads from the vectors' components to the space's dimensions, where they are fewer: [components, dimensions]. */
 export const PROJECTION = 'projection';
 /** Logarithms of the factors of a token's weight by its position in the text. The last one counts for all later positions. */
@@ -53,8 +62,8 @@ export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDic
     const { keys, rows: places } = pairs.tensors();
     const key = g.node('Add', [g.node('Mul', [first, g.scalar(pairs.base, 'int64')]), second]);
     const slot = g.node('Mod', [key, g.scalar(pairs.keys.length, 'int64')]);
-    const found = g.node('Equal', [rows('pair_keys', keys, slot), key]);
-    const place = g.node('Where', [found, rows('pair_rows', places, slot), g.scalar(0, 'int32')]);
+    const found = g.node('Equal', [rows(PAIR_KEYS, keys, slot), key]);
+    const place = g.node('Where', [found, rows(PAIR_ROWS, places, slot), g.scalar(0, 'int32')]);
     const vectors = rows(PAIR_VECTORS, table(PAIR_VECTORS), place);
     sums.push(g.node('MatMul', [part(present, 2, 1, END), vectors]));
   }
@@ -65,6 +74,38 @@ export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDic
   const { dims } = projection ?? table(TOKEN_VECTORS);
   g.output('sentence_embedding', vectors, 'float32', ['batch', dims[1]!]);
   return g.build();
+}
+
+/**
+ * The stages of {@link lookupModel}'s graph, for whoever runs its weights without it: see `towers/lookup`.
+ *
+ * @param model - the graph as it is written, in eight bits or not
+ */
+export function lookupStages({ graph: { initializers } }: Model, { base }: PairDictionary): LookupStages {
+  const names = [...initializers.keys()];
+  const part = (name: string, what: string): string | undefined =>
+    names.find((each) => each.startsWith(`${name}_${what}_`));
+  const table = (name: string): TableName => {
+    const [values, scales] = [part(name, 'int8'), part(name, 'scales')];
+    return values === undefined || scales === undefined ? name : { values, scales };
+  };
+  const stages: LookupStage[] = [
+    {
+      type: 'weights',
+      seeks: table(SEEKS),
+      shows: table(SHOWS),
+      ...(initializers.has(POSITIONS) && { positions: POSITIONS }),
+    },
+    { type: 'tokens', rows: table(TOKEN_VECTORS) },
+  ];
+  if (initializers.has(PAIR_KEYS)) {
+    stages.push({ type: 'pairs', keys: PAIR_KEYS, places: PAIR_ROWS, rows: table(PAIR_VECTORS), base });
+  }
+  const projection = table(PROJECTION);
+  if (typeof projection !== 'string' || initializers.has(projection)) {
+    stages.push({ type: 'projection', matrix: projection });
+  }
+  return { version: STAGES_VERSION, stages };
 }
 
 /** Past the end of every text: ONNX cuts it there. */

@@ -9,15 +9,6 @@ const INT8_MAX = 127;
 /** Smaller weights are not quantised: they are norms and biases, and cost little. */
 const MIN_QUANTIZED = 1024;
 
-/** Components that share a scale where a matrix is quantised in blocks. */
-const BLOCK = 32;
-
-/** What stands for zero in eight bits without a sign. */
-const MIDDLE = 128;
-
-/** ONNX Runtime's word for inputs that are quantised to eight bits, block by block. */
-const IN_BYTES = 4;
-
 /** Rows of eight bits, with a scale for each. */
 export interface QuantizedRows {
   /** rows × width */
@@ -48,10 +39,10 @@ export function quantizeRows(rows: Float32Array, width: number): QuantizedRows {
  * quantisation); embedding tables with a scale for each row.
  *
  * @param model - in plain operators
- * @param byRow - matrices whose inputs are quantised in blocks of a row, so that a row does not depend on the others of its
- *   batch
+ * @param exact - matrices whose inputs stay as they are, so that a row does not depend on the others of its batch, and
+ *   whoever multiplies likewise gets the same
  */
-export function quantizeWeights(model: Model, byRow: readonly string[] = []): Model {
+export function quantizeWeights(model: Model, exact: readonly string[] = []): Model {
   const { initializers } = model.graph;
   const quantizedInputs = new Map<string, string[]>();
   const tables = new Map<string, [values: string, scales: string]>();
@@ -71,29 +62,8 @@ export function quantizeWeights(model: Model, byRow: readonly string[] = []): Mo
     const scales = g.initializer(g.fresh(`${name}_scales`), float32([columns], byColumn.scales));
     return g.node('Mul', [g.node('Cast', [product], toFloat), g.node('Mul', [scale!, scales])]);
   };
-  const inBlocks = (g: GraphBuilder, input: string, name: string, weight: Tensor): string => {
-    const [rows, columns] = weight.dims as [number, number];
-    const blocks = Math.ceil(rows / BLOCK);
-    const padded = new Float32Array(columns * blocks * BLOCK);
-    const byColumn = transpose(weight.data as Float32Array, rows, columns);
-    for (let column = 0; column < columns; column++) {
-      padded.set(byColumn.subarray(column * rows, (column + 1) * rows), column * blocks * BLOCK);
-    }
-    const { values, scales } = quantizeRows(padded, BLOCK);
-    const bytes = Uint8Array.from(values, (value) => value + MIDDLE);
-    const parts = [
-      g.initializer(g.fresh(`${name}_int8`), tensor('uint8', [columns, blocks, BLOCK], bytes)),
-      g.initializer(g.fresh(`${name}_scales`), float32([columns * blocks], scales)),
-    ];
-    return g.node('com.microsoft:MatMulNBits', [input, ...parts], {
-      K: int(rows),
-      N: int(columns),
-      bits: int(8),
-      block_size: int(BLOCK),
-      accuracy_level: int(IN_BYTES),
-    });
-  };
-  const gather = (g: GraphBuilder, name: string, table: Tensor, ids: string): string => {
+  /** A table or matrix with a scale for each row. */
+  const inRows = (g: GraphBuilder, name: string, table: Tensor): [values: string, scales: string] => {
     let parts = tables.get(name);
     if (parts === undefined) {
       const [rows, width] = table.dims as [number, number];
@@ -104,15 +74,23 @@ export function quantizeWeights(model: Model, byRow: readonly string[] = []): Mo
       ];
       tables.set(name, parts);
     }
-    const rows = g.node('Cast', [g.node('Gather', [parts[0], ids])], toFloat);
-    return g.node('Mul', [rows, g.node('Gather', [parts[1], ids])]);
+    return parts;
+  };
+  const gather = (g: GraphBuilder, name: string, table: Tensor, ids: string): string => {
+    const [values, scales] = inRows(g, name, table);
+    const rows = g.node('Cast', [g.node('Gather', [values, ids])], toFloat);
+    return g.node('Mul', [rows, g.node('Gather', [scales, ids])]);
+  };
+  const exactly = (g: GraphBuilder, input: string, name: string, matrix: Tensor): string => {
+    const [values, scales] = inRows(g, name, matrix);
+    return g.node('MatMul', [input, g.node('Mul', [g.node('Cast', [values], toFloat), scales])]);
   };
 
   return rewriteNodes(model, (g, node, input) => {
     const [first = '', second = ''] = node.inputs;
     const [left, right] = [initializers.get(first), initializers.get(second)];
-    if (node.op === 'MatMul' && right !== undefined && isLarge(right) && byRow.includes(second))
-      return [inBlocks(g, input(0), second, right)];
+    if (node.op === 'MatMul' && right !== undefined && isLarge(right) && exact.includes(second))
+      return [exactly(g, input(0), second, right)];
     if (node.op === 'MatMul' && right !== undefined && isLarge(right))
       return [multiply(g, input(0), second, right)];
     if (node.op === 'Gather' && left !== undefined && isLarge(left) && picksRows(node))

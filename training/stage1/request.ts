@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import * as z from 'zod';
 import { loadTokenizer } from '../../towers/open.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
-import { defaultThreads } from '../../towers/session/devices.ts';
+import { defaultThreads } from '../../towers/session/threads.ts';
 import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
 import type { Settings } from '../run-folder.ts';

@@ -1,57 +1,59 @@
-"""Runs clients/behaviour/cases.json, as test/behaviour.test.ts does with the TypeScript client."""
+"""Runs clients/behaviour/cases.json, as test/behaviour.test.ts does with the TypeScript client; with and without asyncio."""
 
-import json
-from pathlib import Path
+import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from conftest import Pair
+from perform import TABLE, Clients, perform
 
-from scalingnote import ScalingnoteError
-
-TABLE = json.loads((Path(__file__).parents[2] / "behaviour" / "cases.json").read_text())
+from scalingnote import AsyncDocumentClient, AsyncQueryClient, Checkpoint, ScalingnoteError
 
 
 @pytest.fixture(scope="session")
-def fresh(pair: Pair) -> str:
+def checkpoint(pair: Pair) -> Checkpoint:
     done = pair.documents.ingest(TABLE["documents"], collection=pair.collection)
     assert done.indexed == len(TABLE["documents"])
-    return done.freshness_token
+    return Checkpoint(done.watermark, done.identity, done.freshness_token)
 
 
-def answer(pair: Pair, fresh: str, call: str, request: dict[str, Any]) -> dict[str, Any]:
-    request = dict(request)
-    if call == "encode":
-        return {"vectors": len(pair.queries.encode(**request).embeddings)}
-    request.setdefault("collection", pair.collection)
-    if call == "search":
-        request.setdefault("at_least_as_fresh_as", fresh if request["collection"] == pair.collection else None)
-        ids = [hit.id for hit in pair.queries.search(**request).hits]
-        found = {"ids": ids, "ids_in_any_order": sorted(ids), "count": len(ids)}
-        return {**found, "first": ids[0]} if ids else found
-    if call == "ingest":
-        operations = request.pop("operations")
-        source = TABLE["documents"] if operations == "documents" else operations
-        kinds: dict[int, str] = {}
-        done = pair.documents.ingest(
-            source, on_outcome=lambda outcome: kinds.update({outcome.sequence: outcome.kind}), **request
-        )
-        return {"outcomes": [kinds[key] for key in sorted(kinds)], "watermark": done.watermark}
-    method = {"count": pair.documents.count, "delete": pair.documents.delete}[call]
-    return {"documents": method(**request).documents}
+@pytest.fixture(scope="session")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An asyncio client belongs to one loop."""
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session", params=["sync", "asyncio"])
+def clients(
+    request: Any, pair: Pair, checkpoint: Checkpoint, loop: asyncio.AbstractEventLoop
+) -> Iterator[Clients]:
+    if request.param == "sync":
+        yield Clients(pair.documents, pair.queries, pair.collection, checkpoint)
+        return
+    documents, queries = AsyncDocumentClient(pair.document_address), AsyncQueryClient(pair.query_address)
+    yield Clients(documents, queries, pair.collection, checkpoint)
+    loop.run_until_complete(documents.close())
+    loop.run_until_complete(queries.close())
 
 
 @pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: f"{case['call']}: {case['name']}")
-def test_case(pair: Pair, fresh: str, case: dict[str, Any]) -> None:
+def test_case(clients: Clients, loop: asyncio.AbstractEventLoop, pair: Pair, case: dict[str, Any]) -> None:
+    if case.get("only_on", pair.store) != pair.store:
+        return
     expect = case["expect"]
     if "code" not in expect:
-        found = answer(pair, fresh, case["call"], case["request"])
+        found = loop.run_until_complete(perform(clients, case))
         assert {key: found.get(key) for key in expect} == expect
         return
     with pytest.raises(ScalingnoteError) as caught:
-        answer(pair, fresh, case["call"], case["request"])
+        loop.run_until_complete(perform(clients, case))
     error = caught.value
     assert error.code == expect["code"], error
     assert error.reason == expect.get("reason", error.reason), error
     if "field" in expect:
         assert expect["field"] in [violation.field for violation in error.violations], error
+    if "says" in expect:
+        assert expect["says"] in error.message, error

@@ -45,7 +45,7 @@ export function callUnary(
   method: Method,
   request: object,
   { metadata, deadline }: CallOptions,
-  exchange: Exchange,
+  exchange: Pick<Exchange, 'response' | 'failure'>,
 ): Promise<UnaryAnswer | undefined> {
   return new Promise((resolve) => {
     let cancel = (): void => {};

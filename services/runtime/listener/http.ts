@@ -14,8 +14,10 @@ import { sendFramedError } from './framed.ts';
 import { healthRoutes } from './health-routes.ts';
 import { methodRoutes, spokenBy } from './method-routes.ts';
 import type { Methods } from './methods.ts';
+import { openApiRoutes } from './openapi/serve.ts';
 import { plainRoutes } from './plain.ts';
 import { Routes, type AddRoutes, type Route } from './routes.ts';
+import { searchSessions } from './search-sessions.ts';
 import type { Hooks } from './seams.ts';
 
 /** Time for the body of a request to come. */
@@ -65,7 +67,14 @@ export function httpListener(options: HttpOptions): RequestListener {
     bareErrors: options.bareErrors ?? false,
   };
   const routes = new Routes();
-  const added = [methodRoutes, plainRoutes, healthRoutes(options.isServing), ...(options.routes ?? [])];
+  const added = [
+    methodRoutes,
+    plainRoutes,
+    searchSessions(),
+    openApiRoutes(),
+    healthRoutes(options.isServing),
+    ...(options.routes ?? []),
+  ];
   for (const add of added) add(routes, methods);
   return (request, response) => {
     response.on('error', () => {});

@@ -116,7 +116,7 @@ function checkValue(field: DescField, value: JsonValue, path: string, owner: Des
     if (typeof value !== 'string') throw wrongType(path, value, 'a string in base64');
   } else if (scalar === ScalarType.FLOAT || scalar === ScalarType.DOUBLE) {
     checkFloat(value, path, scalar === ScalarType.FLOAT);
-  } else checkInteger(INTEGERS[scalar!]!, value, path, limitsOf(owner.name, field.name));
+  } else checkInteger(INTEGERS[scalar]!, value, path, limitsOf(owner.name, field.name));
 }
 
 function checkSubmessage(type: DescMessage, value: JsonValue, path: string): void {

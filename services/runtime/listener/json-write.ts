@@ -75,7 +75,7 @@ function defaultOf(field: DescField): FieldWriter['isDefault'] {
 
 /** Numbers of 64 bits are strings in JSON. */
 function isZero(json: unknown): boolean {
-  return json === '' || json === false || json === 0 || json === '0';
+  return json === '' || json === false || Object.is(json, 0) || json === '0';
 }
 
 function fieldWriter(field: DescField): ValueWriter | undefined {
@@ -104,7 +104,7 @@ function valueWriter({ message, enum: choice, scalar }: DescField): ValueWriter 
     const write = jsonWriter(message);
     return write && ((value) => write(value as object));
   }
-  return choice ? enumWriter(choice) : SCALARS[scalar!];
+  return choice ? enumWriter(choice) : SCALARS[scalar];
 }
 
 function enumWriter({ values }: DescEnum): ValueWriter {
@@ -155,9 +155,9 @@ function structJson(struct: WireStruct): object {
   const json: Record<string, unknown> = {};
   for (const key in fields) {
     if (key === '__proto__') {
-      return Object.fromEntries(Object.entries(fields!).map(([name, value]) => [name, valueJson(value)]));
+      return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, valueJson(value)]));
     }
-    json[key] = valueJson(fields![key]!);
+    json[key] = valueJson(fields[key]!);
   }
   return json;
 }
@@ -173,8 +173,8 @@ function valueJson(value: WireValue): unknown {
 
 /** The messages that have a form of their own in JSON. */
 const SPECIAL: Readonly<Record<string, JsonWriter>> = {
-  'google.protobuf.Struct': (message) => structJson(message as WireStruct),
-  'google.protobuf.Value': (message) => valueJson(message as WireValue),
+  'google.protobuf.Struct': (message) => structJson(message),
+  'google.protobuf.Value': (message) => valueJson(message),
   'google.protobuf.ListValue': (message) =>
     ((message as WireValue['listValue'])?.values ?? []).map(valueJson),
   'google.protobuf.Timestamp': (message) => {

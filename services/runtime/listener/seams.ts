@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 
 /** A call or another request whose head has come, and nothing of its body. */
@@ -9,6 +10,8 @@ export interface Arrival {
   readonly headers: Readonly<IncomingHttpHeaders>;
   /** The connection that it came by: the address of the peer, and its certificate where there is TLS. */
   readonly socket: Socket;
+  /** Of gRPC over HTTP/2, where nobody reads yet. */
+  readonly stream?: ServerHttp2Stream | undefined;
 }
 
 /** What {@link Hooks.beforeCall} knows of a call that it lets through. */
@@ -24,9 +27,10 @@ export interface Hooks {
   /**
    * A connection was accepted, and nothing read from it.
    *
-   * @returns the socket to read from, the same or one that speaks TLS over it; `undefined` where it is refused
+   * @returns the socket to read from, the same or, after its handshake, one that speaks TLS over it; `undefined` where it
+   *   is refused
    */
-  readonly onConnection?: (socket: Socket) => Socket | undefined;
+  readonly onConnection?: (socket: Socket) => Socket | undefined | Promise<Socket | undefined>;
   /** @throws {ServiceError} that refuses the call before its body is read; it goes out as its protocol has it */
   readonly beforeCall?: (arrival: Arrival) => Ticket | undefined | Promise<Ticket | undefined>;
 }

@@ -182,3 +182,32 @@ test('what the receiver does not take is dropped and counted; the log says so on
     ['spans can’t be exported and are dropped, until they can', 'spans are exported again'],
   );
 });
+
+test('the end does not wait for a receiver that is away', async () => {
+  const { queue, requests, add } = queueOf({ maxExportBatchSize: 2 });
+  add(2);
+  requests[0]!.answer(FAILED);
+  await nextTurn();
+  add(4);
+  assert.equal(requests.length, 2);
+  // The receiver has not answered the second request, and is not asked for the rest.
+  await queue.close();
+  assert.equal(requests.length, 2);
+  assert.equal(queue.dropped, 4);
+});
+
+test('the end asks a receiver once that may be back, and drops the rest where it is not', async () => {
+  const { queue, requests, add } = queueOf({ maxExportBatchSize: 2 });
+  add(1);
+  const closing = queue.close();
+  requests[0]!.answer(FAILED);
+  await closing;
+  assert.equal(queue.dropped, 1);
+
+  const later = queueOf({ maxExportBatchSize: 1 });
+  later.add(3);
+  const ending = later.queue.close();
+  later.requests[0]!.answer(FAILED);
+  await ending;
+  assert.deepEqual([later.requests.length, later.queue.dropped], [1, 3]);
+});

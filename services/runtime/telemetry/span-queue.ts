@@ -72,12 +72,25 @@ export class SpanQueue {
       this.#timer ??= setTimeout(() => this.#exportRest(), scheduledDelayMillis).unref();
   }
 
-  /** Exports what there is, and takes no more. */
+  /**
+   * Exports what there is, and takes no more. A service that ends does not wait for a receiver that is away: what it did
+   * not take the last time, and has not taken yet, is dropped.
+   */
   async close(): Promise<void> {
     this.#closed = true;
+    if (this.#failing && this.#inFlight > 0) {
+      this.#dropWaiting();
+      return;
+    }
     this.#exportRest();
     await this.#exporting;
     await this.#exporter.shutdown();
+  }
+
+  #dropWaiting(): void {
+    this.dropped += this.#waiting.length;
+    this.#waiting = [];
+    this.#due = 0;
   }
 
   #exportRest(): void {
@@ -106,6 +119,7 @@ export class SpanQueue {
       this.#inFlight = 0;
       const failed = code === ExportResultCode.FAILED;
       if (failed) this.dropped += spans.length;
+      if (failed && this.#closed) this.#dropWaiting();
       if (failed === this.#failing) continue;
       this.#failing = failed;
       if (failed) this.#log.warn({ err: error }, 'spans can’t be exported and are dropped, until they can');

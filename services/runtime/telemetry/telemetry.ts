@@ -1,10 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { diag, DiagLogLevel } from '@opentelemetry/api';
 import type { InstrumentationScope } from '@opentelemetry/core';
-import { OTLPMetricExporter as MetricsOverGrpc } from '@opentelemetry/exporter-metrics-otlp-grpc';
-import { OTLPMetricExporter as MetricsOverHttp } from '@opentelemetry/exporter-metrics-otlp-proto';
-import { OTLPTraceExporter as SpansOverGrpc } from '@opentelemetry/exporter-trace-otlp-grpc';
-import { OTLPTraceExporter as SpansOverHttp } from '@opentelemetry/exporter-trace-otlp-proto';
 import {
   defaultResource,
   detectResources,
@@ -12,14 +8,13 @@ import {
   resourceFromAttributes,
   type Resource,
 } from '@opentelemetry/resources';
-import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
+import type { MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base';
 import type { Logger } from 'pino';
 import { connectLibraries } from './library-spans.ts';
 import { Metrics } from './metrics.ts';
 import { serveMetrics, type MetricsEndpoint } from './metrics-endpoint.ts';
 import { exportTarget, flag, numberOf, type ExportTarget } from './otel-environment.ts';
-import { OtlpMetrics } from './otlp-metrics.ts';
 import { measureProcess } from './process-metrics.ts';
 import { RpcWatch } from './rpc.ts';
 import { samplerOf } from './sampler.ts';
@@ -85,13 +80,11 @@ export async function startTelemetry(
   }
   const resource = resourceOf(settings);
 
-  const spans = sdk.tracer ? undefined : startSpans(settings, env, { resource, scope, log });
+  const spans = sdk.tracer ? undefined : await startSpans(settings, env, { resource, scope, log });
   const tracer = sdk.tracer ?? spans?.tracer;
   const metrics = new Metrics(sdk.meter);
   const otlp = sdk.meter ? undefined : exportTarget(env, 'METRICS');
-  const reader = otlp && periodicReader(otlp, env, metrics, scope);
-  // The provider has no instruments: it gives the reader the resource.
-  const provider = reader && new MeterProvider({ resource, readers: [reader] });
+  const provider = otlp && (await startMetrics(otlp, env, metrics, { resource, scope }));
   const stopMeasuring = measureProcess(metrics);
   if (spans) {
     metrics.observeTotal(
@@ -154,14 +147,14 @@ async function startEndpoint(
   });
 }
 
-function startSpans(
+async function startSpans(
   settings: TelemetrySettings,
   env: NodeJS.ProcessEnv,
   origin: { resource: Resource; scope: InstrumentationScope; log: Logger },
-): { tracer: Tracer; queue: SpanQueue } | undefined {
+): Promise<{ tracer: Tracer; queue: SpanQueue } | undefined> {
   const { OTEL_TRACES_SAMPLER: name, OTEL_TRACES_SAMPLER_ARG: argument } = env;
   const sampler = samplerOf(name || undefined, argument || undefined);
-  const exporter = spanExporter(env, settings.consoleAddress);
+  const exporter = await spanExporter(env, settings.consoleAddress);
   if (!exporter) return undefined;
   const queue = new SpanQueue(
     exporter.exporter,
@@ -176,20 +169,29 @@ function startSpans(
   return { tracer: new Tracer(queue, sampler), queue };
 }
 
-/** Exports spans to the receiver that the environment names, or else to the console of this machine. */
-function spanExporter(
+/**
+ * Exports spans to the receiver that the environment names, or else to the console of this machine. Exporters are loaded
+ * when they are needed: they take longer to load than the rest of a service's telemetry.
+ */
+async function spanExporter(
   env: NodeJS.ProcessEnv,
   consoleAddress: string,
-): { exporter: SpanExporter; delayMs: number } | undefined {
+): Promise<{ exporter: SpanExporter; delayMs: number } | undefined> {
   const target = exportTarget(env, 'TRACES');
   if (target) {
-    const Exporter = target === 'grpc' ? SpansOverGrpc : SpansOverHttp;
-    return { exporter: new Exporter(sendTimeout(env)), delayMs: 5000 };
+    const { OTLPTraceExporter } =
+      target === 'grpc'
+        ? await import('@opentelemetry/exporter-trace-otlp-grpc')
+        : await import('@opentelemetry/exporter-trace-otlp-proto');
+    return { exporter: new OTLPTraceExporter(sendTimeout(env)), delayMs: 5000 };
   }
   if (env['OTEL_TRACES_EXPORTER'] === 'none' || consoleAddress === '') return undefined;
   const url = `http://${consoleAddress}/v1/traces`;
-  const exporter = new SpansOverHttp({ url, timeoutMillis: CONSOLE_TIMEOUT_MS });
-  return { exporter, delayMs: CONSOLE_DELAY_MS };
+  const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-proto');
+  return {
+    exporter: new OTLPTraceExporter({ url, timeoutMillis: CONSOLE_TIMEOUT_MS }),
+    delayMs: CONSOLE_DELAY_MS,
+  };
 }
 
 /** The smaller of the limits for a batch of spans and for a request. */
@@ -201,22 +203,31 @@ function sendTimeout(env: NodeJS.ProcessEnv): { timeoutMillis?: number } {
   return { timeoutMillis: Math.min(limit, own ?? 10_000) };
 }
 
-function periodicReader(
+/** Sends metrics to the receiver that the environment names. */
+async function startMetrics(
   target: ExportTarget,
   env: NodeJS.ProcessEnv,
   metrics: Metrics,
-  scope: InstrumentationScope,
-): PeriodicExportingMetricReader {
-  const exporter = target === 'grpc' ? new MetricsOverGrpc() : new MetricsOverHttp();
+  { resource, scope }: { resource: Resource; scope: InstrumentationScope },
+): Promise<MeterProvider> {
+  const { MeterProvider, PeriodicExportingMetricReader } = await import('@opentelemetry/sdk-metrics');
+  const { OTLPMetricExporter } =
+    target === 'grpc'
+      ? await import('@opentelemetry/exporter-metrics-otlp-grpc')
+      : await import('@opentelemetry/exporter-metrics-otlp-proto');
+  const { OtlpMetrics } = await import('./otlp-metrics.ts');
+  const exporter = new OTLPMetricExporter();
   const exportIntervalMillis = numberOf(env, 'OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000;
   const timeout = numberOf(env, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? 30_000;
-  return new PeriodicExportingMetricReader({
+  const reader = new PeriodicExportingMetricReader({
     exporter,
     metricProducers: [new OtlpMetrics(metrics, scope, (type) => exporter.selectAggregationTemporality(type))],
     exportIntervalMillis,
     // The reader throws where the timeout is longer than the interval.
     exportTimeoutMillis: Math.min(timeout, exportIntervalMillis),
   });
+  // The provider has no instruments: it gives the reader the resource.
+  return new MeterProvider({ resource, readers: [reader] });
 }
 
 /** `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override our own attributes. */

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ._values import known_keys, number, set_value, text
 from .errors import invalid
 
-Filter = Mapping[str, Any]
-"""`{"must": [...], "should": [...], "must_not": [...]}` of conditions, each one of
-
-- `{"field": "metadata.legs", "equals": 4}`
-- `{"field": "metadata.pos", "any_of": ["noun", "verb"]}`
-- `{"field": "metadata.legs", "range": {"gt": 0, "lte": 6}}`
-- `{"field": "metadata.legs", "exists": True}`
-- `{"filter": {...}}`
-
-A field is `metadata.KEY` (dots go into nested objects), `document_id` or `version`.
-"""
-
 _CLAUSES = ("must", "should", "must_not")
 _TESTS = ("equals", "any_of", "range", "exists")
 _BOUNDS = ("gt", "gte", "lt", "lte")
-# The services take no deeper filter.
+# The services take no deeper filter, and none with more conditions.
 _MAX_DEPTH = 8
+_MAX_CONDITIONS = 256
 
 
-def set_filter(target: Any, value: Filter, path: str = "filter", depth: int = 1) -> None:
+class _Budget:
+    """Conditions that may still come, over all levels: a filter that holds a part of itself many times grows by powers."""
+
+    left = _MAX_CONDITIONS
+
+    def take(self, count: int, path: str) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise invalid(path, f"has more than {_MAX_CONDITIONS} conditions; put values of one field into any_of")
+
+
+def set_filter(
+    target: Any, value: Any, path: str = "filter", depth: int = 1, budget: _Budget | None = None
+) -> None:
     """Writes a filter into a message. Raises ScalingnoteError INVALID_ARGUMENT that names what is wrong."""
+    budget = budget or _Budget()
     if depth > _MAX_DEPTH:
         raise invalid(path, f"is nested more than {_MAX_DEPTH} deep")
     known_keys(value, path, _CLAUSES)
@@ -37,16 +39,18 @@ def set_filter(target: Any, value: Filter, path: str = "filter", depth: int = 1)
         conditions = value.get(clause, ())
         if not isinstance(conditions, (list, tuple)):
             raise invalid(f"{path}.{clause}", f"must be a list of conditions, not {type(conditions).__name__}")
+        budget.take(len(conditions), f"{path}.{clause}")
         for index, condition in enumerate(conditions):
-            _set_condition(getattr(target, clause).add(), condition, f"{path}.{clause}[{index}]", depth)
+            at = f"{path}.{clause}[{index}]"
+            _set_condition(getattr(target, clause).add(), condition, at, depth, budget)
 
 
-def _set_condition(target: Any, condition: Any, path: str, depth: int) -> None:
+def _set_condition(target: Any, condition: Any, path: str, depth: int, budget: _Budget) -> None:
     known_keys(condition, path, ("field", *_TESTS, "filter"))
     if "filter" in condition:
         if len(condition) > 1:
             raise invalid(path, 'has "filter" beside other keys; make them conditions of their own')
-        return set_filter(target.filter, condition["filter"], f"{path}.filter", depth + 1)
+        return set_filter(target.filter, condition["filter"], f"{path}.filter", depth + 1, budget)
     tests = [test for test in _TESTS if test in condition]
     if len(tests) != 1:
         given = ", ".join(tests) or "none"

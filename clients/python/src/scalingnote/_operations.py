@@ -8,16 +8,18 @@ from typing import Any
 from ._proto import message
 from ._values import MAX_EXACT, known_keys, set_moment, set_struct, text, whole
 from .errors import invalid
-
-Operation = Mapping[str, Any]
+from .types import DeleteInput, DocumentInput, PatchInput
 
 _Request = message("IngestRequest")
 # The document service takes messages of up to 64 MiB, and a larger one would end the stream for all others.
 MAX_OPERATION_BYTES = 32 * 1024 * 1024
 
-_DOCUMENT = ("id", "title", "text", "metadata", "version", "expires_at", "traceparent", "sequence")
-_DELETE = ("delete", "version", "sequence")
-_PATCH = ("patch", "set", "remove", "version", "sequence")
+
+def _keys(form: Any) -> list[str]:
+    return [*sorted(form.__required_keys__), *sorted(form.__optional_keys__)]
+
+
+_DOCUMENT, _DELETE, _PATCH = (_keys(form) for form in (DocumentInput, DeleteInput, PatchInput))
 
 
 def id_of(operation: Any) -> str:
@@ -30,15 +32,15 @@ def id_of(operation: Any) -> str:
     return ""
 
 
-def operation_message(sequence: int, operation: Operation) -> Any:
+def operation_message(sequence: int, operation: Any) -> Any:
     """An operation as a message. Raises ScalingnoteError INVALID_ARGUMENT for what can't be sent."""
     request = _Request(sequence=sequence)
     if isinstance(operation, Mapping) and "delete" in operation:
-        known_keys(operation, "delete", _DELETE)
+        known_keys(operation, "", _DELETE)
         target = request.delete
         target.id = text(operation["delete"], "id")
     elif isinstance(operation, Mapping) and "patch" in operation:
-        known_keys(operation, "patch", _PATCH)
+        known_keys(operation, "", _PATCH)
         target = request.patch
         target.id = text(operation["patch"], "id")
         set_struct(target.set, operation.get("set", {}), "set")
@@ -47,7 +49,7 @@ def operation_message(sequence: int, operation: Operation) -> Any:
             raise invalid("remove", f"must be a list of keys, not {type(remove).__name__}")
         target.remove.extend(text(key, f"remove[{index}]") for index, key in enumerate(remove))
     else:
-        known_keys(operation, "document", _DOCUMENT)
+        known_keys(operation, "", _DOCUMENT)
         target = request.document
         if "id" not in operation:
             raise invalid("id", "is missing")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from .errors import invalid
+from .errors import argument_error, invalid
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MAX_EXACT = 2**53 - 1
 MAX_UINT32 = 2**32 - 1
+MAX_FLOAT32 = 3.4028234663852886e38
 # The document service allows as much; beyond, Python's own recursion would end first.
 MAX_DEPTH = 32
+# Metadata take 64 KiB as JSON, where a value is a character and a comma at least.
+MAX_VALUES = 65_536
 # 24 days: the longest timer that the services and the TypeScript client have.
 MAX_TIMEOUT = (2**31 - 1) / 1000
 
@@ -54,6 +59,14 @@ def number(value: Any, field: str) -> float:
     return float(value)
 
 
+def float32(value: Any, field: str) -> float:
+    """A number that a float32 holds."""
+    number_ = number(value, field)
+    if abs(number_) > MAX_FLOAT32:
+        raise invalid(field, f"is {value}, beyond what a float32 holds")
+    return number_
+
+
 def flag(value: Any, field: str) -> bool:
     """True or False; a string "false" is neither."""
     if not isinstance(value, bool):
@@ -72,8 +85,8 @@ def choice(value: Any, field: str, choices: Iterable[str]) -> str:
 def seconds(value: Any, field: str = "timeout") -> float:
     """A time span that a timer can wait for."""
     number_ = number(value, field)
-    if not 0 < number_ <= MAX_TIMEOUT:
-        raise invalid(field, f"is {value!r}, but must be above 0 and at most {MAX_TIMEOUT:.0f} seconds (24 days)")
+    if not 0 <= number_ <= MAX_TIMEOUT:
+        raise invalid(field, f"is {value!r}, but must be from 0 to {MAX_TIMEOUT:.0f} seconds (24 days)")
     return number_
 
 
@@ -87,19 +100,92 @@ def nearest(key: Any, known: Iterable[str]) -> str:
     return f'; did you mean "{plain[close[0]]}"?' if close else ""
 
 
+def arguments(given: Mapping[str, Any], form: Any) -> dict[str, Any]:
+    """The arguments of a method whose names a TypedDict has. Raises ArgumentError for a name that it does not have.
+
+    None is as good as leaving an argument out.
+    """
+    known = [*sorted(form.__required_keys__), *sorted(form.__optional_keys__)]
+    for name in given:
+        if name not in known:
+            raise argument_error(name, f"is unknown; known are {', '.join(known)}{nearest(name, known)}")
+    found = {name: value for name, value in given.items() if value is not None}
+    for name in sorted(form.__required_keys__):
+        if name not in found:
+            raise argument_error(name, "is missing")
+    return found
+
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?"
+)
+
+
+def traceparent(value: Any, field: str = "traceparent") -> str:
+    """A W3C trace context, or an empty text for none."""
+    if value != "" and not _TRACEPARENT.fullmatch(text(value, field)):
+        example = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        raise invalid(field, f'is {value!r}; give a W3C trace context, such as "{example}"')
+    return str(value)
+
+
+def call_metadata(value: Any, field: str = "metadata") -> tuple[tuple[str, str | bytes], ...]:
+    """What a call carries besides its message: keys in lower case, with printable ASCII or (`-bin`) bytes."""
+    if not isinstance(value, Mapping):
+        raise invalid(field, f"must be a dict, not {type(value).__name__}")
+    for key, item in value.items():
+        at = f"{field}.{key}"
+        if not isinstance(key, str) or not re.fullmatch("[0-9a-z_.-]+", key) or key.startswith("grpc-"):
+            raise invalid(at, 'is no key; write a-z, 0-9, "_", "-" and "." that does not begin with "grpc-"')
+        if key.endswith("-bin"):
+            if not isinstance(item, bytes):
+                raise invalid(at, f"is {item!r}; a key that ends with \"-bin\" carries bytes")
+        elif not isinstance(item, str) or not re.fullmatch("[ -~]*", item):
+            raise invalid(at, "must be printable ASCII without line breaks")
+    return tuple(value.items())
+
+
+def texts(value: Any, field: str) -> list[str]:
+    """Several strings; a lone one is refused, or each of its letters would be one."""
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise invalid(field, f"must be a list of strings, not {type(value).__name__}")
+    return [text(each, f"{field}[{index}]") for index, each in enumerate(value)]
+
+
+def callback(value: Any, field: str) -> Any:
+    """A function, or None."""
+    if value is not None and not callable(value):
+        raise invalid(field, f"is {value!r}; give a function")
+    return value
+
+
 def known_keys(value: Any, field: str, known: Iterable[str]) -> Mapping[str, Any]:
     """A dict with no key that we do not know."""
     known = list(known)
     if not isinstance(value, Mapping):
-        raise invalid(field, f"must be a dict with {', '.join(known)}, not {type(value).__name__}")
+        of = f"must be a dict with {', '.join(known)}, not {type(value).__name__}"
+        raise invalid(field or "operation", of)
     for key in value:
         if key not in known:
-            raise invalid(f"{field}.{key}", f"is unknown; known are {', '.join(known)}{nearest(key, known)}")
+            raise invalid(f"{field}.{key}" if field else str(key), f"is unknown; known are {', '.join(known)}{nearest(key, known)}")
     return value
 
 
-def set_value(target: Any, value: Any, field: str, depth: int = 1) -> None:
+class _Budget:
+    """Values that may still come: a list that holds another one many times over grows by powers."""
+
+    left = MAX_VALUES
+
+    def take(self, field: str) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise invalid(field, f"comes after {MAX_VALUES} values; metadata take 64 KiB")
+
+
+def set_value(target: Any, value: Any, field: str, depth: int = 1, budget: _Budget | None = None) -> None:
     """Writes a JSON value into a google.protobuf.Value."""
+    budget = budget or _Budget()
+    budget.take(field)
     if value is None:
         target.null_value = 0
     elif isinstance(value, bool):
@@ -109,24 +195,25 @@ def set_value(target: Any, value: Any, field: str, depth: int = 1) -> None:
     elif isinstance(value, str):
         target.string_value = text(value, field)
     elif isinstance(value, Mapping):
-        set_struct(target.struct_value, value, field, depth)
+        set_struct(target.struct_value, value, field, depth, budget)
     elif isinstance(value, (list, tuple)):
         _require_depth(field, depth)
         target.list_value.SetInParent()
         for index, item in enumerate(value):
-            set_value(target.list_value.values.add(), item, f"{field}[{index}]", depth + 1)
+            set_value(target.list_value.values.add(), item, f"{field}[{index}]", depth + 1, budget)
     else:
         raise invalid(field, f"is {type(value).__name__}, which JSON can't write")
 
 
-def set_struct(target: Any, value: Any, field: str, depth: int = 1) -> None:
+def set_struct(target: Any, value: Any, field: str, depth: int = 1, budget: _Budget | None = None) -> None:
     """Writes a dict into a google.protobuf.Struct."""
     if not isinstance(value, Mapping):
         raise invalid(field, f"must be a dict, not {type(value).__name__}")
     _require_depth(field, depth)
+    budget = budget or _Budget()
     target.SetInParent()
     for key, item in value.items():
-        set_value(target.fields[text(key, f"a key of {field}")], item, f"{field}.{key}", depth + 1)
+        set_value(target.fields[text(key, f"a key of {field}")], item, f"{field}.{key}", depth + 1, budget)
 
 
 def _require_depth(field: str, depth: int) -> None:
@@ -156,6 +243,11 @@ def set_moment(target: Any, value: Any, field: str) -> None:
     """Writes a datetime into a google.protobuf.Timestamp, to the millisecond."""
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise invalid(field, "must be a datetime with a time zone, such as datetime.now(timezone.utc)")
-    micros = round((value - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds() * 1000) * 1000
-    target.seconds, rest = divmod(micros, 1_000_000)
-    target.nanos = rest * 1000
+    millis = (value - _EPOCH) // timedelta(milliseconds=1)
+    target.seconds, rest = divmod(millis, 1000)
+    target.nanos = rest * 1_000_000
+
+
+def from_moment(value: Any) -> datetime:
+    """A google.protobuf.Timestamp in UTC, to the millisecond."""
+    return _EPOCH + timedelta(seconds=value.seconds, milliseconds=value.nanos // 1_000_000)

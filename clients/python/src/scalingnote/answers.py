@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
-from ._values import from_struct
+from .errors import ScalingnoteError
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,68 @@ class Collection:
 
 
 @dataclass(frozen=True)
+class RankingPlace:
+    """A document's place in one ranking."""
+
+    score: float
+    rank: int | None
+    """From 1; None past `rank_bound`."""
+    rank_bound: int
+    """How many places were looked at."""
+    passage: int
+    """Index of the passage that gave the score."""
+    fused_share: float
+    """What this ranking adds to the fused score of a hybrid search."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a document ranks where it does. Ranks compare every vector, whatever index answered."""
+
+    rank: int | None
+    """Its place in the ranking of the search, from 1; None if that is not known."""
+    passages: int
+    dense: RankingPlace | None
+    """By meaning."""
+    sparse: RankingPlace | None
+    """By wording, where it has a term of the query."""
+    terms: dict[str, float]
+    """The terms of the query that it has, with what each alone scores."""
+    teacher: RankingPlace | None
+    """By the tower that the query tower was distilled from, where the service has it loaded."""
+    teacher_name: str
+
+
+@dataclass(frozen=True)
+class DocumentExplanation:
+    """What became of a document in a search."""
+
+    document_id: str
+    fate: str
+    """`IN_ANSWER`, `NOT_STORED`, `DELETED`, `FILTERED_OUT`, `BELOW_THRESHOLD`, `RANKED_LOWER`, and so on."""
+    message: str
+    """The same in words."""
+    filter_path: str
+    """The condition that removed it: `filter.must[0]`."""
+    explanation: Explanation | None
+    score: float | None
+    offset: int | None
+    """Of a page that begins with it."""
+    version: int
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """The stretch of a passage around its best sentence. Places count characters of Python's strings."""
+
+    text: str
+    highlights: list[tuple[int, int]]
+    """The words of the query in `text`, as `text[start:end]`, in order and without overlap."""
+    start: int
+    """Where it begins in the text of the passage, in UTF-16 code units."""
+
+
+@dataclass(frozen=True)
 class Hit:
     """One document that was found."""
 
@@ -68,6 +131,14 @@ class Hit:
     """Text of its best passage."""
     metadata: dict[str, Any]
     version: int
+    explanation: Explanation | None = None
+    """Why it ranks where it does, with `explain`."""
+    snippet: Snippet | None = None
+    """Its best sentence, with `snippet_length`, where its text is stored."""
+    document_text: str | None = None
+    """Its whole text, with `with_document_text`."""
+    document_text_absence: Literal["not stored", "too large"] | None = None
+    """Why there is none: it is not stored, or the texts of the answer would be more than 2 MiB together."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +160,33 @@ class SearchResult:
     hits: list[Hit]
     timings: SearchTimings
     query_tower: Tower
+    explained_document: DocumentExplanation | None = None
+    """What became of the document that `explain_document_id` names."""
+    query_truncation: QueryTruncation | None = None
+    """Set where the query is longer than the tower's window."""
+    collection: str = ""
+    """Logical name of the collection that was searched; empty where the service is older than this."""
+
+
+@dataclass(frozen=True)
+class QueryTruncation:
+    """How much of a query was read."""
+
+    tokens_read: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """How well a query tower knows a collection."""
+
+    unknown_token_share: float | None
+    """Share of the tokens that its training hardly saw; None where the tower does not say what it saw."""
+    documents: int
+    tokens: int
+    query_tower: Tower
+    collection: str = ""
+    """Logical name of the collection that was measured; empty where the service is older than this."""
 
 
 @dataclass(frozen=True)
@@ -99,73 +197,100 @@ class EncodeResult:
     query_tower: Tower
 
 
-def from_space(space: Any) -> Space:
-    """From the wire."""
-    return Space(space.fingerprint, space.dimensions)
+@dataclass(frozen=True)
+class DeleteResult:
+    """What was deleted."""
+
+    documents: int
+    freshness_token: str
+    """A search that takes it does not see them any more."""
 
 
-def from_tower(tower: Any) -> Tower:
-    """From the wire."""
-    return Tower(
-        name=tower.name,
-        role="document" if tower.role == 1 else "query",
-        space=from_space(tower.space),
-        device=tower.device,
-        max_tokens=tower.max_tokens,
-        retention=tower.retention if tower.HasField("retention") else None,
-    )
+@dataclass(frozen=True)
+class CountResult:
+    """How many there are."""
+
+    documents: int
+    passages: int
 
 
-def from_service(info: Any) -> ServiceInfo:
-    """From the wire."""
-    return ServiceInfo(
-        version=info.version,
-        pid=info.pid,
-        uptime_seconds=info.uptime_seconds,
-        tower=from_tower(info.tower),
-        store=info.store,
-        not_serving_reason=info.not_serving_reason,
-        writes_refused_reason=info.writes_refused_reason,
-    )
+@dataclass(frozen=True)
+class Passage:
+    """A passage as it is stored."""
+
+    text: str
+    """Empty where texts are kept out of the store."""
+    span: tuple[int, int] | None
+    """Where it lies in the document's text, in UTF-16 code units; None where that is not known."""
+    vector: list[float] | None
+    """Of unit length; only where vectors were asked for."""
+    terms: dict[int, float] | None
+    """The weights of the terms it has, by id; only where vectors were asked for."""
 
 
-def from_collection(found: Any) -> Collection:
-    """From the wire."""
-    return Collection(
-        name=found.name,
-        physical_name=found.physical_name,
-        space=from_space(found.space),
-        documents=found.documents,
-        passages=found.passages,
-        identity=found.identity,
-        read_only=found.read_only,
-        admitted_spaces=list(found.admitted_spaces),
-    )
+@dataclass(frozen=True)
+class FullDocument:
+    """A document as it came, with what was made of it."""
+
+    id: str
+    title: str
+    text: str | None
+    """The whole text as it came; None where the store does not have it."""
+    missing_text: Literal["omitted", "unknown"] | None
+    """Why it is None: kept out of the store by its owner, or never stored whole by a version before 0.2.0."""
+    metadata: dict[str, Any]
+    version: int
+    expires_at: datetime | None
+    tenant: str
+    content_hash: str
+    passages: list[Passage]
 
 
-def from_search(response: Any) -> SearchResult:
-    """From the wire."""
-    timings = response.timings
-    return SearchResult(
-        hits=[
-            Hit(
-                id=hit.document_id,
-                score=hit.score,
-                title=hit.title,
-                passage=hit.passage,
-                text=hit.text,
-                metadata=from_struct(hit.metadata),
-                version=hit.version,
-            )
-            for hit in response.hits
-        ],
-        timings=SearchTimings(
-            timings.tokenize_ms,
-            timings.queue_ms,
-            timings.encode_ms,
-            timings.search_ms,
-            timings.total_ms,
-            timings.cached,
-        ),
-        query_tower=from_tower(response.query_tower),
-    )
+OutcomeKind = Literal["indexed", "unchanged", "deleted", "rejected"]
+
+
+@dataclass(frozen=True)
+class IngestOutcome:
+    """What became of one operation."""
+
+    sequence: int
+    id: str
+    kind: OutcomeKind
+    passages: int = 0
+    """How many the document has now; 0 unless it was indexed."""
+    encoded_passages: int = 0
+    """How many of these were encoded for this operation."""
+    error: ScalingnoteError | None = None
+    """Why it was rejected."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Progress to keep: everything up to `sequence` is durable. Give it back as `resume`, with the same operations."""
+
+    sequence: int
+    identity: str
+    """Identity of the collection that everything went to."""
+    freshness_token: str
+    """A search that takes it sees everything up to there."""
+
+
+@dataclass
+class IngestSummary:
+    """What an ingest did."""
+
+    sent: int = 0
+    skipped: int = 0
+    """Operations up to the checkpoint that it resumed from."""
+    indexed: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    watermark: int = 0
+    """Everything up to this sequence is durable."""
+    identity: str = ""
+    """Identity of the collection that everything went to."""
+    freshness_token: str = ""
+    """Of the last watermark: a search that takes it sees everything up to there."""
+    rejections: list[IngestOutcome] = field(default_factory=list)
+    """The first hundred; `on_outcome` gets all."""

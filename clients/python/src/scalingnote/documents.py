@@ -2,161 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-import grpc
+from . import _requests as requests
+from ._client import ServiceClient
+from ._export import Cursor, run_export
+from ._ingest import Ingest
+from ._progress import Callbacks, Progress, require_source
+from ._requests import MAX_GET_IDS, Plan, parts
+from .answers import (
+    Checkpoint,
+    Collection,
+    CountResult,
+    DeleteResult,
+    FullDocument,
+    IngestOutcome,
+    IngestSummary,
+    ServiceInfo,
+)
+from .errors import ScalingnoteError
 
-from ._calls import DEFAULT_TIMEOUT, ServiceClient, _serialize
-from ._filters import Filter, set_filter
-from ._operations import Operation
-from ._proto import message, method
-from ._values import flag, seconds, text, token, whole
-from .answers import Collection, ServiceInfo, from_collection, from_service
-from .errors import invalid
-from .ingest import DEFAULT_PATIENCE, DEFAULT_WINDOW, Ingest, IngestOutcome, IngestSummary
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-DEFAULT_ADDRESS = "127.0.0.1:7401"
-# More would only take memory: 32 MiB are the other bound.
-_MAX_WINDOW = 1_000_000
-
-
-@dataclass(frozen=True)
-class DeleteResult:
-    """What was deleted."""
-
-    documents: int
-    freshness_token: str
-    """A search that takes it does not see them any more."""
-
-
-@dataclass(frozen=True)
-class CountResult:
-    """How many there are."""
-
-    documents: int
-    passages: int
+    from .types import (
+        CallOptions,
+        DeleteOptions,
+        DropOptions,
+        ExportOptions,
+        GetOptions,
+        IngestOptions,
+        Operation,
+        ScopeOptions,
+        SwitchOptions,
+    )
 
 
 class DocumentClient(ServiceClient):
-    """A client of the document service; safe to use from several threads."""
+    """A client of the document service, at `127.0.0.1:7401` by default; safe to use from several threads."""
 
     _service = "DocumentService"
-
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        timeout: float = DEFAULT_TIMEOUT,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        """`timeout` is how long a call may take, retries included, in seconds. Without credentials: plain text."""
-        super().__init__(address, timeout=timeout, credentials=credentials)
+    _default_address = "127.0.0.1:7401"
 
     def ingest(
         self,
         source: Iterable[Operation],
         *,
-        collection: str,
-        tenant: str = "",
-        omit_text: bool = False,
-        bulk: bool = False,
+        resume: Checkpoint | None = None,
         on_outcome: Callable[[IngestOutcome], None] | None = None,
-        on_watermark: Callable[[int, str], None] | None = None,
-        expected_identity: str | None = None,
-        expected_freshness: str | None = None,
-        window: int = DEFAULT_WINDOW,
-        patience: float = DEFAULT_PATIENCE,
+        on_checkpoint: Callable[[Checkpoint], None] | None = None,
+        on_reconnect: Callable[[ScalingnoteError, float], None] | None = None,
+        **options: Unpack[IngestOptions],
     ) -> IngestSummary:
-        """Sends operations until the source is exhausted and everything is durable.
+        """Sends operations to a `collection` until the source is exhausted and everything is durable.
 
         A broken connection is made again and goes on after the last watermark: nothing is lost, nothing doubles. An
-        operation that is refused is an outcome, not the end. Source and callbacks run on the caller's thread; what
-        they raise ends the ingest. `patience` is how long to retry without progress, in seconds. To resume in another
-        process, keep what `on_watermark` is called with, and leave out the operations up to that sequence.
+        operation that is refused is an outcome, not the end. The source is asked for more only while less than
+        `window` operations (and 32 MiB) wait for a watermark. Source and callbacks run on the caller's thread; what they
+        raise ends the ingest.
+
+        To resume in another process, keep what `on_checkpoint` is called with, give it back as `resume`, and give the
+        same operations: those up to there are passed over. Where the collection is another one now, or an older copy
+        of it, the ingest ends with `COLLECTION_REPLACED` before anything is written.
         """
-        begin = message("IngestBegin")(
-            collection=text(collection, "collection"),
-            tenant=text(tenant, "tenant"),
-            omit_text=flag(omit_text, "omit_text"),
-            bulk=flag(bulk, "bulk"),
-        )
-        if expected_identity is not None:
-            begin.expected_identity = token(expected_identity, "expected_identity")
-        if expected_freshness is not None:
-            begin.expected_freshness_token = token(expected_freshness, "expected_freshness")
-        if isinstance(source, (str, bytes, dict)):
-            raise invalid("source", f"must be an iterable of operations, not {type(source).__name__}")
-        ingest = Ingest(
-            source,
-            begin=begin,
-            on_outcome=on_outcome,
-            on_watermark=on_watermark,
-            window=whole(window, "window", _MAX_WINDOW, 1),
-            patience=seconds(patience, "patience"),
-            open_timeout=self._timeout,
-        )
-        path, _, response = method(self._service, "Ingest")
-        return ingest.run(
-            self._channel.stream_stream(
-                path, request_serializer=_serialize, response_deserializer=response.FromString
-            )
-        )
+        progress = Progress(options, resume, Callbacks(on_outcome, on_checkpoint, on_reconnect))
+        require_source(source, Iterable)
+        return Ingest(self._servers, source, progress).run()
 
-    def delete(
-        self,
-        *,
-        collection: str,
-        tenant: str = "",
-        document_ids: Sequence[str] | None = None,
-        filter: Filter | None = None,
-        timeout: float | None = None,
-    ) -> DeleteResult:
-        """Deletes documents by id, or all that match a filter, whatever their versions."""
-        request = _scope("DeleteRequest", collection, tenant, filter)
-        if document_ids is not None:
-            if isinstance(document_ids, (str, bytes)):
-                raise invalid("document_ids", "must be a list of ids, not a string")
-            request.document_ids.extend(text(each, f"document_ids[{i}]") for i, each in enumerate(document_ids))
-        response = self._call("Delete", request, timeout)
-        return DeleteResult(response.documents, response.freshness_token)
+    def export(self, **options: Unpack[ExportOptions]) -> Iterator[FullDocument]:
+        """Every document of a `collection` as it came, one tenant's or all.
 
-    def count(
-        self,
-        *,
-        collection: str,
-        tenant: str = "",
-        filter: Filter | None = None,
-        timeout: float | None = None,
-    ) -> CountResult:
+        A broken connection is made again and goes on after the last document: none is left out, none comes twice.
+        Documents that are written meanwhile may come in their old or their new form.
+        """
+        return run_export(self._servers, Cursor(options))
+
+    def get_documents(self, **options: Unpack[GetOptions]) -> list[FullDocument]:
+        """Documents by `ids`, as they came, in that order; those that are not there are left out.
+
+        Many ids, and large documents, take several calls.
+        """
+        return self._get(requests.get_documents(options))
+
+    def _get(self, plan: Plan[list[FullDocument]]) -> list[FullDocument]:
+        size = count = len(plan.request.document_ids)
+        if count <= MAX_GET_IDS:
+            try:
+                return self._call(plan)
+            except ScalingnoteError as error:
+                if error.reason != "RESPONSE_TOO_LARGE" or count < 2:
+                    raise
+                size = (count + 1) // 2
+        return [each for part in parts(plan, min(size, MAX_GET_IDS)) for each in self._get(part)]
+
+    def delete(self, **options: Unpack[DeleteOptions]) -> DeleteResult:
+        """Deletes documents by `document_ids`, or all that match a `filter`, whatever their versions."""
+        return self._call(requests.delete(options))
+
+    def count(self, **options: Unpack[ScopeOptions]) -> CountResult:
         """Counts documents and their passages."""
-        response = self._call("Count", _scope("CountRequest", collection, tenant, filter), timeout)
-        return CountResult(response.documents, response.passages)
+        return self._call(requests.count(options))
 
-    def collections(self, *, timeout: float | None = None) -> list[Collection]:
+    def list_collections(self, **options: Unpack[CallOptions]) -> list[Collection]:
         """Every collection of the store, of any space."""
-        response = self._call("ListCollections", message("ListCollectionsRequest")(), timeout)
-        return [from_collection(each) for each in response.collections]
+        return self._call(requests.list_collections(options))
 
-    def drop_collection(
-        self, *, physical_name: str, with_aliases: bool = False, timeout: float | None = None
-    ) -> list[str]:
-        """Drops a physical collection, and returns the aliases that went with it. It is tried once."""
-        request = message("DropCollectionRequest")(
-            physical_name=text(physical_name, "physical_name"),
-            with_aliases=flag(with_aliases, "with_aliases"),
-        )
-        return list(self._call("DropCollection", request, timeout, attempts=1).aliases)
+    def list_aliases(self, **options: Unpack[CallOptions]) -> dict[str, str]:
+        """Logical name to physical name."""
+        return self._call(requests.list_aliases(options))
 
-    def describe(self, *, timeout: float | None = None) -> ServiceInfo:
+    def switch_alias(self, **options: Unpack[SwitchOptions]) -> str | None:
+        """Points an `alias` at a `physical_name`, in one step; returns where it led before, if it was there."""
+        return self._call(requests.switch_alias(options))
+
+    def drop_collection(self, **options: Unpack[DropOptions]) -> list[str]:
+        """Drops the collection of a `physical_name`; returns the aliases that went with it. It is tried once."""
+        return self._call(requests.drop_collection(options))
+
+    def describe(self, **options: Unpack[CallOptions]) -> ServiceInfo:
         """What the service is and which tower it runs."""
-        request = message("DocumentServiceDescribeRequest")()
-        return from_service(self._call("Describe", request, timeout).service)
-
-
-def _scope(name: str, collection: str, tenant: str, filter: Filter | None) -> Any:
-    request = message(name)(collection=text(collection, "collection"), tenant=text(tenant, "tenant"))
-    if filter is not None:
-        set_filter(request.filter, filter)
-    return request
+        return self._call(requests.describe(self._service, options))

@@ -64,6 +64,31 @@ class ScalingnoteError(Exception):
         return f"{self.code}{f' {self.reason}' if self.reason else ''}: {self.message}"
 
 
+class ArgumentError(ScalingnoteError, TypeError):
+    """An argument that a method does not take, or one that it needs and did not get."""
+
+
+def argument_error(field: str, description: str) -> ArgumentError:
+    """The error of an argument's name."""
+    return ArgumentError(
+        code="INVALID_ARGUMENT",
+        reason="INVALID_ARGUMENT",
+        message=f"{field}: {description}",
+        violations=(FieldViolation(field, description),),
+    )
+
+
+def unavailable(message: str) -> ScalingnoteError:
+    """What a server that is away, or says nothing, fails a call with."""
+    return ScalingnoteError(code="UNAVAILABLE", message=message)
+
+
+def client_closed() -> ScalingnoteError:
+    """What a client that was closed fails with."""
+    text = "the client is closed; make another one"
+    return ScalingnoteError(code="FAILED_PRECONDITION", reason="CLIENT_CLOSED", message=text)
+
+
 def invalid(field: str, description: str) -> ScalingnoteError:
     """The error that the server would return for such a field, without sending it."""
     return ScalingnoteError(

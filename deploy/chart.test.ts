@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { parse, parseAllDocuments } from 'yaml';
+import { settingsOf, type SettingName, Settings } from '../services/runtime/config.ts';
+import { optionalTool } from '../test/testing/optional-tool.ts';
+import { defaultCacheDir } from '../towers/cache.ts';
+import { pathOf, read, rules } from './testing/telemetry-files.ts';
+
+interface Container {
+  name: string;
+  image: string;
+  ports: { name: string; containerPort: number }[];
+  env: { name: string; value?: string }[];
+  resources: { limits: Record<string, string | number> };
+}
+interface Resource {
+  kind: string;
+  metadata: { name: string };
+  data?: Record<string, string>;
+  spec?: {
+    replicas?: number;
+    groups?: unknown[];
+    strategy?: { rollingUpdate: object };
+    triggers?: { metadata: { query?: string } }[];
+    template?: { spec: { terminationGracePeriodSeconds: number; containers: [Container] } };
+  };
+}
+
+const CHART = pathOf('deploy/chart');
+const SCHEMAS = join(defaultCacheDir(), 'kubernetes-tools', 'schemas');
+
+/** A helm that Go built assumes an old Kubernetes. */
+const VERSION = ['--kube-version', '1.34.1'];
+
+const helm = optionalTool('helm');
+const kubeconform = optionalTool('kubeconform');
+const skip = helm.skip || kubeconform.skip || (!existsSync(SCHEMAS) && 'there are no schemas of Kubernetes');
+const run = promisify(execFile);
+
+/** Each way to render it that takes another branch of a template. */
+const VARIANTS = {
+  'as it is': [],
+  'with everything': [
+    ...set('images.pullSecrets[0]=registry', 'store.apiKeySecret.name=qdrant', 'store.caConfigMap.name=ca'),
+    ...set('telemetry.otlpEndpoint=http://collector:4317', 'serviceMonitor.enabled=true'),
+    ...set('prometheusRule.enabled=true', 'prometheusRule.labels.release=prometheus'),
+    ...set(
+      'document.gpu.count=1',
+      'document.cache.accessMode=ReadWriteMany',
+      'document.autoscaling.kind=keda',
+    ),
+    ...set('query.autoscaling.kind=keda', 'document.nodeSelector.pool=gpu', 'settings.slowMs=250'),
+    ...set('document.tolerations[0].key=nvidia.com/gpu', 'document.tolerations[0].operator=Exists'),
+    ...set(`images.query.digest=sha256:${'0'.repeat(64)}`, 'document.settings.ingestTokens=16777216'),
+  ],
+  'with as little as possible': [
+    ...set('query.autoscaling.kind=none', 'networkPolicy.enabled=false', 'networkPolicy.fetchTowers=false'),
+  ],
+} as const;
+
+function set(...values: string[]): string[] {
+  return values.flatMap((value) => ['--set', value]);
+}
+
+async function render(flags: readonly string[]): Promise<string> {
+  const { stdout } = await run(
+    helm.path!,
+    ['template', 'mine', CHART, '--namespace', 'search', ...VERSION, ...flags],
+    { maxBuffer: 16 << 20 },
+  );
+  return stdout;
+}
+
+const resourcesOf = (rendered: string): Resource[] =>
+  parseAllDocuments(rendered)
+    .map((document) => document.toJSON() as Resource | null)
+    .filter((resource) => resource !== null);
+
+const find = (resources: readonly Resource[], kind: string, name: string): Resource => {
+  const found = resources.find((one) => one.kind === kind && one.metadata.name === name);
+  assert.ok(found, `there is a ${kind} "${name}"`);
+  return found;
+};
+
+describe('the chart', { skip }, () => {
+  test('has no fault that helm lint finds', async () => {
+    await run(helm.path!, ['lint', '--strict', CHART, ...VERSION]);
+  });
+
+  for (const [name, flags] of Object.entries(VARIANTS)) {
+    test(`is what Kubernetes takes: ${name}`, async () => {
+      const rendered = await render(flags);
+      const child = run(kubeconform.path!, [
+        '-strict',
+        '-summary',
+        '-output=json',
+        `-schema-location=${SCHEMAS}/{{ .ResourceKind }}{{ .KindSuffix }}.json`,
+        '-',
+      ]);
+      child.child.stdin!.end(rendered);
+      const { stdout } = await child.catch((error: { stdout: string }) => error);
+      const { resources = [], summary } = JSON.parse(stdout) as {
+        resources?: { msg: string }[];
+        summary: Record<string, number>;
+      };
+      assert.deepEqual(resources, []);
+      assert.equal(summary['invalid']! + summary['errors']! + summary['skipped']!, 0);
+      assert.ok(summary['valid']! > 5);
+    });
+  }
+
+  describe('rendered', () => {
+    let bare: Resource[];
+    let full: Resource[];
+    before(async () => {
+      bare = resourcesOf(await render(VARIANTS['as it is']));
+      full = resourcesOf(await render(VARIANTS['with everything']));
+    });
+
+    for (const service of ['document', 'query'] as const) {
+      test(`gives the ${service} service settings that it takes`, () => {
+        for (const resources of [bare, full]) {
+          const { data } = find(resources, 'ConfigMap', `mine-scalingnote-${service}`);
+          const settings = JSON.parse(data!['settings.json']!) as Record<string, unknown>;
+          const known = Object.keys(settings);
+          const unknown = known.filter((name) => !Object.hasOwn(Settings.shape, name));
+          assert.deepEqual(unknown, []);
+          assert.deepEqual(settingsOf(known as SettingName[]).parse(settings), settings);
+        }
+      });
+
+      test(`lets the ${service} service finish its calls`, () => {
+        const { template } = find(bare, 'Deployment', `mine-scalingnote-${service}`).spec!;
+        const { data } = find(bare, 'ConfigMap', `mine-scalingnote-${service}`);
+        const { drainMs } = JSON.parse(data!['settings.json']!) as { drainMs: number };
+        assert.ok(template!.spec.terminationGracePeriodSeconds * 1000 > drainMs);
+      });
+    }
+
+    test('asks for cards, and names images by their digest, where the values do', () => {
+      const container = (service: string): Container =>
+        find(full, 'Deployment', `mine-scalingnote-${service}`).spec!.template!.spec.containers[0];
+      assert.equal(container('document').resources.limits['nvidia.com/gpu'], 1);
+      assert.equal(container('query').image, `scalingnote-query@sha256:${'0'.repeat(64)}`);
+    });
+
+    test('has every alert, and scales by series that are there', () => {
+      const { spec } = find(full, 'PrometheusRule', 'mine-scalingnote');
+      assert.deepEqual(
+        spec!.groups,
+        (parse(read('deploy/telemetry/alerts.yaml')) as { groups: unknown[] }).groups,
+      );
+      assert.ok(rules.length > 0);
+      const queries = full
+        .flatMap(({ spec }) => spec?.triggers ?? [])
+        .flatMap(({ metadata }) => metadata.query ?? []);
+      const series = queries.map((query) => /scalingnote_\w+/.exec(query)![0]);
+      assert.deepEqual(series, [
+        'scalingnote_ingest_tokens_in_flight',
+        'scalingnote_queue_wait_seconds_bucket',
+      ]);
+    });
+
+    test('leaves the number of pods to what scales them', () => {
+      assert.equal(find(bare, 'Deployment', 'mine-scalingnote-query').spec!.replicas, undefined);
+      assert.equal(find(bare, 'Deployment', 'mine-scalingnote-document').spec!.replicas, 1);
+    });
+  });
+
+  const REFUSED = {
+    'a value that there is not': ['query.replica=3', /additional properties 'replica' not allowed/],
+    'a number that is none': ['drainMs=soon', /drainMs/],
+    'a digest that is none': ['images.query.digest=latest', /images.query.digest|images\/query\/digest/],
+    'a setting that the chart sets': [
+      'settings.qdrantUrl=http://elsewhere:6333',
+      /settings.qdrantUrl is set by the chart/,
+    ],
+    'fewer pods at most than at least': [
+      'query.autoscaling.maxReplicas=1',
+      /maxReplicas is below minReplicas/,
+    ],
+    'several pods on a volume for one': [
+      'document.autoscaling.kind=hpa',
+      /document.cache.accessMode ReadWriteMany/,
+    ],
+  } as const satisfies Record<string, readonly [string, RegExp]>;
+  for (const [what, [value, message]] of Object.entries(REFUSED)) {
+    test(`refuses ${what}`, async () => {
+      await assert.rejects(render(set(value)), message);
+    });
+  }
+});

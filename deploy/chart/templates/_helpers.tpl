@@ -1,0 +1,56 @@
+{{/* Name of the release's things: RELEASE-scalingnote, or RELEASE where that says it already. */}}
+{{- define "scalingnote.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{/* Labels of all. */}}
+{{- define "scalingnote.labels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* What chooses the pods of one service. Takes (list $ "query"). */}}
+{{- define "scalingnote.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ $root.Chart.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* An image: its digest where one is named, else its tag, else the version of the chart. */}}
+{{- define "scalingnote.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index $root.Values.images (index . 1) -}}
+{{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}
+{{- else }}{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{/* The settings of one service, as JSON: keys that both services know, then its own. A file overrides defaults alone. */}}
+{{- define "scalingnote.settings" -}}
+{{- $root := index . 0 -}}
+{{- $service := index . 1 -}}
+{{- $own := index $root.Values $service -}}
+{{- $all := mustMergeOverwrite (deepCopy $root.Values.settings) (deepCopy $own.settings) -}}
+{{- $fixed := dict "host" "0.0.0.0" "metricsHost" "0.0.0.0" "store" "qdrant" "qdrantUrl" $root.Values.store.qdrantUrl "drainMs" ($root.Values.drainMs | int) -}}
+{{- $_ := set $fixed (printf "%sTower" $service) $own.tower -}}
+{{- range $name := keys $fixed | sortAlpha }}
+{{- if hasKey $all $name }}{{ fail (printf "settings.%s is set by the chart; see values.yaml for where" $name) }}{{ end }}
+{{- end }}
+{{- mustMerge $fixed $all | toPrettyJson }}
+{{- end }}
+
+{{/* Resources of a container, with its cards. Takes (list resources gpu). */}}
+{{- define "scalingnote.resources" -}}
+{{- $resources := deepCopy (index . 0) -}}
+{{- $gpu := index . 1 -}}
+{{- if gt (int ($gpu.count | default 0)) 0 }}
+{{- $limits := $resources.limits | default dict }}
+{{- $_ := set $limits $gpu.resource (int $gpu.count) }}
+{{- $_ := set $resources "limits" $limits }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}

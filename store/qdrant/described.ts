@@ -1,0 +1,95 @@
+import type { Schemas } from '@qdrant/js-client-rest';
+import { StoreError } from '../errors.ts';
+import type { SpaceKey } from '../store.ts';
+import { isObject } from './adopted/mapping.ts';
+import { type Adoption, adoptionOf, spaceOf } from './adopted/record.ts';
+import type { Copies } from './freshness.ts';
+import { DENSE } from './layout.ts';
+
+/** The part of a collection's description that is ours. */
+export interface Described {
+  physical: string;
+  space: SpaceKey;
+  identity: string;
+  copies: Copies;
+  /** Quantised to bits. */
+  binary: boolean;
+  /** Points, roughly, including those that no search finds. */
+  points: number;
+  /** Fields with a payload index. */
+  indexed: ReadonlySet<string>;
+  metadata: Readonly<Record<string, unknown>>;
+  indexingThreshold: number | undefined;
+  /** Other spaces that were measured to be this one. */
+  admitted: string[];
+  /** How we read a collection that others made; absent for our own. */
+  adoption?: Adoption;
+}
+
+/** Key in the metadata of a collection of ours: the spaces that {@link Described.admitted} names, each with its measurement. */
+export const ADMITTED_KEY = 'admitted';
+
+/** A collection of ours. @throws {StoreError} `COLLECTION_FOREIGN` where it is not */
+export function describedOwn(physical: string, info: Schemas['CollectionInfo']): Described {
+  const { metadata = {}, params, optimizer_config: optimizer } = info.config;
+  const dense = (params.vectors as Record<string, Schemas['VectorParams']> | undefined)?.[DENSE];
+  const { space: fingerprint, identity } = metadata ?? {};
+  if (typeof fingerprint !== 'string' || typeof identity !== 'string' || !dense) throw foreign(physical);
+  return {
+    ...common(physical, info),
+    space: { fingerprint, dimensions: dense.size },
+    identity,
+    indexingThreshold: optimizer.indexing_threshold ?? undefined,
+    admitted: admittedIn(metadata ?? {}),
+  };
+}
+
+/** A collection that others made and we have adopted; `undefined` for any other. */
+export function describedAdopted(physical: string, info: Schemas['CollectionInfo']): Described | undefined {
+  const adoption = adoptionOf(info.config.metadata, physical);
+  return (
+    adoption && {
+      ...common(physical, info),
+      space: spaceOf(adoption),
+      identity: adoption.identity,
+      indexingThreshold: undefined,
+      admitted: [],
+      adoption,
+    }
+  );
+}
+
+/** What both kinds of collections say in the same way. */
+function common(
+  physical: string,
+  { config, payload_schema: schema, points_count: points }: Schemas['CollectionInfo'],
+): Pick<Described, 'physical' | 'copies' | 'binary' | 'points' | 'indexed' | 'metadata'> {
+  const { params, quantization_config: quantization, metadata } = config;
+  return {
+    physical,
+    copies: {
+      shards: params.shard_number ?? 1,
+      replicas: params.replication_factor ?? 1,
+      writeConsistency: params.write_consistency_factor ?? 1,
+    },
+    binary: quantization !== null && quantization !== undefined && 'binary' in quantization,
+    points: points ?? 0,
+    indexed: new Set(Object.keys(schema)),
+    metadata: metadata ?? {},
+  };
+}
+
+/** The spaces that a collection of ours admits beside its own. */
+function admittedIn(metadata: Readonly<Record<string, unknown>>): string[] {
+  const admitted = metadata[ADMITTED_KEY];
+  return isObject(admitted) ? Object.keys(admitted) : [];
+}
+
+export function foreign(name: string): StoreError {
+  return new StoreError(
+    'COLLECTION_FOREIGN',
+    `collection "${name}" exists, but scalingnote did not make it: it names no space; use another name, or adopt it: ` +
+      `"scalingnote adopt ${name} --document-tower TOWER"`,
+    { metadata: { collection: name } },
+  );
+}
