@@ -116,6 +116,11 @@ export interface ServerOptions {
   routes?: readonly AddRoutes[] | undefined;
   /** Who looks at connections and calls as they come in. @default nobody */
   hooks?: Hooks | undefined;
+  /**
+   * Errors of the port itself go without details, for the conformance suite, which knows none of ours. gRPC is not
+   * concerned: what grpc-js refuses has none. @default false
+   */
+  bareErrors?: boolean | undefined;
   /** See `ListenerOptions`. */
   headTimeoutMs?: number | undefined;
   /** See `HttpOptions`. */
@@ -199,6 +204,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     scope,
     beforeCall,
     isServing: () => isServing,
+    bareErrors: options.bareErrors,
   });
   const http2 = http2Port({ grpc: server, http, log, beforeCall });
   const { headTimeoutMs } = options;

@@ -20,6 +20,7 @@ const server = await startServer({
   portSetting: '--port',
   services: [conformanceService(suite)],
   maxReceiveBytes: request.messageReceiveLimit || DEFAULT_LIMIT,
+  bareErrors: true,
   log: pino({ level: process.env['CONFORMANCE_LOG'] ?? 'silent' }, pino.destination(2)),
 });
 server.setServing(true);

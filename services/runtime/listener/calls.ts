@@ -1,7 +1,6 @@
 import { Duplex } from 'node:stream';
 import { Metadata, status, type handleUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
-import { deadlineExceeded, reportError, toGrpcError } from '../errors.ts';
+import { deadlineExceeded } from '../errors.ts';
 import { HttpError, type Exchange } from './exchange.ts';
 import type { Method } from './methods.ts';
 import type { GrpcError } from './wire-error.ts';
@@ -27,7 +26,6 @@ export interface CallOptions {
   metadata: Metadata;
   /** When the caller stops waiting, in milliseconds since the epoch; `Infinity` for never. */
   deadline: number;
-  log: Logger;
 }
 
 /** How a call with one message ended. */
@@ -46,8 +44,8 @@ export interface UnaryAnswer {
 export function callUnary(
   method: Method,
   request: object,
-  { metadata, deadline }: Pick<CallOptions, 'metadata' | 'deadline'>,
-  { response }: Pick<Exchange, 'response'>,
+  { metadata, deadline }: CallOptions,
+  exchange: Pick<Exchange, 'response' | 'failure'>,
 ): Promise<UnaryAnswer | undefined> {
   return new Promise((resolve) => {
     let cancel = (): void => {};
@@ -63,9 +61,9 @@ export function callUnary(
     };
     const stop = untilDeadline(deadline, () => {
       cancel();
-      resolve({ error: toGrpcError(deadlineExceeded()), headers, trailers: undefined });
+      resolve({ error: exchange.failure(deadlineExceeded()), headers, trailers: undefined });
     });
-    response.once('close', () => {
+    exchange.response.once('close', () => {
       stop();
       cancel();
       resolve(undefined);
@@ -101,9 +99,9 @@ export async function callStream(
   exchange: Exchange,
 ): Promise<void> {
   const { requestStream, responseStream, path } = method;
-  const failed = (error: unknown): GrpcError => toGrpcError(reportError(error, options.log, { path }));
+  const failed = (error: unknown): GrpcError => exchange.failure(error);
   const call = new WebCall(path, inputs, options, output, failed);
-  const stop = untilDeadline(options.deadline, () => call.fail(toGrpcError(deadlineExceeded())));
+  const stop = untilDeadline(options.deadline, () => call.fail(failed(deadlineExceeded())));
   exchange.response.once('close', () => call.abandon());
   try {
     if (!requestStream) {
@@ -155,6 +153,7 @@ class WebCall extends Duplex {
   readonly #failed: (error: unknown) => GrpcError;
   #resolve = (): void => {};
   #begun = false;
+  #error: GrpcError | undefined;
   #trailers: Metadata | undefined;
 
   constructor(
@@ -172,7 +171,11 @@ class WebCall extends Duplex {
     this.#deadline = deadline;
     this.#failed = failed;
     this.done = new Promise((resolve) => (this.#resolve = resolve));
-    this.on('error', (error) => this.finish(error));
+    // What was written before goes out before.
+    this.on('error', (error) => {
+      this.#error ??= error;
+      super.end();
+    });
   }
 
   getDeadline(): number {
@@ -214,7 +217,7 @@ class WebCall extends Duplex {
   }
 
   override _final(ended: () => void): void {
-    this.finish(undefined, this.#trailers);
+    this.finish(this.#error, this.#trailers);
     ended();
   }
 

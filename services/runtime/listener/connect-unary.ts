@@ -16,7 +16,6 @@ export async function serveConnectUnary(
   exchange: Exchange,
   method: Method,
   codecName: string,
-  log: CallOptions['log'],
 ): Promise<void> {
   const codec = codecOf(method, codecName);
   if (!codec)
@@ -28,15 +27,11 @@ export async function serveConnectUnary(
   // A plain address that is read by GET has no fields.
   const body = exchange.request.method === 'GET' ? Buffer.from('{}') : await exchange.body();
   const bytes = await inflate(body, encoding, exchange.limits);
-  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline, log });
+  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline });
 }
 
 /** Serves a call by GET of a method without side effects: what would be the body is in the address. */
-export async function serveConnectGet(
-  exchange: Exchange,
-  method: Method,
-  log: CallOptions['log'],
-): Promise<void> {
+export async function serveConnectGet(exchange: Exchange, method: Method): Promise<void> {
   const parameters = new URLSearchParams(exchange.query);
   for (const name of parameters.keys()) {
     if (!PARAMETERS.has(name)) {
@@ -63,7 +58,7 @@ export async function serveConnectGet(
   const encoding = encodingOf(of('compression'), 'compression');
   const sent = Buffer.from(message, base64 === '1' ? 'base64url' : 'utf8');
   const bytes = await inflate(sent, encoding, exchange.limits);
-  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline, log });
+  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline });
 }
 
 async function answerUnary(

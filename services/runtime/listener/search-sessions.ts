@@ -81,7 +81,7 @@ async function serveQuery(
       search,
       request.search,
       { metadata, deadline },
-      { response: answer as never },
+      { response: answer as never, failure: (error) => exchange.failure(error) },
     );
     if (!found || !session.supersede) return;
     if (found.error) {
