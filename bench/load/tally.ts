@@ -38,6 +38,9 @@ export interface PhaseReport {
   name: string;
   /** How long calls were to begin, in seconds. */
   seconds: number;
+  /** When the first and the last were, in milliseconds since the epoch. */
+  from: number;
+  to: number;
   offered: number;
   /** Calls by status: gRPC's names, and a word where the server sent none. */
   statuses: Record<string, number>;
@@ -57,6 +60,7 @@ export interface PhaseReport {
 export class Tally {
   readonly #name: string;
   readonly #seconds: number;
+  readonly #from = Date.now();
   readonly #statuses = new Map<number | string, number>();
   readonly #accepted = histogram();
   readonly #refused = histogram();
@@ -102,6 +106,8 @@ export class Tally {
     return {
       name: this.#name,
       seconds: this.#seconds,
+      from: this.#from,
+      to: this.#from + 1000 * this.#seconds,
       offered: this.#offered,
       statuses: Object.fromEntries(named),
       accepted: latencies(this.#accepted),

@@ -3,7 +3,7 @@ import { generate } from '../load/generator.ts';
 import type { Phase } from '../load/load.ts';
 import { BIN_MS, type Bin, type PhaseReport } from '../load/tally.ts';
 import { type Bench, BenchUsageError, type Comparison } from '../report.ts';
-import { Ground, type Rpc, RPCS, type Target, usageOf } from './ground.ts';
+import { Ground, type Rpc, RPCS, type Target, type Usage, usageOf } from './ground.ts';
 
 /** Shares of the capacity that are offered. */
 const MULTIPLES = [0.5, 1, 2, 5, 10];
@@ -132,15 +132,8 @@ async function measure(
   let usPerAccepted = Number.NaN;
   for (const multiple of shares) {
     const rate = Math.min(MOST_PER_SECOND, capacity * multiple);
-    const before = usageOf(pid);
-    let rss = before.rssBytes;
-    let cpuAtEnd = before.cpuMs;
-    const began = performance.now();
-    const sampling = setInterval(() => {
-      const now = usageOf(pid);
-      rss = Math.max(rss, now.rssBytes);
-      if (performance.now() - began < ms) cpuAtEnd = now.cpuMs;
-    }, SAMPLE_MS);
+    const samples: (Usage & { at: number })[] = [];
+    const sampling = setInterval(() => samples.push({ at: Date.now(), ...usageOf(pid) }), SAMPLE_MS);
     const [load = 0] = loadavg();
     const report = await generate({
       ...plan,
@@ -151,7 +144,10 @@ async function measure(
       ],
     }).finally(() => clearInterval(sampling));
     const [loaded, after] = report.phases as [PhaseReport, PhaseReport];
-    const cpuUs = (cpuAtEnd - before.cpuMs) * 1000;
+    const during = samples.filter(({ at }) => at >= loaded.from && at <= loaded.to);
+    const [first, last] = [during[0]!, during.at(-1)!];
+    const serviceShare = (last.cpuMs - first.cpuMs) / (last.at - first.at);
+    const cpuUs = serviceShare * ms * 1000;
     if (loaded.refused.count === 0) usPerAccepted = cpuUs / loaded.accepted.count;
     const row: Row = {
       rpc,
@@ -169,8 +165,8 @@ async function measure(
           ? (cpuUs - usPerAccepted * loaded.accepted.count) / loaded.refused.count
           : Number.NaN,
       generatorShare: report.cpuShare,
-      serviceShare: cpuUs / 1000 / ms,
-      rssMiB: rss / 2 ** 20,
+      serviceShare,
+      rssMiB: Math.max(...samples.map(({ rssBytes }) => rssBytes)) / 2 ** 20,
       recoveryMs: recoveryMs(after.bins),
       load,
     };

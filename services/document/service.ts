@@ -78,7 +78,11 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
 
     Describe: async () => ({ service: describe() }),
   };
-  return service(v1.DocumentService.service, handlers, { Ingest: salvageDocument });
+  const { path } = v1.DocumentService.service.Ingest;
+  return {
+    ...service(v1.DocumentService.service, handlers, { Ingest: salvageDocument }),
+    refuseStream: (method) => (method === path ? pipeline.refusal() : undefined),
+  };
 }
 
 /** Filters to delete by, one for each call to the store. Ids are deleted by filter, because that ignores versions. */

@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { isLogicalName } from '../../store/names.ts';
 import { accessSettings } from './access/access-settings.ts';
 import { LOG_LEVELS } from './log.ts';
-import { ConfigError, decimal, integer } from './setting-types.ts';
+import { boolean, ConfigError, decimal, integer } from './setting-types.ts';
 import { storeSettings } from './store-settings.ts';
 
 /** A port that is called the same as a flag in every service. */
@@ -114,6 +114,12 @@ export const Settings = z.strictObject({
   queryCache: integer(0, 1_000_000)
     .default(10_000)
     .describe('Query vectors to cache, about 2 KB each; 0 for none.'),
+  serveTower: boolean()
+    .default(false)
+    .describe(
+      'Whether the query service gives the files of its lookup tower to whoever may call it, so that pages encode queries ' +
+        'themselves: true or false. They are some 12 MB, and with them anybody can encode texts and compare vectors.',
+    ),
   liveShare: decimal(0, 1)
     .default(0)
     .describe('Share of live queries, 0 to 1, that the teacher encodes too, to measure the query tower.'),

@@ -34,6 +34,7 @@ import type { Hooks } from './listener/seams.ts';
 import { reflection } from './reflection.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import { guarded, type Salvage } from './request-guard.ts';
+import type { ServiceError } from './errors.ts';
 
 export { StartError } from './start-error.ts';
 
@@ -55,6 +56,8 @@ const FLUSH_MS = 250;
 export interface Service {
   definition: ServiceDefinition;
   bind(scope: Scope): UntypedServiceImplementation;
+  /** Why no more streams of a method are taken now, before anything of a new one is read. @default nobody says */
+  refuseStream?: (method: string) => ServiceError | undefined;
   /** Descriptors of the service, for JSON. @default those of our contract */
   registry?: FileRegistry;
 }

@@ -6,10 +6,12 @@ import { readGolden } from '../../towers/golden/golden.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
+import { admit } from './admission/admit.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
 import { ACCESS_SETTINGS } from './access/access-settings.ts';
 import { openAccess } from './access/open.ts';
 import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
+import type { AddRoutes } from './listener/routes.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
 import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
 import { runService } from './run-service.ts';
@@ -65,6 +67,8 @@ export interface TowerService<Own extends SettingName> {
     /** Where documents are encoded: refuses writes while the tower does not encode as it did. */
     drift: DriftGuard | undefined;
   }): Service | Promise<Service>;
+  /** What it serves over HTTP besides. @default nothing */
+  routes?(tower: Tower, config: Config<Own>): Promise<AddRoutes[]>;
 }
 
 /** Runs a service of one tower and the store as a process. It serves only while the store answers. */
@@ -130,13 +134,17 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       ...serviceInfo(tower, store, health.reason),
       writesRefusedReason: drift?.refusal ?? '',
     });
+    const made = await service.serve({ tower, store, config, log, telemetry, describe, drift });
+    const admission = admit(made, service, config, telemetry);
     server = await startServer({
       host: config.host,
       port: config[service.port],
       portSetting: namesOf(service.port),
-      services: [await service.serve({ tower, store, config, log, telemetry, describe, drift })],
+      services: [made],
+      hooks: admission,
       maxReceiveBytes: service.maxReceiveBytes,
       corsOrigins: config.corsOrigins,
+      routes: await service.routes?.(tower, config),
       log,
       telemetry,
       access: access.access,

@@ -117,20 +117,25 @@ export class IngestPipeline {
     return this.#sessions.size;
   }
 
+  /** Why no stream is taken now. A stream that has long done nothing gives its place up, so ask only for a new one. */
+  refusal(): ServiceError | undefined {
+    if (this.streams < this.#maxStreams || this.#evictIdle()) return undefined;
+    return new ServiceError(
+      status.RESOURCE_EXHAUSTED,
+      'TOO_MANY_STREAMS',
+      `${this.streams} ingest streams are open, which is the most here; send more through each, or come again`,
+      { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
+    );
+  }
+
   /**
    * Serves one stream to its end.
    *
    * @throws {ServiceError} that the stream has to end with; `TOO_MANY_STREAMS` where no more are taken
    */
   async serve(call: IngestCall): Promise<void> {
-    if (this.streams >= this.#maxStreams && !this.#evictIdle()) {
-      throw new ServiceError(
-        status.RESOURCE_EXHAUSTED,
-        'TOO_MANY_STREAMS',
-        `${this.streams} ingest streams are open, which is the most here; send more through each, or come again`,
-        { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
-      );
-    }
+    const full = this.refusal();
+    if (full) throw full;
     const session = new IngestSession(this.#context, call);
     this.#sessions.add(session);
     try {

@@ -30,9 +30,11 @@ export interface CallOptions {
   log: Logger;
 }
 
-/** The answer of a call with one message. */
+/** How a call with one message ended. */
 export interface UnaryAnswer {
-  value: object;
+  /** One of these is there. */
+  value?: object | undefined;
+  error?: GrpcError | undefined;
   headers: Metadata | undefined;
   trailers: Metadata | undefined;
 }
@@ -40,8 +42,6 @@ export interface UnaryAnswer {
 /**
  * Calls a unary handler of gRPC with what it needs to know of a call. Resolves with `undefined` where nobody waits any
  * more.
- *
- * @throws {GrpcError} as the handler gives it
  */
 export function callUnary(
   method: Method,
@@ -49,7 +49,7 @@ export function callUnary(
   { metadata, deadline }: Pick<CallOptions, 'metadata' | 'deadline'>,
   { response }: Pick<Exchange, 'response'>,
 ): Promise<UnaryAnswer | undefined> {
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     let cancel = (): void => {};
     let headers: Metadata | undefined;
     const call = {
@@ -63,7 +63,7 @@ export function callUnary(
     };
     const stop = untilDeadline(deadline, () => {
       cancel();
-      reject(toGrpcError(deadlineExceeded()));
+      resolve({ error: toGrpcError(deadlineExceeded()), headers, trailers: undefined });
     });
     response.once('close', () => {
       stop();
@@ -72,7 +72,7 @@ export function callUnary(
     });
     (method.handler as handleUnaryCall<object, object>)(call as never, (error, value, trailers) => {
       stop();
-      if (error) reject(error as GrpcError);
+      if (error) resolve({ error, headers, trailers: undefined });
       else resolve({ value: value!, headers, trailers: trailers ?? undefined });
     });
   });
@@ -115,8 +115,8 @@ export async function callStream(
     }
     if (!call.finished) {
       const answered: sendUnaryData<object> = (error, value, trailers) => {
-        if (error) call.finish(error as GrpcError);
-        else call.write(value, () => call.finish(undefined, trailers ?? undefined));
+        if (error) call.finish(error);
+        else call.answer(value!, trailers ?? undefined);
       };
       type Handler = (call: unknown, answered?: sendUnaryData<object>) => void;
       (method.handler as Handler)(call, responseStream ? undefined : answered);
@@ -172,7 +172,7 @@ class WebCall extends Duplex {
     this.#deadline = deadline;
     this.#failed = failed;
     this.done = new Promise((resolve) => (this.#resolve = resolve));
-    this.on('error', (error) => this.finish(error as GrpcError));
+    this.on('error', (error) => this.finish(error));
   }
 
   getDeadline(): number {
@@ -223,6 +223,11 @@ class WebCall extends Duplex {
     const [trailers] = parameters;
     if (trailers instanceof Metadata) this.#trailers = trailers;
     return super.end();
+  }
+
+  /** Answers a call that has one answer. */
+  answer(value: object, trailers: Metadata | undefined): void {
+    this._write(value, 'utf8', () => this.finish(undefined, trailers));
   }
 
   /** Ends the call from this side, and tells the handler. */

@@ -8,8 +8,10 @@ import { sendFramedError } from './framed.ts';
 import { healthRoutes } from './health-routes.ts';
 import { methodRoutes, spokenBy } from './method-routes.ts';
 import type { Methods } from './methods.ts';
+import { openApiRoutes } from './openapi/serve.ts';
 import { plainRoutes } from './plain.ts';
 import { Routes, type AddRoutes, type Route } from './routes.ts';
+import { searchSessions } from './search-sessions.ts';
 import type { Hooks } from './seams.ts';
 
 /** Time for the body of a request to come. */
@@ -59,6 +61,8 @@ export function httpListener(options: HttpOptions): RequestListener {
   const added = [
     methodRoutes(scope.log),
     plainRoutes(scope.log),
+    searchSessions(),
+    openApiRoutes(),
     healthRoutes(options.isServing),
     ...(options.routes ?? []),
   ];

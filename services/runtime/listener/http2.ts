@@ -8,9 +8,10 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import { Metadata, type Server, type ServerErrorResponse } from '@grpc/grpc-js';
+import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import { reportError, toGrpcError } from '../errors.ts';
+import { refuseStream } from '../admission/refuse-stream.ts';
+import { reportError, ServiceError } from '../errors.ts';
 import type { Hooks, Ticket } from './seams.ts';
 
 /** What a stream of gRPC says in its content type; what follows `+` is the form of the messages. */
@@ -75,8 +76,9 @@ export function http2Port(options: {
       grpc(stream, headers);
     };
     const refused = (error: unknown): void => {
-      const method = headers[':path'];
-      refuse(stream, toGrpcError(reportError(error, log, { method })));
+      // What is refused thousands of times a second is not worth a line each.
+      const known = error instanceof ServiceError && !log.isLevelEnabled('debug');
+      refuseStream(stream, known ? error : reportError(error, log, { method: headers[':path'] }));
     };
     try {
       const answer = beforeCall({
@@ -84,6 +86,7 @@ export function http2Port(options: {
         method: headers[':path'] ?? '',
         headers,
         socket: stream.session?.socket as Socket,
+        stream,
       });
       if (answer instanceof Promise) answer.then(admitted, refused);
       else admitted(answer);
@@ -144,21 +147,4 @@ function grpcStreams(
     throw new Error('this version of @grpc/grpc-js has no _setupHandlers that listens to streams');
   server.removeListener('stream', listener as () => void);
   return listener as (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
-}
-
-/** Answers a call of gRPC with a status and nothing else, and takes no more of it. */
-function refuse(stream: ServerHttp2Stream, error: Partial<ServerErrorResponse>): void {
-  if (stream.closed || stream.headersSent) return;
-  const { code, details = '', metadata = new Metadata() } = error;
-  stream.respond(
-    {
-      ':status': 200,
-      'content-type': 'application/grpc+proto',
-      'grpc-status': code,
-      'grpc-message': encodeURI(details),
-      ...metadata.toHttp2Headers(),
-    },
-    { endStream: true },
-  );
-  stream.close(constants.NGHTTP2_NO_ERROR);
 }

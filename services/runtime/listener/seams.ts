@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 
 /** A call or another request whose head has come, and nothing of its body. */
@@ -9,6 +10,8 @@ export interface Arrival {
   readonly headers: Readonly<IncomingHttpHeaders>;
   /** The connection that it came by: the address of the peer, and its certificate where there is TLS. */
   readonly socket: Socket;
+  /** Of gRPC over HTTP/2, where nobody reads yet. */
+  readonly stream?: ServerHttp2Stream | undefined;
 }
 
 /** What {@link Hooks.beforeCall} knows of a call that it lets through. */

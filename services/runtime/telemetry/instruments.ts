@@ -35,7 +35,6 @@ export type Instrument = {
   | {
       readonly kind: 'histogram';
       readonly bounds: readonly number[];
-      /** Those that have a value. */
       series(): Iterable<HistogramSeries>;
     }
 );
@@ -149,7 +148,7 @@ export class Instruments {
 
   counter(name: string, unit: string, description: string): SeriesOf<CounterSeries> {
     const { of, all } = seriesBy((attributes) => new CounterSeries(attributes));
-    const series = (): NumberSeries[] => [...all()].filter(({ value }) => value > 0);
+    const series = (): NumberSeries[] => [...all()];
     this.#add({ kind: 'counter', name, unit, description, observed: false, series });
     return of;
   }
@@ -165,7 +164,7 @@ export class Instruments {
     const advice = { explicitBucketBoundaries: [...bounds] };
     const sdk = this.#meter?.createHistogram(name, { unit, description, advice });
     const { of, all } = seriesBy((attributes) => new HistogramSeries(attributes, bounds, sdk));
-    const series = (): HistogramSeries[] => [...all()].filter(({ count }) => count > 0);
+    const series = (): HistogramSeries[] => [...all()];
     this.#add({ kind: 'histogram', name, unit, description, bounds, series });
     return of;
   }

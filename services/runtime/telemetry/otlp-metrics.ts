@@ -69,7 +69,7 @@ export class OtlpMetrics implements MetricProducer {
           count: counts.reduce((sum, count) => sum + count, 0),
           sum: series.sum - before.value,
           // For the time since the last export they are not known.
-          ...(!isDelta && { min: series.min, max: series.max }),
+          ...(!isDelta && series.count > 0 && { min: series.min, max: series.max }),
         };
         return { ...times, attributes: series.attributes, value };
       });

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import {
   monitorEventLoopDelay,
   performance,
@@ -31,6 +32,13 @@ export function measureProcess(metrics: Instruments): () => void {
   const heap = (): number => process.memoryUsage().heapUsed;
   metrics.observe('v8js.memory.heap.used', 'By', 'Memory of JavaScript objects', heap);
 
+  metrics.observe(
+    'process.open_file_descriptor.count',
+    '{file_descriptor}',
+    'Open files and connections',
+    openFiles,
+  );
+
   const delay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
   delay.enable();
   const seconds = (nanoseconds: number): number =>
@@ -62,4 +70,13 @@ export function measureProcess(metrics: Instruments): () => void {
     delay.disable();
     observer.disconnect();
   };
+}
+
+/** Not a number where the system has no /proc. */
+function openFiles(): number {
+  try {
+    return readdirSync('/proc/self/fd').length;
+  } catch {
+    return Number.NaN;
+  }
 }

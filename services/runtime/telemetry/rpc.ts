@@ -2,8 +2,9 @@ import { SpanStatusCode } from '@opentelemetry/api';
 import { status, type Metadata } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { ServiceError } from '../errors.ts';
-import type { GaugeSeries, HistogramSeries } from './instruments.ts';
+import type { CounterSeries, GaugeSeries, HistogramSeries } from './instruments.ts';
 import type { Metrics } from './metrics.ts';
+import { takeArrival } from '../admission/arrival.ts';
 import type { Span } from './span.ts';
 import type { CallTracer } from './tracer.ts';
 
@@ -26,6 +27,7 @@ export class RpcWatch {
   readonly #slowMs: number;
   readonly #log: Logger;
   readonly #durations = new Map<status, HistogramSeries>();
+  readonly #rejected = new Map<string, CounterSeries>();
   readonly #activeCalls: GaugeSeries | undefined;
   #active = 0;
 
@@ -43,6 +45,12 @@ export class RpcWatch {
     this.#log = parts.log;
     this.#activeCalls = parts.metrics?.activeCalls({ 'rpc.method': this.#name });
     this.#activeCalls?.set(0);
+    if (!parts.metrics) return;
+    // Those that alerts look at are there before the first call: a rate needs a value to rise from.
+    for (const code of [status.OK, status.RESOURCE_EXHAUSTED, status.DEADLINE_EXCEEDED]) {
+      this.#durationsOf(code, parts.metrics);
+    }
+    this.#rejectedFor('OVERLOADED', parts.metrics);
   }
 
   /** The same handler, in which the span of its call is active where the tracer has that. */
@@ -55,7 +63,7 @@ export class RpcWatch {
 
   /** A call came in. */
   begin(metadata: Metadata): WatchedCall {
-    const startTime = performance.now();
+    const startTime = takeArrival(metadata) ?? performance.now();
     this.#activeCalls?.set(++this.#active);
     if (!this.#tracer) return { startTime };
     const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': this.#name };
@@ -82,8 +90,23 @@ export class RpcWatch {
       };
       this.#log.debug({ ...fields, ...span?.logFields }, 'call');
     }
-    if (error)
-      this.#metrics?.rejected({ 'rpc.method': this.#name, 'scalingnote.reason': error.reason }).add(1);
+    if (error && this.#metrics) this.#rejectedFor(error.reason, this.#metrics).add(1);
+  }
+
+  /** A call was refused before it was read. @param arrived as of `performance.now()` */
+  refused(error: ServiceError, arrived: number): void {
+    if (!this.#metrics) return;
+    this.#durationsOf(error.code, this.#metrics).record((performance.now() - arrived) / 1000);
+    this.#rejectedFor(error.reason, this.#metrics).add(1);
+  }
+
+  #rejectedFor(reason: string, metrics: Metrics): CounterSeries {
+    let rejected = this.#rejected.get(reason);
+    if (!rejected) {
+      rejected = metrics.rejected({ 'rpc.method': this.#name, 'scalingnote.reason': reason });
+      this.#rejected.set(reason, rejected);
+    }
+    return rejected;
   }
 
   #durationsOf(code: status, metrics: Metrics): HistogramSeries {

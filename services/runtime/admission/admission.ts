@@ -1,0 +1,245 @@
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import { cancelled, overloaded, ServiceError } from '../errors.ts';
+import type { Arrival, Hooks, Ticket } from '../listener/seams.ts';
+import { ARRIVED } from './arrival.ts';
+import { BytesInFlight } from './bytes-in-flight.ts';
+import { type Applicant, CallQueue, type Priority } from './call-queue.ts';
+import { deadlineOf } from './deadline.ts';
+import { MessageMeter } from './message-meter.ts';
+import { refuseStream } from './refuse-stream.ts';
+
+/** How a method is let in: within the slots, among the open streams, or whenever it comes. */
+export type Kind = Priority | 'stream' | 'free';
+
+/** Streams and calls without a slot that are open at a time, over all connections. */
+export const MAX_OPEN_STREAMS = 1_000;
+/** Largest messages that are under way at a time: the budget of bytes is so many of them. */
+export const LARGEST_MESSAGES = 4;
+/** Connections at a time from one address. A proxy has one address for all behind it, and needs few connections. */
+export const MAX_CONNECTIONS_PER_PEER = 1_000;
+/** A call whose body does not come within this gives its slot to another. */
+export const SLOW_BODY_MS = 1_000;
+/** And after this it is ended. So is an answer of which the caller takes nothing for as long. */
+export const STALLED_MS = 30_000;
+const SWEEP_MS = 250;
+const REFUSED_DELAY_MS = 1_000;
+
+/** How much is let in. */
+export interface AdmissionOptions {
+  /** Calls that are worked on at a time, and that may wait for it. */
+  slots: number;
+  places: number;
+  /** Of one message. */
+  maxReceiveBytes: number;
+  /** By path; what is not named is `free`. */
+  kinds: ReadonlyMap<string, Kind>;
+  /** Why no more streams of a method are taken, for methods that know. */
+  refuseStream?: ((method: string) => ServiceError | undefined) | undefined;
+  /** Told of each refusal, with when the call arrived by `performance.now()`. */
+  onRefusal?: ((method: string, error: ServiceError, arrived: number) => void) | undefined;
+}
+
+interface OpenCall extends Applicant {
+  readonly method: string;
+  readonly kind: Kind;
+  readonly arrived: number;
+  readonly stream: ServerHttp2Stream | undefined;
+  readonly meter: MessageMeter | undefined;
+  hasSlot: boolean;
+  isOver: boolean;
+  /** Bytes of the answer that waited at the last look, and since when it has been as many. */
+  unsent: number;
+  unsentSince: number;
+}
+
+/**
+ * Lets calls in before anything of them is read, and counts what is under way. One per service: slots, bytes and streams
+ * are of all its connections together.
+ */
+export class Admission implements Required<Hooks> {
+  readonly queue: CallQueue;
+  readonly bytes: BytesInFlight;
+  readonly #options: AdmissionOptions;
+  readonly #open = new Set<OpenCall>();
+  readonly #peers = new Map<string, number>();
+  readonly #sweeper: NodeJS.Timeout;
+  #streams = 0;
+  #connections = 0;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.queue = new CallQueue({ slots: options.slots, places: options.places });
+    this.bytes = new BytesInFlight(LARGEST_MESSAGES * options.maxReceiveBytes);
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
+    this.#sweeper.unref();
+  }
+
+  /** Calls and streams that were let in and have not ended. */
+  get open(): number {
+    return this.#open.size;
+  }
+
+  /** Those of them that have no slot: streams, and calls that cost nothing. */
+  get streams(): number {
+    return this.#streams;
+  }
+
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /** Counts a connection. @returns the socket; `undefined` where its peer has too many */
+  readonly onConnection = (socket: Socket): Socket | undefined => {
+    const peer = socket.remoteAddress ?? '';
+    const known = this.#peers.get(peer) ?? 0;
+    if (known >= MAX_CONNECTIONS_PER_PEER) {
+      socket.destroy();
+      return undefined;
+    }
+    this.#peers.set(peer, known + 1);
+    this.#connections++;
+    socket.once('close', () => {
+      this.#connections--;
+      const left = (this.#peers.get(peer) ?? 1) - 1;
+      if (left > 0) this.#peers.set(peer, left);
+      else this.#peers.delete(peer);
+    });
+    return socket;
+  };
+
+  /** Lets a call in, at once or later. @throws {ServiceError} that refuses it, at once or later */
+  readonly beforeCall = (arrival: Arrival): Ticket | Promise<Ticket> => {
+    const call = this.#callOf(arrival);
+    try {
+      if (call.kind === 'stream' || call.kind === 'free') {
+        this.#enterStream(call);
+        return this.#admit(call);
+      }
+      const wait = this.queue.enter(call);
+      if (!wait) {
+        call.hasSlot = true;
+        return this.#admit(call);
+      }
+      const gone = (): void => this.queue.abandon(call);
+      call.stream?.once('close', gone);
+      return wait.then(
+        () => {
+          call.stream?.off('close', gone);
+          call.hasSlot = true;
+          return this.#admit(call);
+        },
+        (error: unknown) => {
+          call.stream?.off('close', gone);
+          throw this.#refused(call, error);
+        },
+      );
+    } catch (error) {
+      throw this.#refused(call, error);
+    }
+  };
+
+  close(): void {
+    clearInterval(this.#sweeper);
+  }
+
+  #callOf({ method, headers, stream }: Arrival): OpenCall {
+    const kind = this.#options.kinds.get(method) ?? 'free';
+    return {
+      method,
+      kind,
+      priority: kind === 'batch' ? 'batch' : 'interactive',
+      arrived: performance.now(),
+      deadline: deadlineOf(headers, performance.now()),
+      stream,
+      meter: stream && new MessageMeter(this.bytes, this.#options.maxReceiveBytes),
+      hasSlot: false,
+      isOver: false,
+      unsent: 0,
+      unsentSince: 0,
+    };
+  }
+
+  #enterStream({ method, kind }: OpenCall): void {
+    const full = kind === 'stream' ? this.#options.refuseStream?.(method) : undefined;
+    if (full) throw full;
+    if (this.#streams >= MAX_OPEN_STREAMS) {
+      throw overloaded(`${this.#streams} streams are open, which is the most here`, REFUSED_DELAY_MS);
+    }
+    this.#streams++;
+  }
+
+  #refused({ method, arrived }: OpenCall, error: unknown): unknown {
+    if (error instanceof ServiceError) this.#options.onRefusal?.(method, error, arrived);
+    return error;
+  }
+
+  #admit(call: OpenCall): Ticket {
+    this.#open.add(call);
+    const { stream, meter } = call;
+    if (stream && meter) {
+      // Before the reader of messages, and without beginning to read.
+      stream.prependListener('data', (chunk: Buffer) => {
+        if (!call.isOver && !meter.read(chunk)) this.#noRoom(call);
+      });
+    }
+    const done = (): void => {
+      if (call.isOver) return;
+      call.isOver = true;
+      meter?.end();
+      this.#open.delete(call);
+      if (call.kind === 'stream' || call.kind === 'free') this.#streams--;
+      else this.#giveSlot(call);
+    };
+    if (stream?.closed) done();
+    return { metadata: { [ARRIVED]: String(call.arrived) }, done };
+  }
+
+  #giveSlot(call: OpenCall): void {
+    if (!call.hasSlot) return;
+    call.hasSlot = false;
+    this.queue.leave(call);
+  }
+
+  #noRoom(call: OpenCall): void {
+    const error = overloaded(
+      `${this.bytes.held} bytes of requests are under way, and this one takes too many more; send it later`,
+      REFUSED_DELAY_MS,
+    );
+    this.#end(call, error);
+  }
+
+  /** Ends a call whose message nobody has read. */
+  #end(call: OpenCall, error: ServiceError): void {
+    const { stream } = call;
+    this.#options.onRefusal?.(call.method, error, call.arrived);
+    if (!stream || stream.closed) return;
+    if (stream.headersSent) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    else refuseStream(stream, error);
+  }
+
+  #sweep(): void {
+    const now = performance.now();
+    for (const call of this.#open) {
+      const { stream, meter, arrived, kind } = call;
+      if (!stream) continue;
+      if (kind !== 'stream' && meter && !meter.isWhole) {
+        if (now - arrived > SLOW_BODY_MS) this.#giveSlot(call);
+        if (now - arrived > STALLED_MS) {
+          this.#end(
+            call,
+            overloaded('the message did not come in time; send it as a whole', REFUSED_DELAY_MS),
+          );
+        }
+      }
+      const unsent = stream.writableLength;
+      if (unsent === 0 || unsent !== call.unsent) {
+        call.unsent = unsent;
+        call.unsentSince = now;
+      } else if (now - call.unsentSince > STALLED_MS) {
+        this.#options.onRefusal?.(call.method, cancelled(), arrived);
+        stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      }
+    }
+  }
+}

@@ -1,0 +1,194 @@
+import { cancelled, deadlineExceeded, overloaded, type ServiceError } from '../errors.ts';
+
+// Controlled delay with adaptive LIFO, after B. Maurer, "Fail at Scale", ACM Queue 13(8), 2015, which takes the idea
+// from CoDel (K. Nichols, V. Jacobson, ACM Queue 10(5), 2012). What a queue holds is judged by its age: a queue that was
+// empty a moment ago is a burst, which will be served; one that has not been empty for a while is overload, in which
+// only calls that have just come are worth serving.
+
+/** Longest wait in a burst, and how long a queue has to be without a pause to be taken for overload. */
+export const BURST_MS = 100;
+/** Longest wait in overload. */
+export const OVERLOAD_WAIT_MS = 5;
+/** Shortest and longest time after which a refused caller is told to come again; doubled as overload lasts. */
+export const RETRY_DELAY_MS = { min: 100, max: 6_400 } as const;
+
+/** Calls that can't be put off take all slots; those that can leave some of them free. */
+export type Priority = 'interactive' | 'batch';
+
+/** What the queue needs to know about a call. */
+export interface Applicant {
+  readonly priority: Priority;
+  /** When its caller stops waiting, by the queue's clock; infinite where it waits for ever. */
+  readonly deadline: number;
+}
+
+interface Waiter {
+  readonly call: Applicant;
+  readonly since: number;
+  readonly settle: (refusal?: ServiceError) => void;
+}
+
+/** Limits how many calls are worked on at a time, and how old those get that wait. */
+export class CallQueue {
+  readonly #slots: number;
+  readonly #batchSlots: number;
+  readonly #places: number;
+  /** In overload: enough that no slot stays free for a turn of the event loop. */
+  readonly #overloadPlaces: number;
+  readonly #now: () => number;
+  /** Oldest first. */
+  readonly #waiting = new Map<Applicant, Waiter>();
+  #running = 0;
+  #runningBatch = 0;
+  /** When the queue was last seen empty. */
+  #emptyAt: number;
+  #timer: NodeJS.Timeout | undefined;
+  /** One object for each delay: whoever refuses thousands a second should not make an error for each. */
+  readonly #refusals = new Map<number, ServiceError>();
+
+  /** @param options.now milliseconds. @default performance.now */
+  constructor(options: { slots: number; places: number; now?: () => number }) {
+    this.#slots = options.slots;
+    this.#batchSlots = Math.max(1, Math.floor(options.slots / 4));
+    this.#places = options.places;
+    this.#overloadPlaces = Math.ceil(options.slots / 4);
+    this.#now = options.now ?? (() => performance.now());
+    this.#emptyAt = this.#now();
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Age of the oldest call that waits, in milliseconds. */
+  get ageMs(): number {
+    for (const { since } of this.#waiting.values()) return this.#now() - since;
+    return 0;
+  }
+
+  /**
+   * Admits a call, now (returns `undefined`) or later (returns a promise). Call {@link leave} afterwards.
+   *
+   * @throws {ServiceError} `OVERLOADED`, or DEADLINE_EXCEEDED where nobody waits any more
+   */
+  enter(call: Applicant): Promise<void> | undefined {
+    const now = this.#now();
+    if (call.deadline <= now) throw deadlineExceeded('the deadline passed before the call was read');
+    if (this.#waiting.size === 0) this.#emptyAt = now;
+    if (this.#waiting.size === 0 || call.priority === 'interactive') {
+      // A call of a batch that waits holds nobody back.
+      if (this.#fits(call) && !this.#interactiveWaits()) {
+        this.#take(call);
+        return undefined;
+      }
+    }
+    // In overload whoever comes is refused there and then; a place would cost more than the refusal.
+    const places = this.#isOverload(now) ? Math.min(this.#places, this.#overloadPlaces) : this.#places;
+    if (this.#waiting.size >= places) throw this.#refusal(now);
+    return new Promise((resolve, reject) => {
+      const settle = (refusal?: ServiceError): void => {
+        this.#waiting.delete(call);
+        if (refusal) reject(refusal);
+        else resolve();
+      };
+      this.#waiting.set(call, { call, since: now, settle });
+      this.#watch();
+    });
+  }
+
+  /** A call that was let in has ended. */
+  leave({ priority }: Applicant): void {
+    this.#running--;
+    if (priority === 'batch') this.#runningBatch--;
+    this.#fill();
+  }
+
+  /** A caller that waits has gone. */
+  abandon(call: Applicant): void {
+    this.#waiting.get(call)?.settle(cancelled());
+  }
+
+  #fits({ priority }: Applicant): boolean {
+    return (
+      this.#running < this.#slots && (priority === 'interactive' || this.#runningBatch < this.#batchSlots)
+    );
+  }
+
+  #interactiveWaits(): boolean {
+    for (const { priority } of this.#waiting.keys()) if (priority === 'interactive') return true;
+    return false;
+  }
+
+  #take({ priority }: Applicant): void {
+    this.#running++;
+    if (priority === 'batch') this.#runningBatch++;
+  }
+
+  /** Gives free slots to calls that wait. */
+  #fill(): void {
+    if (this.#waiting.size === 0) return;
+    this.#dropOld();
+    while (this.#running < this.#slots) {
+      const next = this.#choose();
+      if (!next) break;
+      this.#take(next.call);
+      next.settle();
+    }
+    if (this.#waiting.size === 0) this.#emptyAt = this.#now();
+  }
+
+  /** The oldest call in a burst, the newest in overload; interactive ones first. */
+  #choose(): Waiter | undefined {
+    const newest = this.#isOverload(this.#now());
+    let chosen: Waiter | undefined;
+    for (const waiter of this.#waiting.values()) {
+      if (!this.#fits(waiter.call)) continue;
+      if (chosen && chosen.call.priority === 'interactive') {
+        if (waiter.call.priority === 'batch' || !newest) continue;
+      }
+      if (chosen && chosen.call.priority === waiter.call.priority && !newest) continue;
+      chosen = waiter;
+    }
+    return chosen;
+  }
+
+  #isOverload(now: number): boolean {
+    return now - this.#emptyAt > BURST_MS;
+  }
+
+  /** Refuses what is too old, and drops what nobody waits for. */
+  #dropOld(): void {
+    const now = this.#now();
+    const limit = this.#isOverload(now) ? OVERLOAD_WAIT_MS : BURST_MS;
+    for (const { call, since, settle } of this.#waiting.values()) {
+      if (call.deadline <= now) settle(deadlineExceeded('the deadline passed before the call was read'));
+      else if (now - since > limit) settle(this.#refusal(now));
+    }
+  }
+
+  /** Looks after calls that wait while none ends. */
+  #watch(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#dropOld();
+      if (this.#waiting.size > 0) this.#watch();
+      else this.#emptyAt = this.#now();
+    }, OVERLOAD_WAIT_MS).unref();
+  }
+
+  #refusal(now: number): ServiceError {
+    const lasted = Math.max(0, now - this.#emptyAt);
+    const { min, max } = RETRY_DELAY_MS;
+    const delay = Math.min(max, min * 2 ** Math.max(0, Math.ceil(Math.log2((lasted + 1) / min))));
+    let refusal = this.#refusals.get(delay);
+    if (!refusal) {
+      refusal = overloaded('more calls come than can be answered in time; try again later', delay);
+      this.#refusals.set(delay, refusal);
+    }
+    return refusal;
+  }
+}
