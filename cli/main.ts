@@ -24,7 +24,7 @@ import { towers } from './commands/towers.ts';
 import { trace } from './commands/trace.ts';
 import { train } from './commands/train.ts';
 import { up } from './commands/up.ts';
-import { transportFailure } from './connection.ts';
+import { refuseSecrets, takeKeyFile, transportFailure } from './connection.ts';
 import { note, UsageError } from './output/print.ts';
 import { inFlags, refuseIdle, refuseRepeats } from './strict.ts';
 
@@ -93,9 +93,11 @@ let running: Command | undefined;
 program.hook('preAction', (_, command) => {
   running = command;
   refuseIdle(command);
+  takeKeyFile(command);
 });
 
 try {
+  refuseSecrets(process.argv.slice(2));
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {

@@ -84,7 +84,14 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
   await runService(service.name, schema, async (values, log) => {
     const config = values as Config;
     const access = openAccess(config, log);
-    const tls = openTls(config, [config.host], ['h2', 'http/1.1'], log);
+    const hosts = [config.host, config.metricsHost];
+    const tls = openTls(config, hosts, ['h2', 'http/1.1'], log);
+    const metricsTls = openTls(
+      { ...config, plaintext: tls === undefined },
+      hosts,
+      ['http/1.1'],
+      log.child({}, { level: 'error' }),
+    );
     const telemetry = await startTelemetry(
       {
         name: `scalingnote-${service.name}`,
@@ -94,6 +101,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         metricsPort: config[service.metricsPort],
         metricsPortSetting: namesOf(service.metricsPort),
         slowMs: config.slowMs,
+        access: access.access,
+        tls: metricsTls,
       },
       process.env,
       log,
@@ -167,6 +176,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         await telemetry?.close();
         access.close();
         tls?.close();
+        metricsTls?.close();
       },
     };
   });

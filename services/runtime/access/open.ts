@@ -20,14 +20,19 @@ export interface OpenAccess {
  * @throws {ConfigError} where settings do not fit together
  * @throws {KeyFileError} where the keys can't be read
  */
-export function openAccess(config: AccessConfig & { host: string }, log: Logger): OpenAccess {
-  const { host, anonymous } = config;
+export function openAccess(
+  config: AccessConfig & { host: string; metricsHost: string },
+  log: Logger,
+): OpenAccess {
+  const { anonymous } = config;
+  // The address that is seen from farthest away.
+  const host = isLoopback(config.host) ? config.metricsHost : config.host;
   const keyring = config.keys === undefined ? undefined : new Keyring(config.keys, log);
   const audit = openAuditLog(config, log);
   const asks = keyring !== undefined;
   if (!asks && !isLoopback(host) && !anonymous) {
     throw new ConfigError(
-      `--host ${host} is no loopback address, and nobody would be asked for a credential; make keys with "scalingnote ` +
+      `${host} is no loopback address, and nobody would be asked for a credential; make keys with "scalingnote ` +
         'keys create" and name their file with --keys, or allow it with --anonymous',
     );
   }
