@@ -40,7 +40,7 @@ export interface Harness {
 export async function serveService(
   served: Service,
   options: Partial<
-    Pick<ServerOptions, 'log' | 'maxReceiveBytes' | 'telemetry' | 'corsOrigins' | 'headTimeoutMs'>
+    Pick<ServerOptions, 'log' | 'maxReceiveBytes' | 'telemetry' | 'corsOrigins' | 'headTimeoutMs' | 'hooks'>
   > = {},
 ): Promise<Harness> {
   const server = await startServer({
@@ -53,6 +53,7 @@ export async function serveService(
     telemetry: options.telemetry,
     corsOrigins: options.corsOrigins,
     headTimeoutMs: options.headTimeoutMs,
+    hooks: options.hooks,
   });
   server.setServing(true);
   const client = new v1.QueryService(server.address, credentials.createInsecure(), {
