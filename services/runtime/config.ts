@@ -154,6 +154,12 @@ export const Settings = z.strictObject({
   drainMs: integer(0, 600_000)
     .default(10_000)
     .describe('How long open calls may take to finish when the service stops, in milliseconds.'),
+  lameDuckMs: integer(0, 600_000)
+    .default(0)
+    .describe(
+      'How long a service that stops goes on taking calls while it says that it is not serving, in milliseconds: as long as ' +
+        'load balancers take to notice.',
+    ),
   logLevel: z
     .enum(LOG_LEVELS)
     .default('info')

@@ -36,6 +36,7 @@ const SHARED = [
   'metricsHost',
   'slowMs',
   'drainMs',
+  'lameDuckMs',
   'consoleAddress',
   'logLevel',
   'maxTokensSpent',
@@ -171,7 +172,10 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         health.stop();
         drift?.stop();
         stopping.abort();
+        server.setServing((serving = false));
+        if (config.lameDuckMs > 0) await sleep(config.lameDuckMs);
         await server.shutdown(config.drainMs);
+        admission.close();
         await Promise.all([tower.close(), store.close()]);
         await telemetry?.close();
         access.close();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
-import { ServiceError } from '../errors.ts';
+import type { ServiceError } from '../errors.ts';
 import {
   type Applicant,
   BURST_MS,

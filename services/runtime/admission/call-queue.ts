@@ -172,7 +172,8 @@ export class CallQueue {
 
   /** Looks after calls that wait while none ends. */
   #watch(): void {
-    this.#timer ??= setTimeout(() => {
+    if (this.#timer) return;
+    this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#dropOld();
       if (this.#waiting.size > 0) this.#watch();

@@ -17,12 +17,15 @@ function measured(temporality: AggregationTemporality) {
   return { instruments, collect, values };
 }
 
-test('what has no value yet is not told', async () => {
+test('counts are told from zero on, a gauge without a value is not', async () => {
   const { instruments, values } = measured(AggregationTemporality.CUMULATIVE);
   instruments.counter('c', '1', '')({});
   instruments.gauge('g', '1', '')({});
   instruments.histogram('h', '', { unit: 's', bounds: [1] })({});
-  assert.deepEqual(await values(), []);
+  assert.deepEqual(await values(), [
+    ['c', {}, 0],
+    ['h', {}, { buckets: { boundaries: [1], counts: [0, 0] }, count: 0, sum: 0 }],
+  ]);
 });
 
 test('a series is one, in whatever order its attributes come', async () => {

@@ -33,7 +33,7 @@ export function measureProcess(metrics: Instruments): () => void {
   metrics.observe('v8js.memory.heap.used', 'By', 'Memory of JavaScript objects', heap);
 
   metrics.observe(
-    'process.open_file_descriptor.count',
+    'process.open_file_descriptors',
     '{file_descriptor}',
     'Open files and connections',
     openFiles,

@@ -40,7 +40,10 @@ export interface Harness {
 export async function serveService(
   served: Service,
   options: Partial<
-    Pick<ServerOptions, 'log' | 'maxReceiveBytes' | 'telemetry' | 'corsOrigins' | 'headTimeoutMs' | 'routes'>
+    Pick<
+      ServerOptions,
+      'log' | 'maxReceiveBytes' | 'telemetry' | 'corsOrigins' | 'headTimeoutMs' | 'routes' | 'hooks'
+    >
   > = {},
 ): Promise<Harness> {
   const server = await startServer({
@@ -54,6 +57,7 @@ export async function serveService(
     corsOrigins: options.corsOrigins,
     headTimeoutMs: options.headTimeoutMs,
     routes: options.routes,
+    hooks: options.hooks,
   });
   server.setServing(true);
   const client = new v1.QueryService(server.address, credentials.createInsecure(), {
