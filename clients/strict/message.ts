@@ -80,19 +80,22 @@ function message(
   });
 }
 
-const namesByForm = new WeakMap<RequestForm, ReadonlyMap<string, string>>();
+/** By the spellings of a message, and by form: several messages may have the same form. */
+const namesByMessage = new WeakMap<object, WeakMap<RequestForm, ReadonlyMap<string, string>>>();
 
 /** The spellings of a message's fields as a form has them. */
 function namesOf(spellings: ReadonlyMap<string, string>, form: RequestForm): ReadonlyMap<string, string> {
   const { renamed = {}, hidden = [], beside = [] } = form;
-  let names = namesByForm.get(form);
+  const byForm = namesByMessage.get(spellings) ?? new WeakMap<RequestForm, ReadonlyMap<string, string>>();
+  namesByMessage.set(spellings, byForm);
+  let names = byForm.get(form);
   if (names === undefined) {
     names = new Map([
       ...Object.entries(renamed),
       ...beside.map((name) => [name, name] as const),
       ...[...spellings].filter(([, name]) => !hidden.includes(name)),
     ]);
-    namesByForm.set(form, names);
+    byForm.set(form, names);
   }
   return names;
 }
