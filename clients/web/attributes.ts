@@ -11,11 +11,10 @@ export interface Settings {
   timeoutMs: number;
   /** Fingerprint of the space of the tower that encodes on the page; `undefined` to send the text. */
   tower: string | undefined;
-  label: string;
-  placeholder: string;
 }
 
-const DEFAULTS = { debounceMs: 120, minLength: 1, timeoutMs: 5_000, label: 'Search', limit: 8 };
+/** What holds where an attribute is left out. */
+export const DEFAULTS = { debounceMs: 120, minLength: 1, timeoutMs: 5_000, label: 'Search', limit: 8 };
 
 /** A list that is longer is none to choose from as one types. */
 const MAX_LIMIT = 50;
@@ -42,8 +41,9 @@ const ATTRIBUTES = new Map<string, (value: string, settings: Settings) => void>(
       }
       settings.tower = value;
     },
-    label: (value, settings) => (settings.label = filled('label', value)),
-    placeholder: (value, settings) => (settings.placeholder = value),
+    // The element itself shows these, whatever else is wrong.
+    label: (value) => void filled('label', value),
+    placeholder: () => {},
   }),
 );
 
@@ -53,7 +53,7 @@ const GLOBAL =
 
 /** Reads attributes; those that any element may have are passed over. @throws {WebError} that names the wrong one */
 export function readSettings(attributes: Iterable<{ name: string; value: string }>): Settings {
-  const { debounceMs, minLength, timeoutMs, label, limit } = DEFAULTS;
+  const { debounceMs, minLength, timeoutMs, limit } = DEFAULTS;
   const settings: Settings = {
     endpoint: '',
     request: { limit },
@@ -61,8 +61,6 @@ export function readSettings(attributes: Iterable<{ name: string; value: string 
     minLength,
     timeoutMs,
     tower: undefined,
-    label,
-    placeholder: '',
   };
   for (const { name, value } of attributes) {
     if (GLOBAL.test(name)) continue;

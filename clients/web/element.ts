@@ -1,5 +1,5 @@
 import type { LookupTower } from '../../towers/lookup/tower.ts';
-import { readSettings, type Settings } from './attributes.ts';
+import { DEFAULTS, readSettings, type Settings } from './attributes.ts';
 import { WebClient } from './client.ts';
 import type { Hit } from './contract.ts';
 import { WebError } from './errors.ts';
@@ -100,13 +100,14 @@ export class ScalingnoteSearch extends Base {
     this.#stop();
     this.#settings = undefined;
     this.#report(undefined);
+    // The box has a name even where another attribute is wrong.
+    label.textContent = this.getAttribute('label')?.trim() || DEFAULTS.label;
+    list.setAttribute('aria-label', label.textContent);
+    input.placeholder = this.getAttribute('placeholder') ?? '';
     try {
       const settings = readSettings(this.attributes);
       this.#client = new WebClient(settings.endpoint);
       this.#settings = settings;
-      label.textContent = settings.label;
-      list.setAttribute('aria-label', settings.label);
-      input.placeholder = settings.placeholder;
     } catch (error) {
       this.#show([], '');
       this.#report(error);
