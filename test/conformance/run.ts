@@ -29,10 +29,23 @@ const failing = join(here, 'known-failing.txt');
 const { status, signal } = spawnSync(
   runner,
   [
-    ...['--mode', 'server', '--conf', join(here, 'server.yaml'), '--known-failing', `@${failing}`],
+    '--mode',
+    'server',
+    '--conf',
+    join(here, 'server.yaml'),
+    '--known-failing',
+    `@${failing}`,
     // The two cores of CI hold the runner's clients, too.
-    ...['--parallel', '8', '--max-servers', '2', ...process.argv.slice(2)],
-    ...['--', process.execPath, fileURLToPath(new URL('server.js', import.meta.url)), protos, descriptors],
+    '--parallel',
+    '8',
+    '--max-servers',
+    '2',
+    ...process.argv.slice(2),
+    '--',
+    process.execPath,
+    fileURLToPath(new URL('server.js', import.meta.url)),
+    protos,
+    descriptors,
   ],
   { stdio: 'inherit', timeout: SUITE_LIMIT_MS },
 );

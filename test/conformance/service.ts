@@ -28,6 +28,7 @@ import {
 /** What a call of grpc-js has, and those of our other protocols: see `calls.ts` of the listener. */
 interface RawCall {
   metadata: Metadata;
+  getDeadline(): Date | number;
   sendMetadata(metadata: Metadata): void;
   end(trailers?: Metadata): void;
   emit(event: string, ...parameters: unknown[]): boolean;
@@ -41,6 +42,8 @@ interface Extras {
   call: RawCall;
   trailers: Metadata;
   details: readonly Any[] | undefined;
+  /** What was left of the time when the call came. */
+  timeoutMs: number;
 }
 const extras = new WeakMap<Metadata, Extras>();
 
@@ -84,7 +87,12 @@ export function conformanceService(suite: Suite): Service {
 /** Lets a handler send what our own services never do. */
 function withExtras(handler: RawHandler, answersOnce: boolean): RawHandler {
   return (call, answered) => {
-    const known: Extras = { call, trailers: new Metadata(), details: undefined };
+    const known: Extras = {
+      call,
+      trailers: new Metadata(),
+      details: undefined,
+      timeoutMs: Number(call.getDeadline()) - Date.now(),
+    };
     extras.set(call.metadata, known);
     const exact = (error: Partial<ServerErrorResponse>): Partial<ServerErrorResponse> => {
       if (known.details) {
@@ -219,12 +227,13 @@ class Handlers {
     return new ServiceError(status[name], 'CONFORMANCE', message ?? '');
   }
 
-  #info(requests: readonly Any[], { metadata, deadline }: Call): object {
+  #info(requests: readonly Any[], { metadata }: Call): object {
     const requestHeaders: Header[] = Object.keys(metadata.getMap()).map((name) => ({
       name,
       value: metadata.get(name).map((value) => (typeof value === 'string' ? value : unpadded(value))),
     }));
-    const timeoutMs = deadline === undefined ? undefined : Math.max(0, Math.ceil(deadline - Date.now()));
+    const left = extras.get(metadata)!.timeoutMs;
+    const timeoutMs = Number.isFinite(left) ? Math.max(0, Math.ceil(left)) : undefined;
     return { requestHeaders, requests: [...requests], ...(timeoutMs !== undefined && { timeoutMs }) };
   }
 

@@ -144,7 +144,7 @@ export class Exchange {
             taken += chunk.length;
             chunks.push(chunk);
           } catch (error) {
-            reject(error as Error);
+            reject(error);
           }
         });
         request.once('end', resolve);
@@ -164,7 +164,7 @@ export class Exchange {
     const { log, bareErrors } = this.limits;
     const known = toGrpcError(reportError(error, log, { path: this.path.slice(0, 256) }));
     if (bareErrors) known.metadata = new Metadata();
-    return known as GrpcError;
+    return known;
   }
 
   /** Answers, where nobody has. */

@@ -145,7 +145,7 @@ function grpcStreams(
   };
   const before = server.listeners('stream');
   inside._setupHandlers?.(server, []);
-  const [listener] = server.listeners('stream').filter((each) => !before.includes(each));
+  const listener = server.listeners('stream').find((each) => !before.includes(each));
   if (!listener)
     throw new Error('this version of @grpc/grpc-js has no _setupHandlers that listens to streams');
   server.removeListener('stream', listener as () => void);

@@ -35,11 +35,12 @@ export function encodingOf(header: string | undefined, name: string): Encoding |
 /** The compression for an answer, of those that the caller takes. */
 export function acceptedEncoding(header: string | undefined): Encoding | undefined {
   if (header === undefined) return undefined;
-  const taken = header.split(',').flatMap((part) => {
+  const names = header.split(',').flatMap((part) => {
     const [name = '', quality = ''] = part.split(';');
     return /^\s*q=0(\.0*)?\s*$/.test(quality) ? [] : [name.trim()];
   });
-  return ENCODINGS.find((each) => taken.includes(each));
+  const taken = new Set(names);
+  return ENCODINGS.find((each) => taken.has(each));
 }
 
 /**

@@ -46,7 +46,7 @@ export interface Listener {
  * @throws {StartError} where the address can't be bound
  */
 export async function listen(options: ListenerOptions): Promise<Listener> {
-  const { host, port, portSetting, headTimeoutMs = HEAD_TIMEOUT_MS } = options;
+  const { headTimeoutMs = HEAD_TIMEOUT_MS } = options;
   /** Connections that are not HTTP/2, each with its time limit; `undefined` while a request is served. */
   const sockets = new Map<Socket, NodeJS.Timeout | undefined>();
   const limit = (socket: Socket, ms: number | undefined): void => {
@@ -122,7 +122,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   };
   const servers = await bind(options, () => createServer({ noDelay: true }, accept));
   return {
-    port: (servers[0]?.address() as AddressInfo).port,
+    port: (servers[0]!.address() as AddressInfo).port,
     close: () => {
       closing = true;
       const closed = Promise.all(

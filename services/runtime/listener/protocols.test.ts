@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect as dial } from 'node:net';
 import { after, test } from 'node:test';
 import type { DescService } from '@bufbuild/protobuf';
-import { Code, ConnectError, createClient, type Client, type Transport } from '@connectrpc/connect';
+import { Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
 import {
   createConnectTransport,
   createGrpcTransport,
@@ -47,7 +47,7 @@ type Loose = Record<string, (message: object, options?: object) => Promise<Recor
 
 function clientOf(transport: Transport): Loose {
   const described = registry.getService('scalingnote.v1.QueryService') as DescService;
-  return createClient(described, transport) as Client<DescService> as unknown as Loose;
+  return createClient(described, transport) as unknown as Loose;
 }
 
 /** The official client, in every protocol, form and version of HTTP that it has. */
