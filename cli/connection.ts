@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
 import type { ScalingnoteError } from '../clients/index.ts';
+import { UsageError } from './output/print.ts';
 
 /** Where the services are. */
 export interface Addresses {
@@ -22,7 +23,18 @@ export function withConsoleAddress(command: Command): Command {
   return withAddress(command, 'console', 'console', 7400);
 }
 
+/** Variable that the clients read by themselves. */
+const KEY_FILE = 'SCALINGNOTE_API_KEY_FILE';
+
 function withAddress(command: Command, name: string, what: string, port: number): Command {
+  if (name !== 'console' && !command.options.some((option) => option.long === '--api-key-file')) {
+    command.addOption(
+      new Option(
+        '--api-key-file <path>',
+        `file with the key for the services (env: ${KEY_FILE}, SCALINGNOTE_API_KEY)`,
+      ),
+    );
+  }
   return command.addOption(
     new Option(`--${name}-address <host:port>`, `address of the ${what}`)
       .env(`SCALINGNOTE_${name.toUpperCase()}_ADDRESS`)
@@ -36,4 +48,23 @@ export function transportFailure({ message }: ScalingnoteError): string {
     'cause'
   ];
   return (cause ?? message).replaceAll('\n', ' ');
+}
+
+/** Hands the key file of a command to its clients. */
+export function takeKeyFile(command: Command): void {
+  const { apiKeyFile } = command.opts<{ apiKeyFile?: string }>();
+  if (apiKeyFile === undefined) return;
+  process.env[KEY_FILE] = apiKeyFile;
+  // A flag counts before the environment.
+  delete process.env['SCALINGNOTE_API_KEY'];
+}
+
+/** @throws {UsageError} where a flag holds a key: whoever lists processes sees flags */
+export function refuseSecrets(flags: readonly string[]): void {
+  if (!flags.some((flag) => /^--(api-key|token)(=|$)/.test(flag) || /^(--[\w-]+=)?sn_\w{12}_/.test(flag)))
+    return;
+  throw new UsageError(
+    `everybody on this machine can read a key in a flag (ps); put it into a file and name that with --api-key-file, or ` +
+      'into SCALINGNOTE_API_KEY',
+  );
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { ScalingnoteError } from '../clients/index.ts';
 import { adopt } from './commands/adopt.ts';
 import { backup } from './commands/backup.ts';
+import { certs } from './commands/certs.ts';
 import { copy } from './commands/copy.ts';
 import { distill } from './commands/distill.ts';
 import { doctor } from './commands/doctor.ts';
@@ -12,6 +13,7 @@ import { evaluate } from './commands/eval.ts';
 import { exportCommand } from './commands/export.ts';
 import { get } from './commands/get.ts';
 import { ingest } from './commands/ingest.ts';
+import { keys } from './commands/keys.ts';
 import { pairs } from './commands/pairs.ts';
 import { pipeline } from './commands/pipeline.ts';
 import { restore } from './commands/restore.ts';
@@ -22,7 +24,7 @@ import { towers } from './commands/towers.ts';
 import { trace } from './commands/trace.ts';
 import { train } from './commands/train.ts';
 import { up } from './commands/up.ts';
-import { transportFailure } from './connection.ts';
+import { refuseSecrets, takeKeyFile, transportFailure } from './connection.ts';
 import { note, UsageError } from './output/print.ts';
 import { inFlags, refuseIdle, refuseRepeats } from './strict.ts';
 
@@ -68,6 +70,8 @@ for (const command of [
   scalingLaw,
   evaluate,
   trace,
+  keys,
+  certs,
 ]) {
   // A command that was made elsewhere does not inherit these settings.
   for (const each of [command, ...command.commands]) {
@@ -89,9 +93,11 @@ let running: Command | undefined;
 program.hook('preAction', (_, command) => {
   running = command;
   refuseIdle(command);
+  takeKeyFile(command);
 });
 
 try {
+  refuseSecrets(process.argv.slice(2));
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {

@@ -10,8 +10,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 /** The last step of a build puts it there, with the time at which the build began. */
 const stamp = join(root, 'dist', '.built');
 
-/** The build makes it, after it has begun. */
-const made = join(root, 'proto', 'contract.ts');
+/** The build makes them, after it has begun. */
+const made = [join(root, 'proto', 'contract.ts'), join(root, 'clients', 'web', 'contract.ts')];
 
 const reason = whyToBuild();
 if (reason !== undefined) {
@@ -46,7 +46,7 @@ function sources(folder) {
     const path = join(folder, entry.name);
     if (entry.isDirectory())
       return /^(\.|node_modules$|dist|generated$)/.test(entry.name) ? [] : sources(path);
-    if (path === made) return [];
+    if (made.includes(path)) return [];
     return /\.(ts|tsx|proto|css|html)$|^(package|tsconfig).*\.json$/.test(entry.name) ? [path] : [];
   });
 }

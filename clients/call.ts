@@ -1,5 +1,6 @@
-import { type ChannelCredentials, credentials, type MethodDefinition } from '@grpc/grpc-js';
+import { type ChannelCredentials, type MethodDefinition } from '@grpc/grpc-js';
 import type { ChannelOptions } from './channel.ts';
+import { type Credentials, openCredentials } from './credentials.ts';
 import { type ScalingnoteError, toScalingnoteError } from './errors.ts';
 import { Retries } from './retries.ts';
 import type { Balancing, Server, Servers } from './servers.ts';
@@ -13,8 +14,13 @@ export interface ClientOptions {
   addresses?: readonly string[];
   /** Which server a call goes to, of those that are connected and serve. @default 'round-robin' */
   balancing?: Balancing;
-  /** @default plain text, as on a loopback address */
-  credentials?: ChannelCredentials;
+  /**
+   * Key or token, and whom to trust; or what grpc-js makes of such.
+   *
+   * @default what `SCALINGNOTE_API_KEY`, `SCALINGNOTE_API_KEY_FILE`, `SCALINGNOTE_CA`, `SCALINGNOTE_CERT` and
+   *   `SCALINGNOTE_KEY` say, else plain text and no key, as on a loopback address
+   */
+  credentials?: ChannelCredentials | Credentials;
   /** How long a call may take, retries included, in milliseconds. @default 10000 */
   timeoutMs?: number;
   /**
@@ -53,19 +59,24 @@ export interface CallBounds {
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** Options with every default filled in. */
-export type Resolved = Required<Omit<ClientOptions, 'address'>>;
+export type Resolved = Required<Omit<ClientOptions, 'address' | 'credentials'>> & {
+  credentials: ChannelCredentials;
+};
 
 /** Fills in the defaults. @param address - of the service, where the caller names none */
 export function resolve(options: ClientOptions, address: string): Resolved {
+  const addresses = options.addresses ?? [options.address ?? address];
+  const { channel, interceptors } = openCredentials(options.credentials, addresses);
+  const { interceptors: own = [], ...channelOptions } = options.channelOptions ?? {};
   return {
-    addresses: options.addresses ?? [options.address ?? address],
+    addresses,
     balancing: options.balancing ?? 'round-robin',
-    credentials: options.credentials ?? credentials.createInsecure(),
+    credentials: channel,
     timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     attempts: options.attempts ?? Infinity,
     waitForReady: options.waitForReady ?? true,
     hedgeAfterMs: options.hedgeAfterMs ?? Infinity,
-    channelOptions: options.channelOptions ?? {},
+    channelOptions: { ...channelOptions, interceptors: [...own, ...interceptors] },
   };
 }
 

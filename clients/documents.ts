@@ -9,7 +9,7 @@ import type { SwitchAliasRequest } from '../proto/generated/scalingnote/v1/Switc
 import { v1 } from '../proto/load.ts';
 import type { Collection } from './answers.ts';
 import type { CallBounds, ClientOptions } from './call.ts';
-import { ScalingnoteError } from './errors.ts';
+import { invalidArgument, ScalingnoteError } from './errors.ts';
 import { type ExportOptions, runExport } from './export.ts';
 import { fromCollection } from './from-wire.ts';
 import { fromFullDocument, type FullDocument } from './full-document.ts';
@@ -66,7 +66,9 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
   ): Promise<IngestSummary> {
     const checked = checkOptions(options, INGEST_OPTIONS);
     const connect = async () => this.duplex('Ingest', await this.pick(checked.signal), checked);
-    return await runIngest(connect, source, { openMs: this.options.timeoutMs, ...checked });
+    const { timeoutMs: openMs } = this.options;
+    // Where a service comes up, its large tower may take minutes; who asks not to wait, does not.
+    return await runIngest(connect, source, { openMs, ...(this.mayWait ? {} : { beginMs: 0 }), ...checked });
   }
 
   /**
@@ -81,6 +83,10 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
     bounds?: CallBounds,
   ): Promise<{ documents: number; freshnessToken: string }> {
     const request = toWire<DeleteRequest>('scalingnote.v1.DeleteRequest', scope, IN_COLLECTION);
+    // On the wire, an empty list is none: all that match would be deleted, and not only what was named.
+    if (request.documentIds && request.filter) {
+      throw invalidArgument('filter', 'is given beside the ids; delete by one of them');
+    }
     const { documents, freshnessToken } = await this.call('Delete', request, bounds, { isWrite: true });
     return { documents: Number(documents), freshnessToken };
   }
@@ -156,7 +162,8 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
     const checked = checkOptions(options, EXPORT_OPTIONS);
     const connect = async (request: ExportRequest) =>
       this.answers('Export', await this.pick(checked.signal), request, checked);
-    yield* runExport(connect, { openMs: this.options.timeoutMs, ...checked });
+    const { timeoutMs: openMs } = this.options;
+    yield* runExport(connect, { openMs, beginMs: this.mayWait ? openMs : 0, ...checked });
   }
 
   /** Every collection of the store, of any space. @throws {ScalingnoteError} */

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { status as Code, type ServerWritableStream } from '@grpc/grpc-js';
 import type { ExportRequest__Output } from '../proto/generated/scalingnote/v1/ExportRequest.ts';
 import type { ExportResponse } from '../proto/generated/scalingnote/v1/ExportResponse.ts';
 import { DocumentClient, type FullDocument, ScalingnoteError } from './index.ts';
-import { failure, serve } from './testing/fake-service.ts';
+import { failure, type FakeService, serve } from './testing/fake-service.ts';
 
 type ExportCall = ServerWritableStream<ExportRequest__Output, ExportResponse>;
 
@@ -225,4 +226,45 @@ test('many ids and large documents take several calls, in the order of the ids',
     ids,
   );
   assert.deepEqual(asked.slice(0, 4), [100, 50, 25, 25]);
+});
+
+describe('with no service', () => {
+  const DEAD = '127.0.0.1:9';
+  const isRefused = ({ code, message }: ScalingnoteError): boolean =>
+    code === 'UNAVAILABLE' && /ECONNREFUSED/.test(message);
+
+  test('an export ends with the client’s timeout, however long its patience', async () => {
+    using client = new DocumentClient({ address: DEAD, timeoutMs: 300 });
+    let reconnects = 0;
+    const onReconnect = () => void reconnects++;
+    await assert.rejects(idsOf(client.exportDocuments({ collection: 'c', onReconnect })), isRefused);
+    assert.ok(reconnects > 0, 'it waits for a service until then');
+  });
+
+  for (const options of [{ waitForReady: false }, { attempts: 1 }]) {
+    test(`an export and an ingest end at once with ${JSON.stringify(options)}`, async () => {
+      using client = new DocumentClient({ address: DEAD, ...options });
+      const onReconnect = () => assert.fail('it was tried again');
+      await assert.rejects(idsOf(client.exportDocuments({ collection: 'c', onReconnect })), isRefused);
+      await assert.rejects(
+        client.ingest([{ id: 'a', text: 'x' }], { collection: 'c', onReconnect }),
+        isRefused,
+      );
+    });
+  }
+
+  test('an export that has begun waits for its service to come back, for as long as its patience', async () => {
+    const fake = new FakeExport([10]);
+    const handlers = { Export: (call: ExportCall) => void fake.handle(call) };
+    const service = await serve(handlers);
+    using client = new DocumentClient({ address: service.address, timeoutMs: 100 });
+    let back: Promise<FakeService> | undefined;
+    const port = Number(service.address.split(':')[1]);
+    const onReconnect = () => {
+      service.close();
+      back ??= sleep(500).then(() => serve(handlers, port));
+    };
+    assert.deepEqual(await idsOf(client.exportDocuments({ collection: 'c', onReconnect })), IDS);
+    (await back!).close();
+  });
 });

@@ -7,7 +7,8 @@ import { ScalingnoteError, toScalingnoteError } from './errors.ts';
 import type { Filter } from './filter.ts';
 import { fromCollection } from './from-wire.ts';
 import { fromFullDocument, type FullDocument } from './full-document.ts';
-import { backoffMs, MAX_TIMER_MS, pause, tookNoStream } from './retries.ts';
+import { Patience, type PatienceOptions } from './patience.ts';
+import { MAX_TIMER_MS, tookNoStream } from './retries.ts';
 import type { CallMetadata } from './tracing-interceptor.ts';
 import { toWire } from './strict/message.ts';
 
@@ -35,12 +36,14 @@ export interface ExportOptions {
   metadata?: CallMetadata;
   /** Ends the export. */
   signal?: AbortSignal;
-  /** How long to retry without progress, in milliseconds. @default 300000 */
+  /**
+   * How long to retry without progress, in milliseconds, once a server has begun; before that, the client's `timeoutMs`
+   * and `waitForReady` hold.
+   *
+   * @default 300000
+   */
   patienceMs?: number;
 }
-
-/** Five minutes: longer than it takes to replace a server. */
-const DEFAULT_PATIENCE_MS = 300_000;
 
 type Call = ClientReadableStream<ExportResponse__Output>;
 
@@ -54,14 +57,13 @@ type Call = ClientReadableStream<ExportResponse__Output>;
  */
 export async function* runExport(
   connect: (request: ExportRequest) => Call | Promise<Call>,
-  options: ExportOptions & { openMs?: number },
+  options: ExportOptions & Pick<PatienceOptions, 'beginMs'> & { openMs?: number },
 ): AsyncGenerator<FullDocument, void, undefined> {
-  const { signal, onBegin, onReconnect, patienceMs = DEFAULT_PATIENCE_MS, openMs = MAX_TIMER_MS } = options;
+  const { signal, onBegin, openMs = MAX_TIMER_MS } = options;
+  const patience = new Patience(options);
   const request = toWireExport(options);
   let collection: Collection | undefined;
   let last = options.after && { tenant: options.after.tenant ?? '', id: options.after.id };
-  let attempt = 0;
-  let stuckSince: number | undefined;
   for (;;) {
     signal?.throwIfAborted();
     try {
@@ -76,22 +78,16 @@ export async function* runExport(
           if (collection === undefined) onBegin?.(found);
           else checkSame(collection, found);
           collection ??= found;
+          patience.begun();
         } else if (document) {
-          attempt = 0;
-          stuckSince = undefined;
+          patience.progress();
           last = { tenant: document.tenant, id: document.id };
           yield fromFullDocument(document);
         }
       }
       return;
     } catch (error) {
-      signal?.throwIfAborted();
-      if (!(error instanceof ScalingnoteError) || !error.retryable) throw error;
-      const wait = backoffMs(++attempt, error);
-      stuckSince ??= Date.now();
-      if (Date.now() + wait - stuckSince > patienceMs) throw error;
-      onReconnect?.(error, wait);
-      await pause(wait, signal);
+      await patience.next(error);
     }
   }
 }

@@ -13,6 +13,7 @@ export type {
   Space,
   Tower,
 } from './answers.ts';
+export type { Credentials } from './credentials.ts';
 export { DocumentClient, type DocumentScope, type StoredDocument } from './documents.ts';
 export { type FieldViolation, ScalingnoteError, type StatusName } from './errors.ts';
 export type { ExportOptions } from './export.ts';

@@ -8,7 +8,8 @@ import type { OutcomeKind__Output } from '../proto/generated/scalingnote/v1/Outc
 import { unpackStatus } from '../proto/status.ts';
 import { invalidArgument, ScalingnoteError, toScalingnoteError } from './errors.ts';
 import { idOf, sequenceOf, type IngestOperation, toWireOperation, type WireOperation } from './operation.ts';
-import { backoffMs, MAX_TIMER_MS, pause, tookNoStream } from './retries.ts';
+import { Patience, type PatienceOptions } from './patience.ts';
+import { MAX_TIMER_MS, tookNoStream } from './retries.ts';
 import { Source } from './source.ts';
 import type { CallMetadata } from './tracing-interceptor.ts';
 import { toWire } from './strict/message.ts';
@@ -97,8 +98,6 @@ export interface IngestSummary {
 const DEFAULT_WINDOW = 1024;
 /** Bytes that may wait for a watermark: documents differ in size by a factor of a million. */
 const WINDOW_BYTES = 32 * 1024 * 1024;
-/** Five minutes: longer than it takes to replace a server, or to load a large tower. */
-const DEFAULT_PATIENCE_MS = 300_000;
 
 const KINDS: Readonly<Record<OutcomeKind__Output, IngestOutcome['kind']>> = {
   OUTCOME_KIND_UNSPECIFIED: 'rejected',
@@ -123,33 +122,27 @@ type Call = ClientDuplexStream<IngestRequest, IngestResponse__Output>;
 export async function runIngest(
   connect: () => Call | Promise<Call>,
   operations: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
-  options: IngestOptions & { openMs?: number },
+  options: IngestOptions & Pick<PatienceOptions, 'beginMs'> & { openMs?: number },
 ): Promise<IngestSummary> {
-  const { signal, onReconnect, patienceMs = DEFAULT_PATIENCE_MS } = options;
+  const { signal } = options;
   const ingest = new Ingest(operations, options);
-  let attempt = 0;
-  let stuckSince: number | undefined;
+  const patience = new Patience(options);
   let watermark = 0;
   try {
     for (;;) {
       signal?.throwIfAborted();
       const error = await ingest.overOneConnection(connect);
       if (error === undefined) return ingest.summary;
-      signal?.throwIfAborted();
-      if (!(error instanceof ScalingnoteError) || !error.retryable) throw error;
+      if (ingest.hasBegun) patience.begun();
       if (ingest.summary.watermark > watermark) {
         watermark = ingest.summary.watermark;
-        attempt = 0;
-        stuckSince = undefined;
+        patience.progress();
       } else if (ingest.wasIdle) {
-        stuckSince = undefined;
+        patience.idle();
       }
-      if (error.reason === 'STREAM_IDLE' && ingest.wasIdle) await ingest.untilNeeded(signal);
-      const wait = backoffMs(++attempt, error);
-      stuckSince ??= Date.now();
-      if (Date.now() + wait - stuckSince > patienceMs) throw error;
-      onReconnect?.(error, wait);
-      await pause(wait, signal);
+      const isIdle = error instanceof ScalingnoteError && error.reason === 'STREAM_IDLE' && ingest.wasIdle;
+      if (isIdle) await ingest.untilNeeded(signal);
+      await patience.next(error);
     }
   } finally {
     ingest.release();
@@ -186,6 +179,8 @@ class Ingest {
   };
   /** Where the operations go. */
   readonly #target: IngestBegin;
+  /** Whether a server ever took the stream. */
+  hasBegun = false;
   /** Whether the last connection was open and only waited for the source. */
   wasIdle = false;
   readonly #options: IngestOptions & { openMs?: number };
@@ -210,7 +205,6 @@ class Ingest {
       { collection, tenant, omitText, bulk },
       { required: ['collection'] },
     );
-    requireIterable(source);
     this.#options = options;
     this.summary.identity = options.expectedIdentity ?? '';
     this.#source = new Source(source, () => this.#wake());
@@ -346,6 +340,7 @@ class Ingest {
   #receive(connection: Connection, { ready, outcome, watermark }: IngestResponse__Output): void {
     if (ready) {
       connection.ready = true;
+      this.hasBegun = true;
       this.summary.identity = ready.collection?.identity ?? '';
       this.#options.onReady?.({ identity: this.summary.identity });
     } else if (outcome) this.#outcome(outcome);
@@ -395,13 +390,4 @@ class Ingest {
     this.#watermark(this.#sequence);
     return undefined;
   }
-}
-
-function requireIterable(source: unknown): void {
-  const isIterable =
-    typeof source === 'object' &&
-    source !== null &&
-    (Symbol.asyncIterator in source || Symbol.iterator in source);
-  if (isIterable) return;
-  throw invalidArgument('source', `is ${describe(source)}; give a list, or anything to iterate over`);
 }

@@ -33,7 +33,7 @@ describe('what npm publishes as @scalingnote/client', () => {
       'dist/proto/contract.js',
       'dist/cjs/index.js',
       'dist/cjs/package.json',
-      'dist/cjs/clients/index.d.ts',
+      'dist/cjs/index.d.ts',
     ]) {
       assert.ok(files.includes(needed), `${needed} is missing; run "npm run build"`);
     }

@@ -98,11 +98,19 @@ export class QueryClient extends ServiceClient<QueryServiceDefinition> {
    * @param bounds - of the stream itself; each query has its own deadline, signal and trace context
    */
   searchStream(bounds?: StreamBounds): SearchStream {
-    const checked = checkOptions(bounds, STREAM_BOUNDS);
+    let checked: StreamBounds = {};
+    let refusal: unknown;
+    try {
+      checked = checkOptions(bounds, STREAM_BOUNDS);
+    } catch (error) {
+      // Each query fails with it: nothing is thrown outside of a promise.
+      refusal = error;
+    }
     return new SearchStream(
       this.servers,
       (server) => this.duplex('SearchStream', server, checked),
       this.options,
+      refusal,
     );
   }
 }

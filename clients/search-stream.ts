@@ -54,6 +54,7 @@ export class SearchStream {
   readonly #servers: Servers;
   readonly #open: (server: Server) => Call;
   readonly #options: Pick<CallOptions, 'timeoutMs' | 'attempts' | 'waitForReady'>;
+  readonly #refusal: unknown;
   /** In the order in which they were asked. */
   readonly #waiting = new Set<Waiting>();
   #line: Line | undefined;
@@ -62,12 +63,17 @@ export class SearchStream {
   #closed = false;
   #whenAnswered: (() => void)[] = [];
 
-  /** @param open - opens a stream to a server */
+  /**
+   * @param open - opens a stream to a server
+   * @param refusal - what every query fails with, because the stream can't be opened as it was asked for
+   */
   constructor(
     servers: Servers,
     open: (server: Server) => Call,
     options: Pick<CallOptions, 'timeoutMs' | 'attempts' | 'waitForReady'>,
+    refusal?: unknown,
   ) {
+    this.#refusal = refusal;
     this.#servers = servers;
     this.#open = open;
     this.#options = options;
@@ -83,6 +89,7 @@ export class SearchStream {
       const message = 'the search stream is closed; open another with searchStream()';
       throw new ScalingnoteError({ code: Code.FAILED_PRECONDITION, message, reason: 'STREAM_CLOSED' });
     }
+    if (this.#refusal !== undefined) throw this.#refusal;
     const checked = checkOptions(bounds, QUERY_BOUNDS);
     const { traceparent = '', timeoutMs = this.#options.timeoutMs, signal } = checked;
     signal?.throwIfAborted();

@@ -125,6 +125,11 @@ export abstract class ServiceClient<Methods extends ServiceDefinition> {
     );
   }
 
+  /** Whether a call waits for a server where none is connected. */
+  protected get mayWait(): boolean {
+    return this.options.waitForReady && this.options.attempts > 1;
+  }
+
   /** The server that the next stream goes to; waits for one no longer than a call may take. */
   protected pick(signal: AbortSignal | undefined): Promise<Server> {
     return this.servers.pick(Date.now() + this.options.timeoutMs, signal);

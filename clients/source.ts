@@ -1,3 +1,6 @@
+import { invalidArgument } from './errors.ts';
+import { describe } from './strict/read.ts';
+
 /**
  * Reads an iterable one item at a time without blocking: a loop polls {@link take} when it has room for an item, and is
  * woken when the item is there.
@@ -11,6 +14,7 @@ export class Source<Item> {
 
   /** @param onSettled - called when an item that was asked for is there, or the source has failed */
   constructor(items: Iterable<Item> | AsyncIterable<Item>, onSettled: () => void) {
+    requireIterable(items);
     this.#iterator = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
     this.#onSettled = onSettled;
   }
@@ -66,4 +70,13 @@ export class Source<Item> {
       )
       .then(() => this.#onSettled());
   }
+}
+
+function requireIterable(source: unknown): void {
+  const isIterable =
+    typeof source === 'object' &&
+    source !== null &&
+    (Symbol.asyncIterator in source || Symbol.iterator in source);
+  if (isIterable) return;
+  throw invalidArgument('source', `is ${describe(source)}; give a list, or anything to iterate over`);
 }

@@ -10,7 +10,9 @@ const otel = load();
 
 function load(): typeof OpenTelemetry | undefined {
   try {
-    return createRequire(import.meta.url)('@opentelemetry/api') as typeof OpenTelemetry;
+    // A bundle that is CommonJS may have no `import.meta.url`.
+    const here = typeof __filename === 'string' ? __filename : import.meta.url;
+    return createRequire(here)('@opentelemetry/api') as typeof OpenTelemetry;
   } catch {
     return undefined;
   }

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +7,7 @@ import { type Pair, stop, unavailable, up } from './system.ts';
 import { DocumentClient, QueryClient } from '../clients/index.ts';
 import type { IngestOperation } from '../clients/operation.ts';
 import { assertExpected, type Case, type Clients, perform } from './testing/behaviour.ts';
+import { testPython } from './testing/python-client.ts';
 
 /** The repository, from `dist/test`. */
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -56,25 +55,8 @@ describe('every client behaves as the table says', () => {
     });
   }
 
-  test('Python: the whole table', async (context) => {
-    if (unavailable()) return context.skip(unavailable());
-    const python = optionalTool('python-client');
-    if (python.skip !== false) return context.skip(python.skip);
-    const child = spawn(python.path, ['-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'tests'], {
-      cwd: `${ROOT}clients/python`,
-      env: {
-        ...process.env,
-        DOCUMENT_ADDRESS: pair!.addresses.document,
-        QUERY_ADDRESS: pair!.addresses.query,
-        PYTHONDONTWRITEBYTECODE: '1',
-      },
-    });
-    let said = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk));
-    const [code] = (await once(child, 'close')) as [number | null];
-    assert.equal(code, 0, said);
-    const passed = Number(/(\d+) passed/.exec(said)?.[1]);
-    assert.ok(passed >= TABLE.cases.length, said);
-    assert.doesNotMatch(said, /skipped/);
-  });
+  const python = optionalTool('python-client');
+  if (python.skip !== false) test('Python', { skip: python.skip });
+  // The table once with asyncio, and once without.
+  else testPython(python.path, 'test_behaviour.py', () => pair, 2 * TABLE.cases.length);
 });

@@ -15,8 +15,22 @@ const EVENTS = [
   { what: 'SIGTERM of one of two', signal: 'SIGTERM', services: 2 },
   { what: 'SIGKILL of one of two', signal: 'SIGKILL', services: 2 },
   { what: 'SIGSTOP of one of two', signal: 'SIGSTOP', services: 2 },
-  { what: 'SIGTERM and restart of the only one', signal: 'SIGTERM', services: 1 },
-] as const;
+  { what: 'SIGTERM and restart of the only one', signal: 'SIGTERM', services: 1, restart: 1 },
+  {
+    what: 'SIGTERM and restart of both of two, one after the other',
+    signal: 'SIGTERM',
+    services: 2,
+    restart: 2,
+  },
+] as const satisfies readonly Event[];
+
+interface Event {
+  what: string;
+  signal: NodeJS.Signals;
+  services: number;
+  /** How many of them come back, one after the other. @default none */
+  restart?: number;
+}
 
 /** How long searches take while a query service goes, and before. */
 export const bench: Bench = {
@@ -60,7 +74,7 @@ function took({ ms }: Outcome): number {
 
 async function measure(
   site: Site,
-  { signal, services }: (typeof EVENTS)[number],
+  { signal, services, restart = 0 }: Event,
 ): Promise<{ before: Outcome[]; after: Outcome[] }> {
   const started = await Promise.all(Array.from({ length: services }, () => site.query()));
   const [victim] = started as [(typeof started)[number]];
@@ -70,10 +84,13 @@ async function measure(
   const outcomes = await searchWhile(client, RATE, async (elapsed) => {
     await sleep(BEFORE_MS);
     signalAt = elapsed();
-    if (services === 1) {
-      await victim.stop(signal);
-      await site.query(victim.address);
-    } else victim.child.kill(signal);
+    if (restart === 0) victim.child.kill(signal);
+    for (const { address, stop } of started.slice(0, restart)) {
+      await stop(signal);
+      const { child } = await site.query(address);
+      // The next one goes when this one takes calls.
+      while (services > 1 && (await client.describe()).pid !== child.pid) await sleep(10);
+    }
     await sleep(RECOVERY_MS);
   });
   await site.stop();

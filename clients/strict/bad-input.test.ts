@@ -239,7 +239,8 @@ describe('options that nobody could follow are refused by name', () => {
     using stream = queries.searchStream();
     await refused(() => stream.search(SEARCH, { timeoutMs: Number.NaN }), /^timeoutMs: is NaN/);
     await refused(() => stream.search({ ...SEARCH, mode: 'DENSE' as 'dense' }), /^mode: /);
-    await refused(async () => queries.searchStream({ traceparent: 'x\n' }), /^traceparent: /);
+    using refusing = queries.searchStream({ traceparent: 'x\n' });
+    await refused(() => refusing.search(SEARCH), /^traceparent: /);
   });
 
   test('options of a client', () => {
@@ -278,6 +279,11 @@ describe('the document service', () => {
   test('requests', async () => {
     await refused(() => documents.delete({ ...anything, ids: ['a'] } as never), /^ids: is no field/);
     await refused(() => documents.delete({ ...anything, documentIds: 'abc' } as never), /must be a list/);
+    // An empty list is none on the wire: everything that matches would go.
+    await refused(
+      () => documents.delete({ ...anything, documentIds: [], filter: { must: [] } }),
+      /^filter: is given beside the ids/,
+    );
     await refused(
       () => documents.count({ collection: 'c', filter: { mustnot: [] } } as never),
       /did you mean "mustNot"/,
@@ -299,6 +305,10 @@ describe('the document service', () => {
     await refused(() => documents.switchAlias('a', undefined as never), /^physicalName: is missing/);
     await refused(() => documents.dropCollection('a', { withAlias: true } as never), /"withAliases"/);
     await refused(() => queries.encode('text' as never), /^texts: must be a list/);
+    await refused(
+      () => queries.searchByVector({ search: { collection: 'c' }, space: 's', vector: [1e300] }),
+      /^vector\[0\]: is 1e\+300, but must be at most 3\.4e38/,
+    );
     await refused(() => queries.measureFamiliarity({ colection: 'c' } as never), /"collection"/);
   });
 

@@ -3,7 +3,7 @@ import { toWireCondition } from './condition.ts';
 import { flag, oneOf, text } from './options.ts';
 import { Budget, guarded, itemsOf, join, readObject } from './read.ts';
 import { enumValues, type FieldSchema, messageSchema } from './schema.ts';
-import { wireNumber, wireStruct, wireTimestamp, wireValue, wireWhole } from './values.ts';
+import { wireFloat, wireNumber, wireStruct, wireTimestamp, wireValue, wireWhole } from './values.ts';
 
 /** How a value becomes what the wire has. @throws {ScalingnoteError} `INVALID_ARGUMENT` */
 type Convert = (value: unknown, path: string, budget: Budget, message: WriteMessage) => unknown;
@@ -23,6 +23,8 @@ export interface RequestForm {
   beside?: readonly string[];
 }
 
+const ALL_FIELDS: RequestForm = {};
+
 /** Messages that are written in a way of their own, by full name. */
 const CONVERTERS: ReadonlyMap<string, Convert> = new Map<string, Convert>([
   ['scalingnote.v1.Condition', toWireCondition],
@@ -38,7 +40,7 @@ const CONVERTERS: ReadonlyMap<string, Convert> = new Map<string, Convert>([
  * @param typeName - of the message, in full
  * @throws {ScalingnoteError} `INVALID_ARGUMENT` that names the field
  */
-export function toWire<Message>(typeName: string, value: unknown, form: RequestForm = {}): Message {
+export function toWire<Message>(typeName: string, value: unknown, form: RequestForm = ALL_FIELDS): Message {
   return guarded('the request', () => {
     const { required = [], renamed = {} } = form;
     const wire = message(typeName, value, '', new Budget(), form);
@@ -58,14 +60,10 @@ function message(
   value: unknown,
   path: string,
   budget: Budget,
-  { renamed = {}, hidden = [], beside = [] }: RequestForm = {},
+  form?: RequestForm,
 ): Record<string, unknown> {
   const { fields, spellings } = messageSchema(typeName);
-  const names = new Map([
-    ...Object.entries(renamed),
-    ...beside.map((name) => [name, name] as const),
-    ...[...spellings].filter(([, name]) => !hidden.includes(name)),
-  ]);
+  const names = form === undefined ? spellings : namesOf(spellings, form);
   return budget.within(path, () => {
     const wire: Record<string, unknown> = {};
     const chosen = new Map<string, string>();
@@ -80,6 +78,23 @@ function message(
     }
     return wire;
   });
+}
+
+const namesByForm = new WeakMap<RequestForm, ReadonlyMap<string, string>>();
+
+/** The spellings of a message's fields as a form has them. */
+function namesOf(spellings: ReadonlyMap<string, string>, form: RequestForm): ReadonlyMap<string, string> {
+  const { renamed = {}, hidden = [], beside = [] } = form;
+  let names = namesByForm.get(form);
+  if (names === undefined) {
+    names = new Map([
+      ...Object.entries(renamed),
+      ...beside.map((name) => [name, name] as const),
+      ...[...spellings].filter(([, name]) => !hidden.includes(name)),
+    ]);
+    namesByForm.set(form, names);
+  }
+  return names;
 }
 
 function convertField(field: FieldSchema, value: unknown, path: string, budget: Budget): unknown {
@@ -110,8 +125,9 @@ function convertOne(field: FieldSchema, value: unknown, path: string, budget: Bu
     case 'bool':
       return flag(value, path);
     case 'double':
-    case 'float':
       return wireNumber(value, path);
+    case 'float':
+      return wireFloat(value, path);
     case 'uint32':
     case 'fixed32':
       return wireWhole(value, path, 2 ** 32 - 1, meaningOf(field));
@@ -136,12 +152,26 @@ function enumName(
   value: unknown,
   path: string,
 ): string {
-  const prefix = `${typeName
-    .slice(typeName.lastIndexOf('.') + 1)
-    .replaceAll(/(?<=[a-z])[A-Z]/g, '_$&')
-    .toUpperCase()}_`;
-  const full = Object.keys(values).filter((name) => values[name] !== 0);
+  const { full, short } = namesOfEnum(typeName, values);
   if (typeof value === 'string' && full.includes(value)) return value;
-  const short = full.map((name) => name.replace(prefix, '').toLowerCase());
   return full[short.indexOf(oneOf(...short)(value, path))]!;
+}
+
+const enumNames = new Map<string, { full: readonly string[]; short: readonly string[] }>();
+
+function namesOfEnum(
+  typeName: string,
+  values: Readonly<Record<string, number>>,
+): { full: readonly string[]; short: readonly string[] } {
+  let names = enumNames.get(typeName);
+  if (names === undefined) {
+    const prefix = `${typeName
+      .slice(typeName.lastIndexOf('.') + 1)
+      .replaceAll(/(?<=[a-z])[A-Z]/g, '_$&')
+      .toUpperCase()}_`;
+    const full = Object.keys(values).filter((name) => values[name] !== 0);
+    names = { full, short: full.map((name) => name.replace(prefix, '').toLowerCase()) };
+    enumNames.set(typeName, names);
+  }
+  return names;
 }

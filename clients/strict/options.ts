@@ -5,6 +5,8 @@ import { type Check, describe, entriesOf, guarded, itemsOf, join, quoted, readOb
 /** A check for each option that there is; the compiler sees to it that none is missing. */
 export type OptionTable<Options> = { readonly [Name in keyof Required<Options>]: Check };
 
+const namesByTable = new WeakMap<object, ReadonlyMap<string, string>>();
+
 /**
  * Checks options, and refuses what nobody would follow: unknown names, wrong types, numbers that do not fit.
  *
@@ -19,7 +21,11 @@ export function checkOptions<Options extends object>(
   path = '',
 ): Options {
   if (options === undefined) return {} as Options;
-  const names = new Map(Object.keys(table).map((name) => [name, name]));
+  let names = namesByTable.get(table);
+  if (names === undefined) {
+    names = new Map(Object.keys(table).map((name) => [name, name]));
+    namesByTable.set(table, names);
+  }
   const checked: Record<string, unknown> = {};
   for (const [name, [, value]] of readObject(options, path, names, 'option')) {
     const at = join(path, name);

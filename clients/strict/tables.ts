@@ -1,4 +1,5 @@
 import type { CallBounds, ClientOptions } from '../call.ts';
+import type { Credentials } from '../credentials.ts';
 import type { ExportOptions } from '../export.ts';
 import type { IngestOptions } from '../ingest.ts';
 import { invalidArgument } from '../errors.ts';
@@ -26,11 +27,37 @@ import { type Check, join } from './read.ts';
 
 /** What options the clients take, and what each may be. A new option has its row here. */
 
+const CREDENTIALS: OptionTable<Credentials> = {
+  apiKey: text,
+  apiKeyFile: text,
+  token: text,
+  tls: flag,
+  ca: text,
+  cert: text,
+  key: text,
+  plaintext: flag,
+};
+
+/** What grpc-js makes, or the parts that we make it of. */
+const credentialsCheck: Check = (value, path) => {
+  // A key in the wrong place must not stand in the error.
+  if (typeof value === 'string')
+    throw invalidArgument(path, 'is a string; give { apiKey } or { apiKeyFile }');
+  const isParts = typeof value === 'object' && value !== null && !Reflect.has(value, 'compose');
+  if (!isParts || Object.keys(value).length === 0) {
+    return instance('ChannelCredentials of @grpc/grpc-js, or parts such as apiKey and ca', ['compose'])(
+      value,
+      path,
+    );
+  }
+  return checkOptions(value as Credentials, CREDENTIALS, path);
+};
+
 const CLIENT_OPTIONS: OptionTable<ClientOptions> = {
   address: serverAddress,
   addresses: serverAddresses,
   balancing: oneOf('round-robin', 'least-loaded'),
-  credentials: instance('ChannelCredentials of @grpc/grpc-js', ['compose']),
+  credentials: credentialsCheck,
   timeoutMs: milliseconds,
   attempts: count(1),
   waitForReady: flag,

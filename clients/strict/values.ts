@@ -29,6 +29,13 @@ export function wireNumber(value: unknown, path: string): number {
   throw invalidArgument(path, `is ${describe(value)}, but must be a finite number`);
 }
 
+/** A number that single precision holds: the encoder would make infinity of a larger one. */
+export function wireFloat(value: unknown, path: string): number {
+  const number = wireNumber(value, path);
+  if (Number.isFinite(Math.fround(number))) return number;
+  throw invalidArgument(path, `is ${number}, but must be at most 3.4e38 from zero`);
+}
+
 /** A moment, to the millisecond. */
 export function wireTimestamp(value: unknown, path: string): Timestamp {
   const ms = value instanceof Date ? value.getTime() : Number.NaN;

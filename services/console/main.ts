@@ -1,6 +1,8 @@
 import { DocumentClient } from '../../clients/index.ts';
 import { namesOf, Settings } from '../runtime/config.ts';
+import { isLoopback } from '../runtime/listen-address.ts';
 import { runService } from '../runtime/run-service.ts';
+import { ConfigError } from '../runtime/setting-types.ts';
 import { pageRoutes } from './http/files.ts';
 import { startHttpServer } from './http/server.ts';
 import { Ingests } from './ingest/ingests.ts';
@@ -25,11 +27,19 @@ const ConsoleSettings = Settings.pick({
   consoleMemory: true,
   drainMs: true,
   logLevel: true,
+  anonymous: true,
+  plaintext: true,
 });
 
 const MIB = 1024 * 1024;
 
 await runService('console', ConsoleSettings, async (config, log) => {
+  if (!isLoopback(config.host) && !(config.anonymous && config.plaintext)) {
+    throw new ConfigError(
+      `--host ${config.host} is no loopback address, and the console has neither a login nor TLS; put a proxy that has ` +
+        'both before it, or allow it with --anonymous and --plaintext',
+    );
+  }
   const address = config.documentAddress;
   const documents = { address, client: new DocumentClient({ address, attempts: 1 }) };
   const queries = new QueryServices([config.queryAddress, ...config.compareAddresses]);

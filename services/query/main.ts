@@ -7,6 +7,7 @@ import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import { runTowerService } from '../runtime/tower-service.ts';
 import { LiveQuality } from './live-quality.ts';
 import { MAX_RECEIVE_BYTES, queryService } from './service.ts';
+import { towerFiles } from './tower-files.ts';
 
 await runTowerService({
   name: 'query',
@@ -19,11 +20,13 @@ await runTowerService({
     'queryQueue',
     'queryCache',
     'defaultCollection',
+    'serveTower',
     'liveShare',
     'liveTower',
     'maxTokensSpent',
   ],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
+  routes: async (tower, { serveTower }) => (serveTower ? [await towerFiles(tower)] : []),
   serve: async ({ tower, store, config, log, telemetry, describe }) => {
     await store.prepare(tower.manifest.space.fingerprint);
     return queryService({

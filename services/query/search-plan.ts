@@ -1,8 +1,9 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
-import { type Filter, type FilterValue, RRF_K, type SearchQuery } from '../../store/queries.ts';
-import { invalidArgument } from '../runtime/errors.ts';
+import { type Filter, type FilterValue, type SearchQuery } from '../../store/queries.ts';
+import { invalidArgument, invalidArguments, ServiceError } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
+import { type Mode, SCORES } from '../runtime/scores.ts';
 import {
   checkCollection,
   checkDocumentId,
@@ -16,9 +17,6 @@ import {
   requireText,
   SNIPPET_LENGTH,
 } from '../runtime/validate.ts';
-
-/** What to match by; see `SearchMode` in the contract. */
-export type Mode = 'dense' | 'sparse' | 'hybrid';
 
 const MODES: Readonly<Record<string, Mode>> = {
   SEARCH_MODE_UNSPECIFIED: 'dense',
@@ -66,7 +64,7 @@ export function parseTextless(request: SearchRequest__Output | null): SearchPlan
     throw invalidArgument(`search.${field}`, why);
   };
   if (request.query !== '') refuse('query', 'is not empty; with a vector, leave it out, or call Search');
-  const plan = planOf(request);
+  const plan = within('search', () => planOf(request));
   if (plan.mode !== 'dense') refuse('mode', `is ${plan.mode}; without a text, only dense can be searched`);
   const { explain, explainDocumentId, snippetLength } = plan.besides;
   if (explain) refuse('explain', 'needs the text of the query; leave it out, or call Search');
@@ -76,6 +74,16 @@ export function parseTextless(request: SearchRequest__Output | null): SearchPlan
   if (snippetLength > 0)
     refuse('snippet_length', 'needs the text of the query; leave it out, or call Search');
   return plan;
+}
+
+/** Names the fields of a message that lies in another by their whole paths. */
+function within<Result>(path: string, parse: () => Result): Result {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof ServiceError) || error.violations.length === 0) throw error;
+    throw invalidArguments(error.violations.map((one) => ({ ...one, field: `${path}.${one.field}` })));
+  }
 }
 
 function planOf(request: SearchRequest__Output): SearchPlan {
@@ -173,11 +181,3 @@ function checkThreshold(threshold: number | undefined, mode: Mode): void {
   const range = to === Infinity ? `from ${from} up` : `from ${from} to ${to}`;
   throw invalidArgument('score_threshold', `is ${threshold}; a ${mode} search scores ${scores}, ${range}`);
 }
-
-/** Which scores a search can give. */
-const SCORES: Readonly<Record<Mode, { from: number; to: number; scores: string }>> = {
-  dense: { from: -1, to: 1, scores: 'by cosine' },
-  sparse: { from: 0, to: Infinity, scores: 'by BM25' },
-  // First in both rankings.
-  hybrid: { from: 0, to: 2 / (RRF_K + 1), scores: 'by reciprocal rank, fused' },
-};

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
 import { isLogicalName } from '../../store/names.ts';
+import { accessSettings } from './access/access-settings.ts';
 import { LOG_LEVELS } from './log.ts';
-import { ConfigError, decimal, integer } from './setting-types.ts';
+import { boolean, ConfigError, decimal, integer } from './setting-types.ts';
 import { storeSettings } from './store-settings.ts';
 
 /** A port that is called the same as a flag in every service. */
@@ -73,6 +74,7 @@ export const Settings = z.strictObject({
   ).describe(
     'Origins of web pages that may call the services with JSON, separated by commas: https://example.com, for example.',
   ),
+  ...accessSettings,
   ...storeSettings,
   documentTower: text()
     .default('all-MiniLM-L6-v2')
@@ -112,6 +114,12 @@ export const Settings = z.strictObject({
   queryCache: integer(0, 1_000_000)
     .default(10_000)
     .describe('Query vectors to cache, about 2 KB each; 0 for none.'),
+  serveTower: boolean()
+    .default(false)
+    .describe(
+      'Whether the query service gives the files of its lookup tower to whoever may call it, so that pages encode queries ' +
+        'themselves: true or false. They are some 12 MB, and with them anybody can encode texts and compare vectors.',
+    ),
   liveShare: decimal(0, 1)
     .default(0)
     .describe('Share of live queries, 0 to 1, that the teacher encodes too, to measure the query tower.'),
@@ -276,14 +284,24 @@ export function helpText(service: string, schema: SettingsSchema): string {
 
 const PREFIX = 'SCALINGNOTE_';
 const CONFIG_VARIABLE = `${PREFIX}CONFIG`;
-/** What other parts read by themselves: the cache of towers. */
-const OTHER_VARIABLES = ['CACHE'].map((name) => PREFIX + name);
+/** What other parts read by themselves: the cache of towers, the credentials of clients. */
+const OTHER_VARIABLES = ['CACHE', 'API_KEY', 'API_KEY_FILE', 'CA', 'CERT', 'KEY'].map(
+  (name) => PREFIX + name,
+);
 
 function readFlags(schema: SettingsSchema, argv: readonly string[]): Record<string, string | undefined> {
-  const names = Object.entries(schema.shape).flatMap(([name, setting]) => flagOf(name, setting) ?? []);
-  const options = Object.fromEntries([...names, 'config'].map((name) => [name, { type: 'string' as const }]));
+  const settings = Object.entries(schema.shape).map(([name, setting]) => ({
+    flag: flagOf(name, setting),
+    isSwitch: setting.meta()?.['switch'] === true,
+  }));
+  const options = Object.fromEntries(
+    [...settings, { flag: 'config', isSwitch: false }].flatMap(({ flag, isSwitch }) =>
+      flag === undefined ? [] : [[flag, { type: isSwitch ? ('boolean' as const) : ('string' as const) }]],
+    ),
+  );
   try {
-    return parseArgs({ args: [...argv], options, strict: true }).values;
+    const { values } = parseArgs({ args: [...argv], options, strict: true });
+    return Object.fromEntries(Object.entries(values).map(([flag, value]) => [flag, String(value)]));
   } catch (error) {
     throw new ConfigError(`${(error as Error).message}; "--help" lists what there is`, { cause: error });
   }

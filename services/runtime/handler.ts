@@ -9,6 +9,7 @@ import type {
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import type { MethodAccess, Visit } from './access/access.ts';
 import type { RpcWatch, WatchedCall } from './telemetry/rpc.ts';
 import type { Span } from './telemetry/span.ts';
 import {
@@ -93,6 +94,8 @@ export interface Scope {
   readonly enter: () => () => void;
   /** What is to be seen of the calls of a method, where anything is. */
   readonly watch?: (path: string, isStream: boolean) => RpcWatch;
+  /** What a method asks of its callers; absent where everybody may do everything. */
+  readonly access?: (path: string) => MethodAccess;
 }
 
 /** The grpc-js handler of a unary method. Every call passes here: the place for what is to be seen of each. */
@@ -103,19 +106,25 @@ export function unary<Request extends object, Response>(
 ): handleUnaryCall<Request, Response> {
   const watch = scope.watch?.(path, false);
   const serve = watch?.activate(handler, (_, { span }) => span) ?? handler;
+  const access = scope.access?.(path);
   return async (call, callback) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
+    const visit = access?.begin(call.metadata);
     const life = new Lifetime(call, seen, scope.draining);
     try {
+      await visit?.admit();
       const flaw = flawOf(call.request);
       if (flaw) throw flaw;
+      visit?.check(call.request);
       const response = await serve(call.request, life.call);
       if (seen) watch?.end(seen, undefined);
-      callback(null, response);
+      visit?.end();
+      callback(null, visit ? visit.shown(response) : response);
     } catch (error) {
       const status = life.blame(error, path, scope.log);
       if (seen) watch?.end(seen, status);
+      visit?.end(status);
       callback(toGrpcError(status));
     } finally {
       life.end();
@@ -132,19 +141,24 @@ export function stream<Request extends object, Response>(
 ): handleBidiStreamingCall<Request, Response> {
   const watch = scope.watch?.(path, true);
   const serve = watch?.activate(handler, ({ span }) => span) ?? handler;
+  const access = scope.access?.(path);
   return async (call) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const life = new Lifetime(call, seen, scope.draining);
-    const reader = new Reader(call, life.call.signal, scope.draining);
+    const visit = access?.begin(call.metadata);
+    const reader = new Reader(call, life.call.signal, scope.draining, visit);
     try {
+      await visit?.admit();
       await serve({ ...life.call, requests: reader.messages(), write: writer(call, life.call.signal) });
       if (reader.cutOff) throw shuttingDown();
       if (seen) watch?.end(seen, undefined);
+      visit?.end();
       call.end();
     } catch (error) {
       const status = life.blame(error, path, scope.log);
       if (seen) watch?.end(seen, status);
+      visit?.end(status);
       if (!call.cancelled) call.emit('error', toGrpcError(status));
     } finally {
       reader.close();
@@ -165,22 +179,29 @@ export function serverStream<Request extends object, Response>(
 ): handleServerStreamingCall<Request, Response> {
   const watch = scope.watch?.(path, true);
   const serve = watch?.activate(handler, (_, { span }) => span) ?? handler;
+  const access = scope.access?.(path);
   return async (call) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
+    const visit = access?.begin(call.metadata);
     const life = new Lifetime(call, seen, scope.draining);
     const drain = (): void => life.abort(shuttingDown());
     scope.draining.addEventListener('abort', drain);
     try {
+      await visit?.admit();
       const flaw = flawOf(call.request);
       if (flaw) throw flaw;
       if (scope.draining.aborted) throw shuttingDown();
-      await serve(call.request, { ...life.call, write: takenWriter(call, life.call.signal) });
+      visit?.check(call.request);
+      const write = takenWriter(call, life.call.signal);
+      await serve(call.request, { ...life.call, write: visit ? visit.whileValid(write) : write });
       if (seen) watch?.end(seen, undefined);
+      visit?.end();
       call.end();
     } catch (error) {
       const status = life.blame(error, path, scope.log);
       if (seen) watch?.end(seen, status);
+      visit?.end(status);
       if (!call.cancelled) call.emit('error', toGrpcError(status));
     } finally {
       scope.draining.removeEventListener('abort', drain);
@@ -250,10 +271,17 @@ class Reader<Request extends object, Response> {
   readonly #call: ServerDuplexStream<Request, Response>;
   readonly #signal: AbortSignal;
   readonly #draining: AbortSignal;
+  readonly #visit: Visit | undefined;
   #closed = false;
   #wake = (): void => {};
 
-  constructor(call: ServerDuplexStream<Request, Response>, signal: AbortSignal, draining: AbortSignal) {
+  constructor(
+    call: ServerDuplexStream<Request, Response>,
+    signal: AbortSignal,
+    draining: AbortSignal,
+    visit: Visit | undefined,
+  ) {
+    this.#visit = visit;
     this.#call = call;
     this.#signal = signal;
     this.#draining = draining;
@@ -278,6 +306,7 @@ class Reader<Request extends object, Response> {
         if (message !== null) {
           const flaw = fatalFlawOf(message);
           if (flaw) throw flaw;
+          this.#visit?.check(message);
           yield message;
         } else if (call.readableEnded) {
           return;

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type * as z from 'zod';
+import { KeyFileError } from '../../keys/key-file.ts';
 import { StoreError } from '../../store/errors.ts';
 import { TowerError } from '../../towers/errors.ts';
 import { helpText, loadConfig, type SettingsSchema } from './config.ts';
@@ -135,7 +136,7 @@ async function report(message: ServiceReport): Promise<void> {
 /** Expected errors need no stack: their message says everything. */
 function startFailure(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const expected = [ConfigError, EnvironmentError, StartError, StoreError, TowerError];
+  const expected = [ConfigError, EnvironmentError, KeyFileError, StartError, StoreError, TowerError];
   if (expected.some((kind) => error instanceof kind)) return error.message.replaceAll('\n', ' ');
   return error.stack ?? error.message;
 }

@@ -12,6 +12,8 @@ import {
 } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
+import { Access } from './access/access.ts';
+import { accessHooks } from './access/hooks.ts';
 import {
   serverStream,
   stream,
@@ -108,10 +110,17 @@ export interface ServerOptions {
   telemetry?: Pick<Telemetry, 'watch'> | undefined;
   /** Origins of browsers' pages that may call with JSON. @default none */
   corsOrigins?: readonly string[] | undefined;
+  /** Who may do what. @default everybody everything */
+  access?: Access | undefined;
   /** Routes beside those of the methods, for HTTP. @default none */
   routes?: readonly AddRoutes[] | undefined;
   /** Who looks at connections and calls as they come in. @default nobody */
   hooks?: Hooks | undefined;
+  /**
+   * Errors of the port itself go without details, for the conformance suite, which knows none of ours. gRPC is not
+   * concerned: what grpc-js refuses has none. @default false
+   */
+  bareErrors?: boolean | undefined;
   /** See `ListenerOptions`. */
   headTimeoutMs?: number | undefined;
   /** See `HttpOptions`. */
@@ -151,8 +160,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // Every open stream listens.
   setMaxListeners(0, draining.signal);
   const active = new ActiveCalls();
+  const access = options.access ?? new Access(undefined, undefined);
   const scope: Scope = {
     log,
+    access: (path) => access.method(path),
     draining: draining.signal,
     enter: active.enter,
     ...(telemetry && { watch: telemetry.watch }),
@@ -183,7 +194,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   health.addToServer(everywhere);
   reflection([...names, 'grpc.health.v1.Health']).addToServer(everywhere);
 
-  const { beforeCall, onConnection } = options.hooks ?? {};
+  const { beforeCall, onConnection } = accessHooks(access, options.hooks);
   const http = httpListener({
     methods: methodsOf(bound),
     routes: options.routes,
@@ -193,6 +204,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     scope,
     beforeCall,
     isServing: () => isServing,
+    bareErrors: options.bareErrors,
   });
   const http2 = http2Port({ grpc: server, http, log, beforeCall });
   const { headTimeoutMs } = options;

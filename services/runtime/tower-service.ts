@@ -8,12 +8,16 @@ import type { Tower } from '../../towers/tower.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import { admit } from './admission/admit.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
+import { ACCESS_SETTINGS } from './access/access-settings.ts';
+import { openAccess } from './access/open.ts';
 import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
+import type { AddRoutes } from './listener/routes.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
 import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
 import { runService } from './run-service.ts';
 import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
+import { openTls } from './tls/tls.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { measureTower, type Metrics } from './telemetry/metrics.ts';
@@ -36,6 +40,7 @@ const SHARED = [
   'consoleAddress',
   'logLevel',
   'maxTokensSpent',
+  ...ACCESS_SETTINGS,
 ] as const;
 
 /** A service of one tower and the store. */
@@ -63,6 +68,8 @@ export interface TowerService<Own extends SettingName> {
     /** Where documents are encoded: refuses writes while the tower does not encode as it did. */
     drift: DriftGuard | undefined;
   }): Service | Promise<Service>;
+  /** What it serves over HTTP besides. @default nothing */
+  routes?(tower: Tower, config: Config<Own>): Promise<AddRoutes[]>;
 }
 
 /** Runs a service of one tower and the store as a process. It serves only while the store answers. */
@@ -77,6 +84,15 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
   ]);
   await runService(service.name, schema, async (values, log) => {
     const config = values as Config;
+    const access = openAccess(config, log);
+    const hosts = [config.host, config.metricsHost];
+    const tls = openTls(config, hosts, ['h2', 'http/1.1'], log);
+    const metricsTls = openTls(
+      { ...config, plaintext: tls === undefined },
+      hosts,
+      ['http/1.1'],
+      log.child({}, { level: 'error' }),
+    );
     const telemetry = await startTelemetry(
       {
         name: `scalingnote-${service.name}`,
@@ -86,6 +102,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         metricsPort: config[service.metricsPort],
         metricsPortSetting: namesOf(service.metricsPort),
         slowMs: config.slowMs,
+        access: access.access,
+        tls: metricsTls,
       },
       process.env,
       log,
@@ -124,11 +142,19 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       port: config[service.port],
       portSetting: namesOf(service.port),
       services: [made],
-      hooks: admission,
+      hooks: {
+        beforeCall: admission.beforeCall,
+        onConnection: (socket) => {
+          const counted = admission.onConnection(socket);
+          return counted && tls ? tls.wrap(counted) : counted;
+        },
+      },
       maxReceiveBytes: service.maxReceiveBytes,
       corsOrigins: config.corsOrigins,
+      routes: await service.routes?.(tower, config),
       log,
       telemetry,
+      access: access.access,
     });
     metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
       Number(serving),
@@ -157,6 +183,9 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         admission.close();
         await Promise.all([tower.close(), store.close()]);
         await telemetry?.close();
+        access.close();
+        tls?.close();
+        metricsTls?.close();
       },
     };
   });

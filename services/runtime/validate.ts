@@ -44,7 +44,7 @@ const IDENTITY = /^col_[0-9a-f]{32}$/;
 const DECIMAL = /^\d{1,16}$/;
 
 /** White space, control characters, and what Unicode says to show as nothing: U+200B, U+FEFF, variation selectors, ... */
-const VISIBLE = /[^\s\p{Cc}\p{Default_Ignorable_Code_Point}]/u;
+export const VISIBLE = /[^\s\p{Cc}\p{Default_Ignorable_Code_Point}]/u;
 
 /** Last second of the year 9999, where timestamps of Protocol Buffers end. */
 const LAST_SECOND = 253_402_300_799;

@@ -1,4 +1,7 @@
-import type { Consumer } from './ground.ts';
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import type { Consumer, Ground } from './ground.ts';
+import type { Project } from './project.ts';
 import { compiled } from './types.ts';
 
 const ESBUILD = 'esbuild@0.28.2';
@@ -18,14 +21,34 @@ const REQUIRE =
 /** Flags of esbuild for a bundle that runs on Node. */
 const FOR_NODE = ['--bundle', '--platform=node', '--target=node20', '--minify'];
 
+/** Registers what counts spans, as an SDK would, and writes their names to a file. */
+const TRACER = `const { INVALID_SPAN_CONTEXT, trace } = require('@opentelemetry/api');
+const names = [];
+const startSpan = (name) => {
+  names.push(name);
+  return trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+};
+trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) });
+process.once('exit', () => require('node:fs').writeFileSync('spans.json', JSON.stringify(names)));`;
+
+/** Runs a bundle that has OpenTelemetry beside it. @throws {Error} where its calls are no spans */
+async function runTraced(ground: Ground, project: Project, file: string): Promise<void> {
+  await project.write('tracer.cjs', TRACER);
+  await ground.run(project, file, process.execPath, '--require', './tracer.cjs');
+  const names = JSON.parse(await readFile(project.path('spans.json'), 'utf8')) as string[];
+  assert.ok(names.includes('scalingnote.v1.QueryService/Search'), `${file} traces ${names.join(', ')}`);
+}
+
 const esbuild: Consumer = {
   name: 'esbuild',
+  onNodes: true,
   async try(ground) {
     const project = await compiled(ground, 'esbuild', { packages: [ESBUILD] });
     const build = (...flags: string[]): Promise<string> =>
       project.run(project.command('esbuild'), 'out/main.js', ...FOR_NODE, ...flags);
     await build('--outfile=bundle.cjs');
     await build('--outfile=bundle.mjs', '--format=esm', `--banner:js=${REQUIRE}`);
+    for (const file of ['bundle.cjs', 'bundle.mjs']) await runTraced(ground, project, file);
     await ground.runBundle(project, 'bundle.cjs');
     return `${ESBUILD}; ES module and CommonJS; ${await ground.runBundle(project, 'bundle.mjs')}`;
   },
@@ -33,6 +56,7 @@ const esbuild: Consumer = {
 
 const rollup: Consumer = {
   name: 'rollup',
+  onNodes: true,
   async try(ground) {
     const project = await compiled(ground, 'rollup', { packages: ROLLUP });
     await project.write(
@@ -54,6 +78,7 @@ const rollup: Consumer = {
 
 const webpack: Consumer = {
   name: 'webpack',
+  onNodes: true,
   async try(ground) {
     const project = await compiled(ground, 'webpack', { packages: WEBPACK });
     await project.write(
@@ -81,6 +106,7 @@ console.log(JSON.stringify(await handler(JSON.parse(process.argv[2]))));`;
 
 const lambda: Consumer = {
   name: 'lambda',
+  onNodes: true,
   async try(ground) {
     const project = await compiled(ground, 'lambda', { packages: [ESBUILD, FFLATE] });
     await project.run(project.command('esbuild'), 'out/program.js', ...FOR_NODE, '--outfile=zipped/index.js');

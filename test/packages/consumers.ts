@@ -1,5 +1,5 @@
 import { bundlers } from './bundlers.ts';
-import { MIB, type Consumer, type Ground } from './ground.ts';
+import { type Consumer, MIB } from './ground.ts';
 import { next } from './next.ts';
 import type { Project } from './project.ts';
 import { copyPrograms, filesBelow, TSC } from './sources.ts';
@@ -21,6 +21,7 @@ const programs = KINDS.map((type): Consumer => {
   const name = type === 'module' ? 'esm' : type;
   return {
     name,
+    onNodes: true,
     try: async (ground) => ground.runOnNodes(await compiled(ground, name, { type }), 'out/main.js'),
   };
 });
@@ -57,11 +58,13 @@ const judges: Consumer = {
 
 const installed: Consumer = {
   name: 'installed',
+  onNodes: true,
   async try(ground) {
     const project = await ground.project('installed');
     await project.install(ground.tarballs.client);
-    const sizes = await filesBelow(project.path('node_modules'));
-    const bytes = sizes.reduce((sum, { size }) => sum + size, 0);
+    const files = await filesBelow(project.path('node_modules'));
+    const mib = (of: 'bytes' | 'onDisk'): string =>
+      (files.reduce((sum, file) => sum + file[of], 0) / MIB).toFixed(1);
     await project.write(
       'time.js',
       `const started = performance.now(); await import('@scalingnote/client'); console.log(performance.now() - started);`,
@@ -72,7 +75,7 @@ const installed: Consumer = {
       for (let start = 0; start < STARTS; start++) starts.push(Number(await project.run(command, 'time.js')));
       times.push(`${starts.toSorted((a, b) => a - b)[(STARTS - 1) / 2]!.toFixed(0)} ms on ${name}`);
     }
-    return `${(bytes / MIB).toFixed(1)} MiB in ${sizes.length} files; imported in ${times.join(', ')} (median of ${STARTS})`;
+    return `${mib('bytes')} MiB, ${mib('onDisk')} on disk, in ${files.length} files; imported in ${times.join(', ')} (median of ${STARTS})`;
   },
 };
 

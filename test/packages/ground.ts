@@ -10,6 +10,8 @@ export const MIB = 1024 * 1024;
 /** A kind of project that uses a package of ours. */
 export interface Consumer {
   name: string;
+  /** Whether its programs run on every version of Node. */
+  onNodes?: true;
   /**
    * @returns what was tried, in words
    * @throws {MissingError} where it can't be tried here

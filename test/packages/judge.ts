@@ -8,6 +8,7 @@ const EXPECTED = {
   widths: [4, 4],
   typed: ['astronomer', 'star'],
   refusals: [
+    { code: 'INVALID_ARGUMENT', reason: 'INVALID_ARGUMENT', fields: ['adress'] },
     { code: 'INVALID_ARGUMENT', reason: 'INVALID_ARGUMENT', fields: ['treshold'] },
     { code: 'NOT_FOUND', reason: 'COLLECTION_NOT_FOUND', fields: [] },
   ],
@@ -32,7 +33,7 @@ export function judgeWeb({ refused, ...report }: Record<string, unknown>): void 
 
 /** @returns bytes gzipped @throws {Error} for a browser bundle that asks for modules, or is too large */
 export function judgeBundle(code: string): number {
-  const imports = /\b(?:require\(|import\(|from\s*)["'](?:node:|\w)/.exec(code)?.[0];
+  const imports = /\b(?:require\(|import\(|import\s*|from\s*)["'](?:node:|\w)/.exec(code)?.[0];
   assert.equal(imports, undefined);
   const bytes = gzipSync(code).length;
   assert.ok(bytes <= MAX_WEB_GZIPPED, `${bytes} bytes gzipped, over ${MAX_WEB_GZIPPED}`);

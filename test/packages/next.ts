@@ -22,6 +22,8 @@ export const next: Consumer = {
   async try(ground) {
     const project = await compiled(ground, 'next', { packages: NEXT });
     await project.write('app/search/route.js', ROUTE);
+    // Next would want a compiler of its own.
+    await project.remove('tsconfig.json', 'src');
     for (const bundler of BUNDLERS) {
       await project.run(project.command('next'), 'build', `--${bundler}`);
       await answers(ground, project);

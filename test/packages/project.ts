@@ -1,13 +1,22 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /** Longest that a build or an installation may take. */
 const LONGEST_MS = 300_000;
 
+/** How long a registry may be silent, and how often it is asked again. */
+const PATIENCE = ['--fetch-timeout=30000', '--fetch-retries=1'];
+
 /** npm's own codes for a registry that does not answer, or does not have it. */
 const NOT_HAD =
   /npm error code (E404|E5\d\d|ETARGET|ENOTFOUND|ENOTCACHED|EAI_AGAIN|ECONN\w+|ETIMEDOUT|ENETUNREACH|ERR_SOCKET_TIMEOUT)/;
+
+/** Its codes for a registry that has answered. */
+const ANSWERED = /^(E404|E5\d\d|ETARGET|ENOTCACHED)$/;
+
+/** A registry that was silent once is not asked again: what npm's cache has is used. */
+let isSilent = false;
 
 /** What a consumer needs can't be had here. */
 export class MissingError extends Error {
@@ -45,18 +54,24 @@ export class Project {
     await writeFile(this.path(path), contents);
   }
 
+  async remove(...paths: string[]): Promise<void> {
+    for (const path of paths) await rm(this.path(path), { recursive: true });
+  }
+
   /**
    * Installs packages from the registry, or from tarballs. No install script runs.
    *
    * @throws {MissingError} where the registry does not give them
    */
   async install(...packages: string[]): Promise<void> {
-    const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--save-exact'];
+    const from = isSilent ? '--offline' : '--prefer-offline';
+    const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--save-exact', from, ...PATIENCE];
     try {
       await this.run('npm', 'install', ...flags, ...packages);
     } catch (error) {
       const code = NOT_HAD.exec((error as Error).message)?.[1];
       if (code === undefined) throw error;
+      isSilent ||= !ANSWERED.test(code);
       throw new MissingError(
         `the registry does not give all of ${packages.join(', ')}: ${code}`,
         `npm install ${packages.join(' ')}`,

@@ -60,7 +60,7 @@ async function attempt(consumer: string, run: () => Promise<string>): Promise<vo
 const pair = await startPair(folder);
 try {
   const nodes: Runtime[] = [];
-  for (const version of NODES) {
+  for (const version of wanted.some(({ onNodes }) => onNodes) ? NODES : []) {
     await attempt(`node-${version.split('.')[0]}`, async () => {
       const node = await installNode(folder, version);
       nodes.push(node);

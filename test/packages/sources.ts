@@ -12,6 +12,9 @@ export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** The compiler of this repository. */
 export const TSC = join(ROOT, 'node_modules/typescript/bin/tsc');
 
+/** The unit in which `stat` counts what a file takes. */
+const BLOCK = 512;
+
 /** Files of the packages, as npm would publish them. */
 export interface Tarballs {
   client: string;
@@ -64,11 +67,16 @@ export async function unpack(
   }
 }
 
-/** Files below a folder, with their bytes. */
-export async function filesBelow(folder: string): Promise<{ path: string; size: number }[]> {
+/** Files below a folder, with their bytes and those that they take on this disk. */
+export async function filesBelow(folder: string): Promise<{ path: string; bytes: number; onDisk: number }[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const paths = entries
     .filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name));
-  return await Promise.all(paths.map(async (path) => ({ path, size: (await stat(path)).size })));
+  return await Promise.all(
+    paths.map(async (path) => {
+      const { size, blocks } = await stat(path);
+      return { path, bytes: size, onDisk: blocks * BLOCK };
+    }),
+  );
 }

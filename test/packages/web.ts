@@ -25,7 +25,11 @@ const BUNDLERS: Readonly<Record<string, Bundler>> = {
       project.run(
         project.command('esbuild'),
         'out/web.js',
-        ...['--bundle', '--platform=browser', '--format=esm', '--minify', `--outfile=${BUNDLE}`],
+        '--bundle',
+        '--platform=browser',
+        '--format=esm',
+        '--minify',
+        `--outfile=${BUNDLE}`,
       ),
   },
   rollup: {
@@ -34,7 +38,9 @@ const BUNDLERS: Readonly<Record<string, Bundler>> = {
       project.run(
         project.command('rollup'),
         'out/web.js',
-        ...['--plugin', 'node-resolve={browser:true}', '--format', 'es', '--file', BUNDLE],
+        '--plugin=node-resolve={browser:true}',
+        '--format=es',
+        `--file=${BUNDLE}`,
       ),
   },
   webpack: {

@@ -23,6 +23,11 @@ export const OPTIONAL_TOOLS = {
   },
   promtool: { names: ['promtool'], variable: 'PROMTOOL', install: 'apt-get install prometheus' },
   prometheus: { names: ['prometheus'], variable: 'PROMETHEUS', install: 'apt-get install prometheus' },
+  alertmanager: {
+    names: ['prometheus-alertmanager', 'alertmanager'],
+    variable: 'ALERTMANAGER',
+    install: 'apt-get install prometheus-alertmanager',
+  },
   python3: {
     names: ['python3'],
     variable: 'PYTHON',

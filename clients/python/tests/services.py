@@ -36,11 +36,16 @@ class Service:
 
     def start(self, *, wait: bool = True) -> None:
         module = ROOT / "dist" / "services" / self._kind / "main.js"
-        environment = {**os.environ, "SCALINGNOTE_LOG_LEVEL": "error"}
+        environment = {**os.environ, "SCALINGNOTE_LOG_LEVEL": "error", "SCALINGNOTE_STORE": "embedded"}
         self._process = subprocess.Popen(
             [NODE, str(module), *self._flags], env=environment, stdout=subprocess.DEVNULL
         )
         if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until it answers."""
+        if self._process is not None:
             client = DocumentClient if self._kind == "document" else QueryClient
             with client(self.address, timeout=60) as ready:
                 ready.describe()
@@ -50,6 +55,10 @@ class Service:
         self._process.send_signal(number)
         if number in (signal.SIGKILL, signal.SIGTERM):
             self._process.wait(60)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -67,8 +76,16 @@ class Site:
         subprocess.run([NODE, "-e", write, module, str(folder / "tower")], check=True)
         self.document = Service("document", folder)
         self.queries = [Service("query", folder), Service("query", folder)]
-        for service in (self.document, *self.queries):
-            service.start()
+        self.document.start()
+
+    def start_queries(self) -> list[str]:
+        """Starts both query services, where they do not run; returns their addresses."""
+        for service in self.queries:
+            if not service.is_running:
+                service.start(wait=False)
+        for service in self.queries:
+            service.wait()
+        return [service.address for service in self.queries]
 
     def close(self) -> None:
         for service in (self.document, *self.queries):

@@ -1,7 +1,6 @@
 import { Duplex } from 'node:stream';
 import { Metadata, status, type handleUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
-import { deadlineExceeded, reportError, toGrpcError } from '../errors.ts';
+import { deadlineExceeded } from '../errors.ts';
 import { HttpError, type Exchange } from './exchange.ts';
 import type { Method } from './methods.ts';
 import type { GrpcError } from './wire-error.ts';
@@ -27,12 +26,13 @@ export interface CallOptions {
   metadata: Metadata;
   /** When the caller stops waiting, in milliseconds since the epoch; `Infinity` for never. */
   deadline: number;
-  log: Logger;
 }
 
-/** The answer of a call with one message. */
+/** How a call with one message ended. */
 export interface UnaryAnswer {
-  value: object;
+  /** One of these is there. */
+  value?: object | undefined;
+  error?: GrpcError | undefined;
   headers: Metadata | undefined;
   trailers: Metadata | undefined;
 }
@@ -40,16 +40,14 @@ export interface UnaryAnswer {
 /**
  * Calls a unary handler of gRPC with what it needs to know of a call. Resolves with `undefined` where nobody waits any
  * more.
- *
- * @throws {GrpcError} as the handler gives it
  */
 export function callUnary(
   method: Method,
   request: object,
-  { metadata, deadline }: Pick<CallOptions, 'metadata' | 'deadline'>,
-  { response }: Pick<Exchange, 'response'>,
+  { metadata, deadline }: CallOptions,
+  exchange: Pick<Exchange, 'response' | 'failure'>,
 ): Promise<UnaryAnswer | undefined> {
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     let cancel = (): void => {};
     let headers: Metadata | undefined;
     const call = {
@@ -63,16 +61,16 @@ export function callUnary(
     };
     const stop = untilDeadline(deadline, () => {
       cancel();
-      reject(toGrpcError(deadlineExceeded()));
+      resolve({ error: exchange.failure(deadlineExceeded()), headers, trailers: undefined });
     });
-    response.once('close', () => {
+    exchange.response.once('close', () => {
       stop();
       cancel();
       resolve(undefined);
     });
     (method.handler as handleUnaryCall<object, object>)(call as never, (error, value, trailers) => {
       stop();
-      if (error) reject(error as GrpcError);
+      if (error) resolve({ error, headers, trailers: undefined });
       else resolve({ value: value!, headers, trailers: trailers ?? undefined });
     });
   });
@@ -101,9 +99,9 @@ export async function callStream(
   exchange: Exchange,
 ): Promise<void> {
   const { requestStream, responseStream, path } = method;
-  const failed = (error: unknown): GrpcError => toGrpcError(reportError(error, options.log, { path }));
+  const failed = (error: unknown): GrpcError => exchange.failure(error);
   const call = new WebCall(path, inputs, options, output, failed);
-  const stop = untilDeadline(options.deadline, () => call.fail(toGrpcError(deadlineExceeded())));
+  const stop = untilDeadline(options.deadline, () => call.fail(failed(deadlineExceeded())));
   exchange.response.once('close', () => call.abandon());
   try {
     if (!requestStream) {
@@ -115,8 +113,8 @@ export async function callStream(
     }
     if (!call.finished) {
       const answered: sendUnaryData<object> = (error, value, trailers) => {
-        if (error) call.finish(error as GrpcError);
-        else call.write(value, () => call.finish(undefined, trailers ?? undefined));
+        if (error) call.finish(error);
+        else call.answer(value!, trailers ?? undefined);
       };
       type Handler = (call: unknown, answered?: sendUnaryData<object>) => void;
       (method.handler as Handler)(call, responseStream ? undefined : answered);
@@ -155,6 +153,7 @@ class WebCall extends Duplex {
   readonly #failed: (error: unknown) => GrpcError;
   #resolve = (): void => {};
   #begun = false;
+  #error: GrpcError | undefined;
   #trailers: Metadata | undefined;
 
   constructor(
@@ -172,7 +171,11 @@ class WebCall extends Duplex {
     this.#deadline = deadline;
     this.#failed = failed;
     this.done = new Promise((resolve) => (this.#resolve = resolve));
-    this.on('error', (error) => this.finish(error as GrpcError));
+    // What was written before goes out before.
+    this.on('error', (error) => {
+      this.#error ??= error;
+      super.end();
+    });
   }
 
   getDeadline(): number {
@@ -214,7 +217,7 @@ class WebCall extends Duplex {
   }
 
   override _final(ended: () => void): void {
-    this.finish(undefined, this.#trailers);
+    this.finish(this.#error, this.#trailers);
     ended();
   }
 
@@ -223,6 +226,11 @@ class WebCall extends Duplex {
     const [trailers] = parameters;
     if (trailers instanceof Metadata) this.#trailers = trailers;
     return super.end();
+  }
+
+  /** Answers a call that has one answer. */
+  answer(value: object, trailers: Metadata | undefined): void {
+    this._write(value, 'utf8', () => this.finish(undefined, trailers));
   }
 
   /** Ends the call from this side, and tells the handler. */

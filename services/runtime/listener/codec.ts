@@ -1,4 +1,3 @@
-import type { ServerErrorResponse } from '@grpc/grpc-js';
 import { utf8 } from './exchange.ts';
 import type { Method } from './methods.ts';
 import type { GrpcError } from './wire-error.ts';
@@ -22,6 +21,6 @@ export function codecOf(method: Method, name: string): Codec | undefined {
     name,
     decode: (bytes) => decode(Buffer.from(json.decode(utf8(bytes)))),
     encode: (response) => Buffer.from(json.encode(response, encode)),
-    named: (error) => json.named(error as Partial<ServerErrorResponse>) as GrpcError,
+    named: (error) => json.named(error),
   };
 }

@@ -1,4 +1,4 @@
-import { status } from '@grpc/grpc-js';
+import { status, type Metadata } from '@grpc/grpc-js';
 import { invalidArgument } from '../errors.ts';
 import { callUnary, metadataOf, type CallOptions } from './calls.ts';
 import { codecOf, type Codec } from './codec.ts';
@@ -16,7 +16,6 @@ export async function serveConnectUnary(
   exchange: Exchange,
   method: Method,
   codecName: string,
-  log: CallOptions['log'],
 ): Promise<void> {
   const codec = codecOf(method, codecName);
   if (!codec)
@@ -28,15 +27,11 @@ export async function serveConnectUnary(
   // A plain address that is read by GET has no fields.
   const body = exchange.request.method === 'GET' ? Buffer.from('{}') : await exchange.body();
   const bytes = await inflate(body, encoding, exchange.limits);
-  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline, log });
+  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline });
 }
 
 /** Serves a call by GET of a method without side effects: what would be the body is in the address. */
-export async function serveConnectGet(
-  exchange: Exchange,
-  method: Method,
-  log: CallOptions['log'],
-): Promise<void> {
+export async function serveConnectGet(exchange: Exchange, method: Method): Promise<void> {
   const parameters = new URLSearchParams(exchange.query);
   for (const name of parameters.keys()) {
     if (!PARAMETERS.has(name)) {
@@ -63,7 +58,7 @@ export async function serveConnectGet(
   const encoding = encodingOf(of('compression'), 'compression');
   const sent = Buffer.from(message, base64 === '1' ? 'base64url' : 'utf8');
   const bytes = await inflate(sent, encoding, exchange.limits);
-  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline, log });
+  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline });
 }
 
 async function answerUnary(
@@ -73,45 +68,41 @@ async function answerUnary(
   bytes: Buffer,
   options: CallOptions,
 ): Promise<void> {
-  try {
-    const answer = await callUnary(method, codec.decode(bytes), options, exchange);
-    if (!answer) return;
-    const accepted = acceptedEncoding(exchange.header('accept-encoding'));
-    const body = await deflate(codec.encode(answer.value), accepted);
-    const trailers = fieldsOf(answer.trailers).map(([name, value]): [string, string] => [
-      `trailer-${name}`,
-      value,
-    ]);
-    exchange.send(
-      200,
-      {
-        ...grouped([...fieldsOf(answer.headers), ...trailers]),
-        'content-type': CONTENT_TYPES[codec.name],
-        ...(body.encoding && { 'content-encoding': body.encoding }),
-      },
-      body.bytes,
-    );
-  } catch (error) {
-    // What a handler gives has a numeric code and details; all else is for the caller of this function.
-    if (!isGrpcError(error)) throw error;
-    sendConnectError(exchange, codec.named(error));
+  const answer = await callUnary(method, codec.decode(bytes), options, exchange);
+  if (!answer) return;
+  const { value, error, headers, trailers } = answer;
+  if (error) {
+    sendConnectError(exchange, codec.named(error), undefined, headers);
+    return;
   }
-}
-
-function isGrpcError(error: unknown): error is GrpcError {
-  return (
-    error instanceof Error && error.name !== 'ServiceError' && typeof (error as GrpcError).code === 'number'
+  const accepted = acceptedEncoding(exchange.header('accept-encoding'));
+  const body = await deflate(codec.encode(value!), accepted);
+  exchange.send(
+    200,
+    {
+      ...grouped([...fieldsOf(headers), ...trailerFields(trailers)]),
+      'content-type': CONTENT_TYPES[codec.name],
+      ...(body.encoding && { 'content-encoding': body.encoding }),
+    },
+    body.bytes,
   );
 }
 
+/** Trailers as Connect has them where there is nothing after the message. */
+function trailerFields(trailers: Metadata | undefined): [string, string][] {
+  return fieldsOf(trailers).map(([name, value]) => [`trailer-${name}`, value]);
+}
+
 /** Answers with the error JSON of Connect. */
-export function sendConnectError(exchange: Exchange, error: GrpcError, http?: number): void {
-  const fields = fieldsOf(trailersOf(error)).map(([name, value]): [string, string] => [
-    `trailer-${name}`,
-    value,
-  ]);
-  const headers = { ...grouped(fields), 'content-type': CONTENT_TYPES.json };
-  exchange.send(http ?? httpStatus(error), headers, JSON.stringify(errorJson(error)));
+export function sendConnectError(
+  exchange: Exchange,
+  error: GrpcError,
+  http: number | undefined,
+  headers?: Metadata,
+): void {
+  const fields = grouped([...fieldsOf(headers), ...trailerFields(trailersOf(error))]);
+  const body = JSON.stringify(errorJson(error));
+  exchange.send(http ?? httpStatus(error), { ...fields, 'content-type': CONTENT_TYPES.json }, body);
 }
 
 /** @throws {ServiceError} for a header that is no number of at most ten digits */

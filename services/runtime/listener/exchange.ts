@@ -1,9 +1,14 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { status } from '@grpc/grpc-js';
-import { invalidArgument, overloaded, ServiceError } from '../errors.ts';
+import { constants, type Http2ServerRequest } from 'node:http2';
+import { Metadata, status } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { invalidArgument, overloaded, reportError, ServiceError, toGrpcError } from '../errors.ts';
+import type { GrpcError } from './wire-error.ts';
 
 /** Most bytes of bodies that are under way at a time, over all connections: one of the largest that any service takes. */
 export const MAX_BODY_BYTES_IN_ALL = 64 * 1024 * 1024;
+/** How long the rest of a request is read, and thrown away, after its answer. */
+const LINGER_MS = 1_000;
 /** What a caller is told to wait that comes while there are more. */
 const BUSY_DELAY_MS = 1_000;
 
@@ -13,6 +18,13 @@ export class HttpError extends ServiceError {
   constructor(http: number, code: status, message: string) {
     super(code, 'HTTP_REQUEST_INVALID', message);
     this.http = http;
+  }
+}
+
+/** The error of a request that speaks no protocol of its address: it is told so in plain text. */
+export class UnspokenError extends HttpError {
+  constructor(message: string) {
+    super(415, status.INVALID_ARGUMENT, message);
   }
 }
 
@@ -47,6 +59,9 @@ export interface ExchangeLimits {
   readonly held: HeldBytes;
   /** Aborted when the service begins to drain. */
   readonly draining: AbortSignal;
+  readonly log: Logger;
+  /** Errors of the port itself go without details; see `ServerOptions`. */
+  readonly bareErrors: boolean;
 }
 
 /** A request that is no gRPC, over HTTP/1.1 or HTTP/2, and the answer to it. */
@@ -69,13 +84,31 @@ export class Exchange {
     const mark = url.indexOf('?');
     this.path = mark === -1 ? url : url.slice(0, mark);
     this.query = mark === -1 ? undefined : url.slice(mark + 1);
-    if (limits.draining.aborted) this.closeAfter();
+    if (limits.draining.aborted && request.httpVersionMajor === 1) response.setHeader('connection', 'close');
+    if (request.httpVersionMajor === 1) response.once('finish', () => this.#dropRest());
+    else {
+      const { stream } = request as unknown as Http2ServerRequest;
+      // The end of the answer is on its way one turn after this; a reset before it would take its place.
+      stream.once('wantTrailers', () => setImmediate(() => this.#dropRest()));
+    }
   }
 
-  /** Ends the connection after the answer: the rest of the request is not waited for. HTTP/2 has its own way. */
-  closeAfter(): void {
-    const { request, response } = this;
-    if (request.httpVersionMajor === 1 && !response.headersSent) response.setHeader('connection', 'close');
+  /**
+   * What of the request has not come when the answer has gone is not waited for. HTTP/2 ends the stream; HTTP/1.1 reads
+   * on for a moment, because a caller that still sends would lose the answer with the connection.
+   */
+  #dropRest(): void {
+    const { request } = this;
+    if (request.httpVersionMajor === 2) {
+      const { stream } = request as unknown as Http2ServerRequest;
+      if (stream.state.remoteClose === 0) stream.close(constants.NGHTTP2_NO_ERROR);
+      return;
+    }
+    if (request.complete) return;
+    const { socket } = request;
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+    request.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+    request.resume();
   }
 
   /** A header that is given once. */
@@ -118,15 +151,20 @@ export class Exchange {
         const gone = (): void => reject(new HttpError(400, status.CANCELLED, 'the body ends early'));
         request.once('error', gone).once('close', gone);
       });
-    } catch (error) {
-      this.closeAfter();
-      throw error;
     } finally {
       clearTimeout(timer);
       request.removeAllListeners('data').removeAllListeners('close');
       held.give(taken);
     }
     return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+  }
+
+  /** An error that now leaves the port, as gRPC has it. */
+  failure(error: unknown): GrpcError {
+    const { log, bareErrors } = this.limits;
+    const known = toGrpcError(reportError(error, log, { path: this.path.slice(0, 256) }));
+    if (bareErrors) known.metadata = new Metadata();
+    return known as GrpcError;
   }
 
   /** Answers, where nobody has. */

@@ -1,15 +1,15 @@
 import { status, type Metadata } from '@grpc/grpc-js';
 import { STATUS_DETAILS_TRAILER } from '../../../proto/status.ts';
-import { invalidArgument, reportError, toGrpcError } from '../errors.ts';
+import { invalidArgument } from '../errors.ts';
 import { base64Chunks, base64Text } from './base64.ts';
-import { callStream, metadataOf, type CallOptions, type StreamOutput } from './calls.ts';
+import { callStream, metadataOf, type StreamOutput } from './calls.ts';
 import { codecOf, type Codec } from './codec.ts';
 import { connectDeadline } from './connect-unary.ts';
 import { HttpError, type Exchange } from './exchange.ts';
 import { checkFlags, COMPRESSED, frame, framesOf } from './frames.ts';
 import { acceptedEncoding, deflate, encodingOf, inflate, type Encoding } from './inflate.ts';
 import type { Method } from './methods.ts';
-import { errorJson, fieldsOf, grouped, trailersOf, type GrpcError } from './wire-error.ts';
+import { errorJson, fieldsOf, grouped, trailersOf, unpadded, type GrpcError } from './wire-error.ts';
 
 /** A protocol whose messages stand in envelopes, and whose last envelope says how the call ended. */
 export interface Framing {
@@ -60,7 +60,7 @@ export function grpcWebFraming(codec: string, isText: boolean): Framing {
       if (error) {
         fields.push(['grpc-message', percentEncoded(error.details ?? '')]);
         const [packed] = error.metadata?.get(STATUS_DETAILS_TRAILER) ?? [];
-        if (Buffer.isBuffer(packed)) fields.push([STATUS_DETAILS_TRAILER, packed.toString('base64')]);
+        if (Buffer.isBuffer(packed)) fields.push([STATUS_DETAILS_TRAILER, unpadded(packed)]);
       }
       fields.push(...fieldsOf(error ? trailersOf(error) : trailers));
       return fields.map(([name, value]) => `${name}: ${value}\r\n`).join('');
@@ -74,7 +74,6 @@ export async function serveFramed(
   method: Method,
   framing: Framing,
   codecName: string,
-  log: CallOptions['log'],
 ): Promise<void> {
   const codec = codecOf(method, codecName);
   if (!codec) throw new HttpError(415, status.UNIMPLEMENTED, `${method.path} has no JSON form; send +proto`);
@@ -85,9 +84,9 @@ export async function serveFramed(
     const deadline = framing.deadline(exchange);
     const encoding = encodingOf(exchange.header(framing.encodingHeader), framing.encodingHeader);
     const inputs = requestsOf(exchange, framing, codec, encoding);
-    await callStream(method, inputs, { metadata: metadataOf(exchange), deadline, log }, output, exchange);
+    await callStream(method, inputs, { metadata: metadataOf(exchange), deadline }, output, exchange);
   } catch (error) {
-    output.fail(toGrpcError(reportError(error, log, { path: method.path })));
+    output.fail(exchange.failure(error));
   }
 }
 

@@ -1,15 +1,23 @@
 import type { RequestListener } from 'node:http';
 import { status } from '@grpc/grpc-js';
-import { reportError, toGrpcError } from '../errors.ts';
 import type { Scope } from '../handler.ts';
 import { sendConnectError } from './connect-unary.ts';
-import { Exchange, HeldBytes, HttpError, MAX_BODY_BYTES_IN_ALL, type ExchangeLimits } from './exchange.ts';
+import {
+  Exchange,
+  HeldBytes,
+  HttpError,
+  MAX_BODY_BYTES_IN_ALL,
+  UnspokenError,
+  type ExchangeLimits,
+} from './exchange.ts';
 import { sendFramedError } from './framed.ts';
 import { healthRoutes } from './health-routes.ts';
 import { methodRoutes, spokenBy } from './method-routes.ts';
 import type { Methods } from './methods.ts';
+import { openApiRoutes } from './openapi/serve.ts';
 import { plainRoutes } from './plain.ts';
 import { Routes, type AddRoutes, type Route } from './routes.ts';
+import { searchSessions } from './search-sessions.ts';
 import type { Hooks } from './seams.ts';
 
 /** Time for the body of a request to come. */
@@ -42,6 +50,7 @@ export interface HttpOptions {
   corsOrigins: readonly string[];
   scope: Scope;
   beforeCall?: Hooks['beforeCall'] | undefined;
+  bareErrors?: boolean | undefined;
   /** Whether the service serves. */
   isServing: () => boolean;
 }
@@ -54,11 +63,15 @@ export function httpListener(options: HttpOptions): RequestListener {
     bodyTimeoutMs,
     held: new HeldBytes(MAX_BODY_BYTES_IN_ALL),
     draining: scope.draining,
+    log: scope.log,
+    bareErrors: options.bareErrors ?? false,
   };
   const routes = new Routes();
   const added = [
-    methodRoutes(scope.log),
-    plainRoutes(scope.log),
+    methodRoutes,
+    plainRoutes,
+    searchSessions(),
+    openApiRoutes(),
     healthRoutes(options.isServing),
     ...(options.routes ?? []),
   ];
@@ -66,7 +79,7 @@ export function httpListener(options: HttpOptions): RequestListener {
   return (request, response) => {
     response.on('error', () => {});
     const exchange = new Exchange(request, response, limits);
-    answer(exchange, routes, options).catch((error: unknown) => fail(exchange, error, options));
+    answer(exchange, routes, options).catch((error: unknown) => fail(exchange, error));
   };
 }
 
@@ -144,11 +157,15 @@ function allowOrigin(exchange: Exchange, origins: readonly string[]): string | u
 }
 
 /** Answers with an error as the protocol of the request has it. */
-function fail(exchange: Exchange, error: unknown, { scope }: HttpOptions): void {
-  const { response, path } = exchange;
-  const reported = toGrpcError(reportError(error, scope.log, { path: path.slice(0, 256) }));
+function fail(exchange: Exchange, error: unknown): void {
+  const { response } = exchange;
+  const reported = exchange.failure(error);
   if (response.headersSent) {
     response.destroy();
+    return;
+  }
+  if (error instanceof UnspokenError) {
+    exchange.send(error.http, { 'content-type': 'text/plain; charset=utf-8' }, `${error.message}\n`);
     return;
   }
   const spoken = spokenBy(exchange);

@@ -4,6 +4,7 @@ import {
   createServer,
   type Http2Server,
   type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
@@ -60,6 +61,8 @@ export function http2Port(options: {
   server.removeAllListeners('stream');
 
   const serveGrpc = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
+    stream.respond = respondPlainly;
+    stream.sendTrailers = sendTrailersPlainly;
     if (!beforeCall) {
       grpc(stream, headers);
       return;
@@ -147,4 +150,37 @@ function grpcStreams(
     throw new Error('this version of @grpc/grpc-js has no _setupHandlers that listens to streams');
   server.removeListener('stream', listener as () => void);
   return listener as (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+}
+
+/**
+ * Headers as the specification of gRPC has them: grpc-js says `grpc-message: OK` where a call went well, which is for
+ * errors alone, and pads base64.
+ */
+function asSpecified<Headers extends OutgoingHttpHeaders | undefined>(headers: Headers): Headers {
+  if (!headers) return headers;
+  if (headers['grpc-status'] === 0) delete headers['grpc-message'];
+  for (const name in headers) {
+    if (!name.endsWith('-bin')) continue;
+    const value = headers[name];
+    headers[name] = Array.isArray(value) ? value.map(unpadded) : unpadded(String(value));
+  }
+  return headers;
+}
+
+function unpadded(base64: string): string {
+  return base64.replace(/=+$/, '');
+}
+
+const prototypeOf = (stream: ServerHttp2Stream): ServerHttp2Stream =>
+  Object.getPrototypeOf(stream) as ServerHttp2Stream;
+
+function respondPlainly(
+  this: ServerHttp2Stream,
+  ...[headers, options]: Parameters<ServerHttp2Stream['respond']>
+): void {
+  prototypeOf(this).respond.call(this, asSpecified(headers), options);
+}
+
+function sendTrailersPlainly(this: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
+  prototypeOf(this).sendTrailers.call(this, asSpecified(headers));
 }

@@ -80,7 +80,7 @@ test('what is wrong with a request is refused by name', async () => {
     [CONNECT, '['.repeat(400), {}, 400, 'invalid_argument', /JSON/],
     [CONNECT, { query: 'x'.repeat(2000) }, {}, 413, 'resource_exhausted', /1000 bytes/],
     [
-      CONNECT,
+      '/v1/search',
       {},
       { headers: { 'content-type': 'text/plain' } },
       415,

@@ -80,8 +80,17 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     open++;
     accepted.once('close', () => open--);
     accepted.on('error', refuse);
-    const socket = options.onConnection ? options.onConnection(accepted) : accepted;
-    if (!socket) {
+    const given = options.onConnection ? options.onConnection(accepted) : accepted;
+    if (given instanceof Promise) {
+      limit(accepted, headTimeoutMs);
+      given.then((socket) => read(accepted, socket, refuse), refuse);
+    } else read(accepted, given, refuse);
+  };
+  /** Reads what a connection speaks, where it was let in. */
+  const read = (accepted: Socket, socket: Socket | undefined, refuse: () => void): void => {
+    clearTimeout(sockets.get(accepted));
+    sockets.delete(accepted);
+    if (!socket || closing) {
       refuse();
       return;
     }

@@ -1,7 +1,6 @@
 import { status } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
 import { serveConnectGet, serveConnectUnary } from './connect-unary.ts';
-import { HttpError, type Exchange } from './exchange.ts';
+import { HttpError, UnspokenError, type Exchange } from './exchange.ts';
 import { connectFraming, grpcWebFraming, serveFramed, type Framing } from './framed.ts';
 import type { Method } from './methods.ts';
 import type { AddRoutes, Route } from './routes.ts';
@@ -29,19 +28,17 @@ export function spokenBy({ headers }: Pick<Exchange, 'headers'>): Spoken | undef
 }
 
 /** Adds every method, for Connect and gRPC-Web, at the address that it has in gRPC. */
-export function methodRoutes(log: Logger): AddRoutes {
-  return (routes, methods) => {
-    for (const method of methods.values()) routes.add(method.path, routeOf(method, log));
-  };
-}
+export const methodRoutes: AddRoutes = (routes, methods) => {
+  for (const method of methods.values()) routes.add(method.path, routeOf(method));
+};
 
-function routeOf(method: Method, log: Logger): Route {
+function routeOf(method: Method): Route {
   return {
     verbs: method.isSafe ? ['GET', 'POST'] : ['POST'],
     method: method.path,
     takesQuery: method.isSafe,
     serve: (exchange) => {
-      if (exchange.request.method === 'GET') return serveConnectGet(exchange, method, log);
+      if (exchange.request.method === 'GET') return serveConnectGet(exchange, method);
       if (exchange.query !== undefined) {
         throw new HttpError(
           400,
@@ -56,8 +53,8 @@ function routeOf(method: Method, log: Logger): Route {
       }
       const { framing, codec } = spoken;
       return framing
-        ? serveFramed(exchange, method, framing, codec, log)
-        : serveConnectUnary(exchange, method, codec, log);
+        ? serveFramed(exchange, method, framing, codec)
+        : serveConnectUnary(exchange, method, codec);
     },
   };
 }
@@ -72,9 +69,8 @@ function wrongType(exchange: Exchange, { path }: Method, isStream: boolean): Htt
       ? 'application/connect+json, application/connect+proto, application/grpc-web'
       : 'application/json, application/proto, application/grpc-web',
   );
-  return new HttpError(
-    415,
-    status.INVALID_ARGUMENT,
-    `content-type is ${given}; send ${types}, or application/grpc-web${why}`,
-  );
+  const message = `content-type is ${given}; send ${types}, or application/grpc-web${why}`;
+  return spokenBy(exchange)
+    ? new HttpError(415, status.INVALID_ARGUMENT, message)
+    : new UnspokenError(message);
 }

@@ -1,7 +1,16 @@
+import { readFileSync } from 'node:fs';
 import type { ServiceDefinition } from '@grpc/grpc-js';
-import type { FileRegistry } from '@bufbuild/protobuf';
-import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
+import { createFileRegistry, fromBinary, type FileRegistry } from '@bufbuild/protobuf';
+import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { jsonMethod, registry as contract, type JsonMethod } from './json.ts';
+
+/** Descriptors of `grpc.health.v1`. */
+const standard = createFileRegistry(
+  fromBinary(
+    FileDescriptorSetSchema,
+    readFileSync(new URL('../../../proto/scalingnote/health.binpb', import.meta.url)),
+  ),
+);
 
 /** A service whose handlers are bound: the very functions that gRPC calls. */
 export interface BoundService {
@@ -43,7 +52,7 @@ export function methodsOf(services: readonly BoundService[]): Methods {
         decode: method.requestDeserialize as Method['decode'],
         encode: method.responseSerialize as Method['encode'],
         isSafe: isSafe(path, registry),
-        json: jsonMethod(path, registry),
+        json: jsonMethod(path, registry) ?? jsonMethod(path, standard),
       });
     }
   }

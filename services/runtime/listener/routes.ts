@@ -1,3 +1,4 @@
+import { needOfRoute } from '../access/routes.ts';
 import type { Exchange } from './exchange.ts';
 import type { Methods } from './methods.ts';
 
@@ -27,9 +28,11 @@ export class Routes {
 
   /**
    * @param path - the address, `/v1/search`; one that ends in `/*` stands for everything below it
-   * @throws {Error} where something is there already
+   * @throws {Error} where something is there already, or it declares no scope
    */
   add(path: string, route: Route): void {
+    // An address that says nowhere what it asks of its callers is not served.
+    if (route.method === undefined) needOfRoute(path);
     if (this.#exact.has(path)) throw new Error(`two routes at ${path}`);
     if (path.endsWith('/*')) this.#folders.push([path.slice(0, -1), route]);
     else this.#exact.set(path, route);

@@ -27,9 +27,10 @@ export interface Hooks {
   /**
    * A connection was accepted, and nothing read from it.
    *
-   * @returns the socket to read from, the same or one that speaks TLS over it; `undefined` where it is refused
+   * @returns the socket to read from, the same or, after its handshake, one that speaks TLS over it; `undefined` where it
+   *   is refused
    */
-  readonly onConnection?: (socket: Socket) => Socket | undefined;
+  readonly onConnection?: (socket: Socket) => Socket | undefined | Promise<Socket | undefined>;
   /** @throws {ServiceError} that refuses the call before its body is read; it goes out as its protocol has it */
   readonly beforeCall?: (arrival: Arrival) => Ticket | undefined | Promise<Ticket | undefined>;
 }

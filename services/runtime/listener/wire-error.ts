@@ -80,6 +80,7 @@ export function grouped(fields: readonly [string, string][]): Record<string, str
   return headers;
 }
 
-function unpadded(bytes: Uint8Array): string {
+/** Base64 without the padding, as gRPC and Connect send it. */
+export function unpadded(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64').replace(/=+$/, '');
 }

@@ -1,8 +1,12 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage } from 'node:http';
+import { createServer as createNetServer, type AddressInfo } from 'node:net';
+import { status as grpcStatus } from '@grpc/grpc-js';
 import type { Attributes } from '@opentelemetry/api';
 import type { Logger } from 'pino';
-import { authority, bindFailure } from '../listen-address.ts';
+import type { Access } from '../access/access.ts';
+import { toServiceError } from '../errors.ts';
+import { authority, bindFailure, isLoopback } from '../listen-address.ts';
+import type { Tls } from '../tls/tls.ts';
 import { exposition, jsonMetrics, OPEN_METRICS, PROMETHEUS_TEXT } from './exposition.ts';
 import type { Instruments } from './instruments.ts';
 
@@ -26,8 +30,12 @@ export async function serveMetrics(options: {
   resource: Attributes;
   instruments: Instruments;
   log: Logger;
+  /** Who may read them. @default everybody */
+  access?: Access | undefined;
+  /** @default plain text */
+  tls?: Tls | undefined;
 }): Promise<MetricsEndpoint> {
-  const { host, port, portSetting, resource, instruments, log } = options;
+  const { host, port, portSetting, resource, instruments, log, access, tls } = options;
   const read = (path: string, accept: string): { type: string; text: string } | undefined => {
     if (path === '/metrics.json') {
       return { type: 'application/json', text: JSON.stringify(jsonMetrics(instruments.all)) };
@@ -36,17 +44,46 @@ export async function serveMetrics(options: {
     const type = accept.includes('application/openmetrics-text') ? OPEN_METRICS : PROMETHEUS_TEXT;
     return { type, text: exposition(resource, instruments.all, type) };
   };
-  const server = createServer((request, response) => {
+  const answer = async (request: IncomingMessage): Promise<{ code: number; type: string; text: string }> => {
     const [path = ''] = (request.url ?? '').split('?', 1);
-    try {
-      const answer = request.method === 'GET' ? read(path, request.headers.accept ?? '') : undefined;
-      response.writeHead(answer ? 200 : 404, { 'content-type': answer?.type ?? 'text/plain' });
-      response.end(answer?.text ?? 'metrics are at /metrics and /metrics.json\n');
-    } catch (error) {
-      log.error({ err: error }, 'the metrics can’t be read');
-      response.writeHead(500).end();
+    const { headers, socket, method } = request;
+    if (isLoopback(host) && !isLoopback(hostOf(headers.host))) {
+      // A page of another site reaches this address by a name of its own that leads here.
+      const text = `the host ${JSON.stringify(headers.host ?? '')} is not this machine; use ${host}\n`;
+      return { code: 403, type: 'text/plain', text };
     }
+    const found = method === 'GET' ? read(path, headers.accept ?? '') : undefined;
+    if (!found) return { code: 404, type: 'text/plain', text: 'metrics are at /metrics and /metrics.json\n' };
+    try {
+      await access?.arrive({ protocol: 'http', method: path, headers, socket });
+    } catch (error) {
+      const { code, message } = toServiceError(error);
+      return {
+        code: code === grpcStatus.UNAUTHENTICATED ? 401 : 403,
+        type: 'text/plain',
+        text: `${message}\n`,
+      };
+    }
+    return { code: 200, ...found };
+  };
+  const http = createServer((request, response) => {
+    answer(request).then(
+      ({ code, type, text }) => {
+        response.writeHead(code, { 'content-type': type });
+        response.end(text);
+      },
+      (error: unknown) => {
+        log.error({ err: error }, 'the metrics can’t be read');
+        response.writeHead(500).end();
+      },
+    );
   });
+  const server = tls
+    ? createNetServer((socket) => {
+        socket.on('error', () => socket.destroy());
+        void tls.wrap(socket).then((secure) => secure && http.emit('connection', secure));
+      })
+    : http;
   const failure = await new Promise<Error | undefined>((resolve) => {
     server.once('error', resolve);
     server.listen(port, host, () => resolve(undefined));
@@ -61,7 +98,15 @@ export async function serveMetrics(options: {
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        server.closeAllConnections();
+        http.closeAllConnections();
       }),
   };
+}
+
+/** The host of a header, without its port. */
+function hostOf(header = ''): string {
+  return header
+    .replace(/:\d*$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+    .toLowerCase();
 }

@@ -11,6 +11,8 @@ import {
 import type { MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base';
 import type { Logger } from 'pino';
+import type { Access } from '../access/access.ts';
+import type { Tls } from '../tls/tls.ts';
 import { connectLibraries } from './library-spans.ts';
 import { Metrics } from './metrics.ts';
 import { serveMetrics, type MetricsEndpoint } from './metrics-endpoint.ts';
@@ -42,6 +44,9 @@ export interface TelemetrySettings {
   metricsPort: number;
   /** How to choose another port for the metrics. */
   metricsPortSetting: string;
+  /** See `serveMetrics`. */
+  access?: Access | undefined;
+  tls?: Tls | undefined;
   /** A call that takes so long is exported although it was not sampled; in milliseconds. */
   slowMs: number;
 }
@@ -144,6 +149,8 @@ async function startEndpoint(
     resource: parts.resource.attributes,
     instruments: parts.metrics,
     log: parts.log,
+    access: settings.access,
+    tls: settings.tls,
   });
 }
 

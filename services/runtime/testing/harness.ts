@@ -40,7 +40,10 @@ export interface Harness {
 export async function serveService(
   served: Service,
   options: Partial<
-    Pick<ServerOptions, 'log' | 'maxReceiveBytes' | 'telemetry' | 'corsOrigins' | 'headTimeoutMs' | 'hooks'>
+    Pick<
+      ServerOptions,
+      'log' | 'maxReceiveBytes' | 'telemetry' | 'corsOrigins' | 'headTimeoutMs' | 'hooks' | 'routes'
+    >
   > = {},
 ): Promise<Harness> {
   const server = await startServer({
@@ -54,6 +57,7 @@ export async function serveService(
     corsOrigins: options.corsOrigins,
     headTimeoutMs: options.headTimeoutMs,
     hooks: options.hooks,
+    routes: options.routes,
   });
   server.setServing(true);
   const client = new v1.QueryService(server.address, credentials.createInsecure(), {

@@ -46,10 +46,12 @@ export async function handler({ documents, queries, collection }: Order): Promis
       widths: embeddings.map((vector) => vector.length),
       typed: (typed?.hits ?? []).map(({ id }) => id).toSorted(),
       refusals: [
-        // @ts-expect-error The types know no such field, and the client none either.
-        await refusal(queryClient.search({ ...request, treshold: 1 })),
+        // @ts-expect-error The types know no such option, and the client none either.
+        await refusal(async () => new QueryClient({ adress: queries })),
+        // @ts-expect-error Nor such a field.
+        await refusal(async () => queryClient.search({ ...request, treshold: 1 })),
         // The client knows no collections: this one is the service's.
-        await refusal(queryClient.search({ collection: 'nowhere', query: 'star' })),
+        await refusal(async () => queryClient.search({ collection: 'nowhere', query: 'star' })),
       ],
     };
   } finally {
@@ -58,9 +60,9 @@ export async function handler({ documents, queries, collection }: Order): Promis
   }
 }
 
-async function refusal(call: Promise<unknown>): Promise<object> {
+async function refusal(call: () => Promise<unknown>): Promise<object> {
   try {
-    return { answer: await call };
+    return { answer: await call() };
   } catch (error) {
     if (!(error instanceof ScalingnoteError)) return { foreign: String(error) };
     const { code, reason, violations } = error;

@@ -17,6 +17,6 @@ export async function handler({ service, collection, tower, space }: WebOrder): 
   const gone = await client
     .search({ collection: 'nowhere', query: 'star' })
     .catch((error: unknown) => error instanceof WebError && error.code);
-  const { vector } = (await loadTower(tower, { space })).encode('a person who studies stars');
+  const { vector } = (await loadTower(tower, { at: 'folder', space })).encode('a person who studies stars');
   return { found: hits.map(({ documentId }) => documentId).toSorted(), refused, gone, width: vector.length };
 }

@@ -153,6 +153,7 @@ def from_search(response: Any) -> SearchResult:
         query_truncation=(
             QueryTruncation(cut.tokens_read, cut.max_tokens) if response.HasField("query_truncation") else None
         ),
+        collection=response.collection,
     )
 
 
@@ -169,6 +170,7 @@ def from_familiarity(response: Any) -> Familiarity:
         response.documents,
         response.tokens,
         from_tower(response.query_tower),
+        response.collection,
     )
 
 

@@ -79,17 +79,17 @@ def bounds_of(given: Mapping[str, Any]) -> Bounds:
     return Bounds(timeout, (*metadata, ("traceparent", trace)) if trace else metadata)
 
 
-def _named(collection: Any) -> str:
+def _searched(given: Mapping[str, Any]) -> str:
     """On the wire, an empty name means the default collection, which nobody means who writes a name."""
-    if collection == "":
-        raise invalid("collection", "is empty; name the collection")
-    return text(collection, "collection")
+    if given.get("collection") == "":
+        raise invalid("collection", "is empty; name the collection, or leave it out for the default one of the service")
+    return text(given.get("collection", ""), "collection")
 
 
 def search_message(given: Mapping[str, Any], *, query: str) -> Any:
     """A search as a message. Raises ScalingnoteError INVALID_ARGUMENT for what can't be written."""
     request = message("SearchRequest")(
-        collection=_named(given["collection"]),
+        collection=_searched(given),
         query=text(query, "query"),
         tenant=text(given.get("tenant", ""), "tenant"),
         offset=whole(given.get("offset", 0), "offset", 10_000),
@@ -139,10 +139,11 @@ def encode(options: Mapping[str, Any]) -> Plan[EncodeResult]:
 
 
 def measure_familiarity(options: Mapping[str, Any]) -> Plan[Familiarity]:
-    given = arguments(options, types.TenantOptions)
-    return Plan(
-        "MeasureFamiliarity", _scope("MeasureFamiliarityRequest", given), from_familiarity, bounds_of(given)
+    given = arguments(options, types.FamiliarityOptions)
+    request = message("MeasureFamiliarityRequest")(
+        collection=_searched(given), tenant=text(given.get("tenant", ""), "tenant")
     )
+    return Plan("MeasureFamiliarity", request, from_familiarity, bounds_of(given))
 
 
 def describe(service: str, options: Mapping[str, Any]) -> Plan[ServiceInfo]:

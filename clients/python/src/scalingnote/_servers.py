@@ -72,9 +72,19 @@ class Server:
 
     def watch(self) -> None:
         """Learns from now on how the connection is. gRPC takes a thread for that, so one server alone has it late."""
-        if not self._is_watched:
+        with self._changed:
+            if self._is_watched:
+                return
             self._is_watched = True
+        try:
             self.channel.subscribe(self._notice, try_to_connect=True)
+        except ValueError:
+            pass  # The client was closed meanwhile.
+
+    def close(self) -> None:
+        if self._is_watched:
+            self.channel.unsubscribe(self._notice)
+        self.channel.close()
 
     def _notice(self, state: Any) -> None:
         with self._changed:
@@ -112,16 +122,13 @@ class Servers:
         self._servers = [Server(address, settings, self._changed) for address in settings.addresses]
         self._turn = random.randrange(len(self._servers))
         self._is_closed = False
-        if len(self._servers) > 1:
-            for server in self._servers:
-                server.watch()
 
     def close(self) -> None:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
         for server in self._servers:
-            server.channel.close()
+            server.close()
 
     def check_open(self) -> None:
         if self._is_closed:
@@ -132,6 +139,8 @@ class Servers:
         self.check_open()
         if len(self._servers) == 1:
             return self._servers[0]
+        for each in self._servers:
+            each.watch()
         with self._changed:
             # Waits while all that are not connected may still be.
             while not self._any_ready() and not all(each.is_down for each in self._servers):
@@ -155,7 +164,6 @@ class Servers:
     def before_retry(self, retries: Retries, error: ScalingnoteError, server: Server) -> None:
         """Waits until a call may be made again. Raises the error where it may not."""
         if error.reason == "":
-            server.watch()
             # gRPC says a little later how the connection is than that a call failed.
             self._settle(server)
         wait = retries.next(

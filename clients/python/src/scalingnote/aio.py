@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         DropOptions,
         EncodeOptions,
         ExportOptions,
+        FamiliarityOptions,
         GetOptions,
         IngestOptions,
         Operation,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
         SearchOptions,
         StreamOptions,
         SwitchOptions,
-        TenantOptions,
     )
 
 T = TypeVar("T")
@@ -85,11 +85,11 @@ class AsyncQueryClient(_ServiceClient):
     _default_address = "127.0.0.1:7402"
 
     async def search(self, **options: Unpack[SearchOptions]) -> SearchResult:
-        """Text in, ranked documents out: `collection`, `query`, and what `types.SearchOptions` has."""
+        """Text in, ranked documents out: `query`, `collection`, and what `types.SearchOptions` has."""
         return await self._call(requests.search(options))
 
     async def search_by_vector(self, **options: Unpack[SearchByVectorOptions]) -> SearchResult:
-        """A vector in, ranked documents out: `collection`, `space`, `vector`, and so on.
+        """A vector in, ranked documents out: `space`, `vector`, `collection`, and so on.
 
         The text of the query stays with the caller, who has a query tower of the same space.
         """
@@ -99,7 +99,7 @@ class AsyncQueryClient(_ServiceClient):
         """Vectors of 1 to 256 `texts`, in order."""
         return await self._call(requests.encode(options))
 
-    async def measure_familiarity(self, **options: Unpack[TenantOptions]) -> Familiarity:
+    async def measure_familiarity(self, **options: Unpack[FamiliarityOptions]) -> Familiarity:
         """How well the query tower knows a `collection`, by a sample of its documents."""
         return await self._call(requests.measure_familiarity(options))
 

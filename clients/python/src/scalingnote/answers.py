@@ -164,6 +164,8 @@ class SearchResult:
     """What became of the document that `explain_document_id` names."""
     query_truncation: QueryTruncation | None = None
     """Set where the query is longer than the tower's window."""
+    collection: str = ""
+    """Logical name of the collection that was searched; empty where the service is older than this."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ class Familiarity:
     documents: int
     tokens: int
     query_tower: Tower
+    collection: str = ""
+    """Logical name of the collection that was measured; empty where the service is older than this."""
 
 
 @dataclass(frozen=True)

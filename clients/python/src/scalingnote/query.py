@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from .types import (
         CallOptions,
         EncodeOptions,
+        FamiliarityOptions,
         SearchByVectorOptions,
         SearchOptions,
         StreamOptions,
-        TenantOptions,
     )
 
 
@@ -29,11 +29,11 @@ class QueryClient(ServiceClient):
     _default_address = "127.0.0.1:7402"
 
     def search(self, **options: Unpack[SearchOptions]) -> SearchResult:
-        """Text in, ranked documents out: `collection`, `query`, and what `types.SearchOptions` has."""
+        """Text in, ranked documents out: `query`, `collection`, and what `types.SearchOptions` has."""
         return self._call(requests.search(options))
 
     def search_by_vector(self, **options: Unpack[SearchByVectorOptions]) -> SearchResult:
-        """A vector in, ranked documents out: `collection`, `space`, `vector`, and so on.
+        """A vector in, ranked documents out: `space`, `vector`, `collection`, and so on.
 
         The text of the query stays with the caller, who has a query tower of the same space.
         """
@@ -43,7 +43,7 @@ class QueryClient(ServiceClient):
         """Vectors of 1 to 256 `texts`, in order."""
         return self._call(requests.encode(options))
 
-    def measure_familiarity(self, **options: Unpack[TenantOptions]) -> Familiarity:
+    def measure_familiarity(self, **options: Unpack[FamiliarityOptions]) -> Familiarity:
         """How well the query tower knows a `collection`, by a sample of its documents."""
         return self._call(requests.measure_familiarity(options))
 

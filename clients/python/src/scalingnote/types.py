@@ -90,7 +90,9 @@ class _Where(TypedDict):
     collection: str
 
 
-class _SearchScope(_Where, total=False):
+class _SearchScope(TypedDict, total=False):
+    collection: Optional[str]
+    """Logical name; by default the service's default collection, else the only one that it has."""
     tenant: str
     limit: Optional[int]
     """1 to 1000; 10 by default."""
@@ -153,6 +155,14 @@ class EncodeOptions(_Texts, CallOptions, total=False):
 class TenantOptions(_Where, CallOptions, total=False):
     """A collection, or a tenant's part of it."""
 
+    tenant: str
+
+
+class FamiliarityOptions(CallOptions, total=False):
+    """A collection, or a tenant's part of it."""
+
+    collection: Optional[str]
+    """As in a search."""
     tenant: str
 
 

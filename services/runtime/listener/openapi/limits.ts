@@ -13,7 +13,11 @@ import {
   MAX_QUERY_BYTES,
   MAX_TENANT_BYTES,
   SNIPPET_LENGTH,
+  VISIBLE,
 } from '../../validate.ts';
+
+/** Keywords of JSON Schema. */
+export type Keywords = Readonly<Record<string, unknown>>;
 
 /** What a field of a request may be, beyond its type. The constants are those that the handlers check. */
 export interface FieldLimits {
@@ -30,14 +34,58 @@ export interface FieldLimits {
   pattern?: RegExp;
   /** Of a list. */
   items?: { min: number; max?: number };
+  /** More of the schema of a value, or of each value of a list. */
+  schema?: Keywords;
 }
+
+/** A text that somebody can see. */
+export const VISIBLE_TEXT: Keywords = { minLength: 1, pattern: VISIBLE.source };
+
+/** What a filter compares with: past 2^53, numbers are not exact. */
+const EXACT = { minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER };
+export const FILTER_VALUES: readonly Keywords[] = [
+  { type: 'string' },
+  { type: 'number', ...EXACT },
+  { type: 'boolean' },
+];
+
+/** A filter with a condition. */
+const NOT_EMPTY: Keywords = {
+  anyOf: ['must', 'should', 'mustNot'].map((name) => ({
+    required: [name],
+    properties: { [name]: { minItems: 1 } },
+  })),
+};
+
+/** A search whose text stays with the caller. */
+const TEXTLESS: Keywords = {
+  properties: {
+    query: { maxLength: 0 },
+    mode: { enum: ['SEARCH_MODE_UNSPECIFIED', 'SEARCH_MODE_DENSE'] },
+    explain: { const: false },
+    explainDocumentId: { maxLength: 0 },
+    snippetLength: { const: 0 },
+  },
+};
+
+/** A key of metadata: plain, or in double quotes. */
+const KEY = String.raw`(?:"[^"\\]*"|[^."\[\]\\]+)`;
+const METADATA = String.raw`metadata\.${KEY}(?:\.${KEY})*`;
 
 const collection: FieldLimits = { required: true, pattern: COLLECTION_NAME };
 /** May be left to the service. */
 const anyCollection: FieldLimits = { pattern: new RegExp(`^$|${COLLECTION_NAME.source}`) };
+const physicalName: FieldLimits = { required: true, pattern: /^[\w-]{1,64}--sp1_[0-9a-f]{8}$/ };
 const tenant: FieldLimits = { maxBytes: MAX_TENANT_BYTES };
-const path: FieldLimits = { required: true, maxBytes: MAX_FIELD_BYTES };
 const conditions: FieldLimits = { items: { min: 0, max: MAX_FILTER_CONDITIONS } };
+const bound: FieldLimits = { schema: EXACT };
+const ids = { maxBytes: MAX_ID_BYTES, schema: { minLength: 1 } };
+
+/** The path of a field that a test can be made of. @param own one that is not metadata */
+function path(own?: string): FieldLimits {
+  const pattern = new RegExp(`^(?:${own === undefined ? '' : `${own}|`}${METADATA})$`);
+  return { required: true, maxBytes: MAX_FIELD_BYTES, pattern };
+}
 
 /** By the name of the message, and of the field as the contract spells it. */
 const LIMITS: Readonly<Record<string, Readonly<Record<string, FieldLimits>>>> = {
@@ -47,22 +95,36 @@ const LIMITS: Readonly<Record<string, Readonly<Record<string, FieldLimits>>>> = 
     query: { maxBytes: MAX_QUERY_BYTES },
     limit: { range: { min: 1, max: MAX_LIMIT }, fallback: DEFAULT_LIMIT },
     offset: { range: { min: 0, max: MAX_OFFSET } },
+    at_least_as_fresh_as: { pattern: /^(?:col_[0-9a-f]{32}\.[\w-]{1,128})?$/ },
     explain_document_id: { maxBytes: MAX_ID_BYTES },
     snippet_length: { range: SNIPPET_LENGTH, none: 0 },
   },
+  SearchStreamRequest: {
+    sequence: {
+      required: true,
+      schema: { type: ['integer', 'string'], minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+    },
+    search: { required: true, schema: { required: ['query'], properties: { query: VISIBLE_TEXT } } },
+  },
   SearchByVectorRequest: {
-    search: { required: true },
-    space: { required: true },
+    search: { required: true, schema: TEXTLESS },
+    space: { required: true, pattern: /^sp1_[0-9a-f]{32}$/ },
     vector: { required: true, items: { min: 1 } },
   },
   EncodeRequest: {
-    texts: { required: true, items: { min: 1, max: MAX_ENCODE_TEXTS }, maxBytes: MAX_QUERY_BYTES },
+    texts: {
+      required: true,
+      items: { min: 1, max: MAX_ENCODE_TEXTS },
+      maxBytes: MAX_QUERY_BYTES,
+      schema: VISIBLE_TEXT,
+    },
   },
   MeasureFamiliarityRequest: { collection: anyCollection, tenant },
   DeleteRequest: {
     collection,
     tenant,
-    document_ids: { items: { min: 0, max: MAX_DELETE_IDS }, maxBytes: MAX_ID_BYTES },
+    document_ids: { items: { min: 0, max: MAX_DELETE_IDS }, ...ids },
+    filter: { schema: NOT_EMPTY },
   },
   CountRequest: { collection, tenant },
   ListDocumentsRequest: {
@@ -73,29 +135,29 @@ const LIMITS: Readonly<Record<string, Readonly<Record<string, FieldLimits>>>> = 
   GetDocumentsRequest: {
     collection,
     tenant,
-    document_ids: { required: true, items: { min: 1, max: MAX_GET_IDS }, maxBytes: MAX_ID_BYTES },
-  },
-  ExportRequest: {
-    collection,
-    tenant,
-    after_document_id: { maxBytes: MAX_ID_BYTES },
-    after_tenant: { maxBytes: MAX_TENANT_BYTES },
+    document_ids: { required: true, items: { min: 1, max: MAX_GET_IDS }, ...ids },
   },
   SwitchAliasRequest: {
     alias: { required: true, pattern: COLLECTION_NAME },
-    physical_name: { required: true },
+    physical_name: physicalName,
   },
-  DropCollectionRequest: { physical_name: { required: true } },
+  DropCollectionRequest: { physical_name: physicalName },
   Filter: { must: conditions, should: conditions, must_not: conditions },
-  Equals: { field: path, value: { required: true } },
-  AnyOf: { field: path, values: { required: true, items: { min: 1, max: MAX_ANY_OF_VALUES } } },
-  Range: { field: path },
-  Exists: { field: path },
-};
-
-/** Methods whose request has to have fields that its message need not have elsewhere. */
-export const REQUIRED_BY_METHOD: Readonly<Record<string, readonly string[]>> = {
-  Search: ['query'],
+  Condition: { filter: { schema: NOT_EMPTY } },
+  Equals: {
+    field: path('document_id'),
+    value: { required: true, schema: { anyOf: FILTER_VALUES } },
+  },
+  AnyOf: {
+    field: path('document_id'),
+    values: {
+      required: true,
+      items: { min: 1, max: MAX_ANY_OF_VALUES },
+      schema: { anyOf: FILTER_VALUES },
+    },
+  },
+  Range: { field: path('version'), gt: bound, gte: bound, lt: bound, lte: bound },
+  Exists: { field: path() },
 };
 
 /** The limits of a field. @param message its name without the package @param field as the contract spells it */

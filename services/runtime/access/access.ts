@@ -1,0 +1,261 @@
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { Metadata } from '@grpc/grpc-js';
+import { toServiceError, type ServiceError } from '../errors.ts';
+import type { Arrival, Ticket } from '../listener/seams.ts';
+import type { AuditLog } from './audit.ts';
+import { ANYBODY, type Caller } from './caller.ts';
+import { credentialDead, credentialMalformed, credentialMissing } from './refusals.ts';
+import { checkRequest, checkScope, ruleOf, shown, type Named, type Need, type Rule } from './rules.ts';
+import { needOfOther } from './routes.ts';
+
+/** Most characters of an authorization header: a token with many claims is far below. */
+const MAX_CREDENTIAL_CHARS = 8 * 1024;
+
+/** What a call or request brings to say who calls. */
+export interface Presented {
+  /** Value of the header `authorization`. */
+  authorization?: string | undefined;
+  /** Subject of the client's certificate, which the handshake has verified. */
+  certificate?: PeerSubject | undefined;
+}
+
+/** Carries the name of a call from its arrival to its handler; what a client sends by it is overwritten. */
+const ADMITTED = 'x-scalingnote-admitted';
+
+/** A call that was let in. */
+export interface Admitted {
+  caller: Caller;
+  /** Address that it comes from. */
+  peer: string;
+}
+
+/** Names in a client certificate. */
+export interface PeerSubject {
+  commonName: string;
+  organizations: readonly string[];
+}
+
+/** Finds out who calls. */
+export interface Identities {
+  /** @throws {ServiceError} UNAUTHENTICATED */
+  keyOrToken(credential: string): Caller | Promise<Caller>;
+  /** `undefined` where certificates are no identity. */
+  certificate(subject: PeerSubject): Caller | undefined;
+}
+
+/**
+ * Who may do what. Every call and every other request passes {@link Access.arrive}, whatever it speaks, and each call
+ * then a {@link Visit} in `handler.ts`. Without identities everybody may do everything.
+ */
+export class Access {
+  readonly #identities: Identities | undefined;
+  readonly #audit: AuditLog | undefined;
+  readonly #methods = new Map<string, MethodAccess>();
+  /** Who makes the calls that are under way, by the name that each got. */
+  readonly #admitted = new Map<string, Admitted>();
+
+  constructor(identities: Identities | undefined, audit: AuditLog | undefined) {
+    this.#identities = identities;
+    this.#audit = audit;
+  }
+
+  /** Whether callers need a credential. */
+  get asks(): boolean {
+    return this.#identities !== undefined;
+  }
+
+  /** Whether calls are written down. */
+  get audits(): boolean {
+    return this.#audit !== undefined;
+  }
+
+  /** What a method asks of its callers. @throws {StartError} where it declares no scope */
+  method(path: string): MethodAccess {
+    const method = new MethodAccess(this, path, ruleOf(path));
+    this.#methods.set(path, method);
+    return method;
+  }
+
+  /**
+   * Looks at a call or another request before anything of its body is read: who makes it, and whether that one may.
+   * What it is about is in the body, and {@link Visit.check} looks at that.
+   *
+   * @throws {ServiceError} UNAUTHENTICATED, PERMISSION_DENIED
+   */
+  arrive({ protocol, method: path, headers, socket }: Arrival): Ticket | Promise<Ticket> {
+    const method = this.#methods.get(path);
+    const need = method?.rule.need ?? needOfOther(protocol, path);
+    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    const certificate = subjectOf(socket);
+    let caller: Caller | undefined;
+    const welcome = (found: Caller): Ticket => {
+      caller = found;
+      checkScope(caller, need, path.slice(1));
+      if (method) return this.#admit({ caller, peer });
+      if (need !== 'open') this.audit(path, caller, peer, {}, undefined);
+      return {};
+    };
+    const refuse = (error: unknown): never => {
+      this.audit(path, caller, peer, {}, toServiceError(error));
+      throw error;
+    };
+    try {
+      const found = this.callerOf(need, { authorization: headers.authorization, certificate });
+      return found instanceof Promise ? found.then(welcome).catch(refuse) : welcome(found);
+    } catch (error) {
+      return refuse(error);
+    }
+  }
+
+  /** A name that nobody can guess leads the call to who makes it, whatever the protocol carries it by. */
+  #admit(admitted: Admitted): Ticket {
+    const name = randomUUID();
+    this.#admitted.set(name, admitted);
+    return { metadata: { [ADMITTED]: name }, done: () => void this.#admitted.delete(name) };
+  }
+
+  /** Who makes a call that {@link arrive} has let in. */
+  admitted(metadata: Metadata): Admitted | undefined {
+    const [name] = metadata.get(ADMITTED);
+    metadata.remove(ADMITTED);
+    return name === undefined ? undefined : this.#admitted.get(String(name));
+  }
+
+  /** Who calls. @throws {ServiceError} UNAUTHENTICATED */
+  callerOf(need: Need, { authorization, certificate }: Presented): Caller | Promise<Caller> {
+    if (!this.#identities || need === 'open') return ANYBODY;
+    if (authorization !== undefined) return this.#identities.keyOrToken(bearer(authorization));
+    const caller = certificate && this.#identities.certificate(certificate);
+    if (!caller) throw credentialMissing();
+    return caller;
+  }
+
+  /** Writes down what became of a call, where that is asked for. */
+  audit(
+    what: string,
+    caller: Caller | undefined,
+    peer: string | undefined,
+    named: Named,
+    error: ServiceError | undefined,
+  ): void {
+    this.#audit?.write(what, caller, peer, named, error);
+  }
+}
+
+/** What a method asks of its callers. */
+export class MethodAccess {
+  readonly access: Access;
+  readonly path: string;
+  readonly rule: Rule;
+
+  constructor(access: Access, path: string, rule: Rule) {
+    this.access = access;
+    this.path = path;
+    this.rule = rule;
+  }
+
+  /** A call came in. @returns `undefined` where everybody may do everything and nothing is written down */
+  begin(metadata: Metadata): Visit | undefined {
+    if (!this.access.asks && !this.access.audits) return undefined;
+    return new Visit(this, metadata);
+  }
+}
+
+/** A call under the rules of its method: {@link admit} comes first, {@link end} last. */
+export class Visit {
+  readonly #of: MethodAccess;
+  readonly #metadata: Metadata;
+  readonly #admitted: Admitted | undefined;
+  #caller: Caller | undefined;
+  #named: Named = {};
+
+  constructor(of: MethodAccess, metadata: Metadata) {
+    this.#of = of;
+    this.#metadata = metadata;
+    this.#admitted = of.access.admitted(metadata);
+  }
+
+  /** Finds out who calls, and whether that one may call this method. @throws {ServiceError} where not */
+  admit(): void | Promise<void> {
+    const { access, rule } = this.#of;
+    const [authorization] = this.#metadata.get('authorization');
+    const found =
+      this.#admitted?.caller ??
+      access.callerOf(rule.need, {
+        authorization: authorization === undefined ? undefined : String(authorization),
+      });
+    if (found instanceof Promise) return found.then((caller) => this.#welcome(caller));
+    this.#welcome(found);
+  }
+
+  /** Compares a request, or a message of a stream, with what the caller may do. @throws {ServiceError} where not */
+  check<Request extends object>(request: Request): Request {
+    this.still();
+    const named = checkRequest(this.#caller!, this.#of.rule, request);
+    // Of a stream, the first message that names something says what the stream is about.
+    this.#named = { ...named, ...this.#named };
+    return request;
+  }
+
+  /** @throws {ServiceError} where the credential has expired, or was revoked, since the call began */
+  still(): void {
+    const caller = this.#caller!;
+    const death = caller.death(Date.now());
+    if (death !== undefined) throw credentialDead(caller, death);
+  }
+
+  /** The same function, which ends with an error once the credential does not work any more. */
+  whileValid<Message>(write: (message: Message) => Promise<void>): (message: Message) => Promise<void> {
+    return async (message) => {
+      this.still();
+      await write(message);
+    };
+  }
+
+  /** What of an answer the caller may see. */
+  shown<Response>(response: Response): Response {
+    return shown(this.#caller!, this.#of.rule, response);
+  }
+
+  /** The call has ended. @param error - absent where it succeeded */
+  end(error?: ServiceError): void {
+    const { access, path } = this.#of;
+    access.audit(path, this.#caller, this.#admitted?.peer, this.#named, error);
+  }
+
+  #welcome(caller: Caller): void {
+    this.#caller = caller;
+    checkScope(caller, this.#of.rule.need, this.#of.path.slice(1));
+  }
+}
+
+const subjects = new WeakMap<Socket, PeerSubject | undefined>();
+
+/** Names in the certificate of a connection's client; read once, for it costs more than a search. */
+function subjectOf(socket: Socket): PeerSubject | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  if (!subjects.has(socket)) {
+    const { subject } = socket.getPeerCertificate();
+    const [commonName] = listed(subject?.CN);
+    subjects.set(
+      socket,
+      commonName === undefined ? undefined : { commonName, organizations: listed(subject?.O) },
+    );
+  }
+  return subjects.get(socket);
+}
+
+function listed(value: string | string[] | undefined): string[] {
+  return value === undefined ? [] : Array.isArray(value) ? value : [value];
+}
+
+function bearer(authorization: string): string {
+  if (authorization.length > MAX_CREDENTIAL_CHARS) {
+    throw credentialMalformed(`has more than ${MAX_CREDENTIAL_CHARS} characters`);
+  }
+  const credential = /^bearer +(?<credential>[!-~]+) *$/i.exec(authorization)?.groups?.['credential'];
+  if (credential === undefined) throw credentialMalformed('is not of the form "Bearer KEY"');
+  return credential;
+}

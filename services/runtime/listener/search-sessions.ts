@@ -1,0 +1,127 @@
+import { EventEmitter } from 'node:events';
+import { LRUCache } from 'lru-cache';
+import { status } from '@grpc/grpc-js';
+import { invalidArgument } from '../errors.ts';
+import { parseSequence, quoted } from '../validate.ts';
+import { callUnary, metadataOf } from './calls.ts';
+import { codecOf } from './codec.ts';
+import { connectDeadline, sendConnectError } from './connect-unary.ts';
+import { HttpError, type Exchange } from './exchange.ts';
+import type { Method } from './methods.ts';
+import type { AddRoutes } from './routes.ts';
+import { SEARCH_STREAM_PATH, SESSION_NAME } from './session-name.ts';
+
+/** Most sessions that are remembered. One that is forgotten works on: only what it asked before is not superseded. */
+const MAX_SESSIONS = 10_000;
+/** How long a session is remembered in which nobody types, in milliseconds. */
+const SESSION_TTL_MS = 60_000;
+
+/** The newest query of a session. */
+interface Session {
+  sequence: number;
+  /** Answers it as superseded, where it has no answer yet. */
+  supersede: ((bySequence: number) => void) | undefined;
+}
+
+/** As the decoder makes a `SearchStreamRequest`. */
+interface StreamRequest {
+  sequence: string;
+  search: object | null;
+  traceparent: string;
+}
+
+/**
+ * Adds `SearchStream` for those who can't keep a stream open in both directions: each query is a POST with the name of
+ * its session in the address, and a newer query supersedes the one before it. That one is answered as superseded at once,
+ * and its search is given up; so it is where its caller goes away.
+ */
+export function searchSessions(): AddRoutes {
+  return (routes, methods) => {
+    const search = methods.get('/scalingnote.v1.QueryService/Search');
+    const stream = methods.get('/scalingnote.v1.QueryService/SearchStream');
+    if (!search || !stream) return;
+    const sessions = new LRUCache<string, Session>({ max: MAX_SESSIONS, ttl: SESSION_TTL_MS });
+    routes.add(SEARCH_STREAM_PATH, {
+      verbs: ['POST'],
+      method: search.path,
+      takesQuery: true,
+      serve: (exchange) => serveQuery(exchange, { search, stream, sessions }),
+    });
+  };
+}
+
+async function serveQuery(
+  exchange: Exchange,
+  { search, stream, sessions }: { search: Method; stream: Method; sessions: LRUCache<string, Session> },
+): Promise<void> {
+  const name = sessionOf(exchange);
+  requireJson(exchange);
+  const deadline = connectDeadline(exchange);
+  const request = codecOf(stream, 'json')!.decode(await exchange.body()) as StreamRequest;
+  if (!request.search) throw invalidArgument('search', 'is not set; set the search');
+  const metadata = metadataOf(exchange);
+  if (request.traceparent !== '') metadata.set('traceparent', request.traceparent);
+
+  // Nothing waits between the look at the session and its change.
+  const before = sessions.get(name);
+  const sequence = parseSequence(request.sequence, before?.sequence ?? 0);
+  const answer = new EventEmitter();
+  const session: Session = { sequence, supersede: undefined };
+  session.supersede = (bySequence) => {
+    session.supersede = undefined;
+    const superseded = { sequence: String(sequence), superseded: { bySequence: String(bySequence) } };
+    exchange.send(200, JSON_HEADERS, JSON.stringify(superseded));
+    answer.emit('close');
+  };
+  sessions.set(name, session);
+  before?.supersede?.(sequence);
+  exchange.response.once('close', () => answer.emit('close'));
+  try {
+    const found = await callUnary(
+      search,
+      request.search,
+      { metadata, deadline },
+      { response: answer as never, failure: (error) => exchange.failure(error) },
+    );
+    if (!found || !session.supersede) return;
+    if (found.error) {
+      sendConnectError(exchange, codecOf(search, 'json')!.named(found.error), undefined);
+      return;
+    }
+    const result = search.json!.encode(found.value!, search.encode);
+    exchange.send(200, JSON_HEADERS, `{"sequence":"${sequence}","result":${result}}`);
+  } finally {
+    session.supersede = undefined;
+  }
+}
+
+const JSON_HEADERS = { 'content-type': 'application/json' } as const;
+
+/** The name of the session. @throws {ServiceError} for anything else in the address */
+function sessionOf({ query }: Exchange): string {
+  const parameters = [...new URLSearchParams(query)];
+  const unknown = parameters.find(([name]) => name !== 'session')?.[0];
+  if (unknown !== undefined) {
+    throw invalidArgument(unknown.slice(0, 64), 'is no parameter of this address; there is session');
+  }
+  const [first, second] = parameters;
+  const name = first?.[1] ?? '';
+  if (second || !SESSION_NAME.test(name)) {
+    const what = second ? 'is given twice' : `is ${quoted(name)}`;
+    throw invalidArgument(
+      'session',
+      `${what}; send 16 to 64 of a-z, A-Z, 0-9, "_" and "-", a UUID for example`,
+    );
+  }
+  return name;
+}
+
+function requireJson({ headers }: Exchange): void {
+  const given = headers['content-type'] ?? '';
+  if (/^application\/json\s*(?:;\s*charset="?utf-8"?\s*)?$/i.test(given)) return;
+  throw new HttpError(
+    415,
+    status.INVALID_ARGUMENT,
+    `content-type is ${JSON.stringify(given)}; send application/json`,
+  );
+}
