@@ -142,14 +142,19 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       port: config[service.port],
       portSetting: namesOf(service.port),
       services: [made],
-      hooks: admission,
+      hooks: {
+        beforeCall: admission.beforeCall,
+        onConnection: (socket) => {
+          const counted = admission.onConnection(socket);
+          return counted && tls ? tls.wrap(counted) : counted;
+        },
+      },
       maxReceiveBytes: service.maxReceiveBytes,
       corsOrigins: config.corsOrigins,
       routes: await service.routes?.(tower, config),
       log,
       telemetry,
       access: access.access,
-      ...(tls && { hooks: { onConnection: tls.wrap } }),
     });
     metrics?.observe('scalingnote.serving', '{service}', 'Whether the service serves: 1 or 0', () =>
       Number(serving),

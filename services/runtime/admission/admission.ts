@@ -215,7 +215,11 @@ export class Admission implements Required<Hooks> {
     this.#options.onRefusal?.(call.method, error, call.arrived);
     if (!stream || stream.closed) return;
     if (stream.headersSent) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    else refuseStream(stream, error);
+    else {
+      refuseStream(stream, error);
+      // The reader of messages sees that, and does not inflate what it is given next.
+      stream.close(constants.NGHTTP2_NO_ERROR);
+    }
   }
 
   #sweep(): void {

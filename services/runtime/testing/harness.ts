@@ -42,7 +42,7 @@ export async function serveService(
   options: Partial<
     Pick<
       ServerOptions,
-      'log' | 'maxReceiveBytes' | 'telemetry' | 'corsOrigins' | 'headTimeoutMs' | 'routes' | 'hooks'
+      'log' | 'maxReceiveBytes' | 'telemetry' | 'corsOrigins' | 'headTimeoutMs' | 'hooks' | 'routes'
     >
   > = {},
 ): Promise<Harness> {
@@ -56,8 +56,8 @@ export async function serveService(
     telemetry: options.telemetry,
     corsOrigins: options.corsOrigins,
     headTimeoutMs: options.headTimeoutMs,
-    routes: options.routes,
     hooks: options.hooks,
+    routes: options.routes,
   });
   server.setServing(true);
   const client = new v1.QueryService(server.address, credentials.createInsecure(), {
