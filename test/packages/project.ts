@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /** Longest that a build or an installation may take. */
-const LONGEST_MS = 300_000;
+const LONGEST_MS = 600_000;
 
 /** How long a registry may be silent, and how often it is asked again. */
 const PATIENCE = ['--fetch-timeout=30000', '--fetch-retries=1'];
