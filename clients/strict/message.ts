@@ -80,19 +80,22 @@ function message(
   });
 }
 
-const namesByForm = new WeakMap<RequestForm, ReadonlyMap<string, string>>();
+/** By form, and by message: several share a form. */
+const namesByForm = new WeakMap<RequestForm, Map<object, ReadonlyMap<string, string>>>();
 
 /** The spellings of a message's fields as a form has them. */
 function namesOf(spellings: ReadonlyMap<string, string>, form: RequestForm): ReadonlyMap<string, string> {
   const { renamed = {}, hidden = [], beside = [] } = form;
-  let names = namesByForm.get(form);
+  const known = namesByForm.get(form) ?? new Map<object, ReadonlyMap<string, string>>();
+  namesByForm.set(form, known);
+  let names = known.get(spellings);
   if (names === undefined) {
     names = new Map([
       ...Object.entries(renamed),
       ...beside.map((name) => [name, name] as const),
       ...[...spellings].filter(([, name]) => !hidden.includes(name)),
     ]);
-    namesByForm.set(form, names);
+    known.set(spellings, names);
   }
   return names;
 }
