@@ -80,22 +80,22 @@ function message(
   });
 }
 
-/** By the spellings of a message, and by form: several messages may have the same form. */
-const namesByMessage = new WeakMap<object, WeakMap<RequestForm, ReadonlyMap<string, string>>>();
+/** By form, and by message: several share a form. */
+const namesByForm = new WeakMap<RequestForm, Map<object, ReadonlyMap<string, string>>>();
 
 /** The spellings of a message's fields as a form has them. */
 function namesOf(spellings: ReadonlyMap<string, string>, form: RequestForm): ReadonlyMap<string, string> {
   const { renamed = {}, hidden = [], beside = [] } = form;
-  const byForm = namesByMessage.get(spellings) ?? new WeakMap<RequestForm, ReadonlyMap<string, string>>();
-  namesByMessage.set(spellings, byForm);
-  let names = byForm.get(form);
+  const known = namesByForm.get(form) ?? new Map<object, ReadonlyMap<string, string>>();
+  namesByForm.set(form, known);
+  let names = known.get(spellings);
   if (names === undefined) {
     names = new Map([
       ...Object.entries(renamed),
       ...beside.map((name) => [name, name] as const),
       ...[...spellings].filter(([, name]) => !hidden.includes(name)),
     ]);
-    byForm.set(form, names);
+    known.set(spellings, names);
   }
   return names;
 }
