@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const stamp = join(root, 'dist', '.built');
 
 /** The build makes them, after it has begun. */
-const made = [join(root, 'proto', 'contract.ts'), join(root, 'clients', 'web', 'contract.ts')];
+const made = new Set([join(root, 'proto', 'contract.ts'), join(root, 'clients', 'web', 'contract.ts')]);
 
 const reason = whyToBuild();
 if (reason !== undefined) {
@@ -46,7 +46,7 @@ function sources(folder) {
     const path = join(folder, entry.name);
     if (entry.isDirectory())
       return /^(\.|node_modules$|dist|generated$)/.test(entry.name) ? [] : sources(path);
-    if (made.includes(path)) return [];
+    if (made.has(path)) return [];
     return /\.(ts|tsx|proto|css|html)$|^(package|tsconfig).*\.json$/.test(entry.name) ? [path] : [];
   });
 }

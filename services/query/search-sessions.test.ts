@@ -26,7 +26,7 @@ interface Answer {
 
 async function ask(
   body: unknown,
-  { session = SESSION, address = `?session=${session}`, ...options }: Record<string, unknown> = {},
+  { session = SESSION, address = `?session=${String(session)}`, ...options }: Record<string, unknown> = {},
 ): Promise<Answer> {
   const answer = await request(`http://${harness.server.address}/v1/search-stream${String(address)}`, {
     method: 'POST',

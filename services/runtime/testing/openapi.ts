@@ -90,8 +90,9 @@ export function bodies(schema: Json, document: OpenApiDocument): fc.Arbitrary<un
       ...allOf.map(resolve),
       own,
     ];
-    return parts.reduce((whole, part) => {
-      const merged: Json = { ...whole, ...part };
+    let whole: Json = {};
+    for (const part of parts) {
+      const merged: Json = Object.assign({}, whole, part);
       const properties = { ...(whole['properties'] as Json) };
       for (const [name, value] of Object.entries((part['properties'] as Json) ?? {})) {
         properties[name] = { ...(properties[name] as Json), ...(value as Json) };
@@ -102,8 +103,9 @@ export function bodies(schema: Json, document: OpenApiDocument): fc.Arbitrary<un
         ...((part['required'] as string[]) ?? []),
       ];
       if (required.length > 0) merged['required'] = required;
-      return merged;
-    }, {});
+      whole = merged;
+    }
+    return whole;
   };
 
   const anything: fc.Arbitrary<unknown> = fc.constantFrom<unknown>(true, -1, 1.5, 2 ** 40, 'x', [], {}, [1]);
