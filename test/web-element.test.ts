@@ -52,7 +52,7 @@ async function open(attributes: Record<string, string>): Promise<void> {
     debounce: '0',
     ...attributes,
   });
-  await page.goto(`${system.page}?${asked}`);
+  await page.goto(`${system.page}?${asked.toString()}`);
   await page.evaluate(`window.events = [];
     for (const type of ['select', 'results', 'error']) {
       document.addEventListener('scalingnote-' + type, ({ detail }) =>
@@ -206,7 +206,7 @@ test(
       [{ tower: 'x' }, /^tower: is "x"/],
       [{ collection: ' ' }, /^collection: is empty/],
     ] as const) {
-      await open(attributes as Record<string, string>);
+      await open(attributes);
       const alert = page.getByRole('alert');
       await alert.waitFor();
       assert.match((await alert.textContent())!, message);

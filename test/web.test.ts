@@ -151,6 +151,7 @@ test(
       ['tokenizer.json', /tokenizer\.json has hash/],
       ['tower.json', /space\.fingerprint is sp1_94.*, but the definition has sp1_|is no JSON|must be/],
     ] as const) {
+      await page.evaluate('caches.delete("scalingnote-towers")');
       const pattern = `**/v1/tower/**/${name}*`;
       await page.route(pattern, async (route) => {
         const response = await route.fetch();

@@ -136,7 +136,7 @@ function answerHead({ request, response, query, headers }: Exchange, file: Tower
   response.setHeader('cache-control', query === undefined ? 'no-cache' : FOR_GOOD);
   response.setHeader('x-content-type-options', 'nosniff');
   const known = (headers['if-none-match'] ?? '').split(',').map((tag) => tag.trim().replace(/^W\//, ''));
-  if (known.includes(etag) || known.includes('*')) {
+  if (known.some((tag) => tag === etag || tag === '*')) {
     response.writeHead(304).end();
     return true;
   }
