@@ -89,7 +89,7 @@ test('what is wrong with a request is refused by name', async () => {
     ],
     [CONNECT, {}, { headers: { 'content-encoding': 'zip' } }, 415, 'unimplemented', /zip.*gzip, br/],
     [CONNECT, {}, { headers: { 'connect-timeout-ms': 'soon' } }, 400, 'invalid_argument', /milliseconds/],
-    [CONNECT, {}, { method: 'PUT' }, 405, 'unimplemented', /use POST/],
+    [CONNECT, {}, { method: 'PUT' }, 405, 'unimplemented', /use GET, POST/],
     ['/v1/serch', {}, {}, 404, 'unimplemented', /\/v1\/search/],
     ['/scalingnote.v1.QueryService/SearchStream', {}, {}, 415, 'invalid_argument', /connect\+json/],
     [CONNECT, {}, { headers: { origin: 'https://a.example' } }, 403, 'permission_denied', /cors-origins/],
@@ -125,7 +125,7 @@ test('pages of the origins in the setting may call, and no others', async () => 
   const good = { origin: 'https://a.example' };
   const preflight = await ask(harness, CONNECT, {}, { method: 'OPTIONS', headers: good });
   assert.equal(preflight.status, 204);
-  assert.equal(preflight.headers['access-control-allow-methods'], 'POST');
+  assert.equal(preflight.headers['access-control-allow-methods'], 'GET, POST');
   const answer = await ask(harness, CONNECT, {}, { headers: good });
   assert.equal(answer.headers['access-control-allow-origin'], 'https://a.example');
   const bad = await ask(
