@@ -15,7 +15,7 @@ export interface Credentials {
   apiKey?: string;
   /** A file that holds the API key, or a token, and nothing else. */
   apiKeyFile?: string;
-  /** A token (JWT). */
+  /** A bearer token for what stands before the services. The services themselves take keys and certificates. */
   token?: string;
   /** Speak TLS. @default whether `ca` or `cert` is given */
   tls?: boolean;

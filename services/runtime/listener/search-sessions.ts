@@ -63,7 +63,9 @@ async function serveQuery(
   if (request.traceparent !== '') metadata.set('traceparent', request.traceparent);
 
   // Nothing waits between the look at the session and its change.
-  const before = sessions.get(name);
+  // Whoever knows the name of another's session supersedes nothing there without their credential.
+  const key = JSON.stringify([exchange.headers.authorization ?? '', name]);
+  const before = sessions.get(key);
   const sequence = parseSequence(request.sequence, before?.sequence ?? 0);
   const answer = new EventEmitter();
   const session: Session = { sequence, supersede: undefined };
@@ -73,7 +75,7 @@ async function serveQuery(
     exchange.send(200, JSON_HEADERS, JSON.stringify(superseded));
     answer.emit('close');
   };
-  sessions.set(name, session);
+  sessions.set(key, session);
   before?.supersede?.(sequence);
   exchange.response.once('close', () => answer.emit('close'));
   try {
