@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { parse, parseAllDocuments } from 'yaml';
-import { settingsOf, type SettingName, Settings } from '../services/runtime/config.ts';
+import { type Config, settingsOf, type SettingName, Settings } from '../services/runtime/config.ts';
 import { optionalTool } from '../test/testing/optional-tool.ts';
 import { defaultCacheDir } from '../towers/cache.ts';
 import { pathOf, read, rules } from './testing/telemetry-files.ts';
@@ -14,7 +14,7 @@ interface Container {
   name: string;
   image: string;
   ports: { name: string; containerPort: number }[];
-  env: { name: string; value?: string }[];
+  volumeMounts: { mountPath: string }[];
   resources: { limits: Record<string, string | number> };
 }
 interface Resource {
@@ -55,6 +55,7 @@ const VARIANTS = {
     ),
     ...set('query.autoscaling.kind=keda', 'document.nodeSelector.pool=gpu', 'settings.slowMs=250'),
     ...set('document.tolerations[0].key=nvidia.com/gpu', 'document.tolerations[0].operator=Exists'),
+    ...set('access.keysSecret.name=keys', 'access.tlsSecret=tls', 'access.metricsKeySecret.name=metrics'),
     ...set(`images.query.digest=sha256:${'0'.repeat(64)}`, 'document.settings.ingestTokens=16777216'),
   ],
   'with as little as possible': [
@@ -165,6 +166,26 @@ describe('the chart', { skip }, () => {
       ]);
     });
 
+    test('asks for keys and TLS where it has them, and says that it does not where it has none', () => {
+      const [open, closed] = [bare, full].map(
+        (resources) =>
+          JSON.parse(
+            find(resources, 'ConfigMap', 'mine-scalingnote-query').data!['settings.json']!,
+          ) as Config,
+      );
+      assert.deepEqual([open!.anonymous, open!.plaintext, open!.keys], [true, true, undefined]);
+      assert.deepEqual([closed!.anonymous, closed!.plaintext], [undefined, undefined]);
+      const { volumeMounts } = find(full, 'Deployment', 'mine-scalingnote-query').spec!.template!.spec
+        .containers[0];
+      const files = [closed!.keys!, ...closed!.tlsCert, ...closed!.tlsKey];
+      for (const file of files) {
+        assert.ok(
+          volumeMounts.some(({ mountPath }) => file.startsWith(`${mountPath}/`)),
+          file,
+        );
+      }
+    });
+
     test('leaves the number of pods to what scales them', () => {
       assert.equal(find(bare, 'Deployment', 'mine-scalingnote-query').spec!.replicas, undefined);
       assert.equal(find(bare, 'Deployment', 'mine-scalingnote-document').spec!.replicas, 1);
@@ -175,6 +196,10 @@ describe('the chart', { skip }, () => {
     'a value that there is not': ['query.replica=3', /additional properties 'replica' not allowed/],
     'a number that is none': ['drainMs=soon', /drainMs/],
     'a digest that is none': ['images.query.digest=latest', /images.query.digest|images\/query\/digest/],
+    'metrics that nobody may read': [
+      'access.keysSecret.name=keys,serviceMonitor.enabled=true',
+      /access.metricsKeySecret.name/,
+    ],
     'a setting that the chart sets': [
       'settings.qdrantUrl=http://elsewhere:6333',
       /settings.qdrantUrl is set by the chart/,

@@ -37,8 +37,14 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- $all := mustMergeOverwrite (deepCopy $root.Values.settings) (deepCopy $own.settings) -}}
 {{- $fixed := dict "host" "0.0.0.0" "metricsHost" "0.0.0.0" "store" "qdrant" "qdrantUrl" $root.Values.store.qdrantUrl "drainMs" ($root.Values.drainMs | int) -}}
 {{- $_ := set $fixed (printf "%sTower" $service) $own.tower -}}
+{{- $access := $root.Values.access -}}
+{{- if $access.keysSecret.name }}{{ $_ := set $fixed "keys" "/run/secrets/keys/keys.json" }}{{ else }}{{ $_ := set $fixed "anonymous" true }}{{ end -}}
+{{- if $access.tlsSecret }}
+{{- $_ := set $fixed "tlsCert" (list "/run/secrets/tls/tls.crt") }}
+{{- $_ := set $fixed "tlsKey" (list "/run/secrets/tls/tls.key") }}
+{{- else }}{{ $_ := set $fixed "plaintext" true }}{{ end -}}
 {{- range $name := keys $fixed | sortAlpha }}
-{{- if hasKey $all $name }}{{ fail (printf "settings.%s is set by the chart; see values.yaml for where" $name) }}{{ end }}
+{{- if hasKey $all $name }}{{ fail (printf "settings.%s is set by the chart, from other values; see values.yaml for which" $name) }}{{ end }}
 {{- end }}
 {{- mustMerge $fixed $all | toPrettyJson }}
 {{- end }}
