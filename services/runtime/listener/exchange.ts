@@ -23,8 +23,8 @@ export class HttpError extends ServiceError {
 
 /** The error of a request that speaks no protocol of its address: it is told so in plain text. */
 export class UnspokenError extends HttpError {
-  constructor(message: string) {
-    super(415, status.INVALID_ARGUMENT, message);
+  constructor(message: string, http = 415, code = status.INVALID_ARGUMENT) {
+    super(http, code, message);
   }
 }
 

@@ -103,11 +103,10 @@ async function answer(exchange: Exchange, routes: Routes, options: HttpOptions):
   }
   if (!route.verbs.some((verb) => verb === request.method)) {
     response.setHeader('allow', allowed);
-    throw new HttpError(
-      405,
-      status.UNIMPLEMENTED,
-      `${request.method} does not work at ${path}; use ${allowed}`,
-    );
+    const message = `${request.method} does not work at ${path}; use ${allowed}`;
+    // At the address of a method there are several protocols, and a request by another verb speaks none of them.
+    if (route.method === path) throw new UnspokenError(message, 405, status.UNIMPLEMENTED);
+    throw new HttpError(405, status.UNIMPLEMENTED, message);
   }
   if (exchange.query !== undefined && route.takesQuery !== true) {
     const fix = 'put the fields into the body, not into the address';

@@ -9,7 +9,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { Server } from '@grpc/grpc-js';
+import { type Server, status as grpcStatus } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { refuseStream } from '../admission/refuse-stream.ts';
 import { reportError, ServiceError } from '../errors.ts';
@@ -61,6 +61,13 @@ export function http2Port(options: {
   server.removeAllListeners('stream');
 
   const serveGrpc = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
+    const misspoken = misspokenBy(headers);
+    if (misspoken) {
+      stream.on('error', () => {});
+      stream.respond(misspoken, { endStream: true });
+      stream.resume();
+      return;
+    }
     stream.respond = respondPlainly;
     stream.sendTrailers = sendTrailersPlainly;
     if (!beforeCall) {
@@ -150,6 +157,23 @@ function grpcStreams(
     throw new Error('this version of @grpc/grpc-js has no _setupHandlers that listens to streams');
   server.removeListener('stream', listener as () => void);
   return listener as (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+}
+
+/** What grpc-js can read. */
+const ENCODINGS = ['identity', 'deflate', 'gzip'];
+
+/** The answer to a stream that says it is gRPC and is not as the specification has it; grpc-js would serve it. */
+function misspokenBy(headers: IncomingHttpHeaders): OutgoingHttpHeaders | undefined {
+  if (headers[':method'] !== 'POST') return { ':status': 405, allow: 'POST' };
+  const encoding = headers['grpc-encoding'];
+  if (encoding === undefined || ENCODINGS.includes(String(encoding))) return undefined;
+  return {
+    ':status': 200,
+    'content-type': 'application/grpc+proto',
+    'grpc-status': grpcStatus.UNIMPLEMENTED,
+    'grpc-message': `grpc-encoding is no form of compression that is known here; use ${ENCODINGS.join(' or ')}`,
+    'grpc-accept-encoding': ENCODINGS.join(','),
+  };
 }
 
 /**

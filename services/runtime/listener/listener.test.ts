@@ -89,7 +89,7 @@ test('what is wrong with a request is refused by name', async () => {
     ],
     [CONNECT, {}, { headers: { 'content-encoding': 'zip' } }, 415, 'unimplemented', /zip.*gzip, br/],
     [CONNECT, {}, { headers: { 'connect-timeout-ms': 'soon' } }, 400, 'invalid_argument', /milliseconds/],
-    [CONNECT, {}, { method: 'PUT' }, 405, 'unimplemented', /use GET, POST/],
+    ['/v1/search', {}, { method: 'PUT' }, 405, 'unimplemented', /use POST/],
     ['/v1/serch', {}, {}, 404, 'unimplemented', /\/v1\/search/],
     ['/scalingnote.v1.QueryService/SearchStream', {}, {}, 415, 'invalid_argument', /connect\+json/],
     [CONNECT, {}, { headers: { origin: 'https://a.example' } }, 403, 'permission_denied', /cors-origins/],
@@ -102,6 +102,13 @@ test('what is wrong with a request is refused by name', async () => {
     assert.match(answer.message ?? '', message);
     assert.equal(answer.details?.[0]?.type, 'google.rpc.ErrorInfo');
   }
+});
+
+test('another verb at the address of a method speaks no protocol, and is told so in plain text', async () => {
+  const answer = await request(`http://${harness.server.address}${CONNECT}`, { method: 'PUT' });
+  assert.equal(answer.statusCode, 405);
+  assert.equal(answer.headers.allow, 'GET, POST');
+  assert.match(await answer.body.text(), /^PUT does not work at .*; use GET, POST\n$/);
 });
 
 test('a deadline ends the call', async () => {
