@@ -105,6 +105,7 @@ test('what is wrong with a request is refused by name', async () => {
 });
 
 test('another verb at the address of a method speaks no protocol, and is told so in plain text', async () => {
+  const harness = await start({ Search: async () => HITS });
   const answer = await request(`http://${harness.server.address}${CONNECT}`, { method: 'PUT' });
   assert.equal(answer.statusCode, 405);
   assert.equal(answer.headers.allow, 'GET, POST');
