@@ -117,7 +117,8 @@ async function documents({ pair }: Ground): Promise<{ collection: string }> {
 /** A folder of a tower over HTTP, as any server of files would have it. */
 async function serveTower(): Promise<{ order: object; close: () => void }> {
   const server = createServer((request, response) => {
-    createReadStream(join(TOWER, basename(request.url!))).pipe(response);
+    const { pathname } = new URL(request.url!, 'http://here');
+    createReadStream(join(TOWER, basename(pathname))).pipe(response);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
