@@ -41,7 +41,7 @@ const LOOK_EVERY_MS = 1_000;
 /** What a header can carry. */
 const HEADER_VALUE = /^[!-~]+$/;
 
-/** The credentials that the environment names; `undefined` where it names none. */
+/** What the environment names; `undefined` for nothing. @throws {ScalingnoteError} for a value that is not one */
 export function credentialsOf(env: NodeJS.ProcessEnv): Credentials | undefined {
   const found: Credentials = {};
   const take = (name: 'apiKey' | 'apiKeyFile' | 'ca' | 'cert' | 'key', variable: string): void => {
@@ -54,7 +54,14 @@ export function credentialsOf(env: NodeJS.ProcessEnv): Credentials | undefined {
   take('cert', 'SCALINGNOTE_CERT');
   take('key', 'SCALINGNOTE_KEY');
   if (Object.keys(found).length === 0) return undefined;
-  if (env['SCALINGNOTE_PLAINTEXT'] === 'true') found.plaintext = true;
+  const plaintext = env['SCALINGNOTE_PLAINTEXT'] ?? '';
+  if (!['', 'true', 'false'].includes(plaintext)) {
+    throw invalidArgument(
+      'credentials.plaintext',
+      'comes from SCALINGNOTE_PLAINTEXT; set that to true or false',
+    );
+  }
+  if (plaintext === 'true') found.plaintext = true;
   return found;
 }
 

@@ -151,6 +151,13 @@ describe('a client', () => {
     assert.equal(openCredentials({ ca: file('ca.pem') }, ['127.0.0.1:1'], env).interceptors.length, 0);
   });
 
+  test('takes true or false for SCALINGNOTE_PLAINTEXT, and nothing else', () => {
+    const env = (plaintext: string) => ({ SCALINGNOTE_API_KEY: key.text, SCALINGNOTE_PLAINTEXT: plaintext });
+    assert.equal(credentialsOf(env('true'))?.plaintext, true);
+    assert.equal(credentialsOf(env('false'))?.plaintext, undefined);
+    assert.throws(() => credentialsOf(env('yes')), /SCALINGNOTE_PLAINTEXT; set that to true or false/);
+  });
+
   test('sends no key in plain text to another machine', () => {
     const far = ['search.example:7402'];
     assert.throws(() => openCredentials({ apiKey: key.text }, far, {}), /plain text.*"ca"/);

@@ -113,7 +113,7 @@ export function unary<Request extends object, Response>(
     const visit = access?.begin(call.metadata);
     const life = new Lifetime(call, seen, scope.draining);
     try {
-      await visit?.admit();
+      visit?.admit();
       const flaw = flawOf(call.request);
       if (flaw) throw flaw;
       visit?.check(call.request);
@@ -149,7 +149,7 @@ export function stream<Request extends object, Response>(
     const visit = access?.begin(call.metadata);
     const reader = new Reader(call, life.call.signal, scope.draining, visit);
     try {
-      await visit?.admit();
+      visit?.admit();
       await serve({ ...life.call, requests: reader.messages(), write: writer(call, life.call.signal) });
       if (reader.cutOff) throw shuttingDown();
       if (seen) watch?.end(seen, undefined);
@@ -188,7 +188,7 @@ export function serverStream<Request extends object, Response>(
     const drain = (): void => life.abort(shuttingDown());
     scope.draining.addEventListener('abort', drain);
     try {
-      await visit?.admit();
+      visit?.admit();
       const flaw = flawOf(call.request);
       if (flaw) throw flaw;
       if (scope.draining.aborted) throw shuttingDown();

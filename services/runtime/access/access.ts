@@ -10,7 +10,7 @@ import { credentialDead, credentialMalformed, credentialMissing } from './refusa
 import { checkRequest, checkScope, ruleOf, shown, type Named, type Need, type Rule } from './rules.ts';
 import { needOfOther } from './routes.ts';
 
-/** Most characters of an authorization header: a token with many claims is far below. */
+/** Most characters of an authorization header: a key is far below. */
 const MAX_CREDENTIAL_CHARS = 8 * 1024;
 
 /** What a call or request brings to say who calls. */
@@ -40,7 +40,7 @@ export interface PeerSubject {
 /** Finds out who calls. */
 export interface Identities {
   /** @throws {ServiceError} UNAUTHENTICATED */
-  keyOrToken(credential: string): Caller | Promise<Caller>;
+  key(credential: string): Caller;
   /** `undefined` where certificates are no identity. */
   certificate(subject: PeerSubject): Caller | undefined;
 }
@@ -84,29 +84,22 @@ export class Access {
    *
    * @throws {ServiceError} UNAUTHENTICATED, PERMISSION_DENIED
    */
-  arrive({ protocol, method: path, headers, socket }: Arrival): Ticket | Promise<Ticket> {
+  arrive({ protocol, method: path, headers, socket }: Arrival): Ticket {
     const method = this.#methods.get(path);
     const need = method?.rule.need ?? needOfOther(protocol, path);
     const peer = `${socket.remoteAddress}:${socket.remotePort}`;
     const certificate = subjectOf(socket);
     let caller: Caller | undefined;
-    const welcome = (found: Caller): Ticket => {
-      caller = found;
+    try {
+      caller = this.callerOf(need, { authorization: headers.authorization, certificate });
       checkScope(caller, need, path.slice(1));
-      if (method) return this.#admit({ caller, peer });
-      if (need !== 'open') this.audit(path, caller, peer, {}, undefined);
-      return {};
-    };
-    const refuse = (error: unknown): never => {
+    } catch (error) {
       this.audit(path, caller, peer, {}, toServiceError(error));
       throw error;
-    };
-    try {
-      const found = this.callerOf(need, { authorization: headers.authorization, certificate });
-      return found instanceof Promise ? found.then(welcome).catch(refuse) : welcome(found);
-    } catch (error) {
-      return refuse(error);
     }
+    if (method) return this.#admit({ caller, peer });
+    if (need !== 'open') this.audit(path, caller, peer, {}, undefined);
+    return {};
   }
 
   /** A name that nobody can guess leads the call to who makes it, whatever the protocol carries it by. */
@@ -124,9 +117,9 @@ export class Access {
   }
 
   /** Who calls. @throws {ServiceError} UNAUTHENTICATED */
-  callerOf(need: Need, { authorization, certificate }: Presented): Caller | Promise<Caller> {
+  callerOf(need: Need, { authorization, certificate }: Presented): Caller {
     if (!this.#identities || need === 'open') return ANYBODY;
-    if (authorization !== undefined) return this.#identities.keyOrToken(bearer(authorization));
+    if (authorization !== undefined) return this.#identities.key(bearer(authorization));
     const caller = certificate && this.#identities.certificate(certificate);
     if (!caller) throw credentialMissing();
     return caller;
@@ -178,16 +171,15 @@ export class Visit {
   }
 
   /** Finds out who calls, and whether that one may call this method. @throws {ServiceError} where not */
-  admit(): void | Promise<void> {
+  admit(): void {
     const { access, rule } = this.#of;
     const [authorization] = this.#metadata.get('authorization');
-    const found =
+    this.#caller =
       this.#admitted?.caller ??
       access.callerOf(rule.need, {
         authorization: authorization === undefined ? undefined : String(authorization),
       });
-    if (found instanceof Promise) return found.then((caller) => this.#welcome(caller));
-    this.#welcome(found);
+    checkScope(this.#caller, rule.need, this.#of.path.slice(1));
   }
 
   /** Compares a request, or a message of a stream, with what the caller may do. @throws {ServiceError} where not */
@@ -223,11 +215,6 @@ export class Visit {
   end(error?: ServiceError): void {
     const { access, path } = this.#of;
     access.audit(path, this.#caller, this.#admitted?.peer, this.#named, error);
-  }
-
-  #welcome(caller: Caller): void {
-    this.#caller = caller;
-    checkScope(caller, this.#of.rule.need, this.#of.path.slice(1));
   }
 }
 

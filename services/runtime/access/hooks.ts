@@ -10,27 +10,18 @@ export function accessHooks(access: Access, others: Hooks = {}): Hooks {
     beforeCall: (arrival) => {
       const own = access.arrive(arrival);
       if (!beforeCall) return own;
-      if (own instanceof Promise) return own.then((ticket) => after(ticket));
-      return after(own);
-
-      /** A call that the others refuse has ended. */
-      function after(ticket: Ticket): Ticket | Promise<Ticket> {
-        try {
-          const theirs = beforeCall!(arrival);
-          if (theirs instanceof Promise) {
-            return theirs.then(
-              (other) => both(ticket, other),
-              (error: unknown) => {
-                ticket.done?.();
-                throw error;
-              },
-            );
-          }
-          return both(ticket, theirs);
-        } catch (error) {
-          ticket.done?.();
-          throw error;
-        }
+      // A call that the others refuse has ended.
+      const refused = (error: unknown): never => {
+        own.done?.();
+        throw error;
+      };
+      try {
+        const theirs = beforeCall(arrival);
+        return theirs instanceof Promise
+          ? theirs.then((other) => both(own, other), refused)
+          : both(own, theirs);
+      } catch (error) {
+        return refused(error);
       }
     },
   };

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
-import { KEY_PREFIX, readKey } from '../../../keys/key.ts';
+import { readKey } from '../../../keys/key.ts';
 import { deathOf, readKeyFile, type StoredKey } from '../../../keys/key-file.ts';
 import { Patterns } from '../../../keys/patterns.ts';
 import type { PeerSubject } from './access.ts';
@@ -38,11 +38,6 @@ export class Keyring {
       },
       log,
     );
-  }
-
-  /** Whether a credential is meant as a key of ours. */
-  static isKey(credential: string): boolean {
-    return credential.startsWith(KEY_PREFIX);
   }
 
   /** How many keys there are. */

@@ -5,7 +5,6 @@ import { Access, type Identities } from './access.ts';
 import type { AccessConfig } from './access-settings.ts';
 import { openAuditLog } from './audit-file.ts';
 import { Keyring } from './keyring.ts';
-import { credentialUnknown } from './refusals.ts';
 
 /** Who may do what, as the settings have it. */
 export interface OpenAccess {
@@ -44,10 +43,7 @@ export function openAccess(
   else log.warn({ host }, '--anonymous: every caller that reaches this address may do everything');
   const identities: Identities | undefined = asks
     ? {
-        keyOrToken: (credential) => {
-          if (Keyring.isKey(credential)) return keyring.callerOf(credential);
-          throw credentialUnknown('the token');
-        },
+        key: (credential) => keyring.callerOf(credential),
         certificate: (subject) => keyring.certificate(subject),
       }
     : undefined;

@@ -62,8 +62,7 @@ async function serveQuery(
   const metadata = metadataOf(exchange);
   if (request.traceparent !== '') metadata.set('traceparent', request.traceparent);
 
-  // Nothing waits between the look at the session and its change.
-  // Whoever knows the name of another's session supersedes nothing there without their credential.
+  // Nothing waits between the look at the session and its change. Whoever knows the name of another's session supersedes nothing there without their credential.
   const key = JSON.stringify([exchange.headers.authorization ?? '', name]);
   const before = sessions.get(key);
   const sequence = parseSequence(request.sequence, before?.sequence ?? 0);

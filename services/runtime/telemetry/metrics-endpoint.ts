@@ -44,7 +44,7 @@ export async function serveMetrics(options: {
     const type = accept.includes('application/openmetrics-text') ? OPEN_METRICS : PROMETHEUS_TEXT;
     return { type, text: exposition(resource, instruments.all, type) };
   };
-  const answer = async (request: IncomingMessage): Promise<{ code: number; type: string; text: string }> => {
+  const answer = (request: IncomingMessage): { code: number; type: string; text: string } => {
     const [path = ''] = (request.url ?? '').split('?', 1);
     const { headers, socket, method } = request;
     if (isLoopback(host) && !isLoopback(hostOf(headers.host))) {
@@ -55,7 +55,7 @@ export async function serveMetrics(options: {
     const found = method === 'GET' ? read(path, headers.accept ?? '') : undefined;
     if (!found) return { code: 404, type: 'text/plain', text: 'metrics are at /metrics and /metrics.json\n' };
     try {
-      await access?.arrive({ protocol: 'http', method: path, headers, socket });
+      access?.arrive({ protocol: 'http', method: path, headers, socket });
     } catch (error) {
       const { code, message } = toServiceError(error);
       return {
@@ -67,16 +67,13 @@ export async function serveMetrics(options: {
     return { code: 200, ...found };
   };
   const http = createServer((request, response) => {
-    answer(request).then(
-      ({ code, type, text }) => {
-        response.writeHead(code, { 'content-type': type });
-        response.end(text);
-      },
-      (error: unknown) => {
-        log.error({ err: error }, 'the metrics can’t be read');
-        response.writeHead(500).end();
-      },
-    );
+    try {
+      const { code, type, text } = answer(request);
+      response.writeHead(code, { 'content-type': type }).end(text);
+    } catch (error) {
+      log.error({ err: error }, 'the metrics can’t be read');
+      response.writeHead(500).end();
+    }
   });
   const server = tls
     ? createNetServer((socket) => {
