@@ -48,11 +48,14 @@ async function drop(collection: string): Promise<void> {
   assert.equal((await run('drop', physicalName, '--with-aliases')).code, 0);
 }
 
-/** Starts an ingest, and kills it when it has kept how far it is. */
+/**
+ * Starts an ingest, and kills it when it has kept how far it is: a draft that is not renamed yet, `NAME.json.PID`,
+ * keeps nothing.
+ */
 async function brokenOff(...parameters: string[]): Promise<void> {
   const state = join(folder, 'state', 'scalingnote');
   const kept = (): string[] =>
-    existsSync(state) ? readdirSync(state).filter((name) => name.startsWith('ingest-')) : [];
+    existsSync(state) ? readdirSync(state).filter((name) => /^ingest-\w+\.json$/.test(name)) : [];
   const before = kept().length;
   const ingest = start('ingest', file, ...parameters, '--document-address', service.address);
   while (kept().length === before) {
