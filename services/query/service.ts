@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Embedding } from '../../proto/generated/scalingnote/v1/Embedding.ts';
 import type { EncodeRequest__Output } from '../../proto/generated/scalingnote/v1/EncodeRequest.ts';
 import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
 import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
@@ -7,7 +8,6 @@ import type { SearchByVectorRequest__Output } from '../../proto/generated/scalin
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
-import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
 import type { SearchHit } from '../../store/queries.ts';
 import type { Store } from '../../store/store.ts';
@@ -25,6 +25,7 @@ import {
 } from '../runtime/validate.ts';
 import { addBesides } from './besides.ts';
 import { Collections } from './collections.ts';
+import { queryDefinition } from './encode-response.ts';
 import { QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
@@ -159,13 +160,14 @@ export function queryService(parts: QueryParts): Service {
       throw invalidArgument('texts', `has ${texts.length} texts; send 1 to ${MAX_ENCODE_TEXTS}`);
     }
     texts.forEach((text, index) => requireText(`texts[${index}]`, text, MAX_QUERY_BYTES));
-    const embeddings: { values: number[] }[] = [];
+    const embeddings: Embedding[] = [];
     await gate.enter(call);
     try {
       for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
         const chunk = texts.slice(start, start + ENCODE_CHUNK);
         const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, call)));
-        for (const { vector } of encoded) embeddings.push({ values: Array.from(vector) });
+        // As it is: see `encodeResponseBytes`.
+        for (const { vector } of encoded) embeddings.push({ values: vector as unknown as number[] });
       }
     } finally {
       gate.leave();
@@ -173,7 +175,7 @@ export function queryService(parts: QueryParts): Service {
     return { embeddings, queryTower };
   };
 
-  return service<QueryServiceHandlers>(v1.QueryService.service, {
+  return service<QueryServiceHandlers>(queryDefinition, {
     Search: search,
     SearchByVector: searchByVector,
     SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity, metrics }),
