@@ -12,7 +12,14 @@ import type { SearchPlan } from './search-plan.ts';
 /** What searching needs of a store. */
 export type QueryStore = Pick<
   Store,
-  'kind' | 'aliases' | 'findCollection' | 'search' | 'lookupDocuments' | 'readDocuments' | 'findDelete'
+  | 'kind'
+  | 'aliases'
+  | 'findCollection'
+  | 'search'
+  | 'lookupDocuments'
+  | 'readDocuments'
+  | 'findOrigins'
+  | 'findDelete'
 >;
 
 /** What was found, and where the time went. */

@@ -4,7 +4,8 @@ import { StoreError } from '../errors.ts';
 import { physicalName, type Store } from '../store.ts';
 import type { FullDocument } from '../document.ts';
 import type { DocumentWrite } from '../writes.ts';
-import { MemoryData, MemoryStore, type StoreCall } from '../testing/memory-store.ts';
+import { MemoryData } from '../testing/memory-data.ts';
+import { MemoryStore, type StoreCall } from '../testing/memory-store.ts';
 import { copyCollection, type CopyOptions, type CopyProgress, type CopyReport } from './copy.ts';
 
 const SPACE = { fingerprint: `sp1_${'a'.repeat(32)}`, dimensions: 3 };
