@@ -20,6 +20,7 @@ import type {
   DocumentKey,
   FullDocument,
   GoneDocument,
+  Origin,
   RememberedDelete,
   StoredDocument,
 } from '../document.ts';
@@ -154,6 +155,14 @@ export class EmbeddedStore implements Store {
     options?: CallOptions,
   ): Promise<(FullDocument | undefined)[]> {
     return this.#call('readDocuments', [collection, keys, withVectors], options);
+  }
+
+  findOrigins(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options?: CallOptions,
+  ): Promise<(Origin | undefined)[]> {
+    return this.#call('findOrigins', [collection, keys], options);
   }
 
   findDelete(collection: string, key: DocumentKey, options?: CallOptions): Promise<GoneDocument | undefined> {

@@ -16,6 +16,7 @@ import type {
   DocumentKey,
   FullDocument,
   GoneDocument,
+  Origin,
   RememberedDelete,
   StoredDocument,
 } from '../document.ts';
@@ -135,6 +136,14 @@ export class Engine {
         }
       }
       return found.map((row) => row && read.get(row.id));
+    });
+  }
+
+  findOrigins(name: string, keys: readonly DocumentKey[]): (Origin | undefined)[] {
+    return this.#database.read(() => {
+      const documents = this.#documents(name);
+      const now = this.#now();
+      return keys.map((key) => documents.origin(key, now));
     });
   }
 
