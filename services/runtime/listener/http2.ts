@@ -14,6 +14,7 @@ import type { Logger } from 'pino';
 import { refuseStream } from '../admission/refuse-stream.ts';
 import { reportError, ServiceError } from '../errors.ts';
 import type { Hooks, Ticket } from './seams.ts';
+import { nameFaults } from './session-errors.ts';
 
 /** What a stream of gRPC says in its content type; what follows `+` is the form of the messages. */
 const GRPC = /^application\/grpc(\+proto)?($|[ ;])/i;
@@ -118,6 +119,7 @@ export function http2Port(options: {
   let allEnded = (): void => {};
   server.on('session', (session) => {
     sessions.add(session);
+    nameFaults(session);
     session.once('close', () => {
       sessions.delete(session);
       if (closing && sessions.size === 0) allEnded();
