@@ -17,6 +17,7 @@ import { GrpcUnary } from './grpc.ts';
 import { GRPC_ENCODINGS } from './inflate.ts';
 import type { Methods } from './methods.ts';
 import type { Hooks, Ticket } from './seams.ts';
+import { nameFaults } from './session-errors.ts';
 
 const ignore = (): void => {};
 
@@ -125,6 +126,7 @@ export function http2Port(options: {
   let allEnded = (): void => {};
   server.on('session', (session) => {
     sessions.add(session);
+    nameFaults(session);
     session.once('close', () => {
       sessions.delete(session);
       if (closing && sessions.size === 0) allEnded();
