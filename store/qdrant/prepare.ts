@@ -84,7 +84,7 @@ export function headPayload(
   generation: number,
   settling: boolean,
 ): Partial<PointPayload> {
-  const { text, encodingHash } = put;
+  const { title, text, encodingHash } = put;
   const passages = put.passages.length;
   const isOnlyPassage = passages === 1 && put.passages[0]!.text === text;
   return {
@@ -93,6 +93,7 @@ export function headPayload(
     generation,
     passages,
     encoding_hash: encodingHash,
+    text_bytes: Buffer.byteLength(title) + Buffer.byteLength(text ?? ''),
     ...(text !== undefined && (isOnlyPassage ? { whole: 'text' } : { whole: 'body', body: text })),
     ...(settling && { settling }),
   };
