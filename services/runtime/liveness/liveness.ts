@@ -75,7 +75,7 @@ export async function startLiveness(options: {
   );
   return {
     address: authority(host, report.port),
-    setReady: (reason) => worker.postMessage({ reason } satisfies Readiness),
+    setReady: (reason) => worker.postMessage({ reason } satisfies Readiness, []),
     close,
   };
 }

@@ -46,6 +46,6 @@ const server = createServer(
   },
 );
 server.maxConnections = MAX_CONNECTIONS;
-const report = (told: LivenessReport): void => parentPort!.postMessage(told);
+const report = (told: LivenessReport): void => parentPort!.postMessage(told, []);
 server.once('error', ({ message }) => report({ failure: message }));
 server.listen(port, host, () => report({ port: (server.address() as AddressInfo).port }));
