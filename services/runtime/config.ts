@@ -179,6 +179,15 @@ export const Settings = z.strictObject({
       'How long a service that stops goes on taking calls while it says that it is not serving, in milliseconds: as long as ' +
         'load balancers take to notice.',
     ),
+  connectionIdleS: integer(1, 604_800)
+    .default(300)
+    .describe('After so many seconds without a call a connection of HTTP/2 is ended.'),
+  connectionAgeS: integer(1, 31_536_000)
+    .default(3600)
+    .describe(
+      'After so many seconds, some tenth more or less, a connection of HTTP/2 takes no more calls and ends when those under ' +
+        'way have: so that callers find services that were started later.',
+    ),
   logLevel: z
     .enum(LOG_LEVELS)
     .default('info')

@@ -40,6 +40,8 @@ const SHARED = [
   'slowMs',
   'drainMs',
   'lameDuckMs',
+  'connectionIdleS',
+  'connectionAgeS',
   'consoleAddress',
   'logLevel',
   'maxTokensSpent',
@@ -163,6 +165,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       services: [made],
       hooks: {
         beforeCall: admission.beforeCall,
+        onSession: admission.onSession,
         onConnection: (socket) => {
           const counted = admission.onConnection(socket);
           return counted && tls ? tls.wrap(counted) : counted;

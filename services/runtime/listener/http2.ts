@@ -12,6 +12,7 @@ import type { Socket } from 'node:net';
 import { type Server, status as grpcStatus } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { refuseStream } from '../admission/refuse-stream.ts';
+import { SESSION_OPTIONS } from '../admission/sessions.ts';
 import { reportError, ServiceError } from '../errors.ts';
 import type { Hooks, Ticket } from './seams.ts';
 
@@ -43,11 +44,13 @@ export function http2Port(options: {
   http: RequestListener;
   log: Logger;
   beforeCall?: Hooks['beforeCall'] | undefined;
+  onSession?: Hooks['onSession'] | undefined;
 }): Http2Port {
-  const { http, beforeCall, log } = options;
+  const { http, beforeCall, log, onSession } = options;
   // As grpc-js has it. The limit of a session's memory (10 MB by default) would end connections that send large
   // messages; that of headers would cut rich errors.
   const server = createServer({
+    ...SESSION_OPTIONS,
     maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
     maxSessionMemory: Number.MAX_SAFE_INTEGER,
   });
@@ -96,6 +99,7 @@ export function http2Port(options: {
         method: headers[':path'] ?? '',
         headers,
         socket: stream.session?.socket as Socket,
+        answer: stream,
         stream,
       });
       if (answer instanceof Promise) answer.then(admitted, refused);
@@ -117,6 +121,7 @@ export function http2Port(options: {
   let closing = false;
   let allEnded = (): void => {};
   server.on('session', (session) => {
+    onSession?.(session);
     sessions.add(session);
     session.once('close', () => {
       sessions.delete(session);
