@@ -11,6 +11,7 @@ import {
 import type { Socket } from 'node:net';
 import { type Server, status as grpcStatus } from '@grpc/grpc-js';
 import { refuseStream } from '../admission/refuse-stream.ts';
+import { SESSION_OPTIONS } from '../admission/sessions.ts';
 import { reportError, ServiceError } from '../errors.ts';
 import { HttpError, type ExchangeLimits } from './exchange.ts';
 import { GrpcUnary } from './grpc.ts';
@@ -51,12 +52,14 @@ export function http2Port(options: {
   limits: ExchangeLimits;
   http: RequestListener;
   beforeCall?: Hooks['beforeCall'] | undefined;
+  onSession?: Hooks['onSession'] | undefined;
 }): Http2Port {
-  const { http, beforeCall, methods, limits } = options;
+  const { http, beforeCall, onSession, methods, limits } = options;
   const { log } = limits;
   // As grpc-js has it. The limit of a session's memory (10 MB by default) would end connections that send large
   // messages; that of headers would cut rich errors.
   const server = createServer({
+    ...SESSION_OPTIONS,
     maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
     maxSessionMemory: Number.MAX_SAFE_INTEGER,
   });
@@ -105,7 +108,14 @@ export function http2Port(options: {
           refused(new HttpError(404, grpcStatus.UNIMPLEMENTED, `there is no method ${path.slice(0, 200)}`));
       };
       const socket = stream.session?.socket as Socket;
-      const answer = beforeCall?.({ protocol: 'grpc', method: path, headers, socket, stream });
+      const answer = beforeCall?.({
+        protocol: 'grpc',
+        method: path,
+        headers,
+        socket,
+        answer: stream,
+        stream,
+      });
       if (answer instanceof Promise) answer.then(admitted, refused);
       else admitted(answer);
     } catch (error) {
@@ -125,6 +135,7 @@ export function http2Port(options: {
   let closing = false;
   let allEnded = (): void => {};
   server.on('session', (session) => {
+    onSession?.(session);
     sessions.add(session);
     nameFaults(session);
     session.once('close', () => {
