@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { normalizeQuery } from '../../towers/lookup/query-text.ts';
-import type { Encoding, Tower } from '../../towers/tower.ts';
+import type { Encoding, Tokens, Tower } from '../../towers/tower.ts';
 import type { Call } from '../runtime/handler.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import type { Span } from '../runtime/telemetry/span.ts';
@@ -8,7 +8,7 @@ import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
 import { SingleFlight } from './single-flight.ts';
 
 /** What encoding a query needs of a tower. */
-export type QueryTower = Pick<Tower, 'manifest' | 'device' | 'tokenize' | 'encode'>;
+export type QueryTower = Pick<Tower, 'manifest' | 'device' | 'tokenize' | 'encode' | 'encodeNow'>;
 
 /**
  * Longest query whose vector is kept, in UTF-16 units. What is longer was pasted, not typed, and hardly comes twice;
@@ -45,6 +45,11 @@ interface Work {
   truncated: boolean;
   startedAt: number;
   tokenizedAt: number;
+}
+
+/** {@link Work}, with its tokens. */
+interface Made extends Omit<Work, 'tokens' | 'truncated'> {
+  tokens: Tokens;
 }
 
 /** Who wants a query encoded. */
@@ -102,11 +107,15 @@ export class QueryEncoder {
       const { vector, cutTo } = kept;
       return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true, ...(cutTo && { cutTo }) };
     }
-    let joined = true;
-    const work = await this.#flights.join(normalized, signal, (shared) => {
-      joined = false;
-      return this.#encode(normalized, shared);
-    });
+    let joined = false;
+    let work = this.#encodeNow(normalized);
+    if (!work) {
+      joined = true;
+      work = await this.#flights.join(normalized, signal, (shared) => {
+        joined = false;
+        return this.#encode(normalized, shared);
+      });
+    }
     (joined ? this.#measures?.joins : this.#measures?.misses)?.add(1);
     if (span) this.#recordStages(span, work, asked, joined);
     const { vector: made, queueMs, encodeMs } = work.encoding;
@@ -116,12 +125,26 @@ export class QueryEncoder {
     return { vector: made, tokenizeMs, queueMs, encodeMs, cached: false, ...cut };
   }
 
+  /** Encodes in this turn, where the tower can: there is nothing to share or to give up. */
+  #encodeNow(text: string): Work | undefined {
+    const startedAt = performance.now();
+    const found = this.#tower.encodeNow?.(text, this.#prompt);
+    if (!found) return undefined;
+    const { tokens, encoding } = found;
+    this.#onTokens?.(tokens.ids);
+    return this.#keep(text, { tokens, encoding, startedAt, tokenizedAt: encoding.batch.startedAt });
+  }
+
   async #encode(text: string, signal: AbortSignal): Promise<Work> {
     const startedAt = performance.now();
     const tokens = await this.#tower.tokenize(text, this.#prompt);
     const tokenizedAt = performance.now();
     this.#onTokens?.(tokens.ids);
     const encoding = await this.#tower.encode(tokens, { signal });
+    return this.#keep(text, { tokens, encoding, startedAt, tokenizedAt });
+  }
+
+  #keep(text: string, { tokens, encoding, startedAt, tokenizedAt }: Made): Work {
     const { truncated, ids } = tokens;
     if (text.length <= MAX_CACHED_CHARS) {
       this.#cache?.set(text, { vector: encoding.vector, cutTo: truncated ? ids.length : undefined });
