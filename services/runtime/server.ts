@@ -25,6 +25,12 @@ import {
   type UnaryHandler,
 } from './handler.ts';
 import { authority } from './listen-address.ts';
+import {
+  BODY_TIMEOUT_MS,
+  HeldBytes,
+  MAX_BODY_BYTES_IN_ALL,
+  type ExchangeLimits,
+} from './listener/exchange.ts';
 import { httpListener } from './listener/http.ts';
 import { http2Port } from './listener/http2.ts';
 import { listen } from './listener/listener.ts';
@@ -117,13 +123,12 @@ export interface ServerOptions {
   /** Who looks at connections and calls as they come in. @default nobody */
   hooks?: Hooks | undefined;
   /**
-   * Errors of the port itself go without details, for the conformance suite, which knows none of ours. gRPC is not
-   * concerned: what grpc-js refuses has none. @default false
+   * Errors of the port itself go without details, for the conformance suite, which knows none of ours. @default false
    */
   bareErrors?: boolean | undefined;
   /** See `ListenerOptions`. */
   headTimeoutMs?: number | undefined;
-  /** See `HttpOptions`. */
+  /** See `ExchangeLimits`. */
   bodyTimeoutMs?: number | undefined;
 }
 
@@ -195,18 +200,24 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   reflection([...names, 'grpc.health.v1.Health']).addToServer(everywhere);
 
   const { beforeCall, onConnection } = accessHooks(access, options.hooks);
-  const http = httpListener({
-    methods: methodsOf(bound),
-    routes: options.routes,
+  const methods = methodsOf(bound);
+  const limits: ExchangeLimits = {
     maxReceiveBytes: options.maxReceiveBytes,
-    bodyTimeoutMs: options.bodyTimeoutMs,
+    bodyTimeoutMs: options.bodyTimeoutMs ?? BODY_TIMEOUT_MS,
+    held: new HeldBytes(MAX_BODY_BYTES_IN_ALL),
+    draining: draining.signal,
+    log,
+    bareErrors: options.bareErrors ?? false,
+  };
+  const http = httpListener({
+    methods,
+    routes: options.routes,
+    limits,
     corsOrigins: options.corsOrigins ?? [],
-    scope,
     beforeCall,
     isServing: () => isServing,
-    bareErrors: options.bareErrors,
   });
-  const http2 = http2Port({ grpc: server, http, log, beforeCall });
+  const http2 = http2Port({ grpc: server, methods, limits, http, beforeCall });
   const { headTimeoutMs } = options;
   const listening = { host, port, portSetting, headTimeoutMs, onConnection };
   const listener = await listen({ ...listening, http2: http2.accept, http1: http });
