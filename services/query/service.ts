@@ -5,6 +5,7 @@ import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/Encode
 import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
 import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
 import type { SearchByVectorRequest__Output } from '../../proto/generated/scalingnote/v1/SearchByVectorRequest.ts';
+import type { QueryTruncation } from '../../proto/generated/scalingnote/v1/QueryTruncation.ts';
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
@@ -26,7 +27,7 @@ import {
 import { addBesides } from './besides.ts';
 import { Collections } from './collections.ts';
 import { queryDefinition } from './encode-response.ts';
-import { QueryEncoder, type QueryTower } from './encoder.ts';
+import { type CutText, QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
 import { Gate } from './gate.ts';
@@ -107,8 +108,7 @@ export function queryService(parts: QueryParts): Service {
       const messages = hits.map((hit) => hitMessage(hit, plan.besides));
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
       const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
-      const queryTruncation =
-        found.cutTo === undefined ? null : { tokensRead: found.cutTo, maxTokens: tower.manifest.maxTokens };
+      const queryTruncation = found.cut ? truncationMessage(found.cut, tower.manifest.maxTokens) : null;
       return { hits: messages, timings, explainedDocument, queryTruncation };
     } finally {
       gate.leave(workedMs);
@@ -193,4 +193,13 @@ export function queryService(parts: QueryParts): Service {
 function hitMessage({ text = '', metadata, ...hit }: SearchHit, { omitText }: Besides): Hit {
   const shown = omitText ? '' : text;
   return { ...hit, text: shown, metadata: metadata === undefined ? null : toStruct(metadata) };
+}
+
+function truncationMessage({ read, whole }: CutText, maxTokens: number): QueryTruncation {
+  return {
+    tokensRead: read,
+    maxTokens,
+    queryTokens: whole.tokens,
+    queryTokensAtLeast: whole.atLeast,
+  };
 }

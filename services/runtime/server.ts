@@ -55,8 +55,12 @@ const FLUSH_MS = 250;
 export interface Service {
   definition: ServiceDefinition;
   bind(scope: Scope): UntypedServiceImplementation;
-  /** Why no more streams of a method are taken now, before anything of a new one is read. @default nobody says */
-  refuseStream?: (method: string) => ServiceError | undefined;
+  /**
+   * Why no more streams of a method are taken now, before anything of a new one is read. @default nobody says
+   *
+   * @param ofPeer how many of the method the same peer has open
+   */
+  refuseStream?: (method: string, ofPeer: number) => ServiceError | undefined;
   /** Descriptors of the service, for JSON. @default those of our contract */
   registry?: FileRegistry;
 }
@@ -185,7 +189,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   health.addToServer(everywhere);
   reflection([...names, 'grpc.health.v1.Health']).addToServer(everywhere);
 
-  const { beforeCall, onConnection } = accessHooks(access, options.hooks);
+  const { beforeCall, onConnection, onSession } = accessHooks(access, options.hooks);
   const methods = methodsOf(bound);
   const limits: ExchangeLimits = {
     maxReceiveBytes: options.maxReceiveBytes,
@@ -205,7 +209,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   // Where there is an admission, it has the same bound, and counts more exactly.
   const held = new HeldBytes(Math.max(MAX_BODY_BYTES_IN_ALL, LARGEST_MESSAGES * options.maxReceiveBytes));
-  const http2 = http2Port({ methods, limits: { ...limits, held }, http, beforeCall });
+  const http2 = http2Port({ methods, limits: { ...limits, held }, http, beforeCall, onSession });
   const { headTimeoutMs } = options;
   const listening = { host, port, portSetting, headTimeoutMs, onConnection };
   const listener = await listen({ ...listening, http2: http2.accept, http1: http });

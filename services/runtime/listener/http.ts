@@ -1,4 +1,5 @@
 import type { RequestListener } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
 import { status } from '@grpc/grpc-js';
 import { sendConnectError } from './connect-unary.ts';
 import { Exchange, HttpError, UnspokenError, type ExchangeLimits } from './exchange.ts';
@@ -103,6 +104,8 @@ async function admit(exchange: Exchange, route: Route, { beforeCall }: HttpOptio
     method: route.method ?? path,
     headers,
     socket: request.socket,
+    // The response of HTTP/2 does not say what waits.
+    answer: (exchange.response as unknown as Partial<Http2ServerResponse>).stream ?? exchange.response,
   });
   if (ticket?.metadata) Object.assign(exchange.headers, ticket.metadata);
   if (ticket?.done) exchange.response.once('close', ticket.done);

@@ -10,6 +10,7 @@ import {
 import type { Socket } from 'node:net';
 import { status as grpcStatus } from '@grpc/grpc-js';
 import { refuseStream } from '../admission/refuse-stream.ts';
+import { SESSION_OPTIONS } from '../admission/sessions.ts';
 import { reportError, ServiceError } from '../errors.ts';
 import { HttpError, type ExchangeLimits } from './exchange.ts';
 import { GrpcUnary } from './grpc.ts';
@@ -17,6 +18,7 @@ import { ACCEPTED_ENCODINGS, grpcEncodingOf } from './grpc-fields.ts';
 import { grpcStream } from './grpc-stream.ts';
 import type { Method, Methods } from './methods.ts';
 import type { Hooks, Ticket } from './seams.ts';
+import { nameFaults } from './session-errors.ts';
 
 /**
  * Time without any frame after which a connection is asked whether its client is still there: well below the idle
@@ -56,12 +58,14 @@ export function http2Port(options: {
   limits: ExchangeLimits;
   http: RequestListener;
   beforeCall?: Hooks['beforeCall'] | undefined;
+  onSession?: Hooks['onSession'] | undefined;
 }): Http2Port {
-  const { http, beforeCall, methods, limits } = options;
+  const { http, beforeCall, onSession, methods, limits } = options;
   const { log } = limits;
   // The limit of a session's memory (10 MB by default) would end connections that send large
   // messages; that of headers would cut rich errors.
   const server = createServer({
+    ...SESSION_OPTIONS,
     maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
     maxSessionMemory: Number.MAX_SAFE_INTEGER,
   });
@@ -102,7 +106,14 @@ export function http2Port(options: {
           refused(new HttpError(404, grpcStatus.UNIMPLEMENTED, `there is no method ${path.slice(0, 200)}`));
       };
       const socket = stream.session?.socket as Socket;
-      const answer = beforeCall?.({ protocol: 'grpc', method: path, headers, socket, stream });
+      const answer = beforeCall?.({
+        protocol: 'grpc',
+        method: path,
+        headers,
+        socket,
+        answer: stream,
+        stream,
+      });
       if (answer instanceof Promise) answer.then(admitted, refused);
       else admitted(answer);
     } catch (error) {
@@ -122,8 +133,10 @@ export function http2Port(options: {
   let closing = false;
   let allEnded = (): void => {};
   server.on('session', (session) => {
+    onSession?.(session);
     sessions.add(session);
     keepAlive(session);
+    nameFaults(session);
     session.once('close', () => {
       sessions.delete(session);
       if (closing && sessions.size === 0) allEnded();
