@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { BatchingLimits, Lane } from './batching.ts';
 import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
+import type { TokenCount } from './lookup/counted.ts';
 import { localPooling, type TowerManifest } from './manifest.ts';
 import type { TowerOptions } from './options.ts';
 import { type PassageRules, type Soon, splitPassages } from './passages.ts';
@@ -159,6 +160,13 @@ class OnnxTower implements Tower {
 
   async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
     return this.#tokens(text, prompt);
+  }
+
+  countTokens(
+    text: string,
+    { prompt = this.manifest.prompt }: { prompt?: string } = {},
+  ): Promise<TokenCount> {
+    return this.#tokenizer.countWhole(prompt + text);
   }
 
   #tokens(text: string, prompt: string): Soon<Tokens> {

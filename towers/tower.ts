@@ -1,4 +1,5 @@
 import type { Lane } from './batching.ts';
+import type { TokenCount } from './lookup/counted.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { CutDocument } from './recut.ts';
 import type { Spent } from './remote/spending.ts';
@@ -74,6 +75,9 @@ export interface Tower {
 
   /** Token ids of a query, or of a document short enough to be one passage: prompt before, too long cut. */
   tokenize(text: string, options?: { prompt?: string }): Promise<Tokens>;
+
+  /** How many tokens a text has that {@link tokenize} cuts: counted up to a bound. */
+  countTokens(text: string, options?: { prompt?: string }): Promise<TokenCount>;
 
   /** {@link tokenize} of many texts, in order. */
   tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]>;

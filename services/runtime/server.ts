@@ -25,6 +25,12 @@ import {
   type UnaryHandler,
 } from './handler.ts';
 import { authority } from './listen-address.ts';
+import {
+  BODY_TIMEOUT_MS,
+  HeldBytes,
+  MAX_BODY_BYTES_IN_ALL,
+  type ExchangeLimits,
+} from './listener/exchange.ts';
 import { httpListener } from './listener/http.ts';
 import { http2Port } from './listener/http2.ts';
 import { listen } from './listener/listener.ts';
@@ -56,8 +62,12 @@ const FLUSH_MS = 250;
 export interface Service {
   definition: ServiceDefinition;
   bind(scope: Scope): UntypedServiceImplementation;
-  /** Why no more streams of a method are taken now, before anything of a new one is read. @default nobody says */
-  refuseStream?: (method: string) => ServiceError | undefined;
+  /**
+   * Why no more streams of a method are taken now, before anything of a new one is read. @default nobody says
+   *
+   * @param ofPeer how many of the method the same peer has open
+   */
+  refuseStream?: (method: string, ofPeer: number) => ServiceError | undefined;
   /** Descriptors of the service, for JSON. @default those of our contract */
   registry?: FileRegistry;
 }
@@ -117,13 +127,12 @@ export interface ServerOptions {
   /** Who looks at connections and calls as they come in. @default nobody */
   hooks?: Hooks | undefined;
   /**
-   * Errors of the port itself go without details, for the conformance suite, which knows none of ours. gRPC is not
-   * concerned: what grpc-js refuses has none. @default false
+   * Errors of the port itself go without details, for the conformance suite, which knows none of ours. @default false
    */
   bareErrors?: boolean | undefined;
   /** See `ListenerOptions`. */
   headTimeoutMs?: number | undefined;
-  /** See `HttpOptions`. */
+  /** See `ExchangeLimits`. */
   bodyTimeoutMs?: number | undefined;
 }
 
@@ -194,19 +203,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   health.addToServer(everywhere);
   reflection([...names, 'grpc.health.v1.Health']).addToServer(everywhere);
 
-  const { beforeCall, onConnection } = accessHooks(access, options.hooks);
-  const http = httpListener({
-    methods: methodsOf(bound),
-    routes: options.routes,
+  const { beforeCall, onConnection, onSession } = accessHooks(access, options.hooks);
+  const methods = methodsOf(bound);
+  const limits: ExchangeLimits = {
     maxReceiveBytes: options.maxReceiveBytes,
-    bodyTimeoutMs: options.bodyTimeoutMs,
+    bodyTimeoutMs: options.bodyTimeoutMs ?? BODY_TIMEOUT_MS,
+    held: new HeldBytes(MAX_BODY_BYTES_IN_ALL),
+    draining: draining.signal,
+    log,
+    bareErrors: options.bareErrors ?? false,
+  };
+  const http = httpListener({
+    methods,
+    routes: options.routes,
+    limits,
     corsOrigins: options.corsOrigins ?? [],
-    scope,
     beforeCall,
     isServing: () => isServing,
-    bareErrors: options.bareErrors,
   });
-  const http2 = http2Port({ grpc: server, http, log, beforeCall });
+  const http2 = http2Port({ grpc: server, methods, limits, http, beforeCall, onSession });
   const { headTimeoutMs } = options;
   const listening = { host, port, portSetting, headTimeoutMs, onConnection };
   const listener = await listen({ ...listening, http2: http2.accept, http1: http });

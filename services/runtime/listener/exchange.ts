@@ -50,7 +50,10 @@ export class HeldBytes {
   }
 }
 
-/** What all exchanges of a port have in common. */
+/** Time for the body of a request to come. */
+export const BODY_TIMEOUT_MS = 30_000;
+
+/** What all calls and exchanges of a port have in common. */
 export interface ExchangeLimits {
   /** Largest body or message, in bytes, as it was sent and as it is after inflation. */
   readonly maxReceiveBytes: number;
@@ -161,10 +164,7 @@ export class Exchange {
 
   /** An error that now leaves the port, as gRPC has it. */
   failure(error: unknown): GrpcError {
-    const { log, bareErrors } = this.limits;
-    const known = toGrpcError(reportError(error, log, { path: this.path.slice(0, 256) }));
-    if (bareErrors) known.metadata = new Metadata();
-    return known;
+    return failureOf(error, this.limits, this.path);
   }
 
   /** Answers, where nobody has. */
@@ -179,6 +179,17 @@ export class Exchange {
     if (this.request.method === 'HEAD') response.end();
     else response.end(body);
   }
+}
+
+/** An error that now leaves the port, as gRPC has it. */
+export function failureOf(
+  error: unknown,
+  { log, bareErrors }: Pick<ExchangeLimits, 'log' | 'bareErrors'>,
+  path: string,
+): GrpcError {
+  const known = toGrpcError(reportError(error, log, { path: path.slice(0, 256) }));
+  if (bareErrors) known.metadata = new Metadata();
+  return known;
 }
 
 /** The text that bytes are. @throws {ServiceError} where they are not UTF-8 */

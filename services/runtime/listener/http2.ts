@@ -10,11 +10,17 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { type Server, status as grpcStatus } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
 import { refuseStream } from '../admission/refuse-stream.ts';
+import { SESSION_OPTIONS } from '../admission/sessions.ts';
 import { reportError, ServiceError } from '../errors.ts';
+import { HttpError, type ExchangeLimits } from './exchange.ts';
+import { GrpcUnary } from './grpc.ts';
+import { GRPC_ENCODINGS } from './inflate.ts';
+import type { Methods } from './methods.ts';
 import type { Hooks, Ticket } from './seams.ts';
 import { nameFaults } from './session-errors.ts';
+
+const ignore = (): void => {};
 
 /** What a stream of gRPC says in its content type; what follows `+` is the form of the messages. */
 const GRPC = /^application\/grpc(\+proto)?($|[ ;])/i;
@@ -36,19 +42,24 @@ type StreamListener = (
 ) => void;
 
 /**
- * One HTTP/2 server for all protocols: streams of gRPC go to grpc-js, all others to a listener of `node:http`, which
- * gets them through the compatibility interface of `node:http2`.
+ * One HTTP/2 server for all protocols. Streams of gRPC that are calls with one message in each direction are served
+ * here, those of other calls go to grpc-js, and all others to a listener of `node:http`, which gets them through the
+ * compatibility interface of `node:http2`.
  */
 export function http2Port(options: {
   grpc: Server;
+  methods: Methods;
+  limits: ExchangeLimits;
   http: RequestListener;
-  log: Logger;
   beforeCall?: Hooks['beforeCall'] | undefined;
+  onSession?: Hooks['onSession'] | undefined;
 }): Http2Port {
-  const { http, beforeCall, log } = options;
+  const { http, beforeCall, onSession, methods, limits } = options;
+  const { log } = limits;
   // As grpc-js has it. The limit of a session's memory (10 MB by default) would end connections that send large
   // messages; that of headers would cut rich errors.
   const server = createServer({
+    ...SESSION_OPTIONS,
     maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
     maxSessionMemory: Number.MAX_SAFE_INTEGER,
   });
@@ -61,42 +72,48 @@ export function http2Port(options: {
   const [web] = server.listeners('stream') as StreamListener[];
   server.removeAllListeners('stream');
 
+  const handOver = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
+    stream.respond = respondPlainly;
+    stream.sendTrailers = sendTrailersPlainly;
+    grpc(stream, headers);
+  };
   const serveGrpc = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
+    stream.on('error', ignore);
     const misspoken = misspokenBy(headers);
     if (misspoken) {
-      stream.on('error', () => {});
       stream.respond(misspoken, { endStream: true });
       stream.resume();
       return;
     }
-    stream.respond = respondPlainly;
-    stream.sendTrailers = sendTrailersPlainly;
-    if (!beforeCall) {
-      grpc(stream, headers);
-      return;
-    }
-    const onError = (): void => {};
-    stream.on('error', onError);
-    const admitted = (ticket: Ticket | undefined): void => {
-      if (ticket?.done) {
-        if (stream.closed) ticket.done();
-        else stream.once('close', ticket.done);
-      }
-      if (stream.closed) return;
-      if (ticket?.metadata) Object.assign(headers, ticket.metadata);
-      grpc(stream, headers);
-    };
+    const path = headers[':path'] ?? '';
     const refused = (error: unknown): void => {
       // What is refused thousands of times a second is not worth a line each.
       const known = error instanceof ServiceError && !log.isLevelEnabled('debug');
-      refuseStream(stream, known ? error : reportError(error, log, { method: headers[':path'] }));
+      refuseStream(stream, known ? error : reportError(error, log, { method: path }));
     };
     try {
-      const answer = beforeCall({
+      const method = methods.get(path);
+      const isUnary = method && !method.requestStream && !method.responseStream;
+      const call = isUnary ? new GrpcUnary(stream, headers, method, limits) : undefined;
+      const admitted = (ticket: Ticket | undefined): void => {
+        if (ticket?.done) {
+          if (stream.closed) ticket.done();
+          else stream.once('close', ticket.done);
+        }
+        if (stream.closed) return;
+        if (ticket?.metadata) Object.assign(headers, ticket.metadata);
+        if (call) call.serve();
+        else if (method) handOver(stream, headers);
+        else
+          refused(new HttpError(404, grpcStatus.UNIMPLEMENTED, `there is no method ${path.slice(0, 200)}`));
+      };
+      const socket = stream.session?.socket as Socket;
+      const answer = beforeCall?.({
         protocol: 'grpc',
-        method: headers[':path'] ?? '',
+        method: path,
         headers,
-        socket: stream.session?.socket as Socket,
+        socket,
+        answer: stream,
         stream,
       });
       if (answer instanceof Promise) answer.then(admitted, refused);
@@ -118,6 +135,7 @@ export function http2Port(options: {
   let closing = false;
   let allEnded = (): void => {};
   server.on('session', (session) => {
+    onSession?.(session);
     sessions.add(session);
     nameFaults(session);
     session.once('close', () => {
@@ -161,8 +179,8 @@ function grpcStreams(
   return listener as (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 }
 
-/** What grpc-js can read. */
-const ENCODINGS = ['identity', 'deflate', 'gzip'];
+/** What can be read, here and by grpc-js. */
+const ENCODINGS = ['identity', ...GRPC_ENCODINGS];
 
 /** The answer to a stream that says it is gRPC and is not as the specification has it; grpc-js would serve it. */
 function misspokenBy(headers: IncomingHttpHeaders): OutgoingHttpHeaders | undefined {
