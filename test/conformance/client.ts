@@ -3,6 +3,7 @@
 import { callByGrpc } from './grpc-client.ts';
 import type { Ask, Outcome } from './client-messages.ts';
 import { loadSuite, messagesOf, sized } from './messages.ts';
+import { callByWeb } from './web-client.ts';
 
 /** Calls at a time. Most of them wait. */
 const PARALLEL = 16;
@@ -22,7 +23,8 @@ await Promise.all(Array.from({ length: PARALLEL }, work));
 
 async function answerTo(ask: Ask): Promise<{ response: Outcome } | { error: { message: string } }> {
   try {
-    return { response: await callByGrpc(suite, ask) };
+    const call = ask.protocol === 'PROTOCOL_CONNECT' ? callByWeb : callByGrpc;
+    return { response: await call(suite, ask) };
   } catch (error) {
     return { error: { message: (error as Error).stack ?? String(error) } };
   }

@@ -20,6 +20,7 @@ const SUBJECTS: Readonly<Record<string, { mode: 'server' | 'client'; options: re
   // Servers that start beside the runner's clients are too slow for it on two cores.
   server: { mode: 'server', options: ['--parallel', '4', '--max-servers', '1'] },
   'grpc-client': { mode: 'client', options: ['--max-servers', '2'] },
+  'web-client': { mode: 'client', options: [] },
 };
 /** Time for one of them: one call that never ends would hold the runner for ever. */
 const SUITE_LIMIT_MS = 5 * 60_000;
