@@ -9,7 +9,10 @@ import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
 import { SingleFlight } from './single-flight.ts';
 
 /** What encoding a query needs of a tower. */
-export type QueryTower = Pick<Tower, 'manifest' | 'device' | 'tokenize' | 'countTokens' | 'encode'>;
+export type QueryTower = Pick<
+  Tower,
+  'manifest' | 'device' | 'tokenize' | 'countTokens' | 'encode' | 'encodeNow'
+>;
 
 /**
  * Longest query whose vector is kept, in UTF-16 units. What is longer was pasted, not typed, and hardly comes twice;
@@ -110,11 +113,15 @@ export class QueryEncoder {
       const { vector, cut } = kept;
       return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true, ...(cut && { cut }) };
     }
-    let joined = true;
-    const work = await this.#flights.join(normalized, signal, (shared) => {
-      joined = false;
-      return this.#encode(normalized, shared);
-    });
+    let joined = false;
+    let work = this.#encodeNow(normalized);
+    if (!work) {
+      joined = true;
+      work = await this.#flights.join(normalized, signal, (shared) => {
+        joined = false;
+        return this.#encode(normalized, shared);
+      });
+    }
     (joined ? this.#measures?.joins : this.#measures?.misses)?.add(1);
     if (span) this.#recordStages(span, work, asked, joined);
     const { vector: made, queueMs, encodeMs } = work.encoding;
@@ -122,6 +129,17 @@ export class QueryEncoder {
     const tokenizeMs = work.tokenizedAt - work.startedAt;
     const { cut } = work;
     return { vector: made, tokenizeMs, queueMs, encodeMs, cached: false, ...(cut && { cut }) };
+  }
+
+  /** Encodes in this turn, where the tower can: there is nothing to share or to give up. */
+  #encodeNow(text: string): Work | undefined {
+    const startedAt = performance.now();
+    const found = this.#tower.encodeNow?.(text, this.#prompt);
+    if (!found) return undefined;
+    const { tokens, encoding } = found;
+    this.#onTokens?.(tokens.ids);
+    const tokenizedAt = encoding.batch.startedAt;
+    return this.#keep(text, { encoding, tokens: tokens.ids.length, cut: undefined, startedAt, tokenizedAt });
   }
 
   async #encode(text: string, signal: AbortSignal): Promise<Work> {
@@ -133,8 +151,13 @@ export class QueryEncoder {
       this.#tower.encode(tokens, { signal }),
       tokens.truncated ? this.#cutText(text, tokens.ids.length) : undefined,
     ]);
+    return this.#keep(text, { encoding, tokens: tokens.ids.length, cut, startedAt, tokenizedAt });
+  }
+
+  #keep(text: string, work: Work): Work {
+    const { encoding, cut } = work;
     if (text.length <= MAX_CACHED_CHARS) this.#cache?.set(text, { vector: encoding.vector, cut });
-    return { encoding, tokens: tokens.ids.length, cut, startedAt, tokenizedAt };
+    return work;
   }
 
   async #cutText(text: string, read: number): Promise<CutText> {

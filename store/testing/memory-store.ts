@@ -279,7 +279,7 @@ export class MemoryStore implements Store {
 
   tenantCounts(name: string, options?: CallOptions): Promise<TenantCounts[]> {
     return this.#call('tenantCounts', name, options, () => {
-      const { rows } = this.#find(name);
+      const { rows } = this.#data.find(name);
       return tenantsOf(rows, this.#now())
         .map((tenant) => ({ tenant, ...countOf(matching(rows, tenant, {}, this.#now())) }))
         .filter(({ documents }) => documents > 0);
@@ -289,7 +289,7 @@ export class MemoryStore implements Store {
   async usage(name: string, tenant: string, options?: CallOptions): Promise<Usage> {
     checkScope(tenant, undefined);
     return await this.#call('usage', name, options, () => {
-      const { rows, space } = this.#find(name);
+      const { rows, space } = this.#data.find(name);
       const own = matching(rows, tenant, {}, this.#now());
       const bytes = own.reduce((sum, row) => sum + quotaBytes(fullDocument(row), space.dimensions), 0);
       return { ...countOf(own), bytes };
@@ -302,7 +302,7 @@ export class MemoryStore implements Store {
     options?: CallOptions,
   ): Promise<(number | undefined)[]> {
     return this.#call('measureDocuments', name, options, () => {
-      const { rows, space } = this.#find(name);
+      const { rows, space } = this.#data.find(name);
       return keys.map((key) => {
         const row = rows.get(rowKey(key));
         return row && isLive(row, this.#now()) ? quotaBytes(fullDocument(row), space.dimensions) : undefined;
@@ -313,7 +313,7 @@ export class MemoryStore implements Store {
   async dropTenant(name: string, tenant: string, options?: CallOptions): Promise<number> {
     checkScope(tenant, undefined);
     return await this.#call('dropTenant', name, options, () => {
-      const collection = this.#find(name);
+      const collection = this.#data.find(name);
       const own = [...collection.rows].filter(([, row]) => row.tenant === tenant);
       for (const [key] of own) collection.rows.delete(key);
       collection.writes++;
@@ -327,7 +327,7 @@ export class MemoryStore implements Store {
       'remains',
       name,
       options,
-      () => [...this.#find(name).rows.values()].filter((row) => row.tenant === tenant).length,
+      () => [...this.#data.find(name).rows.values()].filter((row) => row.tenant === tenant).length,
     );
   }
 
