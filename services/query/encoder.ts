@@ -1,10 +1,10 @@
-import { LRUCache } from 'lru-cache';
 import { normalizeQuery } from '../../towers/lookup/query-text.ts';
 import type { Encoding, Tower } from '../../towers/tower.ts';
 import type { Call } from '../runtime/handler.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import type { Span } from '../runtime/telemetry/span.ts';
 import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
+import { FairCache } from '../runtime/tenants/fair-cache.ts';
 import { SingleFlight } from './single-flight.ts';
 
 /** What encoding a query needs of a tower. */
@@ -48,11 +48,16 @@ interface Work {
 }
 
 /** Who wants a query encoded. */
-export type EncodeCall = Pick<Call, 'signal' | 'span'>;
+export interface EncodeCall extends Pick<Call, 'signal' | 'span'> {
+  /** Whose text it is: nobody sees from the cache what others asked. @default one owner for all */
+  owner?: string;
+  /** Told of the tokens of a text before they are encoded. @throws what keeps them from it */
+  onTokens?: (tokens: number) => void;
+}
 
 /**
- * Encodes queries with one tower. Recent vectors come from a cache, equal texts that are asked for at the same time
- * are encoded once.
+ * Encodes queries with one tower. Recent vectors come from a cache, equal texts that one owner asks for at the same time
+ * are encoded once. Owners have nothing in common: an answer says whether it came from the cache.
  *
  * The document tower of a symmetric model can stand in for a query tower: it then reads queries as the teacher does.
  * Texts are equal after {@link normalizeQuery}. The cache belongs to the tower: another tower has another encoder.
@@ -60,7 +65,7 @@ export type EncodeCall = Pick<Call, 'signal' | 'span'>;
 export class QueryEncoder {
   readonly #tower: QueryTower;
   readonly #prompt: { prompt?: string };
-  readonly #cache: LRUCache<string, KeptVector> | undefined;
+  readonly #cache: FairCache<KeptVector> | undefined;
   readonly #flights = new SingleFlight<Work>();
   readonly #telemetry: Telemetry | undefined;
   readonly #measures: ReturnType<typeof measuresOf> | undefined;
@@ -84,14 +89,14 @@ export class QueryEncoder {
     this.#measures = options.telemetry?.metrics && measuresOf(options.telemetry.metrics);
     this.#onTokens = options.onTokens;
     this.#prompt = role === 'document' && queryPrompt !== undefined ? { prompt: queryPrompt } : {};
-    this.#cache = options.cache > 0 ? new LRUCache({ max: options.cache }) : undefined;
+    this.#cache = options.cache > 0 ? new FairCache(options.cache) : undefined;
   }
 
   /** @throws {TowerError} as the tower does; the signal's reason where the caller gives up */
-  async encode(text: string, { signal, span }: EncodeCall): Promise<EncodedQuery> {
+  async encode(text: string, { signal, span, owner = '', onTokens }: EncodeCall): Promise<EncodedQuery> {
     const normalized = normalizeQuery(text);
     const asked = performance.now();
-    const kept = this.#cache?.get(normalized);
+    const kept = this.#cache?.get(owner, normalized);
     if (kept) {
       this.#measures?.hits.add(1);
       span?.record('encode', asked, performance.now(), {
@@ -103,9 +108,9 @@ export class QueryEncoder {
       return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true, ...(cutTo && { cutTo }) };
     }
     let joined = true;
-    const work = await this.#flights.join(normalized, signal, (shared) => {
+    const work = await this.#flights.join(`${owner.length} ${owner}${normalized}`, signal, (shared) => {
       joined = false;
-      return this.#encode(normalized, shared);
+      return this.#encode(owner, normalized, shared, onTokens);
     });
     (joined ? this.#measures?.joins : this.#measures?.misses)?.add(1);
     if (span) this.#recordStages(span, work, asked, joined);
@@ -116,15 +121,21 @@ export class QueryEncoder {
     return { vector: made, tokenizeMs, queueMs, encodeMs, cached: false, ...cut };
   }
 
-  async #encode(text: string, signal: AbortSignal): Promise<Work> {
+  async #encode(
+    owner: string,
+    text: string,
+    signal: AbortSignal,
+    onTokens: EncodeCall['onTokens'],
+  ): Promise<Work> {
     const startedAt = performance.now();
     const tokens = await this.#tower.tokenize(text, this.#prompt);
     const tokenizedAt = performance.now();
     this.#onTokens?.(tokens.ids);
+    onTokens?.(tokens.ids.length);
     const encoding = await this.#tower.encode(tokens, { signal });
     const { truncated, ids } = tokens;
     if (text.length <= MAX_CACHED_CHARS) {
-      this.#cache?.set(text, { vector: encoding.vector, cutTo: truncated ? ids.length : undefined });
+      this.#cache?.set(owner, text, { vector: encoding.vector, cutTo: truncated ? ids.length : undefined });
     }
     return { encoding, tokens: ids.length, truncated, startedAt, tokenizedAt };
   }

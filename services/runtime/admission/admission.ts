@@ -143,11 +143,12 @@ export class Admission implements Required<Hooks> {
     clearInterval(this.#sweeper);
   }
 
-  #callOf({ method, headers, stream }: Arrival): OpenCall {
+  #callOf({ method, headers, stream, socket, flow }: Arrival): OpenCall {
     const kind = this.#options.kinds.get(method) ?? 'free';
     return {
       method,
       kind,
+      flow: flow ?? `address ${socket.remoteAddress}`,
       priority: kind === 'batch' ? 'batch' : 'interactive',
       arrived: performance.now(),
       deadline: deadlineOf(headers, performance.now()),
