@@ -25,7 +25,11 @@ export function judge(one: Case, outcome: Outcome): Finding | undefined {
   const { statuses, body } = outcome;
   const { allowed, wire } = one;
   const told = statuses.join(' ');
-  if (statuses.includes('HANG')) return { fault: 'hang', what: `neither answered nor closed: ${told}` };
+  if (statuses.includes('HANG'))
+    return {
+      fault: 'hang',
+      what: `neither answered nor closed: ${told} ${body.toString('latin1').slice(-120)}`,
+    };
   const blaming = statuses.find((status) => BLAMES.test(status) && !allowed.includes(status));
   if (blaming !== undefined) return { fault: 'status', what: blaming };
   const said = BLAMES_IN_BODY.exec(body.toString('latin1'));
