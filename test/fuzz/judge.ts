@@ -14,7 +14,7 @@ export interface Finding {
 
 /** Statuses that blame the service, whatever was sent. */
 const BLAMES =
-  /^(INTERNAL|UNKNOWN|DATA_LOSS|GRPC_\d+|HTTP_5(?!0[134])\d\d|HTTP_undefined|HTTP_unknown|RST_2|GOAWAY_2)$/;
+  /^(INTERNAL|UNKNOWN|DATA_LOSS|GRPC_\d+|HTTP_5(?!0[1345])\d\d|HTTP_undefined|HTTP_unknown|RST_2|GOAWAY_2)$/;
 /** The same in the bodies of Connect and gRPC-Web. */
 const BLAMES_IN_BODY = /"code":"(internal|unknown|data_loss)"|grpc-status: ?(2|13|15)\r\n/;
 /** What a right call may be told when others take all there is; it is sent again. */
