@@ -16,6 +16,7 @@ interface Container {
   ports: { name: string; containerPort: number }[];
   volumeMounts: { mountPath: string }[];
   resources: { limits: Record<string, string | number> };
+  livenessProbe: { httpGet: { port: string; path: string } };
 }
 interface Resource {
   kind: string;
@@ -41,6 +42,8 @@ const kubeconform = optionalTool('kubeconform');
 const skip = helm.skip || kubeconform.skip || (!existsSync(SCHEMAS) && 'there are no schemas of Kubernetes');
 const run = promisify(execFile);
 
+const LAME_DUCK_MS = 45_000;
+
 /** Each way to render it that takes another branch of a template. */
 const VARIANTS = {
   'as it is': [],
@@ -53,7 +56,12 @@ const VARIANTS = {
       'document.cache.accessMode=ReadWriteMany',
       'document.autoscaling.kind=keda',
     ),
-    ...set('query.autoscaling.kind=keda', 'document.nodeSelector.pool=gpu', 'settings.slowMs=250'),
+    ...set(
+      'query.autoscaling.kind=keda',
+      'document.nodeSelector.pool=gpu',
+      'settings.slowMs=250',
+      `settings.lameDuckMs=${LAME_DUCK_MS}`,
+    ),
     ...set('document.tolerations[0].key=nvidia.com/gpu', 'document.tolerations[0].operator=Exists'),
     ...set('access.keysSecret.name=keys', 'access.tlsSecret=tls', 'access.metricsKeySecret.name=metrics'),
     ...set(`images.query.digest=sha256:${'0'.repeat(64)}`, 'document.settings.ingestTokens=16777216'),
@@ -139,6 +147,20 @@ describe('the chart', { skip }, () => {
         const { data } = find(bare, 'ConfigMap', `mine-scalingnote-${service}`);
         const { drainMs } = JSON.parse(data!['settings.json']!) as { drainMs: number };
         assert.ok(template!.spec.terminationGracePeriodSeconds * 1000 > drainMs);
+        const waits = find(full, 'Deployment', `mine-scalingnote-${service}`).spec!.template!.spec;
+        assert.ok(waits.terminationGracePeriodSeconds * 1000 > drainMs + LAME_DUCK_MS);
+      });
+
+      test(`asks the thread of the ${service} service whether it lives`, () => {
+        const { template } = find(bare, 'Deployment', `mine-scalingnote-${service}`).spec!;
+        const { data } = find(bare, 'ConfigMap', `mine-scalingnote-${service}`);
+        const settings = JSON.parse(data!['settings.json']!) as Record<string, unknown>;
+        const [container] = template!.spec.containers;
+        assert.deepEqual(container.livenessProbe.httpGet, { port: 'liveness', path: '/livez' });
+        const { containerPort } = container.ports.find(({ name }) => name === 'liveness')!;
+        const name = service === 'document' ? 'livenessPortDocument' : 'livenessPortQuery';
+        assert.equal(settings[name], containerPort);
+        assert.equal(settings['livenessHost'], '0.0.0.0');
       });
     }
 
