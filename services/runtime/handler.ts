@@ -365,6 +365,9 @@ function writer<Request, Response>(
   let drained: Promise<unknown> | undefined;
   return async (message) => {
     signal.throwIfAborted();
+    // A handler that failed may have left somebody behind who still writes. After the status that is an error of the
+    // stream to grpc-js, which then never sends the status.
+    if (call.writableEnded) throw cancelled();
     if (call.write(message)) return;
     drained ??= once(call, 'drain', { signal }).finally(() => (drained = undefined));
     await drained;
