@@ -118,7 +118,10 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       openStore(storeConfig(config), { log }),
     ]);
     const metrics = telemetry?.metrics;
-    if (metrics) measureTower(tower, metrics);
+    if (metrics) {
+      measureTower(tower, metrics);
+      access.measure(metrics);
+    }
     let server: RunningServer | undefined;
     let serving = false;
     const health = monitorHealth({
@@ -144,6 +147,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       services: [made],
       hooks: {
         beforeCall: admission.beforeCall,
+        onRefusal: admission.onRefusal,
         onConnection: (socket) => {
           const counted = admission.onConnection(socket);
           return counted && tls ? tls.wrap(counted) : counted;

@@ -139,18 +139,22 @@ export class Admission implements Required<Hooks> {
     }
   };
 
+  /** A call was refused before it came here. */
+  readonly onRefusal: NonNullable<Hooks['onRefusal']> = (method, error, arrived) =>
+    this.#options.onRefusal?.(method, error, arrived);
+
   close(): void {
     clearInterval(this.#sweeper);
   }
 
-  #callOf({ method, headers, stream }: Arrival): OpenCall {
+  #callOf({ method, headers, stream, arrived = performance.now() }: Arrival): OpenCall {
     const kind = this.#options.kinds.get(method) ?? 'free';
     return {
       method,
       kind,
       priority: kind === 'batch' ? 'batch' : 'interactive',
-      arrived: performance.now(),
-      deadline: deadlineOf(headers, performance.now()),
+      arrived,
+      deadline: deadlineOf(headers, arrived),
       stream,
       meter: stream && new MessageMeter(this.bytes, this.#options.maxReceiveBytes),
       hasSlot: false,
