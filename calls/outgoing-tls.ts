@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 import type { buildConnector } from 'undici';
 
 /** Files of an outgoing connection, all PEM. They are read again when they change. */
@@ -18,8 +19,13 @@ export interface TlsTexts {
   key?: Buffer;
 }
 
+const PARTS = ['ca', 'cert', 'key'] as const;
+
+/** What the settings of these files are called. */
+export type TlsNames = Readonly<Partial<Record<keyof TlsFiles, string>>>;
+
 /** How often files are looked at, in milliseconds. */
-const LOOK_EVERY_MS = 1_000;
+export const LOOK_EVERY_MS = 1_000;
 
 /** A file can't be used; the message names the setting. */
 export class TlsFileError extends Error {
@@ -39,22 +45,41 @@ export class OutgoingTls {
   version = 0;
 
   /**
-   * @param name - of the settings, for the error: `the Qdrant setting`
-   * @throws {TlsFileError} where a file can't be read, or one of certificate and key is missing
+   * @param names - of the settings, for errors
+   * @throws {TlsFileError} where a file can't be used, or one of certificate and key is missing
    */
-  constructor(files: TlsFiles, name = 'TLS') {
+  constructor(files: TlsFiles, names: Required<TlsNames> = { ca: 'ca', cert: 'cert', key: 'key' }) {
     if ((files.cert === undefined) !== (files.key === undefined)) {
-      throw new TlsFileError(`${name}: has one of certificate and key; name both files`);
+      const [has, lacks] = files.cert === undefined ? [names.key, names.cert] : [names.cert, names.key];
+      throw new TlsFileError(`${has}: needs ${lacks}; name both files`);
     }
-    this.#files = (['ca', 'cert', 'key'] as const).flatMap((part) => {
+    this.#files = PARTS.flatMap((part) => {
       const path = files[part];
       return path === undefined ? [] : [[part, path] as const];
     });
     this.#seen = this.#stamp();
+    const texts: TlsTexts = {};
+    for (const [part, path] of this.#files) {
+      try {
+        texts[part] = readFileSync(path);
+      } catch (error) {
+        throw new TlsFileError(`${names[part]}: cannot read ${path}: ${(error as Error).message}`, {
+          cause: error,
+        });
+      }
+    }
+    this.#texts = texts;
+    if (texts.ca && !texts.ca.includes('-----BEGIN CERTIFICATE-----')) {
+      throw new TlsFileError(`${names.ca}: ${files.ca} holds no certificate in PEM`);
+    }
     try {
-      this.#texts = this.#read();
+      // What is no certificate, or of another key, is told now and not by the first connection.
+      createSecureContext(texts);
     } catch (error) {
-      throw new TlsFileError(`${name}: ${(error as Error).message}`, { cause: error });
+      const used = this.#files.map(([part]) => names[part]).join(', ');
+      throw new TlsFileError(`${used}: can't be used together: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
   }
 
@@ -71,16 +96,13 @@ export class OutgoingTls {
     const stamp = this.#stamp();
     if (stamp === this.#seen) return;
     try {
-      this.#texts = this.#read();
+      const read = this.#files.map(([part, path]) => [part, readFileSync(path)] as const);
+      this.#texts = Object.fromEntries(read);
       this.#seen = stamp;
       this.version++;
     } catch {
       // They are being replaced; the next look finds them whole.
     }
-  }
-
-  #read(): TlsTexts {
-    return Object.fromEntries(this.#files.map(([part, path]) => [part, readFileSync(path)]));
   }
 
   #stamp(): string {

@@ -40,6 +40,9 @@ const SHARED = [
   'consoleAddress',
   'logLevel',
   'maxTokensSpent',
+  'remoteCa',
+  'remoteClientCert',
+  'remoteClientKey',
   ...ACCESS_SETTINGS,
 ] as const;
 
@@ -113,7 +116,11 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         device: config.device,
         log: (message) => log.info(message),
         ...(config.threads === 0 ? {} : { threads: config.threads }),
-        remote: { maxTokensSpent: config.maxTokensSpent || undefined, watch: remoteWatch(telemetry?.tracer) },
+        remote: {
+          maxTokensSpent: config.maxTokensSpent || undefined,
+          watch: remoteWatch(telemetry?.tracer),
+          tls: { ca: config.remoteCa, cert: config.remoteClientCert, key: config.remoteClientKey },
+        },
       }),
       openStore(storeConfig(config), { log }),
     ]);

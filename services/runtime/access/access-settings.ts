@@ -47,8 +47,8 @@ export const accessSettings = {
   jwtCa: file().describe(
     'PEM file with the CAs of the addresses in --jwt-jwks. By default those of Node.js.',
   ),
-  jwtCert: file().describe('PEM file with the certificate that those addresses ask us for.'),
-  jwtKey: file().describe('PEM file with the private key of --jwt-cert.'),
+  jwtClientCert: file().describe('PEM file with the certificate that those addresses ask us for.'),
+  jwtClientKey: file().describe('PEM file with the private key of --jwt-client-cert.'),
   anonymous: boolean().default(false).meta({
     description:
       'Serve callers without a credential on an address that is not loopback. The log says so at each start.',

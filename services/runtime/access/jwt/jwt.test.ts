@@ -382,7 +382,10 @@ describe('settings', () => {
     [{ ...base, jwtJwks: join(folder, 'none.json') }, /--jwt-jwks: ENOENT/],
     [{ ...base, jwtJwks: secret }, /has a secret key/],
     [{ ...base, jwtCa: jwks }, /is for an https address/],
-    [{ ...base, jwtJwks: 'https://issuer.example/jwks', jwtCert: jwks }, /has one of certificate and key/],
+    [
+      { ...base, jwtJwks: 'https://issuer.example/jwks', jwtClientCert: jwks },
+      /--jwt-client-cert: needs --jwt-client-key/,
+    ],
     [{ ...base, jwtJwks: 'https://issuer.example/jwks', jwtCa: join(folder, 'no.pem') }, /--jwt-ca.*ENOENT/],
     [{ jwtAudience: 'scalingnote' }, /--jwt-audience needs --jwt-issuer/],
     [{ jwtCa: jwks }, /--jwt-ca needs --jwt-issuer/],

@@ -13,7 +13,7 @@ import { Tokens } from './tokens.ts';
 const ALGORITHMS = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ');
 
 /** Settings that say nothing without `jwtIssuer`. */
-const NEED_ISSUER = ['jwtJwks', 'jwtAudience', 'jwtCa', 'jwtCert', 'jwtKey'] as const;
+const NEED_ISSUER = ['jwtJwks', 'jwtAudience', 'jwtCa', 'jwtClientCert', 'jwtClientKey'] as const;
 
 /** Tokens of the issuers in the settings. */
 export interface OpenTokens {
@@ -99,14 +99,16 @@ function checkSource(source: string): void {
 }
 
 function tlsOf(config: AccessConfig, sources: readonly string[]): OutgoingTls {
-  const files = { ca: config.jwtCa, cert: config.jwtCert, key: config.jwtKey };
+  const files = { ca: config.jwtCa, cert: config.jwtClientCert, key: config.jwtClientKey };
   const isUsed = sources.some((source) => /^https:/i.test(source));
-  const idle = (['jwtCa', 'jwtCert', 'jwtKey'] as const).find((name) => config[name] !== undefined);
+  const idle = (['jwtCa', 'jwtClientCert', 'jwtClientKey'] as const).find(
+    (name) => config[name] !== undefined,
+  );
   if (idle !== undefined && !isUsed) {
     throw new ConfigError(`${flagOf(idle)} is for an https address in --jwt-jwks, and there is none`);
   }
   try {
-    return new OutgoingTls(files, '--jwt-ca, --jwt-cert, --jwt-key');
+    return new OutgoingTls(files, { ca: '--jwt-ca', cert: '--jwt-client-cert', key: '--jwt-client-key' });
   } catch (error) {
     if (error instanceof TlsFileError) throw new ConfigError(error.message, { cause: error });
     throw error;
