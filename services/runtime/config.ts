@@ -107,6 +107,13 @@ export const Settings = z.strictObject({
     .describe(
       'Tokens that a tower on a server may cost, from the start of this process; then encoding is refused. 0 for no limit.',
     ),
+  remoteCa: text()
+    .optional()
+    .describe('PEM file with the CAs of the server of a remote tower. By default those of Node.js.'),
+  remoteClientCert: text()
+    .optional()
+    .describe('PEM file with the certificate that such a server asks us for, and its chain.'),
+  remoteClientKey: text().optional().describe('PEM file with the private key of --remote-client-cert.'),
   querySlots: integer(1, 10_000).default(16).describe('Searches that run at the same time.'),
   queryQueue: integer(0, 100_000)
     .default(256)
@@ -319,7 +326,7 @@ export function helpText(service: string, schema: SettingsSchema): string {
 const PREFIX = 'SCALINGNOTE_';
 const CONFIG_VARIABLE = `${PREFIX}CONFIG`;
 /** What other parts read by themselves: the cache of towers, the credentials of clients. */
-const OTHER_VARIABLES = ['CACHE', 'API_KEY', 'API_KEY_FILE', 'CA', 'CERT', 'KEY'].map(
+const OTHER_VARIABLES = ['CACHE', 'API_KEY', 'API_KEY_FILE', 'CA', 'CLIENT_CERT', 'CLIENT_KEY'].map(
   (name) => PREFIX + name,
 );
 

@@ -161,12 +161,17 @@ export class Admission implements Required<Hooks> {
     }
   };
 
+  /** A call was refused before it came here. */
+  readonly onRefusal: NonNullable<Hooks['onRefusal']> = (method, error, arrived) =>
+    this.#options.onRefusal?.(method, error, arrived);
+
   close(): void {
     clearInterval(this.#sweeper);
     this.sessions.close();
   }
 
-  #callOf({ method, headers, stream, socket, answer, flow }: Arrival): OpenCall {
+  #callOf(arrival: Arrival): OpenCall {
+    const { method, headers, stream, socket, answer, flow, arrived = performance.now() } = arrival;
     const kind = this.#options.kinds.get(method) ?? 'free';
     return {
       method,
@@ -174,8 +179,8 @@ export class Admission implements Required<Hooks> {
       flow: flow ?? `address ${socket.remoteAddress}`,
       priority: kind === 'batch' ? 'batch' : 'interactive',
       peer: kind === 'stream' || kind === 'free' ? (socket.remoteAddress ?? '') : '',
-      arrived: performance.now(),
-      deadline: deadlineOf(headers, performance.now()),
+      arrived,
+      deadline: deadlineOf(headers, arrived),
       stream,
       meter: stream && new MessageMeter(this.bytes, this.#options.maxReceiveBytes),
       hasSlot: false,
