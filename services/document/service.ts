@@ -81,7 +81,7 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
   const { path } = v1.DocumentService.service.Ingest;
   return {
     ...service(v1.DocumentService.service, handlers, { Ingest: salvageDocument }),
-    refuseStream: (method) => (method === path ? pipeline.refusal() : undefined),
+    refuseStream: (method, ofPeer) => (method === path ? pipeline.refusal(ofPeer) : undefined),
   };
 }
 

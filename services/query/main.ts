@@ -13,6 +13,7 @@ await runTowerService({
   name: 'query',
   port: 'portQuery',
   metricsPort: 'metricsPortQuery',
+  livenessPort: 'livenessPortQuery',
   tower: 'queryTower',
   access: 'reads',
   settings: [

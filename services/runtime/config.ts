@@ -14,6 +14,17 @@ const port = (fallback: number, whose: string, flag: string) =>
     .default(fallback)
     .meta({ description: `Port of ${whose}; 0 picks a free one.`, flag });
 
+/** Of the thread that answers `/livez` and `/readyz`, which runs where somebody asks for it. */
+const livenessPort = (service: 'document' | 'query') =>
+  integer(0, 65_535)
+    .optional()
+    .meta({
+      description:
+        `Port of the ${service} service for plain HTTP, at which a thread of its own answers /livez and /readyz while ` +
+        'the service may be blocked; 0 picks a free one. By default there is none.',
+      flag: 'liveness-port',
+    });
+
 /** A list of texts: an array in a file, separated by commas as a flag or in the environment. */
 function list(item: z.ZodString) {
   return z
@@ -161,6 +172,14 @@ export const Settings = z.strictObject({
   metricsHost: text().default('127.0.0.1').describe('Address that serves the metrics.'),
   metricsPortDocument: port(7411, 'the metrics of the document service', 'metrics-port'),
   metricsPortQuery: port(7412, 'the metrics of the query service', 'metrics-port'),
+  livenessHost: text().default('127.0.0.1').describe('Address that says whether the process lives.'),
+  livenessPortDocument: livenessPort('document'),
+  livenessPortQuery: livenessPort('query'),
+  livenessMs: integer(1_000, 3_600_000)
+    .default(30_000)
+    .describe(
+      'A process whose event loop has not turned for longer than this many milliseconds does not live.',
+    ),
   slowMs: integer(1, 3_600_000)
     .default(500)
     .describe('Calls that take longer than this many milliseconds are traced even if they were not sampled.'),
@@ -172,6 +191,15 @@ export const Settings = z.strictObject({
     .describe(
       'How long a service that stops goes on taking calls while it says that it is not serving, in milliseconds: as long as ' +
         'load balancers take to notice.',
+    ),
+  connectionIdleS: integer(1, 604_800)
+    .default(300)
+    .describe('After so many seconds without a call a connection of HTTP/2 is ended.'),
+  connectionAgeS: integer(1, 31_536_000)
+    .default(3600)
+    .describe(
+      'After so many seconds, some tenth more or less, a connection of HTTP/2 takes no more calls and ends when those under ' +
+        'way have: so that callers find services that were started later.',
     ),
   logLevel: z
     .enum(LOG_LEVELS)

@@ -242,8 +242,9 @@ class Lifetime {
       ...(seen?.span && { span: seen.span }),
       ...(Number.isFinite(deadline) ? { deadline } : {}),
     };
-    // grpc-js emits it after a proper end as well.
     call.once('cancelled', () => {
+      // grpc-js emits it after a proper end as well, and an error costs as much as the rest of a small call.
+      if (this.#ended) return;
       this.abort(Date.now() >= deadline - DEADLINE_SKEW_MS ? deadlineExceeded() : cancelled());
     });
   }

@@ -22,6 +22,8 @@ export type ServiceReport =
       pid: number;
       /** `host:port` of its metrics, where it serves any. */
       metrics?: string;
+      /** `host:port` that says whether it lives, where there is one. */
+      liveness?: string;
     }
   | {
       type: 'failed';
@@ -35,6 +37,8 @@ export interface RunningService {
   address: string;
   /** `host:port` of its metrics, where it serves any. */
   metricsAddress?: string | undefined;
+  /** `host:port` that says whether it lives, where there is one. */
+  livenessAddress?: string | undefined;
   /** Answers what is in flight, and releases everything. */
   stop(): Promise<void>;
 }
@@ -77,9 +81,10 @@ export async function runService<Schema extends SettingsSchema>(
     process.off('disconnect', abandon);
     stopOnSignal(service, log);
     log.info({ address: service.address, limits: limits().found }, 'ready');
-    const { address, metricsAddress } = service;
+    const { address, metricsAddress, livenessAddress } = service;
     const metrics = metricsAddress === undefined ? {} : { metrics: metricsAddress };
-    await report({ type: 'ready', address, pid: process.pid, ...metrics });
+    const liveness = livenessAddress === undefined ? {} : { liveness: livenessAddress };
+    await report({ type: 'ready', address, pid: process.pid, ...metrics, ...liveness });
   } catch (error) {
     const message = startFailure(error);
     process.stderr.write(`scalingnote ${name}: ${message}\n`);

@@ -4,6 +4,7 @@ import { StoreError } from '../../../store/errors.ts';
 import type { CollectionInfo, Store } from '../../../store/store.ts';
 import type { SpaceDefinition } from '../../../towers/space.ts';
 import { DEFAULT_RETRY_DELAY_MS, ServiceError } from '../../runtime/errors.ts';
+import { shareOfPeer } from '../../runtime/admission/shares.ts';
 import type { DriftGuard } from '../../runtime/drift/guard.ts';
 import type { Metrics } from '../../runtime/telemetry/metrics.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
@@ -39,6 +40,8 @@ export interface IngestSettings {
 }
 
 const DEFAULT_IDLE_MS = 30_000;
+/** The same for a stream that never sent an operation: a producer opens one when it has something to send. */
+export const UNUSED_MS = 2_000;
 
 /**
  * Memory for all long documents in flight, with what is made of them until their one write: room for one of the longest
@@ -117,8 +120,21 @@ export class IngestPipeline {
     return this.#sessions.size;
   }
 
-  /** Why no stream is taken now. A stream that has long done nothing gives its place up, so ask only for a new one. */
-  refusal(): ServiceError | undefined {
+  /**
+   * Why no stream is taken now. A stream that has long done nothing gives its place up, so ask only for a new one.
+   *
+   * @param ofPeer how many the same peer has open. @default nobody knows
+   */
+  refusal(ofPeer = 0): ServiceError | undefined {
+    const most = shareOfPeer(this.#maxStreams);
+    if (ofPeer >= most) {
+      return new ServiceError(
+        status.RESOURCE_EXHAUSTED,
+        'TOO_MANY_STREAMS',
+        `${ofPeer} ingest streams of this address are open, and ${most} is the most for one; send more through each, or come again`,
+        { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
+      );
+    }
     if (this.streams < this.#maxStreams || this.#evictIdle()) return undefined;
     return new ServiceError(
       status.RESOURCE_EXHAUSTED,
@@ -145,10 +161,13 @@ export class IngestPipeline {
     }
   }
 
-  /** Ends the stream that has been idle longest, if that is long enough. */
+  /** Ends the stream that is idle and has been so longest beyond what it may. */
   #evictIdle(): boolean {
-    const [longest] = [...this.#sessions].sort((a, b) => b.idleMs - a.idleMs);
-    if (!longest || longest.idleMs < this.#idleMs) return false;
+    const unusedMs = Math.min(UNUSED_MS, this.#idleMs);
+    const beyond = ({ idleMs, hasWorked }: IngestSession): number =>
+      idleMs - (hasWorked ? this.#idleMs : unusedMs);
+    const [longest] = [...this.#sessions].sort((a, b) => beyond(b) - beyond(a));
+    if (!longest || beyond(longest) < 0) return false;
     longest.evict();
     this.#sessions.delete(longest);
     return true;

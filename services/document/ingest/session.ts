@@ -143,6 +143,11 @@ export class IngestSession {
     return isServed ? 0 : performance.now() - this.#lastProgress;
   }
 
+  /** Whether the client has ever sent an operation. */
+  get hasWorked(): boolean {
+    return this.#received > 0;
+  }
+
   /** Ends the stream, so that another one can have its place. */
   evict(): void {
     const seconds = Math.round(this.idleMs / 1000);

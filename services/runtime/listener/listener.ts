@@ -1,6 +1,7 @@
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { lookup } from 'node:dns/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { StartError } from '../start-error.ts';
 import { bindFailure } from '../listen-address.ts';
 import type { Hooks } from './seams.ts';
@@ -116,7 +117,11 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
         clearTimeout(sockets.get(socket));
         sockets.delete(socket);
         options.http2(socket);
-      } else http.emit('connection', socket);
+        return;
+      }
+      // Who chose HTTP/2 in the handshake does not get to speak another.
+      if ((socket as Partial<TLSSocket>).alpnProtocol === 'h2') socket.destroy();
+      else http.emit('connection', socket);
     };
     socket.on('readable', look);
   };

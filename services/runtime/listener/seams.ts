@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { ServerHttp2Stream } from 'node:http2';
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Answer } from '../admission/answers.ts';
 
 /** A call or another request whose head has come, and nothing of its body. */
 export interface Arrival {
@@ -10,6 +11,8 @@ export interface Arrival {
   readonly headers: Readonly<IncomingHttpHeaders>;
   /** The connection that it came by: the address of the peer, and its certificate where there is TLS. */
   readonly socket: Socket;
+  /** What the answer goes out by. */
+  readonly answer: Answer & { destroy(): unknown };
   /** Of gRPC over HTTP/2, where nobody reads yet. */
   readonly stream?: ServerHttp2Stream | undefined;
 }
@@ -31,6 +34,8 @@ export interface Hooks {
    *   is refused
    */
   readonly onConnection?: (socket: Socket) => Socket | undefined | Promise<Socket | undefined>;
+  /** A connection speaks HTTP/2. */
+  readonly onSession?: (session: ServerHttp2Session) => void;
   /** @throws {ServiceError} that refuses the call before its body is read; it goes out as its protocol has it */
   readonly beforeCall?: (arrival: Arrival) => Ticket | undefined | Promise<Ticket | undefined>;
 }

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
 import { status as grpcStatus } from '@grpc/grpc-js';
 import type { Attributes } from '@opentelemetry/api';
@@ -44,7 +44,10 @@ export async function serveMetrics(options: {
     const type = accept.includes('application/openmetrics-text') ? OPEN_METRICS : PROMETHEUS_TEXT;
     return { type, text: exposition(resource, instruments.all, type) };
   };
-  const answer = (request: IncomingMessage): { code: number; type: string; text: string } => {
+  const answer = (
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): { code: number; type: string; text: string } => {
     const [path = ''] = (request.url ?? '').split('?', 1);
     const { headers, socket, method } = request;
     if (isLoopback(host) && !isLoopback(hostOf(headers.host))) {
@@ -55,7 +58,7 @@ export async function serveMetrics(options: {
     const found = method === 'GET' ? read(path, headers.accept ?? '') : undefined;
     if (!found) return { code: 404, type: 'text/plain', text: 'metrics are at /metrics and /metrics.json\n' };
     try {
-      access?.arrive({ protocol: 'http', method: path, headers, socket });
+      access?.arrive({ protocol: 'http', method: path, headers, socket, answer: response });
     } catch (error) {
       const { code, message } = toServiceError(error);
       return {
@@ -68,7 +71,7 @@ export async function serveMetrics(options: {
   };
   const http = createServer((request, response) => {
     try {
-      const { code, type, text } = answer(request);
+      const { code, type, text } = answer(request, response);
       response.writeHead(code, { 'content-type': type }).end(text);
     } catch (error) {
       log.error({ err: error }, 'the metrics can’t be read');
