@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
+import { memoryBudget } from '../../machine/limits.ts';
 import { isLogicalName } from '../../store/names.ts';
 import { accessSettings } from './access/access-settings.ts';
 import { LOG_LEVELS } from './log.ts';
@@ -34,6 +35,12 @@ function list(item: z.ZodString) {
     .default([]);
 }
 
+/** Half of what the heap of a console in a small container may grow to. */
+function traceMib(): number {
+  const mib = 1024 * 1024;
+  return Math.floor(memoryBudget({ wanted: 128 * mib, share: 1 / 16, least: mib }) / mib);
+}
+
 const ADDRESS = String.raw`(?:\[[^\]]+\]|[^:\s]+):\d+`;
 const address = () =>
   z.string().regex(new RegExp(`^${ADDRESS}$`), 'must be HOST:PORT, with an IPv6 address in brackets');
@@ -62,10 +69,14 @@ export const Settings = z.strictObject({
   consoleTraces: integer(1, 1_000_000)
     .default(2000)
     .meta({ description: 'Traces that the console keeps.', flag: 'traces' }),
-  consoleMemory: integer(1, 65_536).default(128).meta({
-    description: 'Memory for these traces, in MiB. When it is full, the oldest traces are dropped.',
-    flag: 'memory',
-  }),
+  consoleMemory: integer(1, 65_536)
+    .default(traceMib())
+    .meta({
+      description:
+        'Memory for these traces, in MiB. When it is full, the oldest traces are dropped. By default 128, and no more than a ' +
+        'sixteenth of the memory that the process may use.',
+      flag: 'memory',
+    }),
   documentAddress: address().default('127.0.0.1:7401').describe('HOST:PORT of the document service.'),
   queryAddress: address().default('127.0.0.1:7402').describe('HOST:PORT of the query service.'),
   documentMetrics: optionalAddress('127.0.0.1:7411').describe(
@@ -101,7 +112,9 @@ export const Settings = z.strictObject({
     .describe('Where the tower runs: auto, cpu, cuda, cuda:N, or another provider of ONNX Runtime.'),
   threads: integer(0, 1024)
     .default(0)
-    .describe('Threads that the tower uses on the CPU; 0 for one per core.'),
+    .describe(
+      'Threads that the tower uses on the CPU; 0 for one per core, or as many as affinity and the CPU quota of its cgroup leave.',
+    ),
   maxTokensSpent: integer(0, 1_000_000_000_000)
     .default(0)
     .describe(
