@@ -2,23 +2,31 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import {
   constants,
   createServer,
-  type Http2Server,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import { type Server, status as grpcStatus } from '@grpc/grpc-js';
+import { status as grpcStatus } from '@grpc/grpc-js';
 import { refuseStream } from '../admission/refuse-stream.ts';
 import { SESSION_OPTIONS } from '../admission/sessions.ts';
 import { reportError, ServiceError } from '../errors.ts';
 import { HttpError, type ExchangeLimits } from './exchange.ts';
 import { GrpcUnary } from './grpc.ts';
-import { GRPC_ENCODINGS } from './inflate.ts';
-import type { Methods } from './methods.ts';
+import { ACCEPTED_ENCODINGS, grpcEncodingOf } from './grpc-fields.ts';
+import { grpcStream } from './grpc-stream.ts';
+import type { Method, Methods } from './methods.ts';
 import type { Hooks, Ticket } from './seams.ts';
 import { nameFaults } from './session-errors.ts';
+
+/**
+ * Time without any frame after which a connection is asked whether its client is still there: well below the idle
+ * limits of common load balancers (60 s and more), so that these never cut a quiet stream.
+ */
+const KEEPALIVE_TIME_MS = 30_000;
+/** Time for the client to answer that. */
+const KEEPALIVE_TIMEOUT_MS = 10_000;
 
 const ignore = (): void => {};
 
@@ -42,12 +50,10 @@ type StreamListener = (
 ) => void;
 
 /**
- * One HTTP/2 server for all protocols. Streams of gRPC that are calls with one message in each direction are served
- * here, those of other calls go to grpc-js, and all others to a listener of `node:http`, which gets them through the
- * compatibility interface of `node:http2`.
+ * One HTTP/2 server for all protocols. Streams of gRPC are served here, all others go to a listener of `node:http`, which
+ * gets them through the compatibility interface of `node:http2`.
  */
 export function http2Port(options: {
-  grpc: Server;
   methods: Methods;
   limits: ExchangeLimits;
   http: RequestListener;
@@ -56,7 +62,7 @@ export function http2Port(options: {
 }): Http2Port {
   const { http, beforeCall, onSession, methods, limits } = options;
   const { log } = limits;
-  // As grpc-js has it. The limit of a session's memory (10 MB by default) would end connections that send large
+  // The limit of a session's memory (10 MB by default) would end connections that send large
   // messages; that of headers would cut rich errors.
   const server = createServer({
     ...SESSION_OPTIONS,
@@ -65,18 +71,12 @@ export function http2Port(options: {
   });
   server.setTimeout(0);
   server.on('sessionError', (error) => log.debug({ err: error }, 'an HTTP/2 connection failed'));
-  const grpc = grpcStreams(options.grpc, server);
   server.on('request', (request, response) =>
     http(request as unknown as IncomingMessage, response as unknown as ServerResponse),
   );
   const [web] = server.listeners('stream') as StreamListener[];
   server.removeAllListeners('stream');
 
-  const handOver = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
-    stream.respond = respondPlainly;
-    stream.sendTrailers = sendTrailersPlainly;
-    grpc(stream, headers);
-  };
   const serveGrpc = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     stream.on('error', ignore);
     const misspoken = misspokenBy(headers);
@@ -93,8 +93,7 @@ export function http2Port(options: {
     };
     try {
       const method = methods.get(path);
-      const isUnary = method && !method.requestStream && !method.responseStream;
-      const call = isUnary ? new GrpcUnary(stream, headers, method, limits) : undefined;
+      const call = method && callOf(stream, headers, method, limits);
       const admitted = (ticket: Ticket | undefined): void => {
         if (ticket?.done) {
           if (stream.closed) ticket.done();
@@ -103,7 +102,6 @@ export function http2Port(options: {
         if (stream.closed) return;
         if (ticket?.metadata) Object.assign(headers, ticket.metadata);
         if (call) call.serve();
-        else if (method) handOver(stream, headers);
         else
           refused(new HttpError(404, grpcStatus.UNIMPLEMENTED, `there is no method ${path.slice(0, 200)}`));
       };
@@ -137,6 +135,7 @@ export function http2Port(options: {
   server.on('session', (session) => {
     onSession?.(session);
     sessions.add(session);
+    keepAlive(session);
     nameFaults(session);
     session.once('close', () => {
       sessions.delete(session);
@@ -157,74 +156,52 @@ export function http2Port(options: {
   };
 }
 
-/**
- * The stream listener of grpc-js, which has no public way to serve streams of a server that is not its own: its injector
- * makes one that answers everything else with 415. Its keepalive of sessions stays with the server.
- *
- * @throws {Error} where grpc-js has changed inside
- */
-function grpcStreams(
-  grpc: Server,
-  server: Http2Server,
-): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void {
-  const inside = grpc as unknown as {
-    _setupHandlers?: (server: Http2Server, interceptors: readonly unknown[]) => void;
+/** Asks the client of a connection from time to time whether it is still there. */
+function keepAlive(session: ServerHttp2Session): void {
+  let timer: NodeJS.Timeout;
+  const ask = (): void => {
+    const late = (): void => session.destroy();
+    try {
+      const isSent = session.ping((error) => {
+        clearTimeout(timer);
+        if (error) session.destroy();
+        else wait();
+      });
+      if (!isSent) late();
+      else timer = setTimeout(late, KEEPALIVE_TIMEOUT_MS).unref();
+    } catch {
+      late();
+    }
   };
-  const before = server.listeners('stream');
-  inside._setupHandlers?.(server, []);
-  const listener = server.listeners('stream').find((each) => !before.includes(each));
-  if (!listener)
-    throw new Error('this version of @grpc/grpc-js has no _setupHandlers that listens to streams');
-  server.removeListener('stream', listener as () => void);
-  return listener as (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+  const wait = (): void => {
+    if (!session.destroyed) timer = setTimeout(ask, KEEPALIVE_TIME_MS).unref();
+  };
+  session.once('close', () => clearTimeout(timer));
+  wait();
 }
 
-/** What can be read, here and by grpc-js. */
-const ENCODINGS = ['identity', ...GRPC_ENCODINGS];
+function callOf(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  method: Method,
+  limits: ExchangeLimits,
+): { serve(): void } {
+  const isUnary = !method.requestStream && !method.responseStream;
+  return isUnary
+    ? new GrpcUnary(stream, headers, method, limits)
+    : grpcStream(stream, headers, method, limits);
+}
 
-/** The answer to a stream that says it is gRPC and is not as the specification has it; grpc-js would serve it. */
+/** The answer to a stream that says it is gRPC and is not as the specification has it. */
 function misspokenBy(headers: IncomingHttpHeaders): OutgoingHttpHeaders | undefined {
   if (headers[':method'] !== 'POST') return { ':status': 405, allow: 'POST' };
   const encoding = headers['grpc-encoding'];
-  if (encoding === undefined || ENCODINGS.includes(String(encoding))) return undefined;
+  if (encoding === undefined || encoding === 'identity' || grpcEncodingOf(headers)) return undefined;
   return {
     ':status': 200,
     'content-type': 'application/grpc+proto',
     'grpc-status': grpcStatus.UNIMPLEMENTED,
-    'grpc-message': `grpc-encoding is no form of compression that is known here; use ${ENCODINGS.join(' or ')}`,
-    'grpc-accept-encoding': ENCODINGS.join(','),
+    'grpc-message': `grpc-encoding is no form of compression that is known here; use ${ACCEPTED_ENCODINGS}`,
+    'grpc-accept-encoding': ACCEPTED_ENCODINGS,
   };
-}
-
-/**
- * Headers as the specification of gRPC has them: grpc-js says `grpc-message: OK` where a call went well, which is for
- * errors alone, and pads base64.
- */
-function asSpecified<Headers extends OutgoingHttpHeaders | undefined>(headers: Headers): Headers {
-  if (!headers) return headers;
-  if (headers['grpc-status'] === 0) delete headers['grpc-message'];
-  for (const name in headers) {
-    if (!name.endsWith('-bin')) continue;
-    const value = headers[name];
-    headers[name] = Array.isArray(value) ? value.map(unpadded) : unpadded(String(value));
-  }
-  return headers;
-}
-
-function unpadded(base64: string): string {
-  return base64.replace(/=+$/, '');
-}
-
-const prototypeOf = (stream: ServerHttp2Stream): ServerHttp2Stream =>
-  Object.getPrototypeOf(stream) as ServerHttp2Stream;
-
-function respondPlainly(
-  this: ServerHttp2Stream,
-  ...[headers, options]: Parameters<ServerHttp2Stream['respond']>
-): void {
-  prototypeOf(this).respond.call(this, asSpecified(headers), options);
-}
-
-function sendTrailersPlainly(this: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
-  prototypeOf(this).sendTrailers.call(this, asSpecified(headers));
 }
