@@ -17,6 +17,7 @@ import {
 import { grpcDeadline } from './grpc-values.ts';
 import { inflate } from './inflate.ts';
 import type { Method } from './methods.ts';
+import type { Ticket } from './seams.ts';
 import type { GrpcError } from './wire-error.ts';
 
 /**
@@ -30,6 +31,7 @@ export class GrpcUnary {
   readonly #limits: ExchangeLimits;
   readonly #deadline: number;
   readonly #message: OneMessage;
+  #ticket: Ticket | undefined;
   #call: UnaryCall | undefined;
   /** Whether it was answered, or its caller is gone. */
   #isOver = false;
@@ -50,7 +52,8 @@ export class GrpcUnary {
   }
 
   /** Begins to read. */
-  serve(): void {
+  serve(ticket: Ticket | undefined): void {
+    this.#ticket = ticket;
     const stream = this.#stream;
     stream.on('data', (chunk: Buffer) => this.#read(chunk));
     stream.on('end', () => this.#begin());
@@ -85,6 +88,7 @@ export class GrpcUnary {
   #inflate(data: Buffer): void {
     inflate(data, grpcEncodingOf(this.#headers), this.#limits)
       .then((bytes) => {
+        this.#ticket?.inflated?.(bytes.length);
         if (!this.#isDone) this.#serve(bytes);
       })
       .catch((error: unknown) => this.#refuse(error));
