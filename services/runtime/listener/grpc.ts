@@ -14,7 +14,6 @@ import {
   refusalHeaders,
   WITH_TRAILERS,
 } from './grpc-fields.ts';
-import { grpcDeadline } from './grpc-values.ts';
 import { inflate } from './inflate.ts';
 import type { Method } from './methods.ts';
 import type { Ticket } from './seams.ts';
@@ -31,29 +30,31 @@ export class GrpcUnary {
   readonly #limits: ExchangeLimits;
   readonly #deadline: number;
   readonly #message: OneMessage;
-  #ticket: Ticket | undefined;
+  readonly #ticket: Ticket | undefined;
   #call: UnaryCall | undefined;
   /** Whether it was answered, or its caller is gone. */
   #isOver = false;
 
-  /** @throws {ServiceError} for a time limit that can't be read */
+  /** @param deadline - when the caller stops waiting, in milliseconds since the epoch */
   constructor(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     method: Method,
     limits: ExchangeLimits,
+    deadline: number,
+    ticket: Ticket | undefined,
   ) {
     this.#stream = stream;
     this.#headers = headers;
     this.#method = method;
     this.#limits = limits;
-    this.#deadline = grpcDeadline({ headers });
+    this.#deadline = deadline;
+    this.#ticket = ticket;
     this.#message = new OneMessage(limits, grpcEncodingOf(headers) !== undefined);
   }
 
   /** Begins to read. */
-  serve(ticket: Ticket | undefined): void {
-    this.#ticket = ticket;
+  serve(): void {
     const stream = this.#stream;
     stream.on('data', (chunk: Buffer) => this.#read(chunk));
     stream.on('end', () => this.#begin());

@@ -15,7 +15,8 @@ import { reportError, ServiceError } from '../errors.ts';
 import { failureOf, HttpError, type ExchangeLimits } from './exchange.ts';
 import { GrpcUnary } from './grpc.ts';
 import { ACCEPTED_ENCODINGS, grpcEncodingOf, refusalHeaders } from './grpc-fields.ts';
-import { grpcStream } from './grpc-stream.ts';
+import { serveGrpcStream } from './grpc-stream.ts';
+import { grpcDeadline } from './grpc-values.ts';
 import type { Method, Methods } from './methods.ts';
 import type { Hooks, Ticket } from './seams.ts';
 import { nameFaults } from './session-errors.ts';
@@ -83,6 +84,17 @@ export function http2Port(options: {
   let closing = false;
   let allEnded = (): void => {};
 
+  const serveCall = (
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    method: Method,
+    deadline: number,
+    ticket: Ticket | undefined,
+  ): void => {
+    const { requestStream, responseStream } = method;
+    if (requestStream || responseStream) serveGrpcStream(stream, headers, method, limits, deadline);
+    else new GrpcUnary(stream, headers, method, limits, deadline, ticket).serve();
+  };
   const serveGrpc = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     stream.on('error', ignore);
     const misspoken = misspokenBy(headers);
@@ -99,7 +111,7 @@ export function http2Port(options: {
     };
     try {
       const method = methods.get(path);
-      const call = method && callOf(stream, headers, method, limits);
+      const deadline = grpcDeadline({ headers });
       const admitted = (ticket: Ticket | undefined): void => {
         if (ticket?.done) {
           if (stream.closed) ticket.done();
@@ -107,7 +119,7 @@ export function http2Port(options: {
         }
         if (stream.closed) return;
         if (ticket?.metadata) Object.assign(headers, ticket.metadata);
-        if (call) call.serve(ticket);
+        if (method) serveCall(stream, headers, method, deadline, ticket);
         else endAnswered(stream, refusalHeaders(failureOf(unknown(path), limits, path)));
       };
       const socket = sessions.get(stream.session as ServerHttp2Session)!;
@@ -188,18 +200,6 @@ function keepAlive(session: ServerHttp2Session): void {
 
 function unknown(path: string): HttpError {
   return new HttpError(404, grpcStatus.UNIMPLEMENTED, `there is no method ${path.slice(0, 200)}`);
-}
-
-function callOf(
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  method: Method,
-  limits: ExchangeLimits,
-): { serve(ticket: Ticket | undefined): void } {
-  const isUnary = !method.requestStream && !method.responseStream;
-  return isUnary
-    ? new GrpcUnary(stream, headers, method, limits)
-    : grpcStream(stream, headers, method, limits);
 }
 
 /** The answer to a stream that says it is gRPC and is not as the specification has it. */
