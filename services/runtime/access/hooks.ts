@@ -60,6 +60,7 @@ function both(one: Ticket, other: Ticket | undefined): Ticket {
   if (!other) return one;
   return {
     metadata: { ...other.metadata, ...one.metadata },
+    inflated: other.inflated,
     done: () => {
       one.done?.();
       other.done?.();

@@ -248,7 +248,8 @@ export class Admission implements Required<Hooks> {
       else this.#giveSlot(call);
     };
     if (stream?.closed) done();
-    return { metadata: { [ARRIVED]: String(call.arrived) }, done };
+    const inflated = meter && ((bytes: number): void => meter.inflated(bytes));
+    return { metadata: { [ARRIVED]: String(call.arrived) }, done, inflated };
   }
 
   #giveSlot(call: OpenCall): void {

@@ -30,6 +30,8 @@ export interface Ticket {
   readonly flow?: string;
   /** Called once when the answer has ended, in whatever way. */
   readonly done?: () => void;
+  /** Told how large the one message of a call has become that was compressed. */
+  readonly inflated?: ((bytes: number) => void) | undefined;
 }
 
 /** Where others look at what comes in. Every connection and every call passes its hook once, whatever it speaks. */
