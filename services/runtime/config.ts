@@ -149,6 +149,12 @@ export const Settings = z.strictObject({
     .describe(
       'An ingest stream that has done nothing for so many milliseconds gives its place to a new one, where all are taken.',
     ),
+  tenantQuotas: text()
+    .optional()
+    .describe(
+      'File of JSON with how much each tenant may store and do; see docs/tenants.md. It is read again when it changes. By ' +
+        'default nobody has a quota.',
+    ),
   driftCheckS: integer(0, 604_800)
     .optional()
     .describe(

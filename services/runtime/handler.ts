@@ -10,6 +10,7 @@ import type {
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { MethodAccess, Visit } from './access/access.ts';
+import type { Caller } from './access/caller.ts';
 import type { RpcWatch, WatchedCall } from './telemetry/rpc.ts';
 import type { Span } from './telemetry/span.ts';
 import {
@@ -34,6 +35,8 @@ export interface Call {
   readonly metadata: Metadata;
   /** The span of the call, where the service is traced. */
   readonly span?: Span;
+  /** Who calls, where callers are asked. */
+  readonly caller?: Caller | undefined;
 }
 
 /** A call with streams in both directions. */
@@ -111,7 +114,7 @@ export function unary<Request extends object, Response>(
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const visit = access?.begin(call.metadata);
-    const life = new Lifetime(call, seen, scope.draining);
+    const life = new Lifetime(call, seen, scope.draining, visit);
     try {
       visit?.admit();
       const flaw = flawOf(call.request);
@@ -145,8 +148,8 @@ export function stream<Request extends object, Response>(
   return async (call) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
-    const life = new Lifetime(call, seen, scope.draining);
     const visit = access?.begin(call.metadata);
+    const life = new Lifetime(call, seen, scope.draining, visit);
     const reader = new Reader(call, life.call.signal, scope.draining, visit);
     try {
       visit?.admit();
@@ -184,7 +187,7 @@ export function serverStream<Request extends object, Response>(
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const visit = access?.begin(call.metadata);
-    const life = new Lifetime(call, seen, scope.draining);
+    const life = new Lifetime(call, seen, scope.draining, visit);
     const drain = (): void => life.abort(shuttingDown());
     scope.draining.addEventListener('abort', drain);
     try {
@@ -230,7 +233,12 @@ class Lifetime {
   readonly #controller = new AbortController();
   #ended = false;
 
-  constructor(call: ServerCall, seen: WatchedCall | undefined, draining: AbortSignal) {
+  constructor(
+    call: ServerCall,
+    seen: WatchedCall | undefined,
+    draining: AbortSignal,
+    visit: Visit | undefined,
+  ) {
     const { signal } = this.#controller;
     // A call may be many pieces of work, the texts of an Encode for example, and each of them listens.
     setMaxListeners(0, signal);
@@ -241,6 +249,9 @@ class Lifetime {
       metadata: call.metadata,
       ...(seen?.span && { span: seen.span }),
       ...(Number.isFinite(deadline) ? { deadline } : {}),
+      get caller() {
+        return visit?.caller;
+      },
     };
     call.once('cancelled', () => {
       // A stream tells of it after a proper end as well, and an error costs as much as the rest of a small call.
@@ -354,6 +365,9 @@ function writer<Request, Response>(
   let drained: Promise<unknown> | undefined;
   return async (message) => {
     signal.throwIfAborted();
+    // A handler that failed may have left somebody behind who still writes. After the status that is an error of the
+    // stream to grpc-js, which then never sends the status.
+    if (call.writableEnded) throw cancelled();
     if (call.write(message)) return;
     drained ??= once(call, 'drain', { signal }).finally(() => (drained = undefined));
     await drained;

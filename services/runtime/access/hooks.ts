@@ -16,7 +16,7 @@ export function accessHooks(access: Access, others: Hooks = {}): Hooks {
         throw error;
       };
       try {
-        const theirs = beforeCall(arrival);
+        const theirs = beforeCall(own.flow === undefined ? arrival : { ...arrival, flow: own.flow });
         return theirs instanceof Promise
           ? theirs.then((other) => both(own, other), refused)
           : both(own, theirs);

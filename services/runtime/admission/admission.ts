@@ -166,11 +166,12 @@ export class Admission implements Required<Hooks> {
     this.sessions.close();
   }
 
-  #callOf({ method, headers, stream, socket, answer }: Arrival): OpenCall {
+  #callOf({ method, headers, stream, socket, answer, flow }: Arrival): OpenCall {
     const kind = this.#options.kinds.get(method) ?? 'free';
     return {
       method,
       kind,
+      flow: flow ?? `address ${socket.remoteAddress}`,
       priority: kind === 'batch' ? 'batch' : 'interactive',
       peer: kind === 'stream' || kind === 'free' ? (socket.remoteAddress ?? '') : '',
       arrived: performance.now(),

@@ -13,6 +13,8 @@ export interface Arrival {
   readonly socket: Socket;
   /** What the answer goes out by. */
   readonly answer: Answer & { destroy(): unknown };
+  /** Whose it is, as far as its credential says; calls take turns by it. @default of the address that it comes from */
+  readonly flow?: string | undefined;
   /** Of gRPC over HTTP/2, where nobody reads yet. */
   readonly stream?: ServerHttp2Stream | undefined;
 }
@@ -21,6 +23,8 @@ export interface Arrival {
 export interface Ticket {
   /** Metadata of the call that take the place of what the caller sent by these names. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** See {@link Arrival.flow}. */
+  readonly flow?: string;
   /** Called once when the answer has ended, in whatever way. */
   readonly done?: () => void;
   /** Told how large the one message of a call has become that was compressed. */
