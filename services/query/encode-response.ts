@@ -22,11 +22,10 @@ export function encodeResponseBytes({ embeddings = [], queryTower }: EncodeRespo
   const vectors = embeddings.map(({ values = [] }) =>
     values instanceof Float32Array ? values : Float32Array.from(values, Number),
   );
-  if (!isNative)
-    return generic({
-      embeddings: vectors.map((each) => ({ values: [...each] })),
-      queryTower: queryTower ?? null,
-    });
+  if (!isNative) {
+    const plain = vectors.map((each) => ({ values: [...each] }));
+    return generic({ embeddings: plain, queryTower: queryTower ?? null });
+  }
   const tower = queryTower ? towerBytes(queryTower) : undefined;
   let size = tower?.length ?? 0;
   for (const { byteLength } of vectors) {

@@ -2,8 +2,8 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import type { FileRegistry } from '@bufbuild/protobuf';
 import {
-  Server,
   setLogger,
+  type Server,
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
@@ -14,6 +14,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { Access } from './access/access.ts';
 import { accessHooks } from './access/hooks.ts';
+import { LARGEST_MESSAGES } from './admission/admission.ts';
 import {
   serverStream,
   stream,
@@ -43,14 +44,6 @@ import { guarded, type Salvage } from './request-guard.ts';
 import type { ServiceError } from './errors.ts';
 
 export { StartError } from './start-error.ts';
-
-/**
- * Time without any frame after which a connection is asked whether its client is still there: well below the idle
- * limits of common load balancers (60 s and more), so that these never cut a quiet stream.
- */
-export const KEEPALIVE_TIME_MS = 30_000;
-/** Time for the client to answer that. */
-export const KEEPALIVE_TIMEOUT_MS = 10_000;
 
 /**
  * How long connections may stay open after our own calls have ended: long enough to flush the last answers, but not
@@ -159,12 +152,6 @@ export interface RunningServer {
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { host, port, portSetting, services, log, telemetry } = options;
   setLogger(grpcLogger(log));
-  const server = new Server({
-    'grpc.max_receive_message_length': options.maxReceiveBytes,
-    'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
-    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
-  });
-
   const draining = new AbortController();
   // Every open stream listens.
   setMaxListeners(0, draining.signal);
@@ -178,13 +165,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(telemetry && { watch: telemetry.watch }),
   };
   const bound: BoundService[] = [];
-  /** Binds a service for gRPC and for all other protocols. */
+  /** Binds a service for all protocols. */
   const addService = (
     definition: ServiceDefinition,
     handlers: UntypedServiceImplementation,
     registry?: FileRegistry,
   ): void => {
-    server.addService(definition, handlers);
     bound.push({ definition, handlers, registry });
   };
   for (const { definition, bind, registry } of services) addService(definition, bind(scope), registry);
@@ -221,7 +207,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     beforeCall,
     isServing: () => isServing,
   });
-  const http2 = http2Port({ grpc: server, methods, limits, http, beforeCall, onSession });
+  // Where there is an admission, it has the same bound, and counts more exactly.
+  const held = new HeldBytes(Math.max(MAX_BODY_BYTES_IN_ALL, LARGEST_MESSAGES * options.maxReceiveBytes));
+  const http2 = http2Port({ methods, limits: { ...limits, held }, http, beforeCall, onSession });
   const { headTimeoutMs } = options;
   const listening = { host, port, portSetting, headTimeoutMs, onConnection };
   const listener = await listen({ ...listening, http2: http2.accept, http1: http });
@@ -240,7 +228,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         log.warn({ calls: active.count, graceMs }, 'calls did not end in time and are aborted');
       } else await settlesWithin(closed, FLUSH_MS);
       http2.destroy();
-      server.forceShutdown();
       listener.destroy();
     },
   };
@@ -272,7 +259,7 @@ function serviceName(definition: ServiceDefinition): string {
   return path.slice(1, path.lastIndexOf('/'));
 }
 
-/** grpc-js would write to the console; this sends its lines to the log, at debug level. */
+/** Clients of grpc-js would write to the console; this sends its lines to the log, at debug level. */
 function grpcLogger(log: Logger): Partial<Console> {
   const write = (...parts: unknown[]): void => log.debug({ from: 'grpc-js' }, parts.join(' '));
   return { error: write, info: write, debug: write };

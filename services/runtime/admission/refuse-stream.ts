@@ -23,6 +23,11 @@ export function refuseStream(stream: ServerHttp2Stream, error: ServiceError): vo
 export function endAnswered(stream: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
   if (stream.closed || stream.headersSent) return;
   stream.respond(headers, { endStream: true });
+  linger(stream);
+}
+
+/** Throws away what still comes of a call that was answered, for a while. */
+export function linger(stream: ServerHttp2Stream): void {
   if (stream.readableEnded) return;
   stream.resume();
   lingering.set(stream, performance.now());

@@ -2,7 +2,6 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Duplex } from 'node:stream';
 import { Metadata, type handleUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { deadlineExceeded, ServiceError } from '../errors.ts';
-import type { Exchange } from './exchange.ts';
 import { oneRequest } from './frames.ts';
 import type { Method } from './methods.ts';
 import type { GrpcError } from './wire-error.ts';
@@ -41,10 +40,11 @@ const METADATA_NAME = /^[0-9a-z_.-]+$/;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** What the caller sent beside the request. */
-export function metadataOf({ headers }: Pick<Exchange, 'headers'>): Metadata {
+export function metadataOf({ headers }: { headers: Readonly<IncomingHttpHeaders> }): Metadata {
   const kept: IncomingHttpHeaders = {};
   for (const name in headers) {
-    if (NO_METADATA.has(name) || name.startsWith('sec-') || !METADATA_NAME.test(name)) continue;
+    // Most headers are known; those of HTTP/2 begin with a colon.
+    if (NO_METADATA.has(name) || !METADATA_NAME.test(name) || name.startsWith('sec-')) continue;
     kept[name] = headers[name];
   }
   return Metadata.fromHttp2Headers(kept);
@@ -55,6 +55,14 @@ export interface CallOptions {
   metadata: Metadata;
   /** When the caller stops waiting, in milliseconds since the epoch; `Infinity` for never. */
   deadline: number;
+}
+
+/** Who made a call, as the seam sees them. */
+export interface Peer {
+  /** Called once when nobody waits any more. */
+  onGone(listener: () => void): void;
+  /** An error that now leaves the port, as gRPC has it. */
+  failure(error: unknown): GrpcError;
 }
 
 /** How a call with one message ended: with a value, or an error. */
@@ -153,13 +161,13 @@ export function callUnary(
   method: Method,
   request: object,
   options: CallOptions,
-  exchange: Pick<Exchange, 'response' | 'failure'>,
+  peer: Peer,
 ): Promise<(UnaryAnswer & { error?: GrpcError | undefined }) | undefined> {
   return new Promise((resolve) => {
     const call = new UnaryCall(method, request, options, ({ error, ...answer }) =>
-      resolve({ ...answer, error: error instanceof ServiceError ? exchange.failure(error) : error }),
+      resolve({ ...answer, error: error instanceof ServiceError ? peer.failure(error) : error }),
     );
-    exchange.response.once('close', () => {
+    peer.onGone(() => {
       call.cancel();
       resolve(undefined);
     });
@@ -168,7 +176,7 @@ export function callUnary(
 
 /** Where the answers of a call with streams go. */
 export interface StreamOutput {
-  /** The call begins to answer. Comes once, before anything else. */
+  /** The call begins to answer. Comes once, before anything else. @param metadata - where there is any */
   headers(metadata: Metadata | undefined): void;
   /** Resolves when the connection can take the next. */
   message(value: object): Promise<void>;
@@ -186,13 +194,13 @@ export async function callStream(
   inputs: AsyncIterator<object>,
   options: CallOptions,
   output: StreamOutput,
-  exchange: Exchange,
+  peer: Peer,
 ): Promise<void> {
   const { requestStream, responseStream, path } = method;
-  const failed = (error: unknown): GrpcError => exchange.failure(error);
+  const failed = (error: unknown): GrpcError => peer.failure(error);
   const call = new WebCall(path, inputs, options, output, failed);
   const stop = untilDeadline(options.deadline, () => call.fail(failed(deadlineExceeded())));
-  exchange.response.once('close', () => call.abandon());
+  peer.onGone(() => call.abandon());
   try {
     if (!requestStream) {
       try {
@@ -294,11 +302,10 @@ class WebCall extends Duplex {
     try {
       this.#output.message(message).then(
         () => taken(),
-        () => taken(),
+        (error: unknown) => this.#unsent(error, taken),
       );
     } catch (error) {
-      this.fail(this.#failed(error));
-      taken();
+      this.#unsent(error, taken);
     }
   }
 
@@ -341,6 +348,12 @@ class WebCall extends Duplex {
     if (!this.#begun) this.#begin(undefined);
     this.#output.end(error, trailers);
     this.#resolve();
+  }
+
+  /** A message could not be sent. */
+  #unsent(error: unknown, taken: () => void): void {
+    this.fail(this.#failed(error));
+    taken();
   }
 
   #begin(metadata: Metadata | undefined): void {

@@ -3,6 +3,7 @@ import { constants, type Http2ServerRequest } from 'node:http2';
 import { Metadata, status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { invalidArgument, overloaded, reportError, ServiceError, toGrpcError } from '../errors.ts';
+import type { Peer } from './calls.ts';
 import type { GrpcError } from './wire-error.ts';
 
 /** Most bytes of bodies that are under way at a time, over all connections: one of the largest that any service takes. */
@@ -68,7 +69,7 @@ export interface ExchangeLimits {
 }
 
 /** A request that is no gRPC, over HTTP/1.1 or HTTP/2, and the answer to it. */
-export class Exchange {
+export class Exchange implements Peer {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly headers: IncomingHttpHeaders;
@@ -162,7 +163,10 @@ export class Exchange {
     return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
   }
 
-  /** An error that now leaves the port, as gRPC has it. */
+  onGone(listener: () => void): void {
+    this.response.once('close', listener);
+  }
+
   failure(error: unknown): GrpcError {
     return failureOf(error, this.limits, this.path);
   }

@@ -1,15 +1,24 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect, constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
+import { constants, type ClientHttp2Session } from 'node:http2';
 import { after, test } from 'node:test';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { status, type Metadata } from '@grpc/grpc-js';
 import { v1 } from '../../../proto/load.ts';
 import { decodeStatus } from '../../../proto/status.ts';
-import { invalidArgument, type ServiceError } from '../errors.ts';
+import { invalidArgument } from '../errors.ts';
 import type { Call } from '../handler.ts';
 import { serve, type Harness } from '../testing/harness.ts';
-import type { Hooks } from './seams.ts';
+import {
+  ask as send,
+  counting,
+  dial,
+  framed,
+  refusal,
+  waiting,
+  type Answer,
+  type Asked,
+} from './testing/http2-client.ts';
 
 const stops: (() => unknown)[] = [];
 after(async () => {
@@ -32,12 +41,11 @@ async function start(
 ): Promise<Served> {
   const harness = await serve({ Search: search }, { maxReceiveBytes: MAX_RECEIVE_BYTES, ...options });
   stops.push(harness.stop);
-  return { harness, session: dial(harness) };
+  return { harness, session: dialled(harness) };
 }
 
-function dial({ server }: Harness): ClientHttp2Session {
-  const session = connect(`http://${server.address}`);
-  session.on('error', () => {});
+function dialled({ server }: Harness): ClientHttp2Session {
+  const session = dial(server.address);
   stops.push(() => session.destroy());
   return session;
 }
@@ -46,64 +54,9 @@ const echo = async ({ query }: { query: string }): Promise<object> => ({
   hits: [{ documentId: query, score: 0.5 }],
 });
 
-/** A message with its head. */
-function framed(message: Uint8Array, flags = 0): Buffer {
-  const head = Buffer.from([flags, 0, 0, 0, 0]);
-  head.writeUInt32BE(message.length, 1);
-  return Buffer.concat([head, message]);
-}
-
 const search = (query: string): Buffer => Search.requestSerialize({ query });
 
-interface Answer {
-  headers: IncomingHttpHeaders;
-  trailers: IncomingHttpHeaders | undefined;
-  data: Buffer;
-  /** With which the stream was closed. */
-  code: number;
-  /** What went last, be it headers or trailers. */
-  last: IncomingHttpHeaders;
-}
-
-interface Asked {
-  headers?: Record<string, string>;
-  /** What is sent, in so many frames. */
-  pieces?: readonly Uint8Array[];
-  /** Leaves the stream open. */
-  stay?: boolean;
-}
-
-async function ask(session: ClientHttp2Session, asked: Asked = {}): Promise<Answer> {
-  const { headers = {}, pieces = [], stay = false } = asked;
-  const stream = session.request({
-    ':method': 'POST',
-    ':path': SEARCH,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-    ...headers,
-  });
-  let first: IncomingHttpHeaders = {};
-  let trailers: IncomingHttpHeaders | undefined;
-  const chunks: Buffer[] = [];
-  stream.on('response', (received) => (first = received));
-  stream.on('trailers', (received) => (trailers = received));
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  stream.on('error', () => {});
-  const closed = once(stream, 'close');
-  for (const piece of pieces) {
-    // Each in a frame of its own.
-    await new Promise((sent) => stream.write(piece, sent));
-  }
-  if (!stay) stream.end();
-  await closed;
-  return {
-    headers: first,
-    trailers,
-    data: Buffer.concat(chunks),
-    code: stream.rstCode,
-    last: trailers ?? first,
-  };
-}
+const ask = (session: ClientHttp2Session, asked: Asked = {}): Promise<Answer> => send(session, SEARCH, asked);
 
 function hitOf({ data }: Answer): string | undefined {
   assert.equal(data[0], 0);
@@ -112,20 +65,6 @@ function hitOf({ data }: Answer): string | undefined {
     hits: { documentId: string }[];
   };
   return hits[0]?.documentId;
-}
-
-/** The status of an answer that is nothing but an error: one block of headers that ends the stream. */
-function refusal(answer: Answer): number {
-  const { headers, trailers, data } = answer;
-  assert.equal(headers[':status'], 200);
-  assert.equal(headers['content-type'], 'application/grpc+proto');
-  assert.equal(trailers, undefined);
-  assert.equal(data.length, 0);
-  const code = Number(headers['grpc-status']);
-  const rich = decodeStatus(Buffer.from(String(headers['grpc-status-details-bin']), 'base64'));
-  assert.equal(rich.code, code);
-  assert.equal(decodeURIComponent(String(headers['grpc-message'])), rich.message);
-  return code;
 }
 
 test('a message is read in whatever pieces it comes', async () => {
@@ -220,6 +159,18 @@ test('compressed messages are inflated, up to the limit', async () => {
   assert.equal(calls, handled);
 });
 
+test('the hook is told how large a compressed message has become', async () => {
+  const told: number[] = [];
+  const inflated = (bytes: number): void => void told.push(bytes);
+  const { session } = await start(echo, { hooks: { beforeCall: () => ({ inflated }) } });
+  const message = search('q'.repeat(500));
+  const headers = { 'grpc-encoding': 'gzip' };
+  await ask(session, { headers, pieces: [framed(message)] });
+  assert.deepEqual(told, []);
+  await ask(session, { headers, pieces: [framed(gzipSync(message), 1)] });
+  assert.deepEqual(told, [message.length]);
+});
+
 test('the time limit of a call is read as gRPC has it, or refused', async () => {
   let left: number | undefined;
   const { session } = await start(async (request, { deadline }) => {
@@ -252,45 +203,8 @@ test('the time limit of a call is read as gRPC has it, or refused', async () => 
   assert.equal(left, undefined);
 });
 
-/** Hooks that count. */
-function counting() {
-  const arrived: string[] = [];
-  const ended = { count: 0 };
-  const hooks: Hooks = {
-    beforeCall: ({ method, protocol }) => {
-      arrived.push(`${protocol} ${method}`);
-      return { done: () => void ended.count++ };
-    },
-  };
-  /** So many calls have ended, and no more. */
-  const ends = async (count: number): Promise<void> => {
-    while (ended.count < count) await new Promise((resolve) => setImmediate(resolve));
-    assert.equal(ended.count, count);
-  };
-  return { arrived, hooks, ends };
-}
-
-/** A handler that waits until its signal says why it should not. */
-function waiting(): { reached: Promise<void>; reason: Promise<ServiceError>; search: typeof echo } {
-  let reach = (): void => {};
-  let tell: (reason: ServiceError) => void = () => {};
-  return {
-    reached: new Promise((resolve) => (reach = resolve)),
-    reason: new Promise((resolve) => (tell = resolve)),
-    search: ((_: unknown, { signal }: Call) => {
-      reach();
-      return new Promise((_resolve, reject) =>
-        signal.addEventListener('abort', () => {
-          tell(signal.reason as ServiceError);
-          reject(signal.reason as ServiceError);
-        }),
-      );
-    }) as never,
-  };
-}
-
 test('a deadline that passes ends the call, and the handler hears of it', async () => {
-  const { search: handler, reason } = waiting();
+  const { handler, reason } = waiting();
   const { session } = await start(handler);
   const answer = await ask(session, { pieces: [framed(search('q'))], headers: { 'grpc-timeout': '30m' } });
   assert.equal(refusal(answer), status.DEADLINE_EXCEEDED);
@@ -299,7 +213,7 @@ test('a deadline that passes ends the call, and the handler hears of it', async 
 
 test('the handler hears that its caller is gone, by a reset or with its connection', async () => {
   for (const leave of ['reset', 'connection'] as const) {
-    const { search: handler, reached, reason } = waiting();
+    const { handler, reached, reason } = waiting();
     const { ends, hooks } = counting();
     const { session } = await start(handler, { hooks });
     const stream = session.request({
@@ -327,7 +241,7 @@ test('a caller that goes away before its message is whole reaches no handler', a
   await once(session, 'remoteSettings');
   stream.close(constants.NGHTTP2_CANCEL);
   await ends(1);
-  assert.equal(hitOf(await ask(dial(harness), { pieces: [framed(search('q'))] })), 'q');
+  assert.equal(hitOf(await ask(dialled(harness), { pieces: [framed(search('q'))] })), 'q');
   assert.equal(calls, 1);
 });
 

@@ -1,24 +1,23 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { status, type Metadata } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
 import { endAnswered } from '../admission/refuse-stream.ts';
-import { internal, malformedMessage, ServiceError } from '../errors.ts';
+import { internal, ServiceError } from '../errors.ts';
 import { metadataOf, UnaryCall, type UnaryAnswer } from './calls.ts';
 import { failureOf, type ExchangeLimits } from './exchange.ts';
 import { COMPRESSED, frame, OneMessage } from './frames.ts';
-import { grpcDeadline, percentEncoded } from './grpc-values.ts';
-import { GRPC_ENCODINGS, inflate } from './inflate.ts';
+import {
+  decoderOf,
+  errorFields,
+  grpcEncodingOf,
+  grpcHeaders,
+  grpcTrailers,
+  refusalHeaders,
+  WITH_TRAILERS,
+} from './grpc-fields.ts';
+import { inflate } from './inflate.ts';
 import type { Method } from './methods.ts';
-import { fieldsOf, grouped, type GrpcError } from './wire-error.ts';
-
-const CONTENT_TYPE = 'application/grpc+proto';
-/** What an answer begins with, and what it ends with where all went well. */
-const HEADERS: OutgoingHttpHeaders = {
-  ':status': 200,
-  'content-type': CONTENT_TYPE,
-  'grpc-accept-encoding': ['identity', ...GRPC_ENCODINGS].join(','),
-};
-const TRAILERS: OutgoingHttpHeaders = { 'grpc-status': status.OK };
-const WITH_TRAILERS = { waitForTrailers: true };
+import type { Ticket } from './seams.ts';
+import type { GrpcError } from './wire-error.ts';
 
 /**
  * A call of gRPC with one message in each direction, on a stream of HTTP/2: reads its request, calls the handler that
@@ -31,23 +30,27 @@ export class GrpcUnary {
   readonly #limits: ExchangeLimits;
   readonly #deadline: number;
   readonly #message: OneMessage;
+  readonly #ticket: Ticket | undefined;
   #call: UnaryCall | undefined;
   /** Whether it was answered, or its caller is gone. */
   #isOver = false;
 
-  /** @throws {ServiceError} for a time limit that can't be read */
+  /** @param deadline - when the caller stops waiting, in milliseconds since the epoch */
   constructor(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     method: Method,
     limits: ExchangeLimits,
+    deadline: number,
+    ticket: Ticket | undefined,
   ) {
     this.#stream = stream;
     this.#headers = headers;
     this.#method = method;
     this.#limits = limits;
-    this.#deadline = grpcDeadline({ headers });
-    this.#message = new OneMessage(limits, encodingOf(headers) !== undefined);
+    this.#deadline = deadline;
+    this.#ticket = ticket;
+    this.#message = new OneMessage(limits, grpcEncodingOf(headers) !== undefined);
   }
 
   /** Begins to read. */
@@ -84,27 +87,20 @@ export class GrpcUnary {
   }
 
   #inflate(data: Buffer): void {
-    inflate(data, encodingOf(this.#headers), this.#limits)
+    inflate(data, grpcEncodingOf(this.#headers), this.#limits)
       .then((bytes) => {
+        this.#ticket?.inflated?.(bytes.length);
         if (!this.#isDone) this.#serve(bytes);
       })
       .catch((error: unknown) => this.#refuse(error));
   }
 
   #serve(bytes: Buffer): void {
-    const request = this.#decoded(bytes);
+    const request = decoderOf(this.#method)(bytes);
     const metadata = metadataOf({ headers: this.#headers });
     this.#call = new UnaryCall(this.#method, request, { metadata, deadline: this.#deadline }, (answer) =>
       this.#answer(answer),
     );
-  }
-
-  #decoded(bytes: Buffer): object {
-    try {
-      return this.#method.decode(bytes);
-    } catch (error) {
-      throw malformedMessage(error);
-    }
   }
 
   #close(): void {
@@ -127,7 +123,7 @@ export class GrpcUnary {
       return;
     }
     this.#isOver = true;
-    this.#respond(headers, trailers ? { ...TRAILERS, ...grouped(fieldsOf(trailers)) } : TRAILERS, body);
+    this.#respond(headers, grpcTrailers(trailers), body);
   }
 
   #refuse(error: unknown): void {
@@ -138,30 +134,14 @@ export class GrpcUnary {
   #fail(error: GrpcError | ServiceError, headers: Metadata | undefined): void {
     this.#isOver = true;
     const known = error instanceof ServiceError ? failureOf(error, this.#limits, this.#method.path) : error;
-    const fields = errorFields(known);
-    if (headers) this.#respond(headers, fields, undefined);
-    else endAnswered(this.#stream, { ':status': 200, 'content-type': CONTENT_TYPE, ...fields });
+    if (headers) this.#respond(headers, errorFields(known), undefined);
+    else endAnswered(this.#stream, refusalHeaders(known));
   }
 
   #respond(headers: Metadata | undefined, trailers: OutgoingHttpHeaders, body: Buffer | undefined): void {
     const stream = this.#stream;
-    stream.respond(headers ? { ...HEADERS, ...grouped(fieldsOf(headers)) } : HEADERS, WITH_TRAILERS);
+    stream.respond(grpcHeaders(headers), WITH_TRAILERS);
     stream.on('wantTrailers', () => stream.sendTrailers(trailers));
     stream.end(body);
   }
-}
-
-/** How messages of a call are compressed, which `http2.ts` has looked at; `undefined` where they are not. */
-function encodingOf(headers: IncomingHttpHeaders): (typeof GRPC_ENCODINGS)[number] | undefined {
-  const given = headers['grpc-encoding'];
-  return given === undefined ? undefined : GRPC_ENCODINGS.find((each) => each === given);
-}
-
-/** An error as the last headers of a call say it. */
-function errorFields({ code, details, metadata }: GrpcError): OutgoingHttpHeaders {
-  return {
-    'grpc-status': code ?? status.UNKNOWN,
-    'grpc-message': percentEncoded(details ?? ''),
-    ...grouped(fieldsOf(metadata ?? undefined)),
-  };
 }

@@ -18,6 +18,7 @@ export type Encoding = (typeof ENCODINGS)[number];
 export const GRPC_ENCODINGS = ['deflate', 'gzip'] as const;
 
 const INFLATERS = { gzip: createGunzip, deflate: createInflate, br: createBrotliDecompress } as const;
+export type RequestEncoding = keyof typeof INFLATERS;
 
 /** Answers below this many bytes go as they are: one packet either way. */
 const MIN_DEFLATED_BYTES = 1024;
@@ -61,7 +62,7 @@ export function acceptedEncoding(header: string | undefined): Encoding | undefin
  */
 export async function inflate(
   bytes: Buffer,
-  encoding: keyof typeof INFLATERS | undefined,
+  encoding: RequestEncoding | undefined,
   { maxReceiveBytes, held }: { maxReceiveBytes: number; held: Pick<HeldBytes, 'take' | 'give'> },
 ): Promise<Buffer> {
   if (encoding === undefined || bytes.length === 0) return bytes;
