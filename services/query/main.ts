@@ -13,6 +13,7 @@ await runTowerService({
   name: 'query',
   port: 'portQuery',
   metricsPort: 'metricsPortQuery',
+  livenessPort: 'livenessPortQuery',
   tower: 'queryTower',
   access: 'reads',
   settings: [
@@ -30,7 +31,7 @@ await runTowerService({
   ],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   routes: async (tower, { serveTower }) => (serveTower ? [await towerFiles(tower)] : []),
-  serve: async ({ tower, store, config, log, telemetry, describe }) => {
+  serve: async ({ tower, store, config, log, telemetry, describe, quotas }) => {
     await store.prepare(tower.manifest.space.fingerprint);
     return queryService({
       tower,
@@ -42,6 +43,7 @@ await runTowerService({
       log,
       telemetry,
       describe,
+      quotas,
       live: liveQuality({ tower, store, log, metrics: telemetry?.metrics }, config),
     });
   },

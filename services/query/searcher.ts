@@ -5,14 +5,23 @@ import type { Store } from '../../store/store.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
 import { traceOf } from '../runtime/telemetry/span.ts';
+import { Quotas } from '../runtime/tenants/quotas.ts';
+import { tenantFlow } from '../runtime/tenants/whose.ts';
 import type { Collections } from './collections.ts';
-import type { QueryEncoder, QueryTower } from './encoder.ts';
+import type { CutText, QueryEncoder, QueryTower } from './encoder.ts';
 import type { SearchPlan } from './search-plan.ts';
 
 /** What searching needs of a store. */
 export type QueryStore = Pick<
   Store,
-  'kind' | 'aliases' | 'findCollection' | 'search' | 'lookupDocuments' | 'readDocuments' | 'findDelete'
+  | 'kind'
+  | 'aliases'
+  | 'findCollection'
+  | 'search'
+  | 'lookupDocuments'
+  | 'readDocuments'
+  | 'findOrigins'
+  | 'findDelete'
 >;
 
 /** What was found, and where the time went. */
@@ -23,14 +32,14 @@ export interface Found {
   query: SearchQuery;
   timings: { tokenizeMs: number; queueMs: number; encodeMs: number; searchMs: number; cached: boolean };
   /** How many tokens the tower read of a query that has more. */
-  cutTo?: number;
+  cut?: CutText;
 }
 
 /** What encoding made of a search's text. */
 interface Encoded {
   vectors: Pick<SearchQuery, 'vector' | 'sparse' | 'hnswEf' | 'oversampling'>;
   timings: Found['timings'];
-  cutTo?: number;
+  cut?: CutText;
 }
 
 /** Why a store does not find a collection where it was a moment ago. */
@@ -46,10 +55,18 @@ export class Searcher {
   readonly #store: QueryStore;
   readonly #encoder: QueryEncoder;
   readonly #collections: Collections;
+  readonly #quotas: Quotas;
   /** As the tower's manifest recommends it. */
   readonly #recommended: Pick<SearchQuery, 'hnswEf' | 'oversampling'>;
 
-  constructor(tower: QueryTower, store: QueryStore, encoder: QueryEncoder, collections: Collections) {
+  constructor(
+    tower: QueryTower,
+    store: QueryStore,
+    encoder: QueryEncoder,
+    collections: Collections,
+    quotas = new Quotas(),
+  ) {
+    this.#quotas = quotas;
     const { search } = tower.manifest;
     this.#recommended = {
       ...(search && { hnswEf: search.hnswEf }),
@@ -68,7 +85,7 @@ export class Searcher {
    */
   async search(plan: SearchPlan, call: Call, kept: Kept = {}): Promise<Found> {
     const physical = await this.#resolve(plan, call);
-    const { vectors, timings, cutTo } = (kept.encoded ??= await this.#encode(plan, call));
+    const { vectors, timings, cut } = (kept.encoded ??= await this.#encode(plan, call));
     const query = { ...plan.query, ...vectors };
     const span = call.span?.child('store', {
       kind: SpanKind.CLIENT,
@@ -82,7 +99,7 @@ export class Searcher {
     try {
       const hits = await this.#ask(plan, physical, query, { ...call, ...traceOf(span) });
       timings.searchMs = performance.now() - started;
-      return { hits, collection: physical, query, timings, ...(cutTo !== undefined && { cutTo }) };
+      return { hits, collection: physical, query, timings, ...(cut && { cut }) };
     } catch (error) {
       // A search that was given up, because a newer query came, has not failed.
       const { name } = error as Error;
@@ -102,7 +119,7 @@ export class Searcher {
   async #encode(plan: SearchPlan, call: Call): Promise<Encoded> {
     const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
     const vectors: Encoded['vectors'] = {};
-    let cutTo: number | undefined;
+    let cut: CutText | undefined;
     if (plan.mode !== 'dense') {
       const started = performance.now();
       vectors.sparse = queryTerms(plan.text);
@@ -111,16 +128,22 @@ export class Searcher {
       if (plan.mode === 'sparse') call.span?.record('tokenize', started, done);
     }
     if (plan.mode !== 'sparse') {
-      const encoded = await this.#encoder.encode(plan.text, call);
+      const { tenant } = plan.query;
+      const encoded = await this.#encoder.encode(plan.text, {
+        signal: call.signal,
+        ...(call.span && { span: call.span }),
+        owner: tenantFlow(tenant),
+        onTokens: (tokens) => this.#quotas.tokens(tenant, tokens),
+      });
       vectors.vector = encoded.vector;
-      cutTo = encoded.cutTo;
+      cut = encoded.cut;
       Object.assign(vectors, this.#recommended);
       timings.tokenizeMs += encoded.tokenizeMs;
       timings.queueMs = encoded.queueMs;
       timings.encodeMs = encoded.encodeMs;
       timings.cached = encoded.cached;
     }
-    return { vectors, timings, ...(cutTo !== undefined && { cutTo }) };
+    return { vectors, timings, ...(cut && { cut }) };
   }
 
   #resolve({ collection, query }: SearchPlan, call: Call): Promise<string> {

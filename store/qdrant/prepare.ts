@@ -80,11 +80,11 @@ export function pointOf(
 /** What only the head of a put has. @param settling whether there are other passages, old or new */
 export function headPayload(
   tenant: string,
-  { put, version }: PutChange,
+  { put, latest, version }: PutChange,
   generation: number,
   settling: boolean,
 ): Partial<PointPayload> {
-  const { text, encodingHash } = put;
+  const { title, text, encodingHash } = put;
   const passages = put.passages.length;
   const isOnlyPassage = passages === 1 && put.passages[0]!.text === text;
   return {
@@ -93,6 +93,8 @@ export function headPayload(
     generation,
     passages,
     encoding_hash: encodingHash,
+    ...(latest.ingested && { ingested: { ...latest.ingested, stamp: generation } }),
+    text_bytes: Buffer.byteLength(title) + Buffer.byteLength(text ?? ''),
     ...(text !== undefined && (isOnlyPassage ? { whole: 'text' } : { whole: 'body', body: text })),
     ...(settling && { settling }),
   };

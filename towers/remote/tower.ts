@@ -2,6 +2,7 @@ import type { TlsFiles } from '../../calls/outgoing-tls.ts';
 import type { BatchingLimits, Lane } from '../batching.ts';
 import { Encoder } from '../encoder.ts';
 import { TowerError } from '../errors.ts';
+import { countedPart, type TokenCount } from '../lookup/counted.ts';
 import type { TowerManifest } from '../manifest.ts';
 import { type PassageRules, splitPassages } from '../passages.ts';
 import { type CutDocument, recutPassages } from '../recut.ts';
@@ -120,6 +121,15 @@ class RemoteTower implements Tower {
 
   async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
     return this.#counter.encode((prompt + text).toWellFormed());
+  }
+
+  async countTokens(
+    text: string,
+    { prompt = this.manifest.prompt }: { prompt?: string } = {},
+  ): Promise<TokenCount> {
+    const { part, atLeast } = countedPart((prompt + text).toWellFormed(), this.manifest.space.truncation);
+    const special = this.manifest.maxTokens - this.#counter.room;
+    return { tokens: (await this.#counter.count(part)) + special, atLeast };
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {

@@ -42,7 +42,9 @@ const SERVICES = [v1.QueryService.service, v1.DocumentService.service];
 const acme = { collection: 'wiki-de', tenant: 'acme' };
 
 /** What each RPC asks for, and a request of tenant acme about the collection wiki-de. A new RPC needs a line here. */
-const CALLS: Readonly<Record<string, { scope?: Scope; request: object; names?: 'both' | 'collection' }>> = {
+const CALLS: Readonly<
+  Record<string, { scope?: Scope; request: object; names?: 'both' | 'collection' | 'tenant' }>
+> = {
   'QueryService/Search': { scope: 'search', request: acme, names: 'both' },
   'QueryService/SearchByVector': { scope: 'search', request: { search: acme }, names: 'both' },
   'QueryService/SearchStream': { scope: 'search', request: { sequence: 1, search: acme }, names: 'both' },
@@ -67,6 +69,13 @@ const CALLS: Readonly<Record<string, { scope?: Scope; request: object; names?: '
     request: { physicalName: 'wiki-de--0123456789ab' },
     names: 'collection',
   },
+  'DocumentService/DropTenant': {
+    scope: 'admin',
+    request: { ...acme, confirmTenant: 'acme' },
+    names: 'both',
+  },
+  'DocumentService/ListTenants': { scope: 'admin', request: { collection: 'wiki-de' }, names: 'collection' },
+  'DocumentService/GetTenantUsage': { request: { tenant: 'acme' }, names: 'tenant' },
   'DocumentService/Describe': { request: {} },
 };
 
@@ -270,8 +279,9 @@ async function overHttp(path: string, request: object, credential: string | unde
 }
 
 /** What a credential for no tenant and no collection is told. */
-function nothingFor(names: 'both' | 'collection' | undefined): string {
-  return names === undefined ? 'OK' : names === 'both' ? 'TENANT_NOT_ALLOWED' : 'COLLECTION_NOT_ALLOWED';
+function nothingFor(names: 'both' | 'collection' | 'tenant' | undefined): string {
+  if (names === undefined) return 'OK';
+  return names === 'collection' ? 'COLLECTION_NOT_ALLOWED' : 'TENANT_NOT_ALLOWED';
 }
 
 const methods = SERVICES.flatMap((definition) => Object.values(definition)) as MethodDefinition<
@@ -325,8 +335,8 @@ for (const method of methods) {
     ['other prefix', 'CREDENTIAL_INVALID'],
     ['expired', 'CREDENTIAL_EXPIRED'],
     ['revoked', 'CREDENTIAL_REVOKED'],
-    ['other tenant', names === 'both' ? 'TENANT_NOT_ALLOWED' : 'OK'],
-    ['other collection', names === undefined ? 'OK' : 'COLLECTION_NOT_ALLOWED'],
+    ['other tenant', names === 'both' || names === 'tenant' ? 'TENANT_NOT_ALLOWED' : 'OK'],
+    ['other collection', names === undefined || names === 'tenant' ? 'OK' : 'COLLECTION_NOT_ALLOWED'],
     ...ALL.flatMap((each): [string, string][] => [
       [`no ${each}`, each === scope ? 'SCOPE_MISSING' : 'OK'],
       [`only ${each}`, scope === undefined || each === scope ? 'OK' : 'SCOPE_MISSING'],
@@ -334,7 +344,7 @@ for (const method of methods) {
     ['right', 'OK'],
     ['good token', 'OK'],
     ['expired token', 'CREDENTIAL_EXPIRED'],
-    ['token of another tenant', names === 'both' ? 'TENANT_NOT_ALLOWED' : 'OK'],
+    ['token of another tenant', names === 'both' || names === 'tenant' ? 'TENANT_NOT_ALLOWED' : 'OK'],
     ['token of another issuer', 'CREDENTIAL_INVALID'],
     ['token without claims', scope === undefined ? nothingFor(names) : 'SCOPE_MISSING'],
     ...ALL.map((each): [string, string] => [

@@ -10,6 +10,7 @@ import type { Arrival, Ticket } from '../listener/seams.ts';
 import type { AuditLog } from './audit.ts';
 import { ANYBODY, type Caller } from './caller.ts';
 import { credentialDead, credentialMalformed, credentialMissing, credentialUnchecked } from './refusals.ts';
+import { flowOf } from '../tenants/whose.ts';
 import { checkRequest, checkScope, ruleOf, shown, type Named, type Need, type Rule } from './rules.ts';
 import { needOfOther } from './routes.ts';
 
@@ -131,7 +132,11 @@ export class Access {
   #admit(admitted: Admitted): Ticket {
     const name = randomUUID();
     this.#admitted.set(name, admitted);
-    return { metadata: { [ADMITTED]: name }, done: () => void this.#admitted.delete(name) };
+    return {
+      metadata: { [ADMITTED]: name },
+      flow: flowOf(admitted.caller, addressOf(admitted.peer)),
+      done: () => void this.#admitted.delete(name),
+    };
   }
 
   /** Who makes a call that {@link arrive} has let in. */
@@ -214,6 +219,11 @@ export class Visit {
     this.#admitted = of.access.admitted(metadata);
   }
 
+  /** Who calls; `undefined` before {@link admit}. */
+  get caller(): Caller | undefined {
+    return this.#caller;
+  }
+
   /** Whether {@link Access.arrive} has let the call in. @throws {ServiceError} where not */
   admit(): void {
     const { access } = this.#of;
@@ -255,6 +265,11 @@ export class Visit {
     const { access, path } = this.#of;
     access.audit(path, this.#caller, this.#admitted?.peer, this.#named, error);
   }
+}
+
+/** `HOST:PORT` without the port. */
+function addressOf(peer: string): string {
+  return peer.slice(0, peer.lastIndexOf(':'));
 }
 
 const subjects = new WeakMap<Socket, PeerSubject | undefined>();

@@ -49,7 +49,7 @@ function andOthers(
     throw error;
   };
   try {
-    const theirs = beforeCall(arrival);
+    const theirs = beforeCall(own.flow === undefined ? arrival : { ...arrival, flow: own.flow });
     return theirs instanceof Promise ? theirs.then((other) => both(own, other), refused) : both(own, theirs);
   } catch (error) {
     return refused(error);
@@ -60,6 +60,7 @@ function both(one: Ticket, other: Ticket | undefined): Ticket {
   if (!other) return one;
   return {
     metadata: { ...other.metadata, ...one.metadata },
+    inflated: other.inflated,
     done: () => {
       one.done?.();
       other.done?.();

@@ -1,9 +1,13 @@
 import { cancelled, deadlineExceeded, overloaded, type ServiceError } from '../errors.ts';
+import { FairQueue } from '../tenants/fair-queue.ts';
 
 // Controlled delay with adaptive LIFO, after B. Maurer, "Fail at Scale", ACM Queue 13(8), 2015, which takes the idea
 // from CoDel (K. Nichols, V. Jacobson, ACM Queue 10(5), 2012). What a queue holds is judged by its age: a queue that was
 // empty a moment ago is a burst, which will be served; one that has not been empty for a while is overload, in which
 // only calls that have just come are worth serving.
+//
+// Callers take turns, see `tenants/fair-queue.ts`. One that has less than its share may wait in overload as in a burst, as in
+// FQ-CoDel (RFC 8290), which judges each flow by its own queue: it is not what the overload comes from.
 
 /** Longest wait in a burst, and how long a queue has to be without a pause to be taken for overload. */
 export const BURST_MS = 100;
@@ -18,6 +22,8 @@ export type Priority = 'interactive' | 'batch';
 /** What the queue needs to know about a call. */
 export interface Applicant {
   readonly priority: Priority;
+  /** Whose call it is, as far as that is known. @default everybody's */
+  readonly flow?: string;
   /** When its caller stops waiting, by the queue's clock; infinite where it waits for ever. */
   readonly deadline: number;
 }
@@ -25,6 +31,8 @@ export interface Applicant {
 interface Waiter {
   readonly call: Applicant;
   readonly since: number;
+  /** It came in overload from a caller that had less than its share. */
+  readonly isSparse: boolean;
   readonly settle: (refusal?: ServiceError) => void;
 }
 
@@ -38,6 +46,11 @@ export class CallQueue {
   readonly #now: () => number;
   /** Oldest first. */
   readonly #waiting = new Map<Applicant, Waiter>();
+  /** The same, by whose they are. */
+  readonly #turns = new FairQueue<Waiter>();
+  /** Calls that run, by whose they are. */
+  readonly #runningOf = new Map<string, number>();
+  #sparse = 0;
   #running = 0;
   #runningBatch = 0;
   /** When the queue was last seen empty. */
@@ -87,22 +100,37 @@ export class CallQueue {
       }
     }
     // In overload whoever comes is refused there and then; a place would cost more than the refusal.
-    const places = this.#isOverload(now) ? Math.min(this.#places, this.#overloadPlaces) : this.#places;
-    if (this.#waiting.size >= places) throw this.#refusal(now);
+    const isOverload = this.#isOverload(now);
+    const places = isOverload ? Math.min(this.#places, this.#overloadPlaces) : this.#places;
+    const isSparse = isOverload && this.#isSparse(flowOf(call));
+    if (this.#waiting.size >= places && !isSparse) {
+      const victim = isOverload ? undefined : this.#turns.victim(flowOf(call));
+      if (!victim) throw this.#refusal(now);
+      victim.settle(this.#refusal(now));
+    }
     return new Promise((resolve, reject) => {
       const settle = (refusal?: ServiceError): void => {
         this.#waiting.delete(call);
+        this.#turns.remove(waiter);
+        if (isSparse) this.#sparse--;
         if (refusal) reject(refusal);
         else resolve();
       };
-      this.#waiting.set(call, { call, since: now, settle });
+      const waiter = { call, since: now, isSparse, settle };
+      if (isSparse) this.#sparse++;
+      this.#waiting.set(call, waiter);
+      this.#turns.push(flowOf(call), waiter);
       this.#watch();
     });
   }
 
   /** A call that was let in has ended. */
-  leave({ priority }: Applicant): void {
+  leave(call: Applicant): void {
+    const { priority } = call;
     this.#running--;
+    const left = (this.#runningOf.get(flowOf(call)) ?? 1) - 1;
+    if (left > 0) this.#runningOf.set(flowOf(call), left);
+    else this.#runningOf.delete(flowOf(call));
     if (priority === 'batch') this.#runningBatch--;
     this.#fill();
   }
@@ -123,8 +151,10 @@ export class CallQueue {
     return false;
   }
 
-  #take({ priority }: Applicant): void {
+  #take(call: Applicant): void {
+    const { priority } = call;
     this.#running++;
+    this.#runningOf.set(flowOf(call), (this.#runningOf.get(flowOf(call)) ?? 0) + 1);
     if (priority === 'batch') this.#runningBatch++;
   }
 
@@ -136,24 +166,33 @@ export class CallQueue {
       const next = this.#choose();
       if (!next) break;
       this.#take(next.call);
+      this.#turns.take(next);
       next.settle();
     }
     if (this.#waiting.size === 0) this.#emptyAt = this.#now();
   }
 
-  /** The oldest call in a burst, the newest in overload; interactive ones first. */
+  /** Of the caller whose turn it is the oldest call in a burst, the newest in overload; interactive ones first. */
   #choose(): Waiter | undefined {
     const newest = this.#isOverload(this.#now());
-    let chosen: Waiter | undefined;
-    for (const waiter of this.#waiting.values()) {
-      if (!this.#fits(waiter.call)) continue;
-      if (chosen && chosen.call.priority === 'interactive') {
-        if (waiter.call.priority === 'batch' || !newest) continue;
+    const choose = (priority: Priority) => (waiters: Iterable<Waiter>) => {
+      let chosen: Waiter | undefined;
+      for (const waiter of waiters) {
+        if (waiter.call.priority !== priority || !this.#fits(waiter.call)) continue;
+        if (!newest) return waiter;
+        chosen = waiter;
       }
-      if (chosen && chosen.call.priority === waiter.call.priority && !newest) continue;
-      chosen = waiter;
-    }
-    return chosen;
+      return chosen;
+    };
+    return this.#turns.next(choose('interactive')) ?? this.#turns.next(choose('batch'));
+  }
+
+  /** Whether a caller has none that waits, and fewer that run than its share; few such calls wait at a time. */
+  #isSparse(flow: string): boolean {
+    if (this.#turns.lengthOf(flow) > 0 || this.#sparse >= this.#slots) return false;
+    const own = this.#runningOf.get(flow) ?? 0;
+    const flows = this.#runningOf.size + Number(own === 0);
+    return own * flows < this.#slots;
   }
 
   #isOverload(now: number): boolean {
@@ -163,8 +202,9 @@ export class CallQueue {
   /** Refuses what is too old, and drops what nobody waits for. */
   #dropOld(): void {
     const now = this.#now();
-    const limit = this.#isOverload(now) ? OVERLOAD_WAIT_MS : BURST_MS;
-    for (const { call, since, settle } of this.#waiting.values()) {
+    const isOverload = this.#isOverload(now);
+    for (const { call, since, isSparse, settle } of this.#waiting.values()) {
+      const limit = isOverload && !isSparse ? OVERLOAD_WAIT_MS : BURST_MS;
       if (call.deadline <= now) settle(deadlineExceeded('the deadline passed before the call was read'));
       else if (now - since > limit) settle(this.#refusal(now));
     }
@@ -192,4 +232,8 @@ export class CallQueue {
     }
     return refusal;
   }
+}
+
+function flowOf({ flow = '' }: Applicant): string {
+  return flow;
 }

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
 import { status as grpcStatus } from '@grpc/grpc-js';
 import type { Attributes } from '@opentelemetry/api';
@@ -51,7 +51,10 @@ export async function serveMetrics(options: {
     const type = accept.includes('application/openmetrics-text') ? OPEN_METRICS : PROMETHEUS_TEXT;
     return { type, text: exposition(resource, instruments.all, type) };
   };
-  const answer = async (request: IncomingMessage): Promise<{ code: number; type: string; text: string }> => {
+  const answer = async (
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<{ code: number; type: string; text: string }> => {
     const [path = ''] = (request.url ?? '').split('?', 1);
     const { headers, socket, method } = request;
     if (isLoopback(host) && !isLoopback(hostOf(headers.host))) {
@@ -62,7 +65,7 @@ export async function serveMetrics(options: {
     const found = method === 'GET' ? read(path, headers.accept ?? '') : undefined;
     if (!found) return { code: 404, type: 'text/plain', text: 'metrics are at /metrics and /metrics.json\n' };
     try {
-      await access?.arrive({ protocol: 'http', method: path, headers, socket });
+      await access?.arrive({ protocol: 'http', method: path, headers, socket, answer: response });
     } catch (error) {
       const { code, message } = toServiceError(error);
       return { code: HTTP_STATUSES[code] ?? 403, type: 'text/plain', text: `${message}\n` };
@@ -70,7 +73,7 @@ export async function serveMetrics(options: {
     return { code: 200, ...found };
   };
   const http = createServer((request, response) => {
-    answer(request).then(
+    answer(request, response).then(
       ({ code, type, text }) => response.writeHead(code, { 'content-type': type }).end(text),
       (error: unknown) => {
         log.error({ err: error }, 'the metrics can’t be read');
