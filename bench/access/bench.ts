@@ -39,7 +39,8 @@ export const bench: Bench = {
   flags: { turns: { type: 'string' } },
   run: async (progress, { turns: asked = String(TURNS) }) => {
     const turns = Number(asked);
-    if (!Number.isInteger(turns) || turns < 1) throw new BenchUsageError('--turns takes a whole number from 1');
+    if (!Number.isInteger(turns) || turns < 1)
+      throw new BenchUsageError('--turns takes a whole number from 1');
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
     const sides: Side[] = [];
     try {
@@ -98,7 +99,8 @@ export const bench: Bench = {
           callsPerTurn: 2 * CALLS,
           turns,
           peer: 'plain text, without keys',
-          measured: 'medians of the turns; ratios are medians of the ratios of each turn; the client shares the machine',
+          measured:
+            'medians of the turns; ratios are medians of the ratios of each turn; the client shares the machine',
         },
         comparisons,
         details: { turns: sides.map(({ name }, index) => ({ name, ...measured[index] })) },

@@ -27,8 +27,9 @@ interface Session {
   maySeeTraces: boolean;
 }
 
-/** Times that tests shorten. */
-export interface SessionTimes {
+/** Limits that tests make smaller. */
+export interface SessionLimits {
+  maxSessions?: number | undefined;
   idleMs?: number | undefined;
   longestMs?: number | undefined;
   checkedMs?: number | undefined;
@@ -40,22 +41,18 @@ export class Sessions {
   /** Addresses of metrics. */
   readonly #metrics: readonly string[];
   readonly #isTls: boolean;
-  readonly #times: Required<{ [Name in keyof SessionTimes]: number }>;
+  readonly #limits: Required<{ [Name in keyof SessionLimits]: number }>;
   /** By the secret in the cookie, the one that was used last at the end. */
   readonly #sessions = new Map<string, Session>();
   readonly #sweeper: NodeJS.Timeout;
   #logins = 0;
 
-  constructor(
-    addresses: Addresses,
-    metrics: readonly string[],
-    isTls: boolean,
-    { idleMs = IDLE_MS, longestMs = LONGEST_MS, checkedMs = CHECKED_MS }: SessionTimes = {},
-  ) {
+  constructor(addresses: Addresses, metrics: readonly string[], isTls: boolean, limits: SessionLimits = {}) {
     this.#addresses = addresses;
     this.#metrics = metrics.filter((address) => address !== '');
     this.#isTls = isTls;
-    this.#times = { idleMs, longestMs, checkedMs };
+    const { idleMs = IDLE_MS, longestMs = LONGEST_MS, checkedMs = CHECKED_MS } = limits;
+    this.#limits = { idleMs, longestMs, checkedMs, maxSessions: limits.maxSessions ?? MAX_SESSIONS };
     this.#sweeper = setInterval(() => this.#sweep(), Math.min(idleMs, 60_000)).unref();
   }
 
@@ -83,9 +80,9 @@ export class Sessions {
       const secret = randomBytes(32).toString('base64url');
       this.#sessions.set(secret, { desk, startedAt: now, usedAt: now, checkedAt: now, maySeeTraces });
       desk = undefined;
-      this.#setCookie(context, secret, Math.ceil(this.#times.longestMs / 1000));
+      this.#setCookie(context, secret, Math.ceil(this.#limits.longestMs / 1000));
       for (const [oldest] of this.#sessions) {
-        if (this.#sessions.size <= MAX_SESSIONS) break;
+        if (this.#sessions.size <= this.#limits.maxSessions) break;
         this.#end(oldest);
       }
     } finally {
@@ -121,7 +118,7 @@ export class Sessions {
       this.#end(secret);
       throw loginNeeded('log in with an API key or a token');
     }
-    if (now - session.checkedAt > this.#times.checkedMs) {
+    if (now - session.checkedAt > this.#limits.checkedMs) {
       session.checkedAt = now;
       await check(session.desk).catch((error: unknown) => {
         // A service that is away says nothing about the credential.
@@ -174,7 +171,7 @@ export class Sessions {
   }
 
   #isOver({ startedAt, usedAt }: Session, now: number): boolean {
-    return now - startedAt >= this.#times.longestMs || now - usedAt >= this.#times.idleMs;
+    return now - startedAt >= this.#limits.longestMs || now - usedAt >= this.#limits.idleMs;
   }
 
   #sweep(): void {
