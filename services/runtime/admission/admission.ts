@@ -8,6 +8,7 @@ import { ARRIVED } from './arrival.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
 import { type Applicant, CallQueue, type Priority } from './call-queue.ts';
 import { deadlineOf } from './deadline.ts';
+import { LoopTurns } from './loop-turns.ts';
 import { MessageMeter } from './message-meter.ts';
 import { refuseStream } from './refuse-stream.ts';
 import { MAX_HEADER_LIST_BYTES, type SessionLimits, Sessions } from './sessions.ts';
@@ -74,6 +75,7 @@ export class Admission implements Required<Hooks> {
   readonly sessions: Sessions;
   readonly onSession: Sessions['watch'];
   readonly #options: AdmissionOptions;
+  readonly #loop = new LoopTurns();
   readonly #open = new Set<OpenCall>();
   readonly #connectionsOf = new Counts();
   readonly #streamsOf = new Counts();
@@ -85,7 +87,8 @@ export class Admission implements Required<Hooks> {
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.queue = new CallQueue({ slots: options.slots, places: options.places });
+    const { slots, places } = options;
+    this.queue = new CallQueue({ slots, places, loop: this.#loop });
     this.bytes = new BytesInFlight(LARGEST_MESSAGES * options.maxReceiveBytes);
     this.sessions = new Sessions(options.sessions);
     this.onSession = this.sessions.watch;
@@ -168,14 +171,15 @@ export class Admission implements Required<Hooks> {
 
   #callOf({ method, headers, stream, socket, answer, flow }: Arrival): OpenCall {
     const kind = this.#options.kinds.get(method) ?? 'free';
+    const arrived = this.#loop.call();
     return {
       method,
       kind,
       flow: flow ?? `address ${socket.remoteAddress}`,
       priority: kind === 'batch' ? 'batch' : 'interactive',
       peer: kind === 'stream' || kind === 'free' ? (socket.remoteAddress ?? '') : '',
-      arrived: performance.now(),
-      deadline: deadlineOf(headers, performance.now()),
+      arrived,
+      deadline: deadlineOf(headers, arrived),
       stream,
       meter: stream && new MessageMeter(this.bytes, this.#options.maxReceiveBytes),
       hasSlot: false,
