@@ -174,6 +174,9 @@ const GRPC_UNITS: Readonly<Record<string, number>> = {
 };
 
 function grpcDeadline({ headers }: Pick<Exchange, 'headers'>): number {
+  if (headers['connect-timeout-ms'] !== undefined) {
+    throw invalidArgument('connect-timeout-ms', 'is of Connect and plain addresses; send grpc-timeout here');
+  }
   const given = headers['grpc-timeout'];
   if (given === undefined) return Infinity;
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(String(given)) ?? [];
