@@ -259,7 +259,7 @@ function serviceName(definition: ServiceDefinition): string {
   return path.slice(1, path.lastIndexOf('/'));
 }
 
-/** grpc-js would write to the console; this sends its lines to the log, at debug level. */
+/** Clients of grpc-js would write to the console; this sends its lines to the log, at debug level. */
 function grpcLogger(log: Logger): Partial<Console> {
   const write = (...parts: unknown[]): void => log.debug({ from: 'grpc-js' }, parts.join(' '));
   return { error: write, info: write, debug: write };

@@ -47,6 +47,9 @@ const SHARED = [
   'logLevel',
   'maxTokensSpent',
   'tenantQuotas',
+  'remoteCa',
+  'remoteClientCert',
+  'remoteClientKey',
   ...ACCESS_SETTINGS,
 ] as const;
 
@@ -136,12 +139,19 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         device: config.device,
         log: (message) => log.info(message),
         ...(config.threads === 0 ? {} : { threads: config.threads }),
-        remote: { maxTokensSpent: config.maxTokensSpent || undefined, watch: remoteWatch(telemetry?.tracer) },
+        remote: {
+          maxTokensSpent: config.maxTokensSpent || undefined,
+          watch: remoteWatch(telemetry?.tracer),
+          tls: { ca: config.remoteCa, cert: config.remoteClientCert, key: config.remoteClientKey },
+        },
       }),
       openStore(storeConfig(config), { log }),
     ]);
     const metrics = telemetry?.metrics;
-    if (metrics) measureTower(tower, metrics);
+    if (metrics) {
+      measureTower(tower, metrics);
+      access.measure(metrics);
+    }
     let server: RunningServer | undefined;
     let serving = false;
     const health = monitorHealth({
@@ -171,6 +181,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       hooks: {
         beforeCall: admission.beforeCall,
         onSession: admission.onSession,
+        onRefusal: admission.onRefusal,
         onConnection: (socket) => {
           const counted = admission.onConnection(socket);
           return counted && tls ? tls.wrap(counted) : counted;

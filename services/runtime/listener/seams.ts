@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Answer } from '../admission/answers.ts';
+import type { ServiceError } from '../errors.ts';
 
 /** A call or another request whose head has come, and nothing of its body. */
 export interface Arrival {
@@ -17,6 +18,8 @@ export interface Arrival {
   readonly flow?: string | undefined;
   /** Of gRPC over HTTP/2, where nobody reads yet. */
   readonly stream?: ServerHttp2Stream | undefined;
+  /** When it came, as of `performance.now()`, where somebody has let it wait. @default now */
+  readonly arrived?: number | undefined;
 }
 
 /** What {@link Hooks.beforeCall} knows of a call that it lets through. */
@@ -27,6 +30,8 @@ export interface Ticket {
   readonly flow?: string;
   /** Called once when the answer has ended, in whatever way. */
   readonly done?: () => void;
+  /** Told how large the one message of a call has become that was compressed. */
+  readonly inflated?: ((bytes: number) => void) | undefined;
 }
 
 /** Where others look at what comes in. Every connection and every call passes its hook once, whatever it speaks. */
@@ -42,4 +47,6 @@ export interface Hooks {
   readonly onSession?: (session: ServerHttp2Session) => void;
   /** @throws {ServiceError} that refuses the call before its body is read; it goes out as its protocol has it */
   readonly beforeCall?: (arrival: Arrival) => Ticket | undefined | Promise<Ticket | undefined>;
+  /** Told of each call that was refused before others were asked, with when it arrived. */
+  readonly onRefusal?: (method: string, error: ServiceError, arrived: number) => void;
 }
