@@ -77,7 +77,7 @@ export function merged(rows: readonly Row[]): Row[] {
  */
 function refusalUs(row: Row, rows: readonly Row[]): number {
   if (row.refused < row.goodput / 10) return Number.NaN;
-  const calm = rows.filter(({ refused }) => refused === 0).at(-1);
+  const calm = rows.findLast(({ refused }) => refused === 0);
   if (!calm) return Number.NaN;
   const perAnswer = calm.serviceShare / calm.goodput;
   return (1e6 * (row.serviceShare - perAnswer * row.goodput)) / row.refused;
