@@ -90,8 +90,8 @@ export class Admission implements Required<Hooks> {
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.queue = new CallQueue({ slots: options.slots, places: options.places, loop: this.#loop });
-    const { maxReceiveBytes } = options;
+    const { slots, places, maxReceiveBytes } = options;
+    this.queue = new CallQueue({ slots, places, loop: this.#loop });
     const budget = {
       wanted: LARGEST_MESSAGES * maxReceiveBytes,
       share: MEMORY_SHARE,
@@ -184,9 +184,7 @@ export class Admission implements Required<Hooks> {
   #callOf(arrival: Arrival): OpenCall {
     const { method, headers, stream, socket, answer, flow } = arrival;
     const kind = this.#options.kinds.get(method) ?? 'free';
-    const turn = this.#loop.call();
-    // Who had to wait for a token's check came before.
-    const { arrived = turn } = arrival;
+    const arrived = arrival.arrived ?? this.#loop.call();
     return {
       method,
       kind,
