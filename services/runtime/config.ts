@@ -66,6 +66,15 @@ export const Settings = z.strictObject({
   consoleAddress: optionalAddress('127.0.0.1:7400').describe(
     'HOST:PORT of the console, which receives the spans unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector; empty for none.',
   ),
+  consoleLogin: boolean()
+    .default(false)
+    .meta({
+      description:
+        'Ask for an API key or a token before the console shows anything, on a loopback address as well; elsewhere it ' +
+        'always does, but with --anonymous.',
+      switch: true,
+      flag: 'login',
+    }),
   consoleTraces: integer(1, 1_000_000)
     .default(2000)
     .meta({ description: 'Traces that the console keeps.', flag: 'traces' }),
@@ -120,6 +129,13 @@ export const Settings = z.strictObject({
     .describe(
       'Tokens that a tower on a server may cost, from the start of this process; then encoding is refused. 0 for no limit.',
     ),
+  remoteCa: text()
+    .optional()
+    .describe('PEM file with the CAs of the server of a remote tower. By default those of Node.js.'),
+  remoteClientCert: text()
+    .optional()
+    .describe('PEM file with the certificate that such a server asks us for, and its chain.'),
+  remoteClientKey: text().optional().describe('PEM file with the private key of --remote-client-cert.'),
   querySlots: integer(1, 10_000).default(16).describe('Searches that run at the same time.'),
   queryQueue: integer(0, 100_000)
     .default(256)
@@ -161,6 +177,12 @@ export const Settings = z.strictObject({
     .default(30_000)
     .describe(
       'An ingest stream that has done nothing for so many milliseconds gives its place to a new one, where all are taken.',
+    ),
+  tenantQuotas: text()
+    .optional()
+    .describe(
+      'File of JSON with how much each tenant may store and do; see docs/tenants.md. It is read again when it changes. By ' +
+        'default nobody has a quota.',
     ),
   driftCheckS: integer(0, 604_800)
     .optional()
@@ -326,7 +348,7 @@ export function helpText(service: string, schema: SettingsSchema): string {
 const PREFIX = 'SCALINGNOTE_';
 const CONFIG_VARIABLE = `${PREFIX}CONFIG`;
 /** What other parts read by themselves: the cache of towers, the credentials of clients. */
-const OTHER_VARIABLES = ['CACHE', 'API_KEY', 'API_KEY_FILE', 'CA', 'CERT', 'KEY'].map(
+const OTHER_VARIABLES = ['CACHE', 'API_KEY', 'API_KEY_FILE', 'CA', 'CLIENT_CERT', 'CLIENT_KEY'].map(
   (name) => PREFIX + name,
 );
 

@@ -59,6 +59,9 @@ interface Written {
     | { on: 'tcp'; chunks: string[]; whole: boolean };
 }
 
+/** Stands for the key of a site in a case that was written: each site has its own. */
+const ANY_KEY = 'sn_KEY';
+
 /** A case as text. */
 export function written(one: Case): string {
   const { wire } = one;
@@ -68,12 +71,12 @@ export function written(one: Case): string {
       : wire.on === 'http2'
         ? { ...wire, frames: wire.frames.map(hex) }
         : { ...wire, chunks: wire.chunks.map(hex) };
-  return JSON.stringify({ ...one, wire: plain });
+  return JSON.stringify({ ...one, wire: plain }).replaceAll(/sn_\w{40,}/g, ANY_KEY);
 }
 
-/** The case that a text means; see {@link written}. */
-export function readCase(text: string): Case {
-  const { wire, ...rest } = JSON.parse(text) as Written;
+/** The case that a text means; see {@link written}. @param key of the site that it goes to */
+export function readCase(text: string, key: string): Case {
+  const { wire, ...rest } = JSON.parse(text.replaceAll(ANY_KEY, key)) as Written;
   switch (wire.on) {
     case 'stream':
       return { ...rest, wire: { ...wire, data: wire.data.map(bytes) } };

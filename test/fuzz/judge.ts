@@ -14,7 +14,7 @@ export interface Finding {
 
 /** Statuses that blame the service, whatever was sent. */
 const BLAMES =
-  /^(INTERNAL|UNKNOWN|DATA_LOSS|GRPC_\d+|HTTP_5(?!0[134])\d\d|HTTP_undefined|HTTP_unknown|RST_2|GOAWAY_2)$/;
+  /^(INTERNAL|UNKNOWN|DATA_LOSS|GRPC_\d+|HTTP_5(?!0[1345])\d\d|HTTP_undefined|HTTP_unknown|RST_2|GOAWAY_2)$/;
 /** The same in the bodies of Connect and gRPC-Web. */
 const BLAMES_IN_BODY = /"code":"(internal|unknown|data_loss)"|grpc-status: ?(2|13|15)\r\n/;
 /** What a right call may be told when others take all there is; it is sent again. */
@@ -25,7 +25,11 @@ export function judge(one: Case, outcome: Outcome): Finding | undefined {
   const { statuses, body } = outcome;
   const { allowed, wire } = one;
   const told = statuses.join(' ');
-  if (statuses.includes('HANG')) return { fault: 'hang', what: `neither answered nor closed: ${told}` };
+  if (statuses.includes('HANG'))
+    return {
+      fault: 'hang',
+      what: `neither answered nor closed: ${told} ${body.toString('latin1').slice(-120)}`,
+    };
   const blaming = statuses.find((status) => BLAMES.test(status) && !allowed.includes(status));
   if (blaming !== undefined) return { fault: 'status', what: blaming };
   const said = BLAMES_IN_BODY.exec(body.toString('latin1'));

@@ -1,12 +1,16 @@
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { campaign } from './campaign.ts';
+import { readCase } from './case.ts';
 import { Generator, KINDS } from './generate.ts';
+import { judge } from './judge.ts';
+import { Sender } from './sender.ts';
 import { Site } from './site.ts';
 
 /**
  * `npm run fuzz -- [--cases N] [--seed S] [--from INDEX] [--part structured|raw] [--kind NAME]... [--json]`: hunts both
  * services with N cases. One case again, alone: its seed, `--from` its index, `--cases 1`, and the same `--part` and
- * `--kind`.
+ * `--kind`. Cases that were kept, a line each: `--again FILE [--times N]`, all of them at once.
  */
 const { values } = parseArgs({
   options: {
@@ -15,6 +19,8 @@ const { values } = parseArgs({
     from: { type: 'string', default: '0' },
     part: { type: 'string' },
     kind: { type: 'string', multiple: true, default: [] },
+    again: { type: 'string' },
+    times: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -35,6 +41,34 @@ const kinds = KINDS.filter(
 
 const site = await Site.start();
 try {
+  if (values.again === undefined) await hunt();
+  else await again(values.again, whole('times', values.times));
+} finally {
+  await site.stop();
+}
+
+/** Sends cases of a file, each so many times. */
+async function again(file: string, times: number): Promise<void> {
+  const sender = new Sender(site);
+  await sender.fill();
+  const kept = readFileSync(file, 'utf8').trim().split('\n');
+  const all = Array.from({ length: times }, () => kept.map((line) => readCase(line, site.ground.key))).flat();
+  const statuses: Record<string, number> = {};
+  await Promise.all(
+    all.map(async (one) => {
+      const outcome = await sender.send(one);
+      const finding = judge(one, outcome);
+      const told = outcome.statuses.join(' ') + (finding ? `, ${finding.fault}: ${finding.what}` : '');
+      statuses[told] = (statuses[told] ?? 0) + 1;
+      if (finding) process.exitCode = 1;
+    }),
+  );
+  sender.close();
+  console.log(JSON.stringify(statuses, undefined, 2));
+  for (const service of site.services) process.stdout.write(service.takeLog());
+}
+
+async function hunt(): Promise<void> {
   const generator = new Generator(site.ground, seed, kinds);
   const found = await campaign(site, generator, {
     from,
@@ -69,8 +103,6 @@ try {
   }
   const isWell = Object.values(found.faults).every((count) => count === 0);
   process.exitCode = isWell ? 0 : 1;
-} finally {
-  await site.stop();
 }
 
 function whole(flag: string, text: string): number {

@@ -10,7 +10,7 @@ import { SharedConnection } from './shared-connection.ts';
 import type { Site } from './site.ts';
 
 /** What is neither answered nor closed within this hangs: more than any timeout of a service that a case can wait for. */
-const HANG_MS = 45_000;
+const HANG_MS = 20_000;
 /** Connections to a service that cases share. */
 const SHARED = 3;
 /** How often a right call is sent again that was told to come later, and the pause before. */
@@ -20,7 +20,7 @@ const RETRY_MS = 50;
 /** Sends cases to a site. */
 export class Sender {
   readonly #site: Site;
-  readonly #shared = new Map<string, SharedConnection[]>();
+  readonly #shared = new Map<string, (SharedConnection | undefined)[]>();
   #turn = 0;
 
   constructor(site: Site) {
@@ -101,7 +101,7 @@ export class Sender {
   }
 
   close(): void {
-    for (const connections of this.#shared.values()) for (const one of connections) one.close();
+    for (const connections of this.#shared.values()) for (const one of connections) one?.close();
     this.#shared.clear();
   }
 
@@ -117,7 +117,8 @@ export class Sender {
     const pool = this.#shared.get(`${service} ${keyed}`) ?? [];
     this.#shared.set(`${service} ${keyed}`, pool);
     const at = this.#turn++ % SHARED;
-    if (!pool[at]?.usable) pool[at] = new SharedConnection(address);
-    return pool[at].send(wire, HANG_MS);
+    let connection = pool[at];
+    if (!connection?.usable) connection = pool[at] = new SharedConnection(address);
+    return connection.send(wire, HANG_MS);
   }
 }

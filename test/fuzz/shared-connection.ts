@@ -78,7 +78,7 @@ export class SharedConnection {
     return new Promise((resolve) => {
       const id = this.#nextId;
       this.#nextId += 2;
-      const timer = setTimeout(() => this.#end(id, 'HANG', true), ms);
+      const timer = setTimeout(() => this.#hang(id), ms);
       const done = (outcome: Outcome): void => {
         clearTimeout(timer);
         resolve(outcome);
@@ -217,6 +217,15 @@ export class SharedConnection {
     const code = grpcStatusOf(headers);
     if (code !== undefined) this.#end(id, grpcStatus[code] ?? `GRPC_${code}`);
     else if (flags & END_STREAM) this.#end(id, undefined);
+  }
+
+  #hang(id: number): void {
+    const open = this.#open.get(id);
+    if (!open) return;
+    const unsent = open.rest.reduce((sum, part) => sum + part.length, 0);
+    const windows = `${open.window} of the stream and ${this.#window} of the connection`;
+    open.body.push(Buffer.from(`${unsent} bytes were not sent; the window has ${windows}`));
+    this.#end(id, 'HANG', true);
   }
 
   /** @param status that of HTTP where there is none */

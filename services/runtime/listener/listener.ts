@@ -63,6 +63,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   http.on('request', (request, response) => {
     const { socket } = request;
     limit(socket, undefined);
+    // `node:http` takes any version on the line of a request. Here it would be taken for a stream of HTTP/2.
+    if (request.httpVersionMajor !== 1) {
+      response.writeHead(505, { connection: 'close', 'content-length': 0 });
+      response.end();
+      return;
+    }
     if (closing) response.setHeader('connection', 'close');
     response.once('close', () => {
       if (closing) socket.destroySoon();

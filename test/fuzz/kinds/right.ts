@@ -131,7 +131,7 @@ export function rightRequests(ground: Ground): fc.Arbitrary<Right> {
         query.SearchByVector,
         fc.tuple(search, vector).map(([inside, values]) => [
           {
-            search: { ...inside, query: '', mode: 1, snippetLength: 0 },
+            search: { ...inside, query: '', mode: 1, snippetLength: 0, explain: false },
             space: ground.fingerprint,
             // Zeros have no direction.
             vector: [1, ...values.slice(1)],
