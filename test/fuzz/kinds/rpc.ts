@@ -270,7 +270,7 @@ const envelopes: Kind = {
 function isCompressed(what: string, flag: number): boolean {
   if (what === 'flag') return flag !== 0;
   if (what === 'huge') return (flag & 1) !== 0;
-  return /gzip|deflate|bomb/.test(what);
+  return /gzip|deflate|bomb|garbage|behind/.test(what);
 }
 
 function envelopeOf(what: string, message: Buffer, bytes: Buffer, flag: number): Buffer[] {
