@@ -7,6 +7,26 @@ import { makeCorpus, TOWER, writeOf } from './qdrant/corpus.ts';
 /** The collection that {@link prepare} fills. */
 const COLLECTION = 'bench';
 
+/**
+ * What the comparisons of a search's cost have in common. So few documents that the store answers at once, which leaves
+ * the service's own cost of each call.
+ */
+export const SEARCHES = { documents: 1000, queries: 1000, limit: 10, inFlight: 8 } as const;
+
+/** Their parameters, as reports have them. @param calls on one way of a turn, which goes there and back */
+export function searchParameters({
+  warmUpCalls,
+  calls,
+  turns,
+}: {
+  warmUpCalls: number;
+  calls: number;
+  turns: number;
+}) {
+  const { documents, limit, inFlight } = SEARCHES;
+  return { documents, limit, tower: TOWER, inFlight, warmUpCalls, callsPerTurn: 2 * calls, turns };
+}
+
 /** A search as the wire has it. */
 export interface BenchSearch {
   collection: string;

@@ -17,6 +17,13 @@ interface Container {
   volumeMounts: { mountPath: string }[];
   resources: { limits: Record<string, string | number> };
   livenessProbe: { httpGet: { port: string; path: string } };
+  env: { name: string; value?: string; valueFrom?: { fieldRef?: object } }[];
+}
+/** A network policy, as far as the tests look at it. */
+interface Rule {
+  from?: object[];
+  to?: object[];
+  ports: { port: number }[];
 }
 interface Resource {
   kind: string;
@@ -26,6 +33,13 @@ interface Resource {
     replicas?: number;
     groups?: unknown[];
     strategy?: { rollingUpdate: object };
+    minAvailable?: number;
+    maxUnavailable?: number;
+    policyTypes?: string[];
+    podSelector?: object;
+    selector?: object;
+    ingress?: Rule[];
+    egress?: Rule[];
     triggers?: { metadata: { query?: string } }[];
     template?: { spec: { terminationGracePeriodSeconds: number; containers: [Container] } };
   };
@@ -60,7 +74,7 @@ const VARIANTS = {
       'query.autoscaling.kind=keda',
       'document.nodeSelector.pool=gpu',
       'settings.slowMs=250',
-      `settings.lameDuckMs=${LAME_DUCK_MS}`,
+      `lameDuckMs=${LAME_DUCK_MS}`,
     ),
     ...set('document.tolerations[0].key=nvidia.com/gpu', 'document.tolerations[0].operator=Exists'),
     ...set('access.keysSecret.name=keys', 'access.tlsSecret=tls', 'access.metricsKeySecret.name=metrics'),
@@ -206,6 +220,49 @@ describe('the chart', { skip }, () => {
           file,
         );
       }
+    });
+
+    test('lets a drain of a node move every pod, and leaves those that have to be there', () => {
+      const budget = (resources: Resource[], service: string): (number | undefined)[] => {
+        const { spec } = find(resources, 'PodDisruptionBudget', `mine-scalingnote-${service}`);
+        return [spec!.minAvailable, spec!.maxUnavailable];
+      };
+      assert.deepEqual(budget(bare, 'query'), [1, undefined]);
+      // One pod, of which one has to be there: a budget of that kind holds up a drain for ever.
+      assert.deepEqual(budget(bare, 'document'), [undefined, 1]);
+    });
+
+    test('shuts the network off but for callers, scrapers, names, Qdrant and sources of towers', () => {
+      for (const service of ['document', 'query']) {
+        const { spec } = find(bare, 'NetworkPolicy', `mine-scalingnote-${service}`);
+        const pods = find(bare, 'Deployment', `mine-scalingnote-${service}`).spec!.selector as {
+          matchLabels: object;
+        };
+        assert.deepEqual(spec!.policyTypes, ['Ingress', 'Egress']);
+        assert.deepEqual(spec!.podSelector, pods);
+        const ports = (rules: Rule[]): number[][] => rules.map((rule) => rule.ports.map(({ port }) => port));
+        const [grpc, metrics] = service === 'document' ? [7401, 7411] : [7402, 7412];
+        assert.deepEqual(ports(spec!.ingress!), [[grpc], [metrics]]);
+        for (const { from } of spec!.ingress!) assert.ok(from!.length > 0, 'somebody, not anybody');
+        assert.deepEqual(ports(spec!.egress!), [[53, 53], [6333, 6334], [443]]);
+        const closed = find(full, 'NetworkPolicy', `mine-scalingnote-${service}`).spec!;
+        assert.deepEqual(ports(closed.egress!), [[53, 53], [6333, 6334], [4317], [443]]);
+      }
+    });
+
+    test('puts no secret into the environment of a process', () => {
+      for (const { kind, spec } of full) {
+        if (kind !== 'Deployment') continue;
+        for (const { name, value, valueFrom } of spec!.template!.spec.containers[0].env) {
+          assert.ok(value !== undefined || valueFrom?.fieldRef !== undefined, `${name} comes from no secret`);
+        }
+      }
+    });
+
+    test('says how many CPUs the document tower may have, which its threads follow', () => {
+      const { resources } = find(bare, 'Deployment', 'mine-scalingnote-document').spec!.template!.spec
+        .containers[0];
+      assert.equal(resources.limits['cpu'], '2');
     });
 
     test('leaves the number of pods to what scales them', () => {

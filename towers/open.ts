@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { modelThreads } from '../machine/limits.ts';
 import type { BatchingLimits, Lane } from './batching.ts';
 import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
@@ -14,7 +15,6 @@ import { type CutDocument, recutPassages } from './recut.ts';
 import { openRemoteTower } from './remote/tower.ts';
 import { LookupSession } from './session/lookup.ts';
 import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
-import { defaultThreads } from './session/threads.ts';
 import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
 import { withUnpooled } from './unpooled.ts';
@@ -65,7 +65,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     // No accelerator is as near as the caller's own thread.
     device: inline && device === 'auto' ? 'cpu' : device,
     // A lookup has no work to share, and threads that wait for some spin: half the CPU time of a search went there.
-    threads: options.threads ?? (inline ? 1 : defaultThreads()),
+    threads: options.threads ?? (inline ? 1 : modelThreads()),
     pooling: localPooling(manifest),
     head: headOf(directory, manifest),
     normalize: manifest.normalize,

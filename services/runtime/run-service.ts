@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type * as z from 'zod';
 import { KeyFileError } from '../../keys/key-file.ts';
+import { limits } from '../../machine/limits.ts';
 import { StoreError } from '../../store/errors.ts';
 import { TowerError } from '../../towers/errors.ts';
 import { helpText, loadConfig, type SettingsSchema } from './config.ts';
@@ -79,7 +80,7 @@ export async function runService<Schema extends SettingsSchema>(
     const service = await start(config, log);
     process.off('disconnect', abandon);
     stopOnSignal(service, log);
-    log.info({ address: service.address }, 'ready');
+    log.info({ address: service.address, limits: limits().found }, 'ready');
     const { address, metricsAddress, livenessAddress } = service;
     const metrics = metricsAddress === undefined ? {} : { metrics: metricsAddress };
     const liveness = livenessAddress === undefined ? {} : { liveness: livenessAddress };

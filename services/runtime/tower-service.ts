@@ -19,6 +19,7 @@ import { runService } from './run-service.ts';
 import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
 import { openTls } from './tls/tls.ts';
+import { Quotas } from './tenants/quotas.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { measureTower, type Metrics } from './telemetry/metrics.ts';
@@ -45,6 +46,10 @@ const SHARED = [
   'consoleAddress',
   'logLevel',
   'maxTokensSpent',
+  'tenantQuotas',
+  'remoteCa',
+  'remoteClientCert',
+  'remoteClientKey',
   ...ACCESS_SETTINGS,
 ] as const;
 
@@ -73,6 +78,8 @@ export interface TowerService<Own extends SettingName> {
     describe: () => ServiceInfo;
     /** Where documents are encoded: refuses writes while the tower does not encode as it did. */
     drift: DriftGuard | undefined;
+    /** How much each tenant may have and do. */
+    quotas: Quotas;
   }): Service | Promise<Service>;
   /** What it serves over HTTP besides. @default nothing */
   routes?(tower: Tower, config: Config<Own>): Promise<AddRoutes[]>;
@@ -92,6 +99,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
   await runService(service.name, schema, async (values, log) => {
     const config = values as Config;
     const access = openAccess(config, log);
+    const quotas = new Quotas(config.tenantQuotas, log);
     const hosts = [config.host, config.metricsHost];
     const tls = openTls(config, hosts, ['h2', 'http/1.1'], log);
     const metricsTls = openTls(
@@ -131,12 +139,19 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         device: config.device,
         log: (message) => log.info(message),
         ...(config.threads === 0 ? {} : { threads: config.threads }),
-        remote: { maxTokensSpent: config.maxTokensSpent || undefined, watch: remoteWatch(telemetry?.tracer) },
+        remote: {
+          maxTokensSpent: config.maxTokensSpent || undefined,
+          watch: remoteWatch(telemetry?.tracer),
+          tls: { ca: config.remoteCa, cert: config.remoteClientCert, key: config.remoteClientKey },
+        },
       }),
       openStore(storeConfig(config), { log }),
     ]);
     const metrics = telemetry?.metrics;
-    if (metrics) measureTower(tower, metrics);
+    if (metrics) {
+      measureTower(tower, metrics);
+      access.measure(metrics);
+    }
     let server: RunningServer | undefined;
     let serving = false;
     const health = monitorHealth({
@@ -156,7 +171,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       ...serviceInfo(tower, store, health.reason),
       writesRefusedReason: drift?.refusal ?? '',
     });
-    const made = await service.serve({ tower, store, config, log, telemetry, describe, drift });
+    const made = await service.serve({ tower, store, config, log, telemetry, describe, drift, quotas });
     const admission = admit(made, service, config, telemetry);
     server = await startServer({
       host: config.host,
@@ -166,6 +181,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       hooks: {
         beforeCall: admission.beforeCall,
         onSession: admission.onSession,
+        onRefusal: admission.onRefusal,
         onConnection: (socket) => {
           const counted = admission.onConnection(socket);
           return counted && tls ? tls.wrap(counted) : counted;
@@ -209,6 +225,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         await telemetry?.close();
         await liveness?.close();
         access.close();
+        quotas.close();
         tls?.close();
         metricsTls?.close();
       },

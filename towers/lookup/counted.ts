@@ -13,13 +13,13 @@ export interface TokenCount {
 
 /**
  * As much of a text as is counted, from the side that is read. It ends between two words, so that the whole text has no
- * fewer tokens.
+ * fewer tokens; but in what has no white space for so long, as in Chinese.
  */
 export function countedPart(text: string, side: 'right' | 'left'): { part: string; atLeast: boolean } {
   if (text.length <= COUNTED_CHARACTERS) return { part: text, atLeast: false };
   const part =
     side === 'right'
-      ? text.slice(0, COUNTED_CHARACTERS).replace(/\S+$/, '')
-      : text.slice(-COUNTED_CHARACTERS).replace(/^\S+/, '');
+      ? text.slice(0, COUNTED_CHARACTERS).replace(/\S{1,100}$/, '')
+      : text.slice(-COUNTED_CHARACTERS).replace(/^\S{1,100}/, '');
   return { part, atLeast: true };
 }

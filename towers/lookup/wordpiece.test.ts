@@ -134,7 +134,7 @@ const LONG = [
   'animal '.repeat(4000),
   `${'a person who studies stars, '.repeat(800)}and no more`,
   '日本語の文章 '.repeat(1500),
-  'x'.repeat(9000),
+  '日本語'.repeat(3000),
   'short and long enough to be cut at nine tokens of this window',
 ];
 

@@ -70,8 +70,8 @@ export class PatientStore {
   }
 
   /** What is durable now. @throws {StoreError} where waiting does not help */
-  freshness(collection: string, signal: AbortSignal): Promise<Freshness> {
-    return this.#patiently(() => this.#store.freshness(collection, { signal }), signal);
+  freshness(collection: string, signal: AbortSignal, tenant = ''): Promise<Freshness> {
+    return this.#patiently(() => this.#store.freshness(collection, { signal, tenant }), signal);
   }
 
   /**
@@ -96,6 +96,10 @@ export class PatientStore {
       return [...first, ...(await this.write(collection, writes.slice(middle), bounds))];
     }
   }
+
+  /** Repeats a call of the store while that helps. */
+  readonly patiently = <T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> =>
+    this.#patiently(call, signal);
 
   async #patiently<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const answer = await untilItWorks(call, {

@@ -3,14 +3,8 @@ import type { IngestRequest__Output } from '../../../proto/generated/scalingnote
 import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { Watermark } from '../../../proto/generated/scalingnote/v1/Watermark.ts';
 import { collectionPutBack, collectionReplaced, StoreError } from '../../../store/errors.ts';
-import {
-  countsWrites,
-  type Freshness,
-  freshnessToken,
-  isBehind,
-  parseFreshness,
-} from '../../../store/freshness.ts';
-import type { BulkLoad, CollectionInfo, CollectionKey } from '../../../store/store.ts';
+import { countsWrites, type Freshness, freshnessToken, isBehind } from '../../../store/freshness.ts';
+import type { BulkLoad, CollectionInfo, CollectionKey, Counts } from '../../../store/store.ts';
 import {
   DEFAULT_RETRY_DELAY_MS,
   invalidArgument,
@@ -18,9 +12,11 @@ import {
   toServiceError,
 } from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
-import { checkCollection, checkIdentity, checkTenant, parseSequence } from '../../runtime/validate.ts';
+import { parseSequence } from '../../runtime/validate.ts';
+import { countRequest } from '../../runtime/tenants/per-tenant.ts';
+import { tenantFlow } from '../../runtime/tenants/whose.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
-import { flawOf } from '../../runtime/request-guard.ts';
+import { readBegin } from './begin.ts';
 import type { Share } from './budget.ts';
 import { readOperation, type DocumentTrace } from './operation.ts';
 import type { Runs } from './runs.ts';
@@ -42,7 +38,7 @@ const BULK_END_MS = 5000;
 /** The Ingest call, as a session sees it. */
 export type IngestCall = Pick<
   StreamCall<IngestRequest__Output, IngestResponse>,
-  'requests' | 'write' | 'signal' | 'span'
+  'requests' | 'write' | 'signal' | 'span' | 'caller'
 >;
 
 /** What a session shares with all others. */
@@ -51,6 +47,10 @@ export interface SessionContext extends Shared {
   /** Name of the tower. */
   model: string;
   runs: Runs;
+  /** Takes a place for a stream of a tenant. @throws {ServiceError} where there is none for it */
+  claim(stream: IngestSession, tenant: string): void;
+  /** What a tenant has in a collection. @throws {StoreError} */
+  count(physicalName: string, tenant: string, signal: AbortSignal): Promise<Counts>;
   /** @throws {StoreError} */
   findCollection(name: string, signal: AbortSignal): Promise<CollectionKey>;
   /** @throws {StoreError} */
@@ -77,6 +77,8 @@ export class IngestSession {
   #window: Window | undefined;
   #collection = { name: '', physicalName: '', identity: '' };
   #options = { tenant: '', omitText: false };
+  /** Set once the stream has its place. */
+  #target: { tenant: string; collection: string } | undefined;
   /** Highest sequence that was received, and that was answered. */
   #received = 0;
   #answered = 0;
@@ -162,6 +164,16 @@ export class IngestSession {
     this.#evict();
   }
 
+  /** Whose stream it is, and of which logical collection; `undefined` before it has said so. */
+  get target(): { tenant: string; collection: string } | undefined {
+    return this.#target;
+  }
+
+  /** Takes nothing more in, answers what it has taken, and ends: another tenant needs the place. */
+  yield(error: ServiceError): void {
+    this.#finish(error);
+  }
+
   /** Ends the stream because a later one of its run begins. */
   supersede(error: ServiceError): void {
     this.#fail(error);
@@ -195,31 +207,18 @@ export class IngestSession {
   }
 
   async #begin(request: IngestRequest__Output): Promise<void> {
-    if (!request.begin) {
-      const first = request.operation ?? 'an empty message';
-      throw invalidArgument('begin', `${first} came first; send begin first`);
-    }
-    const flaw = flawOf(request);
-    if (flaw) throw flaw;
-    if (request.sequence !== '0') {
-      const why = `is ${request.sequence} with begin; leave it out, operations count from 1`;
-      throw invalidArgument('sequence', why);
-    }
-    const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt } = request.begin;
-    const { expectedFreshnessToken: token } = request.begin;
-    checkCollection(collection, 'begin.collection');
-    checkTenant(tenant, 'begin.tenant');
-    if (expectedIdentity !== '') checkIdentity(expectedIdentity, 'begin.expected_identity');
-    const progress = token === '' ? undefined : parseFreshness(token);
-    if (token !== '' && !progress) {
-      throw invalidArgument('begin.expected_freshness_token', 'is none that a watermark gave; leave it out');
-    }
-    // Tenants of two collections are two.
-    const owner = JSON.stringify([collection, tenant]);
-    this.#endRun = this.#context.runs.begin(owner, runId, attempt, this);
-    const share = this.#context.budget.open(owner);
+    const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt, progress } =
+      readBegin(request);
+    const { quotas, budget, runs } = this.#context;
+    if (quotas) countRequest(quotas, this.#call, tenant);
+    this.#target = { tenant, collection };
+    this.#context.claim(this, tenant);
+    this.#endRun = runs.begin(JSON.stringify([collection, tenant]), runId, attempt, this);
+    // A tenant has one share, in however many collections. Data without a tenant are of whoever has the collection.
+    const owner = tenant === '' ? `collection ${collection}` : tenantFlow(tenant);
+    const share = budget.open(owner, quotas?.weight(tenant));
     this.#share = share;
-    const info = await this.#open(collection, expectedIdentity, progress);
+    const info = await this.#open({ collection, tenant }, expectedIdentity, progress);
     this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
     if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
@@ -230,7 +229,8 @@ export class IngestSession {
       onSettled: () => this.#wakeWriter(),
       onFailure: (error) => this.#fail(this.#unlessGone(error)),
     });
-    this.#ready = { ready: { collection: info } };
+    const counts = await this.#context.count(info.physicalName, tenant, this.#call.signal);
+    this.#ready = { ready: { collection: { ...info, ...counts } } };
     this.#wakeWriter();
   }
 
@@ -246,7 +246,11 @@ export class IngestSession {
   }
 
   /** Opens the collection, unless it is not the expected one: then nothing is made. */
-  async #open(name: string, identity: string, progress: Freshness | undefined): Promise<CollectionInfo> {
+  async #open(
+    { collection: name, tenant }: { collection: string; tenant: string },
+    identity: string,
+    progress: Freshness | undefined,
+  ): Promise<CollectionInfo> {
     const { signal } = this.#call;
     const expected = identity || (progress?.identity ?? '');
     const check = ({ identity }: CollectionKey): void => {
@@ -263,7 +267,7 @@ export class IngestSession {
     check(info);
     // Elsewhere the identity has said all, and asking would write to the store.
     if (progress && countsWrites(progress)) {
-      const now = await this.#context.store.freshness(info.physicalName, signal);
+      const now = await this.#context.store.freshness(info.physicalName, signal, tenant);
       if (now.identity !== progress.identity) throw collectionReplaced(name, progress.identity, now.identity);
       if (isBehind(now, progress)) throw collectionPutBack(name, progress.position, now.position);
     }
@@ -302,13 +306,20 @@ export class IngestSession {
       if (window.size < WINDOW_OPERATIONS) return undefined;
       return new Promise((resolve) => (this.#wakeReader = resolve));
     };
-    const isSettled = operation.state === 'settled';
-    const admitted = isSettled || this.#context.budget.admit(this.#share!, operation.tokens);
-    if (typeof admitted === 'boolean') return enter(admitted);
-    return admitted.then((room) => {
-      this.#trace?.admitted(operation.arrivedAt);
-      return enter(room);
-    });
+    const take = (): Promise<void> | undefined => {
+      const isSettled = operation.state === 'settled';
+      const admitted = isSettled || this.#context.budget.admit(this.#share!, operation.tokens);
+      if (typeof admitted === 'boolean') return enter(admitted);
+      return admitted.then((room) => {
+        this.#trace?.admitted(operation.arrivedAt);
+        return enter(room);
+      });
+    };
+    // It waits here, before it has any of the budget, which others need.
+    const waits =
+      operation.state === 'received' &&
+      this.#context.quotas?.tokensReady(this.#options.tenant, this.#life.signal);
+    return waits ? this.#atWork(() => waits).then(take) : take();
   }
 
   /** Sends messages until the stream ends. */
@@ -347,7 +358,10 @@ export class IngestSession {
     let freshness: Freshness;
     try {
       const { name, physicalName, identity } = this.#collection;
-      freshness = await this.#atWork(() => this.#context.store.freshness(physicalName, this.#life.signal));
+      const { tenant } = this.#options;
+      freshness = await this.#atWork(() =>
+        this.#context.store.freshness(physicalName, this.#life.signal, tenant),
+      );
       if (freshness.identity !== identity) throw collectionReplaced(name, identity, freshness.identity);
     } catch (error) {
       this.#fail(this.#unlessGone(error));

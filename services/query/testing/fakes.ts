@@ -96,7 +96,7 @@ export class FakeStore extends MemoryStore {
   }
 
   /** Puts a document of each text into a collection. */
-  async fill(collection: string, texts: readonly string[]): Promise<void> {
+  async fill(collection: string, texts: readonly string[], metadata = {}): Promise<void> {
     const writes = texts.map((text, index) => ({
       kind: 'put' as const,
       tenant: '',
@@ -105,7 +105,7 @@ export class FakeStore extends MemoryStore {
       contentHash: text,
       encodingHash: text,
       title: '',
-      metadata: {},
+      metadata,
       passages: [{ vector: vectorOf(text), text }],
     }));
     await this.writeDocuments(collection, writes);

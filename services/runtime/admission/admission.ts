@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { status } from '@grpc/grpc-js';
+import { memoryBudget } from '../../../machine/limits.ts';
 import { cancelled, overloaded, ServiceError } from '../errors.ts';
 import type { Arrival, Hooks, Ticket } from '../listener/seams.ts';
 import { excess, look, MAX_UNTAKEN_BYTES, type Untaken } from './answers.ts';
@@ -8,6 +9,7 @@ import { ARRIVED } from './arrival.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
 import { type Applicant, CallQueue, type Priority } from './call-queue.ts';
 import { deadlineOf } from './deadline.ts';
+import { LoopTurns } from './loop-turns.ts';
 import { MessageMeter } from './message-meter.ts';
 import { refuseStream } from './refuse-stream.ts';
 import { MAX_HEADER_LIST_BYTES, type SessionLimits, Sessions } from './sessions.ts';
@@ -18,8 +20,10 @@ export type Kind = Priority | 'stream' | 'free';
 
 /** Streams and calls without a slot that are open at a time, over all connections. */
 export const MAX_OPEN_STREAMS = 1_000;
-/** Largest messages that are under way at a time: the budget of bytes is so many of them. */
+/** Largest messages that are under way at a time: the budget of bytes is so many of them, where there is memory for it. */
 export const LARGEST_MESSAGES = 4;
+/** Of the memory that the process may use. What is read of a message takes several times its bytes. */
+export const MEMORY_SHARE = 1 / 8;
 /** Connections at a time from one address. A proxy has one address for all behind it, and needs few connections. */
 export const MAX_CONNECTIONS_PER_PEER = 1_000;
 /** A call whose body does not come within this gives its slot to another. */
@@ -74,6 +78,7 @@ export class Admission implements Required<Hooks> {
   readonly sessions: Sessions;
   readonly onSession: Sessions['watch'];
   readonly #options: AdmissionOptions;
+  readonly #loop = new LoopTurns();
   readonly #open = new Set<OpenCall>();
   readonly #connectionsOf = new Counts();
   readonly #streamsOf = new Counts();
@@ -85,8 +90,14 @@ export class Admission implements Required<Hooks> {
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.queue = new CallQueue({ slots: options.slots, places: options.places });
-    this.bytes = new BytesInFlight(LARGEST_MESSAGES * options.maxReceiveBytes);
+    this.queue = new CallQueue({ slots: options.slots, places: options.places, loop: this.#loop });
+    const { maxReceiveBytes } = options;
+    const budget = {
+      wanted: LARGEST_MESSAGES * maxReceiveBytes,
+      share: MEMORY_SHARE,
+      least: maxReceiveBytes,
+    };
+    this.bytes = new BytesInFlight(memoryBudget(budget));
     this.sessions = new Sessions(options.sessions);
     this.onSession = this.sessions.watch;
     this.#stalledMs = options.stalledMs ?? STALLED_MS;
@@ -161,20 +172,29 @@ export class Admission implements Required<Hooks> {
     }
   };
 
+  /** A call was refused before it came here. */
+  readonly onRefusal: NonNullable<Hooks['onRefusal']> = (method, error, arrived) =>
+    this.#options.onRefusal?.(method, error, arrived);
+
   close(): void {
     clearInterval(this.#sweeper);
     this.sessions.close();
   }
 
-  #callOf({ method, headers, stream, socket, answer }: Arrival): OpenCall {
+  #callOf(arrival: Arrival): OpenCall {
+    const { method, headers, stream, socket, answer, flow } = arrival;
     const kind = this.#options.kinds.get(method) ?? 'free';
+    const turn = this.#loop.call();
+    // Who had to wait for a token's check came before.
+    const { arrived = turn } = arrival;
     return {
       method,
       kind,
+      flow: flow ?? `address ${socket.remoteAddress}`,
       priority: kind === 'batch' ? 'batch' : 'interactive',
       peer: kind === 'stream' || kind === 'free' ? (socket.remoteAddress ?? '') : '',
-      arrived: performance.now(),
-      deadline: deadlineOf(headers, performance.now()),
+      arrived,
+      deadline: deadlineOf(headers, arrived),
       stream,
       meter: stream && new MessageMeter(this.bytes, this.#options.maxReceiveBytes),
       hasSlot: false,
@@ -233,7 +253,8 @@ export class Admission implements Required<Hooks> {
       else this.#giveSlot(call);
     };
     if (stream?.closed) done();
-    return { metadata: { [ARRIVED]: String(call.arrived) }, done };
+    const inflated = meter && ((bytes: number): void => meter.inflated(bytes));
+    return { metadata: { [ARRIVED]: String(call.arrived) }, done, inflated };
   }
 
   #giveSlot(call: OpenCall): void {

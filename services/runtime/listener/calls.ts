@@ -43,7 +43,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export function metadataOf({ headers }: { headers: Readonly<IncomingHttpHeaders> }): Metadata {
   const kept: IncomingHttpHeaders = {};
   for (const name in headers) {
-    if (NO_METADATA.has(name) || name.startsWith('sec-') || !METADATA_NAME.test(name)) continue;
+    // Most headers are known; those of HTTP/2 begin with a colon.
+    if (NO_METADATA.has(name) || !METADATA_NAME.test(name) || name.startsWith('sec-')) continue;
     kept[name] = headers[name];
   }
   return Metadata.fromHttp2Headers(kept);

@@ -13,35 +13,26 @@ import {
   refusalHeaders,
   WITH_TRAILERS,
 } from './grpc-fields.ts';
-import { grpcDeadline } from './grpc-values.ts';
 import { messagesOf } from './messages.ts';
 import type { Method } from './methods.ts';
 import type { GrpcError } from './wire-error.ts';
 
-/**
- * A call of gRPC with a stream in one direction or both, on a stream of HTTP/2.
- *
- * @throws {ServiceError} for a time limit that can't be read, before anything of the call is
- */
-export function grpcStream(
+/** Serves a call of gRPC with a stream in one direction or both, on a stream of HTTP/2. */
+export function serveGrpcStream(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   method: Method,
   limits: ExchangeLimits,
-): { serve(): void } {
-  const deadline = grpcDeadline({ headers });
+  deadline: number,
+): void {
   const failure = (error: unknown): GrpcError => failureOf(error, limits, method.path);
-  return {
-    serve: () => {
-      const output = new GrpcOutput(stream, method);
-      const inputs = messagesOf(chunksOf(stream), limits, grpcEncodingOf(headers), decoderOf(method));
-      const onGone = (listener: () => void): void => void stream.once('close', listener);
-      callStream(method, inputs, { metadata: metadataOf({ headers }), deadline }, output, {
-        failure,
-        onGone,
-      }).catch((error: unknown) => output.end(failure(error), undefined));
-    },
-  };
+  const onGone = (listener: () => void): void => void stream.once('close', listener);
+  const output = new GrpcOutput(stream, method);
+  const inputs = messagesOf(chunksOf(stream), limits, grpcEncodingOf(headers), decoderOf(method));
+  const options = { metadata: metadataOf({ headers }), deadline };
+  callStream(method, inputs, options, output, { failure, onGone }).catch((error: unknown) =>
+    output.end(failure(error), undefined),
+  );
 }
 
 /** The bytes of a stream as they come. Ends early where the caller goes away. */

@@ -159,6 +159,18 @@ test('compressed messages are inflated, up to the limit', async () => {
   assert.equal(calls, handled);
 });
 
+test('the hook is told how large a compressed message has become', async () => {
+  const told: number[] = [];
+  const inflated = (bytes: number): void => void told.push(bytes);
+  const { session } = await start(echo, { hooks: { beforeCall: () => ({ inflated }) } });
+  const message = search('q'.repeat(500));
+  const headers = { 'grpc-encoding': 'gzip' };
+  await ask(session, { headers, pieces: [framed(message)] });
+  assert.deepEqual(told, []);
+  await ask(session, { headers, pieces: [framed(gzipSync(message), 1)] });
+  assert.deepEqual(told, [message.length]);
+});
+
 test('the time limit of a call is read as gRPC has it, or refused', async () => {
   let left: number | undefined;
   const { session } = await start(async (request, { deadline }) => {

@@ -14,9 +14,9 @@ import {
   refusalHeaders,
   WITH_TRAILERS,
 } from './grpc-fields.ts';
-import { grpcDeadline } from './grpc-values.ts';
 import { inflate } from './inflate.ts';
 import type { Method } from './methods.ts';
+import type { Ticket } from './seams.ts';
 import type { GrpcError } from './wire-error.ts';
 
 /**
@@ -30,22 +30,26 @@ export class GrpcUnary {
   readonly #limits: ExchangeLimits;
   readonly #deadline: number;
   readonly #message: OneMessage;
+  readonly #ticket: Ticket | undefined;
   #call: UnaryCall | undefined;
   /** Whether it was answered, or its caller is gone. */
   #isOver = false;
 
-  /** @throws {ServiceError} for a time limit that can't be read */
+  /** @param deadline - when the caller stops waiting, in milliseconds since the epoch */
   constructor(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     method: Method,
     limits: ExchangeLimits,
+    deadline: number,
+    ticket: Ticket | undefined,
   ) {
     this.#stream = stream;
     this.#headers = headers;
     this.#method = method;
     this.#limits = limits;
-    this.#deadline = grpcDeadline({ headers });
+    this.#deadline = deadline;
+    this.#ticket = ticket;
     this.#message = new OneMessage(limits, grpcEncodingOf(headers) !== undefined);
   }
 
@@ -85,6 +89,7 @@ export class GrpcUnary {
   #inflate(data: Buffer): void {
     inflate(data, grpcEncodingOf(this.#headers), this.#limits)
       .then((bytes) => {
+        this.#ticket?.inflated?.(bytes.length);
         if (!this.#isDone) this.#serve(bytes);
       })
       .catch((error: unknown) => this.#refuse(error));

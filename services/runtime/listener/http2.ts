@@ -9,13 +9,14 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { status as grpcStatus } from '@grpc/grpc-js';
-import { refuseStream } from '../admission/refuse-stream.ts';
+import { endAnswered, refuseStream } from '../admission/refuse-stream.ts';
 import { SESSION_OPTIONS } from '../admission/sessions.ts';
 import { reportError, ServiceError } from '../errors.ts';
-import { HttpError, type ExchangeLimits } from './exchange.ts';
+import { failureOf, HttpError, type ExchangeLimits } from './exchange.ts';
 import { GrpcUnary } from './grpc.ts';
-import { ACCEPTED_ENCODINGS, grpcEncodingOf } from './grpc-fields.ts';
-import { grpcStream } from './grpc-stream.ts';
+import { ACCEPTED_ENCODINGS, grpcEncodingOf, refusalHeaders } from './grpc-fields.ts';
+import { serveGrpcStream } from './grpc-stream.ts';
+import { grpcDeadline } from './grpc-values.ts';
 import type { Method, Methods } from './methods.ts';
 import type { Hooks, Ticket } from './seams.ts';
 import { nameFaults } from './session-errors.ts';
@@ -77,6 +78,23 @@ export function http2Port(options: {
   const [web] = server.listeners('stream') as StreamListener[];
   server.removeAllListeners('stream');
 
+  /** Each with its socket: what `session.socket` gives is a guard before it, which costs with every look. */
+  const sessions = new Map<ServerHttp2Session, Socket>();
+  let accepted: Socket | undefined;
+  let closing = false;
+  let allEnded = (): void => {};
+
+  const serveCall = (
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    method: Method,
+    deadline: number,
+    ticket: Ticket | undefined,
+  ): void => {
+    const { requestStream, responseStream } = method;
+    if (requestStream || responseStream) serveGrpcStream(stream, headers, method, limits, deadline);
+    else new GrpcUnary(stream, headers, method, limits, deadline, ticket).serve();
+  };
   const serveGrpc = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     stream.on('error', ignore);
     const misspoken = misspokenBy(headers);
@@ -93,7 +111,7 @@ export function http2Port(options: {
     };
     try {
       const method = methods.get(path);
-      const call = method && callOf(stream, headers, method, limits);
+      const deadline = grpcDeadline({ headers });
       const admitted = (ticket: Ticket | undefined): void => {
         if (ticket?.done) {
           if (stream.closed) ticket.done();
@@ -101,11 +119,10 @@ export function http2Port(options: {
         }
         if (stream.closed) return;
         if (ticket?.metadata) Object.assign(headers, ticket.metadata);
-        if (call) call.serve();
-        else
-          refused(new HttpError(404, grpcStatus.UNIMPLEMENTED, `there is no method ${path.slice(0, 200)}`));
+        if (method) serveCall(stream, headers, method, deadline, ticket);
+        else endAnswered(stream, refusalHeaders(failureOf(unknown(path), limits, path)));
       };
-      const socket = stream.session?.socket as Socket;
+      const socket = sessions.get(stream.session as ServerHttp2Session)!;
       const answer = beforeCall?.({
         protocol: 'grpc',
         method: path,
@@ -129,17 +146,14 @@ export function http2Port(options: {
         return;
       }
       const type = headers['content-type'];
-      if (type !== undefined && GRPC.test(type)) serveGrpc(stream, headers);
+      if (type === 'application/grpc' || (type !== undefined && GRPC.test(type))) serveGrpc(stream, headers);
       else web!.call(server, stream, headers, flags, raw ?? []);
     },
   );
 
-  const sessions = new Set<ServerHttp2Session>();
-  let closing = false;
-  let allEnded = (): void => {};
   server.on('session', (session) => {
     onSession?.(session);
-    sessions.add(session);
+    sessions.set(session, accepted!);
     keepAlive(session);
     nameFaults(session);
     session.once('close', () => {
@@ -149,14 +163,18 @@ export function http2Port(options: {
     if (closing) session.close();
   });
   return {
-    accept: (socket) => void server.emit('connection', socket),
+    accept: (socket) => {
+      accepted = socket;
+      server.emit('connection', socket);
+      accepted = undefined;
+    },
     close: async () => {
       closing = true;
-      for (const session of sessions) session.close();
+      for (const session of sessions.keys()) session.close();
       if (sessions.size > 0) await new Promise<void>((resolve) => (allEnded = resolve));
     },
     destroy: () => {
-      for (const session of sessions) session.destroy(undefined, constants.NGHTTP2_CANCEL);
+      for (const session of sessions.keys()) session.destroy(undefined, constants.NGHTTP2_CANCEL);
     },
   };
 }
@@ -185,16 +203,8 @@ function keepAlive(session: ServerHttp2Session): void {
   wait();
 }
 
-function callOf(
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  method: Method,
-  limits: ExchangeLimits,
-): { serve(): void } {
-  const isUnary = !method.requestStream && !method.responseStream;
-  return isUnary
-    ? new GrpcUnary(stream, headers, method, limits)
-    : grpcStream(stream, headers, method, limits);
+function unknown(path: string): HttpError {
+  return new HttpError(404, grpcStatus.UNIMPLEMENTED, `there is no method ${path.slice(0, 200)}`);
 }
 
 /** The answer to a stream that says it is gRPC and is not as the specification has it. */
