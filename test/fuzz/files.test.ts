@@ -102,7 +102,11 @@ test('tokenizers and graphs whose hashes fit', async () => {
     async (mutant) => {
       writeTinyTower(place, { tokenizer: mutant });
       const tower = await openTower(`file:${place}`);
-      await tower.tokenize('a red fox').finally(() => tower.close());
+      try {
+        await tower.tokenize('a red fox');
+      } finally {
+        await tower.close();
+      }
     },
     { times: 12 },
   );
