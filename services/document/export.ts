@@ -12,10 +12,7 @@ import { checkCollection, checkDocumentId, checkTenant } from '../runtime/valida
 import { toWireDocument, wireBytes } from './full-document.ts';
 
 /** What an export needs of a store. */
-export type ExportStore = Pick<
-  Store,
-  'count' | 'findCollection' | 'listCollections' | 'scroll' | 'tenants'
->;
+export type ExportStore = Pick<Store, 'count' | 'findCollection' | 'listCollections' | 'scroll' | 'tenants'>;
 
 /**
  * Most documents and bytes of one page that is read from the store. A page ends after the document that passes the

@@ -46,10 +46,10 @@ export function tenantDataContract(stores: Stores): void {
       const metadata = Buffer.byteLength('{"ü":"ö","n":0.1}');
       const titles = 'Title of one'.length + 2;
       assert.equal(bytes, 200 + 400 + metadata + 2 * '{}'.length + titles + 4 * 4 * SPACE.dimensions);
-      assert.deepEqual(await stores.first.measureDocuments(name, [key('no text', 'a'), key('no text', 'b')]), [
-        2 + 4 * SPACE.dimensions,
-        undefined,
-      ]);
+      assert.deepEqual(
+        await stores.first.measureDocuments(name, [key('no text', 'a'), key('no text', 'b')]),
+        [2 + 4 * SPACE.dimensions, undefined],
+      );
 
       // A put replaces, an update changes the metadata, a delete takes away, and so does time.
       await write(put('long', [direction(2)], { tenant: 'a', text: 'short', title: '' }));
@@ -97,7 +97,10 @@ export function tenantDataContract(stores: Stores): void {
       assert.equal(await stores.second.findDelete(name, key('gone', 'a')), undefined);
 
       assert.deepEqual(await stores.second.scroll(name, 'b', { limit: 10, withVectors: true }), others);
-      assert.deepEqual(await stores.second.findDelete(name, key('gone', 'b')), { version: 7, expired: false });
+      assert.deepEqual(await stores.second.findDelete(name, key('gone', 'b')), {
+        version: 7,
+        expired: false,
+      });
       assert.ok((await stores.second.remains(name, 'b')) > 0);
 
       // Whoever comes back begins anew: no version is remembered, and nothing old is found.

@@ -126,9 +126,7 @@ async function nameless(points: Points, tenant: string, options: CallOptions): P
   do {
     const request = { filter: { must: NAMELESS }, limit: 1000, keys: ['document_id'], offset };
     const page = await points.scroll(request, options);
-    const own = page.points.filter(
-      ({ id, payload }) => headId(tenant, payload.document_id ?? '') === id,
-    );
+    const own = page.points.filter(({ id, payload }) => headId(tenant, payload.document_id ?? '') === id);
     if (own.length > 0) pages.push(own.map(({ id }) => id));
     offset = page.next;
   } while (offset !== undefined);

@@ -39,7 +39,9 @@ const SERVICES = [v1.QueryService.service, v1.DocumentService.service];
 const acme = { collection: 'wiki-de', tenant: 'acme' };
 
 /** What each RPC asks for, and a request of tenant acme about the collection wiki-de. A new RPC needs a line here. */
-const CALLS: Readonly<Record<string, { scope?: Scope; request: object; names?: 'both' | 'collection' | 'tenant' }>> = {
+const CALLS: Readonly<
+  Record<string, { scope?: Scope; request: object; names?: 'both' | 'collection' | 'tenant' }>
+> = {
   'QueryService/Search': { scope: 'search', request: acme, names: 'both' },
   'QueryService/SearchByVector': { scope: 'search', request: { search: acme }, names: 'both' },
   'QueryService/SearchStream': { scope: 'search', request: { sequence: 1, search: acme }, names: 'both' },

@@ -3,7 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type ClientDuplexStream, credentials, Metadata, type ServiceDefinition, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ClientDuplexStream,
+  credentials,
+  Metadata,
+  type ServiceDefinition,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import * as fc from 'fast-check';
 import { pino } from 'pino';
 import { Patterns } from '../../../keys/patterns.ts';
@@ -61,13 +67,18 @@ const byColour = { must: [{ equals: { field: 'metadata.colour', value: toValue('
 const ingested = fc
   .array(
     fc.oneof(
-      fc.record({ id, text, metadata: word.map((colour) => toStruct({ colour })) }).map((document) => ({ document })),
+      fc
+        .record({ id, text, metadata: word.map((colour) => toStruct({ colour })) })
+        .map((document) => ({ document })),
       id.map((one) => ({ delete: { id: one } })),
       fc.record({ id, set: word.map((colour) => toStruct({ colour })) }).map((patch) => ({ patch })),
     ),
     { maxLength: 4 },
   )
-  .map((operations) => [{ sequence: 0 }, ...operations.map((each, index) => ({ ...each, sequence: index + 1 }))]);
+  .map((operations) => [
+    { sequence: 0 },
+    ...operations.map((each, index) => ({ ...each, sequence: index + 1 })),
+  ]);
 
 /** A way to call each RPC that a tenant can call. A new one needs a line here. */
 const CALLS: Readonly<Record<string, fc.Arbitrary<(tenant: string) => object> | undefined>> = {
@@ -88,19 +99,30 @@ const CALLS: Readonly<Record<string, fc.Arbitrary<(tenant: string) => object> | 
     space: new QueryTower().manifest.space.fingerprint,
     vector: Array.from({ length: 8 }, () => Math.sqrt(1 / 8)),
   })),
-  SearchStream: text.map((query) => (tenant: string) => ({ sequence: 1, search: { query, ...scope(tenant) } })),
+  SearchStream: text.map((query) => (tenant: string) => ({
+    sequence: 1,
+    search: { query, ...scope(tenant) },
+  })),
   Encode: fc.array(text, { minLength: 1, maxLength: 2 }).map((texts) => () => ({ texts })),
   MeasureFamiliarity: fc.constant(scope),
   Ingest: ingested.map((operations) => (tenant: string) => ({
     messages: operations.map((each, index) => (index === 0 ? { begin: scope(tenant) } : each)),
   })),
-  Delete: fc.oneof(
-    fc.array(id, { minLength: 1, maxLength: 2 }).map((documentIds) => ({ documentIds })),
-    fc.constant({ filter: byColour }),
-  ).map((what) => (tenant: string) => ({ ...scope(tenant), ...what })),
-  Count: fc.constantFrom({}, { filter: byColour }).map((what) => (tenant: string) => ({ ...scope(tenant), ...what })),
+  Delete: fc
+    .oneof(
+      fc.array(id, { minLength: 1, maxLength: 2 }).map((documentIds) => ({ documentIds })),
+      fc.constant({ filter: byColour }),
+    )
+    .map((what) => (tenant: string) => ({ ...scope(tenant), ...what })),
+  Count: fc
+    .constantFrom({}, { filter: byColour })
+    .map((what) => (tenant: string) => ({ ...scope(tenant), ...what })),
   ListDocuments: fc.constant((tenant: string) => ({ ...scope(tenant), pageSize: 2 })),
-  GetDocuments: fc.constant((tenant: string) => ({ ...scope(tenant), documentIds: ['1', '2', '3'], withVectors: true })),
+  GetDocuments: fc.constant((tenant: string) => ({
+    ...scope(tenant),
+    documentIds: ['1', '2', '3'],
+    withVectors: true,
+  })),
   Export: fc.constant((tenant: string) => ({ ...scope(tenant), withVectors: true })),
   ListCollections: fc.constant(() => ({})),
   ListAliases: fc.constant(() => ({})),
@@ -114,14 +136,21 @@ const CALLS: Readonly<Record<string, fc.Arbitrary<(tenant: string) => object> | 
   Describe: undefined,
 };
 
-const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 20, arbitrary: CALLS['Ingest']!.map((request) => ({ method: 'Ingest', request })) },
-  ...Object.entries(CALLS).flatMap(([method, requests]) =>
-    requests === undefined
-      ? []
-      : [{ weight: method === 'DropTenant' ? 2 : 10, arbitrary: requests.map((request) => ({ method, request })) }],
-  ),
-).chain((call) => fc.constantFrom<'a' | 'b'>('a', 'b').map((tenant) => ({ tenant, ...call })));
+const step: fc.Arbitrary<Step> = fc
+  .oneof(
+    { weight: 20, arbitrary: CALLS['Ingest']!.map((request) => ({ method: 'Ingest', request })) },
+    ...Object.entries(CALLS).flatMap(([method, requests]) =>
+      requests === undefined
+        ? []
+        : [
+            {
+              weight: method === 'DropTenant' ? 2 : 10,
+              arbitrary: requests.map((request) => ({ method, request })),
+            },
+          ],
+    ),
+  )
+  .chain((call) => fc.constantFrom<'a' | 'b'>('a', 'b').map((tenant) => ({ tenant, ...call })));
 
 test('every RPC has its place in the audit', () => {
   const own = Object.keys(METHODS).sort();
@@ -168,8 +197,13 @@ async function open(store: Store) {
     const body = request(tenant);
     if (!responseStream) {
       return await new Promise((resolve) => {
-        client.makeUnaryRequest(path, requestSerialize, responseDeserialize, body, metadata, (error, answer) =>
-          resolve(error ? statusOf(error) : answer),
+        client.makeUnaryRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          body,
+          metadata,
+          (error, answer) => resolve(error ? statusOf(error) : answer),
         );
       });
     }
@@ -206,9 +240,7 @@ function plain(answer: unknown): unknown {
         return Buffer.from((value as unknown as { data: number[] }).data).toString('base64');
       }
       // A token is the time of the first write and the number of transactions since: the clock alone is left out.
-      return typeof value === 'string'
-        ? value.replaceAll(/col_[0-9a-f]{32}(?:\.\d+)?/g, 'col_')
-        : value;
+      return typeof value === 'string' ? value.replaceAll(/col_[0-9a-f]{32}(?:\.\d+)?/g, 'col_') : value;
     }),
   );
 }
@@ -232,7 +264,11 @@ async function run(steps: readonly Step[], store: Store): Promise<unknown[]> {
   }
 }
 
-async function audit(openOne: () => Promise<Store>, steps: fc.Arbitrary<Step>, numRuns: number): Promise<void> {
+async function audit(
+  openOne: () => Promise<Store>,
+  steps: fc.Arbitrary<Step>,
+  numRuns: number,
+): Promise<void> {
   await fc.assert(
     fc.asyncProperty(fc.array(steps, { minLength: 2, maxLength: 12 }), async (all) => {
       const store = await openOne();

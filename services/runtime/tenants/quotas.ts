@@ -161,7 +161,8 @@ export function readQuotas(path: string): Read {
     throw new ConfigError(`${path} is not JSON: ${(error as Error).message}`, { cause: error });
   }
   const twice = repeatedKey(text);
-  if (twice !== undefined) throw new ConfigError(`${path} has the key ${JSON.stringify(twice)} twice; keep one`);
+  if (twice !== undefined)
+    throw new ConfigError(`${path} has the key ${JSON.stringify(twice)} twice; keep one`);
   const checked = QuotaFile.safeParse(parsed);
   if (!checked.success) {
     const [issue] = checked.error.issues;

@@ -29,7 +29,12 @@ export function quotaExceeded(
     `tenant ${shown(tenant)} may have ${limit} ${WORDS[quota]}${has}; the file of --tenant-quotas says so at ${setBy}; ${then}, ` +
       'or ask for more',
     {
-      metadata: { quota, limit: String(limit), set_by: setBy, ...(used !== undefined && { used: String(used) }) },
+      metadata: {
+        quota,
+        limit: String(limit),
+        set_by: setBy,
+        ...(used !== undefined && { used: String(used) }),
+      },
       retryDelayMs,
     },
   );
