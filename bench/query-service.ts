@@ -1,10 +1,31 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { type Process, startProcess } from '../services/runtime/testing/processes.ts';
 import { openStore } from '../store/open.ts';
+import { seeded } from './load/arrivals.ts';
 import { makeCorpus, TOWER, writeOf } from './qdrant/corpus.ts';
 
 /** The collection that {@link prepare} fills. */
 const COLLECTION = 'bench';
+
+/**
+ * What the comparisons of a search's cost have in common. So few documents that the store answers at once, which leaves
+ * the service's own cost of each call.
+ */
+export const SEARCHES = { documents: 1000, queries: 1000, limit: 10, inFlight: 8 } as const;
+
+/** Their parameters, as reports have them. @param calls on one way of a turn, which goes there and back */
+export function searchParameters({
+  warmUpCalls,
+  calls,
+  turns,
+}: {
+  warmUpCalls: number;
+  calls: number;
+  turns: number;
+}) {
+  const { documents, limit, inFlight } = SEARCHES;
+  return { documents, limit, tower: TOWER, inFlight, warmUpCalls, callsPerTurn: 2 * calls, turns };
+}
 
 /** A search as the wire has it. */
 export interface BenchSearch {
@@ -42,6 +63,21 @@ export function startQueryService(
     // No cache, so that every query is encoded.
     SCALINGNOTE_QUERY_CACHE: '0',
     ...environment,
+  });
+}
+
+const WORDS =
+  `harbour lantern physicist meadow ledger orchard violin glacier compass printer saddle thunder pepper marble candle
+  anchor biscuit canyon drummer engine feather gravel hammock iron jacket kettle ladder mirror needle oyster`.split(
+    /\s+/,
+  );
+
+/** Texts as long as queries are, five words and a number, none of them twice. @param seed others for another seed */
+export function distinctTexts(count: number, seed: number): string[] {
+  const random = seeded(seed);
+  return Array.from({ length: count }, (_, index) => {
+    const words = Array.from({ length: 5 }, () => WORDS[Math.floor(random() * WORDS.length)]!);
+    return `${words.join(' ')} ${index}`;
   });
 }
 

@@ -99,6 +99,24 @@ export interface Explanation {
   terms: { term: string; score: number }[];
   /** By the tower that the query tower was distilled from, where the service has it loaded. */
   teacher?: RankingPlace & { name: string };
+  /** Where the document comes from; absent where it is gone, or the service is older than this. */
+  origin?: DocumentOrigin;
+}
+
+/** When and how a document came in: its last put or update. */
+export interface DocumentOrigin {
+  /** By the clock of the document service; absent where that is not known. */
+  ingestedAt?: Date;
+  /** Trace of the call of ingest that sent it. */
+  traceId?: string;
+  /** Its sequence in that call. */
+  sequence?: number;
+  /** The position from which on the collection has it, as in a freshness token. */
+  position?: string;
+  /** Whether the freshness token of the search covers it: it was there then, or came later. */
+  coverage?: 'covered' | 'later';
+  /** Why no time is known. */
+  unknown?: string;
 }
 
 /** A document's place in one ranking. */
@@ -162,6 +180,17 @@ export interface SearchResult {
   collection: string;
   /** What became of the document that `explainDocumentId` names. */
   explainedDocument?: DocumentExplanation;
-  /** Set where the query is longer than the tower's window: how many tokens were read of it, and can be. */
-  queryTruncation?: { tokensRead: number; maxTokens: number };
+  /** Set where the query is longer than the tower's window. */
+  queryTruncation?: QueryTruncation;
+}
+
+/** How much of a query was read, in tokens. */
+export interface QueryTruncation {
+  tokensRead: number;
+  /** That the tower reads at most. */
+  maxTokens: number;
+  /** Of the whole query; 0 where the service is older than this. */
+  queryTokens: number;
+  /** The query has more than `queryTokens`: counting ended there. */
+  queryTokensAtLeast: boolean;
 }

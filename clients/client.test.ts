@@ -324,6 +324,11 @@ describe('bounds of a call', () => {
         client.search(SEARCH, { timeoutMs: 200 }),
         (error: ScalingnoteError) => error.code === 'DEADLINE_EXCEEDED',
       );
+      await assert.rejects(
+        client.search(SEARCH, { timeoutMs: 0 }),
+        ({ code, reason }: ScalingnoteError) =>
+          code === 'DEADLINE_EXCEEDED' && reason === 'DEADLINE_EXCEEDED',
+      );
     });
     assert.ok(remaining !== undefined && remaining > 0 && remaining <= 200, `remaining: ${remaining}`);
   });

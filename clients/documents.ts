@@ -118,8 +118,8 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
   }
 
   /**
-   * Documents by id, as they came, in the order of the ids; those that are not there are left out. Many ids, and large
-   * documents, take several calls.
+   * Documents by id, as they came, in the order of the ids; those that are not there are left out, and an id that is given
+   * twice comes once. Many ids, and large documents, take several calls.
    *
    * @param scope - `withVectors`: vectors and terms of passages, too
    * @throws {ScalingnoteError}
@@ -130,7 +130,9 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
   ): Promise<FullDocument[]> {
     const form = { required: ['collection', 'documentIds'], renamed: { ids: 'documentIds' } };
     const request = toWire<WireGet>('scalingnote.v1.GetDocumentsRequest', scope, form);
-    return await this.#getDocuments(request, checkBounds(bounds));
+    // The service answers an id that is there twice once in a call, and would once more in the next.
+    const documentIds = [...new Set(request.documentIds)];
+    return await this.#getDocuments({ ...request, documentIds }, checkBounds(bounds));
   }
 
   async #getDocuments(request: WireGet, bounds: CallBounds): Promise<FullDocument[]> {

@@ -62,7 +62,8 @@ export function toScalingnoteError(error: unknown): unknown {
   const [details] = error.metadata.get(STATUS_DETAILS_TRAILER);
   return new ScalingnoteError(
     {
-      reason: '',
+      // Ours answers with this reason as well, where the time is over on its side.
+      reason: error.code === Code.DEADLINE_EXCEEDED ? 'DEADLINE_EXCEEDED' : '',
       ...(Buffer.isBuffer(details) ? richStatus(details) : undefined),
       code: error.code,
       message: error.details,

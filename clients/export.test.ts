@@ -226,6 +226,12 @@ test('many ids and large documents take several calls, in the order of the ids',
     ids,
   );
   assert.deepEqual(asked.slice(0, 4), [100, 50, 25, 25]);
+  const again = await client.getDocuments({ collection: 'c', ids: [...ids, ...ids.toReversed()] });
+  assert.deepEqual(
+    again.map(({ id }) => id),
+    ids,
+    'an id comes once',
+  );
 });
 
 describe('with no service', () => {

@@ -1,9 +1,11 @@
 import type { DocumentExplanation__Output } from '../proto/generated/scalingnote/v1/DocumentExplanation.ts';
+import type { DocumentOrigin__Output } from '../proto/generated/scalingnote/v1/DocumentOrigin.ts';
 import type { Explanation__Output } from '../proto/generated/scalingnote/v1/Explanation.ts';
 import type { Hit__Output } from '../proto/generated/scalingnote/v1/Hit.ts';
 import type { RankingPlace__Output } from '../proto/generated/scalingnote/v1/RankingPlace.ts';
 import { fromStruct } from '../proto/struct.ts';
-import type { DocumentExplanation, Explanation, Hit, RankingPlace } from './answers.ts';
+import type { DocumentExplanation, DocumentOrigin, Explanation, Hit, RankingPlace } from './answers.ts';
+import { fromTimestamp } from './timestamp.ts';
 
 /** Hits and explanations of the wire as this package answers with them. */
 
@@ -58,7 +60,7 @@ const FATES = [
 ] as const satisfies readonly DocumentExplanation['fate'][];
 
 function fromExplanation(message: Explanation__Output): Explanation {
-  const { rank, passages, dense, sparse, terms, teacher, teacherName } = message;
+  const { rank, passages, dense, sparse, terms, teacher, teacherName, origin } = message;
   return {
     ...(rank !== 0 && { rank }),
     passages,
@@ -66,6 +68,20 @@ function fromExplanation(message: Explanation__Output): Explanation {
     ...(sparse && { sparse: fromPlace(sparse) }),
     terms,
     ...(teacher && { teacher: { ...fromPlace(teacher), name: teacherName } }),
+    ...(origin && { origin: fromOrigin(origin) }),
+  };
+}
+
+function fromOrigin(message: DocumentOrigin__Output): DocumentOrigin {
+  const { ingestedAt, traceId, sequence, position, coverage, unknown } = message;
+  return {
+    ...(ingestedAt && { ingestedAt: fromTimestamp(ingestedAt) }),
+    ...(traceId !== '' && { traceId }),
+    ...(sequence !== '0' && { sequence: Number(sequence) }),
+    ...(position !== '' && { position }),
+    ...(coverage === 'FRESHNESS_COVERAGE_COVERED' && { coverage: 'covered' }),
+    ...(coverage === 'FRESHNESS_COVERAGE_LATER' && { coverage: 'later' }),
+    ...(unknown !== '' && { unknown }),
   };
 }
 

@@ -2,6 +2,7 @@ import { endianness } from 'node:os';
 import type { FullDocument__Output } from '../proto/generated/scalingnote/v1/FullDocument.ts';
 import type { StoredPassage__Output } from '../proto/generated/scalingnote/v1/StoredPassage.ts';
 import { fromStruct, type JsonObject } from '../proto/struct.ts';
+import { fromTimestamp } from './timestamp.ts';
 
 /** A document as it came, with what was made of it. */
 export interface FullDocument {
@@ -44,9 +45,7 @@ export function fromFullDocument(document: FullDocument__Output): FullDocument {
     ...(missing === undefined ? { text } : { missingText: missing }),
     metadata: fromStruct(metadata),
     version: Number(version),
-    ...(expiresAt && {
-      expiresAt: new Date(Number(expiresAt.seconds) * 1000 + Math.floor(expiresAt.nanos / 1_000_000)),
-    }),
+    ...(expiresAt && { expiresAt: fromTimestamp(expiresAt) }),
     tenant,
     contentHash,
     passages: passages.map(fromPassage),

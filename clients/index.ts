@@ -2,9 +2,11 @@ export type { CallBounds, ClientOptions } from './call.ts';
 export type {
   Collection,
   DocumentExplanation,
+  DocumentOrigin,
   Explanation,
   Health,
   Hit,
+  QueryTruncation,
   RankingPlace,
   SearchResult,
   SearchTimings,

@@ -1,7 +1,7 @@
 import { invalidArgument } from './errors.ts';
 import { checkFilter } from './filter.ts';
 import type { Filter, SearchQuery } from './queries.ts';
-import type { SparseVector } from './document.ts';
+import type { Ingested, SparseVector } from './document.ts';
 import type { DocumentWrite } from './writes.ts';
 
 /** A norm this close to 1 counts as 1: the difference is float32 rounding. */
@@ -57,7 +57,10 @@ export function checkWrites(writes: readonly DocumentWrite[]): void {
     if (!Number.isSafeInteger(write.version) || write.version < 0) {
       throw invalidArgument(`version of ${what} is ${write.version}; use a whole number from 0 to 2^53 - 1`);
     }
-    if (write.kind === 'put' || write.kind === 'update') checkExpiry(write.expiresAt, what);
+    if (write.kind === 'put' || write.kind === 'update') {
+      checkExpiry(write.expiresAt, what);
+      checkIngested(write.ingested, what);
+    }
     if (write.kind !== 'put') continue;
     if (write.passages.length === 0)
       throw invalidArgument(`${what} has no passages; a document has at least one`);
@@ -72,6 +75,16 @@ function checkExpiry(expiresAt: number | undefined, what: string): void {
   throw invalidArgument(
     `expiry of ${what} is ${expiresAt}; use a whole number of milliseconds since the epoch, from 0`,
   );
+}
+
+function checkIngested(ingested: Ingested | undefined, what: string): void {
+  if (!ingested) return;
+  for (const part of ['at', 'sequence'] as const) {
+    if (Number.isSafeInteger(ingested[part]) && ingested[part] >= 0) continue;
+    throw invalidArgument(`"${part}" of how ${what} came in is ${ingested[part]}; use a whole number from 0`);
+  }
+  if (ingested.trace === undefined || /^[0-9a-f]{32}$/.test(ingested.trace)) return;
+  throw invalidArgument(`the trace that ${what} came in with is not 32 hex digits`);
 }
 
 /** @throws {StoreError} `STORE_INVALID_ARGUMENT`, naming the field. Does not check the dense vector. */

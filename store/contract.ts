@@ -10,6 +10,7 @@ import { identityContract } from './contract/identity.ts';
 import { listingContract } from './contract/listings.ts';
 import { modelContract } from './contract/model.ts';
 import { raceContract } from './contract/races.ts';
+import { originContract } from './contract/origins.ts';
 import { readContract } from './contract/reads.ts';
 import { refusalContract } from './contract/refusals.ts';
 import { rankingContract } from './contract/rankings.ts';
@@ -41,6 +42,7 @@ export function storeContract(name: string, fixture: StoreFixture): void {
     raceContract(stores);
     readContract(stores);
     documentContract(stores);
+    originContract(stores);
     listingContract(stores);
     freshnessContract(stores);
     rankingContract(stores);

@@ -46,8 +46,30 @@ export interface FullDocument {
   encodingHash?: string;
   /** Milliseconds since the epoch; from then on no search, count or read finds the document, and it is deleted. */
   expiresAt?: number;
+  /** See {@link Origin.ingested}. */
+  ingested?: Ingested;
   /** In order. */
   passages: StoredPassage[];
+}
+
+/** How a document came in, as the service that took it in says. */
+export interface Ingested {
+  /** When, in milliseconds since the epoch. */
+  at: number;
+  /** Of its operation in the call that sent it. */
+  sequence: number;
+  /** Trace of that call, 32 hex digits; absent where it had none. */
+  trace?: string;
+}
+
+/** Where a document comes from, and since when its collection has it as it is. */
+export interface Origin {
+  /** Of its last put or update; absent where the writer said nothing, as versions before this one did. */
+  ingested?: Ingested;
+  /** The first freshness that has it, as `isCovered` reads it; absent where an earlier version wrote it. */
+  position?: string;
+  /** Others wrote it: the collection was adopted. */
+  foreign?: true;
 }
 
 /** A passage as it is stored. */

@@ -26,6 +26,21 @@ export function isBehind(now: Freshness, before: Freshness): boolean {
   return countsWrites(now) && countsWrites(before) && Number(now.position) < Number(before.position);
 }
 
+/** What orders positions: the last number of each. */
+const ORDER = /^(?<lane>.+-)?(?<number>\d+)$/;
+
+/**
+ * Whether a freshness covers a document that is there from a position on (`Origin.position`): whoever handed it to a
+ * search, finds the document. In Qdrant, positions are times of the services that wrote, so clocks that differ count.
+ *
+ * @returns `undefined` where the two have no order
+ */
+export function isCovered(document: string, { position }: Pick<Freshness, 'position'>): boolean | undefined {
+  const [from, to] = [document, position].map((one) => ORDER.exec(one)?.groups);
+  if (!from || !to || (from['lane'] === undefined) !== (to['lane'] === undefined)) return undefined;
+  return Number(from['number']) <= Number(to['number']);
+}
+
 /** The reverse of {@link freshnessToken}; `undefined` for what it did not make. */
 export function parseFreshness(token: string): Freshness | undefined {
   const { identity, position } = TOKEN.exec(token)?.groups ?? {};

@@ -3,6 +3,7 @@ import type {
   DocumentKey,
   FullDocument,
   GoneDocument,
+  Origin,
   RememberedDelete,
   StoredDocument,
 } from './document.ts';
@@ -177,6 +178,13 @@ export interface Store {
     read?: { withVectors?: boolean },
     options?: CallOptions,
   ): Promise<(FullDocument | undefined)[]>;
+
+  /** Where each document comes from, in the order asked for; `undefined` for one that is not there. */
+  findOrigins(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options?: CallOptions,
+  ): Promise<(Origin | undefined)[]>;
 
   /**
    * What the store remembers of a document that is gone: deleted, or expired. `undefined` where the document is there,

@@ -1,4 +1,4 @@
-import type { PassageSpan, SparseVector } from './document.ts';
+import type { Ingested, PassageSpan, SparseVector } from './document.ts';
 
 /** What callers write to a store, step by step, and what comes of each step. */
 
@@ -21,6 +21,8 @@ export type DocumentWrite =
       metadata: Readonly<Record<string, unknown>>;
       /** When the document expires; see `FullDocument.expiresAt`. */
       expiresAt?: number;
+      /** How it came in; a copy has that of the document it was made of. */
+      ingested?: Ingested;
       /** At least one. */
       passages: readonly PassageWrite[];
     }
@@ -34,7 +36,7 @@ export type DocumentWrite =
     }
   | {
       /**
-       * Replace metadata, expiry, content hash and version of a document, and keep its title, text and passages. The
+       * Replace metadata, expiry, content hash, version and origin of a document, and keep its title, text and passages. The
        * answer is `changed`, and nothing is written, where the store does not hold what `expected` says.
        */
       kind: 'update';
@@ -46,6 +48,8 @@ export type DocumentWrite =
       metadata: Readonly<Record<string, unknown>>;
       /** Absent for a document that does not expire. */
       expiresAt?: number;
+      /** How the update came in. It replaces how the document did. */
+      ingested?: Ingested;
       expected: Expected;
     }
   | {

@@ -1,4 +1,5 @@
 import type { Lane } from './batching.ts';
+import type { TokenCount } from './lookup/counted.ts';
 import type { TowerManifest } from './manifest.ts';
 import type { CutDocument } from './recut.ts';
 import type { Spent } from './remote/spending.ts';
@@ -75,6 +76,9 @@ export interface Tower {
   /** Token ids of a query, or of a document short enough to be one passage: prompt before, too long cut. */
   tokenize(text: string, options?: { prompt?: string }): Promise<Tokens>;
 
+  /** How many tokens a text has that {@link tokenize} cuts: counted up to a bound. */
+  countTokens(text: string, options?: { prompt?: string }): Promise<TokenCount>;
+
   /** {@link tokenize} of many texts, in order. */
   tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]>;
 
@@ -107,6 +111,15 @@ export interface Tower {
    * @throws {TowerError} `ENCODER_OVERLOADED` where the queue is full, `ENCODER_CLOSED` after close
    */
   encode(tokens: Tokens, options?: { signal?: AbortSignal; lane?: Lane }): Promise<Encoding>;
+
+  /**
+   * Tokens and vector of a query at once, where both take microseconds together: of a lookup that needs no model, for a
+   * text that is neither long nor cut. `undefined` where it would take longer, or can't be done so: then {@link tokenize} and
+   * {@link encode} do it.
+   *
+   * @throws {TowerError} `ENCODER_CLOSED`, `ENCODER_FAILED`
+   */
+  encodeNow?(text: string, options?: { prompt?: string }): { tokens: Tokens; encoding: Encoding } | undefined;
 
   /** Encodes many texts, for programs that do nothing else: bounded memory, in order. Rows of `dimensions`. */
   encodeAll(

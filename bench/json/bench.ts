@@ -4,16 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { v1 } from '../../proto/load.ts';
 import type { Process } from '../../services/runtime/testing/processes.ts';
-import { TOWER } from '../qdrant/corpus.ts';
 import { drive, frame, LeanGrpc } from '../qdrant/load.ts';
-import { cpuMicros, prepare, startQueryService, type BenchSearch } from '../query-service.ts';
+import {
+  cpuMicros,
+  prepare,
+  searchParameters,
+  SEARCHES,
+  startQueryService,
+  type BenchSearch,
+} from '../query-service.ts';
 import { type Bench, type Comparison, median } from '../report.ts';
 
-/** So few that the store answers at once, which leaves the service's own cost of each call. */
-const DOCUMENTS = 1000;
-const QUERIES = 1000;
-const LIMIT = 10;
-const IN_FLIGHT = 8;
 /** After this many searches of each kind all code is compiled. */
 const WARM_UP_CALLS = 8_000;
 const CALLS = 500;
@@ -32,31 +33,31 @@ export const bench: Bench = {
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
     let service: Process | undefined;
     try {
-      progress(`storing ${DOCUMENTS} documents`);
-      const searches = await prepare(folder, { documents: DOCUMENTS, queries: QUERIES, limit: LIMIT });
+      progress(`storing ${SEARCHES.documents} documents`);
+      const searches = await prepare(folder, SEARCHES);
       service = await startQueryService(folder, { OTEL_SDK_DISABLED: 'true' });
       const grpc = new LeanGrpc(service.address);
-      const agent = new Agent({ keepAlive: true, maxSockets: IN_FLIGHT });
+      const agent = new Agent({ keepAlive: true, maxSockets: SEARCHES.inFlight });
       const frames = searches.map((search) => frame(Search.requestSerialize(search)));
       const bodies = searches.map((search) => JSON.stringify(search));
       const { address } = service;
       await checkAnswer(address, agent, searches[0]!);
       const sides: ((index: number) => Promise<void>)[] = [
-        (index) => postJson(address, agent, bodies[index % QUERIES]!).then(() => undefined),
-        async (index) => void (await grpc.call(Search.path, [frames[index % QUERIES]!])),
+        (index) => postJson(address, agent, bodies[index % SEARCHES.queries]!).then(() => undefined),
+        async (index) => void (await grpc.call(Search.path, [frames[index % SEARCHES.queries]!])),
       ];
       const { pid } = service.child;
       const cost = async (side: number, first: number): Promise<number> => {
-        await drive(sides[side]!, first, LEAD_IN_CALLS, IN_FLIGHT);
+        await drive(sides[side]!, first, LEAD_IN_CALLS, SEARCHES.inFlight);
         const before = cpuMicros(pid!);
-        await drive(sides[side]!, first, CALLS, IN_FLIGHT);
+        await drive(sides[side]!, first, CALLS, SEARCHES.inFlight);
         const after = cpuMicros(pid!);
         if (before === undefined || after === undefined)
           throw new Error('this system does not tell the CPU time');
         return (after - before) / CALLS;
       };
       progress('warming up');
-      for (const side of sides) await drive(side, 0, WARM_UP_CALLS, IN_FLIGHT);
+      for (const side of sides) await drive(side, 0, WARM_UP_CALLS, SEARCHES.inFlight);
       const turns: { json: number; grpc: number }[] = [];
       for (let turn = 0; turn < TURNS; turn++) {
         const order = turn % 2 === 0 ? [0, 1, 1, 0] : [1, 0, 0, 1];
@@ -68,13 +69,7 @@ export const bench: Bench = {
       agent.destroy();
       return {
         parameters: {
-          documents: DOCUMENTS,
-          limit: LIMIT,
-          tower: TOWER,
-          inFlight: IN_FLIGHT,
-          warmUpCalls: WARM_UP_CALLS,
-          callsPerTurn: 2 * CALLS,
-          turns: TURNS,
+          ...searchParameters({ warmUpCalls: WARM_UP_CALLS, calls: CALLS, turns: TURNS }),
           ours: 'POST /v1/search over HTTP/1.1, kept alive',
           peer: 'the same search by gRPC',
           measured: 'CPU of all threads of the service; medians of the turns',
@@ -108,7 +103,8 @@ async function checkAnswer(address: string, agent: Agent, search: BenchSearch): 
   const { hits = [] } = JSON.parse(await postJson(address, agent, JSON.stringify(search))) as {
     hits?: object[];
   };
-  if (hits.length !== LIMIT) throw new Error(`a search by JSON found ${hits.length} documents, not ${LIMIT}`);
+  const { limit } = SEARCHES;
+  if (hits.length !== limit) throw new Error(`a search by JSON found ${hits.length} documents, not ${limit}`);
 }
 
 function postJson(address: string, agent: Agent, body: string): Promise<string> {

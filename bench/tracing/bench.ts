@@ -2,17 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { v1 } from '../../proto/load.ts';
-import { TOWER } from '../qdrant/corpus.ts';
 import { drive, frame, LeanGrpc, type Load } from '../qdrant/load.ts';
 import { type Process, startProcess } from '../../services/runtime/testing/processes.ts';
-import { cpuMicros, prepare, startQueryService } from '../query-service.ts';
+import { cpuMicros, prepare, searchParameters, SEARCHES, startQueryService } from '../query-service.ts';
 import { type Bench, type Comparison, median, percentile } from '../report.ts';
 
-/** So few that the store answers at once, which leaves the service's own cost of each call. */
-const DOCUMENTS = 1000;
-const QUERIES = 1000;
-const LIMIT = 10;
-const IN_FLIGHT = 8;
 /** After this many searches all code is compiled, and a search takes the service a third less time. */
 const WARM_UP_CALLS = 15_000;
 /** So few that other work on the machine affects all sides of a turn alike. */
@@ -40,8 +34,8 @@ export const bench: Bench = {
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
     const sink = await startProcess(new URL('./sink.js', import.meta.url), [], {});
     try {
-      progress(`storing ${DOCUMENTS} documents`);
-      const searches = await prepare(folder, { documents: DOCUMENTS, queries: QUERIES, limit: LIMIT });
+      progress(`storing ${SEARCHES.documents} documents`);
+      const searches = await prepare(folder, SEARCHES);
       const frames = searches.map((search) => frame(Search.requestSerialize(search)));
       const turns: Part[][] = [];
       let droppedSpans = 0;
@@ -53,13 +47,7 @@ export const bench: Bench = {
       }
       return {
         parameters: {
-          documents: DOCUMENTS,
-          limit: LIMIT,
-          tower: TOWER,
-          inFlight: IN_FLIGHT,
-          warmUpCalls: WARM_UP_CALLS,
-          callsPerTurn: 2 * CALLS,
-          turns: TURNS,
+          ...searchParameters({ warmUpCalls: WARM_UP_CALLS, calls: CALLS, turns: TURNS }),
           rounds: ROUNDS,
           peer: 'OTEL_SDK_DISABLED=true: no spans, no metrics',
           ours: 'metrics, and spans of so many searches sent over OTLP/HTTP to a receiver on this machine',
@@ -139,10 +127,10 @@ async function load(
   calls: number,
 ): Promise<Part> {
   const call = async (index: number): Promise<void> => {
-    await client.call(Search.path, [frames[index % QUERIES]!]);
+    await client.call(Search.path, [frames[index % SEARCHES.queries]!]);
   };
   const before = cpuMicros(service.child.pid!);
-  const done = await drive(call, first, calls, IN_FLIGHT);
+  const done = await drive(call, first, calls, SEARCHES.inFlight);
   const after = cpuMicros(service.child.pid!);
   const isKnown = before !== undefined && after !== undefined;
   return { ...done, cpuMicros: isKnown ? (after - before) / calls : undefined };

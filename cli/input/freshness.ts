@@ -1,5 +1,5 @@
-/** Of the embedded store a number; of Qdrant a number after what made it, or a word where no copy can lag. */
-const POSITION = /\.(?:(?<lane>[0-9a-f]{12})-)?(?<number>\d+)$/;
+/** Of the embedded store a number; of Qdrant a number after what made it, or after a word where no copy can lag. */
+const POSITION = /\.(?:(?<lane>[0-9a-f]{12}|everywhere)-)?(?<number>\d+)$/;
 
 /**
  * The freshness token that covers what several streams wrote into one collection: the latest of theirs.

@@ -7,6 +7,7 @@ await runTowerService({
   name: 'document',
   port: 'portDocument',
   metricsPort: 'metricsPortDocument',
+  livenessPort: 'livenessPortDocument',
   tower: 'documentTower',
   access: 'writes',
   settings: ['ingestTokens', 'ingestStreams', 'ingestIdleMs', 'driftCheckS'],

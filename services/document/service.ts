@@ -104,7 +104,7 @@ export function documentService({
     ...service(v1.DocumentService.service, perTenant(v1.DocumentService.service, handlers, quotas), {
       Ingest: salvageDocument,
     }),
-    refuseStream: (method) => (method === path ? pipeline.refusal() : undefined),
+    refuseStream: (method, ofPeer) => (method === path ? pipeline.refusal(ofPeer) : undefined),
   };
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { toValue } from '../../proto/struct.ts';
+import { freshnessToken } from '../../store/freshness.ts';
 import { physicalName } from '../../store/store.ts';
 import { passageTerms } from '../../towers/terms.ts';
 import { Metrics } from '../runtime/telemetry/metrics.ts';
@@ -154,6 +155,66 @@ describe('an answer', () => {
     );
   });
 
+  test('says when and how each document came in, and whether the token of the search covers it', async () => {
+    const harness = await start();
+    const { store, tower } = harness;
+    const collection = physicalName('docs', tower.manifest.space.fingerprint);
+    const put = {
+      kind: 'put' as const,
+      tenant: '',
+      version: 1,
+      contentHash: 'x',
+      encodingHash: 'x',
+      title: '',
+      metadata: {},
+      passages: [{ vector: vectorOf('stars') }],
+    };
+    const trace = '0af7651916cd43dd8448eb211c80319c';
+    await store.writeDocuments(collection, [
+      { ...put, documentId: 'known', ingested: { at: 1_700_000_000_123, sequence: 9, trace } },
+      { ...put, documentId: 'before' },
+    ]);
+    const atLeastAsFreshAs = freshnessToken(await store.freshness('docs'));
+    await store.writeDocuments(collection, [
+      { ...put, documentId: 'untraced', ingested: { at: 5, sequence: 1 } },
+    ]);
+    const originsOf = async (request: object) =>
+      new Map(
+        (await harness.search({ explain: true, ...request })).hits.map(({ documentId, explanation }) => [
+          documentId,
+          explanation!.origin!,
+        ]),
+      );
+    const origins = await originsOf({ atLeastAsFreshAs });
+    const { position: first, ...known } = origins.get('known')!;
+    assert.deepEqual(known, {
+      ingestedAt: { seconds: '1700000000', nanos: 123_000_000 },
+      traceId: trace,
+      sequence: '9',
+      coverage: 'FRESHNESS_COVERAGE_COVERED',
+      unknown: '',
+    });
+    assert.match(first, /^\d+$/);
+    const { position: later, ...untraced } = origins.get('untraced')!;
+    assert.deepEqual(untraced, {
+      ingestedAt: { seconds: '0', nanos: 5_000_000 },
+      traceId: '',
+      sequence: '1',
+      coverage: 'FRESHNESS_COVERAGE_LATER',
+      unknown: '',
+    });
+    assert.ok(Number(later) > Number(first));
+    const before = origins.get('before')!;
+    assert.deepEqual([before.ingestedAt, before.coverage], [null, 'FRESHNESS_COVERAGE_COVERED']);
+    assert.match(before.unknown, /before this version/);
+    const { coverage } = (await originsOf({})).get('known')!;
+    assert.equal(coverage, 'FRESHNESS_COVERAGE_UNSPECIFIED', 'without a token');
+    const filter = { must: [{ exists: { field: 'metadata.none' } }] };
+    const { explainedDocument } = await harness.search({ explainDocumentId: 'known', filter });
+    assert.equal(explainedDocument!.fate, 'DOCUMENT_FATE_FILTERED_OUT');
+    assert.equal(explainedDocument!.explanation!.origin!.traceId, trace);
+  });
+
   test('says that the query was cut, from the cache too', async () => {
     const tower = new FakeTower();
     const tokenize = tower.tokenize.bind(tower);
@@ -165,7 +226,12 @@ describe('an answer', () => {
     for (let asked = 0; asked < 2; asked++) {
       const { queryTruncation, timings } = await search({ query: 'more than eight letters' });
       assert.equal(timings?.cached, asked === 1);
-      assert.deepEqual(queryTruncation, { tokensRead: 8, maxTokens: tower.manifest.maxTokens });
+      assert.deepEqual(queryTruncation, {
+        tokensRead: 8,
+        maxTokens: tower.manifest.maxTokens,
+        queryTokens: 23,
+        queryTokensAtLeast: false,
+      });
     }
     assert.equal((await search({ query: 'few' })).queryTruncation, null);
   });

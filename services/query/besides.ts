@@ -1,9 +1,11 @@
 import type { DocumentExplanation } from '../../proto/generated/scalingnote/v1/DocumentExplanation.ts';
+import type { DocumentOrigin } from '../../proto/generated/scalingnote/v1/DocumentOrigin.ts';
 import type { Explanation as ExplanationMessage } from '../../proto/generated/scalingnote/v1/Explanation.ts';
 import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
 import type { RankingPlace } from '../../proto/generated/scalingnote/v1/RankingPlace.ts';
 import {
   type Explained,
+  type ExplainedOrigin,
   type Explanation,
   explanationsOf,
   type FusedPlace,
@@ -22,6 +24,11 @@ import { snippetOf } from './snippet.ts';
  * take by default.
  */
 export const MAX_DOCUMENT_TEXT_BYTES = 2 * 1024 * 1024;
+
+/** Why nobody knows when a document came in. */
+const WRITTEN_BEFORE =
+  'ingested before this version: documents say when they came in once they are sent again';
+const WRITTEN_BY_OTHERS = 'the collection was adopted: others write it';
 
 /** Documents that are read together: each may be 8 MiB, and most answers need only a few of them. */
 const DOCUMENTS_PER_READ = 4;
@@ -104,7 +111,7 @@ async function explainDocument(
 }
 
 function explanationMessage(
-  { passages, dense, sparse, terms, teacher }: Explanation,
+  { passages, dense, sparse, terms, teacher, origin }: Explanation,
   rank: number,
   words: ReadonlyMap<number, string>,
   teacherName = '',
@@ -117,7 +124,21 @@ function explanationMessage(
     terms: terms.map(({ term, score }) => ({ term: words.get(term) ?? '', score })),
     teacher: placeMessage(teacher),
     teacherName: teacher ? teacherName : '',
+    origin: origin ? originMessage(origin) : null,
   };
+}
+
+function originMessage({ ingested, position = '', foreign, covered }: ExplainedOrigin): DocumentOrigin {
+  const coverage =
+    covered === undefined
+      ? 'FRESHNESS_COVERAGE_UNSPECIFIED'
+      : covered
+        ? 'FRESHNESS_COVERAGE_COVERED'
+        : 'FRESHNESS_COVERAGE_LATER';
+  if (!ingested) return { position, coverage, unknown: foreign ? WRITTEN_BY_OTHERS : WRITTEN_BEFORE };
+  const { at, sequence, trace: traceId = '' } = ingested;
+  const ingestedAt = { seconds: String(Math.floor(at / 1000)), nanos: (at % 1000) * 1e6 };
+  return { ingestedAt, traceId, sequence: String(sequence), position, coverage };
 }
 
 function placeMessage(place: FusedPlace | undefined): RankingPlace | null {

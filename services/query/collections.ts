@@ -90,10 +90,21 @@ export class Collections {
     this.#known.delete(name);
   }
 
+  /** The same error; where the default collection is not there, it names the setting. */
+  #ofDefault(name: string, error: unknown): unknown {
+    const isMissing = error instanceof StoreError && error.reason === 'COLLECTION_NOT_FOUND';
+    if (!isMissing || name !== this.#setting) return error;
+    const { message, metadata } = error;
+    const said = `${message}; it is the default collection (${namesOf('defaultCollection')}) of the query service`;
+    return new StoreError('COLLECTION_NOT_FOUND', said, { metadata, cause: error });
+  }
+
   /** @param identity that the caller knows of; a look that began before anybody knew of it may not have seen it */
   async #describe(name: string, signal: AbortSignal, identity = ''): Promise<CollectionKey> {
     return this.#flights.join(`${name} ${identity}`, signal, async (shared) => {
-      const found = await this.#store.findCollection(name, { signal: shared });
+      const found = await this.#store
+        .findCollection(name, { signal: shared })
+        .catch((error: unknown) => Promise.reject(this.#ofDefault(name, error)));
       this.#known.set(name, found);
       return found;
     });

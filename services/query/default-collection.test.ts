@@ -64,11 +64,14 @@ test('the setting says which of several', async (context) => {
   assert.equal((await several.search({ collection: 'a' })).collection, 'a');
 });
 
-test('a default collection that there is not is NOT_FOUND by its name', async (context) => {
+test('a default collection that there is not is NOT_FOUND by its name, with the setting', async (context) => {
   const none = await withCollections([], 'gone');
   context.after(() => none.stop());
   const error = await failure(none.search({ collection: '' }));
   assert.deepEqual([error.code, /"gone"/.test(error.message)], [status.NOT_FOUND, true]);
+  assert.match(error.message, /--default-collection or SCALINGNOTE_DEFAULT_COLLECTION/);
+  const other = await failure(none.search({ collection: 'other' }));
+  assert.deepEqual([other.code, /--default-collection/.test(other.message)], [status.NOT_FOUND, false]);
 });
 
 test('the store is asked once for many searches, and again for a collection that is new', async (context) => {

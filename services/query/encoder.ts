@@ -1,3 +1,4 @@
+import type { TokenCount } from '../../towers/lookup/counted.ts';
 import { normalizeQuery } from '../../towers/lookup/query-text.ts';
 import type { Encoding, Tower } from '../../towers/tower.ts';
 import type { Call } from '../runtime/handler.ts';
@@ -8,7 +9,10 @@ import { FairCache } from '../runtime/tenants/fair-cache.ts';
 import { SingleFlight } from './single-flight.ts';
 
 /** What encoding a query needs of a tower. */
-export type QueryTower = Pick<Tower, 'manifest' | 'device' | 'tokenize' | 'encode'>;
+export type QueryTower = Pick<
+  Tower,
+  'manifest' | 'device' | 'tokenize' | 'countTokens' | 'encode' | 'encodeNow'
+>;
 
 /**
  * Longest query whose vector is kept, in UTF-16 units. What is longer was pasted, not typed, and hardly comes twice;
@@ -28,21 +32,28 @@ export interface EncodedQuery {
   encodeMs: number;
   /** Whether it came from the cache. */
   cached: boolean;
-  /** How many tokens were read of a text that has more; absent where all were. */
-  cutTo?: number;
+  /** How much was read of a text that is too long; absent where all was. */
+  cut?: CutText;
+}
+
+/** What was read of a text that was cut, in tokens. */
+export interface CutText {
+  read: number;
+  /** Of the whole text. */
+  whole: TokenCount;
 }
 
 /** A vector that is kept. */
 interface KeptVector {
   vector: Float32Array;
-  cutTo: number | undefined;
+  cut: CutText | undefined;
 }
 
 /** A vector that was made, and how. Times as of `performance.now()`. */
 interface Work {
   encoding: Encoding;
   tokens: number;
-  truncated: boolean;
+  cut: CutText | undefined;
   startedAt: number;
   tokenizedAt: number;
 }
@@ -51,7 +62,7 @@ interface Work {
 export interface EncodeCall extends Pick<Call, 'signal' | 'span'> {
   /** Whose text it is: nobody sees from the cache what others asked. @default one owner for all */
   owner?: string;
-  /** Told of the tokens of a text before they are encoded. @throws what keeps them from it */
+  /** Told of the tokens of a text that is not in the cache. @throws what refuses them */
   onTokens?: (tokens: number) => void;
 }
 
@@ -93,7 +104,8 @@ export class QueryEncoder {
   }
 
   /** @throws {TowerError} as the tower does; the signal's reason where the caller gives up */
-  async encode(text: string, { signal, span, owner = '', onTokens }: EncodeCall): Promise<EncodedQuery> {
+  async encode(text: string, call: EncodeCall): Promise<EncodedQuery> {
+    const { span, owner = '', onTokens } = call;
     const normalized = normalizeQuery(text);
     const asked = performance.now();
     const kept = this.#cache?.get(owner, normalized);
@@ -104,21 +116,43 @@ export class QueryEncoder {
         'gen_ai.request.model': this.#tower.manifest.name,
         'scalingnote.encode.cached': true,
       });
-      const { vector, cutTo } = kept;
-      return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true, ...(cutTo && { cutTo }) };
+      const { vector, cut } = kept;
+      return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true, ...(cut && { cut }) };
     }
-    let joined = true;
-    const work = await this.#flights.join(`${owner.length} ${owner}${normalized}`, signal, (shared) => {
-      joined = false;
-      return this.#encode(owner, normalized, shared, onTokens);
-    });
+    let joined = false;
+    let work = this.#encodeNow(owner, normalized, onTokens);
+    if (!work) {
+      joined = true;
+      work = await this.#flights.join(`${owner.length} ${owner}${normalized}`, call.signal, (shared) => {
+        joined = false;
+        return this.#encode(owner, normalized, shared, onTokens);
+      });
+    }
     (joined ? this.#measures?.joins : this.#measures?.misses)?.add(1);
     if (span) this.#recordStages(span, work, asked, joined);
     const { vector: made, queueMs, encodeMs } = work.encoding;
     this.#measures?.waits.record(queueMs / 1000, span);
     const tokenizeMs = work.tokenizedAt - work.startedAt;
-    const cut = work.truncated && { cutTo: work.tokens };
-    return { vector: made, tokenizeMs, queueMs, encodeMs, cached: false, ...cut };
+    const { cut } = work;
+    return { vector: made, tokenizeMs, queueMs, encodeMs, cached: false, ...(cut && { cut }) };
+  }
+
+  /** Encodes in this turn, where the tower can: there is nothing to share or to give up. */
+  #encodeNow(owner: string, text: string, onTokens: EncodeCall['onTokens']): Work | undefined {
+    const startedAt = performance.now();
+    const found = this.#tower.encodeNow?.(text, this.#prompt);
+    if (!found) return undefined;
+    const { tokens, encoding } = found;
+    this.#onTokens?.(tokens.ids);
+    onTokens?.(tokens.ids.length);
+    const tokenizedAt = encoding.batch.startedAt;
+    return this.#keep(owner, text, {
+      encoding,
+      tokens: tokens.ids.length,
+      cut: undefined,
+      startedAt,
+      tokenizedAt,
+    });
   }
 
   async #encode(
@@ -132,12 +166,23 @@ export class QueryEncoder {
     const tokenizedAt = performance.now();
     this.#onTokens?.(tokens.ids);
     onTokens?.(tokens.ids.length);
-    const encoding = await this.#tower.encode(tokens, { signal });
-    const { truncated, ids } = tokens;
-    if (text.length <= MAX_CACHED_CHARS) {
-      this.#cache?.set(owner, text, { vector: encoding.vector, cutTo: truncated ? ids.length : undefined });
-    }
-    return { encoding, tokens: ids.length, truncated, startedAt, tokenizedAt };
+    const [encoding, cut] = await Promise.all([
+      this.#tower.encode(tokens, { signal }),
+      tokens.truncated ? this.#cutText(text, tokens.ids.length) : undefined,
+    ]);
+    return this.#keep(owner, text, { encoding, tokens: tokens.ids.length, cut, startedAt, tokenizedAt });
+  }
+
+  #keep(owner: string, text: string, work: Work): Work {
+    const { encoding, cut } = work;
+    if (text.length <= MAX_CACHED_CHARS) this.#cache?.set(owner, text, { vector: encoding.vector, cut });
+    return work;
+  }
+
+  async #cutText(text: string, read: number): Promise<CutText> {
+    const { tokens, atLeast } = await this.#tower.countTokens(text, this.#prompt);
+    // What was cut has one more at least, however little of it was counted.
+    return { read, whole: { tokens: Math.max(tokens, read + 1), atLeast } };
   }
 
   /** Records the stages. A caller that joined running work gets only what happened after it asked. */

@@ -4,7 +4,7 @@ import { Metadata, status } from '@grpc/grpc-js';
 import { StoreError } from '../../store/errors.ts';
 import { freshnessToken } from '../../store/freshness.ts';
 import { physicalName } from '../../store/store.ts';
-import { MemoryData } from '../../store/testing/memory-store.ts';
+import { MemoryData } from '../../store/testing/memory-data.ts';
 import { cancelled, overloaded, toServiceError } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
 import { failure, TestStream, until } from '../runtime/testing/harness.ts';

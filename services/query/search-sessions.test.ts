@@ -124,3 +124,59 @@ test('what is wrong is refused by name', async () => {
     assert.ok(answer.http >= 400);
   }
 });
+
+interface Event {
+  event: string;
+  id: string;
+  data: { sequence?: string; superseded?: { bySequence: string }; result?: object; code?: string };
+}
+
+/** One query, answered as an event; `fetch` as a page has it. */
+async function askForEvent(body: object, session: string): Promise<{ type: string | null; events: Event[] }> {
+  const answer = await fetch(`http://${harness.server.address}/v1/search-stream?session=${session}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'text/event-stream' },
+    body: JSON.stringify(body),
+  });
+  const text = await answer.text();
+  const events = text.split('\n\n').filter((each) => each !== '');
+  return {
+    type: answer.headers.get('content-type'),
+    events: events.map((each) => {
+      const fields = each.split('\n').map((line) => line.split(/: (.*)/s, 2) as [string, string]);
+      const { event, id, data } = Object.fromEntries(fields) as Record<string, string>;
+      return { event: event!, id: id!, data: JSON.parse(data!) as Event['data'] };
+    }),
+  };
+}
+
+test('who accepts events gets one: the result, the newer query, or the error', async () => {
+  const session = 'a-session-of-events';
+  const reached = hold();
+  const first = askForEvent(query(1), session);
+  await reached(1);
+  const second = askForEvent(query(2), session);
+  const superseded = await first;
+  assert.equal(superseded.type, 'text/event-stream');
+  assert.deepEqual(superseded.events, [
+    { event: 'superseded', id: '1', data: { sequence: '1', superseded: { bySequence: '2' } } },
+  ]);
+  await reached(2);
+  held.release();
+  const [result] = (await second).events;
+  assert.deepEqual([result?.event, result?.id, result?.data.sequence], ['result', '2', '2']);
+  assert.ok(result?.data.result);
+  const bad = { sequence: 3, search: { query: 'q', scoreThreshold: 2 } };
+  const [error] = (await askForEvent(bad, session)).events;
+  assert.deepEqual([error?.event, error?.id, error?.data.code], ['error', '3', 'invalid_argument']);
+});
+
+test('what never gets a place in the session is an error of HTTP, for those who accept events too', async () => {
+  const headers = { 'content-type': 'application/json', accept: 'text/event-stream' };
+  const answer = await ask({ sequence: 0 }, { session: 'a-session-of-no-events', headers });
+  assert.deepEqual([answer.http, answer.code], [400, 'invalid_argument']);
+  const plain = { ...headers, accept: 'application/json, text/event-stream;q=0' };
+  harness.store.find = undefined;
+  const taken = await ask(query(1), { session: 'a-session-of-no-events', headers: plain });
+  assert.deepEqual([taken.http, taken.sequence], [200, '1']);
+});

@@ -8,13 +8,20 @@ import { traceOf } from '../runtime/telemetry/span.ts';
 import { Quotas } from '../runtime/tenants/quotas.ts';
 import { tenantFlow } from '../runtime/tenants/whose.ts';
 import type { Collections } from './collections.ts';
-import type { QueryEncoder, QueryTower } from './encoder.ts';
+import type { CutText, QueryEncoder, QueryTower } from './encoder.ts';
 import type { SearchPlan } from './search-plan.ts';
 
 /** What searching needs of a store. */
 export type QueryStore = Pick<
   Store,
-  'kind' | 'aliases' | 'findCollection' | 'search' | 'lookupDocuments' | 'readDocuments' | 'findDelete'
+  | 'kind'
+  | 'aliases'
+  | 'findCollection'
+  | 'search'
+  | 'lookupDocuments'
+  | 'readDocuments'
+  | 'findOrigins'
+  | 'findDelete'
 >;
 
 /** What was found, and where the time went. */
@@ -25,14 +32,14 @@ export interface Found {
   query: SearchQuery;
   timings: { tokenizeMs: number; queueMs: number; encodeMs: number; searchMs: number; cached: boolean };
   /** How many tokens the tower read of a query that has more. */
-  cutTo?: number;
+  cut?: CutText;
 }
 
 /** What encoding made of a search's text. */
 interface Encoded {
   vectors: Pick<SearchQuery, 'vector' | 'sparse' | 'hnswEf' | 'oversampling'>;
   timings: Found['timings'];
-  cutTo?: number;
+  cut?: CutText;
 }
 
 /** Why a store does not find a collection where it was a moment ago. */
@@ -78,7 +85,7 @@ export class Searcher {
    */
   async search(plan: SearchPlan, call: Call, kept: Kept = {}): Promise<Found> {
     const physical = await this.#resolve(plan, call);
-    const { vectors, timings, cutTo } = (kept.encoded ??= await this.#encode(plan, call));
+    const { vectors, timings, cut } = (kept.encoded ??= await this.#encode(plan, call));
     const query = { ...plan.query, ...vectors };
     const span = call.span?.child('store', {
       kind: SpanKind.CLIENT,
@@ -92,7 +99,7 @@ export class Searcher {
     try {
       const hits = await this.#ask(plan, physical, query, { ...call, ...traceOf(span) });
       timings.searchMs = performance.now() - started;
-      return { hits, collection: physical, query, timings, ...(cutTo !== undefined && { cutTo }) };
+      return { hits, collection: physical, query, timings, ...(cut && { cut }) };
     } catch (error) {
       // A search that was given up, because a newer query came, has not failed.
       const { name } = error as Error;
@@ -112,7 +119,7 @@ export class Searcher {
   async #encode(plan: SearchPlan, call: Call): Promise<Encoded> {
     const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
     const vectors: Encoded['vectors'] = {};
-    let cutTo: number | undefined;
+    let cut: CutText | undefined;
     if (plan.mode !== 'dense') {
       const started = performance.now();
       vectors.sparse = queryTerms(plan.text);
@@ -129,14 +136,14 @@ export class Searcher {
         onTokens: (tokens) => this.#quotas.tokens(tenant, tokens),
       });
       vectors.vector = encoded.vector;
-      cutTo = encoded.cutTo;
+      cut = encoded.cut;
       Object.assign(vectors, this.#recommended);
       timings.tokenizeMs += encoded.tokenizeMs;
       timings.queueMs = encoded.queueMs;
       timings.encodeMs = encoded.encodeMs;
       timings.cached = encoded.cached;
     }
-    return { vectors, timings, ...(cutTo !== undefined && { cutTo }) };
+    return { vectors, timings, ...(cut && { cut }) };
   }
 
   #resolve({ collection, query }: SearchPlan, call: Call): Promise<string> {

@@ -1,13 +1,14 @@
 import type { Logger } from 'pino';
+import type { Embedding } from '../../proto/generated/scalingnote/v1/Embedding.ts';
 import type { EncodeRequest__Output } from '../../proto/generated/scalingnote/v1/EncodeRequest.ts';
 import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
 import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
 import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
 import type { SearchByVectorRequest__Output } from '../../proto/generated/scalingnote/v1/SearchByVectorRequest.ts';
+import type { QueryTruncation } from '../../proto/generated/scalingnote/v1/QueryTruncation.ts';
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
-import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
 import type { SearchHit } from '../../store/queries.ts';
 import type { Store } from '../../store/store.ts';
@@ -28,7 +29,8 @@ import {
 } from '../runtime/validate.ts';
 import { addBesides } from './besides.ts';
 import { Collections } from './collections.ts';
-import { QueryEncoder, type QueryTower } from './encoder.ts';
+import { queryDefinition } from './encode-response.ts';
+import { type CutText, type EncodeCall, QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
 import { Gate } from './gate.ts';
@@ -112,8 +114,7 @@ export function queryService(parts: QueryParts): Service {
       const messages = hits.map((hit) => hitMessage(hit, plan.besides));
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
       const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
-      const queryTruncation =
-        found.cutTo === undefined ? null : { tokensRead: found.cutTo, maxTokens: tower.manifest.maxTokens };
+      const queryTruncation = found.cut ? truncationMessage(found.cut, tower.manifest.maxTokens) : null;
       return { hits: messages, timings, explainedDocument, queryTruncation };
     } finally {
       gate.leave(workedMs);
@@ -165,7 +166,7 @@ export function queryService(parts: QueryParts): Service {
       throw invalidArgument('texts', `has ${texts.length} texts; send 1 to ${MAX_ENCODE_TEXTS}`);
     }
     texts.forEach((text, index) => requireText(`texts[${index}]`, text, MAX_QUERY_BYTES));
-    const embeddings: { values: number[] }[] = [];
+    const embeddings: Embedding[] = [];
     const { caller } = call;
     const owner = caller ? flowOf(caller, '') : 'anybody';
     const tenant = caller && onlyTenant(caller);
@@ -173,13 +174,22 @@ export function queryService(parts: QueryParts): Service {
       if (tenant !== undefined) quotas.tokens(tenant, tokens);
     };
     await gate.enter(call, owner, tenant === undefined ? 1 : quotas.weight(tenant));
-    const { signal, span } = call;
-    const asked = { signal, ...(span && { span }), owner, onTokens };
+    const { span } = call;
+    const asked: EncodeCall = {
+      // A signal is made for who asks for it, and takes longer than a lookup.
+      get signal() {
+        return call.signal;
+      },
+      ...(span && { span }),
+      owner,
+      onTokens,
+    };
     try {
       for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
         const chunk = texts.slice(start, start + ENCODE_CHUNK);
         const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, asked)));
-        for (const { vector } of encoded) embeddings.push({ values: Array.from(vector) });
+        // As it is: see `encodeResponseBytes`.
+        for (const { vector } of encoded) embeddings.push({ values: vector as unknown as number[] });
       }
     } finally {
       gate.leave();
@@ -206,13 +216,19 @@ export function queryService(parts: QueryParts): Service {
     },
     Describe: async () => ({ service: describe() }),
   };
-  return service<QueryServiceHandlers>(
-    v1.QueryService.service,
-    perTenant(v1.QueryService.service, handlers, quotas),
-  );
+  return service<QueryServiceHandlers>(queryDefinition, perTenant(queryDefinition, handlers, quotas));
 }
 
 function hitMessage({ text = '', metadata, ...hit }: SearchHit, { omitText }: Besides): Hit {
   const shown = omitText ? '' : text;
   return { ...hit, text: shown, metadata: metadata === undefined ? null : toStruct(metadata) };
+}
+
+function truncationMessage({ read, whole }: CutText, maxTokens: number): QueryTruncation {
+  return {
+    tokensRead: read,
+    maxTokens,
+    queryTokens: whole.tokens,
+    queryTokensAtLeast: whole.atLeast,
+  };
 }

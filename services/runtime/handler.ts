@@ -45,7 +45,7 @@ export interface StreamCall<Request, Response> extends Call {
    * Messages as they come; the next one is read from the connection when it is asked for, so that HTTP/2 flow control
    * holds back a client that sends faster than its messages are taken. Ends when the client is done, and when the
    * service drains: finish then what is in flight and return, and the client will be told to come again. It may end
-   * where the client cancels, too: to grpc-js the messages have ended then, and {@link signal} is told a moment later.
+   * where the client cancels, too: many clients end their messages then, and {@link signal} is told a moment later.
    *
    * A message that holds bytes that are not UTF-8 comes like any other: ask `flawOf`.
    */
@@ -101,7 +101,7 @@ export interface Scope {
   readonly access?: (path: string) => MethodAccess;
 }
 
-/** The grpc-js handler of a unary method. Every call passes here: the place for what is to be seen of each. */
+/** The handler of a unary method, as grpc-js has them. Every call passes here: the place for what is to be seen of each. */
 export function unary<Request extends object, Response>(
   path: string,
   handler: UnaryHandler<Request, Response>,
@@ -136,7 +136,7 @@ export function unary<Request extends object, Response>(
   };
 }
 
-/** The grpc-js handler of a method with streams in both directions. */
+/** The same for a method with streams in both directions. */
 export function stream<Request extends object, Response>(
   path: string,
   handler: StreamHandler<Request, Response>,
@@ -172,7 +172,7 @@ export function stream<Request extends object, Response>(
 }
 
 /**
- * The grpc-js handler of a method that answers with a stream. Draining ends the call between two messages: a client can
+ * The same for a method that answers with a stream. Draining ends the call between two messages: a client can
  * go on elsewhere after the last one that it has.
  */
 export function serverStream<Request extends object, Response>(
@@ -214,7 +214,7 @@ export function serverStream<Request extends object, Response>(
   };
 }
 
-/** What grpc-js has in common for all shapes of calls. */
+/** What all shapes of calls have in common, as grpc-js has them. */
 interface ServerCall {
   readonly metadata: Metadata;
   getDeadline(): Date | number;
@@ -253,8 +253,9 @@ class Lifetime {
         return visit?.caller;
       },
     };
-    // grpc-js emits it after a proper end as well.
     call.once('cancelled', () => {
+      // A stream tells of it after a proper end as well, and an error costs as much as the rest of a small call.
+      if (this.#ended) return;
       this.abort(Date.now() >= deadline - DEADLINE_SKEW_MS ? deadlineExceeded() : cancelled());
     });
   }
@@ -364,6 +365,9 @@ function writer<Request, Response>(
   let drained: Promise<unknown> | undefined;
   return async (message) => {
     signal.throwIfAborted();
+    // A handler that failed may have left somebody behind who still writes. After the status that is an error of the
+    // stream to grpc-js, which then never sends the status.
+    if (call.writableEnded) throw cancelled();
     if (call.write(message)) return;
     drained ??= once(call, 'drain', { signal }).finally(() => (drained = undefined));
     await drained;

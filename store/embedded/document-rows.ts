@@ -1,3 +1,5 @@
+import type { Ingested } from '../document.ts';
+
 /** What is read of the tables of documents, and how it looks there. */
 
 /** Where a document's whole text is. */
@@ -27,8 +29,22 @@ export interface MirroredRow extends FilterRow {
   expiresAt: number | null;
 }
 
+/** The columns of `documents` that say where a document comes from; `null` where a layout before 3 did not. */
+export interface OriginRow {
+  ingestedAt: number | null;
+  sequence: number | null;
+  trace: string | null;
+  position: number | null;
+}
+
+/** How a document came in, as its row says. */
+export function ingestedIn({ ingestedAt: at, sequence, trace }: OriginRow): Ingested | undefined {
+  if (at === null || sequence === null) return undefined;
+  return { at, sequence, ...(trace !== null && { trace }) };
+}
+
 /** A document without its passages. */
-export interface DocumentRow extends MirroredRow {
+export interface DocumentRow extends MirroredRow, OriginRow {
   contentHash: string;
   encodingHash: string | null;
   title: string;

@@ -1,5 +1,5 @@
 import type { Counts } from '../store.ts';
-import type { DocumentKey, GoneDocument, StoredDocument } from '../document.ts';
+import type { DocumentKey, GoneDocument, Ingested, Origin, StoredDocument } from '../document.ts';
 import type { DocumentWriteResult } from '../writes.ts';
 import { applyVersionRule, type Remembered } from '../versions.ts';
 import type { Collection } from './catalog.ts';
@@ -12,7 +12,9 @@ import {
   type DocumentRow,
   type FilterRow,
   type FoundRow,
+  ingestedIn,
   type MirroredRow,
+  type OriginRow,
   type Raw,
   TextKept,
 } from './document-rows.ts';
@@ -89,6 +91,18 @@ export class Documents {
     };
   }
 
+  /** Where a document comes from. */
+  origin(key: DocumentKey, now: number): Origin | undefined {
+    const found = this.lookup(key, now);
+    if (!found) return undefined;
+    const row = this.#sql.origin.get(found.id) as OriginRow;
+    const ingested = ingestedIn(row);
+    return {
+      ...(ingested && { ingested }),
+      ...(row.position !== null && { position: String(row.position) }),
+    };
+  }
+
   /** What is remembered of a document that is gone. */
   gone(key: DocumentKey, now: number): GoneDocument | undefined {
     const tenant = this.tenants.find(key.tenant);
@@ -103,13 +117,15 @@ export class Documents {
   /** Applies steps in order. */
   write(writes: readonly PreparedWrite[], now: number): DocumentWriteResult[] {
     const tenants = new Map<string, number>();
+    // Nobody sees a part of the transaction: who sees its first change sees all of it.
+    const position = this.changes.bounds().newest + 1;
     const results = writes.map((write) => {
       let tenant = tenants.get(write.tenant);
       if (tenant === undefined) {
         tenant = this.tenants.find(write.tenant) ?? this.tenants.add(write.tenant);
         tenants.set(write.tenant, tenant);
       }
-      return this.#apply(tenant, write, now);
+      return this.#apply(tenant, write, { now, position });
     });
     this.#buryExpired(now);
     this.changes.trim();
@@ -190,7 +206,7 @@ export class Documents {
     return { ...row, title: string(row.title) };
   }
 
-  #apply(tenant: number, write: PreparedWrite, now: number): DocumentWriteResult {
+  #apply(tenant: number, write: PreparedWrite, { now, position }: Moment): DocumentWriteResult {
     const documentId = bytes(write.documentId);
     let stored = this.#find(tenant, documentId);
     if (stored && isExpired(stored, now)) {
@@ -202,14 +218,14 @@ export class Documents {
     if (after === before) return result;
     if (stored && (write.kind === 'confirm' || write.kind === 'update')) {
       if (write.kind === 'confirm') this.#sql.setVersion.run(write.version, stored.id);
-      else this.#update(stored.id, write);
+      else this.#update(stored.id, write, position);
       this.changes.add(tenant, null, stored.id);
       return result;
     }
     if (stored) this.#remove(tenant, stored.id);
     if (write.kind === 'put') {
       if (before?.kind === 'delete') this.deletions.forget(tenant, documentId);
-      this.changes.add(tenant, stored?.id ?? null, this.#insert(tenant, documentId, write));
+      this.changes.add(tenant, stored?.id ?? null, this.#insert(tenant, documentId, write, position));
       return result;
     }
     if (stored) this.changes.add(tenant, stored.id, null);
@@ -217,7 +233,7 @@ export class Documents {
     return result;
   }
 
-  #insert(tenant: number, documentId: Uint8Array, put: PreparedPut): number {
+  #insert(tenant: number, documentId: Uint8Array, put: PreparedPut, position: number): number {
     const { text } = put;
     const textKept = placeOfText(put);
     const { lastInsertRowid } = this.#sql.insert.run(
@@ -234,6 +250,7 @@ export class Documents {
       put.metadata,
       checksum(bytes(put.title), documentId),
       checksum(put.metadata, bytes(put.contentHash)),
+      ...originColumns(put.ingested, position),
     );
     const id = Number(lastInsertRowid);
     if (textKept === TextKept.apart) {
@@ -244,9 +261,11 @@ export class Documents {
     return id;
   }
 
-  #update(id: number, { version, contentHash, metadata, expiresAt }: PreparedUpdate): void {
+  #update(id: number, update: PreparedUpdate, position: number): void {
+    const { version, contentHash, metadata, expiresAt = null, ingested } = update;
     const hash = bytes(contentHash);
-    this.#sql.update.run(version, hash, metadata, expiresAt ?? null, checksum(metadata, hash), id);
+    const origin = originColumns(ingested, position);
+    this.#sql.update.run(version, hash, metadata, expiresAt, checksum(metadata, hash), ...origin, id);
   }
 
   /** Removes a row without telling the change log. */
@@ -291,6 +310,17 @@ export class Documents {
     const version = this.deletions.version(tenant, documentId);
     return version === undefined ? undefined : { kind: 'delete', version };
   }
+}
+
+/** When a write takes effect. */
+interface Moment {
+  now: number;
+  /** The first entry of the change log that it makes. */
+  position: number;
+}
+
+function originColumns(ingested: Ingested | undefined, position: number) {
+  return [ingested?.at ?? null, ingested?.sequence ?? null, ingested?.trace ?? null, position] as const;
 }
 
 function isExpired({ expiresAt }: { expiresAt: number | null }, now: number): boolean {

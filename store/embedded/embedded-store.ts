@@ -22,6 +22,7 @@ import type {
   DocumentKey,
   FullDocument,
   GoneDocument,
+  Origin,
   RememberedDelete,
   StoredDocument,
 } from '../document.ts';
@@ -156,6 +157,14 @@ export class EmbeddedStore implements Store {
     options?: CallOptions,
   ): Promise<(FullDocument | undefined)[]> {
     return this.#call('readDocuments', [collection, keys, withVectors], options);
+  }
+
+  findOrigins(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options?: CallOptions,
+  ): Promise<(Origin | undefined)[]> {
+    return this.#call('findOrigins', [collection, keys], options);
   }
 
   findDelete(collection: string, key: DocumentKey, options?: CallOptions): Promise<GoneDocument | undefined> {

@@ -18,6 +18,7 @@ import type {
   DocumentKey,
   FullDocument,
   GoneDocument,
+  Origin,
   RememberedDelete,
   StoredDocument,
 } from '../document.ts';
@@ -137,6 +138,14 @@ export class Engine {
         }
       }
       return found.map((row) => row && read.get(row.id));
+    });
+  }
+
+  findOrigins(name: string, keys: readonly DocumentKey[]): (Origin | undefined)[] {
+    return this.#database.read(() => {
+      const documents = this.#documents(name);
+      const now = this.#now();
+      return keys.map((key) => documents.origin(key, now));
     });
   }
 

@@ -16,7 +16,7 @@ import { Engine } from './engine.ts';
 import { watchStatements } from './testing/watch-statements.ts';
 
 /** The layout that this program writes; not imported, so that a wrong number is seen. */
-const NEWEST = 2;
+const NEWEST = 3;
 
 /** Statements of an upgrade before which a process dies: in the middle and at the end of each transaction. */
 const MOMENTS = [
@@ -24,6 +24,8 @@ const MOMENTS = [
   /PRAGMA user_version =/,
   /COMMIT/,
   /ADD COLUMN expires_at/,
+  /COMMIT/,
+  /ADD COLUMN ingest_trace/,
   /COMMIT/,
   /CREATE TABLE texts_2/,
   /UPDATE collections SET layout/,
@@ -168,7 +170,7 @@ for (const version of readdirSync(LAYOUTS).filter((entry) => /^\d/.test(entry)))
         warnings,
       );
       assert.equal(warnings.length, expected.collections.length, warnings.join('\n'));
-      assert.match(warnings[0]!, /"docs--sp1_01234567" was brought from layout 1 to layout 2/);
+      assert.match(warnings[0]!, /"docs--sp1_01234567" was brought from layout 1 to layout 3/);
       assert.equal(new Set(identities).size, expected.collections.length);
       for (const identity of identities) assert.match(identity, /^col_[0-9a-f]{32}$/);
       await withStore(
@@ -262,10 +264,10 @@ for (const version of readdirSync(LAYOUTS).filter((entry) => /^\d/.test(entry)))
         seen.add(layoutsOf(directory));
         const warnings: string[] = [];
         await withStore(directory, (store) => checkAll(store, expected), warnings);
-        for (const warning of warnings) assert.match(warning, /was brought from layout 1/);
+        for (const warning of warnings) assert.match(warning, /was brought from layout [12]/);
         assert.equal(layoutsOf(directory), expected.collections.map(() => NEWEST).join());
       }
-      assert.deepEqual([...seen], ['no layout', '1,1,1', '2,1,1', '2,2,1']);
+      assert.deepEqual([...seen], ['no layout', '1,1,1', '2,1,1', '3,1,1', '3,3,1']);
     });
   });
 }
@@ -304,9 +306,13 @@ function layoutsOf(directory: string): string {
     const names = ['documents', 'passages', 'texts'].flatMap((table) =>
       query<{ name: string }>(directory, `SELECT name FROM pragma_table_info('${table}_${id}')`),
     );
-    const added = ['encoding_hash', 'expires_at', 'text_kept', 'span_start', 'span_end', 'document'];
-    const there = added.filter((column) => names.some(({ name }) => name === column));
-    assert.deepEqual(there, layout === 1 ? [] : added, `collection ${id} has layout ${layout}`);
+    for (const [since, added] of [
+      [2, ['encoding_hash', 'expires_at', 'text_kept', 'span_start', 'span_end', 'document']],
+      [3, ['ingested_at', 'ingest_sequence', 'ingest_trace', 'position']],
+    ] as const) {
+      const there = added.filter((column) => names.some(({ name }) => name === column));
+      assert.deepEqual(there, layout < since ? [] : added, `collection ${id} has layout ${layout}`);
+    }
   }
   return isOld ? 'no layout' : rows.map(({ layout }) => layout).join();
 }
@@ -326,9 +332,9 @@ describe('a collection of a layout that this program does not know', () => {
 
   it('is refused by name where it is newer, and the others work', async () => {
     const directory = await twoCollections();
-    change(directory, `UPDATE collections SET layout = 3 WHERE physical LIKE 'docs--%'`);
+    change(directory, `UPDATE collections SET layout = 4 WHERE physical LIKE 'docs--%'`);
     await withStore(directory, async (store) => {
-      const message = /"docs--sp1_01234567" has layout 3, but this program knows layouts up to 2/;
+      const message = /"docs--sp1_01234567" has layout 4, but this program knows layouts up to 3/;
       for (const call of [
         store.findCollection('docs'),
         store.ensureCollection('docs', SPACE),
@@ -348,6 +354,34 @@ describe('a collection of a layout that this program does not know', () => {
       1,
       'it is left as it is',
     );
+  });
+
+  it('is brought up to date from layout 2, where no document said how it came in', async () => {
+    const directory = await twoCollections();
+    for (const column of ['ingested_at', 'ingest_sequence', 'ingest_trace', 'position']) {
+      for (const id of [1, 2]) change(directory, `ALTER TABLE documents_${id} DROP COLUMN ${column}`);
+    }
+    change(directory, 'UPDATE collections SET layout = 2');
+    const warnings: string[] = [];
+    const key = { tenant: TENANT, documentId: 'a' };
+    const ingested = { at: 1_700_000_000_000, sequence: 3, trace: 'ab'.repeat(16) };
+    await withStore(
+      directory,
+      async (store) => {
+        assert.deepEqual(await store.findOrigins('docs', [key]), [{}]);
+        assert.equal((await store.readDocuments('docs', [key]))[0]!.ingested, undefined);
+        const { position } = await store.freshness('docs');
+        await store.writeDocuments('docs', [update('a', { ingested })]);
+        const [origin] = await store.findOrigins('docs', [key]);
+        assert.deepEqual(origin, { ingested, position: String(Number(position) + 1) });
+        assert.deepEqual(await store.findOrigins('other', [key]), [{}]);
+      },
+      warnings,
+    );
+    assert.equal(warnings.filter((line) => /was brought from layout 2 to layout 3/.test(line)).length, 2);
+    await withStore(directory, async (store) => {
+      assert.deepEqual((await store.findOrigins('docs', [key]))[0]?.ingested, ingested);
+    });
   });
 
   it('is refused with what rebuilds it where it can not be brought up to date', async () => {
@@ -371,7 +405,7 @@ describe('a collection of a layout that this program does not know', () => {
       warnings,
     );
     assert.equal(
-      warnings.filter((line) => /can't be brought to layout 2: .*passages_2/.test(line)).length,
+      warnings.filter((line) => /can't be brought to layout 3: .*passages_2/.test(line)).length,
       1,
     );
     assert.deepEqual(

@@ -6,7 +6,7 @@ import type { Database } from './database.ts';
 export const CATALOG_VERSION = 2;
 
 /** The layout of a collection's tables that this program reads and writes. */
-export const LAYOUT = 2;
+export const LAYOUT = 3;
 
 /** What brings the catalog from the version before to each version; it runs in the transaction that sets the version. */
 const CATALOG_STEPS: readonly ((database: Database) => void)[] = [
@@ -107,6 +107,14 @@ const STEPS: readonly ((database: Database, collection: number) => void)[] = [
       );
       CREATE INDEX expiring_${collection} ON documents_${collection} (expires_at, tenant, passages)
         WHERE expires_at IS NOT NULL;
+    `),
+  // How a document came in, and the entry of `changes` that it came with or before; NULL for documents from before.
+  (database, collection) =>
+    database.exec(`
+      ALTER TABLE documents_${collection} ADD COLUMN ingested_at INTEGER;
+      ALTER TABLE documents_${collection} ADD COLUMN ingest_sequence INTEGER;
+      ALTER TABLE documents_${collection} ADD COLUMN ingest_trace TEXT;
+      ALTER TABLE documents_${collection} ADD COLUMN position INTEGER;
     `),
 ];
 

@@ -1,5 +1,5 @@
 import type { FullDocument, StoredPassage } from '../document.ts';
-import { type DocumentRow, TextKept } from './document-rows.ts';
+import { type DocumentRow, ingestedIn, TextKept } from './document-rows.ts';
 import type { Documents } from './documents.ts';
 import type { WholePassageRow } from './passages.ts';
 import { decodeSparse } from './sparse-index.ts';
@@ -82,6 +82,7 @@ function passageOf(
 }
 
 function documentOf(row: DocumentRow, tenant: string, passages: StoredPassage[]): FullDocument {
+  const ingested = ingestedIn(row);
   const text = row.textKept === TextKept.inPassage ? passages[0]?.text : (row.text ?? undefined);
   return {
     tenant,
@@ -94,6 +95,7 @@ function documentOf(row: DocumentRow, tenant: string, passages: StoredPassage[])
     contentHash: row.contentHash,
     ...(row.encodingHash !== null && { encodingHash: row.encodingHash }),
     ...(row.expiresAt !== null && { expiresAt: row.expiresAt }),
+    ...(ingested && { ingested }),
     passages,
   };
 }

@@ -1,4 +1,5 @@
-import type { SparseVector } from '../document.ts';
+import type { Origin, SparseVector } from '../document.ts';
+import { type Freshness, isCovered } from '../freshness.ts';
 import { RRF_K, type SearchQuery } from '../queries.ts';
 import { rankingDepth } from '../ranking.ts';
 import type { CallOptions, Store } from '../store.ts';
@@ -8,7 +9,10 @@ import { type Place, placesOf, scoresOf } from './places.ts';
 export const MAX_TERMS = 32;
 
 /** What explanations need of a store. */
-export type ExplainStore = Pick<Store, 'search' | 'lookupDocuments' | 'readDocuments' | 'findDelete'>;
+export type ExplainStore = Pick<
+  Store,
+  'search' | 'lookupDocuments' | 'readDocuments' | 'findOrigins' | 'findDelete'
+>;
 
 /** A search that was made, and what it is to be explained with. */
 export interface Explained {
@@ -40,6 +44,14 @@ export interface Explanation {
   terms: TermScore[];
   /** Where another tower puts it. */
   teacher?: Place;
+  /** Absent where it is gone by now. */
+  origin?: ExplainedOrigin;
+}
+
+/** Where a document comes from, and how that stands to the search. */
+export interface ExplainedOrigin extends Origin {
+  /** Whether the freshness that the search asks for covers it; absent where it asks for none, or nothing says. */
+  covered?: boolean;
 }
 
 /** A term of a query in a document. */
@@ -60,22 +72,21 @@ export async function explanationsOf(
   const places = (ranking: { vector?: Float32Array; sparse?: SparseVector }) =>
     placesOf(store, collection, { ...scope, ...ranking }, ids, options);
   const none = Promise.resolve(new Map<string, Place>());
-  const [dense, worded, taught, terms, stored] = await Promise.all([
+  const keys = ids.map((documentId) => ({ tenant, documentId }));
+  const [dense, worded, taught, terms, stored, origins] = await Promise.all([
     vector ? places({ vector }) : none,
     sparse ? places({ sparse }) : none,
     teacher ? places({ vector: teacher }) : none,
     sparse ? termsOf(store, collection, { ...scope, sparse }, ids, options) : new Map<string, TermScore[]>(),
-    store.lookupDocuments(
-      collection,
-      ids.map((documentId) => ({ tenant, documentId })),
-      options,
-    ),
+    store.lookupDocuments(collection, keys, options),
+    store.findOrigins(collection, keys, options),
   ]);
   const fused = (place: Place): FusedPlace =>
     vector && sparse ? { ...place, share: shareOf(place, rankingDepth(query)) } : place;
   return new Map(
     ids.map((id, index): [string, Explanation] => {
       const [byMeaning, byWording, byTeacher] = [dense.get(id), worded.get(id), taught.get(id)];
+      const origin = origins[index];
       return [
         id,
         {
@@ -84,10 +95,17 @@ export async function explanationsOf(
           ...(byWording && { sparse: fused(byWording) }),
           terms: terms.get(id) ?? [],
           ...(byTeacher && { teacher: byTeacher }),
+          ...(origin && { origin: explainedOrigin(origin, atLeast) }),
         },
       ];
     }),
   );
+}
+
+function explainedOrigin(origin: Origin, atLeast: Freshness | undefined): ExplainedOrigin {
+  const { position } = origin;
+  const covered = position === undefined || !atLeast ? undefined : isCovered(position, atLeast);
+  return { ...origin, ...(covered !== undefined && { covered }) };
 }
 
 /** What a place in a ranking adds to a fused score; nothing past the depth that is fused. */

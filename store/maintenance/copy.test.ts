@@ -4,7 +4,8 @@ import { StoreError } from '../errors.ts';
 import { physicalName, type Store } from '../store.ts';
 import type { FullDocument } from '../document.ts';
 import type { DocumentWrite } from '../writes.ts';
-import { MemoryData, MemoryStore, type StoreCall } from '../testing/memory-store.ts';
+import { MemoryData } from '../testing/memory-data.ts';
+import { MemoryStore, type StoreCall } from '../testing/memory-store.ts';
 import { copyCollection, type CopyOptions, type CopyProgress, type CopyReport } from './copy.ts';
 
 const SPACE = { fingerprint: `sp1_${'a'.repeat(32)}`, dimensions: 3 };
@@ -78,10 +79,14 @@ test('a copy keeps how the model encoded when the source was made', async () => 
   assert.equal(await target.goldenVectors('docs'), 'as it was');
 });
 
+const INGESTED = { at: 1_700_000_000_123, sequence: 7, trace: '0123456789abcdef'.repeat(2) };
+
 test('a copy has all tenants, vectors, terms, spans, expiries and remembered deletes', async () => {
   const source = await filled([
     ...names(1200).map((id) => put(id)),
-    ...names(40, 'x').map((id) => put(id, { tenant: 'acme', version: 7, expiresAt: 4_102_444_800_250 })),
+    ...names(40, 'x').map((id) =>
+      put(id, { tenant: 'acme', version: 7, expiresAt: 4_102_444_800_250, ingested: INGESTED }),
+    ),
     put('gone', { version: 3 }),
     { kind: 'delete', tenant: '', documentId: 'gone', version: 5 },
     { kind: 'delete', tenant: 'ghosts', documentId: 'never', version: 9 },
@@ -89,6 +94,13 @@ test('a copy has all tenants, vectors, terms, spans, expiries and remembered del
   const target = new MemoryStore();
   const report = await copy(source, target);
   assert.deepEqual(await contents(target), await contents(source));
+  const keys = ['x00000', 'x00039'].map((documentId) => ({ tenant: 'acme', documentId }));
+  const origins = await target.findOrigins('docs', keys);
+  assert.deepEqual(
+    origins.map((origin) => origin?.ingested),
+    [INGESTED, INGESTED],
+    'a copy came in when its original did',
+  );
   const { copied, deletes, documents, passages, mended, withoutText } = report;
   assert.deepEqual(
     { copied, deletes, documents, passages, mended, withoutText },

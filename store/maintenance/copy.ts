@@ -376,8 +376,18 @@ class Copy {
 
 /** The write that makes a document what it is. */
 function putOf(document: FullDocument): DocumentWrite {
-  const { tenant, documentId, version, contentHash, encodingHash, title, text, metadata, expiresAt } =
-    document;
+  const {
+    tenant,
+    documentId,
+    version,
+    contentHash,
+    encodingHash,
+    title,
+    text,
+    metadata,
+    expiresAt,
+    ingested,
+  } = document;
   return {
     kind: 'put',
     tenant,
@@ -390,6 +400,7 @@ function putOf(document: FullDocument): DocumentWrite {
     ...(text !== undefined && { text }),
     metadata,
     ...(expiresAt !== undefined && { expiresAt }),
+    ...(ingested && { ingested }),
     passages: document.passages.map(({ vector, ...passage }, index) => {
       if (vector) return { ...passage, vector };
       throw new StoreError('STORE_INTERNAL', `passage ${index} of "${documentId}" has no vector`);

@@ -48,6 +48,7 @@ function put(documentId: string, tenant = ''): DocumentWrite {
     title: 'T',
     text,
     metadata: { of: documentId },
+    ingested: { at: 1_700_000_000_000, sequence: documentId.length },
     passages: [{ vector: new Float32Array([1, 2, documentId.length]), text }],
   };
 }
@@ -81,7 +82,10 @@ async function contents(directory: string): Promise<unknown> {
     );
     const golden = await store.goldenVectors('docs');
     assert.equal(golden, 'golden docs');
-    return { documents: pages.flatMap(({ documents }) => documents), aliases: await store.aliases(), golden };
+    const origins = await store.findOrigins('docs', [{ tenant: 'acme', documentId: 'x' }]);
+    assert.equal(origins[0]?.ingested?.at, 1_700_000_000_000);
+    const documents = pages.flatMap(({ documents }) => documents);
+    return { documents, aliases: await store.aliases(), golden, origins };
   });
 }
 

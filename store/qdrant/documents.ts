@@ -3,7 +3,15 @@ import { StoreError } from '../errors.ts';
 import type { CallOptions } from '../store.ts';
 import type { FullDocument, StoredPassage } from '../document.ts';
 import { anyOf } from './filters.ts';
-import { HEAD_KEYS, headOf, METADATA_KEYS, NO_TERMS, type PointPayload } from './layout.ts';
+import {
+  HEAD_KEYS,
+  headOf,
+  ingestedOf,
+  METADATA_KEYS,
+  NO_TERMS,
+  ORIGIN_KEYS,
+  type PointPayload,
+} from './layout.ts';
 import { metadataOf } from './metadata.ts';
 import type { Point, Points } from './points.ts';
 import { BODY, idsOf } from './settle.ts';
@@ -28,7 +36,16 @@ const REQUEST_BYTES = 8 * 1024 * 1024;
 
 const PASSAGE_KEYS = ['document', 'generation', 'passage', 'text', 'span'];
 
-const DOCUMENT_KEYS = [...HEAD_KEYS, 'document_id', 'title', 'text', 'span', 'body', ...METADATA_KEYS];
+const DOCUMENT_KEYS = [
+  ...HEAD_KEYS,
+  'document_id',
+  'title',
+  'text',
+  'span',
+  'body',
+  ...METADATA_KEYS,
+  ...ORIGIN_KEYS,
+];
 
 /** Yields documents by the ids of their heads, in that order, without those that are gone; a few are read at a time. */
 export async function* documentsOf(
@@ -138,6 +155,7 @@ function documentOf(payload: Partial<PointPayload>, passages: StoredPassage[]): 
   const { tenant = '', document_id: documentId = '', title = '', whole: place } = payload;
   const { version, contentHash, encodingHash, expiresAt } = headOf(payload);
   const text = place === 'text' ? payload.text : payload.body;
+  const ingested = ingestedOf(payload);
   return {
     tenant,
     documentId,
@@ -149,6 +167,7 @@ function documentOf(payload: Partial<PointPayload>, passages: StoredPassage[]): 
     contentHash,
     ...(encodingHash !== undefined && { encodingHash }),
     ...(expiresAt !== undefined && { expiresAt }),
+    ...(ingested && { ingested }),
     passages,
   };
 }

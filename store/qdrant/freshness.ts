@@ -11,7 +11,7 @@ import { Failure, lacksCopies } from './transport/failure.ts';
  * Freshness in Qdrant.
  *
  * Where every copy of a shard has to accept a write before it is acknowledged, each read is as fresh as the last
- * acknowledged write, and the position says {@link EVERYWHERE}. That is so with one copy, and with a
+ * acknowledged write, and the position says so ({@link EVERYWHERE}). That is so with one copy, and with a
  * `write_consistency_factor` as high as the `replication_factor`.
  *
  * Elsewhere a copy may lag behind. Then `freshness` writes *markers*: points that are no documents, enough of them that
@@ -36,8 +36,8 @@ export interface Copies {
   writeConsistency: number;
 }
 
-/** The position of a collection none of whose copies can lag. */
-const EVERYWHERE = 'everywhere';
+/** The position of a collection none of whose copies can lag; with the number of the moment, to compare documents with. */
+const EVERYWHERE = /^everywhere(-\d{1,16})?$/;
 
 /** Markers for each of several shards: by chance, one in 10^12 of the shards has none. */
 const MARKERS_PER_SHARD = 32;
@@ -65,7 +65,7 @@ export class Marker {
 
   /** The position after everything that has been acknowledged. Calls at the same time share their markers. */
   position(copies: Copies, options: CallOptions): Promise<string> {
-    if (!canLag(copies)) return Promise.resolve(EVERYWHERE);
+    if (!canLag(copies)) return Promise.resolve(`everywhere-${newGeneration(0)}`);
     return within(this.#shared(copies), options);
   }
 
@@ -105,7 +105,7 @@ export async function checkPosition(
   position: string,
   options: CallOptions,
 ): Promise<void> {
-  if (position === EVERYWHERE) return;
+  if (EVERYWHERE.test(position)) return;
   const { lane, generation } = POSITION.exec(position)?.groups ?? {};
   if (lane === undefined) {
     throw invalidArgument(

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { SparseVector } from '../document.ts';
+import type { Ingested, Origin, SparseVector } from '../document.ts';
 import { encodeTriple, pointId, uuid } from '../point-id.ts';
 
 /**
@@ -67,6 +67,8 @@ export interface PointPayload {
   text_bytes?: number;
   /** Milliseconds since the epoch; `null` for a document that an update keeps from expiring. */
   expires_at?: number | null;
+  /** How the document came in; on the head only. `null` where an update did not say. */
+  ingested?: StampedIngest | null;
   /** Passages of the document; on the head only. */
   passages?: number;
   settling?: true;
@@ -76,6 +78,11 @@ export interface PointPayload {
   metadata: Readonly<Record<string, unknown>>;
   /** The metadata as JSON, where the server changes one of their numbers; see `metadata.ts`. */
   exact_metadata?: string | null;
+}
+
+/** How a document came in, and the number of the change that says so: versions that do not know it leave it behind. */
+export interface StampedIngest extends Ingested {
+  stamp: number;
 }
 
 /** What a head says about its document. */
@@ -112,6 +119,9 @@ export const HEAD_KEYS = [
   'copying',
 ];
 
+/** The payload keys of {@link originOf}. */
+export const ORIGIN_KEYS = ['ingested'];
+
 /** The payload keys of metadata. */
 export const METADATA_KEYS = ['metadata', 'exact_metadata'];
 
@@ -131,6 +141,19 @@ export function headOf(payload: Partial<PointPayload>, now = Date.now()): Head {
     settling: payload.settling === true,
     copying: payload.copying === true,
   };
+}
+
+/** How a document came in, if its last change said so. */
+export function ingestedOf(payload: Partial<PointPayload>): Ingested | undefined {
+  if (payload.ingested?.stamp !== stampOf(headOf(payload))) return undefined;
+  const { stamp: _, ...ingested } = payload.ingested;
+  return ingested;
+}
+
+/** Where the document of a head comes from. */
+export function originOf(payload: Partial<PointPayload>): Origin {
+  const ingested = ingestedOf(payload);
+  return { ...(ingested && { ingested }), position: `at-${stampOf(headOf(payload))}` };
 }
 
 /** The number of the last change of a document: its update, or its put. */

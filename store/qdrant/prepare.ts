@@ -80,7 +80,7 @@ export function pointOf(
 /** What only the head of a put has. @param settling whether there are other passages, old or new */
 export function headPayload(
   tenant: string,
-  { put, version }: PutChange,
+  { put, latest, version }: PutChange,
   generation: number,
   settling: boolean,
 ): Partial<PointPayload> {
@@ -93,6 +93,7 @@ export function headPayload(
     generation,
     passages,
     encoding_hash: encodingHash,
+    ...(latest.ingested && { ingested: { ...latest.ingested, stamp: generation } }),
     text_bytes: Buffer.byteLength(title) + Buffer.byteLength(text ?? ''),
     ...(text !== undefined && (isOnlyPassage ? { whole: 'text' } : { whole: 'body', body: text })),
     ...(settling && { settling }),

@@ -22,6 +22,7 @@ import type {
   DocumentKey,
   FullDocument,
   GoneDocument,
+  Origin,
   RememberedDelete,
   StoredDocument,
 } from '../document.ts';
@@ -39,6 +40,7 @@ import {
   countAll,
   deleteByFilter,
   findDelete,
+  findOrigins,
   lookup,
   read,
   scroll,
@@ -223,6 +225,18 @@ export class QdrantStore implements Store {
     return this.#using(collection, options, ({ points, adopted }, bounds) =>
       adopted ? adopted.read(keys, withVectors, bounds) : read(points, keys, withVectors, bounds),
     );
+  }
+
+  findOrigins(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options: CallOptions = {},
+  ): Promise<(Origin | undefined)[]> {
+    return this.#using(collection, options, async ({ points, adopted }, bounds) => {
+      if (!adopted) return findOrigins(points, keys, bounds);
+      const found = await adopted.lookup(keys, bounds);
+      return found.map((document) => document && { foreign: true });
+    });
   }
 
   findDelete(

@@ -6,12 +6,13 @@ import type {
   DocumentKey,
   FullDocument,
   GoneDocument,
+  Origin,
   RememberedDelete,
   StoredDocument,
 } from '../document.ts';
 import { documentsOf, isTextOmitted } from './documents.ts';
 import { anyOf, equals, expired, ofTenant, type QdrantCondition, type QdrantFilter } from './filters.ts';
-import { HEAD_KEYS, headId, headOf } from './layout.ts';
+import { HEAD_KEYS, headId, headOf, ORIGIN_KEYS, originOf } from './layout.ts';
 import type { Point, Points } from './points.ts';
 import { idsOf } from './settle.ts';
 
@@ -46,6 +47,20 @@ export async function lookup(
     const textOmitted = isTextOmitted({ ...texts.get(id)?.payload, ...point.payload });
     const hashes = { contentHash, ...(encodingHash !== undefined && { encodingHash }) };
     return { version, ...hashes, textOmitted, passages };
+  });
+}
+
+/** Where documents come from. */
+export async function findOrigins(
+  points: Points,
+  keys: readonly DocumentKey[],
+  options: CallOptions,
+): Promise<(Origin | undefined)[]> {
+  const ids = keys.map(({ tenant, documentId }) => headId(tenant, documentId));
+  const heads = await points.retrieve([...new Set(ids)], [...HEAD_KEYS, ...ORIGIN_KEYS], options);
+  return ids.map((id) => {
+    const payload = heads.get(id)?.payload;
+    return payload && headOf(payload).live ? originOf(payload) : undefined;
   });
 }
 

@@ -185,7 +185,7 @@ export class Writer {
   async #update(documents: readonly Document[], revision: number): Promise<void> {
     const operations = documents.map(({ id, head, change }) => {
       const { update, version } = change as Extract<Change, { kind: 'update' }>;
-      const { contentHash, expiresAt = null } = update;
+      const { contentHash, expiresAt = null, ingested } = update;
       const { generation, passages } = head!;
       const { json, exact } = this.#checked.metadata.get(update)!;
       return {
@@ -197,6 +197,7 @@ export class Writer {
             expires_at: expiresAt,
             metadata: JSON.parse(json) as object,
             exact_metadata: exact,
+            ingested: ingested ? { ...ingested, stamp: revision } : null,
             ...(passages > 1 && { copying: true }),
           },
           filter: {

@@ -6,6 +6,7 @@ import type { Counts } from '../store.ts';
 import type {
   DocumentKey,
   FullDocument,
+  Origin,
   RememberedDelete,
   SparseVector,
   StoredDocument,
@@ -20,6 +21,8 @@ export interface Row {
   remembered: Remembered;
   /** Absent for a delete. */
   put?: PreparedPut;
+  /** Of the write that made it what it is. */
+  position?: number;
 }
 
 /** A row that holds a document. */
@@ -123,7 +126,11 @@ export function rowKey({ tenant, documentId }: DocumentKey): string {
 }
 
 /** Applies one step. @param now documents that have expired count as deleted, in milliseconds since the epoch */
-export function applyWrite(rows: Rows, write: PreparedWrite, now: number): DocumentWriteResult {
+export function applyWrite(
+  rows: Rows,
+  write: PreparedWrite,
+  { now, position }: { now: number; position: number },
+): DocumentWriteResult {
   const { tenant, documentId } = write;
   const key = rowKey(write);
   const row = buried(rows.get(key), now);
@@ -131,10 +138,13 @@ export function applyWrite(rows: Rows, write: PreparedWrite, now: number): Docum
   if (after === undefined) rows.delete(key);
   else if (after.kind === 'delete') rows.set(key, { tenant, documentId, remembered: after });
   else if (write.kind === 'put' && result.outcome === 'indexed') {
-    rows.set(key, { tenant, documentId, remembered: after, put: write });
+    rows.set(key, { tenant, documentId, remembered: after, put: write, position });
   } else if (row) {
     row.remembered = after;
-    if (write.kind === 'update' && result.outcome === 'updated') row.put = updated(row.put!, write);
+    if (write.kind === 'update' && result.outcome === 'updated') {
+      row.put = updated(row.put!, write);
+      row.position = position;
+    }
   }
   return result;
 }
@@ -163,9 +173,21 @@ export function tenantsOf(rows: Rows, now: number): string[] {
 }
 
 /** A document whose metadata, expiry and content hash an update replaces. */
-function updated(put: PreparedPut, { metadata, contentHash, expiresAt }: PreparedUpdate): PreparedPut {
-  const { expiresAt: _, ...kept } = put;
-  return { ...kept, metadata, contentHash, ...(expiresAt !== undefined && { expiresAt }) };
+function updated(put: PreparedPut, update: PreparedUpdate): PreparedPut {
+  const { expiresAt: _, ingested: __, ...kept } = put;
+  const { metadata, contentHash, expiresAt, ingested } = update;
+  return {
+    ...kept,
+    metadata,
+    contentHash,
+    ...(expiresAt !== undefined && { expiresAt }),
+    ...(ingested && { ingested }),
+  };
+}
+
+/** Where a document comes from. */
+export function originOf({ put: { ingested }, position }: DocumentRow): Origin {
+  return { ...(ingested && { ingested }), position: String(position) };
 }
 
 /** What a lookup says of a document. */
@@ -177,7 +199,7 @@ export function storedDocument({ put, remembered }: DocumentRow): StoredDocument
 
 /** A document with all that is stored of it. */
 export function fullDocument({ put, remembered }: DocumentRow, withVectors = false): FullDocument {
-  const { tenant, documentId, title, text, expiresAt, contentHash, encodingHash } = put;
+  const { tenant, documentId, title, text, expiresAt, contentHash, encodingHash, ingested } = put;
   return {
     tenant,
     documentId,
@@ -189,6 +211,7 @@ export function fullDocument({ put, remembered }: DocumentRow, withVectors = fal
     contentHash,
     encodingHash,
     ...(expiresAt !== undefined && { expiresAt }),
+    ...(ingested && { ingested }),
     passages: put.passages.map(({ vector, sparse, ...rest }) => ({
       ...rest,
       ...(withVectors && { vector: vector.slice(), ...(sparse?.indices.length && { sparse }) }),

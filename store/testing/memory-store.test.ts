@@ -1,5 +1,6 @@
 import { storeContract } from '../contract.ts';
-import { MemoryData, MemoryStore } from './memory-store.ts';
+import { MemoryData } from './memory-data.ts';
+import { MemoryStore } from './memory-store.ts';
 
 const data = new MemoryData();
 

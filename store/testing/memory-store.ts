@@ -1,7 +1,7 @@
 import { checkDimensions, checkLimit, checkQuery, checkScope, checkWriteDimensions } from '../check.ts';
 import { documentBytes, quotaBytes } from '../document-bytes.ts';
 import { prepareWrites, unitVector } from '../embedded/prepare.ts';
-import { collectionNotFound, collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
+import { StoreError } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
 import {
   checkAlias,
@@ -22,7 +22,6 @@ import type {
   PageRequest,
   ScrollPage,
   NewCollection,
-  SpaceKey,
   Store,
   TenantCounts,
   Usage,
@@ -31,10 +30,12 @@ import type {
   DocumentKey,
   FullDocument,
   GoneDocument,
+  Origin,
   RememberedDelete,
   StoredDocument,
 } from '../document.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
+import { checkFresh, type Collection, MemoryData } from './memory-data.ts';
 import {
   applyWrite,
   countOf,
@@ -43,9 +44,9 @@ import {
   hitOf,
   isLive,
   matching,
+  originOf,
   rank,
   rowKey,
-  type Rows,
   storedDocument,
   tenantsOf,
 } from './memory-rows.ts';
@@ -70,24 +71,6 @@ export interface MemoryStoreOptions {
   before?: (call: StoreCall) => Promise<void> | void;
   /** Runs after a call has taken effect, before it is answered; what it throws replaces the answer. */
   after?: (call: StoreCall, answer: unknown) => Promise<void> | void;
-}
-
-interface Collection {
-  physicalName: string;
-  space: SpaceKey;
-  golden: string | undefined;
-  identity: string;
-  rows: Rows;
-  /** Counts the writes: the position of its freshness. */
-  writes: number;
-}
-
-/** What memory stores share. */
-export class MemoryData {
-  /** By physical name. */
-  readonly collections = new Map<string, Collection>();
-  /** Logical to physical name. */
-  readonly aliases = new Map<string, string>();
 }
 
 /**
@@ -124,7 +107,7 @@ export class MemoryStore implements Store {
     return this.#call('ensureCollection', name, options, () => {
       checkGolden({ ...space, ...(golden !== undefined && { goldenVectors: golden }) });
       checkCollectionName(name);
-      const found = this.#lookUp(name) ?? this.#lookUp(physicalFor(name, space));
+      const found = this.#data.lookUp(name) ?? this.#data.lookUp(physicalFor(name, space));
       if (found) checkSpace(name, found.space, space);
       const physical = found?.physicalName ?? physicalFor(name, space);
       if (!found) {
@@ -138,16 +121,16 @@ export class MemoryStore implements Store {
         });
       }
       if (!isPhysicalName(name)) this.#data.aliases.set(name, physical);
-      return this.#describe(this.#find(name));
+      return this.#describe(this.#data.find(name));
     });
   }
 
   goldenVectors(name: string, options?: CallOptions): Promise<string | undefined> {
-    return this.#call('goldenVectors', name, options, () => this.#find(name).golden);
+    return this.#call('goldenVectors', name, options, () => this.#data.find(name).golden);
   }
 
   findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {
-    return this.#call('findCollection', name, options, () => this.#keyOf(this.#find(name)));
+    return this.#call('findCollection', name, options, () => this.#data.keyOf(this.#data.find(name)));
   }
 
   listCollections(options?: CallOptions): Promise<CollectionInfo[]> {
@@ -165,16 +148,16 @@ export class MemoryStore implements Store {
   ): Promise<DocumentWriteResult[]> {
     const { prepared } = prepareWrites(writes);
     const write = (): DocumentWriteResult[] => {
-      const collection = this.#find(name);
+      const collection = this.#data.find(name);
       checkWriteDimensions(prepared, collection.space.dimensions);
-      collection.writes++;
-      return prepared.map((step) => applyWrite(collection.rows, step, this.#now()));
+      const position = ++collection.writes;
+      return prepared.map((step) => applyWrite(collection.rows, step, { now: this.#now(), position }));
     };
     return await this.#call('writeDocuments', name, options, write, writes);
   }
 
   async beginBulk(name: string, options?: CallOptions): Promise<BulkLoad> {
-    await this.#call('beginBulk', name, options, () => this.#find(name));
+    await this.#call('beginBulk', name, options, () => this.#data.find(name));
     return { end: (own) => this.#call('endBulk', name, own, () => undefined) };
   }
 
@@ -184,7 +167,7 @@ export class MemoryStore implements Store {
     options?: CallOptions,
   ): Promise<(StoredDocument | undefined)[]> {
     return this.#call('lookupDocuments', name, options, () => {
-      const { rows } = this.#find(name);
+      const { rows } = this.#data.find(name);
       return keys.map((key) => {
         const row = rows.get(rowKey(key));
         return row && isLive(row, this.#now()) ? storedDocument(row) : undefined;
@@ -199,7 +182,7 @@ export class MemoryStore implements Store {
     options?: CallOptions,
   ): Promise<(FullDocument | undefined)[]> {
     return this.#call('readDocuments', name, options, () => {
-      const { rows } = this.#find(name);
+      const { rows } = this.#data.find(name);
       return keys.map((key) => {
         const row = rows.get(rowKey(key));
         return row && isLive(row, this.#now()) ? fullDocument(row, withVectors) : undefined;
@@ -207,9 +190,23 @@ export class MemoryStore implements Store {
     });
   }
 
+  findOrigins(
+    name: string,
+    keys: readonly DocumentKey[],
+    options?: CallOptions,
+  ): Promise<(Origin | undefined)[]> {
+    return this.#call('findOrigins', name, options, () => {
+      const { rows } = this.#data.find(name);
+      return keys.map((key) => {
+        const row = rows.get(rowKey(key));
+        return row && isLive(row, this.#now()) ? originOf(row) : undefined;
+      });
+    });
+  }
+
   findDelete(name: string, key: DocumentKey, options?: CallOptions): Promise<GoneDocument | undefined> {
     return this.#call('findDelete', name, options, () => {
-      const row = this.#find(name).rows.get(rowKey(key));
+      const row = this.#data.find(name).rows.get(rowKey(key));
       if (!row || isLive(row, this.#now())) return undefined;
       return { version: row.remembered.version, expired: row.put !== undefined };
     });
@@ -218,7 +215,7 @@ export class MemoryStore implements Store {
   async deleteByFilter(name: string, tenant: string, filter: Filter, options?: CallOptions): Promise<number> {
     checkScope(tenant, filter);
     return await this.#call('deleteByFilter', name, options, () => {
-      const collection = this.#find(name);
+      const collection = this.#data.find(name);
       const gone = matching(collection.rows, tenant, filter, this.#now());
       for (const row of gone) collection.rows.delete(rowKey(row));
       collection.writes++;
@@ -230,7 +227,7 @@ export class MemoryStore implements Store {
     checkQuery(query);
     const vector = query.vector && unitVector(query.vector, 'query vector');
     return await this.#call('search', name, options, () => {
-      const { rows, space, identity, writes } = this.#find(name);
+      const { rows, space, identity, writes } = this.#data.find(name);
       checkFresh(name, { identity, position: String(writes) }, query.atLeast);
       if (vector) checkDimensions(vector, space.dimensions, 'query vector');
       const ranking = rank(rows, { ...query, ...(vector && { vector }) }, this.#now());
@@ -246,7 +243,7 @@ export class MemoryStore implements Store {
   ): Promise<{ documents: number; passages: number }> {
     checkScope(tenant, filter);
     return await this.#call('count', name, options, () =>
-      countOf(matching(this.#find(name).rows, tenant, filter, this.#now())),
+      countOf(matching(this.#data.find(name).rows, tenant, filter, this.#now())),
     );
   }
 
@@ -260,7 +257,7 @@ export class MemoryStore implements Store {
     checkLimit(limit);
     return await this.#call('scroll', name, options, () => {
       const last = typeof after === 'object' ? after.documentId : after;
-      const all = matching(this.#find(name).rows, tenant, filter, this.#now())
+      const all = matching(this.#data.find(name).rows, tenant, filter, this.#now())
         .filter(({ documentId }) => last === undefined || documentId > last)
         .sort((a, b) => (a.documentId < b.documentId ? -1 : 1));
       const documents: FullDocument[] = [];
@@ -277,12 +274,12 @@ export class MemoryStore implements Store {
   }
 
   tenants(name: string, options?: CallOptions): Promise<string[]> {
-    return this.#call('tenants', name, options, () => tenantsOf(this.#find(name).rows, this.#now()));
+    return this.#call('tenants', name, options, () => tenantsOf(this.#data.find(name).rows, this.#now()));
   }
 
   tenantCounts(name: string, options?: CallOptions): Promise<TenantCounts[]> {
     return this.#call('tenantCounts', name, options, () => {
-      const { rows } = this.#find(name);
+      const { rows } = this.#data.find(name);
       return tenantsOf(rows, this.#now())
         .map((tenant) => ({ tenant, ...countOf(matching(rows, tenant, {}, this.#now())) }))
         .filter(({ documents }) => documents > 0);
@@ -292,7 +289,7 @@ export class MemoryStore implements Store {
   async usage(name: string, tenant: string, options?: CallOptions): Promise<Usage> {
     checkScope(tenant, undefined);
     return await this.#call('usage', name, options, () => {
-      const { rows, space } = this.#find(name);
+      const { rows, space } = this.#data.find(name);
       const own = matching(rows, tenant, {}, this.#now());
       const bytes = own.reduce((sum, row) => sum + quotaBytes(fullDocument(row), space.dimensions), 0);
       return { ...countOf(own), bytes };
@@ -305,7 +302,7 @@ export class MemoryStore implements Store {
     options?: CallOptions,
   ): Promise<(number | undefined)[]> {
     return this.#call('measureDocuments', name, options, () => {
-      const { rows, space } = this.#find(name);
+      const { rows, space } = this.#data.find(name);
       return keys.map((key) => {
         const row = rows.get(rowKey(key));
         return row && isLive(row, this.#now()) ? quotaBytes(fullDocument(row), space.dimensions) : undefined;
@@ -316,7 +313,7 @@ export class MemoryStore implements Store {
   async dropTenant(name: string, tenant: string, options?: CallOptions): Promise<number> {
     checkScope(tenant, undefined);
     return await this.#call('dropTenant', name, options, () => {
-      const collection = this.#find(name);
+      const collection = this.#data.find(name);
       const own = [...collection.rows].filter(([, row]) => row.tenant === tenant);
       for (const [key] of own) collection.rows.delete(key);
       collection.writes++;
@@ -330,7 +327,7 @@ export class MemoryStore implements Store {
       'remains',
       name,
       options,
-      () => [...this.#find(name).rows.values()].filter((row) => row.tenant === tenant).length,
+      () => [...this.#data.find(name).rows.values()].filter((row) => row.tenant === tenant).length,
     );
   }
 
@@ -343,7 +340,7 @@ export class MemoryStore implements Store {
     checkScope(tenant, undefined);
     checkLimit(limit);
     return await this.#call('scrollDeletes', name, options, () => {
-      const all = deletesOf(this.#find(name).rows, tenant, this.#now()).filter(
+      const all = deletesOf(this.#data.find(name).rows, tenant, this.#now()).filter(
         ({ documentId }) => after === undefined || documentId > after,
       );
       const deletes = all.slice(0, limit);
@@ -353,7 +350,7 @@ export class MemoryStore implements Store {
 
   freshness(name: string, options?: CallOptions): Promise<Freshness> {
     return this.#call('freshness', name, options, () => {
-      const { identity, writes } = this.#find(name);
+      const { identity, writes } = this.#data.find(name);
       return { identity, position: String(writes) };
     });
   }
@@ -365,13 +362,13 @@ export class MemoryStore implements Store {
   switchAlias(alias: string, physical: string, options?: CallOptions): Promise<void> {
     return this.#call('switchAlias', physical, options, () => {
       checkAlias(alias);
-      this.#data.aliases.set(alias, this.#findPhysical(physical).physicalName);
+      this.#data.aliases.set(alias, this.#data.findPhysical(physical).physicalName);
     });
   }
 
   dropCollection(physical: string, options?: CallOptions): Promise<void> {
     return this.#call('dropCollection', physical, options, () => {
-      this.#data.collections.delete(this.#findPhysical(physical).physicalName);
+      this.#data.collections.delete(this.#data.findPhysical(physical).physicalName);
       for (const [alias, target] of this.#data.aliases) {
         if (target === physical) this.#data.aliases.delete(alias);
       }
@@ -415,43 +412,8 @@ export class MemoryStore implements Store {
     }
   }
 
-  #lookUp(name: string): Collection | undefined {
-    return this.#data.collections.get(this.#data.aliases.get(name) ?? name);
-  }
-
-  #find(name: string): Collection {
-    checkCollectionName(name);
-    const collection = this.#lookUp(name);
-    if (!collection) throw collectionNotFound(name);
-    return collection;
-  }
-
-  #findPhysical(name: string): Collection {
-    const collection = this.#find(name);
-    if (!isPhysicalName(name)) throw collectionNotFound(name);
-    return collection;
-  }
-
-  #keyOf({ physicalName, space, identity }: Collection): CollectionKey {
-    const aliases = [...this.#data.aliases].filter(([, physical]) => physical === physicalName);
-    const [name = physicalName] = aliases.map(([alias]) => alias).sort();
-    return { name, physicalName, space, identity };
-  }
-
   #describe(collection: Collection): CollectionInfo {
     const rows = [...collection.rows.values()].filter((row) => isLive(row, this.#now()));
-    return { ...this.#keyOf(collection), ...countOf(rows) };
-  }
-}
-
-/** @throws {StoreError} where a search can't answer as freshly as its caller asks */
-function checkFresh(name: string, now: Freshness, atLeast: Freshness | undefined): void {
-  if (atLeast === undefined) return;
-  if (atLeast.identity !== now.identity) throw collectionReplaced(name, atLeast.identity, now.identity);
-  if (!/^\d{1,15}$/.test(atLeast.position)) {
-    throw invalidArgument(`freshness position ${JSON.stringify(atLeast.position)} is not one of this store`);
-  }
-  if (Number(atLeast.position) > Number(now.position)) {
-    throw new StoreError('STORE_NOT_FRESH', `collection "${name}" is at ${now.position} only`);
+    return { ...this.#data.keyOf(collection), ...countOf(rows) };
   }
 }

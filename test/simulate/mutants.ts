@@ -1,6 +1,6 @@
 import type { ServiceStore } from '../../services/document/service.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../../store/writes.ts';
-import type { MemoryData } from '../../store/testing/memory-store.ts';
+import type { MemoryData } from '../../store/testing/memory-data.ts';
 import type { Simulation } from '../../store/testing/simulation.ts';
 import type { Fault } from '../faults/judge.ts';
 import type { ClientCall, Tampering } from './network.ts';

@@ -4,7 +4,8 @@ import type { SearchResponse__Output } from '../../proto/generated/scalingnote/v
 import { fromStruct } from '../../proto/struct.ts';
 import { newIdentity } from '../../store/names.ts';
 import { passageTexts } from '../../store/document.ts';
-import { MemoryData, MemoryStore } from '../../store/testing/memory-store.ts';
+import { MemoryData } from '../../store/testing/memory-data.ts';
+import { MemoryStore } from '../../store/testing/memory-store.ts';
 import type { Simulation } from '../../store/testing/simulation.ts';
 import type { ClientEvent, Clocks, DocumentState, HistoryEvent, Untimed } from '../faults/history.ts';
 import type { Mutant } from './mutants.ts';

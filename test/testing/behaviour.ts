@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type DocumentClient, type QueryClient, ScalingnoteError } from '../../clients/index.ts';
-import type { Hit, SearchResult } from '../../clients/answers.ts';
+import type { DocumentOrigin, Hit, SearchResult } from '../../clients/answers.ts';
 import type { IngestOutcome } from '../../clients/ingest.ts';
 import type { IngestOperation } from '../../clients/operation.ts';
 import { camelCased, neutralName } from './neutral-names.ts';
@@ -70,11 +70,12 @@ function boundsOf({ timeout, ...rest }: Request): never {
   } as never;
 }
 
-/** `{"$": "nan"}` is what JSON has no word for. */
+/** `{"$": "nan"}` is what JSON has no word for, `{"repeat": "a ", "times": 9}` a text that would be long to write. */
 function special(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(special);
   if (typeof value !== 'object' || value === null) return value;
   if ('$' in value) return Number.NaN;
+  if ('repeat' in value && 'times' in value) return String(value.repeat).repeat(Number(value.times));
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, special(item)]));
 }
 
@@ -98,7 +99,7 @@ function within(clients: Clients, request: Request): never {
   return (request['collection'] === undefined ? { ...ours, ...request } : request) as never;
 }
 
-function found({ hits, explainedDocument }: SearchResult): Answer {
+function found({ hits, explainedDocument, queryTruncation: cut }: SearchResult): Answer {
   const ids = hits.map(({ id }) => id);
   const each = (read: (hit: Hit) => unknown): unknown[] => hits.map(read);
   return {
@@ -115,8 +116,30 @@ function found({ hits, explainedDocument }: SearchResult): Answer {
     ),
     document_texts: each(({ documentText }) => documentText),
     ranks: each(({ explanation }) => explanation?.rank),
+    origins: each(({ explanation }) => originOf(explanation?.origin)),
+    cut: cut && {
+      read_all: cut.tokensRead >= cut.queryTokens,
+      query_tokens: cut.queryTokens,
+      at_least: cut.queryTokensAtLeast,
+    },
     fate: explainedDocument?.fate,
+    fate_origin: originOf(explainedDocument?.explanation?.origin),
     filter_path: explainedDocument?.filterPath,
+  };
+}
+
+/** What is the same in each run of what an explanation says about how a document came in. */
+function originOf(origin: DocumentOrigin | undefined): Answer | undefined {
+  if (!origin) return undefined;
+  const { ingestedAt, traceId = '', sequence, position, coverage, unknown } = origin;
+  const age = Date.now() - (ingestedAt?.getTime() ?? 0);
+  return {
+    lately: age >= 0 && age < 3_600_000,
+    traced: /^[0-9a-f]{32}$/.test(traceId),
+    sequence,
+    placed: position !== undefined,
+    coverage,
+    known: unknown === undefined,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { TokenCount } from './counted.ts';
 import { LookupEncoder } from './encoder.ts';
 import { LookupError } from './errors.ts';
 import { normalizeQuery } from './query-text.ts';
@@ -76,6 +77,8 @@ export interface EncodedText {
   tokens: number;
   /** Whether the text was longer than the tower reads, and has been cut. */
   truncated: boolean;
+  /** How many tokens the whole text has, where it was cut. */
+  whole?: TokenCount;
 }
 
 /** A lookup tower in this thread, wherever that is. */
@@ -96,8 +99,13 @@ export class LookupTower {
 
   /** The vector that the query service gives the same text. */
   encode(query: string): EncodedText {
-    const { ids, truncated } = this.#tokenizer.encode(this.manifest.prompt + normalizeQuery(query));
-    return { vector: this.#encoder.vector(ids), tokens: ids.length, truncated };
+    const text = this.manifest.prompt + normalizeQuery(query);
+    const { ids, truncated } = this.#tokenizer.encode(text);
+    const tokens = ids.length;
+    const encoded = { vector: this.#encoder.vector(ids), tokens, truncated };
+    if (!truncated) return encoded;
+    const whole = this.#tokenizer.countWhole(text);
+    return { ...encoded, whole: { ...whole, tokens: Math.max(whole.tokens, tokens + 1) } };
   }
 }
 

@@ -7,6 +7,7 @@ import { nativeTokenizer } from '../tokenizer/native.ts';
 import { probesOf } from '../tokenizer/probes.ts';
 import { familyFiles, readReference } from '../tokenizer/testing/families.ts';
 import { TextTokenizer } from '../tokenizer/tokenizer.ts';
+import { COUNTED_CHARACTERS } from './counted.ts';
 import { LookupError } from './errors.ts';
 import { WordPiece } from './wordpiece.ts';
 
@@ -128,3 +129,29 @@ test('tokenizers of other kinds, and settings that it does not know, are refused
     assert.throws(() => new WordPiece(file, WHOLE), LookupError, name);
   }
 });
+
+const LONG = [
+  'animal '.repeat(4000),
+  `${'a person who studies stars, '.repeat(800)}and no more`,
+  '日本語の文章 '.repeat(1500),
+  '日本語'.repeat(3000),
+  'short and long enough to be cut at nine tokens of this window',
+];
+
+for (const truncation of ['right', 'left'] as const) {
+  test(`what is cut on the ${truncation} has as many tokens as the reference counts, or says "at least"`, async () => {
+    const limits = { maxTokens: 9, truncation };
+    const ours = new WordPiece(bert, limits);
+    const native = await TextTokenizer.load(bert, limits);
+    const reference = await nativeTokenizer(bert);
+    for (const text of LONG) {
+      assert.ok(ours.encode(text).truncated);
+      const counted = ours.countWhole(text);
+      assert.deepEqual(counted, await native.countWhole(text), 'the two towers agree');
+      const all = (await reference.ids(text, true)).length;
+      if (text.length <= COUNTED_CHARACTERS) assert.deepEqual(counted, { tokens: all, atLeast: false });
+      else assert.ok(counted.atLeast && counted.tokens <= all, `${counted.tokens} of ${all}`);
+    }
+    assert.ok(ours.countWhole(LONG[0]!).tokens > 1000);
+  });
+}

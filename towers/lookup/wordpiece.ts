@@ -1,3 +1,4 @@
+import { countedPart, type TokenCount } from './counted.ts';
 import { LookupError } from './errors.ts';
 import { anyObject, type Json, list, object, text, whole, yes } from './read.ts';
 import { IDEOGRAPHS, isIn, MARKS, PUNCTUATION, REMOVED, SPACES, UNKNOWN_TO_NFD } from './unicode.ts';
@@ -114,6 +115,12 @@ export class WordPiece {
       ids: [...this.#before, ...kept, ...this.#after],
       truncated: ids.length > room || seen.length < text.length,
     };
+  }
+
+  /** How many tokens a text has that {@link encode} cuts, special tokens included. */
+  countWhole(text: string): TokenCount {
+    const { part, atLeast } = countedPart(text, this.#limits.truncation);
+    return { tokens: this.ids(part).length + this.#before.length + this.#after.length, atLeast };
   }
 
   /** Token ids without special tokens, at least `enough` of them where there are so many. */

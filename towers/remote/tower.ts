@@ -1,6 +1,8 @@
+import type { TlsFiles } from '../../calls/outgoing-tls.ts';
 import type { BatchingLimits, Lane } from '../batching.ts';
 import { Encoder } from '../encoder.ts';
 import { TowerError } from '../errors.ts';
+import { countedPart, type TokenCount } from '../lookup/counted.ts';
 import type { TowerManifest } from '../manifest.ts';
 import { type PassageRules, splitPassages } from '../passages.ts';
 import { type CutDocument, recutPassages } from '../recut.ts';
@@ -34,6 +36,8 @@ export interface RemoteOptions {
   /** Most requests at once; the tower's manifest may allow fewer. */
   maxConcurrency?: number | undefined;
   watch?: RemoteWatch | undefined;
+  /** Files of TLS. @default those that `SCALINGNOTE_REMOTE_CA`, `_CLIENT_CERT` and `_CLIENT_KEY` name */
+  tls?: TlsFiles | undefined;
 }
 
 /** What it takes to open a remote tower. */
@@ -52,7 +56,7 @@ export async function openRemoteTower(parts: RemoteTowerParts): Promise<Tower> {
   const { runtime, options = {} } = parts;
   const spending = new Spending(runtime.price, options.maxTokensSpent);
   const endpoint = new Endpoint({
-    wire: wireOf(runtime),
+    wire: wireOf({ ...runtime, tls: options.tls }),
     model: runtime.model,
     spending,
     timeoutMs: runtime.timeoutMs,
@@ -117,6 +121,15 @@ class RemoteTower implements Tower {
 
   async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
     return this.#counter.encode((prompt + text).toWellFormed());
+  }
+
+  async countTokens(
+    text: string,
+    { prompt = this.manifest.prompt }: { prompt?: string } = {},
+  ): Promise<TokenCount> {
+    const { part, atLeast } = countedPart((prompt + text).toWellFormed(), this.manifest.space.truncation);
+    const special = this.manifest.maxTokens - this.#counter.room;
+    return { tokens: (await this.#counter.count(part)) + special, atLeast };
   }
 
   async tokenizeAll(texts: readonly string[], options?: { prompt?: string }): Promise<Tokens[]> {

@@ -1,4 +1,5 @@
 import { TowerError } from '../errors.ts';
+import { countedPart, type TokenCount } from '../lookup/counted.ts';
 import type { Soon } from '../passages.ts';
 import type { Tokens } from '../tower.ts';
 import { boundaryOf } from './boundary.ts';
@@ -91,6 +92,13 @@ export class TextTokenizer {
   /** How many tokens a text has, without special tokens. */
   count(text: string): Soon<number> {
     return soon(this.ids(text), (ids) => ids.length);
+  }
+
+  /** How many tokens a text has that {@link encode} cuts, special tokens included. */
+  async countWhole(text: string): Promise<TokenCount> {
+    const { part, atLeast } = countedPart(text, this.#limits.truncation);
+    const tokens = (await this.count(part)) + this.#prefix.length + this.#suffix.length;
+    return { tokens, atLeast };
   }
 
   #idsOfWords(words: readonly string[]): Soon<readonly number[]> {

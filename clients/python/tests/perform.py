@@ -6,12 +6,14 @@ import asyncio
 import inspect
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from scalingnote import Checkpoint, ScalingnoteError
+from scalingnote import Checkpoint, DocumentOrigin, ScalingnoteError
 
 TABLE = json.loads((Path(__file__).parents[2] / "behaviour" / "cases.json").read_text(encoding="utf-8"))
 _SPECIAL = {"nan": math.nan}
@@ -28,9 +30,11 @@ class Clients:
 
 
 def plain(value: Any) -> Any:
-    """The table's values: {"$": "nan"} is what JSON has no word for."""
+    """The table's values: {"$": "nan"} is what JSON has no word for, {"repeat": "a ", "times": 9} a long text."""
     if isinstance(value, list):
         return [plain(each) for each in value]
+    if isinstance(value, Mapping) and {"repeat", "times"} == set(value):
+        return value["repeat"] * value["times"]
     if isinstance(value, Mapping):
         return _SPECIAL[value["$"]] if "$" in value else {key: plain(each) for key, each in value.items()}
     return value
@@ -76,6 +80,7 @@ def _found(result: Any) -> dict[str, Any]:
     hits = result.hits
     ids = [hit.id for hit in hits]
     why = result.explained_document
+    cut = result.query_truncation
     return {
         "ids": ids,
         "ids_in_any_order": sorted(ids),
@@ -91,8 +96,31 @@ def _found(result: Any) -> dict[str, Any]:
         ],
         "document_texts": [hit.document_text for hit in hits],
         "ranks": [hit.explanation and hit.explanation.rank for hit in hits],
+        "origins": [hit.explanation and _origin(hit.explanation.origin) for hit in hits],
+        "cut": cut
+        and {
+            "read_all": cut.tokens_read >= cut.query_tokens,
+            "query_tokens": cut.query_tokens,
+            "at_least": cut.query_tokens_at_least,
+        },
         "fate": why and why.fate,
+        "fate_origin": why and why.explanation and _origin(why.explanation.origin),
         "filter_path": why and why.filter_path,
+    }
+
+
+def _origin(origin: DocumentOrigin | None) -> dict[str, Any] | None:
+    """What is the same in each run of what an explanation says about how a document came in."""
+    if origin is None:
+        return None
+    age = (datetime.now(timezone.utc) - origin.ingested_at).total_seconds() if origin.ingested_at else -1
+    return {
+        "lately": 0 <= age < 3600,
+        "traced": re.fullmatch(r"[0-9a-f]{32}", origin.trace_id) is not None,
+        "sequence": origin.sequence,
+        "placed": origin.position != "",
+        "coverage": origin.coverage,
+        "known": origin.unknown == "",
     }
 
 

@@ -129,9 +129,13 @@ export class IngestPipeline {
     return this.#places.of(tenant);
   }
 
-  /** Why no stream is taken now. A stream that has long done nothing gives its place up, so ask only for a new one. */
-  refusal(): ServiceError | undefined {
-    return this.#places.refusal();
+  /**
+   * Why no stream is taken now. A stream that has long done nothing gives its place up, so ask only for a new one.
+   *
+   * @param ofPeer how many the same peer has open. @default nobody knows
+   */
+  refusal(ofPeer = 0): ServiceError | undefined {
+    return this.#places.refusal(ofPeer);
   }
 
   /**

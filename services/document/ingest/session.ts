@@ -3,13 +3,7 @@ import type { IngestRequest__Output } from '../../../proto/generated/scalingnote
 import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { Watermark } from '../../../proto/generated/scalingnote/v1/Watermark.ts';
 import { collectionPutBack, collectionReplaced, StoreError } from '../../../store/errors.ts';
-import {
-  countsWrites,
-  type Freshness,
-  freshnessToken,
-  isBehind,
-  parseFreshness,
-} from '../../../store/freshness.ts';
+import { countsWrites, type Freshness, freshnessToken, isBehind } from '../../../store/freshness.ts';
 import type { BulkLoad, CollectionInfo, CollectionKey, Counts } from '../../../store/store.ts';
 import {
   DEFAULT_RETRY_DELAY_MS,
@@ -18,11 +12,11 @@ import {
   toServiceError,
 } from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
-import { checkCollection, checkIdentity, checkTenant, parseSequence } from '../../runtime/validate.ts';
+import { parseSequence } from '../../runtime/validate.ts';
 import { countRequest } from '../../runtime/tenants/per-tenant.ts';
 import { tenantFlow } from '../../runtime/tenants/whose.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
-import { flawOf } from '../../runtime/request-guard.ts';
+import { readBegin } from './begin.ts';
 import type { Share } from './budget.ts';
 import { readOperation, type DocumentTrace } from './operation.ts';
 import type { Runs } from './runs.ts';
@@ -151,6 +145,11 @@ export class IngestSession {
     return isServed ? 0 : performance.now() - this.#lastProgress;
   }
 
+  /** Whether the client has ever sent an operation. */
+  get hasWorked(): boolean {
+    return this.#received > 0;
+  }
+
   /** Ends the stream, so that another one can have its place. */
   evict(): void {
     const seconds = Math.round(this.idleMs / 1000);
@@ -208,25 +207,8 @@ export class IngestSession {
   }
 
   async #begin(request: IngestRequest__Output): Promise<void> {
-    if (!request.begin) {
-      const first = request.operation ?? 'an empty message';
-      throw invalidArgument('begin', `${first} came first; send begin first`);
-    }
-    const flaw = flawOf(request);
-    if (flaw) throw flaw;
-    if (request.sequence !== '0') {
-      const why = `is ${request.sequence} with begin; leave it out, operations count from 1`;
-      throw invalidArgument('sequence', why);
-    }
-    const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt } = request.begin;
-    const { expectedFreshnessToken: token } = request.begin;
-    checkCollection(collection, 'begin.collection');
-    checkTenant(tenant, 'begin.tenant');
-    if (expectedIdentity !== '') checkIdentity(expectedIdentity, 'begin.expected_identity');
-    const progress = token === '' ? undefined : parseFreshness(token);
-    if (token !== '' && !progress) {
-      throw invalidArgument('begin.expected_freshness_token', 'is none that a watermark gave; leave it out');
-    }
+    const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt, progress } =
+      readBegin(request);
     const { quotas, budget, runs } = this.#context;
     if (quotas) countRequest(quotas, this.#call, tenant);
     this.#target = { tenant, collection };

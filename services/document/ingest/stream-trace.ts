@@ -38,6 +38,11 @@ export class StreamTrace {
     this.#encodeWaits = telemetry.metrics?.queueWait({ 'scalingnote.queue': 'encode' });
   }
 
+  /** 32 hex digits; absent where the call has no span. */
+  get traceId(): string | undefined {
+    return this.#span?.spanContext().traceId;
+  }
+
   /** The stream is open. */
   opened(collection: string): void {
     this.#span?.setAttribute('scalingnote.collection', collection);

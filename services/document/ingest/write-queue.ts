@@ -1,3 +1,4 @@
+import type { DocumentWrite } from '../../../store/writes.ts';
 import type { StorageQuotas } from '../../runtime/tenants/storage.ts';
 import { traceOf } from '../../runtime/telemetry/span.ts';
 import { type Operation, type Ready, startWriting, writeBytes, type Writing } from './operation.ts';
@@ -105,7 +106,7 @@ export class WriteQueue {
     const signal = this.#signal;
     this.#writes++;
     try {
-      const steps = operations.map(({ step }) => step.write);
+      const steps = operations.map((operation) => withOrigin(operation, this.#trace?.traceId));
       const span = this.#trace?.writing(operations, { store: store.kind, collection });
       const write = (some: typeof steps): Promise<WriteAnswer[]> =>
         store.write(collection, some, { signal, ...traceOf(span) });
@@ -145,6 +146,12 @@ export class WriteQueue {
     }
     return this.#writes === 0 ? taken : [];
   }
+}
+
+/** The write of an operation, with when and how the document came in. */
+function withOrigin({ step, sequence }: Writing, trace: string | undefined): DocumentWrite {
+  if (step.kind !== 'put' && step.kind !== 'update') return step.write;
+  return { ...step.write, ingested: { at: Date.now(), sequence, ...(trace !== undefined && { trace }) } };
 }
 
 /** Whether an operation changes what it has read, and so is computed anew where that is not stored any more. */

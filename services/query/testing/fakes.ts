@@ -1,6 +1,7 @@
 import type { SearchHit, SearchQuery } from '../../../store/queries.ts';
 import { physicalName, type CallOptions, type CollectionKey } from '../../../store/store.ts';
 import { MemoryStore } from '../../../store/testing/memory-store.ts';
+import type { TokenCount } from '../../../towers/lookup/counted.ts';
 import type { Encoding, Tokens } from '../../../towers/tower.ts';
 import { DIMENSIONS, fakeManifest } from '../../runtime/testing/fake-manifest.ts';
 import type { QueryTower } from '../encoder.ts';
@@ -24,6 +25,10 @@ export class FakeTower implements QueryTower {
 
   async tokenize(text: string, { prompt = this.manifest.prompt }: { prompt?: string } = {}): Promise<Tokens> {
     return { ids: Array.from(prompt + text, (character) => character.codePointAt(0)!), truncated: false };
+  }
+
+  async countTokens(text: string): Promise<TokenCount> {
+    return { tokens: Array.from(text).length, atLeast: false };
   }
 
   async encode({ ids }: Tokens, { signal }: { signal?: AbortSignal } = {}): Promise<Encoding> {
@@ -91,7 +96,7 @@ export class FakeStore extends MemoryStore {
   }
 
   /** Puts a document of each text into a collection. */
-  async fill(collection: string, texts: readonly string[]): Promise<void> {
+  async fill(collection: string, texts: readonly string[], metadata = {}): Promise<void> {
     const writes = texts.map((text, index) => ({
       kind: 'put' as const,
       tenant: '',
@@ -100,7 +105,7 @@ export class FakeStore extends MemoryStore {
       contentHash: text,
       encodingHash: text,
       title: '',
-      metadata: {},
+      metadata,
       passages: [{ vector: vectorOf(text), text }],
     }));
     await this.writeDocuments(collection, writes);

@@ -10,6 +10,7 @@ import { HttpError, type Exchange } from './exchange.ts';
 import type { Method } from './methods.ts';
 import type { AddRoutes } from './routes.ts';
 import { SEARCH_STREAM_PATH, SESSION_NAME } from './session-name.ts';
+import { errorJson, type GrpcError } from './wire-error.ts';
 
 /** Most sessions that are remembered. One that is forgotten works on: only what it asked before is not superseded. */
 const MAX_SESSIONS = 10_000;
@@ -33,7 +34,7 @@ interface StreamRequest {
 /**
  * Adds `SearchStream` for those who can't keep a stream open in both directions: each query is a POST with the name of
  * its session in the address, and a newer query supersedes the one before it. That one is answered as superseded at once,
- * and its search is given up; so it is where its caller goes away.
+ * and its search is given up; so it is where its caller goes away. The answer is JSON, or one server-sent event.
  */
 export function searchSessions(): AddRoutes {
   return (routes, methods) => {
@@ -66,15 +67,17 @@ async function serveQuery(
   const key = JSON.stringify([exchange.headers.authorization ?? '', name]);
   const before = sessions.get(key);
   const sequence = parseSequence(request.sequence, before?.sequence ?? 0);
+  const output = wantsEvents(exchange) ? new EventOutput(exchange) : new JsonOutput(exchange);
   const answer = new EventEmitter();
   const session: Session = { sequence, supersede: undefined };
   session.supersede = (bySequence) => {
     session.supersede = undefined;
     const superseded = { sequence: String(sequence), superseded: { bySequence: String(bySequence) } };
-    exchange.send(200, JSON_HEADERS, JSON.stringify(superseded));
+    output.answer('superseded', JSON.stringify(superseded));
     answer.emit('close');
   };
   sessions.set(key, session);
+  output.begin(sequence);
   before?.supersede?.(sequence);
   exchange.response.once('close', () => answer.emit('close'));
   try {
@@ -82,21 +85,88 @@ async function serveQuery(
       search,
       request.search,
       { metadata, deadline },
-      { response: answer as never, failure: (error) => exchange.failure(error) },
+      {
+        onGone: (listener) => void answer.once('close', listener),
+        failure: (error) => exchange.failure(error),
+      },
     );
     if (!found || !session.supersede) return;
     if (found.error) {
-      sendConnectError(exchange, codecOf(search, 'json')!.named(found.error), undefined);
+      output.fail(codecOf(search, 'json')!.named(found.error));
       return;
     }
     const result = search.json!.encode(found.value!, search.encode);
-    exchange.send(200, JSON_HEADERS, `{"sequence":"${sequence}","result":${result}}`);
+    output.answer('result', `{"sequence":"${sequence}","result":${result}}`);
   } finally {
     session.supersede = undefined;
   }
 }
 
-const JSON_HEADERS = { 'content-type': 'application/json' } as const;
+/** How a query is answered. */
+interface Output {
+  /** The query has been taken, and has its place in the session. */
+  begin(sequence: number): void;
+  /** @param json on one line */
+  answer(kind: 'result' | 'superseded', json: string): void;
+  fail(error: GrpcError): void;
+}
+
+/** One document of JSON. */
+class JsonOutput implements Output {
+  readonly #exchange: Exchange;
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  begin(): void {}
+
+  answer(_kind: string, json: string): void {
+    this.#exchange.send(200, { 'content-type': 'application/json' }, json);
+  }
+
+  fail(error: GrpcError): void {
+    sendConnectError(this.#exchange, error, undefined);
+  }
+}
+
+/** Server-sent events: the head goes out as soon as the query is taken, then one event. */
+class EventOutput implements Output {
+  readonly #response: Exchange['response'];
+  #sequence = 0;
+
+  constructor({ response }: Exchange) {
+    this.#response = response;
+  }
+
+  begin(sequence: number): void {
+    this.#sequence = sequence;
+    this.#response.writeHead(200, {
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    });
+    this.#response.flushHeaders();
+  }
+
+  answer(kind: string, json: string): void {
+    const response = this.#response;
+    if (response.destroyed || response.writableEnded) return;
+    response.end(`event: ${kind}\nid: ${this.#sequence}\ndata: ${json}\n\n`);
+  }
+
+  fail(error: GrpcError): void {
+    this.answer('error', JSON.stringify(errorJson(error)));
+  }
+}
+
+/** Whether a request asks for events: it names their type, and does not refuse it. */
+function wantsEvents({ headers }: Exchange): boolean {
+  return (headers.accept ?? '').split(',').some((each) => {
+    const [type = '', ...parameters] = each.split(';').map((part) => part.trim().toLowerCase());
+    return type === 'text/event-stream' && !parameters.some((part) => /^q=0(\.0*)?$/.test(part));
+  });
+}
 
 /** The name of the session. @throws {ServiceError} for anything else in the address */
 function sessionOf({ query }: Exchange): string {

@@ -38,7 +38,7 @@ const COLLECTION = 'docs';
 /** Each tenant is its own key. */
 const access = new Access(
   {
-    key: (credential) => ({
+    credential: (credential) => ({
       id: credential,
       kind: 'key',
       scopes: new Set(SCOPES),

@@ -1,10 +1,16 @@
 import { status } from '@grpc/grpc-js';
+import { shareOfPeer } from '../admission/shares.ts';
 import { DEFAULT_RETRY_DELAY_MS, ServiceError } from '../errors.ts';
 import type { Quotas } from './quotas.ts';
 import { quotaExceeded, shareTaken, tenantDropped } from './refusals.ts';
 
 /** Time for a stream that has a place to say whose it is, in milliseconds: after that another may have the place. */
 export const BEGIN_MS = 5_000;
+/**
+ * How long a stream that never sent an operation may do nothing, in milliseconds, where all places are taken: a producer
+ * opens one when it has something to send.
+ */
+export const UNUSED_MS = 2_000;
 /** Streams past the most: those that have not said whose they are, and those that end to make room. */
 export const SPARE_PLACES = 8;
 
@@ -14,6 +20,8 @@ export interface PlacedStream {
   readonly target: { tenant: string; collection: string } | undefined;
   /** How long its client has done nothing, in milliseconds. */
   readonly idleMs: number;
+  /** Whether it ever sent an operation. */
+  readonly hasWorked: boolean;
   /** Ends at once, for having been idle. */
   evict(): void;
   /** Takes nothing more in, answers what it has, and ends. */
@@ -53,8 +61,16 @@ export class StreamPlaces<Stream extends PlacedStream> {
     return streams;
   }
 
-  /** Why no stream is taken now, whoever's it is. A stream that was idle for long gives its place up. */
-  refusal(): ServiceError | undefined {
+  /**
+   * Why no stream is taken now, whoever's it is. A stream that was idle for long gives its place up.
+   *
+   * @param ofPeer how many the same peer has open. @default nobody knows
+   */
+  refusal(ofPeer = 0): ServiceError | undefined {
+    const most = shareOfPeer(this.#most);
+    if (ofPeer >= most) {
+      return tooMany(`${ofPeer} ingest streams of this address are open, and ${most} is the most for one`);
+    }
     if (this.streams.size < this.#most || this.#evictIdle()) return undefined;
     if (this.#spare > 0 && this.#mayBeTaken()) return undefined;
     return this.#tooMany();
@@ -161,12 +177,12 @@ export class StreamPlaces<Stream extends PlacedStream> {
     return largest;
   }
 
-  /** Ends the stream that has been idle longest, if that is long enough. */
+  /** Ends the stream that is idle and has been so longest beyond what it may. */
   #evictIdle(): boolean {
-    const [longest] = [...this.streams].sort((a, b) => b.idleMs - a.idleMs);
-    if (!longest) return false;
-    const patience = longest.target ? this.#idleMs : Math.min(this.#idleMs, BEGIN_MS);
-    if (longest.idleMs < patience) return false;
+    const unusedMs = Math.min(UNUSED_MS, this.#idleMs);
+    const beyond = ({ idleMs, hasWorked }: Stream): number => idleMs - (hasWorked ? this.#idleMs : unusedMs);
+    const [longest] = [...this.streams].sort((a, b) => beyond(b) - beyond(a));
+    if (!longest || beyond(longest) < 0) return false;
     longest.evict();
     this.#forget(longest);
     return true;
@@ -180,11 +196,15 @@ export class StreamPlaces<Stream extends PlacedStream> {
   }
 
   #tooMany(): ServiceError {
-    return new ServiceError(
-      status.RESOURCE_EXHAUSTED,
-      'TOO_MANY_STREAMS',
-      `${this.#most} ingest streams are open, which is the most here; send more through each, or come again`,
-      { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
-    );
+    return tooMany(`${this.#most} ingest streams are open, which is the most here`);
   }
+}
+
+function tooMany(why: string): ServiceError {
+  return new ServiceError(
+    status.RESOURCE_EXHAUSTED,
+    'TOO_MANY_STREAMS',
+    `${why}; send more through each, or come again`,
+    { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
+  );
 }

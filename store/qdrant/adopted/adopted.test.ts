@@ -344,6 +344,8 @@ describe('a collection that others filled, adopted', { skip }, () => {
     await store.count(name, '', byId);
     await everyDocument(store, name);
     await store.lookupDocuments(name, [document]);
+    const nobody = { ...document, documentId: 'nobody' };
+    assert.deepEqual(await store.findOrigins(name, [document, nobody]), [{ foreign: true }, undefined]);
     assert.deepEqual(await store.scrollDeletes(name, '', { limit: 10 }), { deletes: [] });
     await store.prepare(FINGERPRINT);
     await store.switchAlias('more', physicalName(name, FINGERPRINT));

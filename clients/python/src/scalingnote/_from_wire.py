@@ -9,6 +9,7 @@ from ._values import from_moment, from_struct
 from .answers import (
     Collection,
     DocumentExplanation,
+    DocumentOrigin,
     EncodeResult,
     Explanation,
     Familiarity,
@@ -83,6 +84,24 @@ def _from_explanation(found: Any) -> Explanation:
         terms={each.term: each.score for each in found.terms},
         teacher=_from_place(found.teacher) if found.HasField("teacher") else None,
         teacher_name=found.teacher_name,
+        origin=_from_origin(found.origin) if found.HasField("origin") else None,
+    )
+
+
+_COVERAGES: dict[str, Literal["covered", "later"]] = {
+    "FRESHNESS_COVERAGE_COVERED": "covered",
+    "FRESHNESS_COVERAGE_LATER": "later",
+}
+
+
+def _from_origin(found: Any) -> DocumentOrigin:
+    return DocumentOrigin(
+        ingested_at=from_moment(found.ingested_at) if found.HasField("ingested_at") else None,
+        trace_id=found.trace_id,
+        sequence=found.sequence or None,
+        position=found.position,
+        coverage=_COVERAGES.get(_enum_name(found, "coverage")),
+        unknown=found.unknown,
     )
 
 
@@ -151,7 +170,9 @@ def from_search(response: Any) -> SearchResult:
             else None
         ),
         query_truncation=(
-            QueryTruncation(cut.tokens_read, cut.max_tokens) if response.HasField("query_truncation") else None
+            QueryTruncation(cut.tokens_read, cut.max_tokens, cut.query_tokens, cut.query_tokens_at_least)
+            if response.HasField("query_truncation")
+            else None
         ),
         collection=response.collection,
     )

@@ -87,6 +87,26 @@ class Explanation:
     teacher: RankingPlace | None
     """By the tower that the query tower was distilled from, where the service has it loaded."""
     teacher_name: str
+    origin: DocumentOrigin | None = None
+    """Where the document comes from; None where it is gone, or the service is older than this."""
+
+
+@dataclass(frozen=True)
+class DocumentOrigin:
+    """When and how a document came in: its last put or update."""
+
+    ingested_at: datetime | None
+    """By the clock of the document service; None where that is not known."""
+    trace_id: str
+    """Trace of the call of ingest that sent it; empty where that is not known."""
+    sequence: int | None
+    """Its sequence in that call."""
+    position: str
+    """The position from which on the collection has it, as in a freshness token; empty where that is not known."""
+    coverage: Literal["covered", "later"] | None
+    """Whether the freshness token of the search covers it: it was there then, or came later."""
+    unknown: str
+    """Why no time is known; empty where it is."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +194,11 @@ class QueryTruncation:
 
     tokens_read: int
     max_tokens: int
+    """That the tower reads at most."""
+    query_tokens: int = 0
+    """Of the whole query; 0 where the service is older than this."""
+    query_tokens_at_least: bool = False
+    """The query has more than `query_tokens`: counting ended there."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,9 @@ class DocumentClient(ServiceClient):
         return run_export(self._servers, Cursor(options))
 
     def get_documents(self, **options: Unpack[GetOptions]) -> list[FullDocument]:
-        """Documents by `ids`, as they came, in that order; those that are not there are left out.
+        """Documents by `ids`, as they came, in that order.
+
+        Those that are not there are left out, and an id that is given twice comes once.
 
         Many ids, and large documents, take several calls.
         """

@@ -130,4 +130,6 @@ def from_rpc(error: Any) -> ScalingnoteError:
                 break
             rich.code, rich.message = code, text
             return rich
-    return ScalingnoteError(code=code, message=text)
+    # The services answer with this reason as well, where the time is over on their side.
+    reason = code if code == "DEADLINE_EXCEEDED" else ""
+    return ScalingnoteError(code=code, reason=reason, message=text)

@@ -1,4 +1,4 @@
-import type { Explanation, RankingPlace, Snippet } from '../../../../clients/answers.ts';
+import type { DocumentOrigin, Explanation, RankingPlace, Snippet } from '../../../../clients/answers.ts';
 import type { Column } from './state.ts';
 
 /** What an answer says besides its hits: that the query was cut, and what became of a document. */
@@ -8,7 +8,9 @@ export function Notices({ found }: { found: NonNullable<Column['found']> }) {
     <>
       {queryTruncation && (
         <p class="muted" role="note">
-          The query was cut: {queryTower.name} reads {queryTruncation.maxTokens} tokens.
+          The query was cut: {queryTower.name} reads {queryTruncation.maxTokens} tokens, and the query has{' '}
+          {queryTruncation.queryTokensAtLeast ? 'at least ' : ''}
+          {queryTruncation.queryTokens}.
         </p>
       )}
       {explainedDocument && (
@@ -41,15 +43,23 @@ export function Marked({ snippet: { text, highlights } }: { snippet: Snippet }) 
 
 /** Why a document ranks where it does. */
 export function Reasons({ explanation }: { explanation: Explanation }) {
-  const { dense, sparse, teacher, terms, passages } = explanation;
+  const { dense, sparse, teacher, terms, passages, origin } = explanation;
   const parts = [
     ...(dense ? [`by meaning ${place(dense)}`] : []),
     ...(sparse ? [`by wording ${place(sparse)}`] : []),
     ...(teacher ? [`by ${teacher.name} ${place(teacher)}`] : []),
     ...(terms.length > 0 ? [terms.map(({ term, score }) => `${term} ${score.toFixed(2)}`).join(', ')] : []),
     ...(passages > 1 ? [`${passages} passages`] : []),
+    ...(origin ? [cameIn(origin)] : []),
   ];
   return <p class="muted reasons">{parts.join(' · ')}</p>;
+}
+
+function cameIn({ ingestedAt, traceId, unknown }: DocumentOrigin): string {
+  if (!ingestedAt) return `ingested: unknown (${unknown ?? ''})`;
+  // The page has it as JSON.
+  const time = new Date(ingestedAt).toISOString();
+  return `ingested ${time}${traceId === undefined ? '' : `, trace ${traceId}`}`;
 }
 
 function place({ score, rank, rankBound }: RankingPlace): string {

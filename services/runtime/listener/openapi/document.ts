@@ -5,6 +5,7 @@ import { SEARCH_STREAM_PATH, SESSION_NAME } from '../session-name.ts';
 import { type Comments, readComments } from './comments.ts';
 import { methodRule } from './rules.ts';
 import { plainAddresses } from './plain.ts';
+import { scopeInWords, SECURITY_SCHEMES, securityOf } from './security.ts';
 import { reference, type Schema, Schemas } from './schemas.ts';
 
 /** Longest deadline that a header can name, in milliseconds: ten digits. */
@@ -17,7 +18,8 @@ const ABOUT =
   '(`score_threshold`) are taken, too. A field that the message does not have is refused, and so is one that is given ' +
   'twice. What has its default value is left out of answers. Lengths of texts count bytes of UTF-8, so that a text has ' +
   'no more characters than `maxLength`. Every method has an address of the Connect protocol, and a plain one under ' +
-  '`/v1/`, which mean the same.';
+  '`/v1/`, which mean the same. A service that has keys takes a key or a certificate with each call, with the scope that ' +
+  'the operation names (`x-scope`); one without keys takes neither.';
 
 const HEADERS = [
   {
@@ -108,8 +110,9 @@ export function openApi(paths: Iterable<string>): Schema {
     const operation = (id: string, hasBody: boolean): Schema => ({
       operationId: id,
       summary: `${method.name} (${id === method.name ? 'plain' : 'Connect'})`,
-      description: comment(method),
+      description: `${comment(method)} ${scopeInWords(path)}`,
       tags: [method.parent.name],
+      ...securityOf(path),
       parameters: HEADERS,
       ...(hasBody && {
         requestBody: {
@@ -139,10 +142,11 @@ export function openApi(paths: Iterable<string>): Schema {
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/', description: 'The service that served this document.' }],
-    security: [],
+    security: [...Object.keys(SECURITY_SCHEMES).map((name) => ({ [name]: [] })), {}],
     tags: services.map((one) => ({ name: one.name, description: comment(one) })),
     paths: routes,
     components: {
+      securitySchemes: SECURITY_SCHEMES,
       schemas: { ...schemas.components, Error: ERROR },
       responses: {
         Refused: refusal(
@@ -169,7 +173,8 @@ function searchStreamOperation(method: DescMethod, schemas: Schemas, comment: Co
     summary: 'SearchStream (plain)',
     description:
       `${comment(method)} Here each query is a request of its own, and those of one session are the stream. An error of ` +
-      'a query is the error of its request.',
+      `a query is the error of its request. ${scopeInWords(pathOf(method))}`,
+    ...securityOf(pathOf(method)),
     tags: [method.parent.name],
     parameters: [
       {
@@ -201,11 +206,23 @@ function searchStreamOperation(method: DescMethod, schemas: Schemas, comment: Co
               oneOf: [{ required: ['result'] }, { required: ['superseded'] }],
             },
           },
+          'text/event-stream': {
+            schema: {
+              type: 'string',
+              description:
+                'For `accept: text/event-stream`: one event `result`, `superseded` or `error`, whose id is the sequence ' +
+                'and whose data is the JSON of the answer or of the error.',
+            },
+          },
         },
       },
       ...ERRORS,
     },
   };
+}
+
+function pathOf({ parent, name }: DescMethod): string {
+  return `/${parent.typeName}/${name}`;
 }
 
 const ERRORS = {
