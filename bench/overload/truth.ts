@@ -32,7 +32,7 @@ export async function ask(metrics: string, path: string): Promise<{ told: Told; 
 export function toldOf(all: readonly Metric[], path: string): Told {
   const told: Told = { counts: {}, bounds: [], buckets: [] };
   const durations = all.find(({ name }) => name === 'rpc.server.call.duration');
-  for (const { attributes, count, bounds, counts } of (durations?.points ?? []) as Point[]) {
+  for (const { attributes, count, bounds, counts } of (durations?.points ?? []) as unknown as Point[]) {
     if (attributes['rpc.method'] !== path.slice(1)) continue;
     const code = attributes['rpc.response.status_code'] ?? '';
     told.counts[code] = count;
