@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { type Process, startProcess } from '../services/runtime/testing/processes.ts';
 import { openStore } from '../store/open.ts';
+import { seeded } from './load/arrivals.ts';
 import { makeCorpus, TOWER, writeOf } from './qdrant/corpus.ts';
 
 /** The collection that {@link prepare} fills. */
@@ -62,6 +63,21 @@ export function startQueryService(
     // No cache, so that every query is encoded.
     SCALINGNOTE_QUERY_CACHE: '0',
     ...environment,
+  });
+}
+
+const WORDS =
+  `harbour lantern physicist meadow ledger orchard violin glacier compass printer saddle thunder pepper marble candle
+  anchor biscuit canyon drummer engine feather gravel hammock iron jacket kettle ladder mirror needle oyster`.split(
+    /\s+/,
+  );
+
+/** Texts as long as queries are, five words and a number, none of them twice. @param seed others for another seed */
+export function distinctTexts(count: number, seed: number): string[] {
+  const random = seeded(seed);
+  return Array.from({ length: count }, (_, index) => {
+    const words = Array.from({ length: 5 }, () => WORDS[Math.floor(random() * WORDS.length)]!);
+    return `${words.join(' ')} ${index}`;
   });
 }
 

@@ -1,3 +1,5 @@
+import { aboutBystanders, type Bystanders } from './machine.ts';
+
 /** Two sides, measured in one run. */
 export interface Comparison {
   what: string;
@@ -8,6 +10,10 @@ export interface Comparison {
   peer: number;
   /** `ours / peer`. */
   ratio: number;
+  /** An interval of the ratio, where it was measured more than once. */
+  interval?: readonly [low: number, high: number];
+  /** The lowest ratio and the highest: the interval where the machine was busy. */
+  extremes?: readonly [low: number, high: number];
   /** The goal, if there is one. */
   goal?: { text: string; met: boolean };
 }
@@ -27,6 +33,11 @@ export interface Findings {
 /** Flags of a benchmark that take a value. */
 export type BenchFlags = Readonly<Record<string, { type: 'string' }>>;
 
+/** How much to measure: `quick` shows within five minutes that a benchmark runs, and what comes out about. */
+export interface Extent {
+  quick: boolean;
+}
+
 /** A flag of a benchmark has a value that can't be used. */
 export class BenchUsageError extends Error {}
 
@@ -34,6 +45,8 @@ export class BenchUsageError extends Error {}
 export interface Bench {
   /** @default none */
   flags?: BenchFlags;
+  /** Whether it takes `--quick`. @default false */
+  hasQuick?: boolean;
   /**
    * @param progress receives lines that report progress
    * @param given values of the flags that were given
@@ -41,13 +54,14 @@ export interface Bench {
   run(
     progress: (line: string) => void,
     given: Readonly<Record<string, string | undefined>>,
+    extent: Extent,
   ): Promise<Findings>;
 }
 
 /** The output of `npm run bench`. */
 export interface Report extends Findings {
   bench: string;
-  machine: { cpus: number; model: string; node: string };
+  machine: { cpus: number; model: string; node: string; bystanders?: Bystanders };
 }
 
 /** The smallest sample that a share of the samples does not exceed. @param share 0 to 1 */
@@ -70,11 +84,13 @@ export function renderReport({
   table = [],
   notes = [],
 }: Report): string {
-  const rows = comparisons.map(({ what, unit, ours, peer, ratio, goal }) => [
+  const rows = comparisons.map(({ what, unit, ours, peer, ratio, interval, goal }) => [
     what,
     `${round(ours)} ${unit}`,
     `${round(peer)} ${unit}`,
-    ratio.toFixed(2),
+    interval
+      ? `${ratio.toFixed(2)} (${interval[0].toFixed(2)} to ${interval[1].toFixed(2)})`
+      : ratio.toFixed(2),
     goal ? `${goal.text}: ${goal.met ? 'met' : 'missed'}` : '',
   ]);
   return [
@@ -83,6 +99,7 @@ export function renderReport({
     ...aligned(table),
     ...aligned([['', 'ours', 'peer', 'ratio', 'goal'], ...rows]),
     ...notes,
+    ...(machine.bystanders ? [aboutBystanders(machine.bystanders)] : []),
   ].join('\n');
 }
 

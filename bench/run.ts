@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { watchMachine } from './machine.ts';
 import { BenchUsageError, renderReport, type Bench } from './report.ts';
 
 const EXIT_USAGE = 2;
@@ -24,25 +25,46 @@ if (!names.includes(name)) usage(`there is no benchmark "${name}"`);
 
 const { bench } = (await import(`./${name}/bench.js`)) as { bench: Bench };
 const flags = Object.keys(bench.flags ?? {});
+const switches = {
+  json: { type: 'boolean' as const },
+  ...(bench.hasQuick && { quick: { type: 'boolean' as const } }),
+};
 
-function readFlags(): { json: boolean; given: Record<string, string | undefined> } {
+function readFlags(): { json: boolean; quick: boolean; given: Record<string, string | undefined> } {
   try {
     const { values } = parseArgs({
       args: rest,
-      options: { ...bench.flags, json: { type: 'boolean', default: false } },
+      options: { ...bench.flags, ...switches },
     });
-    const { json, ...given } = values as { json: boolean } & Record<string, string | undefined>;
-    return { json, given };
+    const {
+      json = false,
+      quick = false,
+      ...given
+    } = values as Record<string, string | undefined> & {
+      json?: boolean;
+      quick?: boolean;
+    };
+    return { json, quick, given };
   } catch (error) {
     return usage((error as Error).message, name, flags);
   }
 }
 
-const { json, given } = readFlags();
+const { json, quick, given } = readFlags();
+const seen = watchMachine();
 try {
-  const findings = await bench.run((line) => process.stderr.write(`${line}\n`), given);
-  const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? '', node: process.version };
-  const { table, ...forPrograms } = { bench: name, machine, ...findings };
+  const findings = await bench.run((line) => process.stderr.write(`${line}\n`), given, { quick });
+  const bystanders = seen();
+  const machine = {
+    cpus: cpus().length,
+    model: cpus()[0]?.model ?? '',
+    node: process.version,
+    ...(bystanders && { bystanders }),
+  };
+  const comparisons = findings.comparisons.map(({ extremes, ...comparison }) =>
+    extremes && bystanders?.busy ? { ...comparison, interval: extremes } : comparison,
+  );
+  const { table, ...forPrograms } = { bench: name, machine, ...findings, comparisons };
   console.log(
     json
       ? JSON.stringify(forPrograms, undefined, 2)

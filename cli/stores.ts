@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander';
 import { openStore, type StoreConfig } from '../store/open.ts';
 import type { Store } from '../store/store.ts';
 import { note, UsageError } from './output/print.ts';
+import type { QdrantPlace } from '../store/maintenance/qdrant-backup.ts';
 
 /** Kinds of stores. */
 export type StoreKind = Store['kind'];
@@ -48,13 +49,18 @@ export function checkBackupFlags({ store, data, qdrantUrl }: BackupFlags): void 
   if (store === 'qdrant' && data !== undefined) throw new UsageError('--data does not fit --store qdrant');
 }
 
-/** Where Qdrant is. Its key comes from the environment, because other processes can read flags. */
-export function qdrantPlace({ qdrantUrl }: { qdrantUrl?: string | undefined }): {
-  url: string;
-  apiKey?: string;
-} {
-  const apiKey = process.env['QDRANT_API_KEY'] ?? '';
-  return { url: qdrantUrl ?? defaultQdrant(), ...(apiKey !== '' && { apiKey }) };
+/** Where Qdrant is. The rest comes from the environment: other processes can read flags, and it is the services' own. */
+export function qdrantPlace({ qdrantUrl }: { qdrantUrl?: string | undefined }): QdrantPlace {
+  const { env } = process;
+  const of = (variable: string): string | undefined => env[variable] || undefined;
+  return {
+    url: qdrantUrl ?? defaultQdrant(),
+    apiKey: of('QDRANT_API_KEY'),
+    apiKeyFile: of('SCALINGNOTE_QDRANT_API_KEY_FILE'),
+    ca: of('SCALINGNOTE_QDRANT_CA'),
+    clientCert: of('SCALINGNOTE_QDRANT_CLIENT_CERT'),
+    clientKey: of('SCALINGNOTE_QDRANT_CLIENT_KEY'),
+  };
 }
 
 /** A store that a command works on by itself, without a service. */

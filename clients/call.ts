@@ -17,8 +17,8 @@ export interface ClientOptions {
   /**
    * Key or token, and whom to trust; or what grpc-js makes of such.
    *
-   * @default what `SCALINGNOTE_API_KEY`, `SCALINGNOTE_API_KEY_FILE`, `SCALINGNOTE_CA`, `SCALINGNOTE_CERT` and
-   *   `SCALINGNOTE_KEY` say, else plain text and no key, as on a loopback address
+   * @default what `SCALINGNOTE_API_KEY`, `SCALINGNOTE_API_KEY_FILE`, `SCALINGNOTE_CA`, `SCALINGNOTE_CLIENT_CERT` and
+   *   `SCALINGNOTE_CLIENT_KEY` say, else plain text and no key, as on a loopback address
    */
   credentials?: ChannelCredentials | Credentials;
   /** How long a call may take, retries included, in milliseconds. @default 10000 */

@@ -41,8 +41,17 @@ const LOOK_EVERY_MS = 1_000;
 /** What a header can carry. */
 const HEADER_VALUE = /^[!-~]+$/;
 
+/** Names that were too near to those of the services' own keys. */
+const OLD_VARIABLES = [
+  ['SCALINGNOTE_CERT', 'SCALINGNOTE_CLIENT_CERT'],
+  ['SCALINGNOTE_KEY', 'SCALINGNOTE_CLIENT_KEY'],
+] as const;
+
 /** What the environment names; `undefined` for nothing. @throws {ScalingnoteError} for a value that is not one */
 export function credentialsOf(env: NodeJS.ProcessEnv): Credentials | undefined {
+  for (const [old, now] of OLD_VARIABLES) {
+    if ((env[old] ?? '') !== '') throw invalidArgument(`environment.${old}`, `has another name now: ${now}`);
+  }
   const found: Credentials = {};
   const take = (name: 'apiKey' | 'apiKeyFile' | 'ca' | 'cert' | 'key', variable: string): void => {
     const value = env[variable];
@@ -51,8 +60,8 @@ export function credentialsOf(env: NodeJS.ProcessEnv): Credentials | undefined {
   take('apiKey', 'SCALINGNOTE_API_KEY');
   take('apiKeyFile', 'SCALINGNOTE_API_KEY_FILE');
   take('ca', 'SCALINGNOTE_CA');
-  take('cert', 'SCALINGNOTE_CERT');
-  take('key', 'SCALINGNOTE_KEY');
+  take('cert', 'SCALINGNOTE_CLIENT_CERT');
+  take('key', 'SCALINGNOTE_CLIENT_KEY');
   if (Object.keys(found).length === 0) return undefined;
   const plaintext = env['SCALINGNOTE_PLAINTEXT'] ?? '';
   if (!['', 'true', 'false'].includes(plaintext)) {

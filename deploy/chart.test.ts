@@ -16,6 +16,14 @@ interface Container {
   ports: { name: string; containerPort: number }[];
   volumeMounts: { mountPath: string }[];
   resources: { limits: Record<string, string | number> };
+  livenessProbe: { httpGet: { port: string; path: string } };
+  env: { name: string; value?: string; valueFrom?: { fieldRef?: object } }[];
+}
+/** A network policy, as far as the tests look at it. */
+interface Rule {
+  from?: object[];
+  to?: object[];
+  ports: { port: number }[];
 }
 interface Resource {
   kind: string;
@@ -25,6 +33,13 @@ interface Resource {
     replicas?: number;
     groups?: unknown[];
     strategy?: { rollingUpdate: object };
+    minAvailable?: number;
+    maxUnavailable?: number;
+    policyTypes?: string[];
+    podSelector?: object;
+    selector?: object;
+    ingress?: Rule[];
+    egress?: Rule[];
     triggers?: { metadata: { query?: string } }[];
     template?: { spec: { terminationGracePeriodSeconds: number; containers: [Container] } };
   };
@@ -41,6 +56,8 @@ const kubeconform = optionalTool('kubeconform');
 const skip = helm.skip || kubeconform.skip || (!existsSync(SCHEMAS) && 'there are no schemas of Kubernetes');
 const run = promisify(execFile);
 
+const LAME_DUCK_MS = 45_000;
+
 /** Each way to render it that takes another branch of a template. */
 const VARIANTS = {
   'as it is': [],
@@ -53,7 +70,12 @@ const VARIANTS = {
       'document.cache.accessMode=ReadWriteMany',
       'document.autoscaling.kind=keda',
     ),
-    ...set('query.autoscaling.kind=keda', 'document.nodeSelector.pool=gpu', 'settings.slowMs=250'),
+    ...set(
+      'query.autoscaling.kind=keda',
+      'document.nodeSelector.pool=gpu',
+      'settings.slowMs=250',
+      `lameDuckMs=${LAME_DUCK_MS}`,
+    ),
     ...set('document.tolerations[0].key=nvidia.com/gpu', 'document.tolerations[0].operator=Exists'),
     ...set('access.keysSecret.name=keys', 'access.tlsSecret=tls', 'access.metricsKeySecret.name=metrics'),
     ...set(`images.query.digest=sha256:${'0'.repeat(64)}`, 'document.settings.ingestTokens=16777216'),
@@ -139,6 +161,20 @@ describe('the chart', { skip }, () => {
         const { data } = find(bare, 'ConfigMap', `mine-scalingnote-${service}`);
         const { drainMs } = JSON.parse(data!['settings.json']!) as { drainMs: number };
         assert.ok(template!.spec.terminationGracePeriodSeconds * 1000 > drainMs);
+        const waits = find(full, 'Deployment', `mine-scalingnote-${service}`).spec!.template!.spec;
+        assert.ok(waits.terminationGracePeriodSeconds * 1000 > drainMs + LAME_DUCK_MS);
+      });
+
+      test(`asks the thread of the ${service} service whether it lives`, () => {
+        const { template } = find(bare, 'Deployment', `mine-scalingnote-${service}`).spec!;
+        const { data } = find(bare, 'ConfigMap', `mine-scalingnote-${service}`);
+        const settings = JSON.parse(data!['settings.json']!) as Record<string, unknown>;
+        const [container] = template!.spec.containers;
+        assert.deepEqual(container.livenessProbe.httpGet, { port: 'liveness', path: '/livez' });
+        const { containerPort } = container.ports.find(({ name }) => name === 'liveness')!;
+        const name = service === 'document' ? 'livenessPortDocument' : 'livenessPortQuery';
+        assert.equal(settings[name], containerPort);
+        assert.equal(settings['livenessHost'], '0.0.0.0');
       });
     }
 
@@ -184,6 +220,49 @@ describe('the chart', { skip }, () => {
           file,
         );
       }
+    });
+
+    test('lets a drain of a node move every pod, and leaves those that have to be there', () => {
+      const budget = (resources: Resource[], service: string): (number | undefined)[] => {
+        const { spec } = find(resources, 'PodDisruptionBudget', `mine-scalingnote-${service}`);
+        return [spec!.minAvailable, spec!.maxUnavailable];
+      };
+      assert.deepEqual(budget(bare, 'query'), [1, undefined]);
+      // One pod, of which one has to be there: a budget of that kind holds up a drain for ever.
+      assert.deepEqual(budget(bare, 'document'), [undefined, 1]);
+    });
+
+    test('shuts the network off but for callers, scrapers, names, Qdrant and sources of towers', () => {
+      for (const service of ['document', 'query']) {
+        const { spec } = find(bare, 'NetworkPolicy', `mine-scalingnote-${service}`);
+        const pods = find(bare, 'Deployment', `mine-scalingnote-${service}`).spec!.selector as {
+          matchLabels: object;
+        };
+        assert.deepEqual(spec!.policyTypes, ['Ingress', 'Egress']);
+        assert.deepEqual(spec!.podSelector, pods);
+        const ports = (rules: Rule[]): number[][] => rules.map((rule) => rule.ports.map(({ port }) => port));
+        const [grpc, metrics] = service === 'document' ? [7401, 7411] : [7402, 7412];
+        assert.deepEqual(ports(spec!.ingress!), [[grpc], [metrics]]);
+        for (const { from } of spec!.ingress!) assert.ok(from!.length > 0, 'somebody, not anybody');
+        assert.deepEqual(ports(spec!.egress!), [[53, 53], [6333, 6334], [443]]);
+        const closed = find(full, 'NetworkPolicy', `mine-scalingnote-${service}`).spec!;
+        assert.deepEqual(ports(closed.egress!), [[53, 53], [6333, 6334], [4317], [443]]);
+      }
+    });
+
+    test('puts no secret into the environment of a process', () => {
+      for (const { kind, spec } of full) {
+        if (kind !== 'Deployment') continue;
+        for (const { name, value, valueFrom } of spec!.template!.spec.containers[0].env) {
+          assert.ok(value !== undefined || valueFrom?.fieldRef !== undefined, `${name} comes from no secret`);
+        }
+      }
+    });
+
+    test('says how many CPUs the document tower may have, which its threads follow', () => {
+      const { resources } = find(bare, 'Deployment', 'mine-scalingnote-document').spec!.template!.spec
+        .containers[0];
+      assert.equal(resources.limits['cpu'], '2');
     });
 
     test('leaves the number of pods to what scales them', () => {

@@ -15,6 +15,7 @@ import { readContract } from './contract/reads.ts';
 import { refusalContract } from './contract/refusals.ts';
 import { rankingContract } from './contract/rankings.ts';
 import { type StoreFixture, useStores } from './contract/stores.ts';
+import { tenantDataContract } from './contract/tenant-data.ts';
 import { tenantContract } from './contract/tenants.ts';
 import { updateContract } from './contract/updates.ts';
 import { versionContract } from './contract/versions.ts';
@@ -37,6 +38,7 @@ export function storeContract(name: string, fixture: StoreFixture): void {
     expiryContract(stores);
     refusalContract(stores);
     tenantContract(stores);
+    tenantDataContract(stores);
     raceContract(stores);
     readContract(stores);
     documentContract(stores);

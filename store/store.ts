@@ -57,6 +57,17 @@ export interface Counts {
   passages: number;
 }
 
+/** What a tenant has in a collection. */
+export interface Usage extends Counts {
+  /** The sum of `quotaBytes` over its documents. */
+  bytes: number;
+}
+
+/** A tenant with its counts. */
+export interface TenantCounts extends Counts {
+  tenant: string;
+}
+
 /** A collection as the store has it, with the counts of all tenants together. */
 export interface CollectionInfo extends CollectionKey, Counts {}
 
@@ -198,6 +209,31 @@ export interface Store {
 
   /** Every tenant that has documents or remembered deletes, in a stable order. */
   tenants(collection: string, options?: CallOptions): Promise<string[]>;
+
+  /** The counts of every tenant that has documents, by tenant. */
+  tenantCounts(collection: string, options?: CallOptions): Promise<TenantCounts[]>;
+
+  /** What a tenant has, as its quota counts it. It looks at every document of the tenant, without their vectors. */
+  usage(collection: string, tenant: string, options?: CallOptions): Promise<Usage>;
+
+  /** `quotaBytes` of each document, in the order asked for; `undefined` for one that is not there. */
+  measureDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options?: CallOptions,
+  ): Promise<(number | undefined)[]>;
+
+  /**
+   * Removes everything of a tenant: documents, whether or not they have expired, remembered deletes, and its name. It
+   * works in pieces; a call that ends early has removed some, and the next one goes on. What the tenant writes meanwhile
+   * may stay.
+   *
+   * @returns how many documents this call removed
+   */
+  dropTenant(collection: string, tenant: string, options?: CallOptions): Promise<number>;
+
+  /** Whatever names a tenant still, by whichever way it is found: 0 after {@link dropTenant}. */
+  remains(collection: string, tenant: string, options?: CallOptions): Promise<number>;
 
   /** Deletes of a tenant that the store remembers, in a stable order, a page at a time. */
   scrollDeletes(

@@ -139,7 +139,7 @@ describe('a client', () => {
 
   test('takes from the environment what nobody says', () => {
     assert.deepEqual(
-      credentialsOf({ SCALINGNOTE_API_KEY: 'a', SCALINGNOTE_CA: 'ca.pem', SCALINGNOTE_CERT: '' }),
+      credentialsOf({ SCALINGNOTE_API_KEY: 'a', SCALINGNOTE_CA: 'ca.pem', SCALINGNOTE_CLIENT_CERT: '' }),
       {
         apiKey: 'a',
         ca: 'ca.pem',
@@ -149,6 +149,12 @@ describe('a client', () => {
     const env = { SCALINGNOTE_API_KEY: key.text };
     assert.equal(openCredentials(undefined, ['127.0.0.1:1'], env).interceptors.length, 1);
     assert.equal(openCredentials({ ca: file('ca.pem') }, ['127.0.0.1:1'], env).interceptors.length, 0);
+  });
+
+  test('refuses the old names of its certificate', () => {
+    for (const old of ['SCALINGNOTE_CERT', 'SCALINGNOTE_KEY']) {
+      assert.throws(() => credentialsOf({ [old]: 'a.pem' }), new RegExp(`${old}: .*SCALINGNOTE_CLIENT_`));
+    }
   });
 
   test('takes true or false for SCALINGNOTE_PLAINTEXT, and nothing else', () => {

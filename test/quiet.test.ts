@@ -129,6 +129,9 @@ test(
     const kept = machine.files.filter((file) => !/store\.db-(?:wal|shm)$/.test(file));
     assert.deepEqual(kept, [
       '.cache/scalingnote/verified/*.json',
+      '.local/share/scalingnote/logs/console.log',
+      '.local/share/scalingnote/logs/document.log',
+      '.local/share/scalingnote/logs/query.log',
       '.local/share/scalingnote/sample.json',
       '.local/share/scalingnote/store.db',
       '.local/share/scalingnote/store.id',

@@ -18,7 +18,8 @@ export interface BatchingLimits {
  * lane share one.
  */
 export interface Lane {
-  readonly group: object;
+  /** A group of weight 2 has twice as many tokens as one without a weight. */
+  readonly group: { readonly weight?: number };
 }
 
 interface Waiting<T> {
@@ -171,7 +172,7 @@ export class BatchQueue<T> {
   }
 
   #charge({ lane, length }: Waiting<T>): void {
-    this.#groupTurns.charge(lane.group, length);
+    this.#groupTurns.charge(lane.group, length / (lane.group.weight ?? 1));
     this.#laneTurns.get(lane.group)!.charge(lane, length);
   }
 

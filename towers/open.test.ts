@@ -170,6 +170,50 @@ test('a lookup with stages loads ONNX Runtime for long runs alone, and gives the
   );
 });
 
+test('a lookup encodes a short query at once: the tokens and the vector that the queue gives', async (context) => {
+  const tower = await openTower('all-MiniLM-L6-v2-lookup');
+  context.after(() => tower.close());
+  const runs: BatchStats[] = [];
+  tower.onBatch((stats) => runs.push(stats));
+  const texts = [
+    'a person who studies stars',
+    'İstanbul naïve 東京 ﬁ',
+    '',
+    '[SEP] don’t',
+    'word '.repeat(60),
+  ];
+  for (const text of texts) {
+    const now = tower.encodeNow!(text, { prompt: 'query: ' })!;
+    assert.equal(runs.length, 1, 'the run is reported as others are');
+    assert.equal(runs.pop(), now.encoding.batch);
+    const tokens = await tower.tokenize(text, { prompt: 'query: ' });
+    assert.deepEqual(now.tokens, tokens, text);
+    assert.deepEqual(now.encoding.vector, (await tower.encode(tokens)).vector, text);
+    runs.length = 0;
+  }
+  assert.equal(tower.encodeNow!('word '.repeat(MAX_PLAIN_TOKENS)), undefined, 'too many tokens');
+  assert.equal(tower.encodeNow!(' '.repeat(2000)), undefined, 'too long a text');
+});
+
+test('a closed lookup encodes nothing, and one with another tokenizer or its graph alone nothing at once', async (context) => {
+  const lookup = { version: 1, stages: [{ type: 'tokens', rows: 'table' }] } as const;
+  const log: string[] = [];
+  const options = { log: (line: string) => void log.push(line) };
+  const tiny = await open(context, { role: 'query', distillation: STUDENT, lookup }, options);
+  assert.equal(
+    tiny.encodeNow!('hello') === undefined,
+    log.some((line) => /takes longer/.test(line)),
+  );
+  const graph = await open(context, { role: 'query', distillation: STUDENT });
+  assert.equal(graph.encodeNow!('hello'), undefined);
+  const shipped = await openTower('all-MiniLM-L6-v2-lookup');
+  await shipped.close();
+  assert.throws(
+    () => shipped.encodeNow!('hello'),
+    (error) => error instanceof TowerError && error.reason === 'ENCODER_CLOSED',
+  );
+});
+
 test('a lookup whose stages do not fit its weights runs by its graph, and says why', async (context) => {
   const lines: string[] = [];
   const lookup = { version: 1, stages: [{ type: 'tokens', rows: 'other' }] } as const;

@@ -112,6 +112,15 @@ export interface Tower {
    */
   encode(tokens: Tokens, options?: { signal?: AbortSignal; lane?: Lane }): Promise<Encoding>;
 
+  /**
+   * Tokens and vector of a query at once, where both take microseconds together: of a lookup that needs no model, for a
+   * text that is neither long nor cut. `undefined` where it would take longer, or can't be done so: then {@link tokenize} and
+   * {@link encode} do it.
+   *
+   * @throws {TowerError} `ENCODER_CLOSED`, `ENCODER_FAILED`
+   */
+  encodeNow?(text: string, options?: { prompt?: string }): { tokens: Tokens; encoding: Encoding } | undefined;
+
   /** Encodes many texts, for programs that do nothing else: bounded memory, in order. Rows of `dimensions`. */
   encodeAll(
     inputs: readonly Tokens[],

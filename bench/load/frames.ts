@@ -27,7 +27,8 @@ export const DEFAULT_WINDOW = 65_535;
 export const LARGEST_WINDOW = 2 ** 31 - 1;
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const HEAD = 9;
+/** Bytes of a frame before its payload. */
+export const HEAD = 9;
 
 export function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(HEAD + payload.length);
@@ -97,16 +98,33 @@ export function callHeaders(
 /** `grpc-status` as HPACK's code writes it, which is shorter than its letters, and as letters. */
 const STATUS_NAMES = [Buffer.from('889acac8b21234da8f', 'hex'), Buffer.from('\x0bgrpc-status')];
 
-/** The status in a header block; `undefined` where it has none. A number of two digits is no shorter in HPACK's code. */
+/** The status in a header block; `undefined` where it has none. */
 export function grpcStatusOf(block: Buffer): number | undefined {
+  return statusIn(block, 0, block.length);
+}
+
+/** The same of a part of some bytes. A number of two digits is no shorter in HPACK's code. */
+export function statusIn(bytes: Buffer, from: number, to: number): number | undefined {
   for (const name of STATUS_NAMES) {
-    const at = block.indexOf(name);
-    if (at === -1) continue;
-    const length = block[at + name.length] ?? 0;
-    const digits = block.toString('latin1', at + name.length + 1, at + name.length + 1 + length);
-    return /^\d{1,2}$/.test(digits) ? Number(digits) : undefined;
+    const [first, second] = [name[0], name[1]];
+    for (let at = from; at + name.length < to; at++) {
+      if (bytes[at] !== first || bytes[at + 1] !== second) continue;
+      if (bytes.compare(name, 0, name.length, at, at + name.length) !== 0) continue;
+      return digits(bytes, at + name.length + 1, bytes[at + name.length]!, to);
+    }
   }
   return undefined;
+}
+
+function digits(bytes: Buffer, from: number, length: number, to: number): number | undefined {
+  if (length < 1 || length > 2 || from + length > to) return undefined;
+  let value = 0;
+  for (let at = from; at < from + length; at++) {
+    const digit = bytes[at]! - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    value = 10 * value + digit;
+  }
+  return value;
 }
 
 /** Cuts a stream of bytes into frames. */

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { createServer, type Http2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
+import { createHistogram } from 'node:perf_hooks';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Server, ServerCredentials, status, type handleUnaryCall } from '@grpc/grpc-js';
 import { gapMs, seeded } from './arrivals.ts';
 import { grpcStatusOf } from './frames.ts';
 import { generate } from './generator.ts';
+import { Histogram } from './histogram.ts';
 import { load, type LoadPlan } from './load.ts';
 import { framed } from './messages.ts';
 import { Tally } from './tally.ts';
@@ -200,4 +202,22 @@ test('a header block without a status has none', () => {
   assert.equal(grpcStatusOf(Buffer.from('\x00\x0bgrpc-status\x0214', 'latin1')), 14);
   assert.equal(grpcStatusOf(Buffer.from('\x00\x0bgrpc-status\x02xy', 'latin1')), undefined);
   assert.equal(grpcStatusOf(Buffer.from('\x88\x0bgrpc-statu', 'latin1')), undefined);
+});
+
+test('a histogram has the percentiles that HdrHistogram has', () => {
+  const random = seeded(3);
+  const ours = new Histogram();
+  const theirs = createHistogram({ lowest: 1, highest: 2 ** 27, figures: 3 });
+  for (let each = 0; each < 20_000; each++) {
+    const value = 1 + Math.round(Math.exp(random() * 18));
+    ours.record(value);
+    theirs.record(value);
+  }
+  assert.equal(ours.count, theirs.count);
+  for (const percent of [1, 10, 50, 90, 99, 99.9, 100]) {
+    const [one, other] = [ours.percentile(percent), theirs.percentile(percent)];
+    assert.ok(Math.abs(one / other - 1) < 0.002, `${percent}: ${one} and ${other}`);
+  }
+  assert.ok(Math.abs(ours.mean / theirs.mean - 1) < 0.001);
+  assert.equal(new Histogram().percentile(99), 0);
 });

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gapMs, seeded, type Arrivals } from './arrivals.ts';
-import { Connection, type Sent } from './connection.ts';
+import { Connection, type Template, templateOf } from './connection.ts';
 import { callHeaders } from './frames.ts';
 import { GAVE_UP, Tally, type PhaseReport } from './tally.ts';
 
@@ -45,17 +45,15 @@ export interface LoadReport {
 const PATIENCE_MS = 30_000;
 /** Turns of the clock that sends what is due. */
 const TICK_MS = 1;
+const CLOSED_TICK_MS = 10;
 
-interface Call extends Sent {
-  connection: Connection;
-  /** When it was to begin. */
-  at: number;
-  ended: boolean;
-}
+/** Calls under way that can be told apart: those of half a minute at 30 000 a second. */
+const CALLS = 1 << 20;
 
 /** Loads a server. Latencies count from when a call was to begin, so that a server that stalls hides nothing. */
 export async function load(plan: LoadPlan): Promise<LoadReport> {
   const loader = new Loader(plan);
+  await loader.known();
   const cpu = process.cpuUsage();
   const began = performance.now();
   const phases: PhaseReport[] = [];
@@ -68,43 +66,60 @@ export async function load(plan: LoadPlan): Promise<LoadReport> {
 class Loader {
   readonly #plan: LoadPlan;
   readonly #headers: Buffer;
+  readonly #templates: readonly Template[];
   readonly #connections: Connection[];
-  /** In the order of their beginning, which is that of their deadlines. */
-  #calls: Call[] = [];
-  #random: () => number;
+  /** Of each call: when it was to begin, whether it is under way, and the place of its connection. */
+  readonly #at = new Float64Array(CALLS);
+  readonly #isOpen = new Uint8Array(CALLS);
+  readonly #by = new Array<Connection | undefined>(CALLS);
+  readonly #random: () => number;
+  /** The oldest call that may be under way, and the next. They begin in the order of their deadlines. */
+  #first = 0;
   #next = 0;
   #underWay = 0;
+  #tally: Tally | undefined;
+  #began = 0;
+  /** Until when a call that ends is followed by another. */
+  #again = 0;
 
   constructor(plan: LoadPlan) {
     this.#plan = plan;
     this.#random = seeded(plan.seed);
     const timeout = plan.deadlineMs === undefined ? {} : { 'grpc-timeout': `${plan.deadlineMs}m` };
-    this.#headers = callHeaders(plan.path, `${plan.host}:${plan.port}`, { ...timeout, ...plan.headers });
+    const headers = callHeaders(plan.path, `${plan.host}:${plan.port}`, { ...timeout, ...plan.headers });
+    this.#headers = headers;
+    this.#templates = plan.bodies.map((body) => templateOf(headers, body));
     this.#connections = Array.from({ length: plan.connections }, () => this.#connect());
+  }
+
+  /** Resolves when all servers have said how many streams they take. */
+  async known(): Promise<void> {
+    await Promise.all(this.#connections.map((connection) => connection.known));
   }
 
   async run(phase: Phase): Promise<PhaseReport> {
     const tally = new Tally(phase.name, phase.ms / 1000);
+    this.#tally = tally;
     const began = performance.now();
+    this.#began = began;
     const end = began + phase.ms;
     if ('rate' in phase) {
+      this.#again = 0;
       const gap = (): number => gapMs(phase.arrivals, phase.rate, this.#random);
       let due = began + gap();
       while (due < end) {
         const now = performance.now();
-        for (; due <= now && due < end; due += gap()) this.#begin(tally, due, began);
+        for (; due <= now && due < end; due += gap()) this.#begin(due, now);
         this.#turn(now);
         await sleep(TICK_MS);
       }
     } else {
-      const again = (): void => {
-        const now = performance.now();
-        if (now < end) this.#begin(tally, now, began, again);
-      };
-      for (let caller = 0; caller < phase.callers; caller++) again();
+      this.#again = end;
+      for (let caller = 0; caller < phase.callers; caller++) this.#begin(began, performance.now());
+      // A call that ends sends the next one; only deadlines wait for the clock.
       while (performance.now() < end) {
         this.#turn(performance.now());
-        await sleep(TICK_MS);
+        await sleep(CLOSED_TICK_MS);
       }
     }
     const patience = performance.now() + (this.#plan.deadlineMs ?? PATIENCE_MS);
@@ -122,45 +137,43 @@ class Loader {
 
   #connect(): Connection {
     const { host, port } = this.#plan;
-    return new Connection({ host, port }, this.#headers);
+    return new Connection({ host, port }, this.#headers, this.#ended);
   }
 
-  #begin(tally: Tally, at: number, began: number, after?: () => void): void {
-    const index = this.#next++;
-    const place = index % this.#connections.length;
+  #begin(at: number, now: number): void {
+    const call = this.#next++ % CALLS;
+    if (this.#isOpen[call]) throw new Error(`more than ${CALLS} calls are under way`);
+    const place = call % this.#connections.length;
     let connection = this.#connections[place]!;
     if (!connection.usable) connection = this.#connections[place] = this.#connect();
-    const call: Call = {
-      body: this.#plan.bodies[index % this.#plan.bodies.length]!,
-      connection,
-      at,
-      ended: false,
-      done: (outcome) => {
-        if (call.ended) return;
-        call.ended = true;
-        this.#underWay--;
-        tally.ended(outcome, at - began, performance.now() - at);
-        after?.();
-      },
-    };
+    this.#at[call] = at;
+    this.#isOpen[call] = 1;
+    this.#by[call] = connection;
     this.#underWay++;
-    tally.sent(performance.now() - at);
-    this.#calls.push(call);
-    connection.send(call);
+    this.#tally!.sent(now - at);
+    connection.send(call, this.#templates[call % this.#templates.length]!);
   }
+
+  readonly #ended = (call: number, outcome: number | string): void => {
+    if (!this.#isOpen[call]) return;
+    this.#isOpen[call] = 0;
+    this.#underWay--;
+    const now = performance.now();
+    const at = this.#at[call]!;
+    this.#tally!.ended(outcome, at - this.#began, now - at);
+    if (now < this.#again) this.#begin(now, now);
+  };
 
   /** Sends what was begun, and gives up what is late. */
   #turn(now: number, all = false): void {
     const { deadlineMs = Infinity } = this.#plan;
-    let passed = 0;
-    for (const call of this.#calls) {
-      if (!call.ended && !all && call.at + deadlineMs > now) break;
-      passed++;
-      if (call.ended) continue;
-      call.connection.cancel(call);
-      call.done(GAVE_UP);
+    for (; this.#first < this.#next; this.#first++) {
+      const call = this.#first % CALLS;
+      if (!this.#isOpen[call]) continue;
+      if (!all && this.#at[call]! + deadlineMs > now) break;
+      this.#by[call]!.cancel(call);
+      this.#ended(call, GAVE_UP);
     }
-    if (passed > 0) this.#calls.splice(0, passed);
     for (const connection of this.#connections) connection.flush();
   }
 }

@@ -1,14 +1,12 @@
 import { status } from '@grpc/grpc-js';
-import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { Histogram } from './histogram.ts';
 
 /** Width of the bins in which a phase is followed over time. */
 export const BIN_MS = 100;
 
-/** Longest latency that is told from longer ones: two minutes, in microseconds. */
-const HIGHEST_US = 120e6;
-
 /** Statuses by which a server refuses a call that it might take later. */
-const REFUSALS: ReadonlySet<number | string> = new Set([status.RESOURCE_EXHAUSTED, status.UNAVAILABLE]);
+const isRefusal = (outcome: number | string): boolean =>
+  outcome === status.RESOURCE_EXHAUSTED || outcome === status.UNAVAILABLE;
 
 /** What the caller gave up, because its deadline passed. */
 export const GAVE_UP = 'GAVE_UP';
@@ -61,11 +59,13 @@ export class Tally {
   readonly #name: string;
   readonly #seconds: number;
   readonly #from = Date.now();
-  readonly #statuses = new Map<number | string, number>();
-  readonly #accepted = histogram();
-  readonly #refused = histogram();
-  readonly #failed = histogram();
-  readonly #lateness = histogram();
+  /** By status. */
+  readonly #codes = new Uint32Array(100);
+  readonly #words = new Map<string, number>();
+  readonly #accepted = new Histogram();
+  readonly #refused = new Histogram();
+  readonly #failed = new Histogram();
+  readonly #lateness = new Histogram();
   readonly #bins: Bin[] = [];
   #offered = 0;
 
@@ -76,40 +76,40 @@ export class Tally {
 
   sent(latenessMs: number): void {
     this.#offered++;
-    record(this.#lateness, latenessMs);
+    this.#lateness.record(1000 * latenessMs);
   }
 
   /** @param at when the call was to begin, after the phase began */
   ended(outcome: number | string, at: number, tookMs: number): void {
-    this.#statuses.set(outcome, (this.#statuses.get(outcome) ?? 0) + 1);
+    if (typeof outcome === 'number') this.#codes[outcome]!++;
+    else this.#words.set(outcome, (this.#words.get(outcome) ?? 0) + 1);
     const index = Math.max(0, Math.floor(at / BIN_MS));
     while (this.#bins.length <= index) this.#bins.push({ accepted: 0, refused: 0, failed: 0, slowest: 0 });
     const bin = this.#bins[index]!;
     if (outcome === status.OK) {
-      record(this.#accepted, tookMs);
+      this.#accepted.record(1000 * tookMs);
       bin.accepted++;
       bin.slowest = Math.max(bin.slowest, tookMs);
-    } else if (REFUSALS.has(outcome)) {
-      record(this.#refused, tookMs);
+    } else if (isRefusal(outcome)) {
+      this.#refused.record(1000 * tookMs);
       bin.refused++;
     } else {
-      record(this.#failed, tookMs);
+      this.#failed.record(1000 * tookMs);
       bin.failed++;
     }
   }
 
   report(): PhaseReport {
-    const named = [...this.#statuses].map(([outcome, count]): [string, number] => [
-      typeof outcome === 'number' ? (status[outcome] ?? String(outcome)) : outcome,
-      count,
-    ]);
+    const named = [...this.#codes].flatMap((count, code): [string, number][] =>
+      count === 0 ? [] : [[status[code] ?? String(code), count]],
+    );
     return {
       name: this.#name,
       seconds: this.#seconds,
       from: this.#from,
       to: this.#from + 1000 * this.#seconds,
       offered: this.#offered,
-      statuses: Object.fromEntries(named),
+      statuses: Object.fromEntries([...named, ...this.#words]),
       accepted: latencies(this.#accepted),
       refused: latencies(this.#refused),
       failed: latencies(this.#failed),
@@ -119,16 +119,8 @@ export class Tally {
   }
 }
 
-/** Three figures at every size: the HDR histogram of Node, in microseconds. */
-function histogram(): RecordableHistogram {
-  return createHistogram({ lowest: 1, highest: HIGHEST_US, figures: 3 });
-}
-
-function record(into: RecordableHistogram, ms: number): void {
-  into.record(Math.min(HIGHEST_US, Math.max(1, Math.round(ms * 1000))));
-}
-
-function latencies(of: RecordableHistogram): Latencies {
+/** In milliseconds, of a histogram in microseconds. */
+function latencies(of: Histogram): Latencies {
   const ms = (us: number): number => us / 1000;
   if (of.count === 0) return { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };
   return {

@@ -1,9 +1,15 @@
-import { loadavg } from 'node:os';
+import { MAX_RECEIVE_BYTES as LARGEST_DOCUMENT } from '../../services/document/service.ts';
+import { MAX_RECEIVE_BYTES as LARGEST_QUERY } from '../../services/query/service.ts';
+import { LARGEST_MESSAGES } from '../../services/runtime/admission/admission.ts';
+import { MAX_UNTAKEN_BYTES } from '../../services/runtime/admission/answers.ts';
+import { MAX_BODY_BYTES_IN_ALL } from '../../services/runtime/listener/exchange.ts';
 import { generate } from '../load/generator.ts';
 import type { Phase } from '../load/load.ts';
 import { BIN_MS, type Bin, type PhaseReport } from '../load/tally.ts';
-import { type Bench, BenchUsageError, type Comparison } from '../report.ts';
-import { Ground, type Rpc, RPCS, type Target, type Usage, usageOf } from './ground.ts';
+import { watchMachine } from '../machine.ts';
+import { type Bench, BenchUsageError, type Comparison, median } from '../report.ts';
+import { Ground, OF_DOCUMENTS, type Rpc, RPCS, type Target, type Usage, usageOf } from './ground.ts';
+import { type Agreement, ask, compare } from './truth.ts';
 
 /** Shares of the capacity that are offered. */
 const MULTIPLES = [0.5, 1, 2, 5, 10];
@@ -16,11 +22,13 @@ const CALLERS = [8, 16, 64];
 const WARM_MS = 2_000;
 const RECOVERY_MS = 3_000;
 const SAMPLE_MS = 50;
+const SCRAPE_MS = 500;
 /** Share of the peak that has to be answered at any load. The lookup tower's Encode is mostly the transport itself. */
-const GOODPUT: Readonly<Record<Rpc, number>> = { encode: 0.8, search: 0.9, ingest: 0.9 };
+const goodputGoal = (rpc: Rpc): number => (rpc === 'encode' ? 0.8 : 0.9);
 const SLOWER = 3;
 const REFUSED_MS = 50;
 const RECOVERED_MS = 2_000;
+const IDLE_FACTOR = 1.3;
 
 /** One load, as the callers saw it. */
 interface Row {
@@ -34,14 +42,29 @@ interface Row {
   p50: number;
   p99: number;
   refusedP99: number;
-  /** Processor time of the service for one refusal, in microseconds; not a number where there are too few. */
-  refusalUs: number;
   generatorShare: number;
   serviceShare: number;
   rssMiB: number;
   recoveryMs: number;
-  /** Of the machine, before. */
+  /** The slowest answer of `/metrics.json` meanwhile. */
+  scrapeMs: number;
+  /** Of the machine. */
   load: number;
+  steal: number;
+}
+
+interface Plan {
+  ms: number;
+  shares: readonly number[];
+  known: number | undefined;
+  rounds: number;
+}
+
+interface Measured {
+  rows: Row[];
+  capacity: number;
+  idleMiB: number;
+  agreement: Agreement;
 }
 
 /** What is answered, refused and lost when more is offered than a service can do. */
@@ -50,28 +73,40 @@ export const bench: Bench = {
     rpc: { type: 'string' },
     seconds: { type: 'string' },
     multiples: { type: 'string' },
+    // Times through all loads, up and down in turn.
+    rounds: { type: 'string' },
     // What another run found, so that both are offered the same.
     capacity: { type: 'string' },
   },
   run: async (progress, given) => {
-    const { rpc: only, seconds = '5', multiples = MULTIPLES.join(',') } = given;
+    const { rpc: only, seconds = '5', multiples = MULTIPLES.join(','), rounds = '2' } = given;
     const known = given['capacity'] === undefined ? undefined : positive('capacity', given['capacity']);
     const rpcs = only === undefined ? RPCS : only.split(',').map(rpcOf);
-    const ms = 1000 * positive('seconds', seconds);
-    const shares = multiples.split(',').map((share) => positive('multiples', share));
+    const plan: Plan = {
+      ms: 1000 * positive('seconds', seconds),
+      shares: multiples.split(',').map((share) => positive('multiples', share)),
+      rounds: Math.ceil(positive('rounds', rounds)),
+      known,
+    };
+    const all: Row[] = [];
     const rows: Row[] = [];
+    const agreements: Record<string, Agreement> = {};
     const comparisons: Comparison[] = [];
     const notes: string[] = [];
     for (const rpc of rpcs) {
       const ground = new Ground();
       try {
         await ground.fill();
-        const measured = await measure(await ground.target(rpc, []), rpc, { ms, shares, known }, progress);
-        rows.push(...measured.rows);
-        comparisons.push(...goals(rpc, measured.rows));
+        const measured = await measure(await ground.target(rpc, []), rpc, plan, progress);
+        all.push(...measured.rows);
+        const own = merged(measured.rows);
+        rows.push(...own);
+        agreements[rpc] = measured.agreement;
+        const most = Math.max(...own.map(({ rssMiB }) => rssMiB));
+        comparisons.push(...goals(rpc, own, measured));
         notes.push(
           `${rpc}: ${Math.round(measured.capacity)} calls/s are its capacity; ` +
-            `idle ${measured.idleMiB.toFixed(0)} MiB, most ${Math.max(...measured.rows.map(({ rssMiB }) => rssMiB)).toFixed(0)} MiB`,
+            `idle ${measured.idleMiB.toFixed(0)} MiB, most ${most.toFixed(0)} MiB`,
         );
       } finally {
         await ground.close();
@@ -81,11 +116,12 @@ export const bench: Bench = {
       parameters: {
         deadlineMs: DEADLINE_MS,
         connections: CONNECTIONS,
-        seconds: ms / 1000,
+        seconds: plan.ms / 1000,
+        rounds: plan.rounds,
         cap: MOST_PER_SECOND,
       },
       comparisons,
-      details: { rows },
+      details: { rows, rounds: all, agreements },
       table: tableOf(rows),
       notes,
     };
@@ -107,9 +143,9 @@ function positive(flag: string, text: string): number {
 async function measure(
   { path, bodies, service }: Target,
   rpc: Rpc,
-  { ms, shares, known }: { ms: number; shares: readonly number[]; known: number | undefined },
+  { ms, shares, known, rounds }: Plan,
   progress: (line: string) => void,
-): Promise<{ rows: Row[]; capacity: number; idleMiB: number }> {
+): Promise<Measured> {
   const pid = service.child.pid!;
   const [host = '', port] = service.address.split(':');
   const plan = { host, port: Number(port), path, bodies, headers: {}, connections: CONNECTIONS, seed: 1 };
@@ -128,13 +164,15 @@ async function measure(
   const capacity = known ?? Math.max(...closed.phases.slice(1).map(perSecond));
   progress(`${rpc}: ${Math.round(capacity)} calls/s are its capacity`);
   const idleMiB = usageOf(pid).rssBytes / 2 ** 20;
-  const rows: Row[] = [];
-  let usPerAccepted = Number.NaN;
-  for (const multiple of shares) {
+  const loadOnce = async (multiple: number): Promise<Row> => {
     const rate = Math.min(MOST_PER_SECOND, capacity * multiple);
     const samples: (Usage & { at: number })[] = [];
+    const scrapes: number[] = [];
     const sampling = setInterval(() => samples.push({ at: Date.now(), ...usageOf(pid) }), SAMPLE_MS);
-    const [load = 0] = loadavg();
+    const scraping = setInterval(() => {
+      void ask(service.metrics, path).then(({ tookMs }) => scrapes.push(tookMs));
+    }, SCRAPE_MS);
+    const bystanders = watchMachine();
     const report = await generate({
       ...plan,
       deadlineMs: DEADLINE_MS,
@@ -142,13 +180,15 @@ async function measure(
         { name: 'load', ms, rate, arrivals: 'poisson' },
         { name: 'after', ms: RECOVERY_MS, rate: capacity / 2, arrivals: 'poisson' },
       ],
-    }).finally(() => clearInterval(sampling));
+    }).finally(() => {
+      clearInterval(sampling);
+      clearInterval(scraping);
+    });
+    const { load = 0, steal = 0 } = bystanders() ?? {};
     const [loaded, after] = report.phases as [PhaseReport, PhaseReport];
     const during = samples.filter(({ at }) => at >= loaded.from && at <= loaded.to);
     const [first, last] = [during[0]!, during.at(-1)!];
     const serviceShare = (last.cpuMs - first.cpuMs) / (last.at - first.at);
-    const cpuUs = serviceShare * ms * 1000;
-    if (loaded.refused.count === 0) usPerAccepted = cpuUs / loaded.accepted.count;
     const row: Row = {
       rpc,
       multiple,
@@ -160,20 +200,72 @@ async function measure(
       p50: loaded.accepted.p50,
       p99: loaded.accepted.p99,
       refusedP99: loaded.refused.p99,
-      refusalUs:
-        loaded.refused.count > loaded.accepted.count / 10
-          ? (cpuUs - usPerAccepted * loaded.accepted.count) / loaded.refused.count
-          : Number.NaN,
-      generatorShare: report.cpuShare,
       serviceShare,
+      generatorShare: report.cpuShare,
       rssMiB: Math.max(...samples.map(({ rssBytes }) => rssBytes)) / 2 ** 20,
       recoveryMs: recoveryMs(after.bins),
+      scrapeMs: Math.max(0, ...scrapes),
       load,
+      steal,
     };
     progress(JSON.stringify(row));
-    rows.push(row);
+    return row;
+  };
+  const rows: Row[] = [];
+  // Up and down, so that what the machine does besides falls on all loads alike.
+  for (let round = 0; round < rounds; round++) {
+    for (const multiple of round % 2 === 0 ? shares : [...shares].reverse()) {
+      rows.push(await loadOnce(multiple));
+    }
   }
-  return { rows, capacity, idleMiB };
+  const before = await ask(service.metrics, path);
+  const { phases } = await generate({
+    ...plan,
+    deadlineMs: DEADLINE_MS,
+    phases: [{ name: 'truth', ms, rate: Math.min(MOST_PER_SECOND, 2 * capacity), arrivals: 'poisson' }],
+  });
+  const after = await ask(service.metrics, path);
+  const agreement = compare(before.told, after.told, phases[0]!);
+  progress(`${rpc}: metrics and callers ${JSON.stringify(agreement)}`);
+  return { rows, capacity, idleMiB, agreement };
+}
+
+/** The rows of all rounds, as one for each load: medians, and the worst of what may not happen once. */
+function merged(rows: readonly Row[]): Row[] {
+  const multiples = [...new Set(rows.map(({ multiple }) => multiple))].sort((a, b) => a - b);
+  return multiples.map((multiple) => {
+    const same = rows.filter((row) => row.multiple === multiple);
+    const middle = (of: (row: Row) => number): number => median(same.map(of));
+    return {
+      ...same[0]!,
+      offered: middle(({ offered }) => offered),
+      goodput: middle(({ goodput }) => goodput),
+      refused: middle(({ refused }) => refused),
+      failed: middle(({ failed }) => failed),
+      p50: middle(({ p50 }) => p50),
+      p99: middle(({ p99 }) => p99),
+      refusedP99: middle(({ refusedP99 }) => refusedP99),
+      serviceShare: middle(({ serviceShare }) => serviceShare),
+      generatorShare: middle(({ generatorShare }) => generatorShare),
+      rssMiB: Math.max(...same.map(({ rssMiB }) => rssMiB)),
+      recoveryMs: middle(({ recoveryMs }) => recoveryMs),
+      scrapeMs: Math.max(...same.map(({ scrapeMs }) => scrapeMs)),
+      load: Math.max(...same.map(({ load }) => load)),
+      steal: Math.max(...same.map(({ steal }) => steal)),
+    };
+  });
+}
+
+/**
+ * Processor time of the service for one refusal, in microseconds: what it takes more than its answers do where nothing is
+ * refused. Not a number where there are too few.
+ */
+function refusalUs(row: Row, rows: readonly Row[]): number {
+  if (row.refused < row.goodput / 10) return Number.NaN;
+  const calm = rows.filter(({ refused }) => refused === 0).at(-1);
+  if (!calm) return Number.NaN;
+  const perAnswer = calm.serviceShare / calm.goodput;
+  return (1e6 * (row.serviceShare - perAnswer * row.goodput)) / row.refused;
 }
 
 function perSecond({ accepted, seconds }: PhaseReport): number {
@@ -185,7 +277,11 @@ function recoveryMs(bins: readonly Bin[]): number {
   return BIN_MS * (bins.findLastIndex(({ refused, failed }) => refused + failed > 0) + 1);
 }
 
-function goals(rpc: Rpc, rows: readonly Row[]): Comparison[] {
+function goals(
+  rpc: Rpc,
+  rows: readonly Row[],
+  { idleMiB, agreement }: Pick<Measured, 'idleMiB' | 'agreement'>,
+): Comparison[] {
   const peak = Math.max(...rows.map(({ goodput }) => goodput));
   const half = rows.find(({ multiple }) => multiple < 1);
   const worst = (of: (row: Row) => number): number => Math.max(...rows.map(of));
@@ -197,7 +293,7 @@ function goals(rpc: Rpc, rows: readonly Row[]): Comparison[] {
   const worstRow = over.reduce((worst, row) => (share(row) < share(worst) ? row : worst), over[0]!);
   const least = worstRow.goodput;
   const possible = Math.min(worstRow.offered, peak);
-  const compare = (
+  const goal = (
     what: string,
     unit: string,
     ours: number,
@@ -209,17 +305,17 @@ function goals(rpc: Rpc, rows: readonly Row[]): Comparison[] {
   const refusedP99 = worst((row) => row.refusedP99);
   const recovery = worst((row) => row.recoveryMs);
   return [
-    compare(
+    goal(
       'least goodput, and what was offered or the peak',
       '/s',
       least,
       possible,
-      `at least ${GOODPUT[rpc]}`,
-      least >= GOODPUT[rpc] * possible,
+      `at least ${goodputGoal(rpc)}`,
+      least >= goodputGoal(rpc) * possible,
     ),
     ...(half
       ? [
-          compare(
+          goal(
             'p99 of accepted calls, and at half load',
             'ms',
             p99,
@@ -229,7 +325,7 @@ function goals(rpc: Rpc, rows: readonly Row[]): Comparison[] {
           ),
         ]
       : []),
-    compare(
+    goal(
       'p99 of refusals, and the goal',
       'ms',
       refusedP99,
@@ -237,7 +333,7 @@ function goals(rpc: Rpc, rows: readonly Row[]): Comparison[] {
       `at most ${REFUSED_MS} ms`,
       refusedP99 <= REFUSED_MS,
     ),
-    compare(
+    goal(
       'recovery, and the goal',
       'ms',
       recovery,
@@ -245,7 +341,40 @@ function goals(rpc: Rpc, rows: readonly Row[]): Comparison[] {
       `at most ${RECOVERED_MS} ms`,
       recovery <= RECOVERED_MS,
     ),
+    goal(
+      'memory at most, and idle with all budgets',
+      'MiB',
+      worst((row) => row.rssMiB),
+      IDLE_FACTOR * idleMiB + budgetMiB(rpc),
+      `at most ${IDLE_FACTOR} x idle and the budgets`,
+      worst((row) => row.rssMiB) <= IDLE_FACTOR * idleMiB + budgetMiB(rpc),
+    ),
+    goal(
+      'p99 at 2 x capacity by /metrics, and as the callers saw it',
+      's',
+      ...agreement.p99,
+      'the same bucket or neighbours',
+      agreement.bucketsApart <= 1,
+    ),
+    goal(
+      'calls at 2 x capacity by /metrics, and as the callers saw them',
+      '',
+      sum(agreement.counts, 0),
+      sum(agreement.counts, 1),
+      'each status equal, but for what was given up',
+      agreement.countsAgree,
+    ),
   ];
+}
+
+function sum(counts: Agreement['counts'], side: 0 | 1): number {
+  return Object.values(counts).reduce((total, count) => total + count[side], 0);
+}
+
+/** What a service may hold for its callers: messages, bodies of HTTP, answers. */
+function budgetMiB(rpc: Rpc): number {
+  const largest = OF_DOCUMENTS.has(rpc) ? LARGEST_DOCUMENT : LARGEST_QUERY;
+  return (LARGEST_MESSAGES * largest + MAX_BODY_BYTES_IN_ALL + MAX_UNTAKEN_BYTES) / 2 ** 20;
 }
 
 function tableOf(rows: readonly Row[]): string[][] {
@@ -266,7 +395,9 @@ function tableOf(rows: readonly Row[]): string[][] {
       'generator CPU',
       'RSS MiB',
       'recovery ms',
+      'scrape ms',
       'load',
+      'steal',
     ],
     ...rows.map((row) => [
       row.rpc,
@@ -278,12 +409,19 @@ function tableOf(rows: readonly Row[]): string[][] {
       round(row.p50, 1),
       round(row.p99, 1),
       row.refused > 0 ? round(row.refusedP99, 1) : '',
-      round(row.refusalUs),
+      round(
+        refusalUs(
+          row,
+          rows.filter(({ rpc }) => rpc === row.rpc),
+        ),
+      ),
       round(row.serviceShare, 2),
       round(row.generatorShare, 2),
       round(row.rssMiB),
       round(row.recoveryMs),
+      round(row.scrapeMs),
       round(row.load, 1),
+      round(row.steal, 2),
     ]),
   ];
 }

@@ -15,9 +15,22 @@ const DOCUMENTS = 2_000;
 /** Calls that differ: more than the query service has vectors in its cache, so that none comes from there. */
 const DISTINCT = 20_000;
 
-/** What is called. */
-export const RPCS = ['encode', 'search', 'ingest'] as const;
+/** What is called: all that does work. */
+export const RPCS = [
+  'encode',
+  'search',
+  'search-by-vector',
+  'search-stream',
+  'familiarity',
+  'ingest',
+  'count',
+  'get',
+  'list',
+  'delete',
+] as const;
 export type Rpc = (typeof RPCS)[number];
+/** Those of the document service. */
+export const OF_DOCUMENTS: ReadonlySet<Rpc> = new Set(['ingest', 'count', 'get', 'list', 'delete']);
 
 /** A method with its calls. */
 export interface Target {
@@ -42,11 +55,14 @@ function sentence(number: number): string {
 export class Ground {
   readonly #data = mkdtempSync(join(tmpdir(), 'scalingnote-overload-'));
   readonly #services: Process[] = [];
+  #space = { fingerprint: '', dimensions: 0 };
 
   async fill(): Promise<void> {
     const store = await openStore({ kind: 'embedded', directory: this.#data });
     const tower = await openTower(QUERY_TOWER);
-    await store.ensureCollection(COLLECTION, tower.manifest.space);
+    const { space } = tower.manifest;
+    this.#space = space;
+    await store.ensureCollection(COLLECTION, space);
     for (let start = 0; start < DOCUMENTS; start += 250) {
       const documents = await Promise.all(
         Array.from({ length: 250 }, async (_, index) => {
@@ -71,53 +87,90 @@ export class Ground {
   }
 
   async target(rpc: Rpc, flags: readonly string[]): Promise<Target> {
-    const { Encode, Search } = v1.QueryService.service;
-    const { Ingest } = v1.DocumentService.service;
-    const numbers = Array.from({ length: DISTINCT }, (_, number) => number);
     const quiet = ['--port', '0', '--metrics-port', '0', '--log-level', 'error', '--data', this.#data];
-    const service = await startService(rpc === 'ingest' ? 'document' : 'query', ...quiet, ...flags);
+    const service = await startService(OF_DOCUMENTS.has(rpc) ? 'document' : 'query', ...quiet, ...flags);
     this.#services.push(service);
-    switch (rpc) {
-      case 'encode':
-        return {
-          path: Encode.path,
-          bodies: numbers.map((number) => framed(Encode.requestSerialize({ texts: [sentence(number)] }))),
-          service,
-        };
-      case 'search':
-        return {
-          path: Search.path,
-          bodies: numbers.map((number) =>
-            framed(Search.requestSerialize({ collection: COLLECTION, query: sentence(number) })),
-          ),
-          service,
-        };
-      case 'ingest': {
-        // A call is a stream of one document.
-        const begin = framed(Ingest.requestSerialize({ begin: { collection: 'written' } }));
-        return {
-          path: Ingest.path,
-          bodies: numbers.map((number) =>
-            Buffer.concat([
-              begin,
-              framed(
-                Ingest.requestSerialize({
-                  sequence: 1,
-                  document: { id: `d${number}-${process.pid}`, text: `${sentence(number)} ${Date.now()}` },
-                }),
-              ),
-            ]),
-          ),
-          service,
-        };
-      }
-    }
+    const { method, requests } = callsOf(rpc, this.#space);
+    const bodies = Array.from({ length: DISTINCT }, (_, number) =>
+      Buffer.concat(requests(number).map((request) => framed(method.requestSerialize(request as never)))),
+    );
+    return { path: method.path, bodies, service };
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#services.map(({ stop }) => stop('SIGKILL')));
     rmSync(this.#data, { recursive: true, force: true });
   }
+}
+
+type Space = { fingerprint: string; dimensions: number };
+
+/** A method, and the messages of each call of it. */
+interface Calls {
+  method: { path: string; requestSerialize(request: never): Buffer };
+  requests(number: number): object[];
+}
+
+function callsOf(rpc: Rpc, { fingerprint, dimensions }: Space): Calls {
+  const query = v1.QueryService.service;
+  const document = v1.DocumentService.service;
+  const collection = COLLECTION;
+  const id = (number: number): string => `d${number % DOCUMENTS}`;
+  switch (rpc) {
+    case 'encode':
+      return { method: query.Encode, requests: (number) => [{ texts: [sentence(number)] }] };
+    case 'search':
+      return { method: query.Search, requests: (number) => [{ collection, query: sentence(number) }] };
+    case 'search-by-vector':
+      return {
+        method: query.SearchByVector,
+        requests: (number) => [
+          { search: { collection }, space: fingerprint, vector: vectorOf(number, dimensions) },
+        ],
+      };
+    case 'search-stream':
+      // A stream of one query.
+      return {
+        method: query.SearchStream,
+        requests: (number) => [{ sequence: 1, search: { collection, query: sentence(number) } }],
+      };
+    case 'familiarity':
+      return { method: query.MeasureFamiliarity, requests: () => [{ collection }] };
+    case 'ingest':
+      // A stream of one document.
+      return {
+        method: document.Ingest,
+        requests: (number) => [
+          { begin: { collection: 'written' } },
+          {
+            sequence: 1,
+            document: { id: `d${number}-${process.pid}`, text: `${sentence(number)} ${Date.now()}` },
+          },
+        ],
+      };
+    case 'count':
+      return { method: document.Count, requests: () => [{ collection }] };
+    case 'get':
+      return {
+        method: document.GetDocuments,
+        requests: (number) => [{ collection, documentIds: [id(number)] }],
+      };
+    case 'list':
+      return { method: document.ListDocuments, requests: () => [{ collection, pageSize: 20 }] };
+    case 'delete':
+      // Documents that are not there: each call does the same work.
+      return {
+        method: document.Delete,
+        requests: (number) => [{ collection, documentIds: [`absent-${number}`] }],
+      };
+  }
+}
+
+/** A vector of length 1, another for each number. */
+function vectorOf(number: number, dimensions: number): number[] {
+  const values = Array.from({ length: dimensions }, (_, index) => Math.sin(number + index * 1.7));
+  const length = Math.hypot(...values);
+  return values.map((value) => value / length);
 }
 
 /** What the kernel knows of a process. */

@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DocumentClient, QueryClient, type SearchResult } from '../../clients/index.ts';
-import { freePort, type ServiceProcess, startService } from '../service-processes.ts';
+import { freePort, type ServiceProcess } from '../service-processes.ts';
+import { LogFile } from '../supervise/log-file.ts';
+import { nodeFlagsOf } from '../supervise/memory.ts';
+import { Supervisor } from '../supervise/supervisor.ts';
 import { CliError, note, printResult, style, table } from '../output/print.ts';
 import { loadSample, type SampleSize, type SampleSummary } from '../sample/load.ts';
 import { pullWithProgress } from '../pull-tower.ts';
@@ -26,6 +29,13 @@ interface Flags {
   documentTower: string;
   queryTower: string;
   device: string;
+}
+
+/** What `up` runs, as it was started: a service keeps its address when it is started again. */
+interface Pair {
+  document: ServiceProcess;
+  query: ServiceProcess;
+  console: ServiceProcess;
 }
 
 const MAX_PORT = 65_535;
@@ -103,7 +113,7 @@ export const up = new Command('up')
     };
     process.on('SIGINT', interrupt);
     process.on('SIGTERM', interrupt);
-    const services: ServiceProcess[] = [];
+    const services: Supervisor[] = [];
     const progress = { shown: false };
     try {
       await run(flags, services, progress, interrupted.signal);
@@ -121,7 +131,7 @@ export const up = new Command('up')
 /** @param progress - records that the searches were shown: from then on, Ctrl-C is a success */
 async function run(
   flags: Flags,
-  services: ServiceProcess[],
+  services: Supervisor[],
   progress: { shown: boolean },
   signal: AbortSignal,
 ): Promise<void> {
@@ -132,16 +142,14 @@ async function run(
   stopped.catch(() => {});
   await Promise.race([prepare(flags), stopped]);
   note('starting the services');
-  const [document, query, consoleProcess] = await startAll(flags, services, signal);
-  const died = Promise.race(
-    services.map(async (service) => Promise.reject(new CliError(await service.died))),
-  );
-  died.catch(() => {});
-  await Promise.race([tour(flags, { document, query, console: consoleProcess }, signal), died, stopped]);
+  const pair = await startAll(flags, services, signal);
+  const givenUp = Promise.race(services.map((service) => service.givenUp));
+  givenUp.catch(() => {});
+  await Promise.race([tour(flags, pair, signal), givenUp, stopped]);
   progress.shown = true;
   if (flags.once === true) return;
-  note(nextSteps(document, query, consoleProcess));
-  await Promise.race([died, stopped]);
+  note(nextSteps(pair, logFolder(flags)));
+  await Promise.race([givenUp, stopped]);
 }
 
 /** Checks what can fail before a service starts, so that errors name the flags of this command. */
@@ -192,33 +200,37 @@ function isBusy(port: number): Promise<boolean> {
  * need the address of the console too, to send their spans to, so its port is chosen first. Every service that was
  * started is in `services`, even after a failure.
  */
-async function startAll(
-  flags: Flags,
-  services: ServiceProcess[],
-  signal: AbortSignal,
-): Promise<[document: ServiceProcess, query: ServiceProcess, console: ServiceProcess]> {
+async function startAll(flags: Flags, services: Supervisor[], signal: AbortSignal): Promise<Pair> {
+  const start = async (name: ServiceProcess['name'], own: readonly string[]): Promise<ServiceProcess> => {
+    const log = new LogFile(join(logFolder(flags), `${name}.log`), (why) =>
+      note(`the log of the ${name} service can't be written (${why}); the service goes on`),
+    );
+    const service = await Supervisor.start(name, own, { log, signal, nodeFlags: nodeFlagsOf(name) });
+    services.push(service);
+    return service.current;
+  };
   const consolePort = String(flags.consolePort || (await freePort()));
   const store = ['--store', flags.store, '--data', flags.data, '--qdrant-url', flags.qdrantUrl];
   const shared = [...store, '--console-address', `127.0.0.1:${consolePort}`];
-  const document = [...portFlags(flags.documentPort), '--document-tower', flags.documentTower];
-  const query = [...portFlags(flags.queryPort), '--query-tower', flags.queryTower];
+  const ownDocument = [...portFlags(flags.documentPort), '--document-tower', flags.documentTower];
+  const ownQuery = [...portFlags(flags.queryPort), '--query-tower', flags.queryTower];
   const started = await Promise.allSettled([
-    startService('document', [...shared, ...document, '--device', flags.device], signal),
-    startService('query', [...shared, ...query, '--qdrant-exact', flags.qdrantExact], signal),
+    start('document', [...shared, ...ownDocument, '--device', flags.device]),
+    start('query', [...shared, ...ownQuery, '--qdrant-exact', flags.qdrantExact]),
   ]);
-  const running = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-  services.push(...running);
-  for (const each of started) if (each.status === 'rejected') throw each.reason;
-  const [first, second] = running as [ServiceProcess, ServiceProcess];
-  const addresses = ['--document-address', first.address, '--query-address', second.address];
-  const metrics = ['--document-metrics', first.metrics ?? '', '--query-metrics', second.metrics ?? ''];
-  const consoleProcess = await startService(
-    'console',
-    ['--port', consolePort, ...addresses, ...metrics],
-    signal,
-  );
-  services.push(consoleProcess);
-  return [first, second, consoleProcess];
+  const [document, query] = started.map((each) => {
+    if (each.status === 'rejected') throw each.reason;
+    return each.value;
+  }) as [ServiceProcess, ServiceProcess];
+  const addresses = ['--document-address', document.address, '--query-address', query.address];
+  const metrics = ['--document-metrics', document.metrics ?? '', '--query-metrics', query.metrics ?? ''];
+  const console = await start('console', ['--port', consolePort, ...addresses, ...metrics]);
+  return { document, query, console };
+}
+
+/** Where the logs of the services are. */
+function logFolder({ data }: Pick<Flags, 'data'>): string {
+  return join(data, 'logs');
 }
 
 /** A service on any free port serves its metrics on any free port too. */
@@ -226,11 +238,7 @@ function portFlags(port: number): string[] {
   return ['--port', String(port), ...(port === 0 ? ['--metrics-port', '0'] : [])];
 }
 
-async function tour(
-  flags: Flags,
-  { document, query, console }: { document: ServiceProcess; query: ServiceProcess; console: ServiceProcess },
-  signal: AbortSignal,
-): Promise<void> {
+async function tour(flags: Flags, { document, query, console }: Pair, signal: AbortSignal): Promise<void> {
   using documents = new DocumentClient({ address: document.address });
   using queries = new QueryClient({ address: query.address });
   await untilServing('document', documents, signal);
@@ -250,6 +258,7 @@ async function tour(
     documentTower: { name: documentTower.name, device: documentTower.device },
     queryTower: { name: queryTower.name, retention: queryTower.retention ?? null },
     addresses: { document: document.address, query: query.address, console: console.address },
+    logs: logFolder(flags),
     documents: { sent, indexed, unchanged, rejected },
     searches: searches.map(({ query: text, result }) => ({
       query: text,
@@ -292,9 +301,10 @@ function renderTour(
   return `\n${counts}\n\n${shown.join('\n')}`;
 }
 
-function nextSteps(document: ServiceProcess, query: ServiceProcess, console: ServiceProcess): string {
+function nextSteps({ document, query, console }: Pair, logs: string): string {
   return [
     `document service at ${document.address}, query service at ${query.address}, console at http://${console.address}; Ctrl-C stops all`,
+    `a service that dies is started again; logs are in ${logs}`,
     'in another terminal:',
     '  npx scalingnote search "a place where bees live"',
     '  npx scalingnote ingest FILE.jsonl --collection mine && npx scalingnote search TEXT --collection mine',

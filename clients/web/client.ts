@@ -1,5 +1,5 @@
 import type { SearchMode, SearchRequest as WireSearchRequest, SearchResponse } from './contract.ts';
-import { connectError, invalidArgument, WebError } from './errors.ts';
+import { codeOf, connectError, invalidArgument, WebError } from './errors.ts';
 import { described, entriesOf, toWire } from './request.ts';
 
 /**
@@ -58,7 +58,7 @@ export class WebClient {
   async search(request: SearchRequest, options?: CallOptions): Promise<SearchResult> {
     const wire = toWire('SearchRequest', request);
     if (wire['query'] === undefined) throw invalidArgument('query', 'is missing; give a text to search for');
-    return this.#call('Search', wire, options);
+    return this.#hits('Search', wire, options);
   }
 
   /**
@@ -75,7 +75,7 @@ export class WebClient {
     if (Object.hasOwn(wire['search'] as object, 'query')) {
       throw invalidArgument('search.query', 'is given beside a vector; leave it out, or call search');
     }
-    return this.#call('SearchByVector', wire, options);
+    return this.#hits('SearchByVector', wire, options);
   }
 
   /** {@link search} as one types: a newer call ends the older one, which rejects with `canceled`. */
@@ -86,7 +86,13 @@ export class WebClient {
     return this.search(request, { ...options, signal });
   }
 
-  async #call(method: string, request: object, options: CallOptions = {}): Promise<SearchResult> {
+  async #hits(method: string, request: object, options: CallOptions | undefined): Promise<SearchResult> {
+    const answer: SearchResponse = await this.call(`scalingnote.v1.QueryService/${method}`, request, options);
+    return { ...answer, hits: answer.hits ?? [] };
+  }
+
+  /** Calls a method by its path, JSON out and in. @throws {WebError} */
+  protected async call(path: string, request: object, options: CallOptions = {}): Promise<object> {
     entriesOf(options, '', ['timeoutMs', 'signal'], 'option');
     const { timeoutMs = DEADLINE_MS, signal } = options;
     if (!(typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= MAX_DEADLINE_MS)) {
@@ -105,7 +111,7 @@ export class WebClient {
     for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
       try {
         const left = Math.max(1, Math.floor(ends - performance.now()));
-        return await this.#attempt(method, request, either, left);
+        return await this.#attempt(path, request, either, left);
       } catch (error) {
         stopped(error, either, deadline, timeoutMs);
         const pause = ((error as WebError).retryDelayMs ?? 0) + Math.random() * wait;
@@ -118,11 +124,11 @@ export class WebClient {
     }
   }
 
-  async #attempt(method: string, request: object, signal: AbortSignal, ms: number): Promise<SearchResult> {
+  async #attempt(path: string, request: object, signal: AbortSignal, ms: number): Promise<object> {
     let response: Response;
     let text: string;
     try {
-      response = await fetch(`${this.#base}/scalingnote.v1.QueryService/${method}`, {
+      response = await fetch(`${this.#base}/${path}`, {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
@@ -141,12 +147,13 @@ export class WebClient {
     try {
       body = JSON.parse(text);
     } catch (error) {
-      const code = response.status >= 502 ? 'unavailable' : 'unknown';
-      throw new WebError(code, `${this.#base} answers ${response.status} without JSON`, { cause: error });
+      throw new WebError(codeOf(response.status), `${this.#base} answers ${response.status} without JSON`, {
+        cause: error,
+      });
     }
-    const answer = (typeof body === 'object' && body !== null ? body : {}) as SearchResponse;
-    if (!response.ok) throw connectError(answer as object, response.status);
-    return { ...answer, hits: answer.hits ?? [] };
+    const answer = typeof body === 'object' && body !== null ? body : {};
+    if (!response.ok) throw connectError(answer, response.status);
+    return answer;
   }
 }
 

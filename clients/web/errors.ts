@@ -50,6 +50,23 @@ export function invalidArgument(field: string, description: string, cause?: unkn
   });
 }
 
+/** What an answer means that names no code, by its status: it comes from a proxy, or from another service (Connect has this list). */
+const CODES: Readonly<Record<number, string>> = {
+  400: 'internal',
+  401: 'unauthenticated',
+  403: 'permission_denied',
+  404: 'unimplemented',
+  429: 'unavailable',
+  502: 'unavailable',
+  503: 'unavailable',
+  504: 'unavailable',
+};
+
+/** The code of an answer that names none. */
+export function codeOf(status: number): string {
+  return CODES[status] ?? 'unknown';
+}
+
 /** The error JSON of Connect. What is no detail that is known here is passed over: the message still counts. */
 export function connectError(
   body: { code?: unknown; message?: unknown; details?: unknown },
@@ -72,7 +89,7 @@ export function connectError(
       // A detail that can't be read.
     }
   }
-  const code = typeof body.code === 'string' ? body.code : 'unknown';
+  const code = typeof body.code === 'string' ? body.code : codeOf(status);
   const message = typeof body.message === 'string' ? body.message : `the service answers ${status}`;
   return new WebError(code, message, { ...details, violations });
 }

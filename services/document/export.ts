@@ -12,7 +12,7 @@ import { checkCollection, checkDocumentId, checkTenant } from '../runtime/valida
 import { toWireDocument, wireBytes } from './full-document.ts';
 
 /** What an export needs of a store. */
-export type ExportStore = Pick<Store, 'findCollection' | 'listCollections' | 'scroll' | 'tenants'>;
+export type ExportStore = Pick<Store, 'count' | 'findCollection' | 'listCollections' | 'scroll' | 'tenants'>;
 
 /**
  * Most documents and bytes of one page that is read from the store. A page ends after the document that passes the
@@ -40,7 +40,7 @@ export async function exportDocuments(
   { write, ...call }: ServerStreamCall<ExportResponse>,
 ): Promise<void> {
   const wanted = parseRequest(request);
-  const collection = await describe(store, request.collection, call);
+  const collection = await describe(store, request, call);
   await write({ header: { collection } });
   let sending: Promise<void>[] = [];
   let bytes = 0;
@@ -99,9 +99,15 @@ function parseRequest(request: ExportRequest__Output): Wanted {
   return { withVectors, ...(filter && { filter }) };
 }
 
-/** The collection with its counts. */
-async function describe(store: ExportStore, name: string, call: CallOptions): Promise<CollectionInfo> {
-  const { physicalName } = await store.findCollection(name, call);
+/** The collection with the counts of those tenants whose documents are sent. */
+async function describe(
+  store: ExportStore,
+  { collection: name, tenant, allTenants }: ExportRequest__Output,
+  call: CallOptions,
+): Promise<CollectionInfo> {
+  const key = await store.findCollection(name, call);
+  const { physicalName } = key;
+  if (!allTenants) return { ...key, ...(await store.count(physicalName, tenant, undefined, call)) };
   const listed = await store.listCollections(call);
   const found = listed.find((one) => one.physicalName === physicalName);
   if (!found) throw collectionNotFound(name);

@@ -25,6 +25,8 @@ test('the document service takes what its document allows, and refuses what that
         taken[should ? 'valid' : 'invalid']++;
         // The token of a page is the store's own affair.
         if (should && path === '/v1/list-documents' && (body as { pageToken?: string }).pageToken) return;
+        // That two fields have to be equal, no schema can say.
+        if (should && path === '/v1/drop-tenant') return;
         const what = `${path} ${JSON.stringify(body).slice(0, 2000)}: ${code} ${message}`;
         assert.equal(code === 'invalid_argument', !should, what);
       }),

@@ -10,12 +10,16 @@ import { invalidArgument } from '../runtime/errors.ts';
 import { MAX_ANY_OF_VALUES, parseFilter } from '../runtime/filter.ts';
 import type { Implementation } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
+import { perTenant } from '../runtime/tenants/per-tenant.ts';
+import { Quotas } from '../runtime/tenants/quotas.ts';
+import { type CountedStore, StorageQuotas } from '../runtime/tenants/storage.ts';
 import { checkCollection, checkDocumentId, checkTenant, MAX_DELETE_IDS } from '../runtime/validate.ts';
 import { dropCollection, listAliases, switchAlias, type CatalogStore } from './catalog.ts';
 import { exportDocuments, type ExportStore } from './export.ts';
 import { salvageDocument } from './ingest/envelope.ts';
 import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
 import { getDocuments, listDocuments } from './listing.ts';
+import { dropTenant, listCollections, listTenants, tenantUsage, type TenantStore } from './tenants.ts';
 
 /**
  * Largest message, well above the largest valid document: a document that is too large is still read and rejected by
@@ -27,6 +31,8 @@ export const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 export type ServiceStore = IngestStore &
   CatalogStore &
   ExportStore &
+  TenantStore &
+  CountedStore &
   Pick<Store, 'kind' | 'deleteByFilter' | 'count' | 'readDocuments'>;
 
 /** What the document service serves. */
@@ -35,10 +41,20 @@ export interface DocumentServiceParts {
   pipeline: IngestPipeline;
   /** What Describe answers, as of now. */
   describe(): ServiceInfo;
+  /** How much tenants may do, and have. @default as much as they like */
+  quotas?: Quotas;
+  storage?: StorageQuotas;
 }
 
 /** `scalingnote.v1.DocumentService`. */
-export function documentService({ store, pipeline, describe }: DocumentServiceParts): Service {
+export function documentService({
+  store,
+  pipeline,
+  describe,
+  quotas = new Quotas(),
+  storage = new StorageQuotas(store, quotas),
+}: DocumentServiceParts): Service {
+  const tenants = { store, pipeline, quotas, storage };
   const handlers: Implementation<DocumentServiceHandlers> = {
     Ingest: (call) => pipeline.serve(call),
 
@@ -53,6 +69,7 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
       for (const filter of filters) {
         documents += await store.deleteByFilter(physicalName, request.tenant, filter, call);
       }
+      storage.forget(request.tenant);
       const freshness = await store.freshness(physicalName, call);
       if (freshness.identity !== identity) {
         throw collectionReplaced(request.collection, identity, freshness.identity);
@@ -70,18 +87,24 @@ export function documentService({ store, pipeline, describe }: DocumentServicePa
     GetDocuments: (request, call) => getDocuments(store, request, call),
     Export: (request, call) => exportDocuments(store, request, call),
 
-    ListCollections: async (_request, call) => ({ collections: await store.listCollections(call) }),
+    ListCollections: (_request, call) => listCollections(store, call),
 
     ListAliases: (_request, call) => listAliases(store, call),
-    SwitchAlias: (request, call) => switchAlias(store, request, call),
-    DropCollection: (request, call) => dropCollection(store, request, call),
+    SwitchAlias: (request, call) => switchAlias(store, request, call).finally(() => storage.forget()),
+    DropCollection: (request, call) => dropCollection(store, request, call).finally(() => storage.forget()),
+
+    DropTenant: (request, call) => dropTenant(tenants, request, call),
+    ListTenants: (request, call) => listTenants(tenants, request, call),
+    GetTenantUsage: ({ tenant }, call) => tenantUsage(tenants, tenant, call),
 
     Describe: async () => ({ service: describe() }),
   };
   const { path } = v1.DocumentService.service.Ingest;
   return {
-    ...service(v1.DocumentService.service, handlers, { Ingest: salvageDocument }),
-    refuseStream: (method) => (method === path ? pipeline.refusal() : undefined),
+    ...service(v1.DocumentService.service, perTenant(v1.DocumentService.service, handlers, quotas), {
+      Ingest: salvageDocument,
+    }),
+    refuseStream: (method, ofPeer) => (method === path ? pipeline.refusal(ofPeer) : undefined),
   };
 }
 

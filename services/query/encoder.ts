@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { TokenCount } from '../../towers/lookup/counted.ts';
 import { normalizeQuery } from '../../towers/lookup/query-text.ts';
 import type { Encoding, Tower } from '../../towers/tower.ts';
@@ -6,10 +5,14 @@ import type { Call } from '../runtime/handler.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
 import type { Span } from '../runtime/telemetry/span.ts';
 import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
+import { FairCache } from '../runtime/tenants/fair-cache.ts';
 import { SingleFlight } from './single-flight.ts';
 
 /** What encoding a query needs of a tower. */
-export type QueryTower = Pick<Tower, 'manifest' | 'device' | 'tokenize' | 'countTokens' | 'encode'>;
+export type QueryTower = Pick<
+  Tower,
+  'manifest' | 'device' | 'tokenize' | 'countTokens' | 'encode' | 'encodeNow'
+>;
 
 /**
  * Longest query whose vector is kept, in UTF-16 units. What is longer was pasted, not typed, and hardly comes twice;
@@ -56,11 +59,16 @@ interface Work {
 }
 
 /** Who wants a query encoded. */
-export type EncodeCall = Pick<Call, 'signal' | 'span'>;
+export interface EncodeCall extends Pick<Call, 'signal' | 'span'> {
+  /** Whose text it is: nobody sees from the cache what others asked. @default one owner for all */
+  owner?: string;
+  /** Told of the tokens of a text that is not in the cache. @throws what refuses them */
+  onTokens?: (tokens: number) => void;
+}
 
 /**
- * Encodes queries with one tower. Recent vectors come from a cache, equal texts that are asked for at the same time
- * are encoded once.
+ * Encodes queries with one tower. Recent vectors come from a cache, equal texts that one owner asks for at the same time
+ * are encoded once. Owners have nothing in common: an answer says whether it came from the cache.
  *
  * The document tower of a symmetric model can stand in for a query tower: it then reads queries as the teacher does.
  * Texts are equal after {@link normalizeQuery}. The cache belongs to the tower: another tower has another encoder.
@@ -68,7 +76,7 @@ export type EncodeCall = Pick<Call, 'signal' | 'span'>;
 export class QueryEncoder {
   readonly #tower: QueryTower;
   readonly #prompt: { prompt?: string };
-  readonly #cache: LRUCache<string, KeptVector> | undefined;
+  readonly #cache: FairCache<KeptVector> | undefined;
   readonly #flights = new SingleFlight<Work>();
   readonly #telemetry: Telemetry | undefined;
   readonly #measures: ReturnType<typeof measuresOf> | undefined;
@@ -92,14 +100,15 @@ export class QueryEncoder {
     this.#measures = options.telemetry?.metrics && measuresOf(options.telemetry.metrics);
     this.#onTokens = options.onTokens;
     this.#prompt = role === 'document' && queryPrompt !== undefined ? { prompt: queryPrompt } : {};
-    this.#cache = options.cache > 0 ? new LRUCache({ max: options.cache }) : undefined;
+    this.#cache = options.cache > 0 ? new FairCache(options.cache) : undefined;
   }
 
   /** @throws {TowerError} as the tower does; the signal's reason where the caller gives up */
-  async encode(text: string, { signal, span }: EncodeCall): Promise<EncodedQuery> {
+  async encode(text: string, call: EncodeCall): Promise<EncodedQuery> {
+    const { span, owner = '', onTokens } = call;
     const normalized = normalizeQuery(text);
     const asked = performance.now();
-    const kept = this.#cache?.get(normalized);
+    const kept = this.#cache?.get(owner, normalized);
     if (kept) {
       this.#measures?.hits.add(1);
       span?.record('encode', asked, performance.now(), {
@@ -110,11 +119,15 @@ export class QueryEncoder {
       const { vector, cut } = kept;
       return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true, ...(cut && { cut }) };
     }
-    let joined = true;
-    const work = await this.#flights.join(normalized, signal, (shared) => {
-      joined = false;
-      return this.#encode(normalized, shared);
-    });
+    let joined = false;
+    let work = this.#encodeNow(owner, normalized, onTokens);
+    if (!work) {
+      joined = true;
+      work = await this.#flights.join(`${owner.length} ${owner}${normalized}`, call.signal, (shared) => {
+        joined = false;
+        return this.#encode(owner, normalized, shared, onTokens);
+      });
+    }
     (joined ? this.#measures?.joins : this.#measures?.misses)?.add(1);
     if (span) this.#recordStages(span, work, asked, joined);
     const { vector: made, queueMs, encodeMs } = work.encoding;
@@ -124,17 +137,46 @@ export class QueryEncoder {
     return { vector: made, tokenizeMs, queueMs, encodeMs, cached: false, ...(cut && { cut }) };
   }
 
-  async #encode(text: string, signal: AbortSignal): Promise<Work> {
+  /** Encodes in this turn, where the tower can: there is nothing to share or to give up. */
+  #encodeNow(owner: string, text: string, onTokens: EncodeCall['onTokens']): Work | undefined {
+    const startedAt = performance.now();
+    const found = this.#tower.encodeNow?.(text, this.#prompt);
+    if (!found) return undefined;
+    const { tokens, encoding } = found;
+    this.#onTokens?.(tokens.ids);
+    onTokens?.(tokens.ids.length);
+    const tokenizedAt = encoding.batch.startedAt;
+    return this.#keep(owner, text, {
+      encoding,
+      tokens: tokens.ids.length,
+      cut: undefined,
+      startedAt,
+      tokenizedAt,
+    });
+  }
+
+  async #encode(
+    owner: string,
+    text: string,
+    signal: AbortSignal,
+    onTokens: EncodeCall['onTokens'],
+  ): Promise<Work> {
     const startedAt = performance.now();
     const tokens = await this.#tower.tokenize(text, this.#prompt);
     const tokenizedAt = performance.now();
     this.#onTokens?.(tokens.ids);
+    onTokens?.(tokens.ids.length);
     const [encoding, cut] = await Promise.all([
       this.#tower.encode(tokens, { signal }),
       tokens.truncated ? this.#cutText(text, tokens.ids.length) : undefined,
     ]);
-    if (text.length <= MAX_CACHED_CHARS) this.#cache?.set(text, { vector: encoding.vector, cut });
-    return { encoding, tokens: tokens.ids.length, cut, startedAt, tokenizedAt };
+    return this.#keep(owner, text, { encoding, tokens: tokens.ids.length, cut, startedAt, tokenizedAt });
+  }
+
+  #keep(owner: string, text: string, work: Work): Work {
+    const { encoding, cut } = work;
+    if (text.length <= MAX_CACHED_CHARS) this.#cache?.set(owner, text, { vector: encoding.vector, cut });
+    return work;
   }
 
   async #cutText(text: string, read: number): Promise<CutText> {

@@ -1,4 +1,5 @@
-import { deadlineExceeded, overloaded } from '../runtime/errors.ts';
+import { deadlineExceeded, overloaded, type ServiceError } from '../runtime/errors.ts';
+import { FairQueue } from '../runtime/tenants/fair-queue.ts';
 import { SearchDurations } from './search-durations.ts';
 
 /** Shortest and longest wait that a rejected caller is told, in milliseconds. */
@@ -19,12 +20,13 @@ interface Waiter {
 
 /**
  * Limits how many calls run at a time and how many wait. Excess calls are rejected at once: under overload the calls
- * that were admitted still answer in time, and the others learn it soon.
+ * that were admitted still answer in time, and the others learn it soon. Tenants take turns; where all places are taken,
+ * the one that has most gives one up for one that has fewer.
  */
 export class Gate {
   readonly #slots: number;
   readonly #places: number;
-  readonly #queue = new Set<Waiter>();
+  readonly #queue = new FairQueue<Waiter>();
   readonly #durations = new SearchDurations();
   #busy = 0;
 
@@ -42,26 +44,26 @@ export class Gate {
    * Admits a call, now (returns `undefined`, which costs nothing) or later (returns a promise). Call {@link leave}
    * afterwards.
    *
+   * @param flow whose call it is @param weight how many turns it has where others of weight 1 have one
    * @throws {ServiceError} RESOURCE_EXHAUSTED where the queue is full, DEADLINE_EXCEEDED if the
    *   caller's remaining time is less than the fastest recent search would take, behind those that wait
    */
-  enter(call: Admission): Promise<void> | undefined {
+  enter(call: Admission, flow = '', weight = 1): Promise<void> | undefined {
     call.signal.throwIfAborted();
-    this.#refuseLate(call, this.#queue.size);
+    this.#refuseLate(call, Math.min(this.#queue.size, this.#queue.aheadOf(flow)));
     if (this.#busy < this.#slots) {
       this.#busy++;
       return undefined;
     }
     if (this.#queue.size >= this.#places) {
-      throw overloaded(
-        `${this.#busy} searches are running and ${this.#queue.size} are waiting, which is the limit of this service; ` +
-          'try again later',
-        this.#retryDelayMs(),
-      );
+      const victim = this.#queue.victim(flow);
+      if (!victim) throw this.#full();
+      this.#queue.remove(victim);
+      victim.settle(this.#full());
     }
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
-        this.#queue.delete(waiter);
+        this.#queue.remove(waiter);
         reject(call.signal.reason as Error);
       };
       const waiter: Waiter = {
@@ -73,25 +75,33 @@ export class Gate {
         },
       };
       call.signal.addEventListener('abort', giveUp);
-      this.#queue.add(waiter);
+      this.#queue.push(flow, waiter, weight);
     });
   }
 
   /** Gives the slot of a call to the next one. @param ms how long the call ran; left out if it failed */
   leave(ms?: number): void {
     if (ms !== undefined) this.#durations.record(ms, performance.now());
-    for (const waiter of this.#queue) {
-      this.#queue.delete(waiter);
+    for (let waiter = this.#queue.next(); waiter; waiter = this.#queue.next()) {
       try {
         this.#refuseLate(waiter.call, 0);
       } catch (error) {
+        this.#queue.remove(waiter);
         waiter.settle(error);
         continue;
       }
+      this.#queue.take(waiter);
       waiter.settle();
       return;
     }
     this.#busy--;
+  }
+
+  #full(): ServiceError {
+    return overloaded(
+      `as many searches as this service takes are running (${this.#slots}) and waiting (${this.#places}); try again later`,
+      this.#retryDelayMs(),
+    );
   }
 
   #refuseLate({ deadline }: Admission, ahead: number): void {

@@ -13,6 +13,7 @@ await runTowerService({
   name: 'query',
   port: 'portQuery',
   metricsPort: 'metricsPortQuery',
+  livenessPort: 'livenessPortQuery',
   tower: 'queryTower',
   access: 'reads',
   settings: [
@@ -24,10 +25,13 @@ await runTowerService({
     'liveShare',
     'liveTower',
     'maxTokensSpent',
+    'remoteCa',
+    'remoteClientCert',
+    'remoteClientKey',
   ],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   routes: async (tower, { serveTower }) => (serveTower ? [await towerFiles(tower)] : []),
-  serve: async ({ tower, store, config, log, telemetry, describe }) => {
+  serve: async ({ tower, store, config, log, telemetry, describe, quotas }) => {
     await store.prepare(tower.manifest.space.fingerprint);
     return queryService({
       tower,
@@ -39,6 +43,7 @@ await runTowerService({
       log,
       telemetry,
       describe,
+      quotas,
       live: liveQuality({ tower, store, log, metrics: telemetry?.metrics }, config),
     });
   },
@@ -47,7 +52,16 @@ await runTowerService({
 /** Off by default: it needs a teacher, which may have to be fetched, and part of a core. */
 function liveQuality(
   parts: { tower: Tower; store: Store; log: Logger; metrics: Metrics | undefined },
-  { liveShare: share, liveTower, maxTokensSpent }: Config<'liveShare' | 'liveTower' | 'maxTokensSpent'>,
+  {
+    liveShare: share,
+    liveTower,
+    maxTokensSpent,
+    remoteCa: ca,
+    remoteClientCert: cert,
+    remoteClientKey: key,
+  }: Config<
+    'liveShare' | 'liveTower' | 'maxTokensSpent' | 'remoteCa' | 'remoteClientCert' | 'remoteClientKey'
+  >,
 ): LiveQuality | undefined {
   const { tower, store, log, metrics } = parts;
   const reference = liveTower || tower.manifest.distillation?.teacher;
@@ -57,7 +71,7 @@ function liveQuality(
     threads: 1,
     inline: false,
     log: (message) => log.info(message),
-    remote: { maxTokensSpent: maxTokensSpent || undefined },
+    remote: { maxTokensSpent: maxTokensSpent || undefined, tls: { ca, cert, key } },
   });
   return new LiveQuality(tower, teacher, { store, metrics, log, share });
 }

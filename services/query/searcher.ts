@@ -5,6 +5,8 @@ import type { Store } from '../../store/store.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
 import { traceOf } from '../runtime/telemetry/span.ts';
+import { Quotas } from '../runtime/tenants/quotas.ts';
+import { tenantFlow } from '../runtime/tenants/whose.ts';
 import type { Collections } from './collections.ts';
 import type { CutText, QueryEncoder, QueryTower } from './encoder.ts';
 import type { SearchPlan } from './search-plan.ts';
@@ -53,10 +55,18 @@ export class Searcher {
   readonly #store: QueryStore;
   readonly #encoder: QueryEncoder;
   readonly #collections: Collections;
+  readonly #quotas: Quotas;
   /** As the tower's manifest recommends it. */
   readonly #recommended: Pick<SearchQuery, 'hnswEf' | 'oversampling'>;
 
-  constructor(tower: QueryTower, store: QueryStore, encoder: QueryEncoder, collections: Collections) {
+  constructor(
+    tower: QueryTower,
+    store: QueryStore,
+    encoder: QueryEncoder,
+    collections: Collections,
+    quotas = new Quotas(),
+  ) {
+    this.#quotas = quotas;
     const { search } = tower.manifest;
     this.#recommended = {
       ...(search && { hnswEf: search.hnswEf }),
@@ -118,7 +128,13 @@ export class Searcher {
       if (plan.mode === 'sparse') call.span?.record('tokenize', started, done);
     }
     if (plan.mode !== 'sparse') {
-      const encoded = await this.#encoder.encode(plan.text, call);
+      const { tenant } = plan.query;
+      const encoded = await this.#encoder.encode(plan.text, {
+        signal: call.signal,
+        ...(call.span && { span: call.span }),
+        owner: tenantFlow(tenant),
+        onTokens: (tokens) => this.#quotas.tokens(tenant, tokens),
+      });
       vectors.vector = encoded.vector;
       cut = encoded.cut;
       Object.assign(vectors, this.#recommended);

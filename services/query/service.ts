@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Embedding } from '../../proto/generated/scalingnote/v1/Embedding.ts';
 import type { EncodeRequest__Output } from '../../proto/generated/scalingnote/v1/EncodeRequest.ts';
 import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
 import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
@@ -8,15 +9,17 @@ import type { QueryTruncation } from '../../proto/generated/scalingnote/v1/Query
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
-import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
 import type { SearchHit } from '../../store/queries.ts';
 import type { Store } from '../../store/store.ts';
 import { serviceInfo, towerMessage } from '../runtime/service-info.ts';
 import { invalidArgument } from '../runtime/errors.ts';
-import type { Call } from '../runtime/handler.ts';
+import type { Call, Implementation } from '../runtime/handler.ts';
 import { service, type Service } from '../runtime/server.ts';
 import type { Telemetry } from '../runtime/telemetry/telemetry.ts';
+import { countRequest, perTenant } from '../runtime/tenants/per-tenant.ts';
+import { Quotas } from '../runtime/tenants/quotas.ts';
+import { flowOf, onlyTenant, tenantFlow } from '../runtime/tenants/whose.ts';
 import {
   checkCollection,
   checkTenant,
@@ -26,7 +29,8 @@ import {
 } from '../runtime/validate.ts';
 import { addBesides } from './besides.ts';
 import { Collections } from './collections.ts';
-import { type CutText, QueryEncoder, type QueryTower } from './encoder.ts';
+import { queryDefinition } from './encode-response.ts';
+import { type CutText, type EncodeCall, QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
 import { Gate } from './gate.ts';
@@ -64,13 +68,15 @@ export interface QueryParts {
   telemetry?: Telemetry | undefined;
   /** What the service is at this moment. @default without its health */
   describe?: () => ServiceInfo;
+  /** How much each tenant may do. @default as much as it likes */
+  quotas?: Quotas | undefined;
   /** Looks at searches that were answered. */
   live?: LiveQuality | undefined;
 }
 
 /** `scalingnote.v1.QueryService` over a query tower and a store. */
 export function queryService(parts: QueryParts): Service {
-  const { tower, store, slots, queue, cache, log, telemetry, live } = parts;
+  const { tower, store, slots, queue, cache, log, telemetry, live, quotas = new Quotas() } = parts;
   const { describe = () => serviceInfo(tower, store) } = parts;
   const familiarity = new FamiliarityMeter(tower, telemetry?.metrics);
   const onTokens = (tokens: readonly number[]): void => familiarity.record(tokens);
@@ -78,7 +84,7 @@ export function queryService(parts: QueryParts): Service {
   const { dimensions, space } = tower.manifest;
   const key = { fingerprint: space.fingerprint, dimensions };
   const collections = new Collections(store, key, parts.defaultCollection);
-  const searcher = new Searcher(tower, store, encoder, collections);
+  const searcher = new Searcher(tower, store, encoder, collections, quotas);
   const gate = new Gate({ slots, queue });
   const freshness = new FreshnessWait(telemetry);
   const metrics = telemetry?.metrics;
@@ -91,7 +97,8 @@ export function queryService(parts: QueryParts): Service {
   const attempt = async (plan: SearchPlan, call: Call, kept: Kept) => {
     const { span } = call;
     const asked = performance.now();
-    const wait = gate.enter(call);
+    const { tenant } = plan.query;
+    const wait = gate.enter(call, tenantFlow(tenant), quotas.weight(tenant));
     if (wait) await wait;
     const entered = performance.now();
     span?.record('queue', asked, entered);
@@ -159,13 +166,30 @@ export function queryService(parts: QueryParts): Service {
       throw invalidArgument('texts', `has ${texts.length} texts; send 1 to ${MAX_ENCODE_TEXTS}`);
     }
     texts.forEach((text, index) => requireText(`texts[${index}]`, text, MAX_QUERY_BYTES));
-    const embeddings: { values: number[] }[] = [];
-    await gate.enter(call);
+    const embeddings: Embedding[] = [];
+    const { caller } = call;
+    const owner = caller ? flowOf(caller, '') : 'anybody';
+    const tenant = caller && onlyTenant(caller);
+    const onTokens = (tokens: number): void => {
+      if (tenant !== undefined) quotas.tokens(tenant, tokens);
+    };
+    await gate.enter(call, owner, tenant === undefined ? 1 : quotas.weight(tenant));
+    const { span } = call;
+    const asked: EncodeCall = {
+      // A signal is made for who asks for it, and takes longer than a lookup.
+      get signal() {
+        return call.signal;
+      },
+      ...(span && { span }),
+      owner,
+      onTokens,
+    };
     try {
       for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
         const chunk = texts.slice(start, start + ENCODE_CHUNK);
-        const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, call)));
-        for (const { vector } of encoded) embeddings.push({ values: Array.from(vector) });
+        const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, asked)));
+        // As it is: see `encodeResponseBytes`.
+        for (const { vector } of encoded) embeddings.push({ values: vector as unknown as number[] });
       }
     } finally {
       gate.leave();
@@ -173,10 +197,16 @@ export function queryService(parts: QueryParts): Service {
     return { embeddings, queryTower };
   };
 
-  return service<QueryServiceHandlers>(v1.QueryService.service, {
+  /** A query of a stream counts as a request. */
+  const searchCounted = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
+    countRequest(quotas, call, request.tenant);
+    return search(request, call);
+  };
+
+  const handlers: Implementation<QueryServiceHandlers> = {
     Search: search,
     SearchByVector: searchByVector,
-    SearchStream: searchStream(search, { log, slowMs: telemetry?.slowMs ?? Infinity, metrics }),
+    SearchStream: searchStream(searchCounted, { log, slowMs: telemetry?.slowMs ?? Infinity, metrics }),
     Encode: encode,
     MeasureFamiliarity: async (request, call) => {
       if (request.collection !== '') checkCollection(request.collection);
@@ -185,7 +215,8 @@ export function queryService(parts: QueryParts): Service {
       return familiarity.measure(store, { ...request, collection }, call);
     },
     Describe: async () => ({ service: describe() }),
-  });
+  };
+  return service<QueryServiceHandlers>(queryDefinition, perTenant(queryDefinition, handlers, quotas));
 }
 
 function hitMessage({ text = '', metadata, ...hit }: SearchHit, { omitText }: Besides): Hit {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
+import { memoryBudget } from '../../machine/limits.ts';
 import { isLogicalName } from '../../store/names.ts';
 import { accessSettings } from './access/access-settings.ts';
 import { LOG_LEVELS } from './log.ts';
@@ -13,6 +14,17 @@ const port = (fallback: number, whose: string, flag: string) =>
     .default(fallback)
     .meta({ description: `Port of ${whose}; 0 picks a free one.`, flag });
 
+/** Of the thread that answers `/livez` and `/readyz`, which runs where somebody asks for it. */
+const livenessPort = (service: 'document' | 'query') =>
+  integer(0, 65_535)
+    .optional()
+    .meta({
+      description:
+        `Port of the ${service} service for plain HTTP, at which a thread of its own answers /livez and /readyz while ` +
+        'the service may be blocked; 0 picks a free one. By default there is none.',
+      flag: 'liveness-port',
+    });
+
 /** A list of texts: an array in a file, separated by commas as a flag or in the environment. */
 function list(item: z.ZodString) {
   return z
@@ -21,6 +33,12 @@ function list(item: z.ZodString) {
       z.array(item),
     )
     .default([]);
+}
+
+/** Half of what the heap of a console in a small container may grow to. */
+function traceMib(): number {
+  const mib = 1024 * 1024;
+  return Math.floor(memoryBudget({ wanted: 128 * mib, share: 1 / 16, least: mib }) / mib);
 }
 
 const ADDRESS = String.raw`(?:\[[^\]]+\]|[^:\s]+):\d+`;
@@ -48,13 +66,26 @@ export const Settings = z.strictObject({
   consoleAddress: optionalAddress('127.0.0.1:7400').describe(
     'HOST:PORT of the console, which receives the spans unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector; empty for none.',
   ),
+  consoleLogin: boolean()
+    .default(false)
+    .meta({
+      description:
+        'Ask for an API key or a token before the console shows anything, on a loopback address as well; elsewhere it ' +
+        'always does, but with --anonymous.',
+      switch: true,
+      flag: 'login',
+    }),
   consoleTraces: integer(1, 1_000_000)
     .default(2000)
     .meta({ description: 'Traces that the console keeps.', flag: 'traces' }),
-  consoleMemory: integer(1, 65_536).default(128).meta({
-    description: 'Memory for these traces, in MiB. When it is full, the oldest traces are dropped.',
-    flag: 'memory',
-  }),
+  consoleMemory: integer(1, 65_536)
+    .default(traceMib())
+    .meta({
+      description:
+        'Memory for these traces, in MiB. When it is full, the oldest traces are dropped. By default 128, and no more than a ' +
+        'sixteenth of the memory that the process may use.',
+      flag: 'memory',
+    }),
   documentAddress: address().default('127.0.0.1:7401').describe('HOST:PORT of the document service.'),
   queryAddress: address().default('127.0.0.1:7402').describe('HOST:PORT of the query service.'),
   documentMetrics: optionalAddress('127.0.0.1:7411').describe(
@@ -90,12 +121,21 @@ export const Settings = z.strictObject({
     .describe('Where the tower runs: auto, cpu, cuda, cuda:N, or another provider of ONNX Runtime.'),
   threads: integer(0, 1024)
     .default(0)
-    .describe('Threads that the tower uses on the CPU; 0 for one per core.'),
+    .describe(
+      'Threads that the tower uses on the CPU; 0 for one per core, or as many as affinity and the CPU quota of its cgroup leave.',
+    ),
   maxTokensSpent: integer(0, 1_000_000_000_000)
     .default(0)
     .describe(
       'Tokens that a tower on a server may cost, from the start of this process; then encoding is refused. 0 for no limit.',
     ),
+  remoteCa: text()
+    .optional()
+    .describe('PEM file with the CAs of the server of a remote tower. By default those of Node.js.'),
+  remoteClientCert: text()
+    .optional()
+    .describe('PEM file with the certificate that such a server asks us for, and its chain.'),
+  remoteClientKey: text().optional().describe('PEM file with the private key of --remote-client-cert.'),
   querySlots: integer(1, 10_000).default(16).describe('Searches that run at the same time.'),
   queryQueue: integer(0, 100_000)
     .default(256)
@@ -138,6 +178,12 @@ export const Settings = z.strictObject({
     .describe(
       'An ingest stream that has done nothing for so many milliseconds gives its place to a new one, where all are taken.',
     ),
+  tenantQuotas: text()
+    .optional()
+    .describe(
+      'File of JSON with how much each tenant may store and do; see docs/tenants.md. It is read again when it changes. By ' +
+        'default nobody has a quota.',
+    ),
   driftCheckS: integer(0, 604_800)
     .optional()
     .describe(
@@ -148,6 +194,14 @@ export const Settings = z.strictObject({
   metricsHost: text().default('127.0.0.1').describe('Address that serves the metrics.'),
   metricsPortDocument: port(7411, 'the metrics of the document service', 'metrics-port'),
   metricsPortQuery: port(7412, 'the metrics of the query service', 'metrics-port'),
+  livenessHost: text().default('127.0.0.1').describe('Address that says whether the process lives.'),
+  livenessPortDocument: livenessPort('document'),
+  livenessPortQuery: livenessPort('query'),
+  livenessMs: integer(1_000, 3_600_000)
+    .default(30_000)
+    .describe(
+      'A process whose event loop has not turned for longer than this many milliseconds does not live.',
+    ),
   slowMs: integer(1, 3_600_000)
     .default(500)
     .describe('Calls that take longer than this many milliseconds are traced even if they were not sampled.'),
@@ -159,6 +213,15 @@ export const Settings = z.strictObject({
     .describe(
       'How long a service that stops goes on taking calls while it says that it is not serving, in milliseconds: as long as ' +
         'load balancers take to notice.',
+    ),
+  connectionIdleS: integer(1, 604_800)
+    .default(300)
+    .describe('After so many seconds without a call a connection of HTTP/2 is ended.'),
+  connectionAgeS: integer(1, 31_536_000)
+    .default(3600)
+    .describe(
+      'After so many seconds, some tenth more or less, a connection of HTTP/2 takes no more calls and ends when those under ' +
+        'way have: so that callers find services that were started later.',
     ),
   logLevel: z
     .enum(LOG_LEVELS)
@@ -285,7 +348,7 @@ export function helpText(service: string, schema: SettingsSchema): string {
 const PREFIX = 'SCALINGNOTE_';
 const CONFIG_VARIABLE = `${PREFIX}CONFIG`;
 /** What other parts read by themselves: the cache of towers, the credentials of clients. */
-const OTHER_VARIABLES = ['CACHE', 'API_KEY', 'API_KEY_FILE', 'CA', 'CERT', 'KEY'].map(
+const OTHER_VARIABLES = ['CACHE', 'API_KEY', 'API_KEY_FILE', 'CA', 'CLIENT_CERT', 'CLIENT_KEY'].map(
   (name) => PREFIX + name,
 );
 

@@ -209,7 +209,7 @@ export function reportError(
   return reported;
 }
 
-/** A {@link ServiceError} as grpc-js takes it: `code`, `details`, and the rich status as a trailer. */
+/** A {@link ServiceError} as handlers answer with it: `code`, `details`, and the rich status as a trailer. */
 export function toGrpcError(error: ServiceError): ServerErrorResponse {
   const rich = richStatus(error);
   const metadata = new Metadata();
@@ -222,7 +222,7 @@ export function toRichStatus(error: ServiceError): Status {
   return packStatus(richStatus(error));
 }
 
-/** grpc-js percent-encodes the message and crashes on a lone surrogate, which a quoted name or a cut may leave. */
+/** A message has no UTF-8 with a lone surrogate in it, which a quoted name or a cut may leave. */
 function richStatus(error: ServiceError): RichStatus {
   const rich: RichStatus = {
     code: error.code,

@@ -10,6 +10,7 @@ import type {
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { MethodAccess, Visit } from './access/access.ts';
+import type { Caller } from './access/caller.ts';
 import type { RpcWatch, WatchedCall } from './telemetry/rpc.ts';
 import type { Span } from './telemetry/span.ts';
 import {
@@ -34,6 +35,8 @@ export interface Call {
   readonly metadata: Metadata;
   /** The span of the call, where the service is traced. */
   readonly span?: Span;
+  /** Who calls, where callers are asked. */
+  readonly caller?: Caller | undefined;
 }
 
 /** A call with streams in both directions. */
@@ -42,7 +45,7 @@ export interface StreamCall<Request, Response> extends Call {
    * Messages as they come; the next one is read from the connection when it is asked for, so that HTTP/2 flow control
    * holds back a client that sends faster than its messages are taken. Ends when the client is done, and when the
    * service drains: finish then what is in flight and return, and the client will be told to come again. It may end
-   * where the client cancels, too: to grpc-js the messages have ended then, and {@link signal} is told a moment later.
+   * where the client cancels, too: many clients end their messages then, and {@link signal} is told a moment later.
    *
    * A message that holds bytes that are not UTF-8 comes like any other: ask `flawOf`.
    */
@@ -98,7 +101,7 @@ export interface Scope {
   readonly access?: (path: string) => MethodAccess;
 }
 
-/** The grpc-js handler of a unary method. Every call passes here: the place for what is to be seen of each. */
+/** The handler of a unary method, as grpc-js has them. Every call passes here: the place for what is to be seen of each. */
 export function unary<Request extends object, Response>(
   path: string,
   handler: UnaryHandler<Request, Response>,
@@ -111,7 +114,7 @@ export function unary<Request extends object, Response>(
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const visit = access?.begin(call.metadata);
-    const life = new Lifetime(call, seen, scope.draining);
+    const life = new Lifetime(call, seen, scope.draining, visit);
     try {
       visit?.admit();
       const flaw = flawOf(call.request);
@@ -133,7 +136,7 @@ export function unary<Request extends object, Response>(
   };
 }
 
-/** The grpc-js handler of a method with streams in both directions. */
+/** The same for a method with streams in both directions. */
 export function stream<Request extends object, Response>(
   path: string,
   handler: StreamHandler<Request, Response>,
@@ -145,8 +148,8 @@ export function stream<Request extends object, Response>(
   return async (call) => {
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
-    const life = new Lifetime(call, seen, scope.draining);
     const visit = access?.begin(call.metadata);
+    const life = new Lifetime(call, seen, scope.draining, visit);
     const reader = new Reader(call, life.call.signal, scope.draining, visit);
     try {
       visit?.admit();
@@ -169,7 +172,7 @@ export function stream<Request extends object, Response>(
 }
 
 /**
- * The grpc-js handler of a method that answers with a stream. Draining ends the call between two messages: a client can
+ * The same for a method that answers with a stream. Draining ends the call between two messages: a client can
  * go on elsewhere after the last one that it has.
  */
 export function serverStream<Request extends object, Response>(
@@ -184,7 +187,7 @@ export function serverStream<Request extends object, Response>(
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const visit = access?.begin(call.metadata);
-    const life = new Lifetime(call, seen, scope.draining);
+    const life = new Lifetime(call, seen, scope.draining, visit);
     const drain = (): void => life.abort(shuttingDown());
     scope.draining.addEventListener('abort', drain);
     try {
@@ -211,7 +214,7 @@ export function serverStream<Request extends object, Response>(
   };
 }
 
-/** What grpc-js has in common for all shapes of calls. */
+/** What all shapes of calls have in common, as grpc-js has them. */
 interface ServerCall {
   readonly metadata: Metadata;
   getDeadline(): Date | number;
@@ -230,7 +233,12 @@ class Lifetime {
   readonly #controller = new AbortController();
   #ended = false;
 
-  constructor(call: ServerCall, seen: WatchedCall | undefined, draining: AbortSignal) {
+  constructor(
+    call: ServerCall,
+    seen: WatchedCall | undefined,
+    draining: AbortSignal,
+    visit: Visit | undefined,
+  ) {
     const { signal } = this.#controller;
     // A call may be many pieces of work, the texts of an Encode for example, and each of them listens.
     setMaxListeners(0, signal);
@@ -241,9 +249,13 @@ class Lifetime {
       metadata: call.metadata,
       ...(seen?.span && { span: seen.span }),
       ...(Number.isFinite(deadline) ? { deadline } : {}),
+      get caller() {
+        return visit?.caller;
+      },
     };
-    // grpc-js emits it after a proper end as well.
     call.once('cancelled', () => {
+      // A stream tells of it after a proper end as well, and an error costs as much as the rest of a small call.
+      if (this.#ended) return;
       this.abort(Date.now() >= deadline - DEADLINE_SKEW_MS ? deadlineExceeded() : cancelled());
     });
   }
@@ -353,6 +365,9 @@ function writer<Request, Response>(
   let drained: Promise<unknown> | undefined;
   return async (message) => {
     signal.throwIfAborted();
+    // A handler that failed may have left somebody behind who still writes. After the status that is an error of the
+    // stream to grpc-js, which then never sends the status.
+    if (call.writableEnded) throw cancelled();
     if (call.write(message)) return;
     drained ??= once(call, 'drain', { signal }).finally(() => (drained = undefined));
     await drained;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
-import { Reader } from 'protobufjs';
+import protobuf from 'protobufjs';
 
 /** Descriptors as the protobuf compiler makes them, of our contract and of the health service. */
 const DESCRIPTOR_SETS = ['descriptors.binpb', 'health.binpb'];
@@ -23,7 +23,7 @@ export function reflection(services: readonly string[]): ReflectionService {
 /** The files of a `google.protobuf.FileDescriptorSet`, which is nothing but a list of them. */
 function split(set: Buffer): Uint8Array[] {
   const files: Uint8Array[] = [];
-  const reader = Reader.create(set);
+  const reader = protobuf.Reader.create(set);
   while (reader.pos < reader.len) {
     reader.uint32();
     files.push(reader.bytes());

@@ -5,7 +5,7 @@ import { invalidArguments, malformedMessage, type ServiceError } from './errors.
 
 /**
  * What was wrong with the bytes of a request. The decoder replaces bytes that are not UTF-8 by U+FFFD without a
- * word, and grpc-js answers a request that does not decode with a bare INTERNAL; here both become errors that name
+ * word, and says of a request that does not decode nothing that helps; here both become errors that name
  * the field. Kept beside the messages, for a message has no room for it.
  */
 const flaws = new WeakMap<object, Flaw>();

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type * as z from 'zod';
 import { KeyFileError } from '../../keys/key-file.ts';
+import { limits } from '../../machine/limits.ts';
 import { StoreError } from '../../store/errors.ts';
 import { TowerError } from '../../towers/errors.ts';
 import { helpText, loadConfig, type SettingsSchema } from './config.ts';
@@ -21,6 +22,8 @@ export type ServiceReport =
       pid: number;
       /** `host:port` of its metrics, where it serves any. */
       metrics?: string;
+      /** `host:port` that says whether it lives, where there is one. */
+      liveness?: string;
     }
   | {
       type: 'failed';
@@ -34,6 +37,8 @@ export interface RunningService {
   address: string;
   /** `host:port` of its metrics, where it serves any. */
   metricsAddress?: string | undefined;
+  /** `host:port` that says whether it lives, where there is one. */
+  livenessAddress?: string | undefined;
   /** Answers what is in flight, and releases everything. */
   stop(): Promise<void>;
 }
@@ -75,10 +80,11 @@ export async function runService<Schema extends SettingsSchema>(
     const service = await start(config, log);
     process.off('disconnect', abandon);
     stopOnSignal(service, log);
-    log.info({ address: service.address }, 'ready');
-    const { address, metricsAddress } = service;
+    log.info({ address: service.address, limits: limits().found }, 'ready');
+    const { address, metricsAddress, livenessAddress } = service;
     const metrics = metricsAddress === undefined ? {} : { metrics: metricsAddress };
-    await report({ type: 'ready', address, pid: process.pid, ...metrics });
+    const liveness = livenessAddress === undefined ? {} : { liveness: livenessAddress };
+    await report({ type: 'ready', address, pid: process.pid, ...metrics, ...liveness });
   } catch (error) {
     const message = startFailure(error);
     process.stderr.write(`scalingnote ${name}: ${message}\n`);

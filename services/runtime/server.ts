@@ -2,8 +2,8 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import type { FileRegistry } from '@bufbuild/protobuf';
 import {
-  Server,
   setLogger,
+  type Server,
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
@@ -14,6 +14,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { Access } from './access/access.ts';
 import { accessHooks } from './access/hooks.ts';
+import { LARGEST_MESSAGES } from './admission/admission.ts';
 import {
   serverStream,
   stream,
@@ -24,7 +25,14 @@ import {
   type StreamHandler,
   type UnaryHandler,
 } from './handler.ts';
-import { authority } from './listen-address.ts';
+import { requireOwnHost } from './access/own-host.ts';
+import { authority, isLoopback } from './listen-address.ts';
+import {
+  BODY_TIMEOUT_MS,
+  HeldBytes,
+  MAX_BODY_BYTES_IN_ALL,
+  type ExchangeLimits,
+} from './listener/exchange.ts';
 import { httpListener } from './listener/http.ts';
 import { http2Port } from './listener/http2.ts';
 import { listen } from './listener/listener.ts';
@@ -39,14 +47,6 @@ import type { ServiceError } from './errors.ts';
 export { StartError } from './start-error.ts';
 
 /**
- * Time without any frame after which a connection is asked whether its client is still there: well below the idle
- * limits of common load balancers (60 s and more), so that these never cut a quiet stream.
- */
-export const KEEPALIVE_TIME_MS = 30_000;
-/** Time for the client to answer that. */
-export const KEEPALIVE_TIMEOUT_MS = 10_000;
-
-/**
  * How long connections may stay open after our own calls have ended: long enough to flush the last answers, but not
  * longer, because health watch streams never end by themselves.
  */
@@ -56,8 +56,12 @@ const FLUSH_MS = 250;
 export interface Service {
   definition: ServiceDefinition;
   bind(scope: Scope): UntypedServiceImplementation;
-  /** Why no more streams of a method are taken now, before anything of a new one is read. @default nobody says */
-  refuseStream?: (method: string) => ServiceError | undefined;
+  /**
+   * Why no more streams of a method are taken now, before anything of a new one is read. @default nobody says
+   *
+   * @param ofPeer how many of the method the same peer has open
+   */
+  refuseStream?: (method: string, ofPeer: number) => ServiceError | undefined;
   /** Descriptors of the service, for JSON. @default those of our contract */
   registry?: FileRegistry;
 }
@@ -117,13 +121,12 @@ export interface ServerOptions {
   /** Who looks at connections and calls as they come in. @default nobody */
   hooks?: Hooks | undefined;
   /**
-   * Errors of the port itself go without details, for the conformance suite, which knows none of ours. gRPC is not
-   * concerned: what grpc-js refuses has none. @default false
+   * Errors of the port itself go without details, for the conformance suite, which knows none of ours. @default false
    */
   bareErrors?: boolean | undefined;
   /** See `ListenerOptions`. */
   headTimeoutMs?: number | undefined;
-  /** See `HttpOptions`. */
+  /** See `ExchangeLimits`. */
   bodyTimeoutMs?: number | undefined;
 }
 
@@ -150,12 +153,6 @@ export interface RunningServer {
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { host, port, portSetting, services, log, telemetry } = options;
   setLogger(grpcLogger(log));
-  const server = new Server({
-    'grpc.max_receive_message_length': options.maxReceiveBytes,
-    'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
-    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
-  });
-
   const draining = new AbortController();
   // Every open stream listens.
   setMaxListeners(0, draining.signal);
@@ -169,13 +166,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(telemetry && { watch: telemetry.watch }),
   };
   const bound: BoundService[] = [];
-  /** Binds a service for gRPC and for all other protocols. */
+  /** Binds a service for all protocols. */
   const addService = (
     definition: ServiceDefinition,
     handlers: UntypedServiceImplementation,
     registry?: FileRegistry,
   ): void => {
-    server.addService(definition, handlers);
     bound.push({ definition, handlers, registry });
   };
   for (const { definition, bind, registry } of services) addService(definition, bind(scope), registry);
@@ -194,19 +190,31 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   health.addToServer(everywhere);
   reflection([...names, 'grpc.health.v1.Health']).addToServer(everywhere);
 
-  const { beforeCall, onConnection } = accessHooks(access, options.hooks);
-  const http = httpListener({
-    methods: methodsOf(bound),
-    routes: options.routes,
+  const { beforeCall, onConnection, onSession } = accessHooks(access, options.hooks);
+  const methods = methodsOf(bound);
+  const limits: ExchangeLimits = {
     maxReceiveBytes: options.maxReceiveBytes,
-    bodyTimeoutMs: options.bodyTimeoutMs,
+    bodyTimeoutMs: options.bodyTimeoutMs ?? BODY_TIMEOUT_MS,
+    held: new HeldBytes(MAX_BODY_BYTES_IN_ALL),
+    draining: draining.signal,
+    log,
+    bareErrors: options.bareErrors ?? false,
+  };
+  const http = httpListener({
+    methods,
+    routes: options.routes,
+    limits,
     corsOrigins: options.corsOrigins ?? [],
-    scope,
+    checkHost:
+      isLoopback(host) && !access.asks
+        ? (name) => requireOwnHost(name, options.corsOrigins ?? [])
+        : undefined,
     beforeCall,
     isServing: () => isServing,
-    bareErrors: options.bareErrors,
   });
-  const http2 = http2Port({ grpc: server, http, log, beforeCall });
+  // Where there is an admission, it has the same bound, and counts more exactly.
+  const held = new HeldBytes(Math.max(MAX_BODY_BYTES_IN_ALL, LARGEST_MESSAGES * options.maxReceiveBytes));
+  const http2 = http2Port({ methods, limits: { ...limits, held }, http, beforeCall, onSession });
   const { headTimeoutMs } = options;
   const listening = { host, port, portSetting, headTimeoutMs, onConnection };
   const listener = await listen({ ...listening, http2: http2.accept, http1: http });
@@ -225,7 +233,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         log.warn({ calls: active.count, graceMs }, 'calls did not end in time and are aborted');
       } else await settlesWithin(closed, FLUSH_MS);
       http2.destroy();
-      server.forceShutdown();
       listener.destroy();
     },
   };
@@ -257,7 +264,7 @@ function serviceName(definition: ServiceDefinition): string {
   return path.slice(1, path.lastIndexOf('/'));
 }
 
-/** grpc-js would write to the console; this sends its lines to the log, at debug level. */
+/** Clients of grpc-js would write to the console; this sends its lines to the log, at debug level. */
 function grpcLogger(log: Logger): Partial<Console> {
   const write = (...parts: unknown[]): void => log.debug({ from: 'grpc-js' }, parts.join(' '));
   return { error: write, info: write, debug: write };

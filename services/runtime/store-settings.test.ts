@@ -84,9 +84,11 @@ test('a field that is indexed may have keys in quotes, with anything in them', (
 });
 
 test('the key may come from a file, and from one place only', () => {
-  const env = { SCALINGNOTE_STORE: 'qdrant', SCALINGNOTE_QDRANT_API_KEY_FILE: file(`${KEY}\n`) };
+  const path = file(`${KEY}\n`);
+  const env = { SCALINGNOTE_STORE: 'qdrant', SCALINGNOTE_QDRANT_API_KEY_FILE: path };
   const config = configured('reads', [], env);
-  assert.equal(config.kind === 'qdrant' && config.apiKey, KEY);
+  // The store reads it, now and when it changes.
+  assert.equal(config.kind === 'qdrant' && config.apiKeyFile, path);
   assert.throws(() => configured('reads', [], { ...env, QDRANT_API_KEY: 'x' }), /both set/);
 });
 

@@ -79,6 +79,16 @@ const connection = {
     .min(1)
     .optional()
     .describe('PEM file of certificates to trust, if no public authority signed that of Qdrant.'),
+  qdrantClientCert: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('PEM file with the certificate that Qdrant asks us for, and its chain.'),
+  qdrantClientKey: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('PEM file with the private key of --qdrant-client-cert.'),
   qdrantTimeoutMs: integer(1, 600_000)
     .optional()
     .describe('Longest wait for one answer of Qdrant, in milliseconds. Default: 30000.'),
@@ -172,11 +182,18 @@ export function storeConfig({ store, data, ...rest }: StoreValues): StoreConfig 
   if (apiKey !== undefined && apiKeyFile !== undefined) {
     throw new ConfigError('QDRANT_API_KEY and SCALINGNOTE_QDRANT_API_KEY_FILE are both set; set one of them');
   }
-  const key = apiKeyFile === undefined ? apiKey : readKey(apiKeyFile);
-  return { kind: 'qdrant', url: url!, ...(key === undefined ? {} : { apiKey: key }), ...options };
+  if (apiKeyFile !== undefined) checkKeyFile(apiKeyFile);
+  return {
+    kind: 'qdrant',
+    url: url!,
+    ...(apiKey === undefined ? {} : { apiKey }),
+    ...(apiKeyFile === undefined ? {} : { apiKeyFile }),
+    ...options,
+  };
 }
 
-function readKey(file: string): string {
+/** The store reads it as well, again and again; what is wrong with it now is told by the name of the setting. */
+function checkKeyFile(file: string): void {
   let key: string;
   try {
     key = readFileSync(file, 'utf8').trim();
@@ -185,7 +202,6 @@ function readKey(file: string): string {
       cause: error,
     });
   }
-  if (!HEADER_VALUE.test(key))
-    throw new ConfigError(`SCALINGNOTE_QDRANT_API_KEY_FILE: what ${file} holds ${BAD_KEY}`);
-  return key;
+  if (HEADER_VALUE.test(key)) return;
+  throw new ConfigError(`SCALINGNOTE_QDRANT_API_KEY_FILE: what ${file} holds ${BAD_KEY}`);
 }

@@ -14,10 +14,12 @@ import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
 import type { AddRoutes } from './listener/routes.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
 import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
+import { startLiveness } from './liveness/liveness.ts';
 import { runService } from './run-service.ts';
 import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
 import { openTls } from './tls/tls.ts';
+import { Quotas } from './tenants/quotas.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { measureTower, type Metrics } from './telemetry/metrics.ts';
@@ -34,12 +36,20 @@ const SHARED = [
   'device',
   'threads',
   'metricsHost',
+  'livenessHost',
+  'livenessMs',
   'slowMs',
   'drainMs',
   'lameDuckMs',
+  'connectionIdleS',
+  'connectionAgeS',
   'consoleAddress',
   'logLevel',
   'maxTokensSpent',
+  'tenantQuotas',
+  'remoteCa',
+  'remoteClientCert',
+  'remoteClientKey',
   ...ACCESS_SETTINGS,
 ] as const;
 
@@ -49,6 +59,7 @@ export interface TowerService<Own extends SettingName> {
   /** Which setting has the port, which that of the metrics, and which names the tower. */
   port: 'portDocument' | 'portQuery';
   metricsPort: 'metricsPortDocument' | 'metricsPortQuery';
+  livenessPort: 'livenessPortDocument' | 'livenessPortQuery';
   tower: 'documentTower' | 'queryTower';
   /** What it does with the store. */
   access: keyof typeof STORE_SETTINGS;
@@ -67,6 +78,8 @@ export interface TowerService<Own extends SettingName> {
     describe: () => ServiceInfo;
     /** Where documents are encoded: refuses writes while the tower does not encode as it did. */
     drift: DriftGuard | undefined;
+    /** How much each tenant may have and do. */
+    quotas: Quotas;
   }): Service | Promise<Service>;
   /** What it serves over HTTP besides. @default nothing */
   routes?(tower: Tower, config: Config<Own>): Promise<AddRoutes[]>;
@@ -78,6 +91,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     ...SHARED,
     service.port,
     service.metricsPort,
+    service.livenessPort,
     service.tower,
     ...STORE_SETTINGS[service.access],
     ...service.settings,
@@ -85,6 +99,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
   await runService(service.name, schema, async (values, log) => {
     const config = values as Config;
     const access = openAccess(config, log);
+    const quotas = new Quotas(config.tenantQuotas, log);
     const hosts = [config.host, config.metricsHost];
     const tls = openTls(config, hosts, ['h2', 'http/1.1'], log);
     const metricsTls = openTls(
@@ -93,6 +108,17 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       ['http/1.1'],
       log.child({}, { level: 'error' }),
     );
+    const livenessPort = config[service.livenessPort];
+    const liveness =
+      livenessPort === undefined
+        ? undefined
+        : await startLiveness({
+            host: config.livenessHost,
+            port: livenessPort,
+            portSetting: namesOf(service.livenessPort),
+            blockedMs: config.livenessMs,
+            log,
+          });
     const telemetry = await startTelemetry(
       {
         name: `scalingnote-${service.name}`,
@@ -113,12 +139,19 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         device: config.device,
         log: (message) => log.info(message),
         ...(config.threads === 0 ? {} : { threads: config.threads }),
-        remote: { maxTokensSpent: config.maxTokensSpent || undefined, watch: remoteWatch(telemetry?.tracer) },
+        remote: {
+          maxTokensSpent: config.maxTokensSpent || undefined,
+          watch: remoteWatch(telemetry?.tracer),
+          tls: { ca: config.remoteCa, cert: config.remoteClientCert, key: config.remoteClientKey },
+        },
       }),
       openStore(storeConfig(config), { log }),
     ]);
     const metrics = telemetry?.metrics;
-    if (metrics) measureTower(tower, metrics);
+    if (metrics) {
+      measureTower(tower, metrics);
+      access.measure(metrics);
+    }
     let server: RunningServer | undefined;
     let serving = false;
     const health = monitorHealth({
@@ -126,7 +159,10 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         await store.probe(options);
         await tower.probe?.(options);
       },
-      setServing: (now) => server?.setServing((serving = now)),
+      setServing: (now) => {
+        server?.setServing((serving = now));
+        liveness?.setReady(serving ? undefined : health.reason);
+      },
       log,
     });
     const store = watchedStore(metrics ? measuredStore(opened, metrics) : opened, health);
@@ -135,7 +171,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       ...serviceInfo(tower, store, health.reason),
       writesRefusedReason: drift?.refusal ?? '',
     });
-    const made = await service.serve({ tower, store, config, log, telemetry, describe, drift });
+    const made = await service.serve({ tower, store, config, log, telemetry, describe, drift, quotas });
     const admission = admit(made, service, config, telemetry);
     server = await startServer({
       host: config.host,
@@ -144,6 +180,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       services: [made],
       hooks: {
         beforeCall: admission.beforeCall,
+        onSession: admission.onSession,
+        onRefusal: admission.onRefusal,
         onConnection: (socket) => {
           const counted = admission.onConnection(socket);
           return counted && tls ? tls.wrap(counted) : counted;
@@ -173,17 +211,21 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     return {
       address: server.address,
       metricsAddress: telemetry?.metricsAddress,
+      livenessAddress: liveness?.address,
       stop: async () => {
         health.stop();
         drift?.stop();
         stopping.abort();
         server.setServing((serving = false));
+        liveness?.setReady(health.reason);
         if (config.lameDuckMs > 0) await sleep(config.lameDuckMs);
         await server.shutdown(config.drainMs);
         admission.close();
         await Promise.all([tower.close(), store.close()]);
         await telemetry?.close();
+        await liveness?.close();
         access.close();
+        quotas.close();
         tls?.close();
         metricsTls?.close();
       },

@@ -26,6 +26,9 @@ export const SNIPPET_LENGTH = { min: 16, max: 4096 } as const;
 /** Documents of a page by default and at most: a page is one message, and a document may have megabytes. */
 export const DEFAULT_PAGE = 20;
 export const MAX_PAGE = 100;
+/** Most tenants on a page of a list, and as many as there are where the request says nothing. */
+export const MAX_TENANT_PAGE = 1000;
+export const DEFAULT_TENANT_PAGE = 100;
 /** Most ids of one GetDocuments. */
 export const MAX_GET_IDS = 100;
 /** Most texts of one Encode call: a batch that leaves the encoder to others within a fraction of a second. */

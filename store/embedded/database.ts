@@ -124,6 +124,21 @@ export class Database {
     return this.#transaction(WRITE, work);
   }
 
+  /** As {@link write}; what the work deletes is overwritten in the file, as soon as a checkpoint has come there. */
+  overwriting<Result>(work: () => Result): Result {
+    this.exec('PRAGMA secure_delete = ON');
+    try {
+      return this.write(work);
+    } finally {
+      this.exec('PRAGMA secure_delete = OFF');
+    }
+  }
+
+  /** Brings the log into the file and empties it, as far as nobody reads or writes. */
+  checkpoint(): void {
+    this.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get();
+  }
+
   /** @throws {StoreError} `STORE_LOST` if the files are not there any more, or cannot take a write */
   checkPresence(): void {
     this.#check(true);

@@ -2,6 +2,7 @@ import type { Counts } from '../store.ts';
 import type { DocumentKey, GoneDocument, Ingested, Origin, StoredDocument } from '../document.ts';
 import type { DocumentWriteResult } from '../writes.ts';
 import { applyVersionRule, type Remembered } from '../versions.ts';
+import type { Collection } from './catalog.ts';
 import { ChangeLog } from './change-log.ts';
 import { checksum, verify } from './checksums.ts';
 import type { Database } from './database.ts';
@@ -21,6 +22,7 @@ import { documentStatements } from './document-statements.ts';
 import { Passages } from './passages.ts';
 import type { PreparedPut, PreparedUpdate, PreparedWrite } from './prepare.ts';
 import { bytes, string } from './strings.ts';
+import { TenantData } from './tenant-data.ts';
 import { Tenants } from './tenants.ts';
 
 /**
@@ -49,14 +51,20 @@ export class Documents {
   readonly changes: ChangeLog;
   readonly deletions: Deletions;
   readonly tenants: Tenants;
+  readonly data: TenantData;
   readonly #database: Database;
   readonly #sql: ReturnType<typeof documentStatements>;
 
-  constructor(database: Database, collection: number, changesKept?: number) {
+  constructor(
+    database: Database,
+    { id: collection, dimensions }: Pick<Collection, 'id' | 'dimensions'>,
+    changesKept?: number,
+  ) {
     this.passages = new Passages(database, collection);
     this.changes = new ChangeLog(database, collection, changesKept);
     this.deletions = new Deletions(database, collection);
     this.tenants = new Tenants(database, collection);
+    this.data = new TenantData(database, collection, dimensions);
     this.#database = database;
     this.#sql = documentStatements(database, collection);
   }

@@ -15,6 +15,8 @@ import type {
   ScrollPage,
   NewCollection,
   Store,
+  TenantCounts,
+  Usage,
 } from '../store.ts';
 import type {
   DocumentKey,
@@ -171,6 +173,33 @@ export class EmbeddedStore implements Store {
 
   tenants(collection: string, options?: CallOptions): Promise<string[]> {
     return this.#call('tenants', [collection], options);
+  }
+
+  tenantCounts(collection: string, options?: CallOptions): Promise<TenantCounts[]> {
+    return this.#call('tenantCounts', [collection], options);
+  }
+
+  async usage(collection: string, tenant: string, options?: CallOptions): Promise<Usage> {
+    checkScope(tenant, undefined);
+    return await this.#call('usage', [collection, tenant], options);
+  }
+
+  measureDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options?: CallOptions,
+  ): Promise<(number | undefined)[]> {
+    return this.#call('measureDocuments', [collection, keys], options);
+  }
+
+  async dropTenant(collection: string, tenant: string, options?: CallOptions): Promise<number> {
+    checkScope(tenant, undefined);
+    return await this.#call('dropTenant', [collection, tenant], options);
+  }
+
+  async remains(collection: string, tenant: string, options?: CallOptions): Promise<number> {
+    checkScope(tenant, undefined);
+    return await this.#call('remains', [collection, tenant], options);
   }
 
   async scrollDeletes(

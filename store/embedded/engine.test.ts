@@ -91,7 +91,7 @@ describe('Engine', () => {
     const { id } = database.prepare(`SELECT id FROM collections WHERE physical LIKE 'lags--%'`).get() as {
       id: number;
     };
-    const documents = new Documents(database, id, 2);
+    const documents = new Documents(database, { id, dimensions: 4 }, 2);
     const step = (writes: DocumentWrite[]) =>
       database.write(() => documents.write(prepareWrites(writes).prepared, Date.now()));
     step([{ kind: 'delete', tenant: TENANT, documentId: 'a', version: 0 }]);

@@ -11,6 +11,8 @@ import type {
   NewCollection,
   PageRequest,
   ScrollPage,
+  TenantCounts,
+  Usage,
 } from '../store.ts';
 import type {
   DocumentKey,
@@ -257,6 +259,78 @@ export class Engine {
     return this.#database.read(() => this.#documents(name).tenants.names(this.#now()));
   }
 
+  tenantCounts(name: string): TenantCounts[] {
+    return this.#database.read(() => this.#documents(name).tenants.all(this.#now()));
+  }
+
+  /** It works in slices: what is written meanwhile may or may not be counted. */
+  *usage(name: string, tenant: string): Sliced<Usage> {
+    const collection = this.#database.read(() => this.#catalog.resolve(name));
+    const usage = { documents: 0, passages: 0, bytes: 0 };
+    for (let after: Uint8Array | undefined = bytes(''); ; yield) {
+      after = this.#database.read(() => {
+        const { tenants, data } = this.#documentsOf(collection);
+        const row = tenants.find(tenant);
+        this.#slice.begin();
+        while (row !== undefined && after !== undefined && !this.#slice.spent) {
+          const { last, ...some } = data.measureSome(row, after, this.#now());
+          usage.documents += some.documents;
+          usage.passages += some.passages;
+          usage.bytes += some.bytes;
+          after = last;
+        }
+        return row === undefined ? undefined : after;
+      });
+      if (after === undefined) return usage;
+    }
+  }
+
+  measureDocuments(name: string, keys: readonly DocumentKey[]): (number | undefined)[] {
+    return this.#database.read(() => {
+      const { tenants, data } = this.#documents(name);
+      const now = this.#now();
+      return keys.map(({ tenant, documentId }) => {
+        const row = tenants.find(tenant);
+        return row === undefined ? undefined : data.measure(row, documentId, now);
+      });
+    });
+  }
+
+  /** Each slice is one transaction, and overwrites on the disk what it deletes. */
+  *dropTenant(name: string, tenant: string): Sliced<number> {
+    const collection = this.#database.read(() => this.#catalog.resolve(name));
+    let dropped = 0;
+    const dropSome = (): boolean => {
+      const documents = this.#documentsOf(collection);
+      const row = documents.tenants.find(tenant);
+      if (row === undefined) return true;
+      const { data } = documents;
+      this.#slice.begin();
+      do {
+        const ids = data.someDocuments(row);
+        for (const id of ids) documents.deleteRow(row, id);
+        documents.changes.trim();
+        dropped += ids.length;
+        if (ids.length === 0 && !data.forgetSomeDeletes(row)) {
+          documents.tenants.forget(row);
+          return true;
+        }
+      } while (!this.#slice.spent);
+      return false;
+    };
+    while (!this.#database.overwriting(dropSome)) yield;
+    this.#open.forgetTenants();
+    this.#database.checkpoint();
+    return dropped;
+  }
+
+  remains(name: string, tenant: string): number {
+    return this.#database.read(() => {
+      const { tenants, data } = this.#documents(name);
+      return data.remains(tenants.find(tenant));
+    });
+  }
+
   scrollDeletes(
     name: string,
     tenant: string,
@@ -303,6 +377,7 @@ export class Engine {
    * that no search has to wait for that. It works in slices.
    */
   *prepare(space: string): Sliced<void> {
+    this.#database.read(() => this.#open.forgetTenants());
     const wanted = this.#database.read(() => {
       let room = MANY_VECTORS;
       const found: { collection: Collection; tenant: number }[] = [];

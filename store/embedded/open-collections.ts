@@ -49,6 +49,15 @@ export class OpenCollections {
     this.#open.delete(id);
   }
 
+  /** Forgets the vectors of tenants that were dropped, by whatever process. */
+  forgetTenants(): void {
+    const there = new Set(this.#catalog.list().map(({ id }) => id));
+    for (const [id, { documents, mirrors }] of this.#open) {
+      if (!there.has(id)) continue;
+      for (const tenant of mirrors.keys()) if (!documents.tenants.has(tenant)) mirrors.delete(tenant);
+    }
+  }
+
   /** Warns, once, of more vectors in memory than are good for it. */
   warnOfSize(): void {
     if (this.#warned) return;
@@ -63,11 +72,11 @@ export class OpenCollections {
     );
   }
 
-  #collection({ id }: Collection): OpenCollection {
+  #collection({ id, dimensions }: Collection): OpenCollection {
     let open = this.#open.get(id);
     if (!open) {
       this.#forgetDropped();
-      open = { documents: new Documents(this.#database, id), mirrors: new Map() };
+      open = { documents: new Documents(this.#database, { id, dimensions }), mirrors: new Map() };
       this.#open.set(id, open);
     }
     return open;

@@ -1,4 +1,4 @@
-import type { Counts } from '../store.ts';
+import type { Counts, TenantCounts } from '../store.ts';
 import type { Database } from './database.ts';
 import { bytes, string } from './strings.ts';
 
@@ -39,6 +39,22 @@ export class Tenants {
     return { documents: documents - gone.documents, passages: passages - gone.passages };
   }
 
+  /** Counts of each tenant that has documents, without those that have expired. */
+  all(now: number): TenantCounts[] {
+    const rows = this.#sql.all.all(now) as (Counts & { tenant: Uint8Array })[];
+    return rows.map(({ tenant, documents, passages }) => ({ tenant: string(tenant), documents, passages }));
+  }
+
+  /** Forgets the name of a tenant that has nothing any more. */
+  forget(tenant: number): void {
+    this.#sql.forget.run(tenant);
+  }
+
+  /** Whether a row is of a tenant. */
+  has(tenant: number): boolean {
+    return this.#sql.has.get(tenant) !== undefined;
+  }
+
   /** Adds to a tenant's counts. */
   change(tenant: number, documents: number, passages: number): void {
     this.#sql.change.run(documents, passages, tenant);
@@ -67,6 +83,15 @@ function prepare(database: Database, collection: number) {
          OR EXISTS (SELECT 1 FROM deletions_${collection} d WHERE d.tenant = t.id)
        ORDER BY tenant`,
     ),
+    all: database.prepare(
+      `SELECT tenant, t.documents - coalesce(gone, 0) AS documents, t.passages - coalesce(lost, 0) AS passages
+       FROM ${tenants} t LEFT JOIN
+         (SELECT tenant AS of, count(*) AS gone, sum(passages) AS lost
+          FROM ${documents} INDEXED BY expiring_${collection} WHERE expires_at <= ? GROUP BY tenant) ON of = t.id
+       WHERE t.documents > coalesce(gone, 0) ORDER BY tenant`,
+    ),
+    forget: database.prepare(`DELETE FROM ${tenants} WHERE id = ?`),
+    has: database.prepare(`SELECT 1 FROM ${tenants} WHERE id = ?`),
     countTenant: database.prepare(`SELECT documents, passages FROM ${tenants} WHERE id = ?`),
     countAll: database.prepare(`${sums('coalesce(sum(documents), 0)')} ${tenants}`),
     expired: database.prepare(`${expired} AND tenant = ?`),

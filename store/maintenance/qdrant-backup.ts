@@ -3,10 +3,11 @@ import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { Agent, type Dispatcher, request } from 'undici';
+import { Agent, buildConnector, type Dispatcher, request } from 'undici';
+import { reloadingConnector } from '../../calls/outgoing-tls.ts';
 import { collectionNotFound, StoreError } from '../errors.ts';
 import { newIdentity } from '../names.ts';
-import type { QdrantConfig } from '../qdrant/config.ts';
+import { qdrantIdentity, type QdrantConfig } from '../qdrant/config.ts';
 import { readOnly } from '../qdrant/adopted/record.ts';
 import { QdrantStore } from '../qdrant/qdrant-store.ts';
 import {
@@ -21,7 +22,10 @@ import {
 } from './manifest.ts';
 
 /** Where Qdrant is: one address. */
-export type QdrantPlace = Pick<QdrantConfig, 'url' | 'apiKey'>;
+export type QdrantPlace = Pick<
+  QdrantConfig,
+  'url' | 'apiKey' | 'apiKeyFile' | 'ca' | 'clientCert' | 'clientKey'
+>;
 
 /**
  * Backs up collections of a Qdrant server into a new folder, by its own snapshots: each is of one moment, whatever is
@@ -150,10 +154,9 @@ interface Answer<Result> {
 class Server {
   readonly #url: string;
   readonly #headers: Record<string, string>;
-  /** Snapshots take as long as they take; the store's own limits are for searches. */
-  readonly #agent = new Agent({ headersTimeout: 0, bodyTimeout: 0 });
+  readonly #agent: Agent;
 
-  constructor({ url, apiKey }: QdrantPlace) {
+  constructor({ url, ...place }: QdrantPlace) {
     if (url.includes(',')) {
       throw new StoreError(
         'STORE_UNSUPPORTED',
@@ -162,7 +165,11 @@ class Server {
       );
     }
     this.#url = url.replace(/\/+$/, '');
-    this.#headers = { ...(apiKey !== undefined && { 'api-key': apiKey }) };
+    const { apiKey, tls } = qdrantIdentity(place);
+    this.#headers = { ...(apiKey && { 'api-key': apiKey() }) };
+    // Snapshots take as long as they take; the store's own limits are for searches.
+    const connect = reloadingConnector(buildConnector, tls, {});
+    this.#agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

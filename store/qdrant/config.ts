@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { OutgoingTls } from '../../calls/outgoing-tls.ts';
+import { fileSecret } from '../../calls/secret.ts';
 import { StoreError } from '../errors.ts';
 import { metadataPath } from '../filter.ts';
 
@@ -69,8 +70,14 @@ export interface QdrantConfig extends CollectionSettings {
   url: string;
   /** Sent as `api-key`. @default none */
   apiKey?: string | undefined;
+  /** File that holds the key and nothing else; it is read again when it changes. Give one of this and `apiKey`. */
+  apiKeyFile?: string | undefined;
   /** PEM file with the certificates to trust. @default those that Node.js trusts */
   ca?: string | undefined;
+  /** PEM file with our certificate, for a server that asks for one, and its chain; `clientKey` goes with it. */
+  clientCert?: string | undefined;
+  /** PEM file with its private key. */
+  clientKey?: string | undefined;
   /** Candidates of a search in the graph. @default the server's: as many as the graph was built with */
   hnswEf?: number | undefined;
   /**
@@ -148,21 +155,47 @@ export function planCollections(settings: CollectionSettings) {
   };
 }
 
+/** What an HTTP header can carry. */
+const HEADER_VALUE = /^[!-~]+$/;
+
+/** Who we are to the server, and whom we trust. */
+export interface QdrantIdentity {
+  /** The key at this moment. */
+  apiKey: (() => string) | undefined;
+  tls: OutgoingTls;
+}
+
 /**
- * The certificates to trust.
+ * Reads what the server is shown, from files too.
  *
- * @throws {StoreError} `STORE_INVALID_ARGUMENT` if the file cannot be read or is no PEM
+ * @throws {StoreError} `STORE_INVALID_ARGUMENT` if a file can't be used, in a line that never holds a key
  */
-export function readCertificates(file: string | undefined): string | undefined {
-  if (file === undefined) return undefined;
-  let pem: string;
-  try {
-    pem = readFileSync(file, 'utf8');
-  } catch (cause) {
-    return invalid(`ca: cannot read ${file}: ${String(cause)}`);
+export function qdrantIdentity({
+  apiKey,
+  apiKeyFile,
+  ca,
+  clientCert: cert,
+  clientKey: key,
+}: Pick<QdrantConfig, 'apiKey' | 'apiKeyFile' | 'ca' | 'clientCert' | 'clientKey'>): QdrantIdentity {
+  if (apiKey !== undefined && apiKeyFile !== undefined) {
+    invalid('apiKey and apiKeyFile are both given; give one of them');
   }
-  if (!pem.includes('-----BEGIN CERTIFICATE-----')) invalid(`ca: ${file} holds no certificate in PEM`);
-  return pem;
+  try {
+    const check = (secret: string): void => {
+      if (!HEADER_VALUE.test(secret)) throw new Error('it must be characters of ASCII without white space');
+    };
+    return {
+      apiKey:
+        apiKeyFile !== undefined
+          ? fileSecret(apiKeyFile, check)
+          : apiKey === undefined
+            ? undefined
+            : () => apiKey,
+      tls: new OutgoingTls({ ca, cert, key }, { ca: 'ca', cert: 'clientCert', key: 'clientKey' }),
+    };
+  } catch (error) {
+    return invalid((error as Error).message);
+  }
 }
 
 /**

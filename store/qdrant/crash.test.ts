@@ -11,11 +11,13 @@ import { Points } from './points.ts';
 import { sweep } from './sweep.ts';
 import { useQdrant } from './testing/engine.ts';
 import { forwardTo, loseAnswerOf, reset, startFakeServer } from './testing/fake-server.ts';
+import { OutgoingTls } from '../../calls/outgoing-tls.ts';
 import { parseAddresses } from './transport/node.ts';
 import { Transport } from './transport/transport.ts';
 
 const qdrant = useQdrant(() => optionalTool('qdrant-engine'));
 const apiKey = process.env['QDRANT_API_KEY'];
+const key = apiKey === undefined ? undefined : () => apiKey;
 const auth = apiKey === undefined ? {} : { apiKey };
 
 const FAR_FUTURE_MS = 2 * 3_600_000;
@@ -82,8 +84,8 @@ describe('a writer of qdrant that dies', { skip: qdrant.skip }, () => {
     });
     proxyUrl = proxy.url;
     survivor = await openStore({ kind: 'qdrant', url, exact: true, ...auth });
-    const defaults = { ca: undefined, connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
-    transport = new Transport({ addresses: parseAddresses(url), apiKey, ...defaults });
+    const defaults = { tls: new OutgoingTls({}), connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
+    transport = new Transport({ addresses: parseAddresses(url), apiKey: key, ...defaults });
     await survivor.ensureCollection(name, SPACE);
   });
   after(async () => {

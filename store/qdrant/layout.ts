@@ -63,6 +63,8 @@ export interface PointPayload {
   whole?: 'body' | 'text';
   /** The whole text; on the head only, and in no answer to a search. */
   body?: string;
+  /** Bytes of title and text, as `quotaBytes` counts them; on heads alone, and absent from older ones. */
+  text_bytes?: number;
   /** Milliseconds since the epoch; `null` for a document that an update keeps from expiring. */
   expires_at?: number | null;
   /** How the document came in; on the head only. `null` where an update did not say. */

@@ -117,11 +117,21 @@ export class Points {
     return (await this.#post<{ count: number }>('count', path, body, options)).count;
   }
 
-  /** Values of a field with an index, in the points that match a filter. */
-  async values(key: string, filter: QdrantFilter, limit: number, options: CallOptions): Promise<string[]> {
+  /** Values of a field with an index in the points that match a filter, and how many points have each. */
+  async values(
+    key: string,
+    filter: QdrantFilter,
+    limit: number,
+    options: CallOptions,
+  ): Promise<{ value: string; count: number }[]> {
     const body: Schemas['FacetRequest'] = { key, filter, limit, exact: true };
-    const { hits } = await this.#post<{ hits: { value: string }[] }>('facet', '/facet', body, options);
-    return hits.map(({ value }) => value);
+    const { hits } = await this.#post<{ hits: { value: string; count: number }[] }>(
+      'facet',
+      '/facet',
+      body,
+      options,
+    );
+    return hits;
   }
 
   /** Best points first. @param body a `QueryRequest` */

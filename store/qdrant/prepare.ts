@@ -84,7 +84,7 @@ export function headPayload(
   generation: number,
   settling: boolean,
 ): Partial<PointPayload> {
-  const { text, encodingHash } = put;
+  const { title, text, encodingHash } = put;
   const passages = put.passages.length;
   const isOnlyPassage = passages === 1 && put.passages[0]!.text === text;
   return {
@@ -94,6 +94,7 @@ export function headPayload(
     passages,
     encoding_hash: encodingHash,
     ...(latest.ingested && { ingested: { ...latest.ingested, stamp: generation } }),
+    text_bytes: Buffer.byteLength(title) + Buffer.byteLength(text ?? ''),
     ...(text !== undefined && (isOnlyPassage ? { whole: 'text' } : { whole: 'body', body: text })),
     ...(settling && { settling }),
   };

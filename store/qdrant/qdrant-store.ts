@@ -15,6 +15,8 @@ import type {
   ScrollPage,
   NewCollection,
   Store,
+  TenantCounts,
+  Usage,
 } from '../store.ts';
 import type {
   DocumentKey,
@@ -43,8 +45,10 @@ import {
   read,
   scroll,
   scrollDeletes,
+  tenantCounts,
   tenants,
 } from './reads.ts';
+import { dropTenant, measure, remains, usage } from './tenants.ts';
 import { Failure } from './transport/failure.ts';
 import { openTransport } from './transport/open.ts';
 import { throwIfOver } from './transport/bounds.ts';
@@ -248,6 +252,43 @@ export class QdrantStore implements Store {
   tenants(collection: string, options: CallOptions = {}): Promise<string[]> {
     return this.#using(collection, options, ({ points, adopted }, bounds) =>
       adopted ? adopted.tenants(bounds) : tenants(points, bounds),
+    );
+  }
+
+  tenantCounts(collection: string, options: CallOptions = {}): Promise<TenantCounts[]> {
+    return this.#using(collection, options, ({ points, adopted }, bounds) =>
+      adopted ? adopted.tenantCounts(bounds) : tenantCounts(points, bounds),
+    );
+  }
+
+  async usage(collection: string, tenant: string, options: CallOptions = {}): Promise<Usage> {
+    checkScope(tenant, undefined);
+    return this.#writing(collection, 'a quota', options, ({ points, dimensions }, bounds) =>
+      usage(points, tenant, dimensions, bounds),
+    );
+  }
+
+  measureDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options: CallOptions = {},
+  ): Promise<(number | undefined)[]> {
+    return this.#writing(collection, 'a quota', options, ({ points, dimensions }, bounds) =>
+      measure(points, keys, dimensions, bounds),
+    );
+  }
+
+  async dropTenant(collection: string, tenant: string, options: CallOptions = {}): Promise<number> {
+    checkScope(tenant, undefined);
+    return this.#writing(collection, 'the drop of a tenant', options, ({ points }, bounds) =>
+      dropTenant(points, tenant, bounds),
+    );
+  }
+
+  async remains(collection: string, tenant: string, options: CallOptions = {}): Promise<number> {
+    checkScope(tenant, undefined);
+    return this.#using(collection, options, async ({ points, adopted }, bounds) =>
+      adopted ? 0 : remains(points, tenant, bounds),
     );
   }
 

@@ -1,7 +1,7 @@
 import { documentBytes } from '../document-bytes.ts';
 import { StoreError } from '../errors.ts';
 import type { Filter } from '../queries.ts';
-import type { CallOptions, Counts, PageRequest, ScrollPage } from '../store.ts';
+import type { CallOptions, Counts, PageRequest, ScrollPage, TenantCounts } from '../store.ts';
 import type {
   DocumentKey,
   FullDocument,
@@ -23,7 +23,7 @@ const PAGE_VALUES = 10_000;
 /** Most passages that one request of a delete by filter deletes, but for a single document: some milliseconds of work. */
 const DELETE_PASSAGES = 2000;
 
-const HEAD = equals('passage', 0);
+export const HEAD = equals('passage', 0);
 
 /** Holds for points with a version, which a delete leaves behind. */
 const VERSIONED: QdrantCondition = { key: 'version', range: { gt: 0 } };
@@ -159,22 +159,34 @@ export async function tenants(points: Points, options: CallOptions): Promise<str
     valuesOf(points, 'tenant', { must: [HEAD], must_not: [gone] }, options),
     valuesOf(points, 'deleted_tenant', { must: [HEAD, VERSIONED] }, options),
   ]);
-  return [...new Set([...kept, ...deleted])].sort();
+  return [...new Set([...kept.keys(), ...deleted.keys()])].sort();
 }
 
-/** The values that a field has in the points of a filter. */
+/** The counts of every tenant that has documents. */
+export async function tenantCounts(points: Points, options: CallOptions): Promise<TenantCounts[]> {
+  const live = { must_not: [expired(Date.now())] };
+  const [documents, passages] = await Promise.all([
+    valuesOf(points, 'tenant', { must: [HEAD], ...live }, options),
+    valuesOf(points, 'tenant', live, options),
+  ]);
+  return [...documents]
+    .map(([tenant, count]) => ({ tenant, documents: count, passages: passages.get(tenant) ?? 0 }))
+    .sort((a, b) => (a.tenant < b.tenant ? -1 : 1));
+}
+
+/** The values that a field has in the points of a filter, and in how many. */
 async function valuesOf(
   points: Points,
   key: string,
   { must = [], must_not = [] }: { must?: QdrantCondition[]; must_not?: QdrantCondition[] },
   options: CallOptions,
-): Promise<string[]> {
-  const values: string[] = [];
+): Promise<Map<string, number>> {
+  const values = new Map<string, number>();
   for (;;) {
-    const others = values.length === 0 ? [] : [anyOf(key, values)];
+    const others = values.size === 0 ? [] : [anyOf(key, [...values.keys()])];
     const filter = { must, must_not: [...must_not, ...others] };
     const more = await points.values(key, filter, PAGE_VALUES, options);
-    values.push(...more);
+    for (const { value, count: found } of more) values.set(value, found);
     if (more.length < PAGE_VALUES) return values;
   }
 }
@@ -233,7 +245,7 @@ export async function deleteByFilter(
 }
 
 /** Ids of heads in pieces of at most {@link DELETE_PASSAGES} passages. */
-function* inPieces(heads: readonly Point[]): Generator<string[], void, undefined> {
+export function* inPieces(heads: readonly Point[]): Generator<string[], void, undefined> {
   let ids: string[] = [];
   let passages = 0;
   for (const { id, payload } of heads) {

@@ -11,6 +11,7 @@ import { clearMark } from './settle.ts';
 import { sweep } from './sweep.ts';
 import { useQdrant } from './testing/engine.ts';
 import { forwardTo, startFakeServer } from './testing/fake-server.ts';
+import { OutgoingTls } from '../../calls/outgoing-tls.ts';
 import { parseAddresses } from './transport/node.ts';
 import { Transport } from './transport/transport.ts';
 
@@ -20,6 +21,7 @@ const DAY_MS = 24 * HOUR_MS;
 
 const server = useQdrant(() => optionalTool('qdrant-engine'));
 const apiKey = process.env['QDRANT_API_KEY'];
+const key = apiKey === undefined ? undefined : () => apiKey;
 
 describe('a sweep', { skip: server.skip }, () => {
   const name = `sweep-${randomBytes(6).toString('hex')}`;
@@ -32,8 +34,8 @@ describe('a sweep', { skip: server.skip }, () => {
     if (server.skip !== false) return;
     const { url } = server;
     store = await openStore({ kind: 'qdrant', url, ...(apiKey !== undefined && { apiKey }) });
-    const defaults = { ca: undefined, connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
-    transport = new Transport({ addresses: parseAddresses(url), apiKey, ...defaults });
+    const defaults = { tls: new OutgoingTls({}), connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
+    transport = new Transport({ addresses: parseAddresses(url), apiKey: key, ...defaults });
     points = new Points(transport, physical, false);
     await store.ensureCollection(name, SPACE);
     // The store sweeps at its first write, and not again for minutes.
@@ -245,8 +247,8 @@ describe('a sweep', { skip: server.skip }, () => {
           .then(() => (forward as (...given: unknown[]) => void)(response, seen));
       };
     });
-    const defaults = { ca: undefined, connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
-    const behind = new Transport({ addresses: parseAddresses(proxy.url), apiKey, ...defaults });
+    const defaults = { tls: new OutgoingTls({}), connections: 4, timeoutMs: 10_000, hedgeMs: undefined };
+    const behind = new Transport({ addresses: parseAddresses(proxy.url), apiKey: key, ...defaults });
     t.after(() => behind.close());
     await sweep(new Points(behind, physical, false), expiresAt, {});
     assert.equal(armed, false, 'the writes came in between');

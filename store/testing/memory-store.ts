@@ -1,5 +1,5 @@
 import { checkDimensions, checkLimit, checkQuery, checkScope, checkWriteDimensions } from '../check.ts';
-import { documentBytes } from '../document-bytes.ts';
+import { documentBytes, quotaBytes } from '../document-bytes.ts';
 import { prepareWrites, unitVector } from '../embedded/prepare.ts';
 import { StoreError } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
@@ -23,6 +23,8 @@ import type {
   ScrollPage,
   NewCollection,
   Store,
+  TenantCounts,
+  Usage,
 } from '../store.ts';
 import type {
   DocumentKey,
@@ -273,6 +275,60 @@ export class MemoryStore implements Store {
 
   tenants(name: string, options?: CallOptions): Promise<string[]> {
     return this.#call('tenants', name, options, () => tenantsOf(this.#data.find(name).rows, this.#now()));
+  }
+
+  tenantCounts(name: string, options?: CallOptions): Promise<TenantCounts[]> {
+    return this.#call('tenantCounts', name, options, () => {
+      const { rows } = this.#data.find(name);
+      return tenantsOf(rows, this.#now())
+        .map((tenant) => ({ tenant, ...countOf(matching(rows, tenant, {}, this.#now())) }))
+        .filter(({ documents }) => documents > 0);
+    });
+  }
+
+  async usage(name: string, tenant: string, options?: CallOptions): Promise<Usage> {
+    checkScope(tenant, undefined);
+    return await this.#call('usage', name, options, () => {
+      const { rows, space } = this.#data.find(name);
+      const own = matching(rows, tenant, {}, this.#now());
+      const bytes = own.reduce((sum, row) => sum + quotaBytes(fullDocument(row), space.dimensions), 0);
+      return { ...countOf(own), bytes };
+    });
+  }
+
+  measureDocuments(
+    name: string,
+    keys: readonly DocumentKey[],
+    options?: CallOptions,
+  ): Promise<(number | undefined)[]> {
+    return this.#call('measureDocuments', name, options, () => {
+      const { rows, space } = this.#data.find(name);
+      return keys.map((key) => {
+        const row = rows.get(rowKey(key));
+        return row && isLive(row, this.#now()) ? quotaBytes(fullDocument(row), space.dimensions) : undefined;
+      });
+    });
+  }
+
+  async dropTenant(name: string, tenant: string, options?: CallOptions): Promise<number> {
+    checkScope(tenant, undefined);
+    return await this.#call('dropTenant', name, options, () => {
+      const collection = this.#data.find(name);
+      const own = [...collection.rows].filter(([, row]) => row.tenant === tenant);
+      for (const [key] of own) collection.rows.delete(key);
+      collection.writes++;
+      return own.filter(([, { put }]) => put !== undefined).length;
+    });
+  }
+
+  async remains(name: string, tenant: string, options?: CallOptions): Promise<number> {
+    checkScope(tenant, undefined);
+    return await this.#call(
+      'remains',
+      name,
+      options,
+      () => [...this.#data.find(name).rows.values()].filter((row) => row.tenant === tenant).length,
+    );
   }
 
   async scrollDeletes(

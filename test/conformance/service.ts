@@ -17,13 +17,13 @@ import { guarded } from '../../services/runtime/request-guard.ts';
 import {
   typeUrl,
   type Any,
-  type Header,
   type Request,
   type StreamPlan,
   type Suite,
   type UnaryPlan,
   type WireError,
 } from './messages.ts';
+import { headersOf, metadataOf } from './metadata.ts';
 
 /** What a call of grpc-js has, and those of our other protocols: see `calls.ts` of the listener. */
 interface RawCall {
@@ -228,10 +228,7 @@ class Handlers {
   }
 
   #info(requests: readonly Any[], { metadata }: Call): object {
-    const requestHeaders: Header[] = Object.keys(metadata.getMap()).map((name) => ({
-      name,
-      value: metadata.get(name).map((value) => (typeof value === 'string' ? value : unpadded(value))),
-    }));
+    const requestHeaders = headersOf(metadata);
     const left = extras.get(metadata)!.timeoutMs;
     const timeoutMs = Number.isFinite(left) ? Math.max(0, Math.ceil(left)) : undefined;
     return { requestHeaders, requests: [...requests], ...(timeoutMs !== undefined && { timeoutMs }) };
@@ -248,16 +245,4 @@ class Handlers {
   #packed(type: string, request: object): Any {
     return { type_url: typeUrl(type), value: this.#suite.type(type).serialize(request) };
   }
-}
-
-function metadataOf(headers: readonly Header[]): Metadata {
-  const metadata = new Metadata();
-  for (const { name, value } of headers) {
-    for (const each of value) metadata.add(name, name.endsWith('-bin') ? Buffer.from(each, 'base64') : each);
-  }
-  return metadata;
-}
-
-function unpadded(bytes: Buffer): string {
-  return bytes.toString('base64').replace(/=+$/, '');
 }

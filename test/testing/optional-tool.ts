@@ -33,6 +33,18 @@ export const OPTIONAL_TOOLS = {
     variable: 'PYTHON',
     install: 'apt-get install python3 python3-venv',
   },
+  'systemd-analyze': {
+    names: ['systemd-analyze'],
+    variable: 'SYSTEMD_ANALYZE',
+    install: 'apt-get install systemd',
+  },
+  // Where `deploy/testing/setup-hadolint` puts it.
+  hadolint: {
+    names: [join(defaultCacheDir(), 'hadolint', 'bin', 'hadolint'), 'hadolint'],
+    variable: 'HADOLINT',
+    install: 'npm run hadolint',
+  },
+  taskset: { names: ['taskset'], variable: 'TASKSET', install: 'apt-get install util-linux' },
   // The interpreter that has it, where `store/qdrant/testing/engine/setup` makes one.
   'qdrant-engine': {
     names: [join(defaultCacheDir(), 'qdrant-engine', 'bin', 'python')],

@@ -1,7 +1,7 @@
-import { type INamespace, Root, type Type } from 'protobufjs';
+import protobuf from 'protobufjs';
 
 /** The part of `tei.v1` that we use, with the field numbers of text-embeddings-inference's published `tei.proto`. */
-const MESSAGES: INamespace = {
+const MESSAGES: protobuf.INamespace = {
   nested: {
     InfoRequest: { fields: {} },
     InfoResponse: {
@@ -35,7 +35,7 @@ const MESSAGES: INamespace = {
   },
 };
 
-const root = Root.fromJSON(MESSAGES);
+const root = protobuf.Root.fromJSON(MESSAGES);
 
 /** A method of a gRPC service: where it is, and how its messages become bytes. */
 export interface Method<Request extends object, Response extends object> {
@@ -73,8 +73,8 @@ function method<Request extends object, Response extends object>(
   request: string,
   response: string,
 ): Method<Request, Response> {
-  const requestType: Type = root.lookupType(request);
-  const responseType: Type = root.lookupType(response);
+  const requestType: protobuf.Type = root.lookupType(request);
+  const responseType: protobuf.Type = root.lookupType(response);
   return {
     path,
     serialize: (value) => Buffer.from(requestType.encode(requestType.create(value)).finish()),

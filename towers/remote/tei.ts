@@ -4,7 +4,8 @@ import { adviceOf } from './advice.ts';
 import { type Answer, faulty } from './answer.ts';
 import { positive, type ServerFacts } from './facts.ts';
 import { EMBED_STREAM, INFO, type Method, TOKENIZE } from './tei-messages.ts';
-import { isLoopback, redactKey } from './transport.ts';
+import { reloadingCredentials } from '../../calls/outgoing-credentials.ts';
+import { isLoopback, redactKey, type RemoteIdentity } from './transport.ts';
 import type { Outcome, Wire } from './wire.ts';
 
 /** Longest piece of a server's own words in our errors. */
@@ -52,14 +53,11 @@ const CHANNEL = {
 export class TeiWire implements Wire {
   readonly where: string;
   readonly #client: Client;
-  readonly #key: string | undefined;
+  readonly #key: (() => string) | undefined;
   readonly #dimensions: number | undefined;
 
   /** @param url `http:` for plain text, `https:` for TLS */
-  constructor(
-    url: string,
-    { key, dimensions }: { key: string | undefined; dimensions?: number | undefined },
-  ) {
+  constructor(url: string, { key, tls, dimensions }: RemoteIdentity & { dimensions?: number | undefined }) {
     const { protocol, hostname, port } = new URL(url);
     const secure = protocol === 'https:';
     this.where = url;
@@ -67,7 +65,7 @@ export class TeiWire implements Wire {
     this.#dimensions = dimensions;
     this.#client = new Client(
       `dns:${hostname}:${port || (secure ? 443 : 80)}`,
-      secure ? credentials.createSsl() : credentials.createInsecure(),
+      secure ? reloadingCredentials(tls) : credentials.createInsecure(),
       { ...CHANNEL, ...(isLoopback(url) && { 'grpc.enable_http_proxy': 0 }) },
     );
   }
@@ -228,7 +226,7 @@ export class TeiWire implements Wire {
 
   #metadata(headers: Readonly<Record<string, string>>): Metadata {
     const metadata = new Metadata();
-    if (this.#key !== undefined) metadata.set('authorization', `Bearer ${this.#key}`);
+    if (this.#key !== undefined) metadata.set('authorization', `Bearer ${this.#key()}`);
     for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
     return metadata;
   }
@@ -238,7 +236,7 @@ export class TeiWire implements Wire {
     count: number,
   ): { kind: 'busy' | 'away' | 'final'; failure: TowerError } {
     const name = Code[code];
-    const said = redactKey(details, this.#key).slice(0, MOST_QUOTED);
+    const said = redactKey(details, this.#key?.()).slice(0, MOST_QUOTED);
     const metadata = { status: name, said };
     const quoted = said === '' ? '' : `: ${said}`;
     const final = (failure: TowerError): { kind: 'final'; failure: TowerError } => ({

@@ -1,3 +1,4 @@
+import type { TlsFiles } from '../../calls/outgoing-tls.ts';
 import type { BatchingLimits, Lane } from '../batching.ts';
 import { Encoder } from '../encoder.ts';
 import { TowerError } from '../errors.ts';
@@ -35,6 +36,8 @@ export interface RemoteOptions {
   /** Most requests at once; the tower's manifest may allow fewer. */
   maxConcurrency?: number | undefined;
   watch?: RemoteWatch | undefined;
+  /** Files of TLS. @default those that `SCALINGNOTE_REMOTE_CA`, `_CLIENT_CERT` and `_CLIENT_KEY` name */
+  tls?: TlsFiles | undefined;
 }
 
 /** What it takes to open a remote tower. */
@@ -53,7 +56,7 @@ export async function openRemoteTower(parts: RemoteTowerParts): Promise<Tower> {
   const { runtime, options = {} } = parts;
   const spending = new Spending(runtime.price, options.maxTokensSpent);
   const endpoint = new Endpoint({
-    wire: wireOf(runtime),
+    wire: wireOf({ ...runtime, tls: options.tls }),
     model: runtime.model,
     spending,
     timeoutMs: runtime.timeoutMs,

@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { listSupportedBackends } from './onnxruntime.ts';
 import { TowerError } from '../errors.ts';
 import { temporaryFolder, tinyModel, TINY_WIDTH, writeFiles } from '../testing/tiny-tower.ts';
 import { createSession } from './devices.ts';
-import { defaultThreads } from './threads.ts';
 import type { ModelOptions } from './protocol.ts';
 
 function options(folder: string, device: string): ModelOptions {
@@ -79,35 +77,5 @@ test('a broken model is not blamed on the device', async (context) => {
   await assert.rejects(
     createSession(broken, () => undefined),
     (error) => error instanceof TowerError && error.reason === 'TOWER_MODEL_UNSUPPORTED',
-  );
-});
-
-test('in a container, threads are its share of the processors', () => {
-  const most = availableParallelism();
-  assert.equal(
-    defaultThreads(() => '100000 100000\n'),
-    1,
-  );
-  assert.equal(
-    defaultThreads(() => '150000 100000\n'),
-    Math.min(2, most),
-  );
-  assert.equal(
-    defaultThreads(() => '1000 100000\n'),
-    1,
-  );
-  assert.equal(
-    defaultThreads(() => '99999900000 100000\n'),
-    most,
-  );
-  assert.equal(
-    defaultThreads(() => 'max 100000\n'),
-    0,
-  );
-  assert.equal(
-    defaultThreads(() => {
-      throw new Error('no such file');
-    }),
-    0,
   );
 });

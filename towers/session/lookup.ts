@@ -67,7 +67,14 @@ export class LookupSession implements Session {
     return vectors;
   }
 
-  #encode(ids: Int32Array, row: Float32Array): void {
+  runNow(ids: readonly number[]): Float32Array<ArrayBuffer> | undefined {
+    if (ids.length > MAX_PLAIN_TOKENS) return undefined;
+    const vector = new Float32Array(this.#options.dimensions);
+    this.#encode(ids, vector);
+    return vector;
+  }
+
+  #encode(ids: ArrayLike<number>, row: Float32Array): void {
     try {
       this.#encoder.encodeInto(ids, row);
     } catch (error) {

@@ -66,6 +66,12 @@ export interface Session {
    * @throws {SomeFailed} where only some inputs failed
    */
   run(batch: TokenBatch): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * The vector of one input at once, where that takes microseconds; `undefined` where it would take longer.
+   *
+   * @throws {TowerError} `ENCODER_FAILED`
+   */
+  runNow?(ids: readonly number[]): Float32Array<ArrayBuffer> | undefined;
   /** The encoder is being closed, and waits for the runs. */
   closing?(): void;
   close(): Promise<void>;

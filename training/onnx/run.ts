@@ -1,3 +1,4 @@
+import { modelThreads } from '../../machine/limits.ts';
 import { InferenceSession, Tensor as RuntimeTensor } from '../../towers/session/onnxruntime.ts';
 import type { Model } from './model.ts';
 import type { Tensor, TensorData } from './tensor.ts';
@@ -20,11 +21,11 @@ export function fromRuntime({ type, dims, data }: RuntimeTensor): Tensor {
  * that several processes can share a machine (all-MiniLM-L6-v2, backward on two cores that others use as well: 31 ms a
  * text instead of 87).
  *
- * @param threads - @default one for each core
+ * @param threads - @default one for each core that this process may use
  */
-export function openSession(model: Model, threads?: number): Promise<InferenceSession> {
+export function openSession(model: Model, threads = modelThreads()): Promise<InferenceSession> {
   return InferenceSession.create(encodeModel(model), {
-    ...(threads !== undefined && { intraOpNumThreads: threads }),
+    intraOpNumThreads: threads,
     extra: { session: { intra_op: { allow_spinning: '0' } } },
     logSeverityLevel: 3,
   });

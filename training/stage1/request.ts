@@ -1,9 +1,8 @@
-import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import * as z from 'zod';
 import { loadTokenizer } from '../../towers/open.ts';
 import { type LocalTower, pullTower } from '../../towers/pull.ts';
-import { defaultThreads } from '../../towers/session/threads.ts';
+import { limits } from '../../machine/limits.ts';
 import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
 import type { Settings } from '../run-folder.ts';
@@ -148,11 +147,9 @@ export async function prepare(request: TrainRequest): Promise<Prepared> {
   };
 }
 
-/** Default threads of each process. Undefined: ONNX Runtime decides, as it has the cores to itself. */
+/** Default threads of each process. Undefined: as many as one process may use. */
 function threadsOf(workers: number): number | undefined {
-  const limit = defaultThreads();
-  if (workers === 1) return limit === 0 ? undefined : limit;
-  return Math.max(1, Math.floor((limit === 0 ? availableParallelism() : limit) / workers));
+  return workers === 1 ? undefined : Math.max(1, Math.floor(limits().threads / workers));
 }
 
 /**

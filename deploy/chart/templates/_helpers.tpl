@@ -35,8 +35,10 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- $service := index . 1 -}}
 {{- $own := index $root.Values $service -}}
 {{- $all := mustMergeOverwrite (deepCopy $root.Values.settings) (deepCopy $own.settings) -}}
-{{- $fixed := dict "host" "0.0.0.0" "metricsHost" "0.0.0.0" "store" "qdrant" "qdrantUrl" $root.Values.store.qdrantUrl "drainMs" ($root.Values.drainMs | int) -}}
+{{- $fixed := dict "host" "0.0.0.0" "metricsHost" "0.0.0.0" "store" "qdrant" "qdrantUrl" $root.Values.store.qdrantUrl "drainMs" ($root.Values.drainMs | int) "lameDuckMs" ($root.Values.lameDuckMs | int) -}}
 {{- $_ := set $fixed (printf "%sTower" $service) $own.tower -}}
+{{- $_ := set $fixed "livenessHost" "0.0.0.0" -}}
+{{- $_ := set $fixed (printf "livenessPort%s" (title $service)) (eq $service "document" | ternary 7421 7422) -}}
 {{- $access := $root.Values.access -}}
 {{- if $access.keysSecret.name }}{{ $_ := set $fixed "keys" "/run/secrets/keys/keys.json" }}{{ else }}{{ $_ := set $fixed "anonymous" true }}{{ end -}}
 {{- if $access.tlsSecret }}

@@ -1,6 +1,8 @@
 /** What a tenant's streams hold of a {@link Budget} together. */
 export interface Tenant {
   readonly name: string;
+  /** How much it may hold where others of weight 1 hold one. */
+  weight: number;
   held: number;
   streams: number;
 }
@@ -64,8 +66,9 @@ export class Budget {
   }
 
   /** The share of a new stream, empty at first. */
-  open(tenant = ''): Share {
-    const own = this.#tenants.get(tenant) ?? { name: tenant, held: 0, streams: 0 };
+  open(tenant = '', weight = 1): Share {
+    const own = this.#tenants.get(tenant) ?? { name: tenant, weight, held: 0, streams: 0 };
+    own.weight = weight;
     own.streams++;
     this.#tenants.set(tenant, own);
     return { tenant: own, held: 0, excess: 0, closed: false };
@@ -187,7 +190,7 @@ export class Budget {
   /** Of two that hold the same, the one that has waited longer goes first: a set keeps the order of insertion. */
   #neediest(queue: Set<Share>): Share {
     return [...queue].reduce((least, share) => {
-      const difference = share.tenant.held - least.tenant.held;
+      const difference = share.tenant.held / share.tenant.weight - least.tenant.held / least.tenant.weight;
       return difference < 0 || (difference === 0 && share.held < least.held) ? share : least;
     });
   }

@@ -27,6 +27,8 @@ export interface EncodeOptions {
   /** The document as it is stored, with vectors: what has not changed is not encoded again. */
   before?: FullDocument | undefined;
   signal: AbortSignal;
+  /** Told of tokens before they are encoded. */
+  spend?: ((tokens: number) => void) | undefined;
   /** Watches the encoding. */
   watch?: EncodeWatch | undefined;
 }
@@ -130,7 +132,8 @@ export class DocumentEncoder {
     return slice;
   }
 
-  async #vector(tokens: Tokens, { signal, lane, watch }: EncodeOptions): Promise<Float32Array> {
+  async #vector(tokens: Tokens, { signal, lane, spend, watch }: EncodeOptions): Promise<Float32Array> {
+    spend?.(tokens.ids.length);
     const encoding = await untilItWorks(() => this.#tower.encode(tokens, { signal, lane }), {
       backoff: this.#backoff,
       signal,

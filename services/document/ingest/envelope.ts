@@ -1,15 +1,15 @@
-import { Field, Type } from 'protobufjs';
+import protobuf from 'protobufjs';
 import { v1 } from '../../../proto/load.ts';
 import { MAX_JSON_DEPTH } from '../../../proto/struct.ts';
 import { invalidArgument } from '../../runtime/errors.ts';
 import type { Salvaged } from '../../runtime/request-guard.ts';
 
 /** The parts of IngestRequest, Document and DocumentPatch that an outcome needs: see `document_service.proto`. */
-const envelope = new Type('Envelope')
-  .add(new Field('sequence', 1, 'uint64'))
-  .add(new Field('document', 3, 'bytes'))
-  .add(new Field('patch', 5, 'bytes'));
-const identity = new Type('Identity').add(new Field('id', 1, 'string'));
+const envelope = new protobuf.Type('Envelope')
+  .add(new protobuf.Field('sequence', 1, 'uint64'))
+  .add(new protobuf.Field('document', 3, 'bytes'))
+  .add(new protobuf.Field('patch', 5, 'bytes'));
+const identity = new protobuf.Type('Identity').add(new protobuf.Field('id', 1, 'string'));
 
 const { requestSerialize, requestDeserialize } = v1.DocumentService.service.Ingest;
 
@@ -36,7 +36,7 @@ export function salvageDocument(bytes: Buffer): Salvaged | undefined {
   };
 }
 
-function read(type: Type, bytes: Uint8Array): Record<string, unknown> {
+function read(type: protobuf.Type, bytes: Uint8Array): Record<string, unknown> {
   try {
     return type.toObject(type.decode(bytes), { longs: String });
   } catch {

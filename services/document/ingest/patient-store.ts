@@ -97,6 +97,10 @@ export class PatientStore {
     }
   }
 
+  /** Repeats a call of the store while that helps. */
+  readonly patiently = <T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> =>
+    this.#patiently(call, signal);
+
   async #patiently<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const answer = await untilItWorks(call, {
       backoff: this.#backoff,

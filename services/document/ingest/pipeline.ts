@@ -1,9 +1,11 @@
-import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { StoreError } from '../../../store/errors.ts';
 import type { CollectionInfo, Store } from '../../../store/store.ts';
 import type { SpaceDefinition } from '../../../towers/space.ts';
-import { DEFAULT_RETRY_DELAY_MS, ServiceError } from '../../runtime/errors.ts';
+import type { ServiceError } from '../../runtime/errors.ts';
+import { Quotas } from '../../runtime/tenants/quotas.ts';
+import type { StorageQuotas } from '../../runtime/tenants/storage.ts';
+import { StreamPlaces } from '../../runtime/tenants/stream-places.ts';
 import type { DriftGuard } from '../../runtime/drift/guard.ts';
 import type { Metrics } from '../../runtime/telemetry/metrics.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
@@ -63,6 +65,7 @@ export type IngestStore = Pick<
   | 'readDocuments'
   | 'writeDocuments'
   | 'freshness'
+  | 'count'
 >;
 
 /** What a pipeline works with. */
@@ -73,21 +76,21 @@ export interface PipelineParts {
   telemetry?: Telemetry | undefined;
   /** Refuses writes while the tower does not encode as it did. @default nobody does */
   drift?: Pick<DriftGuard, 'admit' | 'errorOf' | 'newRecord' | 'onCheck'> | undefined;
+  /** How much tenants may do, and have. @default as much as they like */
+  quotas?: Quotas | undefined;
+  storage?: StorageQuotas | undefined;
 }
 
 /** All ingest streams of a process: one store, one tower, one budget. */
 export class IngestPipeline {
-  readonly #maxStreams: number;
-  readonly #idleMs: number;
   readonly #context: SessionContext;
-  readonly #sessions = new Set<IngestSession>();
+  readonly #places: StreamPlaces<IngestSession>;
 
   constructor(parts: PipelineParts, settings: IngestSettings) {
     const { budgetTokens, maxStreams, idleMs = DEFAULT_IDLE_MS, backoff = DEFAULT_BACKOFF } = settings;
-    const { store, tower, log, telemetry, drift } = parts;
+    const { store, tower, log, telemetry, drift, storage, quotas = new Quotas() } = parts;
     const excess = Math.floor(LONG_DOCUMENT_BYTES / bytesPerToken(tower.manifest.space));
-    this.#maxStreams = maxStreams;
-    this.#idleMs = idleMs;
+    this.#places = new StreamPlaces({ most: maxStreams, idleMs, quotas });
     this.#context = {
       store: new PatientStore(store, backoff, log),
       encoder: new DocumentEncoder(tower, backoff),
@@ -96,6 +99,10 @@ export class IngestPipeline {
       telemetry,
       model: tower.manifest.name,
       runs: new Runs(),
+      quotas,
+      storage,
+      claim: (stream, tenant) => this.#places.claim(stream, tenant),
+      count: (physicalName, tenant, signal) => store.count(physicalName, tenant, undefined, { signal }),
       openCollection: (name, signal) => openCollection(parts, name, signal),
       distrust: drift && ((physicalName) => drift.errorOf(physicalName)),
       findCollection: (name, signal) => store.findCollection(name, { signal }),
@@ -103,7 +110,7 @@ export class IngestPipeline {
     };
     if (telemetry?.metrics) this.#observe(telemetry.metrics);
     drift?.onCheck(() => {
-      for (const session of this.#sessions) session.distrust();
+      for (const session of this.#places.streams) session.distrust();
     });
   }
 
@@ -114,18 +121,21 @@ export class IngestPipeline {
 
   /** Streams that are open. */
   get streams(): number {
-    return this.#sessions.size;
+    return this.#places.streams.size;
   }
 
-  /** Why no stream is taken now. A stream that has long done nothing gives its place up, so ask only for a new one. */
-  refusal(): ServiceError | undefined {
-    if (this.streams < this.#maxStreams || this.#evictIdle()) return undefined;
-    return new ServiceError(
-      status.RESOURCE_EXHAUSTED,
-      'TOO_MANY_STREAMS',
-      `${this.streams} ingest streams are open, which is the most here; send more through each, or come again`,
-      { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
-    );
+  /** Streams of a tenant that are open. */
+  streamsOf(tenant: string): number {
+    return this.#places.of(tenant);
+  }
+
+  /**
+   * Why no stream is taken now. A stream that has long done nothing gives its place up, so ask only for a new one.
+   *
+   * @param ofPeer how many the same peer has open. @default nobody knows
+   */
+  refusal(ofPeer = 0): ServiceError | undefined {
+    return this.#places.refusal(ofPeer);
   }
 
   /**
@@ -137,26 +147,22 @@ export class IngestPipeline {
     const full = this.refusal();
     if (full) throw full;
     const session = new IngestSession(this.#context, call);
-    this.#sessions.add(session);
-    try {
-      await session.run();
-    } finally {
-      this.#sessions.delete(session);
-    }
+    await this.#places.keep(session, () => session.run());
   }
 
-  /** Ends the stream that has been idle longest, if that is long enough. */
-  #evictIdle(): boolean {
-    const [longest] = [...this.#sessions].sort((a, b) => b.idleMs - a.idleMs);
-    if (!longest || longest.idleMs < this.#idleMs) return false;
-    longest.evict();
-    this.#sessions.delete(longest);
-    return true;
+  /**
+   * Ends the streams of a tenant, and refuses new ones until the result is called.
+   *
+   * @param collection where its streams end. @default everywhere
+   * @returns when the streams have ended
+   */
+  dropTenant(tenant: string, collection?: string): Promise<() => void> {
+    return this.#places.close(tenant, collection);
   }
 
   /** Registers gauges that read the state of all streams. */
   #observe(metrics: Metrics): void {
-    const lags = () => [...this.#sessions].map(({ lag }) => lag);
+    const lags = () => [...this.#places.streams].map(({ lag }) => lag);
     const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);
     metrics.observe(
       'scalingnote.ingest.streams',

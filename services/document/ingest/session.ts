@@ -4,7 +4,7 @@ import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/Ing
 import type { Watermark } from '../../../proto/generated/scalingnote/v1/Watermark.ts';
 import { collectionPutBack, collectionReplaced, StoreError } from '../../../store/errors.ts';
 import { countsWrites, type Freshness, freshnessToken, isBehind } from '../../../store/freshness.ts';
-import type { BulkLoad, CollectionInfo, CollectionKey } from '../../../store/store.ts';
+import type { BulkLoad, CollectionInfo, CollectionKey, Counts } from '../../../store/store.ts';
 import {
   DEFAULT_RETRY_DELAY_MS,
   invalidArgument,
@@ -13,6 +13,8 @@ import {
 } from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
 import { parseSequence } from '../../runtime/validate.ts';
+import { countRequest } from '../../runtime/tenants/per-tenant.ts';
+import { tenantFlow } from '../../runtime/tenants/whose.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
 import { readBegin } from './begin.ts';
 import type { Share } from './budget.ts';
@@ -36,7 +38,7 @@ const BULK_END_MS = 5000;
 /** The Ingest call, as a session sees it. */
 export type IngestCall = Pick<
   StreamCall<IngestRequest__Output, IngestResponse>,
-  'requests' | 'write' | 'signal' | 'span'
+  'requests' | 'write' | 'signal' | 'span' | 'caller'
 >;
 
 /** What a session shares with all others. */
@@ -45,6 +47,10 @@ export interface SessionContext extends Shared {
   /** Name of the tower. */
   model: string;
   runs: Runs;
+  /** Takes a place for a stream of a tenant. @throws {ServiceError} where there is none for it */
+  claim(stream: IngestSession, tenant: string): void;
+  /** What a tenant has in a collection. @throws {StoreError} */
+  count(physicalName: string, tenant: string, signal: AbortSignal): Promise<Counts>;
   /** @throws {StoreError} */
   findCollection(name: string, signal: AbortSignal): Promise<CollectionKey>;
   /** @throws {StoreError} */
@@ -71,6 +77,8 @@ export class IngestSession {
   #window: Window | undefined;
   #collection = { name: '', physicalName: '', identity: '' };
   #options = { tenant: '', omitText: false };
+  /** Set once the stream has its place. */
+  #target: { tenant: string; collection: string } | undefined;
   /** Highest sequence that was received, and that was answered. */
   #received = 0;
   #answered = 0;
@@ -137,6 +145,11 @@ export class IngestSession {
     return isServed ? 0 : performance.now() - this.#lastProgress;
   }
 
+  /** Whether the client has ever sent an operation. */
+  get hasWorked(): boolean {
+    return this.#received > 0;
+  }
+
   /** Ends the stream, so that another one can have its place. */
   evict(): void {
     const seconds = Math.round(this.idleMs / 1000);
@@ -149,6 +162,16 @@ export class IngestSession {
       ),
     );
     this.#evict();
+  }
+
+  /** Whose stream it is, and of which logical collection; `undefined` before it has said so. */
+  get target(): { tenant: string; collection: string } | undefined {
+    return this.#target;
+  }
+
+  /** Takes nothing more in, answers what it has taken, and ends: another tenant needs the place. */
+  yield(error: ServiceError): void {
+    this.#finish(error);
   }
 
   /** Ends the stream because a later one of its run begins. */
@@ -186,10 +209,14 @@ export class IngestSession {
   async #begin(request: IngestRequest__Output): Promise<void> {
     const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt, progress } =
       readBegin(request);
-    // Tenants of two collections are two.
-    const owner = JSON.stringify([collection, tenant]);
-    this.#endRun = this.#context.runs.begin(owner, runId, attempt, this);
-    const share = this.#context.budget.open(owner);
+    const { quotas, budget, runs } = this.#context;
+    if (quotas) countRequest(quotas, this.#call, tenant);
+    this.#target = { tenant, collection };
+    this.#context.claim(this, tenant);
+    this.#endRun = runs.begin(JSON.stringify([collection, tenant]), runId, attempt, this);
+    // A tenant has one share, in however many collections. Data without a tenant are of whoever has the collection.
+    const owner = tenant === '' ? `collection ${collection}` : tenantFlow(tenant);
+    const share = budget.open(owner, quotas?.weight(tenant));
     this.#share = share;
     const info = await this.#open(collection, expectedIdentity, progress);
     this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
@@ -202,7 +229,8 @@ export class IngestSession {
       onSettled: () => this.#wakeWriter(),
       onFailure: (error) => this.#fail(this.#unlessGone(error)),
     });
-    this.#ready = { ready: { collection: info } };
+    const counts = await this.#context.count(info.physicalName, tenant, this.#call.signal);
+    this.#ready = { ready: { collection: { ...info, ...counts } } };
     this.#wakeWriter();
   }
 
@@ -274,13 +302,20 @@ export class IngestSession {
       if (window.size < WINDOW_OPERATIONS) return undefined;
       return new Promise((resolve) => (this.#wakeReader = resolve));
     };
-    const isSettled = operation.state === 'settled';
-    const admitted = isSettled || this.#context.budget.admit(this.#share!, operation.tokens);
-    if (typeof admitted === 'boolean') return enter(admitted);
-    return admitted.then((room) => {
-      this.#trace?.admitted(operation.arrivedAt);
-      return enter(room);
-    });
+    const take = (): Promise<void> | undefined => {
+      const isSettled = operation.state === 'settled';
+      const admitted = isSettled || this.#context.budget.admit(this.#share!, operation.tokens);
+      if (typeof admitted === 'boolean') return enter(admitted);
+      return admitted.then((room) => {
+        this.#trace?.admitted(operation.arrivedAt);
+        return enter(room);
+      });
+    };
+    // It waits here, before it has any of the budget, which others need.
+    const waits =
+      operation.state === 'received' &&
+      this.#context.quotas?.tokensReady(this.#options.tenant, this.#life.signal);
+    return waits ? this.#atWork(() => waits).then(take) : take();
   }
 
   /** Sends messages until the stream ends. */

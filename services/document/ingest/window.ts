@@ -3,7 +3,9 @@ import type { Logger } from 'pino';
 import type { FullDocument, StoredDocument } from '../../../store/document.ts';
 import type { Lane } from '../../../towers/batching.ts';
 import { TowerError } from '../../../towers/errors.ts';
-import { reportError } from '../../runtime/errors.ts';
+import { reportError, type ServiceError } from '../../runtime/errors.ts';
+import type { Quotas } from '../../runtime/tenants/quotas.ts';
+import type { StorageQuotas } from '../../runtime/tenants/storage.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
 import type { Budget, Share } from './budget.ts';
 import { type Content, contentOf, patchedContent, storedContent } from './content.ts';
@@ -47,6 +49,9 @@ export interface Shared {
   encoder: DocumentEncoder;
   budget: Budget;
   log: Logger;
+  /** How much tenants may have and do. @default as much as they like */
+  quotas?: Quotas | undefined;
+  storage?: StorageQuotas | undefined;
 }
 
 /** What a stream was opened with. */
@@ -116,8 +121,9 @@ export class Window {
       },
       onFailure: (error) => this.#fail(error),
     });
-    const { collection } = target;
-    this.#writes = new WriteQueue(this.#operations, { store: shared.store, collection, signal }, trace, {
+    const { collection, tenant } = target;
+    const { store, storage } = shared;
+    this.#writes = new WriteQueue(this.#operations, { store, collection, tenant, storage, signal }, trace, {
       onAnswers: (operations, answers) => {
         this.#apply(operations, answers);
         this.#listener.onSettled();
@@ -242,7 +248,7 @@ export class Window {
     } else if (stored?.encodingHash === operation.document.encodingHash && stored.textOmitted === omitText) {
       this.#writes.add(updateLater(operation, tenant));
     } else {
-      void this.#encode(startEncoding(operation));
+      void this.#encode(startEncoding(operation), { isNew: stored === undefined });
     }
   }
 
@@ -289,20 +295,28 @@ export class Window {
     else this.#writes.add(confirmLater(operation, tenant, from.contentHash));
   }
 
-  async #encode(operation: Encoding): Promise<void> {
+  /** @param isNew the store has nothing of it: without room for it, the work is not begun */
+  async #encode(operation: Encoding, { isNew = false } = {}): Promise<void> {
     this.#operations.set(operation.sequence, operation);
     const { signal } = this.#abort;
-    const { omitText } = this.#target;
+    const { omitText, tenant } = this.#target;
+    const { quotas, storage } = this.#shared;
     try {
+      if (isNew && storage?.concerns(tenant)) {
+        const refusal = await this.#refusal(storage, operation);
+        signal.throwIfAborted();
+        if (refusal) throw refusal;
+      }
       const batches = new Set<BatchSpan>();
       const watch = this.#trace?.encoding(operation, batches);
       const before = await this.#readToEncode(operation);
-      const options = { omitText, lane: this.#target.lane, before, signal, watch };
+      const spend = quotas && ((tokens: number): void => quotas.spendTokens(tenant, tokens));
+      const options = { omitText, lane: this.#target.lane, before, signal, spend, watch };
       const encoded = await this.#shared.encoder.encode(operation.document, options);
       this.#writes.add(putLater(operation, this.#target, encoded, batches));
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof TowerError && error.concernsAll) {
+      if ((error instanceof TowerError && error.concernsAll) || concernsAll(error)) {
         this.#fail(error);
         return;
       }
@@ -310,6 +324,13 @@ export class Window {
       this.#listener.onSettled();
       this.#writes.schedule();
     }
+  }
+
+  /** Why the tenant has no room for a new document, however its vectors will be. */
+  #refusal(storage: StorageQuotas, { document }: Encoding): Promise<ServiceError | undefined> {
+    const { omitText, tenant } = this.#target;
+    const bytes = document.bytes - (omitText ? Buffer.byteLength(document.text) : 0);
+    return this.#shared.store.patiently(() => storage.refusal(tenant, bytes), this.#abort.signal);
   }
 
   /** What is stored of a document that is to be encoded, where passages of it may still stand in the new text. */

@@ -1,4 +1,5 @@
 import type { DocumentWrite } from '../../../store/writes.ts';
+import type { StorageQuotas } from '../../runtime/tenants/storage.ts';
 import { traceOf } from '../../runtime/telemetry/span.ts';
 import { type Operation, type Ready, startWriting, writeBytes, type Writing } from './operation.ts';
 import type { PatientStore, WriteAnswer } from './patient-store.ts';
@@ -33,6 +34,8 @@ export class WriteQueue {
   readonly #operations: Map<number, Operation>;
   readonly #store: PatientStore;
   readonly #collection: string;
+  readonly #tenant: string;
+  readonly #storage: StorageQuotas | undefined;
   readonly #signal: AbortSignal;
   readonly #trace: StreamTrace | undefined;
   readonly #listener: WriteListener;
@@ -45,14 +48,23 @@ export class WriteQueue {
 
   constructor(
     operations: Map<number, Operation>,
-    { store, collection, signal }: { store: PatientStore; collection: string; signal: AbortSignal },
+    parts: {
+      store: PatientStore;
+      collection: string;
+      tenant: string;
+      /** Says which documents its tenant has room for. @default all */
+      storage: StorageQuotas | undefined;
+      signal: AbortSignal;
+    },
     trace: StreamTrace | undefined,
     listener: WriteListener,
   ) {
     this.#operations = operations;
-    this.#store = store;
-    this.#collection = collection;
-    this.#signal = signal;
+    this.#store = parts.store;
+    this.#collection = parts.collection;
+    this.#tenant = parts.tenant;
+    this.#storage = parts.storage;
+    this.#signal = parts.signal;
     this.#trace = trace;
     this.#listener = listener;
   }
@@ -96,9 +108,12 @@ export class WriteQueue {
     try {
       const steps = operations.map((operation) => withOrigin(operation, this.#trace?.traceId));
       const span = this.#trace?.writing(operations, { store: store.kind, collection });
-      const answers = await store
-        .write(collection, steps, { signal, ...traceOf(span) })
-        .finally(() => this.#trace?.written(span, operations));
+      const write = (some: typeof steps): Promise<WriteAnswer[]> =>
+        store.write(collection, some, { signal, ...traceOf(span) });
+      const target = { collection, tenant: this.#tenant, signal, patiently: store.patiently };
+      const answers = await (this.#storage?.write(target, steps, write) ?? write(steps)).finally(() =>
+        this.#trace?.written(span, operations),
+      );
       signal.throwIfAborted();
       for (const { documentId } of operations) this.#beingWritten.delete(documentId);
       this.#listener.onAnswers(operations, answers);

@@ -11,6 +11,8 @@ import type {
   ScrollPage,
   NewCollection,
   Store,
+  TenantCounts,
+  Usage,
 } from '../../../store/store.ts';
 import {
   type DocumentKey,
@@ -149,6 +151,30 @@ export class TestStore implements ServiceStore {
 
   tenants(collection: string, options?: CallOptions): Promise<string[]> {
     return this.#store.tenants(this.#prefix + collection, options);
+  }
+
+  tenantCounts(collection: string, options?: CallOptions): Promise<TenantCounts[]> {
+    return this.#store.tenantCounts(this.#prefix + collection, options);
+  }
+
+  usage(collection: string, tenant: string, options?: CallOptions): Promise<Usage> {
+    return this.#store.usage(this.#prefix + collection, tenant, options);
+  }
+
+  measureDocuments(
+    collection: string,
+    keys: readonly DocumentKey[],
+    options?: CallOptions,
+  ): Promise<(number | undefined)[]> {
+    return this.#store.measureDocuments(this.#prefix + collection, keys, options);
+  }
+
+  dropTenant(collection: string, tenant: string, options?: CallOptions): Promise<number> {
+    return this.#store.dropTenant(this.#prefix + collection, tenant, options);
+  }
+
+  remains(collection: string, tenant: string, options?: CallOptions): Promise<number> {
+    return this.#store.remains(this.#prefix + collection, tenant, options);
   }
 
   async listCollections(options?: CallOptions): Promise<CollectionInfo[]> {

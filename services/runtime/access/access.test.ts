@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get as httpGet } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -13,6 +14,7 @@ import {
 } from '@grpc/grpc-js';
 import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { setTimeout } from 'node:timers/promises';
 import { pino } from 'pino';
 import { hashOf, makeKey } from '../../../keys/key.ts';
 import { changeKeyFile, type StoredKey } from '../../../keys/key-file.ts';
@@ -24,7 +26,9 @@ import { service, startServer, type RunningServer } from '../server.ts';
 import { StartError } from '../start-error.ts';
 import { recordingLog, statusOf, until } from '../testing/harness.ts';
 import { ReflectionClient } from '../testing/reflection-client.ts';
+import { FLUSH_MS } from './audit-file.ts';
 import { openAccess, type OpenAccess } from './open.ts';
+import { TestIssuer } from './testing/test-issuer.ts';
 import { ruleOf } from './rules.ts';
 
 const readDescriptors = () =>
@@ -39,7 +43,9 @@ const SERVICES = [v1.QueryService.service, v1.DocumentService.service];
 const acme = { collection: 'wiki-de', tenant: 'acme' };
 
 /** What each RPC asks for, and a request of tenant acme about the collection wiki-de. A new RPC needs a line here. */
-const CALLS: Readonly<Record<string, { scope?: Scope; request: object; names?: 'both' | 'collection' }>> = {
+const CALLS: Readonly<
+  Record<string, { scope?: Scope; request: object; names?: 'both' | 'collection' | 'tenant' }>
+> = {
   'QueryService/Search': { scope: 'search', request: acme, names: 'both' },
   'QueryService/SearchByVector': { scope: 'search', request: { search: acme }, names: 'both' },
   'QueryService/SearchStream': { scope: 'search', request: { sequence: 1, search: acme }, names: 'both' },
@@ -64,6 +70,13 @@ const CALLS: Readonly<Record<string, { scope?: Scope; request: object; names?: '
     request: { physicalName: 'wiki-de--0123456789ab' },
     names: 'collection',
   },
+  'DocumentService/DropTenant': {
+    scope: 'admin',
+    request: { ...acme, confirmTenant: 'acme' },
+    names: 'both',
+  },
+  'DocumentService/ListTenants': { scope: 'admin', request: { collection: 'wiki-de' }, names: 'collection' },
+  'DocumentService/GetTenantUsage': { request: { tenant: 'acme' }, names: 'tenant' },
   'DocumentService/Describe': { request: {} },
 };
 
@@ -97,6 +110,23 @@ async function addKey(purpose: string, more: Partial<StoredKey> = {}): Promise<s
     },
   ]);
   return id;
+}
+
+const issuer = new TestIssuer('https://issuer.example');
+
+/** The same purposes as those of keys, with a word before: what a token may do comes from its claims. */
+async function addTokens(): Promise<void> {
+  writeFileSync(join(folder, 'jwks.json'), issuer.jwks());
+  const claims = { scope: ALL.join(' '), tenants: ['acme'], collections: 'wiki*' };
+  keys['good token'] = await issuer.token(claims);
+  keys['expired token'] = await issuer.token({ ...claims, exp: Math.floor(Date.now() / 1000) - 3600 });
+  keys['token of another tenant'] = await issuer.token({ ...claims, tenants: ['globex', 'acme-*'] });
+  keys['token of another issuer'] = await issuer.token({ ...claims, iss: 'https://elsewhere.example' });
+  keys['token without claims'] = await issuer.token({});
+  for (const scope of ALL) {
+    const scp = ['openid', ...ALL.filter((each) => each !== scope)];
+    keys[`token without ${scope}`] = await issuer.token({ ...claims, scope: undefined, scp });
+  }
 }
 
 /** Handlers that answer everything: what a test sees refused, the access has refused. */
@@ -144,7 +174,17 @@ before(async () => {
   }
   keys['wrong'] = makeKey().text;
   keys['other prefix'] = 'Bearer-less';
-  open = openAccess(Settings.parse({ keys: keyFile, auditLog: auditFile }), log);
+  await addTokens();
+  open = openAccess(
+    Settings.parse({
+      keys: keyFile,
+      auditLog: auditFile,
+      jwtIssuer: issuer.name,
+      jwtAudience: issuer.audience,
+      jwtJwks: join(folder, 'jwks.json'),
+    }),
+    log,
+  );
   for (const definition of SERVICES) {
     const server = await startServer({
       host: '127.0.0.1',
@@ -239,6 +279,12 @@ async function overHttp(path: string, request: object, credential: string | unde
   return { status: response.status, text };
 }
 
+/** What a credential for no tenant and no collection is told. */
+function nothingFor(names: 'both' | 'collection' | 'tenant' | undefined): string {
+  if (names === undefined) return 'OK';
+  return names === 'collection' ? 'COLLECTION_NOT_ALLOWED' : 'TENANT_NOT_ALLOWED';
+}
+
 const methods = SERVICES.flatMap((definition) => Object.values(definition)) as MethodDefinition<
   object,
   object
@@ -290,13 +336,22 @@ for (const method of methods) {
     ['other prefix', 'CREDENTIAL_INVALID'],
     ['expired', 'CREDENTIAL_EXPIRED'],
     ['revoked', 'CREDENTIAL_REVOKED'],
-    ['other tenant', names === 'both' ? 'TENANT_NOT_ALLOWED' : 'OK'],
-    ['other collection', names === undefined ? 'OK' : 'COLLECTION_NOT_ALLOWED'],
+    ['other tenant', names === 'both' || names === 'tenant' ? 'TENANT_NOT_ALLOWED' : 'OK'],
+    ['other collection', names === undefined || names === 'tenant' ? 'OK' : 'COLLECTION_NOT_ALLOWED'],
     ...ALL.flatMap((each): [string, string][] => [
       [`no ${each}`, each === scope ? 'SCOPE_MISSING' : 'OK'],
       [`only ${each}`, scope === undefined || each === scope ? 'OK' : 'SCOPE_MISSING'],
     ]),
     ['right', 'OK'],
+    ['good token', 'OK'],
+    ['expired token', 'CREDENTIAL_EXPIRED'],
+    ['token of another tenant', names === 'both' || names === 'tenant' ? 'TENANT_NOT_ALLOWED' : 'OK'],
+    ['token of another issuer', 'CREDENTIAL_INVALID'],
+    ['token without claims', scope === undefined ? nothingFor(names) : 'SCOPE_MISSING'],
+    ...ALL.map((each): [string, string] => [
+      `token without ${each}`,
+      each === scope ? 'SCOPE_MISSING' : 'OK',
+    ]),
   ];
   describe(name, () => {
     for (const [credential, reason] of cases) {
@@ -431,6 +486,8 @@ test('the audit log says who did what, where, and what came of it, and no text',
   const search = v1.QueryService.service.Search as unknown as MethodDefinition<object, object>;
   await overGrpc(search, { ...acme, query: 'a very private question' }, keys['right']);
   await overGrpc(search, { ...acme, query: 'a very private question' }, keys['no search']);
+  await until(() => readFileSync(auditFile, 'utf8').includes('SCOPE_MISSING"}\n'));
+  await setTimeout(2 * FLUSH_MS);
   const text = readFileSync(auditFile, 'utf8');
   for (const secret of [...Object.values(keys), 'private']) assert.ok(!text.includes(secret));
   const written = text
@@ -465,6 +522,93 @@ test('the audit log says who did what, where, and what came of it, and no text',
 test('no key is in the log', () => {
   const text = JSON.stringify(lines);
   for (const key of Object.values(keys)) assert.ok(!text.includes(key));
+});
+
+describe('a service without keys', () => {
+  const { log, lines } = recordingLog();
+  let server: RunningServer;
+  before(async () => {
+    const { access } = openAccess(Settings.parse({}), log);
+    server = await startServer({
+      host: '127.0.0.1',
+      port: 0,
+      portSetting: '--port',
+      services: [service(v1.QueryService.service, permissive(v1.QueryService.service))],
+      maxReceiveBytes: 1024,
+      log,
+      access,
+    });
+    server.setServing(true);
+  });
+  after(() => server.shutdown(0));
+  const call = async (path: string, authorization: string): Promise<[number, string]> => {
+    const method = path === '/healthz' ? 'GET' : 'POST';
+    const headers = { authorization, ...(method === 'POST' && { 'content-type': 'application/json' }) };
+    const body = method === 'POST' ? '{"texts":["bee"]}' : null;
+    const response = await fetch(`http://${server.address}${path}`, { method, headers, body });
+    return [response.status, await response.text()];
+  };
+
+  test('refuses a key, which it would ignore', async () => {
+    const [status, text] = await call('/v1/encode', `Bearer ${keys['right']}`);
+    assert.equal(status, 401);
+    assert.match(text, /has no keys, and would ignore the one that was sent; start it with --keys/);
+    assert.equal((await call('/healthz', `Bearer ${keys['right']}`))[0], 200);
+  });
+
+  test('answers to names of this machine alone, at every address', async () => {
+    const ask = (host: string, path: string): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const url = `http://${server.address}${path}`;
+        httpGet(url, { agent: false, headers: { host } }, (response) => {
+          response.resume();
+          resolve(response.statusCode ?? 0);
+        }).on('error', reject);
+      });
+    for (const path of ['/healthz', '/openapi.json', '/scalingnote.v1.QueryService/Describe']) {
+      assert.equal(await ask('evil.example:7402', path), 403, path);
+      assert.notEqual(await ask('localhost:7402', path), 403, path);
+    }
+  });
+
+  test('says once that it takes no notice of anything else', async () => {
+    assert.equal((await call('/v1/encode', 'Bearer for-the-proxy'))[0], 200);
+    assert.equal((await call('/v1/encode', 'Basic YTpi'))[0], 200);
+    assert.equal(lines.filter(({ msg }) => /header "authorization"/.test(String(msg))).length, 1);
+  });
+});
+
+test('what is refused before it is read is told, with when it came', async () => {
+  const told: [string, string, number][] = [];
+  const server = await startServer({
+    host: '127.0.0.1',
+    port: 0,
+    portSetting: '--port',
+    services: [service(v1.QueryService.service, permissive(v1.QueryService.service))],
+    maxReceiveBytes: 1024,
+    log,
+    access: open.access,
+    hooks: { onRefusal: (method, error, arrived) => told.push([method, error.reason, arrived]) },
+  });
+  const call = (credential: string) =>
+    fetch(`http://${server.address}/v1/encode`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${credential}` },
+      body: '{"texts":["bee"]}',
+    });
+  const before = performance.now();
+  const fresh = await issuer.token({ jti: 'unseen' });
+  for (const credential of [keys['wrong']!, keys['only search']!, fresh])
+    await (await call(credential)).text();
+  await server.shutdown(0);
+  assert.deepEqual(
+    told.map(([method, reason]) => [method, reason]),
+    ['CREDENTIAL_INVALID', 'SCOPE_MISSING', 'SCOPE_MISSING'].map((reason) => [
+      '/scalingnote.v1.QueryService/Encode',
+      reason,
+    ]),
+  );
+  assert.ok(told.every(([, , arrived]) => arrived >= before && arrived <= performance.now()));
 });
 
 describe('settings', () => {

@@ -2,15 +2,19 @@ import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Metadata } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { KEY_PREFIX } from '../../../keys/key.ts';
+import { deadlineOf } from '../admission/deadline.ts';
 import { toServiceError, type ServiceError } from '../errors.ts';
 import type { Arrival, Ticket } from '../listener/seams.ts';
 import type { AuditLog } from './audit.ts';
 import { ANYBODY, type Caller } from './caller.ts';
-import { credentialDead, credentialMalformed, credentialMissing } from './refusals.ts';
+import { credentialDead, credentialMalformed, credentialMissing, credentialUnchecked } from './refusals.ts';
+import { flowOf } from '../tenants/whose.ts';
 import { checkRequest, checkScope, ruleOf, shown, type Named, type Need, type Rule } from './rules.ts';
 import { needOfOther } from './routes.ts';
 
-/** Most characters of an authorization header: a key is far below. */
+/** Most characters of an authorization header: keys are far below, and so are tokens without a photograph. */
 const MAX_CREDENTIAL_CHARS = 8 * 1024;
 
 /** What a call or request brings to say who calls. */
@@ -19,6 +23,8 @@ export interface Presented {
   authorization?: string | undefined;
   /** Subject of the client's certificate, which the handshake has verified. */
   certificate?: PeerSubject | undefined;
+  /** When the caller stops waiting, as of `performance.now()`. @default never */
+  deadline?: (() => number) | undefined;
 }
 
 /** Carries the name of a call from its arrival to its handler; what a client sends by it is overwritten. */
@@ -39,8 +45,13 @@ export interface PeerSubject {
 
 /** Finds out who calls. */
 export interface Identities {
-  /** @throws {ServiceError} UNAUTHENTICATED */
-  key(credential: string): Caller;
+  /**
+   * Whose a key or token is: at once, but for a token that was not seen before.
+   *
+   * @param deadline - as of `performance.now()`
+   * @throws {ServiceError} UNAUTHENTICATED; of a token, UNAVAILABLE or RESOURCE_EXHAUSTED as well; at once, or later
+   */
+  credential(credential: string, deadline: () => number): Caller | Promise<Caller>;
   /** `undefined` where certificates are no identity. */
   certificate(subject: PeerSubject): Caller | undefined;
 }
@@ -55,10 +66,13 @@ export class Access {
   readonly #methods = new Map<string, MethodAccess>();
   /** Who makes the calls that are under way, by the name that each got. */
   readonly #admitted = new Map<string, Admitted>();
+  readonly #log: Logger | undefined;
+  #saidUnchecked = false;
 
-  constructor(identities: Identities | undefined, audit: AuditLog | undefined) {
+  constructor(identities: Identities | undefined, audit: AuditLog | undefined, log?: Logger) {
     this.#identities = identities;
     this.#audit = audit;
+    this.#log = log;
   }
 
   /** Whether callers need a credential. */
@@ -82,31 +96,47 @@ export class Access {
    * Looks at a call or another request before anything of its body is read: who makes it, and whether that one may.
    * What it is about is in the body, and {@link Visit.check} looks at that.
    *
-   * @throws {ServiceError} UNAUTHENTICATED, PERMISSION_DENIED
+   * @returns at once, but for a token that was not seen before
+   * @throws {ServiceError} UNAUTHENTICATED, PERMISSION_DENIED; at once, or later
    */
-  arrive({ protocol, method: path, headers, socket }: Arrival): Ticket {
+  arrive({ protocol, method: path, headers, socket }: Arrival): Ticket | Promise<Ticket> {
     const method = this.#methods.get(path);
     const need = method?.rule.need ?? needOfOther(protocol, path);
     const peer = `${socket.remoteAddress}:${socket.remotePort}`;
-    const certificate = subjectOf(socket);
     let caller: Caller | undefined;
-    try {
-      caller = this.callerOf(need, { authorization: headers.authorization, certificate });
+    const admit = (found: Caller): Ticket => {
+      caller = found;
       checkScope(caller, need, path.slice(1));
-    } catch (error) {
+      // Where nobody is asked, nothing reads who was let in.
+      if (method && (this.asks || this.audits)) return this.#admit({ caller, peer });
+      if (need !== 'open') this.audit(path, caller, peer, {}, undefined);
+      return {};
+    };
+    const refuse = (error: unknown): never => {
       this.audit(path, caller, peer, {}, toServiceError(error));
       throw error;
+    };
+    try {
+      const found = this.callerOf(need, {
+        authorization: headers.authorization,
+        certificate: subjectOf(socket),
+        deadline: () => deadlineOf(headers, performance.now()),
+      });
+      return found instanceof Promise ? found.then(admit).catch(refuse) : admit(found);
+    } catch (error) {
+      return refuse(error);
     }
-    if (method) return this.#admit({ caller, peer });
-    if (need !== 'open') this.audit(path, caller, peer, {}, undefined);
-    return {};
   }
 
   /** A name that nobody can guess leads the call to who makes it, whatever the protocol carries it by. */
   #admit(admitted: Admitted): Ticket {
     const name = randomUUID();
     this.#admitted.set(name, admitted);
-    return { metadata: { [ADMITTED]: name }, done: () => void this.#admitted.delete(name) };
+    return {
+      metadata: { [ADMITTED]: name },
+      flow: flowOf(admitted.caller, addressOf(admitted.peer)),
+      done: () => void this.#admitted.delete(name),
+    };
   }
 
   /** Who makes a call that {@link arrive} has let in. */
@@ -116,13 +146,34 @@ export class Access {
     return name === undefined ? undefined : this.#admitted.get(String(name));
   }
 
-  /** Who calls. @throws {ServiceError} UNAUTHENTICATED */
-  callerOf(need: Need, { authorization, certificate }: Presented): Caller {
-    if (!this.#identities || need === 'open') return ANYBODY;
-    if (authorization !== undefined) return this.#identities.key(bearer(authorization));
+  /** Who calls: see {@link Identities.credential}. @throws {ServiceError} UNAUTHENTICATED and others; at once, or later */
+  callerOf(need: Need, { authorization, certificate, deadline }: Presented): Caller | Promise<Caller> {
+    if (need === 'open') return ANYBODY;
+    if (!this.#identities) {
+      if (authorization !== undefined) this.#unchecked(authorization);
+      return ANYBODY;
+    }
+    if (authorization !== undefined) {
+      return this.#identities.credential(bearer(authorization), deadline ?? (() => Infinity));
+    }
     const caller = certificate && this.#identities.certificate(certificate);
     if (!caller) throw credentialMissing();
     return caller;
+  }
+
+  /**
+   * Somebody sends a credential to a service that asks for none. A key is for us, so it is refused; what else there is may
+   * be for a proxy before us, and the log says once that it counts for nothing here.
+   *
+   * @throws {ServiceError} UNAUTHENTICATED
+   */
+  #unchecked(authorization: string): void {
+    if (authorization.slice(0, MAX_CREDENTIAL_CHARS).includes(` ${KEY_PREFIX}`)) throw credentialUnchecked();
+    if (this.#saidUnchecked) return;
+    this.#saidUnchecked = true;
+    this.#log?.warn(
+      'a caller sends a header "authorization", and this service checks none: it has no --keys',
+    );
   }
 
   /** Writes down what became of a call, where that is asked for. */
@@ -159,27 +210,25 @@ export class MethodAccess {
 /** A call under the rules of its method: {@link admit} comes first, {@link end} last. */
 export class Visit {
   readonly #of: MethodAccess;
-  readonly #metadata: Metadata;
   readonly #admitted: Admitted | undefined;
   #caller: Caller | undefined;
   #named: Named = {};
 
   constructor(of: MethodAccess, metadata: Metadata) {
     this.#of = of;
-    this.#metadata = metadata;
     this.#admitted = of.access.admitted(metadata);
   }
 
-  /** Finds out who calls, and whether that one may call this method. @throws {ServiceError} where not */
+  /** Who calls; `undefined` before {@link admit}. */
+  get caller(): Caller | undefined {
+    return this.#caller;
+  }
+
+  /** Whether {@link Access.arrive} has let the call in. @throws {ServiceError} where not */
   admit(): void {
-    const { access, rule } = this.#of;
-    const [authorization] = this.#metadata.get('authorization');
-    this.#caller =
-      this.#admitted?.caller ??
-      access.callerOf(rule.need, {
-        authorization: authorization === undefined ? undefined : String(authorization),
-      });
-    checkScope(this.#caller, rule.need, this.#of.path.slice(1));
+    const { access } = this.#of;
+    if (!this.#admitted && access.asks) throw credentialMissing();
+    this.#caller = this.#admitted?.caller ?? ANYBODY;
   }
 
   /** Compares a request, or a message of a stream, with what the caller may do. @throws {ServiceError} where not */
@@ -218,6 +267,11 @@ export class Visit {
   }
 }
 
+/** `HOST:PORT` without the port. */
+function addressOf(peer: string): string {
+  return peer.slice(0, peer.lastIndexOf(':'));
+}
+
 const subjects = new WeakMap<Socket, PeerSubject | undefined>();
 
 /** Names in the certificate of a connection's client; read once, for it costs more than a search. */
@@ -243,6 +297,6 @@ function bearer(authorization: string): string {
     throw credentialMalformed(`has more than ${MAX_CREDENTIAL_CHARS} characters`);
   }
   const credential = /^bearer +(?<credential>[!-~]+) *$/i.exec(authorization)?.groups?.['credential'];
-  if (credential === undefined) throw credentialMalformed('is not of the form "Bearer KEY"');
+  if (credential === undefined) throw credentialMalformed('is not of the form "Bearer CREDENTIAL"');
   return credential;
 }

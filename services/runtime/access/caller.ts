@@ -3,9 +3,9 @@ import { SCOPES, type Scope } from '../../../keys/scopes.ts';
 
 /** Who calls, and what that credential allows. */
 export interface Caller {
-  /** Names the credential in logs and errors; no secret: the id of a key, the subject of a certificate. */
+  /** Names the credential in logs and errors; no secret: the id of a key, the subject of a token or certificate. */
   readonly id: string;
-  readonly kind: 'key' | 'certificate' | 'anonymous';
+  readonly kind: 'key' | 'token' | 'certificate' | 'anonymous';
   readonly scopes: ReadonlySet<Scope>;
   readonly tenants: Patterns;
   readonly collections: Patterns;

@@ -1,36 +1,66 @@
-import type { Hooks, Ticket } from '../listener/seams.ts';
+import { ServiceError } from '../errors.ts';
+import type { Arrival, Hooks, Ticket } from '../listener/seams.ts';
 import type { Access } from './access.ts';
 
 /** Puts the question who calls before what others ask of calls as they come in. */
 export function accessHooks(access: Access, others: Hooks = {}): Hooks {
-  if (!access.asks && !access.audits) return others;
-  const { beforeCall } = others;
+  const { beforeCall, onRefusal } = others;
+  if (!access.asks && !access.audits) {
+    return {
+      ...others,
+      beforeCall: (arrival) => {
+        if (arrival.headers.authorization !== undefined) void access.arrive(arrival);
+        return beforeCall?.(arrival);
+      },
+    };
+  }
   return {
     ...others,
     beforeCall: (arrival) => {
-      const own = access.arrive(arrival);
-      if (!beforeCall) return own;
-      // A call that the others refuse has ended.
-      const refused = (error: unknown): never => {
-        own.done?.();
+      const arrived = performance.now();
+      const refuse = (error: unknown): never => {
+        if (error instanceof ServiceError) onRefusal?.(arrival.method, error, arrived);
         throw error;
       };
+      let own: Ticket | Promise<Ticket>;
       try {
-        const theirs = beforeCall(arrival);
-        return theirs instanceof Promise
-          ? theirs.then((other) => both(own, other), refused)
-          : both(own, theirs);
+        own = access.arrive(arrival);
       } catch (error) {
-        return refused(error);
+        return refuse(error);
       }
+      if (!(own instanceof Promise)) return beforeCall ? andOthers(own, beforeCall, arrival) : own;
+      return own.then(
+        // It came when it came, whatever it has waited for.
+        (ticket) => (beforeCall ? andOthers(ticket, beforeCall, { ...arrival, arrived }) : ticket),
+        refuse,
+      );
     },
   };
+}
+
+/** Asks the others as well. A call that they refuse has ended. */
+function andOthers(
+  own: Ticket,
+  beforeCall: NonNullable<Hooks['beforeCall']>,
+  arrival: Arrival,
+): Ticket | Promise<Ticket> {
+  const refused = (error: unknown): never => {
+    own.done?.();
+    throw error;
+  };
+  try {
+    const theirs = beforeCall(own.flow === undefined ? arrival : { ...arrival, flow: own.flow });
+    return theirs instanceof Promise ? theirs.then((other) => both(own, other), refused) : both(own, theirs);
+  } catch (error) {
+    return refused(error);
+  }
 }
 
 function both(one: Ticket, other: Ticket | undefined): Ticket {
   if (!other) return one;
   return {
     metadata: { ...other.metadata, ...one.metadata },
+    inflated: other.inflated,
     done: () => {
       one.done?.();
       other.done?.();

@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import type { Scope } from '../../../keys/scopes.ts';
-import { ServiceError } from '../errors.ts';
+import { DEFAULT_RETRY_DELAY_MS, overloaded, ServiceError } from '../errors.ts';
 import type { Caller } from './caller.ts';
 
 // Why callers are refused. No message holds a credential, or a part of one.
@@ -8,7 +8,7 @@ import type { Caller } from './caller.ts';
 /** Longest name of a caller's that a message repeats. */
 const MAX_QUOTED_CHARS = 100;
 
-const HOW = 'send one in the header "authorization: Bearer KEY"';
+const HOW = 'send one in the header "authorization: Bearer CREDENTIAL"';
 
 /** A call without a credential. */
 export function credentialMissing(): ServiceError {
@@ -30,6 +30,36 @@ export function credentialUnknown(what: string): ServiceError {
     status.UNAUTHENTICATED,
     'CREDENTIAL_INVALID',
     `${what} is not known here; check that it is whole, and made for this service`,
+  );
+}
+
+/** A token that its issuer has signed says something that we can't use; the message names the claim. */
+export function tokenUnusable(why: string): ServiceError {
+  return new ServiceError(status.UNAUTHENTICATED, 'CREDENTIAL_INVALID', `the token's claim ${why}`);
+}
+
+/** Nobody can say now whether a token is good. */
+export function issuerAway(): ServiceError {
+  return new ServiceError(
+    status.UNAVAILABLE,
+    'ISSUER_UNAVAILABLE',
+    "the keys of the token's issuer can't be had now, so the token can't be checked; send it again later",
+    { retryDelayMs: DEFAULT_RETRY_DELAY_MS },
+  );
+}
+
+/** Too many tokens that were not seen before come at a time. */
+export function tokensWait(): ServiceError {
+  return overloaded('too many new tokens wait to be checked; send it again', DEFAULT_RETRY_DELAY_MS);
+}
+
+/** A service that checks no credentials was sent a key: whoever sent it believes that it counts. */
+export function credentialUnchecked(): ServiceError {
+  return new ServiceError(
+    status.UNAUTHENTICATED,
+    'CREDENTIAL_INVALID',
+    'this service has no keys, and would ignore the one that was sent; start it with --keys, or send none ' +
+      '(SCALINGNOTE_API_KEY)',
   );
 }
 

@@ -1,28 +1,38 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { status } from '@grpc/grpc-js';
+import { memoryBudget } from '../../../machine/limits.ts';
 import { cancelled, overloaded, ServiceError } from '../errors.ts';
 import type { Arrival, Hooks, Ticket } from '../listener/seams.ts';
+import { excess, look, MAX_UNTAKEN_BYTES, type Untaken } from './answers.ts';
 import { ARRIVED } from './arrival.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
 import { type Applicant, CallQueue, type Priority } from './call-queue.ts';
 import { deadlineOf } from './deadline.ts';
+import { LoopTurns } from './loop-turns.ts';
 import { MessageMeter } from './message-meter.ts';
 import { refuseStream } from './refuse-stream.ts';
+import { MAX_HEADER_LIST_BYTES, type SessionLimits, Sessions } from './sessions.ts';
+import { Counts, shareOfPeer } from './shares.ts';
 
 /** How a method is let in: within the slots, among the open streams, or whenever it comes. */
 export type Kind = Priority | 'stream' | 'free';
 
 /** Streams and calls without a slot that are open at a time, over all connections. */
 export const MAX_OPEN_STREAMS = 1_000;
-/** Largest messages that are under way at a time: the budget of bytes is so many of them. */
+/** Largest messages that are under way at a time: the budget of bytes is so many of them, where there is memory for it. */
 export const LARGEST_MESSAGES = 4;
+/** Of the memory that the process may use. What is read of a message takes several times its bytes. */
+export const MEMORY_SHARE = 1 / 8;
 /** Connections at a time from one address. A proxy has one address for all behind it, and needs few connections. */
 export const MAX_CONNECTIONS_PER_PEER = 1_000;
 /** A call whose body does not come within this gives its slot to another. */
 export const SLOW_BODY_MS = 1_000;
-/** And after this it is ended. So is an answer of which the caller takes nothing for as long. */
+/** And after this it is ended. So is an answer of which the caller takes nothing for as long; see `answers.ts`. */
 export const STALLED_MS = 30_000;
 const SWEEP_MS = 250;
+/** What HPACK counts for a header besides its name and value (RFC 7541, section 4.1). */
+const HEADER_BYTES = 32;
 const REFUSED_DELAY_MS = 1_000;
 
 /** How much is let in. */
@@ -34,8 +44,12 @@ export interface AdmissionOptions {
   maxReceiveBytes: number;
   /** By path; what is not named is `free`. */
   kinds: ReadonlyMap<string, Kind>;
-  /** Why no more streams of a method are taken, for methods that know. */
-  refuseStream?: ((method: string) => ServiceError | undefined) | undefined;
+  /** Why no more streams of a method are taken, for methods that know; see `Service`. */
+  refuseStream?: ((method: string, ofPeer: number) => ServiceError | undefined) | undefined;
+  /** @default {@link STALLED_MS} */
+  stalledMs?: number | undefined;
+  /** @default {@link SESSION_LIMITS} */
+  sessions?: Partial<SessionLimits> | undefined;
   /** Told of each refusal, with when the call arrived by `performance.now()`. */
   onRefusal?: ((method: string, error: ServiceError, arrived: number) => void) | undefined;
 }
@@ -43,14 +57,15 @@ export interface AdmissionOptions {
 interface OpenCall extends Applicant {
   readonly method: string;
   readonly kind: Kind;
+  /** Its address. */
+  readonly peer: string;
   readonly arrived: number;
   readonly stream: ServerHttp2Stream | undefined;
   readonly meter: MessageMeter | undefined;
+  readonly answer: Arrival['answer'];
+  readonly untaken: Untaken;
   hasSlot: boolean;
   isOver: boolean;
-  /** Bytes of the answer that waited at the last look, and since when it has been as many. */
-  unsent: number;
-  unsentSince: number;
 }
 
 /**
@@ -60,18 +75,33 @@ interface OpenCall extends Applicant {
 export class Admission implements Required<Hooks> {
   readonly queue: CallQueue;
   readonly bytes: BytesInFlight;
+  readonly sessions: Sessions;
+  readonly onSession: Sessions['watch'];
   readonly #options: AdmissionOptions;
+  readonly #loop = new LoopTurns();
   readonly #open = new Set<OpenCall>();
-  readonly #peers = new Map<string, number>();
+  readonly #connectionsOf = new Counts();
+  readonly #streamsOf = new Counts();
   readonly #sweeper: NodeJS.Timeout;
+  readonly #stalledMs: number;
   #streams = 0;
   #connections = 0;
+  #untaken = 0;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.queue = new CallQueue({ slots: options.slots, places: options.places });
-    this.bytes = new BytesInFlight(LARGEST_MESSAGES * options.maxReceiveBytes);
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
+    this.queue = new CallQueue({ slots: options.slots, places: options.places, loop: this.#loop });
+    const { maxReceiveBytes } = options;
+    const budget = {
+      wanted: LARGEST_MESSAGES * maxReceiveBytes,
+      share: MEMORY_SHARE,
+      least: maxReceiveBytes,
+    };
+    this.bytes = new BytesInFlight(memoryBudget(budget));
+    this.sessions = new Sessions(options.sessions);
+    this.onSession = this.sessions.watch;
+    this.#stalledMs = options.stalledMs ?? STALLED_MS;
+    this.#sweeper = setInterval(() => this.#sweep(), Math.min(SWEEP_MS, this.#stalledMs / 4));
     this.#sweeper.unref();
   }
 
@@ -89,21 +119,23 @@ export class Admission implements Required<Hooks> {
     return this.#connections;
   }
 
+  /** Memory of answers that callers had not taken at the last look, in bytes. */
+  get untakenBytes(): number {
+    return this.#untaken;
+  }
+
   /** Counts a connection. @returns the socket; `undefined` where its peer has too many */
   readonly onConnection = (socket: Socket): Socket | undefined => {
     const peer = socket.remoteAddress ?? '';
-    const known = this.#peers.get(peer) ?? 0;
-    if (known >= MAX_CONNECTIONS_PER_PEER) {
+    if (this.#connectionsOf.of(peer) >= MAX_CONNECTIONS_PER_PEER) {
       socket.destroy();
       return undefined;
     }
-    this.#peers.set(peer, known + 1);
+    this.#connectionsOf.add(peer);
     this.#connections++;
     socket.once('close', () => {
       this.#connections--;
-      const left = (this.#peers.get(peer) ?? 1) - 1;
-      if (left > 0) this.#peers.set(peer, left);
-      else this.#peers.delete(peer);
+      this.#connectionsOf.remove(peer);
     });
     return socket;
   };
@@ -112,6 +144,7 @@ export class Admission implements Required<Hooks> {
   readonly beforeCall = (arrival: Arrival): Ticket | Promise<Ticket> => {
     const call = this.#callOf(arrival);
     try {
+      checkHeaders(arrival.headers);
       if (call.kind === 'stream' || call.kind === 'free') {
         this.#enterStream(call);
         return this.#admit(call);
@@ -139,34 +172,62 @@ export class Admission implements Required<Hooks> {
     }
   };
 
+  /** A call was refused before it came here. */
+  readonly onRefusal: NonNullable<Hooks['onRefusal']> = (method, error, arrived) =>
+    this.#options.onRefusal?.(method, error, arrived);
+
   close(): void {
     clearInterval(this.#sweeper);
+    this.sessions.close();
   }
 
-  #callOf({ method, headers, stream }: Arrival): OpenCall {
+  #callOf(arrival: Arrival): OpenCall {
+    const { method, headers, stream, socket, answer, flow } = arrival;
     const kind = this.#options.kinds.get(method) ?? 'free';
+    const turn = this.#loop.call();
+    // Who had to wait for a token's check came before.
+    const { arrived = turn } = arrival;
     return {
       method,
       kind,
+      flow: flow ?? `address ${socket.remoteAddress}`,
       priority: kind === 'batch' ? 'batch' : 'interactive',
-      arrived: performance.now(),
-      deadline: deadlineOf(headers, performance.now()),
+      peer: kind === 'stream' || kind === 'free' ? (socket.remoteAddress ?? '') : '',
+      arrived,
+      deadline: deadlineOf(headers, arrived),
       stream,
       meter: stream && new MessageMeter(this.bytes, this.#options.maxReceiveBytes),
       hasSlot: false,
+      answer,
+      untaken: { bytes: 0, since: 0 },
       isOver: false,
-      unsent: 0,
-      unsentSince: 0,
     };
   }
 
-  #enterStream({ method, kind }: OpenCall): void {
-    const full = kind === 'stream' ? this.#options.refuseStream?.(method) : undefined;
+  #enterStream({ method, kind, peer }: OpenCall): void {
+    const ofMethod = `${method} ${peer}`;
+    const { refuseStream: ask } = this.#options;
+    const full = kind === 'stream' ? ask?.(method, this.#streamsOf.of(ofMethod)) : undefined;
     if (full) throw full;
     if (this.#streams >= MAX_OPEN_STREAMS) {
       throw overloaded(`${this.#streams} streams are open, which is the most here`, REFUSED_DELAY_MS);
     }
+    if (this.#streamsOf.of(peer) >= shareOfPeer(MAX_OPEN_STREAMS)) {
+      const most = shareOfPeer(MAX_OPEN_STREAMS);
+      throw overloaded(
+        `${most} streams of this address are open, which is the most for one`,
+        REFUSED_DELAY_MS,
+      );
+    }
     this.#streams++;
+    this.#streamsOf.add(peer);
+    this.#streamsOf.add(ofMethod);
+  }
+
+  #leaveStream({ method, peer }: OpenCall): void {
+    this.#streams--;
+    this.#streamsOf.remove(peer);
+    this.#streamsOf.remove(`${method} ${peer}`);
   }
 
   #refused({ method, arrived }: OpenCall, error: unknown): unknown {
@@ -188,11 +249,12 @@ export class Admission implements Required<Hooks> {
       call.isOver = true;
       meter?.end();
       this.#open.delete(call);
-      if (call.kind === 'stream' || call.kind === 'free') this.#streams--;
+      if (call.kind === 'stream' || call.kind === 'free') this.#leaveStream(call);
       else this.#giveSlot(call);
     };
     if (stream?.closed) done();
-    return { metadata: { [ARRIVED]: String(call.arrived) }, done };
+    const inflated = meter && ((bytes: number): void => meter.inflated(bytes));
+    return { metadata: { [ARRIVED]: String(call.arrived) }, done, inflated };
   }
 
   #giveSlot(call: OpenCall): void {
@@ -224,26 +286,48 @@ export class Admission implements Required<Hooks> {
 
   #sweep(): void {
     const now = performance.now();
+    const waiting: OpenCall[] = [];
+    let untaken = 0;
     for (const call of this.#open) {
-      const { stream, meter, arrived, kind } = call;
-      if (!stream) continue;
-      if (kind !== 'stream' && meter && !meter.isWhole) {
-        if (now - arrived > SLOW_BODY_MS) this.#giveSlot(call);
-        if (now - arrived > STALLED_MS) {
-          this.#end(
-            call,
-            overloaded('the message did not come in time; send it as a whole', REFUSED_DELAY_MS),
-          );
-        }
-      }
-      const unsent = stream.writableLength;
-      if (unsent === 0 || unsent !== call.unsent) {
-        call.unsent = unsent;
-        call.unsentSince = now;
-      } else if (now - call.unsentSince > STALLED_MS) {
-        this.#options.onRefusal?.(call.method, cancelled(), arrived);
-        stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      }
+      this.#followBody(call, now);
+      const bytes = look(call.untaken, call.answer, now);
+      if (bytes === 0) continue;
+      untaken += bytes;
+      if (now - call.untaken.since > this.#stalledMs) this.#drop(call);
+      else waiting.push(call);
+    }
+    this.#untaken = untaken;
+    if (untaken > MAX_UNTAKEN_BYTES) for (const call of excess(waiting)) this.#drop(call);
+    // The work on them is done, and their memory is within bounds.
+    else for (const call of waiting) if (call.answer.writableEnded) this.#giveSlot(call);
+  }
+
+  #followBody(call: OpenCall, now: number): void {
+    const { meter, arrived, kind } = call;
+    if (kind === 'stream' || !meter || meter.isWhole) return;
+    if (now - arrived > SLOW_BODY_MS) this.#giveSlot(call);
+    if (now - arrived > this.#stalledMs) {
+      const error = overloaded('the message did not come in time; send it as a whole', REFUSED_DELAY_MS);
+      this.#end(call, error);
     }
   }
+
+  /** Ends a call whose caller takes nothing of the answer, or not enough. */
+  #drop({ method, arrived, stream, answer }: OpenCall): void {
+    this.#options.onRefusal?.(method, cancelled(), arrived);
+    if (stream) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    else answer.destroy();
+  }
+}
+
+/** @throws {ServiceError} for headers beyond what SETTINGS say, which Node takes up to 64 KiB of */
+function checkHeaders(headers: Arrival['headers']): void {
+  let bytes = 0;
+  for (const name in headers) bytes += HEADER_BYTES + name.length + (headers[name]?.length ?? 0);
+  if (bytes <= MAX_HEADER_LIST_BYTES) return;
+  throw new ServiceError(
+    status.RESOURCE_EXHAUSTED,
+    'HEADERS_TOO_LARGE',
+    `the headers have ${bytes} bytes, and ${MAX_HEADER_LIST_BYTES} is the most; send fewer or shorter ones`,
+  );
 }

@@ -12,7 +12,12 @@ const PLACES = 256;
 export function admit(
   { definition, refuseStream }: { definition: ServiceDefinition } & Pick<AdmissionOptions, 'refuseStream'>,
   { maxReceiveBytes }: { maxReceiveBytes: number },
-  { querySlots, queryQueue }: { querySlots?: number; queryQueue?: number },
+  {
+    querySlots,
+    queryQueue,
+    connectionIdleS,
+    connectionAgeS,
+  }: { querySlots?: number; queryQueue?: number; connectionIdleS: number; connectionAgeS: number },
   telemetry: Telemetry | undefined,
 ): Admission {
   const watches = new Map<string, RpcWatch>();
@@ -27,6 +32,7 @@ export function admit(
     maxReceiveBytes,
     kinds: kindsOf(definition),
     refuseStream,
+    sessions: { idleMs: 1000 * connectionIdleS, maxAgeMs: 1000 * connectionAgeS },
     onRefusal: (method, error, arrived) => watches.get(method)?.refused(error, arrived),
   });
   const metrics = telemetry?.metrics;
@@ -64,11 +70,26 @@ export function admit(
     'Connections of callers',
     () => admission.connections,
   );
+  for (const reason of ['idle', 'age', 'flood'] as const) {
+    metrics?.observeTotal(
+      'scalingnote.connections.ended',
+      '{connection}',
+      'Connections of HTTP/2 that were ended from here',
+      () => admission.sessions.ended[reason],
+      { 'scalingnote.reason': reason },
+    );
+  }
   metrics?.observe(
     'scalingnote.bytes.in_flight',
     'By',
     'Bytes of requests in flight, as they are after inflation',
     () => admission.bytes.held,
+  );
+  metrics?.observe(
+    'scalingnote.bytes.untaken',
+    'By',
+    'Memory of answers that callers have not taken',
+    () => admission.untakenBytes,
   );
   metrics?.observe(
     'scalingnote.bytes.limit',

@@ -4,7 +4,7 @@ import type { Kind } from './admission.ts';
 /** Methods that cost nothing and that people need most in trouble. */
 const FREE = new Set(['Describe', 'ListCollections', 'ListAliases', 'SwitchAlias']);
 /** Methods that take long and that nobody waits for at a keyboard. */
-const BATCH = new Set(['MeasureFamiliarity']);
+const BATCH = new Set(['MeasureFamiliarity', 'DropTenant', 'ListTenants', 'GetTenantUsage']);
 
 /** How each method of a service is let in, by path. What is new is let in within the slots. */
 export function kindsOf(definition: ServiceDefinition): Map<string, Kind> {

@@ -56,3 +56,16 @@ test('what has no room is not counted, and leaves others theirs', () => {
   first.end();
   assert.equal(held.held, 0);
 });
+
+test('once it is inflated, a compressed message counts as what it has become', () => {
+  const held = new BytesInFlight(4 * MAX);
+  const meter = new MessageMeter(held, MAX);
+  assert.ok(meter.read(message(Buffer.alloc(100), true)));
+  meter.inflated(250);
+  assert.equal(held.held, 350);
+  meter.inflated(MAX);
+  assert.equal(held.held, 350, 'never more than there was room for');
+  meter.end();
+  meter.inflated(0);
+  assert.equal(held.held, 0);
+});

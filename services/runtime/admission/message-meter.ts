@@ -17,11 +17,15 @@ export const MAX_INFLATION = 1032;
 export class MessageMeter {
   readonly #bytes: BytesInFlight;
   readonly #maxReceiveBytes: number;
-  readonly #prefix = Buffer.alloc(PREFIX_BYTES);
+  /** How much of a prefix has come, and what it says so far. */
   #prefixed = 0;
+  #isCompressed = false;
+  #length = 0;
   /** Bytes of the message that have not come. */
   #missing = 0;
   #held = 0;
+  /** What of that is for inflation. */
+  #inflated = 0;
   #messages = 0;
 
   /** @param maxReceiveBytes what inflation stops at */
@@ -45,18 +49,33 @@ export class MessageMeter {
         if (this.#missing === 0) this.#messages++;
         continue;
       }
-      this.#prefix[this.#prefixed++] = chunk[at++]!;
+      const byte = chunk[at++]!;
+      if (this.#prefixed++ === 0) {
+        this.#isCompressed = byte !== 0;
+        this.#length = 0;
+        continue;
+      }
+      this.#length = this.#length * 256 + byte;
       if (this.#prefixed < PREFIX_BYTES) continue;
       this.#prefixed = 0;
-      if (!this.#begin(this.#prefix[0] !== 0, this.#prefix.readUInt32BE(1))) return false;
+      if (!this.#begin(this.#isCompressed, this.#length)) return false;
     }
     return true;
+  }
+
+  /** The message has become so many bytes, and counts as these, no more as what it might have become. */
+  inflated(bytes: number): void {
+    if (bytes >= this.#inflated) return;
+    this.#bytes.give(this.#inflated - bytes);
+    this.#held -= this.#inflated - bytes;
+    this.#inflated = bytes;
   }
 
   /** Counts nothing any more. */
   end(): void {
     this.#bytes.give(this.#held);
     this.#held = 0;
+    this.#inflated = 0;
   }
 
   #begin(isCompressed: boolean, length: number): boolean {
@@ -68,6 +87,7 @@ export class MessageMeter {
     const inflated = isCompressed ? Math.min(this.#maxReceiveBytes, length * MAX_INFLATION) : 0;
     if (!this.#bytes.take(length + inflated)) return false;
     this.#held = length + inflated;
+    this.#inflated = inflated;
     return true;
   }
 }

@@ -16,8 +16,19 @@ let timer: NodeJS.Timeout | undefined;
  * the stream by itself, which saves a reset for each refusal; the others are reset a moment later.
  */
 export function refuseStream(stream: ServerHttp2Stream, error: ServiceError): void {
+  endAnswered(stream, headersOf(error));
+}
+
+/** The same with headers that are there. */
+export function endAnswered(stream: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
   if (stream.closed || stream.headersSent) return;
-  stream.respond(headersOf(error), { endStream: true });
+  stream.respond(headers, { endStream: true });
+  linger(stream);
+}
+
+/** Throws away what still comes of a call that was answered, for a while. */
+export function linger(stream: ServerHttp2Stream): void {
+  if (stream.readableEnded) return;
   stream.resume();
   lingering.set(stream, performance.now());
   timer ??= setInterval(sweep, LINGER_MS).unref();

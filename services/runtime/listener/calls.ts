@@ -1,24 +1,53 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { Duplex } from 'node:stream';
-import { Metadata, status, type handleUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
-import { deadlineExceeded } from '../errors.ts';
-import { HttpError, type Exchange } from './exchange.ts';
+import { Metadata, type handleUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
+import { deadlineExceeded, ServiceError } from '../errors.ts';
+import { oneRequest } from './frames.ts';
 import type { Method } from './methods.ts';
 import type { GrpcError } from './wire-error.ts';
 
-/** Headers that belong to the connection or to the protocol and are no metadata of a call. */
-const NO_METADATA =
-  /^(:.*|connection|keep-alive|proxy-connection|transfer-encoding|upgrade|host|te|trailer|expect|content-(type|length|encoding)|accept|accept-encoding|connect-(timeout-ms|protocol-version|content-encoding|accept-encoding)|grpc-(timeout|encoding|accept-encoding)|x-grpc-web|cookie|origin|referer|sec-.*)$/;
-/** Names that metadata can have; a header by another name can reach no handler of gRPC either. */
+/** Headers that belong to the connection or to the protocol and are no metadata of a call; so do those of `sec-`. */
+const NO_METADATA: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'host',
+  'te',
+  'trailer',
+  'expect',
+  'content-type',
+  'content-length',
+  'content-encoding',
+  'accept',
+  'accept-encoding',
+  'connect-timeout-ms',
+  'connect-protocol-version',
+  'connect-content-encoding',
+  'connect-accept-encoding',
+  'grpc-timeout',
+  'grpc-encoding',
+  'grpc-accept-encoding',
+  'x-grpc-web',
+  'cookie',
+  'origin',
+  'referer',
+]);
+/** Names that metadata can have; a header by another name can reach no handler. */
 const METADATA_NAME = /^[0-9a-z_.-]+$/;
 /** Longest time that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** What the caller sent beside the request. */
-export function metadataOf({ headers }: Pick<Exchange, 'headers'>): Metadata {
-  const kept = Object.entries(headers).filter(
-    ([name]) => METADATA_NAME.test(name) && !NO_METADATA.test(name),
-  );
-  return Metadata.fromHttp2Headers(Object.fromEntries(kept));
+export function metadataOf({ headers }: { headers: Readonly<IncomingHttpHeaders> }): Metadata {
+  const kept: IncomingHttpHeaders = {};
+  for (const name in headers) {
+    // Most headers are known; those of HTTP/2 begin with a colon.
+    if (NO_METADATA.has(name) || !METADATA_NAME.test(name) || name.startsWith('sec-')) continue;
+    kept[name] = headers[name];
+  }
+  return Metadata.fromHttp2Headers(kept);
 }
 
 /** What a call is told beside its request. */
@@ -28,13 +57,100 @@ export interface CallOptions {
   deadline: number;
 }
 
-/** How a call with one message ended. */
+/** Who made a call, as the seam sees them. */
+export interface Peer {
+  /** Called once when nobody waits any more. */
+  onGone(listener: () => void): void;
+  /** An error that now leaves the port, as gRPC has it. */
+  failure(error: unknown): GrpcError;
+}
+
+/** How a call with one message ended: with a value, or an error. */
 export interface UnaryAnswer {
-  /** One of these is there. */
   value?: object | undefined;
-  error?: GrpcError | undefined;
+  /** As the handler has it; a deadline that has passed ends the call with a {@link ServiceError}. */
+  error?: GrpcError | ServiceError | undefined;
   headers: Metadata | undefined;
   trailers: Metadata | undefined;
+}
+
+/**
+ * A call with one message in each direction, with all that our handlers and those of grpc-js's companions use of one.
+ * It ends with the answer, with the deadline, or when nobody waits any more.
+ */
+export class UnaryCall {
+  readonly request: object;
+  readonly metadata: Metadata;
+  cancelled = false;
+  readonly #path: string;
+  readonly #deadline: number;
+  readonly #answered: (answer: UnaryAnswer) => void;
+  readonly #timer: NodeJS.Timeout | undefined;
+  #headers: Metadata | undefined;
+  #onCancelled: (() => void) | undefined;
+  #ended = false;
+
+  /** @param answered - called once, unless {@link cancel} was called before */
+  constructor(
+    method: Method,
+    request: object,
+    { metadata, deadline }: CallOptions,
+    answered: (answer: UnaryAnswer) => void,
+  ) {
+    this.request = request;
+    this.metadata = metadata;
+    this.#path = method.path;
+    this.#deadline = deadline;
+    this.#answered = answered;
+    if (deadline !== Infinity) this.#timer = timerUntil(deadline, () => this.#pass());
+    type Handler = handleUnaryCall<object, object>;
+    (method.handler as Handler)(this as never, (error, value, trailers) => {
+      if (error) this.#end({ error, headers: this.#headers, trailers: undefined });
+      else this.#end({ value: value!, headers: this.#headers, trailers: trailers ?? undefined });
+    });
+  }
+
+  getDeadline(): number {
+    return this.#deadline;
+  }
+
+  getPath(): string {
+    return this.#path;
+  }
+
+  sendMetadata(metadata: Metadata): void {
+    this.#headers = metadata;
+  }
+
+  once(_: 'cancelled', listener: () => void): this {
+    this.#onCancelled = listener;
+    return this;
+  }
+
+  /** Nobody waits any more: tells the handler. */
+  cancel(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    this.#tell();
+  }
+
+  #pass(): void {
+    this.#end({ error: deadlineExceeded(), headers: this.#headers, trailers: undefined });
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.cancelled = true;
+    this.#onCancelled?.();
+  }
+
+  #end(answer: UnaryAnswer): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    this.#answered(answer);
+  }
 }
 
 /**
@@ -44,41 +160,23 @@ export interface UnaryAnswer {
 export function callUnary(
   method: Method,
   request: object,
-  { metadata, deadline }: CallOptions,
-  exchange: Pick<Exchange, 'response' | 'failure'>,
-): Promise<UnaryAnswer | undefined> {
+  options: CallOptions,
+  peer: Peer,
+): Promise<(UnaryAnswer & { error?: GrpcError | undefined }) | undefined> {
   return new Promise((resolve) => {
-    let cancel = (): void => {};
-    let headers: Metadata | undefined;
-    const call = {
-      request,
-      metadata,
-      cancelled: false,
-      getDeadline: () => deadline,
-      getPath: () => method.path,
-      sendMetadata: (sent: Metadata) => void (headers = sent),
-      once: (_: 'cancelled', listener: () => void) => (cancel = listener),
-    };
-    const stop = untilDeadline(deadline, () => {
-      cancel();
-      resolve({ error: exchange.failure(deadlineExceeded()), headers, trailers: undefined });
-    });
-    exchange.response.once('close', () => {
-      stop();
-      cancel();
+    const call = new UnaryCall(method, request, options, ({ error, ...answer }) =>
+      resolve({ ...answer, error: error instanceof ServiceError ? peer.failure(error) : error }),
+    );
+    peer.onGone(() => {
+      call.cancel();
       resolve(undefined);
-    });
-    (method.handler as handleUnaryCall<object, object>)(call as never, (error, value, trailers) => {
-      stop();
-      if (error) resolve({ error, headers, trailers: undefined });
-      else resolve({ value: value!, headers, trailers: trailers ?? undefined });
     });
   });
 }
 
 /** Where the answers of a call with streams go. */
 export interface StreamOutput {
-  /** The call begins to answer. Comes once, before anything else. */
+  /** The call begins to answer. Comes once, before anything else. @param metadata - where there is any */
   headers(metadata: Metadata | undefined): void;
   /** Resolves when the connection can take the next. */
   message(value: object): Promise<void>;
@@ -96,13 +194,13 @@ export async function callStream(
   inputs: AsyncIterator<object>,
   options: CallOptions,
   output: StreamOutput,
-  exchange: Exchange,
+  peer: Peer,
 ): Promise<void> {
   const { requestStream, responseStream, path } = method;
-  const failed = (error: unknown): GrpcError => exchange.failure(error);
+  const failed = (error: unknown): GrpcError => peer.failure(error);
   const call = new WebCall(path, inputs, options, output, failed);
   const stop = untilDeadline(options.deadline, () => call.fail(failed(deadlineExceeded())));
-  exchange.response.once('close', () => call.abandon());
+  peer.onGone(() => call.abandon());
   try {
     if (!requestStream) {
       try {
@@ -133,10 +231,6 @@ async function onlyOf(inputs: AsyncIterator<object>): Promise<object> {
   const second = await inputs.next();
   if (!second.done) throw oneRequest('has more than one request');
   return first.value;
-}
-
-function oneRequest(problem: string): HttpError {
-  return new HttpError(400, status.UNIMPLEMENTED, `the call ${problem}; this method takes one`);
 }
 
 /** A call with streams, with all that our handlers and those of grpc-js's companions use of one. */
@@ -208,11 +302,10 @@ class WebCall extends Duplex {
     try {
       this.#output.message(message).then(
         () => taken(),
-        () => taken(),
+        (error: unknown) => this.#unsent(error, taken),
       );
     } catch (error) {
-      this.fail(this.#failed(error));
-      taken();
+      this.#unsent(error, taken);
     }
   }
 
@@ -257,6 +350,12 @@ class WebCall extends Duplex {
     this.#resolve();
   }
 
+  /** A message could not be sent. */
+  #unsent(error: unknown, taken: () => void): void {
+    this.fail(this.#failed(error));
+    taken();
+  }
+
   #begin(metadata: Metadata | undefined): void {
     if (this.#begun) return;
     this.#begun = true;
@@ -266,6 +365,10 @@ class WebCall extends Duplex {
 
 function untilDeadline(deadline: number, passed: () => void): () => void {
   if (!Number.isFinite(deadline)) return () => {};
-  const timer = setTimeout(passed, Math.min(deadline - Date.now(), MAX_TIMER_MS));
+  const timer = timerUntil(deadline, passed);
   return () => clearTimeout(timer);
+}
+
+function timerUntil(deadline: number, passed: () => void): NodeJS.Timeout {
+  return setTimeout(passed, Math.min(deadline - Date.now(), MAX_TIMER_MS));
 }

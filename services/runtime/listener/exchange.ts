@@ -3,6 +3,7 @@ import { constants, type Http2ServerRequest } from 'node:http2';
 import { Metadata, status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { invalidArgument, overloaded, reportError, ServiceError, toGrpcError } from '../errors.ts';
+import type { Peer } from './calls.ts';
 import type { GrpcError } from './wire-error.ts';
 
 /** Most bytes of bodies that are under way at a time, over all connections: one of the largest that any service takes. */
@@ -50,7 +51,10 @@ export class HeldBytes {
   }
 }
 
-/** What all exchanges of a port have in common. */
+/** Time for the body of a request to come. */
+export const BODY_TIMEOUT_MS = 30_000;
+
+/** What all calls and exchanges of a port have in common. */
 export interface ExchangeLimits {
   /** Largest body or message, in bytes, as it was sent and as it is after inflation. */
   readonly maxReceiveBytes: number;
@@ -65,7 +69,7 @@ export interface ExchangeLimits {
 }
 
 /** A request that is no gRPC, over HTTP/1.1 or HTTP/2, and the answer to it. */
-export class Exchange {
+export class Exchange implements Peer {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly headers: IncomingHttpHeaders;
@@ -159,12 +163,12 @@ export class Exchange {
     return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
   }
 
-  /** An error that now leaves the port, as gRPC has it. */
+  onGone(listener: () => void): void {
+    this.response.once('close', listener);
+  }
+
   failure(error: unknown): GrpcError {
-    const { log, bareErrors } = this.limits;
-    const known = toGrpcError(reportError(error, log, { path: this.path.slice(0, 256) }));
-    if (bareErrors) known.metadata = new Metadata();
-    return known;
+    return failureOf(error, this.limits, this.path);
   }
 
   /** Answers, where nobody has. */
@@ -179,6 +183,17 @@ export class Exchange {
     if (this.request.method === 'HEAD') response.end();
     else response.end(body);
   }
+}
+
+/** An error that now leaves the port, as gRPC has it. */
+export function failureOf(
+  error: unknown,
+  { log, bareErrors }: Pick<ExchangeLimits, 'log' | 'bareErrors'>,
+  path: string,
+): GrpcError {
+  const known = toGrpcError(reportError(error, log, { path: path.slice(0, 256) }));
+  if (bareErrors) known.metadata = new Metadata();
+  return known;
 }
 
 /** The text that bytes are. @throws {ServiceError} where they are not UTF-8 */

@@ -6,8 +6,10 @@ import { callStream, metadataOf, type StreamOutput } from './calls.ts';
 import { codecOf, type Codec } from './codec.ts';
 import { connectDeadline } from './connect-unary.ts';
 import { HttpError, type Exchange } from './exchange.ts';
-import { checkFlags, COMPRESSED, frame, framesOf } from './frames.ts';
-import { acceptedEncoding, deflate, encodingOf, inflate, type Encoding } from './inflate.ts';
+import { COMPRESSED, frame } from './frames.ts';
+import { grpcDeadline, percentEncoded } from './grpc-values.ts';
+import { acceptedEncoding, deflate, encodingOf, type Encoding } from './inflate.ts';
+import { messagesOf } from './messages.ts';
 import type { Method } from './methods.ts';
 import { errorJson, fieldsOf, grouped, trailersOf, unpadded, type GrpcError } from './wire-error.ts';
 
@@ -51,7 +53,15 @@ export function grpcWebFraming(codec: string, isText: boolean): Framing {
     encodingHeader: 'grpc-encoding',
     acceptHeader: 'grpc-accept-encoding',
     isText,
-    deadline: grpcDeadline,
+    deadline: (exchange) => {
+      if (exchange.headers['connect-timeout-ms'] !== undefined) {
+        throw invalidArgument(
+          'connect-timeout-ms',
+          'is of Connect and plain addresses; send grpc-timeout here',
+        );
+      }
+      return grpcDeadline(exchange);
+    },
     endFlag: 0x80,
     end: (error, trailers) => {
       const fields: [string, string][] = [
@@ -83,7 +93,8 @@ export async function serveFramed(
     if (version !== '1') throw invalidArgument('connect-protocol-version', 'is not known; send 1');
     const deadline = framing.deadline(exchange);
     const encoding = encodingOf(exchange.header(framing.encodingHeader), framing.encodingHeader);
-    const inputs = requestsOf(exchange, framing, codec, encoding);
+    const chunks = framing.isText ? base64Chunks(exchange.chunks()) : exchange.chunks();
+    const inputs = messagesOf(chunks, exchange.limits, encoding, (bytes) => codec.decode(bytes));
     await callStream(method, inputs, { metadata: metadataOf(exchange), deadline }, output, exchange);
   } catch (error) {
     output.fail(exchange.failure(error));
@@ -93,21 +104,6 @@ export async function serveFramed(
 /** Ends a call of such a protocol before it has begun. */
 export function sendFramedError(exchange: Exchange, framing: Framing, error: GrpcError): void {
   new FramedOutput(exchange, framing, undefined).fail(error);
-}
-
-async function* requestsOf(
-  exchange: Exchange,
-  framing: Framing,
-  codec: Codec,
-  encoding: Encoding | undefined,
-): AsyncGenerator<object, void, undefined> {
-  const { limits } = exchange;
-  const chunks = framing.isText ? base64Chunks(exchange.chunks()) : exchange.chunks();
-  for await (const each of framesOf(chunks, limits)) {
-    checkFlags(each, encoding !== undefined);
-    const isCompressed = (each.flags & COMPRESSED) !== 0;
-    yield codec.decode(await inflate(each.data, isCompressed ? encoding : undefined, limits));
-  }
 }
 
 /** The answer of such a call. */
@@ -162,39 +158,4 @@ class FramedOutput implements StreamOutput {
   #packed(bytes: Buffer): Buffer | string {
     return this.#framing.isText ? base64Text(bytes) : bytes;
   }
-}
-
-const GRPC_UNITS: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
-  S: 1000,
-  m: 1,
-  u: 1e-3,
-  n: 1e-6,
-};
-
-function grpcDeadline({ headers }: Pick<Exchange, 'headers'>): number {
-  if (headers['connect-timeout-ms'] !== undefined) {
-    throw invalidArgument('connect-timeout-ms', 'is of Connect and plain addresses; send grpc-timeout here');
-  }
-  const given = headers['grpc-timeout'];
-  if (given === undefined) return Infinity;
-  const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(String(given)) ?? [];
-  if (digits === undefined || unit === undefined) {
-    throw invalidArgument(
-      'grpc-timeout',
-      'is no time as gRPC has it; send for example 500m for half a second',
-    );
-  }
-  return Date.now() + Number(digits) * GRPC_UNITS[unit]!;
-}
-
-/** As gRPC wants messages: bytes of UTF-8 that are not printable ASCII, and the percent sign, by their numbers. */
-function percentEncoded(text: string): string {
-  let encoded = '';
-  for (const byte of Buffer.from(text)) {
-    const isPlain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
-    encoded += isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }
-  return encoded;
 }

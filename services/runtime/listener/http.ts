@@ -1,15 +1,8 @@
 import type { RequestListener } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
 import { status } from '@grpc/grpc-js';
-import type { Scope } from '../handler.ts';
 import { sendConnectError } from './connect-unary.ts';
-import {
-  Exchange,
-  HeldBytes,
-  HttpError,
-  MAX_BODY_BYTES_IN_ALL,
-  UnspokenError,
-  type ExchangeLimits,
-} from './exchange.ts';
+import { Exchange, HttpError, UnspokenError, type ExchangeLimits } from './exchange.ts';
 import { sendFramedError } from './framed.ts';
 import { healthRoutes } from './health-routes.ts';
 import { methodRoutes, spokenBy } from './method-routes.ts';
@@ -20,8 +13,6 @@ import { Routes, type AddRoutes, type Route } from './routes.ts';
 import { searchSessions } from './search-sessions.ts';
 import type { Hooks } from './seams.ts';
 
-/** Time for the body of a request to come. */
-export const BODY_TIMEOUT_MS = 30_000;
 /** How long a browser may keep the answer to a preflight, in seconds. */
 const PREFLIGHT_AGE_S = 600;
 /** Headers that a page of another origin may send. */
@@ -42,30 +33,19 @@ export interface HttpOptions {
   methods: Methods;
   /** Routes beside those of the methods. */
   routes?: readonly AddRoutes[] | undefined;
-  /** Largest body, in bytes. */
-  maxReceiveBytes: number;
-  /** @default {@link BODY_TIMEOUT_MS} */
-  bodyTimeoutMs?: number | undefined;
+  limits: ExchangeLimits;
   /** Origins of browsers' pages that may call. */
   corsOrigins: readonly string[];
-  scope: Scope;
   beforeCall?: Hooks['beforeCall'] | undefined;
-  bareErrors?: boolean | undefined;
+  /** Looks at the header `Host` of each request. @throws {ServiceError} @default every host is good */
+  checkHost?: ((host: string | undefined) => void) | undefined;
   /** Whether the service serves. */
   isServing: () => boolean;
 }
 
 /** Serves every request that is no gRPC, over HTTP/1.1 and HTTP/2: Connect, gRPC-Web, plain addresses. */
 export function httpListener(options: HttpOptions): RequestListener {
-  const { scope, maxReceiveBytes, bodyTimeoutMs = BODY_TIMEOUT_MS, methods } = options;
-  const limits: ExchangeLimits = {
-    maxReceiveBytes,
-    bodyTimeoutMs,
-    held: new HeldBytes(MAX_BODY_BYTES_IN_ALL),
-    draining: scope.draining,
-    log: scope.log,
-    bareErrors: options.bareErrors ?? false,
-  };
+  const { limits, methods } = options;
   const routes = new Routes();
   const added = [
     methodRoutes,
@@ -85,6 +65,7 @@ export function httpListener(options: HttpOptions): RequestListener {
 
 async function answer(exchange: Exchange, routes: Routes, options: HttpOptions): Promise<void> {
   const { response, path, request } = exchange;
+  options.checkHost?.(request.headers.host ?? request.headers[':authority']?.toString());
   const origin = allowOrigin(exchange, options.corsOrigins);
   const route = routes.find(path);
   if (!route) {
@@ -139,6 +120,8 @@ async function admit(exchange: Exchange, route: Route, { beforeCall }: HttpOptio
     method: route.method ?? path,
     headers,
     socket: request.socket,
+    // The response of HTTP/2 does not say what waits.
+    answer: (exchange.response as unknown as Partial<Http2ServerResponse>).stream ?? exchange.response,
   });
   if (ticket?.metadata) Object.assign(exchange.headers, ticket.metadata);
   if (ticket?.done) exchange.response.once('close', ticket.done);

@@ -2,18 +2,34 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import {
   constants,
   createServer,
-  type Http2Server,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import { type Server, status as grpcStatus } from '@grpc/grpc-js';
-import type { Logger } from 'pino';
-import { refuseStream } from '../admission/refuse-stream.ts';
+import { status as grpcStatus } from '@grpc/grpc-js';
+import { endAnswered, refuseStream } from '../admission/refuse-stream.ts';
+import { SESSION_OPTIONS } from '../admission/sessions.ts';
 import { reportError, ServiceError } from '../errors.ts';
+import { failureOf, HttpError, type ExchangeLimits } from './exchange.ts';
+import { GrpcUnary } from './grpc.ts';
+import { ACCEPTED_ENCODINGS, grpcEncodingOf, refusalHeaders } from './grpc-fields.ts';
+import { serveGrpcStream } from './grpc-stream.ts';
+import { grpcDeadline } from './grpc-values.ts';
+import type { Method, Methods } from './methods.ts';
 import type { Hooks, Ticket } from './seams.ts';
+import { nameFaults } from './session-errors.ts';
+
+/**
+ * Time without any frame after which a connection is asked whether its client is still there: well below the idle
+ * limits of common load balancers (60 s and more), so that these never cut a quiet stream.
+ */
+const KEEPALIVE_TIME_MS = 30_000;
+/** Time for the client to answer that. */
+const KEEPALIVE_TIMEOUT_MS = 10_000;
+
+const ignore = (): void => {};
 
 /** What a stream of gRPC says in its content type; what follows `+` is the form of the messages. */
 const GRPC = /^application\/grpc(\+proto)?($|[ ;])/i;
@@ -35,67 +51,84 @@ type StreamListener = (
 ) => void;
 
 /**
- * One HTTP/2 server for all protocols: streams of gRPC go to grpc-js, all others to a listener of `node:http`, which
+ * One HTTP/2 server for all protocols. Streams of gRPC are served here, all others go to a listener of `node:http`, which
  * gets them through the compatibility interface of `node:http2`.
  */
 export function http2Port(options: {
-  grpc: Server;
+  methods: Methods;
+  limits: ExchangeLimits;
   http: RequestListener;
-  log: Logger;
   beforeCall?: Hooks['beforeCall'] | undefined;
+  onSession?: Hooks['onSession'] | undefined;
 }): Http2Port {
-  const { http, beforeCall, log } = options;
-  // As grpc-js has it. The limit of a session's memory (10 MB by default) would end connections that send large
+  const { http, beforeCall, onSession, methods, limits } = options;
+  const { log } = limits;
+  // The limit of a session's memory (10 MB by default) would end connections that send large
   // messages; that of headers would cut rich errors.
   const server = createServer({
+    ...SESSION_OPTIONS,
     maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
     maxSessionMemory: Number.MAX_SAFE_INTEGER,
   });
   server.setTimeout(0);
   server.on('sessionError', (error) => log.debug({ err: error }, 'an HTTP/2 connection failed'));
-  const grpc = grpcStreams(options.grpc, server);
   server.on('request', (request, response) =>
     http(request as unknown as IncomingMessage, response as unknown as ServerResponse),
   );
   const [web] = server.listeners('stream') as StreamListener[];
   server.removeAllListeners('stream');
 
+  /** Each with its socket: what `session.socket` gives is a guard before it, which costs with every look. */
+  const sessions = new Map<ServerHttp2Session, Socket>();
+  let accepted: Socket | undefined;
+  let closing = false;
+  let allEnded = (): void => {};
+
+  const serveCall = (
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    method: Method,
+    deadline: number,
+    ticket: Ticket | undefined,
+  ): void => {
+    const { requestStream, responseStream } = method;
+    if (requestStream || responseStream) serveGrpcStream(stream, headers, method, limits, deadline);
+    else new GrpcUnary(stream, headers, method, limits, deadline, ticket).serve();
+  };
   const serveGrpc = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
+    stream.on('error', ignore);
     const misspoken = misspokenBy(headers);
     if (misspoken) {
-      stream.on('error', () => {});
       stream.respond(misspoken, { endStream: true });
       stream.resume();
       return;
     }
-    stream.respond = respondPlainly;
-    stream.sendTrailers = sendTrailersPlainly;
-    if (!beforeCall) {
-      grpc(stream, headers);
-      return;
-    }
-    const onError = (): void => {};
-    stream.on('error', onError);
-    const admitted = (ticket: Ticket | undefined): void => {
-      if (ticket?.done) {
-        if (stream.closed) ticket.done();
-        else stream.once('close', ticket.done);
-      }
-      if (stream.closed) return;
-      if (ticket?.metadata) Object.assign(headers, ticket.metadata);
-      grpc(stream, headers);
-    };
+    const path = headers[':path'] ?? '';
     const refused = (error: unknown): void => {
       // What is refused thousands of times a second is not worth a line each.
       const known = error instanceof ServiceError && !log.isLevelEnabled('debug');
-      refuseStream(stream, known ? error : reportError(error, log, { method: headers[':path'] }));
+      refuseStream(stream, known ? error : reportError(error, log, { method: path }));
     };
     try {
-      const answer = beforeCall({
+      const method = methods.get(path);
+      const deadline = grpcDeadline({ headers });
+      const admitted = (ticket: Ticket | undefined): void => {
+        if (ticket?.done) {
+          if (stream.closed) ticket.done();
+          else stream.once('close', ticket.done);
+        }
+        if (stream.closed) return;
+        if (ticket?.metadata) Object.assign(headers, ticket.metadata);
+        if (method) serveCall(stream, headers, method, deadline, ticket);
+        else endAnswered(stream, refusalHeaders(failureOf(unknown(path), limits, path)));
+      };
+      const socket = sessions.get(stream.session as ServerHttp2Session)!;
+      const answer = beforeCall?.({
         protocol: 'grpc',
-        method: headers[':path'] ?? '',
+        method: path,
         headers,
-        socket: stream.session?.socket as Socket,
+        socket,
+        answer: stream,
         stream,
       });
       if (answer instanceof Promise) answer.then(admitted, refused);
@@ -107,17 +140,22 @@ export function http2Port(options: {
   server.on(
     'stream',
     (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw?: string[]) => {
+      // A fault of the peer may have ended the session before this event: then there is no socket, and nobody to answer.
+      if (stream.destroyed || stream.session === undefined) {
+        stream.on('error', ignore);
+        return;
+      }
       const type = headers['content-type'];
-      if (type !== undefined && GRPC.test(type)) serveGrpc(stream, headers);
+      if (type === 'application/grpc' || (type !== undefined && GRPC.test(type))) serveGrpc(stream, headers);
       else web!.call(server, stream, headers, flags, raw ?? []);
     },
   );
 
-  const sessions = new Set<ServerHttp2Session>();
-  let closing = false;
-  let allEnded = (): void => {};
   server.on('session', (session) => {
-    sessions.add(session);
+    onSession?.(session);
+    sessions.set(session, accepted!);
+    keepAlive(session);
+    nameFaults(session);
     session.once('close', () => {
       sessions.delete(session);
       if (closing && sessions.size === 0) allEnded();
@@ -125,86 +163,60 @@ export function http2Port(options: {
     if (closing) session.close();
   });
   return {
-    accept: (socket) => void server.emit('connection', socket),
+    accept: (socket) => {
+      accepted = socket;
+      server.emit('connection', socket);
+      accepted = undefined;
+    },
     close: async () => {
       closing = true;
-      for (const session of sessions) session.close();
+      for (const session of sessions.keys()) session.close();
       if (sessions.size > 0) await new Promise<void>((resolve) => (allEnded = resolve));
     },
     destroy: () => {
-      for (const session of sessions) session.destroy(undefined, constants.NGHTTP2_CANCEL);
+      for (const session of sessions.keys()) session.destroy(undefined, constants.NGHTTP2_CANCEL);
     },
   };
 }
 
-/**
- * The stream listener of grpc-js, which has no public way to serve streams of a server that is not its own: its injector
- * makes one that answers everything else with 415. Its keepalive of sessions stays with the server.
- *
- * @throws {Error} where grpc-js has changed inside
- */
-function grpcStreams(
-  grpc: Server,
-  server: Http2Server,
-): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void {
-  const inside = grpc as unknown as {
-    _setupHandlers?: (server: Http2Server, interceptors: readonly unknown[]) => void;
+/** Asks the client of a connection from time to time whether it is still there. */
+function keepAlive(session: ServerHttp2Session): void {
+  let timer: NodeJS.Timeout;
+  const ask = (): void => {
+    const late = (): void => session.destroy();
+    try {
+      const isSent = session.ping((error) => {
+        clearTimeout(timer);
+        if (error) session.destroy();
+        else wait();
+      });
+      if (!isSent) late();
+      else timer = setTimeout(late, KEEPALIVE_TIMEOUT_MS).unref();
+    } catch {
+      late();
+    }
   };
-  const before = server.listeners('stream');
-  inside._setupHandlers?.(server, []);
-  const listener = server.listeners('stream').find((each) => !before.includes(each));
-  if (!listener)
-    throw new Error('this version of @grpc/grpc-js has no _setupHandlers that listens to streams');
-  server.removeListener('stream', listener as () => void);
-  return listener as (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+  const wait = (): void => {
+    if (!session.destroyed) timer = setTimeout(ask, KEEPALIVE_TIME_MS).unref();
+  };
+  session.once('close', () => clearTimeout(timer));
+  wait();
 }
 
-/** What grpc-js can read. */
-const ENCODINGS = ['identity', 'deflate', 'gzip'];
+function unknown(path: string): HttpError {
+  return new HttpError(404, grpcStatus.UNIMPLEMENTED, `there is no method ${path.slice(0, 200)}`);
+}
 
-/** The answer to a stream that says it is gRPC and is not as the specification has it; grpc-js would serve it. */
+/** The answer to a stream that says it is gRPC and is not as the specification has it. */
 function misspokenBy(headers: IncomingHttpHeaders): OutgoingHttpHeaders | undefined {
   if (headers[':method'] !== 'POST') return { ':status': 405, allow: 'POST' };
   const encoding = headers['grpc-encoding'];
-  if (encoding === undefined || ENCODINGS.includes(String(encoding))) return undefined;
+  if (encoding === undefined || encoding === 'identity' || grpcEncodingOf(headers)) return undefined;
   return {
     ':status': 200,
     'content-type': 'application/grpc+proto',
     'grpc-status': grpcStatus.UNIMPLEMENTED,
-    'grpc-message': `grpc-encoding is no form of compression that is known here; use ${ENCODINGS.join(' or ')}`,
-    'grpc-accept-encoding': ENCODINGS.join(','),
+    'grpc-message': `grpc-encoding is no form of compression that is known here; use ${ACCEPTED_ENCODINGS}`,
+    'grpc-accept-encoding': ACCEPTED_ENCODINGS,
   };
-}
-
-/**
- * Headers as the specification of gRPC has them: grpc-js says `grpc-message: OK` where a call went well, which is for
- * errors alone, and pads base64.
- */
-function asSpecified<Headers extends OutgoingHttpHeaders | undefined>(headers: Headers): Headers {
-  if (!headers) return headers;
-  if (headers['grpc-status'] === 0) delete headers['grpc-message'];
-  for (const name in headers) {
-    if (!name.endsWith('-bin')) continue;
-    const value = headers[name];
-    headers[name] = Array.isArray(value) ? value.map(unpadded) : unpadded(String(value));
-  }
-  return headers;
-}
-
-function unpadded(base64: string): string {
-  return base64.replace(/=+$/, '');
-}
-
-const prototypeOf = (stream: ServerHttp2Stream): ServerHttp2Stream =>
-  Object.getPrototypeOf(stream) as ServerHttp2Stream;
-
-function respondPlainly(
-  this: ServerHttp2Stream,
-  ...[headers, options]: Parameters<ServerHttp2Stream['respond']>
-): void {
-  prototypeOf(this).respond.call(this, asSpecified(headers), options);
-}
-
-function sendTrailersPlainly(this: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
-  prototypeOf(this).sendTrailers.call(this, asSpecified(headers));
 }

@@ -1,4 +1,11 @@
-import { constants, createBrotliDecompress, createGunzip, gzip, brotliCompress } from 'node:zlib';
+import {
+  constants,
+  createBrotliDecompress,
+  createGunzip,
+  createInflate,
+  gzip,
+  brotliCompress,
+} from 'node:zlib';
 import { promisify } from 'node:util';
 import { status } from '@grpc/grpc-js';
 import { invalidArgument, ServiceError } from '../errors.ts';
@@ -7,6 +14,11 @@ import { HttpError, tooLarge, type HeldBytes } from './exchange.ts';
 /** Compressions that are taken and given, in our order of preference. */
 const ENCODINGS = ['gzip', 'br'] as const;
 export type Encoding = (typeof ENCODINGS)[number];
+/** Compressions of messages that come by gRPC; its answers are not compressed. */
+export const GRPC_ENCODINGS = ['deflate', 'gzip'] as const;
+
+const INFLATERS = { gzip: createGunzip, deflate: createInflate, br: createBrotliDecompress } as const;
+export type RequestEncoding = keyof typeof INFLATERS;
 
 /** Answers below this many bytes go as they are: one packet either way. */
 const MIN_DEFLATED_BYTES = 1024;
@@ -50,11 +62,11 @@ export function acceptedEncoding(header: string | undefined): Encoding | undefin
  */
 export async function inflate(
   bytes: Buffer,
-  encoding: Encoding | undefined,
-  { maxReceiveBytes, held }: { maxReceiveBytes: number; held: HeldBytes },
+  encoding: RequestEncoding | undefined,
+  { maxReceiveBytes, held }: { maxReceiveBytes: number; held: Pick<HeldBytes, 'take' | 'give'> },
 ): Promise<Buffer> {
   if (encoding === undefined || bytes.length === 0) return bytes;
-  const stream = encoding === 'gzip' ? createGunzip() : createBrotliDecompress();
+  const stream = INFLATERS[encoding]();
   stream.end(bytes);
   const chunks: Buffer[] = [];
   let size = 0;

@@ -1,6 +1,7 @@
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { lookup } from 'node:dns/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { StartError } from '../start-error.ts';
 import { bindFailure } from '../listen-address.ts';
 import type { Hooks } from './seams.ts';
@@ -62,6 +63,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   http.on('request', (request, response) => {
     const { socket } = request;
     limit(socket, undefined);
+    // `node:http` takes any version on the line of a request. Here it would be taken for a stream of HTTP/2.
+    if (request.httpVersionMajor !== 1) {
+      response.writeHead(505, { connection: 'close', 'content-length': 0 });
+      response.end();
+      return;
+    }
     if (closing) response.setHeader('connection', 'close');
     response.once('close', () => {
       if (closing) socket.destroySoon();
@@ -116,7 +123,11 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
         clearTimeout(sockets.get(socket));
         sockets.delete(socket);
         options.http2(socket);
-      } else http.emit('connection', socket);
+        return;
+      }
+      // Who chose HTTP/2 in the handshake does not get to speak another.
+      if ((socket as Partial<TLSSocket>).alpnProtocol === 'h2') socket.destroy();
+      else http.emit('connection', socket);
     };
     socket.on('readable', look);
   };

@@ -28,7 +28,7 @@ export interface Method {
   readonly responseStream: boolean;
   /** Whether the contract says that it has no side effects (`idempotency_level`): it may be called by GET. */
   readonly isSafe: boolean;
-  /** The handler that grpc-js calls, of the kind that belongs to the streams. */
+  /** The handler, as grpc-js has them: of the kind that belongs to the streams. */
   readonly handler: unknown;
   readonly decode: (bytes: Buffer) => object;
   readonly encode: (response: object) => Buffer;

@@ -1,6 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { ServerHttp2Stream } from 'node:http2';
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Answer } from '../admission/answers.ts';
+import type { ServiceError } from '../errors.ts';
 
 /** A call or another request whose head has come, and nothing of its body. */
 export interface Arrival {
@@ -10,16 +12,26 @@ export interface Arrival {
   readonly headers: Readonly<IncomingHttpHeaders>;
   /** The connection that it came by: the address of the peer, and its certificate where there is TLS. */
   readonly socket: Socket;
+  /** What the answer goes out by. */
+  readonly answer: Answer & { destroy(): unknown };
+  /** Whose it is, as far as its credential says; calls take turns by it. @default of the address that it comes from */
+  readonly flow?: string | undefined;
   /** Of gRPC over HTTP/2, where nobody reads yet. */
   readonly stream?: ServerHttp2Stream | undefined;
+  /** When it came, as of `performance.now()`, where somebody has let it wait. @default now */
+  readonly arrived?: number | undefined;
 }
 
 /** What {@link Hooks.beforeCall} knows of a call that it lets through. */
 export interface Ticket {
   /** Metadata of the call that take the place of what the caller sent by these names. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** See {@link Arrival.flow}. */
+  readonly flow?: string;
   /** Called once when the answer has ended, in whatever way. */
   readonly done?: () => void;
+  /** Told how large the one message of a call has become that was compressed. */
+  readonly inflated?: ((bytes: number) => void) | undefined;
 }
 
 /** Where others look at what comes in. Every connection and every call passes its hook once, whatever it speaks. */
@@ -31,6 +43,10 @@ export interface Hooks {
    *   is refused
    */
   readonly onConnection?: (socket: Socket) => Socket | undefined | Promise<Socket | undefined>;
+  /** A connection speaks HTTP/2. */
+  readonly onSession?: (session: ServerHttp2Session) => void;
   /** @throws {ServiceError} that refuses the call before its body is read; it goes out as its protocol has it */
   readonly beforeCall?: (arrival: Arrival) => Ticket | undefined | Promise<Ticket | undefined>;
+  /** Told of each call that was refused before others were asked, with when it arrived. */
+  readonly onRefusal?: (method: string, error: ServiceError, arrived: number) => void;
 }

@@ -85,7 +85,10 @@ async function serveQuery(
       search,
       request.search,
       { metadata, deadline },
-      { response: answer as never, failure: (error) => exchange.failure(error) },
+      {
+        onGone: (listener) => void answer.once('close', listener),
+        failure: (error) => exchange.failure(error),
+      },
     );
     if (!found || !session.supersede) return;
     if (found.error) {

@@ -3,7 +3,7 @@ import type { Status__Output } from '../../../proto/generated/google/rpc/Status.
 import { packageDefinition } from '../../../proto/load.ts';
 import { STATUS_DETAILS_TRAILER } from '../../../proto/status.ts';
 
-/** An error as a handler gives it to grpc-js. */
+/** An error as a handler answers with it. */
 export type GrpcError = NonNullable<Parameters<Parameters<handleUnaryCall<object, object>>[1]>[0]>;
 
 /** The HTTP status of each gRPC status, as the Connect protocol has it. */

@@ -1,14 +1,22 @@
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
 import { status as grpcStatus } from '@grpc/grpc-js';
 import type { Attributes } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import type { Access } from '../access/access.ts';
+import { hostOf } from '../access/own-host.ts';
 import { toServiceError } from '../errors.ts';
 import { authority, bindFailure, isLoopback } from '../listen-address.ts';
 import type { Tls } from '../tls/tls.ts';
 import { exposition, jsonMetrics, OPEN_METRICS, PROMETHEUS_TEXT } from './exposition.ts';
 import type { Instruments } from './instruments.ts';
+
+/** How refusals of a reader go out; all others are 403. */
+const HTTP_STATUSES: Partial<Record<grpcStatus, number>> = {
+  [grpcStatus.UNAUTHENTICATED]: 401,
+  [grpcStatus.RESOURCE_EXHAUSTED]: 429,
+  [grpcStatus.UNAVAILABLE]: 503,
+};
 
 /** An HTTP server for the metrics. */
 export interface MetricsEndpoint {
@@ -44,7 +52,10 @@ export async function serveMetrics(options: {
     const type = accept.includes('application/openmetrics-text') ? OPEN_METRICS : PROMETHEUS_TEXT;
     return { type, text: exposition(resource, instruments.all, type) };
   };
-  const answer = (request: IncomingMessage): { code: number; type: string; text: string } => {
+  const answer = async (
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<{ code: number; type: string; text: string }> => {
     const [path = ''] = (request.url ?? '').split('?', 1);
     const { headers, socket, method } = request;
     if (isLoopback(host) && !isLoopback(hostOf(headers.host))) {
@@ -55,25 +66,21 @@ export async function serveMetrics(options: {
     const found = method === 'GET' ? read(path, headers.accept ?? '') : undefined;
     if (!found) return { code: 404, type: 'text/plain', text: 'metrics are at /metrics and /metrics.json\n' };
     try {
-      access?.arrive({ protocol: 'http', method: path, headers, socket });
+      await access?.arrive({ protocol: 'http', method: path, headers, socket, answer: response });
     } catch (error) {
       const { code, message } = toServiceError(error);
-      return {
-        code: code === grpcStatus.UNAUTHENTICATED ? 401 : 403,
-        type: 'text/plain',
-        text: `${message}\n`,
-      };
+      return { code: HTTP_STATUSES[code] ?? 403, type: 'text/plain', text: `${message}\n` };
     }
     return { code: 200, ...found };
   };
   const http = createServer((request, response) => {
-    try {
-      const { code, type, text } = answer(request);
-      response.writeHead(code, { 'content-type': type }).end(text);
-    } catch (error) {
-      log.error({ err: error }, 'the metrics can’t be read');
-      response.writeHead(500).end();
-    }
+    answer(request, response).then(
+      ({ code, type, text }) => response.writeHead(code, { 'content-type': type }).end(text),
+      (error: unknown) => {
+        log.error({ err: error }, 'the metrics can’t be read');
+        response.writeHead(500).end();
+      },
+    );
   });
   const server = tls
     ? createNetServer((socket) => {
@@ -98,12 +105,4 @@ export async function serveMetrics(options: {
         http.closeAllConnections();
       }),
   };
-}
-
-/** The host of a header, without its port. */
-function hostOf(header = ''): string {
-  return header
-    .replace(/:\d*$/, '')
-    .replace(/^\[(.*)\]$/, '$1')
-    .toLowerCase();
 }

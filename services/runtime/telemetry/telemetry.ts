@@ -17,6 +17,7 @@ import { connectLibraries } from './library-spans.ts';
 import { Metrics } from './metrics.ts';
 import { serveMetrics, type MetricsEndpoint } from './metrics-endpoint.ts';
 import { exportTarget, flag, numberOf, type ExportTarget } from './otel-environment.ts';
+import { otlpConnection } from './otlp-connection.ts';
 import { measureProcess } from './process-metrics.ts';
 import { RpcWatch } from './rpc.ts';
 import { samplerOf } from './sampler.ts';
@@ -190,7 +191,8 @@ async function spanExporter(
       target === 'grpc'
         ? await import('@opentelemetry/exporter-trace-otlp-grpc')
         : await import('@opentelemetry/exporter-trace-otlp-proto');
-    return { exporter: new OTLPTraceExporter(sendTimeout(env)), delayMs: 5000 };
+    const connection = otlpConnection(env, 'TRACES', target);
+    return { exporter: new OTLPTraceExporter({ ...sendTimeout(env), ...connection }), delayMs: 5000 };
   }
   if (env['OTEL_TRACES_EXPORTER'] === 'none' || consoleAddress === '') return undefined;
   const url = `http://${consoleAddress}/v1/traces`;
@@ -223,7 +225,7 @@ async function startMetrics(
       ? await import('@opentelemetry/exporter-metrics-otlp-grpc')
       : await import('@opentelemetry/exporter-metrics-otlp-proto');
   const { OtlpMetrics } = await import('./otlp-metrics.ts');
-  const exporter = new OTLPMetricExporter();
+  const exporter = new OTLPMetricExporter(otlpConnection(env, 'METRICS', target));
   const exportIntervalMillis = numberOf(env, 'OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000;
   const timeout = numberOf(env, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? 30_000;
   const reader = new PeriodicExportingMetricReader({

@@ -11,6 +11,8 @@ export interface Process {
   address: string;
   /** `host:port` of its metrics; empty where it serves none. */
   metrics: string;
+  /** `host:port` that says whether it lives; empty where there is none. */
+  liveness: string;
   /** Asks it to end, and waits for it. @param signal - @default SIGTERM */
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
@@ -40,14 +42,18 @@ export async function startProcess(
     child.kill(signal);
     await exited;
   };
-  const started: Process = { child, address: '', metrics: '', stop };
+  const started: Process = { child, address: '', metrics: '', liveness: '', stop };
   running.add(started);
   const [report] = (await Promise.race([once(child, 'message'), once(child, 'exit')])) as [
     ServiceReport | number | null,
   ];
   if (report === null || typeof report === 'number') throw new Error(`${module.pathname} did not start`);
   if (report.type === 'failed') throw new Error(report.message);
-  return Object.assign(started, { address: report.address, metrics: report.metrics ?? '' });
+  return Object.assign(started, {
+    address: report.address,
+    metrics: report.metrics ?? '',
+    liveness: report.liveness ?? '',
+  });
 }
 
 /** Starts one of the services with such flags. */

@@ -7,7 +7,7 @@ import {
   type ServiceClientConstructor,
 } from '@grpc/grpc-js';
 import { loadFileDescriptorSetFromBuffer, loadSync } from '@grpc/proto-loader';
-import { Writer } from 'protobufjs';
+import protobuf from 'protobufjs';
 
 /** What of `grpc.reflection` is asked here. */
 interface Answer {
@@ -46,7 +46,7 @@ export class ReflectionClient {
   /** Calls a unary method with what the server says of it, fields named as in its `.proto`. */
   async call<Response>(service: string, method: string, request: object): Promise<Response> {
     const { fileDescriptorResponse } = await this.ask({ fileContainingSymbol: service });
-    const set = Writer.create();
+    const set = protobuf.Writer.create();
     for (const file of fileDescriptorResponse!.fileDescriptorProto) set.uint32(0x0a).bytes(file);
     const options = { keepCase: true, defaults: true, enums: String, longs: String };
     const definition = loadFileDescriptorSetFromBuffer(Buffer.from(set.finish()), options);

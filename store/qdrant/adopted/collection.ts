@@ -3,7 +3,7 @@ import { documentBytes } from '../../document-bytes.ts';
 import type { DocumentKey, FullDocument, StoredDocument, StoredPassage } from '../../document.ts';
 import { invalidArgument, StoreError } from '../../errors.ts';
 import type { Filter, SearchHit, SearchQuery } from '../../queries.ts';
-import type { CallOptions, Counts, PageRequest, ScrollPage } from '../../store.ts';
+import type { CallOptions, Counts, PageRequest, ScrollPage, TenantCounts } from '../../store.ts';
 import { keyPath, type QdrantFilter } from '../filters.ts';
 import type { ScoredPoint } from '../points.ts';
 import { hit, type RawPoint, Searcher, type SearchLayout, type SearchSettings } from '../search.ts';
@@ -108,6 +108,11 @@ export class AdoptedCollection {
 
   async tenants(options: CallOptions): Promise<string[]> {
     return (await this.#points.count({}, options, false)) > 0 ? [TENANT] : [];
+  }
+
+  async tenantCounts(options: CallOptions): Promise<TenantCounts[]> {
+    const counts = await this.count(TENANT, undefined, options);
+    return counts.documents > 0 ? [{ tenant: TENANT, ...counts }] : [];
   }
 
   async lookup(keys: readonly DocumentKey[], options: CallOptions): Promise<(StoredDocument | undefined)[]> {

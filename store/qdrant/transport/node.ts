@@ -1,13 +1,14 @@
-import { Pool } from 'undici';
+import { buildConnector, Pool } from 'undici';
+import { type OutgoingTls, reloadingConnector } from '../../../calls/outgoing-tls.ts';
 import { StoreError } from '../../errors.ts';
 import { Breaker } from './breaker.ts';
 import { Exchange } from './exchange.ts';
 
 /** How to reach the nodes. */
 export interface NodeOptions {
-  apiKey: string | undefined;
-  /** PEM. */
-  ca: string | undefined;
+  /** The key at this moment. */
+  apiKey: (() => string) | undefined;
+  tls: OutgoingTls;
   connections: number;
 }
 
@@ -34,7 +35,8 @@ export class Node {
   readonly port: number;
   /** Prefix of every path, without a slash at the end. */
   readonly prefix: string;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #apiKey: (() => string) | undefined;
   readonly breaker = new Breaker();
   readonly pool: Pool;
   /** A connection that no call waits for: where all others are taken, the node may still be well. */
@@ -42,17 +44,17 @@ export class Node {
   #awakeAt = -Infinity;
   #looking: Promise<boolean> | undefined;
 
-  constructor(url: URL, { apiKey, ca, connections }: NodeOptions) {
+  constructor(url: URL, { apiKey, tls, connections }: NodeOptions) {
     this.host = url.hostname;
     this.port = Number(url.port);
     this.name = url.origin;
     this.prefix = url.pathname.replace(/\/+$/, '');
-    this.headers = {
+    this.#apiKey = apiKey;
+    this.#headers = {
       // Compressed answers come in chunks, which wait 40 ms for a delayed acknowledgement.
       'accept-encoding': 'identity',
       'content-type': 'application/json',
       'user-agent': 'scalingnote',
-      ...(apiKey !== undefined && { 'api-key': apiKey }),
     };
     const options = {
       pipelining: 1,
@@ -61,10 +63,15 @@ export class Node {
       // Each call has its own time limit.
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: { timeout: CONNECT_TIMEOUT_MS, ...(ca !== undefined && { ca }) },
+      connect: reloadingConnector(buildConnector, tls, { timeout: CONNECT_TIMEOUT_MS }),
     };
     this.pool = new Pool(url.origin, { ...options, connections });
     this.#spare = new Pool(url.origin, { ...options, connections: 1 });
+  }
+
+  /** Of a request, with the key as it is now. */
+  get headers(): Record<string, string> {
+    return this.#apiKey ? { ...this.#headers, 'api-key': this.#apiKey() } : { ...this.#headers };
   }
 
   /** Whether the node answered something just now. */

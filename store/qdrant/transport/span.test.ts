@@ -7,6 +7,7 @@ import {
   InMemorySpanExporter,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
+import { OutgoingTls } from '../../../calls/outgoing-tls.ts';
 import { reset, startFakeServer } from '../testing/fake-server.ts';
 import { parseAddresses } from './node.ts';
 import { Transport } from './transport.ts';
@@ -29,8 +30,8 @@ describe('the spans of a call', () => {
     const server = await startFakeServer(t, (_, number) => (number === 1 ? reset : { result: 'fine' }));
     const transport = new Transport({
       addresses: parseAddresses(server.url),
-      apiKey: 'secret',
-      ca: undefined,
+      apiKey: () => 'secret',
+      tls: new OutgoingTls({}),
       connections: 1,
       timeoutMs: 1000,
       hedgeMs: undefined,

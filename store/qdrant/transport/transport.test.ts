@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { OutgoingTls } from '../../../calls/outgoing-tls.ts';
 import { type Answer, reset, type Seen, silence, startFakeServer } from '../testing/fake-server.ts';
 import { RECORDED } from '../testing/recorded.ts';
 import { type Call, Failure } from './failure.ts';
@@ -15,7 +16,7 @@ function transport(context: TestContext, url: string, options: Partial<Transport
   const made = new Transport({
     addresses: parseAddresses(url),
     apiKey: undefined,
-    ca: undefined,
+    tls: new OutgoingTls({}),
     connections: 4,
     timeoutMs: 5000,
     hedgeMs: undefined,
@@ -42,7 +43,7 @@ function inTurn(...answers: Answer[]): (seen: Seen, number: number) => Answer {
 describe('a call', () => {
   it('gives the result, and asks for an answer that is not compressed', async (t) => {
     const server = await startFakeServer(t, () => OK);
-    const call = transport(t, server.url, { apiKey: 'secret' }).call<string>(SEARCH);
+    const call = transport(t, server.url, { apiKey: () => 'secret' }).call<string>(SEARCH);
     assert.equal(await call, 'fine');
     const [seen] = server.seen;
     assert.equal(seen?.headers['accept-encoding'], 'identity');
@@ -171,7 +172,7 @@ describe('a call', () => {
     for (const answer of answers) {
       const server = await startFakeServer(t, () => answer);
       const { error } = await failure(
-        transport(t, server.url, { apiKey: 's3cret' }).call({ ...SEARCH, body: '{"text":"my diary"}' }),
+        transport(t, server.url, { apiKey: () => 's3cret' }).call({ ...SEARCH, body: '{"text":"my diary"}' }),
       );
       assert.doesNotMatch(`${error.message} ${JSON.stringify(error.metadata)}`, /s3cret|diary/);
     }

@@ -139,7 +139,7 @@ export class Transport {
   async #attempt(call: Call, bounds: Traced, attempt: number): Promise<unknown> {
     const node = this.#pick(call, attempt);
     const timeoutMs = Math.min(remainingMs(bounds), this.#timeoutMs);
-    const headers = { ...node.headers };
+    const { headers } = node;
     const span = startSpan(call, node, attempt, headers, bounds.trace);
     const started = performance.now();
     const { method, body = null } = call;

@@ -11,7 +11,7 @@ import {
 import { fromJSON } from '@grpc/proto-loader';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TestContext } from 'node:test';
-import { parse } from 'protobufjs';
+import protobuf from 'protobufjs';
 import { idsOf, vectorOf } from './endpoint.ts';
 
 /** As text-embeddings-inference publishes it, by what a client of embeddings sees: written down apart from our own messages. */
@@ -109,7 +109,7 @@ export interface TestTei {
   restart(): Promise<void>;
 }
 
-const root = parse(PROTO, { keepCase: false }).root;
+const root = protobuf.parse(PROTO, { keepCase: false }).root;
 const services = (
   loadPackageDefinition(fromJSON(root.toJSON(), { defaults: false, enums: String })) as unknown as {
     tei: { v1: Record<'Info' | 'Embed' | 'Tokenize', ServiceClientConstructor> };

@@ -3,6 +3,7 @@ import {
   COLLECTION_NAME,
   DEFAULT_LIMIT,
   DEFAULT_PAGE,
+  DEFAULT_TENANT_PAGE,
   MAX_DELETE_IDS,
   MAX_ENCODE_TEXTS,
   MAX_GET_IDS,
@@ -12,6 +13,7 @@ import {
   MAX_PAGE,
   MAX_QUERY_BYTES,
   MAX_TENANT_BYTES,
+  MAX_TENANT_PAGE,
   SNIPPET_LENGTH,
   VISIBLE,
 } from '../../validate.ts';
@@ -142,6 +144,17 @@ const LIMITS: Readonly<Record<string, Readonly<Record<string, FieldLimits>>>> = 
     physical_name: physicalName,
   },
   DropCollectionRequest: { physical_name: physicalName },
+  DropTenantRequest: {
+    tenant: { required: true, maxBytes: MAX_TENANT_BYTES, schema: { minLength: 1 } },
+    confirm_tenant: tenant,
+    collection: anyCollection,
+  },
+  ListTenantsRequest: {
+    collection: anyCollection,
+    page_size: { range: { min: 1, max: MAX_TENANT_PAGE }, fallback: DEFAULT_TENANT_PAGE },
+    page_token: { pattern: /^(?:t[\s\S]*)?$/ },
+  },
+  GetTenantUsageRequest: { tenant },
   Filter: { must: conditions, should: conditions, must_not: conditions },
   Condition: { filter: { schema: NOT_EMPTY } },
   Equals: {

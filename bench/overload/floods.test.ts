@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict';
+import { constants } from 'node:http2';
+import { after, test } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import { v1 } from '../../proto/load.ts';
+import { Admission, type AdmissionOptions } from '../../services/runtime/admission/admission.ts';
+import { kindsOf } from '../../services/runtime/admission/kinds.ts';
+import {
+  MAX_HEADER_LIST_BYTES,
+  MAX_HEADERS,
+  MAX_STREAMS_PER_CONNECTION,
+} from '../../services/runtime/admission/sessions.ts';
+import type { ServiceError } from '../../services/runtime/errors.ts';
+import { callUnary, serve, until } from '../../services/runtime/testing/harness.ts';
+import {
+  callHeaders,
+  CANCEL,
+  CONTINUATION,
+  DATA,
+  END_HEADERS,
+  frame,
+  HEADERS,
+  MAX_CONCURRENT_STREAMS,
+  PING,
+  reset,
+  SETTINGS,
+  windowUpdate,
+} from '../load/frames.ts';
+import { head, RawPeer } from './testing/raw-peer.ts';
+
+// What one connection can do to a service by frames alone. Node and nghttp2 end most of it by themselves; that they do,
+// and that other connections are served meanwhile, is what stands here.
+
+const { Search, SearchStream } = v1.QueryService.service;
+const closers: (() => unknown)[] = [];
+after(() => Promise.all(closers.map((close) => close())));
+
+/** A service whose searches never end, and whose Encode answers at once. */
+async function start(options: Partial<AdmissionOptions> = {}) {
+  const refusals: ServiceError[] = [];
+  const admission = new Admission({
+    slots: 2_000,
+    places: 0,
+    maxReceiveBytes: 1 << 20,
+    kinds: kindsOf(v1.QueryService.service),
+    onRefusal: (_, error) => refusals.push(error),
+    ...options,
+  });
+  const handlers = {
+    Search: () => new Promise<never>(() => {}),
+    Encode: () => Promise.resolve({ embeddings: [] }),
+    SearchStream: () => new Promise<never>(() => {}),
+  };
+  const { client, server, stop } = await serve(handlers, { hooks: admission });
+  closers.push(() => (admission.close(), stop()));
+  const port = Number(server.address.split(':')[1]);
+  const peer = (): RawPeer => {
+    const raw = new RawPeer(port).open();
+    closers.push(() => raw.socket.destroy());
+    return raw;
+  };
+  return { admission, client, refusals, port, peer, served: () => callUnary(client, 'Encode', {}) };
+}
+
+/** Sends the same over and over until the peer is cut off. */
+async function flood(peer: RawPeer, frames: (turn: number) => Buffer[]): Promise<void> {
+  for (let turn = 0; !peer.closed && peer.goaway === undefined; turn++) {
+    peer.send(...frames(turn));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+test('a connection has so many streams, and what it opens beyond is refused as clients expect it', async () => {
+  const { admission, peer, served } = await start();
+  const raw = peer();
+  await until(() => raw.settings.has(MAX_CONCURRENT_STREAMS));
+  assert.equal(raw.settings.get(MAX_CONCURRENT_STREAMS), MAX_STREAMS_PER_CONNECTION);
+  const beyond = 10;
+  for (let each = 0; each < MAX_STREAMS_PER_CONNECTION + beyond; each++) {
+    raw.send(head(Search.path, 1 + 2 * each));
+  }
+  await until(() => raw.resets.size === beyond);
+  assert.ok([...raw.resets.values()].every((code) => code === constants.NGHTTP2_REFUSED_STREAM));
+  assert.ok([...raw.resets.keys()].every((stream) => stream > 2 * MAX_STREAMS_PER_CONNECTION));
+  assert.equal(admission.open, MAX_STREAMS_PER_CONNECTION);
+  await served();
+});
+
+test('calls that are reset as they begin end the connection, and hold nothing', async () => {
+  const { admission, peer, served } = await start();
+  const raw = peer();
+  let stream = -1;
+  await flood(raw, () =>
+    Array.from({ length: 50 }, () => {
+      stream += 2;
+      return Buffer.concat([head(Search.path, stream), reset(stream, CANCEL)]);
+    }),
+  );
+  await served();
+  await until(() => admission.open === 0 && admission.queue.running === 0);
+});
+
+for (const [what, first, more] of [
+  ['headers that never end', callHeaders(Search.path, 'localhost', {}), Buffer.from([0, 1, 120, 1, 118])],
+  ['empty frames of headers', callHeaders(Search.path, 'localhost', {}), Buffer.alloc(0)],
+] as const) {
+  test(`${what} end the connection before any call begins`, async () => {
+    const { admission, peer, served } = await start();
+    const raw = peer();
+    raw.send(frame(HEADERS, 0, 1, first));
+    await flood(raw, () => Array.from({ length: 50 }, () => frame(CONTINUATION, 0, 1, more)));
+    assert.equal(admission.open, 0);
+    await served();
+  });
+}
+
+for (const [what, frames] of [
+  ['pings', () => frame(PING, 0, 0, Buffer.alloc(8))],
+  ['settings', () => frame(SETTINGS, 0, 0, Buffer.alloc(0))],
+] as const) {
+  test(`${what} without end, whose answers are taken, end the connection`, async () => {
+    const { admission, peer, served } = await start();
+    const raw = peer();
+    await flood(raw, () => Array.from({ length: 100 }, frames));
+    await until(() => raw.closed);
+    assert.equal(admission.sessions.ended.flood, 1);
+    assert.equal(raw.goaway, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    await served();
+  });
+}
+
+test('pings whose answers nobody reads end the connection', async () => {
+  const { admission, peer, served } = await start();
+  const raw = peer();
+  await until(() => raw.settings.size > 0);
+  raw.socket.pause();
+  while (admission.connections > 0) {
+    raw.send(...Array.from({ length: 200 }, () => frame(PING, 0, 0, Buffer.alloc(8))));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await served();
+});
+
+for (const [what, more] of [
+  ['data without bytes', () => frame(DATA, 0, 1, Buffer.alloc(0))],
+  ['more and more room for an answer', () => windowUpdate(1, 2 ** 30)],
+] as const) {
+  test(`${what} for one call leaves the others alone`, async () => {
+    const { peer, served } = await start();
+    const raw = peer();
+    raw.send(head(Search.path, 1));
+    raw.send(...Array.from({ length: 20_000 }, more));
+    await served();
+  });
+}
+
+test('headers are limited in number and in size', async () => {
+  const { admission, peer, served, refusals } = await start();
+  const many = peer();
+  const names = Array.from({ length: MAX_HEADERS + 1 }, (_, index): [string, string] => [`x-${index}`, 'v']);
+  many.send(head(Search.path, 1, Object.fromEntries(names)));
+  await until(() => many.resets.has(1));
+  assert.equal(many.resets.get(1), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+
+  const long = peer();
+  long.send(head(SearchStream.path, 1, { 'x-long': 'v'.repeat(MAX_HEADER_LIST_BYTES - 1_000) }));
+  await until(() => admission.open === 1);
+  const block = callHeaders(Search.path, 'localhost', { 'x-long': 'v'.repeat(MAX_HEADER_LIST_BYTES) });
+  long.send(
+    frame(HEADERS, 0, 3, block.subarray(0, 16_000)),
+    frame(CONTINUATION, END_HEADERS, 3, block.subarray(16_000)),
+  );
+  await until(() => long.statuses.has(3));
+  assert.equal(long.statuses.get(3), status.RESOURCE_EXHAUSTED);
+  assert.deepEqual(
+    refusals.map(({ reason }) => reason),
+    ['HEADERS_TOO_LARGE'],
+  );
+  await served();
+});
+
+test('a hundred connections that say nothing, and a hundred that never call, end', async () => {
+  const { admission, port, peer, served } = await start({ sessions: { firstCallMs: 200 } });
+  const speechless = Array.from({ length: 100 }, peer);
+  await served();
+  await until(() => speechless.every(({ closed }) => closed));
+  assert.ok(admission.sessions.ended.idle >= 100);
+  // Those that do not even say what they speak are the listener's; see `listener.test.ts`.
+  const silent = Array.from({ length: 100 }, () => new RawPeer(port));
+  closers.push(() => silent.forEach(({ socket }) => socket.destroy()));
+  await served();
+});
+
+test('one address has so many connections', async () => {
+  const { admission, port, served } = await start();
+  await served();
+  const most = 1_000;
+  const before = admission.connections;
+  const peers = Array.from({ length: most }, () => new RawPeer(port));
+  closers.push(() => peers.forEach(({ socket }) => socket.destroy()));
+  await until(() => peers.filter(({ closed }) => closed).length === before);
+  assert.equal(admission.connections, most);
+  await served();
+  peers[0]!.socket.destroy();
+  await until(() => admission.connections < most);
+  const next = new RawPeer(port).open();
+  closers.push(() => next.socket.destroy());
+  await until(() => next.settings.size > 0);
+});

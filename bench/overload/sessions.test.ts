@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:http2';
+import { after, test } from 'node:test';
+import { QueryClient } from '../../clients/query.ts';
+import { v1 } from '../../proto/load.ts';
+import { Admission } from '../../services/runtime/admission/admission.ts';
+import { kindsOf } from '../../services/runtime/admission/kinds.ts';
+import type { SessionLimits } from '../../services/runtime/admission/sessions.ts';
+import { callUnary, serve, TestStream, until } from '../../services/runtime/testing/harness.ts';
+
+const closers: (() => unknown)[] = [];
+after(() => Promise.all(closers.map((close) => close())));
+
+async function start(sessions: Partial<SessionLimits>) {
+  const admission = new Admission({
+    slots: 100,
+    places: 100,
+    maxReceiveBytes: 1 << 20,
+    kinds: kindsOf(v1.QueryService.service),
+    sessions,
+  });
+  const handlers = {
+    Encode: () => Promise.resolve({ embeddings: [{ values: [1] }] }),
+    SearchStream: async ({ requests, write }: { requests: AsyncIterable<object>; write: Write }) => {
+      for await (const _ of requests) await write({});
+    },
+  };
+  const { client, server, stop } = await serve(handlers, { hooks: admission });
+  closers.push(() => (admission.close(), stop()));
+  return { admission, client, address: server.address };
+}
+type Write = (message: object) => Promise<void>;
+
+test('connections that get old end, and no call of a client of ours fails', async () => {
+  const { admission, address } = await start({ maxAgeMs: 40 });
+  using client = new QueryClient({ address });
+  const enough = 10;
+  let calls = 0;
+  const caller = async (): Promise<void> => {
+    while (admission.sessions.ended.age < enough) {
+      await client.encode(['text']);
+      calls++;
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, caller));
+  assert.ok(calls > enough);
+});
+
+test('nor of grpc-js alone, and a stream that is open then goes on', async () => {
+  const { admission, client } = await start({ maxAgeMs: 40 });
+  const stream = new TestStream(client);
+  stream.send({});
+  await stream.untilAnswers(1);
+  while (admission.sessions.ended.age < 10) await callUnary(client, 'Encode', { texts: ['text'] });
+  stream.send({});
+  await stream.untilAnswers(2);
+  stream.end();
+  assert.equal((await stream.ended).code, 0);
+});
+
+test('a connection without calls ends when it has been idle, and not while one is under way', async () => {
+  const { admission, client, address } = await start({ idleMs: 100 });
+  const stream = new TestStream(client);
+  stream.send({});
+  await stream.untilAnswers(1);
+  const idle = connect(`http://${address}`);
+  const request = idle.request({ ':path': '/healthz' });
+  request.resume();
+  await Promise.all([once(request, 'end'), once(idle, 'close')]);
+  assert.equal(admission.sessions.ended.idle, 1);
+  stream.send({});
+  await stream.untilAnswers(2);
+  stream.end();
+  await stream.ended;
+  await until(() => admission.sessions.ended.idle === 2);
+  await callUnary(client, 'Encode', { texts: ['after that'] });
+});

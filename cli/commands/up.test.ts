@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, mkdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { QueryClient } from '../../clients/index.ts';
+import { writeTinyTower } from '../../towers/testing/tiny-tower.ts';
+
+const CLI = fileURLToPath(new URL('../main.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'scalingnote-up-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+writeTinyTower(join(folder, 'document'));
+writeTinyTower(join(folder, 'query'), { role: 'query' });
+
+/** `scalingnote up` with tiny towers, and what it has said so far. */
+class Up {
+  readonly process: ChildProcess;
+  readonly data: string;
+  stdout = '';
+  stderr = '';
+
+  constructor(context: TestContext, data: string, flags: string[] = [], env: NodeJS.ProcessEnv = {}) {
+    this.data = join(folder, data);
+    const ports = ['document', 'query', 'console'].flatMap((name) => [`--${name}-port`, '0']);
+    const towers = ['document', 'query'].flatMap((name) => [`--${name}-tower`, `file:${join(folder, name)}`]);
+    const all = ['up', '--json', '--documents', '20', '--data', this.data, ...ports, ...towers, ...flags];
+    this.process = spawn(process.execPath, [CLI, ...all], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    this.process.stdout!.on('data', (chunk: Buffer) => (this.stdout += chunk.toString()));
+    this.process.stderr!.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()));
+    context.after(() => this.stop());
+  }
+
+  /** Waits until it has said something on standard error. */
+  async said(what: RegExp): Promise<void> {
+    while (!what.test(this.stderr)) {
+      assert.equal(this.process.exitCode, null, this.stderr);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  async stop(): Promise<number | null> {
+    if (this.process.exitCode === null) {
+      const exited = once(this.process, 'exit');
+      this.process.kill('SIGTERM');
+      await exited;
+    }
+    return this.process.exitCode;
+  }
+}
+
+test('up keeps its services alive, writes their logs and says where; its stop ends them', async (context) => {
+  const up = new Up(context, 'alive');
+  await up.said(/logs are in (.*)\n/);
+  assert.ok(up.stderr.includes(`logs are in ${join(up.data, 'logs')}`));
+  const { addresses, logs } = JSON.parse(up.stdout) as { addresses: { query: string }; logs: string };
+  assert.equal(logs, join(up.data, 'logs'));
+  using client = new QueryClient({ address: addresses.query });
+  const { pid } = await client.describe();
+  process.kill(pid, 'SIGKILL');
+  await up.said(/the query service runs again/);
+  const again = await client.describe();
+  assert.notEqual(again.pid, pid);
+  assert.equal(await up.stop(), 0);
+  assert.throws(() => process.kill(again.pid, 0), /ESRCH/);
+  // What services say stays in their logs; what happens to them is said on the terminal as well.
+  for (const name of ['document', 'query', 'console']) {
+    assert.match(readFileSync(join(logs, `${name}.log`), 'utf8'), /"msg":"ready"/);
+  }
+  assert.doesNotMatch(up.stderr, /"msg"/);
+});
+
+test('a disk with no room for logs stops no service, and up says so', async (context) => {
+  const logs = join(folder, 'full', 'logs');
+  mkdirSync(logs, { recursive: true });
+  for (const name of ['document', 'query', 'console']) symlinkSync('/dev/full', join(logs, `${name}.log`));
+  const up = new Up(context, 'full', ['--once']);
+  const [code] = (await once(up.process, 'close')) as [number];
+  assert.equal(code, 0, up.stderr);
+  assert.equal(up.stderr.match(/the log of the query service can't be written \(ENOSPC/g)?.length, 1);
+});
+
+test('a service that can’t start ends up at once, with the reason', async (context) => {
+  const up = new Up(context, 'refused', [], { SCALINGNOTE_LOG_LEVEL: 'loud' });
+  const [code] = (await once(up.process, 'close')) as [number];
+  assert.equal(code, 1);
+  assert.doesNotMatch(up.stderr, /starts again/);
+  assert.match(up.stderr, /the (document|query) service: SCALINGNOTE_LOG_LEVEL: Invalid option/);
+});
