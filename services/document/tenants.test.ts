@@ -33,7 +33,7 @@ function quotasOf(content: object): Quotas {
 /** Lets anybody in who names some tenants, separated by commas, in place of a key. */
 const byName = new Access(
   {
-    key: (credential) => ({
+    credential: (credential) => ({
       id: credential,
       kind: 'key',
       scopes: new Set(SCOPES),

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { credentials, Metadata, type ServiceDefinition, type ServiceError } from '@grpc/grpc-js';
+import { type ClientDuplexStream, credentials, Metadata, type ServiceDefinition, type ServiceError } from '@grpc/grpc-js';
 import * as fc from 'fast-check';
 import { pino } from 'pino';
 import { Patterns } from '../../../keys/patterns.ts';
@@ -13,7 +13,6 @@ import { toStruct, toValue } from '../../../proto/struct.ts';
 import { openStore } from '../../../store/open.ts';
 import { useQdrant } from '../../../store/qdrant/testing/engine.ts';
 import type { Store } from '../../../store/store.ts';
-import { MemoryStore } from '../../../store/testing/memory-store.ts';
 import { optionalTool } from '../../../test/testing/optional-tool.ts';
 import { IngestPipeline } from '../../document/ingest/pipeline.ts';
 import { documentService } from '../../document/service.ts';
@@ -21,7 +20,7 @@ import { FakeTower as DocumentTower } from '../../document/testing/fake-tower.ts
 import { queryService } from '../../query/service.ts';
 import { FakeTower as QueryTower } from '../../query/testing/fakes.ts';
 import { Access } from '../access/access.ts';
-import { startServer } from '../server.ts';
+import { type RunningServer, startServer } from '../server.ts';
 import { statusOf } from '../testing/harness.ts';
 
 // Two tenants use one collection in any way, once together and once the first one alone: whatever the first one is answered
@@ -33,7 +32,7 @@ const COLLECTION = 'docs';
 /** Each tenant is its own key. */
 const access = new Access(
   {
-    key: (credential) => ({
+    credential: (credential) => ({
       id: credential,
       kind: 'key',
       scopes: new Set(SCOPES),
@@ -116,11 +115,11 @@ const CALLS: Readonly<Record<string, fc.Arbitrary<(tenant: string) => object> | 
 };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 2, arbitrary: CALLS['Ingest']!.map((request) => ({ method: 'Ingest', request })) },
+  { weight: 20, arbitrary: CALLS['Ingest']!.map((request) => ({ method: 'Ingest', request })) },
   ...Object.entries(CALLS).flatMap(([method, requests]) =>
     requests === undefined
       ? []
-      : [{ weight: method === 'DropTenant' ? 0.2 : 1, arbitrary: requests.map((request) => ({ method, request })) }],
+      : [{ weight: method === 'DropTenant' ? 2 : 10, arbitrary: requests.map((request) => ({ method, request })) }],
   ),
 ).chain((call) => fc.constantFrom<'a' | 'b'>('a', 'b').map((tenant) => ({ tenant, ...call })));
 
@@ -142,7 +141,7 @@ async function open(store: Store) {
     cache: 100,
     log,
   });
-  const servers = [];
+  const servers: RunningServer[] = [];
   for (const service of [query, documentService({ store, pipeline, describe: () => ({}) })]) {
     const server = await startServer({
       host: '127.0.0.1',
@@ -177,9 +176,11 @@ async function open(store: Store) {
     const stream = requestStream
       ? client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata)
       : client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, body, metadata);
-    if ('write' in stream) {
-      for (const each of (body as { messages?: object[] }).messages ?? [body]) stream.write(each);
-      stream.end();
+    if (requestStream) {
+      const { messages = [body] } = body as { messages?: object[] };
+      const duplex = stream as ClientDuplexStream<object, object>;
+      for (const each of messages) duplex.write(each);
+      duplex.end();
     }
     const answers: unknown[] = [];
     return await new Promise((resolve) => {
@@ -204,7 +205,10 @@ function plain(answer: unknown): unknown {
       if (value !== null && typeof value === 'object' && 'type' in value && value.type === 'Buffer') {
         return Buffer.from((value as unknown as { data: number[] }).data).toString('base64');
       }
-      return typeof value === 'string' ? value.replaceAll(/col_[0-9a-f]{32}/g, 'col_') : value;
+      // A token is the time of the first write and the number of transactions since: the clock alone is left out.
+      return typeof value === 'string'
+        ? value.replaceAll(/col_[0-9a-f]{32}(?:\.\d+)?/g, 'col_')
+        : value;
     }),
   );
 }
@@ -246,10 +250,6 @@ async function audit(openOne: () => Promise<Store>, steps: fc.Arbitrary<Step>, n
     { numRuns, interruptAfterTimeLimit: 60_000 },
   );
 }
-
-test('nothing that one tenant is answered depends on another: store in memory', async () => {
-  await audit(() => Promise.resolve(new MemoryStore()), step, 40);
-});
 
 test('nothing that one tenant is answered depends on another: embedded store', async (context) => {
   const directory = mkdtempSync(join(tmpdir(), 'scalingnote-isolation-'));
