@@ -1,3 +1,4 @@
+import { FIRST_POSITION } from '../freshness.ts';
 import type { Database } from './database.ts';
 
 /** An entry of the change log, which tells mirrors of a put, a confirm, an update or a delete. */
@@ -14,12 +15,6 @@ export interface Change {
  * as long as applying this many changes. A log of twice this length is cut to this length.
  */
 const CHANGES_KEPT = 100_000;
-
-/**
- * The position of a tenant that has written nothing since positions are kept for each: above all positions of a whole
- * collection, which counted the changes of all tenants, and below all of a tenant's own.
- */
-export const FIRST_POSITION = 1e12;
 
 /**
  * What has changed in a collection, in order. Beside it each tenant has a position of its own, which says nothing of what
@@ -58,6 +53,12 @@ export class ChangeLog {
   position(tenant: number | undefined): number {
     const row = tenant === undefined ? undefined : this.#sql.position.get(this.#collection, tenant);
     return (row as { position: number } | undefined)?.position ?? FIRST_POSITION;
+  }
+
+  /** How far a tenant has come once this transaction, which changes something of it, is done; or no further. */
+  nextPosition(tenant: number): number {
+    const now = this.position(tenant);
+    return now === FIRST_POSITION ? Date.now() * 1000 : now + 1;
   }
 
   /** A tenant is gone. */

@@ -1,6 +1,5 @@
 import { collectionReplaced, invalidArgument, StoreError } from '../errors.ts';
-import type { Freshness } from '../freshness.ts';
-import { FIRST_POSITION } from './change-log.ts';
+import { FIRST_POSITION, type Freshness } from '../freshness.ts';
 import type { Collection } from './catalog.ts';
 import type { Documents } from './documents.ts';
 
