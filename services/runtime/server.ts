@@ -113,6 +113,8 @@ export interface ServerOptions {
   telemetry?: Pick<Telemetry, 'watch'> | undefined;
   /** Origins of browsers' pages that may call with JSON. @default none */
   corsOrigins?: readonly string[] | undefined;
+  /** Looks at the header `Host` of requests that are no gRPC. @throws {ServiceError} @default every host is good */
+  checkHost?: ((host: string | undefined) => void) | undefined;
   /** Who may do what. @default everybody everything */
   access?: Access | undefined;
   /** Routes beside those of the methods, for HTTP. @default none */
@@ -204,6 +206,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     routes: options.routes,
     limits,
     corsOrigins: options.corsOrigins ?? [],
+    checkHost: options.checkHost,
     beforeCall,
     isServing: () => isServing,
   });

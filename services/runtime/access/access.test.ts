@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get as httpGet } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -26,6 +27,7 @@ import { StartError } from '../start-error.ts';
 import { recordingLog, statusOf, until } from '../testing/harness.ts';
 import { ReflectionClient } from '../testing/reflection-client.ts';
 import { FLUSH_MS } from './audit-file.ts';
+import { requireOwnHost } from './own-host.ts';
 import { openAccess, type OpenAccess } from './open.ts';
 import { TestIssuer } from './testing/test-issuer.ts';
 import { ruleOf } from './rules.ts';
@@ -536,6 +538,7 @@ describe('a service without keys', () => {
       maxReceiveBytes: 1024,
       log,
       access,
+      checkHost: (host) => requireOwnHost(host, ['https://search.example']),
     });
     server.setServing(true);
   });
@@ -553,6 +556,23 @@ describe('a service without keys', () => {
     assert.equal(status, 401);
     assert.match(text, /has no keys, and would ignore the one that was sent; start it with --keys/);
     assert.equal((await call('/healthz', `Bearer ${keys['right']}`))[0], 200);
+  });
+
+  test('answers to names of this machine alone, at every address', async () => {
+    const ask = (host: string, path: string): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const url = `http://${server.address}${path}`;
+        httpGet(url, { agent: false, headers: { host } }, (response) => {
+          response.resume();
+          resolve(response.statusCode ?? 0);
+        }).on('error', reject);
+      });
+    for (const path of ['/healthz', '/openapi.json', '/scalingnote.v1.QueryService/Describe']) {
+      assert.equal(await ask('evil.example:7402', path), 403, path);
+      for (const host of ['localhost:7402', '127.0.0.1', '[::1]:1', 'search.example']) {
+        assert.notEqual(await ask(host, path), 403, path);
+      }
+    }
   });
 
   test('says once that it takes no notice of anything else', async () => {

@@ -37,6 +37,8 @@ export interface HttpOptions {
   /** Origins of browsers' pages that may call. */
   corsOrigins: readonly string[];
   beforeCall?: Hooks['beforeCall'] | undefined;
+  /** Looks at the header `Host` of each request. @throws {ServiceError} @default every host is good */
+  checkHost?: ((host: string | undefined) => void) | undefined;
   /** Whether the service serves. */
   isServing: () => boolean;
 }
@@ -63,6 +65,7 @@ export function httpListener(options: HttpOptions): RequestListener {
 
 async function answer(exchange: Exchange, routes: Routes, options: HttpOptions): Promise<void> {
   const { response, path, request } = exchange;
+  options.checkHost?.(request.headers.host ?? request.headers[':authority']?.toString());
   const origin = allowOrigin(exchange, options.corsOrigins);
   const route = routes.find(path);
   if (!route) {
@@ -90,8 +93,21 @@ async function answer(exchange: Exchange, routes: Routes, options: HttpOptions):
     const fix = 'put the fields into the body, not into the address';
     throw new HttpError(404, status.UNIMPLEMENTED, `nothing is at ${request.url?.slice(0, 100)}; ${fix}`);
   }
+  if (request.method !== 'POST' && hasBody(exchange)) {
+    const fix = route.verbs.includes('POST') ? 'use POST' : 'leave it out: this address takes no fields';
+    throw new HttpError(
+      400,
+      status.INVALID_ARGUMENT,
+      `${request.method} has a body, which nobody reads; ${fix}`,
+    );
+  }
   await admit(exchange, route, options);
   await route.serve(exchange);
+}
+
+/** Whether a request says that a body follows. */
+function hasBody({ headers }: Exchange): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /** Asks the hook, where there is one. */

@@ -17,17 +17,10 @@ import { GrpcUnary } from './grpc.ts';
 import { ACCEPTED_ENCODINGS, grpcEncodingOf, refusalHeaders } from './grpc-fields.ts';
 import { serveGrpcStream } from './grpc-stream.ts';
 import { grpcDeadline } from './grpc-values.ts';
+import { keepAlive } from './keepalive.ts';
 import type { Method, Methods } from './methods.ts';
 import type { Hooks, Ticket } from './seams.ts';
 import { nameFaults } from './session-errors.ts';
-
-/**
- * Time without any frame after which a connection is asked whether its client is still there: well below the idle
- * limits of common load balancers (60 s and more), so that these never cut a quiet stream.
- */
-const KEEPALIVE_TIME_MS = 30_000;
-/** Time for the client to answer that. */
-const KEEPALIVE_TIMEOUT_MS = 10_000;
 
 const ignore = (): void => {};
 
@@ -140,6 +133,11 @@ export function http2Port(options: {
   server.on(
     'stream',
     (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw?: string[]) => {
+      // A fault of the peer may have ended the session before this event: then there is no socket, and nobody to answer.
+      if (stream.destroyed || stream.session === undefined) {
+        stream.on('error', ignore);
+        return;
+      }
       const type = headers['content-type'];
       if (type === 'application/grpc' || (type !== undefined && GRPC.test(type))) serveGrpc(stream, headers);
       else web!.call(server, stream, headers, flags, raw ?? []);
@@ -172,30 +170,6 @@ export function http2Port(options: {
       for (const session of sessions.keys()) session.destroy(undefined, constants.NGHTTP2_CANCEL);
     },
   };
-}
-
-/** Asks the client of a connection from time to time whether it is still there. */
-function keepAlive(session: ServerHttp2Session): void {
-  let timer: NodeJS.Timeout;
-  const ask = (): void => {
-    const late = (): void => session.destroy();
-    try {
-      const isSent = session.ping((error) => {
-        clearTimeout(timer);
-        if (error) session.destroy();
-        else wait();
-      });
-      if (!isSent) late();
-      else timer = setTimeout(late, KEEPALIVE_TIMEOUT_MS).unref();
-    } catch {
-      late();
-    }
-  };
-  const wait = (): void => {
-    if (!session.destroyed) timer = setTimeout(ask, KEEPALIVE_TIME_MS).unref();
-  };
-  session.once('close', () => clearTimeout(timer));
-  wait();
 }
 
 function unknown(path: string): HttpError {
