@@ -20,6 +20,7 @@ import { restore } from './commands/restore.ts';
 import { scalingLaw } from './commands/scaling-law.ts';
 import { search } from './commands/search.ts';
 import { status } from './commands/status.ts';
+import { tenant } from './commands/tenant.ts';
 import { towers } from './commands/towers.ts';
 import { trace } from './commands/trace.ts';
 import { train } from './commands/train.ts';
@@ -72,6 +73,7 @@ for (const command of [
   trace,
   keys,
   certs,
+  tenant,
 ]) {
   // A command that was made elsewhere does not inherit these settings.
   for (const each of [command, ...command.commands]) {

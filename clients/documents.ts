@@ -2,9 +2,12 @@ import type { CountRequest } from '../proto/generated/scalingnote/v1/CountReques
 import type { DeleteRequest } from '../proto/generated/scalingnote/v1/DeleteRequest.ts';
 import type { DocumentServiceDefinition } from '../proto/generated/scalingnote/v1/DocumentService.ts';
 import type { DropCollectionRequest } from '../proto/generated/scalingnote/v1/DropCollectionRequest.ts';
+import type { DropTenantRequest } from '../proto/generated/scalingnote/v1/DropTenantRequest.ts';
 import type { ExportRequest } from '../proto/generated/scalingnote/v1/ExportRequest.ts';
 import type { GetDocumentsRequest } from '../proto/generated/scalingnote/v1/GetDocumentsRequest.ts';
+import type { GetTenantUsageRequest } from '../proto/generated/scalingnote/v1/GetTenantUsageRequest.ts';
 import type { ListDocumentsRequest } from '../proto/generated/scalingnote/v1/ListDocumentsRequest.ts';
+import type { ListTenantsRequest } from '../proto/generated/scalingnote/v1/ListTenantsRequest.ts';
 import type { SwitchAliasRequest } from '../proto/generated/scalingnote/v1/SwitchAliasRequest.ts';
 import { v1 } from '../proto/load.ts';
 import type { Collection } from './answers.ts';
@@ -19,6 +22,7 @@ import type { IngestOperation } from './operation.ts';
 import { ServiceClient } from './service-client.ts';
 import { toWire } from './strict/message.ts';
 import { checkOptions, flag } from './strict/options.ts';
+import { fromTenantUsage, type TenantCounts, type TenantDropped, type TenantUsage } from './tenants.ts';
 import { checkBounds, EXPORT_OPTIONS, INGEST_OPTIONS } from './strict/tables.ts';
 
 /** Which documents: all of a tenant, or those that match a filter. */
@@ -220,5 +224,52 @@ export class DocumentClient extends ServiceClient<DocumentServiceDefinition> {
     );
     const { aliases } = await this.call('DropCollection', request, bounds, { isWrite: true, attempts: 1 });
     return { aliases };
+  }
+
+  /**
+   * Removes everything of a tenant, from all collections or from one. The service works some seconds at it; call again while
+   * the answer is not complete.
+   *
+   * @param scope - `confirmTenant` has to be the tenant again, unless it is a `dryRun`
+   * @throws {ScalingnoteError}
+   */
+  async dropTenant(
+    scope: { tenant: string; confirmTenant?: string; collection?: string; dryRun?: boolean },
+    bounds?: CallBounds,
+  ): Promise<TenantDropped> {
+    const form = { required: ['tenant'] };
+    const request = toWire<DropTenantRequest>('scalingnote.v1.DropTenantRequest', scope, form);
+    const { drops, complete } = await this.call('DropTenant', request, bounds, { isWrite: true });
+    return {
+      drops: drops.map(({ physicalName, documents, remaining }) => ({
+        physicalName,
+        documents: Number(documents),
+        remaining: Number(remaining),
+      })),
+      complete,
+    };
+  }
+
+  /** Every tenant that has documents and that the caller may see, by name, page by page. @throws {ScalingnoteError} */
+  async *listTenants(
+    scope: { collection?: string } = {},
+    bounds?: CallBounds,
+  ): AsyncGenerator<TenantCounts, void, undefined> {
+    const form = { hidden: ['pageToken'] };
+    const request = toWire<ListTenantsRequest>('scalingnote.v1.ListTenantsRequest', scope, form);
+    let pageToken = '';
+    do {
+      const page = await this.call('ListTenants', { ...request, pageToken }, bounds);
+      for (const { tenant, documents, passages } of page.tenants) {
+        yield { tenant, documents: Number(documents), passages: Number(passages) };
+      }
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+  }
+
+  /** What a tenant has, over all collections, and what it may have. @throws {ScalingnoteError} */
+  async tenantUsage(tenant: string, bounds?: CallBounds): Promise<TenantUsage> {
+    const request = toWire<GetTenantUsageRequest>('scalingnote.v1.GetTenantUsageRequest', { tenant }, {});
+    return fromTenantUsage(await this.call('GetTenantUsage', request, bounds));
   }
 }

@@ -30,6 +30,7 @@ export { type DocumentRecord, readJsonLines } from './records.ts';
 export type { SearchRequest } from './search-request.ts';
 export type { QueryBounds, SearchStream } from './search-stream.ts';
 export type { Balancing } from './servers.ts';
+export type { TenantCounts, TenantDropped, TenantUsage } from './tenants.ts';
 export type { StreamBounds } from './service-client.ts';
 export { type CallMetadata, tracingInterceptor } from './tracing-interceptor.ts';
 export type { JsonObject, JsonValue } from '../proto/struct.ts';

@@ -6,7 +6,13 @@ import type * as OpenTelemetry from '@opentelemetry/api';
  * OpenTelemetry's interface, where it is installed: an optional dependency. It does nothing by itself; a program that
  * registers an SDK sees the calls of its clients, and the services continue its traces.
  */
-const otel = load();
+let otel: typeof OpenTelemetry | undefined | 'unasked' = 'unasked';
+
+/** It is loaded with the first client, not with the import. */
+function openTelemetry(): typeof OpenTelemetry | undefined {
+  if (otel === 'unasked') otel = load();
+  return otel;
+}
 
 function load(): typeof OpenTelemetry | undefined {
   try {
@@ -49,6 +55,7 @@ export function metadataOf(traceparent: string | undefined, own: CallMetadata = 
  * @param address - `host:port` of the service
  */
 export function tracingInterceptor(address: string): Interceptor {
+  const otel = openTelemetry();
   if (!otel) return (options, nextCall) => new InterceptingCall(nextCall(options));
   const { context, metrics, propagation, SpanKind, SpanStatusCode, trace } = otel;
   const tracer = trace.getTracer('@scalingnote/client');

@@ -4,6 +4,7 @@ import { contract } from './contract.ts';
 import type { ProtoGrpcType as DocumentTypes } from './generated/document_service.ts';
 import type { ProtoGrpcType as ErrorDetailTypes } from './generated/error_details.ts';
 import type { ProtoGrpcType as QueryTypes } from './generated/query_service.ts';
+import { lazily } from './lazy.ts';
 
 /**
  * How messages look in JavaScript. The generated types were made with the same choices (`npm run proto`), so
@@ -20,11 +21,11 @@ const LOADER_OPTIONS: Options = {
 };
 
 /** Every message and service of the wire contract. */
-export const packageDefinition: PackageDefinition = fromJSON(contract, LOADER_OPTIONS);
+export const packageDefinition: PackageDefinition = lazily(() => fromJSON(contract, LOADER_OPTIONS));
 
-const loaded = loadPackageDefinition(packageDefinition) as unknown as DocumentTypes &
-  QueryTypes &
-  ErrorDetailTypes;
+type Loaded = DocumentTypes & QueryTypes & ErrorDetailTypes;
 
 /** Client constructors and service definitions of `scalingnote.v1`. */
-export const v1 = loaded.scalingnote.v1;
+export const v1: Loaded['scalingnote']['v1'] = lazily(
+  () => (loadPackageDefinition(packageDefinition) as unknown as Loaded).scalingnote.v1,
+);

@@ -3,6 +3,7 @@ import type { BadRequest, BadRequest__Output } from './generated/google/rpc/BadR
 import type { ErrorInfo, ErrorInfo__Output } from './generated/google/rpc/ErrorInfo.ts';
 import type { RetryInfo, RetryInfo__Output } from './generated/google/rpc/RetryInfo.ts';
 import type { Status, Status__Output } from './generated/google/rpc/Status.ts';
+import { lazily } from './lazy.ts';
 import { packageDefinition } from './load.ts';
 
 /** Who defines the reasons in our `google.rpc.ErrorInfo`. */
@@ -113,5 +114,5 @@ function any(type: string, value: Buffer): PackedAny {
 }
 
 function message<Input, Output>(name: string): MessageTypeDefinition<Input, Output> {
-  return packageDefinition[name] as unknown as MessageTypeDefinition<Input, Output>;
+  return lazily(() => packageDefinition[name] as unknown as MessageTypeDefinition<Input, Output>);
 }

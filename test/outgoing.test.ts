@@ -47,13 +47,14 @@ async function makeFiles(client: string): Promise<Authority> {
   return authority;
 }
 
-function note(
-  socket: TLSSocket,
-  headers: Record<string, string | string[] | undefined>,
-  path: string,
-): void {
+function note(socket: TLSSocket, headers: Record<string, string | string[] | undefined>, path: string): void {
   const { CN } = socket.getPeerCertificate().subject;
-  seen.push({ client: String(CN), authorization: headers['authorization'] as string, apiKey: headers['api-key'], path });
+  seen.push({
+    client: String(CN),
+    authorization: headers['authorization'] as string,
+    apiKey: headers['api-key'],
+    path,
+  });
 }
 
 async function listen(server: Server): Promise<string> {
@@ -78,7 +79,11 @@ before(async () => {
     path === '/jwks'
       ? (JSON.parse(issuer.jwks()) as object)
       : path.endsWith('/embeddings')
-        ? { data: [{ index: 0, embedding: [1, 0] }], model: 'm', usage: { prompt_tokens: 1, total_tokens: 1 } }
+        ? {
+            data: [{ index: 0, embedding: [1, 0] }],
+            model: 'm',
+            usage: { prompt_tokens: 1, total_tokens: 1 },
+          }
         : { result: 'fine', status: 'ok', time: 0 };
   https = createServer(options, (request, response) => {
     note(request.socket as TLSSocket, request.headers, request.url ?? '');
@@ -204,8 +209,14 @@ describe('spans to a receiver', () => {
     test(`by ${target}: what can't be applied is refused by name`, () => {
       const refused = (more: NodeJS.ProcessEnv, message: RegExp): void =>
         assert.throws(() => otlpConnection({ ...env(), ...more }, 'TRACES', target), message);
-      refused({ OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: '/none.pem' }, /^EnvironmentError: OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: cannot read/);
-      refused({ OTEL_EXPORTER_OTLP_CLIENT_KEY: '' }, /CLIENT_CERTIFICATE: needs OTEL_EXPORTER_OTLP_CLIENT_KEY/);
+      refused(
+        { OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: '/none.pem' },
+        /^EnvironmentError: OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: cannot read/,
+      );
+      refused(
+        { OTEL_EXPORTER_OTLP_CLIENT_KEY: '' },
+        /CLIENT_CERTIFICATE: needs OTEL_EXPORTER_OTLP_CLIENT_KEY/,
+      );
       refused({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' }, /CERTIFICATE: is for TLS/);
       refused({ OTEL_EXPORTER_OTLP_HEADERS: 'a=b,s3cret' }, /OTLP_HEADERS: its part 2 is not NAME=VALUE/);
       assert.throws(
@@ -251,4 +262,3 @@ test('new files are used without a restart', async () => {
   assert.equal((await shown(() => open.call(call))).client, 'warehouse');
   await open.close();
 });
-

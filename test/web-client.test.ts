@@ -305,6 +305,20 @@ describe('a call', () => {
       await refused(client.search(REQUEST), 'unknown', /answers 200 without JSON/);
     }
   });
+
+  test('an answer of a proxy means what its status says', async () => {
+    const codes = { 400: 'internal', 401: 'unauthenticated', 403: 'permission_denied', 404: 'unimplemented' };
+    for (const [status, code] of Object.entries({ ...codes, 500: 'unknown', 505: 'unknown' })) {
+      for (const body of ['<html>', '{}']) {
+        answer = (_, response) => response.writeHead(Number(status)).end(body);
+        await refused(client.search(REQUEST), code, new RegExp(`answers ${status}`));
+      }
+    }
+    for (const status of [429, 502, 503, 504]) {
+      answer = (_, response) => response.writeHead(status).end('<html>');
+      await refused(client.search(REQUEST, { timeoutMs: 50 }), 'unavailable', /answers/);
+    }
+  });
 });
 
 test('as one types, a newer query ends the older one, whose answer never comes', async () => {

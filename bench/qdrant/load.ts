@@ -52,9 +52,16 @@ export function* messagesIn(bytes: Buffer): Generator<Buffer, void, undefined> {
  */
 export class LeanGrpc {
   readonly #session: ClientHttp2Session;
+  readonly #headers: Readonly<Record<string, string>>;
 
-  constructor(address: string) {
-    this.#session = connect(`http://${address}`, { settings: { initialWindowSize: 4 * 1024 * 1024 } });
+  /** @param more - the CA of a server that speaks TLS, and headers of each call */
+  constructor(address: string, more: { ca?: string; headers?: Readonly<Record<string, string>> } = {}) {
+    const { ca, headers = {} } = more;
+    this.#headers = headers;
+    this.#session = connect(`${ca === undefined ? 'http' : 'https'}://${address}`, {
+      settings: { initialWindowSize: 4 * 1024 * 1024 },
+      ...(ca !== undefined && { ca }),
+    });
     this.#session.once('connect', () => this.#session.setLocalWindowSize(16 * 1024 * 1024));
   }
 
@@ -65,6 +72,7 @@ export class LeanGrpc {
       ':path': path,
       'content-type': 'application/grpc',
       te: 'trailers',
+      ...this.#headers,
     });
     const chunks: Buffer[] = [];
     const ended = new Promise<void>((resolve, reject) => {

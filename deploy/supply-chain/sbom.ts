@@ -55,7 +55,10 @@ export function schemaFaults(bom: Bom, folder: string): string[] {
     JSON.parse(readFileSync(join(folder, `${name}.SNAPSHOT.schema.json`), 'utf8')) as object;
   // The formats are those of addresses and times; what else there is, is checked.
   const ajv = new Ajv({ strict: false, validateFormats: false, allErrors: true });
-  for (const name of ['spdx', 'jsf-0.82']) ajv.addSchema(read(name));
+  // The bill's schema names these by where they would be beside it, whatever they call themselves.
+  for (const name of ['spdx', 'jsf-0.82']) {
+    ajv.addSchema({ ...read(name), $id: `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json` });
+  }
   const validate = ajv.compile(read(`bom-${bom.specVersion}`));
   return validate(bom) ? [] : (validate.errors ?? []).map(say);
 }

@@ -1,14 +1,15 @@
-import { DocumentClient } from '../../clients/index.ts';
-import { namesOf, Settings } from '../runtime/config.ts';
+import { Settings, namesOf } from '../runtime/config.ts';
 import { isLoopback } from '../runtime/listen-address.ts';
 import { runService } from '../runtime/run-service.ts';
 import { ConfigError } from '../runtime/setting-types.ts';
+import { openTls } from '../runtime/tls/tls.ts';
+import { Desk } from './desk.ts';
 import { pageRoutes } from './http/files.ts';
 import { startHttpServer } from './http/server.ts';
-import { Ingests } from './ingest/ingests.ts';
 import { ingestRoutes } from './ingest/routes.ts';
+import { loginRoutes } from './login/routes.ts';
+import { Sessions } from './login/sessions.ts';
 import { measureRoutes } from './measures.ts';
-import { QueryServices } from './search/query-services.ts';
 import { searchRoutes } from './search/routes.ts';
 import { systemRoutes } from './system.ts';
 import { traceRoutes } from './traces/routes.ts';
@@ -27,23 +28,33 @@ const ConsoleSettings = Settings.pick({
   consoleMemory: true,
   drainMs: true,
   logLevel: true,
+  consoleLogin: true,
   anonymous: true,
   plaintext: true,
+  tlsCert: true,
+  tlsKey: true,
+  tlsClientCa: true,
 });
 
 const MIB = 1024 * 1024;
 
 await runService('console', ConsoleSettings, async (config, log) => {
-  if (!isLoopback(config.host) && !(config.anonymous && config.plaintext)) {
-    throw new ConfigError(
-      `--host ${config.host} is no loopback address, and the console has neither a login nor TLS; put a proxy that has ` +
-        'both before it, or allow it with --anonymous and --plaintext',
-    );
+  if (config.anonymous && config.consoleLogin) {
+    throw new ConfigError('--anonymous does not go with --login; drop one of them');
   }
-  const address = config.documentAddress;
-  const documents = { address, client: new DocumentClient({ address, attempts: 1 }) };
-  const queries = new QueryServices([config.queryAddress, ...config.compareAddresses]);
-  const ingests = new Ingests(documents);
+  const isFar = !isLoopback(config.host);
+  const tls = openTls(config, [config.host], ['http/1.1'], log);
+  const asks = config.consoleLogin || (isFar && !config.anonymous);
+  if (isFar && !asks)
+    log.warn({ host: config.host }, '--anonymous: whoever reaches this address may use the console');
+  const addresses = {
+    document: config.documentAddress,
+    queries: [config.queryAddress, ...config.compareAddresses],
+  };
+  const metrics = { document: config.documentMetrics, query: config.queryMetrics };
+  const sessions = asks ? new Sessions(addresses, Object.values(metrics), tls !== undefined) : undefined;
+  const own = asks ? undefined : new Desk(addresses);
+  const deskOf = sessions ? sessions.deskOf : (): Desk => own!;
   const traces = new TraceStore({
     maxTraces: config.consoleTraces,
     maxBytes: config.consoleMemory * MIB,
@@ -54,21 +65,22 @@ await runService('console', ConsoleSettings, async (config, log) => {
     portSetting: namesOf('portConsole'),
     names: config.consoleHosts,
     routes: [
-      searchRoutes(queries),
-      ingestRoutes(ingests),
-      systemRoutes(documents, queries.clients),
-      measureRoutes({ document: config.documentMetrics, query: config.queryMetrics }),
+      loginRoutes(sessions, addresses),
+      searchRoutes(deskOf),
+      ingestRoutes(deskOf),
+      systemRoutes(deskOf),
+      measureRoutes(metrics, deskOf),
       traceRoutes(traces),
       pageRoutes(),
     ],
     log,
+    tls,
   });
   return {
     address: server.address,
     stop: async () => {
-      await Promise.all([ingests.close(), server.shutdown(config.drainMs)]);
-      queries.close();
-      documents.client.close();
+      await Promise.all([own?.close(), sessions?.close(), server.shutdown(config.drainMs)]);
+      tls?.close();
     },
   };
 });

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { jsonMetrics } from '../runtime/telemetry/exposition.ts';
 import { Metrics } from '../runtime/telemetry/metrics.ts';
+import { Desk } from './desk.ts';
 import { measureRoutes, summarise } from './measures.ts';
 import { intervalOf, per, WINDOW_MS, withLook } from './shared/interval.ts';
 import type { Measures, MeasuresAnswer } from './shared/wire.ts';
@@ -55,7 +56,9 @@ describe('measures', () => {
     await once(service, 'listening');
     t.after(() => service.close());
     const document = `127.0.0.1:${(service.address() as AddressInfo).port}`;
-    const bridge = await serveRoutes([measureRoutes({ document, query: '' })]);
+    const desk = new Desk({ document, queries: [document] });
+    t.after(() => desk.close());
+    const bridge = await serveRoutes([measureRoutes({ document, query: '' }, () => desk)]);
     t.after(() => bridge.stop());
     const { services } = (await bridge.ask('GET', '/api/measures')).json as MeasuresAnswer;
     assert.equal(services[0]?.measures?.totals.documents, 1);

@@ -1,5 +1,6 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
+import type { Desk, DeskOf } from './desk.ts';
 import type { Measures, MeasuresAnswer, ServiceMeasures } from './shared/wire.ts';
 
 /** Services answer from memory, on this machine or near it. */
@@ -23,24 +24,28 @@ type Series = z.infer<typeof Series>;
 type Point = Series[number]['points'][number];
 
 /** Tells what the services measure. @param addresses - of their metrics, by kind; empty where they serve none */
-export function measureRoutes(addresses: Readonly<Record<ServiceMeasures['kind'], string>>): Hono {
+export function measureRoutes(
+  addresses: Readonly<Record<ServiceMeasures['kind'], string>>,
+  deskOf: DeskOf,
+): Hono {
   return new Hono().get('/api/measures', async (context) => {
     const services = await Promise.all(
-      (['document', 'query'] as const).map((kind) => read(kind, addresses[kind])),
+      (['document', 'query'] as const).map((kind) => read(kind, addresses[kind], deskOf(context))),
     );
     return context.json({ services } satisfies MeasuresAnswer);
   });
 }
 
-async function read(kind: ServiceMeasures['kind'], address: string): Promise<ServiceMeasures> {
+async function read(kind: ServiceMeasures['kind'], address: string, desk: Desk): Promise<ServiceMeasures> {
   const at = Date.now();
   if (address === '') {
     return { kind, at, problem: `the ${kind} service serves no metrics; name them with --${kind}-metrics` };
   }
   try {
-    const response = await fetch(`http://${address}/metrics.json`, {
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
+    const response = await desk.metrics(address, TIMEOUT_MS);
+    if (response.status === 401 || response.status === 403) {
+      return { kind, at, problem: (await response.text()).trim() };
+    }
     return { kind, at, measures: summarise(Series.parse(await response.json())) };
   } catch {
     return { kind, at, problem: `no metrics at ${address}; name the right address with --${kind}-metrics` };

@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import type { DocumentClient, QueryClient } from '../../clients/index.ts';
 import { packageVersion } from '../runtime/service-info.ts';
+import type { Desk, DeskOf } from './desk.ts';
 import { callProblem } from './http/errors.ts';
 import { unsampled } from './unsampled.ts';
 import type { Collection, ServiceState, SystemAnswer } from './shared/wire.ts';
@@ -9,11 +10,8 @@ import type { Collection, ServiceState, SystemAnswer } from './shared/wire.ts';
 const LOOK_TIMEOUT_MS = 2_000;
 
 /** Tells which services, towers and collections there are. */
-export function systemRoutes(
-  documents: { address: string; client: DocumentClient },
-  queries: ReadonlyMap<string, QueryClient>,
-): Hono {
-  const look = async (): Promise<SystemAnswer> => {
+export function systemRoutes(deskOf: DeskOf): Hono {
+  const look = async ({ documents, queries }: Desk): Promise<SystemAnswer> => {
     const [collections, ...services] = await Promise.all([
       collectionsOf(documents.client).then(
         (listed) => ({ collections: listed }),
@@ -23,11 +21,11 @@ export function systemRoutes(
         }),
       ),
       stateOf('document', documents.address, documents.client),
-      ...[...queries].map(([address, client]) => stateOf('query', address, client)),
+      ...[...queries.clients].map(([address, client]) => stateOf('query', address, client)),
     ]);
     return { version: packageVersion, services, ...collections };
   };
-  return new Hono().get('/api/system', async (context) => context.json(await look()));
+  return new Hono().get('/api/system', async (context) => context.json(await look(deskOf(context))));
 }
 
 async function collectionsOf(client: DocumentClient): Promise<Collection[]> {

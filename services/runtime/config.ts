@@ -66,6 +66,15 @@ export const Settings = z.strictObject({
   consoleAddress: optionalAddress('127.0.0.1:7400').describe(
     'HOST:PORT of the console, which receives the spans unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector; empty for none.',
   ),
+  consoleLogin: boolean()
+    .default(false)
+    .meta({
+      description:
+        'Ask for an API key or a token before the console shows anything, on a loopback address as well; elsewhere it ' +
+        'always does, but with --anonymous.',
+      switch: true,
+      flag: 'login',
+    }),
   consoleTraces: integer(1, 1_000_000)
     .default(2000)
     .meta({ description: 'Traces that the console keeps.', flag: 'traces' }),

@@ -25,7 +25,8 @@ import {
   type StreamHandler,
   type UnaryHandler,
 } from './handler.ts';
-import { authority } from './listen-address.ts';
+import { requireOwnHost } from './access/own-host.ts';
+import { authority, isLoopback } from './listen-address.ts';
 import {
   BODY_TIMEOUT_MS,
   HeldBytes,
@@ -204,6 +205,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     routes: options.routes,
     limits,
     corsOrigins: options.corsOrigins ?? [],
+    checkHost:
+      isLoopback(host) && !access.asks
+        ? (name) => requireOwnHost(name, options.corsOrigins ?? [])
+        : undefined,
     beforeCall,
     isServing: () => isServing,
   });

@@ -5,7 +5,7 @@ import { Sender } from './sender.ts';
 import type { Service, Site } from './site.ts';
 
 /** Cases between two looks at the services. */
-const BATCH = 2_000;
+const BATCH = 500;
 /** Cases that are under way at a time. */
 const AT_ONCE = 24;
 /** Smaller cases that are tried for one that fails. */

@@ -143,6 +143,16 @@ export const METHODS: Readonly<Record<string, Method>> = {
     args: () => ['c--1', { withAliases: true }, bounds()],
     call: ({ documents }, ...args) => documents.dropCollection(...(args as unknown as [never])),
   },
+  dropTenant: method({ tenant: 't', confirmTenant: 't', collection: 'c', dryRun: true }, ({ documents }, ...args) =>
+    documents.dropTenant(...(args as [never])),
+  ),
+  listTenants: method({ collection: 'c' }, ({ documents }, ...args) =>
+    all(documents.listTenants(...(args as [never]))),
+  ),
+  tenantUsage: {
+    args: () => ['t', bounds()],
+    call: ({ documents }, ...args) => documents.tenantUsage(...(args as unknown as [never])),
+  },
   ingest: {
     args: () => [
       [
@@ -240,6 +250,7 @@ export class Recorder {
           'ListDocuments',
         ],
         ['GetDocuments', 'ListCollections', 'ListAliases', 'SwitchAlias', 'DropCollection'],
+        ['DropTenant', 'ListTenants', 'GetTenantUsage'],
       ].flatMap((names) => names.map((name) => [name, this.#unary])),
     ),
     SearchStream: (call: ServerDuplexStream<SearchStreamRequest__Output, SearchStreamResponse>) => {

@@ -41,6 +41,11 @@ export function guard(names: readonly string[]): MiddlewareHandler {
   };
 }
 
+/** Whether a header `Host` names this machine by a name that leads nowhere else. */
+export function isLoopbackName(host: string | undefined): boolean {
+  return LOOPBACK.includes(hostOf(`http://${host}`)?.hostname ?? '');
+}
+
 /** Reads a URL of a scheme and a host alone; gives `undefined` for anything else: "null", "http://a@b". */
 export function hostOf(text: string): URL | undefined {
   if (!URL.canParse(text)) return undefined;

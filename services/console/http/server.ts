@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createNetServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono, type MiddlewareHandler } from 'hono';
@@ -9,8 +9,9 @@ import type { Logger } from 'pino';
 import { reportError } from '../../runtime/errors.ts';
 import { authority, bindFailure } from '../../runtime/listen-address.ts';
 import { StartError } from '../../runtime/server.ts';
+import type { Tls } from '../../runtime/tls/tls.ts';
 import { HttpError } from './errors.ts';
-import { guard, hostNotAllowed, hostOf } from './guard.ts';
+import { guard, hostNotAllowed, hostOf, isLoopbackName } from './guard.ts';
 import { strictParameters } from './parameters.ts';
 
 /** A browser opens six connections to a host, the services a few more; whoever opens more than this holds them open. */
@@ -37,6 +38,9 @@ const HEADERS = {
   'cache-control': 'no-store',
 };
 
+/** Over TLS: browsers come by no other way for a year. Not by a loopback name, which all programs of a machine share. */
+const HSTS = ['strict-transport-security', 'max-age=31536000'] as const;
+
 /** Where and what to serve. */
 export interface HttpServerOptions {
   host: string;
@@ -48,6 +52,8 @@ export interface HttpServerOptions {
   names: readonly string[];
   routes: readonly Hono[];
   log: Logger;
+  /** @default plain text */
+  tls?: Tls | undefined;
 }
 
 /** A server that listens. */
@@ -60,18 +66,25 @@ export interface RunningHttpServer {
 
 /** @throws {StartError} where it can't listen at the address */
 export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
-  const { host, port, portSetting, log } = options;
+  const { host, port, portSetting, log, tls } = options;
   const listener = getRequestListener(appOf(options).fetch);
-  const server = createServer(
+  const http = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
     (incoming, outgoing) => {
       for (const [name, value] of Object.entries(HEADERS)) outgoing.setHeader(name, value);
+      if (tls && !isLoopbackName(incoming.headers.host)) outgoing.setHeader(...HSTS);
       const error = targetError(incoming.headers.host, incoming.url ?? '');
       if (error === undefined) return void listener(incoming, outgoing);
       outgoing.writeHead(error.status, { 'content-type': 'application/json', connection: 'close' });
       outgoing.end(JSON.stringify(error.body));
     },
   );
+  const server = tls
+    ? createNetServer((socket) => {
+        socket.on('error', () => socket.destroy());
+        void tls.wrap(socket).then((secure) => secure && http.emit('connection', secure));
+      })
+    : http;
   server.maxConnections = MAX_CONNECTIONS;
   server.listen(port, host);
   await once(server, 'listening').catch((error: Error) => {
@@ -82,11 +95,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
     address: authority(host, (server.address() as AddressInfo).port),
     shutdown: async (graceMs) => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
+      http.closeIdleConnections();
       const timer = new AbortController();
       await Promise.race([closed, sleep(graceMs, undefined, { signal: timer.signal }).catch(() => {})]);
       timer.abort();
-      server.closeAllConnections();
+      http.closeAllConnections();
     },
   };
 }

@@ -3,26 +3,30 @@ import { readJson, takes } from '../http/body.ts';
 import { badRequest } from '../http/errors.ts';
 import { MAX_CHUNK_BYTES } from '../shared/chunks-of.ts';
 import { IngestBody, type IngestsAnswer } from '../shared/wire.ts';
-import type { Ingests } from './ingests.ts';
+import type { DeskOf } from '../desk.ts';
 
 /**
  * The page sends a file in chunks of bounded size, one after the other. The answer to each waits until there is room for
  * the next, so that the document service's backpressure reaches the page and nothing piles up here. A browser could not
  * stream the file in one request and hear of its progress at the same time.
  */
-export function ingestRoutes(ingests: Ingests): Hono {
+export function ingestRoutes(deskOf: DeskOf): Hono {
   return new Hono()
     .get('/api/ingests', (context) =>
-      context.json({ ingests: ingests.list().map((run) => run.state) } satisfies IngestsAnswer),
+      context.json({
+        ingests: deskOf(context)
+          .ingests.list()
+          .map((run) => run.state),
+      } satisfies IngestsAnswer),
     )
     .post('/api/ingests', takes(), async (context) =>
-      context.json(ingests.start(await readJson(context, IngestBody)).state, 201),
+      context.json(deskOf(context).ingests.start(await readJson(context, IngestBody)).state, 201),
     )
     .post(
       '/api/ingests/:id/chunks',
       takes(['application/octet-stream'], MAX_CHUNK_BYTES),
       async (context) => {
-        const run = ingests.get(context.req.param('id'));
+        const run = deskOf(context).ingests.get(context.req.param('id'));
         const text = context.req.query('offset') ?? '';
         const offset = /^\d+$/.test(text) ? Number(text) : Number.NaN;
         if (!Number.isSafeInteger(offset) || offset < 0) {
@@ -33,12 +37,12 @@ export function ingestRoutes(ingests: Ingests): Hono {
       },
     )
     .post('/api/ingests/:id/end', takes(), (context) => {
-      const run = ingests.get(context.req.param('id'));
+      const run = deskOf(context).ingests.get(context.req.param('id'));
       run.finish();
       return context.json(run.state);
     })
     .delete('/api/ingests/:id', (context) => {
-      const run = ingests.get(context.req.param('id'));
+      const run = deskOf(context).ingests.get(context.req.param('id'));
       run.cancel();
       return context.json(run.state);
     });

@@ -1,4 +1,8 @@
+import { signal } from '@preact/signals';
 import type { ErrorBody } from '../shared/wire.ts';
+
+/** Whether the console asks for a login before it answers. */
+export const loginNeeded = signal(false);
 
 /** The console answers within this, or says why not. */
 const TIMEOUT_MS = 30_000;
@@ -52,7 +56,11 @@ async function request<Answer>(path: string, init: RequestInit, timeoutMs = TIME
     const message = 'The console does not answer. Is “scalingnote up” still running?';
     throw new ApiError(0, { error: { reason: 'CONSOLE_AWAY', message } });
   }
-  if (!response.ok) throw new ApiError(response.status, errorBody(text, response.status));
+  if (!response.ok) {
+    const error = new ApiError(response.status, errorBody(text, response.status));
+    if (error.reason === 'LOGIN_NEEDED') loginNeeded.value = true;
+    throw error;
+  }
   return JSON.parse(text) as Answer;
 }
 

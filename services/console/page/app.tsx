@@ -1,6 +1,9 @@
 import { useEffect } from 'preact/hooks';
 import { plural } from '../shared/format.ts';
 import { IngestView } from './ingest/view.tsx';
+import { loginNeeded } from './api.ts';
+import { logOut, session } from './login/state.ts';
+import { LoginView } from './login/view.tsx';
 import { usePolling } from './poll.ts';
 import { go, href, route, type View, VIEWS } from './route.ts';
 import { SearchView } from './search/view.tsx';
@@ -10,8 +13,31 @@ import { TracesView } from './traces/view.tsx';
 
 const PANELS = { search: SearchView, ingest: IngestView, traces: TracesView, system: SystemView };
 
-/** The page: a head with tabs, and the chosen view. */
+/** The page, or the login before it. */
 export function App() {
+  if (session.value === undefined) return null;
+  return loginNeeded.value ? <Login /> : <Views />;
+}
+
+function Login() {
+  return (
+    <>
+      <header class="head">
+        <span class="mark">
+          <img src="/icon.svg" alt="" width="22" height="22" />
+          <span>scalingnote</span>
+        </span>
+      </header>
+      <main>
+        <h1 class="unseen">scalingnote: log in</h1>
+        <LoginView />
+      </main>
+    </>
+  );
+}
+
+/** A head with tabs, and the chosen view. */
+function Views() {
   usePolling(look, LOOK_EVERY_MS);
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
@@ -38,6 +64,11 @@ export function App() {
         </a>
         <Tabs view={view} />
         <Pulse />
+        {session.value?.needed && (
+          <button type="button" class="logout" onClick={() => void logOut()}>
+            log out
+          </button>
+        )}
       </header>
       <main>
         <h1 class="unseen">scalingnote: {view}</h1>

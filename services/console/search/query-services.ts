@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
+import type { Credentials } from '../../../clients/credentials.ts';
 import { QueryClient, type SearchRequest, type SearchStream } from '../../../clients/index.ts';
 import { newTraceContext } from '../../runtime/telemetry/trace-context.ts';
 import { callProblem, fromCallError, HttpError } from '../http/errors.ts';
@@ -26,11 +27,17 @@ export class QueryServices {
     dispose: (stream) => stream.close(),
   });
 
-  constructor(addresses: readonly string[]) {
+  /** @param credentials - of all calls. @default those of the environment */
+  constructor(addresses: readonly string[], credentials?: Credentials) {
     this.#clients = new Map(
       [...new Set(addresses)].map((address) => [
         address,
-        new QueryClient({ address, timeoutMs: CALL_TIMEOUT_MS, attempts: 1 }),
+        new QueryClient({
+          address,
+          timeoutMs: CALL_TIMEOUT_MS,
+          attempts: 1,
+          ...(credentials && { credentials }),
+        }),
       ]),
     );
   }

@@ -3,19 +3,19 @@ import { parseFilter } from '../../../clients/index.ts';
 import { readJson, takes } from '../http/body.ts';
 import { fromCallError } from '../http/errors.ts';
 import { CosinesBody, SearchBody } from '../shared/wire.ts';
-import type { QueryServices } from './query-services.ts';
+import type { DeskOf } from '../desk.ts';
 
 /** Search as you type, and how query towers differ. */
-export function searchRoutes(services: QueryServices): Hono {
+export function searchRoutes(deskOf: DeskOf): Hono {
   return new Hono()
     .post('/api/search', takes(), async (context) => {
       const { session, service, filters, ...request } = await readJson(context, SearchBody);
       const filter = readFilter(filters);
-      return context.json(await services.search(session, service, { ...request, filter }));
+      return context.json(await deskOf(context).queries.search(session, service, { ...request, filter }));
     })
     .post('/api/cosines', takes(), async (context) => {
       const { text, services: compared } = await readJson(context, CosinesBody);
-      return context.json(await services.cosines(text, compared));
+      return context.json(await deskOf(context).queries.cosines(text, compared));
     });
 }
 

@@ -223,3 +223,9 @@ export interface ServiceMeasures {
 export interface MeasuresAnswer {
   services: readonly ServiceMeasures[];
 }
+
+/** Whether somebody has to log in, and has. */
+export interface SessionAnswer {
+  needed: boolean;
+  loggedIn: boolean;
+}

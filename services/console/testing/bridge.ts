@@ -1,12 +1,10 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import type { Hono } from 'hono';
 import { pino } from 'pino';
-import { DocumentClient } from '../../../clients/index.ts';
 import { type Handlers, serve } from '../../../clients/testing/fake-service.ts';
+import { Desk } from '../desk.ts';
 import { startHttpServer } from '../http/server.ts';
-import { Ingests } from '../ingest/ingests.ts';
 import { ingestRoutes } from '../ingest/routes.ts';
-import { QueryServices } from '../search/query-services.ts';
 import { searchRoutes } from '../search/routes.ts';
 import { systemRoutes } from '../system.ts';
 
@@ -60,17 +58,9 @@ export async function serveRoutes(routes: readonly Hono[], names: readonly strin
 /** A whole bridge in front of services that say what a test tells them to: the document service and two query services. */
 export async function serveBridge(handlers: Handlers, other: Handlers = handlers): Promise<WholeBridge> {
   const [first, second] = await Promise.all([serve(handlers), serve(other)]);
-  const documents = {
-    address: first.address,
-    client: new DocumentClient({ address: first.address, attempts: 1 }),
-  };
-  const queries = new QueryServices([first.address, second.address]);
-  const ingests = new Ingests(documents);
-  const bridge = await serveRoutes([
-    searchRoutes(queries),
-    ingestRoutes(ingests),
-    systemRoutes(documents, queries.clients),
-  ]);
+  const desk = new Desk({ document: first.address, queries: [first.address, second.address] });
+  const deskOf = (): Desk => desk;
+  const bridge = await serveRoutes([searchRoutes(deskOf), ingestRoutes(deskOf), systemRoutes(deskOf)]);
   return {
     ...bridge,
     services: [first.address, second.address],
@@ -79,10 +69,8 @@ export async function serveBridge(handlers: Handlers, other: Handlers = handlers
       second.close();
     },
     stop: async () => {
-      await ingests.close();
+      await desk.close();
       await bridge.stop();
-      queries.close();
-      documents.client.close();
       first.close();
       second.close();
     },

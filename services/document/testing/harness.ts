@@ -11,6 +11,9 @@ import type { IngestResponse__Output } from '../../../proto/generated/scalingnot
 import { v1 } from '../../../proto/load.ts';
 import { type JsonObject, toStruct } from '../../../proto/struct.ts';
 import { decodeStatus, STATUS_DETAILS_TRAILER, type RichStatus } from '../../../proto/status.ts';
+import type { Access } from '../../runtime/access/access.ts';
+import { Quotas } from '../../runtime/tenants/quotas.ts';
+import { StorageQuotas } from '../../runtime/tenants/storage.ts';
 import { startServer, type RunningServer } from '../../runtime/server.ts';
 import { IngestPipeline, type IngestSettings, type PipelineParts } from '../ingest/pipeline.ts';
 import { documentService, MAX_RECEIVE_BYTES } from '../service.ts';
@@ -38,14 +41,18 @@ export async function startHarness(
     tower?: FakeTower;
     settings?: Partial<IngestSettings>;
     drift?: PipelineParts['drift'];
+    quotas?: Quotas;
+    access?: Access;
   } = {},
 ): Promise<Harness> {
   const own = parts.store ? undefined : await openTestStore();
   const store = parts.store ?? own!;
   const tower = parts.tower ?? new FakeTower();
   const log = pino({ level: 'silent' });
+  const { drift, quotas = new Quotas() } = parts;
+  const storage = new StorageQuotas(store, quotas);
   const pipeline = new IngestPipeline(
-    { store, tower, log, drift: parts.drift },
+    { store, tower, log, drift, quotas, storage },
     { budgetTokens: 32_768, maxStreams: 32, backoff: QUICK_BACKOFF, ...parts.settings },
   );
   const server = await startServer({
@@ -53,10 +60,17 @@ export async function startHarness(
     port: 0,
     portSetting: 'a free one',
     services: [
-      documentService({ store, pipeline, describe: () => ({ version: '0.0.0', store: store.kind }) }),
+      documentService({
+        store,
+        pipeline,
+        describe: () => ({ version: '0.0.0', store: store.kind }),
+        quotas,
+        storage,
+      }),
     ],
     maxReceiveBytes: MAX_RECEIVE_BYTES,
     log,
+    access: parts.access,
   });
   server.setServing(true);
   const client = new v1.DocumentService(server.address, credentials.createInsecure(), {

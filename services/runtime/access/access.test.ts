@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get as httpGet } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -553,6 +554,21 @@ describe('a service without keys', () => {
     assert.equal(status, 401);
     assert.match(text, /has no keys, and would ignore the one that was sent; start it with --keys/);
     assert.equal((await call('/healthz', `Bearer ${keys['right']}`))[0], 200);
+  });
+
+  test('answers to names of this machine alone, at every address', async () => {
+    const ask = (host: string, path: string): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const url = `http://${server.address}${path}`;
+        httpGet(url, { agent: false, headers: { host } }, (response) => {
+          response.resume();
+          resolve(response.statusCode ?? 0);
+        }).on('error', reject);
+      });
+    for (const path of ['/healthz', '/openapi.json', '/scalingnote.v1.QueryService/Describe']) {
+      assert.equal(await ask('evil.example:7402', path), 403, path);
+      assert.notEqual(await ask('localhost:7402', path), 403, path);
+    }
   });
 
   test('says once that it takes no notice of anything else', async () => {

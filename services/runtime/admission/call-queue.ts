@@ -45,7 +45,7 @@ export interface Loop {
 interface Waiter {
   readonly call: Applicant;
   readonly since: number;
-  /** It came in overload from a caller that had less than its share. */
+  /** It came from a caller that had less than its share: overload is not to be its loss. */
   readonly isSparse: boolean;
   readonly settle: (refusal?: ServiceError) => void;
 }
@@ -131,8 +131,8 @@ export class CallQueue {
     }
     // In overload whoever comes is refused there and then; a place would cost more than the refusal.
     const places = isOverload ? Math.min(this.#places, this.#overloadPlaces) : this.#places;
-    const isSparse = isOverload && this.#isSparse(flowOf(call));
-    if (this.#waiting.size >= places && !isSparse) {
+    const isSparse = this.#isSparse(flowOf(call));
+    if (this.#waiting.size >= places && !(isOverload && isSparse)) {
       const victim = isOverload ? undefined : this.#turns.victim(flowOf(call));
       if (!victim) throw this.#refusal(now);
       victim.settle(this.#refusal(now));

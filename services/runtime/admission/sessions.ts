@@ -2,10 +2,10 @@ import { constants, type ServerHttp2Session, type ServerHttp2Stream, type Server
 
 /**
  * Streams at a time on one connection, told to the peer in SETTINGS; what it opens beyond is refused with REFUSED_STREAM,
- * which clients of gRPC try again by themselves. As many as a query service lets in and lets wait by default: more on one
- * connection would only wait elsewhere.
+ * which clients of gRPC try again by themselves. Twice as many as searches may wait for a fresh store (256): those that do
+ * leave room for others on the same connection. More would only wait elsewhere.
  */
-export const MAX_STREAMS_PER_CONNECTION = 256;
+export const MAX_STREAMS_PER_CONNECTION = 512;
 /** Largest header list of a call: as the head of an HTTP/1.1 request, and twice what clients of gRPC send by default. */
 export const MAX_HEADER_LIST_BYTES = 16 * 1024;
 export const MAX_HEADERS = 128;

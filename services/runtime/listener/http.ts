@@ -37,6 +37,8 @@ export interface HttpOptions {
   /** Origins of browsers' pages that may call. */
   corsOrigins: readonly string[];
   beforeCall?: Hooks['beforeCall'] | undefined;
+  /** Looks at the header `Host` of each request. @throws {ServiceError} @default every host is good */
+  checkHost?: ((host: string | undefined) => void) | undefined;
   /** Whether the service serves. */
   isServing: () => boolean;
 }
@@ -63,6 +65,7 @@ export function httpListener(options: HttpOptions): RequestListener {
 
 async function answer(exchange: Exchange, routes: Routes, options: HttpOptions): Promise<void> {
   const { response, path, request } = exchange;
+  options.checkHost?.(request.headers.host ?? request.headers[':authority']?.toString());
   const origin = allowOrigin(exchange, options.corsOrigins);
   const route = routes.find(path);
   if (!route) {

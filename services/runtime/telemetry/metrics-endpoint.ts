@@ -4,6 +4,7 @@ import { status as grpcStatus } from '@grpc/grpc-js';
 import type { Attributes } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import type { Access } from '../access/access.ts';
+import { hostOf } from '../access/own-host.ts';
 import { toServiceError } from '../errors.ts';
 import { authority, bindFailure, isLoopback } from '../listen-address.ts';
 import type { Tls } from '../tls/tls.ts';
@@ -104,12 +105,4 @@ export async function serveMetrics(options: {
         http.closeAllConnections();
       }),
   };
-}
-
-/** The host of a header, without its port. */
-function hostOf(header = ''): string {
-  return header
-    .replace(/:\d*$/, '')
-    .replace(/^\[(.*)\]$/, '$1')
-    .toLowerCase();
 }

@@ -29,7 +29,7 @@ export function otlpConnection(env: NodeJS.ProcessEnv, signal: Signal, target: E
   const ca = variableOf(env, signal, 'CERTIFICATE');
   const cert = variableOf(env, signal, 'CLIENT_CERTIFICATE');
   const key = variableOf(env, signal, 'CLIENT_KEY');
-  const [first] = [ca, cert, key].filter((each) => each !== undefined);
+  const first = ca ?? cert ?? key;
   if (!first) return {};
   const endpoint = variableOf(env, signal, 'ENDPOINT');
   const isPlain =

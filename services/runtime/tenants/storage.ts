@@ -162,8 +162,12 @@ export class StorageQuotas {
       taken.push(step);
       sum.documents = more.documents;
       sum.bytes = more.bytes;
-      const size = sizes.get(step.documentId) ?? 0;
-      sizes.set(step.documentId, step.kind === 'delete' ? undefined : size + effect.bytes);
+      const size = sizes.get(step.documentId);
+      if (step.kind === 'delete') sizes.delete(step.documentId);
+      // What changes a document that is not there makes none.
+      else if (step.kind === 'put' || size !== undefined) {
+        sizes.set(step.documentId, (size ?? 0) + effect.bytes);
+      }
     }
     let answers: Answer[] = [];
     if (taken.length > 0) {

@@ -261,11 +261,15 @@ const envelopes: Kind = {
           };
         }),
       ground,
+    ).map((one) =>
+      // An encoding that nobody knows is refused before anybody is asked who they are.
+      one.allowed.includes('UNAUTHENTICATED') ? { ...one, allowed: [...one.allowed, 'UNIMPLEMENTED'] } : one,
     ),
 };
 
 function isCompressed(what: string, flag: number): boolean {
   if (what === 'flag') return flag !== 0;
+  if (what === 'huge') return (flag & 1) !== 0;
   return /gzip|deflate|bomb/.test(what);
 }
 

@@ -32,8 +32,8 @@ class AsyncServer:
         options = settings.options_of(address)
         self.channel: Any = (
             grpc.aio.insecure_channel(address, options)
-            if settings.credentials is None
-            else grpc.aio.secure_channel(address, settings.credentials, options)
+            if settings.credentials.channel is None
+            else grpc.aio.secure_channel(address, settings.credentials.channel, options)
         )
         # Whether it answers nothing at all, and when we asked.
         self.is_mute = False
@@ -191,7 +191,7 @@ class AsyncServers:
 
     def metadata(self, own: Headers) -> Headers:
         """What a call carries: the client's, and its own."""
-        return (*self.settings.metadata, *own)
+        return (*self.settings.credentials.headers(), *self.settings.metadata, *own)
 
     def _any_ready(self, but: AsyncServer | None = None) -> bool:
         return any(each.is_ready for each in self._servers if each is not but)

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
-
+from ._credentials import Credentials, credentials_of
 from ._values import arguments, call_metadata, flag, seconds, text, texts, whole
 from .errors import invalid
 from .types import ClientOptions
@@ -104,7 +103,7 @@ class Settings:
     timeout: float
     attempts: float
     wait_for_ready: bool
-    credentials: grpc.ChannelCredentials | None
+    credentials: Credentials
     metadata: tuple[tuple[str, str | bytes], ...]
     channel_options: dict[str, str | int]
 
@@ -129,15 +128,14 @@ def settings_of(default_address: str, address: str | None, options: Mapping[str,
                 raise invalid(f"addresses[{index}]", f"is {each!r} again; name each server once")
     else:
         addresses = (check_address(default_address if address is None else address),)
-    credentials = given.get("credentials")
-    if credentials is not None and not isinstance(credentials, grpc.ChannelCredentials):
-        raise invalid("credentials", "must be grpc.ChannelCredentials, as grpc.ssl_channel_credentials() makes")
     return Settings(
         addresses=addresses,
         timeout=seconds(given.get("timeout", DEFAULT_TIMEOUT)),
         attempts=whole(given["attempts"], "attempts", lowest=1) if "attempts" in given else float("inf"),
         wait_for_ready=flag(given.get("wait_for_ready", True), "wait_for_ready"),
-        credentials=credentials,
+        credentials=credentials_of(
+            given, lambda: next((each for each in addresses if not is_loopback(each)), None)
+        ),
         metadata=call_metadata(given.get("metadata", {})),
         channel_options=_check_channel_options(given.get("channel_options", {})),
     )

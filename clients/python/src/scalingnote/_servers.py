@@ -51,8 +51,8 @@ class Server:
         options = settings.options_of(address)
         self.channel: Any = (
             grpc.insecure_channel(address, options)
-            if settings.credentials is None
-            else grpc.secure_channel(address, settings.credentials, options)
+            if settings.credentials.channel is None
+            else grpc.secure_channel(address, settings.credentials.channel, options)
         )
         self._changed = changed
         self._state: Any = grpc.ChannelConnectivity.IDLE
@@ -218,7 +218,7 @@ class Servers:
 
     def metadata(self, own: Headers) -> Headers:
         """What a call carries: the client's, and its own."""
-        return (*self.settings.metadata, *own)
+        return (*self.settings.credentials.headers(), *self.settings.metadata, *own)
 
     @contextmanager
     def _naming_closed(self) -> Iterator[None]:

@@ -56,7 +56,19 @@ class ClientOptions(TypedDict, total=False):
     wait_for_ready: bool
     """Whether a call waits for a server where none is connected, True by default; otherwise it fails at once."""
     credentials: Optional[grpc.ChannelCredentials]
-    """TLS, as `grpc.ssl_channel_credentials()` makes it; plain text by default."""
+    """TLS, as `grpc.ssl_channel_credentials()` makes it, instead of `ca`, `client_cert` and `client_key`."""
+    api_key: Optional[str]
+    """An API key, `sn_...`, or a token; `SCALINGNOTE_API_KEY` where the client is given no credentials at all."""
+    api_key_file: Optional[str]
+    """A file that holds it and nothing else, read again when it changes; `SCALINGNOTE_API_KEY_FILE`."""
+    ca: Optional[str]
+    """PEM file with the authorities of the services, which turns TLS on; `SCALINGNOTE_CA`."""
+    client_cert: Optional[str]
+    """PEM file with the client's certificate and its chain; `SCALINGNOTE_CLIENT_CERT`."""
+    client_key: Optional[str]
+    """PEM file with its private key; `SCALINGNOTE_CLIENT_KEY`."""
+    plaintext: Optional[bool]
+    """Whether a key may go to another machine without TLS; `SCALINGNOTE_PLAINTEXT`."""
     metadata: Optional[Metadata]
     """What every call carries besides."""
     channel_options: Optional[Mapping[str, Union[str, int]]]
