@@ -7,18 +7,11 @@ export interface Told {
   /** By status. */
   counts: Record<string, number>;
   /** Of those that were answered, by bucket. */
-  bounds: number[];
-  buckets: number[];
+  bounds: readonly number[];
+  buckets: readonly number[];
 }
 
 type Metric = Pick<JsonMetric, 'name' | 'points'>;
-
-interface Point {
-  attributes: Record<string, string>;
-  count: number;
-  bounds: number[];
-  counts: number[];
-}
 
 /** Reads `/metrics.json`. @param path of the method */
 export async function ask(metrics: string, path: string): Promise<{ told: Told; tookMs: number }> {
@@ -32,11 +25,13 @@ export async function ask(metrics: string, path: string): Promise<{ told: Told; 
 export function toldOf(all: readonly Metric[], path: string): Told {
   const told: Told = { counts: {}, bounds: [], buckets: [] };
   const durations = all.find(({ name }) => name === 'rpc.server.call.duration');
-  for (const { attributes, count, bounds, counts } of (durations?.points ?? []) as unknown as Point[]) {
+  for (const point of durations?.points ?? []) {
+    if (!('counts' in point)) continue;
+    const { attributes, count, bounds, counts } = point;
     if (attributes['rpc.method'] !== path.slice(1)) continue;
-    const code = attributes['rpc.response.status_code'] ?? '';
+    const code = String(attributes['rpc.response.status_code']);
     told.counts[code] = count;
-    if (code === status[status.OK]) Object.assign(told, { bounds, buckets: counts });
+    if (code === status[status.OK]) Object.assign(told, { bounds, buckets: [...counts] });
   }
   return told;
 }

@@ -184,7 +184,9 @@ export class Admission implements Required<Hooks> {
   #callOf(arrival: Arrival): OpenCall {
     const { method, headers, stream, socket, answer, flow } = arrival;
     const kind = this.#options.kinds.get(method) ?? 'free';
-    const arrived = arrival.arrived ?? this.#loop.call();
+    const turn = this.#loop.call();
+    // Who had to wait for a token's check came before.
+    const { arrived = turn } = arrival;
     return {
       method,
       kind,
