@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { RESTARTS } from '../cli/supervise/supervisor.ts';
-import { type Config, Settings, variableOf } from '../services/runtime/config.ts';
+import { Settings, variableOf } from '../services/runtime/config.ts';
 import { optionalTool } from '../test/testing/optional-tool.ts';
 import { pathOf, read } from './testing/telemetry-files.ts';
 
@@ -76,7 +76,7 @@ for (const name of services) {
     });
 
     test('may finish its calls, and starts again as often as up has it', () => {
-      const { drainMs } = Settings.parse({}) as Config;
+      const { drainMs } = Settings.parse({});
       assert.ok(Number(values(name, 'TimeoutStopSec')[0]) * 1000 > drainMs);
       assert.equal(Number(values(name, 'StartLimitIntervalSec')[0]) * 1000, RESTARTS.windowMs);
       // The first start counts as well.

@@ -66,7 +66,7 @@ export interface Ingested {
 export interface Origin {
   /** Of its last put or update; absent where the writer said nothing, as versions before this one did. */
   ingested?: Ingested;
-  /** The first freshness that has it, as `isCovered` reads it; absent where an earlier version wrote it. */
+  /** The first freshness of its tenant that has it, as `isCovered` reads it; absent where an earlier version wrote it. */
   position?: string;
   /** Others wrote it: the collection was adopted. */
   foreign?: true;

@@ -26,6 +26,12 @@ export function isBehind(now: Freshness, before: Freshness): boolean {
   return countsWrites(now) && countsWrites(before) && Number(now.position) < Number(before.position);
 }
 
+/**
+ * In the embedded store, the position of a tenant that has written nothing since positions are kept for each: above all positions of a whole
+ * collection, which counted the changes of all tenants, and below all of a tenant's own.
+ */
+export const FIRST_POSITION = 1e12;
+
 /** What orders positions: the last number of each. */
 const ORDER = /^(?<lane>.+-)?(?<number>\d+)$/;
 
@@ -38,7 +44,10 @@ const ORDER = /^(?<lane>.+-)?(?<number>\d+)$/;
 export function isCovered(document: string, { position }: Pick<Freshness, 'position'>): boolean | undefined {
   const [from, to] = [document, position].map((one) => ORDER.exec(one)?.groups);
   if (!from || !to || (from['lane'] === undefined) !== (to['lane'] === undefined)) return undefined;
-  return Number(from['number']) <= Number(to['number']);
+  const [since, until] = [Number(from['number']), Number(to['number'])];
+  // Of one tenant, and of a whole collection.
+  if (since >= FIRST_POSITION !== until >= FIRST_POSITION) return undefined;
+  return since <= until;
 }
 
 /** The reverse of {@link freshnessToken}; `undefined` for what it did not make. */

@@ -247,9 +247,10 @@ export interface Store {
    * What is durable now, as a token for {@link SearchQuery.atLeast}. It covers every write that was answered before the
    * call, whoever made it.
    *
+   * @param options.tenant whose writes it covers; it then tells nothing of what others write. @default all
    * @throws {StoreError} `COLLECTION_NOT_FOUND`
    */
-  freshness(collection: string, options?: CallOptions): Promise<Freshness>;
+  freshness(collection: string, options?: CallOptions & { tenant?: string }): Promise<Freshness>;
 
   /** Logical name to physical name. */
   aliases(options?: CallOptions): Promise<Map<string, string>>;

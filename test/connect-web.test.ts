@@ -85,13 +85,14 @@ async function open(origin: string): Promise<void> {
   page = await browser.newPage();
   page.setDefaultTimeout(30_000);
   await page.goto(origin);
+  await page.evaluate("import('/official.js').then((official) => void (window.official = official))");
   const addresses: Record<string, string> = {
     QueryService: server.address,
     DocumentService: documentServer.address,
   };
   await page.evaluate(
-    async ({ addresses, descriptors, script }) => {
-      const here = (await import(script)) as Official;
+    ({ addresses, descriptors }) => {
+      const { official: here } = globalThis as never as Opened;
       const registry = here.registryOf(descriptors);
       const make = (address: string, protocol: string): Connect.Transport => {
         const options = { baseUrl: `http://${address}`, useBinaryFormat: protocol.endsWith('binary') };
@@ -105,9 +106,9 @@ async function open(origin: string): Promise<void> {
           registry.getService(`scalingnote.v1.${name}`) as DescService,
           make(addresses[name]!, protocol),
         );
-      Object.assign(globalThis, { official: here, registry, clientOf });
+      Object.assign(globalThis, { registry, clientOf });
     },
-    { addresses, descriptors: official.descriptors, script: '/official.js' },
+    { addresses, descriptors: official.descriptors },
   );
 }
 

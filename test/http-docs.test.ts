@@ -70,7 +70,7 @@ test('the pages have lines of curl, all to addresses that the test leads elsewhe
   for (const { command } of commands) {
     const addresses = command.match(/(?:127\.0\.0\.1|localhost)[:\d]*/g) ?? [];
     const known = [...WRITTEN.document, ...WRITTEN.query];
-    assert.ok(addresses.length === 1 && known.includes(addresses[0]!), command);
+    assert.ok(addresses.length === 1 && known.includes(addresses[0]), command);
   }
 });
 

@@ -31,7 +31,8 @@ const ISSUER = 'https://issuer.example';
 interface Side {
   name: 'plain' | 'key' | 'jwt';
   process: Process;
-  client: LeanGrpc;
+  /** How it is called. */
+  how: ConstructorParameters<typeof LeanGrpc>[1];
 }
 
 /** Compares calls in plain text without keys with calls over TLS with a key, and with a token, on connections that stay open. */
@@ -43,22 +44,25 @@ export const bench: Bench = {
       throw new BenchUsageError('--turns takes a whole number from 1');
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
     const sides: Side[] = [];
+    const clients: LeanGrpc[] = [];
     try {
       progress('starting three query services');
       await startSides(folder, sides);
       const request = frame(Encode.requestSerialize({ texts: ['how do bees find their way home'] }));
-      const call = ({ client }: Side) => client.call(Encode.path, [request]).then(() => undefined);
+      // All at once, for a service ends connections by which nothing comes.
+      for (const { process, how } of sides) clients.push(new LeanGrpc(process.address, how));
+      const call = async (index: number) => void (await clients[index]!.call(Encode.path, [request]));
       progress('warming up');
-      for (const side of sides) await drive(() => call(side), 0, WARM_UP_CALLS, IN_FLIGHT);
+      for (const index of sides.keys()) await drive(() => call(index), 0, WARM_UP_CALLS, IN_FLIGHT);
       const measured = sides.map(() => ({ micros: [] as number[], perSecond: [] as number[] }));
       for (let turn = 0; turn < turns; turn++) {
         progress(`turn ${turn + 1} of ${turns}`);
         const shift = sides.map((_, index) => (index + turn) % sides.length);
         for (const index of [...shift, ...shift.toReversed()]) {
           const side = sides[index]!;
-          await drive(() => call(side), 0, LEAD_IN_CALLS, IN_FLIGHT);
+          await drive(() => call(index), 0, LEAD_IN_CALLS, IN_FLIGHT);
           const before = cpuOf(side);
-          const { perSecond } = await drive(() => call(side), 0, CALLS, IN_FLIGHT);
+          const { perSecond } = await drive(() => call(index), 0, CALLS, IN_FLIGHT);
           measured[index]!.micros.push((cpuOf(side) - before) / CALLS);
           measured[index]!.perSecond.push(perSecond);
         }
@@ -106,7 +110,7 @@ export const bench: Bench = {
         details: { turns: sides.map(({ name }, index) => ({ name, ...measured[index] })) },
       };
     } finally {
-      for (const { client } of sides) client.close();
+      for (const client of clients) client.close();
       await Promise.all(sides.map(({ process }) => process.stop()));
       rmSync(folder, { recursive: true, force: true });
     }
@@ -166,12 +170,12 @@ async function startSides(folder: string, sides: Side[]): Promise<void> {
   const start = async (
     name: Side['name'],
     environment: Readonly<Record<string, string>>,
-    more: ConstructorParameters<typeof LeanGrpc>[1],
+    how: Side['how'],
   ): Promise<void> => {
     const data = join(folder, name);
     mkdirSync(data);
     const process = await startQueryService(data, { OTEL_SDK_DISABLED: 'true', ...environment });
-    sides.push({ name, process, client: new LeanGrpc(process.address, more) });
+    sides.push({ name, process, how });
   };
   await start('plain', {}, {});
   await start(

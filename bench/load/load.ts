@@ -71,7 +71,7 @@ class Loader {
   /** Of each call: when it was to begin, whether it is under way, and the place of its connection. */
   readonly #at = new Float64Array(CALLS);
   readonly #isOpen = new Uint8Array(CALLS);
-  readonly #by = new Array<Connection | undefined>(CALLS);
+  readonly #by = Array.from<Connection | undefined>({ length: CALLS });
   readonly #random: () => number;
   /** The oldest call that may be under way, and the next. They begin in the order of their deadlines. */
   #first = 0;

@@ -9,6 +9,9 @@ import { kindsOf } from '../../services/runtime/admission/kinds.ts';
 import type { SessionLimits } from '../../services/runtime/admission/sessions.ts';
 import { callUnary, serve, TestStream, until } from '../../services/runtime/testing/harness.ts';
 
+/** Long enough for a call that was refused by an old connection to be answered by the next one. */
+const MAX_AGE_MS = 400;
+
 const closers: (() => unknown)[] = [];
 after(() => Promise.all(closers.map((close) => close())));
 
@@ -33,9 +36,9 @@ async function start(sessions: Partial<SessionLimits>) {
 type Write = (message: object) => Promise<void>;
 
 test('connections that get old end, and no call of a client of ours fails', async () => {
-  const { admission, address } = await start({ maxAgeMs: 40 });
+  const { admission, address } = await start({ maxAgeMs: MAX_AGE_MS });
   using client = new QueryClient({ address });
-  const enough = 10;
+  const enough = 5;
   let calls = 0;
   const caller = async (): Promise<void> => {
     while (admission.sessions.ended.age < enough) {
@@ -48,11 +51,11 @@ test('connections that get old end, and no call of a client of ours fails', asyn
 });
 
 test('nor of grpc-js alone, and a stream that is open then goes on', async () => {
-  const { admission, client } = await start({ maxAgeMs: 40 });
+  const { admission, client } = await start({ maxAgeMs: MAX_AGE_MS });
   const stream = new TestStream(client);
   stream.send({});
   await stream.untilAnswers(1);
-  while (admission.sessions.ended.age < 10) await callUnary(client, 'Encode', { texts: ['text'] });
+  while (admission.sessions.ended.age < 5) await callUnary(client, 'Encode', { texts: ['text'] });
   stream.send({});
   await stream.untilAnswers(2);
   stream.end();

@@ -1,4 +1,5 @@
 import { status } from '@grpc/grpc-js';
+import type { JsonMetric } from '../../services/runtime/telemetry/exposition.ts';
 import type { PhaseReport } from '../load/tally.ts';
 
 /** What a service says of its calls of one method. */
@@ -9,6 +10,8 @@ export interface Told {
   bounds: number[];
   buckets: number[];
 }
+
+type Metric = Pick<JsonMetric, 'name' | 'points'>;
 
 interface Point {
   attributes: Record<string, string>;
@@ -21,17 +24,21 @@ interface Point {
 export async function ask(metrics: string, path: string): Promise<{ told: Told; tookMs: number }> {
   const began = performance.now();
   const response = await fetch(`http://${metrics}/metrics.json`);
-  const all = (await response.json()) as { name: string; points: Point[] }[];
-  const tookMs = performance.now() - began;
+  const all = (await response.json()) as Metric[];
+  return { told: toldOf(all, path), tookMs: performance.now() - began };
+}
+
+/** The same of metrics that are there. */
+export function toldOf(all: readonly Metric[], path: string): Told {
   const told: Told = { counts: {}, bounds: [], buckets: [] };
   const durations = all.find(({ name }) => name === 'rpc.server.call.duration');
-  for (const { attributes, count, bounds, counts } of durations?.points ?? []) {
+  for (const { attributes, count, bounds, counts } of (durations?.points ?? []) as unknown as Point[]) {
     if (attributes['rpc.method'] !== path.slice(1)) continue;
     const code = attributes['rpc.response.status_code'] ?? '';
     told.counts[code] = count;
     if (code === status[status.OK]) Object.assign(told, { bounds, buckets: counts });
   }
-  return { told, tookMs };
+  return told;
 }
 
 /** Whether a service and its callers say the same of one stretch. */

@@ -24,7 +24,15 @@ function certs(...flags: string[]): Promise<{ code: number; stdout: string; stde
 
 before(async () => {
   const { code, stdout, stderr } = await certs(
-    ...['--out', out, '--hosts', 'localhost,127.0.0.1,::1,*.example', '--clients', 'shop,other', '--json'],
+    ...[
+      '--out',
+      out,
+      '--hosts',
+      'localhost,127.0.0.1,::1,*.search.example',
+      '--clients',
+      'shop,other',
+      '--json',
+    ],
   );
   assert.equal(code, 0, stderr);
   assert.equal((JSON.parse(stdout) as { files: string[] }).files.length, 8);
@@ -79,7 +87,7 @@ test('OpenSSL takes them for what they are', async (t) => {
 
 test('names and addresses are those that were asked for, and keys are their owner’s alone', () => {
   const certificate = new X509Certificate(read('server.pem'));
-  for (const host of ['localhost', 'search.example']) assert.ok(certificate.checkHost(host), host);
+  for (const host of ['localhost', 'a.search.example']) assert.ok(certificate.checkHost(host), host);
   for (const address of ['127.0.0.1', '::1']) assert.ok(certificate.checkIP(address), address);
   assert.equal(certificate.checkHost('elsewhere.test'), undefined);
   for (const name of ['ca-key.pem', 'server-key.pem', 'client-shop-key.pem']) {

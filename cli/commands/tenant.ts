@@ -65,43 +65,41 @@ const drop = withDocumentAddress(new Command('drop'))
   .option('-c, --collection <name>', 'only what is in this collection')
   .option('--dry-run', 'count what would go, and remove nothing')
   .option('--yes', 'confirm that all of it may go; without this flag nothing does')
-  .action(
-    async (tenant: string, flags: Flags & { collection?: string; dryRun?: boolean; yes?: boolean }) => {
-      const { collection, dryRun = false, yes = false } = flags;
-      if (dryRun && yes) throw new UsageError('--dry-run removes nothing, so that it takes no --yes');
-      if (!dryRun && !yes) {
-        throw new UsageError(
-          `this removes everything of tenant ${JSON.stringify(tenant)}; look with --dry-run first, then confirm with --yes`,
-        );
+  .action(async (tenant: string, flags: Flags & { collection?: string; dryRun?: boolean; yes?: boolean }) => {
+    const { collection, dryRun = false, yes = false } = flags;
+    if (dryRun && yes) throw new UsageError('--dry-run removes nothing, so that it takes no --yes');
+    if (!dryRun && !yes) {
+      throw new UsageError(
+        `this removes everything of tenant ${JSON.stringify(tenant)}; look with --dry-run first, then confirm with --yes`,
+      );
+    }
+    using client = clientOf(flags);
+    const scope = { tenant, ...(collection !== undefined && { collection }) };
+    const total = new Map<string, { documents: number; remaining: number }>();
+    let answer: TenantDropped;
+    let calls = 0;
+    do {
+      answer = await client.dropTenant(
+        { ...scope, ...(dryRun ? { dryRun } : { confirmTenant: tenant }) },
+        { timeoutMs: CALL_MS },
+      );
+      for (const { physicalName, documents, remaining } of answer.drops) {
+        const before = total.get(physicalName)?.documents ?? 0;
+        total.set(physicalName, { documents: before + documents, remaining });
       }
-      using client = clientOf(flags);
-      const scope = { tenant, ...(collection !== undefined && { collection }) };
-      const total = new Map<string, { documents: number; remaining: number }>();
-      let answer: TenantDropped;
-      let calls = 0;
-      do {
-        answer = await client.dropTenant(
-          { ...scope, ...(dryRun ? { dryRun } : { confirmTenant: tenant }) },
-          { timeoutMs: CALL_MS },
-        );
-        for (const { physicalName, documents, remaining } of answer.drops) {
-          const before = total.get(physicalName)?.documents ?? 0;
-          total.set(physicalName, { documents: before + documents, remaining });
-        }
-        if (answer.complete) for (const each of total.values()) each.remaining = 0;
-        else if (!dryRun) note(`${left(answer)} left; going on`);
-        calls++;
-      } while (!dryRun && !answer.complete && calls < MAX_CALLS);
-      const drops = [...total].map(([physicalName, counts]) => ({ physicalName, ...counts }));
-      const documents = drops.reduce((sum, each) => sum + each.documents, 0);
-      const result = { tenant, dryRun, documents, remaining: left({ drops }), drops };
-      printResult(flags, result, () => {
-        if (dryRun) return `${documents} documents of ${shown(tenant)} would go; nothing was removed`;
-        return `${documents} documents of ${shown(tenant)} removed, and nothing of it is left; backups are not touched`;
-      });
-      if (!dryRun && !answer.complete) throw new CliError('something is left; run the command again');
-    },
-  );
+      if (answer.complete) for (const each of total.values()) each.remaining = 0;
+      else if (!dryRun) note(`${left(answer)} left; going on`);
+      calls++;
+    } while (!dryRun && !answer.complete && calls < MAX_CALLS);
+    const drops = [...total].map(([physicalName, counts]) => ({ physicalName, ...counts }));
+    const documents = drops.reduce((sum, each) => sum + each.documents, 0);
+    const result = { tenant, dryRun, documents, remaining: left({ drops }), drops };
+    printResult(flags, result, () => {
+      if (dryRun) return `${documents} documents of ${shown(tenant)} would go; nothing was removed`;
+      return `${documents} documents of ${shown(tenant)} removed, and nothing of it is left; backups are not touched`;
+    });
+    if (!dryRun && !answer.complete) throw new CliError('something is left; run the command again');
+  });
 
 /** `scalingnote tenant list|usage|drop` */
 export const tenant = new Command('tenant')

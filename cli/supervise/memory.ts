@@ -4,7 +4,7 @@ import type { ServiceProcess } from '../service-processes.ts';
 const MIB = 1024 * 1024;
 
 /**
- * What a service's JavaScript heap may grow to, of the memory that all three share. V8 would let each take a quarter of
+ * What a service's JavaScript heap may grow to, of the memory that all three share. V8 would let each take half of
  * it. Nearly half is left for what is outside the heaps: weights, messages, the store's pages, Node itself.
  */
 const HEAP_SHARES: Readonly<Record<ServiceProcess['name'], number>> = {

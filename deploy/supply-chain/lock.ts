@@ -1,8 +1,16 @@
 import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The folder of the project. */
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+
+/** Where what is fetched for tests is kept. */
+export function cacheFolder(): string {
+  const { SCALINGNOTE_CACHE, XDG_CACHE_HOME } = process.env;
+  return SCALINGNOTE_CACHE ?? join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'scalingnote');
+}
 
 /** A package of `package-lock.json`. */
 export interface LockedPackage {

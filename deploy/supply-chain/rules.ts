@@ -13,6 +13,7 @@ const ALLOWED: ReadonlySet<string> = new Set([
   'Apache-2.0',
   'BlueOak-1.0.0',
   'CC0-1.0',
+  'PSF-2.0',
 ]);
 
 /** Packages whose licence is not where it should be, and what it is. Read again with each new version. */
@@ -21,6 +22,11 @@ const STATED: Readonly<Record<string, { says: string | undefined; is: string; be
     says: 'Apache 2.0',
     is: 'Apache-2.0',
     because: 'its LICENSE file is the text of Apache-2.0; its package.json spells the name in another way',
+  },
+  'pypi:protobuf': {
+    says: '3-Clause BSD License',
+    is: 'BSD-3-Clause',
+    because: 'it is the name of the same licence, in words',
   },
 };
 
@@ -48,16 +54,26 @@ export function shipped(lock: Lock): Named[] {
   return installed(lock).filter(({ name, dev }) => dev !== true || BUNDLED.has(name));
 }
 
+/** What bundles hold. */
+export function bundled(lock: Lock): Named[] {
+  return installed(lock).filter(({ name }) => BUNDLED.has(name));
+}
+
 /** What is wrong with the licences, in a line each. */
 export function licenceFaults(lock: Lock): string[] {
-  return shipped(lock).flatMap(({ name, version, license }) => {
-    const stated = STATED[name];
-    const given = stated !== undefined && stated.says === license ? stated.is : license;
-    if (given === undefined) return [`${name}@${version} says no licence`];
-    return isAllowed(given)
-      ? []
-      : [`${name}@${version} has the licence "${given}", which is not on the list`];
-  });
+  return shipped(lock).flatMap(({ name, version, license }) => faultOf(name, `${name}@${version}`, license));
+}
+
+/** The same for packages of Python: what each says, by name. */
+export function pythonFaults(licences: Readonly<Record<string, string | null>>): string[] {
+  return Object.entries(licences).flatMap(([name, says]) => faultOf(`pypi:${name}`, name, says ?? undefined));
+}
+
+function faultOf(key: string, shown: string, says: string | undefined): string[] {
+  const stated = STATED[key];
+  const given = stated !== undefined && stated.says === says ? stated.is : says;
+  if (given === undefined || given === '') return [`${shown} says no licence`];
+  return isAllowed(given) ? [] : [`${shown} has the licence "${given}", which is not on the list`];
 }
 
 /** Whether an SPDX expression allows it: one of a choice, all of a sum. */

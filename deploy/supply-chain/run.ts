@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type Lock, type Manifest, readJson, ROOT } from './lock.ts';
-import { licenceFaults, scriptFaults, shipped, versionFaults } from './rules.ts';
+import { pythonLicences } from './python.ts';
+import { licenceFaults, pythonFaults, scriptFaults, shipped, versionFaults } from './rules.ts';
 import { makeSbom, schemaFaults, schemaFolder } from './sbom.ts';
 
 /**
@@ -16,7 +17,7 @@ const [file] = process.argv.slice(2);
 const lock = readJson<Lock>('package-lock.json');
 const faults: string[] = [];
 
-const bom = makeSbom();
+const bom = makeSbom(lock);
 const schemas = schemaFolder();
 if (schemas === undefined)
   console.log('not checked: the bill of materials, for the schemas of CycloneDX can’t be had');
@@ -25,7 +26,13 @@ else faults.push(...schemaFaults(bom, schemas));
 if (file === undefined) {
   console.log(`bill of materials: ${bom.components.length} components, CycloneDX ${bom.specVersion}`);
   faults.push(...licenceFaults(lock));
-  console.log(`licences: ${shipped(lock).length} packages`);
+  const python = pythonLicences();
+  if (python === undefined)
+    console.log('not checked: licences of the Python client’s packages, which is not installed here');
+  else faults.push(...pythonFaults(python));
+  console.log(
+    `licences: ${shipped(lock).length} packages of npm, ${Object.keys(python ?? {}).length} of Python`,
+  );
   faults.push(
     ...scriptFaults(lock, readJson<Manifest>('package.json'), readFileSync(`${ROOT}.npmrc`, 'utf8')),
   );

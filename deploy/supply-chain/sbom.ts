@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type ErrorObject, Ajv } from 'ajv';
-import { ROOT } from './lock.ts';
+import { cacheFolder, type Lock, ROOT } from './lock.ts';
+import { bundled } from './rules.ts';
 
 /** Where the schemas of CycloneDX are published for npm. */
 const SCHEMAS = '@cyclonedx/cyclonedx-library@10.3.0';
@@ -15,21 +15,30 @@ const INSTALL_TIMEOUT_MS = 60_000;
 export interface Bom {
   bomFormat: string;
   specVersion: string;
-  components: { name: string; version: string; licenses?: unknown[] }[];
+  components: Record<string, unknown>[];
 }
 
-/** What a production install has, as CycloneDX, by npm itself. It reads the lock file and asks nobody. */
-export function makeSbom(): Bom {
+/**
+ * What a production install has, as CycloneDX, by npm itself, which reads the lock file and asks nobody; and what bundles hold,
+ * which npm takes for tools.
+ */
+export function makeSbom(lock: Lock): Bom {
   const flags = ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only', '--omit', 'dev'];
-  return JSON.parse(execFileSync('npm', flags, { cwd: ROOT, encoding: 'utf8', maxBuffer: 64 << 20 })) as Bom;
+  const text = execFileSync('npm', flags, { cwd: ROOT, encoding: 'utf8', maxBuffer: 64 << 20 });
+  const bom = JSON.parse(text) as Bom;
+  for (const { name, version = '', license } of bundled(lock)) {
+    const [purl, licenses] = [
+      `pkg:npm/${name.replace('@', '%40')}@${version}`,
+      [{ license: { id: license } }],
+    ];
+    bom.components.push({ type: 'library', 'bom-ref': `${name}@${version}`, name, version, purl, licenses });
+  }
+  return bom;
 }
 
 /** The folder of CycloneDX's schemas, fetched once; `undefined` where they can't be had. */
 export function schemaFolder(): string | undefined {
-  const cache =
-    process.env['SCALINGNOTE_CACHE'] ??
-    join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'scalingnote');
-  const prefix = join(cache, 'cyclonedx');
+  const prefix = join(cacheFolder(), 'cyclonedx');
   const folder = join(prefix, 'node_modules', '@cyclonedx', 'cyclonedx-library', 'res', 'schema');
   if (existsSync(folder)) return folder;
   const flags = [
@@ -55,7 +64,10 @@ export function schemaFaults(bom: Bom, folder: string): string[] {
     JSON.parse(readFileSync(join(folder, `${name}.SNAPSHOT.schema.json`), 'utf8')) as object;
   // The formats are those of addresses and times; what else there is, is checked.
   const ajv = new Ajv({ strict: false, validateFormats: false, allErrors: true });
-  for (const name of ['spdx', 'jsf-0.82']) ajv.addSchema(read(name));
+  // The bill's schema names these by where they would be beside it, whatever they call themselves.
+  for (const name of ['spdx', 'jsf-0.82']) {
+    ajv.addSchema({ ...read(name), $id: `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json` });
+  }
   const validate = ajv.compile(read(`bom-${bom.specVersion}`));
   return validate(bom) ? [] : (validate.errors ?? []).map(say);
 }

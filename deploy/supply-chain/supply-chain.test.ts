@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { type Lock, type LockedPackage, type Manifest, readJson, ROOT } from './lock.ts';
-import { licenceFaults, SCRIPTS, scriptFaults, versionFaults } from './rules.ts';
+import { licenceFaults, pythonFaults, SCRIPTS, scriptFaults, versionFaults } from './rules.ts';
 
 const lock = readJson<Lock>('package-lock.json');
 const manifest = readJson<Manifest>('package.json');
@@ -37,6 +37,13 @@ test('a licence that is not on the list is refused, and so is none', () => {
   assert.deepEqual(licenceFaults(withPackage('new', { license: 'GPL-3.0-only', dev: true })), []);
   // What is known of a package counts for what was read of it, not for what it says tomorrow.
   assert.equal(licenceFaults(withPackage('usearch', { license: 'Elastic-2.0' })).length, 1);
+});
+
+test('packages of Python are held to the same list', () => {
+  const known = { grpcio: 'Apache-2.0', 'typing-extensions': 'PSF-2.0', protobuf: '3-Clause BSD License' };
+  assert.deepEqual(pythonFaults(known), []);
+  assert.match(pythonFaults({ grpcio: null })[0]!, /grpcio says no licence/);
+  assert.match(pythonFaults({ protobuf: 'GPL-3.0-only' })[0]!, /not on the list/);
 });
 
 test('no install script runs, and each has a reason', () => {

@@ -70,7 +70,7 @@ export function documentService({
         documents += await store.deleteByFilter(physicalName, request.tenant, filter, call);
       }
       storage.forget(request.tenant);
-      const freshness = await store.freshness(physicalName, call);
+      const freshness = await store.freshness(physicalName, { ...call, tenant: request.tenant });
       if (freshness.identity !== identity) {
         throw collectionReplaced(request.collection, identity, freshness.identity);
       }

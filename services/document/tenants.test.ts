@@ -33,7 +33,7 @@ function quotasOf(content: object): Quotas {
 /** Lets anybody in who names some tenants, separated by commas, in place of a key. */
 const byName = new Access(
   {
-    key: (credential) => ({
+    credential: (credential) => ({
       id: credential,
       kind: 'key',
       scopes: new Set(SCOPES),
@@ -226,7 +226,8 @@ test('a credential sees, counts and drops what is of its tenants alone', async (
       });
       call.on('end', resolve).on('error', reject);
       call.write({ begin: { collection: 'docs', tenant } });
-      for (let each = 1; each <= count; each++) call.write({ sequence: each, document: { id: `${each}`, text: 'x' } });
+      for (let each = 1; each <= count; each++)
+        call.write({ sequence: each, document: { id: `${each}`, text: 'x' } });
       call.end();
     });
   }
@@ -242,14 +243,22 @@ test('a credential sees, counts and drops what is of its tenants alone', async (
 
   const tenants = async (who: string, request = {}) => {
     const page = await ask<ListTenantsResponse__Output>(harness, 'listTenants', request, as(who));
-    return [page.tenants.map(({ tenant, documents }) => `${tenant} ${documents}`), page.nextPageToken] as const;
+    return [
+      page.tenants.map(({ tenant, documents }) => `${tenant} ${documents}`),
+      page.nextPageToken,
+    ] as const;
   };
   assert.deepEqual(await tenants('a*'), [['a 2', 'ab 3'], '']);
   const [first, token] = await tenants('*', { pageSize: 2 });
   assert.deepEqual(first, ['a 2', 'ab 3']);
   assert.deepEqual(await tenants('*', { pageSize: 2, pageToken: token }), [['b 4'], '']);
 
-  const usage = await ask<GetTenantUsageResponse__Output>(harness, 'getTenantUsage', { tenant: 'b' }, as('b'));
+  const usage = await ask<GetTenantUsageResponse__Output>(
+    harness,
+    'getTenantUsage',
+    { tenant: 'b' },
+    as('b'),
+  );
   assert.deepEqual([usage.documents, usage.maxDocuments, usage.maxBytes], ['4', '100', undefined]);
   for (const [method, request] of [
     ['getTenantUsage', { tenant: 'b' }],

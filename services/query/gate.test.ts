@@ -164,3 +164,24 @@ test('a call that waits no more does not listen to its signal any more', async (
   await next;
   assert.deepEqual(getEventListeners(signal, 'abort'), []);
 });
+
+test('tenants take turns, and a full queue gives up the newest of the one that has most', async () => {
+  const gate = new Gate({ slots: 1, queue: 3 });
+  assert.equal(gate.enter(patient, 'many'), undefined);
+  const order: string[] = [];
+  const wait = (name: string, flow: string): Promise<void> =>
+    gate.enter(patient, flow)!.then(
+      () => void order.push(name),
+      (error: ServiceError) => void order.push(`${name} ${error.reason}`),
+    );
+  const waiting = [wait('many 1', 'many'), wait('many 2', 'many'), wait('many 3', 'many')];
+  waiting.push(wait('few', 'few'));
+  assert.equal(refusal(() => gate.enter(patient, 'many')).reason, 'OVERLOADED');
+  for (let turn = 0; turn < 3; turn++) {
+    gate.leave();
+    await new Promise(setImmediate);
+  }
+  await Promise.all(waiting);
+  assert.deepEqual(order, ['many 3 OVERLOADED', 'many 1', 'few', 'many 2']);
+  gate.leave();
+});

@@ -25,8 +25,7 @@ import {
   type StreamHandler,
   type UnaryHandler,
 } from './handler.ts';
-import { requireOwnHost } from './access/own-host.ts';
-import { authority, isLoopback } from './listen-address.ts';
+import { authority } from './listen-address.ts';
 import {
   BODY_TIMEOUT_MS,
   HeldBytes,
@@ -114,6 +113,8 @@ export interface ServerOptions {
   telemetry?: Pick<Telemetry, 'watch'> | undefined;
   /** Origins of browsers' pages that may call with JSON. @default none */
   corsOrigins?: readonly string[] | undefined;
+  /** Looks at the header `Host` of requests that are no gRPC. @throws {ServiceError} @default every host is good */
+  checkHost?: ((host: string | undefined) => void) | undefined;
   /** Who may do what. @default everybody everything */
   access?: Access | undefined;
   /** Routes beside those of the methods, for HTTP. @default none */
@@ -205,10 +206,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     routes: options.routes,
     limits,
     corsOrigins: options.corsOrigins ?? [],
-    checkHost:
-      isLoopback(host) && !access.asks
-        ? (name) => requireOwnHost(name, options.corsOrigins ?? [])
-        : undefined,
+    checkHost: options.checkHost,
     beforeCall,
     isServing: () => isServing,
   });

@@ -10,7 +10,9 @@ import { admit } from './admission/admit.ts';
 import { namesOf, settingsOf, type Config, type SettingName } from './config.ts';
 import { ACCESS_SETTINGS } from './access/access-settings.ts';
 import { openAccess } from './access/open.ts';
+import { requireOwnHost } from './access/own-host.ts';
 import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
+import { isLoopback } from './listen-address.ts';
 import type { AddRoutes } from './listener/routes.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
 import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
@@ -189,6 +191,10 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       },
       maxReceiveBytes: service.maxReceiveBytes,
       corsOrigins: config.corsOrigins,
+      checkHost:
+        isLoopback(config.host) && !access.access.asks
+          ? (host) => requireOwnHost(host, config.corsOrigins)
+          : undefined,
       routes: await service.routes?.(tower, config),
       log,
       telemetry,

@@ -36,7 +36,7 @@ export function freshnessContract(stores: Stores): void {
     it('that the store has not reached is refused, and a later search may succeed', async (test) => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]])]);
-      const { identity, position } = await stores.first.freshness(name);
+      const { identity, position } = await stores.first.freshness(name, { tenant: TENANT });
       if (!stores.positionAhead) {
         test.skip('the fixture can make no position ahead of the store');
         return;
@@ -50,6 +50,29 @@ export function freshnessContract(stores: Stores): void {
         (await search(stores.second, name, [1, 0, 0, 0], { atLeast: { identity, position } })).length,
         1,
       );
+    });
+
+    it('of a tenant grows with what that one writes alone', async () => {
+      const name = await stores.collection();
+      const own = { tenant: TENANT };
+      await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]])]);
+      const before = await stores.first.freshness(name, own);
+      for (let round = 0; round < 3; round++) {
+        const theirs = { tenant: 'other', contentHash: String(round) };
+        await stores.second.writeDocuments(name, [put('a', [[1, round, 0, 0]], theirs)]);
+      }
+      const atLeast = await stores.second.freshness(name, own);
+      if (stores.positionAhead) assert.deepEqual(atLeast, before);
+      assert.deepEqual(ids(await search(stores.second, name, [1, 0, 0, 0], { atLeast })), ['a']);
+      await stores.first.writeDocuments(name, [remove('a')]);
+      const after = await stores.first.freshness(name, own);
+      if (stores.positionAhead) assert.ok(Number(after.position) > Number(before.position));
+      assert.deepEqual(await search(stores.second, name, [1, 0, 0, 0], { atLeast: after }), []);
+      // Where the tenant is dropped, its positions go on above the old ones.
+      await stores.first.dropTenant(name, TENANT);
+      await stores.first.writeDocuments(name, [put('a', [[1, 0, 0, 0]])]);
+      const anew = await stores.first.freshness(name, own);
+      if (stores.positionAhead) assert.ok(Number(anew.position) > Number(after.position));
     });
 
     it('of another collection is refused', async () => {

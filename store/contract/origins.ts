@@ -83,11 +83,11 @@ export function originContract(stores: Stores): void {
 
     it('say which freshness has the document', async () => {
       const name = await stores.collection();
-      const freshness = [await stores.first.freshness(name)];
+      const freshness = [await stores.first.freshness(name, { tenant: TENANT })];
       await stores.first.writeDocuments(name, [put('a', LARGE), put('b', LARGE)]);
-      freshness.push(await stores.second.freshness(name));
+      freshness.push(await stores.second.freshness(name, { tenant: TENANT }));
       await stores.second.writeDocuments(name, [update('a'), put('c', LARGE)]);
-      freshness.push(await stores.first.freshness(name));
+      freshness.push(await stores.first.freshness(name, { tenant: TENANT }));
       const covered = async (id: string) => {
         const { position } = (await origin(name, id))!;
         return freshness.map((one) => isCovered(position!, one));

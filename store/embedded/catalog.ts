@@ -106,6 +106,7 @@ export class Catalog {
   drop(physical: string): Collection {
     const collection = this.#physical(physical);
     dropTables(this.#database, collection.id);
+    this.#sql.forgetPositions.run(collection.id);
     this.#sql.delete.run(collection.id);
     return collection;
   }
@@ -133,6 +134,7 @@ function prepare(sql: (text: string) => Statement) {
       'INSERT INTO collections (physical, fingerprint, dimensions, layout, identity) VALUES (?, ?, ?, ?, ?)',
     ),
     setAlias: sql('INSERT OR REPLACE INTO aliases (alias, collection) VALUES (?, ?)'),
+    forgetPositions: sql('DELETE FROM positions WHERE collection = ?'),
     delete: sql('DELETE FROM collections WHERE id = ?'),
   };
 }

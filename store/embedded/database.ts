@@ -31,6 +31,14 @@ const RETRY_MS = 10;
 /** The id of the store, which its marker holds too. Stores from before that table get one when they are opened. */
 const IDENTITY = 'CREATE TABLE IF NOT EXISTS store (id TEXT NOT NULL)';
 
+/**
+ * How far each tenant has come in each collection; see `change-log.ts`. No collection's tables have it: programs that do not
+ * know it go on with the file as before.
+ */
+const POSITIONS = `CREATE TABLE IF NOT EXISTS positions (
+  collection INTEGER NOT NULL, tenant INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (collection, tenant)
+) WITHOUT ROWID`;
+
 /** Primary result codes of SQLite: https://www.sqlite.org/rescode.html */
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
@@ -233,6 +241,7 @@ export class Database {
   /** The id that the database holds; a new one for a database without. */
   #identify(known: { marker: string | undefined; expected: string | undefined }): string {
     this.exec(IDENTITY);
+    this.exec(POSITIONS);
     const row = this.prepare('SELECT id FROM store').get() as { id: string } | undefined;
     requireSameStore(dirname(this.path), row?.id, known);
     if (row !== undefined) return row.id;

@@ -116,16 +116,15 @@ export class Documents {
 
   /** Applies steps in order. */
   write(writes: readonly PreparedWrite[], now: number): DocumentWriteResult[] {
-    const tenants = new Map<string, number>();
-    // Nobody sees a part of the transaction: who sees its first change sees all of it.
-    const position = this.changes.bounds().newest + 1;
+    const tenants = new Map<string, { row: number; position: number }>();
     const results = writes.map((write) => {
       let tenant = tenants.get(write.tenant);
       if (tenant === undefined) {
-        tenant = this.tenants.find(write.tenant) ?? this.tenants.add(write.tenant);
+        const row = this.tenants.find(write.tenant) ?? this.tenants.add(write.tenant);
+        tenant = { row, position: this.changes.nextPosition(row) };
         tenants.set(write.tenant, tenant);
       }
-      return this.#apply(tenant, write, { now, position });
+      return this.#apply(tenant.row, write, { now, position: tenant.position });
     });
     this.#buryExpired(now);
     this.changes.trim();
@@ -315,7 +314,7 @@ export class Documents {
 /** When a write takes effect. */
 interface Moment {
   now: number;
-  /** The first entry of the change log that it makes. */
+  /** The tenant's, once the transaction is done. */
   position: number;
 }
 

@@ -213,8 +213,11 @@ export class EmbeddedStore implements Store {
     return await this.#call('scrollDeletes', [collection, tenant, page], options);
   }
 
-  freshness(collection: string, options?: CallOptions): Promise<Freshness> {
-    return this.#call('freshness', [collection], options);
+  freshness(
+    collection: string,
+    { tenant, ...options }: CallOptions & { tenant?: string } = {},
+  ): Promise<Freshness> {
+    return this.#call('freshness', [collection, tenant], options);
   }
 
   aliases(options?: CallOptions): Promise<Map<string, string>> {

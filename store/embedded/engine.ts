@@ -187,8 +187,11 @@ export class Engine {
     const collection = this.#catalog.resolve(name);
     if (query.vector) checkDimensions(query.vector, collection.dimensions, 'query vector');
     const documents = this.#open.documents(collection);
-    if (query.atLeast) checkFresh(freshnessOf(collection, documents), query.atLeast, name);
     const tenant = documents.tenants.find(query.tenant);
+    if (query.atLeast) {
+      const { identity } = collection;
+      checkFresh({ identity, position: String(documents.changes.position(tenant)) }, query.atLeast, name);
+    }
     if (tenant === undefined) return [];
     this.#slice.begin();
     const needs = { sparse: query.sparse !== undefined, filter: query.filter };
@@ -313,6 +316,7 @@ export class Engine {
         dropped += ids.length;
         if (ids.length === 0 && !data.forgetSomeDeletes(row)) {
           documents.tenants.forget(row);
+          documents.changes.forget(row);
           return true;
         }
       } while (!this.#slice.spent);
@@ -347,10 +351,10 @@ export class Engine {
     });
   }
 
-  freshness(name: string): Freshness {
+  freshness(name: string, tenant?: string): Freshness {
     return this.#database.read(() => {
       const collection = this.#catalog.resolve(name);
-      return freshnessOf(collection, this.#open.documents(collection));
+      return freshnessOf(collection, this.#open.documents(collection), tenant);
     });
   }
 

@@ -108,7 +108,7 @@ const STEPS: readonly ((database: Database, collection: number) => void)[] = [
       CREATE INDEX expiring_${collection} ON documents_${collection} (expires_at, tenant, passages)
         WHERE expires_at IS NOT NULL;
     `),
-  // How a document came in, and the entry of `changes` that it came with or before; NULL for documents from before.
+  // How a document came in, and the position of its tenant from which on it is there; NULL for documents from before.
   (database, collection) =>
     database.exec(`
       ALTER TABLE documents_${collection} ADD COLUMN ingested_at INTEGER;

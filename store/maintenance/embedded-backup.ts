@@ -13,6 +13,7 @@ import {
   damaged,
   describeFile,
   readManifest,
+  requireFile,
   verifyFile,
   writeManifest,
 } from './manifest.ts';
@@ -92,6 +93,7 @@ export async function restoreEmbedded({
   await mkdir(directory, { recursive: true });
   const draft = `${target}.${process.pid}.part`;
   try {
+    await requireFile(file.path, join(from, file.path));
     await copyFile(join(from, file.path), draft, constants.COPYFILE_EXCL).catch(
       (error: NodeJS.ErrnoException) => {
         throw error.code === 'ENOENT' ? damaged(`${file.path} of the backup is missing`, error) : error;

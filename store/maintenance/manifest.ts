@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open, readFile, stat } from 'node:fs/promises';
+import { createReadStream, type Stats } from 'node:fs';
+import { lstat, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { StoreError } from '../errors.ts';
@@ -55,7 +55,7 @@ export async function writeManifest(
 /** @throws {StoreError} `BACKUP_DAMAGED` where there is none, or it is not what was written */
 export async function readManifest(folder: string): Promise<BackupManifest> {
   const path = join(folder, MANIFEST_FILE);
-  let parsed: { manifest?: BackupManifest; sha256?: string };
+  let parsed: { manifest?: BackupManifest; sha256?: string } | null;
   try {
     parsed = JSON.parse(await readFile(path, 'utf8')) as typeof parsed;
   } catch (error) {
@@ -67,8 +67,8 @@ export async function readManifest(folder: string): Promise<BackupManifest> {
       error,
     );
   }
-  const { manifest, sha256 } = parsed;
-  if (manifest === undefined || sha256 !== ownHash(manifest)) {
+  const { manifest, sha256 } = parsed ?? {};
+  if (typeof manifest !== 'object' || manifest === null || sha256 !== ownHash(manifest)) {
     throw damaged(`${path} is not as it was written: its sha256 differs`);
   }
   const { format }: { format: number } = manifest;
@@ -78,7 +78,34 @@ export async function readManifest(folder: string): Promise<BackupManifest> {
         'scalingnote that made the backup, or a later one',
     );
   }
+  const flaw = flawOf(manifest);
+  if (flaw !== undefined) throw damaged(`${path}: ${flaw}`);
   return manifest;
+}
+
+/** What is wrong with a manifest that somebody else than this program wrote: its hash is no secret. */
+function flawOf({ files, collections }: { files?: unknown; collections?: unknown }): string | undefined {
+  if (!Array.isArray(files) || !Array.isArray(collections))
+    return 'it has no list of files and of collections';
+  for (const file of files as (Partial<Record<keyof BackupFile, unknown>> | null)[]) {
+    const { path, bytes, sha256 } = file ?? {};
+    // A name in the folder: what leads out of it, or through another folder, is no file of a backup.
+    if (typeof path !== 'string' || !/^(?!\.{1,2}$)[^/\\\0]+$/.test(path)) {
+      return `${JSON.stringify(path)} is no name of a file in the folder of the backup`;
+    }
+    if (!Number.isSafeInteger(bytes) || typeof sha256 !== 'string') return `${path} has no size or sha256`;
+  }
+  for (const collection of collections as (Partial<BackupCollection> | null)[]) {
+    const { name, physicalName, space } = collection ?? {};
+    if (
+      typeof name !== 'string' ||
+      typeof physicalName !== 'string' ||
+      typeof space?.fingerprint !== 'string'
+    ) {
+      return 'a collection has no name, or no space';
+    }
+  }
+  return undefined;
 }
 
 /** The entry of a file that is complete. */
@@ -88,13 +115,25 @@ export async function describeFile(folder: string, path: string): Promise<Backup
 }
 
 /**
+ * Refuses what is no file: a link may lead anywhere, and a device has no end.
+ *
+ * @param path in the backup
+ * @throws {StoreError} `BACKUP_DAMAGED`
+ */
+export async function requireFile(path: string, place: string): Promise<Stats> {
+  const found = await lstat(place).catch((error: NodeJS.ErrnoException) => {
+    throw damaged(`${path} of the backup can't be read (${error.code})`, error);
+  });
+  if (!found.isFile()) throw damaged(`${path} of the backup is no file`);
+  return found;
+}
+
+/**
  * @param place where the file lies now
  * @throws {StoreError} `BACKUP_DAMAGED`, naming the file, where it is not what the manifest says
  */
 export async function verifyFile({ path, bytes, sha256 }: BackupFile, place: string): Promise<void> {
-  const found = await stat(place).catch((error: NodeJS.ErrnoException) => {
-    throw damaged(`${path} of the backup can't be read (${error.code})`, error);
-  });
+  const found = await requireFile(path, place);
   if (found.size !== bytes) {
     throw damaged(`${path} of the backup has ${found.size} bytes, and had ${bytes} when it was made`);
   }

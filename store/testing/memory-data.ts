@@ -13,6 +13,8 @@ export interface Collection {
   rows: Rows;
   /** Counts the writes: the position of its freshness. */
   writes: number;
+  /** The last of them that was of a tenant: the position of the freshness of that one. */
+  writesOf: Map<string, number>;
 }
 
 /** What memory stores share. */

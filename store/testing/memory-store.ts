@@ -118,6 +118,7 @@ export class MemoryStore implements Store {
           identity: newIdentity(),
           rows: new Map(),
           writes: 0,
+          writesOf: new Map(),
         });
       }
       if (!isPhysicalName(name)) this.#data.aliases.set(name, physical);
@@ -151,6 +152,7 @@ export class MemoryStore implements Store {
       const collection = this.#data.find(name);
       checkWriteDimensions(prepared, collection.space.dimensions);
       const position = ++collection.writes;
+      for (const { tenant } of prepared) collection.writesOf.set(tenant, position);
       return prepared.map((step) => applyWrite(collection.rows, step, { now: this.#now(), position }));
     };
     return await this.#call('writeDocuments', name, options, write, writes);
@@ -218,7 +220,7 @@ export class MemoryStore implements Store {
       const collection = this.#data.find(name);
       const gone = matching(collection.rows, tenant, filter, this.#now());
       for (const row of gone) collection.rows.delete(rowKey(row));
-      collection.writes++;
+      collection.writesOf.set(tenant, ++collection.writes);
       return gone.length;
     });
   }
@@ -316,7 +318,7 @@ export class MemoryStore implements Store {
       const collection = this.#data.find(name);
       const own = [...collection.rows].filter(([, row]) => row.tenant === tenant);
       for (const [key] of own) collection.rows.delete(key);
-      collection.writes++;
+      collection.writesOf.set(tenant, ++collection.writes);
       return own.filter(([, { put }]) => put !== undefined).length;
     });
   }
@@ -348,10 +350,13 @@ export class MemoryStore implements Store {
     });
   }
 
-  freshness(name: string, options?: CallOptions): Promise<Freshness> {
+  freshness(
+    name: string,
+    { tenant, ...options }: CallOptions & { tenant?: string } = {},
+  ): Promise<Freshness> {
     return this.#call('freshness', name, options, () => {
-      const { identity, writes } = this.#data.find(name);
-      return { identity, position: String(writes) };
+      const { identity, writes, writesOf } = this.#data.find(name);
+      return { identity, position: String(tenant === undefined ? writes : (writesOf.get(tenant) ?? 0)) };
     });
   }
 

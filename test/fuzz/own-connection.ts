@@ -76,8 +76,8 @@ export function sendAlone(
             return;
           case GOAWAY:
             statuses.push(`GOAWAY_${payload.readUInt32BE(4)}`);
-            // It closes by itself after that.
-            return endWhenQuiet(QUIET_MS);
+            // Node leaves such a connection open until a ping of the service has had no answer.
+            return finish();
           case PING:
             if (flags & ACK && payload.toString('latin1') === 'fuzzfuzz') finish();
             return;

@@ -18,7 +18,8 @@ export type Node =
 export function varint(value: bigint, padded = false): Buffer {
   const bytes: number[] = [];
   let rest = BigInt.asUintN(70, value < 0n ? BigInt.asUintN(64, value) : value);
-  while (rest >= 128n || (padded && bytes.length < 9)) {
+  const least = padded ? 9 : 0;
+  while (rest >= 128n || bytes.length < least) {
     bytes.push(Number(rest & 127n) | 128);
     rest >>= 7n;
   }
@@ -39,7 +40,7 @@ export function encodeNodes(nodes: readonly Node[]): Buffer {
         case 5:
           return [tag, node.bytes];
         case 2: {
-          const bytes = Buffer.isBuffer(node.value) ? node.value : encodeNodes(node.value as readonly Node[]);
+          const bytes = Buffer.isBuffer(node.value) ? node.value : encodeNodes(node.value);
           return [tag, varint(BigInt(node.claim ?? bytes.length)), bytes];
         }
         default:

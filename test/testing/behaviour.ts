@@ -219,7 +219,9 @@ const CALLS = {
       source = source
         .map((operation, index) => ({ ...operation, sequence: index + 1 }))
         .filter((operation) => operation.sequence > sequence);
-      const expectedFreshness = isAhead ? `${checkpoint.identity}.999999999` : checkpoint.freshnessToken;
+      const expectedFreshness = isAhead
+        ? `${checkpoint.identity}.${Number.MAX_SAFE_INTEGER}`
+        : checkpoint.freshnessToken;
       progress = { expectedIdentity: identity ?? checkpoint.identity, expectedFreshness };
       watermark = sequence;
     }

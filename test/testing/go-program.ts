@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { defaultCacheDir } from '../../towers/cache.ts';
 
 /** Time for a module to come and to be compiled, the first time. */
@@ -17,17 +17,24 @@ export interface GoProgram {
 /** Where it is, with the sources of its module; or why it can't be had. */
 export type BuiltGoProgram = { path: string; sources: string; skip: false } | { skip: string };
 
-/** The folder of the cache that holds a program. */
-export function folderOf({ module, version }: GoProgram): string {
-  return join(defaultCacheDir(), 'go', basename(module), version);
+/** Calls by what reflection says, for `test/grpcurl.test.ts`. */
+export const GRPCURL: GoProgram = {
+  module: 'github.com/fullstorydev/grpcurl',
+  version: 'v1.9.3',
+  package: 'cmd/grpcurl',
+};
+
+/** Where a program is, once it is built. */
+export function programOf({ module, version, package: below }: GoProgram): string {
+  return join(defaultCacheDir(), 'go', basename(module), version, basename(below ?? module));
 }
 
 /** Builds a program of a Go module into the cache, where it is not there. It needs Go, and the proxy of its modules. */
 export function buildGoProgram(program: GoProgram): BuiltGoProgram {
   const { module, version } = program;
   const at = program.package === undefined ? module : `${module}/${program.package}`;
-  const folder = folderOf(program);
-  const path = join(folder, basename(at));
+  const path = programOf(program);
+  const folder = dirname(path);
   try {
     const { Dir } = JSON.parse(go(folder, ['mod', 'download', '-json', `${module}@${version}`])) as {
       Dir: string;

@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defaultCacheDir } from '../../towers/cache.ts';
+import { GRPCURL, programOf } from './go-program.ts';
 
 /** A program that tests use where it is installed, and that the product never needs. */
 interface Description {
@@ -62,6 +63,12 @@ export const OPTIONAL_TOOLS = {
     names: [join(defaultCacheDir(), 'kubernetes-tools', 'bin', 'helm')],
     variable: 'HELM',
     install: 'npm run kubernetes-tools',
+  },
+  // Where `test/testing/setup-grpcurl.ts` puts it.
+  grpcurl: {
+    names: [programOf(GRPCURL), 'grpcurl'],
+    variable: 'GRPCURL',
+    install: 'npm run grpcurl',
   },
   kubeconform: {
     names: [join(defaultCacheDir(), 'kubernetes-tools', 'bin', 'kubeconform')],

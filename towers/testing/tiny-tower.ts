@@ -149,10 +149,14 @@ export function writeTinyTower(
   {
     space: spaceChanges = {},
     model = tinyModel(),
+    tokenizer = JSON.stringify(TINY_TOKENIZER),
     ...changes
-  }: Partial<Omit<TowerManifest, 'space'>> & { space?: Partial<SpaceDefinition>; model?: Uint8Array } = {},
+  }: Partial<Omit<TowerManifest, 'space'>> & {
+    space?: Partial<SpaceDefinition>;
+    model?: Uint8Array;
+    tokenizer?: string | Uint8Array;
+  } = {},
 ): TowerManifest {
-  const tokenizer = JSON.stringify(TINY_TOKENIZER);
   writeFiles(folder, { 'model.onnx': model, 'tokenizer.json': tokenizer });
   const files = { 'model.onnx': sha256(model), 'tokenizer.json': sha256(tokenizer) };
   const space: SpaceDefinition = {

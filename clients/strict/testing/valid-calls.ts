@@ -143,8 +143,9 @@ export const METHODS: Readonly<Record<string, Method>> = {
     args: () => ['c--1', { withAliases: true }, bounds()],
     call: ({ documents }, ...args) => documents.dropCollection(...(args as unknown as [never])),
   },
-  dropTenant: method({ tenant: 't', confirmTenant: 't', collection: 'c', dryRun: true }, ({ documents }, ...args) =>
-    documents.dropTenant(...(args as [never])),
+  dropTenant: method(
+    { tenant: 't', confirmTenant: 't', collection: 'c', dryRun: true },
+    ({ documents }, ...args) => documents.dropTenant(...(args as [never])),
   ),
   listTenants: method({ collection: 'c' }, ({ documents }, ...args) =>
     all(documents.listTenants(...(args as [never]))),

@@ -5,7 +5,7 @@ import { request } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, test, type TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Authority } from '../../../keys/certificates.ts';
@@ -25,7 +25,7 @@ import { serveRoutes, type Answer, type Bridge } from '../testing/bridge.ts';
 import { traceRoutes } from '../traces/routes.ts';
 import { TraceStore } from '../traces/store.ts';
 import { loginRoutes } from './routes.ts';
-import { Sessions, type SessionLimits } from './sessions.ts';
+import { IDLE_MS, LONGEST_MS, Sessions, type SessionLimits } from './sessions.ts';
 
 const log = pino({ level: 'silent' });
 const folder = mkdtempSync(join(tmpdir(), 'scalingnote-login-'));
@@ -210,28 +210,38 @@ test('a logout ends the session, and a login ends the one before', async () => {
 });
 
 describe('a session ends', () => {
-  test('when nobody does anything, though the page looks', async () => {
-    const { bridge, sessions } = await console({ idleMs: 300 });
+  /** A clock that a test moves on. */
+  function clock({ mock }: TestContext): (ms: number) => void {
+    const real = performance.now.bind(performance);
+    let ahead = 0;
+    mock.method(performance, 'now', () => real() + ahead);
+    return (ms) => (ahead += ms);
+  }
+
+  test('when nobody does anything, though the page looks', async (context) => {
+    const { bridge, sessions } = await console();
+    const passes = clock(context);
     const cookie = await logIn(bridge, keys.search.text);
-    await setTimeout(150);
+    const look = (): Promise<Answer> => bridge.ask('GET', '/api/ingests', { headers: { cookie } });
+    passes(0.7 * IDLE_MS);
     assert.equal(reasonOf(await cosines(bridge, cookie)), 'OK');
-    await setTimeout(200);
-    assert.equal(reasonOf(await bridge.ask('GET', '/api/ingests', { headers: { cookie } })), 'OK');
-    await setTimeout(200);
-    assert.equal(reasonOf(await bridge.ask('GET', '/api/ingests', { headers: { cookie } })), 'LOGIN_NEEDED');
+    passes(0.7 * IDLE_MS);
+    assert.equal(reasonOf(await look()), 'OK');
+    passes(0.4 * IDLE_MS);
+    assert.equal(reasonOf(await look()), 'LOGIN_NEEDED');
     assert.equal(sessions.size, 0);
   });
 
-  test('after its longest time, whatever is done', async () => {
-    const { sessions, routes } = routesOf(false, { longestMs: 400 });
-    const bridge = await serveRoutes(routes);
-    stops.push(() => bridge.stop());
-    const answer = await bridge.ask('POST', '/api/session', { body: { credential: keys.search.text } });
-    const cookie = answer.headers['set-cookie']![0]!.split(';')[0]!;
-    for (let tries = 0; tries < 5; tries++) {
-      await cosines(bridge, cookie);
-      await setTimeout(100);
+  test('after its longest time, whatever is done', async (context) => {
+    const { bridge, sessions } = await console();
+    const passes = clock(context);
+    const cookie = await logIn(bridge, keys.search.text);
+    for (let ms = 0; ms + 0.7 * IDLE_MS < LONGEST_MS; ms += 0.7 * IDLE_MS) {
+      assert.equal(reasonOf(await cosines(bridge, cookie)), 'OK');
+      passes(0.7 * IDLE_MS);
     }
+    assert.equal(reasonOf(await cosines(bridge, cookie)), 'OK');
+    passes(0.7 * IDLE_MS);
     assert.equal(reasonOf(await cosines(bridge, cookie)), 'LOGIN_NEEDED');
     assert.equal(sessions.size, 0);
   });

@@ -70,8 +70,8 @@ export class PatientStore {
   }
 
   /** What is durable now. @throws {StoreError} where waiting does not help */
-  freshness(collection: string, signal: AbortSignal): Promise<Freshness> {
-    return this.#patiently(() => this.#store.freshness(collection, { signal }), signal);
+  freshness(collection: string, signal: AbortSignal, tenant = ''): Promise<Freshness> {
+    return this.#patiently(() => this.#store.freshness(collection, { signal, tenant }), signal);
   }
 
   /**

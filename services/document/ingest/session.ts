@@ -218,7 +218,7 @@ export class IngestSession {
     const owner = tenant === '' ? `collection ${collection}` : tenantFlow(tenant);
     const share = budget.open(owner, quotas?.weight(tenant));
     this.#share = share;
-    const info = await this.#open(collection, expectedIdentity, progress);
+    const info = await this.#open({ collection, tenant }, expectedIdentity, progress);
     this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
     if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
@@ -246,7 +246,11 @@ export class IngestSession {
   }
 
   /** Opens the collection, unless it is not the expected one: then nothing is made. */
-  async #open(name: string, identity: string, progress: Freshness | undefined): Promise<CollectionInfo> {
+  async #open(
+    { collection: name, tenant }: { collection: string; tenant: string },
+    identity: string,
+    progress: Freshness | undefined,
+  ): Promise<CollectionInfo> {
     const { signal } = this.#call;
     const expected = identity || (progress?.identity ?? '');
     const check = ({ identity }: CollectionKey): void => {
@@ -263,7 +267,7 @@ export class IngestSession {
     check(info);
     // Elsewhere the identity has said all, and asking would write to the store.
     if (progress && countsWrites(progress)) {
-      const now = await this.#context.store.freshness(info.physicalName, signal);
+      const now = await this.#context.store.freshness(info.physicalName, signal, tenant);
       if (now.identity !== progress.identity) throw collectionReplaced(name, progress.identity, now.identity);
       if (isBehind(now, progress)) throw collectionPutBack(name, progress.position, now.position);
     }
@@ -354,7 +358,10 @@ export class IngestSession {
     let freshness: Freshness;
     try {
       const { name, physicalName, identity } = this.#collection;
-      freshness = await this.#atWork(() => this.#context.store.freshness(physicalName, this.#life.signal));
+      const { tenant } = this.#options;
+      freshness = await this.#atWork(() =>
+        this.#context.store.freshness(physicalName, this.#life.signal, tenant),
+      );
       if (freshness.identity !== identity) throw collectionReplaced(name, identity, freshness.identity);
     } catch (error) {
       this.#fail(this.#unlessGone(error));

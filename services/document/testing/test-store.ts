@@ -78,7 +78,7 @@ export class TestStore implements ServiceStore {
     return this.#short(await this.#store.findCollection(this.#prefix + name, options));
   }
 
-  async freshness(collection: string, options?: CallOptions): Promise<Freshness> {
+  async freshness(collection: string, options?: CallOptions & { tenant?: string }): Promise<Freshness> {
     await this.before('freshness', []);
     return this.#store.freshness(this.#prefix + collection, options);
   }

@@ -27,6 +27,7 @@ import { StartError } from '../start-error.ts';
 import { recordingLog, statusOf, until } from '../testing/harness.ts';
 import { ReflectionClient } from '../testing/reflection-client.ts';
 import { FLUSH_MS } from './audit-file.ts';
+import { requireOwnHost } from './own-host.ts';
 import { openAccess, type OpenAccess } from './open.ts';
 import { TestIssuer } from './testing/test-issuer.ts';
 import { ruleOf } from './rules.ts';
@@ -537,6 +538,7 @@ describe('a service without keys', () => {
       maxReceiveBytes: 1024,
       log,
       access,
+      checkHost: (host) => requireOwnHost(host, ['https://search.example']),
     });
     server.setServing(true);
   });
@@ -567,7 +569,9 @@ describe('a service without keys', () => {
       });
     for (const path of ['/healthz', '/openapi.json', '/scalingnote.v1.QueryService/Describe']) {
       assert.equal(await ask('evil.example:7402', path), 403, path);
-      assert.notEqual(await ask('localhost:7402', path), 403, path);
+      for (const host of ['localhost:7402', '127.0.0.1', '[::1]:1', 'search.example']) {
+        assert.notEqual(await ask(host, path), 403, path);
+      }
     }
   });
 

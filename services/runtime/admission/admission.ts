@@ -9,6 +9,7 @@ import { ARRIVED } from './arrival.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
 import { type Applicant, CallQueue, type Priority } from './call-queue.ts';
 import { deadlineOf } from './deadline.ts';
+import { LoopTurns } from './loop-turns.ts';
 import { MessageMeter } from './message-meter.ts';
 import { refuseStream } from './refuse-stream.ts';
 import { MAX_HEADER_LIST_BYTES, type SessionLimits, Sessions } from './sessions.ts';
@@ -77,6 +78,7 @@ export class Admission implements Required<Hooks> {
   readonly sessions: Sessions;
   readonly onSession: Sessions['watch'];
   readonly #options: AdmissionOptions;
+  readonly #loop = new LoopTurns();
   readonly #open = new Set<OpenCall>();
   readonly #connectionsOf = new Counts();
   readonly #streamsOf = new Counts();
@@ -88,8 +90,8 @@ export class Admission implements Required<Hooks> {
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.queue = new CallQueue({ slots: options.slots, places: options.places });
-    const { maxReceiveBytes } = options;
+    const { slots, places, maxReceiveBytes } = options;
+    this.queue = new CallQueue({ slots, places, loop: this.#loop });
     const budget = {
       wanted: LARGEST_MESSAGES * maxReceiveBytes,
       share: MEMORY_SHARE,
@@ -180,8 +182,9 @@ export class Admission implements Required<Hooks> {
   }
 
   #callOf(arrival: Arrival): OpenCall {
-    const { method, headers, stream, socket, answer, flow, arrived = performance.now() } = arrival;
+    const { method, headers, stream, socket, answer, flow } = arrival;
     const kind = this.#options.kinds.get(method) ?? 'free';
+    const arrived = arrival.arrived ?? this.#loop.call();
     return {
       method,
       kind,

@@ -10,6 +10,7 @@ import {
   type Priority,
   RETRY_DELAY_MS,
 } from './call-queue.ts';
+import { LoopTurns } from './loop-turns.ts';
 
 /** A queue whose clock stands still until it is moved. */
 function made(slots: number, places = 100) {
@@ -152,4 +153,77 @@ test('the longer overload lasts, the later callers are told to come again', () =
   assert.equal(delay(), 1600);
   pass(60_000);
   assert.equal(delay(), RETRY_DELAY_MS.max);
+});
+
+test('turns of the event loop that take long are overload, and what comes late in one is refused', () => {
+  let now = 1_000;
+  let began = now;
+  let isCalm = true;
+  const loop = {
+    call: () => began,
+    get isCalm() {
+      return isCalm;
+    },
+  };
+  const queue = new CallQueue({ slots: 4, places: 100, now: () => now, loop });
+  const call = (flow = 'a'): Applicant => ({ priority: 'interactive', deadline: Infinity, flow });
+  const enter = (flow?: string): void => {
+    const entered = call(flow);
+    assert.equal(queue.enter(entered), undefined, 'a slot is free');
+    queue.leave(entered);
+  };
+  const turn = (ms: number, calm: boolean): void => {
+    isCalm = calm;
+    began = now += 1;
+    enter();
+    now += ms;
+  };
+  turn(50, true);
+  enter();
+  // A long turn by itself is a burst; long ones without a pause are not.
+  turn(BURST_MS, false);
+  turn(OVERLOAD_WAIT_MS + 1, false);
+  assert.throws(() => queue.enter(call()), { reason: 'OVERLOADED' });
+  enter('b');
+  assert.throws(() => queue.enter(call('b')), { reason: 'OVERLOADED' }, 'each has its first');
+  turn(OVERLOAD_WAIT_MS - 1, false);
+  enter();
+  turn(50, true);
+  enter();
+});
+
+test('callers without end get no more than the slots past a turn’s time', () => {
+  let now = 1_000;
+  let began = now;
+  const loop = { call: () => began, isCalm: false };
+  const queue = new CallQueue({ slots: 2, places: 100, now: () => now, loop });
+  now += BURST_MS + 1;
+  began = now;
+  now += OVERLOAD_WAIT_MS + 1;
+  let served = 0;
+  for (let each = 0; each < 10; each++) {
+    const call: Applicant = { priority: 'interactive', deadline: Infinity, flow: `f${each}` };
+    try {
+      assert.equal(queue.enter(call), undefined);
+      queue.leave(call);
+      served++;
+    } catch (error) {
+      assert.equal((error as ServiceError).reason, 'OVERLOADED');
+    }
+  }
+  assert.equal(served, 2);
+});
+
+test('a turn of the event loop begins with its first call, and is calm where it is over soon', async () => {
+  const turns = new LoopTurns();
+  const first = turns.call();
+  const end = performance.now() + OVERLOAD_WAIT_MS + 2;
+  while (performance.now() < end);
+  assert.equal(turns.call(), first, 'the same turn');
+  assert.ok(turns.isCalm, 'nothing is known of this one');
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(!turns.isCalm);
+  await new Promise((resolve) => setTimeout(resolve, 4 * OVERLOAD_WAIT_MS));
+  assert.ok(turns.call() > first);
+  assert.ok(turns.isCalm, 'the loop had nothing to do meanwhile');
 });

@@ -6,11 +6,17 @@ import { FairQueue } from '../tenants/fair-queue.ts';
 // empty a moment ago is a burst, which will be served; one that has not been empty for a while is overload, in which
 // only calls that have just come are worth serving.
 //
+// A turn of the event loop is a queue, too: what it brings has waited in the kernel since it began. Where no turn has been
+// short for a while, that is overload, and what a turn has not come to after the longest wait is refused.
+//
 // Callers take turns, see `tenants/fair-queue.ts`. One that has less than its share may wait in overload as in a burst, as in
 // FQ-CoDel (RFC 8290), which judges each flow by its own queue: it is not what the overload comes from.
 
 /** Longest wait in a burst, and how long a queue has to be without a pause to be taken for overload. */
 export const BURST_MS = 100;
+/** The same for so long after overload, which then mostly goes on; CoDel's next interval is shorter for that reason, too. */
+export const RELAPSE_MS = 10;
+const WARY_MS = 1_000;
 /** Longest wait in overload. */
 export const OVERLOAD_WAIT_MS = 5;
 /** Shortest and longest time after which a refused caller is told to come again; doubled as overload lasts. */
@@ -26,6 +32,14 @@ export interface Applicant {
   readonly flow?: string;
   /** When its caller stops waiting, by the queue's clock; infinite where it waits for ever. */
   readonly deadline: number;
+}
+
+/** The event loop, whose turns are a queue as well; see `loop-turns.ts`. */
+export interface Loop {
+  /** A call is looked at. @returns when its turn began, by the queue's clock */
+  call(): number;
+  /** Whether the turn before was over soon. */
+  readonly isCalm: boolean;
 }
 
 interface Waiter {
@@ -44,6 +58,10 @@ export class CallQueue {
   /** In overload: enough that no slot stays free for a turn of the event loop. */
   readonly #overloadPlaces: number;
   readonly #now: () => number;
+  readonly #loop: Loop;
+  /** When this turn of the loop began, and whose calls got a slot in it. */
+  #turn = 0;
+  readonly #servedInTurn = new Set<string>();
   /** Oldest first. */
   readonly #waiting = new Map<Applicant, Waiter>();
   /** The same, by whose they are. */
@@ -55,17 +73,23 @@ export class CallQueue {
   #runningBatch = 0;
   /** When the queue was last seen empty. */
   #emptyAt: number;
+  /** When there was overload last. */
+  #overloadAt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   /** One object for each delay: whoever refuses thousands a second should not make an error for each. */
   readonly #refusals = new Map<number, ServiceError>();
 
-  /** @param options.now milliseconds. @default performance.now */
-  constructor(options: { slots: number; places: number; now?: () => number }) {
+  /**
+   * @param options.now milliseconds. @default performance.now
+   * @param options.loop @default one whose turns take no time
+   */
+  constructor(options: { slots: number; places: number; now?: () => number; loop?: Loop }) {
     this.#slots = options.slots;
     this.#batchSlots = Math.max(1, Math.floor(options.slots / 4));
     this.#places = options.places;
     this.#overloadPlaces = Math.ceil(options.slots / 4);
     this.#now = options.now ?? (() => performance.now());
+    this.#loop = options.loop ?? { call: this.#now, isCalm: true };
     this.#emptyAt = this.#now();
   }
 
@@ -91,7 +115,13 @@ export class CallQueue {
   enter(call: Applicant): Promise<void> | undefined {
     const now = this.#now();
     if (call.deadline <= now) throw deadlineExceeded('the deadline passed before the call was read');
-    if (this.#waiting.size === 0) this.#emptyAt = now;
+    const since = this.#loop.call();
+    if (since !== this.#turn) this.#beginTurn(since);
+    this.#seeEmpty(now);
+    const isOverload = this.#isOverload(now);
+    // The turn has taken as long as a call may wait: what else it brought has waited so long. Each caller has its first.
+    const isLate = isOverload && now - since > OVERLOAD_WAIT_MS;
+    if (isLate && !this.#isFirstInTurn(flowOf(call))) throw this.#refusal(now);
     if (this.#waiting.size === 0 || call.priority === 'interactive') {
       // A call of a batch that waits holds nobody back.
       if (this.#fits(call) && !this.#interactiveWaits()) {
@@ -100,7 +130,6 @@ export class CallQueue {
       }
     }
     // In overload whoever comes is refused there and then; a place would cost more than the refusal.
-    const isOverload = this.#isOverload(now);
     const places = isOverload ? Math.min(this.#places, this.#overloadPlaces) : this.#places;
     const isSparse = this.#isSparse(flowOf(call));
     if (this.#waiting.size >= places && !(isOverload && isSparse)) {
@@ -116,7 +145,7 @@ export class CallQueue {
         if (refusal) reject(refusal);
         else resolve();
       };
-      const waiter = { call, since: now, isSparse, settle };
+      const waiter = { call, since, isSparse, settle };
       if (isSparse) this.#sparse++;
       this.#waiting.set(call, waiter);
       this.#turns.push(flowOf(call), waiter);
@@ -154,6 +183,7 @@ export class CallQueue {
   #take(call: Applicant): void {
     const { priority } = call;
     this.#running++;
+    this.#servedInTurn.add(flowOf(call));
     this.#runningOf.set(flowOf(call), (this.#runningOf.get(flowOf(call)) ?? 0) + 1);
     if (priority === 'batch') this.#runningBatch++;
   }
@@ -169,7 +199,7 @@ export class CallQueue {
       this.#turns.take(next);
       next.settle();
     }
-    if (this.#waiting.size === 0) this.#emptyAt = this.#now();
+    this.#seeEmpty(this.#now());
   }
 
   /** Of the caller whose turn it is the oldest call in a burst, the newest in overload; interactive ones first. */
@@ -195,8 +225,26 @@ export class CallQueue {
     return own * flows < this.#slots;
   }
 
+  #beginTurn(began: number): void {
+    this.#turn = began;
+    this.#servedInTurn.clear();
+  }
+
+  /** Whether a caller had no call let in in this turn; there are not more of these than slots. */
+  #isFirstInTurn(flow: string): boolean {
+    return this.#servedInTurn.size < this.#slots && !this.#servedInTurn.has(flow);
+  }
+
+  /** Nothing waits, neither here nor in the loop. */
+  #seeEmpty(now: number): void {
+    if (this.#waiting.size === 0 && this.#loop.isCalm) this.#emptyAt = now;
+  }
+
   #isOverload(now: number): boolean {
-    return now - this.#emptyAt > BURST_MS;
+    const isWary = now - this.#overloadAt < WARY_MS;
+    const isOverload = now - this.#emptyAt > (isWary ? RELAPSE_MS : BURST_MS);
+    if (isOverload) this.#overloadAt = now;
+    return isOverload;
   }
 
   /** Refuses what is too old, and drops what nobody waits for. */
@@ -217,7 +265,7 @@ export class CallQueue {
       this.#timer = undefined;
       this.#dropOld();
       if (this.#waiting.size > 0) this.#watch();
-      else this.#emptyAt = this.#now();
+      else this.#seeEmpty(this.#now());
     }, OVERLOAD_WAIT_MS).unref();
   }
 

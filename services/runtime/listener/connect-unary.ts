@@ -105,8 +105,11 @@ export function sendConnectError(
   exchange.send(http ?? httpStatus(error), { ...fields, 'content-type': CONTENT_TYPES.json }, body);
 }
 
-/** @throws {ServiceError} for a header that is no number of at most ten digits */
+/** @throws {ServiceError} for a header that is no number of at most ten digits, or that is gRPC's */
 export function connectDeadline({ headers }: Pick<Exchange, 'headers'>): number {
+  if (headers['grpc-timeout'] !== undefined) {
+    throw invalidArgument('grpc-timeout', 'is of gRPC and gRPC-Web; send connect-timeout-ms here');
+  }
   const given = headers['connect-timeout-ms'];
   if (given === undefined) return Infinity;
   if (typeof given !== 'string' || !/^\d{1,10}$/.test(given)) {

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { constants, type Http2ServerRequest } from 'node:http2';
 import { Metadata, status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import { invalidArgument, overloaded, reportError, ServiceError, toGrpcError } from '../errors.ts';
+import { cancelled, invalidArgument, overloaded, reportError, ServiceError, toGrpcError } from '../errors.ts';
 import type { Peer } from './calls.ts';
 import type { GrpcError } from './wire-error.ts';
 
@@ -168,7 +168,7 @@ export class Exchange implements Peer {
   }
 
   failure(error: unknown): GrpcError {
-    return failureOf(error, this.limits, this.path);
+    return failureOf(isGone(error) ? cancelled() : error, this.limits, this.path);
   }
 
   /** Answers, where nobody has. */
@@ -183,6 +183,12 @@ export class Exchange implements Peer {
     if (this.request.method === 'HEAD') response.end();
     else response.end(body);
   }
+}
+
+/** Whether it is the error of a request whose caller went away while it was read, which is no fault of ours. */
+function isGone(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'ECONNRESET';
 }
 
 /** An error that now leaves the port, as gRPC has it. */

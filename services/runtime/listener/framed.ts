@@ -53,7 +53,15 @@ export function grpcWebFraming(codec: string, isText: boolean): Framing {
     encodingHeader: 'grpc-encoding',
     acceptHeader: 'grpc-accept-encoding',
     isText,
-    deadline: grpcDeadline,
+    deadline: (exchange) => {
+      if (exchange.headers['connect-timeout-ms'] !== undefined) {
+        throw invalidArgument(
+          'connect-timeout-ms',
+          'is of Connect and plain addresses; send grpc-timeout here',
+        );
+      }
+      return grpcDeadline(exchange);
+    },
     endFlag: 0x80,
     end: (error, trailers) => {
       const fields: [string, string][] = [

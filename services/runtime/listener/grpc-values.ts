@@ -17,6 +17,9 @@ const UNITS: Readonly<Record<string, number>> = {
  * @throws {ServiceError} for a header that is no time as gRPC has it
  */
 export function grpcDeadline({ headers }: { headers: Readonly<IncomingHttpHeaders> }): number {
+  if (headers['connect-timeout-ms'] !== undefined) {
+    throw invalidArgument('connect-timeout-ms', 'is of Connect and plain addresses; send grpc-timeout here');
+  }
   const given = headers['grpc-timeout'];
   if (given === undefined) return Infinity;
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(String(given)) ?? [];

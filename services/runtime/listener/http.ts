@@ -93,8 +93,21 @@ async function answer(exchange: Exchange, routes: Routes, options: HttpOptions):
     const fix = 'put the fields into the body, not into the address';
     throw new HttpError(404, status.UNIMPLEMENTED, `nothing is at ${request.url?.slice(0, 100)}; ${fix}`);
   }
+  if (request.method !== 'POST' && hasBody(exchange)) {
+    const fix = route.verbs.includes('POST') ? 'use POST' : 'leave it out: this address takes no fields';
+    throw new HttpError(
+      400,
+      status.INVALID_ARGUMENT,
+      `${request.method} has a body, which nobody reads; ${fix}`,
+    );
+  }
   await admit(exchange, route, options);
   await route.serve(exchange);
+}
+
+/** Whether a request says that a body follows. */
+function hasBody({ headers }: Exchange): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /** Asks the hook, where there is one. */

@@ -133,6 +133,11 @@ export function http2Port(options: {
   server.on(
     'stream',
     (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw?: string[]) => {
+      // A fault of the peer may have ended the session before this event: then there is no socket, and nobody to answer.
+      if (stream.destroyed || stream.session === undefined) {
+        stream.on('error', ignore);
+        return;
+      }
       const type = headers['content-type'];
       if (type === 'application/grpc' || (type !== undefined && GRPC.test(type))) serveGrpc(stream, headers);
       else web!.call(server, stream, headers, flags, raw ?? []);

@@ -6,7 +6,11 @@ import { ServiceError } from '../errors.ts';
 import { FairQueue } from './fair-queue.ts';
 
 /** What each flow got of so many turns, while all of them always want more. */
-function turns(weights: Readonly<Record<string, number>>, waiting: number, count: number): Map<string, number> {
+function turns(
+  weights: Readonly<Record<string, number>>,
+  waiting: number,
+  count: number,
+): Map<string, number> {
   const queue = new FairQueue<{ flow: string }>();
   const got = new Map<string, number>();
   const push = (flow: string): void => queue.push(flow, { flow }, weights[flow]);

@@ -3,7 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { credentials, Metadata, type ServiceDefinition, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ClientDuplexStream,
+  credentials,
+  Metadata,
+  type ServiceDefinition,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import * as fc from 'fast-check';
 import { pino } from 'pino';
 import { Patterns } from '../../../keys/patterns.ts';
@@ -13,7 +19,6 @@ import { toStruct, toValue } from '../../../proto/struct.ts';
 import { openStore } from '../../../store/open.ts';
 import { useQdrant } from '../../../store/qdrant/testing/engine.ts';
 import type { Store } from '../../../store/store.ts';
-import { MemoryStore } from '../../../store/testing/memory-store.ts';
 import { optionalTool } from '../../../test/testing/optional-tool.ts';
 import { IngestPipeline } from '../../document/ingest/pipeline.ts';
 import { documentService } from '../../document/service.ts';
@@ -21,7 +26,7 @@ import { FakeTower as DocumentTower } from '../../document/testing/fake-tower.ts
 import { queryService } from '../../query/service.ts';
 import { FakeTower as QueryTower } from '../../query/testing/fakes.ts';
 import { Access } from '../access/access.ts';
-import { startServer } from '../server.ts';
+import { type RunningServer, startServer } from '../server.ts';
 import { statusOf } from '../testing/harness.ts';
 
 // Two tenants use one collection in any way, once together and once the first one alone: whatever the first one is answered
@@ -33,7 +38,7 @@ const COLLECTION = 'docs';
 /** Each tenant is its own key. */
 const access = new Access(
   {
-    key: (credential) => ({
+    credential: (credential) => ({
       id: credential,
       kind: 'key',
       scopes: new Set(SCOPES),
@@ -62,13 +67,18 @@ const byColour = { must: [{ equals: { field: 'metadata.colour', value: toValue('
 const ingested = fc
   .array(
     fc.oneof(
-      fc.record({ id, text, metadata: word.map((colour) => toStruct({ colour })) }).map((document) => ({ document })),
+      fc
+        .record({ id, text, metadata: word.map((colour) => toStruct({ colour })) })
+        .map((document) => ({ document })),
       id.map((one) => ({ delete: { id: one } })),
       fc.record({ id, set: word.map((colour) => toStruct({ colour })) }).map((patch) => ({ patch })),
     ),
     { maxLength: 4 },
   )
-  .map((operations) => [{ sequence: 0 }, ...operations.map((each, index) => ({ ...each, sequence: index + 1 }))]);
+  .map((operations) => [
+    { sequence: 0 },
+    ...operations.map((each, index) => ({ ...each, sequence: index + 1 })),
+  ]);
 
 /** A way to call each RPC that a tenant can call. A new one needs a line here. */
 const CALLS: Readonly<Record<string, fc.Arbitrary<(tenant: string) => object> | undefined>> = {
@@ -89,19 +99,30 @@ const CALLS: Readonly<Record<string, fc.Arbitrary<(tenant: string) => object> | 
     space: new QueryTower().manifest.space.fingerprint,
     vector: Array.from({ length: 8 }, () => Math.sqrt(1 / 8)),
   })),
-  SearchStream: text.map((query) => (tenant: string) => ({ sequence: 1, search: { query, ...scope(tenant) } })),
+  SearchStream: text.map((query) => (tenant: string) => ({
+    sequence: 1,
+    search: { query, ...scope(tenant) },
+  })),
   Encode: fc.array(text, { minLength: 1, maxLength: 2 }).map((texts) => () => ({ texts })),
   MeasureFamiliarity: fc.constant(scope),
   Ingest: ingested.map((operations) => (tenant: string) => ({
     messages: operations.map((each, index) => (index === 0 ? { begin: scope(tenant) } : each)),
   })),
-  Delete: fc.oneof(
-    fc.array(id, { minLength: 1, maxLength: 2 }).map((documentIds) => ({ documentIds })),
-    fc.constant({ filter: byColour }),
-  ).map((what) => (tenant: string) => ({ ...scope(tenant), ...what })),
-  Count: fc.constantFrom({}, { filter: byColour }).map((what) => (tenant: string) => ({ ...scope(tenant), ...what })),
+  Delete: fc
+    .oneof(
+      fc.array(id, { minLength: 1, maxLength: 2 }).map((documentIds) => ({ documentIds })),
+      fc.constant({ filter: byColour }),
+    )
+    .map((what) => (tenant: string) => ({ ...scope(tenant), ...what })),
+  Count: fc
+    .constantFrom({}, { filter: byColour })
+    .map((what) => (tenant: string) => ({ ...scope(tenant), ...what })),
   ListDocuments: fc.constant((tenant: string) => ({ ...scope(tenant), pageSize: 2 })),
-  GetDocuments: fc.constant((tenant: string) => ({ ...scope(tenant), documentIds: ['1', '2', '3'], withVectors: true })),
+  GetDocuments: fc.constant((tenant: string) => ({
+    ...scope(tenant),
+    documentIds: ['1', '2', '3'],
+    withVectors: true,
+  })),
   Export: fc.constant((tenant: string) => ({ ...scope(tenant), withVectors: true })),
   ListCollections: fc.constant(() => ({})),
   ListAliases: fc.constant(() => ({})),
@@ -115,14 +136,21 @@ const CALLS: Readonly<Record<string, fc.Arbitrary<(tenant: string) => object> | 
   Describe: undefined,
 };
 
-const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 2, arbitrary: CALLS['Ingest']!.map((request) => ({ method: 'Ingest', request })) },
-  ...Object.entries(CALLS).flatMap(([method, requests]) =>
-    requests === undefined
-      ? []
-      : [{ weight: method === 'DropTenant' ? 0.2 : 1, arbitrary: requests.map((request) => ({ method, request })) }],
-  ),
-).chain((call) => fc.constantFrom<'a' | 'b'>('a', 'b').map((tenant) => ({ tenant, ...call })));
+const step: fc.Arbitrary<Step> = fc
+  .oneof(
+    { weight: 20, arbitrary: CALLS['Ingest']!.map((request) => ({ method: 'Ingest', request })) },
+    ...Object.entries(CALLS).flatMap(([method, requests]) =>
+      requests === undefined
+        ? []
+        : [
+            {
+              weight: method === 'DropTenant' ? 2 : 10,
+              arbitrary: requests.map((request) => ({ method, request })),
+            },
+          ],
+    ),
+  )
+  .chain((call) => fc.constantFrom<'a' | 'b'>('a', 'b').map((tenant) => ({ tenant, ...call })));
 
 test('every RPC has its place in the audit', () => {
   const own = Object.keys(METHODS).sort();
@@ -142,7 +170,7 @@ async function open(store: Store) {
     cache: 100,
     log,
   });
-  const servers = [];
+  const servers: RunningServer[] = [];
   for (const service of [query, documentService({ store, pipeline, describe: () => ({}) })]) {
     const server = await startServer({
       host: '127.0.0.1',
@@ -169,17 +197,24 @@ async function open(store: Store) {
     const body = request(tenant);
     if (!responseStream) {
       return await new Promise((resolve) => {
-        client.makeUnaryRequest(path, requestSerialize, responseDeserialize, body, metadata, (error, answer) =>
-          resolve(error ? statusOf(error) : answer),
+        client.makeUnaryRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          body,
+          metadata,
+          (error, answer) => resolve(error ? statusOf(error) : answer),
         );
       });
     }
     const stream = requestStream
       ? client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata)
       : client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, body, metadata);
-    if ('write' in stream) {
-      for (const each of (body as { messages?: object[] }).messages ?? [body]) stream.write(each);
-      stream.end();
+    if (requestStream) {
+      const { messages = [body] } = body as { messages?: object[] };
+      const duplex = stream as ClientDuplexStream<object, object>;
+      for (const each of messages) duplex.write(each);
+      duplex.end();
     }
     const answers: unknown[] = [];
     return await new Promise((resolve) => {
@@ -204,7 +239,8 @@ function plain(answer: unknown): unknown {
       if (value !== null && typeof value === 'object' && 'type' in value && value.type === 'Buffer') {
         return Buffer.from((value as unknown as { data: number[] }).data).toString('base64');
       }
-      return typeof value === 'string' ? value.replaceAll(/col_[0-9a-f]{32}/g, 'col_') : value;
+      // A token is the time of the first write and the number of transactions since: the clock alone is left out.
+      return typeof value === 'string' ? value.replaceAll(/col_[0-9a-f]{32}(?:\.\d+)?/g, 'col_') : value;
     }),
   );
 }
@@ -228,7 +264,11 @@ async function run(steps: readonly Step[], store: Store): Promise<unknown[]> {
   }
 }
 
-async function audit(openOne: () => Promise<Store>, steps: fc.Arbitrary<Step>, numRuns: number): Promise<void> {
+async function audit(
+  openOne: () => Promise<Store>,
+  steps: fc.Arbitrary<Step>,
+  numRuns: number,
+): Promise<void> {
   await fc.assert(
     fc.asyncProperty(fc.array(steps, { minLength: 2, maxLength: 12 }), async (all) => {
       const store = await openOne();
@@ -246,10 +286,6 @@ async function audit(openOne: () => Promise<Store>, steps: fc.Arbitrary<Step>, n
     { numRuns, interruptAfterTimeLimit: 60_000 },
   );
 }
-
-test('nothing that one tenant is answered depends on another: store in memory', async () => {
-  await audit(() => Promise.resolve(new MemoryStore()), step, 40);
-});
 
 test('nothing that one tenant is answered depends on another: embedded store', async (context) => {
   const directory = mkdtempSync(join(tmpdir(), 'scalingnote-isolation-'));

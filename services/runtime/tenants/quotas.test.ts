@@ -33,12 +33,15 @@ test('what a file says wrongly is refused by name', () => {
     [{ version: 1, tenants: { acme: { weight: 1000 } } }, /tenants.acme.weight/],
     ['{"version": 1, "tenants": {"a": {}, "a": {}}}', /has the key "a" twice/],
   ] as const) {
-    assert.throws(() => readQuotas(write(content)), (error) => {
-      assert.ok(error instanceof ConfigError);
-      assert.match(error.message, message);
-      assert.ok(error.message.includes(file), error.message);
-      return true;
-    });
+    assert.throws(
+      () => readQuotas(write(content)),
+      (error) => {
+        assert.ok(error instanceof ConfigError);
+        assert.match(error.message, message);
+        assert.ok(error.message.includes(file), error.message);
+        return true;
+      },
+    );
   }
   assert.throws(() => readQuotas(join(folder, 'nowhere')), ConfigError);
 });
@@ -79,7 +82,10 @@ test('a rate refuses with the time to wait, and the message names the quota, its
     limit: '4',
     set_by: 'tenants."acme".requestsPerSecond',
   });
-  assert.match(refused.message, /"acme" may have 4 requests per second; .* at tenants\."acme"\.requestsPerSecond/);
+  assert.match(
+    refused.message,
+    /"acme" may have 4 requests per second; .* at tenants\."acme"\.requestsPerSecond/,
+  );
   assert.equal(ask('other'), undefined, 'another tenant has its own');
   now = 249;
   assert.ok(ask('acme'));

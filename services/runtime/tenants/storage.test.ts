@@ -44,7 +44,13 @@ async function setUp(limits: object) {
 }
 
 const doc = (id: string, text = '', metadata = {}) =>
-  put(id, [[1, 0, 0, 0]], { tenant: 'a', text, metadata, title: '', contentHash: `${text}${JSON.stringify(metadata)}` });
+  put(id, [[1, 0, 0, 0]], {
+    tenant: 'a',
+    text,
+    metadata,
+    title: '',
+    contentHash: `${text}${JSON.stringify(metadata)}`,
+  });
 
 test('a document past the quota is refused, those beside it are not; putting one again is none more', async () => {
   const { write } = await setUp({ documents: 2 });
@@ -54,7 +60,11 @@ test('a document past the quota is refused, those beside it are not; putting one
     'QUOTA_EXCEEDED',
     'indexed',
   ]);
-  assert.deepEqual(await write([remove('1', 0, 'a'), doc('3'), doc('4')]), ['deleted', 'indexed', 'QUOTA_EXCEEDED']);
+  assert.deepEqual(await write([remove('1', 0, 'a'), doc('3'), doc('4')]), [
+    'deleted',
+    'indexed',
+    'QUOTA_EXCEEDED',
+  ]);
 });
 
 test('bytes are those of texts, metadata and vectors, and an update that makes them more counts', async () => {

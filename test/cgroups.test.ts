@@ -1,26 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import type { Limits } from '../machine/limits.ts';
-import { optionalTool, sayNotTested } from './testing/optional-tool.ts';
+import { sayNotTested } from './testing/optional-tool.ts';
 
-/** What a process may use, as the kernel of this machine enforces it. */
+/** What a group lets a process use, as the kernel of this machine enforces it. */
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
 const moduleAt = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
 const PRINT_LIMITS = `import(${moduleAt('../machine/limits.js')}).then(({ limits }) => console.log(JSON.stringify(limits())))`;
-
-const taskset = optionalTool('taskset');
-test('a process that is bound to one CPU gets one thread', { skip: taskset.skip }, async () => {
-  const { stdout } = await run(taskset.path!, ['-c', '0', process.execPath, '-e', PRINT_LIMITS]);
-  const { threads, cpusLimited } = JSON.parse(stdout) as Limits;
-  assert.deepEqual([threads, cpusLimited], [1, cpus().length > 1]);
-});
 
 /** A group of such controllers with limits, where this process may make one. */
 function group(name: string, limits: Record<'v1' | 'v2', Record<string, string>>): string | undefined {
