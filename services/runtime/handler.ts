@@ -114,9 +114,9 @@ export function unary<Request extends object, Response>(
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const visit = access?.begin(call.metadata);
-    const life = new Lifetime(call, seen, scope.draining, visit);
+    const life = new Lifetime(call, seen, scope.draining);
     try {
-      visit?.admit();
+      life.admit(visit);
       const flaw = flawOf(call.request);
       if (flaw) throw flaw;
       visit?.check(call.request);
@@ -149,10 +149,10 @@ export function stream<Request extends object, Response>(
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const visit = access?.begin(call.metadata);
-    const life = new Lifetime(call, seen, scope.draining, visit);
+    const life = new Lifetime(call, seen, scope.draining);
     const reader = new Reader(call, life.call.signal, scope.draining, visit);
     try {
-      visit?.admit();
+      life.admit(visit);
       await serve({ ...life.call, requests: reader.messages(), write: writer(call, life.call.signal) });
       if (reader.cutOff) throw shuttingDown();
       if (seen) watch?.end(seen, undefined);
@@ -187,11 +187,11 @@ export function serverStream<Request extends object, Response>(
     const leave = scope.enter();
     const seen = watch?.begin(call.metadata);
     const visit = access?.begin(call.metadata);
-    const life = new Lifetime(call, seen, scope.draining, visit);
+    const life = new Lifetime(call, seen, scope.draining);
     const drain = (): void => life.abort(shuttingDown());
     scope.draining.addEventListener('abort', drain);
     try {
-      visit?.admit();
+      life.admit(visit);
       const flaw = flawOf(call.request);
       if (flaw) throw flaw;
       if (scope.draining.aborted) throw shuttingDown();
@@ -229,16 +229,11 @@ const DEADLINE_SKEW_MS = 50;
 
 /** The time from a call's arrival to its answer, or to the moment when nobody waits any more. */
 class Lifetime {
-  readonly call: Call;
+  readonly call: Call & { caller?: Caller | undefined };
   readonly #controller = new AbortController();
   #ended = false;
 
-  constructor(
-    call: ServerCall,
-    seen: WatchedCall | undefined,
-    draining: AbortSignal,
-    visit: Visit | undefined,
-  ) {
+  constructor(call: ServerCall, seen: WatchedCall | undefined, draining: AbortSignal) {
     const { signal } = this.#controller;
     // A call may be many pieces of work, the texts of an Encode for example, and each of them listens.
     setMaxListeners(0, signal);
@@ -249,15 +244,19 @@ class Lifetime {
       metadata: call.metadata,
       ...(seen?.span && { span: seen.span }),
       ...(Number.isFinite(deadline) ? { deadline } : {}),
-      get caller() {
-        return visit?.caller;
-      },
     };
     call.once('cancelled', () => {
       // A stream tells of it after a proper end as well, and an error costs as much as the rest of a small call.
       if (this.#ended) return;
       this.abort(Date.now() >= deadline - DEADLINE_SKEW_MS ? deadlineExceeded() : cancelled());
     });
+  }
+
+  /** Lets the caller in, where callers are asked. @throws {ServiceError} where it may not call this method */
+  admit(visit: Visit | undefined): void {
+    if (!visit) return;
+    visit.admit();
+    this.call.caller = visit.caller;
   }
 
   /** Ends the call early. The first reason stays; after the answer there is nothing to end. */
