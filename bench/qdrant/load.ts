@@ -65,6 +65,11 @@ export class LeanGrpc {
     this.#session.once('connect', () => this.#session.setLocalWindowSize(16 * 1024 * 1024));
   }
 
+  /** Whether the server has ended the connection, as it does where nothing comes by it for long. */
+  get isClosed(): boolean {
+    return this.#session.closed || this.#session.destroyed;
+  }
+
   /** Sends framed messages to a method and returns the answer. @throws if the status is not OK */
   async call(path: string, frames: Iterable<Buffer>): Promise<Buffer> {
     const stream = this.#session.request({
