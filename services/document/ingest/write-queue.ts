@@ -151,7 +151,9 @@ export class WriteQueue {
 /** The write of an operation, with when and how the document came in. */
 function withOrigin({ step, sequence }: Writing, trace: string | undefined): DocumentWrite {
   if (step.kind !== 'put' && step.kind !== 'update') return step.write;
-  return { ...step.write, ingested: { at: Date.now(), sequence, ...(trace !== undefined && { trace }) } };
+  // A clock of a simulation counts parts of milliseconds.
+  const at = Math.floor(Date.now());
+  return { ...step.write, ingested: { at, sequence, ...(trace !== undefined && { trace }) } };
 }
 
 /** Whether an operation changes what it has read, and so is computed anew where that is not stored any more. */
