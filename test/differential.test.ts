@@ -16,7 +16,7 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from '@connectrpc/connect-node';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { request } from 'undici';
 import { registry } from '../services/runtime/listener/json.ts';
 import { startWebSystem, type WebSystem } from './testing/web.ts';
@@ -117,7 +117,7 @@ function failure(error: ConnectError): Failure {
   const [info] = found<{ reason: string }>('google.rpc.ErrorInfo');
   const violations = found<{ fieldViolations: { field: string }[] }>('google.rpc.BadRequest');
   return {
-    code: Code[error.code]!,
+    code: Code[error.code],
     reason: info?.reason,
     // In JSON they have the names that JSON has.
     fields: violations.flatMap(({ fieldViolations }) =>
