@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { campaign } from './campaign.ts';
 import { readCase } from './case.ts';
+import { floodCosts } from './flood-costs.ts';
 import { Generator, KINDS } from './generate.ts';
 import { judge } from './judge.ts';
 import { Sender } from './sender.ts';
@@ -11,6 +12,7 @@ import { Site } from './site.ts';
  * `npm run fuzz -- [--cases N] [--seed S] [--from INDEX] [--part structured|raw] [--kind NAME]... [--json]`: hunts both
  * services with N cases. One case again, alone: its seed, `--from` its index, `--cases 1`, and the same `--part` and
  * `--kind`. Cases that were kept, a line each: `--again FILE [--times N]`, all of them at once.
+ * What floods of so many frames cost: `--floods 10000`.
  */
 const { values } = parseArgs({
   options: {
@@ -20,6 +22,7 @@ const { values } = parseArgs({
     part: { type: 'string' },
     kind: { type: 'string', multiple: true, default: [] },
     again: { type: 'string' },
+    floods: { type: 'string' },
     times: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
   },
@@ -41,7 +44,8 @@ const kinds = KINDS.filter(
 
 const site = await Site.start();
 try {
-  if (values.again === undefined) await hunt();
+  if (values.floods !== undefined) console.table(await floodCosts(site, whole('floods', values.floods)));
+  else if (values.again === undefined) await hunt();
   else await again(values.again, whole('times', values.times));
 } finally {
   await site.stop();
