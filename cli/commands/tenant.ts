@@ -77,8 +77,7 @@ const drop = withDocumentAddress(new Command('drop'))
     const scope = { tenant, ...(collection !== undefined && { collection }) };
     const total = new Map<string, { documents: number; remaining: number }>();
     let answer: TenantDropped;
-    let calls = 0;
-    do {
+    for (let calls = 1; ; calls++) {
       answer = await client.dropTenant(
         { ...scope, ...(dryRun ? { dryRun } : { confirmTenant: tenant }) },
         { timeoutMs: CALL_MS },
@@ -89,8 +88,8 @@ const drop = withDocumentAddress(new Command('drop'))
       }
       if (answer.complete) for (const each of total.values()) each.remaining = 0;
       else if (!dryRun) note(`${left(answer)} left; going on`);
-      calls++;
-    } while (!dryRun && !answer.complete && calls < MAX_CALLS);
+      if (dryRun || answer.complete || calls === MAX_CALLS) break;
+    }
     const drops = [...total].map(([physicalName, counts]) => ({ physicalName, ...counts }));
     const documents = drops.reduce((sum, each) => sum + each.documents, 0);
     const result = { tenant, dryRun, documents, remaining: left({ drops }), drops };

@@ -274,15 +274,16 @@ export class Engine {
       after = this.#database.read(() => {
         const { tenants, data } = this.#documentsOf(collection);
         const row = tenants.find(tenant);
+        if (row === undefined) return undefined;
         this.#slice.begin();
-        while (row !== undefined && after !== undefined && !this.#slice.spent) {
+        while (after !== undefined && !this.#slice.spent) {
           const { last, ...some } = data.measureSome(row, after, this.#now());
           usage.documents += some.documents;
           usage.passages += some.passages;
           usage.bytes += some.bytes;
           after = last;
         }
-        return row === undefined ? undefined : after;
+        return after;
       });
       if (after === undefined) return usage;
     }

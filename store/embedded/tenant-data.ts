@@ -49,7 +49,7 @@ export class TenantData {
 
   /** Forgets some deletes. @returns whether there may be more */
   forgetSomeDeletes(tenant: number): boolean {
-    return Number(this.#sql.forget.run(tenant, ROWS_PER_STATEMENT).changes) === ROWS_PER_STATEMENT;
+    return this.#sql.forget.run(tenant, ROWS_PER_STATEMENT).changes === ROWS_PER_STATEMENT;
   }
 
   /** Rows that are of a tenant. @param tenant `undefined` where its name is gone: then rows that are of nobody */

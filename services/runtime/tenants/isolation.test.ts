@@ -235,7 +235,7 @@ async function open(store: Store) {
 function plain(answer: unknown): unknown {
   return JSON.parse(
     JSON.stringify(answer, (key, value: unknown) => {
-      if (/Ms$/.test(key)) return 0;
+      if (key.endsWith('Ms')) return 0;
       if (value !== null && typeof value === 'object' && 'type' in value && value.type === 'Buffer') {
         return Buffer.from((value as unknown as { data: number[] }).data).toString('base64');
       }

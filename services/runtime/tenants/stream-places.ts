@@ -138,7 +138,7 @@ export class StreamPlaces<Stream extends PlacedStream> {
       ({ target }) => target?.tenant === tenant && (collection ?? target.collection) === target.collection,
     );
     for (const stream of own) stream.supersede(tenantDropped());
-    await Promise.all(own.map((stream) => this.#ended.get(stream)));
+    await Promise.all(own.map((stream) => this.#ended.get(stream) ?? Promise.resolve()));
     return () => {
       const index = this.#closed.indexOf(closed);
       if (index >= 0) this.#closed.splice(index, 1);
