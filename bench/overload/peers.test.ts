@@ -72,7 +72,7 @@ function askByJson(port: number): void {
   socket.pause();
   const body = JSON.stringify({ collection: 'docs', query: 'x' });
   socket.write(
-    `POST ${Search.path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    `POST ${Search.path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
   );
 }
 
