@@ -96,6 +96,8 @@ export class Window {
   readonly #lookups: LookupQueue;
   readonly #writes: WriteQueue;
   #unsettled = 0;
+  /** Unsettled operations that may make room in a quota: nothing is refused early while there are any. */
+  readonly #freeing = new Set<number>();
 
   constructor(
     shared: Shared,
@@ -156,6 +158,7 @@ export class Window {
       return;
     }
     const { documentId } = operation;
+    if (operation.state !== 'received') this.#freeing.add(operation.sequence);
     const document = this.#documents.get(documentId) ?? new DocumentInFlight();
     this.#documents.set(documentId, document);
     document.unsettled++;
@@ -237,6 +240,7 @@ export class Window {
     const { tenant, omitText } = this.#target;
     const { version, documentId } = operation;
     this.#documents.get(documentId)!.stored = stored;
+    if (stored) this.#freeing.add(operation.sequence);
     if (stored && stored.version > version) {
       this.#reject(operation, versionStale(operation, stored.version));
     } else if (operation.state === 'patching') {
@@ -302,7 +306,7 @@ export class Window {
     const { omitText, tenant } = this.#target;
     const { quotas, storage } = this.#shared;
     try {
-      if (isNew && storage?.concerns(tenant)) {
+      if (isNew && this.#freeing.size === 0 && storage?.concerns(tenant)) {
         const refusal = await this.#refusal(storage, operation);
         signal.throwIfAborted();
         if (refusal) throw refusal;
@@ -401,6 +405,7 @@ export class Window {
   #settle(operation: Settled): void {
     const { sequence, documentId, tokens } = operation;
     this.#operations.set(sequence, operation);
+    this.#freeing.delete(sequence);
     this.#trace?.settled(operation);
     const document = this.#documents.get(documentId)!;
     document.unsettled--;
