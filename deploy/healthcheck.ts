@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { request as plain } from 'node:http';
 import { request as secure } from 'node:https';
 import type { TLSSocket } from 'node:tls';
-import { loadConfig, settingsOf } from '../services/runtime/config.ts';
 
 /** A service that takes longer has failed. Shorter than the time that Docker gives this process. */
 const TIMEOUT_MS = 3000;
@@ -25,9 +24,7 @@ try {
  * certificate gets that of `SCALINGNOTE_CLIENT_CERT` and `SCALINGNOTE_CLIENT_KEY`.
  */
 function ask(at: string): Promise<string> {
-  const { config } = loadConfig(settingsOf(['tlsCert']), [], process.env);
-  const { tlsCert = [] } = config as { tlsCert?: string[] };
-  const own = tlsCert.map((path) => new X509Certificate(readFileSync(path)).fingerprint256);
+  const own = ownCertificates().map((path) => new X509Certificate(readFileSync(path)).fingerprint256);
   const { SCALINGNOTE_CLIENT_CERT: cert = '', SCALINGNOTE_CLIENT_KEY: key = '' } = process.env;
   return new Promise((resolve, reject) => {
     const options = { signal: AbortSignal.timeout(TIMEOUT_MS), agent: false } as const;
@@ -62,4 +59,12 @@ function ask(at: string): Promise<string> {
     });
     call.end();
   });
+}
+
+/** Files of the service's certificates, as its environment or its configuration file names them. */
+function ownCertificates(): string[] {
+  const { SCALINGNOTE_TLS_CERT: named, SCALINGNOTE_CONFIG: path } = process.env;
+  const file = path ? (JSON.parse(readFileSync(path, 'utf8')) as { tlsCert?: string | string[] }) : {};
+  const tlsCert = named || file.tlsCert || [];
+  return typeof tlsCert === 'string' ? tlsCert.split(',').map((each) => each.trim()) : tlsCert;
 }

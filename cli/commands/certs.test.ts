@@ -24,15 +24,13 @@ function certs(...flags: string[]): Promise<{ code: number; stdout: string; stde
 
 before(async () => {
   const { code, stdout, stderr } = await certs(
-    ...[
-      '--out',
-      out,
-      '--hosts',
-      'localhost,127.0.0.1,::1,*.search.example',
-      '--clients',
-      'shop,other',
-      '--json',
-    ],
+    '--out',
+    out,
+    '--hosts',
+    'localhost,127.0.0.1,::1,*.search.example',
+    '--clients',
+    'shop,other',
+    '--json',
   );
   assert.equal(code, 0, stderr);
   assert.equal((JSON.parse(stdout) as { files: string[] }).files.length, 8);
