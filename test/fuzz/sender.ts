@@ -10,11 +10,11 @@ import { SharedConnection } from './shared-connection.ts';
 import type { Site } from './site.ts';
 
 /** What is neither answered nor closed within this hangs: more than any timeout of a service that a case can wait for. */
-const HANG_MS = 20_000;
+const HANG_MS = 60_000;
 /** Connections to a service that cases share. */
 const SHARED = 3;
 /** How often a right call is sent again that was told to come later, and the pause before. */
-const RETRIES = 100;
+const RETRIES = 600;
 const RETRY_MS = 50;
 
 /** Sends cases to a site. */
