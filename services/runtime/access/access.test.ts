@@ -17,6 +17,7 @@ import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { setTimeout } from 'node:timers/promises';
 import { pino } from 'pino';
 import { hashOf, makeKey } from '../../../keys/key.ts';
+import { Patterns } from '../../../keys/patterns.ts';
 import { changeKeyFile, type StoredKey } from '../../../keys/key-file.ts';
 import type { Scope } from '../../../keys/scopes.ts';
 import { v1 } from '../../../proto/load.ts';
@@ -30,7 +31,7 @@ import { FLUSH_MS } from './audit-file.ts';
 import { requireOwnHost } from './own-host.ts';
 import { openAccess, type OpenAccess } from './open.ts';
 import { TestIssuer } from './testing/test-issuer.ts';
-import { ruleOf } from './rules.ts';
+import { checkRequest, ruleOf } from './rules.ts';
 
 const readDescriptors = () =>
   fromBinary(
@@ -519,6 +520,25 @@ test('the audit log says who did what, where, and what came of it, and no text',
     ],
   );
   assert.ok(written.every(({ who, from }) => who!.length === 12 && /^127\.0\.0\.1:\d+$/.test(from!)));
+});
+
+test('an empty name is the default collection, where a setting says which, and nothing else is empty', () => {
+  const caller = {
+    id: 'shop',
+    kind: 'key' as const,
+    scopes: new Set(['search', 'admin'] as const),
+    tenants: new Patterns(['*']),
+    collections: new Patterns(['wiki*']),
+    death: () => undefined,
+  };
+  const search = ruleOf('/scalingnote.v1.QueryService/Search');
+  const asked = { collection: '', tenant: 'acme', query: 'bees' };
+  const refused = { reason: 'COLLECTION_NOT_ALLOWED' };
+  assert.equal(checkRequest(caller, search, asked, 'wiki-de').collection, 'wiki-de');
+  assert.throws(() => checkRequest(caller, search, asked, 'news'), refused);
+  assert.throws(() => checkRequest(caller, search, asked), refused);
+  const drop = ruleOf('/scalingnote.v1.DocumentService/DropCollection');
+  assert.throws(() => checkRequest(caller, drop, { physicalName: '' }, 'wiki-de'), refused);
 });
 
 test('no key is in the log', () => {

@@ -67,9 +67,17 @@ export class Access {
   /** Who makes the calls that are under way, by the name that each got. */
   readonly #admitted = new Map<string, Admitted>();
   readonly #log: Logger | undefined;
+  /** The collection that a request means which names none, where a setting says it; else empty. */
+  readonly defaultCollection: string;
   #saidUnchecked = false;
 
-  constructor(identities: Identities | undefined, audit: AuditLog | undefined, log?: Logger) {
+  constructor(
+    identities: Identities | undefined,
+    audit: AuditLog | undefined,
+    log?: Logger,
+    defaultCollection = '',
+  ) {
+    this.defaultCollection = defaultCollection;
     this.#identities = identities;
     this.#audit = audit;
     this.#log = log;
@@ -234,7 +242,8 @@ export class Visit {
   /** Compares a request, or a message of a stream, with what the caller may do. @throws {ServiceError} where not */
   check<Request extends object>(request: Request): Request {
     this.still();
-    const named = checkRequest(this.#caller!, this.#of.rule, request);
+    const { rule, access } = this.#of;
+    const named = checkRequest(this.#caller!, rule, request, access.defaultCollection);
     // Of a stream, the first message that names something says what the stream is about.
     this.#named = { ...named, ...this.#named };
     return request;

@@ -28,7 +28,7 @@ export interface OpenAccess {
  * @throws {KeyFileError} where the keys can't be read
  */
 export function openAccess(
-  config: AccessConfig & { host: string; metricsHost: string },
+  config: AccessConfig & { host: string; metricsHost: string; defaultCollection?: string | undefined },
   log: Logger,
   times?: KeyTimes,
 ): OpenAccess {
@@ -58,7 +58,12 @@ export function openAccess(
   } else if (isLoopback(host)) log.info('no keys: every caller on this machine may do everything');
   else log.warn({ host }, '--anonymous: every caller that reaches this address may do everything');
   return {
-    access: new Access(asks ? identitiesOf(keyring, tokens?.tokens) : undefined, audit?.log, log),
+    access: new Access(
+      asks ? identitiesOf(keyring, tokens?.tokens) : undefined,
+      audit?.log,
+      log,
+      config.defaultCollection,
+    ),
     measure: (metrics) => {
       for (const { name, keys } of tokens?.issuers ?? []) measureIssuer(name, keys, metrics);
       if (audit) {

@@ -158,9 +158,15 @@ export function checkScope(caller: Caller, need: Need, what: string): void {
 /**
  * Compares what a request names with what its caller may do.
  *
+ * @param emptyMeans the collection that an empty `collection` leads to; empty where nobody knows it beforehand
  * @throws {ServiceError} `SCOPE_MISSING`, `TENANT_NOT_ALLOWED`, `COLLECTION_NOT_ALLOWED`
  */
-export function checkRequest(caller: Caller, { places, extras }: Rule, request: object): Named {
+export function checkRequest(
+  caller: Caller,
+  { places, extras }: Rule,
+  request: object,
+  emptyMeans = '',
+): Named {
   for (const { path, need } of extras) {
     if (valueAt(request, path) != null) checkScope(caller, need, path.join('.'));
   }
@@ -179,8 +185,9 @@ export function checkRequest(caller: Caller, { places, extras }: Rule, request: 
       if (!isUnused && !caller.tenants.has(String(value)))
         throw tenantNotAllowed(caller, name, String(value));
     } else {
-      named.collection ??= String(value);
-      if (!maySee(caller, String(value))) throw collectionNotAllowed(caller, name, String(value));
+      const meant = value === '' && path.at(-1) === 'collection' ? emptyMeans : String(value);
+      named.collection ??= meant;
+      if (!maySee(caller, meant)) throw collectionNotAllowed(caller, name, meant);
     }
   }
   return named;
@@ -202,7 +209,7 @@ export function shown<Response>(caller: Caller, { lists }: Rule, response: Respo
 function maySee({ collections }: Caller, name: string): boolean {
   if (collections.all) return true;
   const [logical = ''] = name.split('--', 1);
-  // Which collection an empty name leads to is settings of the service; a credential for some of them has to say which.
+  // Nobody knows yet which collection an empty name leads to: a credential for some of them has to say which.
   return logical !== '' && collections.has(logical);
 }
 
