@@ -91,7 +91,13 @@ test('every alert says what it means and what to do, and has a section in the ru
 });
 
 test('alerts ask for reasons and statuses that the services have', () => {
-  const folders = ['services/runtime', 'services/document/ingest', 'store', 'towers'];
+  const folders = [
+    'services/runtime',
+    'services/runtime/tenants',
+    'services/document/ingest',
+    'store',
+    'towers',
+  ];
   const sources = folders.flatMap((folder) =>
     readdirSync(pathOf(folder))
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))

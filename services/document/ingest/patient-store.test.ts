@@ -262,10 +262,10 @@ test('the store is called with the collection, what is asked, and the bounds of 
   const limits = bounds();
   await store.lookup('docs', keys, limits.signal);
   await store.write('docs', writes, limits);
-  await store.freshness('docs', limits.signal);
+  await store.freshness('docs', limits.signal, 'acme');
   assert.deepEqual(calls, [
     ['docs', keys, { signal: limits.signal }],
     ['docs', writes, limits],
-    ['docs', { signal: limits.signal }],
+    ['docs', { signal: limits.signal, tenant: 'acme' }],
   ]);
 });
