@@ -29,7 +29,7 @@ export function checkFresh(now: Freshness, atLeast: Freshness, name: string): vo
   if (position < FIRST_POSITION || position <= Number(now.position)) return;
   throw new StoreError(
     'STORE_NOT_FRESH',
-    `collection "${name}" has come to position ${now.position}, and the search asks for ${position}; try again`,
+    `collection "${name}" has come to position ${now.position}, and the search asks for ${position}; try again, with a token of the tenant that searches`,
     { metadata: { collection: name, position: now.position, wanted_position: atLeast.position } },
   );
 }

@@ -92,10 +92,13 @@ function withFilter(request: Request): Request {
   return { ...request, filter };
 }
 
-/** A search of the table's documents sees what is there. */
+/** A search of the table's documents sees what is there. The token is of their tenant, and says nothing of others. */
 function within(clients: Clients, request: Request): never {
   const { collection, checkpoint } = clients;
-  const ours = { collection, atLeastAsFreshAs: checkpoint.freshnessToken };
+  const ours = {
+    collection,
+    ...(request['tenant'] === undefined && { atLeastAsFreshAs: checkpoint.freshnessToken }),
+  };
   return (request['collection'] === undefined ? { ...ours, ...request } : request) as never;
 }
 

@@ -66,14 +66,13 @@ async def perform(clients: Clients, case: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in(clients: Clients, request: dict[str, Any]) -> dict[str, Any]:
-    """A search of the table's documents sees what is there."""
+    """A search of the table's documents sees what is there. The token is of their tenant, and says nothing of others."""
     if "collection" in request:
         return request
-    return {
-        "collection": clients.collection,
-        "at_least_as_fresh_as": clients.checkpoint.freshness_token,
-        **request,
-    }
+    ours = {"collection": clients.collection}
+    if "tenant" not in request:
+        ours["at_least_as_fresh_as"] = clients.checkpoint.freshness_token
+    return {**ours, **request}
 
 
 def _found(result: Any) -> dict[str, Any]:
@@ -183,7 +182,7 @@ async def _ingest(clients: Clients, request: dict[str, Any], _: Any) -> dict[str
     if "resume" in request:
         resume = request.pop("resume")
         last = clients.checkpoint
-        ahead = f"{last.identity}.999999999" if resume.get("is_ahead") else last.freshness_token
+        ahead = f"{last.identity}.{2**53 - 1}" if resume.get("is_ahead") else last.freshness_token
         request["resume"] = Checkpoint(resume["sequence"], resume.get("identity", last.identity), ahead)
     outcomes: dict[int, Any] = {}
     done = await _done(
