@@ -76,11 +76,12 @@ const online = (command: string, ...parameters: string[]): string[] => [
   harness.server.address,
 ];
 
-/** Everything of a collection but what belongs to the store alone. */
-async function contents(from: Store, name: string): Promise<FullDocument[]> {
-  const found: FullDocument[] = [];
+/** Everything of a collection but when it came there. */
+async function contents(from: Store, name: string): Promise<Omit<FullDocument, 'ingested'>[]> {
+  const found: Omit<FullDocument, 'ingested'>[] = [];
   for (const tenant of await from.tenants(name)) {
-    found.push(...(await from.scroll(name, tenant, { limit: 5000, withVectors: true })).documents);
+    const { documents } = await from.scroll(name, tenant, { limit: 5000, withVectors: true });
+    found.push(...documents.map(({ ingested: _, ...document }) => document));
   }
   return found;
 }
