@@ -81,7 +81,10 @@ async function contents(from: Store, name: string): Promise<Omit<FullDocument, '
   const found: Omit<FullDocument, 'ingested'>[] = [];
   for (const tenant of await from.tenants(name)) {
     const { documents } = await from.scroll(name, tenant, { limit: 5000, withVectors: true });
-    found.push(...documents.map(({ ingested: _, ...document }) => document));
+    for (const document of documents) {
+      delete document.ingested;
+      found.push(document);
+    }
   }
   return found;
 }
