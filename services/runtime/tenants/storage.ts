@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { quotaBytes } from '../../../store/document-bytes.ts';
 import { StoreError } from '../../../store/errors.ts';
 import type { Store, Usage } from '../../../store/store.ts';
+import { applyVersionRule, type Remembered } from '../../../store/versions.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../../../store/writes.ts';
 import type { ServiceError } from '../errors.ts';
 import type { QuotaLimit, Quotas } from './quotas.ts';
@@ -17,7 +18,7 @@ const MAX_TENANTS = 10_000;
 /** What counting needs of a store. */
 export type CountedStore = Pick<
   Store,
-  'aliases' | 'count' | 'usage' | 'findCollection' | 'measureDocuments' | 'readDocuments'
+  'aliases' | 'count' | 'usage' | 'findCollection' | 'lookupDocuments' | 'measureDocuments' | 'readDocuments'
 >;
 
 /** Where steps go. */
@@ -42,16 +43,31 @@ interface Counted {
   at: number;
 }
 
-/** What a step makes of its document: how many bytes it has then; 0 for none. */
+/** What steps add; negative for what they free. */
 interface Effect {
   documents: number;
   bytes: number;
 }
 
+/** What the store has of a document after the steps before. */
+interface Held {
+  /** What the version rule knows of it. */
+  remembered: Remembered | undefined;
+  /** 0 for none. */
+  bytes: number;
+  /** Bytes of its metadata, where a step has said them. */
+  metadata?: number;
+}
+
+const NOTHING: Held = { remembered: undefined, bytes: 0 };
+
 /**
  * Quotas of what is stored. What a tenant has is what the store says, over all collections that an alias leads to; what this
  * process writes is added in between. Writes of one tenant come one after the other, so that its count is exact where one
  * process writes; several can exceed a quota together by what they write within {@link COUNTED_MS}.
+ *
+ * A step counts for what the store will make of it: one that is refused, stale or `changed` counts for nothing. Only the
+ * deletes that the store remembers from earlier writes are not asked for: a put older than one counts as if it were written.
  */
 export class StorageQuotas {
   readonly #store: CountedStore;
@@ -144,14 +160,27 @@ export class StorageQuotas {
     const measure = (): Promise<(number | undefined)[]> =>
       patiently(() => this.#store.measureDocuments(collection, keys, { signal }), signal);
     await patiently(() => this.#count(tenant, COUNTED_MS), signal);
-    const before = await measure();
-    const sizes = new Map(keys.map(({ documentId }, index) => [documentId, before[index]]));
-    const described = new Map<string, number>();
+    const [before, stored] = await Promise.all([
+      measure(),
+      patiently(() => this.#store.lookupDocuments(collection, keys, { signal }), signal),
+    ]);
+    const held = new Map<string, Held>();
+    keys.forEach(({ documentId }, index) => {
+      const document = stored[index];
+      const bytes = before[index];
+      if (!document || bytes === undefined) return;
+      held.set(documentId, { remembered: { kind: 'document', ...document }, bytes });
+    });
     const sum = { documents: 0, bytes: 0 };
     const taken: DocumentWrite[] = [];
     const refused = new Map<DocumentWrite, Answer>();
     for (const step of steps) {
-      const effect = await this.#effectOf(step, target, sizes.get(step.documentId), described);
+      const was = held.get(step.documentId) ?? NOTHING;
+      const becomes = await this.#foresee(step, target, was);
+      const effect = {
+        documents: Number(isDocument(becomes)) - Number(isDocument(was)),
+        bytes: becomes.bytes - was.bytes,
+      };
       const more = { documents: sum.documents + effect.documents, bytes: sum.bytes + effect.bytes };
       const grows = effect.documents > 0 || effect.bytes > 0;
       const cause = grows ? await this.#refusal(tenant, more, effect) : undefined;
@@ -162,12 +191,7 @@ export class StorageQuotas {
       taken.push(step);
       sum.documents = more.documents;
       sum.bytes = more.bytes;
-      const size = sizes.get(step.documentId);
-      if (step.kind === 'delete') sizes.delete(step.documentId);
-      // What changes a document that is not there makes none.
-      else if (step.kind === 'put' || size !== undefined) {
-        sizes.set(step.documentId, (size ?? 0) + effect.bytes);
-      }
+      held.set(step.documentId, becomes);
     }
     let answers: Answer[] = [];
     if (taken.length > 0) {
@@ -198,36 +222,26 @@ export class StorageQuotas {
     this.#writes.set(tenant, (this.#writes.get(tenant) ?? 0) + 1);
   }
 
-  /**
-   * What a step adds.
-   *
-   * @param size of its document before it; `undefined` for none
-   * @param metadata bytes of the metadata of documents, as far as earlier steps say
-   */
-  async #effectOf(
-    step: DocumentWrite,
-    target: WriteTarget,
-    size: number | undefined,
-    metadata: Map<string, number>,
-  ): Promise<Effect> {
-    if (step.kind === 'delete') return { documents: size === undefined ? 0 : -1, bytes: -(size ?? 0) };
-    if (step.kind === 'put') {
+  /** What the store has of a document after a step, where it has `held` before. */
+  async #foresee(step: DocumentWrite, target: WriteTarget, held: Held): Promise<Held> {
+    const { result, after: remembered } = applyVersionRule(held.remembered, step);
+    if (result.outcome === 'deleted') return { remembered, bytes: 0 };
+    if (step.kind === 'put' && result.outcome === 'indexed') {
       const { title, text, passages } = step;
       const dimensions = passages[0]?.vector.length ?? 0;
       const textOmitted = text === undefined;
       const own = text === undefined ? {} : { text };
       const document = { title, metadata: step.metadata, passages, textOmitted, ...own };
-      metadata.set(step.documentId, jsonBytes(step.metadata));
       const bytes = quotaBytes(document, dimensions);
-      return { documents: size === undefined ? 1 : 0, bytes: bytes - (size ?? 0) };
+      return { remembered, bytes, metadata: jsonBytes(step.metadata) };
     }
-    if (step.kind === 'confirm' || size === undefined) return { documents: 0, bytes: 0 };
-    if (this.#quotas.limit(target.tenant, 'bytes') === undefined) return { documents: 0, bytes: 0 };
-    const { documentId } = step;
-    const was = metadata.get(documentId) ?? (await this.#metadataBytes(documentId, target));
-    const bytes = jsonBytes(step.metadata);
-    metadata.set(documentId, bytes);
-    return { documents: 0, bytes: bytes - was };
+    if (step.kind === 'update' && result.outcome === 'updated') {
+      if (this.#quotas.limit(target.tenant, 'bytes') === undefined) return { ...held, remembered };
+      const was = held.metadata ?? (await this.#metadataBytes(step.documentId, target));
+      const metadata = jsonBytes(step.metadata);
+      return { remembered, bytes: held.bytes + metadata - was, metadata };
+    }
+    return { ...held, remembered };
   }
 
   /** How much the metadata of a stored document take. */
@@ -304,6 +318,10 @@ export class StorageQuotas {
     }
     return usages;
   }
+}
+
+function isDocument({ remembered }: Held): boolean {
+  return remembered?.kind === 'document';
 }
 
 function jsonBytes(value: unknown): number {
