@@ -34,7 +34,7 @@ async function runToEnd(plan: RunPlan['clients'][number]): Promise<void> {
   const journal = new Journal(path);
   const record = (event: ClientEvent): void => {
     journal.record(event);
-    if (event.kind === 'watermark') process.send?.(event.token);
+    if (event.kind === 'watermark') process.send?.({ token: event.token, tenant: plan.tenant });
   };
   let checkpoint: Checkpoint = existsSync(kept)
     ? (JSON.parse(readFileSync(kept, 'utf8')) as Checkpoint)

@@ -39,6 +39,8 @@ export interface Coverage {
 interface Issued {
   identity: string;
   client: string;
+  /** Of the client. */
+  tenant: string;
   sequence: number;
   at: number;
   /** When the last operation that it covers had been sent: it was made later than that. */
@@ -123,8 +125,10 @@ export class Ledger {
   coverage(token: string): Coverage | undefined {
     const issued = this.#tokens.get(token);
     if (!issued) return undefined;
-    const covered = ({ client, plan, attempts }: Operation): number | undefined => {
-      for (const { client: owner, sequence, at, madeAfter } of issued) {
+    const covered = ({ client, tenant, plan, attempts }: Operation): number | undefined => {
+      for (const { client: owner, tenant: whose, sequence, at, madeAfter } of issued) {
+        // A token says how far one tenant has come, and nothing of others.
+        if (whose !== tenant) continue;
         // It may have been sent again, and acknowledged again, after the token.
         const isOwn = client === owner && plan.sequence <= sequence;
         const by = isOwn ? at : madeAfter;
@@ -249,11 +253,12 @@ export class Ledger {
 
   #issue(program: Program, event: Extract<HistoryEvent, { kind: 'watermark' }>, at: number): void {
     const { client, connection, sequence, token } = event;
+    const { tenant } = program.plan;
     if (token === '') return;
     const identity = this.#identities.get(`${client} ${connection}`) ?? '';
     const madeAfter = this.#attempt(program, connection, sequence)?.sentAt ?? 0;
     const issued = this.#tokens.get(token) ?? [];
-    issued.push({ identity, client, sequence, at, madeAfter });
+    issued.push({ identity, client, tenant, sequence, at, madeAfter });
     this.#tokens.set(token, issued);
     if (!token.startsWith(identity)) {
       this.#report('watermark', `client ${client} is at ${identity} and was given the token ${token}`);

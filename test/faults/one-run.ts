@@ -51,13 +51,20 @@ export async function oneRun(parts: {
   return { seed, mishaps, folder, ...verdict };
 }
 
+/** What a client process reports of a watermark. */
+interface Token {
+  token: string;
+  tenant: string;
+}
+
 class Run {
   readonly #site: Site;
   readonly #plan: RunPlan;
   readonly #folder: string;
   readonly #journal: Journal;
   readonly #clients: (ChildProcess | undefined)[] = [];
-  readonly #tokens: string[] = [];
+  /** Of watermarks, with the tenants whose they are. */
+  readonly #tokens: Token[] = [];
   readonly #over = new AbortController();
   readonly #happened: MishapKind[] = [];
   /** When a client came further last, as of `performance.now()`. */
@@ -114,7 +121,7 @@ class Run {
       });
       this.#clients[index] = child;
       child.on('message', (token) => {
-        this.#tokens.push(token as string);
+        this.#tokens.push(token as Token);
         this.#progressed = performance.now();
         this.#begin();
       });
@@ -127,12 +134,12 @@ class Run {
 
   async #read(over: AbortSignal): Promise<void> {
     using queries = this.#site.queries();
-    const { tenants, collection } = this.#plan;
+    const { collection } = this.#plan;
     for (let turn = 0; !over.aborted; turn++) {
       await sleep(READ_EVERY_MS);
-      const token = this.#tokens.at(-1 - (turn % 3));
-      if (token === undefined) continue;
-      const tenant = tenants[turn % tenants.length]!;
+      const recent = this.#tokens.at(-1 - (turn % 3));
+      if (recent === undefined) continue;
+      const { token, tenant } = recent;
       const from = monotonic();
       try {
         const request = { collection, tenant, query: 'anything', limit: 1000, atLeastAsFreshAs: token };

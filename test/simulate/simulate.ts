@@ -45,7 +45,7 @@ export async function simulate(
     const clients = planOf(simulation, versions);
     const world = new World(simulation, mix, made);
     const tenants = [...new Set(clients.map(({ tenant }) => tenant))];
-    const problem = await simulation.run(runAll(world, clients, tenants)).then(
+    const problem = await simulation.run(runAll(world, clients)).then(
       () => undefined,
       (error: unknown) => error as Error,
     );
@@ -100,17 +100,13 @@ function faultsOf(simulation: Simulation, versions: Versions): FaultMix {
   };
 }
 
-async function runAll(
-  world: World,
-  clients: readonly ClientPlan[],
-  tenants: readonly string[],
-): Promise<void> {
+async function runAll(world: World, clients: readonly ClientPlan[]): Promise<void> {
   const over = new AbortController();
   const programs = new Programs(world);
   const helpers = [
     misfortune(world, programs, over.signal),
     replicate(world, over.signal),
-    ...Array.from({ length: READERS }, () => read(world, tenants, over.signal)),
+    ...Array.from({ length: READERS }, () => read(world, clients, over.signal)),
   ];
   try {
     await Promise.all(clients.map((plan) => programs.run(plan)));
@@ -216,12 +212,15 @@ async function replicate(world: World, over: AbortSignal): Promise<void> {
   }
 }
 
-async function read(world: World, tenants: readonly string[], over: AbortSignal): Promise<void> {
+async function read(world: World, clients: readonly ClientPlan[], over: AbortSignal): Promise<void> {
   const { simulation } = world;
+  const tenants = new Map(clients.map(({ client, tenant }) => [client, tenant]));
   for (let reads = 0; reads < READS && !over.aborted; reads++) {
     await simulation.pause(20 + simulation.below(world.mix.calm), over).catch(() => {});
     const recent = world.tokens.slice(-8);
-    if (!over.aborted && recent.length > 0)
-      await world.read(simulation.pick(tenants), simulation.pick(recent));
+    if (over.aborted || recent.length === 0) continue;
+    // A token says how far one tenant has come.
+    const { client, token } = simulation.pick(recent);
+    await world.read(tenants.get(client)!, token);
   }
 }

@@ -29,7 +29,8 @@ export class World {
   readonly counts: Counts = {};
   /** The store as it is, without faults. */
   readonly store: MemoryStore;
-  readonly tokens: string[] = [];
+  /** Of watermarks, with the clients that were given them. */
+  readonly tokens: { client: string; token: string }[] = [];
   readonly connections = new Set<Connection>();
   readonly #data = new MemoryData();
   readonly #replicaData = new MemoryData();
@@ -58,7 +59,10 @@ export class World {
   /** Writes down what a client saw, or what was done to the store. */
   record(event: Untimed<HistoryEvent>): void {
     this.events.push({ ...event, at: ++this.#time });
-    if (event.kind === 'watermark' && event.token !== '') this.tokens.push(event.token);
+    if (event.kind === 'watermark' && event.token !== '') {
+      const { client, token } = event;
+      this.tokens.push({ client, token });
+    }
   }
 
   readonly recordClient = (event: ClientEvent): void => this.record(event);
