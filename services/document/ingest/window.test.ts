@@ -655,3 +655,28 @@ test('the traces of documents are ended where the window is abandoned', bounded,
   await settle();
   assert.deepEqual(scene.writes, []);
 });
+
+test(
+  'a document whose text is stored is updated, and encoded only where its text is to be kept now',
+  bounded,
+  async () => {
+    const scene = new Scene();
+    const stored = {
+      version: 1,
+      contentHash: 'other metadata',
+      encodingHash: 'encoding of text',
+      passages: 1,
+    };
+    scene.stored.set('kept', { ...stored, textOmitted: false });
+    scene.stored.set('omitted', { ...stored, textOmitted: true });
+    for (const id of ['kept', 'omitted']) scene.put(id, { version: 2 });
+    await scene.lookUp();
+    const kinds: Record<string, string> = {};
+    for (let writes = 0; writes < 2; writes = Object.keys(kinds).length) {
+      const write = await scene.write();
+      for (const { documentId, kind } of write.writes) kinds[documentId] = kind;
+      write.answer();
+    }
+    assert.deepEqual(kinds, { kept: 'update', omitted: 'put' });
+  },
+);
