@@ -116,9 +116,11 @@ test('each watermark carries a token that covers its writes', async () => {
     await stream.durable(sequence);
     const { identity, position } = await store.freshness('docs');
     const token = stream.events.findLast(({ watermark }) => watermark)!.watermark!.freshnessToken;
-    assert.deepEqual(parseFreshness(token), { identity, position });
-    // Qdrant's position counts nothing where no copy can lag.
+    const parsed = parseFreshness(token)!;
+    assert.equal(parsed.identity, identity);
+    // Qdrant's position counts nothing where no copy can lag: it is the time at which it was asked for.
     if (!/^\d+$/.test(position)) continue;
+    assert.equal(parsed.position, position);
     assert.ok(Number(position) > last);
     last = Number(position);
   }
