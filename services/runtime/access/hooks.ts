@@ -5,36 +5,31 @@ import type { Access } from './access.ts';
 /** Puts the question who calls before what others ask of calls as they come in. */
 export function accessHooks(access: Access, others: Hooks = {}): Hooks {
   const { beforeCall, onRefusal } = others;
-  if (!access.asks && !access.audits) {
-    return {
-      ...others,
-      beforeCall: (arrival) => {
-        if (arrival.headers.authorization !== undefined) void access.arrive(arrival);
-        return beforeCall?.(arrival);
-      },
+  const ask = (arrival: Arrival): Ticket | Promise<Ticket> => {
+    const arrived = performance.now();
+    const refuse = (error: unknown): never => {
+      if (error instanceof ServiceError) onRefusal?.(arrival.method, error, arrived);
+      throw error;
     };
-  }
+    let own: Ticket | Promise<Ticket>;
+    try {
+      own = access.arrive(arrival);
+    } catch (error) {
+      return refuse(error);
+    }
+    if (!(own instanceof Promise)) return beforeCall ? andOthers(own, beforeCall, arrival) : own;
+    return own.then(
+      // It came when it came, whatever it has waited for.
+      (ticket) => (beforeCall ? andOthers(ticket, beforeCall, { ...arrival, arrived }) : ticket),
+      refuse,
+    );
+  };
+  // Where nobody is asked, only a credential that counts for nothing is looked at.
+  const concerns = access.asks || access.audits;
   return {
     ...others,
-    beforeCall: (arrival) => {
-      const arrived = performance.now();
-      const refuse = (error: unknown): never => {
-        if (error instanceof ServiceError) onRefusal?.(arrival.method, error, arrived);
-        throw error;
-      };
-      let own: Ticket | Promise<Ticket>;
-      try {
-        own = access.arrive(arrival);
-      } catch (error) {
-        return refuse(error);
-      }
-      if (!(own instanceof Promise)) return beforeCall ? andOthers(own, beforeCall, arrival) : own;
-      return own.then(
-        // It came when it came, whatever it has waited for.
-        (ticket) => (beforeCall ? andOthers(ticket, beforeCall, { ...arrival, arrived }) : ticket),
-        refuse,
-      );
-    },
+    beforeCall: (arrival) =>
+      concerns || arrival.headers.authorization !== undefined ? ask(arrival) : beforeCall?.(arrival),
   };
 }
 
