@@ -151,13 +151,14 @@ export class Admission implements Required<Hooks> {
     const kind = this.#options.kinds.get(method) ?? 'free';
     const { flow = `address ${socket.remoteAddress}` } = arrival;
     const hasSlots = kind !== 'stream' && kind !== 'free';
-    const late = hasSlots ? this.queue.turnAway(flow) : undefined;
+    const late = kind === 'free' ? undefined : this.queue.turnAway(flow);
     if (late) return this.#turnedAway(method, late, arrival.arrived ?? this.#loop.call());
     const call = this.#callOf(arrival, kind, flow);
     try {
       checkHeaders(headers);
       if (!hasSlots) {
         this.#enterStream(call);
+        if (kind === 'stream') this.queue.passed(flow);
         return this.#admit(call);
       }
       const wait = this.queue.enter(call);

@@ -169,6 +169,11 @@ export class CallQueue {
     });
   }
 
+  /** A stream was let in, which takes no slot: its caller has had its first of the turn. */
+  passed(flow: string): void {
+    this.#servedInTurn.add(flow);
+  }
+
   /** A call that was let in has ended. */
   leave(call: Applicant): void {
     const { priority } = call;
