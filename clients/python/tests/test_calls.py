@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -124,6 +126,35 @@ def test_an_outage_is_not_multiplied(make: Make) -> None:
     asked = calls * threads
     assert len(service.calls) <= asked * 1.1 + 100 + 10 * spent + 1
     assert len(service.calls) > asked
+
+
+def test_a_failed_call_leaves_nothing_to_the_garbage_collector(make: Make) -> None:
+    """Many threads whose calls fail, and a garbage collector that runs all the time, have ended the process."""
+    service = make(lambda _, context: OVERLOADED(context))
+    with QueryClient(service.address, attempts=1) as client:
+        assert code_of(lambda: client.search(**SEARCH)) == "RESOURCE_EXHAUSTED"
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                try:
+                    client.search(**SEARCH)
+                except ScalingnoteError:
+                    pass
+            assert gc.collect() < 20
+        finally:
+            gc.enable()
+
+
+def test_the_classes_of_messages_stay(make: Make, search: Any) -> None:
+    """protobuf makes a class that nobody holds again, for each call."""
+    import scalingnote._proto as proto
+
+    service = make()
+    search(address=service.address)
+    kept = [weakref.ref(proto.message(name)) for name in ("SearchResponse", "Hit", "google.protobuf.Duration")]
+    gc.collect()
+    assert all(each() is not None for each in kept)
 
 
 def test_a_server_that_never_answers_costs_the_timeout(make: Make, search: Any) -> None:
