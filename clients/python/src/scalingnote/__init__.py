@@ -25,6 +25,9 @@ from .answers import (
     ServiceInfo,
     Snippet,
     Space,
+    TenantDrop,
+    TenantDropped,
+    TenantUsage,
     Tower,
 )
 from .documents import DocumentClient
@@ -66,5 +69,8 @@ __all__ = [
     "ServiceInfo",
     "Snippet",
     "Space",
+    "TenantDrop",
+    "TenantDropped",
+    "TenantUsage",
     "Tower",
 ]
