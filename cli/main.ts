@@ -15,6 +15,7 @@ import { get } from './commands/get.ts';
 import { ingest } from './commands/ingest.ts';
 import { keys } from './commands/keys.ts';
 import { pairs } from './commands/pairs.ts';
+import { plan } from './commands/plan.ts';
 import { pipeline } from './commands/pipeline.ts';
 import { restore } from './commands/restore.ts';
 import { scalingLaw } from './commands/scaling-law.ts';
@@ -68,6 +69,7 @@ for (const command of [
   train,
   distill,
   pipeline,
+  plan,
   scalingLaw,
   evaluate,
   trace,
