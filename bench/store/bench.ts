@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync } from '@photostructure/sqlite';
+import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { exactSearch, MetricKind } from 'usearch';
 import { openStore } from '../../store/open.ts';
 import { Engine, engineFolder } from '../../store/qdrant/testing/engine.ts';
@@ -44,7 +44,7 @@ export const bench: Bench = {
       const store = await openStore({ kind: 'embedded', directory: join(folder, 'embedded') });
       closing.push(() => store.close());
       const server = await findQdrant(closing);
-      const qdrant = server && (await openStore({ kind: 'qdrant', url: server }));
+      const qdrant = server === undefined ? undefined : await openStore({ kind: 'qdrant', url: server });
       if (qdrant) closing.push(() => qdrant.close());
       progress('writing');
       const filled = await fill(corpus, { store, qdrant, bare: join(folder, 'bare.db') }, pairs);
@@ -121,8 +121,8 @@ async function fill(
 }
 
 function insertAll(
-  database: DatabaseSync,
-  insert: ReturnType<DatabaseSync['prepare']>,
+  database: DatabaseSyncInstance,
+  insert: StatementSyncInstance,
   writes: readonly DocumentWrite[],
 ): void {
   database.exec('BEGIN IMMEDIATE');

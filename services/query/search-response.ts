@@ -29,10 +29,10 @@ export class HitMessage implements Hit {
   readonly passage: number;
   readonly text: string;
   readonly version: number;
-  explanation?: Hit['explanation'];
-  snippet?: Hit['snippet'];
-  documentText?: string;
-  documentTextAbsence?: Hit['documentTextAbsence'];
+  declare explanation?: NonNullable<Hit['explanation']>;
+  declare snippet?: NonNullable<Hit['snippet']>;
+  declare documentText?: string;
+  declare documentTextAbsence?: NonNullable<Hit['documentTextAbsence']>;
   readonly #metadata: SearchHit['metadata'];
   readonly #shown: Shown | undefined;
 
