@@ -2,15 +2,12 @@ import type { Logger } from 'pino';
 import type { Embedding } from '../../proto/generated/scalingnote/v1/Embedding.ts';
 import type { EncodeRequest__Output } from '../../proto/generated/scalingnote/v1/EncodeRequest.ts';
 import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
-import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
 import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
 import type { SearchByVectorRequest__Output } from '../../proto/generated/scalingnote/v1/SearchByVectorRequest.ts';
 import type { QueryTruncation } from '../../proto/generated/scalingnote/v1/QueryTruncation.ts';
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
-import { toStruct } from '../../proto/struct.ts';
-import type { SearchHit } from '../../store/queries.ts';
 import type { Store } from '../../store/store.ts';
 import { serviceInfo, towerMessage } from '../runtime/service-info.ts';
 import { invalidArgument } from '../runtime/errors.ts';
@@ -35,8 +32,9 @@ import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
 import { Gate } from './gate.ts';
 import type { LiveQuality } from './live-quality.ts';
-import { type Besides, bytesOf, parseSearch, parseTextless, type SearchPlan } from './search-plan.ts';
+import { bytesOf, parseSearch, parseTextless, type SearchPlan } from './search-plan.ts';
 import { type Kept, Searcher, type QueryStore } from './searcher.ts';
+import { HitMessage } from './search-response.ts';
 import { searchStream } from './search-stream.ts';
 import { checkVector } from './vector.ts';
 
@@ -111,7 +109,7 @@ export function queryService(parts: QueryParts): Service {
       workedMs = done - entered;
       timings.queueMs += entered - asked;
       if (plan.text !== '') live?.offer({ text: plan.text, collection, query });
-      const messages = hits.map((hit) => hitMessage(hit, plan.besides));
+      const messages = hits.map((hit) => new HitMessage(hit, plan.besides.omitText));
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
       const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
       const queryTruncation = found.cut ? truncationMessage(found.cut, tower.manifest.maxTokens) : null;
@@ -217,11 +215,6 @@ export function queryService(parts: QueryParts): Service {
     Describe: async () => ({ service: describe() }),
   };
   return service<QueryServiceHandlers>(queryDefinition, perTenant(queryDefinition, handlers, quotas));
-}
-
-function hitMessage({ text = '', metadata, ...hit }: SearchHit, { omitText }: Besides): Hit {
-  const shown = omitText ? '' : text;
-  return { ...hit, text: shown, metadata: metadata === undefined ? null : toStruct(metadata) };
 }
 
 function truncationMessage({ read, whole }: CutText, maxTokens: number): QueryTruncation {

@@ -1,6 +1,8 @@
 import type { SearchHit, SearchQuery } from '../queries.ts';
 import { rankBy } from '../ranking.ts';
+import { hitOf, type Shown } from '../shown.ts';
 import type { Documents } from './documents.ts';
+import type { KnownHits } from './known-hits.ts';
 import type { Found, Mirror } from './mirror.ts';
 
 /** The best documents for a query, best first, as deep as the query needs. */
@@ -13,21 +15,32 @@ export function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
 }
 
 /** What a search returns of a document that it found. */
-export function hit(
-  documents: Documents,
-  { id, documentId, passage, score }: Found,
-  query: SearchQuery,
-): SearchHit {
+export function hit(documents: Documents, known: KnownHits, found: Found, query: SearchQuery): SearchHit {
+  const { documentId, passage, score, state } = found;
   if (query.idsOnly === true) return { documentId, score, passage, title: '', version: 0 };
-  const row = documents.hit(id);
-  const text = query.withText === false ? undefined : documents.passages.text(id, passage);
+  const { withText = true, withMetadata = true } = query;
+  const key = `${state} ${passage} ${withText ? 't' : ''}${withMetadata ? 'm' : ''}`;
+  const shown = known.find(key, () => read(documents, found, withText, withMetadata));
+  return hitOf(shown, { score });
+}
+
+function read(
+  documents: Documents,
+  { id, documentId, passage }: Found,
+  withText: boolean,
+  withMetadata: boolean,
+): { hit: Shown; characters: number } {
+  const { title, version, metadata } = documents.hit(id);
+  const text = withText ? documents.passages.text(id, passage) : undefined;
   return {
-    documentId,
-    score,
-    passage,
-    title: row.title,
-    version: row.version,
-    ...(text !== undefined && { text }),
-    ...(query.withMetadata !== false && { metadata: JSON.parse(row.metadata) as Record<string, unknown> }),
+    hit: {
+      documentId,
+      passage,
+      title,
+      version,
+      ...(text !== undefined && { text }),
+      ...(withMetadata && { metadata: JSON.parse(metadata) as Record<string, unknown> }),
+    },
+    characters: documentId.length + title.length + (text?.length ?? 0) + (withMetadata ? metadata.length : 0),
   };
 }
