@@ -73,10 +73,10 @@ test('where it does not fit into the deadline, or is away, the order stays and t
   const { search } = await start(reranker);
   const plain = (await search({})).hits.map(({ documentId }) => documentId);
   reranker.before = () => sleep(60_000, undefined, { ref: false });
-  const late = await search({ rerank: 6 }, { deadline: Date.now() + 300 });
+  const late = await search({ rerank: 6 }, { deadline: Date.now() + 2000 });
   assert.equal(late.reranking?.skipped, 'RERANK_SKIPPED_DEADLINE');
   assert.deepEqual(late.hits.map(({ documentId }) => documentId), plain);
-  const again = await search({ rerank: 6 }, { deadline: Date.now() + 150 });
+  const again = await search({ rerank: 6 }, { deadline: Date.now() + 1000 });
   assert.equal(again.reranking?.skipped, 'RERANK_SKIPPED_DEADLINE');
   assert.equal(reranker.read.length, 1, 'it is not asked for what it had no time for a moment ago');
   reranker.before = () => {

@@ -97,7 +97,7 @@ function pathOf(at: string, field: string): string[] | undefined {
     return metadataPath(field);
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
-    throw invalidArgument(at, error.message.replace(/^filter field /, 'is '));
+    throw invalidArgument(at, error.message.replace(/^filter field (?<field>".*?") (?:is unknown; )?/s, 'is $<field>; '));
   }
 }
 
