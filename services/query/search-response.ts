@@ -33,6 +33,9 @@ export class HitMessage implements Hit {
   declare snippet?: NonNullable<Hit['snippet']>;
   declare documentText?: string;
   declare documentTextAbsence?: NonNullable<Hit['documentTextAbsence']>;
+  declare legs?: NonNullable<Hit['legs']>;
+  declare percentile?: number;
+  declare rerankScore?: number;
   readonly #metadata: SearchHit['metadata'];
   readonly #shown: Shown | undefined;
 
@@ -74,18 +77,24 @@ export class HitMessage implements Hit {
 
   /** What a search has to ask for. */
   #besides(): Buffer {
-    const { explanation, snippet, documentText, documentTextAbsence } = this;
+    const { explanation, snippet, documentText, documentTextAbsence, legs, percentile, rerankScore } = this;
     const isPlain =
       explanation === undefined &&
       snippet === undefined &&
       documentText === undefined &&
-      documentTextAbsence === undefined;
+      documentTextAbsence === undefined &&
+      legs === undefined &&
+      percentile === undefined &&
+      rerankScore === undefined;
     if (isPlain) return NOTHING;
     return hitBytes({
       ...(explanation !== undefined && { explanation }),
       ...(snippet !== undefined && { snippet }),
       ...(documentText !== undefined && { documentText }),
       ...(documentTextAbsence !== undefined && { documentTextAbsence }),
+      ...(legs !== undefined && { legs }),
+      ...(percentile !== undefined && { percentile }),
+      ...(rerankScore !== undefined && { rerankScore }),
     });
   }
 }

@@ -1,14 +1,22 @@
 import { type Context, SpanKind } from '@opentelemetry/api';
 import { StoreError, type StoreErrorReason } from '../../store/errors.ts';
+import { DEFAULT_FUSION, type Fusion } from '../../store/fusion.ts';
 import type { SearchHit, SearchQuery } from '../../store/queries.ts';
 import type { Store } from '../../store/store.ts';
+import type { Reranker } from '../../towers/reranker/reranker.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
 import { traceOf } from '../runtime/telemetry/span.ts';
 import { Quotas } from '../runtime/tenants/quotas.ts';
 import { tenantFlow } from '../runtime/tenants/whose.ts';
 import type { Collections } from './collections.ts';
-import type { CutText, QueryEncoder, QueryTower } from './encoder.ts';
+import type { CutText, EncodedQuery, QueryEncoder, QueryTower } from './encoder.ts';
+import type { ResultSet } from '../../proto/generated/scalingnote/v1/ResultSet.ts';
+import { fusionFor } from './fusion.ts';
+import { type Absence, encodeInTime, searchByWords } from './ladder.ts';
+import { percentileUnknown, type Scale, Scales } from './percentile.ts';
+import { type Page, Reranks } from './rerank.ts';
+import { searchSet } from './result-set.ts';
 import type { SearchPlan } from './search-plan.ts';
 
 /** What searching needs of a store. */
@@ -18,6 +26,7 @@ export type QueryStore = Pick<
   | 'aliases'
   | 'findCollection'
   | 'search'
+  | 'scroll'
   | 'lookupDocuments'
   | 'readDocuments'
   | 'findOrigins'
@@ -25,14 +34,20 @@ export type QueryStore = Pick<
 >;
 
 /** What was found, and where the time went. */
-export interface Found {
-  hits: SearchHit[];
+export interface Found extends Page {
   /** Physical name of what was searched, and what the store was asked. */
   collection: string;
   query: SearchQuery;
   timings: { tokenizeMs: number; queueMs: number; encodeMs: number; searchMs: number; cached: boolean };
   /** How many tokens the tower read of a query that has more. */
   cut?: CutText;
+  /** Where percentiles are asked for. */
+  scale?: Scale;
+  set?: ResultSet;
+  /** Why a hybrid search has no dense leg. */
+  absence?: Absence;
+  /** The best document below the threshold, where nothing reaches it. */
+  below?: SearchHit;
 }
 
 /** What encoding made of a search's text. */
@@ -40,6 +55,7 @@ interface Encoded {
   vectors: Pick<SearchQuery, 'vector' | 'sparse' | 'hnswEf' | 'oversampling'>;
   timings: Found['timings'];
   cut?: CutText;
+  absence?: Absence;
 }
 
 /** Why a store does not find a collection where it was a moment ago. */
@@ -50,12 +66,24 @@ export interface Kept {
   encoded?: Encoded;
 }
 
+/** What a searcher may be given. */
+export interface SearcherOptions {
+  quotas?: Quotas;
+  /** How a collection fuses, by logical name. */
+  fusion?: Readonly<Record<string, Fusion>> | undefined;
+  reranker?: Reranker | undefined;
+}
+
 /** Does searches that have been checked and let in. */
 export class Searcher {
   readonly #store: QueryStore;
   readonly #encoder: QueryEncoder;
   readonly #collections: Collections;
   readonly #quotas: Quotas;
+  readonly #scales: Scales;
+  readonly #reranks: Reranks;
+  /** By logical name. */
+  readonly #fusion: ReadonlyMap<string, Fusion>;
   /** As the tower's manifest recommends it. */
   readonly #recommended: Pick<SearchQuery, 'hnswEf' | 'oversampling'>;
 
@@ -64,9 +92,11 @@ export class Searcher {
     store: QueryStore,
     encoder: QueryEncoder,
     collections: Collections,
-    quotas = new Quotas(),
+    { quotas = new Quotas(), fusion, reranker }: SearcherOptions = {},
   ) {
     this.#quotas = quotas;
+    this.#reranks = new Reranks(reranker);
+    this.#fusion = new Map(Object.entries(fusion ?? {}));
     const { search } = tower.manifest;
     this.#recommended = {
       ...(search && { hnswEf: search.hnswEf }),
@@ -74,6 +104,13 @@ export class Searcher {
     };
     this.#store = store;
     this.#encoder = encoder;
+    this.#scales = new Scales({
+      store,
+      encode: async (text, signal) => ({
+        vector: (await encoder.encode(text, { signal })).vector,
+        sparse: queryTerms(text),
+      }),
+    });
     this.#collections = collections;
   }
 
@@ -85,8 +122,10 @@ export class Searcher {
    */
   async search(plan: SearchPlan, call: Call, kept: Kept = {}): Promise<Found> {
     const physical = await this.#resolve(plan, call);
-    const { vectors, timings, cut } = (kept.encoded ??= await this.#encode(plan, call));
-    const query = { ...plan.query, ...vectors };
+    const { vectors, timings, cut, absence } = (kept.encoded ??= await this.#encode(plan, call));
+    const scale = plan.percentile && (await this.#scale(plan, physical, call));
+    const fusion = plan.mode === 'hybrid' ? fusionFor(plan.fusion, this.#fusion.get(plan.collection)) : undefined;
+    const query: SearchQuery = { ...plan.query, ...vectors, ...(fusion && { fusion }) };
     const span = call.span?.child('store', {
       kind: SpanKind.CLIENT,
       attributes: {
@@ -97,9 +136,21 @@ export class Searcher {
     });
     const started = performance.now();
     try {
-      const hits = await this.#ask(plan, physical, query, { ...call, ...traceOf(span) });
+      const ask = (one: SearchQuery): Promise<SearchHit[]> =>
+        this.#ask(plan, physical, one, { ...call, ...traceOf(span) });
+      const asked = withPercentile(plan, query, scale);
+      const askAll = absence ? (one: SearchQuery) => searchByWords(hybrid(one), ask) : ask;
+      const found = await answer(plan, asked, scale, askAll, (one) => this.#pageOf(plan, one, askAll, call));
       timings.searchMs = performance.now() - started;
-      return { hits, collection: physical, query, timings, ...(cut && { cut }) };
+      return {
+        ...found,
+        collection: physical,
+        query: asked,
+        timings,
+        ...(cut && { cut }),
+        ...(scale && { scale }),
+        ...(absence && { absence }),
+      };
     } catch (error) {
       // A search that was given up, because a newer query came, has not failed.
       const { name } = error as Error;
@@ -129,12 +180,15 @@ export class Searcher {
     }
     if (plan.mode !== 'sparse') {
       const { tenant } = plan.query;
-      const encoded = await this.#encoder.encode(plan.text, {
-        signal: call.signal,
-        ...(call.span && { span: call.span }),
-        owner: tenantFlow(tenant),
-        onTokens: (tokens) => this.#quotas.tokens(tenant, tokens),
-      });
+      const encode = (signal: AbortSignal): Promise<EncodedQuery> =>
+        this.#encoder.encode(plan.text, {
+          signal,
+          ...(call.span && { span: call.span }),
+          owner: tenantFlow(tenant),
+          onTokens: (tokens) => this.#quotas.tokens(tenant, tokens),
+        });
+      const encoded = plan.mode === 'hybrid' ? await encodeInTime(call, encode) : await encode(call.signal);
+      if (typeof encoded === 'string') return { vectors, timings, absence: encoded };
       vectors.vector = encoded.vector;
       cut = encoded.cut;
       Object.assign(vectors, this.#recommended);
@@ -144,6 +198,23 @@ export class Searcher {
       timings.cached = encoded.cached;
     }
     return { vectors, timings, ...(cut && { cut }) };
+  }
+
+  /** The hits of a page, reranked where the search asks for that. */
+  async #pageOf(
+    { rerank: most, text }: SearchPlan,
+    query: SearchQuery,
+    ask: (query: SearchQuery) => Promise<SearchHit[]>,
+    call: Call,
+  ): Promise<Page> {
+    return most === 0 ? { hits: await ask(query) } : this.#reranks.search({ most, text, call }, query, ask);
+  }
+
+  /** @throws {ServiceError} `PERCENTILE_UNKNOWN` where a threshold needs what is not known */
+  async #scale(plan: SearchPlan, physical: string, call: Call): Promise<Scale> {
+    const scale = await this.#scales.of(physical, plan.query.tenant, call.signal);
+    if (plan.percentile?.threshold !== undefined && !scale.isKnown) throw percentileUnknown(scale.queries);
+    return scale;
   }
 
   #resolve({ collection, query }: SearchPlan, call: Call): Promise<string> {
@@ -165,4 +236,37 @@ export class Searcher {
       return this.#store.search(await this.#resolve(plan, call), query, call);
     }
   }
+}
+
+/** In a mode of one leg, a percentile is a score, which the store can tell from others. */
+function withPercentile({ mode, percentile }: SearchPlan, query: SearchQuery, scale: Scale | undefined): SearchQuery {
+  const least = percentile?.threshold;
+  if (least === undefined || !scale || mode === 'hybrid') return query;
+  const lowest = scale.threshold(least, mode);
+  const { scoreThreshold = lowest } = query;
+  return lowest === -Infinity ? query : { ...query, scoreThreshold: Math.max(scoreThreshold, lowest) };
+}
+
+/** The page, what is wanted of the result set, and what there is where thresholds leave nothing. */
+async function answer(
+  { mode, set, percentile }: SearchPlan,
+  query: SearchQuery,
+  scale: Scale | undefined,
+  ask: (query: SearchQuery) => Promise<SearchHit[]>,
+  pageOf: (query: SearchQuery) => Promise<Page>,
+): Promise<Page & Pick<Found, 'set' | 'below'>> {
+  const least = mode === 'hybrid' ? percentile?.threshold : undefined;
+  const keep = least === undefined || !scale ? undefined : (hit: SearchHit) => scale.of(hit, mode) >= least;
+  const found = set ? await searchSet(set, query, mode, { ask, pageOf, keep }) : await pageOf(query);
+  const { hits } = found;
+  const isBounded = query.scoreThreshold !== undefined || least !== undefined;
+  if (hits.length > 0 || !isBounded || (query.offset ?? 0) > 0) return found;
+  const { scoreThreshold: _, ...unbounded } = query;
+  const [below] = await ask({ ...unbounded, limit: 1, idsOnly: true, withText: false, withMetadata: false });
+  return { ...found, ...(below && { below }) };
+}
+
+/** A search that has no dense leg is hybrid all the same: how it fuses is known. */
+function hybrid(query: SearchQuery): SearchQuery & { fusion: Fusion } {
+  return { ...query, fusion: query.fusion ?? DEFAULT_FUSION };
 }

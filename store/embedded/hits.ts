@@ -1,12 +1,15 @@
 import type { SearchHit, SearchQuery } from '../queries.ts';
-import { rankBy } from '../ranking.ts';
+import { type LegPlaces, rankBy } from '../fusion.ts';
 import { hitOf, type Shown } from '../shown.ts';
 import type { Documents } from './documents.ts';
 import type { KnownHits } from './known-hits.ts';
 import type { Found, Mirror } from './mirror.ts';
 
+/** A document that was found; of a hybrid search with its places in both legs. */
+type Ranked = Found & { legs?: LegPlaces };
+
 /** The best documents for a query, best first, as deep as the query needs. */
-export function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
+export function rank(mirror: Mirror, query: SearchQuery): readonly Ranked[] {
   return rankBy(
     query,
     (vector, depth, least) => mirror.nearest(vector, depth, least, query.filter),
@@ -15,13 +18,14 @@ export function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
 }
 
 /** What a search returns of a document that it found. */
-export function hit(documents: Documents, known: KnownHits, found: Found, query: SearchQuery): SearchHit {
-  const { documentId, passage, score, state } = found;
-  if (query.idsOnly === true) return { documentId, score, passage, title: '', version: 0 };
+export function hit(documents: Documents, known: KnownHits, found: Ranked, query: SearchQuery): SearchHit {
+  const { documentId, passage, score, state, legs } = found;
+  const place = { score, ...(legs && { legs }) };
+  if (query.idsOnly === true) return { documentId, ...place, passage, title: '', version: 0 };
   const { withText = true, withMetadata = true } = query;
   const key = `${state} ${passage} ${withText ? 't' : ''}${withMetadata ? 'm' : ''}`;
   const shown = known.find(key, () => read(documents, found, withText, withMetadata));
-  return hitOf(shown, { score });
+  return hitOf(shown, place);
 }
 
 function read(
