@@ -8,6 +8,7 @@ import { type SearchRequest, WebClient } from '../clients/web/client.ts';
 import { MESSAGES } from '../clients/web/contract.ts';
 import { WebError } from '../clients/web/errors.ts';
 import { loadTower } from '../clients/web/tower.ts';
+import { startGuarded } from '../services/console/testing/guarded.ts';
 import { until } from '../services/runtime/testing/harness.ts';
 
 /** `@scalingnote/web`'s client against a server that answers as each test says. */
@@ -91,6 +92,20 @@ describe('a credential', () => {
         .map((each): string | undefined => `Bearer ${each}`)
         .concat(undefined),
     );
+  });
+
+  test('is what a service with keys asks for', async () => {
+    const guarded = await startGuarded();
+    const service = `http://${guarded.address}`;
+    const reasonOf = async (credential?: string): Promise<string> => {
+      const own = new WebClient(service, credential === undefined ? {} : { credential });
+      const error: unknown = await own.search(REQUEST).catch((caught: unknown) => caught);
+      return error instanceof WebError ? error.reason : 'OK';
+    };
+    assert.equal(await reasonOf(), 'CREDENTIAL_MISSING');
+    assert.equal(await reasonOf('sn_small'), 'CREDENTIAL_INVALID');
+    assert.equal(await reasonOf(guarded.key), 'OK');
+    await guarded.stop();
   });
 
   test('that can’t be sent is refused, and not repeated', async () => {

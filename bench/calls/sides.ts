@@ -79,10 +79,10 @@ export async function answerBytes({ service, path, bodies }: Side): Promise<numb
 }
 
 /** Calls a side until it does not get faster any more. */
-export async function warmUp(side: Side, callers: number, mayLose = 0): Promise<void> {
+export async function warmUp(side: Side, callers: number): Promise<void> {
   let before = 0;
   for (let turn = 0; turn < MOST_WARM_UPS; turn++) {
-    const { perSecond } = await closedLoop(side, callers, WARM_MS, mayLose);
+    const { perSecond } = await closedLoop(side, callers, WARM_MS);
     if (Math.abs(perSecond / before - 1) < STABLE) return;
     before = perSecond;
   }

@@ -11,7 +11,6 @@ import {
   MAX_OPEN_STREAMS,
 } from '../../services/runtime/admission/admission.ts';
 import { MAX_UNTAKEN_BYTES } from '../../services/runtime/admission/answers.ts';
-import { kindsOf } from '../../services/runtime/admission/kinds.ts';
 import { shareOfPeer } from '../../services/runtime/admission/shares.ts';
 import { callUnary, serve, until } from '../../services/runtime/testing/harness.ts';
 import { DATA, END_STREAM, frame } from '../load/frames.ts';

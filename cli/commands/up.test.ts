@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Agent, fetch } from 'undici';
+import { Agent, fetch, type RequestInit } from 'undici';
 import { QueryClient } from '../../clients/index.ts';
 import { Authority } from '../../keys/certificates.ts';
 import { changeKeyFile } from '../../keys/key-file.ts';
@@ -130,11 +130,8 @@ test('up over TLS with keys: services, console and its own calls', async (contex
   await assert.rejects(stranger.describe(), { reason: 'CREDENTIAL_MISSING' });
   const agent = new Agent({ connect: { ca: authority.identity.certificate } });
   context.after(() => agent.close());
-  const ask = async (path: string, init: RequestInit = {}): Promise<Response> =>
-    (await fetch(`https://${addresses.console}${path}`, {
-      ...(init as object),
-      dispatcher: agent,
-    })) as unknown as Response;
+  const ask = (path: string, init: RequestInit = {}) =>
+    fetch(`https://${addresses.console}${path}`, { ...init, dispatcher: agent });
   assert.equal((await ask('/api/traces')).status, 401);
   const login = await ask('/api/session', {
     method: 'POST',
@@ -148,7 +145,7 @@ test('up over TLS with keys: services, console and its own calls', async (contex
     await new Promise((resolve) => setTimeout(resolve, 100));
     const answer = await ask('/api/traces', { headers: { cookie } });
     assert.equal(answer.status, 200);
-    ({ traces } = (await answer.json()) as { traces: unknown[] });
+    traces = (await answer.json()) as unknown[];
   }
   assert.equal(await up.stop(), 0);
 });

@@ -198,9 +198,7 @@ export class Issuer {
 
   readonly #fetch: client.CustomFetch = (url, options) =>
     // The library follows no redirect, and its options are those of the standard.
-    fetch(url, { ...options, dispatcher: this.#agent } as Parameters<
-      typeof fetch
-    >[1]) as unknown as Promise<Response>;
+    fetch(url, { ...options, dispatcher: this.#agent } as Parameters<typeof fetch>[1]);
 
   /** An error for the person. What it says is ours, but for names of errors; the log says more. */
   #failure(error: unknown): HttpError {

@@ -27,11 +27,7 @@ const SENDER_MS = 60_000;
  * @param sessions - `undefined` where nobody has to log in
  * @param issuer - where people can log in as well
  */
-export function loginRoutes(
-  sessions: Sessions | undefined,
-  addresses: Addresses,
-  issuer?: Issuer | undefined,
-): Hono {
+export function loginRoutes(sessions: Sessions | undefined, addresses: Addresses, issuer?: Issuer): Hono {
   const app = new Hono();
   if (!sessions) {
     return app.get('/api/session', (context) =>

@@ -47,6 +47,7 @@ export async function startGuarded(): Promise<Guarded> {
   const handlers = {
     ...NOTHING,
     Describe: () => Promise.resolve({}),
+    Search: () => Promise.resolve({ hits: [] }),
     Encode: () => Promise.resolve({ embeddings: [{ values: [1, 0] }], queryTower: {} }),
   };
   const server = await startServer({
