@@ -64,8 +64,9 @@ export function checkWrites(writes: readonly DocumentWrite[]): void {
     if (write.kind !== 'put') continue;
     if (write.passages.length === 0)
       throw invalidArgument(`${what} has no passages; a document has at least one`);
-    for (const [passage, { sparse }] of write.passages.entries()) {
+    for (const [passage, { sparse, words = [] }] of write.passages.entries()) {
       if (sparse) checkSparse(sparse, `sparse vector of passage ${passage} of ${what}`);
+      checkWords(words, `words of passage ${passage} of ${what}`);
     }
   }
 }
@@ -136,6 +137,19 @@ export function writeName({ documentId }: { documentId: string }, index: number)
 /** The name of a vector in errors. */
 export function vectorName(write: { documentId: string }, index: number, passage: number): string {
   return `vector of passage ${passage} of ${writeName(write, index)}`;
+}
+
+/** A word, and before it a character that says what kind of word it is. */
+const COUNTED_WORD = /^[\u0001-\u0009]?[^\u0000-\u001f]+$/;
+
+function checkWords(words: readonly string[], what: string): void {
+  for (const word of words) {
+    checkText(word, what);
+    if (!COUNTED_WORD.test(word)) {
+      throw invalidArgument(`${what}: ${JSON.stringify(word)} is empty, or has a control character in it`);
+    }
+  }
+  if (new Set(words).size !== words.length) throw invalidArgument(`${what} have a word twice`);
 }
 
 function checkSparse({ indices, values }: SparseVector, what: string): void {

@@ -19,6 +19,8 @@ interface Flags {
   /** Of one document, or of all hits. */
   explain?: string | true;
   snippet?: number;
+  prefix?: boolean;
+  language?: string;
   whole?: boolean;
   json?: boolean;
   trace?: boolean;
@@ -38,6 +40,12 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     new Option('--mode <mode>', 'dense: match by meaning; sparse: by wording; hybrid: by both')
       .choices(['dense', 'sparse', 'hybrid'])
       .default('dense'),
+  )
+  .option('--prefix', 'the last word may be unfinished')
+  .option(
+    '--language <code>',
+    'language of the text, an ISO 639 code, or "none" (default: those of the collection)',
+    notEmpty,
   )
   .option(
     '--fresh <token>',
@@ -73,6 +81,8 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
       limit,
       offset,
       mode,
+      ...(flags.prefix === true && { prefix: true }),
+      ...(flags.language !== undefined && { language: flags.language }),
       filter,
       atLeastAsFreshAs,
       ...(scoreThreshold !== undefined && { scoreThreshold }),
@@ -89,6 +99,7 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     });
     if (flags.json !== true) {
       const parts = [
+        ...renderReading(result),
         renderHits(result),
         ...renderReasons(result),
         ...renderFate(result, command),
@@ -115,6 +126,14 @@ export function renderHits({ hits }: SearchResult, textWidth = 60): string {
       snippet ? clip(snippet.text, snippet.text.length) : clip(text, textWidth),
     ]),
   );
+}
+
+/** What the words were taken for, where that is not as they are written. */
+export function renderReading({ didYouMean, completions = [] }: SearchResult): string[] {
+  return [
+    ...(didYouMean === undefined ? [] : [`did you mean: ${didYouMean}`]),
+    ...(completions.length === 0 ? [] : [`may become: ${completions.join(', ')}`]),
+  ];
 }
 
 /** Where the time went, in one line. */

@@ -63,7 +63,8 @@ export async function addBesides(search: AnsweredSearch, hits: Hit[]): Promise<D
   const teacher = await search.live?.teach(plan.text, call.signal);
   const { collection, query } = found;
   const explained = { store, collection, query, teacher: teacher?.vector, options: call };
-  const words = plan.mode === 'dense' ? new Map<number, string>() : termWords(plan.text);
+  const words =
+    plan.mode === 'dense' ? new Map<number, string>() : (found.reading?.words ?? termWords(plan.text));
   const message = (explanation: Explanation, rank: number): ExplanationMessage =>
     explanationMessage(explanation, rank, words, teacher?.name);
   if (explain) await addExplanations(explained, found, hits, message);

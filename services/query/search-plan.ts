@@ -1,6 +1,7 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
 import { type Filter, type FilterValue, type SearchQuery } from '../../store/queries.ts';
+import { isLanguage } from '../../towers/lexical/analysis.ts';
 import { invalidArgument, invalidArguments, ServiceError } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
 import { type Mode, SCORES } from '../runtime/scores.ts';
@@ -31,6 +32,12 @@ export interface SearchPlan {
   collection: string;
   text: string;
   mode: Mode;
+  /** Whether the last word may be unfinished; absent where the request does not say. */
+  prefix?: boolean;
+  /** The request says so, so that a collection that can't is refused. */
+  mustPrefix?: boolean;
+  /** Language of the text; absent for those of the collection. */
+  language?: string;
   /** What the store is asked for, without the vectors of the text. */
   query: SearchQuery;
   /** What the answer has besides the hits. */
@@ -73,6 +80,8 @@ export function parseTextless(request: SearchRequest__Output | null): SearchPlan
   }
   if (snippetLength > 0)
     refuse('snippet_length', 'needs the text of the query; leave it out, or call Search');
+  if (plan.prefix !== undefined)
+    refuse('prefix', 'needs the text of the query; leave it out, or call Search');
   return plan;
 }
 
@@ -104,7 +113,34 @@ function planOf(request: SearchRequest__Output): SearchPlan {
     withMetadata: !request.omitMetadata,
     ...(atLeast && { atLeast }),
   };
-  return { collection, text, mode, query, besides: parseBesides(request, query.limit) };
+  return {
+    collection,
+    text,
+    mode,
+    ...parseReading(request, mode),
+    query,
+    besides: parseBesides(request, query.limit),
+  };
+}
+
+/** How the words of the text are read. */
+function parseReading(
+  { prefix, language }: SearchRequest__Output,
+  mode: Mode,
+): Pick<SearchPlan, 'prefix' | 'language'> {
+  if (language !== '' && (!isLanguage(language) || language === 'auto')) {
+    throw invalidArgument(
+      'language',
+      `is ${quoted(language)}; send an ISO 639 code, as "en", "none", or leave it out for the languages of the collection`,
+    );
+  }
+  if (language !== '' && mode === 'dense') {
+    throw invalidArgument('language', 'changes nothing in a dense search; leave it out, or search by words');
+  }
+  return {
+    ...(prefix !== undefined && { prefix, mustPrefix: prefix }),
+    ...(language !== '' && { language }),
+  };
 }
 
 function parseBesides(request: SearchRequest__Output, limit: number): Besides {

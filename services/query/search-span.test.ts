@@ -39,6 +39,7 @@ async function storeSpan(error: Error): Promise<RecordedSpan> {
     explainDocumentId: '',
     snippetLength: 0,
     withDocumentText: false,
+    language: '',
   });
   const call = { signal: new AbortController().signal, metadata: new Metadata(), span };
   await assert.rejects(searcher.search(plan, call), error);

@@ -115,7 +115,8 @@ export function queryService(parts: QueryParts): Service {
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
       const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
       const queryTruncation = found.cut ? truncationMessage(found.cut, tower.manifest.maxTokens) : null;
-      return { hits: messages, timings, explainedDocument, queryTruncation };
+      const { didYouMean = '', completions = [] } = found.reading ?? {};
+      return { hits: messages, timings, explainedDocument, queryTruncation, didYouMean, completions };
     } finally {
       gate.leave(workedMs);
     }
@@ -124,6 +125,12 @@ export function queryService(parts: QueryParts): Service {
   const search = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
     const arrived = performance.now();
     return run(parseSearch(request), call, arrived);
+  };
+
+  /** A search while its words are typed. */
+  const searchTyped = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
+    const arrived = performance.now();
+    return run({ prefix: true, ...parseSearch(request) }, call, arrived);
   };
 
   const searchByVector = async (
@@ -200,7 +207,7 @@ export function queryService(parts: QueryParts): Service {
   /** A query of a stream counts as a request. */
   const searchCounted = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
     countRequest(quotas, call, request.tenant);
-    return search(request, call);
+    return searchTyped(request, call);
   };
 
   const handlers: Implementation<QueryServiceHandlers> = {

@@ -24,6 +24,7 @@ import type { PreparedPut, PreparedUpdate, PreparedWrite } from './prepare.ts';
 import { bytes, string } from './strings.ts';
 import { TenantData } from './tenant-data.ts';
 import { Tenants } from './tenants.ts';
+import { Words } from './words.ts';
 
 /**
  * Rows that a scan reads at a time: enough to make the statement cheap, and not too many at 64 KiB of
@@ -52,6 +53,7 @@ export class Documents {
   readonly deletions: Deletions;
   readonly tenants: Tenants;
   readonly data: TenantData;
+  readonly words: Words;
   readonly #database: Database;
   readonly #sql: ReturnType<typeof documentStatements>;
 
@@ -65,6 +67,7 @@ export class Documents {
     this.deletions = new Deletions(database, collection);
     this.tenants = new Tenants(database, collection);
     this.data = new TenantData(database, collection, dimensions);
+    this.words = new Words(database, collection);
     this.#database = database;
     this.#sql = documentStatements(database, collection);
   }
@@ -235,6 +238,7 @@ export class Documents {
   #insert(tenant: number, documentId: Uint8Array, put: PreparedPut, position: number): number {
     const { text } = put;
     const textKept = placeOfText(put);
+    const firstPassage = this.passages.insert(put.passages);
     const { lastInsertRowid } = this.#sql.insert.run(
       tenant,
       documentId,
@@ -243,7 +247,7 @@ export class Documents {
       bytes(put.encodingHash),
       put.expiresAt ?? null,
       textKept,
-      this.passages.insert(put.passages),
+      firstPassage,
       put.passages.length,
       bytes(put.title),
       put.metadata,
@@ -256,6 +260,7 @@ export class Documents {
       const whole = bytes(text!);
       this.#sql.insertText.run(id, whole, checksum(whole, id));
     }
+    this.words.add(tenant, firstPassage, put.passages.length);
     this.tenants.change(tenant, 1, put.passages.length);
     return id;
   }
@@ -269,6 +274,7 @@ export class Documents {
 
   /** Removes a row without telling the change log. */
   #remove(tenant: number, id: number): void {
+    this.words.remove(tenant, id);
     const passages = this.passages.delete(id);
     this.#sql.deleteText.run(id);
     this.#sql.delete.run(id);

@@ -13,10 +13,13 @@ import {
 } from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
 import { parseSequence } from '../../runtime/validate.ts';
+import type { Analysis } from '../../../towers/lexical/analysis.ts';
+import { withAnalysis } from '../../runtime/analysis.ts';
 import { countRequest } from '../../runtime/tenants/per-tenant.ts';
 import { tenantFlow } from '../../runtime/tenants/whose.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
-import { readBegin } from './begin.ts';
+import { type Begin, readBegin } from './begin.ts';
+import { type Analyses, checkAnalysis } from './analyses.ts';
 import type { Share } from './budget.ts';
 import { readOperation, type DocumentTrace } from './operation.ts';
 import type { Runs } from './runs.ts';
@@ -43,6 +46,7 @@ export type IngestCall = Pick<
 
 /** What a session shares with all others. */
 export interface SessionContext extends Shared {
+  analyses: Analyses;
   telemetry: Telemetry | undefined;
   /** Name of the tower. */
   model: string;
@@ -54,7 +58,7 @@ export interface SessionContext extends Shared {
   /** @throws {StoreError} */
   findCollection(name: string, signal: AbortSignal): Promise<CollectionKey>;
   /** @throws {StoreError} */
-  openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo>;
+  openCollection(name: string, analysis: Analysis | undefined, signal: AbortSignal): Promise<CollectionInfo>;
   /** What writes to a collection are refused with, where they are. */
   distrust?: ((physicalName: string) => ServiceError | undefined) | undefined;
   /** @throws {StoreError} */
@@ -207,7 +211,7 @@ export class IngestSession {
   }
 
   async #begin(request: IngestRequest__Output): Promise<void> {
-    const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt, progress } =
+    const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt, progress, analysis } =
       readBegin(request);
     const { quotas, budget, runs } = this.#context;
     if (quotas) countRequest(quotas, this.#call, tenant);
@@ -218,7 +222,7 @@ export class IngestSession {
     const owner = tenant === '' ? `collection ${collection}` : tenantFlow(tenant);
     const share = budget.open(owner, quotas?.weight(tenant));
     this.#share = share;
-    const info = await this.#open({ collection, tenant }, expectedIdentity, progress);
+    const info = await this.#open({ collection, tenant, analysis }, expectedIdentity, progress);
     this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
     if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
@@ -230,7 +234,7 @@ export class IngestSession {
       onFailure: (error) => this.#fail(this.#unlessGone(error)),
     });
     const counts = await this.#context.count(info.physicalName, tenant, this.#call.signal);
-    this.#ready = { ready: { collection: { ...info, ...counts } } };
+    this.#ready = { ready: { collection: { ...withAnalysis(info), ...counts } } };
     this.#wakeWriter();
   }
 
@@ -247,7 +251,7 @@ export class IngestSession {
 
   /** Opens the collection, unless it is not the expected one: then nothing is made. */
   async #open(
-    { collection: name, tenant }: { collection: string; tenant: string },
+    { collection: name, tenant, analysis }: Pick<Begin, 'collection' | 'tenant' | 'analysis'>,
     identity: string,
     progress: Freshness | undefined,
   ): Promise<CollectionInfo> {
@@ -263,8 +267,10 @@ export class IngestSession {
         }),
       );
     }
-    const info = await this.#context.openCollection(name, signal);
+    const info = await this.#context.openCollection(name, analysis, signal);
     check(info);
+    this.#context.analyses.learn(info);
+    checkAnalysis(name, info, analysis);
     // Elsewhere the identity has said all, and asking would write to the store.
     if (progress && countsWrites(progress)) {
       const now = await this.#context.store.freshness(info.physicalName, signal, tenant);

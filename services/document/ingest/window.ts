@@ -7,6 +7,7 @@ import { reportError, type ServiceError } from '../../runtime/errors.ts';
 import type { Quotas } from '../../runtime/tenants/quotas.ts';
 import type { StorageQuotas } from '../../runtime/tenants/storage.ts';
 import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
+import type { Analyses } from './analyses.ts';
 import type { Budget, Share } from './budget.ts';
 import { type Content, contentOf, patchedContent, storedContent } from './content.ts';
 import type { DocumentEncoder } from './encoder.ts';
@@ -47,6 +48,7 @@ export const PATCH_ATTEMPTS = 8;
 export interface Shared {
   store: PatientStore;
   encoder: DocumentEncoder;
+  analyses: Pick<Analyses, 'of'>;
   budget: Budget;
   log: Logger;
   /** How much tenants may have and do. @default as much as they like */
@@ -315,7 +317,9 @@ export class Window {
       const watch = this.#trace?.encoding(operation, batches);
       const before = await this.#readToEncode(operation);
       const spend = quotas && ((tokens: number): void => quotas.spendTokens(tenant, tokens));
-      const options = { omitText, lane: this.#target.lane, before, signal, spend, watch };
+      const { analyses, store } = this.#shared;
+      const analyser = await store.patiently(() => analyses.of(this.#target.collection), signal);
+      const options = { omitText, analyser, lane: this.#target.lane, before, signal, spend, watch };
       const encoded = await this.#shared.encoder.encode(operation.document, options);
       this.#writes.add(putLater(operation, this.#target, encoded, batches));
     } catch (error) {
