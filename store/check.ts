@@ -139,13 +139,23 @@ export function vectorName(write: { documentId: string }, index: number, passage
   return `vector of passage ${passage} of ${writeName(write, index)}`;
 }
 
-/** A word, and before it a character that says what kind of word it is. */
-const COUNTED_WORD = /^[\u0001-\u0009]?[^\u0000-\u001f]+$/;
+/** First characters that say what kind of word follows. */
+const MARKS = { first: 1, last: 8 };
+
+/** Whether something is a word, after one mark at most. */
+function isCounted(word: string): boolean {
+  for (let index = 0; index < word.length; index++) {
+    const unit = word.charCodeAt(index);
+    const isMark = index === 0 && unit >= MARKS.first && unit <= MARKS.last && word.length > 1;
+    if (unit < 0x20 && !isMark) return false;
+  }
+  return word !== '';
+}
 
 function checkWords(words: readonly string[], what: string): void {
   for (const word of words) {
     checkText(word, what);
-    if (!COUNTED_WORD.test(word)) {
+    if (!isCounted(word)) {
       throw invalidArgument(`${what}: ${JSON.stringify(word)} is empty, or has a control character in it`);
     }
   }

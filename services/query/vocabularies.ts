@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { CountedWords, Store } from '../../store/store.ts';
+import type { Store } from '../../store/store.ts';
 import { Vocabulary } from '../../towers/lexical/vocabulary.ts';
 import { SingleFlight } from './single-flight.ts';
 
@@ -66,16 +66,10 @@ export class Vocabularies {
       const started = performance.now();
       const request = { limit: MAX_WORDS, ...(before && { known: before.stamp }) };
       const { stamp, counted } = await this.#store.words(physicalName, tenant, request, { signal: shared });
-      const vocabulary = counted ? new Vocabulary(entries(counted)) : before!.vocabulary;
+      const vocabulary = counted ? Vocabulary.ofCounted(counted) : before!.vocabulary;
       const readAt = performance.now();
       this.#known.set(key, { stamp, vocabulary, readAt, tookMs: readAt - started });
       return vocabulary;
     });
   }
-}
-
-function* entries({ words, passages }: Required<CountedWords>['counted']): Generator<[string, number]> {
-  if (words === '') return;
-  let place = 0;
-  for (const word of words.split('\n')) yield [word, passages[place++]!];
 }

@@ -1,5 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import type { TextAnalysis } from '../../proto/generated/scalingnote/v1/TextAnalysis.ts';
+import type { CollectionKey } from '../../store/store.ts';
 import { Analyser } from '../../towers/lexical/analyser.ts';
 import {
   type AnalysisRecord,
@@ -66,12 +67,19 @@ export function analysisMismatch(collection: string, message: string): ServiceEr
 }
 
 /** The collection has no analysis, which a request needs. @param what the request asks for */
-export function notAnalysed(collection: string, what: string): ServiceError {
+export function notAnalysed(
+  { readOnly }: Pick<CollectionKey, 'readOnly'>,
+  collection: string,
+  what: string,
+): ServiceError {
+  const why =
+    readOnly === true
+      ? `"${collection}" was adopted, and others write it; leave it out`
+      : `"${collection}" was made before there were such; run ${fixOf(collection)}, which encodes nothing, or leave it out`;
   return new ServiceError(
     status.FAILED_PRECONDITION,
     'NOT_ANALYSED',
-    `${what} needs a collection that knows its words, and "${collection}" was made before there were such; run ` +
-      `${fixOf(collection)}, which encodes nothing, or leave it out`,
+    `${what} needs a collection that knows its words, and ${why}`,
     { metadata: { collection } },
   );
 }

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { memoryBudget } from '../../machine/limits.ts';
 import { isLogicalName } from '../../store/names.ts';
 import { accessSettings } from './access/access-settings.ts';
+import { fusionSetting } from './fusion-setting.ts';
 import { LOG_LEVELS } from './log.ts';
 import { boolean, ConfigError, decimal, integer } from './setting-types.ts';
 import { storeSettings } from './store-settings.ts';
@@ -150,6 +151,19 @@ export const Settings = z.strictObject({
     .describe(
       'Collection that a search means which names none. By default the only one that the store has; with several, ' +
         'such a search is refused.',
+    ),
+  fusion: fusionSetting
+    .optional()
+    .describe(
+      'How hybrid searches of a collection fuse where they do not say, as "eval --mode hybrid --tune" prints it: ' +
+        'COLLECTION=METHOD:DENSE_WEIGHT, separated by commas.',
+    ),
+  reranker: z
+    .string()
+    .default('')
+    .describe(
+      'Reads the best documents of a search again, where the search asks for that: rerank:http://HOST:PORT of a server that ' +
+        'answers POST /rerank, or the folder of a cross-encoder with model.onnx and tokenizer.json. None by default.',
     ),
   queryCache: integer(0, 1_000_000)
     .default(10_000)

@@ -133,7 +133,7 @@ export function wordContract(stores: Stores): void {
         { outcome: 'indexed' },
       ]);
       assert.deepEqual(await wordsOf(first, collection), { cat: 1, hound: 1 });
-      const gone = { ...again('hash of b'), documentId: 'b' } as DocumentWrite;
+      const gone: DocumentWrite = { ...again('hash of b'), documentId: 'b' };
       assert.deepEqual(await first.writeDocuments(collection, [gone]), [{ outcome: 'changed' }]);
       assert.equal((await search(first, collection, direction(0))).length, 1);
     });

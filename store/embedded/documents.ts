@@ -120,6 +120,7 @@ export class Documents {
   /** Applies steps in order. */
   write(writes: readonly PreparedWrite[], now: number): DocumentWriteResult[] {
     const tenants = new Map<string, { row: number; position: number }>();
+    this.start();
     const results = writes.map((write) => {
       let tenant = tenants.get(write.tenant);
       if (tenant === undefined) {
@@ -130,11 +131,22 @@ export class Documents {
       return this.#apply(tenant.row, write, { now, position: tenant.position });
     });
     this.#buryExpired(now);
-    this.changes.trim();
+    this.settle();
     return results;
   }
 
-  /** Deletes a row of a tenant that {@link scan} has returned. The caller trims the change log when it is done. */
+  /** A transaction of changes begins; {@link settle} ends it. */
+  start(): void {
+    this.words.start();
+  }
+
+  /** Ends the changes of a transaction. */
+  settle(): void {
+    this.words.flush();
+    this.changes.trim();
+  }
+
+  /** Deletes a row of a tenant that {@link scan} has returned, between {@link start} and {@link settle}. */
   deleteRow(tenant: number, id: number): void {
     this.#remove(tenant, id);
     this.changes.add(tenant, id, null);
@@ -238,7 +250,6 @@ export class Documents {
   #insert(tenant: number, documentId: Uint8Array, put: PreparedPut, position: number): number {
     const { text } = put;
     const textKept = placeOfText(put);
-    const firstPassage = this.passages.insert(put.passages);
     const { lastInsertRowid } = this.#sql.insert.run(
       tenant,
       documentId,
@@ -247,7 +258,7 @@ export class Documents {
       bytes(put.encodingHash),
       put.expiresAt ?? null,
       textKept,
-      firstPassage,
+      this.passages.insert(put.passages),
       put.passages.length,
       bytes(put.title),
       put.metadata,
@@ -260,7 +271,7 @@ export class Documents {
       const whole = bytes(text!);
       this.#sql.insertText.run(id, whole, checksum(whole, id));
     }
-    this.words.add(tenant, firstPassage, put.passages.length);
+    this.words.add(tenant, put.passages);
     this.tenants.change(tenant, 1, put.passages.length);
     return id;
   }

@@ -198,11 +198,12 @@ export class Engine {
         const documents = this.#documentsOf(collection);
         const row = documents.tenants.find(tenant);
         if (row === undefined || after === undefined) return undefined;
+        documents.start();
         const next = this.#scan({ documents, tenant: row, after, filter }, ({ id }) => {
           documents.deleteRow(row, id);
           deleted++;
         });
-        documents.changes.trim();
+        documents.settle();
         return next;
       });
       if (after === undefined) return deleted;
@@ -348,8 +349,9 @@ export class Engine {
       this.#slice.begin();
       do {
         const ids = data.someDocuments(row);
+        documents.start();
         for (const id of ids) documents.deleteRow(row, id);
-        documents.changes.trim();
+        documents.settle();
         dropped += ids.length;
         if (ids.length === 0 && !data.forgetSomeDeletes(row)) {
           documents.tenants.forget(row);

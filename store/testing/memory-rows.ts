@@ -1,6 +1,7 @@
 import { documentFilter } from '../filter.ts';
 import type { PreparedPut, PreparedUpdate, PreparedWrite } from '../embedded/prepare.ts';
-import { bestFirst, rankBy, type Ranked } from '../ranking.ts';
+import { type LegPlaces, rankBy } from '../fusion.ts';
+import { bestFirst, type Ranked } from '../ranking.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type { CountedWords, Counts } from '../store.ts';
 import type {
@@ -52,6 +53,8 @@ export function rank(rows: Rows, query: SearchQuery, now: number): readonly Foun
 
 /** A document that a search found. */
 export interface Found extends Ranked {
+  /** Of a hybrid search. */
+  legs?: LegPlaces;
   row: DocumentRow;
 }
 
@@ -82,12 +85,13 @@ function dot(a: Float32Array, b: Float32Array): number {
   return a.reduce((sum, component, index) => sum + component * b[index]!, 0);
 }
 
-export function hitOf({ row, documentId, score, passage }: Found, query: SearchQuery): SearchHit {
+export function hitOf({ row, documentId, score, passage, legs }: Found, query: SearchQuery): SearchHit {
   const { put, remembered } = row;
   const text = query.withText === false ? undefined : put.passages[passage]?.text;
   return {
     documentId,
     score,
+    ...(legs && { legs }),
     passage,
     title: put.title,
     version: remembered.version,

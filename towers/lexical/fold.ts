@@ -9,7 +9,7 @@
 const FULL_FOLDING = /[ßẞςǰΐΰև\u1e96-\u1e9a\u1f50-\u1ffc]/g;
 
 /** What may need one of the steps after `toLowerCase`. */
-const BEYOND_ASCII = /[^\u0000-\u007f]/;
+const BEYOND_ASCII = /[\u0080-\uffff]/;
 
 /**
  * Compatibility forms as plain ones (NFKC), then full case folding, so that STRASSE and Straße are the same. The answer is
@@ -29,7 +29,7 @@ export function foldCase(text: string): string {
  * signs of Arabic. Marks of other scripts are letters in all but name. The breve of й makes another letter.
  */
 const MARKS =
-  /(?<!и)\u0306|[\u0300-\u0305\u0307-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed]/g;
+  /(?<!и)\u0306|\u0640|[\u0300-\u0305\u0307-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed]/g;
 
 /** Letters with a stroke or of two letters, which do not decompose. */
 const STROKES: Readonly<Record<string, string>> = {

@@ -79,12 +79,19 @@ const BY_SCRIPT: readonly (readonly [RegExp, string])[] = [
 ];
 const LATIN = /\p{Script=Latin}/u;
 
+/** Fewer stop words of a language are chance: words of it in another one, abbreviations, names. */
+const LEAST_HINTS = 2;
+
+/** How much more a text has to say of another language than of English. */
+const CLEARLY = 1.5;
+
 /** Words that are looked at: more seldom change the answer. */
 const LOOKED_AT = 200;
 
 /**
  * The language that a text is probably in: of the stemmed ones that whose stop words it says most, each the less the more
- * languages have it. A script of one of them decides alone. A Latin text without any stop word is taken for English.
+ * languages have it. A script of one of them decides alone. A Latin text is taken for English, unless it says
+ * {@link LEAST_HINTS} different stop words of another language, and clearly more than English ones.
  *
  * @param words as `foldCase` leaves them
  * @returns `''` for a script that none of them has
@@ -95,6 +102,8 @@ export function detectLanguage(words: Iterable<string>): string {
   let looked = 0;
   let latin = 0;
   const scripts = new Map<string, number>();
+  const said = new Set<string>();
+  const hinted = new Map<string, number>();
   for (const word of words) {
     if (++looked > LOOKED_AT) break;
     if (LATIN.test(word)) latin++;
@@ -102,13 +111,19 @@ export function detectLanguage(words: Iterable<string>): string {
       const found = BY_SCRIPT.find(([script]) => script.test(word));
       if (found) scripts.set(found[1], (scripts.get(found[1]) ?? 0) + 1);
     }
-    for (const [code, weight] of weights.get(word) ?? []) scores.set(code, (scores.get(code) ?? 0) + weight);
+    if (said.has(word)) continue;
+    said.add(word);
+    for (const [code, weight] of weights.get(word) ?? []) {
+      scores.set(code, (scores.get(code) ?? 0) + weight);
+      hinted.set(code, (hinted.get(code) ?? 0) + 1);
+    }
   }
   const [script = '', times = 0] = best(scripts) ?? [];
   if (times > latin) return script;
   if (latin === 0) return '';
-  const [language = UNKNOWN_LATIN] = best(scores) ?? [];
-  return language;
+  const [language = UNKNOWN_LATIN, score = 0] = best(scores) ?? [];
+  const isClear = score > CLEARLY * (scores.get(UNKNOWN_LATIN) ?? 0);
+  return isClear && hinted.get(language)! >= LEAST_HINTS ? language : UNKNOWN_LATIN;
 }
 
 /** The code with the highest count; of equal ones English, then the first by name. */

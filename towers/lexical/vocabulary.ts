@@ -69,6 +69,12 @@ export class Vocabulary {
     }
   }
 
+  /** As a store counts words. @param words with a line feed between @param passages that have each */
+  static ofCounted({ words, passages }: { words: string; passages: Uint32Array }): Vocabulary {
+    const all = words === '' ? [] : words.split('\n');
+    return new Vocabulary(all.map((word, place) => [word, passages[place]!] as const));
+  }
+
   /** How many words it has. */
   get size(): number {
     return this.#words.length;

@@ -46,6 +46,28 @@ export function differenceInterval(
   });
 }
 
+/**
+ * 95 % interval of the mean, over several data sets, of {@link differenceInterval}'s difference: queries are drawn within each
+ * set, and each set counts the same.
+ */
+export function meanDifferenceInterval(
+  sets: readonly { values: readonly number[]; baseline: readonly number[] }[],
+  seed = 1,
+): [low: number, high: number] {
+  const differences = sets.map(({ values, baseline }) =>
+    values.map((value, query) => value - baseline[query]!),
+  );
+  return percentiles(seed, (random) => {
+    let sum = 0;
+    for (const own of differences) {
+      let drawn = 0;
+      for (let draw = 0; draw < own.length; draw++) drawn += own[Math.floor(random() * own.length)]!;
+      sum += drawn / own.length;
+    }
+    return sum / sets.length;
+  });
+}
+
 function percentiles(seed: number, resample: (random: () => number) => number): [low: number, high: number] {
   const random = seededRandom(seed);
   const found = Float64Array.from({ length: RESAMPLES }, () => resample(random)).sort();
