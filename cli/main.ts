@@ -1,30 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ScalingnoteError } from '../clients/index.ts';
-import { adopt } from './commands/adopt.ts';
-import { backup } from './commands/backup.ts';
-import { certs } from './commands/certs.ts';
-import { copy } from './commands/copy.ts';
-import { distill } from './commands/distill.ts';
-import { doctor } from './commands/doctor.ts';
-import { alias, collections, drop } from './commands/collections.ts';
-import { count, deleteDocuments } from './commands/documents.ts';
-import { evaluate } from './commands/eval.ts';
-import { exportCommand } from './commands/export.ts';
-import { get } from './commands/get.ts';
-import { ingest } from './commands/ingest.ts';
-import { keys } from './commands/keys.ts';
-import { pairs } from './commands/pairs.ts';
-import { pipeline } from './commands/pipeline.ts';
-import { restore } from './commands/restore.ts';
-import { scalingLaw } from './commands/scaling-law.ts';
-import { search } from './commands/search.ts';
-import { status } from './commands/status.ts';
-import { tenant } from './commands/tenant.ts';
-import { towers } from './commands/towers.ts';
-import { trace } from './commands/trace.ts';
-import { train } from './commands/train.ts';
-import { up } from './commands/up.ts';
 import { refuseSecrets, takeKeyFile, transportFailure } from './connection.ts';
 import { note, UsageError } from './output/print.ts';
 import { inFlags, refuseIdle, refuseRepeats } from './strict.ts';
@@ -36,6 +12,44 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
   version: string;
 };
 
+/** Every command by name, in the order of the help. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import('./commands/up.ts')).up,
+  ingest: async () => (await import('./commands/ingest.ts')).ingest,
+  search: async () => (await import('./commands/search.ts')).search,
+  get: async () => (await import('./commands/get.ts')).get,
+  delete: async () => (await import('./commands/documents.ts')).deleteDocuments,
+  count: async () => (await import('./commands/documents.ts')).count,
+  export: async () => (await import('./commands/export.ts')).exportCommand,
+  collections: async () => (await import('./commands/collections.ts')).collections,
+  alias: async () => (await import('./commands/collections.ts')).alias,
+  drop: async () => (await import('./commands/collections.ts')).drop,
+  adopt: async () => (await import('./commands/adopt.ts')).adopt,
+  copy: async () => (await import('./commands/copy.ts')).copy,
+  backup: async () => (await import('./commands/backup.ts')).backup,
+  restore: async () => (await import('./commands/restore.ts')).restore,
+  status: async () => (await import('./commands/status.ts')).status,
+  doctor: async () => (await import('./commands/doctor.ts')).doctor,
+  towers: async () => (await import('./commands/towers.ts')).towers,
+  pairs: async () => (await import('./commands/pairs.ts')).pairs,
+  train: async () => (await import('./commands/train.ts')).train,
+  distill: async () => (await import('./commands/distill.ts')).distill,
+  pipeline: async () => (await import('./commands/pipeline.ts')).pipeline,
+  plan: async () => (await import('./commands/plan.ts')).plan,
+  'scaling-law': async () => (await import('./commands/scaling-law.ts')).scalingLaw,
+  eval: async () => (await import('./commands/eval.ts')).evaluate,
+  trace: async () => (await import('./commands/trace.ts')).trace,
+  keys: async () => (await import('./commands/keys.ts')).keys,
+  certs: async () => (await import('./commands/certs.ts')).certs,
+  tenant: async () => (await import('./commands/tenant.ts')).tenant,
+};
+
+/** The command that is asked for; all of them where the help is, or none that there is. */
+function asked(): (() => Promise<Command>)[] {
+  const name = process.argv[2] ?? '';
+  return Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]!] : Object.values(COMMANDS);
+}
+
 const program = new Command('scalingnote')
   .description(
     'Dense retrieval: a heavy model encodes the documents, a featherweight model encodes the queries.',
@@ -46,35 +60,8 @@ const program = new Command('scalingnote')
   .exitOverride()
   .showSuggestionAfterError();
 
-for (const command of [
-  up,
-  ingest,
-  search,
-  get,
-  deleteDocuments,
-  count,
-  exportCommand,
-  collections,
-  alias,
-  drop,
-  adopt,
-  copy,
-  backup,
-  restore,
-  status,
-  doctor,
-  towers,
-  pairs,
-  train,
-  distill,
-  pipeline,
-  scalingLaw,
-  evaluate,
-  trace,
-  keys,
-  certs,
-  tenant,
-]) {
+// What one command needs, training for instance, others need not wait for.
+for (const command of await Promise.all(asked().map((load) => load()))) {
   // A command that was made elsewhere does not inherit these settings.
   for (const each of [command, ...command.commands]) {
     each.exitOverride().showSuggestionAfterError();

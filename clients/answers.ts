@@ -119,8 +119,8 @@ export interface LegPlace {
 /** How the legs of a hybrid search become one ranking. */
 export interface Fusion {
   /**
-   * What a place in a leg is worth: by its rank, (k + 1) / (k + rank); by its score, between the leg's lowest and highest; or
-   * by its score, between three standard deviations below and above the mean of the leg.
+   * What a place in a leg is worth: by its rank, (k + 1) / (k + rank); by its score, as a share of the leg's highest; or by its
+   * score, between three standard deviations below and above the mean of the leg.
    */
   method: 'ranks' | 'scores' | 'distribution';
   /** Of the method `ranks` alone, 1 to 1000. */

@@ -1,5 +1,6 @@
 import type { Collection__Output } from '../proto/generated/scalingnote/v1/Collection.ts';
 import type { Fusion__Output } from '../proto/generated/scalingnote/v1/Fusion.ts';
+import type { NoGoodAnswer__Output } from '../proto/generated/scalingnote/v1/NoGoodAnswer.ts';
 import type { Reranking__Output } from '../proto/generated/scalingnote/v1/Reranking.ts';
 import type { ResultSet__Output } from '../proto/generated/scalingnote/v1/ResultSet.ts';
 import type { SearchResponse__Output } from '../proto/generated/scalingnote/v1/SearchResponse.ts';
@@ -86,6 +87,13 @@ export function fromSearchResponse(response: SearchResponse__Output): SearchResu
   };
 }
 
+function fromNoGoodAnswer({
+  bestScore,
+  bestPercentile,
+}: NoGoodAnswer__Output): NonNullable<SearchResult['noGoodAnswer']> {
+  return { bestScore, ...(bestPercentile !== undefined && { bestPercentile }) };
+}
+
 function fromReranking({ skipped, ...rest }: Reranking__Output): NonNullable<SearchResult['reranking']> {
   return {
     ...rest,
@@ -99,7 +107,7 @@ function fromThresholds({
   percentileQueries,
 }: SearchResponse__Output): Pick<SearchResult, 'noGoodAnswer' | 'percentileQueries'> {
   return {
-    ...(noGoodAnswer && { noGoodAnswer }),
+    ...(noGoodAnswer && { noGoodAnswer: fromNoGoodAnswer(noGoodAnswer) }),
     ...(percentileQueries > 0 && { percentileQueries }),
   };
 }

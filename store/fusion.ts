@@ -16,8 +16,9 @@ export type Leg = (typeof LEGS)[number];
  * What a place in a leg is worth before it is weighted, from 0 to 1.
  *
  * - `ranks`: (k + 1) / (k + rank), which is reciprocal rank fusion (Cormack et al., SIGIR 2009) on a scale that ends at 1.
- * - `scores`: its score between the leg's lowest and highest, a convex combination (Bruch et al., TOIS 2023).
- * - `distribution`: its score between three standard deviations below and above the mean of the leg's scores.
+ * - `scores`: its score as a share of the leg's highest: with the weights a convex combination (Bruch et al., TOIS 2023).
+ * - `distribution`: its score between three standard deviations below and above the mean of the leg's first
+ *   {@link HYBRID_CANDIDATES} scores.
  */
 export const FUSION_METHODS = ['ranks', 'scores', 'distribution'] as const;
 export type FusionMethod = (typeof FUSION_METHODS)[number];
@@ -46,10 +47,7 @@ export const HYBRID_CANDIDATES = 100;
 /** How far from the mean a score may be before it counts as the lowest or highest, in standard deviations. */
 const DEVIATIONS = 3;
 
-/**
- * The least that a place in a leg is worth where scores are compared: a document with the lowest score of a leg is still
- * better than one that the leg does not have.
- */
+/** The least that a place in a leg is worth: the lowest of a leg is still better than what the leg does not have. */
 const LEAST_WORTH = 0.01;
 
 /** A document's place in one leg. */
@@ -73,9 +71,8 @@ export function weightOf(leg: Leg, { denseWeight }: Fusion): number {
 
 /**
  * What each place of a leg adds to fused scores, in the leg's order.
- *
- * Scores are compared within the first {@link HYBRID_CANDIDATES} places, however deep the leg is, so that a document's score
- * does not depend on the page that shows it.
+ * However deep the leg is, its first places are worth the same, so that a document's score does not depend on the page that
+ * shows it.
  *
  * @param leg scores, best first
  */
@@ -87,18 +84,19 @@ export function sharesOf(leg: Leg, scores: readonly number[], fusion: Fusion = D
 
 function worthOf(scores: readonly number[], { method, k }: Fusion): (score: number, rank: number) => number {
   if (method === 'ranks') return (_, rank) => (k + 1) / (k + rank);
-  const seen = scores.slice(0, HYBRID_CANDIDATES);
-  const [low, high] = method === 'scores' ? extremes(seen) : deviations(seen);
+  const [low, high] = method === 'scores' ? shareBounds(scores) : deviations(scores.slice(0, HYBRID_CANDIDATES));
   return (score, rank) => {
-    // Past the places that are compared, what is left is the order.
-    if (rank > HYBRID_CANDIDATES) return (LEAST_WORTH * HYBRID_CANDIDATES) / rank;
+    const least = (LEAST_WORTH * HYBRID_CANDIDATES) / (HYBRID_CANDIDATES + rank);
+    // Past the places that a distribution is made of, what is left is the order.
+    if (method === 'distribution' && rank > HYBRID_CANDIDATES) return least;
     const place = high > low ? Math.min(1, Math.max(0, (score - low) / (high - low))) : 1;
-    return LEAST_WORTH + (1 - LEAST_WORTH) * place;
+    return least + (1 - least) * place;
   };
 }
 
-function extremes(scores: readonly number[]): [low: number, high: number] {
-  return [scores.at(-1) ?? 0, scores[0] ?? 0];
+/** Cosines below 0 are rare, and nearer than no place at all only by their order; where all are, they are compared from -1 up. */
+function shareBounds([high = 0]: readonly number[]): [low: number, high: number] {
+  return [high > 0 ? 0 : -1, high];
 }
 
 function deviations(scores: readonly number[]): [low: number, high: number] {

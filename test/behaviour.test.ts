@@ -2,12 +2,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { optionalTool } from './testing/optional-tool.ts';
 import { type Pair, stop, unavailable, up } from './system.ts';
 import { DocumentClient, QueryClient } from '../clients/index.ts';
 import type { IngestOperation } from '../clients/operation.ts';
 import { assertExpected, type Case, type Clients, perform } from './testing/behaviour.ts';
-import { testPython } from './testing/python-client.ts';
 
 /** The repository, from `dist/test`. */
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -17,7 +15,8 @@ const TABLE = JSON.parse(readFileSync(`${ROOT}clients/behaviour/cases.json`, 'ut
 };
 const COLLECTION = 'behaviour';
 
-describe('every client behaves as the table says', () => {
+/** The Python client runs the same table: python-client.test.ts. */
+describe('the TypeScript client behaves as the table says', () => {
   let pair: Pair | undefined;
   let documents: DocumentClient;
   let queries: QueryClient;
@@ -54,9 +53,4 @@ describe('every client behaves as the table says', () => {
       for (const [key, value] of Object.entries(expect)) assert.deepEqual(found[key], value, key);
     });
   }
-
-  const python = optionalTool('python-client');
-  if (python.skip !== false) test('Python', { skip: python.skip });
-  // The table once with asyncio, and once without.
-  else testPython(python.path, 'test_behaviour.py', () => pair, 2 * TABLE.cases.length);
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { fromStruct, fromValue } from '../../proto/struct.ts';
+import type { Fusion__Output } from '../../proto/generated/scalingnote/v1/Fusion.ts';
 import type { SearchRequest } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { physicalName } from '../../store/store.ts';
 import { TowerError } from '../../towers/errors.ts';
@@ -53,11 +54,13 @@ async function filled(parts: Parameters<typeof startQuery>[0] = {}, titles = TIT
   return harness;
 }
 
+const said = (fusion: Fusion__Output | null) => [fusion?.method, fusion?.denseWeight, fusion?.k];
+
 describe('a hybrid search', () => {
   test('says how it fused, and where each leg has a hit', async () => {
     const { search } = await filled({ fusion: { docs: { method: 'scores', k: 60, denseWeight: 0.25 } } });
     const { hits, fusion } = await search(HYBRID);
-    assert.deepEqual({ ...fusion }, { method: 'FUSION_METHOD_SCORES', denseWeight: 0.25 });
+    assert.deepEqual(said(fusion), ['FUSION_METHOD_SCORES', 0.25, undefined]);
     const top = hits.find(({ documentId }) => documentId === 'd0')!;
     assert.ok(top.legs!.dense!.rank >= 1 && top.legs!.sparse!.rank <= 2);
     assert.ok(
@@ -66,7 +69,7 @@ describe('a hybrid search', () => {
     );
     const asked = { method: 'FUSION_METHOD_RANKS', k: 5 } as const;
     const own = await search({ ...HYBRID, fusion: asked });
-    assert.deepEqual({ ...own.fusion }, { method: 'FUSION_METHOD_RANKS', k: 5, denseWeight: 0.25 });
+    assert.deepEqual(said(own.fusion), ['FUSION_METHOD_RANKS', 0.25, 5]);
     const worded = await search({ ...HYBRID, fusion: { denseWeight: 0 } });
     assert.equal(worded.hits[0]!.legs!.sparse!.rank, 1);
     const dense = await search({});
@@ -85,7 +88,7 @@ describe('a hybrid search', () => {
     [{ candidates: 10 }, 'candidates', /nothing is counted/],
     [{ withCount: true, candidates: 10_001 }, 'candidates', /send 1 to 10000/],
     [{ sort: { field: 'metadata.year' }, candidates: 5 }, 'candidates', /the page ends at 10/],
-    [{ sort: { field: 'year' } }, 'sort.field', /is "year".* metadata\.KEY/s],
+    [{ sort: { field: 'year' } }, 'sort.field', /is "year"; use "metadata\.KEY"/],
     [{ sort: { field: 'metadata.year' }, explain: true }, 'explain', /leave out sort/],
     [
       { ...HYBRID, percentileThreshold: 0.5, explainDocumentId: 'd1' },
@@ -141,7 +144,7 @@ describe('down the ladder', () => {
     tower.before = () => new Promise(() => {});
     const { hits, denseLegAbsence } = await search(
       { ...HYBRID, query: 'rye bread' },
-      { deadline: Date.now() + 400 },
+      { deadline: Date.now() + 3000 },
     );
     assert.equal(denseLegAbsence, 'DENSE_LEG_ABSENCE_DEADLINE');
     assert.equal(hits[0]?.documentId, 'd1');
@@ -188,7 +191,10 @@ describe('a percentile', () => {
       assert.ok(best.percentile! < 1);
       const { hits, noGoodAnswer } = await search({ ...request, percentileThreshold: 1 });
       assert.deepEqual(hits, [], mode);
-      assert.deepEqual({ ...noGoodAnswer }, { bestScore: best.score, bestPercentile: best.percentile });
+      assert.deepEqual(
+        [noGoodAnswer?.bestScore, noGoodAnswer?.bestPercentile],
+        [best.score, best.percentile],
+      );
     }
     const { noGoodAnswer } = await search({ scoreThreshold: 1, query: 'zzzzz' });
     assert.ok(noGoodAnswer!.bestScore < 1);

@@ -53,14 +53,11 @@ test('the best documents are read again, the others follow as they were', async 
       hits.map(({ text }) => text),
       expected.slice(page.offset, page.offset + page.limit),
     );
-    assert.deepEqual(
-      { ...reranking },
-      {
-        reranker: 'by length',
-        documents: 3,
-        skipped: 'RERANK_SKIPPED_UNSPECIFIED',
-      },
-    );
+    assert.deepEqual({ ...reranking }, {
+      reranker: 'by length',
+      documents: 3,
+      skipped: 'RERANK_SKIPPED_UNSPECIFIED',
+    });
     for (const [index, { text, rerankScore }] of hits.entries()) {
       assert.equal(rerankScore, page.offset + index < 3 ? text.length : undefined);
     }
@@ -76,13 +73,10 @@ test('where it does not fit into the deadline, or is away, the order stays and t
   const { search } = await start(reranker);
   const plain = (await search({})).hits.map(({ documentId }) => documentId);
   reranker.before = () => sleep(60_000, undefined, { ref: false });
-  const late = await search({ rerank: 6 }, { deadline: Date.now() + 300 });
+  const late = await search({ rerank: 6 }, { deadline: Date.now() + 2000 });
   assert.equal(late.reranking?.skipped, 'RERANK_SKIPPED_DEADLINE');
-  assert.deepEqual(
-    late.hits.map(({ documentId }) => documentId),
-    plain,
-  );
-  const again = await search({ rerank: 6 }, { deadline: Date.now() + 150 });
+  assert.deepEqual(late.hits.map(({ documentId }) => documentId), plain);
+  const again = await search({ rerank: 6 }, { deadline: Date.now() + 1000 });
   assert.equal(again.reranking?.skipped, 'RERANK_SKIPPED_DEADLINE');
   assert.equal(reranker.read.length, 1, 'it is not asked for what it had no time for a moment ago');
   reranker.before = () => {
@@ -90,10 +84,7 @@ test('where it does not fit into the deadline, or is away, the order stays and t
   };
   const away = await search({ rerank: 2 });
   assert.equal(away.reranking?.skipped, 'RERANK_SKIPPED_AWAY');
-  assert.deepEqual(
-    away.hits.map(({ documentId }) => documentId),
-    plain,
-  );
+  assert.deepEqual(away.hits.map(({ documentId }) => documentId), plain);
 });
 
 test('it is refused where it can’t be', async () => {

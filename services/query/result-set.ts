@@ -110,7 +110,7 @@ function pathOf(at: string, field: string): string[] | undefined {
     return metadataPath(field);
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
-    throw invalidArgument(at, error.message.replace(/^filter field /, 'is '));
+    throw invalidArgument(at, error.message.replace(/^filter field (?<field>".*?") (?:is unknown; )?/s, 'is $<field>; '));
   }
 }
 
@@ -144,14 +144,20 @@ export async function searchSet(
     const set = keep ? all.filter(keep) : all;
     const ordered = sort ? set.toSorted((a, b) => compare(sort, a, b)) : set;
     const { offset = 0, limit } = query;
-    const hits = ordered.slice(offset, offset + limit);
-    if (query.withMetadata === false) for (const hit of hits) delete hit.metadata;
+    const hits = ordered.slice(offset, offset + limit).map((hit) => shownBy(query, hit));
     return { hits, set: setMessage(wanted, mode, set, all.length < candidates) };
   }
   // Texts are read for the page alone, and metadata where values are counted.
   const bare = facets.length > 0 ? { withText: false, withMetadata: true } : { idsOnly: true };
   const [page, all] = await Promise.all([pageOf(query), ask({ ...whole, ...bare })]);
   return { ...page, set: setMessage(wanted, mode, all, all.length < candidates) };
+}
+
+/** A hit as the search wants it: the set was read with metadata, which it sorts by. */
+function shownBy({ withMetadata = true }: SearchQuery, hit: SearchHit): SearchHit {
+  if (withMetadata) return hit;
+  const { metadata: _, ...bare } = hit;
+  return bare;
 }
 
 function setMessage(

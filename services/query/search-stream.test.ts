@@ -52,12 +52,19 @@ test('the last word of a query may be unfinished, unless it says no', async () =
     await until(() => stream.answers.length === index + 1);
   }
   stream.send({ sequence: 3, search: search('astron') });
+  await until(() => stream.answers.length === 3);
+  await store.setAnalysis('words', 'what a later version may say');
+  stream.send({ sequence: 4, search: { collection: 'words', query: 'astron' } });
   stream.end();
   assert.equal((await stream.ended).code, status.OK);
-  assert.deepEqual(summary(stream), ['1 result', '2 result', '3 result'], 'one without words goes on');
+  assert.deepEqual(
+    summary(stream),
+    ['1 result', '2 result', '3 result', '4 result'],
+    'one without words goes on',
+  );
   assert.deepEqual(
     stream.answers.map(({ result }) => result!.completions),
-    [['astronomer'], [], []],
+    [['astronomer'], [], [], stream.answers[3]!.result!.completions],
   );
   assert.deepEqual(tower.texts, ['astronomer', 'astron']);
 });

@@ -93,7 +93,7 @@ test('hits come as the store ranks them, whole', async () => {
   const { hits, queryTower } = await search({});
   const { metadata, ...first } = hits[0]!;
   // Nobody asked for these.
-  const besides = { explanation: null, snippet: null, documentText: '' };
+  const besides = { explanation: null, snippet: null, documentText: '', legs: null };
   assert.deepEqual(
     { ...first },
     {

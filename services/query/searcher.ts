@@ -7,6 +7,7 @@ import { readQuery, type ReadQuery } from '../../towers/lexical/query.ts';
 import type { Reranker } from '../../towers/reranker/reranker.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import { analyserOf, notAnalysed } from '../runtime/analysis.ts';
+import { ServiceError } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
 import { traceOf } from '../runtime/telemetry/span.ts';
 import { Quotas } from '../runtime/tenants/quotas.ts';
@@ -249,14 +250,22 @@ export class Searcher {
     const { analysis, physicalName } = key;
     if (mode === 'dense' && !prefix) return undefined;
     // The terms of a collection of others are theirs, if it has any.
-    const analyser = key.readOnly === true ? undefined : analyserOf(collection, analysis);
+    const find = () => (key.readOnly === true ? undefined : analyserOf(collection, analysis));
+    // A dense search that nobody asked to complete words goes on without that.
+    const analyser = mode === 'dense' && plan.mustPrefix !== true ? unlessRefused(find) : find();
     if (!analyser) {
       if (prefix && plan.mustPrefix) throw notAnalysed(key, collection, 'prefix');
       if (language !== undefined) throw notAnalysed(key, collection, 'language');
       return undefined;
     }
     const started = performance.now();
-    const vocabulary = await this.#vocabularies.of(physicalName, query.tenant, call);
+    const vocabulary = await this.#vocabularies
+      .of(physicalName, query.tenant, call)
+      .catch((error: unknown) => {
+        // The search itself looks once more where the name leads.
+        if (error instanceof StoreError && GONE.has(error.reason)) return undefined;
+        throw error;
+      });
     const reading = readQuery(text, { analyser, vocabulary, language, prefix });
     call.span?.record('read', started, performance.now());
     return reading;
@@ -305,6 +314,15 @@ export class Searcher {
   async #termsIn(plan: SearchPlan, key: CollectionKey, call: Call): Promise<Pick<SearchQuery, 'sparse'>> {
     if (plan.mode === 'dense') return {};
     return { sparse: (await this.#read(plan, key, call))?.sparse ?? queryTerms(plan.text) };
+  }
+}
+
+function unlessRefused<Result>(find: () => Result): Result | undefined {
+  try {
+    return find();
+  } catch (error) {
+    if (error instanceof ServiceError) return undefined;
+    throw error;
   }
 }
 

@@ -2,7 +2,6 @@ import type { Logger } from 'pino';
 import type { Embedding } from '../../proto/generated/scalingnote/v1/Embedding.ts';
 import type { EncodeRequest__Output } from '../../proto/generated/scalingnote/v1/EncodeRequest.ts';
 import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
-import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
 import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
 import type { SearchByVectorRequest__Output } from '../../proto/generated/scalingnote/v1/SearchByVectorRequest.ts';
 import type { NoGoodAnswer } from '../../proto/generated/scalingnote/v1/NoGoodAnswer.ts';
@@ -10,7 +9,6 @@ import type { QueryTruncation } from '../../proto/generated/scalingnote/v1/Query
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
-import { toStruct } from '../../proto/struct.ts';
 import type { Reranker } from '../../towers/reranker/reranker.ts';
 import type { Fusion } from '../../store/fusion.ts';
 import type { SearchHit } from '../../store/queries.ts';
@@ -42,6 +40,7 @@ import type { LiveQuality } from './live-quality.ts';
 import type { Scale } from './percentile.ts';
 import { bytesOf, parseSearch, parseTextless, type SearchPlan } from './search-plan.ts';
 import { type Found, type Kept, Searcher, type QueryStore } from './searcher.ts';
+import { HitMessage } from './search-response.ts';
 import { searchStream } from './search-stream.ts';
 import { checkVector } from './vector.ts';
 
@@ -260,19 +259,13 @@ function hitMessage(
   found: SearchHit,
   { mode, besides }: SearchPlan,
   { scale, rerankScores }: Pick<Found, 'scale' | 'rerankScores'>,
-): Hit {
-  const { text = '', metadata, legs, ...hit } = found;
+): HitMessage {
+  const message = new HitMessage(found, besides.omitText);
   const rerankScore = rerankScores?.get(found);
-  const shown = besides.omitText ? '' : text;
-  const places = legs ? legsMessage(legs) : null;
-  return {
-    ...hit,
-    text: shown,
-    legs: places,
-    metadata: metadata === undefined ? null : toStruct(metadata),
-    ...(scale?.isKnown === true && { percentile: scale.of(found, mode) }),
-    ...(rerankScore !== undefined && { rerankScore }),
-  };
+  if (found.legs) message.legs = legsMessage(found.legs);
+  if (scale?.isKnown === true) message.percentile = scale.of(found, mode);
+  if (rerankScore !== undefined) message.rerankScore = rerankScore;
+  return message;
 }
 
 function noGoodAnswer(below: SearchHit, { mode }: SearchPlan, scale: Scale | undefined): NoGoodAnswer {

@@ -98,7 +98,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     ...STORE_SETTINGS[service.access],
     ...service.settings,
   ]);
-  await runService(service.name, schema, async (values, log) => {
+  await runService(service.name, schema, async (values, log, phases) => {
     const config = values as Config;
     const access = openAccess(config, log);
     const quotas = new Quotas(config.tenantQuotas, log);
@@ -136,19 +136,22 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       process.env,
       log,
     );
+    phases.end('settings');
+    const towerOptions = {
+      device: config.device,
+      log: (message: string) => log.info(message),
+      ...(config.threads === 0 ? {} : { threads: config.threads }),
+      remote: {
+        maxTokensSpent: config.maxTokensSpent || undefined,
+        watch: remoteWatch(telemetry?.tracer),
+        tls: { ca: config.remoteCa, cert: config.remoteClientCert, key: config.remoteClientKey },
+      },
+    };
     const [tower, opened] = await Promise.all([
-      openTower(config[service.tower], {
-        device: config.device,
-        log: (message) => log.info(message),
-        ...(config.threads === 0 ? {} : { threads: config.threads }),
-        remote: {
-          maxTokensSpent: config.maxTokensSpent || undefined,
-          watch: remoteWatch(telemetry?.tracer),
-          tls: { ca: config.remoteCa, cert: config.remoteClientCert, key: config.remoteClientKey },
-        },
-      }),
-      openStore(storeConfig(config), { log }),
+      phases.of('tower', openTower(config[service.tower], towerOptions)),
+      phases.of('store', openStore(storeConfig(config), { log })),
     ]);
+    phases.end('tower and store');
     const metrics = telemetry?.metrics;
     if (metrics) {
       measureTower(tower, metrics);
@@ -174,6 +177,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       writesRefusedReason: drift?.refusal ?? '',
     });
     const made = await service.serve({ tower, store, config, log, telemetry, describe, drift, quotas });
+    phases.end('prepared');
     const admission = admit(made, service, config, telemetry);
     server = await startServer({
       host: config.host,

@@ -29,6 +29,7 @@ import type {
 } from '../document.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import type { Engine } from './engine.ts';
+import { HitUnpacker } from './known-hits.ts';
 import { prepareWrites, unitVector } from './prepare.ts';
 import type { EngineOptions } from './worker.ts';
 
@@ -276,6 +277,7 @@ export class EmbeddedStore implements Store {
         return unavailable(`its thread died: ${how}; try again`, cause);
       },
       onNotice: (line) => this.#log?.warn(line),
+      unpack: new HitUnpacker().unpack,
     });
   }
 

@@ -31,6 +31,7 @@ import type { FilterRow } from './document-rows.ts';
 import type { Documents } from './documents.ts';
 import { checkFresh, freshnessOf } from './freshness.ts';
 import { hit, rank } from './hits.ts';
+import { KnownHits } from './known-hits.ts';
 import { checkLayout, LAYOUT, upgradeCollections } from './layouts.ts';
 import { matching } from './matching.ts';
 import { MANY_VECTORS, OpenCollections } from './open-collections.ts';
@@ -50,11 +51,13 @@ export class Engine {
   readonly #open: OpenCollections;
   readonly #now: () => number;
   readonly #slice: Slice;
+  readonly #hits: KnownHits;
 
   /**
    * @param expected see {@link Database}
    * @param slice the bound of each slice of work
    * @param now the clock that expiry is compared with, in milliseconds since the epoch
+   * @param hits what it keeps of hits that it has read
    */
   constructor(
     directory: string,
@@ -63,7 +66,9 @@ export class Engine {
     expected?: string,
     now: () => number = Date.now,
     slice: Slice = new Slice(),
+    hits: KnownHits = new KnownHits(),
   ) {
+    this.#hits = hits;
     this.#database = new Database(directory, busyTimeoutMs, expected);
     upgradeCollections(this.#database, warn);
     this.#catalog = new Catalog(this.#database);
@@ -235,7 +240,7 @@ export class Engine {
     const mirror = this.#open.mirror(collection, tenant);
     if (!mirror.advance(this.#now(), this.#slice, needs)) return undefined;
     this.#open.warnOfSize();
-    return page(rank(mirror, query), query).map((found) => hit(documents, found, query));
+    return page(rank(mirror, query), query).map((found) => hit(documents, this.#hits, found, query));
   }
 
   /** With a filter it works in slices: documents that are written meanwhile may or may not be counted. */

@@ -15,7 +15,7 @@ export const AREAS: Readonly<Record<string, Area>> = {
     tests: ['towers/batching.test.js', 'towers/encoder.test.js'],
   },
   window: {
-    sources: [`${INGEST}/window.js`, `${INGEST}/lookup-queue.js`, `${INGEST}/write-queue.js`],
+    sources: ['window', 'vector-maker', 'lookup-queue', 'write-queue'].map((name) => `${INGEST}/${name}.js`),
     tests: [
       `${INGEST}/window.test.js`,
       `${INGEST}/stream.test.js`,

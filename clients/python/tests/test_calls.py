@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,12 +15,15 @@ from typing import Any
 import grpc
 import pytest
 from fake import FakeService, fail, rich
+from conftest import Pair
 from services import Site, free_port
 
 from scalingnote import (
     ArgumentError,
+    AsyncDocumentClient,
     AsyncQueryClient,
     DocumentClient,
+    Operation,
     QueryClient,
     ScalingnoteError,
 )
@@ -124,6 +129,35 @@ def test_an_outage_is_not_multiplied(make: Make) -> None:
     asked = calls * threads
     assert len(service.calls) <= asked * 1.1 + 100 + 10 * spent + 1
     assert len(service.calls) > asked
+
+
+def test_a_failed_call_leaves_nothing_to_the_garbage_collector(make: Make) -> None:
+    """Many threads whose calls fail, and a garbage collector that runs all the time, have ended the process."""
+    service = make(lambda _, context: OVERLOADED(context))
+    with QueryClient(service.address, attempts=1) as client:
+        assert code_of(lambda: client.search(**SEARCH)) == "RESOURCE_EXHAUSTED"
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                try:
+                    client.search(**SEARCH)
+                except ScalingnoteError:
+                    pass
+            assert gc.collect() < 20
+        finally:
+            gc.enable()
+
+
+def test_the_classes_of_messages_stay(make: Make, search: Any) -> None:
+    """protobuf makes a class that nobody holds again, for each call."""
+    import scalingnote._proto as proto
+
+    service = make()
+    search(address=service.address)
+    kept = [weakref.ref(proto.message(name)) for name in ("SearchResponse", "Hit", "google.protobuf.Duration")]
+    gc.collect()
+    assert all(each() is not None for each in kept)
 
 
 def test_a_server_that_never_answers_costs_the_timeout(make: Make, search: Any) -> None:
@@ -329,3 +363,26 @@ def test_a_wrong_name_is_a_type_error_that_names_the_right_one() -> None:
         assert isinstance(caught.value, TypeError) and isinstance(caught.value, ScalingnoteError)
         with pytest.raises(ArgumentError, match="query: is missing"):
             client.search(collection="c")  # type: ignore[call-arg]
+
+
+def test_what_a_tenant_has_and_its_end(pair: Pair) -> None:
+    tenant = f"{pair.collection}-tenant"
+    documents: list[Operation] = [{"id": str(number), "text": "a bee"} for number in range(3)]
+    pair.documents.ingest(documents, collection=pair.collection, tenant=tenant)
+    used = pair.documents.tenant_usage(tenant=tenant)
+    assert (used.documents, used.passages, used.max_documents) == (3, 3, None)
+    assert used.bytes > 15
+    assert code_of(lambda: pair.documents.drop_tenant(tenant=tenant)) == "INVALID_ARGUMENT"
+    assert code_of(lambda: pair.documents.drop_tenant(tenant=tenant, collection="")) == "INVALID_ARGUMENT"
+    would = pair.documents.drop_tenant(tenant=tenant, dry_run=True)
+    assert (sum(each.documents for each in would.drops), would.complete) == (3, False)
+
+    async def drop() -> tuple[int, int]:
+        async with AsyncDocumentClient(pair.document_address) as client:
+            dropped = await client.drop_tenant(tenant=tenant, confirm_tenant=tenant)
+            while not dropped.complete:
+                dropped = await client.drop_tenant(tenant=tenant, confirm_tenant=tenant)
+            left = await client.tenant_usage(tenant=tenant)
+            return sum(each.remaining for each in dropped.drops), left.documents
+
+    assert asyncio.run(drop()) == (0, 0)

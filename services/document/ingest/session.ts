@@ -2,9 +2,9 @@ import { status } from '@grpc/grpc-js';
 import type { IngestRequest__Output } from '../../../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse } from '../../../proto/generated/scalingnote/v1/IngestResponse.ts';
 import type { Watermark } from '../../../proto/generated/scalingnote/v1/Watermark.ts';
-import { collectionPutBack, collectionReplaced, StoreError } from '../../../store/errors.ts';
-import { countsWrites, type Freshness, freshnessToken, isBehind } from '../../../store/freshness.ts';
-import type { BulkLoad, CollectionInfo, CollectionKey, Counts } from '../../../store/store.ts';
+import { collectionReplaced } from '../../../store/errors.ts';
+import { type Freshness, freshnessToken } from '../../../store/freshness.ts';
+import type { BulkLoad, Counts } from '../../../store/store.ts';
 import {
   DEFAULT_RETRY_DELAY_MS,
   invalidArgument,
@@ -13,18 +13,18 @@ import {
 } from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
 import { parseSequence } from '../../runtime/validate.ts';
-import type { Analysis } from '../../../towers/lexical/analysis.ts';
 import { withAnalysis } from '../../runtime/analysis.ts';
 import { countRequest } from '../../runtime/tenants/per-tenant.ts';
 import { tenantFlow } from '../../runtime/tenants/whose.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
-import { type Begin, readBegin } from './begin.ts';
-import { type Analyses, checkAnalysis } from './analyses.ts';
+import { readBegin } from './begin.ts';
 import type { Share } from './budget.ts';
+import { type Collections, isGone, openExpected } from './open-expected.ts';
 import { readOperation, type DocumentTrace } from './operation.ts';
 import type { Runs } from './runs.ts';
+import type { Shared } from './stream-context.ts';
 import { StreamTrace } from './stream-trace.ts';
-import { Window, type Shared } from './window.ts';
+import { Window } from './window.ts';
 
 /**
  * Most operations of one stream that are not settled, or whose outcome has not gone out. It bounds what a client that
@@ -45,8 +45,7 @@ export type IngestCall = Pick<
 >;
 
 /** What a session shares with all others. */
-export interface SessionContext extends Shared {
-  analyses: Analyses;
+export interface SessionContext extends Shared, Collections {
   telemetry: Telemetry | undefined;
   /** Name of the tower. */
   model: string;
@@ -55,10 +54,6 @@ export interface SessionContext extends Shared {
   claim(stream: IngestSession, tenant: string): void;
   /** What a tenant has in a collection. @throws {StoreError} */
   count(physicalName: string, tenant: string, signal: AbortSignal): Promise<Counts>;
-  /** @throws {StoreError} */
-  findCollection(name: string, signal: AbortSignal): Promise<CollectionKey>;
-  /** @throws {StoreError} */
-  openCollection(name: string, analysis: Analysis | undefined, signal: AbortSignal): Promise<CollectionInfo>;
   /** What writes to a collection are refused with, where they are. */
   distrust?: ((physicalName: string) => ServiceError | undefined) | undefined;
   /** @throws {StoreError} */
@@ -222,7 +217,13 @@ export class IngestSession {
     const owner = tenant === '' ? `collection ${collection}` : tenantFlow(tenant);
     const share = budget.open(owner, quotas?.weight(tenant));
     this.#share = share;
-    const info = await this.#open({ collection, tenant, analysis }, expectedIdentity, progress);
+    const expected = { identity: expectedIdentity, progress };
+    const info = await openExpected(
+      this.#context,
+      { collection, tenant, analysis },
+      expected,
+      this.#call.signal,
+    );
     this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
     if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
@@ -247,37 +248,6 @@ export class IngestSession {
       this.#isBusy = false;
       this.#lastProgress = performance.now();
     }
-  }
-
-  /** Opens the collection, unless it is not the expected one: then nothing is made. */
-  async #open(
-    { collection: name, tenant, analysis }: Pick<Begin, 'collection' | 'tenant' | 'analysis'>,
-    identity: string,
-    progress: Freshness | undefined,
-  ): Promise<CollectionInfo> {
-    const { signal } = this.#call;
-    const expected = identity || (progress?.identity ?? '');
-    const check = ({ identity }: CollectionKey): void => {
-      if (expected !== '' && identity !== expected) throw collectionReplaced(name, expected, identity);
-    };
-    if (expected !== '') {
-      check(
-        await this.#context.findCollection(name, signal).catch((error: unknown) => {
-          throw isGone(error) ? collectionReplaced(name, expected, 'gone') : error;
-        }),
-      );
-    }
-    const info = await this.#context.openCollection(name, analysis, signal);
-    check(info);
-    this.#context.analyses.learn(info);
-    checkAnalysis(name, info, analysis);
-    // Elsewhere the identity has said all, and asking would write to the store.
-    if (progress && countsWrites(progress)) {
-      const now = await this.#context.store.freshness(info.physicalName, signal, tenant);
-      if (now.identity !== progress.identity) throw collectionReplaced(name, progress.identity, now.identity);
-      if (isBehind(now, progress)) throw collectionPutBack(name, progress.position, now.position);
-    }
-    return info;
   }
 
   async #beginBulk(physicalName: string): Promise<void> {
@@ -419,8 +389,4 @@ export class IngestSession {
     const located = `the message after sequence ${this.#received}: ${message}`;
     return new ServiceError(code, reason, located, { cause });
   }
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof StoreError && error.reason === 'COLLECTION_NOT_FOUND';
 }

@@ -1,16 +1,9 @@
 import { setMaxListeners } from 'node:events';
-import type { Logger } from 'pino';
-import type { FullDocument, StoredDocument } from '../../../store/document.ts';
-import type { Lane } from '../../../towers/batching.ts';
+import type { StoredDocument } from '../../../store/document.ts';
 import { TowerError } from '../../../towers/errors.ts';
-import { reportError, type ServiceError } from '../../runtime/errors.ts';
-import type { Quotas } from '../../runtime/tenants/quotas.ts';
-import type { StorageQuotas } from '../../runtime/tenants/storage.ts';
-import type { BatchSpan } from '../../runtime/telemetry/batch-span.ts';
-import type { Analyses } from './analyses.ts';
-import type { Budget, Share } from './budget.ts';
+import { reportError } from '../../runtime/errors.ts';
+import type { Share } from './budget.ts';
 import { type Content, contentOf, patchedContent, storedContent } from './content.ts';
-import type { DocumentEncoder } from './encoder.ts';
 import { DocumentInFlight } from './in-flight.ts';
 import { LookupQueue } from './lookup-queue.ts';
 import {
@@ -19,7 +12,6 @@ import {
   documentNotFound,
   patchContended,
   patchLater,
-  putLater,
   rejected,
   startEncoding,
   unchanged,
@@ -36,35 +28,15 @@ import {
   type Unsettled,
   type Writing,
 } from './operation.ts';
-import { concernsAll, type PatientStore, type WriteAnswer } from './patient-store.ts';
-import { DocumentReader, isWorthReading } from './reader.ts';
+import { concernsAll, type WriteAnswer } from './patient-store.ts';
+import { DocumentReader } from './reader.ts';
+import type { Shared, Target } from './stream-context.ts';
 import type { StreamTrace } from './stream-trace.ts';
+import { VectorMaker } from './vector-maker.ts';
 import { WriteQueue } from './write-queue.ts';
 
 /** How often a patch reads its document again because others changed it meanwhile. */
 export const PATCH_ATTEMPTS = 8;
-
-/** What the streams of a process share. */
-export interface Shared {
-  store: PatientStore;
-  encoder: DocumentEncoder;
-  analyses: Pick<Analyses, 'of'>;
-  budget: Budget;
-  log: Logger;
-  /** How much tenants may have and do. @default as much as they like */
-  quotas?: Quotas | undefined;
-  storage?: StorageQuotas | undefined;
-}
-
-/** What a stream was opened with. */
-export interface Target {
-  /** Physical name, so that a switch of the alias can't lead vectors into another space. */
-  collection: string;
-  tenant: string;
-  omitText: boolean;
-  /** The stream, and its tenant, where the tower's turns are concerned. */
-  lane: Lane;
-}
 
 /** Listens to a {@link Window}. */
 export interface WindowListener {
@@ -95,6 +67,7 @@ export class Window {
   /** By document id. */
   readonly #documents = new Map<string, DocumentInFlight>();
   readonly #reader: DocumentReader;
+  readonly #vectors: VectorMaker;
   readonly #lookups: LookupQueue;
   readonly #writes: WriteQueue;
   #unsettled = 0;
@@ -117,6 +90,7 @@ export class Window {
     setMaxListeners(0, this.#abort.signal);
     const { signal } = this.#abort;
     this.#reader = new DocumentReader(shared.store, target, signal);
+    this.#vectors = new VectorMaker(shared, target, this.#reader, trace, signal);
     this.#lookups = new LookupQueue(shared.store, target, signal, {
       onAnswers: (operations, stored) => {
         operations.forEach((operation, index) => this.#compare(operation, stored[index]));
@@ -291,7 +265,6 @@ export class Window {
       to = patchedContent(from, patch);
     } catch (error) {
       this.#reject(operation, error);
-      this.#listener.onSettled();
       return;
     }
     // Where it was read again, others may have begun after it, and more is expected than this.
@@ -301,29 +274,15 @@ export class Window {
     else this.#writes.add(confirmLater(operation, tenant, from.contentHash));
   }
 
-  /** @param isNew the store has nothing of it: without room for it, the work is not begun */
+  /** @param isNew the store has nothing of it */
   async #encode(operation: Encoding, { isNew = false } = {}): Promise<void> {
     this.#operations.set(operation.sequence, operation);
-    const { signal } = this.#abort;
-    const { omitText, tenant } = this.#target;
-    const { quotas, storage } = this.#shared;
+    const { stored } = this.#documents.get(operation.documentId)!;
     try {
-      if (isNew && this.#freeing.size === 0 && storage?.concerns(tenant)) {
-        const refusal = await this.#refusal(storage, operation);
-        signal.throwIfAborted();
-        if (refusal) throw refusal;
-      }
-      const batches = new Set<BatchSpan>();
-      const watch = this.#trace?.encoding(operation, batches);
-      const before = await this.#readToEncode(operation);
-      const spend = quotas && ((tokens: number): void => quotas.spendTokens(tenant, tokens));
-      const { analyses, store } = this.#shared;
-      const analyser = await store.patiently(() => analyses.of(this.#target.collection), signal);
-      const options = { omitText, analyser, lane: this.#target.lane, before, signal, spend, watch };
-      const encoded = await this.#shared.encoder.encode(operation.document, options);
-      this.#writes.add(putLater(operation, this.#target, encoded, batches));
+      const mustFit = isNew && this.#freeing.size === 0;
+      this.#writes.add(await this.#vectors.make(operation, { stored, mustFit }));
     } catch (error) {
-      if (signal.aborted) return;
+      if (this.#abort.signal.aborted) return;
       if ((error instanceof TowerError && error.concernsAll) || concernsAll(error)) {
         this.#fail(error);
         return;
@@ -331,36 +290,6 @@ export class Window {
       this.#reject(operation, error);
       this.#listener.onSettled();
       this.#writes.schedule();
-    }
-  }
-
-  /** Why the tenant has no room for a new document, however its vectors will be. */
-  #refusal(storage: StorageQuotas, { document }: Encoding): Promise<ServiceError | undefined> {
-    const { omitText, tenant } = this.#target;
-    const bytes = document.bytes - (omitText ? Buffer.byteLength(document.text) : 0);
-    return this.#shared.store.patiently(() => storage.refusal(tenant, bytes), this.#abort.signal);
-  }
-
-  /** What is stored of a document that is to be encoded, where passages of it may still stand in the new text. */
-  async #readToEncode({ documentId, document }: Encoding): Promise<FullDocument | undefined> {
-    const { stored } = this.#documents.get(documentId)!;
-    if (!stored || !isWorthReading(stored, document.text)) return undefined;
-    try {
-      const before = await this.#reader.read(documentId, { passages: stored.passages, withVectors: true });
-      // Of a copy of what others encoded nobody knows from which texts its vectors are.
-      return before?.encodingHash === '' ? undefined : before;
-    } catch (error) {
-      if (this.#abort.signal.aborted) throw error;
-      if (concernsAll(error)) {
-        this.#fail(error);
-        throw error;
-      }
-      const { collection, tenant } = this.#target;
-      this.#shared.log.warn(
-        { err: error, collection, tenant, documentId },
-        'a stored document can not be read; all of its new text is encoded',
-      );
-      return undefined;
     }
   }
 

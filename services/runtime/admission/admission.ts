@@ -1,9 +1,9 @@
-import { constants, type ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { memoryBudget } from '../../../machine/limits.ts';
 import { cancelled, overloaded, ServiceError } from '../errors.ts';
-import type { Arrival, Hooks, Ticket } from '../listener/seams.ts';
+import type { Admitted, Arrival, Hooks, Ticket } from '../listener/seams.ts';
 import { excess, look, MAX_UNTAKEN_BYTES, type Untaken } from './answers.ts';
 import { ARRIVED } from './arrival.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
@@ -31,6 +31,8 @@ export const SLOW_BODY_MS = 1_000;
 /** And after this it is ended. So is an answer of which the caller takes nothing for as long; see `answers.ts`. */
 export const STALLED_MS = 30_000;
 const SWEEP_MS = 250;
+/** So long after the last call that was refused for overload, peers may have all their streams again. */
+const CALM_MS = 1_000;
 /** What HPACK counts for a header besides its name and value (RFC 7541, section 4.1). */
 const HEADER_BYTES = 32;
 const REFUSED_DELAY_MS = 1_000;
@@ -87,6 +89,9 @@ export class Admission implements Required<Hooks> {
   #streams = 0;
   #connections = 0;
   #untaken = 0;
+  /** When a call was refused last because too many came, and whether peers were told to keep calls to themselves. */
+  #refusedAt = -Infinity;
+  #isNarrow = false;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -140,16 +145,24 @@ export class Admission implements Required<Hooks> {
     return socket;
   };
 
-  /** Lets a call in, at once or later. @throws {ServiceError} that refuses it, at once or later */
-  readonly beforeCall = (arrival: Arrival): Ticket | Promise<Ticket> => {
-    const call = this.#callOf(arrival);
+  /** Lets a call in or refuses it, at once or later. */
+  readonly beforeCall = (arrival: Arrival): Admitted | Promise<Ticket> => {
+    const { method, socket, headers } = arrival;
+    const kind = this.#options.kinds.get(method) ?? 'free';
+    const { flow = `address ${socket.remoteAddress}` } = arrival;
+    const hasSlots = kind !== 'stream' && kind !== 'free';
+    const late = kind === 'free' ? undefined : this.queue.turnAway(flow);
+    if (late) return this.#turnedAway(method, late, arrival.arrived ?? this.#loop.call());
+    const call = this.#callOf(arrival, kind, flow);
     try {
-      checkHeaders(arrival.headers);
-      if (call.kind === 'stream' || call.kind === 'free') {
+      checkHeaders(headers);
+      if (!hasSlots) {
         this.#enterStream(call);
+        if (kind === 'stream') this.queue.passed(flow);
         return this.#admit(call);
       }
       const wait = this.queue.enter(call);
+      if (wait instanceof ServiceError) return this.#turnedAway(method, wait, call.arrived);
       if (!wait) {
         call.hasSlot = true;
         return this.#admit(call);
@@ -181,16 +194,15 @@ export class Admission implements Required<Hooks> {
     this.sessions.close();
   }
 
-  #callOf(arrival: Arrival): OpenCall {
-    const { method, headers, stream, socket, answer, flow } = arrival;
-    const kind = this.#options.kinds.get(method) ?? 'free';
+  #callOf(arrival: Arrival, kind: Kind, flow: string): OpenCall {
+    const { method, headers, stream, socket, answer } = arrival;
     const turn = this.#loop.call();
     // Who had to wait for a token's check came before.
     const { arrived = turn } = arrival;
     return {
       method,
       kind,
-      flow: flow ?? `address ${socket.remoteAddress}`,
+      flow,
       priority: kind === 'batch' ? 'batch' : 'interactive',
       peer: kind === 'stream' || kind === 'free' ? (socket.remoteAddress ?? '') : '',
       arrived,
@@ -228,6 +240,27 @@ export class Admission implements Required<Hooks> {
     this.#streams--;
     this.#streamsOf.remove(peer);
     this.#streamsOf.remove(`${method} ${peer}`);
+  }
+
+  #turnedAway(method: string, refusal: ServiceError, arrived: number): ServiceError {
+    this.#options.onRefusal?.(method, refusal, arrived);
+    this.#refusedAt = performance.now();
+    if (!this.#isNarrow) this.#limitStreams(true);
+    return refusal;
+  }
+
+  #limitStreams(isNarrow: boolean): void {
+    this.#isNarrow = isNarrow;
+    if (!isNarrow) {
+      this.sessions.limit(undefined);
+      return;
+    }
+    const lasting = new Map<ServerHttp2Session, number>();
+    for (const { kind, stream } of this.#open) {
+      const session = kind === 'stream' ? (stream?.session as ServerHttp2Session | undefined) : undefined;
+      if (session) lasting.set(session, (lasting.get(session) ?? 0) + 1);
+    }
+    this.sessions.limit(lasting);
   }
 
   #refused({ method, arrived }: OpenCall, error: unknown): unknown {
@@ -286,6 +319,7 @@ export class Admission implements Required<Hooks> {
 
   #sweep(): void {
     const now = performance.now();
+    if (this.#isNarrow) this.#limitStreams(now - this.#refusedAt < CALM_MS);
     const waiting: OpenCall[] = [];
     let untaken = 0;
     for (const call of this.#open) {

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import type { Case } from '../case.ts';
 import type { Kind } from './kind.ts';
-import { methodOf } from './rpc.ts';
+import { methodOf } from './call.ts';
 
 const targets = fc.constantFrom('/v1/describe', '/v1/search', '/healthz', '*', '/', ...methodOf.keys());
 

@@ -3,7 +3,7 @@ import { frame } from '../../../bench/load/frames.ts';
 import type { Case, Header } from '../case.ts';
 import { block, integer, literal, string } from '../hpack.ts';
 import { enveloped, grpcHeaders, type Kind } from './kind.ts';
-import { methodOf } from './rpc.ts';
+import { methodOf } from './call.ts';
 
 const PRIORITY = 2;
 const PUSH_PROMISE = 5;

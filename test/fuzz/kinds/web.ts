@@ -9,7 +9,7 @@ import { jsonOf } from '../json-text.ts';
 import { encodeNodes } from '../wire-message.ts';
 import { type Credential, credential, enveloped, type Ground, type Kind, withCredential } from './kind.ts';
 import { rightRequests, type Right } from './right.ts';
-import { methodOf } from './rpc.ts';
+import { methodOf } from './call.ts';
 
 /** HTTP statuses of a request that may be wrong, and may be right. */
 const HOSTILE = [200, 400, 404, 405, 409, 413, 415, 429, 503].map((code) => `HTTP_${code}`);

@@ -33,6 +33,9 @@ from .answers import (
     ServiceInfo,
     Snippet,
     Space,
+    TenantDrop,
+    TenantDropped,
+    TenantUsage,
     Tower,
 )
 from .documents import DocumentClient
@@ -82,5 +85,8 @@ __all__ = [
     "ServiceInfo",
     "Snippet",
     "Space",
+    "TenantDrop",
+    "TenantDropped",
+    "TenantUsage",
     "Tower",
 ]

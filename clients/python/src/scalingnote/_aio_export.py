@@ -21,12 +21,10 @@ async def run_export(servers: AsyncServers, cursor: Cursor) -> AsyncIterator[Ful
     """Every document, each once."""
     open_timeout = servers.settings.timeout
     server: AsyncServer | None = None
-    path, _, response = method("DocumentService", "Export")
+    path, read = method("DocumentService", "Export")
     while True:
         server = await servers.pick(time.monotonic() + open_timeout, server)
-        start = server.channel.unary_stream(
-            path, request_serializer=serialize, response_deserializer=response.FromString
-        )
+        start = server.channel.unary_stream(path, request_serializer=serialize, response_deserializer=read)
         call = start(cursor.request, metadata=servers.metadata(cursor.metadata))
         is_open = False
         limit = cursor.limit(is_open, open_timeout)

@@ -83,10 +83,8 @@ class AsyncIngest:
 
     async def _over_one_connection(self, server: AsyncServer) -> ScalingnoteError | None:
         """Returns why the connection ended, if not as it should. Raises what the caller's own code raised."""
-        path, _, response = method("DocumentService", "Ingest")
-        start = server.channel.stream_stream(
-            path, request_serializer=serialize, response_deserializer=response.FromString
-        )
+        path, read = method("DocumentService", "Ingest")
+        start = server.channel.stream_stream(path, request_serializer=serialize, response_deserializer=read)
         call = start(metadata=self._servers.metadata(self._progress.metadata))
         feeding: asyncio.Task[None] | None = None
         try:

@@ -39,6 +39,16 @@ class AsyncServer:
         self.is_mute = False
         self._checked_at = -CHECK_TIMEOUT
         self._check: asyncio.Task[None] | None = None
+        self._unary: dict[tuple[str, str], Any] = {}
+
+    def unary(self, service: str, name: str) -> Any:
+        """What makes the calls of such a method over this connection."""
+        found = self._unary.get((service, name))
+        if found is None:
+            path, read = method(service, name)
+            found = self.channel.unary_unary(path, request_serializer=serialize, response_deserializer=read)
+            self._unary[service, name] = found
+        return found
 
     def connect(self) -> Any:
         return self.channel.get_state(try_to_connect=True)
@@ -144,10 +154,13 @@ class AsyncServers:
             other_ready=self._any_ready(server),
             same_ready=server.is_ready,
         )
-        if wait.until_ready:
-            if not await self._until_ready(retries.deadline):
+        if wait is None or (wait.until_ready and not await self._until_ready(retries.deadline)):
+            try:
                 raise error
-        elif wait.seconds > 0:
+            finally:
+                # The error knows this frame: if the frame knew the error, only the garbage collector could free both.
+                del error
+        if wait.seconds > 0:
             await asyncio.sleep(wait.seconds)
         self.check_open()
 
@@ -168,10 +181,7 @@ class AsyncServers:
                 await self.before_retry(retries, error, server)
 
     async def _attempt(self, server: AsyncServer, service: str, plan: Plan[T], deadline: float) -> Any:
-        path, _, response = method(service, plan.method)
-        start = server.channel.unary_unary(
-            path, request_serializer=serialize, response_deserializer=response.FromString
-        )
+        start = server.unary(service, plan.method)
         timeout = time_left(deadline)
         call = start(plan.request, timeout=timeout, metadata=self.metadata(plan.bounds.metadata))
         try:

@@ -76,16 +76,14 @@ class _Core(StreamCore[AsyncServer]):
         newest = self.newest()
         deadline = newest.retries.deadline if newest else time.monotonic()
         avoid = newest.line.server if newest and newest.line else None
-        path, _, response = method("QueryService", "SearchStream")
+        path, read = method("QueryService", "SearchStream")
         try:
             server = await self._servers.pick(deadline, avoid)
         except ScalingnoteError as error:
             self.not_opened(error)
             return
         outbox = _Outbox()
-        start = server.channel.stream_stream(
-            path, request_serializer=serialize, response_deserializer=response.FromString
-        )
+        start = server.channel.stream_stream(path, request_serializer=serialize, response_deserializer=read)
         line = Line(
             server, server.address, outbox, start(outbox, metadata=self._servers.metadata(self.metadata))
         )

@@ -136,10 +136,8 @@ def run_export(servers: Servers, cursor: Cursor) -> Iterator[FullDocument]:
 def _over_one_connection(
     servers: Servers, server: Server, cursor: Cursor, open_timeout: float
 ) -> Iterator[FullDocument]:
-    path, _, response = method("DocumentService", "Export")
-    open_ = server.channel.unary_stream(
-        path, request_serializer=serialize, response_deserializer=response.FromString
-    )
+    path, read = method("DocumentService", "Export")
+    open_ = server.channel.unary_stream(path, request_serializer=serialize, response_deserializer=read)
     try:
         call: Any = open_(cursor.request, metadata=servers.metadata(cursor.metadata))
     except ValueError:

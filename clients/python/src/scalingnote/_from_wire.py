@@ -31,6 +31,9 @@ from .answers import (
     ServiceInfo,
     Snippet,
     Space,
+    TenantDrop,
+    TenantDropped,
+    TenantUsage,
     Tower,
 )
 
@@ -247,6 +250,27 @@ def from_familiarity(response: Any) -> Familiarity:
         from_tower(response.query_tower),
         response.collection,
     )
+
+
+_LIMITS = (
+    "max_documents",
+    "max_bytes",
+    "max_requests_per_second",
+    "max_tokens_per_second",
+    "max_ingest_streams",
+)
+
+
+def from_usage(response: Any) -> TenantUsage:
+    """From the wire."""
+    limits = {name: getattr(response, name) for name in _LIMITS if response.HasField(name)}
+    return TenantUsage(response.documents, response.passages, response.bytes, response.ingest_streams, **limits)
+
+
+def from_tenant_dropped(response: Any) -> TenantDropped:
+    """From the wire."""
+    drops = [TenantDrop(each.physical_name, each.documents, each.remaining) for each in response.drops]
+    return TenantDropped(drops, response.complete)
 
 
 def _from_passage(passage: Any) -> Passage:

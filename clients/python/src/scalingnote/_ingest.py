@@ -29,12 +29,10 @@ class _Connection:
     """Messages go out through a queue; a thread of its own puts in what comes back."""
 
     def __init__(self, server: Server, progress: Progress, servers: Servers) -> None:
-        path, _, response = method("DocumentService", "Ingest")
+        path, read = method("DocumentService", "Ingest")
         self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        open_ = server.channel.stream_stream(
-            path, request_serializer=serialize, response_deserializer=response.FromString
-        )
+        open_ = server.channel.stream_stream(path, request_serializer=serialize, response_deserializer=read)
         try:
             self._call: Any = open_(iter(self.outbox.get, None), metadata=servers.metadata(progress.metadata))
         except ValueError:

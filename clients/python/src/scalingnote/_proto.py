@@ -1,26 +1,44 @@
-"""Message classes of the protocol, made from `descriptors.binpb` in a pool of their own."""
+"""Message classes of the protocol, made from `descriptors.binpb` in a pool of their own.
 
+protobuf itself keeps no class alive. One that nobody holds is garbage and is made again at the next use; and while the
+garbage collector takes it apart in one thread, protobuf still gives it to another, which ends the process. So every
+class is made here, once, and is held for good.
+"""
+
+from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _pool = descriptor_pool.DescriptorPool()
+_classes: dict[str, Any] = {}
+
+
+def _hold(descriptor: Any) -> None:
+    _classes[descriptor.full_name] = message_factory.GetMessageClass(descriptor)
+    for nested in descriptor.nested_types:
+        _hold(nested)
+
+
 _set = descriptor_pb2.FileDescriptorSet.FromString(
     files("scalingnote").joinpath("descriptors.binpb").read_bytes()
 )
 for _file in _set.file:
     _pool.AddSerializedFile(_file.SerializeToString())
+for _file in _set.file:
+    for _each in _pool.FindFileByName(_file.name).message_types_by_name.values():
+        _hold(_each)
 
 
 def message(name: str) -> Any:
     """The class of a message, by its name within `scalingnote.v1` or by its full name."""
-    full = name if "." in name else f"scalingnote.v1.{name}"
-    return message_factory.GetMessageClass(_pool.FindMessageTypeByName(full))
+    return _classes[name if "." in name else f"scalingnote.v1.{name}"]
 
 
-def method(service: str, name: str) -> tuple[str, Any, Any]:
-    """Path, request class and response class of a method."""
+@cache
+def method(service: str, name: str) -> tuple[str, Callable[[bytes], Any]]:
+    """The path of a method, and what reads its response."""
     found = _pool.FindServiceByName(f"scalingnote.v1.{service}").FindMethodByName(name)
-    path = f"/scalingnote.v1.{service}/{name}"
-    return path, message(found.input_type.full_name), message(found.output_type.full_name)
+    return f"/scalingnote.v1.{service}/{name}", message(found.output_type.full_name).FromString

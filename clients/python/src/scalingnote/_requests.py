@@ -15,6 +15,8 @@ from ._from_wire import (
     from_full_document,
     from_search,
     from_service,
+    from_tenant_dropped,
+    from_usage,
 )
 from ._proto import message
 from ._values import (
@@ -41,6 +43,8 @@ from .answers import (
     FullDocument,
     SearchResult,
     ServiceInfo,
+    TenantDropped,
+    TenantUsage,
 )
 from .errors import invalid
 
@@ -287,3 +291,22 @@ def drop_collection(options: Mapping[str, Any]) -> Plan[list[str]]:
     )
     # A second attempt could not tell a collection that is gone from one that never was.
     return Plan("DropCollection", request, lambda answer: list(answer.aliases), bounds_of(given), is_once=True)
+
+
+def tenant_usage(options: Mapping[str, Any]) -> Plan[TenantUsage]:
+    given = arguments(options, types.UsageOptions)
+    request = message("GetTenantUsageRequest")(tenant=text(given["tenant"], "tenant"))
+    return Plan("GetTenantUsage", request, from_usage, bounds_of(given))
+
+
+def drop_tenant(options: Mapping[str, Any]) -> Plan[TenantDropped]:
+    given = arguments(options, types.DropTenantOptions)
+    if given.get("collection") == "":
+        raise invalid("collection", "is empty; name the collection, or leave it out for all of them")
+    request = message("DropTenantRequest")(
+        tenant=text(given["tenant"], "tenant"),
+        confirm_tenant=text(given.get("confirm_tenant", ""), "confirm_tenant"),
+        collection=text(given.get("collection", ""), "collection"),
+        dry_run=flag(given.get("dry_run", False), "dry_run"),
+    )
+    return Plan("DropTenant", request, from_tenant_dropped, bounds_of(given))

@@ -70,19 +70,19 @@ class Retries:
         self._moves = 0
         budget.deposit()
 
-    def next(self, error: ScalingnoteError, *, any_ready: bool, other_ready: bool, same_ready: bool) -> Wait:
-        """What to wait for. Raises the error where another attempt can't help, or can't be made in time.
+    def next(self, error: ScalingnoteError, *, any_ready: bool, other_ready: bool, same_ready: bool) -> Wait | None:
+        """What to wait for; None where another attempt can't help, or can't be made in time.
 
         `any_ready`: a server is connected; `other_ready`: one that was not asked; `same_ready`: the one that was.
         """
         self._attempt += 1
         if not error.retryable or self._attempt >= self._attempts:
-            raise error
+            return None
         is_broken = error.reason == ""
         if is_broken and not any_ready:
             # Nothing is asked of a server that is not there, so this costs nothing of the budget.
             if not self._wait_for_ready:
-                raise error
+                return None
             return Wait(until_ready=True)
         is_over = is_broken or error.reason == "SHUTTING_DOWN"
         is_elsewhere = is_over and other_ready
@@ -96,8 +96,8 @@ class Retries:
         if not (self._attempt == 1 and is_over and not same_ready):
             turn = self._budget.take(self.deadline - time.monotonic())
             if turn is None:
-                raise error
+                return None
             wait = max(wait, turn)
         if time.monotonic() + wait >= self.deadline:
-            raise error
+            return None
         return Wait(wait)

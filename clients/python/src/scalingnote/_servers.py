@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -61,6 +59,16 @@ class Server:
         self.is_mute = False
         self._checked_at = -CHECK_TIMEOUT
         self._checking = threading.Lock()
+        self._unary: dict[tuple[str, str], Any] = {}
+
+    def unary(self, service: str, name: str) -> Any:
+        """What makes the calls of such a method over this connection."""
+        found = self._unary.get((service, name))
+        if found is None:
+            path, read = method(service, name)
+            found = self.channel.unary_unary(path, request_serializer=serialize, response_deserializer=read)
+            self._unary[service, name] = found
+        return found
 
     @property
     def is_ready(self) -> bool:
@@ -172,10 +180,13 @@ class Servers:
             other_ready=any(each.is_ready for each in self._servers if each is not server),
             same_ready=server.is_ready,
         )
-        if wait.until_ready:
-            if not self._until_ready(retries.deadline):
+        if wait is None or (wait.until_ready and not self._until_ready(retries.deadline)):
+            try:
                 raise error
-        elif wait.seconds > 0:
+            finally:
+                # The error knows this frame: if the frame knew the error, only the garbage collector could free both.
+                del error
+        if wait.seconds > 0:
             time.sleep(wait.seconds)
         self.check_open()
 
@@ -196,38 +207,30 @@ class Servers:
                 self.before_retry(retries, error, server)
 
     def _attempt(self, server: Server, service: str, plan: Plan[T], deadline: float) -> Any:
-        path, _, response = method(service, plan.method)
-        with self._naming_closed():
-            call: Any = server.channel.unary_unary(
-                path, request_serializer=serialize, response_deserializer=response.FromString
-            )
-            metadata = self.metadata(plan.bounds.metadata)
-            timeout = time_left(deadline)
+        call = server.unary(service, plan.method)
+        metadata = self.metadata(plan.bounds.metadata)
+        timeout = time_left(deadline)
+        try:
             if len(self._servers) == 1 or plan.is_once:
                 return call(plan.request, timeout=timeout, metadata=metadata)
             future = call.future(plan.request, timeout=timeout, metadata=metadata)
-            while True:
-                try:
-                    return future.result(timeout=SUSPECT_AFTER)
-                except grpc.FutureTimeoutError:
-                    if self._any_ready(server) and not server.answers() and not future.done():
-                        future.cancel()
-                        raise unavailable(f"{server.address} has stopped to answer") from None
-                except grpc.FutureCancelledError:
-                    raise client_closed() from None
+        except ValueError:
+            # What gRPC raises for a channel that was closed.
+            self.check_open()
+            raise
+        while True:
+            try:
+                return future.result(timeout=SUSPECT_AFTER)
+            except grpc.FutureTimeoutError:
+                if self._any_ready(server) and not server.answers() and not future.done():
+                    future.cancel()
+                    raise unavailable(f"{server.address} has stopped to answer") from None
+            except grpc.FutureCancelledError:
+                raise client_closed() from None
 
     def metadata(self, own: Headers) -> Headers:
         """What a call carries: the client's, and its own."""
         return (*self.settings.credentials.headers(), *self.settings.metadata, *own)
-
-    @contextmanager
-    def _naming_closed(self) -> Iterator[None]:
-        """gRPC raises a ValueError for a channel that was closed."""
-        try:
-            yield
-        except ValueError:
-            self.check_open()
-            raise
 
     def _any_ready(self, but: Server | None = None) -> bool:
         return any(each.is_ready for each in self._servers if each is not but)

@@ -72,13 +72,11 @@ class _Core(StreamCore[Server]):
         newest = self.newest()
         deadline = newest.retries.deadline if newest else time.monotonic()
         avoid = newest.line.server if newest and newest.line else None
-        path, _, response = method("QueryService", "SearchStream")
+        path, read = method("QueryService", "SearchStream")
         try:
             server = self._servers.pick(deadline, avoid)
             outbox = _Outbox()
-            start = server.channel.stream_stream(
-                path, request_serializer=serialize, response_deserializer=response.FromString
-            )
+            start = server.channel.stream_stream(path, request_serializer=serialize, response_deserializer=read)
             call = start(outbox, metadata=self._servers.metadata(self.metadata))
         except ScalingnoteError as error:
             self.not_opened(error)

@@ -351,6 +351,44 @@ class CountResult:
 
 
 @dataclass(frozen=True)
+class TenantUsage:
+    """What a tenant has, over all collections, and what it may have; a limit that is None is none."""
+
+    documents: int
+    passages: int
+    bytes: int
+    """Titles, texts, metadata as JSON, and vectors."""
+    ingest_streams: int
+    """Open at this service."""
+    max_documents: int | None = None
+    max_bytes: int | None = None
+    max_requests_per_second: float | None = None
+    """At each service process, as the two below."""
+    max_tokens_per_second: float | None = None
+    max_ingest_streams: int | None = None
+
+
+@dataclass(frozen=True)
+class TenantDrop:
+    """What was removed from one physical collection."""
+
+    physical_name: str
+    documents: int
+    """Removed by this call; in a dry run, what it would remove."""
+    remaining: int
+    """What names the tenant still, counted after the drop."""
+
+
+@dataclass(frozen=True)
+class TenantDropped:
+    """What a drop of a tenant removed."""
+
+    drops: list[TenantDrop]
+    complete: bool
+    """Nothing is left. Where it is False, call again."""
+
+
+@dataclass(frozen=True)
 class Passage:
     """A passage as it is stored."""
 

@@ -260,6 +260,25 @@ class DropOptions(_PhysicalName, CallOptions, total=False):
     """Confirms that the aliases that lead to it may go."""
 
 
+class _Tenant(TypedDict):
+    tenant: str
+
+
+class UsageOptions(_Tenant, CallOptions, total=False):
+    """Whose usage; an empty name is that of data without a tenant."""
+
+
+class DropTenantOptions(_Tenant, CallOptions, total=False):
+    """A tenant, and what of it."""
+
+    confirm_tenant: str
+    """The same name again, unless it is a dry run."""
+    collection: Optional[str]
+    """What is in one collection; all of them without."""
+    dry_run: bool
+    """Count what would be removed, and remove nothing."""
+
+
 class _Alias(TypedDict):
     alias: str
 
