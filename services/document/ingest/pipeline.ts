@@ -93,6 +93,7 @@ export class IngestPipeline {
     const { store, tower, log, telemetry, drift, storage, quotas = new Quotas() } = parts;
     const excess = Math.floor(LONG_DOCUMENT_BYTES / bytesPerToken(tower.manifest.space));
     this.#places = new StreamPlaces({ most: maxStreams, idleMs, quotas });
+    this.limits = { 'ingest.streams': maxStreams, 'ingest.tokens': budgetTokens };
     this.#context = {
       store: new PatientStore(store, backoff, log),
       encoder: new DocumentEncoder(tower, backoff),
@@ -116,6 +117,9 @@ export class IngestPipeline {
       for (const session of this.#places.streams) session.distrust();
     });
   }
+
+  /** What is in force, by name. */
+  readonly limits: Readonly<Record<string, number>>;
 
   /** Tokens in flight over all streams. */
   get tokensInFlight(): number {
