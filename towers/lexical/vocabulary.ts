@@ -15,6 +15,9 @@ export interface SimilarWord extends Candidate {
   edits: number;
 }
 
+/** Share of the passages that a language has at least: fewer are mistaken for it, and are found as they are written. */
+const MINORITY = 0.005;
+
 /** How much more a title says of what people look for than a text does. */
 const TITLE_FACTOR = 4;
 
@@ -30,7 +33,7 @@ const TENFOLD = 0.2;
 
 /** The words of a tenant's passages in a collection, as they were a moment ago. */
 export class Vocabulary {
-  /** Languages of the documents, the most frequent first. */
+  /** Languages of the documents, the most frequent first, without those of very few. */
   readonly languages: readonly string[];
   /** Sorted. */
   readonly #words: string[] = [];
@@ -54,7 +57,8 @@ export class Vocabulary {
     }
     passages.sort(([a], [b]) => (a < b ? -1 : 1));
     languages.sort(([a, more], [b, than]) => than - more || (a < b ? -1 : 1));
-    this.languages = languages.map(([language]) => language);
+    const all = languages.reduce((sum, [, count]) => sum + count, 0);
+    this.languages = languages.filter(([, count]) => count >= MINORITY * all).map(([language]) => language);
     this.#passages = new Uint32Array(passages.length);
     this.#titles = new Uint32Array(passages.length);
     this.#letters = new Uint32Array(passages.length);
