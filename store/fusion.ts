@@ -76,11 +76,7 @@ export function weightOf(leg: Leg, { denseWeight }: Fusion): number {
  *
  * @param leg scores, best first
  */
-export function sharesOf(
-  leg: Leg,
-  scores: readonly number[],
-  fusion: Fusion = DEFAULT_FUSION,
-): number[] {
+export function sharesOf(leg: Leg, scores: readonly number[], fusion: Fusion = DEFAULT_FUSION): number[] {
   const weight = weightOf(leg, fusion);
   const worth = worthOf(scores, fusion);
   return scores.map((score, index) => weight * worth(score, index + 1));

@@ -63,7 +63,10 @@ describe('a hybrid search', () => {
     assert.deepEqual(said(fusion), ['FUSION_METHOD_SCORES', 0.25, undefined]);
     const top = hits.find(({ documentId }) => documentId === 'd0')!;
     assert.ok(top.legs!.dense!.rank >= 1 && top.legs!.sparse!.rank <= 2);
-    assert.ok(hits.some(({ legs }) => legs!.sparse === null), 'most have no word of the query');
+    assert.ok(
+      hits.some(({ legs }) => legs!.sparse === null),
+      'most have no word of the query',
+    );
     const asked = { method: 'FUSION_METHOD_RANKS', k: 5 } as const;
     const own = await search({ ...HYBRID, fusion: asked });
     assert.deepEqual(said(own.fusion), ['FUSION_METHOD_RANKS', 0.25, 5]);
@@ -159,7 +162,10 @@ describe('a percentile', () => {
       assert.equal(hits[0]!.percentile, 1, 'a title finds its own document better than another one');
       if (mode !== 'SEARCH_MODE_HYBRID') {
         const all = hits.map(({ percentile }) => percentile!);
-        assert.deepEqual(all, all.toSorted((a, b) => b - a));
+        assert.deepEqual(
+          all,
+          all.toSorted((a, b) => b - a),
+        );
       }
       for (const least of [0, 0.3, 0.9]) {
         const kept = await search({ mode, query: TITLES[0]!, percentileThreshold: least });
@@ -242,7 +248,10 @@ describe('a result set', () => {
       omitMetadata: true,
       facets: [{ field: 'metadata.kind' }, { field: 'metadata.tags', limit: 1 }, { field: 'metadata.year' }],
     });
-    assert.deepEqual(hits.map(({ metadata }) => metadata), [null, null]);
+    assert.deepEqual(
+      hits.map(({ metadata }) => metadata),
+      [null, null],
+    );
     const [kind, tags, year] = resultSet!.facets;
     const values = (facet: typeof kind) =>
       facet!.values.map(({ value, documents }) => [fromValue(value!), documents]);

@@ -9,6 +9,8 @@ import { StreamPlaces } from '../../runtime/tenants/stream-places.ts';
 import type { DriftGuard } from '../../runtime/drift/guard.ts';
 import type { Metrics } from '../../runtime/telemetry/metrics.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
+import type { Analysis } from '../../../towers/lexical/analysis.ts';
+import { Analyses, analysisToMake } from './analyses.ts';
 import { Budget } from './budget.ts';
 import { DocumentEncoder, type IngestTower } from './encoder.ts';
 import { PatientStore } from './patient-store.ts';
@@ -104,7 +106,8 @@ export class IngestPipeline {
       storage,
       claim: (stream, tenant) => this.#places.claim(stream, tenant),
       count: (physicalName, tenant, signal) => store.count(physicalName, tenant, undefined, { signal }),
-      openCollection: (name, signal) => openCollection(parts, name, signal),
+      analyses: new Analyses((physicalName) => store.findCollection(physicalName), log),
+      openCollection: (name, analysis, signal) => openCollection(parts, name, analysis, signal),
       distrust: drift && ((physicalName) => drift.errorOf(physicalName)),
       findCollection: (name, signal) => store.findCollection(name, { signal }),
       beginBulk: (physicalName, signal) => store.beginBulk(physicalName, { signal }),
@@ -200,10 +203,11 @@ export class IngestPipeline {
 async function openCollection(
   { store, tower, drift }: PipelineParts,
   name: string,
+  wanted: Analysis | undefined,
   signal: AbortSignal,
 ): Promise<CollectionInfo> {
   const { fingerprint, dimensions } = tower.manifest.space;
-  const space = { fingerprint, dimensions };
+  const space = { fingerprint, dimensions, analysis: analysisToMake(wanted) };
   if (!drift) return store.ensureCollection(name, space, { signal });
   const isThere = await store.findCollection(name, { signal }).then(
     () => true,
