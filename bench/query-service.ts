@@ -5,7 +5,10 @@ import { seeded } from './load/arrivals.ts';
 import { makeCorpus, TOWER, writeOf } from './qdrant/corpus.ts';
 
 /** The collection that {@link prepare} fills. */
-const COLLECTION = 'bench';
+export const COLLECTION = 'bench';
+
+/** Documents of one write. */
+const WRITE = 1000;
 
 /**
  * What the comparisons of a search's cost have in common. So few documents that the store answers at once, which leaves
@@ -43,8 +46,13 @@ export async function prepare(
   const store = await openStore({ kind: 'embedded', directory: folder });
   const { fingerprint, dimensions } = corpus.manifest.space;
   const { physicalName } = await store.ensureCollection(COLLECTION, { fingerprint, dimensions });
-  const writes = corpus.documents.map((_, row) => writeOf(corpus, row));
-  await store.writeDocuments(physicalName, writes);
+  for (let row = 0; row < documents; row += WRITE) {
+    const rows = Array.from({ length: Math.min(WRITE, documents - row) }, (_, index) => row + index);
+    await store.writeDocuments(
+      physicalName,
+      rows.map((each) => writeOf(corpus, each)),
+    );
+  }
   await store.close();
   return corpus.queries.map((query) => ({ collection: COLLECTION, query, limit }));
 }

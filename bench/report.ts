@@ -41,6 +41,9 @@ export interface Extent {
 /** A flag of a benchmark has a value that can't be used. */
 export class BenchUsageError extends Error {}
 
+/** What a benchmark compares with is not installed; the message has the line that installs it. */
+export class MissingPeerError extends Error {}
+
 /** A benchmark. */
 export interface Bench {
   /** @default none */

@@ -1,12 +1,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { EXIT_MISSING, runAll } from './all.ts';
 import { watchMachine } from './machine.ts';
-import { BenchUsageError, renderReport, type Bench } from './report.ts';
+import { BenchUsageError, MissingPeerError, renderReport, type Bench } from './report.ts';
 
 const EXIT_USAGE = 2;
 
-// npm run bench -- NAME [--json]. Each benchmark is a folder; its bench.ts exports what to compare.
+// npm run bench -- NAME [--json] [--quick]. Each benchmark is a folder; its bench.ts exports what to compare.
 const names = readdirSync(new URL('.', import.meta.url), { withFileTypes: true })
   .filter((entry) => existsSync(new URL(`./${entry.name}/bench.js`, import.meta.url)))
   .map(({ name }) => name);
@@ -14,16 +15,33 @@ const names = readdirSync(new URL('.', import.meta.url), { withFileTypes: true }
 function usage(problem: string, name = 'NAME', flags: readonly string[] = []): never {
   const given = flags.map((flag) => ` [--${flag} VALUE]`).join('');
   console.error(
-    `bench: ${problem}\n\nnpm run bench -- ${name}${given} [--json]; NAME is one of ${names.join(', ')}`,
+    `bench: ${problem}\n\nnpm run bench -- ${name}${given} [--json]; NAME is one of ${names.join(', ')}, or all (of those with --quick)`,
   );
   process.exit(EXIT_USAGE);
 }
 
+/** All that take `--quick`, one after the other. */
+const ALL = 'all';
+
+const load = async (each: string): Promise<Bench> =>
+  ((await import(`./${each}/bench.js`)) as { bench: Bench }).bench;
+
+async function all(): Promise<Bench> {
+  const quick: string[] = [];
+  for (const each of names) if ((await load(each)).hasQuick) quick.push(each);
+  return {
+    hasQuick: true,
+    run: async (_, __, { quick: isQuick }) => {
+      process.exit((await runAll(quick, { json, quick: isQuick })) ? 0 : 1);
+    },
+  };
+}
+
 const [name = '', ...rest] = process.argv.slice(2);
 if (name === '' || name.startsWith('-')) usage('name one benchmark, before its flags');
-if (!names.includes(name)) usage(`there is no benchmark "${name}"`);
+if (name !== ALL && !names.includes(name)) usage(`there is no benchmark "${name}"`);
 
-const { bench } = (await import(`./${name}/bench.js`)) as { bench: Bench };
+const bench = name === ALL ? await all() : await load(name);
 const flags = Object.keys(bench.flags ?? {});
 const switches = {
   json: { type: 'boolean' as const },
@@ -73,5 +91,5 @@ try {
 } catch (error) {
   if (error instanceof BenchUsageError) usage(error.message, name, flags);
   console.error(`bench ${name}: ${(error as Error).message}`);
-  process.exitCode = 1;
+  process.exitCode = error instanceof MissingPeerError ? EXIT_MISSING : 1;
 }

@@ -50,6 +50,11 @@ export interface RemoteOptions {
   ended: (how: string, cause?: unknown) => Error;
   /** Receives lines that the object wants logged. */
   onNotice?: (line: string) => void;
+  /**
+   * Makes a result of what crossed, where the other side has packed it. It sees each of them in their order, also where
+   * nobody waits for it any more.
+   */
+  unpack?: (value: unknown) => unknown;
 }
 
 /** Bounds of one call. */
@@ -82,7 +87,7 @@ export class Remote<Api extends object> {
   #failure: Error | undefined;
 
   /** @param init what the other side makes the object from */
-  constructor(peer: Worker | ChildProcess, init: unknown, { revive, ended, onNotice }: RemoteOptions) {
+  constructor(peer: Worker | ChildProcess, init: unknown, { revive, ended, onNotice, unpack = (value) => value }: RemoteOptions) {
     this.#post = (request, transfer = []) => {
       if ('postMessage' in peer) peer.postMessage(request, transfer);
       // Where the request can't be sent any more, the end of the process says why.
@@ -101,8 +106,10 @@ export class Remote<Api extends object> {
     };
     peer.on('message', (response: Response) => {
       if ('notice' in response) onNotice?.(response.notice);
-      else if ('value' in response) this.#pending.get(response.id)?.resolve(response.value);
-      else if (response.id === 0) this.#end(revived(response.error));
+      else if ('value' in response) {
+        const value = unpack(response.value);
+        this.#pending.get(response.id)?.resolve(value);
+      } else if (response.id === 0) this.#end(revived(response.error));
       else this.#pending.get(response.id)?.reject(revived(response.error));
     });
     const end = (how: string, cause?: unknown): void => {

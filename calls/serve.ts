@@ -6,6 +6,14 @@ import type { Request, Response, SentError } from './remote.ts';
 /** A call that works in slices: each `yield` ends one. */
 type Sliced = Generator<void, unknown, void>;
 
+/** How results cross. */
+export interface Crossing {
+  /** Says which buffers of a result move instead of being copied. @default none */
+  transfer?: (value: unknown) => readonly ArrayBuffer[];
+  /** Makes of a result what crosses; `unpack` of the caller makes the result again. @default the result itself */
+  pack?: (value: unknown) => unknown;
+}
+
 /**
  * Serves an object of this thread or process to the one that started it, until that one closes it. A call that was
  * cancelled while it waited is never begun.
@@ -15,12 +23,12 @@ type Sliced = Generator<void, unknown, void>;
  *
  * @param open makes the object from what the caller sent; `notify` sends the caller a line for its log
  * @param send says what of an error crosses to the caller
- * @param transfer says which buffers of a result move instead of being copied
+ * @param crossing how results cross
  */
 export function serve<Api extends { close?(): void | Promise<void> }>(
   open: (init: never, notify: (line: string) => void) => Api | Promise<Api>,
   send: (error: unknown) => SentError,
-  transfer: (value: unknown) => readonly ArrayBuffer[] = () => [],
+  { transfer = () => [], pack = (value) => value }: Crossing = {},
 ): void {
   const waiting = new Map<number, () => unknown>();
   const sliced = new Map<number, Sliced>();
@@ -40,7 +48,10 @@ export function serve<Api extends { close?(): void | Promise<void> }>(
     if (parentPort !== null) parentPort.close();
     else if (process.connected) process.disconnect();
   };
-  const succeed = (id: number, value: unknown): void => post({ id, value }, transfer(value));
+  const succeed = (id: number, result: unknown): void => {
+    const value = pack(result);
+    post({ id, value }, transfer(value));
+  };
   const fail = (id: number, error: unknown): void => {
     // An error itself would lose its own properties on the way.
     const { reason, message, metadata, stack } = send(error);

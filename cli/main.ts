@@ -35,6 +35,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   train: async () => (await import('./commands/train.ts')).train,
   distill: async () => (await import('./commands/distill.ts')).distill,
   pipeline: async () => (await import('./commands/pipeline.ts')).pipeline,
+  plan: async () => (await import('./commands/plan.ts')).plan,
   'scaling-law': async () => (await import('./commands/scaling-law.ts')).scalingLaw,
   eval: async () => (await import('./commands/eval.ts')).evaluate,
   trace: async () => (await import('./commands/trace.ts')).trace,

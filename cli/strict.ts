@@ -45,7 +45,10 @@ const MAPPING = [
 
 /** By command. */
 const RULES: Readonly<Record<string, readonly Rule[]>> = {
-  search: [{ flags: ['consoleAddress'], when: ({ trace }) => trace === true, need: 'belongs to --trace' }],
+  search: [
+    { flags: ['consoleAddress'], when: ({ trace }) => trace === true, need: 'belongs to --trace' },
+    { flags: ['descending'], when: ({ sort }) => sort !== undefined, need: 'belongs to --sort' },
+  ],
   trace: [
     {
       flags: ['slowest', 'failed', 'limit'],
@@ -95,8 +98,28 @@ const RULES: Readonly<Record<string, readonly Rule[]>> = {
   eval: [
     {
       flags: ['documentAddress', 'queryAddress'],
-      when: ({ services }) => services === true,
-      need: 'belongs to --services',
+      when: ({ services, probe }) => services === true || probe !== undefined,
+      need: 'belongs to --services or --probe',
+    },
+    {
+      flags: ['collection', 'tenant', 'words', 'seed'],
+      when: ({ probe }) => probe !== undefined,
+      need: 'belongs to --probe',
+    },
+    {
+      flags: ['tune', 'fusion', 'denseWeight'],
+      when: ({ mode }) => mode !== undefined,
+      need: 'belongs to --mode',
+    },
+    {
+      flags: ['services', 'calibrate', 'ndcg', 'perQuery', 'runs', 'report'],
+      when: ({ mode, probe }) => mode === undefined && probe === undefined,
+      need: 'does not fit --mode and --probe',
+    },
+    {
+      flags: ['dataset', 'mode', 'documentTower', 'queryTower', 'keepIdenticalIds'],
+      when: ({ probe }) => probe === undefined,
+      need: 'does not fit --probe, which asks the services',
     },
     {
       flags: ['calibrate'],
@@ -128,6 +151,12 @@ const RENAMED: Readonly<Record<string, string>> = {
   at_least_as_fresh_as: 'fresh',
   score_threshold: 'threshold',
   explain_document_id: 'explain',
+  'fusion.k': 'fusionK',
+  percentile_threshold: 'minPercentile',
+  with_count: 'count',
+  facets: 'facet',
+  'sort.field': 'sort',
+  'fusion.dense_weight': 'denseWeight',
   snippet_length: 'snippet',
   with_document_text: 'whole',
   with_vectors: 'vectors',
@@ -159,6 +188,9 @@ export function inFlags(message: string, command: Command | undefined): string {
     .replace(CONDITION, (path) => conditionOf(path, command) ?? path)
     .replace(FIELD, (path: string, ...parts: unknown[]) => {
       const { field = '', rest = '' } = parts.at(-1) as { field?: string; rest?: string };
+      // A field within a message may have a flag of its own.
+      const own = rest === '' ? undefined : RENAMED[`${field}${rest}`];
+      if (own !== undefined) return flagOf(command, own) ?? path;
       const name = nameOf(field, command);
       return name === undefined ? path : `${name}${rest}`;
     });

@@ -53,6 +53,24 @@ export interface Collection {
   readOnly?: true;
   /** Fingerprints of other spaces that were measured to be this one: their query towers may search it. */
   admittedSpaces?: string[];
+  /** How its texts become terms; absent where it was made before there was a choice. */
+  analysis?: CollectionAnalysis;
+}
+
+/** How texts become the terms that sparse and hybrid searches match. */
+export interface TextAnalysis {
+  /** `auto` for that of each document, `none` for words as they are written, or an ISO 639 code. @default 'auto' */
+  language?: string;
+  /** Whether letters with and without diacritics differ. @default false */
+  keepDiacritics?: boolean;
+}
+
+/** The same, as a collection has it. */
+export interface CollectionAnalysis extends Required<TextAnalysis> {
+  /** What has the same one makes the same terms of the same text. */
+  fingerprint: string;
+  /** A re-analysis has begun and has not ended: run it again. */
+  unfinished?: true;
 }
 
 /** One document that was found. */
@@ -74,6 +92,41 @@ export interface Hit {
   documentText?: string;
   /** Why there is none: it is not stored, or the texts of the answer would be more than 2 MiB together. */
   documentTextAbsence?: 'not stored' | 'too large';
+  /** Its places in both legs of a hybrid search. */
+  legs?: Legs;
+  /** Share of random queries whose best document scores lower, with `withPercentile`, where it is known. */
+  percentile?: number;
+  /** What the reranker says of it, on its own scale, where it has read it. */
+  rerankScore?: number;
+}
+
+/** Its places in the legs of a hybrid search; a leg that does not have it is absent. */
+export interface Legs {
+  /** By meaning. */
+  dense?: LegPlace;
+  /** By wording. */
+  sparse?: LegPlace;
+}
+
+/** A document's place in one leg of a hybrid search. */
+export interface LegPlace {
+  /** From 1. */
+  rank: number;
+  /** Cosine, or BM25 score. */
+  score: number;
+}
+
+/** How the legs of a hybrid search become one ranking. */
+export interface Fusion {
+  /**
+   * What a place in a leg is worth: by its rank, (k + 1) / (k + rank); by its score, as a share of the leg's highest; or by its
+   * score, between three standard deviations below and above the mean of the leg.
+   */
+  method: 'ranks' | 'scores' | 'distribution';
+  /** Of the method `ranks` alone, 1 to 1000. */
+  k?: number;
+  /** Weight of the dense leg, 0 to 1; the sparse leg has the rest. */
+  denseWeight: number;
 }
 
 /** The stretch of a passage around its best sentence. */
@@ -178,10 +231,62 @@ export interface SearchResult {
   queryTower: Tower;
   /** Logical name of the collection that was searched. */
   collection: string;
+  /** The query with other words for those that the collection does not have; these were searched for, too. */
+  didYouMean?: string;
+  /** What an unfinished last word may become, the best first. */
+  completions?: string[];
   /** What became of the document that `explainDocumentId` names. */
   explainedDocument?: DocumentExplanation;
   /** Set where the query is longer than the tower's window. */
   queryTruncation?: QueryTruncation;
+  /** How a hybrid search fused its legs. */
+  fusion?: Fusion;
+  /** A threshold left nothing, although something was found: there is no good answer. */
+  noGoodAnswer?: {
+    /** The best that is below the threshold. */
+    bestScore: number;
+    bestPercentile?: number;
+  };
+  /** How many random queries the percentiles are made of, where they were asked for. */
+  percentileQueries?: number;
+  /** What was counted or sorted, with `withCount`, `facets` or `sort`. */
+  resultSet?: ResultSet;
+  /** Why a hybrid search answered by wording alone: no time was left to encode the query, or the query tower is away. */
+  denseLegAbsence?: 'deadline' | 'tower_away';
+  /** What the reranker did, with `rerank`. */
+  reranking?: {
+    reranker: string;
+    /** How many documents it has read. */
+    documents: number;
+    /** Why it has not: the deadline left no time, or it is away. The order is that of the search then. */
+    skipped?: 'deadline' | 'away';
+  };
+}
+
+/** The documents that a search counts, sorts and makes facets of. */
+export interface ResultSet {
+  /** All that match (sparse), or the best (dense, hybrid), each above the threshold and within the filter. */
+  kind: 'matches' | 'best';
+  /** How many there are, with `withCount`. */
+  count?: number;
+  /** There are no more than these: the set was not cut at `candidates`. */
+  exact: boolean;
+  candidates: number;
+  /** In the order of the request. */
+  facets: Facet[];
+}
+
+/** The values of a field in the result set. */
+export interface Facet {
+  field: string;
+  /** The most frequent first. */
+  values: { value: string | number | boolean; documents: number }[];
+  /** Documents without the field. */
+  missing: number;
+  /** How many values there are, listed or not. */
+  distinct: number;
+  /** There are more. */
+  distinctAtLeast: boolean;
 }
 
 /** How much of a query was read, in tokens. */

@@ -2,16 +2,17 @@ import type { DocumentExplanation__Output } from '../proto/generated/scalingnote
 import type { DocumentOrigin__Output } from '../proto/generated/scalingnote/v1/DocumentOrigin.ts';
 import type { Explanation__Output } from '../proto/generated/scalingnote/v1/Explanation.ts';
 import type { Hit__Output } from '../proto/generated/scalingnote/v1/Hit.ts';
+import type { Legs__Output } from '../proto/generated/scalingnote/v1/Legs.ts';
 import type { RankingPlace__Output } from '../proto/generated/scalingnote/v1/RankingPlace.ts';
 import { fromStruct } from '../proto/struct.ts';
-import type { DocumentExplanation, DocumentOrigin, Explanation, Hit, RankingPlace } from './answers.ts';
+import type { DocumentExplanation, DocumentOrigin, Explanation, Hit, Legs, RankingPlace } from './answers.ts';
 import { fromTimestamp } from './timestamp.ts';
 
 /** Hits and explanations of the wire as this package answers with them. */
 
 export function fromHit(hit: Hit__Output): Hit {
   const { documentId, score, title, passage, text, explanation, snippet } = hit;
-  const { documentText, documentTextAbsence } = hit;
+  const { documentText, documentTextAbsence, legs } = hit;
   return {
     id: documentId,
     score,
@@ -25,7 +26,14 @@ export function fromHit(hit: Hit__Output): Hit {
     ...(documentText !== '' && { documentText }),
     ...(documentTextAbsence === 'TEXT_ABSENCE_NOT_STORED' && { documentTextAbsence: 'not stored' }),
     ...(documentTextAbsence === 'TEXT_ABSENCE_TOO_LARGE' && { documentTextAbsence: 'too large' }),
+    ...(legs && { legs: fromLegs(legs) }),
+    ...(hit.percentile !== undefined && { percentile: hit.percentile }),
+    ...(hit.rerankScore !== undefined && { rerankScore: hit.rerankScore }),
   };
+}
+
+function fromLegs({ dense, sparse }: Legs__Output): Legs {
+  return { ...(dense && { dense }), ...(sparse && { sparse }) };
 }
 
 export function fromDocumentExplanation(message: DocumentExplanation__Output): DocumentExplanation {

@@ -1,18 +1,25 @@
 export type { CallBounds, ClientOptions } from './call.ts';
 export type {
   Collection,
+  CollectionAnalysis,
   DocumentExplanation,
   DocumentOrigin,
   Explanation,
+  Facet,
+  Fusion,
   Health,
   Hit,
+  LegPlace,
+  Legs,
   QueryTruncation,
   RankingPlace,
+  ResultSet,
   SearchResult,
   SearchTimings,
   ServiceInfo,
   Snippet,
   Space,
+  TextAnalysis,
   Tower,
 } from './answers.ts';
 export type { Credentials } from './credentials.ts';
@@ -27,7 +34,7 @@ export type { DeleteInput, DocumentInput, IngestOperation, PatchInput } from './
 export { type CollectionFamiliarity, QueryClient, type SearchByVectorRequest } from './query.ts';
 export type { RecordOperation } from './record-operation.ts';
 export { type DocumentRecord, readJsonLines } from './records.ts';
-export type { SearchRequest } from './search-request.ts';
+export type { FacetRequest, SearchRequest, Sort } from './search-request.ts';
 export type { QueryBounds, SearchStream } from './search-stream.ts';
 export type { Balancing } from './servers.ts';
 export type { TenantCounts, TenantDropped, TenantUsage } from './tenants.ts';

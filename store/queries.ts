@@ -1,5 +1,6 @@
 import type { Freshness } from './freshness.ts';
 import type { SparseVector } from './document.ts';
+import type { Fusion, LegPlaces } from './fusion.ts';
 
 /** What callers ask of a store: filters over documents, searches by vectors and terms, and the hits. */
 
@@ -34,10 +35,12 @@ export interface SearchQuery {
   vector?: Float32Array;
   /**
    * Weights of the query's terms. A text without words has none; its sparse ranking is empty. With `vector`
-   * the search is hybrid: both rankings, each {@link HYBRID_CANDIDATES} documents deep (or `offset + limit`,
-   * if that is more), fused by reciprocal rank.
+   * the search is hybrid: both rankings, each `HYBRID_CANDIDATES` documents deep (or `offset + limit`, if that is more),
+   * fused as `fusion.ts` says.
    */
   sparse?: SparseVector;
+  /** Of a hybrid search. @default `DEFAULT_FUSION` */
+  fusion?: Fusion | undefined;
   filter?: Filter | undefined;
   /** How many documents, at least 1. */
   limit: number;
@@ -72,8 +75,10 @@ export interface SearchQuery {
 /** A document that was found, with its best passage. */
 export interface SearchHit {
   documentId: string;
-  /** Dense: cosine. Sparse: BM25. Hybrid: sum over both rankings of 1 / ({@link RRF_K} + rank), rank from 1. */
+  /** Dense: cosine. Sparse: BM25. Hybrid: the fused score, 0 to 1. */
   score: number;
+  /** Its places in both rankings of a hybrid search. */
+  legs?: LegPlaces;
   /** Index of the best passage. */
   passage: number;
   title: string;
@@ -81,11 +86,3 @@ export interface SearchHit {
   metadata?: Readonly<Record<string, unknown>>;
   version: number;
 }
-
-/** Depth of each ranking in a hybrid search: deep enough that fusion seldom misses a document of the top ten. */
-export const HYBRID_CANDIDATES = 100;
-
-/**
- * The constant of reciprocal rank fusion; Cormack et al. (SIGIR 2009) found 60 to work across collections.
- */
-export const RRF_K = 60;

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { writeTinyTower } from '../towers/testing/tiny-tower.ts';
+import type { HybridGain, ModesEvaluation } from '../cli/evaluation/modes.ts';
 import type { Evaluation } from '../training/evaluation/evaluate.ts';
 import { cli, folder } from './system.ts';
 
@@ -110,6 +111,32 @@ describe('eval', () => {
     assert.match(result.stdout, /nDCG@10 +nDCG@7 +MRR@10/);
   });
 
+  test('--mode compares both legs and their fusion, on the same queries', async () => {
+    const result = await cli('eval', ...flags, '--mode', 'hybrid,dense,sparse', '--tune', '--json');
+    assert.equal(result.code, 0, result.stderr);
+    const { evaluations, hybridGain } = JSON.parse(result.stdout) as {
+      evaluations: ModesEvaluation[];
+      hybridGain: HybridGain;
+    };
+    const { modes, differences, tuned } = evaluations[0]!;
+    assert.deepEqual(
+      modes.map(({ mode }) => mode),
+      ['dense', 'sparse', 'hybrid', 'BM25'],
+    );
+    const of = new Map(modes.map(({ mode, ndcg10 }) => [mode, ndcg10]));
+    const wording = Object.values(reference.measures).reduce((sum, one) => sum + one.ndcg_cut_10 / 15, 0);
+    assert.ok(Math.abs(of.get('BM25')! - wording) < 1e-6, 'the yardstick is that of bm25s');
+    assert.equal(differences.length, 6);
+    for (const { of: one, over, ndcg10, interval, wins, losses, ties } of differences) {
+      assert.ok(Math.abs(ndcg10 - (of.get(one)! - of.get(over)!)) < 1e-9);
+      assert.ok(interval[0] <= ndcg10 && ndcg10 <= interval[1], `${one} over ${over}`);
+      assert.equal(wins + losses + ties, 15);
+    }
+    const better = Math.max(of.get('dense')!, of.get('BM25')!);
+    assert.ok(Math.abs(hybridGain.mean - (of.get('hybrid')! - better)) < 1e-9);
+    assert.equal(tuned!.development.queries + tuned!.test.queries, 15);
+  });
+
   test('refuses what can not be, in one line', async () => {
     const fails = async (code: number, message: RegExp, ...more: string[]): Promise<void> => {
       const result = await cli('eval', ...flags, ...more);
@@ -125,6 +152,11 @@ describe('eval', () => {
       '--per-query',
       join(folder, 'no', 'such', 'folder'),
     );
+    await fails(2, /--tune belongs to --mode/, '--tune');
+    await fails(2, /"fused" is no mode; known are dense, sparse, hybrid/, '--mode', 'dense,fused');
+    await fails(2, /--tune .* add hybrid/, '--mode', 'dense', '--tune');
+    await fails(2, /--report does not fit --mode/, '--mode', 'dense', '--report', join(folder, 'x.html'));
+    await fails(2, /does not fit --probe/, '--probe', 'words', '--collection', 'c');
     await fails(1, /^scalingnote: --runs: .*/, '--runs', join(dataset, 'corpus.jsonl'));
   });
 });

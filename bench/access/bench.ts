@@ -1,203 +1,137 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SignJWT } from 'jose';
-import { Authority } from '../../keys/certificates.ts';
-import { changeKeyFile } from '../../keys/key-file.ts';
-import { hashOf, makeKey } from '../../keys/key.ts';
 import { v1 } from '../../proto/load.ts';
-import type { Process } from '../../services/runtime/testing/processes.ts';
+import { stopServices } from '../../services/runtime/testing/processes.ts';
+import { Pairs } from '../calls/compare.ts';
+import { closedLoop, LostCallsError, type Seen, type Side } from '../calls/sides.ts';
+import { framed } from '../load/messages.ts';
+import type { RatioGoal } from '../pairs.ts';
 import { TOWER } from '../qdrant/corpus.ts';
-import { drive, frame, LeanGrpc } from '../qdrant/load.ts';
-import { cpuMicros, startQueryService } from '../query-service.ts';
-import { BenchUsageError, median, type Bench, type Comparison } from '../report.ts';
+import { distinctTexts, startQueryService } from '../query-service.ts';
+import { BenchUsageError, type Bench } from '../report.ts';
+import { makeGround, type Ground } from './ground.ts';
 
-const IN_FLIGHT = 8;
-/** After so many calls all code is compiled. */
-const WARM_UP_CALLS = 8_000;
-const CALLS = 1_000;
-/** Calls not counted, after another side had its turn. */
-const LEAD_IN_CALLS = 50;
-/** Each turn goes there and back, so that what drifts affects all sides alike. */
-const TURNS = 15;
-/** What is lost of the throughput, at most. */
-const GOALS = { key: 0.1, jwt: 0.15 } as const;
+const CALLERS = 8;
+/** More than there are calls in a stretch, so that none is encoded twice there. */
+const TEXTS = 20_000;
+/** No two starts of a process are alike. */
+const STARTS = 2;
+/** In each start. */
+const TURNS = 9;
+const MS = 1000;
+/** After so long all code is compiled, on a busy machine as well. */
+const WARM_MS = 4000;
+/**
+ * Share of the calls of a stretch that may be refused, as a service does where others take the machine: without it, no run
+ * there would come to its end. What is compared are the calls that were answered.
+ */
+const MAY_LOSE = 0.5;
+/** Turns in which more were, and which are measured again. */
+const MOST_LOST = 12;
 
 const { Encode } = v1.QueryService.service;
-const ISSUER = 'https://issuer.example';
 
-/** One way to call the query service. */
-interface Side {
-  name: 'plain' | 'key' | 'jwt';
-  process: Process;
-  /** How it is called. */
-  how: ConstructorParameters<typeof LeanGrpc>[1];
-}
+/** What each way to ask costs: the share of the throughput that may be lost. */
+const WAYS = { 'TLS and a key': 0.1, 'TLS and a token': 0.15 } as const;
 
 /** Compares calls in plain text without keys with calls over TLS with a key, and with a token, on connections that stay open. */
 export const bench: Bench = {
-  flags: { turns: { type: 'string' } },
-  run: async (progress, { turns: asked = String(TURNS) }) => {
-    const turns = Number(asked);
-    if (!Number.isInteger(turns) || turns < 1)
-      throw new BenchUsageError('--turns takes a whole number from 1');
+  flags: { starts: { type: 'string' } },
+  run: async (progress, { starts: asked = String(STARTS) }) => {
+    const starts = Number(asked);
+    if (!Number.isInteger(starts) || starts < 1)
+      throw new BenchUsageError('--starts takes a whole number from 1');
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
-    const sides: Side[] = [];
-    const clients: LeanGrpc[] = [];
+    const pairs = new Pairs();
+    let lost = 0;
     try {
-      progress('starting three query services');
-      await startSides(folder, sides);
-      const request = frame(Encode.requestSerialize({ texts: ['how do bees find their way home'] }));
-      /** A service ends connections by which nothing comes for long, while another side has its turn on a slow machine. */
-      const connect = (index: number): void => {
-        const { process, how } = sides[index]!;
-        if (clients[index]?.isClosed !== false) clients[index] = new LeanGrpc(process.address, how);
-      };
-      const call = async (index: number) => void (await clients[index]!.call(Encode.path, [request]));
-      progress('warming up');
-      for (const index of sides.keys()) {
-        connect(index);
-        await drive(() => call(index), 0, WARM_UP_CALLS, IN_FLIGHT);
-      }
-      const measured = sides.map(() => ({ micros: [] as number[], perSecond: [] as number[] }));
-      for (let turn = 0; turn < turns; turn++) {
-        progress(`turn ${turn + 1} of ${turns}`);
-        const shift = sides.map((_, index) => (index + turn) % sides.length);
-        for (const index of [...shift, ...shift.toReversed()]) {
-          const side = sides[index]!;
-          connect(index);
-          await drive(() => call(index), 0, LEAD_IN_CALLS, IN_FLIGHT);
-          const before = cpuOf(side);
-          const { perSecond } = await drive(() => call(index), 0, CALLS, IN_FLIGHT);
-          measured[index]!.micros.push((cpuOf(side) - before) / CALLS);
-          measured[index]!.perSecond.push(perSecond);
+      const ground = await makeGround(folder);
+      for (let start = 1; start <= starts; start++) {
+        progress(`start ${start} of ${starts}: three query services`);
+        const sides = await startSides(join(folder, String(start)), start, ground);
+        for (let turn = 1; turn <= TURNS; turn++) {
+          progress(`turn ${turn} of ${TURNS}`);
+          const seen = await measure(sides, turn);
+          if (seen) add(seen, pairs);
+          else if (++lost <= MOST_LOST) turn--;
+          else throw new Error(`${lost} turns had calls that were refused; the machine is too busy`);
         }
+        await stopServices();
       }
-      const comparisons = sides.slice(1).flatMap(({ name }, index): Comparison[] => {
-        const goal = GOALS[name as keyof typeof GOALS];
-        const what = name === 'key' ? 'TLS and a key' : 'TLS and a token';
-        const [plain, ours] = [measured[0]!, measured[index + 1]!];
-        const rate = ratio(ours.perSecond, plain.perSecond);
-        const cost = ratio(ours.micros, plain.micros);
-        const least = 1 - goal;
-        return [
-          {
-            what: `calls a second with ${what}`,
-            unit: '/s',
-            ours: median(ours.perSecond),
-            peer: median(plain.perSecond),
-            ratio: rate,
-            goal: { text: `at least ${least}`, met: rate >= least },
-          },
-          {
-            what: `CPU of the service a call with ${what}`,
-            unit: 'µs',
-            ours: median(ours.micros),
-            peer: median(plain.micros),
-            ratio: cost,
-            // So much more work is what a service that has nothing else to do loses so much throughput by.
-            goal: { text: `at most ${(1 / least).toFixed(3)}`, met: cost <= 1 / least },
-          },
-        ];
-      });
-      return {
-        parameters: {
-          method: Encode.path,
-          tower: TOWER,
-          inFlight: IN_FLIGHT,
-          warmUpCalls: WARM_UP_CALLS,
-          callsPerTurn: 2 * CALLS,
-          turns,
-          peer: 'plain text, without keys',
-          measured:
-            'medians of the turns; ratios are medians of the ratios of each turn; the client shares the machine',
-        },
-        comparisons,
-        details: { turns: sides.map(({ name }, index) => ({ name, ...measured[index] })) },
-      };
     } finally {
-      for (const client of clients) client.close();
-      await Promise.all(sides.map(({ process }) => process.stop()));
+      await stopServices();
       rmSync(folder, { recursive: true, force: true });
     }
+    const goals: [string, RatioGoal][] = Object.entries(WAYS).map(([way, share]) => [
+      calls(way),
+      { atLeast: 1 - share },
+    ]);
+    return {
+      parameters: {
+        method: Encode.path,
+        tower: TOWER,
+        callers: CALLERS,
+        connections: 1,
+        starts,
+        turns: TURNS,
+        ms: MS,
+        cache: 'off',
+      },
+      comparisons: pairs.comparisons(Object.fromEntries(goals)),
+      notes: [
+        'peer: plain text without keys; the caller shares the machine, and pays for its own side of TLS',
+        ...pairs.notes(),
+        ...(lost > 0 ? [`${lost} turns had calls that were refused, and were measured again`] : []),
+      ],
+    };
   },
 };
 
-/** The median of what each turn says, for two turns that are neighbours have the same neighbours. */
-function ratio(ours: readonly number[], peer: readonly number[]): number {
-  const pairs = ours.map((_, index) => index).filter((index) => index % 2 === 0);
-  const sum = (values: readonly number[], at: number): number => values[at]! + values[at + 1]!;
-  return median(pairs.map((at) => sum(ours, at) / sum(peer, at)));
-}
+const calls = (way: string): string => `calls with ${way}`;
 
-function cpuOf({ process }: Side): number {
-  const micros = cpuMicros(process.child.pid!);
-  if (micros === undefined) throw new Error('this system does not tell the CPU time');
-  return micros;
-}
-
-async function startSides(folder: string, sides: Side[]): Promise<void> {
-  const authority = await Authority.make(30);
-  const server = await authority.issue({ server: ['127.0.0.1'] });
-  const file = (name: string, text: string): string => {
-    writeFileSync(join(folder, name), text, { mode: 0o600 });
-    return join(folder, name);
-  };
-  const tls = {
-    SCALINGNOTE_TLS_CERT: file('server.pem', server.certificate),
-    SCALINGNOTE_TLS_KEY: file('server.key', server.key),
-  };
-  const ca = authority.identity.certificate;
-  const key = makeKey();
-  const keys = join(folder, 'keys.json');
-  await changeKeyFile(keys, () => [
-    {
-      id: key.id,
-      name: 'bench',
-      sha256: hashOf(key.text).toString('hex'),
-      scopes: ['encode'],
-      tenants: ['*'],
-      collections: ['*'],
-      createdAt: new Date().toISOString(),
-    },
-  ]);
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const jwks = file(
-    'jwks.json',
-    JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'one', alg: 'RS256' }] }),
-  );
-  const token = await new SignJWT({ scope: 'encode', tenants: ['*'], collections: ['*'] })
-    .setProtectedHeader({ alg: 'RS256', kid: 'one' })
-    .setIssuer(ISSUER)
-    .setAudience('bench')
-    .setSubject('bench')
-    .setExpirationTime('1h')
-    .sign(privateKey);
-  const start = async (
-    name: Side['name'],
-    environment: Readonly<Record<string, string>>,
-    how: Side['how'],
-  ): Promise<void> => {
+/** The peer first, and then ours in the order of {@link WAYS}; all are warm. */
+async function startSides(folder: string, seed: number, { tls, key, token }: Ground): Promise<Side[]> {
+  const bodies = distinctTexts(TEXTS, seed).map((text) => framed(Encode.requestSerialize({ texts: [text] })));
+  const start = async (name: string, environment: Readonly<Record<string, string>>): Promise<Side> => {
     const data = join(folder, name);
-    mkdirSync(data);
-    const process = await startQueryService(data, { OTEL_SDK_DISABLED: 'true', ...environment });
-    sides.push({ name, process, how });
+    mkdirSync(data, { recursive: true });
+    const service = await startQueryService(data, { OTEL_SDK_DISABLED: 'true', ...environment });
+    return { service, path: Encode.path, bodies };
   };
-  await start('plain', {}, {});
-  await start(
-    'key',
-    { ...tls, SCALINGNOTE_KEYS: keys },
-    { ca, headers: { authorization: `Bearer ${key.text}` } },
-  );
-  await start(
-    'jwt',
-    {
-      ...tls,
-      SCALINGNOTE_JWT_ISSUER: ISSUER,
-      SCALINGNOTE_JWT_AUDIENCE: 'bench',
-      SCALINGNOTE_JWT_JWKS: jwks,
-    },
-    { ca, headers: { authorization: `Bearer ${token}` } },
-  );
+  const plain = await start('plain', {});
+  const withKey = await start('key', { ...tls.environment, ...key.environment });
+  const withToken = await start('token', { ...tls.environment, ...token.environment });
+  const sides: Side[] = [
+    plain,
+    { ...withKey, ca: tls.ca, headers: key.headers },
+    { ...withToken, ca: tls.ca, headers: token.headers },
+  ];
+  for (const each of sides) await closedLoop(each, CALLERS, WARM_MS, 1);
+  return sides;
+}
+
+/** One stretch of each side; who is first changes with each turn. `undefined` where calls were refused. */
+async function measure(sides: readonly Side[], turn: number): Promise<Seen[] | undefined> {
+  const seen: Seen[] = [];
+  try {
+    for (let place = 0; place < sides.length; place++) {
+      const index = (place + turn) % sides.length;
+      seen[index] = await closedLoop(sides[index]!, CALLERS, MS, MAY_LOSE);
+    }
+    return seen;
+  } catch (error) {
+    if (error instanceof LostCallsError) return undefined;
+    throw error;
+  }
+}
+
+function add([peer, ...ours]: readonly Seen[], pairs: Pairs): void {
+  for (const [index, way] of Object.keys(WAYS).entries()) {
+    pairs.add(calls(way), '/s', ours[index]!.perSecond, peer!.perSecond);
+    pairs.add(`CPU of the service a call with ${way}`, 'µs', ours[index]!.cpuMicros, peer!.cpuMicros);
+    pairs.add(`p99 with ${way}`, 'ms', ours[index]!.p99, peer!.p99);
+    pairs.refused(calls(way), ours[index]!.lost);
+    pairs.refused(`${calls(way)}, the peer`, peer!.lost);
+  }
 }

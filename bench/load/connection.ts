@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import {
   ACK,
   CANCEL,
@@ -89,15 +90,20 @@ export class Connection {
   /** Resolves when the server has said what it takes, or can't be reached. */
   readonly known = new Promise<void>((resolve) => (this.#isKnown = resolve));
 
-  /** @param onEnd what became of a call: a gRPC status, or a word where there is none. Called once for each */
+  /**
+   * @param address `ca` where the server speaks TLS
+   * @param onEnd what became of a call: a gRPC status, or a word where there is none. Called once for each
+   */
   constructor(
-    address: { host: string; port: number },
+    { ca, ...address }: { host: string; port: number; ca?: string | undefined },
     headers: Buffer,
     onEnd: (call: number, outcome: number | string) => void,
   ) {
     this.#headers = headers;
     this.#onEnd = onEnd;
-    this.#socket = connect({ ...address, noDelay: true });
+    this.#socket =
+      ca === undefined ? connect(address) : connectTls({ ...address, ca, ALPNProtocols: ['h2'] });
+    this.#socket.setNoDelay(true);
     this.#socket.on('data', (chunk) => {
       this.#read(chunk);
       this.flush();

@@ -81,10 +81,11 @@ export function callHeaders(
   path: string,
   authority: string,
   headers: Readonly<Record<string, string>>,
+  scheme: 'http' | 'https' = 'http',
 ): Buffer {
   return Buffer.concat([
-    // `:method POST` and `:scheme http`, by their places in the static table.
-    Buffer.from([0x83, 0x86]),
+    // `:method POST` and `:scheme`, by their places in the static table.
+    Buffer.from([0x83, scheme === 'http' ? 0x86 : 0x87]),
     Buffer.from([0x04]),
     text(path),
     Buffer.from([0x01]),

@@ -21,6 +21,8 @@ export type Phase = { name: string; ms: number } & (
 export interface LoadPlan {
   host: string;
   port: number;
+  /** The CA of a server that speaks TLS, as PEM. @default plain text */
+  ca?: string | undefined;
   /** `/package.Service/Method`. */
   path: string;
   /** The bodies of the calls, one after another and over again: whole messages with their prefixes. */
@@ -86,7 +88,9 @@ class Loader {
     this.#plan = plan;
     this.#random = seeded(plan.seed);
     const timeout = plan.deadlineMs === undefined ? {} : { 'grpc-timeout': `${plan.deadlineMs}m` };
-    const headers = callHeaders(plan.path, `${plan.host}:${plan.port}`, { ...timeout, ...plan.headers });
+    const authority = `${plan.host}:${plan.port}`;
+    const scheme = plan.ca === undefined ? 'http' : 'https';
+    const headers = callHeaders(plan.path, authority, { ...timeout, ...plan.headers }, scheme);
     this.#headers = headers;
     this.#templates = plan.bodies.map((body) => templateOf(headers, body));
     this.#connections = Array.from({ length: plan.connections }, () => this.#connect());
@@ -136,8 +140,8 @@ class Loader {
   }
 
   #connect(): Connection {
-    const { host, port } = this.#plan;
-    return new Connection({ host, port }, this.#headers, this.#ended);
+    const { host, port, ca } = this.#plan;
+    return new Connection({ host, port, ca }, this.#headers, this.#ended);
   }
 
   #begin(at: number, now: number): void {

@@ -81,17 +81,14 @@ export async function play(model: Model): Promise<Outcome> {
     now += head;
     const applicant: Applicant = { priority: 'interactive', deadline: loop.call() + deadline };
     const call = { at, applicant };
-    try {
-      const wait = queue.enter(applicant);
-      if (wait) {
-        wait.then(
-          () => running.push(call),
-          () => refuseCall(call),
-        );
-      } else running.push(call);
-    } catch {
-      refuseCall(call);
-    }
+    const wait = queue.enter(applicant);
+    if (wait instanceof Promise) {
+      wait.then(
+        () => running.push(call),
+        () => refuseCall(call),
+      );
+    } else if (wait) refuseCall(call);
+    else running.push(call);
   };
   for (;;) {
     const next = Math.min(...kernels.map((kernel) => kernel.at(-1) ?? Infinity));

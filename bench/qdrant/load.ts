@@ -52,22 +52,10 @@ export function* messagesIn(bytes: Buffer): Generator<Buffer, void, undefined> {
  */
 export class LeanGrpc {
   readonly #session: ClientHttp2Session;
-  readonly #headers: Readonly<Record<string, string>>;
 
-  /** @param more - the CA of a server that speaks TLS, and headers of each call */
-  constructor(address: string, more: { ca?: string; headers?: Readonly<Record<string, string>> } = {}) {
-    const { ca, headers = {} } = more;
-    this.#headers = headers;
-    this.#session = connect(`${ca === undefined ? 'http' : 'https'}://${address}`, {
-      settings: { initialWindowSize: 4 * 1024 * 1024 },
-      ...(ca !== undefined && { ca }),
-    });
+  constructor(address: string) {
+    this.#session = connect(`http://${address}`, { settings: { initialWindowSize: 4 * 1024 * 1024 } });
     this.#session.once('connect', () => this.#session.setLocalWindowSize(16 * 1024 * 1024));
-  }
-
-  /** Whether the server has ended the connection, as it does where nothing comes by it for long. */
-  get isClosed(): boolean {
-    return this.#session.closed || this.#session.destroyed;
   }
 
   /** Sends framed messages to a method and returns the answer. @throws if the status is not OK */
@@ -77,7 +65,6 @@ export class LeanGrpc {
       ':path': path,
       'content-type': 'application/grpc',
       te: 'trailers',
-      ...this.#headers,
     });
     const chunks: Buffer[] = [];
     const ended = new Promise<void>((resolve, reject) => {

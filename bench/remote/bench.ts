@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Pool } from 'undici';
-import { v1 } from '../../proto/load.ts';
 import { type Process, startProcess } from '../../services/runtime/testing/processes.ts';
 import { pullTower } from '../../towers/pull.ts';
-import { drive, frame, LeanGrpc, messagesIn } from '../qdrant/load.ts';
+import { ingestTexts } from '../ingest/send.ts';
+import { drive } from '../qdrant/load.ts';
 import { type Bench, median } from '../report.ts';
 
 /** How long the server takes for a request, as a model on an accelerator may for a full batch. */
@@ -27,8 +27,6 @@ const ROUNDS = 5;
 /** Rounds that are not counted: code gets compiled, and the tower learns how many requests at once the server bears. */
 const WARM_UP_ROUNDS = 2;
 const GOAL = 0.95;
-
-const { Ingest } = v1.DocumentService.service;
 
 /** What a side did in a round. */
 interface Turn {
@@ -65,7 +63,7 @@ export const bench: Bench = {
         progress(round < 1 ? 'warming up' : `round ${round} of ${ROUNDS}`);
         const texts = Array.from({ length: DOCUMENTS }, (_, index) => textOf(round, index));
         const sides = {
-          ours: () => ingest(service!.address, `round-${round + WARM_UP_ROUNDS}`, texts),
+          ours: () => ingestTexts(service!.address, `round-${round + WARM_UP_ROUNDS}`, texts, STREAMS),
           peer: () => sendBare(server.address, texts),
         };
         // Each side goes first in every other round.
@@ -150,25 +148,6 @@ async function seenBy({ child }: Process): Promise<{ requests: number; busiest: 
   child.send('seen');
   const [seen] = (await answer) as [{ requests: number; busiest: number }];
   return seen;
-}
-
-async function ingest(address: string, collection: string, texts: readonly string[]): Promise<void> {
-  const grpc = new LeanGrpc(address);
-  const begin = frame(Ingest.requestSerialize({ begin: { collection } }));
-  const streams = Array.from({ length: STREAMS }, (_, stream) =>
-    texts.flatMap((text, index) =>
-      index % STREAMS === stream
-        ? [frame(Ingest.requestSerialize({ sequence: index + 1, document: { id: `d${index}`, text } }))]
-        : [],
-    ),
-  );
-  const answers = await Promise.all(streams.map((frames) => grpc.call(Ingest.path, [begin, ...frames])));
-  grpc.close();
-  const outcomes = answers.flatMap((answer) =>
-    [...messagesIn(answer)].flatMap((message) => Ingest.responseDeserialize(message).outcome ?? []),
-  );
-  const indexed = outcomes.filter(({ kind }) => kind === 'OUTCOME_KIND_INDEXED').length;
-  if (indexed !== texts.length) throw new Error(`${indexed} of ${texts.length} documents were indexed`);
 }
 
 async function sendBare(url: string, texts: readonly string[]): Promise<void> {

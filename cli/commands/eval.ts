@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { writeManifest } from '../../towers/directory.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
@@ -9,17 +9,24 @@ import { reportPage } from '../../training/evaluation/report-page.ts';
 import { type Report, summarize } from '../../training/evaluation/report.ts';
 import { fileNameOf } from '../../training/evaluation/trec.ts';
 import { type Addresses, withDocumentAddress, withQueryAddress } from '../connection.ts';
+import { MODES, type EvaluatedMode } from '../evaluation/modes.ts';
+import { PROBED_WORDS } from '../evaluation/probe-words.ts';
+import { runModes, type ModesFlags } from '../evaluation/run-modes.ts';
+import { runProbe, type ProbeFlags } from '../evaluation/run-probe.ts';
 import { openAnswerFiles } from '../output/answer-files.ts';
 import { note, printJson, table, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import { rankThroughServices, type ServiceRankers } from '../service-rankers.ts';
-import { collect, positive } from '../input/flags.ts';
+import { collect, decimal, positive, wholeNumber } from '../input/flags.ts';
 
 /** How deep an nDCG may look: as deep as runs of TREC go. */
 const MAX_CUTOFF = 1000;
 
 interface Flags extends Addresses {
   dataset: string[];
+  mode?: readonly EvaluatedMode[];
+  probe?: 'words';
+  collection?: string;
   documentTower: string;
   queryTower: string[];
   report?: string;
@@ -35,11 +42,39 @@ interface Flags extends Addresses {
 /** `scalingnote eval` */
 export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')))
   .description('measure query towers on data sets in BEIR layout, against the document tower itself and BM25')
-  .requiredOption(
+  .option(
     '--dataset <dir>',
     'folder with corpus.jsonl, queries.jsonl and qrels; repeat for more',
     collect,
+    [],
   )
+  .option(
+    '--mode <modes>',
+    'compare modes of search instead: dense, sparse and hybrid, separated by commas, with intervals and BM25 beside them',
+    modes,
+  )
+  .option(
+    '--tune',
+    'with --mode: look for the best fusion on half of the queries, and try it on the other half',
+  )
+  .addOption(
+    new Option('--fusion <method>', 'with --mode: how hybrid fuses its legs').choices([
+      'ranks',
+      'scores',
+      'distribution',
+    ]),
+  )
+  .option('--dense-weight <w>', 'with --mode: weight of the leg by meaning in hybrid, 0 to 1', decimal)
+  .addOption(
+    new Option(
+      '--probe <what>',
+      "ask running services instead, for words of a collection's own titles: exact, plural, unfinished, mistyped",
+    ).choices(['words']),
+  )
+  .option('-c, --collection <name>', 'with --probe: the collection')
+  .option('--tenant <tenant>', 'with --probe: tenant that owns the documents; empty for none', '')
+  .option('--words <n>', 'with --probe: how many words', positive, PROBED_WORDS)
+  .option('--seed <n>', 'with --probe: which words, and where they are mistyped', wholeNumber, 1)
   .option('--document-tower <reference>', 'document tower', 'all-MiniLM-L6-v2')
   .option('--query-tower <reference>', 'query tower; repeat for more', collect, [])
   .option(
@@ -64,6 +99,13 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
   .action(async (flags: Flags, command: Command) => {
     const opened: Tower[] = [];
     let served: ServiceRankers | undefined;
+    if (flags.probe !== undefined) {
+      if (flags.collection === undefined) throw new UsageError('--probe needs a --collection');
+      return runProbe(flags as Flags & ProbeFlags);
+    }
+    if (flags.dataset.length === 0)
+      throw new UsageError('--dataset is missing; give a folder, or --probe words');
+    if (flags.mode !== undefined) return runModes(flags as Flags & ModesFlags);
     try {
       checkNames(flags);
       const files = await openAnswerFiles(flags);
@@ -106,6 +148,14 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
       await Promise.all(opened.map((tower) => tower.close()));
     }
   });
+
+function modes(value: string): readonly EvaluatedMode[] {
+  const names = value.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !MODES.some((mode) => mode === name));
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`"${unknown}" is no mode; known are ${MODES.join(', ')}.`);
+  return MODES.filter((mode) => names.includes(mode));
+}
 
 function cutoff(value: string, previous: readonly number[]): number[] {
   const rank = positive(value);

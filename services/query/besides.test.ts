@@ -240,8 +240,8 @@ describe('an answer', () => {
 const refused: [request: object, field: string, description: RegExp][] = [
   [{ scoreThreshold: 1.5 }, 'score_threshold', /from -1 to 1/],
   [{ scoreThreshold: -0.5, mode: 'SEARCH_MODE_SPARSE' }, 'score_threshold', /BM25, from 0 up/],
-  [{ scoreThreshold: 0.5, mode: 'SEARCH_MODE_HYBRID' }, 'score_threshold', /from 0 to 0\.0327/],
-  [{ scoreThreshold: -0.01, mode: 'SEARCH_MODE_HYBRID' }, 'score_threshold', /reciprocal rank/],
+  [{ scoreThreshold: 1.01, mode: 'SEARCH_MODE_HYBRID' }, 'score_threshold', /from 0 to 1/],
+  [{ scoreThreshold: -0.01, mode: 'SEARCH_MODE_HYBRID' }, 'score_threshold', /by both rankings, fused/],
   [{ limit: 0 }, 'limit', /1 to 1000/],
   [{ limit: 101, explain: true }, 'limit', /1 to 100/],
   [{ snippetLength: 15 }, 'snippet_length', /16 to 4096/],

@@ -1,15 +1,14 @@
-import { endianness } from 'node:os';
 import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
 import type { Tower } from '../../proto/generated/scalingnote/v1/Tower.ts';
 import { v1 } from '../../proto/load.ts';
+import { searchResponseBytes } from './search-response.ts';
+import { fieldSize, IS_NATIVE, writeHead } from './wire.ts';
 
 const definition = v1.QueryService.service;
 const generic = definition.Encode.responseSerialize;
 
-/** Before each part of the message (https://protobuf.dev/programming-guides/encoding): field 1, length-delimited. */
-const TAG = 0x0a;
-/** Numbers of the wire are little-endian, as they are in memory nearly everywhere. */
-const isNative = endianness() === 'LE';
+/** The number of each field with a part of the vectors. */
+const FIELD = 1;
 
 /** Towers as they stand in an answer. A service has one, and answers with it every time. */
 const towers = new WeakMap<Tower, Buffer>();
@@ -22,23 +21,20 @@ export function encodeResponseBytes({ embeddings = [], queryTower }: EncodeRespo
   const vectors = embeddings.map(({ values = [] }) =>
     values instanceof Float32Array ? values : Float32Array.from(values, Number),
   );
-  if (!isNative) {
+  if (!IS_NATIVE) {
     const plain = vectors.map((each) => ({ values: [...each] }));
     return generic({ embeddings: plain, queryTower: queryTower ?? null });
   }
   const tower = queryTower ? towerBytes(queryTower) : undefined;
   let size = tower?.length ?? 0;
-  for (const { byteLength } of vectors) {
-    const inner = innerSize(byteLength);
-    size += 1 + varintSize(inner) + inner;
-  }
+  for (const { byteLength } of vectors) size += fieldSize(innerSize(byteLength));
   const bytes = Buffer.allocUnsafe(size);
   let at = 0;
   for (const { buffer, byteOffset, byteLength } of vectors) {
-    at = writeHead(bytes, at, innerSize(byteLength));
+    at = writeHead(bytes, at, FIELD, innerSize(byteLength));
     // An empty list is not written.
     if (byteLength === 0) continue;
-    at = writeHead(bytes, at, byteLength);
+    at = writeHead(bytes, at, FIELD, byteLength);
     bytes.set(new Uint8Array(buffer, byteOffset, byteLength), at);
     at += byteLength;
   }
@@ -46,10 +42,12 @@ export function encodeResponseBytes({ embeddings = [], queryTower }: EncodeRespo
   return bytes;
 }
 
-/** The definition of the query service, whose `Encode` takes vectors as they are. */
+/** The definition of the query service, whose `Encode` takes vectors as they are, and whose hits are written once. */
 export const queryDefinition: typeof definition = {
   ...definition,
   Encode: { ...definition.Encode, responseSerialize: encodeResponseBytes },
+  Search: { ...definition.Search, responseSerialize: searchResponseBytes },
+  SearchByVector: { ...definition.SearchByVector, responseSerialize: searchResponseBytes },
 };
 
 /** A message of vectors that has nothing but the tower: field 2 comes last. */
@@ -64,21 +62,5 @@ function towerBytes(tower: Tower): Buffer {
 
 /** Bytes of the `Embedding` around a list of so many. */
 function innerSize(listed: number): number {
-  return listed === 0 ? 0 : 1 + varintSize(listed) + listed;
-}
-
-function varintSize(value: number): number {
-  let size = 1;
-  for (let rest = value; rest >= 0x80; rest /= 0x80) size++;
-  return size;
-}
-
-/** Writes the tag and a length; says where to go on. */
-function writeHead(bytes: Buffer, start: number, length: number): number {
-  let at = start;
-  bytes[at++] = TAG;
-  let rest = length;
-  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes[at++] = (rest % 0x80) | 0x80;
-  bytes[at++] = rest;
-  return at;
+  return listed === 0 ? 0 : fieldSize(listed);
 }

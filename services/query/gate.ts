@@ -5,6 +5,12 @@ import { SearchDurations } from './search-durations.ts';
 /** Shortest and longest wait that a rejected caller is told, in milliseconds. */
 export const RETRY_DELAY_MS = { min: 50, max: 5000 } as const;
 
+/**
+ * Longest wait that is expected of a caller, as in a burst at the door of the service (`runtime/admission/call-queue.ts`):
+ * queries of a stream come in past that door. Where searches take long, twice as many as run may wait whatever it takes.
+ */
+const LONGEST_WAIT_MS = 100;
+
 /** What the gate needs to know about a call. */
 export interface Admission {
   readonly signal: AbortSignal;
@@ -55,7 +61,7 @@ export class Gate {
       this.#busy++;
       return undefined;
     }
-    if (this.#queue.size >= this.#places) {
+    if (this.#queue.size >= this.#mostWaiting) {
       const victim = this.#queue.victim(flow);
       if (!victim) throw this.#full();
       this.#queue.remove(victim);
@@ -97,9 +103,15 @@ export class Gate {
     this.#busy--;
   }
 
+  get #mostWaiting(): number {
+    const { meanMs } = this.#durations;
+    const inTime = meanMs === 0 ? Infinity : (this.#slots * LONGEST_WAIT_MS) / meanMs;
+    return Math.min(this.#places, Math.max(2 * this.#slots, Math.floor(inTime)));
+  }
+
   #full(): ServiceError {
     return overloaded(
-      `as many searches as this service takes are running (${this.#slots}) and waiting (${this.#places}); try again later`,
+      `as many searches as this service takes are running (${this.#slots}) and waiting (${this.#queue.size}); try again later`,
       this.#retryDelayMs(),
     );
   }

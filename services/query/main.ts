@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Store } from '../../store/store.ts';
 import { openTower } from '../../towers/open.ts';
+import { openReranker, type Reranker } from '../../towers/reranker/reranker.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { Config } from '../runtime/config.ts';
 import type { Metrics } from '../runtime/telemetry/metrics.ts';
@@ -21,6 +22,8 @@ await runTowerService({
     'queryQueue',
     'queryCache',
     'defaultCollection',
+    'fusion',
+    'reranker',
     'serveTower',
     'liveShare',
     'liveTower',
@@ -40,6 +43,8 @@ await runTowerService({
       queue: config.queryQueue,
       cache: config.queryCache,
       defaultCollection: config.defaultCollection,
+      fusion: config.fusion,
+      reranker: await rerankerOf(config, log),
       log,
       telemetry,
       describe,
@@ -48,6 +53,19 @@ await runTowerService({
     });
   },
 });
+
+function rerankerOf(
+  {
+    reranker,
+    remoteCa: ca,
+    remoteClientCert: cert,
+    remoteClientKey: key,
+  }: Config<'reranker' | 'remoteCa' | 'remoteClientCert' | 'remoteClientKey'>,
+  log: Logger,
+): Promise<Reranker> | undefined {
+  if (reranker === '') return undefined;
+  return openReranker(reranker, { log: (message) => log.info(message), tls: { ca, cert, key } });
+}
 
 /** Off by default: it needs a teacher, which may have to be fetched, and part of a core. */
 function liveQuality(

@@ -1,8 +1,12 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
 import { type Filter, type FilterValue, type SearchQuery } from '../../store/queries.ts';
+import { isLanguage } from '../../towers/lexical/analysis.ts';
 import { invalidArgument, invalidArguments, ServiceError } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
+import { type AskedFusion, parseFusion } from './fusion.ts';
+import { parseRerank } from './rerank.ts';
+import { parseSet, type SetWanted } from './result-set.ts';
 import { type Mode, SCORES } from '../runtime/scores.ts';
 import {
   checkCollection,
@@ -31,8 +35,22 @@ export interface SearchPlan {
   collection: string;
   text: string;
   mode: Mode;
+  /** Whether the last word may be unfinished; absent where the request does not say. */
+  prefix?: boolean;
+  /** The request says so, so that a collection that can't is refused. */
+  mustPrefix?: boolean;
+  /** Language of the text; absent for those of the collection. */
+  language?: string;
   /** What the store is asked for, without the vectors of the text. */
   query: SearchQuery;
+  /** How it is to fuse its legs, as far as the request says. */
+  fusion?: AskedFusion | undefined;
+  /** Whether each hit has a percentile, and the lowest one to return. */
+  percentile?: { threshold?: number | undefined } | undefined;
+  /** How many of the best documents are reranked; 0 for none. */
+  rerank: number;
+  /** What it wants of its result set. */
+  set?: SetWanted | undefined;
   /** What the answer has besides the hits. */
   besides: Besides;
 }
@@ -71,8 +89,10 @@ export function parseTextless(request: SearchRequest__Output | null): SearchPlan
   if (explainDocumentId !== undefined) {
     refuse('explain_document_id', 'needs the text of the query; leave it out, or call Search');
   }
+  if (plan.rerank > 0) refuse('rerank', 'needs the text of the query; leave it out, or call Search');
   if (snippetLength > 0)
     refuse('snippet_length', 'needs the text of the query; leave it out, or call Search');
+  if (plan.prefix === true) refuse('prefix', 'needs the text of the query; leave it out, or call Search');
   return plan;
 }
 
@@ -93,6 +113,7 @@ function planOf(request: SearchRequest__Output): SearchPlan {
   checkTenant(tenant);
   const mode = parseMode(request.mode);
   checkThreshold(scoreThreshold, mode);
+  const fusion = parseFusion(request.fusion, mode);
   const atLeast = parseToken(request.atLeastAsFreshAs);
   const query = {
     tenant,
@@ -104,7 +125,60 @@ function planOf(request: SearchRequest__Output): SearchPlan {
     withMetadata: !request.omitMetadata,
     ...(atLeast && { atLeast }),
   };
-  return { collection, text, mode, query, besides: parseBesides(request, query.limit) };
+  const percentile = parsePercentile(request);
+  const set = parseSet(request, mode, query);
+  const besides = parseBesides(request, query.limit);
+  if (set) checkExplained(besides, set, percentile?.threshold);
+  const rerank = parseRerank(request.rerank, besides, { sort: request.sort !== null });
+  const reading = parseReading(request, mode);
+  return { collection, text, mode, ...reading, query, fusion, percentile, rerank, set, besides };
+}
+
+/** How the words of the text are read. */
+function parseReading(
+  { prefix, language }: SearchRequest__Output,
+  mode: Mode,
+): Pick<SearchPlan, 'prefix' | 'language'> {
+  if (language !== '' && (!isLanguage(language) || language === 'auto')) {
+    throw invalidArgument(
+      'language',
+      `is ${quoted(language)}; send an ISO 639 code, as "en", "none", or leave it out for the languages of the collection`,
+    );
+  }
+  if (language !== '' && mode === 'dense') {
+    throw invalidArgument('language', 'changes nothing in a dense search; leave it out, or search by words');
+  }
+  return {
+    ...(prefix !== undefined && { prefix, mustPrefix: prefix }),
+    ...(language !== '' && { language }),
+  };
+}
+
+function parsePercentile({
+  withPercentile,
+  percentileThreshold: threshold,
+}: SearchRequest__Output): SearchPlan['percentile'] {
+  if (threshold !== undefined && !(threshold >= 0 && threshold <= 1)) {
+    throw invalidArgument('percentile_threshold', `is ${threshold}; send a share of queries, 0 to 1`);
+  }
+  return withPercentile || threshold !== undefined ? { threshold } : undefined;
+}
+
+/** Explanations say how the score ranks a document, which is not all that decides here. */
+function checkExplained(
+  { explain, explainDocumentId }: Besides,
+  { sort }: SetWanted,
+  percentileThreshold: number | undefined,
+): void {
+  const field = explain ? 'explain' : 'explain_document_id';
+  if (!explain && explainDocumentId === undefined) return;
+  if (sort) throw invalidArgument(field, 'explains an order by score; leave it out, or leave out sort');
+  if (percentileThreshold !== undefined) {
+    throw invalidArgument(
+      field,
+      'does not know the percentiles of a hybrid search; leave out percentile_threshold',
+    );
+  }
 }
 
 function parseBesides(request: SearchRequest__Output, limit: number): Besides {

@@ -39,6 +39,14 @@ async function storeSpan(error: Error): Promise<RecordedSpan> {
     explainDocumentId: '',
     snippetLength: 0,
     withDocumentText: false,
+    language: '',
+    fusion: null,
+    withPercentile: false,
+    withCount: false,
+    facets: [],
+    sort: null,
+    candidates: 0,
+    rerank: 0,
   });
   const call = { signal: new AbortController().signal, metadata: new Metadata(), span };
   await assert.rejects(searcher.search(plan, call), error);

@@ -2,14 +2,15 @@ import type { Logger } from 'pino';
 import type { Embedding } from '../../proto/generated/scalingnote/v1/Embedding.ts';
 import type { EncodeRequest__Output } from '../../proto/generated/scalingnote/v1/EncodeRequest.ts';
 import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
-import type { Hit } from '../../proto/generated/scalingnote/v1/Hit.ts';
 import type { QueryServiceHandlers } from '../../proto/generated/scalingnote/v1/QueryService.ts';
 import type { SearchByVectorRequest__Output } from '../../proto/generated/scalingnote/v1/SearchByVectorRequest.ts';
+import type { NoGoodAnswer } from '../../proto/generated/scalingnote/v1/NoGoodAnswer.ts';
 import type { QueryTruncation } from '../../proto/generated/scalingnote/v1/QueryTruncation.ts';
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
-import { toStruct } from '../../proto/struct.ts';
+import type { Reranker } from '../../towers/reranker/reranker.ts';
+import type { Fusion } from '../../store/fusion.ts';
 import type { SearchHit } from '../../store/queries.ts';
 import type { Store } from '../../store/store.ts';
 import { serviceInfo, towerMessage } from '../runtime/service-info.ts';
@@ -33,10 +34,13 @@ import { queryDefinition } from './encode-response.ts';
 import { type CutText, type EncodeCall, QueryEncoder, type QueryTower } from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
+import { fusionMessage, legsMessage } from './fusion.ts';
 import { Gate } from './gate.ts';
 import type { LiveQuality } from './live-quality.ts';
-import { type Besides, bytesOf, parseSearch, parseTextless, type SearchPlan } from './search-plan.ts';
-import { type Kept, Searcher, type QueryStore } from './searcher.ts';
+import type { Scale } from './percentile.ts';
+import { bytesOf, parseSearch, parseTextless, type SearchPlan } from './search-plan.ts';
+import { type Found, type Kept, Searcher, type QueryStore } from './searcher.ts';
+import { HitMessage } from './search-response.ts';
 import { searchStream } from './search-stream.ts';
 import { checkVector } from './vector.ts';
 
@@ -64,6 +68,10 @@ export interface QueryParts {
   cache: number;
   /** Collection that a request means which names none. @default the only one that the store has */
   defaultCollection?: string | undefined;
+  /** Reads the best documents of a search again, where the search asks for that. @default none */
+  reranker?: Reranker | undefined;
+  /** How hybrid searches of a collection fuse where they do not say, by logical name. @default `DEFAULT_FUSION` */
+  fusion?: Readonly<Record<string, Fusion>> | undefined;
   log: Logger;
   telemetry?: Telemetry | undefined;
   /** What the service is at this moment. @default without its health */
@@ -73,6 +81,9 @@ export interface QueryParts {
   /** Looks at searches that were answered. */
   live?: LiveQuality | undefined;
 }
+
+/** What a search within the slots of the service answers. */
+type Attempt = Omit<SearchResponse, 'timings'> & Pick<Found, 'timings'>;
 
 /** `scalingnote.v1.QueryService` over a query tower and a store. */
 export function queryService(parts: QueryParts): Service {
@@ -84,7 +95,11 @@ export function queryService(parts: QueryParts): Service {
   const { dimensions, space } = tower.manifest;
   const key = { fingerprint: space.fingerprint, dimensions };
   const collections = new Collections(store, key, parts.defaultCollection);
-  const searcher = new Searcher(tower, store, encoder, collections, quotas);
+  const searcher = new Searcher(tower, store, encoder, collections, {
+    quotas,
+    fusion: parts.fusion,
+    reranker: parts.reranker,
+  });
   const gate = new Gate({ slots, queue });
   const freshness = new FreshnessWait(telemetry);
   const metrics = telemetry?.metrics;
@@ -94,7 +109,7 @@ export function queryService(parts: QueryParts): Service {
   const queryTower = towerMessage(tower);
 
   /** A search within the slots of the service. */
-  const attempt = async (plan: SearchPlan, call: Call, kept: Kept) => {
+  const attempt = async (plan: SearchPlan, call: Call, kept: Kept): Promise<Attempt> => {
     const { span } = call;
     const asked = performance.now();
     const { tenant } = plan.query;
@@ -106,16 +121,31 @@ export function queryService(parts: QueryParts): Service {
     let workedMs: number | undefined;
     try {
       const found = await searcher.search(plan, call, kept);
-      const { hits, timings, collection, query } = found;
+      const { hits, timings, collection, query, scale } = found;
       const done = performance.now();
       workedMs = done - entered;
       timings.queueMs += entered - asked;
       if (plan.text !== '') live?.offer({ text: plan.text, collection, query });
-      const messages = hits.map((hit) => hitMessage(hit, plan.besides));
+      const messages = hits.map((hit) => hitMessage(hit, plan, found));
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
       const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
       const queryTruncation = found.cut ? truncationMessage(found.cut, tower.manifest.maxTokens) : null;
-      return { hits: messages, timings, explainedDocument, queryTruncation };
+      const { didYouMean = '', completions = [] } = found.reading ?? {};
+      const fusion = query.fusion ? fusionMessage(query.fusion) : null;
+      return {
+        hits: messages,
+        timings,
+        explainedDocument,
+        queryTruncation,
+        fusion,
+        noGoodAnswer: found.below ? noGoodAnswer(found.below, plan, scale) : null,
+        percentileQueries: scale?.queries ?? 0,
+        resultSet: plan.set?.isShown === true ? found.set! : null,
+        reranking: found.reranking ?? null,
+        didYouMean,
+        completions,
+        denseLegAbsence: found.absence ?? 'DENSE_LEG_ABSENCE_UNSPECIFIED',
+      };
     } finally {
       gate.leave(workedMs);
     }
@@ -124,6 +154,12 @@ export function queryService(parts: QueryParts): Service {
   const search = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
     const arrived = performance.now();
     return run(parseSearch(request), call, arrived);
+  };
+
+  /** A search while its words are typed. */
+  const searchTyped = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
+    const arrived = performance.now();
+    return run({ prefix: true, ...parseSearch(request) }, call, arrived);
   };
 
   const searchByVector = async (
@@ -200,7 +236,7 @@ export function queryService(parts: QueryParts): Service {
   /** A query of a stream counts as a request. */
   const searchCounted = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
     countRequest(quotas, call, request.tenant);
-    return search(request, call);
+    return searchTyped(request, call);
   };
 
   const handlers: Implementation<QueryServiceHandlers> = {
@@ -219,9 +255,24 @@ export function queryService(parts: QueryParts): Service {
   return service<QueryServiceHandlers>(queryDefinition, perTenant(queryDefinition, handlers, quotas));
 }
 
-function hitMessage({ text = '', metadata, ...hit }: SearchHit, { omitText }: Besides): Hit {
-  const shown = omitText ? '' : text;
-  return { ...hit, text: shown, metadata: metadata === undefined ? null : toStruct(metadata) };
+function hitMessage(
+  found: SearchHit,
+  { mode, besides }: SearchPlan,
+  { scale, rerankScores }: Pick<Found, 'scale' | 'rerankScores'>,
+): HitMessage {
+  const message = new HitMessage(found, besides.omitText);
+  const rerankScore = rerankScores?.get(found);
+  if (found.legs) message.legs = legsMessage(found.legs);
+  if (scale?.isKnown === true) message.percentile = scale.of(found, mode);
+  if (rerankScore !== undefined) message.rerankScore = rerankScore;
+  return message;
+}
+
+function noGoodAnswer(below: SearchHit, { mode }: SearchPlan, scale: Scale | undefined): NoGoodAnswer {
+  return {
+    bestScore: below.score,
+    ...(scale?.isKnown === true && { bestPercentile: scale.of(below, mode) }),
+  };
 }
 
 function truncationMessage({ read, whole }: CutText, maxTokens: number): QueryTruncation {

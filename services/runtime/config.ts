@@ -4,6 +4,8 @@ import * as z from 'zod';
 import { memoryBudget } from '../../machine/limits.ts';
 import { isLogicalName } from '../../store/names.ts';
 import { accessSettings } from './access/access-settings.ts';
+import { oidcSettings } from './access/oidc-settings.ts';
+import { fusionSetting } from './fusion-setting.ts';
 import { LOG_LEVELS } from './log.ts';
 import { boolean, ConfigError, decimal, integer } from './setting-types.ts';
 import { storeSettings } from './store-settings.ts';
@@ -66,6 +68,13 @@ export const Settings = z.strictObject({
   consoleAddress: optionalAddress('127.0.0.1:7400').describe(
     'HOST:PORT of the console, which receives the spans unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector; empty for none.',
   ),
+  consoleCa: text()
+    .optional()
+    .describe('PEM file with the CAs of the console. With it, spans go there over TLS.'),
+  consoleClientCert: text()
+    .optional()
+    .describe('PEM file with the certificate that the console asks us for, and its chain.'),
+  consoleClientKey: text().optional().describe('PEM file with the private key of --console-client-cert.'),
   consoleLogin: boolean()
     .default(false)
     .meta({
@@ -106,6 +115,7 @@ export const Settings = z.strictObject({
     'Origins of web pages that may call the services with JSON, separated by commas: https://example.com, for example.',
   ),
   ...accessSettings,
+  ...oidcSettings,
   ...storeSettings,
   documentTower: text()
     .default('all-MiniLM-L6-v2')
@@ -150,6 +160,19 @@ export const Settings = z.strictObject({
     .describe(
       'Collection that a search means which names none. By default the only one that the store has; with several, ' +
         'such a search is refused.',
+    ),
+  fusion: fusionSetting
+    .optional()
+    .describe(
+      'How hybrid searches of a collection fuse where they do not say, as "eval --mode hybrid --tune" prints it: ' +
+        'COLLECTION=METHOD:DENSE_WEIGHT, separated by commas.',
+    ),
+  reranker: z
+    .string()
+    .default('')
+    .describe(
+      'Reads the best documents of a search again, where the search asks for that: rerank:http://HOST:PORT of a server that ' +
+        'answers POST /rerank, or the folder of a cross-encoder with model.onnx and tokenizer.json. None by default.',
     ),
   queryCache: integer(0, 1_000_000)
     .default(10_000)

@@ -230,16 +230,19 @@ const DEADLINE_SKEW_MS = 50;
 /** The time from a call's arrival to its answer, or to the moment when nobody waits any more. */
 class Lifetime {
   readonly call: Call & { caller?: Caller | undefined };
-  readonly #controller = new AbortController();
+  /** Made for whoever asks: most calls are answered in the turn in which they came, and it costs as much as some of them. */
+  #controller: AbortController | undefined;
+  /** Why nobody waits any more. */
+  #reason: ServiceError | undefined;
   #ended = false;
 
   constructor(call: ServerCall, seen: WatchedCall | undefined, draining: AbortSignal) {
-    const { signal } = this.#controller;
-    // A call may be many pieces of work, the texts of an Encode for example, and each of them listens.
-    setMaxListeners(0, signal);
     const deadline = Number(call.getDeadline());
+    const signal = (): AbortSignal => this.#signal;
     this.call = {
-      signal,
+      get signal() {
+        return signal();
+      },
       draining,
       metadata: call.metadata,
       ...(seen?.span && { span: seen.span }),
@@ -261,7 +264,9 @@ class Lifetime {
 
   /** Ends the call early. The first reason stays; after the answer there is nothing to end. */
   abort(reason: ServiceError): void {
-    if (!this.#ended) this.#controller.abort(reason);
+    if (this.#ended || this.#reason) return;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
   }
 
   end(): void {
@@ -270,8 +275,17 @@ class Lifetime {
 
   /** The status for what a handler threw. */
   blame(error: unknown, method: string, log: Logger): ServiceError {
-    const { signal, span } = this.call;
-    return reportError(signal.aborted ? signal.reason : error, log, { method, ...span?.logFields });
+    return reportError(this.#reason ?? error, log, { method, ...this.call.span?.logFields });
+  }
+
+  get #signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      // A call may be many pieces of work, the texts of an Encode for example, and each of them listens.
+      setMaxListeners(0, this.#controller.signal);
+      if (this.#reason) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
   }
 }
 

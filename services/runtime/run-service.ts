@@ -7,6 +7,7 @@ import { TowerError } from '../../towers/errors.ts';
 import { helpText, loadConfig, type SettingsSchema } from './config.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { StartError } from './server.ts';
+import { StartPhases } from './start-phases.ts';
 import { ConfigError } from './setting-types.ts';
 import { EnvironmentError } from './telemetry/otel-environment.ts';
 
@@ -24,6 +25,8 @@ export type ServiceReport =
       metrics?: string;
       /** `host:port` that says whether it lives, where there is one. */
       liveness?: string;
+      /** How long the parts of its start took, in milliseconds. */
+      startMs?: Readonly<Record<string, number>>;
     }
   | {
       type: 'failed';
@@ -53,13 +56,15 @@ export interface RunningService {
 export async function runService<Schema extends SettingsSchema>(
   name: string,
   schema: Schema,
-  start: (config: z.infer<Schema>, log: Logger) => Promise<RunningService>,
+  start: (config: z.infer<Schema>, log: Logger, phases: StartPhases) => Promise<RunningService>,
 ): Promise<void> {
   const argv = process.argv.slice(2);
   if (argv.includes('--help')) {
     process.stdout.write(helpText(name, schema));
     return;
   }
+  const phases = new StartPhases();
+  phases.end('modules');
   try {
     const { config, unknownVariables } = loadConfig(schema, argv, process.env);
     const log = createLog(name, (config as { logLevel: LogLevel }).logLevel);
@@ -77,14 +82,15 @@ export async function runService<Schema extends SettingsSchema>(
     process.once('disconnect', abandon);
     // Whoever started this process may have gone before it could listen for that.
     if (process.send && !process.connected) abandon();
-    const service = await start(config, log);
+    const service = await start(config, log, phases);
+    phases.end('listening');
     process.off('disconnect', abandon);
     stopOnSignal(service, log);
-    log.info({ address: service.address, limits: limits().found }, 'ready');
+    log.info({ address: service.address, limits: limits().found, startMs: phases.ms }, 'ready');
     const { address, metricsAddress, livenessAddress } = service;
     const metrics = metricsAddress === undefined ? {} : { metrics: metricsAddress };
     const liveness = livenessAddress === undefined ? {} : { liveness: livenessAddress };
-    await report({ type: 'ready', address, pid: process.pid, ...metrics, ...liveness });
+    await report({ type: 'ready', address, pid: process.pid, ...metrics, ...liveness, startMs: phases.ms });
   } catch (error) {
     const message = startFailure(error);
     process.stderr.write(`scalingnote ${name}: ${message}\n`);

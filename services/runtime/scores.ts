@@ -1,5 +1,3 @@
-import { RRF_K } from '../../store/queries.ts';
-
 /** What to match by; see `SearchMode` in the contract. */
 export type Mode = 'dense' | 'sparse' | 'hybrid';
 
@@ -8,5 +6,5 @@ export const SCORES: Readonly<Record<Mode, { from: number; to: number; scores: s
   dense: { from: -1, to: 1, scores: 'by cosine' },
   sparse: { from: 0, to: Infinity, scores: 'by BM25' },
   // First in both rankings.
-  hybrid: { from: 0, to: 2 / (RRF_K + 1), scores: 'by reciprocal rank, fused' },
+  hybrid: { from: 0, to: 1, scores: 'by both rankings, fused' },
 };

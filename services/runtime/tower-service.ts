@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { OutgoingTls } from '../../calls/outgoing-tls.ts';
 import { openStore } from '../../store/open.ts';
 import type { Store } from '../../store/store.ts';
 import { readGolden } from '../../towers/golden/golden.ts';
@@ -20,6 +21,7 @@ import { startLiveness } from './liveness/liveness.ts';
 import { runService } from './run-service.ts';
 import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
+import { outgoingTls } from './tls/outgoing.ts';
 import { openTls } from './tls/tls.ts';
 import { Quotas } from './tenants/quotas.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
@@ -46,6 +48,9 @@ const SHARED = [
   'connectionIdleS',
   'connectionAgeS',
   'consoleAddress',
+  'consoleCa',
+  'consoleClientCert',
+  'consoleClientKey',
   'logLevel',
   'maxTokensSpent',
   'tenantQuotas',
@@ -98,7 +103,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     ...STORE_SETTINGS[service.access],
     ...service.settings,
   ]);
-  await runService(service.name, schema, async (values, log) => {
+  await runService(service.name, schema, async (values, log, phases) => {
     const config = values as Config;
     const access = openAccess(config, log);
     const quotas = new Quotas(config.tenantQuotas, log);
@@ -126,6 +131,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         name: `scalingnote-${service.name}`,
         version: packageVersion,
         consoleAddress: config.consoleAddress,
+        consoleTls: consoleTlsOf(config),
         metricsHost: config.metricsHost,
         metricsPort: config[service.metricsPort],
         metricsPortSetting: namesOf(service.metricsPort),
@@ -136,23 +142,27 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       process.env,
       log,
     );
+    phases.end('settings');
+    const towerOptions = {
+      device: config.device,
+      log: (message: string) => log.info(message),
+      ...(config.threads === 0 ? {} : { threads: config.threads }),
+      remote: {
+        maxTokensSpent: config.maxTokensSpent || undefined,
+        watch: remoteWatch(telemetry?.tracer),
+        tls: { ca: config.remoteCa, cert: config.remoteClientCert, key: config.remoteClientKey },
+      },
+    };
     const [tower, opened] = await Promise.all([
-      openTower(config[service.tower], {
-        device: config.device,
-        log: (message) => log.info(message),
-        ...(config.threads === 0 ? {} : { threads: config.threads }),
-        remote: {
-          maxTokensSpent: config.maxTokensSpent || undefined,
-          watch: remoteWatch(telemetry?.tracer),
-          tls: { ca: config.remoteCa, cert: config.remoteClientCert, key: config.remoteClientKey },
-        },
-      }),
-      openStore(storeConfig(config), { log }),
+      phases.of('tower', openTower(config[service.tower], towerOptions)),
+      phases.of('store', openStore(storeConfig(config), { log })),
     ]);
+    phases.end('tower and store');
     const metrics = telemetry?.metrics;
     if (metrics) {
       measureTower(tower, metrics);
       access.measure(metrics);
+      quotas.measure(metrics);
     }
     let server: RunningServer | undefined;
     let serving = false;
@@ -174,6 +184,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       writesRefusedReason: drift?.refusal ?? '',
     });
     const made = await service.serve({ tower, store, config, log, telemetry, describe, drift, quotas });
+    phases.end('prepared');
     const admission = admit(made, service, config, telemetry);
     server = await startServer({
       host: config.host,
@@ -237,6 +248,17 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       },
     };
   });
+}
+
+/** What the console is reached with; `undefined` for plain text. @throws {ConfigError} where a file can't be used */
+function consoleTlsOf({
+  consoleCa: ca,
+  consoleClientCert: cert,
+  consoleClientKey: key,
+}: Config): OutgoingTls | undefined {
+  if (ca === undefined && cert === undefined && key === undefined) return undefined;
+  const names = { ca: '--console-ca', cert: '--console-client-cert', key: '--console-client-key' };
+  return outgoingTls({ ca, cert, key }, names);
 }
 
 /** @throws {TowerError} for golden vectors that can't be read */

@@ -23,6 +23,16 @@ export const MAX_OFFSET = 10_000;
 export const MAX_EXPLAINED = 100;
 /** Shortest and longest snippet, in UTF-16 code units: a few words, and more than a screen shows. */
 export const SNIPPET_LENGTH = { min: 16, max: 4096 } as const;
+/** Most documents that one search has reranked: each is a run of a model. */
+export const MAX_RERANKED = 100;
+/** Most fields whose values one search counts, and how many values of each it lists. */
+export const MAX_FACETS = 8;
+export const FACET_VALUES = { min: 1, max: 100, fallback: 10 } as const;
+/** How many documents a result set may have: each is read, and its metadata may have 64 KiB. */
+export const CANDIDATES = { min: 1, max: 10_000 } as const;
+export const DEFAULT_CANDIDATES = 1000;
+/** Least and greatest k of a fusion by ranks: the first place alone counts, and the first thousand hardly differ. */
+export const FUSION_K = { min: 1, max: 1000 } as const;
 /** Documents of a page by default and at most: a page is one message, and a document may have megabytes. */
 export const DEFAULT_PAGE = 20;
 export const MAX_PAGE = 100;

@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import { explanationsOf } from '../explain/explain.ts';
 import { fateOf } from '../explain/fate.ts';
 import { placesOf } from '../explain/places.ts';
+import type { Fusion } from '../fusion.ts';
 import type { Filter, SearchQuery } from '../queries.ts';
 import type { DocumentWrite } from '../writes.ts';
 import { holds } from './filter-model.ts';
@@ -108,10 +109,22 @@ function byWording(puts: readonly Put[], all: readonly Put[], term: number): Sco
   return rankingOf(puts, (passage) => weight(passage) * idf, 0);
 }
 
-function fused(...rankings: Scored[][]): Scored[] {
+/** By scores, and less of it by meaning. */
+const FUSION: Fusion = { method: 'scores', k: 60, denseWeight: 0.4 };
+
+function fused(meaning: readonly Scored[], wording: readonly Scored[]): Scored[] {
   const sums = new Map<string, number>();
-  for (const ranking of rankings) {
-    for (const [index, { id }] of ranking.entries()) sums.set(id, (sums.get(id) ?? 0) + 1 / (61 + index));
+  for (const [weight, ranking] of [
+    [0.4, meaning],
+    [0.6, wording],
+  ] as const) {
+    const high = ranking[0]?.score ?? 0;
+    for (const [index, { id, score }] of ranking.entries()) {
+      const share = high > 0 ? Math.max(0, score / high) : (score + 1) / (high + 1);
+      const least = 1 / (101 + index);
+      const worth = least + (1 - least) * share;
+      sums.set(id, (sums.get(id) ?? 0) + weight * worth);
+    }
   }
   return [...sums]
     .map(([id, score]) => ({ id, score }))
@@ -144,6 +157,7 @@ export function explanationContract(stores: Stores): void {
         const wording = byWording(passing, puts, 1);
         fc.pre(isClear(meaning, threshold) && isClear(wording));
         const ranking = mode === 'dense' ? meaning : mode === 'sparse' ? wording : fused(meaning, wording);
+        fc.pre(isClear(ranking));
         // How rare a term is, a store may count over all tenants.
         const collection = mode === 'dense' ? name : await stores.collection();
         const tenant = `run ${run++}`;
@@ -164,6 +178,7 @@ export function explanationContract(stores: Stores): void {
           scoreThreshold: threshold,
           ...(mode !== 'sparse' && { vector: Float32Array.from(direction(angle)) }),
           ...(mode !== 'dense' && { sparse: sparse({ 1: 1 }) }),
+          ...(mode === 'hybrid' && { fusion: FUSION }),
         };
         const hits = await stores.second.search(collection, query);
         const ids = puts.map(({ documentId }) => documentId);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { RRF_K, type SearchQuery } from '../queries.ts';
+import { DEFAULT_FUSION, type Fusion, fuse } from '../fusion.ts';
+import type { SearchQuery } from '../queries.ts';
 import { ids, put, rejects, search, sparse, type Stores, TENANT, withTerms } from './stores.ts';
 
 export function rankingContract(stores: Stores): void {
@@ -281,29 +282,34 @@ export function rankingContract(stores: Stores): void {
   });
 
   describe('hybrid search', () => {
-    it('fuses both rankings by reciprocal rank', async () => {
+    const both = (documentId: string, vector: number[], terms: Record<number, number>) => ({
+      ...put(documentId, []),
+      passages: [{ vector: Float32Array.from(vector), sparse: sparse(terms), text: documentId }],
+    });
+    const four = [
+      both('dense only', [1, 0, 0, 0], { 9: 1 }),
+      both('second in both', [1, 0.2, 0, 0], { 1: 2 }),
+      both('third and first', [1, 0.4, 0, 0], { 1: 3 }),
+      both('fourth', [0, 1, 0, 0], { 9: 1 }),
+    ];
+    const query = {
+      tenant: TENANT,
+      vector: Float32Array.of(1, 0, 0, 0),
+      sparse: sparse({ 1: 1 }),
+      limit: 10,
+    };
+    const byRanks = (denseWeight: number, k = 60): Fusion => ({ method: 'ranks', k, denseWeight });
+
+    it('fuses both legs by rank, each with its weight, and says the places in both', async () => {
       const name = await stores.collection();
-      const both = (documentId: string, vector: number[], terms: Record<number, number>) => ({
-        ...put(documentId, []),
-        passages: [{ vector: Float32Array.from(vector), sparse: sparse(terms), text: documentId }],
-      });
-      await stores.first.writeDocuments(name, [
-        both('dense only', [1, 0, 0, 0], { 9: 1 }),
-        both('second in both', [1, 0.2, 0, 0], { 1: 2 }),
-        both('third and first', [1, 0.4, 0, 0], { 1: 3 }),
-        both('fourth', [0, 1, 0, 0], { 9: 1 }),
-      ]);
-      const hits = await stores.first.search(name, {
-        tenant: TENANT,
-        vector: Float32Array.of(1, 0, 0, 0),
-        sparse: sparse({ 1: 1 }),
-        limit: 10,
-      });
+      await stores.first.writeDocuments(name, four);
+      const hits = await stores.first.search(name, { ...query, fusion: byRanks(0.5) });
+      const half = (rank: number): number => (0.5 * 61) / (60 + rank);
       const expected = [
-        ['third and first', 1 / (RRF_K + 3) + 1 / (RRF_K + 1)],
-        ['second in both', 1 / (RRF_K + 2) + 1 / (RRF_K + 2)],
-        ['dense only', 1 / (RRF_K + 1)],
-        ['fourth', 1 / (RRF_K + 4)],
+        ['third and first', half(3) + half(1)],
+        ['second in both', half(2) + half(2)],
+        ['dense only', half(1)],
+        ['fourth', half(4)],
       ] as const;
       assert.deepEqual(
         ids(hits),
@@ -313,38 +319,64 @@ export function rankingContract(stores: Stores): void {
         assert.ok(Math.abs(hits[index]!.score - score) < 1e-6, `${hits[index]!.score} is not ${score}`);
       }
       assert.equal(hits[0]?.text, 'third and first');
-      const page = await stores.first.search(name, {
-        tenant: TENANT,
-        vector: Float32Array.of(1, 0, 0, 0),
-        sparse: sparse({ 1: 1 }),
+      const places = hits.map(({ legs }) => [legs?.dense?.rank, legs?.sparse?.rank]);
+      assert.deepEqual(places, [
+        [3, 1],
+        [2, 2],
+        [1, undefined],
+        [4, undefined],
+      ]);
+      assert.ok(Math.abs(hits[2]!.legs!.dense!.score - 1) < 1e-6);
+      const [page] = await stores.first.search(name, {
+        ...query,
+        fusion: byRanks(0.5),
         limit: 1,
         offset: 1,
-        scoreThreshold: 1 / (RRF_K + 1),
+        scoreThreshold: half(1),
       });
-      assert.deepEqual(ids(page), ['second in both']);
+      assert.equal(page?.documentId, 'second in both');
+      const worded = await stores.first.search(name, { ...query, fusion: byRanks(0.1, 1) });
+      assert.deepEqual(ids(worded).slice(0, 2), ['third and first', 'second in both']);
+      const meant = await stores.first.search(name, { ...query, fusion: byRanks(1) });
+      assert.deepEqual(ids(meant), ['dense only', 'second in both', 'third and first', 'fourth']);
     });
 
-    it('weighs a place as 1 / (60 + place), and leaves out what scores below the threshold', async () => {
+    it('fuses as one piece of code does, in every method, and leaves out what is below the threshold', async () => {
+      const name = await stores.collection();
+      await stores.first.writeDocuments(name, four);
+      const { sparse: terms, vector, ...scope } = query;
+      const [dense, worded] = await Promise.all([
+        stores.first.search(name, { ...scope, vector }),
+        stores.first.search(name, { ...scope, sparse: terms }),
+      ]);
+      for (const fusion of [
+        DEFAULT_FUSION,
+        { ...DEFAULT_FUSION, denseWeight: 0.2 },
+        { ...DEFAULT_FUSION, method: 'distribution' as const },
+        byRanks(0.3, 5),
+      ]) {
+        const expected = fuse(dense, worded, fusion);
+        const hits = await stores.first.search(name, { ...query, fusion });
+        assert.deepEqual(ids(hits), ids(expected), fusion.method);
+        for (const [index, { score }] of expected.entries()) {
+          assert.ok(Math.abs(hits[index]!.score - score) < 1e-4, `${fusion.method}: ${hits[index]!.score}`);
+        }
+        const least = (expected[0]!.score + expected[1]!.score) / 2;
+        const best = await stores.first.search(name, { ...query, fusion, scoreThreshold: least });
+        assert.deepEqual(ids(best), ids(expected.slice(0, 1)), fusion.method);
+      }
+    });
+
+    it('gives a document that is first in both legs a score of 1', async () => {
       const name = await stores.collection();
       await stores.first.writeDocuments(name, [
-        put('a', [[1, 0, 0, 0]]),
-        { ...put('b', []), passages: [{ vector: Float32Array.of(0, 1, 0, 0), sparse: sparse({ 1: 1 }) }] },
+        both('first', [1, 0, 0, 0], { 1: 3 }),
+        both('other', [1, 1, 0, 0], { 1: 1 }),
       ]);
-      const query = {
-        tenant: TENANT,
-        vector: Float32Array.of(1, 0, 0, 0),
-        sparse: sparse({ 1: 1 }),
-        limit: 10,
-      };
-      const hits = await stores.first.search(name, query);
-      assert.deepEqual(
-        hits.map(({ documentId, score }) => [documentId, score.toFixed(6)]),
-        [
-          ['b', '0.032522'],
-          ['a', '0.016393'],
-        ],
-      );
-      assert.deepEqual(ids(await stores.first.search(name, { ...query, scoreThreshold: 0.02 })), ['b']);
+      for (const fusion of [DEFAULT_FUSION, byRanks(0.3)]) {
+        const [first] = await stores.first.search(name, { ...query, fusion });
+        assert.deepEqual([first!.documentId, first!.score.toFixed(6)], ['first', '1.000000']);
+      }
     });
 
     it('shows the passage of the dense ranking, if that has the document', async () => {
@@ -356,13 +388,7 @@ export function rankingContract(stores: Stores): void {
           passages: [{ vector: vectors[0], sparse: sparse({ 1: 5 }) }, { vector: vectors[1] }],
         },
       ]);
-      const query = {
-        tenant: TENANT,
-        vector: Float32Array.of(1, 0, 0, 0),
-        sparse: sparse({ 1: 1 }),
-        limit: 1,
-      };
-      assert.equal((await stores.first.search(name, query))[0]?.passage, 1);
+      assert.equal((await stores.first.search(name, { ...query, limit: 1 }))[0]?.passage, 1);
     });
   });
 }

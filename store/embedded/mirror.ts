@@ -9,18 +9,22 @@ import type { Slice } from './slice.ts';
 import type { Change } from './change-log.ts';
 import { SparseIndex } from './sparse-index.ts';
 import { TopDocuments } from './top-documents.ts';
-import { SCORE_ERROR, VectorMatrix } from './vector-matrix.ts';
+import { VectorMatrix } from './vector-matrix.ts';
 
 /** A document that a search found. */
 export interface Found extends Ranked {
   /** Row of `documents`. */
   id: number;
+  /** A number that no other document has, and that this one has no more once anything of it has changed. */
+  state: number;
 }
 
 interface MirrorDocument {
   /** Row of `documents`. */
   id: number;
   documentId: string;
+  /** See {@link Found.state}. */
+  state: number;
   /** Row of its first passage; the others follow. */
   row: number;
   passages: number;
@@ -67,6 +71,9 @@ const STEP_DOCUMENTS = 32;
 
 /** Close the gaps of removed documents when they are a quarter of all rows, and at least this many. */
 const MIN_DEAD_ROWS = 1024;
+
+/** The last {@link Found.state} of any mirror. */
+let lastState = 0;
 
 /**
  * One tenant's vectors in memory; texts and metadata stay on disk. It follows the change log, so the next
@@ -156,13 +163,13 @@ export class Mirror {
     this.#matrix.nearest(
       query,
       depth,
-      (row, score) => {
+      (row) => {
         const slot = this.#owners[row]!;
         const document = this.#slots[slot];
-        if (!document || selection?.holds[slot] === 0 || score < top.floor - SCORE_ERROR) return;
+        if (!document || selection?.holds[slot] === 0) return;
         offer(top, document, row - document.row, this.#matrix.dot(row, query));
       },
-      (score) => score < top.floor - SCORE_ERROR,
+      (atMost) => atMost < top.floor,
     );
     return top.ranking;
   }
@@ -278,7 +285,9 @@ export class Mirror {
       this.#append(vector, names.get(vector.document)!);
     }
     for (const row of rows) {
-      this.#columns.set(this.#slotOf.get(row.id)!, row);
+      const slot = this.#slotOf.get(row.id)!;
+      this.#slots[slot]!.state = ++lastState;
+      this.#columns.set(slot, row);
       this.#expire(row.id, row.expiresAt);
     }
   }
@@ -287,7 +296,7 @@ export class Mirror {
   #append({ document: id, vector }: VectorRow, documentId: string): void {
     let last = this.#slots.at(-1);
     if (last?.id !== id) {
-      last = { id, documentId, row: this.#owners.length, passages: 0 };
+      last = { id, documentId, state: ++lastState, row: this.#owners.length, passages: 0 };
       this.#slotOf.set(id, this.#slots.length);
       this.#slots.push(last);
     }
@@ -384,6 +393,11 @@ export class Mirror {
   }
 }
 
-function offer(top: TopDocuments<Found>, document: MirrorDocument, passage: number, score: number): void {
-  if (score >= top.floor) top.offer({ id: document.id, documentId: document.documentId, passage, score });
+function offer(
+  top: TopDocuments<Found>,
+  { id, documentId, state }: MirrorDocument,
+  passage: number,
+  score: number,
+): void {
+  if (score >= top.floor) top.offer({ id, documentId, state, passage, score });
 }

@@ -1,4 +1,6 @@
-import { exactSearch, MetricKind } from 'usearch';
+import { exactSearch, type Matches, MetricKind } from 'usearch';
+import { type HelperAnswer, type ScanHelper, scanHelper } from './scan-helper.ts';
+import { type QueryCodes, queryCodes, VectorCodes } from './vector-codes.ts';
 
 /** Rows in a chunk: 6 MB at 384 dimensions. The last chunk alone is smaller and grows. */
 const CHUNK_ROWS = 4096;
@@ -12,19 +14,38 @@ const SPARE_ROWS = 16;
 /** A scan first looks in each chunk for this many times the chunk's even share of the answer. */
 const UNEVENNESS = 4;
 
+/** A scan of codes looks so many times deeper: their order is not quite that of the vectors. */
+const CODE_DEPTH = 4;
+
 /** Factor by which a scan looks deeper at a chunk after a look that did not suffice. */
 const WIDENING = 4;
 
-/**
- * Error of float32 summation in a score of {@link VectorMatrix.nearest}, at most: a hundred times the error
- * measured at 4096 dimensions.
- */
-export const SCORE_ERROR = 1e-4;
+/** Error of float32 summation in a score, at most: a hundred times the error measured at 4096 dimensions. */
+const SCORE_ERROR = 1e-4;
 
-/** Unit vectors in rows; new rows go to the end. Memory grows by chunks, so growing never copies all of it. */
+/** Some rows, and what finds them quickly. */
+interface Chunk {
+  vectors: Float32Array;
+  codes: VectorCodes;
+}
+
+/** The rows of a chunk that have the highest scores, and a bound of each score. */
+interface Best {
+  keys: BigUint64Array;
+  atMost: Float32Array;
+}
+
+/** From how many rows on a second thread scans half of them. Handing over a scan takes as long as scanning some thousands. */
+const HELPED_ROWS = 16 * CHUNK_ROWS;
+
+/**
+ * Unit vectors in rows; new rows go to the end. Memory grows by chunks, so growing never copies all of it.
+ *
+ * A scan reads the vectors as int8 first, and those as float32 only where that leaves a doubt.
+ */
 export class VectorMatrix {
   readonly dimensions: number;
-  readonly #chunks: Float32Array[] = [];
+  readonly #chunks: Chunk[] = [];
   #length = 0;
 
   constructor(dimensions: number) {
@@ -38,9 +59,10 @@ export class VectorMatrix {
 
   /** @param vector `dimensions` float32, as bytes */
   append(vector: Uint8Array): void {
-    const chunk = this.#reserve();
+    const { vectors, codes } = this.#reserve();
     const row = this.#length % CHUNK_ROWS;
-    new Uint8Array(chunk.buffer).set(vector, row * this.dimensions * Float32Array.BYTES_PER_ELEMENT);
+    new Uint8Array(vectors.buffer).set(vector, row * this.dimensions * Float32Array.BYTES_PER_ELEMENT);
+    codes.of(vectors, row + 1);
     this.#length++;
   }
 
@@ -52,8 +74,9 @@ export class VectorMatrix {
       const start = source.row * this.dimensions;
       const end = start + rows * this.dimensions;
       const at = target.row * this.dimensions;
-      if (source.chunk === target.chunk) target.chunk.copyWithin(at, start, end);
-      else target.chunk.set(source.chunk.subarray(start, end), at);
+      target.chunk.codes.truncate(target.row);
+      if (source.chunk === target.chunk) target.chunk.vectors.copyWithin(at, start, end);
+      else target.chunk.vectors.set(source.chunk.vectors.subarray(start, end), at);
       done += rows;
     }
   }
@@ -62,81 +85,141 @@ export class VectorMatrix {
   truncate(length: number): void {
     this.#length = length;
     this.#chunks.length = Math.ceil(length / CHUNK_ROWS);
+    this.#chunks.at(-1)?.codes.truncate(length - (this.#chunks.length - 1) * CHUNK_ROWS);
   }
 
   /**
    * Dot product with a row, summed in double precision, so that it does not depend on how the row was found.
    */
   dot(row: number, query: Float32Array): number {
-    const chunk = this.#chunks[Math.floor(row / CHUNK_ROWS)]!;
+    const { vectors } = this.#chunks[Math.floor(row / CHUNK_ROWS)]!;
     const start = (row % CHUNK_ROWS) * this.dimensions;
     let sum = 0;
-    for (let index = 0; index < query.length; index++) sum += chunk[start + index]! * query[index]!;
+    for (let index = 0; index < query.length; index++) sum += vectors[start + index]! * query[index]!;
     return sum;
   }
 
   /**
-   * Visits the best rows of each chunk: first a share of `count`, then more, until `enough` returns true for
-   * the lowest score seen in each chunk, which means that no lower score matters. It may visit a row twice,
-   * because equal scores come in any order.
+   * Visits every row whose score may be so high that `enough` is not true for it, and some others.
    *
-   * @param visit takes a row and its score in single precision; see {@link SCORE_ERROR}
+   * @param count how many rows the caller wants, about
+   * @param visit takes a row and a bound: its score is not higher. It may get a row twice
+   * @param enough whether scores up to this one do not matter; asked again and again, since visits may change the answer
    */
   nearest(
     query: Float32Array,
     count: number,
-    visit: (row: number, score: number) => void,
-    enough: (score: number) => boolean,
+    visit: (row: number, atMost: number) => void,
+    enough: (atMost: number) => boolean,
   ): void {
-    let unfinished = [...this.#chunks.keys()];
     let depth = SPARE_ROWS + Math.ceil((UNEVENNESS * count) / Math.max(1, this.#chunks.length));
-    while (unfinished.length > 0) {
-      const lowest = unfinished.map((chunk) => this.#nearestInChunk(chunk, query, depth, visit));
+    const bounds = new Map<number, number>();
+    const look = (index: number, best: Best): void => {
+      const bound = this.#visit(index, best, visit, enough);
+      if (bound !== undefined) bounds.set(index, bound);
+    };
+    this.#scanCodes(queryCodes(query), CODE_DEPTH * depth, look);
+    for (;;) {
       // Which scores are good enough is known only after a look at all chunks.
-      unfinished = unfinished.filter((_, index) => lowest[index] !== undefined && !enough(lowest[index]));
+      const unfinished = [...bounds].flatMap(([index, bound]) => (enough(bound) ? [] : [index]));
+      if (unfinished.length === 0) return;
+      bounds.clear();
+      for (const index of unfinished) look(index, this.#scanVectors(index, query, depth));
       depth *= WIDENING;
     }
   }
 
-  /**
-   * Visits the `depth` best rows of a chunk. @returns the lowest score; `undefined` if the chunk has no more
-   * rows
-   */
-  #nearestInChunk(
+  /** @returns the bound of the rows that it has not visited; `undefined` if it has visited all */
+  #visit(
     index: number,
-    query: Float32Array,
-    depth: number,
-    visit: (row: number, score: number) => void,
+    { keys, atMost }: Best,
+    visit: (row: number, atMost: number) => void,
+    enough: (atMost: number) => boolean,
   ): number | undefined {
     const start = index * CHUNK_ROWS;
-    const rows = Math.min(CHUNK_ROWS, this.#length - start);
-    const count = Math.min(depth, rows);
-    const vectors = this.#chunks[index]!.subarray(0, rows * this.dimensions);
-    // One thread: starting a second takes longer than scanning a chunk, and the encoders need the other cores.
-    const matches = exactSearch(vectors, query, this.dimensions, count, MetricKind.IP, 1);
-    const { keys, distances } = matches;
-    for (let rank = 0; rank < count; rank++) visit(start + Number(keys[rank]), 1 - distances[rank]!);
-    return count === rows ? undefined : 1 - distances[count - 1]!;
+    for (let rank = 0; rank < keys.length; rank++) {
+      const bound = atMost[rank]!;
+      if (enough(bound)) return bound;
+      visit(start + Number(keys[rank]), bound);
+    }
+    return keys.length === this.#rowsOf(index) ? undefined : atMost.at(-1);
   }
 
-  #place(row: number): { chunk: Float32Array; row: number } {
+  /** Exact but for the summation. */
+  #scanVectors(index: number, query: Float32Array, depth: number): Best {
+    const rows = this.#rowsOf(index);
+    const seen = this.#chunks[index]!.vectors.subarray(0, rows * this.dimensions);
+    const count = Math.min(depth, rows);
+    // One thread: starting a second takes longer than scanning a chunk, and the encoders need the other cores.
+    const { keys, distances } = exactSearch(seen, query, this.dimensions, count, MetricKind.IP, 1);
+    return { keys, atMost: distances.map((distance) => 1 - distance + SCORE_ERROR) };
+  }
+
+  /**
+   * Off by what was rounded. Where q and v are unit vectors, and q' and v' what their codes say,
+   * |qv - q'v'| = |(q - q')v + q'(v - v')| ≤ |q - q'| + |q'| |v - v'|, and |q'| ≤ 1 + |q - q'|.
+   */
+  #scanCodes(query: QueryCodes, depth: number, look: (index: number, best: Best) => void): void {
+    const found = (index: number, { keys, distances }: HelperAnswer[number]): void => {
+      const { codes } = this.#chunks[index]!;
+      const error = query.error + (1 + query.error) * codes.error + SCORE_ERROR;
+      const scale = query.scale * codes.scale;
+      look(index, { keys, atMost: distances.map((distance) => scale * (1 - distance) + error) });
+    };
+    const scan = (index: number): void => {
+      const rows = this.#rowsOf(index);
+      const { vectors, codes } = this.#chunks[index]!;
+      const count = Math.min(depth, rows);
+      const seen = codes.of(vectors, rows);
+      found(index, exactSearch(seen, query.codes, this.dimensions, count, MetricKind.IP, 1) as Matches);
+    };
+    const helper = this.#length >= HELPED_ROWS && depth <= CHUNK_ROWS ? scanHelper() : undefined;
+    const helped = helper ? this.#handOver(helper, query, depth) : [];
+    for (const index of this.#chunks.keys()) if (!helped.includes(index)) scan(index);
+    if (helped.length === 0) return;
+    const answer = helper!.take();
+    for (const [place, index] of helped.entries()) {
+      if (answer) found(index, answer[place]!);
+      else scan(index);
+    }
+  }
+
+  /** Gives every second full chunk to another thread. @returns their indices */
+  #handOver(helper: ScanHelper, query: QueryCodes, depth: number): number[] {
+    const full = Math.floor(this.#length / CHUNK_ROWS);
+    const helped = [...this.#chunks.keys()].filter((index) => index % 2 === 1 && index < full);
+    const chunks = helped.map((index) => {
+      const { vectors, codes } = this.#chunks[index]!;
+      // Encoded now, so that the version is that of what is scanned.
+      const seen = codes.of(vectors, CHUNK_ROWS);
+      return { index, version: codes.version, codes: () => seen };
+    });
+    return helper.ask(this, chunks, query.codes, depth) ? helped : [];
+  }
+
+  #rowsOf(index: number): number {
+    return Math.min(CHUNK_ROWS, this.#length - index * CHUNK_ROWS);
+  }
+
+  #place(row: number): { chunk: Chunk; row: number } {
     return { chunk: this.#chunks[Math.floor(row / CHUNK_ROWS)]!, row: row % CHUNK_ROWS };
   }
 
   /** The chunk for the next row, with room for it. */
-  #reserve(): Float32Array {
+  #reserve(): Chunk {
+    const { dimensions } = this;
     const row = this.#length % CHUNK_ROWS;
     const last = this.#chunks.at(-1);
-    if (last && row * this.dimensions < last.length && this.#length < this.#chunks.length * CHUNK_ROWS)
+    if (last && this.#length < this.#chunks.length * CHUNK_ROWS) {
+      const { vectors } = last;
+      if (row * dimensions === vectors.length) {
+        last.vectors = new Float32Array(Math.min(2 * vectors.length, CHUNK_ROWS * dimensions));
+        last.vectors.set(vectors);
+      }
       return last;
-    if (last && row > 0) {
-      const grown = new Float32Array(Math.min(2 * last.length, CHUNK_ROWS * this.dimensions));
-      grown.set(last);
-      this.#chunks[this.#chunks.length - 1] = grown;
-      return grown;
     }
     const rows = this.#chunks.length === 0 ? FIRST_CHUNK_ROWS : CHUNK_ROWS;
-    const chunk = new Float32Array(rows * this.dimensions);
+    const chunk = { vectors: new Float32Array(rows * dimensions), codes: new VectorCodes(dimensions) };
     this.#chunks.push(chunk);
     return chunk;
   }

@@ -1,7 +1,7 @@
 import type { Origin, SparseVector } from '../document.ts';
 import { type Freshness, isCovered } from '../freshness.ts';
-import { RRF_K, type SearchQuery } from '../queries.ts';
-import { rankingDepth } from '../ranking.ts';
+import { type Leg, rankingDepth, sharesOf } from '../fusion.ts';
+import type { SearchHit, SearchQuery } from '../queries.ts';
 import type { CallOptions, Store } from '../store.ts';
 import { type Place, placesOf, scoresOf } from './places.ts';
 
@@ -73,16 +73,21 @@ export async function explanationsOf(
     placesOf(store, collection, { ...scope, ...ranking }, ids, options);
   const none = Promise.resolve(new Map<string, Place>());
   const keys = ids.map((documentId) => ({ tenant, documentId }));
-  const [dense, worded, taught, terms, stored, origins] = await Promise.all([
+  const [dense, worded, taught, terms, stored, origins, legs] = await Promise.all([
     vector ? places({ vector }) : none,
     sparse ? places({ sparse }) : none,
     teacher ? places({ vector: teacher }) : none,
     sparse ? termsOf(store, collection, { ...scope, sparse }, ids, options) : new Map<string, TermScore[]>(),
     store.lookupDocuments(collection, keys, options),
     store.findOrigins(collection, keys, options),
+    vector && sparse ? legsOf(store, collection, query, options) : undefined,
   ]);
-  const fused = (place: Place): FusedPlace =>
-    vector && sparse ? { ...place, share: shareOf(place, rankingDepth(query)) } : place;
+  const shares = legs && {
+    dense: sharesIn('dense', legs.dense, query),
+    sparse: sharesIn('sparse', legs.sparse, query),
+  };
+  const fused = (leg: Leg, id: string, place: Place): FusedPlace =>
+    shares ? { ...place, share: shares[leg].get(id) ?? 0 } : place;
   return new Map(
     ids.map((id, index): [string, Explanation] => {
       const [byMeaning, byWording, byTeacher] = [dense.get(id), worded.get(id), taught.get(id)];
@@ -91,8 +96,8 @@ export async function explanationsOf(
         id,
         {
           passages: stored[index]?.passages ?? 0,
-          ...(byMeaning && { dense: fused(byMeaning) }),
-          ...(byWording && { sparse: fused(byWording) }),
+          ...(byMeaning && { dense: fused('dense', id, byMeaning) }),
+          ...(byWording && { sparse: fused('sparse', id, byWording) }),
           terms: terms.get(id) ?? [],
           ...(byTeacher && { teacher: byTeacher }),
           ...(origin && { origin: explainedOrigin(origin, atLeast) }),
@@ -108,9 +113,28 @@ function explainedOrigin(origin: Origin, atLeast: Freshness | undefined): Explai
   return { ...origin, ...(covered !== undefined && { covered }) };
 }
 
-/** What a place in a ranking adds to a fused score; nothing past the depth that is fused. */
-function shareOf({ rank = Infinity }: Place, depth: number): number {
-  return rank <= depth ? 1 / (RRF_K + rank) : 0;
+/** The legs of a hybrid search, as deep as they are fused, with every vector compared: ids, scores and passages alone. */
+export async function legsOf(
+  store: Pick<Store, 'search'>,
+  collection: string,
+  query: SearchQuery,
+  options: CallOptions,
+): Promise<Record<Leg, SearchHit[]>> {
+  const { vector, sparse, scoreThreshold: _, fusion: __, ...rest } = query;
+  const bare = { exact: true, idsOnly: true, withText: false, withMetadata: false };
+  const scan = { ...rest, limit: rankingDepth(query), offset: 0, ...bare };
+  const [dense, worded] = await Promise.all([
+    store.search(collection, { ...scan, vector: vector! }, options),
+    store.search(collection, { ...scan, sparse: sparse! }, options),
+  ]);
+  return { dense, sparse: worded };
+}
+
+/** What each document of a leg adds to its fused score. */
+function sharesIn(leg: Leg, hits: readonly SearchHit[], { fusion }: SearchQuery): Map<string, number> {
+  const scores = hits.map(({ score }) => score);
+  const shares = sharesOf(leg, scores, fusion);
+  return new Map(hits.map(({ documentId }, index) => [documentId, shares[index]!]));
 }
 
 /** What each term alone scores, by document id, the best first. */

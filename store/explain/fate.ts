@@ -1,7 +1,8 @@
 import type { FullDocument } from '../document.ts';
 import type { SearchHit, SearchQuery } from '../queries.ts';
-import { fuse, page, rankingDepth } from '../ranking.ts';
-import { type Explained, type Explanation, explanationsOf } from './explain.ts';
+import { fuse, rankingDepth } from '../fusion.ts';
+import { page } from '../ranking.ts';
+import { type Explained, type Explanation, explanationsOf, legsOf } from './explain.ts';
 import { type Removal, removedBy } from './filter-path.ts';
 import { RANK_BOUND } from './places.ts';
 
@@ -142,23 +143,9 @@ async function fusedPlace(
   { store, collection, query, options }: Explained,
   documentId: string,
 ): Promise<{ score: number; rank: number } | undefined> {
-  const { vector, sparse, scoreThreshold: _, ...rest } = query;
-  const limit = rankingDepth(query);
-  const scan = {
-    ...rest,
-    limit,
-    offset: 0,
-    exact: true,
-    idsOnly: true,
-    withText: false,
-    withMetadata: false,
-  };
-  const [dense, worded] = await Promise.all([
-    store.search(collection, { ...scan, vector: vector! }, options),
-    store.search(collection, { ...scan, sparse: sparse! }, options),
-  ]);
-  const whole = { ...query, scoreThreshold: undefined, offset: 0, limit: 2 * limit };
-  const fused = page(fuse(dense, worded), whole);
+  const { dense, sparse } = await legsOf(store, collection, query, options);
+  const whole = { ...query, scoreThreshold: undefined, offset: 0, limit: 2 * rankingDepth(query) };
+  const fused = page(fuse(dense, sparse, query.fusion), whole);
   const index = fused.findIndex((one) => one.documentId === documentId);
   return index < 0 ? undefined : { score: fused[index]!.score, rank: index + 1 };
 }

@@ -1,6 +1,7 @@
 import { checkDimensions, unitFactor } from '../check.ts';
 import { StoreError } from '../errors.ts';
-import { bestFirst, fuse, page, type Ranked, rankingDepth } from '../ranking.ts';
+import { fuse, type LegPlaces, rankingDepth } from '../fusion.ts';
+import { bestFirst, page, type Ranked } from '../ranking.ts';
 import type { SearchHit, SearchQuery } from '../queries.ts';
 import type { CallOptions } from '../store.ts';
 import { anyOf, ofTenant, type QdrantFilter } from './filters.ts';
@@ -20,6 +21,8 @@ export interface SearchSettings {
 
 /** A document that a search found, with the payload of its best passage. */
 export interface Found extends Ranked {
+  /** Of a hybrid search. */
+  legs?: LegPlaces;
   /** One value for tenant and document id: in our own layout the id of its head. */
   id: string;
   /** Of its best passage. */
@@ -128,7 +131,7 @@ export class Searcher {
       );
     }
     const [first, second] = await Promise.all(rankings);
-    return page(second ? fuse(first!, second) : first!, query);
+    return page(second ? fuse(first!, second, query.fusion) : first!, query);
   }
 
   /**
@@ -224,12 +227,13 @@ function collect(found: Map<string, Found>, { score, payload, id }: ScoredPoint)
 }
 
 /** A document that was found as its caller gets it. */
-export function hit({ documentId, score, passage, payload }: Found, query: SearchQuery): SearchHit {
+export function hit({ documentId, score, passage, payload, legs }: Found, query: SearchQuery): SearchHit {
   const { withText = true, withMetadata = true } = query;
   const { title = '', version = 0, text } = payload;
   return {
     documentId,
     score,
+    ...(legs && { legs }),
     passage,
     title,
     ...(withText && text !== undefined && { text }),

@@ -1,8 +1,9 @@
 import { documentFilter } from '../filter.ts';
 import type { PreparedPut, PreparedUpdate, PreparedWrite } from '../embedded/prepare.ts';
-import { bestFirst, rankBy, type Ranked } from '../ranking.ts';
+import { type LegPlaces, rankBy } from '../fusion.ts';
+import { bestFirst, type Ranked } from '../ranking.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
-import type { Counts } from '../store.ts';
+import type { CountedWords, Counts } from '../store.ts';
 import type {
   DocumentKey,
   FullDocument,
@@ -52,6 +53,8 @@ export function rank(rows: Rows, query: SearchQuery, now: number): readonly Foun
 
 /** A document that a search found. */
 export interface Found extends Ranked {
+  /** Of a hybrid search. */
+  legs?: LegPlaces;
   row: DocumentRow;
 }
 
@@ -82,12 +85,13 @@ function dot(a: Float32Array, b: Float32Array): number {
   return a.reduce((sum, component, index) => sum + component * b[index]!, 0);
 }
 
-export function hitOf({ row, documentId, score, passage }: Found, query: SearchQuery): SearchHit {
+export function hitOf({ row, documentId, score, passage, legs }: Found, query: SearchQuery): SearchHit {
   const { put, remembered } = row;
   const text = query.withText === false ? undefined : put.passages[passage]?.text;
   return {
     documentId,
     score,
+    ...(legs && { legs }),
     passage,
     title: put.title,
     version: remembered.version,
@@ -115,6 +119,24 @@ export function isLive(row: Row, now: number): row is DocumentRow {
 
 export function countOf(rows: readonly DocumentRow[]): Counts {
   return { documents: rows.length, passages: rows.reduce((sum, { put }) => sum + put.passages.length, 0) };
+}
+
+/** The words of documents, the most frequent ones where there are too many. */
+export function countedWords(
+  documents: readonly DocumentRow[],
+  limit: number,
+): Required<CountedWords>['counted'] {
+  const counts = new Map<string, number>();
+  for (const { put } of documents) {
+    for (const { words = [] } of put.passages) {
+      for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
+    }
+  }
+  const kept = [...counts].sort(([, more], [, than]) => than - more).slice(0, limit);
+  return {
+    words: kept.map(([word]) => word).join('\n'),
+    passages: Uint32Array.from(kept, ([, passages]) => passages),
+  };
 }
 
 function parse({ metadata }: PreparedPut): Record<string, unknown> {
@@ -212,9 +234,13 @@ export function fullDocument({ put, remembered }: DocumentRow, withVectors = fal
     encodingHash,
     ...(expiresAt !== undefined && { expiresAt }),
     ...(ingested && { ingested }),
-    passages: put.passages.map(({ vector, sparse, ...rest }) => ({
+    passages: put.passages.map(({ vector, sparse, words, ...rest }) => ({
       ...rest,
-      ...(withVectors && { vector: vector.slice(), ...(sparse?.indices.length && { sparse }) }),
+      ...(withVectors && {
+        vector: vector.slice(),
+        ...(sparse?.indices.length && { sparse }),
+        ...(words?.length && { words }),
+      }),
     })),
   };
 }

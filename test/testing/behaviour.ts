@@ -102,7 +102,8 @@ function within(clients: Clients, request: Request): never {
   return (request['collection'] === undefined ? { ...ours, ...request } : request) as never;
 }
 
-function found({ hits, explainedDocument, queryTruncation: cut }: SearchResult): Answer {
+function found(result: SearchResult): Answer {
+  const { hits, explainedDocument, queryTruncation: cut, fusion, resultSet: set } = result;
   const ids = hits.map(({ id }) => id);
   const each = (read: (hit: Hit) => unknown): unknown[] => hits.map(read);
   return {
@@ -128,6 +129,15 @@ function found({ hits, explainedDocument, queryTruncation: cut }: SearchResult):
     fate: explainedDocument?.fate,
     fate_origin: originOf(explainedDocument?.explanation?.origin),
     filter_path: explainedDocument?.filterPath,
+    word_ranks: each(({ legs }) => legs?.sparse?.rank),
+    fusion: fusion && [fusion.method, fusion.k, fusion.denseWeight],
+    set: set && [
+      set.kind,
+      set.count,
+      set.exact,
+      set.facets.map(({ values }) => values.map(({ value, documents }) => [value, documents])),
+    ],
+    no_good_answer: result.noGoodAnswer !== undefined,
   };
 }
 

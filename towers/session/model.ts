@@ -37,6 +37,8 @@ interface Padded {
   ids: Int32Array;
   mask: Uint8Array;
   unpooled: Int32Array | undefined;
+  /** Where the second text of each input begins. */
+  second: number;
   /** Width of the heads of a cache that does not state it. */
   headWidth: number;
 }
@@ -176,7 +178,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function pad({ ids, lengths, unpooled }: TokenBatch, headWidth: number): Padded {
+function pad({ ids, lengths, unpooled, second = Infinity }: TokenBatch, headWidth: number): Padded {
   const batch = lengths.length;
   let length = 1;
   for (const each of lengths) length = Math.max(length, each);
@@ -189,7 +191,7 @@ function pad({ ids, lengths, unpooled }: TokenBatch, headWidth: number): Padded 
     mask.fill(1, row * length, row * length + end - start);
     start = end;
   }
-  return { batch, length, ids: padded, mask, unpooled, headWidth };
+  return { batch, length, ids: padded, mask, unpooled, second, headWidth };
 }
 
 /** Which of a graph's outputs the vectors are read from. @throws {TowerError} `TOWER_MODEL_UNSUPPORTED` */
@@ -219,7 +221,8 @@ function feedFor(input: InferenceSession.ValueMetadata): Feed {
 const VALUES: Readonly<Record<string, (padded: Padded) => ArrayLike<number>>> = {
   input_ids: ({ ids }) => ids,
   attention_mask: ({ mask }) => mask,
-  token_type_ids: ({ ids }) => new Int32Array(ids.length),
+  token_type_ids: ({ mask, length, second }) =>
+    Int32Array.from(mask, (isText, index) => (index % length >= second ? isText : 0)),
   position_ids: ({ ids, length }) => Int32Array.from(ids, (_, index) => index % length),
 };
 

@@ -9,6 +9,8 @@ export interface TokenBatch {
   texts?: readonly string[];
   /** How many tokens at the start of each input are read and not pooled. @default none */
   unpooled?: Int32Array<ArrayBuffer>;
+  /** Where the second of two texts begins in each input, for models that read pairs. @default there is one text */
+  second?: number;
 }
 
 /** A run in which some inputs failed, and the others did not. */

@@ -14,5 +14,5 @@ serve(
   },
   (error) =>
     error instanceof TowerError ? error : new TowerError('ENCODER_FAILED', String(error), { cause: error }),
-  (value) => (value instanceof Float32Array ? [value.buffer as ArrayBuffer] : []),
+  { transfer: (value) => (value instanceof Float32Array ? [value.buffer as ArrayBuffer] : []) },
 );

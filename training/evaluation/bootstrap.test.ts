@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../random.ts';
-import { ratioInterval } from './bootstrap.ts';
+import { differenceInterval, meanDifferenceInterval, ratioInterval } from './bootstrap.ts';
 
 const random = seededRandom(7);
 const baseline = Array.from({ length: 200 }, () => 0.2 + 0.8 * random());
@@ -50,4 +50,18 @@ test('more queries make it narrower', () => {
 
 test('a baseline that finds nothing gives 0, not a division by it', () => {
   assert.deepEqual(ratioInterval([0, 0], [0, 0]), [0, 0]);
+});
+
+test('over several sets each counts the same, however many queries it has', () => {
+  const set = (size: number, gain: number) => ({
+    values: Array.from({ length: size }, () => 0.5 + gain),
+    baseline: Array.from({ length: size }, () => 0.5),
+  });
+  const [low, high] = meanDifferenceInterval([set(10, 0.25), set(1000, -0.125)]);
+  assert.ok(Math.abs(low - 0.0625) < 1e-9 && Math.abs(high - 0.0625) < 1e-9, `${low} to ${high}`);
+  const values = baseline.map((value) => value * random());
+  assert.deepEqual(
+    meanDifferenceInterval([{ values, baseline }], 5).map((one) => one.toFixed(9)),
+    differenceInterval(values, baseline, 5).map((one) => one.toFixed(9)),
+  );
 });

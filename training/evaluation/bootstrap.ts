@@ -31,6 +31,32 @@ export function ratioInterval(
   });
 }
 
+/** One data set's values for {@link meanRatioInterval}. */
+export interface PairedValues {
+  values: readonly number[];
+  baseline: readonly number[];
+}
+
+/**
+ * 95 % interval of the mean of such ratios over several sets of queries, each set drawn from by itself: it says what other
+ * queries would change, not what other sets would.
+ */
+export function meanRatioInterval(sets: readonly PairedValues[], seed = 1): [low: number, high: number] {
+  return percentiles(seed, (random) => {
+    let sum = 0;
+    for (const { values, baseline } of sets) {
+      let [numerator, denominator] = [0, 0];
+      for (let draw = 0; draw < values.length; draw++) {
+        const query = Math.floor(random() * values.length);
+        numerator += values[query]!;
+        denominator += baseline[query]!;
+      }
+      sum += denominator === 0 ? 0 : numerator / denominator;
+    }
+    return sum / sets.length;
+  });
+}
+
 /** 95 % interval of the difference of two means over the same queries, in the same way. */
 export function differenceInterval(
   values: readonly number[],
@@ -43,6 +69,28 @@ export function differenceInterval(
     let sum = 0;
     for (let draw = 0; draw < size; draw++) sum += differences[Math.floor(random() * size)]!;
     return sum / size;
+  });
+}
+
+/**
+ * 95 % interval of the mean, over several data sets, of {@link differenceInterval}'s difference: queries are drawn within each
+ * set, and each set counts the same.
+ */
+export function meanDifferenceInterval(
+  sets: readonly { values: readonly number[]; baseline: readonly number[] }[],
+  seed = 1,
+): [low: number, high: number] {
+  const differences = sets.map(({ values, baseline }) =>
+    values.map((value, query) => value - baseline[query]!),
+  );
+  return percentiles(seed, (random) => {
+    let sum = 0;
+    for (const own of differences) {
+      let drawn = 0;
+      for (let draw = 0; draw < own.length; draw++) drawn += own[Math.floor(random() * own.length)]!;
+      sum += drawn / own.length;
+    }
+    return sum / sets.length;
   });
 }
 

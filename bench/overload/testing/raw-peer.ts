@@ -28,7 +28,11 @@ export class RawPeer {
   closed = false;
   pongs = 0;
 
-  constructor(port: number, host = '127.0.0.1') {
+  readonly #agrees: boolean;
+
+  /** @param agrees whether it says that it has read the server's settings, after which it is held to them */
+  constructor(port: number, host = '127.0.0.1', agrees = false) {
+    this.#agrees = agrees;
     this.socket = connect({ port, host, noDelay: true });
     const reader = new FrameReader((type, flags, stream, payload) => {
       if (type === GOAWAY) this.goaway = payload.readUInt32BE(4);
@@ -36,6 +40,7 @@ export class RawPeer {
       else if (type === PING && flags & ACK) this.pongs++;
       else if (type === SETTINGS && !(flags & ACK)) {
         for (const [id, value] of settingsOf(payload)) this.settings.set(id, value);
+        if (this.#agrees) this.send(frame(SETTINGS, ACK, 0, Buffer.alloc(0)));
       } else if (type === HEADERS) {
         const code = grpcStatusOf(payload);
         if (code !== undefined) this.statuses.set(stream, code);

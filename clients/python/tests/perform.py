@@ -80,6 +80,7 @@ def _found(result: Any) -> dict[str, Any]:
     ids = [hit.id for hit in hits]
     why = result.explained_document
     cut = result.query_truncation
+    fused, found = result.fusion, result.result_set
     return {
         "ids": ids,
         "ids_in_any_order": sorted(ids),
@@ -105,6 +106,16 @@ def _found(result: Any) -> dict[str, Any]:
         "fate": why and why.fate,
         "fate_origin": why and why.explanation and _origin(why.explanation.origin),
         "filter_path": why and why.filter_path,
+        "word_ranks": [hit.legs and hit.legs.sparse and hit.legs.sparse.rank for hit in hits],
+        "fusion": fused and [fused.method, fused.k, fused.dense_weight],
+        "set": found
+        and [
+            found.kind,
+            found.count,
+            found.exact,
+            [[[each.value, each.documents] for each in facet.values] for facet in found.facets],
+        ],
+        "no_good_answer": result.no_good_answer is not None,
     }
 
 

@@ -15,12 +15,15 @@ from typing import Any
 import grpc
 import pytest
 from fake import FakeService, fail, rich
+from conftest import Pair
 from services import Site, free_port
 
 from scalingnote import (
     ArgumentError,
+    AsyncDocumentClient,
     AsyncQueryClient,
     DocumentClient,
+    Operation,
     QueryClient,
     ScalingnoteError,
 )
@@ -360,3 +363,26 @@ def test_a_wrong_name_is_a_type_error_that_names_the_right_one() -> None:
         assert isinstance(caught.value, TypeError) and isinstance(caught.value, ScalingnoteError)
         with pytest.raises(ArgumentError, match="query: is missing"):
             client.search(collection="c")  # type: ignore[call-arg]
+
+
+def test_what_a_tenant_has_and_its_end(pair: Pair) -> None:
+    tenant = f"{pair.collection}-tenant"
+    documents: list[Operation] = [{"id": str(number), "text": "a bee"} for number in range(3)]
+    pair.documents.ingest(documents, collection=pair.collection, tenant=tenant)
+    used = pair.documents.tenant_usage(tenant=tenant)
+    assert (used.documents, used.passages, used.max_documents) == (3, 3, None)
+    assert used.bytes > 15
+    assert code_of(lambda: pair.documents.drop_tenant(tenant=tenant)) == "INVALID_ARGUMENT"
+    assert code_of(lambda: pair.documents.drop_tenant(tenant=tenant, collection="")) == "INVALID_ARGUMENT"
+    would = pair.documents.drop_tenant(tenant=tenant, dry_run=True)
+    assert (sum(each.documents for each in would.drops), would.complete) == (3, False)
+
+    async def drop() -> tuple[int, int]:
+        async with AsyncDocumentClient(pair.document_address) as client:
+            dropped = await client.drop_tenant(tenant=tenant, confirm_tenant=tenant)
+            while not dropped.complete:
+                dropped = await client.drop_tenant(tenant=tenant, confirm_tenant=tenant)
+            left = await client.tenant_usage(tenant=tenant)
+            return sum(each.remaining for each in dropped.drops), left.documents
+
+    assert asyncio.run(drop()) == (0, 0)

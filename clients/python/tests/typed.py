@@ -39,6 +39,10 @@ def ingests(client: DocumentClient, kept: Checkpoint | None) -> int:
     operations: list[Operation] = [{"id": "a", "text": "b"}, {"delete": "c"}, {"patch": "d", "set": {"e": 1}}]
     keep: list[Checkpoint] = []
     done = client.ingest(operations, collection="c", resume=kept, on_checkpoint=keep.append)
+    limit: float | None = client.tenant_usage(tenant="acme").max_requests_per_second
+    client.tenant_usage()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    left: bool = limit is None or client.drop_tenant(tenant="acme", confirm_tenant="acme").complete
+    client.drop_tenant(tenant="acme", dry_run=left, tenants="b")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     client.ingest("abc", collection="c")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     return done.watermark
 

@@ -46,6 +46,12 @@ const SEARCH = {
   atLeastAsFreshAs: 'token',
   withDocumentText: true,
   filter: FILTER,
+  withPercentile: true,
+  percentileThreshold: 0.5,
+  withCount: true,
+  facets: [{ field: 'metadata.a', limit: 3 }],
+  sort: { field: 'metadata.a', descending: true },
+  candidates: 100,
 };
 const TEXT_SEARCH = {
   ...SEARCH,
@@ -54,6 +60,10 @@ const TEXT_SEARCH = {
   explain: true,
   explainDocumentId: 'd',
   snippetLength: 100,
+  fusion: { method: 'ranks', k: 20, denseWeight: 0.5 },
+  rerank: 20,
+  prefix: true,
+  language: 'en',
 };
 const scope = { collection: 'c', tenant: 't' };
 const stream = () => ({ traceparent: TRACE, metadata: { key: 'x' } });
@@ -174,6 +184,7 @@ export const METHODS: Readonly<Record<string, Method>> = {
         ...long(),
         ...scope,
         omitText: true,
+        analysis: { language: 'de', keepDiacritics: true },
         bulk: true,
         expectedIdentity: 'identity',
         expectedFreshness: 'token',

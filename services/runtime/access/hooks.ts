@@ -1,11 +1,11 @@
 import { ServiceError } from '../errors.ts';
-import type { Arrival, Hooks, Ticket } from '../listener/seams.ts';
+import type { Admitted, Arrival, Hooks, Ticket } from '../listener/seams.ts';
 import type { Access } from './access.ts';
 
 /** Puts the question who calls before what others ask of calls as they come in. */
 export function accessHooks(access: Access, others: Hooks = {}): Hooks {
   const { beforeCall, onRefusal } = others;
-  const ask = (arrival: Arrival): Ticket | Promise<Ticket> => {
+  const ask = (arrival: Arrival): Admitted | Promise<Ticket | undefined> => {
     const arrived = performance.now();
     const refuse = (error: unknown): never => {
       if (error instanceof ServiceError) onRefusal?.(arrival.method, error, arrived);
@@ -20,7 +20,11 @@ export function accessHooks(access: Access, others: Hooks = {}): Hooks {
     if (!(own instanceof Promise)) return beforeCall ? andOthers(own, beforeCall, arrival) : own;
     return own.then(
       // It came when it came, whatever it has waited for.
-      (ticket) => (beforeCall ? andOthers(ticket, beforeCall, { ...arrival, arrived }) : ticket),
+      async (ticket) => {
+        const both = beforeCall ? await andOthers(ticket, beforeCall, { ...arrival, arrived }) : ticket;
+        if (both instanceof ServiceError) throw both;
+        return both;
+      },
       refuse,
     );
   };
@@ -38,14 +42,17 @@ function andOthers(
   own: Ticket,
   beforeCall: NonNullable<Hooks['beforeCall']>,
   arrival: Arrival,
-): Ticket | Promise<Ticket> {
+): Admitted | Promise<Ticket> {
   const refused = (error: unknown): never => {
     own.done?.();
     throw error;
   };
   try {
     const theirs = beforeCall(own.flow === undefined ? arrival : { ...arrival, flow: own.flow });
-    return theirs instanceof Promise ? theirs.then((other) => both(own, other), refused) : both(own, theirs);
+    if (theirs instanceof Promise) return theirs.then((other) => both(own, other), refused);
+    if (!(theirs instanceof ServiceError)) return both(own, theirs);
+    own.done?.();
+    return theirs;
   } catch (error) {
     return refused(error);
   }

@@ -1,11 +1,12 @@
-import { constants, type ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { status } from '@grpc/grpc-js';
-import { memoryBudget } from '../../../machine/limits.ts';
 import { cancelled, overloaded, ServiceError } from '../errors.ts';
-import type { Arrival, Hooks, Ticket } from '../listener/seams.ts';
-import { excess, look, MAX_UNTAKEN_BYTES, type Untaken } from './answers.ts';
+import { MAX_CONNECTIONS } from '../listener/listener.ts';
+import type { Admitted, Arrival, Hooks, Ticket } from '../listener/seams.ts';
+import { excess, look, type Untaken } from './answers.ts';
 import { ARRIVED } from './arrival.ts';
+import { budgetsOf } from './budgets.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
 import { type Applicant, CallQueue, type Priority } from './call-queue.ts';
 import { deadlineOf } from './deadline.ts';
@@ -20,10 +21,6 @@ export type Kind = Priority | 'stream' | 'free';
 
 /** Streams and calls without a slot that are open at a time, over all connections. */
 export const MAX_OPEN_STREAMS = 1_000;
-/** Largest messages that are under way at a time: the budget of bytes is so many of them, where there is memory for it. */
-export const LARGEST_MESSAGES = 4;
-/** Of the memory that the process may use. What is read of a message takes several times its bytes. */
-export const MEMORY_SHARE = 1 / 8;
 /** Connections at a time from one address. A proxy has one address for all behind it, and needs few connections. */
 export const MAX_CONNECTIONS_PER_PEER = 1_000;
 /** A call whose body does not come within this gives its slot to another. */
@@ -31,6 +28,8 @@ export const SLOW_BODY_MS = 1_000;
 /** And after this it is ended. So is an answer of which the caller takes nothing for as long; see `answers.ts`. */
 export const STALLED_MS = 30_000;
 const SWEEP_MS = 250;
+/** So long after the last call that was refused for overload, peers may have all their streams again. */
+const CALM_MS = 1_000;
 /** What HPACK counts for a header besides its name and value (RFC 7541, section 4.1). */
 const HEADER_BYTES = 32;
 const REFUSED_DELAY_MS = 1_000;
@@ -77,6 +76,8 @@ export class Admission implements Required<Hooks> {
   readonly bytes: BytesInFlight;
   readonly sessions: Sessions;
   readonly onSession: Sessions['watch'];
+  /** What is in force, by name. */
+  readonly limits: Readonly<Record<string, number>>;
   readonly #options: AdmissionOptions;
   readonly #loop = new LoopTurns();
   readonly #open = new Set<OpenCall>();
@@ -84,20 +85,34 @@ export class Admission implements Required<Hooks> {
   readonly #streamsOf = new Counts();
   readonly #sweeper: NodeJS.Timeout;
   readonly #stalledMs: number;
+  readonly #maxUntaken: number;
   #streams = 0;
   #connections = 0;
   #untaken = 0;
+  /** When a call was refused last because too many came, and whether peers were told to keep calls to themselves. */
+  #refusedAt = -Infinity;
+  #isNarrow = false;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
     const { slots, places, maxReceiveBytes } = options;
     this.queue = new CallQueue({ slots, places, loop: this.#loop });
-    const budget = {
-      wanted: LARGEST_MESSAGES * maxReceiveBytes,
-      share: MEMORY_SHARE,
-      least: maxReceiveBytes,
+    const budgets = budgetsOf(maxReceiveBytes);
+    this.bytes = new BytesInFlight(budgets.requests);
+    this.limits = {
+      'calls.running': slots,
+      'calls.waiting': places,
+      streams: MAX_OPEN_STREAMS,
+      'streams.address': shareOfPeer(MAX_OPEN_STREAMS),
+      connections: MAX_CONNECTIONS,
+      'connections.address': MAX_CONNECTIONS_PER_PEER,
+      'message.bytes': maxReceiveBytes,
+      'headers.bytes': MAX_HEADER_LIST_BYTES,
+      'requests.bytes': budgets.requests,
+      'bodies.bytes': budgets.bodies,
+      'answers.bytes': budgets.untaken,
     };
-    this.bytes = new BytesInFlight(memoryBudget(budget));
+    this.#maxUntaken = budgets.untaken;
     this.sessions = new Sessions(options.sessions);
     this.onSession = this.sessions.watch;
     this.#stalledMs = options.stalledMs ?? STALLED_MS;
@@ -140,16 +155,24 @@ export class Admission implements Required<Hooks> {
     return socket;
   };
 
-  /** Lets a call in, at once or later. @throws {ServiceError} that refuses it, at once or later */
-  readonly beforeCall = (arrival: Arrival): Ticket | Promise<Ticket> => {
-    const call = this.#callOf(arrival);
+  /** Lets a call in or refuses it, at once or later. */
+  readonly beforeCall = (arrival: Arrival): Admitted | Promise<Ticket> => {
+    const { method, socket, headers } = arrival;
+    const kind = this.#options.kinds.get(method) ?? 'free';
+    const { flow = `address ${socket.remoteAddress}` } = arrival;
+    const hasSlots = kind !== 'stream' && kind !== 'free';
+    const late = kind === 'free' ? undefined : this.queue.turnAway(flow);
+    if (late) return this.#turnedAway(method, late, arrival.arrived ?? this.#loop.call());
+    const call = this.#callOf(arrival, kind, flow);
     try {
-      checkHeaders(arrival.headers);
-      if (call.kind === 'stream' || call.kind === 'free') {
+      checkHeaders(headers);
+      if (!hasSlots) {
         this.#enterStream(call);
+        if (kind === 'stream') this.queue.passed(flow);
         return this.#admit(call);
       }
       const wait = this.queue.enter(call);
+      if (wait instanceof ServiceError) return this.#turnedAway(method, wait, call.arrived);
       if (!wait) {
         call.hasSlot = true;
         return this.#admit(call);
@@ -181,16 +204,15 @@ export class Admission implements Required<Hooks> {
     this.sessions.close();
   }
 
-  #callOf(arrival: Arrival): OpenCall {
-    const { method, headers, stream, socket, answer, flow } = arrival;
-    const kind = this.#options.kinds.get(method) ?? 'free';
+  #callOf(arrival: Arrival, kind: Kind, flow: string): OpenCall {
+    const { method, headers, stream, socket, answer } = arrival;
     const turn = this.#loop.call();
     // Who had to wait for a token's check came before.
     const { arrived = turn } = arrival;
     return {
       method,
       kind,
-      flow: flow ?? `address ${socket.remoteAddress}`,
+      flow,
       priority: kind === 'batch' ? 'batch' : 'interactive',
       peer: kind === 'stream' || kind === 'free' ? (socket.remoteAddress ?? '') : '',
       arrived,
@@ -228,6 +250,27 @@ export class Admission implements Required<Hooks> {
     this.#streams--;
     this.#streamsOf.remove(peer);
     this.#streamsOf.remove(`${method} ${peer}`);
+  }
+
+  #turnedAway(method: string, refusal: ServiceError, arrived: number): ServiceError {
+    this.#options.onRefusal?.(method, refusal, arrived);
+    this.#refusedAt = performance.now();
+    if (!this.#isNarrow) this.#limitStreams(true);
+    return refusal;
+  }
+
+  #limitStreams(isNarrow: boolean): void {
+    this.#isNarrow = isNarrow;
+    if (!isNarrow) {
+      this.sessions.limit(undefined);
+      return;
+    }
+    const lasting = new Map<ServerHttp2Session, number>();
+    for (const { kind, stream } of this.#open) {
+      const session = kind === 'stream' ? (stream?.session as ServerHttp2Session | undefined) : undefined;
+      if (session) lasting.set(session, (lasting.get(session) ?? 0) + 1);
+    }
+    this.sessions.limit(lasting);
   }
 
   #refused({ method, arrived }: OpenCall, error: unknown): unknown {
@@ -286,6 +329,7 @@ export class Admission implements Required<Hooks> {
 
   #sweep(): void {
     const now = performance.now();
+    if (this.#isNarrow) this.#limitStreams(now - this.#refusedAt < CALM_MS);
     const waiting: OpenCall[] = [];
     let untaken = 0;
     for (const call of this.#open) {
@@ -297,7 +341,7 @@ export class Admission implements Required<Hooks> {
       else waiting.push(call);
     }
     this.#untaken = untaken;
-    if (untaken > MAX_UNTAKEN_BYTES) for (const call of excess(waiting)) this.#drop(call);
+    if (untaken > this.#maxUntaken) for (const call of excess(waiting, this.#maxUntaken)) this.#drop(call);
     // The work on them is done, and their memory is within bounds.
     else for (const call of waiting) if (call.answer.writableEnded) this.#giveSlot(call);
   }

@@ -17,6 +17,8 @@ export const BURST_MS = 100;
 /** The same for so long after overload, which then mostly goes on; CoDel's next interval is shorter for that reason, too. */
 export const RELAPSE_MS = 10;
 const WARY_MS = 1_000;
+/** What was shorter after overload was a pause of the collector, say, and no reason to stay wary. */
+const LASTING_MS = BURST_MS / 2;
 /** Longest wait in overload. */
 export const OVERLOAD_WAIT_MS = 5;
 /** Shortest and longest time after which a refused caller is told to come again; doubled as overload lasts. */
@@ -108,20 +110,34 @@ export class CallQueue {
   }
 
   /**
-   * Admits a call, now (returns `undefined`) or later (returns a promise). Call {@link leave} afterwards.
+   * Refuses whoever has come too late in a turn: it has taken as long as a call may wait, and what else it brought has
+   * waited so long. Each caller has its first. To be asked before anything is made for a call.
    *
-   * @throws {ServiceError} `OVERLOADED`, or DEADLINE_EXCEEDED where nobody waits any more
+   * @returns `OVERLOADED`
    */
-  enter(call: Applicant): Promise<void> | undefined {
+  turnAway(flow: string): ServiceError | undefined {
     const now = this.#now();
-    if (call.deadline <= now) throw deadlineExceeded('the deadline passed before the call was read');
     const since = this.#loop.call();
     if (since !== this.#turn) this.#beginTurn(since);
     this.#seeEmpty(now);
+    if (!this.#isOverload(now) || now - since <= OVERLOAD_WAIT_MS || this.#isFirstInTurn(flow))
+      return undefined;
+    return this.#refusal(now);
+  }
+
+  /**
+   * Admits a call, now (returns `undefined`) or later (returns a promise), or refuses it (returns an error: see
+   * `Hooks.beforeCall`). Call {@link leave} afterwards.
+   *
+   * @returns `OVERLOADED`, or DEADLINE_EXCEEDED where nobody waits any more; promises reject with these
+   */
+  enter(call: Applicant): Promise<void> | ServiceError | undefined {
+    const now = this.#now();
+    if (call.deadline <= now) return deadlineExceeded('the deadline passed before the call was read');
+    const late = this.turnAway(flowOf(call));
+    if (late) return late;
+    const since = this.#turn;
     const isOverload = this.#isOverload(now);
-    // The turn has taken as long as a call may wait: what else it brought has waited so long. Each caller has its first.
-    const isLate = isOverload && now - since > OVERLOAD_WAIT_MS;
-    if (isLate && !this.#isFirstInTurn(flowOf(call))) throw this.#refusal(now);
     if (this.#waiting.size === 0 || call.priority === 'interactive') {
       // A call of a batch that waits holds nobody back.
       if (this.#fits(call) && !this.#interactiveWaits()) {
@@ -134,7 +150,7 @@ export class CallQueue {
     const isSparse = this.#isSparse(flowOf(call));
     if (this.#waiting.size >= places && !(isOverload && isSparse)) {
       const victim = isOverload ? undefined : this.#turns.victim(flowOf(call));
-      if (!victim) throw this.#refusal(now);
+      if (!victim) return this.#refusal(now);
       victim.settle(this.#refusal(now));
     }
     return new Promise((resolve, reject) => {
@@ -151,6 +167,11 @@ export class CallQueue {
       this.#turns.push(flowOf(call), waiter);
       this.#watch();
     });
+  }
+
+  /** A stream was let in, which takes no slot: its caller has had its first of the turn. */
+  passed(flow: string): void {
+    this.#servedInTurn.add(flow);
   }
 
   /** A call that was let in has ended. */
@@ -242,9 +263,9 @@ export class CallQueue {
 
   #isOverload(now: number): boolean {
     const isWary = now - this.#overloadAt < WARY_MS;
-    const isOverload = now - this.#emptyAt > (isWary ? RELAPSE_MS : BURST_MS);
-    if (isOverload) this.#overloadAt = now;
-    return isOverload;
+    const busy = now - this.#emptyAt;
+    if (busy > LASTING_MS) this.#overloadAt = now;
+    return busy > (isWary ? RELAPSE_MS : BURST_MS);
   }
 
   /** Refuses what is too old, and drops what nobody waits for. */

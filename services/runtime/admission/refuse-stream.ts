@@ -31,7 +31,13 @@ export function linger(stream: ServerHttp2Stream): void {
   if (stream.readableEnded) return;
   stream.resume();
   lingering.set(stream, performance.now());
+  // Those that end by themselves, which is nearly all, are young garbage.
+  stream.on('close', forget);
   timer ??= setInterval(sweep, LINGER_MS).unref();
+}
+
+function forget(this: ServerHttp2Stream): void {
+  lingering.delete(this);
 }
 
 function headersOf(error: ServiceError): OutgoingHttpHeaders {

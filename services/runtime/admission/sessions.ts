@@ -22,6 +22,14 @@ export const SESSION_OPTIONS = {
   maxHeaderListPairs: MAX_HEADERS,
 } as const satisfies ServerOptions;
 
+/**
+ * Calls that all connections together may have here in overload, besides their open streams, and the fewest of one. Clients
+ * keep what is beyond in their own queues, where it costs nothing here, and what stands in the buffers before us is read
+ * in one short turn of the loop. Some times as many as are answered in the longest wait.
+ */
+export const CALLS_IN_OVERLOAD = 256;
+const LEAST_CALLS = 8;
+
 /** How long sessions may last, and do nothing. */
 export interface SessionLimits {
   /** Of a connection that never called. */
@@ -59,6 +67,8 @@ interface Watched {
   quietSince: number;
   /** Whether it was told to end. */
   ending: boolean;
+  /** Streams that it was told it may have. */
+  maxStreams: number;
 }
 
 /** Ends connections of HTTP/2 that do nothing, that are old, and that keep the service busy with frames that carry no call. */
@@ -84,6 +94,7 @@ export class Sessions {
       called: false,
       quietSince: now,
       ending: false,
+      maxStreams: MAX_STREAMS_PER_CONNECTION,
     };
     this.#watched.set(session, watched);
     session.once('close', () => this.#watched.delete(session));
@@ -106,6 +117,26 @@ export class Sessions {
     session.on('ping', bucket(PINGS, flooded));
     session.on('remoteSettings', bucket(SETTINGS, flooded));
   };
+
+  /**
+   * Tells peers how many streams they may have from now on: few calls while there is overload, as many as ever after it.
+   *
+   * @param lasting streams of each session that are no calls, and stay open; absent where there is no overload
+   */
+  limit(lasting: ReadonlyMap<ServerHttp2Session, number> | undefined): void {
+    const calls = Math.max(LEAST_CALLS, Math.ceil(CALLS_IN_OVERLOAD / Math.max(1, this.#watched.size)));
+    for (const [session, watched] of this.#watched) {
+      const wanted = lasting ? calls + (lasting.get(session) ?? 0) : MAX_STREAMS_PER_CONNECTION;
+      const maxConcurrentStreams = Math.min(MAX_STREAMS_PER_CONNECTION, wanted);
+      // Peers are told when it matters, not of each connection that comes and goes.
+      const isNear =
+        lasting !== undefined && Math.abs(watched.maxStreams - maxConcurrentStreams) < LEAST_CALLS;
+      if (watched.maxStreams === maxConcurrentStreams || isNear) continue;
+      if (watched.ending || session.destroyed || session.closed || session.pendingSettingsAck) continue;
+      watched.maxStreams = maxConcurrentStreams;
+      session.settings({ maxConcurrentStreams });
+    }
+  }
 
   close(): void {
     clearInterval(this.#sweeper);

@@ -11,6 +11,18 @@ const UNITS: Readonly<Record<string, number>> = {
   n: 1e-6,
 };
 
+/** What was read last, and what it says: callers have one timeout for all their calls. */
+let lastRead: { readonly text: string; readonly ms: number | undefined } = { text: '', ms: undefined };
+
+/** A value of `grpc-timeout` in milliseconds; `undefined` where it is none. */
+export function timeoutMs(text: string): number | undefined {
+  if (lastRead.text === text) return lastRead.ms;
+  const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(text) ?? [];
+  const ms = digits === undefined || unit === undefined ? undefined : Number(digits) * UNITS[unit]!;
+  lastRead = { text, ms };
+  return ms;
+}
+
 /**
  * When the caller stops waiting, in milliseconds since the epoch; `Infinity` where it does not say.
  *
@@ -22,14 +34,14 @@ export function grpcDeadline({ headers }: { headers: Readonly<IncomingHttpHeader
   }
   const given = headers['grpc-timeout'];
   if (given === undefined) return Infinity;
-  const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(String(given)) ?? [];
-  if (digits === undefined || unit === undefined) {
+  const ms = timeoutMs(String(given));
+  if (ms === undefined) {
     throw invalidArgument(
       'grpc-timeout',
       'is no time as gRPC has it; send for example 500m for half a second',
     );
   }
-  return Date.now() + Number(digits) * UNITS[unit]!;
+  return Date.now() + ms;
 }
 
 /** As gRPC wants messages: bytes of UTF-8 that are not printable ASCII, and the percent sign, by their numbers. */

@@ -1,6 +1,7 @@
 import type { RequestListener } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
 import { status } from '@grpc/grpc-js';
+import { ServiceError } from '../errors.ts';
 import { sendConnectError } from './connect-unary.ts';
 import { Exchange, HttpError, UnspokenError, type ExchangeLimits } from './exchange.ts';
 import { sendFramedError } from './framed.ts';
@@ -123,6 +124,7 @@ async function admit(exchange: Exchange, route: Route, { beforeCall }: HttpOptio
     // The response of HTTP/2 does not say what waits.
     answer: (exchange.response as unknown as Partial<Http2ServerResponse>).stream ?? exchange.response,
   });
+  if (ticket instanceof ServiceError) throw ticket;
   if (ticket?.metadata) Object.assign(exchange.headers, ticket.metadata);
   if (ticket?.done) exchange.response.once('close', ticket.done);
 }

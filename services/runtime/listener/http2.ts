@@ -99,8 +99,8 @@ export function http2Port(options: {
     const path = headers[':path'] ?? '';
     const refused = (error: unknown): void => {
       // What is refused thousands of times a second is not worth a line each.
-      const known = error instanceof ServiceError && !log.isLevelEnabled('debug');
-      refuseStream(stream, known ? error : reportError(error, log, { method: path }));
+      const isKnown = error instanceof ServiceError && !log.isLevelEnabled('debug');
+      refuseStream(stream, isKnown ? error : reportError(error, log, { method: path }));
     };
     try {
       const method = methods.get(path);
@@ -124,7 +124,8 @@ export function http2Port(options: {
         answer: stream,
         stream,
       });
-      if (answer instanceof Promise) answer.then(admitted, refused);
+      if (answer instanceof ServiceError) refused(answer);
+      else if (answer instanceof Promise) answer.then(admitted, refused);
       else admitted(answer);
     } catch (error) {
       refused(error);

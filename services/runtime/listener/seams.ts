@@ -34,6 +34,9 @@ export interface Ticket {
   readonly inflated?: ((bytes: number) => void) | undefined;
 }
 
+/** A call that was let in at once, or refused at once. */
+export type Admitted = Ticket | ServiceError | undefined;
+
 /** Where others look at what comes in. Every connection and every call passes its hook once, whatever it speaks. */
 export interface Hooks {
   /**
@@ -45,8 +48,14 @@ export interface Hooks {
   readonly onConnection?: (socket: Socket) => Socket | undefined | Promise<Socket | undefined>;
   /** A connection speaks HTTP/2. */
   readonly onSession?: (session: ServerHttp2Session) => void;
-  /** @throws {ServiceError} that refuses the call before its body is read; it goes out as its protocol has it */
-  readonly beforeCall?: (arrival: Arrival) => Ticket | undefined | Promise<Ticket | undefined>;
+  /**
+   * Lets a call in or refuses it, before its body is read.
+   *
+   * @returns what is known of the call, or the refusal, where that is known at once: under overload thousands a second are
+   *   refused, and to throw an error costs as much as the rest of a refusal
+   * @throws {ServiceError} the same; both go out as the call's protocol has it
+   */
+  readonly beforeCall?: (arrival: Arrival) => Admitted | Promise<Ticket | undefined>;
   /** Told of each call that was refused before others were asked, with when it arrived. */
   readonly onRefusal?: (method: string, error: ServiceError, arrived: number) => void;
 }

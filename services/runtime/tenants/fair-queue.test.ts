@@ -105,13 +105,10 @@ async function simulate(
       own.refused++;
       idle.push({ flow, at: now + 10 });
     };
-    try {
-      const wait = queue.enter(call);
-      if (wait) wait.then(start, refused);
-      else start();
-    } catch (error) {
-      refused(error);
-    }
+    const wait = queue.enter(call);
+    if (wait instanceof Promise) wait.then(start, refused);
+    else if (wait) refused(wait);
+    else start();
   };
   for (; now < totalMs; now++) {
     for (const each of idle.splice(0)) {

@@ -13,6 +13,8 @@ export interface Process {
   metrics: string;
   /** `host:port` that says whether it lives; empty where there is none. */
   liveness: string;
+  /** How long the parts of its start took, in milliseconds; empty where it does not say. */
+  startMs: Readonly<Record<string, number>>;
   /** Asks it to end, and waits for it. @param signal - @default SIGTERM */
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
@@ -42,7 +44,7 @@ export async function startProcess(
     child.kill(signal);
     await exited;
   };
-  const started: Process = { child, address: '', metrics: '', liveness: '', stop };
+  const started: Process = { child, address: '', metrics: '', liveness: '', startMs: {}, stop };
   running.add(started);
   const [report] = (await Promise.race([once(child, 'message'), once(child, 'exit')])) as [
     ServiceReport | number | null,
@@ -53,6 +55,7 @@ export async function startProcess(
     address: report.address,
     metrics: report.metrics ?? '',
     liveness: report.liveness ?? '',
+    startMs: report.startMs ?? {},
   });
 }
 

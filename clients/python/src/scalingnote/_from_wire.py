@@ -5,24 +5,35 @@ from __future__ import annotations
 import struct
 from typing import Any, Literal
 
-from ._values import from_moment, from_struct
+from ._values import from_moment, from_struct, from_value
 from .answers import (
     Collection,
     DocumentExplanation,
     DocumentOrigin,
     EncodeResult,
     Explanation,
+    Facet,
+    FacetValue,
     Familiarity,
     FullDocument,
+    Fusion,
     Hit,
+    LegPlace,
+    Legs,
+    NoGoodAnswer,
     Passage,
     QueryTruncation,
     RankingPlace,
+    Reranking,
+    ResultSet,
     SearchResult,
     SearchTimings,
     ServiceInfo,
     Snippet,
     Space,
+    TenantDrop,
+    TenantDropped,
+    TenantUsage,
     Tower,
 )
 
@@ -138,6 +149,15 @@ def _from_snippet(found: Any) -> Snippet:
 _ABSENCES: dict[int, Literal["not stored", "too large"]] = {1: "not stored", 2: "too large"}
 
 
+def _from_leg(legs: Any, name: str) -> LegPlace | None:
+    return LegPlace(getattr(legs, name).rank, getattr(legs, name).score) if legs.HasField(name) else None
+
+
+def _from_fusion(found: Any) -> Fusion:
+    method = _enum_name(found, "method").removeprefix("FUSION_METHOD_").lower()
+    return Fusion(method, found.dense_weight, found.k if found.HasField("k") else None)
+
+
 def _from_hit(hit: Any) -> Hit:
     return Hit(
         id=hit.document_id,
@@ -151,7 +171,34 @@ def _from_hit(hit: Any) -> Hit:
         snippet=_from_snippet(hit.snippet) if hit.HasField("snippet") else None,
         document_text=hit.document_text or None,
         document_text_absence=_ABSENCES.get(hit.document_text_absence),
+        legs=Legs(_from_leg(hit.legs, "dense"), _from_leg(hit.legs, "sparse")) if hit.HasField("legs") else None,
+        percentile=hit.percentile if hit.HasField("percentile") else None,
+        rerank_score=hit.rerank_score if hit.HasField("rerank_score") else None,
     )
+
+
+def _from_no_good_answer(found: Any) -> NoGoodAnswer:
+    return NoGoodAnswer(found.best_score, found.best_percentile if found.HasField("best_percentile") else None)
+
+
+def _from_facet(found: Any) -> Facet:
+    values = [FacetValue(from_value(each.value), each.documents) for each in found.values]
+    return Facet(found.field, values, found.missing, found.distinct, found.distinct_at_least)
+
+
+def _from_result_set(found: Any) -> ResultSet:
+    kind: Literal["matches", "best"] = "matches" if found.kind == 1 else "best"
+    return ResultSet(kind, found.count, found.exact, found.candidates, [_from_facet(each) for each in found.facets])
+
+
+_DENSE_ABSENCES: dict[int, Literal["deadline", "tower_away"]] = {1: "deadline", 2: "tower_away"}
+
+
+_SKIPPED: dict[int, Literal["deadline", "away"]] = {1: "deadline", 2: "away"}
+
+
+def _from_reranking(found: Any) -> Reranking:
+    return Reranking(found.reranker, found.documents, _SKIPPED.get(found.skipped))
 
 
 def from_search(response: Any) -> SearchResult:
@@ -175,6 +222,16 @@ def from_search(response: Any) -> SearchResult:
             else None
         ),
         collection=response.collection,
+        did_you_mean=response.did_you_mean or None,
+        completions=list(response.completions),
+        fusion=_from_fusion(response.fusion) if response.HasField("fusion") else None,
+        no_good_answer=(
+            _from_no_good_answer(response.no_good_answer) if response.HasField("no_good_answer") else None
+        ),
+        percentile_queries=response.percentile_queries,
+        result_set=_from_result_set(response.result_set) if response.HasField("result_set") else None,
+        dense_leg_absence=_DENSE_ABSENCES.get(response.dense_leg_absence),
+        reranking=_from_reranking(response.reranking) if response.HasField("reranking") else None,
     )
 
 
@@ -193,6 +250,27 @@ def from_familiarity(response: Any) -> Familiarity:
         from_tower(response.query_tower),
         response.collection,
     )
+
+
+_LIMITS = (
+    "max_documents",
+    "max_bytes",
+    "max_requests_per_second",
+    "max_tokens_per_second",
+    "max_ingest_streams",
+)
+
+
+def from_usage(response: Any) -> TenantUsage:
+    """From the wire."""
+    limits = {name: getattr(response, name) for name in _LIMITS if response.HasField(name)}
+    return TenantUsage(response.documents, response.passages, response.bytes, response.ingest_streams, **limits)
+
+
+def from_tenant_dropped(response: Any) -> TenantDropped:
+    """From the wire."""
+    drops = [TenantDrop(each.physical_name, each.documents, each.remaining) for each in response.drops]
+    return TenantDropped(drops, response.complete)
 
 
 def _from_passage(passage: Any) -> Passage:

@@ -15,6 +15,8 @@ from ._from_wire import (
     from_full_document,
     from_search,
     from_service,
+    from_tenant_dropped,
+    from_usage,
 )
 from ._proto import message
 from ._values import (
@@ -23,6 +25,7 @@ from ._values import (
     choice,
     flag,
     float32,
+    known_keys,
     number,
     seconds,
     text,
@@ -40,6 +43,8 @@ from .answers import (
     FullDocument,
     SearchResult,
     ServiceInfo,
+    TenantDropped,
+    TenantUsage,
 )
 from .errors import invalid
 
@@ -47,6 +52,7 @@ T = TypeVar("T")
 Headers = tuple[tuple[str, Any], ...]
 
 _MODES = {"dense": 1, "sparse": 2, "hybrid": 3}
+_FUSION_METHODS = {"ranks": 1, "scores": 2, "distribution": 3}
 # Most ids that the service takes in one call.
 MAX_GET_IDS = 100
 
@@ -86,16 +92,48 @@ def _searched(given: Mapping[str, Any]) -> str:
     return text(given.get("collection", ""), "collection")
 
 
+def _set_result_set(request: Any, given: Mapping[str, Any]) -> None:
+    facets = given.get("facets", ())
+    if not isinstance(facets, (list, tuple)):
+        raise invalid("facets", f"must be a list, not {type(facets).__name__}")
+    for index, facet in enumerate(facets):
+        at = f"facets[{index}]"
+        known_keys(facet, at, ("field", "limit"))
+        limit = whole(facet["limit"], f"{at}.limit", 100, 1) if "limit" in facet else 0
+        request.facets.add(field=text(facet.get("field", ""), f"{at}.field"), limit=limit)
+    if "sort" in given:
+        sort = given["sort"]
+        known_keys(sort, "sort", ("field", "descending"))
+        request.sort.field = text(sort.get("field", ""), "sort.field")
+        request.sort.descending = flag(sort.get("descending", False), "sort.descending")
+    if "candidates" in given:
+        request.candidates = whole(given["candidates"], "candidates", 10_000, 1)
+
+
+def _set_fusion(target: Any, fusion: Any) -> None:
+    known_keys(fusion, "fusion", ("method", "k", "dense_weight"))
+    target.SetInParent()
+    for name, value in fusion.items():
+        field = f"fusion.{name}"
+        if name == "method":
+            target.method = _FUSION_METHODS[choice(value, field, _FUSION_METHODS)]
+        elif name == "k":
+            target.k = whole(value, field, 1000, 1)
+        else:
+            target.dense_weight = number(value, field)
+
+
 def search_message(given: Mapping[str, Any], *, query: str) -> Any:
     """A search as a message. Raises ScalingnoteError INVALID_ARGUMENT for what can't be written."""
     request = message("SearchRequest")(
         collection=_searched(given),
+        rerank=whole(given.get("rerank", 0), "rerank", 100),
         query=text(query, "query"),
         tenant=text(given.get("tenant", ""), "tenant"),
         offset=whole(given.get("offset", 0), "offset", 10_000),
         snippet_length=whole(given.get("snippet_length", 0), "snippet_length", 4096),
     )
-    for name in ("omit_text", "omit_metadata", "explain", "with_document_text"):
+    for name in ("omit_text", "omit_metadata", "explain", "with_document_text", "with_percentile", "with_count"):
         setattr(request, name, flag(given.get(name, False), name))
     if "limit" in given:
         request.limit = whole(given["limit"], "limit", 1000, 1)
@@ -103,6 +141,15 @@ def search_message(given: Mapping[str, Any], *, query: str) -> Any:
         set_filter(request.filter, given["filter"])
     if "score_threshold" in given:
         request.score_threshold = number(given["score_threshold"], "score_threshold")
+    if "percentile_threshold" in given:
+        request.percentile_threshold = number(given["percentile_threshold"], "percentile_threshold")
+    if given.get("prefix") is not None:
+        request.prefix = flag(given["prefix"], "prefix")
+    if given.get("language") is not None:
+        request.language = token(given["language"], "language")
+    _set_result_set(request, given)
+    if given.get("fusion") is not None:
+        _set_fusion(request.fusion, given["fusion"])
     if "mode" in given:
         request.mode = _MODES[choice(given["mode"], "mode", _MODES)]
     # On the wire, an empty string is none: a caller whose token or id is empty by mistake would get another answer.
@@ -244,3 +291,22 @@ def drop_collection(options: Mapping[str, Any]) -> Plan[list[str]]:
     )
     # A second attempt could not tell a collection that is gone from one that never was.
     return Plan("DropCollection", request, lambda answer: list(answer.aliases), bounds_of(given), is_once=True)
+
+
+def tenant_usage(options: Mapping[str, Any]) -> Plan[TenantUsage]:
+    given = arguments(options, types.UsageOptions)
+    request = message("GetTenantUsageRequest")(tenant=text(given["tenant"], "tenant"))
+    return Plan("GetTenantUsage", request, from_usage, bounds_of(given))
+
+
+def drop_tenant(options: Mapping[str, Any]) -> Plan[TenantDropped]:
+    given = arguments(options, types.DropTenantOptions)
+    if given.get("collection") == "":
+        raise invalid("collection", "is empty; name the collection, or leave it out for all of them")
+    request = message("DropTenantRequest")(
+        tenant=text(given["tenant"], "tenant"),
+        confirm_tenant=text(given.get("confirm_tenant", ""), "confirm_tenant"),
+        collection=text(given.get("collection", ""), "collection"),
+        dry_run=flag(given.get("dry_run", False), "dry_run"),
+    )
+    return Plan("DropTenant", request, from_tenant_dropped, bounds_of(given))

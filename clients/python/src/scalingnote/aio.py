@@ -26,6 +26,8 @@ from .answers import (
     IngestSummary,
     SearchResult,
     ServiceInfo,
+    TenantDropped,
+    TenantUsage,
 )
 from .errors import ScalingnoteError
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         ClientOptions,
         DeleteOptions,
         DropOptions,
+        DropTenantOptions,
         EncodeOptions,
         ExportOptions,
         FamiliarityOptions,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         SearchOptions,
         StreamOptions,
         SwitchOptions,
+        UsageOptions,
     )
 
 T = TypeVar("T")
@@ -192,6 +196,17 @@ class AsyncDocumentClient(_ServiceClient):
     async def drop_collection(self, **options: Unpack[DropOptions]) -> list[str]:
         """Drops the collection of a `physical_name`; returns the aliases that went with it. It is tried once."""
         return await self._call(requests.drop_collection(options))
+
+    async def tenant_usage(self, **options: Unpack[UsageOptions]) -> TenantUsage:
+        """What a `tenant` has, over all collections, and what it may have."""
+        return await self._call(requests.tenant_usage(options))
+
+    async def drop_tenant(self, **options: Unpack[DropTenantOptions]) -> TenantDropped:
+        """Removes everything of a `tenant`, from all collections or from one; `confirm_tenant` is its name again.
+
+        The service works some seconds at it: call again while the answer is not complete.
+        """
+        return await self._call(requests.drop_tenant(options))
 
     async def describe(self, **options: Unpack[CallOptions]) -> ServiceInfo:
         """What the service is and which tower it runs."""

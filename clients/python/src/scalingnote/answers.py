@@ -139,6 +139,38 @@ class Snippet:
 
 
 @dataclass(frozen=True)
+class LegPlace:
+    """A document's place in one leg of a hybrid search."""
+
+    rank: int
+    """From 1."""
+    score: float
+    """Cosine, or BM25 score."""
+
+
+@dataclass(frozen=True)
+class Legs:
+    """A document's places in the legs of a hybrid search; None where a leg does not have it."""
+
+    dense: LegPlace | None
+    """By meaning."""
+    sparse: LegPlace | None
+    """By wording."""
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How a hybrid search fused its legs."""
+
+    method: str
+    """What a place in a leg is worth: "ranks", "scores" or "distribution"."""
+    dense_weight: float
+    """Weight of the dense leg, 0 to 1; the sparse leg has the rest."""
+    k: int | None = None
+    """Of the method "ranks" alone."""
+
+
+@dataclass(frozen=True)
 class Hit:
     """One document that was found."""
 
@@ -159,6 +191,12 @@ class Hit:
     """Its whole text, with `with_document_text`."""
     document_text_absence: Literal["not stored", "too large"] | None = None
     """Why there is none: it is not stored, or the texts of the answer would be more than 2 MiB together."""
+    legs: Legs | None = None
+    """Its places in both legs of a hybrid search."""
+    percentile: float | None = None
+    """Share of random queries whose best document scores lower, with `with_percentile`, where it is known."""
+    rerank_score: float | None = None
+    """What the reranker says of it, on its own scale, where it has read it."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +224,79 @@ class SearchResult:
     """Set where the query is longer than the tower's window."""
     collection: str = ""
     """Logical name of the collection that was searched; empty where the service is older than this."""
+    did_you_mean: str | None = None
+    """The query with other words for those that the collection does not have; these were searched for, too."""
+    completions: list[str] = field(default_factory=list)
+    """What an unfinished last word may become, the best first."""
+    fusion: Fusion | None = None
+    """How a hybrid search fused its legs."""
+    no_good_answer: NoGoodAnswer | None = None
+    """A threshold left nothing, although something was found."""
+    percentile_queries: int = 0
+    """How many random queries the percentiles are made of; 0 where nobody asked for them."""
+    result_set: ResultSet | None = None
+    """What was counted or sorted, with `with_count`, `facets` or `sort`."""
+    dense_leg_absence: Literal["deadline", "tower_away"] | None = None
+    """Why a hybrid search answered by wording alone."""
+    reranking: Reranking | None = None
+    """What the reranker did, with `rerank`."""
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """What a reranker did."""
+
+    reranker: str
+    documents: int
+    """How many it has read."""
+    skipped: Literal["deadline", "away"] | None
+    """Why it has not: the deadline left no time, or it is away. The order is that of the search then."""
+
+
+@dataclass(frozen=True)
+class NoGoodAnswer:
+    """The best that is below the threshold of a search."""
+
+    best_score: float
+    best_percentile: float | None
+    """None where it is not known."""
+
+
+@dataclass(frozen=True)
+class FacetValue:
+    """One value of a field, and how many documents of the result set have it."""
+
+    value: str | float | bool
+    documents: int
+
+
+@dataclass(frozen=True)
+class Facet:
+    """The values of a field in the result set."""
+
+    field: str
+    values: list[FacetValue]
+    """The most frequent first."""
+    missing: int
+    """Documents without the field."""
+    distinct: int
+    """How many values there are, listed or not."""
+    distinct_at_least: bool
+    """There are more."""
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """The documents that a search counts, sorts and makes facets of."""
+
+    kind: Literal["matches", "best"]
+    """All that match (sparse), or the best (dense, hybrid), each above the threshold and within the filter."""
+    count: int
+    """How many there are, with `with_count`."""
+    exact: bool
+    """There are no more than these: the set was not cut at `candidates`."""
+    candidates: int
+    facets: list[Facet]
 
 
 @dataclass(frozen=True)
@@ -237,6 +348,44 @@ class CountResult:
 
     documents: int
     passages: int
+
+
+@dataclass(frozen=True)
+class TenantUsage:
+    """What a tenant has, over all collections, and what it may have; a limit that is None is none."""
+
+    documents: int
+    passages: int
+    bytes: int
+    """Titles, texts, metadata as JSON, and vectors."""
+    ingest_streams: int
+    """Open at this service."""
+    max_documents: int | None = None
+    max_bytes: int | None = None
+    max_requests_per_second: float | None = None
+    """At each service process, as the two below."""
+    max_tokens_per_second: float | None = None
+    max_ingest_streams: int | None = None
+
+
+@dataclass(frozen=True)
+class TenantDrop:
+    """What was removed from one physical collection."""
+
+    physical_name: str
+    documents: int
+    """Removed by this call; in a dry run, what it would remove."""
+    remaining: int
+    """What names the tenant still, counted after the drop."""
+
+
+@dataclass(frozen=True)
+class TenantDropped:
+    """What a drop of a tenant removed."""
+
+    drops: list[TenantDrop]
+    complete: bool
+    """Nothing is left. Where it is False, call again."""
 
 
 @dataclass(frozen=True)

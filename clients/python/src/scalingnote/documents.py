@@ -20,6 +20,8 @@ from .answers import (
     IngestOutcome,
     IngestSummary,
     ServiceInfo,
+    TenantDropped,
+    TenantUsage,
 )
 from .errors import ScalingnoteError
 
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
         CallOptions,
         DeleteOptions,
         DropOptions,
+        DropTenantOptions,
         ExportOptions,
         GetOptions,
         IngestOptions,
         Operation,
         ScopeOptions,
         SwitchOptions,
+        UsageOptions,
     )
 
 
@@ -121,6 +125,17 @@ class DocumentClient(ServiceClient):
     def drop_collection(self, **options: Unpack[DropOptions]) -> list[str]:
         """Drops the collection of a `physical_name`; returns the aliases that went with it. It is tried once."""
         return self._call(requests.drop_collection(options))
+
+    def tenant_usage(self, **options: Unpack[UsageOptions]) -> TenantUsage:
+        """What a `tenant` has, over all collections, and what it may have."""
+        return self._call(requests.tenant_usage(options))
+
+    def drop_tenant(self, **options: Unpack[DropTenantOptions]) -> TenantDropped:
+        """Removes everything of a `tenant`, from all collections or from one; `confirm_tenant` is its name again.
+
+        The service works some seconds at it: call again while the answer is not complete.
+        """
+        return self._call(requests.drop_tenant(options))
 
     def describe(self, **options: Unpack[CallOptions]) -> ServiceInfo:
         """What the service is and which tower it runs."""

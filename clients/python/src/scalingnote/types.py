@@ -8,6 +8,7 @@ from typing import Any, Literal, Optional, TypedDict, Union
 
 import grpc
 
+FusionMethod = Literal["ranks", "scores", "distribution"]
 Mode = Literal["dense", "sparse", "hybrid"]
 Metadata = Mapping[str, Union[str, bytes]]
 FilterValue = Union[str, int, float, bool]
@@ -42,6 +43,34 @@ class Filter(TypedDict, total=False):
     must: Sequence[Condition]
     should: Sequence[Condition]
     must_not: Sequence[Condition]
+
+
+class FusionOptions(TypedDict, total=False):
+    """How a hybrid search fuses its legs; what is left out is as the service has it for the collection."""
+
+    method: FusionMethod
+    """What a place in a leg is worth: by its rank, by its score, or by its score in the leg's distribution."""
+    k: int
+    """Of the method "ranks" alone, 1 to 1000."""
+    dense_weight: float
+    """Weight of the dense leg, 0 to 1; the sparse leg has the rest."""
+
+
+class FacetOptions(TypedDict, total=False):
+    """Asks for the values of a field in the result set."""
+
+    field: str
+    """`metadata.KEY`; of a list, each element counts. It has to be given."""
+    limit: int
+    """How many values, the most frequent first, 1 to 100; 10 by default."""
+
+
+class SortOptions(TypedDict, total=False):
+    """An order of the result set. Documents without the field come last."""
+
+    field: str
+    """`metadata.KEY`, `document_id` or `version`. It has to be given."""
+    descending: bool
 
 
 class ClientOptions(TypedDict, total=False):
@@ -119,6 +148,18 @@ class _SearchScope(TypedDict, total=False):
     """A freshness token: the answer holds everything that was durable when it was given."""
     with_document_text: bool
     """Return the whole text of each document, where it is stored; 2 MiB together."""
+    with_percentile: bool
+    """Say the percentile of each hit."""
+    percentile_threshold: Optional[float]
+    """Lowest percentile to return, 0 to 1: it means the same in every mode and collection."""
+    with_count: bool
+    """Count the documents of the result set."""
+    facets: Optional[Sequence[FacetOptions]]
+    """Count the values of fields in the result set; at most 8."""
+    sort: Optional[SortOptions]
+    """Order the result set by a field in place of the score."""
+    candidates: int
+    """How many documents the result set has at most, 1 to 10 000; 1000 by default, 10 000 in sparse mode."""
 
 
 class _Query(TypedDict):
@@ -130,12 +171,20 @@ class SearchRequest(_SearchScope, _Query, total=False):
 
     mode: Optional[Mode]
     """Meaning, wording, or both; "dense" by default."""
+    prefix: Optional[bool]
+    """The last word may be unfinished; False by default for a search, True for a query of a search stream."""
+    language: Optional[str]
+    """Language of the query, an ISO 639 code, or "none"; those of the collection's documents by default."""
     explain: bool
     """Say of each hit why it ranks where it does; `limit` is 100 at most then."""
     explain_document_id: Optional[str]
     """Say of this document why it is in the answer, or why not."""
     snippet_length: int
     """Longest snippet around the best sentence of each hit, 16 to 4096 UTF-16 code units; 0 for none."""
+    fusion: Optional[FusionOptions]
+    """How a hybrid search fuses its legs."""
+    rerank: int
+    """How many of the best documents the service's reranker reads again, 1 to 100; 0, the default, for none."""
 
 
 class SearchOptions(SearchRequest, CallOptions, total=False):
@@ -209,6 +258,25 @@ class DropOptions(_PhysicalName, CallOptions, total=False):
 
     with_aliases: bool
     """Confirms that the aliases that lead to it may go."""
+
+
+class _Tenant(TypedDict):
+    tenant: str
+
+
+class UsageOptions(_Tenant, CallOptions, total=False):
+    """Whose usage; an empty name is that of data without a tenant."""
+
+
+class DropTenantOptions(_Tenant, CallOptions, total=False):
+    """A tenant, and what of it."""
+
+    confirm_tenant: str
+    """The same name again, unless it is a dry run."""
+    collection: Optional[str]
+    """What is in one collection; all of them without."""
+    dry_run: bool
+    """Count what would be removed, and remove nothing."""
 
 
 class _Alias(TypedDict):

@@ -3,7 +3,7 @@ import type { Column } from './state.ts';
 
 /** What an answer says besides its hits: that the query was cut, and what became of a document. */
 export function Notices({ found }: { found: NonNullable<Column['found']> }) {
-  const { queryTruncation, explainedDocument, queryTower } = found;
+  const { queryTruncation, explainedDocument, queryTower, denseLegAbsence } = found;
   return (
     <>
       {queryTruncation && (
@@ -11,6 +11,12 @@ export function Notices({ found }: { found: NonNullable<Column['found']> }) {
           The query was cut: {queryTower.name} reads {queryTruncation.maxTokens} tokens, and the query has{' '}
           {queryTruncation.queryTokensAtLeast ? 'at least ' : ''}
           {queryTruncation.queryTokens}.
+        </p>
+      )}
+      {denseLegAbsence && (
+        <p class="muted" role="note">
+          Found by wording alone:{' '}
+          {denseLegAbsence === 'deadline' ? 'there was no time to encode the query' : 'the query tower is away'}.
         </p>
       )}
       {explainedDocument && (

@@ -53,6 +53,7 @@ function HitRow({ hit, rank, share, standing }: RowProps) {
       ) : (
         <p class={open ? 'hit-text' : 'hit-text folded'}>{hit.text}</p>
       )}
+      {hit.legs && <InLegs legs={hit.legs} />}
       {hit.explanation && <Reasons explanation={hit.explanation} />}
       {open || values.length > 0 ? (
         <ul class={open ? 'values' : 'values folded'} aria-label="metadata">
@@ -77,6 +78,15 @@ function HitRow({ hit, rank, share, standing }: RowProps) {
       ) : null}
     </li>
   );
+}
+
+/** Where the two legs of a hybrid search have a document. */
+function InLegs({ legs: { dense, sparse } }: { legs: NonNullable<Hit['legs']> }) {
+  const parts = [
+    dense ? `by meaning place ${dense.rank}, ${dense.score.toFixed(3)}` : 'not by meaning',
+    sparse ? `by wording place ${sparse.rank}, ${sparse.score.toFixed(2)}` : 'not by wording',
+  ];
+  return <p class="muted legs">{parts.join(' · ')}</p>;
 }
 
 function Place({ standing }: { standing: Standing }) {

@@ -30,7 +30,7 @@ import { Timings } from './timings.tsx';
 const MODES = [
   ['dense', 'meaning', 'dense: cosine of vectors'],
   ['sparse', 'wording', 'sparse: BM25'],
-  ['hybrid', 'both', 'hybrid: both, fused by rank'],
+  ['hybrid', 'both', 'hybrid: both, fused'],
 ] as const;
 
 const LIMITS = [5, 10, 20, 50];

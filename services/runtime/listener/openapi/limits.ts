@@ -1,17 +1,24 @@
+import { RRF_K } from '../../../../store/fusion.ts';
 import { MAX_ANY_OF_VALUES, MAX_FIELD_BYTES, MAX_FILTER_CONDITIONS } from '../../filter.ts';
 import {
+  CANDIDATES,
   COLLECTION_NAME,
+  DEFAULT_CANDIDATES,
   DEFAULT_LIMIT,
   DEFAULT_PAGE,
   DEFAULT_TENANT_PAGE,
+  FACET_VALUES,
+  FUSION_K,
   MAX_DELETE_IDS,
   MAX_ENCODE_TEXTS,
+  MAX_FACETS,
   MAX_GET_IDS,
   MAX_ID_BYTES,
   MAX_LIMIT,
   MAX_OFFSET,
   MAX_PAGE,
   MAX_QUERY_BYTES,
+  MAX_RERANKED,
   MAX_TENANT_BYTES,
   MAX_TENANT_PAGE,
   SNIPPET_LENGTH,
@@ -67,6 +74,9 @@ const TEXTLESS: Keywords = {
     explain: { const: false },
     explainDocumentId: { maxLength: 0 },
     snippetLength: { const: 0 },
+    rerank: { const: 0 },
+    prefix: { const: false },
+    language: { maxLength: 0 },
   },
 };
 
@@ -100,7 +110,15 @@ const LIMITS: Readonly<Record<string, Readonly<Record<string, FieldLimits>>>> = 
     at_least_as_fresh_as: { pattern: /^(?:col_[0-9a-f]{32}\.[\w-]{1,128})?$/ },
     explain_document_id: { maxBytes: MAX_ID_BYTES },
     snippet_length: { range: SNIPPET_LENGTH, none: 0 },
+    percentile_threshold: { schema: { minimum: 0, maximum: 1 } },
+    facets: { items: { min: 0, max: MAX_FACETS } },
+    rerank: { range: { min: 1, max: MAX_RERANKED }, none: 0 },
+    language: { pattern: /^(?:[a-z]{2,3}|none)?$/ },
+    candidates: { range: CANDIDATES, none: 0, fallback: DEFAULT_CANDIDATES },
   },
+  FacetRequest: { field: path(), limit: { range: FACET_VALUES, none: 0, fallback: FACET_VALUES.fallback } },
+  Sort: { field: path('document_id|version') },
+  Fusion: { k: { range: FUSION_K, fallback: RRF_K }, dense_weight: { schema: { minimum: 0, maximum: 1 } } },
   SearchStreamRequest: {
     sequence: {
       required: true,

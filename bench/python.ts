@@ -1,0 +1,66 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { MissingPeerError } from './report.ts';
+
+/** The interpreter that has what a peer needs. */
+const PYTHON_VARIABLE = 'SCALINGNOTE_BENCH_PYTHON';
+
+/**
+ * A script in a process of its own that takes a setup, says its version, and answers each line with one. All of them are
+ * JSON.
+ */
+export class PythonPeer {
+  readonly version: string;
+  readonly #process: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  private constructor(version: string, child: ChildProcess, lines: AsyncIterator<string>) {
+    this.version = version;
+    this.#process = child;
+    this.#lines = lines;
+  }
+
+  /**
+   * @param script its path from the root of the repository: scripts are not compiled
+   * @returns `undefined` where it ends at once, as it does without the packages that it needs
+   */
+  static async open(script: string, setup: object): Promise<PythonPeer | undefined> {
+    const path = fileURLToPath(new URL(`../../${script}`, import.meta.url));
+    const child = spawn(interpreter(), ['-W', 'ignore', path], { stdio: ['pipe', 'pipe', 'ignore'] });
+    const failed = new Promise<undefined>((resolve) => {
+      child.once('error', () => resolve(undefined));
+      child.once('exit', () => resolve(undefined));
+    });
+    // If a write fails, the end of the process reports it.
+    child.stdin.on('error', () => {});
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    child.stdin.write(`${JSON.stringify(setup)}\n`);
+    const first = await Promise.race([failed, lines.next().then(({ value }) => value as string | undefined)]);
+    if (first === undefined) return undefined;
+    return new PythonPeer((JSON.parse(first) as { version: string }).version, child, lines);
+  }
+
+  async ask<Answer>(question: object): Promise<Answer> {
+    this.#process.stdin!.write(`${JSON.stringify(question)}\n`);
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error(`${this.version} ended before it had answered`);
+    return JSON.parse(value) as Answer;
+  }
+
+  close(): void {
+    this.#process.stdin!.end();
+  }
+}
+
+/** @param packages as pip names them */
+export function missingPeer(what: string, packages: string): MissingPeerError {
+  return new MissingPeerError(
+    `${what} is not installed for ${interpreter()}; "pip install ${packages}" installs it, and ${PYTHON_VARIABLE} ` +
+      'names another interpreter',
+  );
+}
+
+function interpreter(): string {
+  return process.env[PYTHON_VARIABLE] ?? 'python3';
+}

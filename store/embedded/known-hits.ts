@@ -1,0 +1,101 @@
+import { LRUCache } from 'lru-cache';
+import type { SearchHit } from '../queries.ts';
+import { hitOf, partsOf, type Place, type Shown } from '../shown.ts';
+
+/** Memory for hits that have been read, in bytes, about: the short texts of some ten thousand documents. */
+const KNOWN_BYTES = 16 * 1024 * 1024;
+
+/** About what a hit takes without its texts. */
+const HIT_BYTES = 400;
+
+/** Hits that have been read from the disk, by a key that changes when the document does. */
+export class KnownHits {
+  readonly #hits: LRUCache<string, Shown>;
+
+  /** @param forgotten called with each that is not known any more */
+  constructor(forgotten: (hit: Shown) => void = () => {}, bytes = KNOWN_BYTES) {
+    this.#hits = new LRUCache({ maxSize: bytes, dispose: forgotten });
+  }
+
+  /** @param read reads the hit, and says how many characters it has */
+  find(key: string, read: () => { hit: Shown; characters: number }): Shown {
+    const known = this.#hits.get(key);
+    if (known) return known;
+    const { hit, characters } = read();
+    this.#hits.set(key, hit, { size: HIT_BYTES + 2 * characters });
+    return hit;
+  }
+}
+
+/** Hits as they cross from the store's thread to its caller: what they show crosses once, and has a number from then on. */
+export interface PackedHits {
+  /** Of each hit, the number of what it shows. */
+  numbers: number[];
+  places: Place[];
+  /** What is shown for the first time. */
+  news: [number: number, shown: Shown][];
+  /** Numbers that do not come again. */
+  gone: number[];
+}
+
+/** Packs hits in the store's thread. */
+export class HitPacker {
+  readonly #numbers = new WeakMap<Shown, number>();
+  readonly #forgotten = new WeakSet<Shown>();
+  #gone: number[] = [];
+  #last = 0;
+
+  /** Leaves everything else as it is. */
+  readonly pack = (value: unknown): unknown => {
+    if (!isHits(value)) return value;
+    const packed: PackedHits = { numbers: [], places: [], news: [], gone: this.#gone };
+    this.#gone = [];
+    for (const hit of value) {
+      const { shown, place } = partsOf(hit)!;
+      packed.numbers.push(this.#numberOf(shown, packed));
+      packed.places.push(place);
+    }
+    return packed;
+  };
+
+  /** It does not come again, but perhaps in the answer that is under way. */
+  readonly forget = (shown: Shown): void => {
+    this.#forgotten.add(shown);
+    const number = this.#numbers.get(shown);
+    if (number !== undefined) this.#gone.push(number);
+  };
+
+  #numberOf(shown: Shown, { news, gone }: PackedHits): number {
+    const known = this.#numbers.get(shown);
+    if (known !== undefined) return known;
+    const number = ++this.#last;
+    this.#numbers.set(shown, number);
+    news.push([number, shown]);
+    if (this.#forgotten.has(shown)) gone.push(number);
+    return number;
+  }
+}
+
+/** Unpacks, in the order in which they were packed. Each answer has to come here, whether or not anybody waits for it. */
+export class HitUnpacker {
+  readonly #shown = new Map<number, Shown>();
+
+  /** Leaves everything else as it is. */
+  readonly unpack = (value: unknown): unknown => {
+    if (!isPacked(value)) return value;
+    const { numbers, places, news, gone } = value;
+    for (const [number, shown] of news) this.#shown.set(number, shown);
+    const hits = numbers.map((number, index) => hitOf(this.#shown.get(number)!, places[index]!));
+    for (const number of gone) this.#shown.delete(number);
+    return hits;
+  };
+}
+
+/** Hits that show nothing but ids cross as they are. */
+function isHits(value: unknown): value is SearchHit[] {
+  return Array.isArray(value) && value.length > 0 && partsOf(value[0] as SearchHit) !== undefined;
+}
+
+function isPacked(value: unknown): value is PackedHits {
+  return typeof value === 'object' && value !== null && 'numbers' in value && 'places' in value;
+}
