@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exactSearch, MetricKind } from 'usearch';
-import type { SearchResponse__Output } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { type Process, stopServices } from '../../services/runtime/testing/processes.ts';
 import { compareCalls, type Effort, inTurns, Pairs } from '../calls/compare.ts';
@@ -151,7 +150,7 @@ async function partsOf({ service, path, bodies }: Side): Promise<Parts> {
   try {
     for (const body of bodies.slice(0, TIMED)) {
       const [answer] = messagesIn(await client.call(path, [body]));
-      const said = (Search.responseDeserialize(answer!) as SearchResponse__Output).timings!;
+      const said = Search.responseDeserialize(answer!).timings!;
       const encodeMs = said.tokenizeMs + said.encodeMs;
       timings.push({ encodeMs, storeMs: said.searchMs, totalMs: said.totalMs });
     }

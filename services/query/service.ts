@@ -8,6 +8,7 @@ import type { QueryTruncation } from '../../proto/generated/scalingnote/v1/Query
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import type { ServiceInfo } from '../../proto/generated/scalingnote/v1/ServiceInfo.ts';
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
+import { partsOf } from '../../store/shown.ts';
 import type { Store } from '../../store/store.ts';
 import { serviceInfo, towerMessage } from '../runtime/service-info.ts';
 import { invalidArgument } from '../runtime/errors.ts';
@@ -109,7 +110,8 @@ export function queryService(parts: QueryParts): Service {
       workedMs = done - entered;
       timings.queueMs += entered - asked;
       if (plan.text !== '') live?.offer({ text: plan.text, collection, query });
-      const messages = hits.map((hit) => new HitMessage(hit, plan.besides.omitText));
+      const parts = partsOf(hits);
+      const messages = hits.map((hit, at) => new HitMessage(hit, plan.besides.omitText, parts?.[at]));
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
       const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
       const queryTruncation = found.cut ? truncationMessage(found.cut, tower.manifest.maxTokens) : null;

@@ -1,6 +1,6 @@
 import type { SearchHit, SearchQuery } from '../queries.ts';
 import { rankBy } from '../ranking.ts';
-import { hitOf, type Shown } from '../shown.ts';
+import { type HitParts, type Shown } from '../shown.ts';
 import type { Documents } from './documents.ts';
 import type { KnownHits } from './known-hits.ts';
 import type { Found, Mirror } from './mirror.ts';
@@ -15,13 +15,17 @@ export function rank(mirror: Mirror, query: SearchQuery): readonly Found[] {
 }
 
 /** What a search returns of a document that it found. */
-export function hit(documents: Documents, known: KnownHits, found: Found, query: SearchQuery): SearchHit {
-  const { documentId, passage, score, state } = found;
-  if (query.idsOnly === true) return { documentId, score, passage, title: '', version: 0 };
+export function hit(documents: Documents, known: KnownHits, found: Found, query: SearchQuery): HitParts {
+  const { passage, score, state } = found;
   const { withText = true, withMetadata = true } = query;
   const key = `${state} ${passage} ${withText ? 't' : ''}${withMetadata ? 'm' : ''}`;
   const shown = known.find(key, () => read(documents, found, withText, withMetadata));
-  return hitOf(shown, { score });
+  return { shown, place: { score } };
+}
+
+/** What a search returns of a document where only ids were asked for. */
+export function bareHit({ documentId, passage, score }: Found): SearchHit {
+  return { documentId, score, passage, title: '', version: 0 };
 }
 
 function read(
