@@ -13,20 +13,16 @@ function serve(request: HelperRequest): void {
     const { keys, distances } = exactSearch(chunks.get(chunk)!, query, query.length, count, MetricKind.IP, 1);
     return { keys, distances };
   });
-  port.postMessage(answer);
+  port.postMessage(answer, []);
   Atomics.add(turns, ANSWERED, 1);
   Atomics.notify(turns, ANSWERED);
 }
 
 // It ends with the thread that started it.
-for (let asked = 0; ; ) {
+for (let asked = 0; ;) {
   Atomics.wait(turns, ASKED, asked);
   asked = Atomics.load(turns, ASKED);
-  for (
-    let next = receiveMessageOnPort(port) as { message: HelperRequest } | undefined;
-    next;
-    next = receiveMessageOnPort(port) as { message: HelperRequest } | undefined
-  ) {
-    serve(next.message);
+  for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
+    serve(next.message as HelperRequest);
   }
 }

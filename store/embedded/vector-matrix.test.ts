@@ -66,9 +66,11 @@ describe('VectorMatrix', () => {
     const { dimensions, count, wanted } = { dimensions: 96, count: 9000, wanted: 10 };
     // Near each other, so that a code says little; and some of one number alone, so that the scale is wide.
     const rows = Array.from({ length: count }, (_, row) =>
-      unit(Float32Array.from({ length: dimensions }, (__, axis) =>
-        row % 1000 === 999 ? Number(axis === row % dimensions) : 1 + noise(row * dimensions + axis),
-      )),
+      unit(
+        Float32Array.from({ length: dimensions }, (__, axis) =>
+          row % 1000 === 999 ? Number(axis === row % dimensions) : 1 + noise(row * dimensions + axis),
+        ),
+      ),
     );
     const matrix = new VectorMatrix(dimensions);
     for (const row of rows) matrix.append(new Uint8Array(row.buffer));
@@ -91,6 +93,30 @@ describe('VectorMatrix', () => {
         top.map((row) => scores[row]!),
         best,
       );
+    }
+  });
+
+  it('finds the same where a second thread scans half of the rows, also after they have changed', () => {
+    const query = unit(Float32Array.of(1, 2, 3, 4, 5, 6));
+    const rows = [...vectors(69_999, 2000), query];
+    const matrix = matrixOf(rows);
+    for (const change of ['none', 'moved']) {
+      if (change === 'moved') {
+        // Into a chunk that the other thread has a copy of.
+        matrix.move(69_999, 4100, 1);
+        rows[4100] = query;
+      }
+      const enough = rows.map((row) => dot(row, query)).toSorted((a, b) => b - a)[200]!;
+      const visited = new Set<number>();
+      matrix.nearest(
+        query,
+        200,
+        (row) => visited.add(row),
+        (atMost) => atMost < enough,
+      );
+      for (const [row, vector] of rows.entries()) {
+        if (dot(vector, query) >= enough) assert.ok(visited.has(row), `row ${row}, ${change}`);
+      }
     }
   });
 
