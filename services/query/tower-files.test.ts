@@ -73,7 +73,11 @@ test('nothing else is there: other spaces, other files, other hashes, other orig
     [`/${space}/..%2f..%2fpackage.json`, 404, /has no file/],
     [`/${space}/x/tower.json`, 404, /has no file x\/tower\.json/],
     [`/${space}/__proto__`, 404, /has no file/],
-    [`/${space}/model.onnx?sha256=${'0'.repeat(64)}`, 404, /has hash [0-9a-f]{64} now; read tower\.json again/],
+    [
+      `/${space}/model.onnx?sha256=${'0'.repeat(64)}`,
+      404,
+      /has hash [0-9a-f]{64} now; read tower\.json again/,
+    ],
     [`/${space}/model.onnx?v=1`, 400, /can only be sha256=/],
   ];
   for (const [path, expected, message] of cases) {
