@@ -87,7 +87,11 @@ export class Remote<Api extends object> {
   #failure: Error | undefined;
 
   /** @param init what the other side makes the object from */
-  constructor(peer: Worker | ChildProcess, init: unknown, { revive, ended, onNotice, unpack = (value) => value }: RemoteOptions) {
+  constructor(
+    peer: Worker | ChildProcess,
+    init: unknown,
+    { revive, ended, onNotice, unpack = (value) => value }: RemoteOptions,
+  ) {
     this.#post = (request, transfer = []) => {
       if ('postMessage' in peer) peer.postMessage(request, transfer);
       // Where the request can't be sent any more, the end of the process says why.

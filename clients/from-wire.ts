@@ -77,10 +77,7 @@ function fromNoGoodAnswer({
   return { bestScore, ...(bestPercentile !== undefined && { bestPercentile }) };
 }
 
-function fromReranking({
-  skipped,
-  ...rest
-}: Reranking__Output): NonNullable<SearchResult['reranking']> {
+function fromReranking({ skipped, ...rest }: Reranking__Output): NonNullable<SearchResult['reranking']> {
   return {
     ...rest,
     ...(skipped === 'RERANK_SKIPPED_DEADLINE' && { skipped: 'deadline' }),

@@ -16,7 +16,10 @@ import { STREAM_BOUNDS } from './strict/tables.ts';
 /** A search whose query the caller has encoded. */
 export interface SearchByVectorRequest {
   /** Without what needs the text. */
-  search: Omit<SearchRequest, 'query' | 'mode' | 'explain' | 'explainDocumentId' | 'snippetLength' | 'fusion' | 'rerank'>;
+  search: Omit<
+    SearchRequest,
+    'query' | 'mode' | 'explain' | 'explainDocumentId' | 'snippetLength' | 'fusion' | 'rerank'
+  >;
   /** Fingerprint of the vector's space. */
   space: string;
   vector: readonly number[];

@@ -45,9 +45,7 @@ export const bench: Bench = {
         progress(turn < 0 ? 'warming up' : `turn ${turn + 1} of ${turns}`);
         for (const load of LOADS) {
           const isLong = load !== LOADS[0];
-          const texts = isLong
-            ? [some(documents / 2).join(' '), ...some(documents / 2)]
-            : some(documents);
+          const texts = isLong ? [some(documents / 2).join(' '), ...some(documents / 2)] : some(documents);
           const passages = (
             await Promise.all(texts.map((text) => tower.passages({ title: '', text })))
           ).flat();
@@ -56,7 +54,9 @@ export const bench: Bench = {
           const measure = {
             ours: async () => {
               const before = cpuMicros(service.child.pid!) ?? Number.NaN;
-              const seconds = await timed(() => ingestTexts(service.address, `c${turn + 1}-${Number(isLong)}`, texts, STREAMS));
+              const seconds = await timed(() =>
+                ingestTexts(service.address, `c${turn + 1}-${Number(isLong)}`, texts, STREAMS),
+              );
               return { seconds, cpu: (cpuMicros(service.child.pid!) ?? Number.NaN) - before };
             },
             peer: async () => {
@@ -83,7 +83,9 @@ export const bench: Bench = {
     return {
       parameters: { tower: TOWER, documents, turns, streams: STREAMS },
       comparisons: pairs.comparisons({ [RATE]: { atLeast: 0.95 } }),
-      notes: ['peer: the same model, with all passages at hand before it begins, tokenised and sorted by length'],
+      notes: [
+        'peer: the same model, with all passages at hand before it begins, tokenised and sorted by length',
+      ],
     };
   },
 };

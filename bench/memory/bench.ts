@@ -45,7 +45,12 @@ export const bench: Bench = {
         const ours = searches(service, start);
         const echo = await startEcho({ [Search.path]: await answerBytes(ours) });
         const atRest = await restingMb(service);
-        pairs.add('at rest, without documents; peer: a bare server', 'MB', await restingMb(bare), await restingMb(echo));
+        pairs.add(
+          'at rest, without documents; peer: a bare server',
+          'MB',
+          await restingMb(bare),
+          await restingMb(echo),
+        );
         pairs.add(
           'what the documents add; peer: their vectors, as float32 and int8',
           'MB',
@@ -58,7 +63,12 @@ export const bench: Bench = {
         for (const side of [ours, { ...ours, service: echo }]) {
           await closedLoop(side, IN_FLIGHT, quick ? QUICK_LOAD_MS : LOAD_MS);
         }
-        pairs.add(`peak of ${IN_FLIGHT} in flight; peer: a bare server`, 'MB', mb(service, 'VmHWM'), mb(echo, 'VmHWM'));
+        pairs.add(
+          `peak of ${IN_FLIGHT} in flight; peer: a bare server`,
+          'MB',
+          mb(service, 'VmHWM'),
+          mb(echo, 'VmHWM'),
+        );
         await Promise.all([bare.stop(), service.stop(), echo.stop('SIGKILL')]);
       }
     } finally {

@@ -42,7 +42,7 @@ export async function makeCorpus(documents: number, queries: number): Promise<Co
   for (let row = stored.length, known = row; row < documents; row++) {
     const { id, ...document } = stored[row % known]!;
     stored.push({ ...document, id: `${id}-${Math.floor(row / known)}` });
-    const from = vectors.subarray((row % known) * dimensions, (row % known + 1) * dimensions);
+    const from = vectors.subarray((row % known) * dimensions, ((row % known) + 1) * dimensions);
     vectors.set(turned(from, random), row * dimensions);
   }
   const texts = [...asked].map((index) => all[index]!.text);

@@ -55,7 +55,8 @@ export const bench: Bench = {
       await large.service.stop();
       progress(`${processes} processes`);
       const fleet = [small];
-      for (let more = 1; more < processes; more++) fleet.push(side(await startQueryService(few!, {}), more + 1));
+      for (let more = 1; more < processes; more++)
+        fleet.push(side(await startQueryService(few!, {}), more + 1));
       for (const each of fleet) await warmUp(each, BESIDE);
       for (let turn = 0; turn < turns; turn++) {
         const all = await Promise.all(fleet.map((each) => closedLoop(each, BESIDE, ms)));

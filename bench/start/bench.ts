@@ -55,10 +55,7 @@ export const bench: Bench = {
       parameters: { documents, starts },
       comparisons: pairs.comparisons({ [FIRST_ANSWER]: { atMost: 1 } }),
       details: { startMs },
-      table: [
-        ['phase', 'ms'],
-        ...names.map((name) => [name, String(startMs[name])]),
-      ],
+      table: [['phase', 'ms'], ...names.map((name) => [name, String(startMs[name])])],
       notes: ['"tower" and "store" are opened at the same time; their phase is "tower and store"'],
     };
   },

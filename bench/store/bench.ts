@@ -99,11 +99,15 @@ async function fill(
   const filled = { store: await make(store), qdrant: qdrant && (await make(qdrant)) };
   const database = new DatabaseSync(bare);
   database.exec('PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
-  database.exec('CREATE TABLE rows (id TEXT PRIMARY KEY, title TEXT, text TEXT, metadata TEXT, vector BLOB, terms BLOB)');
+  database.exec(
+    'CREATE TABLE rows (id TEXT PRIMARY KEY, title TEXT, text TEXT, metadata TEXT, vector BLOB, terms BLOB)',
+  );
   const insert = database.prepare('INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)');
   const documents = corpus.documents.length;
   for (let row = 0; row < documents; row += WRITE) {
-    const writes = Array.from({ length: Math.min(WRITE, documents - row) }, (_, index) => writeOf(corpus, row + index));
+    const writes = Array.from({ length: Math.min(WRITE, documents - row) }, (_, index) =>
+      writeOf(corpus, row + index),
+    );
     const seconds = async (work: () => unknown): Promise<number> => {
       const began = performance.now();
       await work();
@@ -174,7 +178,12 @@ async function search(
     pairs.add('a search, embedded; peer: a bare scan of float32', 'ms', embedded.one, bare.one);
     if (!remote) continue;
     pairs.add('a search, embedded; peer: Qdrant', 'ms', embedded.one, remote.one);
-    pairs.add(`searches, ${IN_FLIGHT} in flight, embedded; peer: Qdrant`, '/s', embedded.perSecond, remote.perSecond);
+    pairs.add(
+      `searches, ${IN_FLIGHT} in flight, embedded; peer: Qdrant`,
+      '/s',
+      embedded.perSecond,
+      remote.perSecond,
+    );
   }
 }
 
@@ -214,7 +223,12 @@ async function reopen(corpus: Corpus, directory: string, turns: number, pairs: P
     await store.search(COLLECTION, { tenant: '', vector: queryVectors[0]!, limit: LIMIT });
     const ours = performance.now() - began;
     const grown = (process.memoryUsage.rss() - before) / 1e6;
-    pairs.add('opening until the first answer; peer: a bare reading of the rows', 'ms', ours, readAll(directory));
+    pairs.add(
+      'opening until the first answer; peer: a bare reading of the rows',
+      'ms',
+      ours,
+      readAll(directory),
+    );
     pairs.add('memory of an open store; peer: its vectors as float32', 'MB', grown, megabytes);
     await store.close();
   }

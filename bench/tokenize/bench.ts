@@ -34,7 +34,10 @@ export const bench: Bench = {
       const documents = Array.from({ length: TEXTS / GLOSSES }, (__, index) =>
         glosses.slice(index * GLOSSES, (index + 1) * GLOSSES).join(' '),
       );
-      const kinds: Record<string, { texts: string[]; tokens: (texts: readonly string[]) => Promise<number> }> = {
+      const kinds: Record<
+        string,
+        { texts: string[]; tokens: (texts: readonly string[]) => Promise<number> }
+      > = {
         'queries, one by one': { texts: distinctTexts(TEXTS, 1), tokens: (texts) => oneByOne(words, texts) },
         'texts of documents': { texts: documents, tokens: (texts) => together(tower, texts) },
       };
@@ -48,7 +51,8 @@ export const bench: Bench = {
           if (theirs.tokens !== ours) {
             throw new Error(`${what}: ours are ${ours} tokens, those of the peer ${theirs.tokens}`);
           }
-          if (round >= 0) pairs.add(`CPU of a text: ${what}`, 'µs', (user + system) / texts.length, theirs.micros);
+          if (round >= 0)
+            pairs.add(`CPU of a text: ${what}`, 'µs', (user + system) / texts.length, theirs.micros);
         }
       }
     } finally {

@@ -53,15 +53,22 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
     'compare modes of search instead: dense, sparse and hybrid, separated by commas, with intervals and BM25 beside them',
     modes,
   )
-  .option('--tune', 'with --mode: look for the best fusion on half of the queries, and try it on the other half')
+  .option(
+    '--tune',
+    'with --mode: look for the best fusion on half of the queries, and try it on the other half',
+  )
   .addOption(
-    new Option('--fusion <method>', 'with --mode: how hybrid fuses its legs').choices(['ranks', 'scores', 'distribution']),
+    new Option('--fusion <method>', 'with --mode: how hybrid fuses its legs').choices([
+      'ranks',
+      'scores',
+      'distribution',
+    ]),
   )
   .option('--dense-weight <w>', 'with --mode: weight of the leg by meaning in hybrid, 0 to 1', decimal)
   .addOption(
     new Option(
       '--probe <what>',
-      'ask running services instead, for words of a collection\'s own titles: exact, plural, unfinished, mistyped',
+      "ask running services instead, for words of a collection's own titles: exact, plural, unfinished, mistyped",
     ).choices(['words']),
   )
   .option('-c, --collection <name>', 'with --probe: the collection')
@@ -96,7 +103,8 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
       if (flags.collection === undefined) throw new UsageError('--probe needs a --collection');
       return runProbe(flags as Flags & ProbeFlags);
     }
-    if (flags.dataset.length === 0) throw new UsageError('--dataset is missing; give a folder, or --probe words');
+    if (flags.dataset.length === 0)
+      throw new UsageError('--dataset is missing; give a folder, or --probe words');
     if (flags.mode !== undefined) return runModes(flags as Flags & ModesFlags);
     try {
       checkNames(flags);
@@ -144,7 +152,8 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
 function modes(value: string): readonly EvaluatedMode[] {
   const names = value.split(',').map((name) => name.trim());
   const unknown = names.find((name) => !MODES.some((mode) => mode === name));
-  if (unknown !== undefined) throw new InvalidArgumentError(`"${unknown}" is no mode; known are ${MODES.join(', ')}.`);
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`"${unknown}" is no mode; known are ${MODES.join(', ')}.`);
   return MODES.filter((mode) => names.includes(mode));
 }
 

@@ -1,5 +1,11 @@
 import { Command, Option } from 'commander';
-import { type Fusion, type Hit, QueryClient, type SearchRequest, type SearchResult } from '../../clients/index.ts';
+import {
+  type Fusion,
+  type Hit,
+  QueryClient,
+  type SearchRequest,
+  type SearchResult,
+} from '../../clients/index.ts';
 import { withConsoleAddress, withQueryAddress } from '../connection.ts';
 import { collect, decimal, filterOf, notEmpty, within, withFilter } from '../input/flags.ts';
 import { renderFate, renderReasons, renderTruncation } from '../output/explanations.ts';
@@ -58,17 +64,29 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     ).choices(['ranks', 'scores', 'distribution']),
   )
   .option('--fusion-k <k>', 'of --fusion ranks: how fast ranks lose worth, 1 to 1000', within(1, 1000))
-  .option('--dense-weight <w>', 'in hybrid mode, weight of the leg by meaning, 0 to 1; wording has the rest', decimal)
+  .option(
+    '--dense-weight <w>',
+    'in hybrid mode, weight of the leg by meaning, 0 to 1; wording has the rest',
+    decimal,
+  )
   .option(
     '--fresh <token>',
     'wait for everything that was durable when ingest or delete gave this token',
     notEmpty,
   )
   .option('--threshold <score>', 'lowest score to show', decimal)
-  .option('--percentile', 'show the percentile of each hit: the share of random queries whose best hit scores lower')
+  .option(
+    '--percentile',
+    'show the percentile of each hit: the share of random queries whose best hit scores lower',
+  )
   .option('--min-percentile <p>', 'lowest percentile to show, 0 to 1, in every mode', decimal)
   .option('--count', 'count the documents that match, or that are among the best')
-  .option('--facet <field>', 'count the values of a field, such as metadata.pos; repeat for more', collect, [])
+  .option(
+    '--facet <field>',
+    'count the values of a field, such as metadata.pos; repeat for more',
+    collect,
+    [],
+  )
   .option('--sort <field>', 'order by a field, such as metadata.year, in place of the score', notEmpty)
   .option('--descending', 'with --sort: highest first')
   .option('--rerank <n>', 'have the reranker of the service read the best n documents again', within(1, 100))
@@ -155,7 +173,14 @@ function fusionOf({ fusion: method, fusionK: k, denseWeight }: Flags): SearchReq
 export function renderHits({ hits, fusion, percentileQueries }: SearchResult, textWidth = 60): string {
   if (hits.length === 0) return 'nothing found; try other words, or fewer filters';
   return table(
-    ['score', ...(percentileQueries === undefined ? [] : ['percentile']), ...(fusion ? ['by meaning', 'by wording'] : []), 'id', 'title', 'text'],
+    [
+      'score',
+      ...(percentileQueries === undefined ? [] : ['percentile']),
+      ...(fusion ? ['by meaning', 'by wording'] : []),
+      'id',
+      'title',
+      'text',
+    ],
     hits.map(({ score, id, title, text, snippet, legs, percentile }) => [
       score.toFixed(3),
       ...(percentileQueries === undefined ? [] : [percentile?.toFixed(2) ?? '']),

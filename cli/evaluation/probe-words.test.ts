@@ -3,7 +3,19 @@ import { describe, test } from 'node:test';
 import { FORMS, formOf, holds, probeWords, WordSample } from './probe-words.ts';
 
 describe('the words of a probe', () => {
-  const titles = ['dog', 'Cat', 'the dog', 'elephants', 'Astronomer ', 'astronomer', 'C3PO', 'bee', 'wolf', 'tiger', 'moose'];
+  const titles = [
+    'dog',
+    'Cat',
+    'the dog',
+    'elephants',
+    'Astronomer ',
+    'astronomer',
+    'C3PO',
+    'bee',
+    'wolf',
+    'tiger',
+    'moose',
+  ];
 
   test('are titles of one word, each once, and the same for the same seed in whatever order titles come', () => {
     const sample = (seed: number, all: readonly string[], count: number): string[] => {
@@ -11,7 +23,13 @@ describe('the words of a probe', () => {
       for (const title of all) words.add(title);
       return words.words();
     };
-    assert.deepEqual(sample(1, titles, 100).toSorted(), ['astronomer', 'elephants', 'moose', 'tiger', 'wolf']);
+    assert.deepEqual(sample(1, titles, 100).toSorted(), [
+      'astronomer',
+      'elephants',
+      'moose',
+      'tiger',
+      'wolf',
+    ]);
     const two = sample(1, titles, 2);
     assert.equal(two.length, 2);
     assert.deepEqual(sample(1, titles.toReversed(), 2), two);

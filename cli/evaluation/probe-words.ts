@@ -115,7 +115,10 @@ function transposed(word: string, seed: number): string {
 
 /** Whether a title holds a word. */
 export function holds(title: string, word: string): boolean {
-  const words = title.normalize('NFKC').toLowerCase().match(/[\p{L}\p{N}\p{M}]+/gu);
+  const words = title
+    .normalize('NFKC')
+    .toLowerCase()
+    .match(/[\p{L}\p{N}\p{M}]+/gu);
   return words?.some((one) => one === word) ?? false;
 }
 

@@ -76,7 +76,15 @@ export async function runModes(flags: ModesFlags): Promise<void> {
   }
 }
 
-function render({ dataset, documents, queries, queryTower, modes, differences, tuned }: ModesEvaluation): string {
+function render({
+  dataset,
+  documents,
+  queries,
+  queryTower,
+  modes,
+  differences,
+  tuned,
+}: ModesEvaluation): string {
   const measures = modes.map(({ mode, ndcg10, mrr10, recall100 }) => [
     mode,
     ndcg10.toFixed(4),

@@ -4,7 +4,13 @@ import { DEFAULT_FUSION } from '../../store/fusion.ts';
 import type { SearchHit } from '../../store/queries.ts';
 import { tune } from './tune.ts';
 
-const hit = (documentId: string, score: number): SearchHit => ({ documentId, score, passage: 0, title: '', version: 0 });
+const hit = (documentId: string, score: number): SearchHit => ({
+  documentId,
+  score,
+  passage: 0,
+  title: '',
+  version: 0,
+});
 
 test('tuning finds the leg that is right, on half of the queries, and tries it on the others', () => {
   // By wording, "right" is first; by meaning, "wrong" is.

@@ -36,7 +36,8 @@ export function tune(
   let best = { fusion: given, ndcg10: over(development, given) };
   for (const fusion of candidates(given)) {
     const ndcg10 = over(development, fusion);
-    if (ndcg10 > best.ndcg10 || (ndcg10 === best.ndcg10 && far(fusion) < far(best.fusion))) best = { fusion, ndcg10 };
+    if (ndcg10 > best.ndcg10 || (ndcg10 === best.ndcg10 && far(fusion) < far(best.fusion)))
+      best = { fusion, ndcg10 };
   }
   return {
     fusion: best.fusion,

@@ -14,7 +14,8 @@ export function renderResultPage(result: SearchResult): string[] {
     lines.push(style('yellow', `no good answer: the best has score ${bestScore.toFixed(3)}${percentile}`));
   }
   if (denseLegAbsence !== undefined) {
-    const why = denseLegAbsence === 'deadline' ? 'there was no time to encode the query' : 'the query tower is away';
+    const why =
+      denseLegAbsence === 'deadline' ? 'there was no time to encode the query' : 'the query tower is away';
     lines.push(style('yellow', `found by wording alone: ${why}`));
   }
   if (reranking) {

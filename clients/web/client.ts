@@ -15,7 +15,10 @@ export interface SearchRequest extends Omit<WireSearchRequest, 'mode' | 'filter'
 /** A search whose query was encoded on this device. */
 export interface SearchByVectorRequest {
   /** Without what needs the text. */
-  search: Omit<SearchRequest, 'query' | 'mode' | 'explain' | 'explainDocumentId' | 'snippetLength' | 'fusion' | 'rerank'>;
+  search: Omit<
+    SearchRequest,
+    'query' | 'mode' | 'explain' | 'explainDocumentId' | 'snippetLength' | 'fusion' | 'rerank'
+  >;
   /** Fingerprint of the vector's space. */
   space: string;
   vector: ArrayLike<number>;

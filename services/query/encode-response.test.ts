@@ -59,7 +59,14 @@ test('an answer of Search says the same, whether or not the store knows its hits
   const shown = [
     { documentId: 'a', passage: 0, title: '', version: 0 },
     { documentId: 'é'.repeat(200), passage: 300, title: 'T', text: 'x'.repeat(40_000), version: 2 ** 53 - 1 },
-    { documentId: 'c', passage: 1, title: 'C', text: 't', version: 7, metadata: { list: [1, null, { deep: 'é' }] } },
+    {
+      documentId: 'c',
+      passage: 1,
+      title: 'C',
+      text: 't',
+      version: 7,
+      metadata: { list: [1, null, { deep: 'é' }] },
+    },
   ];
   const scores = [0, -0, 0.25, -1];
   for (const count of [0, 1, 3]) {

@@ -21,7 +21,10 @@ export type AskedFusion = Partial<Fusion>;
 export function parseFusion(fusion: Fusion__Output | null, mode: Mode): AskedFusion | undefined {
   if (fusion === null) return undefined;
   if (mode !== 'hybrid') {
-    throw invalidArgument('fusion', `is set, but the mode is ${mode}; only SEARCH_MODE_HYBRID has something to fuse`);
+    throw invalidArgument(
+      'fusion',
+      `is set, but the mode is ${mode}; only SEARCH_MODE_HYBRID has something to fuse`,
+    );
   }
   const method = parseMethod(fusion.method);
   const { k, denseWeight } = fusion;
@@ -29,10 +32,16 @@ export function parseFusion(fusion: Fusion__Output | null, mode: Mode): AskedFus
     throw invalidArgument('fusion.k', `is ${k}; send ${FUSION_K.min} to ${FUSION_K.max}`);
   }
   if (k !== undefined && method !== undefined && method !== 'ranks') {
-    throw invalidArgument('fusion.k', `is set, but only ${NAMES.ranks} has it, and the method is ${NAMES[method]}`);
+    throw invalidArgument(
+      'fusion.k',
+      `is set, but only ${NAMES.ranks} has it, and the method is ${NAMES[method]}`,
+    );
   }
   if (denseWeight !== undefined && !(denseWeight >= 0 && denseWeight <= 1)) {
-    throw invalidArgument('fusion.dense_weight', `is ${denseWeight}; send 0 to 1, the sparse leg has the rest`);
+    throw invalidArgument(
+      'fusion.dense_weight',
+      `is ${denseWeight}; send 0 to 1, the sparse leg has the rest`,
+    );
   }
   return {
     // Who gives a k means the method that has one.

@@ -55,9 +55,12 @@ await runTowerService({
 });
 
 function rerankerOf(
-  { reranker, remoteCa: ca, remoteClientCert: cert, remoteClientKey: key }: Config<
-    'reranker' | 'remoteCa' | 'remoteClientCert' | 'remoteClientKey'
-  >,
+  {
+    reranker,
+    remoteCa: ca,
+    remoteClientCert: cert,
+    remoteClientKey: key,
+  }: Config<'reranker' | 'remoteCa' | 'remoteClientCert' | 'remoteClientKey'>,
   log: Logger,
 ): Promise<Reranker> | undefined {
   if (reranker === '') return undefined;

@@ -12,7 +12,7 @@ import type { Besides } from './search-plan.ts';
 /** The best documents of a search, read again by a model that sees query and text together. */
 
 /** What is kept of the caller's time for the answer, in milliseconds, and at most this share of it. */
-const ANSWER_MS = 50;
+const ANSWER_MS = 100;
 const ANSWER_SHARE = 0.25;
 
 /** How much the newest time per text counts in the mean. */
@@ -23,9 +23,11 @@ const MAX_CHARACTERS = 16_384;
 
 /** @returns how many documents are read again; 0 for none */
 export function parseRerank(rerank: number, besides: Besides, others: { sort: boolean }): number {
-  if (rerank > MAX_RERANKED) throw invalidArgument('rerank', `is ${rerank}; send 1 to ${MAX_RERANKED}, or 0 for none`);
+  if (rerank > MAX_RERANKED)
+    throw invalidArgument('rerank', `is ${rerank}; send 1 to ${MAX_RERANKED}, or 0 for none`);
   if (rerank === 0) return 0;
-  if (others.sort) throw invalidArgument('rerank', 'is for an order by score; leave it out, or leave out sort');
+  if (others.sort)
+    throw invalidArgument('rerank', 'is for an order by score; leave it out, or leave out sort');
   const { explain, explainDocumentId } = besides;
   if (explain || explainDocumentId !== undefined) {
     const field = explain ? 'explain' : 'explain_document_id';
@@ -76,7 +78,9 @@ export class Reranks {
     const { offset = 0, limit } = query;
     const found = await ask({ ...query, offset: 0, limit: Math.max(most, offset + limit), withText: true });
     const best = found.slice(0, most);
-    const texts = best.map(({ title, text: passage = '' }) => `${title}\n${passage}`.trim().slice(0, MAX_CHARACTERS));
+    const texts = best.map(({ title, text: passage = '' }) =>
+      `${title}\n${passage}`.trim().slice(0, MAX_CHARACTERS),
+    );
     const said = { reranker: reranker.name, documents: 0 };
     const scores = best.length === 0 ? [] : await this.#score(reranker, text, texts, call);
     if (typeof scores === 'string') {
@@ -117,7 +121,8 @@ export class Reranks {
         this.#learn((performance.now() - started) / texts.length);
         return 'RERANK_SKIPPED_DEADLINE';
       }
-      if (error instanceof TowerError && (isAway(error) || FAILED.has(error.reason))) return 'RERANK_SKIPPED_AWAY';
+      if (error instanceof TowerError && (isAway(error) || FAILED.has(error.reason)))
+        return 'RERANK_SKIPPED_AWAY';
       throw error;
     } finally {
       clearTimeout(timer);

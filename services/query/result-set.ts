@@ -41,30 +41,26 @@ const MAX_DISTINCT = 10_000;
 const MAX_VALUE_CHARS = 256;
 
 /** @returns `undefined` where the search wants nothing of it */
-export function parseSet(
-  request: SearchRequest__Output,
-  mode: Mode,
-  page: { limit: number; offset: number },
-): SetWanted | undefined {
+export function parseSet(request: SearchRequest__Output, mode: Mode): SetWanted | undefined {
   const { withCount: count, facets, sort, candidates: asked, percentileThreshold } = request;
   if (asked > CANDIDATES.max) {
-    throw invalidArgument('candidates', `is ${asked}; send ${CANDIDATES.min} to ${CANDIDATES.max}, or nothing`);
+    throw invalidArgument(
+      'candidates',
+      `is ${asked}; send ${CANDIDATES.min} to ${CANDIDATES.max}, or nothing`,
+    );
   }
   const isFiltered = mode === 'hybrid' && percentileThreshold !== undefined;
   if (!count && facets.length === 0 && sort === null && !isFiltered) {
     if (asked === 0) return undefined;
-    throw invalidArgument('candidates', 'is set, but nothing is counted or sorted; leave it out, or set with_count');
+    throw invalidArgument(
+      'candidates',
+      'is set, but nothing is counted or sorted; leave it out, or set with_count',
+    );
   }
   if (facets.length > MAX_FACETS) {
     throw invalidArgument('facets', `has ${facets.length} fields; send ${MAX_FACETS} at most`);
   }
   const candidates = asked || (mode === 'sparse' ? CANDIDATES.max : DEFAULT_CANDIDATES);
-  if ((sort !== null || isFiltered) && page.offset + page.limit > candidates) {
-    throw invalidArgument(
-      'candidates',
-      `is ${candidates}, and the page ends at ${page.offset + page.limit}; send more candidates, or an earlier page`,
-    );
-  }
   return {
     count,
     facets: facets.map(parseFacet),
@@ -77,10 +73,17 @@ export function parseSet(
 function parseFacet({ field, limit }: FacetRequest__Output, index: number): SetWanted['facets'][number] {
   const at = `facets[${index}]`;
   if (limit > FACET_VALUES.max) {
-    throw invalidArgument(`${at}.limit`, `is ${limit}; send ${FACET_VALUES.min} to ${FACET_VALUES.max}, or nothing`);
+    throw invalidArgument(
+      `${at}.limit`,
+      `is ${limit}; send ${FACET_VALUES.min} to ${FACET_VALUES.max}, or nothing`,
+    );
   }
   const path = pathOf(`${at}.field`, field);
-  if (!path) throw invalidArgument(`${at}.field`, `is "${field}", which each document has for itself; send metadata.KEY`);
+  if (!path)
+    throw invalidArgument(
+      `${at}.field`,
+      `is "${field}", which each document has for itself; send metadata.KEY`,
+    );
   return { field, path, limit: limit || FACET_VALUES.fallback };
 }
 
@@ -97,7 +100,10 @@ function pathOf(at: string, field: string): string[] | undefined {
     return metadataPath(field);
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
-    throw invalidArgument(at, error.message.replace(/^filter field (?<field>".*?") (?:is unknown; )?/s, 'is $<field>; '));
+    throw invalidArgument(
+      at,
+      error.message.replace(/^filter field (?<field>".*?") (?:is unknown; )?/s, 'is $<field>; '),
+    );
   }
 }
 
@@ -200,7 +206,8 @@ function isValue(value: unknown): value is FacetValue {
 /** Documents without the field last; equal ones keep the order of their scores. */
 function compare({ read, descending }: SortBy, a: SearchHit, b: SearchHit): number {
   const [one, other] = [sortable(read(a)), sortable(read(b))];
-  if (one === undefined || other === undefined) return Number(one === undefined) - Number(other === undefined);
+  if (one === undefined || other === undefined)
+    return Number(one === undefined) - Number(other === undefined);
   return (descending ? -1 : 1) * compareValues(one, other);
 }
 

@@ -118,9 +118,9 @@ function planOf(request: SearchRequest__Output): SearchPlan {
     ...(atLeast && { atLeast }),
   };
   const percentile = parsePercentile(request);
-  const set = parseSet(request, mode, query);
+  const set = parseSet(request, mode);
   const besides = parseBesides(request, query.limit);
-  if (set) checkExplained(besides, set, percentile?.threshold);
+  if (set) checkExplained(besides, set, mode === 'hybrid' ? percentile?.threshold : undefined);
   const rerank = parseRerank(request.rerank, besides, { sort: request.sort !== null });
   return { collection, text, mode, query, fusion, percentile, rerank, set, besides };
 }
@@ -145,7 +145,10 @@ function checkExplained(
   if (!explain && explainDocumentId === undefined) return;
   if (sort) throw invalidArgument(field, 'explains an order by score; leave it out, or leave out sort');
   if (percentileThreshold !== undefined) {
-    throw invalidArgument(field, 'does not know the percentiles of a hybrid search; leave out percentile_threshold');
+    throw invalidArgument(
+      field,
+      'does not know the percentiles of a hybrid search; leave out percentile_threshold',
+    );
   }
 }
 

@@ -124,7 +124,8 @@ export class Searcher {
     const physical = await this.#resolve(plan, call);
     const { vectors, timings, cut, absence } = (kept.encoded ??= await this.#encode(plan, call));
     const scale = plan.percentile && (await this.#scale(plan, physical, call));
-    const fusion = plan.mode === 'hybrid' ? fusionFor(plan.fusion, this.#fusion.get(plan.collection)) : undefined;
+    const fusion =
+      plan.mode === 'hybrid' ? fusionFor(plan.fusion, this.#fusion.get(plan.collection)) : undefined;
     const query: SearchQuery = { ...plan.query, ...vectors, ...(fusion && { fusion }) };
     const span = call.span?.child('store', {
       kind: SpanKind.CLIENT,
@@ -239,7 +240,11 @@ export class Searcher {
 }
 
 /** In a mode of one leg, a percentile is a score, which the store can tell from others. */
-function withPercentile({ mode, percentile }: SearchPlan, query: SearchQuery, scale: Scale | undefined): SearchQuery {
+function withPercentile(
+  { mode, percentile }: SearchPlan,
+  query: SearchQuery,
+  scale: Scale | undefined,
+): SearchQuery {
   const least = percentile?.threshold;
   if (least === undefined || !scale || mode === 'hybrid') return query;
   const lowest = scale.threshold(least, mode);

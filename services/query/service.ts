@@ -260,7 +260,10 @@ function hitMessage(
 }
 
 function noGoodAnswer(below: SearchHit, { mode }: SearchPlan, scale: Scale | undefined): NoGoodAnswer {
-  return { bestScore: below.score, ...(scale?.isKnown === true && { bestPercentile: scale.of(below, mode) }) };
+  return {
+    bestScore: below.score,
+    ...(scale?.isKnown === true && { bestPercentile: scale.of(below, mode) }),
+  };
 }
 
 function truncationMessage({ read, whole }: CutText, maxTokens: number): QueryTruncation {

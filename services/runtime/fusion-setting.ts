@@ -32,8 +32,10 @@ function readFusion(text: string): Fusion | undefined {
   const [name, weight = '', constant, ...more] = text.split(':');
   const method = FUSION_METHODS.find((one) => one === name);
   const denseWeight = /^(?:0|1|[01]?\.\d+)$/.test(weight) ? Number(weight) : Number.NaN;
-  const k = constant === undefined ? DEFAULT_FUSION.k : /^\d+$/.test(constant) ? Number(constant) : Number.NaN;
+  const k =
+    constant === undefined ? DEFAULT_FUSION.k : /^\d+$/.test(constant) ? Number(constant) : Number.NaN;
   if (method === undefined || !(denseWeight >= 0 && denseWeight <= 1) || more.length > 0) return undefined;
-  if (!(k >= FUSION_K.min && k <= FUSION_K.max) || (constant !== undefined && method !== 'ranks')) return undefined;
+  if (!(k >= FUSION_K.min && k <= FUSION_K.max) || (constant !== undefined && method !== 'ranks'))
+    return undefined;
   return { method, k, denseWeight };
 }

@@ -37,7 +37,15 @@ test('hits cross as they are, each content once until it is forgotten, and memor
 test('what is no hit crosses as it is', () => {
   const { pack } = new HitPacker();
   const { unpack } = new HitUnpacker();
-  for (const value of [undefined, null, 7, [], [{ documentId: 'a' }], { documents: [] }, new Map([['a', 'b']])]) {
+  for (const value of [
+    undefined,
+    null,
+    7,
+    [],
+    [{ documentId: 'a' }],
+    { documents: [] },
+    new Map([['a', 'b']]),
+  ]) {
     assert.equal(pack(value), value);
     assert.equal(unpack(value), value);
   }

@@ -19,7 +19,7 @@ function serve(request: HelperRequest): void {
 }
 
 // It ends with the thread that started it.
-for (let asked = 0; ; ) {
+for (let asked = 0; ;) {
   Atomics.wait(turns, ASKED, asked);
   asked = Atomics.load(turns, ASKED);
   for (

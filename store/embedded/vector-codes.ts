@@ -92,13 +92,7 @@ function largestOf(vectors: Float32Array, start: number, end: number): number {
 }
 
 /** Encodes the numbers from `start` to `end`. @returns the length of the difference */
-function encode(
-  vectors: Float32Array,
-  codes: Int8Array,
-  start: number,
-  end: number,
-  scale: number,
-): number {
+function encode(vectors: Float32Array, codes: Int8Array, start: number, end: number, scale: number): number {
   const factor = scale === 0 ? 0 : 1 / scale;
   let squares = 0;
   for (let index = start; index < end; index++) {

@@ -66,9 +66,11 @@ describe('VectorMatrix', () => {
     const { dimensions, count, wanted } = { dimensions: 96, count: 9000, wanted: 10 };
     // Near each other, so that a code says little; and some of one number alone, so that the scale is wide.
     const rows = Array.from({ length: count }, (_, row) =>
-      unit(Float32Array.from({ length: dimensions }, (__, axis) =>
-        row % 1000 === 999 ? Number(axis === row % dimensions) : 1 + noise(row * dimensions + axis),
-      )),
+      unit(
+        Float32Array.from({ length: dimensions }, (__, axis) =>
+          row % 1000 === 999 ? Number(axis === row % dimensions) : 1 + noise(row * dimensions + axis),
+        ),
+      ),
     );
     const matrix = new VectorMatrix(dimensions);
     for (const row of rows) matrix.append(new Uint8Array(row.buffer));

@@ -9,7 +9,10 @@ export interface PairForm {
   hasSegments: boolean;
 }
 
-type Piece = { SpecialToken?: { id: string; type_id: number }; Sequence?: { id: 'A' | 'B'; type_id: number } };
+type Piece = {
+  SpecialToken?: { id: string; type_id: number };
+  Sequence?: { id: 'A' | 'B'; type_id: number };
+};
 
 interface PostProcessor {
   type?: string;
@@ -35,7 +38,13 @@ export function pairFormOf(tokenizer: string): PairForm {
   );
 }
 
-function formOf({ type, pair, special_tokens: specials = {}, cls, sep }: PostProcessor): PairForm | undefined {
+function formOf({
+  type,
+  pair,
+  special_tokens: specials = {},
+  cls,
+  sep,
+}: PostProcessor): PairForm | undefined {
   if (type === 'TemplateProcessing' && pair) return templateOf(pair, specials);
   if (!cls || !sep) return undefined;
   const [first, end] = [cls[1], sep[1]];

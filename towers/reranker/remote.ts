@@ -31,9 +31,13 @@ export class RemoteReranker implements Reranker {
       answer = await this.#transport.send({ url: this.#url, body: { query, texts, truncate: true }, signal });
     } catch (error) {
       signal.throwIfAborted();
-      throw new TowerError('ENDPOINT_UNAVAILABLE', `${this.name} can't be reached: ${(error as Error).message}`, {
-        cause: error,
-      });
+      throw new TowerError(
+        'ENDPOINT_UNAVAILABLE',
+        `${this.name} can't be reached: ${(error as Error).message}`,
+        {
+          cause: error,
+        },
+      );
     }
     const { status, text } = answer;
     if (status !== 200) {

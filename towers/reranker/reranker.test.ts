@@ -45,7 +45,10 @@ describe('the form of a pair', () => {
 
 describe('a reranker on a server', () => {
   test('gets the query and the texts, and its scores come in the order of the texts', async (context) => {
-    let answer: { status: number; body: string } = { status: 200, body: '[{"index":1,"score":2.5},{"index":0,"score":-1}]' };
+    let answer: { status: number; body: string } = {
+      status: 200,
+      body: '[{"index":1,"score":2.5},{"index":0,"score":-1}]',
+    };
     const asked: unknown[] = [];
     const server = createServer((request, response) => {
       let body = '';
@@ -79,7 +82,10 @@ describe('a reranker on a server', () => {
     }
     server.closeAllConnections();
     server.close();
-    await assert.rejects(score(), (error) => error instanceof TowerError && error.reason === 'ENDPOINT_UNAVAILABLE');
+    await assert.rejects(
+      score(),
+      (error) => error instanceof TowerError && error.reason === 'ENDPOINT_UNAVAILABLE',
+    );
   });
 
   test('what is no reranker is refused with what is one', async () => {

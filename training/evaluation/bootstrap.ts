@@ -54,7 +54,9 @@ export function meanDifferenceInterval(
   sets: readonly { values: readonly number[]; baseline: readonly number[] }[],
   seed = 1,
 ): [low: number, high: number] {
-  const differences = sets.map(({ values, baseline }) => values.map((value, query) => value - baseline[query]!));
+  const differences = sets.map(({ values, baseline }) =>
+    values.map((value, query) => value - baseline[query]!),
+  );
   return percentiles(seed, (random) => {
     let sum = 0;
     for (const own of differences) {
