@@ -53,6 +53,24 @@ export interface Collection {
   readOnly?: true;
   /** Fingerprints of other spaces that were measured to be this one: their query towers may search it. */
   admittedSpaces?: string[];
+  /** How its texts become terms; absent where it was made before there was a choice. */
+  analysis?: CollectionAnalysis;
+}
+
+/** How texts become the terms that sparse and hybrid searches match. */
+export interface TextAnalysis {
+  /** `auto` for that of each document, `none` for words as they are written, or an ISO 639 code. @default 'auto' */
+  language?: string;
+  /** Whether letters with and without diacritics differ. @default false */
+  keepDiacritics?: boolean;
+}
+
+/** The same, as a collection has it. */
+export interface CollectionAnalysis extends Required<TextAnalysis> {
+  /** What has the same one makes the same terms of the same text. */
+  fingerprint: string;
+  /** A re-analysis has begun and has not ended: run it again. */
+  unfinished?: true;
 }
 
 /** One document that was found. */
@@ -213,6 +231,10 @@ export interface SearchResult {
   queryTower: Tower;
   /** Logical name of the collection that was searched. */
   collection: string;
+  /** The query with other words for those that the collection does not have; these were searched for, too. */
+  didYouMean?: string;
+  /** What an unfinished last word may become, the best first. */
+  completions?: string[];
   /** What became of the document that `explainDocumentId` names. */
   explainedDocument?: DocumentExplanation;
   /** Set where the query is longer than the tower's window. */

@@ -15,7 +15,7 @@ export interface Credentials {
   apiKey?: string;
   /** A file that holds the API key, or a token, and nothing else. */
   apiKeyFile?: string;
-  /** A bearer token for what stands before the services. The services themselves take keys and certificates. */
+  /** A token of an issuer that the services trust (`--jwt-issuer`), or that what stands before them does. */
   token?: string;
   /** Speak TLS. @default whether `ca` or `cert` is given */
   tls?: boolean;

@@ -5,10 +5,20 @@ import type { Reranking__Output } from '../proto/generated/scalingnote/v1/Rerank
 import type { ResultSet__Output } from '../proto/generated/scalingnote/v1/ResultSet.ts';
 import type { SearchResponse__Output } from '../proto/generated/scalingnote/v1/SearchResponse.ts';
 import type { ServiceInfo__Output } from '../proto/generated/scalingnote/v1/ServiceInfo.ts';
+import type { TextAnalysis__Output } from '../proto/generated/scalingnote/v1/TextAnalysis.ts';
 import type { Tower__Output } from '../proto/generated/scalingnote/v1/Tower.ts';
 import { fromDocumentExplanation, fromHit } from './from-hit.ts';
 import { fromValue } from '../proto/struct.ts';
-import type { Collection, Fusion, ResultSet, SearchResult, ServiceInfo, Space, Tower } from './answers.ts';
+import type {
+  Collection,
+  CollectionAnalysis,
+  Fusion,
+  ResultSet,
+  SearchResult,
+  ServiceInfo,
+  Space,
+  Tower,
+} from './answers.ts';
 
 /** Messages of the wire as this package answers with them. */
 
@@ -48,7 +58,12 @@ export function fromCollection({ name, physicalName, identity, ...rest }: Collec
     identity,
     ...(rest.readOnly && { readOnly: true }),
     ...(rest.admittedSpaces.length > 0 && { admittedSpaces: rest.admittedSpaces }),
+    ...(rest.analysis && { analysis: fromAnalysis(rest.analysis) }),
   };
+}
+
+function fromAnalysis({ unfinished, ...analysis }: TextAnalysis__Output): CollectionAnalysis {
+  return { ...analysis, ...(unfinished && { unfinished }) };
 }
 
 export function fromSearchResponse(response: SearchResponse__Output): SearchResult {
@@ -59,6 +74,8 @@ export function fromSearchResponse(response: SearchResponse__Output): SearchResu
     timings: { tokenizeMs, queueMs, encodeMs, searchMs, totalMs, cached: timings?.cached ?? false },
     queryTower: fromTower(queryTower),
     collection,
+    ...(response.didYouMean !== '' && { didYouMean: response.didYouMean }),
+    ...(response.completions.length > 0 && { completions: response.completions }),
     ...(explainedDocument && { explainedDocument: fromDocumentExplanation(explainedDocument) }),
     ...(queryTruncation && { queryTruncation }),
     ...(fusion && { fusion: fromFusion(fusion) }),

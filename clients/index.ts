@@ -1,6 +1,7 @@
 export type { CallBounds, ClientOptions } from './call.ts';
 export type {
   Collection,
+  CollectionAnalysis,
   DocumentExplanation,
   DocumentOrigin,
   Explanation,
@@ -18,6 +19,7 @@ export type {
   ServiceInfo,
   Snippet,
   Space,
+  TextAnalysis,
   Tower,
 } from './answers.ts';
 export type { Credentials } from './credentials.ts';

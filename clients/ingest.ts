@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type ClientDuplexStream, status as Code } from '@grpc/grpc-js';
 import type { IngestOutcome__Output } from '../proto/generated/scalingnote/v1/IngestOutcome.ts';
+import type { TextAnalysis } from './answers.ts';
 import type { IngestBegin } from '../proto/generated/scalingnote/v1/IngestBegin.ts';
 import type { IngestRequest } from '../proto/generated/scalingnote/v1/IngestRequest.ts';
 import type { IngestResponse__Output } from '../proto/generated/scalingnote/v1/IngestResponse.ts';
@@ -42,6 +43,13 @@ export interface IngestOptions {
    * @default false
    */
   bulk?: boolean;
+  /**
+   * How texts become terms in a collection that the ingest makes. Where the collection has another analysis, the ingest ends
+   * with `ANALYSIS_MISMATCH`.
+   *
+   * @default that of the collection; of a new one the language of each document
+   */
+  analysis?: TextAnalysis;
   /** Called once for each operation, in the order of the outcomes. What it throws ends the ingest. */
   onOutcome?: (outcome: IngestOutcome) => void;
   /**
@@ -199,10 +207,10 @@ class Ingest {
     source: Iterable<IngestOperation> | AsyncIterable<IngestOperation>,
     options: IngestOptions & { openMs?: number },
   ) {
-    const { collection, tenant, omitText, bulk } = options;
+    const { collection, tenant, omitText, bulk, analysis } = options;
     this.#target = toWire(
       'scalingnote.v1.IngestBegin',
-      { collection, tenant, omitText, bulk },
+      { collection, tenant, omitText, bulk, analysis },
       { required: ['collection'] },
     );
     this.#options = options;

@@ -21,6 +21,14 @@ export interface SearchRequest {
   scoreThreshold?: number;
   /** Meaning, wording, or both. @default 'dense' */
   mode?: 'dense' | 'sparse' | 'hybrid';
+  /**
+   * The last word may be unfinished: it matches by its beginning, and is completed from the collection's own words.
+   *
+   * @default false for a search, true for a query of a search stream
+   */
+  prefix?: boolean;
+  /** Language of the query, an ISO 639 code, or `none`. @default those of the collection's documents */
+  language?: string;
   /** @default false */
   omitText?: boolean;
   /** @default false */

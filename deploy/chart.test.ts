@@ -78,6 +78,7 @@ const VARIANTS = {
     ),
     ...set('document.tolerations[0].key=nvidia.com/gpu', 'document.tolerations[0].operator=Exists'),
     ...set('access.keysSecret.name=keys', 'access.tlsSecret=tls', 'access.metricsKeySecret.name=metrics'),
+    ...set('access.quotasConfigMap.name=quotas'),
     ...set(`images.query.digest=sha256:${'0'.repeat(64)}`, 'document.settings.ingestTokens=16777216'),
   ],
   'with as little as possible': [
@@ -213,13 +214,22 @@ describe('the chart', { skip }, () => {
       assert.deepEqual([closed!.anonymous, closed!.plaintext], [undefined, undefined]);
       const { volumeMounts } = find(full, 'Deployment', 'mine-scalingnote-query').spec!.template!.spec
         .containers[0];
-      const files = [closed!.keys!, ...closed!.tlsCert, ...closed!.tlsKey];
+      const files = [closed!.keys!, ...closed!.tlsCert, ...closed!.tlsKey, closed!.tenantQuotas!];
       for (const file of files) {
         assert.ok(
           volumeMounts.some(({ mountPath }) => file.startsWith(`${mountPath}/`)),
           file,
         );
       }
+    });
+
+    test('asks for tokens where the settings name an issuer', async () => {
+      const issuer = 'https://issuer.example';
+      const settings = [`settings.jwtIssuer=${issuer}`, 'settings.jwtAudience=search'];
+      const resources = resourcesOf(await render(set(...settings, `settings.jwtJwks=${issuer}/jwks`)));
+      const text = find(resources, 'ConfigMap', 'mine-scalingnote-query').data!['settings.json']!;
+      const { anonymous, jwtIssuer } = JSON.parse(text) as Config;
+      assert.deepEqual([anonymous, jwtIssuer], [undefined, issuer]);
     });
 
     test('lets a drain of a node move every pod, and leaves those that have to be there', () => {

@@ -64,8 +64,9 @@ export function checkWrites(writes: readonly DocumentWrite[]): void {
     if (write.kind !== 'put') continue;
     if (write.passages.length === 0)
       throw invalidArgument(`${what} has no passages; a document has at least one`);
-    for (const [passage, { sparse }] of write.passages.entries()) {
+    for (const [passage, { sparse, words = [] }] of write.passages.entries()) {
       if (sparse) checkSparse(sparse, `sparse vector of passage ${passage} of ${what}`);
+      checkWords(words, `words of passage ${passage} of ${what}`);
     }
   }
 }
@@ -136,6 +137,29 @@ export function writeName({ documentId }: { documentId: string }, index: number)
 /** The name of a vector in errors. */
 export function vectorName(write: { documentId: string }, index: number, passage: number): string {
   return `vector of passage ${passage} of ${writeName(write, index)}`;
+}
+
+/** First characters that say what kind of word follows. */
+const MARKS = { first: 1, last: 8 };
+
+/** Whether something is a word, after one mark at most. */
+function isCounted(word: string): boolean {
+  for (let index = 0; index < word.length; index++) {
+    const unit = word.charCodeAt(index);
+    const isMark = index === 0 && unit >= MARKS.first && unit <= MARKS.last && word.length > 1;
+    if (unit < 0x20 && !isMark) return false;
+  }
+  return word !== '';
+}
+
+function checkWords(words: readonly string[], what: string): void {
+  for (const word of words) {
+    checkText(word, what);
+    if (!isCounted(word)) {
+      throw invalidArgument(`${what}: ${JSON.stringify(word)} is empty, or has a control character in it`);
+    }
+  }
+  if (new Set(words).size !== words.length) throw invalidArgument(`${what} have a word twice`);
 }
 
 function checkSparse({ indices, values }: SparseVector, what: string): void {

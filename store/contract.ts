@@ -19,6 +19,7 @@ import { tenantDataContract } from './contract/tenant-data.ts';
 import { tenantContract } from './contract/tenants.ts';
 import { updateContract } from './contract/updates.ts';
 import { versionContract } from './contract/versions.ts';
+import { wordContract } from './contract/words.ts';
 import { writeContract } from './contract/writes.ts';
 
 /**
@@ -46,6 +47,7 @@ export function storeContract(name: string, fixture: StoreFixture): void {
     listingContract(stores);
     freshnessContract(stores);
     rankingContract(stores);
+    wordContract(stores);
     filterContract(stores);
     explanationContract(stores);
     modelContract(stores);

@@ -80,6 +80,8 @@ export interface StoredPassage {
   vector?: Float32Array;
   /** Only where vectors were asked for, and there are terms. */
   sparse?: SparseVector;
+  /** As they were given; only where vectors were asked for, and there are some. */
+  words?: readonly string[];
 }
 
 /** Texts of a document's passages, in order; an empty text for one that is not stored. */

@@ -95,6 +95,16 @@ export function checkGolden({ goldenVectors: golden = '' }: NewCollection): void
   throw invalidArgument(`the golden vectors have ${bytes} bytes; at most ${MAX_GOLDEN_BYTES} are kept`);
 }
 
+/** Most bytes of what a collection says of its analysis. */
+export const MAX_ANALYSIS_BYTES = 4 * 1024;
+
+/** @throws {StoreError} `STORE_INVALID_ARGUMENT` if it is too large */
+export function checkAnalysis(analysis = ''): void {
+  const bytes = Buffer.byteLength(analysis);
+  if (bytes <= MAX_ANALYSIS_BYTES) return;
+  throw invalidArgument(`the analysis has ${bytes} bytes; at most ${MAX_ANALYSIS_BYTES} are kept`);
+}
+
 /** A new identity for a physical collection; see `CollectionKey.identity`. */
 export function newIdentity(): string {
   return `col_${randomBytes(16).toString('hex')}`;

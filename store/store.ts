@@ -31,6 +31,8 @@ export interface SpaceKey {
 export interface NewCollection extends SpaceKey {
   /** Kept with a collection that is made, as it is: how the model encoded then; see {@link Store.goldenVectors}. */
   goldenVectors?: string;
+  /** Kept with a collection that is made: how texts become its terms, in the words of whoever makes them. */
+  analysis?: string;
 }
 
 /** The collection that a name leads to. */
@@ -49,6 +51,8 @@ export interface CollectionKey {
   readOnly?: true;
   /** Fingerprints of other spaces that were measured to be this one: their query towers may search it. */
   admittedSpaces?: string[];
+  /** How texts become its terms, in the words of whoever makes them; absent where nobody said so. */
+  analysis?: string;
 }
 
 /** Numbers of documents and of their passages: one dense vector each. */
@@ -101,6 +105,19 @@ export interface PageRequest {
   bytes?: number;
 }
 
+/** The words of a tenant's passages, as far as they were given with them; see `PassageWrite.words`. */
+export interface CountedWords {
+  /** Changes whenever the words may have changed. */
+  stamp: string;
+  /** Absent where the caller knows this stamp: they have not changed. */
+  counted?: {
+    /** Each word once, in any order, with a line feed between. */
+    words: string;
+    /** For each word, the passages that have it. */
+    passages: Uint32Array;
+  };
+}
+
 /** A bulk load that is under way; see {@link Store.beginBulk}. */
 export interface BulkLoad {
   /** Ends the load. Searches stay slow until the index has been built. */
@@ -132,6 +149,27 @@ export interface Store {
    * @throws {StoreError} `COLLECTION_NOT_FOUND`
    */
   goldenVectors(collection: string, options?: CallOptions): Promise<string | undefined>;
+
+  /**
+   * Changes how texts become the terms of a collection. Its documents keep their terms until they are written again.
+   *
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_READ_ONLY`
+   */
+  setAnalysis(collection: string, analysis: string, options?: CallOptions): Promise<void>;
+
+  /**
+   * The words of a tenant's passages; of more than `limit`, about so many of the most frequent ones. Words of documents that
+   * have expired may be among them until the store has deleted these.
+   *
+   * @param request.known the stamp of an earlier answer
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`
+   */
+  words(
+    collection: string,
+    tenant: string,
+    request: { limit: number; known?: string },
+    options?: CallOptions,
+  ): Promise<CountedWords>;
 
   /**
    * Where a name leads. It counts nothing, because every search asks this.

@@ -10,14 +10,14 @@ type Write<Kind extends DocumentWrite['kind']> = Extract<DocumentWrite, { kind: 
 
 /** The parts of a write that the rule reads. */
 export type VersionedWrite =
-  | Pick<Write<'put'>, 'kind' | 'version' | 'contentHash' | 'encodingHash'>
+  | Pick<Write<'put'>, 'kind' | 'version' | 'contentHash' | 'encodingHash' | 'expected'>
   | Pick<Write<'update'>, 'kind' | 'version' | 'contentHash' | 'expected'>
   | Pick<Write<'confirm'>, 'kind' | 'version' | 'contentHash'>
   | Pick<Write<'delete'>, 'kind' | 'version'>;
 
 /**
  * The version rule: a write is stale if the store remembers a higher version; otherwise it takes effect. A
- * confirm takes effect only if its content is stored, an update only if what it expects is. A delete without a version (0) is not remembered.
+ * confirm takes effect only if its content is stored, an update, and a put that expects something, only if that is. A delete without a version (0) is not remembered.
  *
  * Every store applies this rule. Qdrant also has to express "no higher version is stored" as the condition of its
  * requests, because other processes write between its read and its write: see `olderThan` in `qdrant/settle.ts`.
@@ -40,7 +40,8 @@ export function applyVersionRule(
   }
   switch (write.kind) {
     case 'put': {
-      const { contentHash, encodingHash } = write;
+      const { contentHash, encodingHash, expected } = write;
+      if (expected && !holds(before, expected)) return { result: { outcome: 'changed' }, after: before };
       return {
         result: { outcome: 'indexed' },
         after: { kind: 'document', version, contentHash, encodingHash },
@@ -67,7 +68,7 @@ export function applyVersionRule(
   }
 }
 
-/** Whether the store remembers a document with what an update expects. */
+/** Whether the store remembers a document with what a write expects. */
 function holds(
   before: Remembered | undefined,
   expected: Expected,

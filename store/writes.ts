@@ -25,6 +25,11 @@ export type DocumentWrite =
       ingested?: Ingested;
       /** At least one. */
       passages: readonly PassageWrite[];
+      /**
+       * What the store has to hold: the document with other terms. The answer is `changed`, and nothing is written, where it
+       * does not. @default anything
+       */
+      expected?: Expected;
     }
   | {
       /** Raise the version of a document whose content should be stored already. */
@@ -63,7 +68,7 @@ export type DocumentWrite =
       version: number;
     };
 
-/** What an update needs to find in the store. */
+/** What a write needs to find in the store. */
 export type Expected =
   /** This title and text, whatever the metadata: a document whose metadata alone differ. */
   | { encodingHash: string }
@@ -78,7 +83,7 @@ export type Expected =
  * - `unchanged`: the content was stored already; the stored version is now at least the given one.
  * - `deleted`: the document is not there now; it need not have been there before.
  * - `stale`: the store has a higher version and changed nothing.
- * - `changed`: the store does not have what a confirm or an update expects, or not any more; put the document instead.
+ * - `changed`: the store does not have what a write expects, or not any more; put the document instead.
  */
 export type DocumentWriteResult =
   | { outcome: 'indexed' | 'updated' | 'unchanged' | 'deleted' | 'changed' }
@@ -98,4 +103,6 @@ export interface PassageWrite {
   text?: string;
   /** Where the passage lies in the document's whole text, in UTF-16 code units; absent if the caller does not know. */
   span?: PassageSpan;
+  /** Words to count, each once; see `Store.words`. None is empty or has a control character but a first one. */
+  words?: readonly string[];
 }

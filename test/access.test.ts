@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { request as requestTls } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -208,35 +209,74 @@ test('the command line takes no key in a flag, and does not repeat it', () => {
   refuseSecrets(['search', 'sn_small', '--api-key-file', 'x']);
 });
 
-test('metrics ask for their scope, and answer to names of this machine alone', async () => {
-  const endpoint = await serveMetrics({
-    host: '127.0.0.1',
-    port: 0,
-    portSetting: '--metrics-port',
-    resource: {},
-    instruments: new Instruments(),
-    log,
-    access: access.access,
-  });
-  const get = (credential: string | undefined, host?: string): Promise<number | undefined> =>
-    new Promise((resolve, reject) => {
+describe('metrics', () => {
+  const serve = (tls?: Tls) =>
+    serveMetrics({
+      host: '127.0.0.1',
+      port: 0,
+      portSetting: '--metrics-port',
+      resource: {},
+      instruments: new Instruments(),
+      log,
+      access: access.access,
+      tls,
+    });
+  /** The status, or the code of the error. */
+  const get = (
+    url: string,
+    credential: string | undefined,
+    more: { host?: string; ca?: Buffer; cert?: string; key?: string } = {},
+  ): Promise<number | string | undefined> =>
+    new Promise((resolve) => {
+      const { host, ...files } = more;
       const headers = {
         ...(credential !== undefined && { authorization: `Bearer ${credential}` }),
         ...(host !== undefined && { host }),
       };
-      const sent = request(`http://${endpoint.address}/metrics`, { headers }, (response) => {
+      const send = url.startsWith('https:') ? requestTls : request;
+      const sent = send(url, { headers, agent: false, ...files }, (response) => {
         response.resume();
         resolve(response.statusCode);
       });
-      sent.on('error', reject);
+      sent.on('error', (error: NodeJS.ErrnoException) => resolve(error.code));
       sent.end();
     });
-  assert.equal(await get(undefined), 401);
-  assert.equal(await get(makeKey().text), 401);
-  assert.equal(await get(key.text), 403);
-  assert.equal(await get(second.text), 200);
-  assert.equal(await get(second.text, 'localhost:1'), 200);
-  assert.equal(await get(second.text, 'attacker.example'), 403);
-  assert.equal(await get(second.text, '127.0.0.1.attacker.example'), 403);
-  await endpoint.close();
+
+  test('ask for their scope, and answer to names of this machine alone', async () => {
+    const endpoint = await serve();
+    const url = `http://${endpoint.address}/metrics`;
+    assert.equal(await get(url, undefined), 401);
+    assert.equal(await get(url, makeKey().text), 401);
+    assert.equal(await get(url, key.text), 403);
+    assert.equal(await get(url, second.text), 200);
+    assert.equal(await get(url, second.text, { host: 'localhost:1' }), 200);
+    assert.equal(await get(url, second.text, { host: 'attacker.example' }), 403);
+    assert.equal(await get(url, second.text, { host: '127.0.0.1.attacker.example' }), 403);
+    await endpoint.close();
+  });
+
+  test('over TLS, to readers with a certificate where that is asked for', async () => {
+    const authority = await Authority.make(1);
+    const identity = await authority.issue({ client: 'prometheus' });
+    writeFileSync(file('readers.pem'), authority.identity.certificate);
+    const files = { tlsCert: [file('server.pem')], tlsKey: [file('server-key.pem')] };
+    const open = (more: object): Tls =>
+      openTls(Settings.parse({ ...files, ...more }), ['127.0.0.1'], ['http/1.1'], log)!;
+    const ca = readFileSync(file('ca.pem'));
+    const plain = open({});
+    const mutual = open({ tlsClientCa: file('readers.pem') });
+    const [one, two] = [await serve(plain), await serve(mutual)];
+    const url = `https://${one.address}/metrics`;
+    assert.equal(await get(url, second.text, { ca }), 200);
+    assert.equal(await get(url, undefined, { ca }), 401);
+    // Who does not know the CA does not send a key, and plain text is not answered.
+    assert.match(String(await get(url, second.text)), /UNABLE_TO_VERIFY|SELF_SIGNED/);
+    assert.equal(await get(url.replace('https:', 'http:'), second.text), 'ECONNRESET');
+    const { certificate: cert, key: own } = identity;
+    const asked = `https://${two.address}/metrics.json`;
+    assert.equal(await get(asked, second.text, { ca, cert, key: own }), 200);
+    assert.match(String(await get(asked, second.text, { ca })), /ECONNRESET|CERTIFICATE_REQUIRED/);
+    for (const each of [one, two]) await each.close();
+    for (const each of [plain, mutual]) each.close();
+  });
 });

@@ -9,6 +9,14 @@ import { DocumentClient } from '../clients/index.ts';
 import { writeTinyTower } from '../towers/testing/tiny-tower.ts';
 import { launch } from './browser.ts';
 import { freePort } from '../cli/service-processes.ts';
+import { makeKey } from '../keys/key.ts';
+import { pageRoutes } from '../services/console/http/files.ts';
+import { loginRoutes } from '../services/console/login/routes.ts';
+import { Sessions } from '../services/console/login/sessions.ts';
+import { searchRoutes } from '../services/console/search/routes.ts';
+import { systemRoutes } from '../services/console/system.ts';
+import { serveRoutes } from '../services/console/testing/bridge.ts';
+import { startGuarded } from '../services/console/testing/guarded.ts';
 import { type Process, startService, stopServices } from '../services/runtime/testing/processes.ts';
 import { optionalTool } from './testing/optional-tool.ts';
 
@@ -224,6 +232,71 @@ test('nothing came from elsewhere, and the browser had nothing to complain of', 
     complaints.filter((text) => !/400|503/.test(text)),
     [],
   );
+});
+
+test('a person logs in with a key, or at an issuer of another site, and out again', { skip }, async () => {
+  const guarded = await startGuarded();
+  const addresses = { document: guarded.address, queries: [guarded.address] };
+  const sessions = new Sessions(addresses, [], false);
+  const { deskOf } = sessions;
+  const issuer = guarded.issuer();
+  const bridge = await serveRoutes([
+    loginRoutes(sessions, addresses, issuer),
+    searchRoutes(deskOf),
+    systemRoutes(deskOf),
+    pageRoutes(),
+  ]);
+  const context = await browser.newContext();
+  try {
+    const login = await context.newPage();
+    login.setDefaultTimeout(30_000);
+    const errors: string[] = [];
+    login.on('pageerror', (error) => errors.push(error.message));
+    // The issuer is at 127.0.0.1, which is another site.
+    const home = `http://localhost:${bridge.address.split(':')[1]}/`;
+    await login.goto(home);
+    const field = login.getByLabel('API key or token');
+    const enter = login.getByRole('button', { name: 'log in', exact: true });
+    const out = login.getByRole('button', { name: 'log out' });
+    await field.fill(makeKey().text);
+    await enter.click();
+    await login.getByRole('alert').getByText('the key').waitFor();
+    assert.equal(await field.inputValue(), '');
+    await field.fill(guarded.key);
+    await enter.click();
+    await out.waitFor();
+    assert.equal(await login.evaluate('document.cookie'), '');
+    assert.equal(await login.evaluate('localStorage.length + sessionStorage.length'), 0);
+    assert.ok(!(await login.content()).includes(guarded.key));
+    await login.reload();
+    await out.click();
+    await enter.waitFor();
+    assert.equal(sessions.size, 0);
+
+    const atIssuer = login.getByRole('button', { name: `log in at ${new URL(issuer.name).host}` });
+    await atIssuer.click();
+    await out.waitFor();
+    assert.equal(login.url(), home);
+    assert.equal(sessions.size, 1);
+    await out.click();
+    await login.getByRole('heading', { name: 'logged out' }).waitFor();
+    assert.equal(new URL(login.url()).origin, issuer.name);
+    assert.equal(sessions.size, 0);
+
+    guarded.provider.lie = { claims: { nonce: 'another' } };
+    await login.goto(home);
+    await atIssuer.click();
+    await login.getByRole('alert').getByText('can’t be trusted').waitFor();
+    await login.getByRole('link', { name: 'back to the login' }).click();
+    await enter.waitFor();
+    assert.deepEqual(errors, []);
+  } finally {
+    await context.close();
+    await bridge.stop();
+    await sessions.close();
+    await issuer.close();
+    await guarded.stop();
+  }
 });
 
 function box() {

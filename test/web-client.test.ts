@@ -7,6 +7,8 @@ import { messageSchema } from '../clients/strict/schema.ts';
 import { type SearchRequest, WebClient } from '../clients/web/client.ts';
 import { MESSAGES } from '../clients/web/contract.ts';
 import { WebError } from '../clients/web/errors.ts';
+import { loadTower } from '../clients/web/tower.ts';
+import { startGuarded } from '../services/console/testing/guarded.ts';
 import { until } from '../services/runtime/testing/harness.ts';
 
 /** `@scalingnote/web`'s client against a server that answers as each test says. */
@@ -72,6 +74,60 @@ const failing = (code: string, status: number, details: object[] = []): Answer =
 const retryIn = (seconds: number): object => ({
   type: 'google.rpc.RetryInfo',
   value: Buffer.from([10, 2, 8, seconds]).toString('base64'),
+});
+
+describe('a credential', () => {
+  const base = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+  test('goes with each call, and what gives one is asked each time', async () => {
+    let times = 0;
+    for (const credential of ['sn_key', () => `token${++times}`, () => Promise.resolve(`token${++times}`)]) {
+      const own = new WebClient(base(), { credential });
+      for (let call = 0; call < 2; call++) await own.search(REQUEST);
+    }
+    await client.search(REQUEST);
+    assert.deepEqual(
+      asked.map(({ headers }) => headers.authorization),
+      ['sn_key', 'sn_key', 'token1', 'token2', 'token3', 'token4']
+        .map((each): string | undefined => `Bearer ${each}`)
+        .concat(undefined),
+    );
+  });
+
+  test('is what a service with keys asks for', async () => {
+    const guarded = await startGuarded();
+    const service = `http://${guarded.address}`;
+    const reasonOf = async (credential?: string): Promise<string> => {
+      const own = new WebClient(service, credential === undefined ? {} : { credential });
+      const error: unknown = await own.search(REQUEST).catch((caught: unknown) => caught);
+      return error instanceof WebError ? error.reason : 'OK';
+    };
+    assert.equal(await reasonOf(), 'CREDENTIAL_MISSING');
+    assert.equal(await reasonOf('sn_small'), 'CREDENTIAL_INVALID');
+    assert.equal(await reasonOf(guarded.key), 'OK');
+    await guarded.stop();
+  });
+
+  test('that can’t be sent is refused, and not repeated', async () => {
+    for (const credential of ['', 'two words', 'ключ', 7, null]) {
+      assert.throws(() => new WebClient(base(), { credential } as object), /^WebError: credential:/);
+    }
+    assert.throws(
+      () => new WebClient('http://search.example', { credential: 'secret' }),
+      (error: Error) => /everybody on the way/.test(error.message) && !error.message.includes('secret'),
+    );
+    assert.throws(() => new WebClient(base(), { token: 'x' } as object), /token: is no option/);
+    await refused(
+      new WebClient(base(), { credential: () => 'a\nb' }).search(REQUEST),
+      'invalid_argument',
+      /^credential: must be characters/,
+    );
+    await assert.rejects(
+      loadTower('http://search.example', { space: 'sp1_0', credential: 'secret' }),
+      /everybody on the way/,
+    );
+    assert.equal(asked.length, 0);
+  });
 });
 
 describe('requests', () => {

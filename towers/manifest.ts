@@ -17,6 +17,20 @@ import {
 export const TowerRole = z.enum(['document', 'query']);
 export type TowerRole = z.infer<typeof TowerRole>;
 
+/** A source of the texts that a student was fitted to. */
+export const TextSourceNote = z.strictObject({
+  source: z.string().min(1),
+  /** Under which its texts may be used, in the words of the source. */
+  licence: z.string().min(1),
+  /** Whom to name. */
+  attribution: z.string().optional(),
+  /** Where the texts are from, with the version. */
+  origin: z.string().optional(),
+  /** How many there are of it among the texts. */
+  texts: z.int().positive(),
+});
+export type TextSourceNote = z.infer<typeof TextSourceNote>;
+
 /** How a student came to be, with what it takes to make it again. */
 export const Distillation = z.strictObject({
   /** Name of the teacher. */
@@ -46,6 +60,14 @@ export const Distillation = z.strictObject({
   seed: z.int().nonnegative(),
   /** Where the texts come from, and under which licence. */
   corpus: z.string().optional(),
+  /** Each source of the texts, where there are several. */
+  sources: z.array(TextSourceNote).min(1).optional(),
+  /** How many texts were left out because they are queries of an evaluation. */
+  removed: z.int().nonnegative().optional(),
+  /** Of a lookup: the one that it was started from, and how its weights' hash begins. */
+  init: z.string().optional(),
+  /** Of a lookup: bits of a number of its tables, where they are not 8. */
+  bits: z.literal(4).optional(),
   /** Mean cosine to the teacher on texts held out from the fit. */
   heldOutCosine: z.number().min(-1).max(1),
   /** Which tokens the fit saw, and how often: see `familiarity.ts`. */

@@ -3,8 +3,8 @@
  * BM25 and Beyond", 2009) split into a query's part and a passage's part, whose dot product times the inverse document
  * frequency is the score. The store knows the frequencies and multiplies them in.
  *
- * A term is a word in lower case, without stemming, for there is no telling the language. Scripts that put no spaces
- * between words are matched by whole runs of letters only.
+ * These are the terms of collections that were made before a collection had an analysis of its own, which `lexical/` has:
+ * words in lower case, without stemming. Scripts that put no spaces between words are matched by whole runs of letters only.
  */
 export interface TermVector {
   /** Unsigned 32-bit hashes of the terms, each once, in order of their first appearance. */
@@ -45,7 +45,7 @@ export function passageTerms(text: string): TermVector {
 /** The terms of a text in letters, by their hash, in order of their first appearance. */
 export function termWords(text: string): Map<number, string> {
   const words = new Map<number, string>();
-  for (const [word] of text.normalize('NFKC').toLowerCase().matchAll(WORD)) words.set(fnv1a(word), word);
+  for (const [word] of text.normalize('NFKC').toLowerCase().matchAll(WORD)) words.set(termId(word), word);
   return words;
 }
 
@@ -65,15 +65,15 @@ export function termCounts(text: string): { counts: Map<number, number>; words: 
   const counts = new Map<number, number>();
   let words = 0;
   for (const [word] of text.normalize('NFKC').toLowerCase().matchAll(WORD)) {
-    const term = fnv1a(word);
+    const term = termId(word);
     counts.set(term, (counts.get(term) ?? 0) + 1);
     words++;
   }
   return { counts, words };
 }
 
-/** FNV-1a (Fowler, Noll and Vo) over UTF-8, 32 bits: among 100 000 different words it takes about one pair for the same. */
-function fnv1a(word: string): number {
+/** The number of a term: FNV-1a (Fowler, Noll and Vo) over UTF-8, 32 bits: among 100 000 different words it takes about one pair for the same. */
+export function termId(word: string): number {
   // The bytes as a string's units: those of an ASCII word, which most are, are there already.
   const bytes = BEYOND_ASCII.test(word) ? Buffer.from(word).toString('latin1') : word;
   let hash = 0x811c9dc5;

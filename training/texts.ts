@@ -43,7 +43,7 @@ const MAX_LOG_TEXTS = 500_000;
 const SENTENCE_END = /(?<=[.!?])\s+|(?<=[。！？])|\n\s*\n/u;
 
 /** Words that do not tell the topic of a text. */
-const STOP_WORDS = new Set(
+export const STOP_WORDS: ReadonlySet<string> = new Set(
   (
     'a about after all also an and any are as at be because been before being between both but by can could did do ' +
     'does during each for from had has have having he her his how i if in into is it its may might more most must no ' +

@@ -40,7 +40,7 @@ export class Pairs {
 
   notes(): string[] {
     return [...this.#refused].map(
-      ([what, share]) => `${what}: of a stretch of ours at most ${(100 * share).toFixed(1)} % were refused`,
+      ([what, share]) => `${what}: of a stretch at most ${(100 * share).toFixed(1)} % were refused`,
     );
   }
 }

@@ -1,8 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MAX_RECEIVE_BYTES } from '../../services/query/service.ts';
-import { LARGEST_MESSAGES } from '../../services/runtime/admission/admission.ts';
-import { MAX_UNTAKEN_BYTES } from '../../services/runtime/admission/answers.ts';
-import { MAX_BODY_BYTES_IN_ALL } from '../../services/runtime/listener/exchange.ts';
+import { budgetsOf } from '../../services/runtime/admission/budgets.ts';
 import { load } from '../load/load.ts';
 import { Ground, usageOf } from '../overload/ground.ts';
 import { type Bench, BenchUsageError, type Comparison } from '../report.ts';
@@ -14,7 +12,7 @@ const SAMPLE_MS = 20;
 const REST_MS = 1_000;
 const IDLE_FACTOR = 1.3;
 /** What a service may hold for its callers: messages of gRPC, bodies of HTTP, answers. */
-const BUDGET_BYTES = LARGEST_MESSAGES * MAX_RECEIVE_BYTES + MAX_BODY_BYTES_IN_ALL + MAX_UNTAKEN_BYTES;
+const BUDGET_BYTES = Object.values(budgetsOf(MAX_RECEIVE_BYTES)).reduce((sum, each) => sum + each);
 
 /** What a query service takes in memory, whatever is sent, and whether it answers others afterwards. */
 export const bench: Bench = {

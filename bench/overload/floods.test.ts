@@ -1,18 +1,16 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:http2';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { v1 } from '../../proto/load.ts';
-import { Admission, type AdmissionOptions } from '../../services/runtime/admission/admission.ts';
-import { kindsOf } from '../../services/runtime/admission/kinds.ts';
+import type { AdmissionOptions } from '../../services/runtime/admission/admission.ts';
 import {
   CALLS_IN_OVERLOAD,
   MAX_HEADER_LIST_BYTES,
   MAX_HEADERS,
   MAX_STREAMS_PER_CONNECTION,
 } from '../../services/runtime/admission/sessions.ts';
-import type { ServiceError } from '../../services/runtime/errors.ts';
-import { callUnary, serve, until } from '../../services/runtime/testing/harness.ts';
+import { until } from '../../services/runtime/testing/harness.ts';
 import {
   callHeaders,
   CANCEL,
@@ -27,40 +25,24 @@ import {
   SETTINGS,
   windowUpdate,
 } from '../load/frames.ts';
+import { afterwards, startAdmitted } from './testing/admitted.ts';
 import { head, RawPeer } from './testing/raw-peer.ts';
 
 // What one connection can do to a service by frames alone. Node and nghttp2 end most of it by themselves; that they do,
 // and that other connections are served meanwhile, is what stands here.
 
 const { Search, SearchStream } = v1.QueryService.service;
-const closers: (() => unknown)[] = [];
-after(() => Promise.all(closers.map((close) => close())));
 
 /** A service whose searches never end, and whose Encode answers at once. */
 async function start(options: Partial<AdmissionOptions> = {}) {
-  const refusals: ServiceError[] = [];
-  const admission = new Admission({
-    slots: 2_000,
-    places: 0,
-    maxReceiveBytes: 1 << 20,
-    kinds: kindsOf(v1.QueryService.service),
-    onRefusal: (_, error) => refusals.push(error),
-    ...options,
-  });
-  const handlers = {
-    Search: () => new Promise<never>(() => {}),
-    Encode: () => Promise.resolve({ embeddings: [] }),
-    SearchStream: () => new Promise<never>(() => {}),
-  };
-  const { client, server, stop } = await serve(handlers, { hooks: admission });
-  closers.push(() => (admission.close(), stop()));
-  const port = Number(server.address.split(':')[1]);
+  const never = (): Promise<never> => new Promise(() => {});
+  const started = await startAdmitted({ Search: never, SearchStream: never }, { slots: 2_000, ...options });
   const peer = (agrees = false): RawPeer => {
-    const raw = new RawPeer(port, undefined, agrees).open();
-    closers.push(() => raw.socket.destroy());
+    const raw = new RawPeer(started.port, undefined, agrees).open();
+    afterwards(() => raw.socket.destroy());
     return raw;
   };
-  return { admission, client, refusals, port, peer, served: () => callUnary(client, 'Encode', {}) };
+  return { ...started, peer };
 }
 
 /** Sends the same over and over until the peer is cut off. */
@@ -205,7 +187,7 @@ test('a hundred connections that say nothing, and a hundred that never call, end
   assert.ok(admission.sessions.ended.idle >= 100);
   // Those that do not even say what they speak are the listener's; see `listener.test.ts`.
   const silent = Array.from({ length: 100 }, () => new RawPeer(port));
-  closers.push(() => silent.forEach(({ socket }) => socket.destroy()));
+  afterwards(() => silent.forEach(({ socket }) => socket.destroy()));
   await served();
 });
 
@@ -215,13 +197,13 @@ test('one address has so many connections', async () => {
   const most = 1_000;
   const before = admission.connections;
   const peers = Array.from({ length: most }, () => new RawPeer(port));
-  closers.push(() => peers.forEach(({ socket }) => socket.destroy()));
+  afterwards(() => peers.forEach(({ socket }) => socket.destroy()));
   await until(() => peers.filter(({ closed }) => closed).length === before);
   assert.equal(admission.connections, most);
   await served();
   peers[0]!.socket.destroy();
   await until(() => admission.connections < most);
   const next = new RawPeer(port).open();
-  closers.push(() => next.socket.destroy());
+  afterwards(() => next.socket.destroy());
   await until(() => next.settings.size > 0);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { v1 } from '../../proto/load.ts';
 import { startHarness } from '../../services/document/testing/harness.ts';
@@ -11,48 +11,32 @@ import {
   MAX_OPEN_STREAMS,
 } from '../../services/runtime/admission/admission.ts';
 import { MAX_UNTAKEN_BYTES } from '../../services/runtime/admission/answers.ts';
-import { kindsOf } from '../../services/runtime/admission/kinds.ts';
 import { shareOfPeer } from '../../services/runtime/admission/shares.ts';
-import type { ServiceError } from '../../services/runtime/errors.ts';
 import { callUnary, serve, until } from '../../services/runtime/testing/harness.ts';
 import { DATA, END_STREAM, frame } from '../load/frames.ts';
 import { framed } from '../load/messages.ts';
+import { afterwards, startAdmitted } from './testing/admitted.ts';
 import { head, RawPeer } from './testing/raw-peer.ts';
 
 // What one peer can hold of what all share.
 
 const { Encode, Search } = v1.QueryService.service;
-const closers: (() => unknown)[] = [];
-after(() => Promise.all(closers.map((close) => close())));
 
 /** An answer that no buffer of the kernel takes as a whole. */
 const LARGE = { hits: [{ documentId: 'd', text: 'x'.repeat(12 << 20) }] };
 
-async function start(options: Partial<AdmissionOptions> = {}) {
-  const refusals: ServiceError[] = [];
-  const admission = new Admission({
-    slots: 2,
-    places: 0,
-    maxReceiveBytes: 1 << 20,
-    kinds: kindsOf(v1.QueryService.service),
-    onRefusal: (_, error) => refusals.push(error),
-    ...options,
-  });
+function start(options: Partial<AdmissionOptions> = {}) {
   const handlers = {
     Search: () => Promise.resolve(LARGE),
-    Encode: () => Promise.resolve({ embeddings: [] }),
     SearchStream: () => new Promise<never>(() => {}),
   };
-  const { client, server, stop } = await serve(handlers, { hooks: admission });
-  closers.push(() => (admission.close(), stop()));
-  const port = Number(server.address.split(':')[1]);
-  return { admission, client, refusals, port, served: () => callUnary(client, 'Encode', {}) };
+  return startAdmitted(handlers, { slots: 2, ...options });
 }
 
 /** Asks for the large answer by gRPC and takes nothing of it. */
 function askAndWait(port: number): void {
   const session = connectHttp2(`http://127.0.0.1:${port}`);
-  closers.push(() => session.destroy());
+  afterwards(() => session.destroy());
   session.on('error', () => {});
   const stream = session.request({
     ':method': 'POST',
@@ -67,7 +51,7 @@ function askAndWait(port: number): void {
 /** The same by JSON over HTTP/1.1. */
 function askByJson(port: number): void {
   const socket = connect(port, '127.0.0.1');
-  closers.push(() => socket.destroy());
+  afterwards(() => socket.destroy());
   socket.on('error', () => {});
   socket.pause();
   const body = JSON.stringify({ collection: 'docs', query: 'x' });
@@ -115,7 +99,7 @@ test('of all streams one address gets a part', async () => {
   const most = shareOfPeer(MAX_OPEN_STREAMS);
   const { SearchStream } = v1.QueryService.service;
   const peers = Array.from({ length: 4 }, () => new RawPeer(port).open());
-  closers.push(() => peers.forEach(({ socket }) => socket.destroy()));
+  afterwards(() => peers.forEach(({ socket }) => socket.destroy()));
   for (let each = 0; each < most + 8; each++) {
     peers[each % 4]!.send(head(SearchStream.path, 1 + 2 * Math.floor(each / 4)));
   }
@@ -131,7 +115,7 @@ test('of all streams one address gets a part', async () => {
 test('an ingest stream that begins and sends nothing shuts nobody out', async () => {
   const maxStreams = 4;
   const harness = await startHarness({ settings: { maxStreams } });
-  closers.push(() => harness.stop());
+  afterwards(() => harness.stop());
   const waiting = Array.from({ length: maxStreams }, () => harness.ingest());
   await Promise.all(waiting.map((each) => each.until(({ events }) => events.length > 0)));
   // Nobody knows who it is here, so time alone decides: another one gets in long before the idle limit of 30 s.
@@ -146,7 +130,7 @@ test('an ingest stream that begins and sends nothing shuts nobody out', async ()
 
 test('of the ingest streams one address gets a part, however busy', async () => {
   const { pipeline, stop } = await startHarness({ settings: { maxStreams: 32 } });
-  closers.push(stop);
+  afterwards(stop);
   assert.equal(pipeline.refusal(shareOfPeer(32) - 1), undefined);
   const refused = pipeline.refusal(shareOfPeer(32))!;
   assert.deepEqual([refused.code, refused.reason], [status.RESOURCE_EXHAUSTED, 'TOO_MANY_STREAMS']);
@@ -161,9 +145,9 @@ test('of the ingest streams one address gets a part, however busy', async () => 
     refuseStream: (_, ofPeer) => (asked.push(ofPeer), undefined),
   });
   const { server, stop: stopServer } = await serve({}, { hooks: admission });
-  closers.push(() => (admission.close(), stopServer()));
+  afterwards(() => (admission.close(), stopServer()));
   const raw = new RawPeer(Number(server.address.split(':')[1])).open();
-  closers.push(() => raw.socket.destroy());
+  afterwards(() => raw.socket.destroy());
   for (let each = 0; each < 3; each++) raw.send(head(Encode.path, 1 + 2 * each));
   await until(() => asked.length === 3);
   raw.send(frame(DATA, END_STREAM, 1, framed(Encode.requestSerialize({ texts: ['x'] }))));

@@ -1,8 +1,6 @@
 import { MAX_RECEIVE_BYTES as LARGEST_DOCUMENT } from '../../services/document/service.ts';
 import { MAX_RECEIVE_BYTES as LARGEST_QUERY } from '../../services/query/service.ts';
-import { LARGEST_MESSAGES } from '../../services/runtime/admission/admission.ts';
-import { MAX_UNTAKEN_BYTES } from '../../services/runtime/admission/answers.ts';
-import { MAX_BODY_BYTES_IN_ALL } from '../../services/runtime/listener/exchange.ts';
+import { budgetsOf } from '../../services/runtime/admission/budgets.ts';
 import { type Comparison, median } from '../report.ts';
 import { OF_DOCUMENTS, type Rpc } from './ground.ts';
 import type { Agreement } from './truth.ts';
@@ -181,7 +179,8 @@ function sum(counts: Agreement['counts'], side: 0 | 1): number {
 /** What a service may hold for its callers: messages, bodies of HTTP, answers. */
 function budgetMiB(rpc: Rpc): number {
   const largest = OF_DOCUMENTS.has(rpc) ? LARGEST_DOCUMENT : LARGEST_QUERY;
-  return (LARGEST_MESSAGES * largest + MAX_BODY_BYTES_IN_ALL + MAX_UNTAKEN_BYTES) / 2 ** 20;
+  const { requests, bodies, untaken } = budgetsOf(largest);
+  return (requests + bodies + untaken) / 2 ** 20;
 }
 
 /** The rows for people. */

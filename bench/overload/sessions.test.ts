@@ -1,37 +1,22 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:http2';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { QueryClient } from '../../clients/query.ts';
-import { v1 } from '../../proto/load.ts';
-import { Admission } from '../../services/runtime/admission/admission.ts';
-import { kindsOf } from '../../services/runtime/admission/kinds.ts';
 import type { SessionLimits } from '../../services/runtime/admission/sessions.ts';
-import { callUnary, serve, TestStream, until } from '../../services/runtime/testing/harness.ts';
+import { callUnary, TestStream, until } from '../../services/runtime/testing/harness.ts';
+import { startAdmitted } from './testing/admitted.ts';
 
 /** Long enough for a call that was refused by an old connection to be answered by the next one. */
 const MAX_AGE_MS = 400;
 
-const closers: (() => unknown)[] = [];
-after(() => Promise.all(closers.map((close) => close())));
-
-async function start(sessions: Partial<SessionLimits>) {
-  const admission = new Admission({
-    slots: 100,
-    places: 100,
-    maxReceiveBytes: 1 << 20,
-    kinds: kindsOf(v1.QueryService.service),
-    sessions,
-  });
+function start(sessions: Partial<SessionLimits>) {
   const handlers = {
-    Encode: () => Promise.resolve({ embeddings: [{ values: [1] }] }),
     SearchStream: async ({ requests, write }: { requests: AsyncIterable<object>; write: Write }) => {
       for await (const _ of requests) await write({});
     },
   };
-  const { client, server, stop } = await serve(handlers, { hooks: admission });
-  closers.push(() => (admission.close(), stop()));
-  return { admission, client, address: server.address };
+  return startAdmitted(handlers, { places: 100, sessions });
 }
 type Write = (message: object) => Promise<void>;
 

@@ -1,8 +1,13 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { type Collection, DocumentClient } from '../../clients/index.ts';
 import { asPercent } from '../familiarity.ts';
 import { withDocumentAddress } from '../connection.ts';
-import { printResult, table } from '../output/print.ts';
+import { interruptible } from '../interrupt.ts';
+import { note, printResult, table, UsageError } from '../output/print.ts';
+import { Progress } from '../output/progress.ts';
+import { analysisIn, reanalyse, type Reanalysed } from '../reanalyse.ts';
+import { type BackupFlags, checkBackupFlags, openExisting, storeConfig, withBackedUp } from '../stores.ts';
+import { DEFAULT_ANALYSIS, isLanguage, unstemmedNote } from '../../towers/lexical/analysis.ts';
 
 interface Flags {
   json?: boolean;
@@ -27,20 +32,108 @@ export const collections = command('collections')
     );
   });
 
+interface ReanalyseFlags extends BackupFlags {
+  language?: string;
+  keepDiacritics?: boolean;
+  foldDiacritics?: boolean;
+  json?: boolean;
+}
+
+/** `scalingnote collections reanalyse NAME` */
+const reanalyseCommand = withBackedUp(new Command('reanalyse'))
+  .description(
+    'make new terms of the stored texts, for searches by words: stemming, prefixes, typing errors; nothing is encoded, and ' +
+      'services may go on meanwhile',
+  )
+  .argument('<name>', 'the collection, by its alias or its physical name')
+  .option(
+    '--language <code>',
+    'language of the texts: "auto" for that of each document, "none", or an ISO 639 code (default: as before, else auto)',
+  )
+  .addOption(
+    new Option('--keep-diacritics', 'take e and é for different letters').conflicts('foldDiacritics'),
+  )
+  .option('--fold-diacritics', 'take e and é for the same (default: as before, else so)')
+  .action(async (name: string, flags: ReanalyseFlags) => {
+    checkBackupFlags(flags);
+    const { store: kind, data, qdrantUrl: qdrant, language } = flags;
+    if (language !== undefined && !isLanguage(language)) {
+      throw new UsageError(`--language ${language} is not "auto", "none" or an ISO 639 code, as "en"`);
+    }
+    await interruptible('the same command begins again, and does no harm', async (signal) => {
+      const store = await openExisting(storeConfig('store', { kind, data, qdrant }));
+      try {
+        const { analysis: record } = await store.findCollection(name, { signal });
+        const before = analysisIn(record) ?? DEFAULT_ANALYSIS;
+        const analysis = {
+          language: language ?? before.language,
+          keepDiacritics:
+            flags.keepDiacritics === true || (flags.foldDiacritics !== true && before.keepDiacritics),
+        };
+        const unstemmed = unstemmedNote(analysis);
+        if (unstemmed !== undefined) note(unstemmed);
+        const progress = new Progress('analyse', 'documents');
+        const report = await reanalyse({
+          store,
+          collection: name,
+          analysis,
+          signal,
+          onProgress: (documents) => progress.update(documents),
+        });
+        progress.finish(report.documents);
+        printResult(flags, report, () => renderReanalysed(name, report));
+      } finally {
+        await store.close();
+      }
+    });
+  });
+
+function renderReanalysed(
+  name: string,
+  { documents, withoutText, changed, analysis: { language, keepDiacritics } }: Reanalysed,
+): string {
+  const more = [
+    `language ${language}`,
+    `diacritics ${keepDiacritics ? 'kept' : 'folded'}`,
+    ...(changed > 0 ? [`${changed} were written by others meanwhile`] : []),
+    ...(withoutText > 0 ? [`${withoutText} have no stored texts and keep their terms: send them again`] : []),
+  ];
+  return `${documents} documents of "${name}" have new terms: ${more.join(', ')}`;
+}
+
+collections.addCommand(reanalyseCommand);
+
 /** Collections as a table, with the share of unknown tokens if any is known. */
 export function renderCollections(listed: readonly (Collection & { unknownTokenShare?: number })[]): string {
   const asked = listed.some(({ unknownTokenShare }) => unknownTokenShare !== undefined);
   return table(
-    ['collection', 'documents', 'passages', 'physical name', 'space', ...(asked ? ['unknown tokens'] : [])],
-    listed.map(({ name, readOnly, documents, passages, physicalName, space, unknownTokenShare }) => [
-      readOnly === true ? `${name} (adopted, read only)` : name,
-      documents,
-      passages,
-      physicalName,
-      space.fingerprint,
-      ...(asked ? [unknownTokenShare === undefined ? '-' : asPercent(unknownTokenShare)] : []),
-    ]),
+    [
+      'collection',
+      'documents',
+      'passages',
+      'words',
+      'physical name',
+      'space',
+      ...(asked ? ['unknown tokens'] : []),
+    ],
+    listed.map(
+      ({ name, readOnly, documents, passages, physicalName, space, analysis, unknownTokenShare }) => [
+        readOnly === true ? `${name} (adopted, read only)` : name,
+        documents,
+        passages,
+        readOnly === true ? 'none' : wordsOf(analysis),
+        physicalName,
+        space.fingerprint,
+        ...(asked ? [unknownTokenShare === undefined ? '-' : asPercent(unknownTokenShare)] : []),
+      ],
+    ),
   );
+}
+
+/** How the words of a collection are matched, in a word or two. */
+function wordsOf(analysis: Collection['analysis']): string {
+  if (!analysis) return 'as written (reanalyse)';
+  return analysis.unfinished === true ? `${analysis.language} (unfinished)` : analysis.language;
 }
 
 const listAliases = command('list')

@@ -7,6 +7,7 @@ import {
   type StudentKind,
   type TextSource,
 } from '../../training/distill/request.ts';
+import { readSources } from '../../training/distill/sources.ts';
 import type { FitProgress } from '../../training/distill/fit.ts';
 import type { LossWeights } from '../../training/gradient/losses.ts';
 import { interruptible } from '../interrupt.ts';
@@ -28,6 +29,7 @@ type Inside =
   | 'teacher'
   | 'documentTower'
   | 'source'
+  | 'sources'
   | 'signal'
   | 'cacheDir'
   | 'log'
@@ -36,6 +38,7 @@ type Inside =
 
 interface Flags extends SourceFlags, Omit<DistillRequest, Inside> {
   teacher: string;
+  sources?: string | undefined;
   maxTokensSpent?: number;
   json?: boolean;
 }
@@ -71,10 +74,14 @@ export const distill = withDocumentAddress(new Command('distill'))
     collect,
     [],
   )
+  .option(
+    '--sources <file>',
+    'JSON list of the sources of --texts with their licences, which goes into the manifest',
+  )
   .requiredOption('--out <dir>', 'folder of the new tower')
   .option(
     '--loss <terms>',
-    'terms joined by +: mse, cosine, contrastive; each may have a weight: mse:0.5+cosine (default: mse+cosine)',
+    'terms joined by +: mse, cosine, contrastive, ranking; each may have a weight: mse:0.5+cosine (default: mse+cosine)',
     lossTerms,
   )
   .option('--steps <n>', 'optimiser steps (default: depends on the student)', positive)
@@ -95,6 +102,16 @@ export const distill = withDocumentAddress(new Command('distill'))
     'components of a lookup student’s vectors; a projection leads to the teacher’s dimensions (default: the dimensions, 512 ' +
       'where there are more than 1024)',
     positive,
+  )
+  .option(
+    '--bits <n>',
+    'bits of a number in a lookup student’s tables: 8, or 4 for half the bytes (default: 8)',
+    tableBits,
+  )
+  .option(
+    '--init <reference>',
+    'lookup tower that a lookup student starts from, such as all-MiniLM-L6-v2-lookup: for a thousand texts, not tens of ' +
+      'thousands (default: the teacher’s vectors of single tokens)',
   )
   .option(
     '--tokenizer <reference>',
@@ -122,10 +139,12 @@ export const distill = withDocumentAddress(new Command('distill'))
       corpus,
       texts,
       teacher,
+      sources: sourcesFile,
       maxTokensSpent,
       ...rest
     }: Flags) => {
       const source = sourceOf({ collection, tenant, documentAddress, corpus, texts });
+      const sources = sourcesFile === undefined ? undefined : await readSources(sourcesFile);
       const report = await interruptible(
         'what the teacher has read is kept for the next run',
         async (signal) => {
@@ -137,6 +156,7 @@ export const distill = withDocumentAddress(new Command('distill'))
               ...rest,
               teacher: tower,
               source,
+              sources,
               signal,
               log: note,
               onTeacher: (done, total) => bars.update('teacher', 'texts', done, total),
@@ -205,13 +225,19 @@ function studentKind(value: string): StudentKind {
   };
 }
 
+function tableBits(value: string): 4 | 8 {
+  if (value === '4') return 4;
+  if (value === '8') return 8;
+  throw new InvalidArgumentError('It must be 4 or 8.');
+}
+
 function lossTerms(value: string): LossWeights {
-  const weights: Record<string, number> = { mse: 0, cosine: 0, contrastive: 0 };
+  const weights: Record<string, number> = { mse: 0, cosine: 0, contrastive: 0, ranking: 0 };
   for (const term of value.split('+')) {
     const [name = '', weight = '1'] = term.split(':');
     if (weights[name] === undefined || !(Number(weight) > 0)) {
       throw new InvalidArgumentError(
-        'Give mse, cosine and contrastive joined by +; each may end in :WEIGHT, above 0.',
+        'Give mse, cosine, contrastive and ranking joined by +; each may end in :WEIGHT, above 0.',
       );
     }
     weights[name] = Number(weight);

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { DocumentClient, QueryClient } from '../../clients/index.ts';
+import { DocumentClient, QueryClient, type TextAnalysis } from '../../clients/index.ts';
 import { openTower } from '../../towers/open.ts';
 import { withDocumentAddress, withQueryAddress } from '../connection.ts';
 import { familiarityAdvice, unknownShare } from '../familiarity.ts';
@@ -7,7 +7,7 @@ import { Checkpoint, type Place } from '../input/checkpoint.ts';
 import { parseColumnTypes } from '../input/columns.ts';
 import { Documents } from '../input/documents.ts';
 import { describeDryRun, dryRun } from '../input/dry-run.ts';
-import { collect, positive } from '../input/flags.ts';
+import { collect, notEmpty, positive } from '../input/flags.ts';
 import { STANDARD_INPUT } from '../input/input.ts';
 import { type Format, FORMATS } from '../input/layout.ts';
 import { parseMapRules } from '../input/mapping.ts';
@@ -27,6 +27,8 @@ interface Flags {
   columns: string[];
   omitText?: boolean;
   bulk?: boolean;
+  language?: string;
+  keepDiacritics?: boolean;
   parallel: number;
   resume?: boolean;
   rejects?: string;
@@ -72,6 +74,12 @@ export const ingest = withQueryAddress(withDocumentAddress(new Command('ingest')
       .default([], 'by their first 1000 values'),
   )
   .option('--omit-text', 'store vectors and metadata, but no texts')
+  .option(
+    '--language <code>',
+    'language of the texts in a new collection: "auto" for that of each document, "none", or an ISO 639 code (default: auto)',
+    notEmpty,
+  )
+  .option('--keep-diacritics', 'in a new collection, take e and é for different letters')
   .option('--bulk', 'build the index once, at the end; faster for many documents')
   .option('--parallel <streams>', 'streams at once; the same id is always in the same stream', positive, 1)
   .option('--resume', 'continue where the last run of the same sources stopped')
@@ -159,6 +167,7 @@ async function load(
     tenant,
     omitText,
     bulk,
+    analysis: analysisOf(flags),
     parallel,
     checkpoint,
     signal,
@@ -172,6 +181,12 @@ async function load(
   if (documents.failures.length === 0) checkpoint?.remove();
   else checkpoint?.flush();
   finish(summary, documents.failures, flags);
+}
+
+/** What is asked of the collection's analysis; absent where no flag says anything. */
+function analysisOf({ language, keepDiacritics }: Flags): TextAnalysis | undefined {
+  if (language === undefined && keepDiacritics === undefined) return undefined;
+  return { ...(language !== undefined && { language }), ...(keepDiacritics === true && { keepDiacritics }) };
 }
 
 /** Compares the sources with the collection, and sends what differs. */
@@ -205,6 +220,7 @@ async function reconcile(
           tenant,
           omitText,
           bulk,
+          analysis: analysisOf(flags),
           parallel,
           problems,
           signal,

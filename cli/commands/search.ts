@@ -37,6 +37,8 @@ interface Flags {
   /** Of one document, or of all hits. */
   explain?: string | true;
   snippet?: number;
+  prefix?: boolean;
+  language?: string;
   whole?: boolean;
   json?: boolean;
   trace?: boolean;
@@ -56,6 +58,12 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     new Option('--mode <mode>', 'dense: match by meaning; sparse: by wording; hybrid: by both')
       .choices(['dense', 'sparse', 'hybrid'])
       .default('dense'),
+  )
+  .option('--prefix', 'the last word may be unfinished')
+  .option(
+    '--language <code>',
+    'language of the text, an ISO 639 code, or "none" (default: those of the collection)',
+    notEmpty,
   )
   .addOption(
     new Option(
@@ -120,6 +128,8 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
       limit,
       offset,
       mode,
+      ...(flags.prefix === true && { prefix: true }),
+      ...(flags.language !== undefined && { language: flags.language }),
       filter,
       atLeastAsFreshAs,
       ...(scoreThreshold !== undefined && { scoreThreshold }),
@@ -146,6 +156,7 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     });
     if (flags.json !== true) {
       const parts = [
+        ...renderReading(result),
         renderHits(result),
         ...renderResultPage(result),
         ...renderReasons(result),
@@ -191,6 +202,14 @@ export function renderHits({ hits, fusion, percentileQueries }: SearchResult, te
       snippet ? clip(snippet.text, snippet.text.length) : clip(text, textWidth),
     ]),
   );
+}
+
+/** What the words were taken for, where that is not as they are written. */
+export function renderReading({ didYouMean, completions = [] }: SearchResult): string[] {
+  return [
+    ...(didYouMean === undefined ? [] : [`did you mean: ${didYouMean}`]),
+    ...(completions.length === 0 ? [] : [`may become: ${completions.join(', ')}`]),
+  ];
 }
 
 /** A document's place in a leg of a hybrid search, with its score there. */

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, mkdirSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, mkdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Agent, fetch, type RequestInit } from 'undici';
 import { QueryClient } from '../../clients/index.ts';
+import { Authority } from '../../keys/certificates.ts';
+import { changeKeyFile } from '../../keys/key-file.ts';
+import { hashOf, makeKey } from '../../keys/key.ts';
 import { writeTinyTower } from '../../towers/testing/tiny-tower.ts';
 
 const CLI = fileURLToPath(new URL('../main.js', import.meta.url));
@@ -83,6 +87,81 @@ test('a disk with no room for logs stops no service, and up says so', async (con
   const [code] = (await once(up.process, 'close')) as [number];
   assert.equal(code, 0, up.stderr);
   assert.equal(up.stderr.match(/the log of the query service can't be written \(ENOSPC/g)?.length, 1);
+});
+
+test('up over TLS with keys: services, console and its own calls', async (context) => {
+  const authority = await Authority.make(1);
+  const { certificate, key } = await authority.issue({ server: ['localhost', '127.0.0.1'] });
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text, { mode: 0o600 });
+    return join(folder, name);
+  };
+  const ca = file('ca.pem', authority.identity.certificate);
+  const own = makeKey();
+  const keys = join(folder, 'keys.json');
+  await changeKeyFile(keys, () => [
+    {
+      id: own.id,
+      name: 'up',
+      sha256: hashOf(own.text).toString('hex'),
+      scopes: ['search', 'ingest', 'metrics'],
+      tenants: ['*'],
+      collections: ['*'],
+      createdAt: new Date().toISOString(),
+    },
+  ]);
+  const flags = [
+    '--keys',
+    keys,
+    '--tls-cert',
+    file('tls.pem', certificate),
+    '--tls-key',
+    file('tls.key', key),
+  ];
+  const up = new Up(context, 'guarded', [...flags, '--login', '--api-key-file', file('key', own.text)], {
+    SCALINGNOTE_CA: ca,
+  });
+  await up.said(/logs are in (.*)\n/);
+  const { addresses } = JSON.parse(up.stdout) as { addresses: { query: string; console: string } };
+  assert.ok(up.stderr.includes(`console at https://${addresses.console}`));
+  assert.ok(!`${up.stdout}${up.stderr}`.includes(own.text));
+  // Without the key, nobody; with it, the console shows the spans that came to it over TLS.
+  using stranger = new QueryClient({ address: addresses.query, credentials: { ca } });
+  await assert.rejects(stranger.describe(), { reason: 'CREDENTIAL_MISSING' });
+  const agent = new Agent({ connect: { ca: authority.identity.certificate } });
+  context.after(() => agent.close());
+  const ask = (path: string, init: RequestInit = {}) =>
+    fetch(`https://${addresses.console}${path}`, { ...init, dispatcher: agent });
+  assert.equal((await ask('/api/traces')).status, 401);
+  const login = await ask('/api/session', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ credential: own.text }),
+  });
+  assert.equal(login.status, 201);
+  const cookie = login.headers.get('set-cookie')!.split(';')[0]!;
+  let traces: unknown[] = [];
+  while (traces.length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const answer = await ask('/api/traces', { headers: { cookie } });
+    assert.equal(answer.status, 200);
+    traces = (await answer.json()) as unknown[];
+  }
+  assert.equal(await up.stop(), 0);
+});
+
+test('up refuses what its own calls could not go with, by name', async (context) => {
+  for (const [flags, env, why] of [
+    [['--tls-cert', 'x', '--tls-key', 'y'], {}, /--tls-cert: .*SCALINGNOTE_CA/],
+    [['--keys', 'x'], {}, /--keys: .*--api-key-file/],
+    [[], { SCALINGNOTE_CA: 'x' }, /SCALINGNOTE_CA is for TLS/],
+    [[], { SCALINGNOTE_API_KEY: 'x' }, /nothing asks for one/],
+  ] as const) {
+    const up = new Up(context, 'wrong', [...flags], env);
+    const [code] = (await once(up.process, 'close')) as [number];
+    assert.equal(code, 1);
+    assert.match(up.stderr, why);
+  }
 });
 
 test('a service that can’t start ends up at once, with the reason', async (context) => {

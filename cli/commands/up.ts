@@ -5,6 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DocumentClient, QueryClient, type SearchResult } from '../../clients/index.ts';
 import { freePort, type ServiceProcess } from '../service-processes.ts';
+import {
+  consoleFlags,
+  consoleWarning,
+  type GuardFlags,
+  inForce,
+  requireOwnWay,
+  serviceFlags,
+  withGuardFlags,
+} from '../supervise/guard-flags.ts';
 import { LogFile } from '../supervise/log-file.ts';
 import { nodeFlagsOf } from '../supervise/memory.ts';
 import { Supervisor } from '../supervise/supervisor.ts';
@@ -15,7 +24,7 @@ import { SAMPLE_COLLECTION, SAMPLE_QUERIES } from '../sample/wordnet.ts';
 import { wholeNumber } from '../input/flags.ts';
 import { renderHits, renderTimings } from './search.ts';
 
-interface Flags {
+interface Flags extends GuardFlags {
   once?: boolean;
   json?: boolean;
   documents: SampleSize;
@@ -53,8 +62,11 @@ const SERVING_POLL_MS = 500;
 const TOUR_HITS = 10;
 
 /** `scalingnote up` */
-export const up = new Command('up')
-  .description('start both services and the console, ingest the sample, and show a few searches')
+export const up = withGuardFlags(
+  new Command('up').description(
+    'start both services and the console, ingest the sample, and show a few searches',
+  ),
+)
   .option('--once', 'stop the services after the searches')
   .addOption(
     new Option('--documents <n|all>', 'number of sample documents to ingest')
@@ -148,12 +160,13 @@ async function run(
   await Promise.race([tour(flags, pair, signal), givenUp, stopped]);
   progress.shown = true;
   if (flags.once === true) return;
-  note(nextSteps(pair, logFolder(flags)));
+  note(nextSteps(flags, pair));
   await Promise.race([givenUp, stopped]);
 }
 
 /** Checks what can fail before a service starts, so that errors name the flags of this command. */
 async function prepare(flags: Flags): Promise<void> {
+  requireOwnWay(inForce(flags, process.env), process.env);
   await requireFreePort('document', flags.documentPort);
   await requireFreePort('query', flags.queryPort);
   await requireFreePort('console', flags.consolePort);
@@ -211,7 +224,8 @@ async function startAll(flags: Flags, services: Supervisor[], signal: AbortSigna
   };
   const consolePort = String(flags.consolePort || (await freePort()));
   const store = ['--store', flags.store, '--data', flags.data, '--qdrant-url', flags.qdrantUrl];
-  const shared = [...store, '--console-address', `127.0.0.1:${consolePort}`];
+  const guarded = serviceFlags(flags, process.env);
+  const shared = [...store, '--console-address', `127.0.0.1:${consolePort}`, ...guarded];
   const ownDocument = [...portFlags(flags.documentPort), '--document-tower', flags.documentTower];
   const ownQuery = [...portFlags(flags.queryPort), '--query-tower', flags.queryTower];
   const started = await Promise.allSettled([
@@ -224,7 +238,8 @@ async function startAll(flags: Flags, services: Supervisor[], signal: AbortSigna
   }) as [ServiceProcess, ServiceProcess];
   const addresses = ['--document-address', document.address, '--query-address', query.address];
   const metrics = ['--document-metrics', document.metrics ?? '', '--query-metrics', query.metrics ?? ''];
-  const console = await start('console', ['--port', consolePort, ...addresses, ...metrics]);
+  const own = ['--port', consolePort, ...addresses, ...metrics, ...consoleFlags(flags)];
+  const console = await start('console', own);
   return { document, query, console };
 }
 
@@ -301,11 +316,18 @@ function renderTour(
   return `\n${counts}\n\n${shown.join('\n')}`;
 }
 
-function nextSteps({ document, query, console }: Pair, logs: string): string {
+function nextSteps(flags: Flags, { document, query, console }: Pair): string {
+  const guard = inForce(flags, process.env);
+  const scheme = guard.tlsCert === undefined ? 'http' : 'https';
+  const needs = [guard.tlsCert && 'SCALINGNOTE_CA', (guard.keys ?? guard.jwtIssuer) && 'a key'].filter(
+    Boolean,
+  );
+  const warning = consoleWarning(guard, process.env);
   return [
-    `document service at ${document.address}, query service at ${query.address}, console at http://${console.address}; Ctrl-C stops all`,
-    `a service that dies is started again; logs are in ${logs}`,
-    'in another terminal:',
+    `document service at ${document.address}, query service at ${query.address}, console at ${scheme}://${console.address}; Ctrl-C stops all`,
+    `a service that dies is started again; logs are in ${logFolder(flags)}`,
+    ...(warning === undefined ? [] : [warning]),
+    `in another terminal${needs.length === 0 ? '' : `, with ${needs.join(' and ')} in its environment`}:`,
     '  npx scalingnote search "a place where bees live"',
     '  npx scalingnote ingest FILE.jsonl --collection mine && npx scalingnote search TEXT --collection mine',
     '  npx scalingnote trace',

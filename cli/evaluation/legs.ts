@@ -5,10 +5,16 @@ import { openStore } from '../../store/open.ts';
 import type { SearchHit, SearchQuery } from '../../store/queries.ts';
 import { physicalName } from '../../store/store.ts';
 import type { DocumentWrite } from '../../store/writes.ts';
-import { passageTerms, queryTerms } from '../../towers/terms.ts';
+import { Analyser } from '../../towers/lexical/analyser.ts';
+import { DEFAULT_ANALYSIS } from '../../towers/lexical/analysis.ts';
+import { readQuery } from '../../towers/lexical/query.ts';
+import { Vocabulary } from '../../towers/lexical/vocabulary.ts';
 import type { Tokens, Tower } from '../../towers/tower.ts';
 import type { Dataset } from '../../training/evaluation/dataset.ts';
 import { encodeCached } from '../../training/vectors.ts';
+
+/** Most words of a vocabulary, as the query service has it. */
+const MAX_WORDS = 250_000;
 
 /** Documents that are written at a time. */
 const WRITTEN_TOGETHER = 256;
@@ -68,16 +74,19 @@ export async function legsOf(request: LegsRequest): Promise<DatasetLegs> {
   try {
     await store.ensureCollection('eval', { fingerprint: space.fingerprint, dimensions });
     const collection = physicalName('eval', space.fingerprint);
-    const writes = writesOf(dataset, passages, (row) => rowOf(vectors, row));
+    const analyser = new Analyser(DEFAULT_ANALYSIS);
+    const writes = writesOf(analyser, dataset, passages, (row) => rowOf(vectors, row));
     for (let start = 0; start < writes.length; start += WRITTEN_TOGETHER) {
       await store.writeDocuments(collection, writes.slice(start, start + WRITTEN_TOGETHER));
     }
+    const { counted } = await store.words(collection, '', { limit: MAX_WORDS });
+    const reading = { analyser, vocabulary: Vocabulary.ofCounted(counted!), prefix: false };
     const scope: SearchQuery = { tenant: '', limit: depth, idsOnly: true };
     const legs: BothLegs[] = [];
     for (const [index, { text }] of dataset.queries.entries()) {
       const [dense, sparse] = await Promise.all([
         store.search(collection, { ...scope, vector: rowOf(asked, index) }),
-        store.search(collection, { ...scope, sparse: queryTerms(text) }),
+        store.search(collection, { ...scope, sparse: readQuery(text, reading).sparse }),
       ]);
       legs.push({ dense, sparse });
     }
@@ -89,13 +98,15 @@ export async function legsOf(request: LegsRequest): Promise<DatasetLegs> {
 }
 
 function writesOf(
+  analyser: Analyser,
   { documents }: Dataset,
   passages: readonly { document: number; text: string }[],
   vector: (passage: number) => Float32Array,
 ): DocumentWrite[] {
+  const analysed = documents.map((document) => analyser.document(document.title, document.text));
   const writes = new Map<number, DocumentWrite & { kind: 'put' }>();
   for (const [index, { document, text }] of passages.entries()) {
-    const { id, title } = documents[document]!;
+    const { id } = documents[document]!;
     const write = writes.get(document) ?? {
       kind: 'put' as const,
       tenant: '',
@@ -107,10 +118,9 @@ function writesOf(
       metadata: {},
       passages: [],
     };
-    const sparse = passageTerms(title === '' ? text : `${title}\n${text}`);
     writes.set(document, {
       ...write,
-      passages: [...write.passages, { vector: vector(index), sparse }],
+      passages: [...write.passages, { vector: vector(index), ...analysed[document]!.passage(text) }],
     });
   }
   return [...writes.values()];

@@ -46,12 +46,13 @@ export async function runProbe(flags: ProbeFlags): Promise<void> {
   const wordTable = await probeWords(
     words,
     seed,
-    async (mode, query) => {
+    async (mode, query, form) => {
       const found = await queries.search({
         collection,
         tenant,
         query,
         mode,
+        ...(form === 'prefix' && { prefix: true }),
         limit: PROBED_HITS,
         omitText: true,
         omitMetadata: true,

@@ -6,6 +6,7 @@ import {
   type IngestSummary,
   type RecordOperation,
   ScalingnoteError,
+  type TextAnalysis,
 } from '../../clients/index.ts';
 import { idOf } from '../../clients/operation.ts';
 import { transportFailure } from '../connection.ts';
@@ -23,6 +24,8 @@ export interface SendOptions {
   tenant: string;
   omitText: boolean;
   bulk: boolean;
+  /** Of a collection that is made; absent for the default. */
+  analysis?: TextAnalysis | undefined;
   /** Streams at once. */
   parallel: number;
   /** The records after a place. */
@@ -161,12 +164,13 @@ export class Sender {
   }
 
   #ingestOptions(signal: AbortSignal, onWatermark: (sequence: number, token: string) => void): IngestOptions {
-    const { collection, tenant, omitText, bulk } = this.#options;
+    const { collection, tenant, omitText, bulk, analysis } = this.#options;
     return {
       collection,
       tenant,
       omitText,
       bulk,
+      ...(analysis && { analysis }),
       signal,
       ...(this.#identity !== '' && { expectedIdentity: this.#identity }),
       ...(this.#freshness !== '' && { expectedFreshness: this.#freshness }),

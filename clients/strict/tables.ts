@@ -107,6 +107,7 @@ const LONG_STREAM = {
 export const INGEST_OPTIONS: OptionTable<IngestOptions> = {
   ...LONG_STREAM,
   omitText: later,
+  analysis: later,
   bulk: later,
   onOutcome: callback,
   onWatermark: callback,

@@ -1,3 +1,4 @@
+import { authorizing, type Credential } from './credential.ts';
 import type { SearchMode, SearchRequest as WireSearchRequest, SearchResponse } from './contract.ts';
 import { codeOf, connectError, invalidArgument, WebError } from './errors.ts';
 import { described, entriesOf, toWire } from './request.ts';
@@ -17,7 +18,7 @@ export interface SearchByVectorRequest {
   /** Without what needs the text. */
   search: Omit<
     SearchRequest,
-    'query' | 'mode' | 'explain' | 'explainDocumentId' | 'snippetLength' | 'fusion' | 'rerank'
+    'query' | 'mode' | 'explain' | 'explainDocumentId' | 'snippetLength' | 'fusion' | 'rerank' | 'prefix' | 'language'
   >;
   /** Fingerprint of the vector's space. */
   space: string;
@@ -26,6 +27,12 @@ export interface SearchByVectorRequest {
 
 /** The answer, as JSON of the contract: what has its default value is not there, but for the hits. */
 export type SearchResult = SearchResponse & Required<Pick<SearchResponse, 'hits'>>;
+
+/** Who a client is. */
+export interface ClientOptions {
+  /** @default none */
+  credential?: Credential;
+}
 
 /** What bounds a call. */
 export interface CallOptions {
@@ -46,15 +53,18 @@ const RETRIES_PER_CALL = 0.5;
 /** A client of the query service for pages and workers: JSON over `fetch`. */
 export class WebClient {
   readonly #base: string;
+  readonly #authorization: () => Promise<Record<string, string>>;
   #newest: AbortController | undefined;
   #retries = MAX_RETRIES;
 
   /**
    * @param base - address of the query service, for example `https://search.example.org`
-   * @throws {WebError} for one that is none
+   * @throws {WebError} for one that is none, and for a credential that can't go there
    */
-  constructor(base: string) {
+  constructor(base: string, options: ClientOptions = {}) {
+    entriesOf(options, '', ['credential'], 'option');
     this.#base = serviceAddress(base, 'base');
+    this.#authorization = authorizing(options.credential, this.#base);
   }
 
   /** Text in, ranked documents out. @throws {WebError} */
@@ -130,10 +140,12 @@ export class WebClient {
   async #attempt(path: string, request: object, signal: AbortSignal, ms: number): Promise<object> {
     let response: Response;
     let text: string;
+    const authorization = await this.#authorization();
     try {
       response = await fetch(`${this.#base}/${path}`, {
         method: 'POST',
         headers: {
+          ...authorization,
           'content-type': 'application/json',
           'connect-protocol-version': '1',
           'connect-timeout-ms': String(ms),

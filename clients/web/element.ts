@@ -1,6 +1,7 @@
 import type { LookupTower } from '../../towers/lookup/tower.ts';
 import { DEFAULTS, readSettings, type Settings } from './attributes.ts';
-import { WebClient } from './client.ts';
+import { type ClientOptions, WebClient } from './client.ts';
+import type { Credential } from './credential.ts';
 import type { Hit } from './contract.ts';
 import { WebError } from './errors.ts';
 import { stretchesOf } from './highlight.ts';
@@ -36,6 +37,7 @@ export class ScalingnoteSearch extends Base {
   #messages = MESSAGES;
   #settings: Settings | undefined;
   #client: WebClient | undefined;
+  #options: ClientOptions = {};
   #hits: readonly Hit[] = [];
   /** Index of the option that is active; -1 for none. */
   #active = -1;
@@ -83,6 +85,12 @@ export class ScalingnoteSearch extends Base {
     this.#messages = { ...this.#messages, ...messages };
   }
 
+  /** What the service asks for. It is no attribute, for whoever reads the page reads those. */
+  set credential(credential: Credential | undefined) {
+    this.#options = credential === undefined ? {} : { credential };
+    if (this.isConnected) this.#configure();
+  }
+
   connectedCallback(): void {
     this.#observer?.observe(this, { attributes: true });
     this.#configure();
@@ -106,7 +114,7 @@ export class ScalingnoteSearch extends Base {
     input.placeholder = this.getAttribute('placeholder') ?? '';
     try {
       const settings = readSettings(this.attributes);
-      this.#client = new WebClient(settings.endpoint);
+      this.#client = new WebClient(settings.endpoint, this.#options);
       this.#settings = settings;
     } catch (error) {
       this.#show([], '');
@@ -170,6 +178,7 @@ export class ScalingnoteSearch extends Base {
     let found = towers.get(key);
     if (found === undefined) {
       found = loadTower(endpoint, {
+        ...this.#options,
         space,
         onProgress: ({ loadedBytes, totalBytes }) => {
           const share = Math.floor((10 * loadedBytes) / (totalBytes ?? Infinity)) / 10;

@@ -2,6 +2,7 @@ import { LookupError } from '../../towers/lookup/errors.ts';
 import { Sha256 } from '../../towers/lookup/sha256.ts';
 import { LookupTower, MANIFEST, MODEL, parseManifest, TOKENIZER } from '../../towers/lookup/tower.ts';
 import { serviceAddress } from './client.ts';
+import { authorizing, type Credential } from './credential.ts';
 import { invalidArgument } from './errors.ts';
 import { described, entriesOf } from './request.ts';
 
@@ -29,6 +30,8 @@ export interface LoadTowerOptions {
    * `serveTower` allows it, or that of a folder that has them. @default 'service'
    */
   at?: 'service' | 'folder';
+  /** For the service, or for what has the folder. @default none */
+  credential?: Credential;
   signal?: AbortSignal;
   /** Called as the bytes of a file come; not for those that are in the browser's cache. */
   onProgress?: (progress: TowerProgress) => void;
@@ -43,8 +46,8 @@ export interface LoadTowerOptions {
  * @throws {LookupError} for another space, a file that is not what the manifest says, a tower that can't run here
  */
 export async function loadTower(address: string, options: LoadTowerOptions): Promise<LookupTower> {
-  entriesOf(options, '', ['space', 'at', 'signal', 'onProgress'], 'option');
-  const { space, at = 'service' } = options;
+  entriesOf(options, '', ['space', 'at', 'credential', 'signal', 'onProgress'], 'option');
+  const { space, at = 'service', credential } = options;
   if (typeof space !== 'string' || !/^sp1_[0-9a-z]+$/.test(space)) {
     throw invalidArgument('space', `is ${described(space)}; give the fingerprint of the space, sp1_...`);
   }
@@ -56,7 +59,7 @@ export async function loadTower(address: string, options: LoadTowerOptions): Pro
   const failed = new AbortController();
   const signal = AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]);
   const folder = `${base}/${at === 'service' ? `v1/tower/${space}/` : ''}`;
-  const source = new TowerSource(folder, { ...options, signal });
+  const source = new TowerSource(folder, { ...options, signal }, authorizing(credential, base));
   const manifest = parseManifest(new TextDecoder().decode(await source.manifest()));
   if (manifest.fingerprint !== space) {
     throw new LookupError(`${manifest.name} is of space ${manifest.fingerprint}, not of ${space}`);
@@ -91,11 +94,17 @@ interface Collected {
 class TowerSource {
   readonly #folder: string;
   readonly #options: LoadTowerOptions;
+  readonly #authorization: () => Promise<Record<string, string>>;
   #bytesLeft = MAX_TOWER_BYTES;
 
-  constructor(folder: string, options: LoadTowerOptions) {
+  constructor(
+    folder: string,
+    options: LoadTowerOptions,
+    authorization: () => Promise<Record<string, string>>,
+  ) {
     this.#folder = folder;
     this.#options = options;
+    this.#authorization = authorization;
   }
 
   /** It has no hash, and may change: it is fetched each time. */
@@ -129,8 +138,9 @@ class TowerSource {
     const { signal } = this.#options;
     const url = `${this.#folder}${name}`;
     let response: Response;
+    const headers = await this.#authorization();
     try {
-      response = await fetch(url + query, signal === undefined ? {} : { signal });
+      response = await fetch(url + query, { headers, ...(signal === undefined ? {} : { signal }) });
     } catch (error) {
       signal?.throwIfAborted();
       const message = `${url} can't be reached, or does not admit this origin: ${String(error)}`;

@@ -7,10 +7,12 @@ import type { FullDocument__Output } from '../../proto/generated/scalingnote/v1/
 import type { GetDocumentsRequest } from '../../proto/generated/scalingnote/v1/GetDocumentsRequest.ts';
 import type { GetDocumentsResponse__Output } from '../../proto/generated/scalingnote/v1/GetDocumentsResponse.ts';
 import type { RichStatus } from '../../proto/status.ts';
+import { limits } from '../../machine/limits.ts';
 import type { CallOptions, Store } from '../../store/store.ts';
 import type { DocumentWrite } from '../../store/writes.ts';
 import { MemoryStore } from '../../store/testing/memory-store.ts';
 import { DIMENSIONS } from '../runtime/testing/fake-manifest.ts';
+import { ExportPlaces } from './export-places.ts';
 import { eventually, type Harness, harnesses, statusOf } from './testing/harness.ts';
 import { FakeTower } from './testing/fake-tower.ts';
 import { TestStore } from './testing/test-store.ts';
@@ -352,4 +354,33 @@ test('draining ends an export between two documents, and says to come again', as
   );
   hold();
   await stopped;
+});
+
+test('so many exports run at a time as there is memory for, and one that ends makes room', async () => {
+  let release = (): void => {};
+  const gate = new Promise<void>((resolve) => (release = resolve));
+  const store = new WatchedStore();
+  const harness = await filled([put('a')], store);
+  store.beforePage = () => gate;
+  const { most } = new ExportPlaces();
+  const calls = Array.from({ length: most }, () => harness.client.export({ collection: 'docs' }));
+  const exports = calls.map(collect);
+  await eventually(() => store.pages === most);
+  const { status: refused } = await exportAll(harness);
+  assert.deepEqual([refused.code, refused.reason], [status.RESOURCE_EXHAUSTED, 'OVERLOADED']);
+  calls[0]!.cancel();
+  assert.equal((await exports[0]!).status.code, status.CANCELLED);
+  release();
+  for (const each of exports.slice(1)) assert.equal((await each).documents.length, 1);
+  assert.equal((await exportAll(harness)).documents.length, 1);
+});
+
+test('little memory leaves few exports, and one always', () => {
+  const of = (gib: number): number => new ExportPlaces({ ...limits(), memoryBytes: gib * 2 ** 30 }).most;
+  assert.deepEqual([16, 2, 0.5, 0.05].map(of), [32, 16, 4, 1]);
+  assert.equal(new ExportPlaces({ ...limits(), memoryBytes: 16 * 2 ** 30 }).refusal(23), undefined);
+  assert.match(
+    new ExportPlaces({ ...limits(), memoryBytes: 16 * 2 ** 30 }).refusal(24)!.message,
+    /of this address/,
+  );
 });

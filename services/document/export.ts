@@ -5,6 +5,7 @@ import { collectionNotFound, collectionReplaced } from '../../store/errors.ts';
 import type { Filter } from '../../store/queries.ts';
 import type { CallOptions, CollectionInfo, CollectionKey, Store } from '../../store/store.ts';
 import type { FullDocument } from '../../store/document.ts';
+import { withAnalysis } from '../runtime/analysis.ts';
 import { invalidArgument, ServiceError } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
 import type { ServerStreamCall } from '../runtime/handler.ts';
@@ -41,7 +42,7 @@ export async function exportDocuments(
 ): Promise<void> {
   const wanted = parseRequest(request);
   const collection = await describe(store, request, call);
-  await write({ header: { collection } });
+  await write({ header: { collection: withAnalysis(collection) } });
   let sending: Promise<void>[] = [];
   let bytes = 0;
   for (const [tenant, after] of await tenantsOf(store, collection, request, call)) {

@@ -15,6 +15,7 @@ import { Quotas } from '../runtime/tenants/quotas.ts';
 import { type CountedStore, StorageQuotas } from '../runtime/tenants/storage.ts';
 import { checkCollection, checkDocumentId, checkTenant, MAX_DELETE_IDS } from '../runtime/validate.ts';
 import { dropCollection, listAliases, switchAlias, type CatalogStore } from './catalog.ts';
+import { ExportPlaces } from './export-places.ts';
 import { exportDocuments, type ExportStore } from './export.ts';
 import { salvageDocument } from './ingest/envelope.ts';
 import type { IngestPipeline, IngestStore } from './ingest/pipeline.ts';
@@ -55,6 +56,7 @@ export function documentService({
   storage = new StorageQuotas(store, quotas),
 }: DocumentServiceParts): Service {
   const tenants = { store, pipeline, quotas, storage };
+  const exports = new ExportPlaces();
   const handlers: Implementation<DocumentServiceHandlers> = {
     Ingest: (call) => pipeline.serve(call),
 
@@ -85,7 +87,7 @@ export function documentService({
 
     ListDocuments: (request, call) => listDocuments(store, request, call),
     GetDocuments: (request, call) => getDocuments(store, request, call),
-    Export: (request, call) => exportDocuments(store, request, call),
+    Export: (request, call) => exports.run(() => exportDocuments(store, request, call)),
 
     ListCollections: (_request, call) => listCollections(store, call),
 
@@ -99,12 +101,16 @@ export function documentService({
 
     Describe: async () => ({ service: describe() }),
   };
-  const { path } = v1.DocumentService.service.Ingest;
+  const { Ingest, Export } = v1.DocumentService.service;
   return {
     ...service(v1.DocumentService.service, perTenant(v1.DocumentService.service, handlers, quotas), {
       Ingest: salvageDocument,
     }),
-    refuseStream: (method, ofPeer) => (method === path ? pipeline.refusal(ofPeer) : undefined),
+    refuseStream: (method, ofPeer) => {
+      if (method === Ingest.path) return pipeline.refusal(ofPeer);
+      return method === Export.path ? exports.refusal(ofPeer) : undefined;
+    },
+    limits: { ...pipeline.limits, exports: exports.most },
   };
 }
 

@@ -7,6 +7,7 @@ import type { ListTenantsResponse } from '../../proto/generated/scalingnote/v1/L
 import type { TenantDrop } from '../../proto/generated/scalingnote/v1/TenantDrop.ts';
 import { collectionNotFound, StoreError } from '../../store/errors.ts';
 import type { CallOptions, CollectionInfo, CollectionKey, Counts, Store } from '../../store/store.ts';
+import { withAnalysis } from '../runtime/analysis.ts';
 import type { Caller } from '../runtime/access/caller.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
@@ -192,7 +193,7 @@ export async function listCollections(
 ): Promise<ListCollectionsResponse> {
   const { caller } = call;
   const collections = await store.listCollections(call);
-  if (!caller || caller.tenants.all) return { collections };
+  if (!caller || caller.tenants.all) return { collections: collections.map(withAnalysis) };
   const own: CollectionInfo[] = [];
   for (const collection of collections) {
     const counts = await countsFor(store, collection, caller, call).catch((error: unknown) => {
@@ -201,7 +202,7 @@ export async function listCollections(
     });
     if (counts) own.push({ ...collection, ...counts });
   }
-  return { collections: own };
+  return { collections: own.map(withAnalysis) };
 }
 
 /** Counts of the tenants that a caller may see. */

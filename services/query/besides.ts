@@ -52,7 +52,10 @@ export async function addBesides(search: AnsweredSearch, hits: Hit[]): Promise<D
   const { plan, found, store, call } = search;
   const { explain, explainDocumentId, snippetLength, documentText } = plan.besides;
   if (snippetLength > 0) {
-    const terms = new Set(termWords(plan.text).values());
+    const { reading } = found;
+    const terms = reading
+      ? { has: (word: string) => reading.matches(word) }
+      : new Set(termWords(plan.text).values());
     for (const [index, { text = '' }] of found.hits.entries()) {
       if (text !== '') hits[index]!.snippet = snippetOf(text, terms, snippetLength);
     }
@@ -63,7 +66,8 @@ export async function addBesides(search: AnsweredSearch, hits: Hit[]): Promise<D
   const teacher = await search.live?.teach(plan.text, call.signal);
   const { collection, query } = found;
   const explained = { store, collection, query, teacher: teacher?.vector, options: call };
-  const words = plan.mode === 'dense' ? new Map<number, string>() : termWords(plan.text);
+  const words =
+    plan.mode === 'dense' ? new Map<number, string>() : (found.reading?.words ?? termWords(plan.text));
   const message = (explanation: Explanation, rank: number): ExplanationMessage =>
     explanationMessage(explanation, rank, words, teacher?.name);
   if (explain) await addExplanations(explained, found, hits, message);

@@ -66,6 +66,15 @@ export class Collections {
    *   besides
    */
   async resolve(name: string, call: { readonly signal: AbortSignal }, identity?: string): Promise<string> {
+    return (await this.find(name, call, identity)).physicalName;
+  }
+
+  /** What is behind a logical name. @throws as {@link resolve} */
+  async find(
+    name: string,
+    call: { readonly signal: AbortSignal },
+    identity?: string,
+  ): Promise<CollectionKey> {
     const cached = this.#known.get(name);
     // A token of a collection that we do not know may be newer than what we know.
     const known = identity === undefined || cached?.identity === identity ? cached : undefined;
@@ -81,7 +90,7 @@ export class Collections {
     if (identity !== undefined && found.identity !== identity) {
       throw tokenOfAnother(name, identity, found.identity);
     }
-    return found.physicalName;
+    return found;
   }
 
   /** Forgets a name that turned out to lead nowhere. */

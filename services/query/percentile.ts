@@ -99,7 +99,11 @@ export function percentileUnknown(queries: number): ServiceError {
 export interface ScaleParts {
   store: Pick<Store, 'scroll' | 'search'>;
   /** What the store is asked with, for a text. */
-  encode: (text: string, signal: AbortSignal) => Promise<Required<Pick<SearchQuery, 'vector' | 'sparse'>>>;
+  encode: (
+    text: string,
+    where: { collection: string; tenant: string },
+    signal: AbortSignal,
+  ) => Promise<Required<Pick<SearchQuery, 'vector' | 'sparse'>>>;
 }
 
 /** The scales of collections, made where they are asked for. */
@@ -136,7 +140,7 @@ export class Scales {
     const { store, encode } = this.#parts;
     const best: Best[] = [];
     for (const { documentId, text } of await this.#texts(collection, tenant, signal)) {
-      const { vector, sparse } = await encode(text, signal);
+      const { vector, sparse } = await encode(text, { collection, tenant }, signal);
       const scope = { tenant, limit: 2, idsOnly: true, withText: false, withMetadata: false };
       const [dense, worded] = await Promise.all([
         store.search(collection, { ...scope, vector }, { signal }),

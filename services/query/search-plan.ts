@@ -1,6 +1,7 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
 import { type Filter, type FilterValue, type SearchQuery } from '../../store/queries.ts';
+import { isLanguage } from '../../towers/lexical/analysis.ts';
 import { invalidArgument, invalidArguments, ServiceError } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
 import { type AskedFusion, parseFusion } from './fusion.ts';
@@ -34,6 +35,12 @@ export interface SearchPlan {
   collection: string;
   text: string;
   mode: Mode;
+  /** Whether the last word may be unfinished; absent where the request does not say. */
+  prefix?: boolean;
+  /** The request says so, so that a collection that can't is refused. */
+  mustPrefix?: boolean;
+  /** Language of the text; absent for those of the collection. */
+  language?: string;
   /** What the store is asked for, without the vectors of the text. */
   query: SearchQuery;
   /** How it is to fuse its legs, as far as the request says. */
@@ -85,6 +92,7 @@ export function parseTextless(request: SearchRequest__Output | null): SearchPlan
   if (plan.rerank > 0) refuse('rerank', 'needs the text of the query; leave it out, or call Search');
   if (snippetLength > 0)
     refuse('snippet_length', 'needs the text of the query; leave it out, or call Search');
+  if (plan.prefix === true) refuse('prefix', 'needs the text of the query; leave it out, or call Search');
   return plan;
 }
 
@@ -122,7 +130,28 @@ function planOf(request: SearchRequest__Output): SearchPlan {
   const besides = parseBesides(request, query.limit);
   if (set) checkExplained(besides, set, mode === 'hybrid' ? percentile?.threshold : undefined);
   const rerank = parseRerank(request.rerank, besides, { sort: request.sort !== null });
-  return { collection, text, mode, query, fusion, percentile, rerank, set, besides };
+  const reading = parseReading(request, mode);
+  return { collection, text, mode, ...reading, query, fusion, percentile, rerank, set, besides };
+}
+
+/** How the words of the text are read. */
+function parseReading(
+  { prefix, language }: SearchRequest__Output,
+  mode: Mode,
+): Pick<SearchPlan, 'prefix' | 'language'> {
+  if (language !== '' && (!isLanguage(language) || language === 'auto')) {
+    throw invalidArgument(
+      'language',
+      `is ${quoted(language)}; send an ISO 639 code, as "en", "none", or leave it out for the languages of the collection`,
+    );
+  }
+  if (language !== '' && mode === 'dense') {
+    throw invalidArgument('language', 'changes nothing in a dense search; leave it out, or search by words');
+  }
+  return {
+    ...(prefix !== undefined && { prefix, mustPrefix: prefix }),
+    ...(language !== '' && { language }),
+  };
 }
 
 function parsePercentile({

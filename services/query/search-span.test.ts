@@ -39,6 +39,7 @@ async function storeSpan(error: Error): Promise<RecordedSpan> {
     explainDocumentId: '',
     snippetLength: 0,
     withDocumentText: false,
+    language: '',
     fusion: null,
     withPercentile: false,
     withCount: false,

@@ -42,6 +42,33 @@ test('queries one after the other are answered each', async () => {
   assert.deepEqual(summary(stream), ['1 result', '2 result', '10 result']);
 });
 
+test('the last word of a query may be unfinished, unless it says no', async () => {
+  const { client, store, tower } = await start();
+  await store.analysed('words', tower.manifest.space.fingerprint, ['astronomer']);
+  const stream = new TestStream(client);
+  const asked = { collection: 'words', mode: 'SEARCH_MODE_HYBRID', query: 'astron' } as const;
+  for (const [index, prefix] of [undefined, false].entries()) {
+    stream.send({ sequence: index + 1, search: { ...asked, ...(prefix === undefined ? {} : { prefix }) } });
+    await until(() => stream.answers.length === index + 1);
+  }
+  stream.send({ sequence: 3, search: search('astron') });
+  await until(() => stream.answers.length === 3);
+  await store.setAnalysis('words', 'what a later version may say');
+  stream.send({ sequence: 4, search: { collection: 'words', query: 'astron' } });
+  stream.end();
+  assert.equal((await stream.ended).code, status.OK);
+  assert.deepEqual(
+    summary(stream),
+    ['1 result', '2 result', '3 result', '4 result'],
+    'one without words goes on',
+  );
+  assert.deepEqual(
+    stream.answers.map(({ result }) => result!.completions),
+    [['astronomer'], [], [], stream.answers[3]!.result!.completions],
+  );
+  assert.deepEqual(tower.texts, ['astronomer', 'astron']);
+});
+
 test('a newer query supersedes the one before it, whose search is given up', async () => {
   const { client, store } = await start();
   const held = new Held();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import type { EncodeResponse__Output } from '../../proto/generated/scalingnote/v1/EncodeResponse.ts';
 import type { QueryServiceDescribeResponse__Output } from '../../proto/generated/scalingnote/v1/QueryServiceDescribeResponse.ts';
@@ -120,6 +121,71 @@ test('timings say where the time went', async () => {
   assert.ok(timings.searchMs > 0 && timings.tokenizeMs > 0);
   assert.ok(timings.totalMs >= timings.searchMs + timings.tokenizeMs);
   assert.equal(timings.cached, false);
+});
+
+test('words are searched as the collection analyses them', async () => {
+  const { search, store, tower } = await start();
+  const { fingerprint } = tower.manifest.space;
+  await store.analysed('words', fingerprint, ['astronomer', 'receive', 'dog']);
+  const found = async (query: string, rest = {}) => {
+    const answer = await search({ collection: 'words', mode: 'SEARCH_MODE_SPARSE', query, ...rest });
+    return { titles: answer.hits.map(({ title }) => title), ...answer };
+  };
+  assert.deepEqual((await found('dogs')).titles, ['dog']);
+  const mistyped = await found('recieve');
+  assert.deepEqual([mistyped.titles, mistyped.didYouMean], [['receive'], 'receive']);
+  assert.deepEqual((await found('astron')).titles, []);
+  const prefix = await found('astron', { prefix: true });
+  assert.deepEqual([prefix.titles, prefix.completions], [['astronomer'], ['astronomer']]);
+  assert.equal(prefix.didYouMean, '');
+  assert.equal((await found('dogs', { language: 'none' })).didYouMean, 'dog', 'it has no stem then');
+  tower.texts.length = 0;
+  await found('the astron', { mode: 'SEARCH_MODE_HYBRID', prefix: true });
+  await found('recieve', { mode: 'SEARCH_MODE_HYBRID' });
+  await found('the dgo', { mode: 'SEARCH_MODE_DENSE' });
+  assert.deepEqual(tower.texts, ['the astronomer', 'receive', 'the dgo']);
+});
+
+test('no tenant completes another’s words', async () => {
+  const { search, store, tower } = await start();
+  await store.analysed('words', tower.manifest.space.fingerprint, ['astronomer']);
+  const query = { collection: 'words', mode: 'SEARCH_MODE_SPARSE', query: 'astron', prefix: true } as const;
+  assert.deepEqual((await search(query)).completions, ['astronomer']);
+  const other = await search({ ...query, tenant: 'other' });
+  assert.deepEqual([other.completions, other.didYouMean, other.hits], [[], '', []]);
+});
+
+test('an alias that moves to a collection of another analyser is searched with that', async () => {
+  const { search, store, tower } = await start();
+  const { fingerprint } = tower.manifest.space;
+  await store.analysed('stemmed', fingerprint, ['run']);
+  await store.analysed('plain', fingerprint, ['run'], { language: 'none', keepDiacritics: false });
+  const titles = async (): Promise<string[]> => {
+    const { hits } = await search({ collection: 'words', mode: 'SEARCH_MODE_SPARSE', query: 'running' });
+    return hits.map(({ title }) => title);
+  };
+  await store.switchAlias('words', physicalName('stemmed', fingerprint));
+  assert.deepEqual(await titles(), ['run']);
+  await store.switchAlias('words', physicalName('plain', fingerprint));
+  while ((await titles()).length > 0) await delay(50);
+});
+
+test('what needs words is refused by a collection that does not know them, and by one of another analyser', async () => {
+  const { search, store, tower } = await start();
+  const refused = async (request: object, code: status, message: RegExp): Promise<void> => {
+    const error = await failure(search(request));
+    assert.deepEqual([error.code, error.message.match(message)?.length], [code, 1], error.message);
+  };
+  const sparse = { mode: 'SEARCH_MODE_SPARSE' } as const;
+  await refused({ ...sparse, prefix: true }, status.FAILED_PRECONDITION, /reanalyse docs/);
+  await refused({ ...sparse, language: 'de' }, status.FAILED_PRECONDITION, /reanalyse docs/);
+  await refused({ ...sparse, language: 'auto' }, status.INVALID_ARGUMENT, /^language: is "auto"/);
+  await refused({ language: 'de' }, status.INVALID_ARGUMENT, /^language: changes nothing/);
+  assert.equal((await search({ ...sparse, prefix: false })).completions.length, 0);
+  await store.analysed('words', tower.manifest.space.fingerprint, ['dog']);
+  await store.setAnalysis('words', '{"language":"auto","keepDiacritics":false,"analyser":1,"icu":1}');
+  await refused({ ...sparse, collection: 'words' }, status.FAILED_PRECONDITION, /ICU.*reanalyse words/);
+  assert.equal((await search({ collection: 'words', query: 'dog' })).hits.length, 1, 'dense goes on');
 });
 
 test('dense, sparse and hybrid searches', async () => {

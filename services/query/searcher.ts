@@ -2,9 +2,12 @@ import { type Context, SpanKind } from '@opentelemetry/api';
 import { StoreError, type StoreErrorReason } from '../../store/errors.ts';
 import { DEFAULT_FUSION, type Fusion } from '../../store/fusion.ts';
 import type { SearchHit, SearchQuery } from '../../store/queries.ts';
-import type { Store } from '../../store/store.ts';
+import type { CollectionKey, Store } from '../../store/store.ts';
+import { readQuery, type ReadQuery } from '../../towers/lexical/query.ts';
 import type { Reranker } from '../../towers/reranker/reranker.ts';
 import { queryTerms } from '../../towers/terms.ts';
+import { analyserOf, notAnalysed } from '../runtime/analysis.ts';
+import { ServiceError } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
 import { traceOf } from '../runtime/telemetry/span.ts';
 import { Quotas } from '../runtime/tenants/quotas.ts';
@@ -18,6 +21,7 @@ import { percentileUnknown, type Scale, Scales } from './percentile.ts';
 import { type Page, Reranks } from './rerank.ts';
 import { searchSet } from './result-set.ts';
 import type { SearchPlan } from './search-plan.ts';
+import { Vocabularies } from './vocabularies.ts';
 
 /** What searching needs of a store. */
 export type QueryStore = Pick<
@@ -26,6 +30,7 @@ export type QueryStore = Pick<
   | 'aliases'
   | 'findCollection'
   | 'search'
+  | 'words'
   | 'scroll'
   | 'lookupDocuments'
   | 'readDocuments'
@@ -41,6 +46,8 @@ export interface Found extends Page {
   timings: { tokenizeMs: number; queueMs: number; encodeMs: number; searchMs: number; cached: boolean };
   /** How many tokens the tower read of a query that has more. */
   cut?: CutText;
+  /** What the words of the text mean in the collection; absent where it has no analysis, or nobody asked. */
+  reading?: ReadQuery;
   /** Where percentiles are asked for. */
   scale?: Scale;
   set?: ResultSet;
@@ -52,11 +59,20 @@ export interface Found extends Page {
 
 /** What encoding made of a search's text. */
 interface Encoded {
+  /** The analysis of the collection that it was made for; `undefined` where that does not matter. */
+  analysis?: string | undefined;
+  reading?: ReadQuery;
   vectors: Pick<SearchQuery, 'vector' | 'sparse' | 'hnswEf' | 'oversampling'>;
   timings: Found['timings'];
   cut?: CutText;
   absence?: Absence;
 }
+
+/** What of a search says how its words are read. */
+type WordsPlan = Pick<
+  SearchPlan,
+  'collection' | 'text' | 'mode' | 'prefix' | 'mustPrefix' | 'language' | 'query'
+>;
 
 /** Why a store does not find a collection where it was a moment ago. */
 const GONE: ReadonlySet<StoreErrorReason> = new Set(['COLLECTION_NOT_FOUND', 'COLLECTION_REPLACED']);
@@ -80,6 +96,7 @@ export class Searcher {
   readonly #encoder: QueryEncoder;
   readonly #collections: Collections;
   readonly #quotas: Quotas;
+  readonly #vocabularies: Vocabularies;
   readonly #scales: Scales;
   readonly #reranks: Reranks;
   /** By logical name. */
@@ -103,13 +120,19 @@ export class Searcher {
       ...(search?.oversampling !== undefined && { oversampling: search.oversampling }),
     };
     this.#store = store;
+    this.#vocabularies = new Vocabularies(store);
     this.#encoder = encoder;
     this.#scales = new Scales({
       store,
-      encode: async (text, signal) => ({
-        vector: (await encoder.encode(text, { signal })).vector,
-        sparse: queryTerms(text),
-      }),
+      encode: async (text, { collection, tenant }, signal) => {
+        const [{ vector }, key] = await Promise.all([
+          encoder.encode(text, { signal }),
+          collections.find(collection, { signal }),
+        ]);
+        const asked = { collection, text, mode: 'hybrid' as const, query: { tenant, limit: 1 } };
+        const reading = await this.#read(asked, key, { signal });
+        return { vector, sparse: reading?.sparse ?? queryTerms(text) };
+      },
     });
     this.#collections = collections;
   }
@@ -121,8 +144,14 @@ export class Searcher {
    * @throws {TowerError} as the tower does
    */
   async search(plan: SearchPlan, call: Call, kept: Kept = {}): Promise<Found> {
-    const physical = await this.#resolve(plan, call);
-    const { vectors, timings, cut, absence } = (kept.encoded ??= await this.#encode(plan, call));
+    const key = await this.#resolve(plan, call);
+    const { physicalName: physical } = key;
+    if (kept.encoded && !isFor(kept.encoded, key)) delete kept.encoded;
+    const { vectors, timings, cut, absence, reading } = (kept.encoded ??= await this.#encode(
+      plan,
+      key,
+      call,
+    ));
     const scale = plan.percentile && (await this.#scale(plan, physical, call));
     const fusion =
       plan.mode === 'hybrid' ? fusionFor(plan.fusion, this.#fusion.get(plan.collection)) : undefined;
@@ -138,7 +167,7 @@ export class Searcher {
     const started = performance.now();
     try {
       const ask = (one: SearchQuery): Promise<SearchHit[]> =>
-        this.#ask(plan, physical, one, { ...call, ...traceOf(span) });
+        this.#ask(plan, key, one, { ...call, ...traceOf(span) });
       const asked = withPercentile(plan, query, scale);
       const askAll = absence ? (one: SearchQuery) => searchByWords(hybrid(one), ask) : ask;
       const found = await answer(plan, asked, scale, askAll, (one) => this.#pageOf(plan, one, askAll, call));
@@ -151,6 +180,7 @@ export class Searcher {
         ...(cut && { cut }),
         ...(scale && { scale }),
         ...(absence && { absence }),
+        ...(reading && { reading }),
       };
     } catch (error) {
       // A search that was given up, because a newer query came, has not failed.
@@ -168,13 +198,14 @@ export class Searcher {
     return { encoded: { vectors: { vector, ...this.#recommended }, timings } };
   }
 
-  async #encode(plan: SearchPlan, call: Call): Promise<Encoded> {
+  async #encode(plan: SearchPlan, key: CollectionKey, call: Call): Promise<Encoded> {
     const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
     const vectors: Encoded['vectors'] = {};
     let cut: CutText | undefined;
+    const reading = await this.#read(plan, key, call);
     if (plan.mode !== 'dense') {
       const started = performance.now();
-      vectors.sparse = queryTerms(plan.text);
+      vectors.sparse = reading?.sparse ?? queryTerms(plan.text);
       const done = performance.now();
       timings.tokenizeMs = done - started;
       if (plan.mode === 'sparse') call.span?.record('tokenize', started, done);
@@ -182,14 +213,16 @@ export class Searcher {
     if (plan.mode !== 'sparse') {
       const { tenant } = plan.query;
       const encode = (signal: AbortSignal): Promise<EncodedQuery> =>
-        this.#encoder.encode(plan.text, {
+        this.#encoder.encode(reading?.text ?? plan.text, {
           signal,
           ...(call.span && { span: call.span }),
           owner: tenantFlow(tenant),
           onTokens: (tokens) => this.#quotas.tokens(tenant, tokens),
         });
       const encoded = plan.mode === 'hybrid' ? await encodeInTime(call, encode) : await encode(call.signal);
-      if (typeof encoded === 'string') return { vectors, timings, absence: encoded };
+      if (typeof encoded === 'string') {
+        return { vectors, timings, absence: encoded, analysis: key.analysis, ...(reading && { reading }) };
+      }
       vectors.vector = encoded.vector;
       cut = encoded.cut;
       Object.assign(vectors, this.#recommended);
@@ -198,7 +231,48 @@ export class Searcher {
       timings.encodeMs = encoded.encodeMs;
       timings.cached = encoded.cached;
     }
-    return { vectors, timings, ...(cut && { cut }) };
+    return {
+      vectors,
+      timings,
+      analysis: reading || plan.mode !== 'dense' ? key.analysis : undefined,
+      ...(cut && { cut }),
+      ...(reading && { reading }),
+    };
+  }
+
+  /** What the words of the text mean in the collection; `undefined` where that does not matter, or can't be known. */
+  async #read(
+    plan: WordsPlan,
+    key: CollectionKey,
+    call: Pick<Call, 'signal' | 'span'>,
+  ): Promise<ReadQuery | undefined> {
+    const { collection, text, mode, prefix = false, language, query } = plan;
+    const { analysis, physicalName } = key;
+    if (mode === 'dense' && !prefix) return undefined;
+    // The terms of a collection of others are theirs, if it has any.
+    const find = () => (key.readOnly === true ? undefined : analyserOf(collection, analysis));
+    // A dense search that nobody asked to complete words goes on without that.
+    const analyser = mode === 'dense' && plan.mustPrefix !== true ? unlessRefused(find) : find();
+    if (!analyser) {
+      if (prefix && plan.mustPrefix) throw notAnalysed(key, collection, 'prefix');
+      if (language !== undefined) throw notAnalysed(key, collection, 'language');
+      return undefined;
+    }
+    const started = performance.now();
+    const vocabulary = await this.#vocabularies
+      .of(physicalName, query.tenant, call)
+      .catch((error: unknown) => {
+        // The search itself looks once more where the name leads.
+        if (error instanceof StoreError && GONE.has(error.reason)) return undefined;
+        throw error;
+      });
+    const reading = readQuery(text, { analyser, vocabulary, language, prefix });
+    call.span?.record('read', started, performance.now());
+    return reading;
+  }
+
+  #resolve({ collection, query }: SearchPlan, call: Call): Promise<CollectionKey> {
+    return this.#collections.find(collection, call, query.atLeast?.identity);
   }
 
   /** The hits of a page, reranked where the search asks for that. */
@@ -218,25 +292,43 @@ export class Searcher {
     return scale;
   }
 
-  #resolve({ collection, query }: SearchPlan, call: Call): Promise<string> {
-    return this.#collections.resolve(collection, call, query.atLeast?.identity);
-  }
-
   /** A collection may have been replaced and dropped since we looked where its name leads: look once more. */
   async #ask(
     plan: SearchPlan,
-    physical: string,
+    key: CollectionKey,
     query: SearchQuery,
     call: Call & { trace?: Context },
   ): Promise<SearchHit[]> {
     try {
-      return await this.#store.search(physical, query, call);
+      return await this.#store.search(key.physicalName, query, call);
     } catch (error) {
       if (!(error instanceof StoreError && GONE.has(error.reason))) throw error;
       this.#collections.forget(plan.collection);
-      return this.#store.search(await this.#resolve(plan, call), query, call);
+      const now = await this.#resolve(plan, call);
+      // Another analysis has other terms for the same words.
+      const { sparse } = now.analysis === key.analysis ? query : await this.#termsIn(plan, now, call);
+      return this.#store.search(now.physicalName, sparse ? { ...query, sparse } : query, call);
     }
   }
+
+  async #termsIn(plan: SearchPlan, key: CollectionKey, call: Call): Promise<Pick<SearchQuery, 'sparse'>> {
+    if (plan.mode === 'dense') return {};
+    return { sparse: (await this.#read(plan, key, call))?.sparse ?? queryTerms(plan.text) };
+  }
+}
+
+function unlessRefused<Result>(find: () => Result): Result | undefined {
+  try {
+    return find();
+  } catch (error) {
+    if (error instanceof ServiceError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether what was made of a text holds for a collection, too. */
+function isFor({ analysis, vectors, reading }: Encoded, key: CollectionKey): boolean {
+  return (!vectors.sparse && !reading) || analysis === key.analysis;
 }
 
 /** In a mode of one leg, a percentile is a score, which the store can tell from others. */

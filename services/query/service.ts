@@ -130,6 +130,7 @@ export function queryService(parts: QueryParts): Service {
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
       const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
       const queryTruncation = found.cut ? truncationMessage(found.cut, tower.manifest.maxTokens) : null;
+      const { didYouMean = '', completions = [] } = found.reading ?? {};
       const fusion = query.fusion ? fusionMessage(query.fusion) : null;
       return {
         hits: messages,
@@ -141,6 +142,8 @@ export function queryService(parts: QueryParts): Service {
         percentileQueries: scale?.queries ?? 0,
         resultSet: plan.set?.isShown === true ? found.set! : null,
         reranking: found.reranking ?? null,
+        didYouMean,
+        completions,
         denseLegAbsence: found.absence ?? 'DENSE_LEG_ABSENCE_UNSPECIFIED',
       };
     } finally {
@@ -151,6 +154,12 @@ export function queryService(parts: QueryParts): Service {
   const search = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
     const arrived = performance.now();
     return run(parseSearch(request), call, arrived);
+  };
+
+  /** A search while its words are typed. */
+  const searchTyped = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
+    const arrived = performance.now();
+    return run({ prefix: true, ...parseSearch(request) }, call, arrived);
   };
 
   const searchByVector = async (
@@ -227,7 +236,7 @@ export function queryService(parts: QueryParts): Service {
   /** A query of a stream counts as a request. */
   const searchCounted = async (request: SearchRequest__Output, call: Call): Promise<SearchResponse> => {
     countRequest(quotas, call, request.tenant);
-    return search(request, call);
+    return searchTyped(request, call);
   };
 
   const handlers: Implementation<QueryServiceHandlers> = {

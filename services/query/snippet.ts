@@ -39,7 +39,7 @@ function segmenters() {
  *
  * @param terms of the query, as {@link wordsOf} spells them
  */
-export function snippetOf(text: string, terms: ReadonlySet<string>, length: number): Snippet {
+export function snippetOf(text: string, terms: Pick<ReadonlySet<string>, 'has'>, length: number): Snippet {
   const seen = text.length > MAX_TEXT ? text.slice(0, startOfCharacter(text, MAX_TEXT)) : text;
   const matches = [...wordsOf(seen)].filter(({ term }) => terms.has(term));
   const sentences = Array.from(segmenters().sentences.segment(seen), ({ index, segment }) => ({

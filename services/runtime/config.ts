@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { memoryBudget } from '../../machine/limits.ts';
 import { isLogicalName } from '../../store/names.ts';
 import { accessSettings } from './access/access-settings.ts';
+import { oidcSettings } from './access/oidc-settings.ts';
 import { fusionSetting } from './fusion-setting.ts';
 import { LOG_LEVELS } from './log.ts';
 import { boolean, ConfigError, decimal, integer } from './setting-types.ts';
@@ -67,6 +68,13 @@ export const Settings = z.strictObject({
   consoleAddress: optionalAddress('127.0.0.1:7400').describe(
     'HOST:PORT of the console, which receives the spans unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector; empty for none.',
   ),
+  consoleCa: text()
+    .optional()
+    .describe('PEM file with the CAs of the console. With it, spans go there over TLS.'),
+  consoleClientCert: text()
+    .optional()
+    .describe('PEM file with the certificate that the console asks us for, and its chain.'),
+  consoleClientKey: text().optional().describe('PEM file with the private key of --console-client-cert.'),
   consoleLogin: boolean()
     .default(false)
     .meta({
@@ -107,6 +115,7 @@ export const Settings = z.strictObject({
     'Origins of web pages that may call the services with JSON, separated by commas: https://example.com, for example.',
   ),
   ...accessSettings,
+  ...oidcSettings,
   ...storeSettings,
   documentTower: text()
     .default('all-MiniLM-L6-v2')

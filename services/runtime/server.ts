@@ -14,7 +14,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { Access } from './access/access.ts';
 import { accessHooks } from './access/hooks.ts';
-import { LARGEST_MESSAGES } from './admission/admission.ts';
+import { budgetsOf } from './admission/budgets.ts';
 import {
   serverStream,
   stream,
@@ -26,12 +26,7 @@ import {
   type UnaryHandler,
 } from './handler.ts';
 import { authority } from './listen-address.ts';
-import {
-  BODY_TIMEOUT_MS,
-  HeldBytes,
-  MAX_BODY_BYTES_IN_ALL,
-  type ExchangeLimits,
-} from './listener/exchange.ts';
+import { BODY_TIMEOUT_MS, HeldBytes, type ExchangeLimits } from './listener/exchange.ts';
 import { httpListener } from './listener/http.ts';
 import { http2Port } from './listener/http2.ts';
 import { listen } from './listener/listener.ts';
@@ -61,6 +56,8 @@ export interface Service {
    * @param ofPeer how many of the method the same peer has open
    */
   refuseStream?: (method: string, ofPeer: number) => ServiceError | undefined;
+  /** Bounds of its own, by name, for the metrics. @default none */
+  limits?: Readonly<Record<string, number>>;
   /** Descriptors of the service, for JSON. @default those of our contract */
   registry?: FileRegistry;
 }
@@ -193,10 +190,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const { beforeCall, onConnection, onSession } = accessHooks(access, options.hooks);
   const methods = methodsOf(bound);
+  const budgets = budgetsOf(options.maxReceiveBytes);
   const limits: ExchangeLimits = {
     maxReceiveBytes: options.maxReceiveBytes,
     bodyTimeoutMs: options.bodyTimeoutMs ?? BODY_TIMEOUT_MS,
-    held: new HeldBytes(MAX_BODY_BYTES_IN_ALL),
+    held: new HeldBytes(budgets.bodies),
     draining: draining.signal,
     log,
     bareErrors: options.bareErrors ?? false,
@@ -211,7 +209,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     isServing: () => isServing,
   });
   // Where there is an admission, it has the same bound, and counts more exactly.
-  const held = new HeldBytes(Math.max(MAX_BODY_BYTES_IN_ALL, LARGEST_MESSAGES * options.maxReceiveBytes));
+  const held = new HeldBytes(Math.max(budgets.bodies, budgets.requests));
   const http2 = http2Port({ methods, limits: { ...limits, held }, http, beforeCall, onSession });
   const { headTimeoutMs } = options;
   const listening = { host, port, portSetting, headTimeoutMs, onConnection };

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { OutgoingTls } from '../../calls/outgoing-tls.ts';
 import { openStore } from '../../store/open.ts';
 import type { Store } from '../../store/store.ts';
 import { readGolden } from '../../towers/golden/golden.ts';
@@ -20,6 +21,7 @@ import { startLiveness } from './liveness/liveness.ts';
 import { runService } from './run-service.ts';
 import { startServer, type RunningServer, type Service } from './server.ts';
 import { STORE_SETTINGS, storeConfig } from './store-settings.ts';
+import { outgoingTls } from './tls/outgoing.ts';
 import { openTls } from './tls/tls.ts';
 import { Quotas } from './tenants/quotas.ts';
 import { measuredStore } from './telemetry/measured-store.ts';
@@ -46,6 +48,9 @@ const SHARED = [
   'connectionIdleS',
   'connectionAgeS',
   'consoleAddress',
+  'consoleCa',
+  'consoleClientCert',
+  'consoleClientKey',
   'logLevel',
   'maxTokensSpent',
   'tenantQuotas',
@@ -126,6 +131,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         name: `scalingnote-${service.name}`,
         version: packageVersion,
         consoleAddress: config.consoleAddress,
+        consoleTls: consoleTlsOf(config),
         metricsHost: config.metricsHost,
         metricsPort: config[service.metricsPort],
         metricsPortSetting: namesOf(service.metricsPort),
@@ -156,6 +162,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     if (metrics) {
       measureTower(tower, metrics);
       access.measure(metrics);
+      quotas.measure(metrics);
     }
     let server: RunningServer | undefined;
     let serving = false;
@@ -241,6 +248,17 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       },
     };
   });
+}
+
+/** What the console is reached with; `undefined` for plain text. @throws {ConfigError} where a file can't be used */
+function consoleTlsOf({
+  consoleCa: ca,
+  consoleClientCert: cert,
+  consoleClientKey: key,
+}: Config): OutgoingTls | undefined {
+  if (ca === undefined && cert === undefined && key === undefined) return undefined;
+  const names = { ca: '--console-ca', cert: '--console-client-cert', key: '--console-client-key' };
+  return outgoingTls({ ca, cert, key }, names);
 }
 
 /** @throws {TowerError} for golden vectors that can't be read */

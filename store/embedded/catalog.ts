@@ -9,7 +9,7 @@ import {
 } from '../names.ts';
 import type { CollectionKey, NewCollection, SpaceKey } from '../store.ts';
 import type { Database, Statement } from './database.ts';
-import { keepGolden } from './golden.ts';
+import { keepAnalysis, keepGolden } from './golden.ts';
 import { checkLayout, createTables, dropTables, LAYOUT } from './layouts.ts';
 
 /** A row of the catalog. */
@@ -77,11 +77,12 @@ export class Catalog {
     if (collection) {
       checkSpace(name, collection, space);
     } else {
-      const { fingerprint, dimensions, goldenVectors: golden } = space;
+      const { fingerprint, dimensions, goldenVectors: golden, analysis } = space;
       this.#sql.insert.run(physical, fingerprint, dimensions, LAYOUT, newIdentity());
       collection = this.#find(physical)!;
       createTables(this.#database, collection.id);
       if (golden !== undefined) keepGolden(this.#database, collection.id, golden);
+      if (analysis !== undefined) keepAnalysis(this.#database, collection.id, analysis);
     }
     if (name !== physical) this.#sql.setAlias.run(name, collection.id);
   }

@@ -24,6 +24,7 @@ import type { PreparedPut, PreparedUpdate, PreparedWrite } from './prepare.ts';
 import { bytes, string } from './strings.ts';
 import { TenantData } from './tenant-data.ts';
 import { Tenants } from './tenants.ts';
+import { Words } from './words.ts';
 
 /**
  * Rows that a scan reads at a time: enough to make the statement cheap, and not too many at 64 KiB of
@@ -52,6 +53,7 @@ export class Documents {
   readonly deletions: Deletions;
   readonly tenants: Tenants;
   readonly data: TenantData;
+  readonly words: Words;
   readonly #database: Database;
   readonly #sql: ReturnType<typeof documentStatements>;
 
@@ -65,6 +67,7 @@ export class Documents {
     this.deletions = new Deletions(database, collection);
     this.tenants = new Tenants(database, collection);
     this.data = new TenantData(database, collection, dimensions);
+    this.words = new Words(database, collection);
     this.#database = database;
     this.#sql = documentStatements(database, collection);
   }
@@ -117,6 +120,7 @@ export class Documents {
   /** Applies steps in order. */
   write(writes: readonly PreparedWrite[], now: number): DocumentWriteResult[] {
     const tenants = new Map<string, { row: number; position: number }>();
+    this.start();
     const results = writes.map((write) => {
       let tenant = tenants.get(write.tenant);
       if (tenant === undefined) {
@@ -127,11 +131,22 @@ export class Documents {
       return this.#apply(tenant.row, write, { now, position: tenant.position });
     });
     this.#buryExpired(now);
-    this.changes.trim();
+    this.settle();
     return results;
   }
 
-  /** Deletes a row of a tenant that {@link scan} has returned. The caller trims the change log when it is done. */
+  /** A transaction of changes begins; {@link settle} ends it. */
+  start(): void {
+    this.words.start();
+  }
+
+  /** Ends the changes of a transaction. */
+  settle(): void {
+    this.words.flush();
+    this.changes.trim();
+  }
+
+  /** Deletes a row of a tenant that {@link scan} has returned, between {@link start} and {@link settle}. */
   deleteRow(tenant: number, id: number): void {
     this.#remove(tenant, id);
     this.changes.add(tenant, id, null);
@@ -256,6 +271,7 @@ export class Documents {
       const whole = bytes(text!);
       this.#sql.insertText.run(id, whole, checksum(whole, id));
     }
+    this.words.add(tenant, put.passages);
     this.tenants.change(tenant, 1, put.passages.length);
     return id;
   }
@@ -269,6 +285,7 @@ export class Documents {
 
   /** Removes a row without telling the change log. */
   #remove(tenant: number, id: number): void {
+    this.words.remove(tenant, id);
     const passages = this.passages.delete(id);
     this.#sql.deleteText.run(id);
     this.#sql.delete.run(id);

@@ -3,13 +3,14 @@ import { type Answer, type MethodName, Remote } from '../../calls/remote.ts';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
-import { checkGolden } from '../names.ts';
+import { checkAnalysis, checkGolden } from '../names.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
   BulkLoad,
   CallOptions,
   CollectionInfo,
   CollectionKey,
+  CountedWords,
   Counts,
   PageRequest,
   ScrollPage,
@@ -82,11 +83,28 @@ export class EmbeddedStore implements Store {
 
   async ensureCollection(name: string, space: NewCollection, options?: CallOptions): Promise<CollectionInfo> {
     checkGolden(space);
+    checkAnalysis(space.analysis);
     return await this.#call('ensureCollection', [name, space], options);
   }
 
   goldenVectors(collection: string, options?: CallOptions): Promise<string | undefined> {
     return this.#call('goldenVectors', [collection], options);
+  }
+
+  async setAnalysis(collection: string, analysis: string, options?: CallOptions): Promise<void> {
+    checkAnalysis(analysis);
+    await this.#call('setAnalysis', [collection, analysis], options);
+  }
+
+  async words(
+    collection: string,
+    tenant: string,
+    request: { limit: number; known?: string },
+    options?: CallOptions,
+  ): Promise<CountedWords> {
+    checkScope(tenant, undefined);
+    checkLimit(request.limit);
+    return await this.#call('words', [collection, tenant, request], options);
   }
 
   findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {

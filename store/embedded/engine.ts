@@ -7,6 +7,7 @@ import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
   CollectionInfo,
   CollectionKey,
+  CountedWords,
   Counts,
   NewCollection,
   PageRequest,
@@ -24,7 +25,7 @@ import type {
 } from '../document.ts';
 import type { DocumentWriteResult } from '../writes.ts';
 import { Catalog, type Collection, keyOf } from './catalog.ts';
-import { readGolden } from './golden.ts';
+import { keepAnalysis, readAnalysis, readGolden } from './golden.ts';
 import { Database } from './database.ts';
 import type { FilterRow } from './document-rows.ts';
 import type { Documents } from './documents.ts';
@@ -37,6 +38,7 @@ import { MANY_VECTORS, OpenCollections } from './open-collections.ts';
 import type { PreparedWrite } from './prepare.ts';
 import { bytes } from './strings.ts';
 import { Slice, type Sliced } from './slice.ts';
+import { countedWords, type Words } from './words.ts';
 import { type Chosen, wholeDocuments } from './whole-documents.ts';
 
 /**
@@ -92,7 +94,41 @@ export class Engine {
   }
 
   findCollection(name: string): CollectionKey {
-    return this.#database.read(() => keyOf(this.#catalog.resolve(name)));
+    return this.#database.read(() => this.#keyOf(this.#catalog.resolve(name)));
+  }
+
+  setAnalysis(name: string, analysis: string): void {
+    this.#database.write(() => keepAnalysis(this.#database, this.#catalog.resolve(name).id, analysis));
+  }
+
+  /** It works in slices. What is written meanwhile may or may not be counted; the stamp is that of the beginning. */
+  *words(
+    name: string,
+    tenant: string,
+    { limit, known }: { limit: number; known?: string },
+  ): Sliced<CountedWords> {
+    const collection = this.#database.read(() => this.#catalog.resolve(name));
+    const stampOf = (documents: Documents, row: number | undefined): string =>
+      `${collection.identity}:${documents.changes.position(row)}`;
+    let reading: ReturnType<Words['begin']> | undefined;
+    let begun = '';
+    for (; ; yield) {
+      const answer = this.#database.read((): CountedWords | undefined => {
+        const documents = this.#documentsOf(collection);
+        const row = documents.tenants.find(tenant);
+        const stamp = stampOf(documents, row);
+        if (!reading && stamp === known) return { stamp };
+        if (row === undefined) return { stamp, counted: countedWords({ words: [], passages: [] }) };
+        this.#slice.begin();
+        if (!reading) {
+          reading = documents.words.begin(row, limit);
+          begun = stamp;
+        }
+        while (documents.words.read(row, reading)) if (this.#slice.spent) return undefined;
+        return { stamp: begun, counted: countedWords(reading) };
+      });
+      if (answer) return answer;
+    }
   }
 
   listCollections(): CollectionInfo[] {
@@ -167,11 +203,12 @@ export class Engine {
         const documents = this.#documentsOf(collection);
         const row = documents.tenants.find(tenant);
         if (row === undefined || after === undefined) return undefined;
+        documents.start();
         const next = this.#scan({ documents, tenant: row, after, filter }, ({ id }) => {
           documents.deleteRow(row, id);
           deleted++;
         });
-        documents.changes.trim();
+        documents.settle();
         return next;
       });
       if (after === undefined) return deleted;
@@ -317,8 +354,9 @@ export class Engine {
       this.#slice.begin();
       do {
         const ids = data.someDocuments(row);
+        documents.start();
         for (const id of ids) documents.deleteRow(row, id);
-        documents.changes.trim();
+        documents.settle();
         dropped += ids.length;
         if (ids.length === 0 && !data.forgetSomeDeletes(row)) {
           documents.tenants.forget(row);
@@ -421,7 +459,12 @@ export class Engine {
 
   #describe(collection: Collection): CollectionInfo {
     checkLayout(collection.physical, collection.layout);
-    return { ...keyOf(collection), ...this.#open.documents(collection).counts(this.#now()) };
+    return { ...this.#keyOf(collection), ...this.#open.documents(collection).counts(this.#now()) };
+  }
+
+  #keyOf(collection: Collection): CollectionKey {
+    const analysis = readAnalysis(this.#database, collection.id);
+    return { ...keyOf(collection), ...(analysis !== undefined && { analysis }) };
   }
 
   /** The documents of a collection that was found in an earlier slice. @throws {StoreError} `COLLECTION_NOT_FOUND` */

@@ -16,7 +16,7 @@ import { Engine } from './engine.ts';
 import { watchStatements } from './testing/watch-statements.ts';
 
 /** The layout that this program writes; not imported, so that a wrong number is seen. */
-const NEWEST = 3;
+const NEWEST = 4;
 
 /** Statements of an upgrade before which a process dies: in the middle and at the end of each transaction. */
 const MOMENTS = [
@@ -26,6 +26,8 @@ const MOMENTS = [
   /ADD COLUMN expires_at/,
   /COMMIT/,
   /ADD COLUMN ingest_trace/,
+  /COMMIT/,
+  /CREATE TABLE words_1/,
   /COMMIT/,
   /CREATE TABLE texts_2/,
   /UPDATE collections SET layout/,
@@ -170,7 +172,7 @@ for (const version of readdirSync(LAYOUTS).filter((entry) => /^\d/.test(entry)))
         warnings,
       );
       assert.equal(warnings.length, expected.collections.length, warnings.join('\n'));
-      assert.match(warnings[0]!, /"docs--sp1_01234567" was brought from layout 1 to layout 3/);
+      assert.match(warnings[0]!, /"docs--sp1_01234567" was brought from layout 1 to layout 4/);
       assert.equal(new Set(identities).size, expected.collections.length);
       for (const identity of identities) assert.match(identity, /^col_[0-9a-f]{32}$/);
       await withStore(
@@ -264,10 +266,10 @@ for (const version of readdirSync(LAYOUTS).filter((entry) => /^\d/.test(entry)))
         seen.add(layoutsOf(directory));
         const warnings: string[] = [];
         await withStore(directory, (store) => checkAll(store, expected), warnings);
-        for (const warning of warnings) assert.match(warning, /was brought from layout [12]/);
+        for (const warning of warnings) assert.match(warning, /was brought from layout [123]/);
         assert.equal(layoutsOf(directory), expected.collections.map(() => NEWEST).join());
       }
-      assert.deepEqual([...seen], ['no layout', '1,1,1', '2,1,1', '3,1,1', '3,3,1']);
+      assert.deepEqual([...seen], ['no layout', '1,1,1', '2,1,1', '3,1,1', '4,1,1', '4,4,1']);
     });
   });
 }
@@ -303,12 +305,13 @@ function layoutsOf(directory: string): string {
     ? query<{ id: number; layout: number }>(directory, 'SELECT id, 1 AS layout FROM collections')
     : query<{ id: number; layout: number }>(directory, 'SELECT id, layout FROM collections ORDER BY id');
   for (const { id, layout } of rows) {
-    const names = ['documents', 'passages', 'texts'].flatMap((table) =>
+    const names = ['documents', 'passages', 'texts', 'words'].flatMap((table) =>
       query<{ name: string }>(directory, `SELECT name FROM pragma_table_info('${table}_${id}')`),
     );
     for (const [since, added] of [
       [2, ['encoding_hash', 'expires_at', 'text_kept', 'span_start', 'span_end', 'document']],
       [3, ['ingested_at', 'ingest_sequence', 'ingest_trace', 'position']],
+      [4, ['words', 'word']],
     ] as const) {
       const there = added.filter((column) => names.some(({ name }) => name === column));
       assert.deepEqual(there, layout < since ? [] : added, `collection ${id} has layout ${layout}`);
@@ -332,9 +335,9 @@ describe('a collection of a layout that this program does not know', () => {
 
   it('is refused by name where it is newer, and the others work', async () => {
     const directory = await twoCollections();
-    change(directory, `UPDATE collections SET layout = 4 WHERE physical LIKE 'docs--%'`);
+    change(directory, `UPDATE collections SET layout = 5 WHERE physical LIKE 'docs--%'`);
     await withStore(directory, async (store) => {
-      const message = /"docs--sp1_01234567" has layout 4, but this program knows layouts up to 3/;
+      const message = /"docs--sp1_01234567" has layout 5, but this program knows layouts up to 4/;
       for (const call of [
         store.findCollection('docs'),
         store.ensureCollection('docs', SPACE),
@@ -361,6 +364,10 @@ describe('a collection of a layout that this program does not know', () => {
     for (const column of ['ingested_at', 'ingest_sequence', 'ingest_trace', 'position']) {
       for (const id of [1, 2]) change(directory, `ALTER TABLE documents_${id} DROP COLUMN ${column}`);
     }
+    for (const id of [1, 2]) {
+      change(directory, `ALTER TABLE passages_${id} DROP COLUMN words`);
+      for (const table of ['words', 'analysis']) change(directory, `DROP TABLE ${table}_${id}`);
+    }
     change(directory, 'UPDATE collections SET layout = 2');
     const warnings: string[] = [];
     const key = { tenant: TENANT, documentId: 'a' };
@@ -378,7 +385,7 @@ describe('a collection of a layout that this program does not know', () => {
       },
       warnings,
     );
-    assert.equal(warnings.filter((line) => /was brought from layout 2 to layout 3/.test(line)).length, 2);
+    assert.equal(warnings.filter((line) => /was brought from layout 2 to layout 4/.test(line)).length, 2);
     await withStore(directory, async (store) => {
       assert.deepEqual((await store.findOrigins('docs', [key]))[0]?.ingested, ingested);
     });
@@ -405,7 +412,7 @@ describe('a collection of a layout that this program does not know', () => {
       warnings,
     );
     assert.equal(
-      warnings.filter((line) => /can't be brought to layout 3: .*passages_2/.test(line)).length,
+      warnings.filter((line) => /can't be brought to layout 4: .*passages_2/.test(line)).length,
       1,
     );
     assert.deepEqual(

@@ -6,7 +6,7 @@ import type { Database } from './database.ts';
 export const CATALOG_VERSION = 2;
 
 /** The layout of a collection's tables that this program reads and writes. */
-export const LAYOUT = 3;
+export const LAYOUT = 4;
 
 /** What brings the catalog from the version before to each version; it runs in the transaction that sets the version. */
 const CATALOG_STEPS: readonly ((database: Database) => void)[] = [
@@ -45,6 +45,7 @@ const CATALOG_STEPS: readonly ((database: Database) => void)[] = [
  * - `changes` is the log that mirrors follow.
  * - `deletions` remembers the versions of deletes.
  * - `tenants` holds each tenant's counts.
+ * - `words` holds the words of each tenant, with counts; `analysis` at most one row, what `CollectionKey.analysis` says.
  * - `texts` holds whole texts, apart from `documents` so that scans do not read them; see `TextKept`.
  */
 const STEPS: readonly ((database: Database, collection: number) => void)[] = [
@@ -115,6 +116,18 @@ const STEPS: readonly ((database: Database, collection: number) => void)[] = [
       ALTER TABLE documents_${collection} ADD COLUMN ingest_sequence INTEGER;
       ALTER TABLE documents_${collection} ADD COLUMN ingest_trace TEXT;
       ALTER TABLE documents_${collection} ADD COLUMN position INTEGER;
+    `),
+  // The words of passages, and in how many passages of its tenant each is; see `words.ts`.
+  (database, collection) =>
+    database.exec(`
+      ALTER TABLE passages_${collection} ADD COLUMN words TEXT;
+      CREATE TABLE words_${collection} (
+        tenant INTEGER NOT NULL,
+        word TEXT NOT NULL,
+        passages INTEGER NOT NULL,
+        PRIMARY KEY (tenant, word)
+      ) WITHOUT ROWID;
+      CREATE TABLE analysis_${collection} (record TEXT NOT NULL);
     `),
 ];
 

@@ -44,6 +44,8 @@ export interface WholePassageRow extends PassageRow {
   /** `null` where vectors were not asked for. */
   vector: Uint8Array | null;
   sparse: Uint8Array | null;
+  /** JSON; `null` where vectors were not asked for, and where there are none. */
+  words: string | null;
 }
 
 /**
@@ -62,7 +64,7 @@ export class Passages {
   /** Adds passages of one document. @returns the row of the first */
   insert(passages: PreparedPut['passages']): number {
     const { next } = this.#sql.next.get() as { next: number };
-    for (const [index, { vector, sparse, text, span }] of passages.entries()) {
+    for (const [index, { vector, sparse, text, span, words = [] }] of passages.entries()) {
       const id = next + index;
       const dense = new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength);
       const terms = sparse && sparse.indices.length > 0 ? encodeSparse(sparse) : null;
@@ -77,6 +79,7 @@ export class Passages {
         checksum(dense, id),
         optionalChecksum(terms, id),
         optionalChecksum(shown, id),
+        words.length > 0 ? JSON.stringify(words) : null,
       );
     }
     return next;
@@ -176,8 +179,8 @@ function prepare(database: Database, collection: number) {
     next: database.prepare(`SELECT coalesce(max(id), 0) + 1 AS next FROM ${passages}`),
     insert: database.prepare(
       `INSERT INTO ${passages}
-         (id, vector, sparse, text, span_start, span_end, vector_sum, sparse_sum, text_sum)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         (id, vector, sparse, text, span_start, span_end, vector_sum, sparse_sum, text_sum, words)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     delete: database.prepare(
       `DELETE FROM ${passages} WHERE id >= ${first}
@@ -188,7 +191,7 @@ function prepare(database: Database, collection: number) {
     ),
     vectors: page(vector),
     terms: page(`p.id - d.first_passage AS passage, ${sparse}`, 'p.sparse IS NOT NULL'),
-    whole: page(`${text}, NULL AS vector, NULL AS sparse`),
-    wholeWithVectors: page(`${text}, ${vector}, ${sparse}`),
+    whole: page(`${text}, NULL AS vector, NULL AS sparse, NULL AS words`),
+    wholeWithVectors: page(`${text}, ${vector}, ${sparse}, p.words`),
   };
 }

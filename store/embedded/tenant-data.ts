@@ -67,6 +67,7 @@ function prepare(database: Database, collection: number) {
   const deletions = `deletions_${collection}`;
   const texts = `texts_${collection}`;
   const tenants = `tenants_${collection}`;
+  const words = `words_${collection}`;
   // SQLite knows the length of a blob without reading it.
   const text = `CASE text_kept
       WHEN ${TextKept.apart} THEN (SELECT length(text) FROM ${texts} WHERE document = d.id)
@@ -93,11 +94,13 @@ function prepare(database: Database, collection: number) {
     ),
     remains: database.prepare(
       `SELECT (SELECT count(*) FROM ${documents} WHERE tenant = ?1)
-         + (SELECT count(*) FROM ${deletions} WHERE tenant = ?1) AS rows`,
+         + (SELECT count(*) FROM ${deletions} WHERE tenant = ?1)
+         + (SELECT count(*) FROM ${words} WHERE tenant = ?1) AS rows`,
     ),
     lost: database.prepare(
       `SELECT (SELECT count(*) FROM ${documents} WHERE tenant NOT IN (SELECT id FROM ${tenants}))
          + (SELECT count(*) FROM ${deletions} WHERE tenant NOT IN (SELECT id FROM ${tenants}))
+         + (SELECT count(*) FROM ${words} WHERE tenant NOT IN (SELECT id FROM ${tenants}))
          + (SELECT count(*) FROM ${texts} WHERE document NOT IN (SELECT id FROM ${documents})) AS rows`,
     ),
   };

@@ -70,7 +70,7 @@ function vectorsOf(rows: readonly WholePassageRow[]): Float32Array[] | undefined
 }
 
 function passageOf(
-  { text, spanStart, spanEnd, sparse }: WholePassageRow,
+  { text, spanStart, spanEnd, sparse, words }: WholePassageRow,
   vector: Float32Array | undefined,
 ): StoredPassage {
   return {
@@ -78,6 +78,7 @@ function passageOf(
     ...(spanStart !== null && spanEnd !== null && { span: { start: spanStart, end: spanEnd } }),
     ...(vector && { vector }),
     ...(sparse && { sparse: decodeSparse(sparse) }),
+    ...(words !== null && { words: JSON.parse(words) as string[] }),
   };
 }
 

@@ -97,9 +97,14 @@ export async function copyCollection(options: CopyOptions): Promise<CopyReport> 
   const golden = await source.goldenVectors(from.physicalName, call);
   const to = await target.ensureCollection(
     physicalName(alias, from.space.fingerprint),
-    { ...from.space, ...(golden !== undefined && { goldenVectors: golden }) },
+    {
+      ...from.space,
+      ...(golden !== undefined && { goldenVectors: golden }),
+      ...(from.analysis !== undefined && { analysis: from.analysis }),
+    },
     call,
   );
+  refuseOtherAnalysis(from, to);
   const resume = options.resume?.(from.identity, to.identity);
   if (resume === undefined && options.merge !== true) refuseFull(to);
   const copy = new Copy(options, from, to, call);
@@ -150,6 +155,17 @@ async function refuseOtherSpace(
   if (!(await target.aliases(call)).has(alias)) return;
   const there = await target.findCollection(alias, call);
   checkSpace(alias, there.space, space);
+}
+
+/** Terms are copied as they are: those of two analyses do not go together. */
+function refuseOtherAnalysis(from: CollectionKey, { physicalName: name, analysis }: CollectionInfo): void {
+  if (analysis === from.analysis) return;
+  throw new StoreError(
+    'STORE_INVALID_ARGUMENT',
+    `the texts of collection "${name}" of the target are analysed otherwise than those of the source; bring one of them to ` +
+      `the analysis of the other first: "scalingnote collections reanalyse ${name}"`,
+    { metadata: { collection: name } },
+  );
 }
 
 function refuseFull({ physicalName: name, documents }: CollectionInfo): void {
@@ -374,8 +390,8 @@ class Copy {
   }
 }
 
-/** The write that makes a document what it is. */
-function putOf(document: FullDocument): DocumentWrite {
+/** The write that makes a document what it is. @param document with vectors */
+export function putOf(document: FullDocument): Extract<DocumentWrite, { kind: 'put' }> {
   const {
     tenant,
     documentId,

@@ -14,6 +14,8 @@ export interface Described {
   copies: Copies;
   /** Quantised to bits. */
   binary: boolean;
+  /** Most values that the server gives at once; absent where it has no bound. */
+  mostValues: number | undefined;
   /** Points, roughly, including those that no search finds. */
   points: number;
   /** Fields with a payload index. */
@@ -22,6 +24,8 @@ export interface Described {
   indexingThreshold: number | undefined;
   /** Other spaces that were measured to be this one. */
   admitted: string[];
+  /** How texts become its terms; absent where nobody said so. */
+  analysis?: string;
   /** How we read a collection that others made; absent for our own. */
   adoption?: Adoption;
 }
@@ -33,7 +37,7 @@ export const ADMITTED_KEY = 'admitted';
 export function describedOwn(physical: string, info: Schemas['CollectionInfo']): Described {
   const { metadata = {}, params, optimizer_config: optimizer } = info.config;
   const dense = (params.vectors as Record<string, Schemas['VectorParams']> | undefined)?.[DENSE];
-  const { space: fingerprint, identity } = metadata ?? {};
+  const { space: fingerprint, identity, analysis } = metadata ?? {};
   if (typeof fingerprint !== 'string' || typeof identity !== 'string' || !dense) throw foreign(physical);
   return {
     ...common(physical, info),
@@ -41,6 +45,7 @@ export function describedOwn(physical: string, info: Schemas['CollectionInfo']):
     identity,
     indexingThreshold: optimizer.indexing_threshold ?? undefined,
     admitted: admittedIn(metadata ?? {}),
+    ...(typeof analysis === 'string' && { analysis }),
   };
 }
 
@@ -63,8 +68,8 @@ export function describedAdopted(physical: string, info: Schemas['CollectionInfo
 function common(
   physical: string,
   { config, payload_schema: schema, points_count: points }: Schemas['CollectionInfo'],
-): Pick<Described, 'physical' | 'copies' | 'binary' | 'points' | 'indexed' | 'metadata'> {
-  const { params, quantization_config: quantization, metadata } = config;
+): Pick<Described, 'physical' | 'copies' | 'binary' | 'points' | 'indexed' | 'metadata' | 'mostValues'> {
+  const { params, quantization_config: quantization, metadata, strict_mode_config: strict } = config;
   return {
     physical,
     copies: {
@@ -73,10 +78,15 @@ function common(
       writeConsistency: params.write_consistency_factor ?? 1,
     },
     binary: quantization !== null && quantization !== undefined && 'binary' in quantization,
+    mostValues: strict?.enabled === true ? numberIn(strict.max_query_limit) : undefined,
     points: points ?? 0,
     indexed: new Set(Object.keys(schema)),
     metadata: metadata ?? {},
   };
+}
+
+function numberIn(value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined;
 }
 
 /** The spaces that a collection of ours admits beside its own. */

@@ -36,6 +36,9 @@ const REQUEST_BYTES = 8 * 1024 * 1024;
 
 const PASSAGE_KEYS = ['document', 'generation', 'passage', 'text', 'span'];
 
+/** What is read with vectors alone. */
+const WORD_KEYS = ['words'];
+
 const DOCUMENT_KEYS = [
   ...HEAD_KEYS,
   'document_id',
@@ -88,7 +91,8 @@ async function whole(
       );
     }
     if (read > 1) await sleep(read * PAUSE_MS, options.signal);
-    const found = await points.retrieve(pending, DOCUMENT_KEYS, options, withVectors);
+    const keys = withVectors ? [...DOCUMENT_KEYS, ...WORD_KEYS] : DOCUMENT_KEYS;
+    const found = await points.retrieve(pending, keys, options, withVectors);
     const heads = [...found.values()].filter(({ payload }) => headOf(payload).live);
     const bodies = await bodiesOf(points, heads, withVectors, options);
     pending = heads.flatMap((head) => {
@@ -116,9 +120,10 @@ async function bodiesOf(
   const generations = new Map(large.map(({ id, payload }) => [id, headOf(payload).generation]));
   const filter = { must: [anyOf('document', idsOf(large)), BODY] };
   const limit = withVectors ? PAGE_VECTORS : PAGE_POINTS;
+  const keys = withVectors ? [...PASSAGE_KEYS, ...WORD_KEYS] : PASSAGE_KEYS;
   let offset: string | undefined;
   do {
-    const page = await points.scroll({ filter, limit, keys: PASSAGE_KEYS, offset, withVectors }, options);
+    const page = await points.scroll({ filter, limit, keys, offset, withVectors }, options);
     for (const point of page.points) {
       const { document, generation, passage } = point.payload;
       if (document === undefined || passage === undefined || generations.get(document) !== generation)
@@ -133,12 +138,13 @@ async function bodiesOf(
   return bodies;
 }
 
-function passageOf({ payload: { text, span }, vector }: Point): StoredPassage {
+function passageOf({ payload: { text, span, words = [] }, vector }: Point): StoredPassage {
   return {
     ...(text !== undefined && { text }),
     ...(span !== undefined && { span: { start: span[0], end: span[1] } }),
     ...(vector && { vector: Float32Array.from(vector.dense) }),
     ...(vector?.terms && !isNoTerms(vector.terms) && { sparse: vector.terms }),
+    ...(vector && words.length > 0 && { words }),
   };
 }
 

@@ -23,7 +23,7 @@ import { encodeTriple, pointId, uuid } from '../point-id.ts';
  *   tombstone.
  * - A few points are no documents: `passage` is {@link NO_PASSAGE}. See `upgrade.ts` and `freshness.ts`.
  */
-export const LAYOUT = 2;
+export const LAYOUT = 3;
 
 /** The layout of collections without a layout in their metadata, which 0.1.0 made. */
 export const FIRST_LAYOUT = 1;
@@ -57,6 +57,8 @@ export interface PointPayload {
   encoding_hash?: string;
   title: string;
   text?: string;
+  /** Words to count; see `words.ts`. */
+  words?: readonly string[];
   /** Where the passage lies in the whole text: start and end. */
   span?: [number, number];
   /** Where the head has the whole text: in `body`, or in `text`, where that is the same; absent for nowhere. */

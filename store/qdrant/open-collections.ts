@@ -20,6 +20,8 @@ export interface OpenCollection {
   marker: Marker;
   dimensions: number;
   searcher: Searcher;
+  /** See `Described`. */
+  mostValues: number | undefined;
   /** When this process last swept it, by the clock of `performance`. */
   sweptAt: number;
 }
@@ -51,7 +53,8 @@ export class OpenCollections {
   }
 
   /** What is known of a collection, or what its description says where that is news. */
-  remember({ physical, space, identity, copies, binary, adoption }: Described): OpenCollection {
+  remember(described: Described): OpenCollection {
+    const { physical, space, identity, copies, binary, adoption, mostValues } = described;
     const known = this.#known.get(physical);
     if (known?.identity === identity && isDeepStrictEqual(known.copies, copies)) return known;
     const { hnswEf, oversampling, exact = false } = this.#config;
@@ -61,7 +64,17 @@ export class OpenCollections {
     const adopted = adoption && new AdoptedCollection(this.#transport, physical, adoption, settings);
     const marker = new Marker(points, this.#closing);
     const { dimensions } = space;
-    const open = { identity, copies, points, marker, searcher, dimensions, adopted, sweptAt: -Infinity };
+    const open = {
+      identity,
+      copies,
+      points,
+      marker,
+      searcher,
+      dimensions,
+      adopted,
+      mostValues,
+      sweptAt: -Infinity,
+    };
     this.#known.set(physical, open);
     return open;
   }

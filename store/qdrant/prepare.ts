@@ -53,7 +53,7 @@ export function pointOf(
   own: Partial<PointPayload>,
   { metadata, factors }: CheckedWrites,
 ): PointWrite {
-  const { vector, sparse, text, span } = put.passages[passage]!;
+  const { vector, sparse, text, span, words = [] } = put.passages[passage]!;
   const { json: described, exact } = metadata.get(latest)!;
   const payload = JSON.stringify({
     ...own,
@@ -66,6 +66,7 @@ export function pointOf(
     ...(span !== undefined && { span: [span.start, span.end] }),
     ...(latest.expiresAt !== undefined && { expires_at: latest.expiresAt }),
     ...(exact !== null && { exact_metadata: exact }),
+    ...(words.length > 0 && { words }),
   });
   const json = writer
     .raw(`{"id":"${id}","vector":{"${DENSE}":`)

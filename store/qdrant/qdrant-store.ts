@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { context } from '@opentelemetry/api';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { collectionNotFound, collectionReplaced, StoreError } from '../errors.ts';
-import { checkGolden, isPhysicalName } from '../names.ts';
+import { checkAnalysis, checkGolden, isPhysicalName } from '../names.ts';
 import type { Freshness } from '../freshness.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
@@ -10,6 +10,7 @@ import type {
   CallOptions,
   CollectionInfo,
   CollectionKey,
+  CountedWords,
   Counts,
   PageRequest,
   ScrollPage,
@@ -53,6 +54,7 @@ import { Failure } from './transport/failure.ts';
 import { openTransport } from './transport/open.ts';
 import { throwIfOver } from './transport/bounds.ts';
 import type { Transport } from './transport/transport.ts';
+import { countWords } from './words.ts';
 import { Writer } from './writes.ts';
 
 /** Most points that a description counts exactly: in a larger collection that takes too long. */
@@ -91,6 +93,7 @@ export class QdrantStore implements Store {
   ensureCollection(name: string, space: NewCollection, options: CallOptions = {}): Promise<CollectionInfo> {
     return this.#run(options, async (bounds) => {
       checkGolden(space);
+      checkAnalysis(space.analysis);
       const described = await this.#collections.ensure(name, space, bounds);
       this.#open.remember(described);
       await endExpired(this.#collections, described, bounds);
@@ -104,6 +107,31 @@ export class QdrantStore implements Store {
       const { golden } = (await this.#collections.describe(physical, bounds)).metadata;
       return typeof golden === 'string' ? golden : undefined;
     });
+  }
+
+  setAnalysis(collection: string, analysis: string, options: CallOptions = {}): Promise<void> {
+    return this.#run(options, async (bounds) => {
+      checkAnalysis(analysis);
+      const physical = await this.#collections.resolve(collection, bounds);
+      if ((await this.#collections.describe(physical, bounds)).adoption)
+        throw readOnly(collection, 'another analysis');
+      await this.#collections.configure(physical, { metadata: { analysis } }, bounds);
+    });
+  }
+
+  async words(
+    collection: string,
+    tenant: string,
+    { limit }: { limit: number; known?: string },
+    options: CallOptions = {},
+  ): Promise<CountedWords> {
+    checkScope(tenant, undefined);
+    checkLimit(limit);
+    return this.#using(collection, options, async ({ points, adopted, mostValues = limit }, bounds) =>
+      adopted
+        ? { stamp: '', counted: { words: '', passages: new Uint32Array() } }
+        : countWords(points, tenant, Math.min(limit, mostValues), bounds),
+    );
   }
 
   findCollection(name: string, options: CallOptions = {}): Promise<CollectionKey> {
@@ -422,7 +450,7 @@ export class QdrantStore implements Store {
 }
 
 function keyOf(
-  { physical, space, identity, adoption, admitted }: Described,
+  { physical, space, identity, adoption, admitted, analysis }: Described,
   aliases: ReadonlyMap<string, string>,
 ): CollectionKey {
   return {
@@ -432,6 +460,7 @@ function keyOf(
     identity,
     ...(adoption && { readOnly: true }),
     ...(admitted.length > 0 && { admittedSpaces: admitted }),
+    ...(analysis !== undefined && { analysis }),
   };
 }
 

@@ -18,6 +18,7 @@ const INDEXES: Readonly<Record<string, Schemas['PayloadFieldSchema']>> = {
   version: 'integer',
   expires_at: 'integer',
   deleted_tenant: 'keyword',
+  words: 'keyword',
 };
 
 /**
@@ -44,7 +45,7 @@ export function allIndexes({ strictMode, indexedFields }: CollectionPlan): Paylo
 
 /** What the server is asked to make for a space. */
 export function newCollection(
-  { fingerprint, dimensions, goldenVectors: golden }: NewCollection,
+  { fingerprint, dimensions, goldenVectors: golden, analysis }: NewCollection,
   plan: CollectionPlan,
 ): Schemas['CreateCollection'] {
   return {
@@ -78,6 +79,7 @@ export function newCollection(
       layout: LAYOUT,
       identity: newIdentity(),
       ...(golden !== undefined && { golden }),
+      ...(analysis !== undefined && { analysis }),
     },
   };
 }

@@ -31,6 +31,11 @@ const STEPS: readonly ((upgrade: Upgrade, options: CallOptions) => Promise<void>
     await upgrade.index(options);
     await upgrade.describe({ layout: 2, identity }, options);
   },
+  // 2 to 3: an index of the words of passages. Points from before have none.
+  async (upgrade, options) => {
+    await upgrade.index(options);
+    await upgrade.describe({ layout: 3 }, options);
+  },
 ];
 
 /**

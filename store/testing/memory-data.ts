@@ -9,6 +9,7 @@ export interface Collection {
   physicalName: string;
   space: SpaceKey;
   golden: string | undefined;
+  analysis: string | undefined;
   identity: string;
   rows: Rows;
   /** Counts the writes: the position of its freshness. */
@@ -41,10 +42,10 @@ export class MemoryData {
     return collection;
   }
 
-  keyOf({ physicalName, space, identity }: Collection): CollectionKey {
+  keyOf({ physicalName, space, identity, analysis }: Collection): CollectionKey {
     const aliases = [...this.aliases].filter(([, physical]) => physical === physicalName);
     const [name = physicalName] = aliases.map(([alias]) => alias).sort();
-    return { name, physicalName, space, identity };
+    return { name, physicalName, space, identity, ...(analysis !== undefined && { analysis }) };
   }
 }
 

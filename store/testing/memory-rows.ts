@@ -3,7 +3,7 @@ import type { PreparedPut, PreparedUpdate, PreparedWrite } from '../embedded/pre
 import { type LegPlaces, rankBy } from '../fusion.ts';
 import { bestFirst, type Ranked } from '../ranking.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
-import type { Counts } from '../store.ts';
+import type { CountedWords, Counts } from '../store.ts';
 import type {
   DocumentKey,
   FullDocument,
@@ -121,6 +121,24 @@ export function countOf(rows: readonly DocumentRow[]): Counts {
   return { documents: rows.length, passages: rows.reduce((sum, { put }) => sum + put.passages.length, 0) };
 }
 
+/** The words of documents, the most frequent ones where there are too many. */
+export function countedWords(
+  documents: readonly DocumentRow[],
+  limit: number,
+): Required<CountedWords>['counted'] {
+  const counts = new Map<string, number>();
+  for (const { put } of documents) {
+    for (const { words = [] } of put.passages) {
+      for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
+    }
+  }
+  const kept = [...counts].sort(([, more], [, than]) => than - more).slice(0, limit);
+  return {
+    words: kept.map(([word]) => word).join('\n'),
+    passages: Uint32Array.from(kept, ([, passages]) => passages),
+  };
+}
+
 function parse({ metadata }: PreparedPut): Record<string, unknown> {
   return JSON.parse(metadata) as Record<string, unknown>;
 }
@@ -216,9 +234,13 @@ export function fullDocument({ put, remembered }: DocumentRow, withVectors = fal
     encodingHash,
     ...(expiresAt !== undefined && { expiresAt }),
     ...(ingested && { ingested }),
-    passages: put.passages.map(({ vector, sparse, ...rest }) => ({
+    passages: put.passages.map(({ vector, sparse, words, ...rest }) => ({
       ...rest,
-      ...(withVectors && { vector: vector.slice(), ...(sparse?.indices.length && { sparse }) }),
+      ...(withVectors && {
+        vector: vector.slice(),
+        ...(sparse?.indices.length && { sparse }),
+        ...(words?.length && { words }),
+      }),
     })),
   };
 }

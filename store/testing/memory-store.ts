@@ -10,6 +10,7 @@ import {
   isPhysicalName,
   newIdentity,
   physicalFor,
+  checkAnalysis,
   checkGolden,
 } from '../names.ts';
 import { page } from '../ranking.ts';
@@ -19,6 +20,7 @@ import type {
   CallOptions,
   CollectionInfo,
   CollectionKey,
+  CountedWords,
   PageRequest,
   ScrollPage,
   NewCollection,
@@ -38,6 +40,7 @@ import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import { checkFresh, type Collection, MemoryData } from './memory-data.ts';
 import {
   applyWrite,
+  countedWords,
   countOf,
   deletesOf,
   fullDocument,
@@ -101,11 +104,12 @@ export class MemoryStore implements Store {
 
   ensureCollection(
     name: string,
-    { goldenVectors: golden, ...space }: NewCollection,
+    { goldenVectors: golden, analysis, ...space }: NewCollection,
     options?: CallOptions,
   ): Promise<CollectionInfo> {
     return this.#call('ensureCollection', name, options, () => {
       checkGolden({ ...space, ...(golden !== undefined && { goldenVectors: golden }) });
+      checkAnalysis(analysis);
       checkCollectionName(name);
       const found = this.#data.lookUp(name) ?? this.#data.lookUp(physicalFor(name, space));
       if (found) checkSpace(name, found.space, space);
@@ -115,6 +119,7 @@ export class MemoryStore implements Store {
           physicalName: physical,
           space,
           golden,
+          analysis,
           identity: newIdentity(),
           rows: new Map(),
           writes: 0,
@@ -128,6 +133,29 @@ export class MemoryStore implements Store {
 
   goldenVectors(name: string, options?: CallOptions): Promise<string | undefined> {
     return this.#call('goldenVectors', name, options, () => this.#data.find(name).golden);
+  }
+
+  setAnalysis(name: string, analysis: string, options?: CallOptions): Promise<void> {
+    return this.#call('setAnalysis', name, options, () => {
+      checkAnalysis(analysis);
+      this.#data.find(name).analysis = analysis;
+    });
+  }
+
+  async words(
+    name: string,
+    tenant: string,
+    { limit, known }: { limit: number; known?: string },
+    options?: CallOptions,
+  ): Promise<CountedWords> {
+    checkScope(tenant, undefined);
+    checkLimit(limit);
+    return await this.#call('words', name, options, () => {
+      const { rows, identity, writesOf } = this.#data.find(name);
+      const stamp = `${identity}:${writesOf.get(tenant) ?? 0}`;
+      if (stamp === known) return { stamp };
+      return { stamp, counted: countedWords(matching(rows, tenant, {}, this.#now()), limit) };
+    });
   }
 
   findCollection(name: string, options?: CallOptions): Promise<CollectionKey> {

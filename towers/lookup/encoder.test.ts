@@ -60,7 +60,7 @@ test('a manifest that says something else is refused, by name', () => {
     );
   const stages = (...list: object[]): object => ({ lookup: { version: 1, stages: list } });
   refused({ lookup: undefined }, /has no list of stages/);
-  refused({ lookup: { version: 2, stages: [] } }, /lookup\.version is 2/);
+  refused({ lookup: { version: 3, stages: [] } }, /lookup\.version is 3/);
   refused(stages(), /has no tokens/);
   refused(stages({ type: 'attention' }), /stages\[0\]\.type is "attention"/);
   refused(stages({ type: 'tokens', rows: 'token_values', more: 1 }), /more is not known/);

@@ -1,14 +1,7 @@
 import { LookupError } from './errors.ts';
-import type { LookupStage, LookupStages, TableName } from './stages.ts';
-import { readTensors, type Tensor } from './tensors.ts';
-
-/** Rows of numbers; those in eight bits have a scale each. */
-interface Table {
-  rows: number;
-  width: number;
-  values: Float32Array | Int8Array;
-  scales: Float32Array | undefined;
-}
+import type { LookupStage, LookupStages } from './stages.ts';
+import { readTensors } from './tensors.ts';
+import { type Table, Weights } from './weights.ts';
 
 /** Adds to a vector what one stage makes of the tokens; may change their weights, or return another vector. */
 type Step = (ids: ArrayLike<number>, weights: Float64Array, sum: Float64Array) => Float64Array | void;
@@ -91,11 +84,14 @@ function weighing(seeks: Table, shows: Table, positions: ArrayLike<number> | und
   return (ids, weights) => {
     const shown = new Float64Array(width);
     for (let at = 0; at < ids.length; at++) add(shows, ids[at]!, 1 / ids.length, shown);
+    const { values } = seeks;
     for (let at = 0; at < ids.length; at++) {
-      const sought = new Float64Array(width);
-      add(seeks, ids[at]!, 1, sought);
-      let agreement = positions === undefined ? 0 : positions[Math.min(at, positions.length - 1)]!;
-      for (let i = 0; i < width; i++) agreement += shown[i]! * sought[i]!;
+      const scale = scaleOf(seeks, ids[at]!, 1);
+      const start = ids[at]! * width;
+      let agreement = 0;
+      for (let i = 0; i < width; i++) agreement += shown[i]! * values[start + i]!;
+      agreement *= scale;
+      if (positions !== undefined) agreement += positions[Math.min(at, positions.length - 1)]!;
       weights[at]! *= Math.exp(agreement);
     }
   };
@@ -106,11 +102,13 @@ function pairing(base: number, keys: ArrayLike<number>, places: ArrayLike<number
     throw new LookupError(`the pairs have ${keys.length} keys and ${places.length} places`);
   }
   return (ids, _, sum) => {
+    const found: number[] = [];
     for (let at = 0; at + 1 < ids.length; at++) {
       const key = ids[at]! * base + ids[at + 1]!;
       const slot = key % keys.length;
-      if (keys[slot] === key) add(table, places[slot]!, 1, sum);
+      if (keys[slot] === key) found.push(places[slot]!);
     }
+    addRows(table, found, undefined, sum);
   };
 }
 
@@ -129,16 +127,19 @@ function add(table: Table, row: number, factor: number, sum: Float64Array): void
   for (let i = 0; i < width; i++) sum[i]! += values[start + i]! * scale;
 }
 
-/** Adds rows, each times its factor. This is what encoding costs: four at a time, the sum is read and written a quarter as often. */
-function addRows(table: Table, ids: ArrayLike<number>, factors: Float64Array, sum: Float64Array): void {
+/** Adds rows, each times its factor, if there are any. This is what encoding costs: four at a time, the sum is read and written a quarter as often. */
+function addRows(
+  table: Table,
+  ids: ArrayLike<number>,
+  factors: Float64Array | undefined,
+  sum: Float64Array,
+): void {
   const { width, values } = table;
+  const scale = (at: number): number => scaleOf(table, ids[at]!, factors === undefined ? 1 : factors[at]!);
   let at = 0;
   for (; at + 4 <= ids.length; at += 4) {
     const [a, b, c, d] = [ids[at]!, ids[at + 1]!, ids[at + 2]!, ids[at + 3]!];
-    const e = scaleOf(table, a, factors[at]!);
-    const f = scaleOf(table, b, factors[at + 1]!);
-    const g = scaleOf(table, c, factors[at + 2]!);
-    const h = scaleOf(table, d, factors[at + 3]!);
+    const [e, f, g, h] = [scale(at), scale(at + 1), scale(at + 2), scale(at + 3)];
     const first = values.subarray(a * width, (a + 1) * width);
     const second = values.subarray(b * width, (b + 1) * width);
     const third = values.subarray(c * width, (c + 1) * width);
@@ -147,69 +148,11 @@ function addRows(table: Table, ids: ArrayLike<number>, factors: Float64Array, su
       sum[i]! += first[i]! * e + second[i]! * f + third[i]! * g + fourth[i]! * h;
     }
   }
-  for (; at < ids.length; at++) add(table, ids[at]!, factors[at]!, sum);
+  for (; at < ids.length; at++) add(table, ids[at]!, factors === undefined ? 1 : factors[at]!, sum);
 }
 
 /** What a row's numbers are multiplied with. @throws {LookupError} for a token that has no row */
 function scaleOf({ rows, scales }: Table, row: number, factor: number): number {
   if (!(row >= 0 && row < rows)) throw new LookupError(`the token ${row} has no row; there are ${rows}`);
   return scales === undefined ? factor : factor * scales[row]!;
-}
-
-/** The weights that stages name. */
-class Weights {
-  readonly #tensors: ReadonlyMap<string, () => Tensor>;
-  readonly #dimensions: number;
-
-  constructor(tensors: ReadonlyMap<string, () => Tensor>, dimensions: number) {
-    this.#tensors = tensors;
-    this.#dimensions = dimensions;
-  }
-
-  #tensor(name: string): Tensor {
-    const tensor = this.#tensors.get(name);
-    if (tensor === undefined) {
-      throw new LookupError(
-        `the manifest names the weights "${name}"; the model has ${[...this.#tensors.keys()].join(', ')}`,
-      );
-    }
-    return tensor();
-  }
-
-  table(name: TableName): Table {
-    const values = this.#tensor(typeof name === 'string' ? name : name.values);
-    const [rows = 0, width = 0] = values.dims;
-    const isWhole = typeof name === 'string';
-    if (values.dims.length !== 2 || !(values.data instanceof (isWhole ? Float32Array : Int8Array))) {
-      throw new LookupError(
-        `"${isWhole ? name : name.values}" is no table of ${isWhole ? 'float32' : 'int8'}`,
-      );
-    }
-    const scales = isWhole ? undefined : this.#tensor(name.scales).data;
-    if (scales !== undefined && !(scales instanceof Float32Array && scales.length === rows)) {
-      throw new LookupError(`"${(name as { scales: string }).scales}" is no list of ${rows} float32`);
-    }
-    return { rows, width, values: values.data, scales };
-  }
-
-  /** A table whose rows are added to a vector of so many components. */
-  rows(name: TableName, width = this.#dimensions): Table {
-    const table = this.table(name);
-    if (table.width === width) return table;
-    const whose = width === this.#dimensions ? 'the tower' : 'the rows of the projection';
-    throw new LookupError(
-      `the rows of ${JSON.stringify(name)} have ${table.width} components, ${whose} ${width}`,
-    );
-  }
-
-  numbers(name: string): ArrayLike<number> {
-    return this.#tensor(name).data;
-  }
-
-  list(name: string | undefined): ArrayLike<number> | undefined {
-    if (name === undefined) return undefined;
-    const { data } = this.#tensor(name);
-    if (data instanceof Float32Array && data.length > 0) return data;
-    throw new LookupError(`"${name}" is no list of float32`);
-  }
 }

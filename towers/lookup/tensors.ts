@@ -4,7 +4,7 @@ import { fields, packed } from './protobuf.ts';
 /** A tensor of a model's file: its numbers are views of the file where they can be. */
 export interface Tensor {
   dims: readonly number[];
-  data: Float32Array | Int8Array | Int32Array | Float64Array;
+  data: Float32Array | Int8Array | Uint8Array | Int32Array | Float64Array;
 }
 
 /** Numbers of the fields that are read, as in onnx.proto. */
@@ -14,6 +14,7 @@ const TENSOR = { dims: 1, type: 2, name: 8, raw: 9, location: 14 } as const;
 
 /** Element types by their number in onnx.proto, and the bytes of one. */
 const FLOAT32 = 1;
+const UINT8 = 2;
 const INT8 = 3;
 const INT32 = 6;
 const INT64 = 7;
@@ -71,9 +72,10 @@ function readTensor(message: Uint8Array): [name: string, tensor: () => Tensor] {
 function numbersOf(name: string, type: number, raw: Uint8Array): Tensor['data'] {
   const { buffer, byteOffset, byteLength } = raw;
   if (type === INT8) return new Int8Array(buffer, byteOffset, byteLength);
+  if (type === UINT8) return raw;
   if (type !== FLOAT32 && type !== INT32 && type !== INT64) {
     throw new LookupError(
-      `the weights "${name}" are of ONNX type ${type}; float32, int8, int32, int64 are read`,
+      `the weights "${name}" are of ONNX type ${type}; float32, int8, uint8, int32, int64 are read`,
     );
   }
   const width = type === INT64 ? 8 : 4;

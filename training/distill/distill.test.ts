@@ -23,6 +23,7 @@ import { encodeModel } from '../onnx/write.ts';
 import { seededRandom } from '../random.ts';
 import { distill } from './distill.ts';
 import type { DistillRequest } from './request.ts';
+import { readSources } from './sources.ts';
 
 const random = seededRandom(11);
 const letters = (count: number): string =>
@@ -173,6 +174,50 @@ describe('a lookup student', () => {
     );
   });
 
+  test('starts from one that is there, knows what it knew, and says where it is from', async (context) => {
+    const teacher = await averaging(context);
+    const [student, steps] = [{ kind: 'lookup' } as const, 1];
+    const sources = [{ source: 'letters', licence: 'CC0 1.0', texts: 300 }];
+    const first = await distill(requestFor(context, teacher, { student, sources, positions: 2 }));
+    const init = `file:${first.out}`;
+    const [texts, ground] = [TEXTS.slice(0, 60), temporaryFolder(context)];
+    writeFileSync(join(ground, 'few.txt'), texts.join('\n'));
+    const source = { texts: join(ground, 'few.txt') };
+    const said: string[] = [];
+    const log = (message: string): unknown => said.push(message);
+    const continued = await distill(
+      requestFor(context, teacher, { student, steps, init, source, log, rate: 1e-6 }),
+    );
+    const afresh = await distill(requestFor(context, teacher, { student, steps, source, log, rate: 1e-6 }));
+    assert.ok(
+      continued.heldOutCosine > 0.97 && afresh.heldOutCosine < continued.heldOutCosine - 0.02,
+      `${continued.heldOutCosine} from ${first.heldOutCosine}, ${afresh.heldOutCosine} afresh`,
+    );
+    // Of the two, only the fresh one is warned of its few texts.
+    assert.equal(said.filter((line) => /60 texts are few .* 20000 would do; .* --init/.test(line)).length, 1);
+    const { manifest: before } = await open(context, first.out);
+    assert.deepEqual(before.distillation?.sources, sources);
+    const card = readFileSync(join(first.out, 'README.md'), 'utf8');
+    assert.match(card, /^---\nlicense: \S+\ntags:\n(  - \S+\n)+---\n/);
+    assert.match(card, /\| letters \| CC0 1\.0 \| 300 \|/);
+    const { manifest } = await open(context, continued.out);
+    assert.match(manifest.distillation?.init ?? '', /^student \([0-9a-f]{16}\)$/);
+    assert.equal(manifest.distillation?.positions, 2);
+    await assertSameWithoutGraph(continued.out);
+
+    const refuses = (changes: Partial<DistillRequest>, message: RegExp): Promise<void> =>
+      rejects(
+        distill(requestFor(context, teacher, { student, init, source, ...changes })),
+        'REQUEST_INVALID',
+        message,
+      );
+    await refuses({ width: 3 }, /decides width: leave it out/);
+    await refuses({ positions: 1 }, /more than 1 positions/);
+    await refuses({ init: `file:${teacher.directory}` }, /is no lookup/);
+    await refuses({ init: 'all-MiniLM-L6-v2-lookup' }, /is of space sp1_94ab.*, the teacher tiny of/);
+    await refuses({ student: { kind: 'transformer', layers: 1 } }, /a transformer student has no init/);
+  });
+
   test('takes a contrastive term on the documents that the texts are from', async (context) => {
     const teacher = await averaging(context);
     const corpus = temporaryFolder(context);
@@ -187,9 +232,23 @@ describe('a lookup student', () => {
     await rejects(
       distill(requestFor(context, teacher, { student: { kind: 'lookup' }, loss })),
       'REQUEST_INVALID',
-      /give a corpus, not a file of texts/,
+      /looks at documents .* give a corpus, not a file of texts/,
     );
   });
+});
+
+test('a list of sources that is none is refused, with the file and what is wrong', async (context) => {
+  const file = join(temporaryFolder(context), 'sources.json');
+  await rejects(readSources(file), 'REQUEST_INVALID', /there is no file .*sources\.json/);
+  for (const [content, message] of [
+    ['{', /sources\.json is no JSON/],
+    ['[]', /is no list of sources/],
+    ['[{"source": "a", "texts": 1}]', /\[0\.licence\]/],
+    ['[{"source": "a", "licence": "MIT", "texts": 1, "url": "b"}]', /url/],
+  ] as const) {
+    writeFileSync(file, content);
+    await rejects(readSources(file), 'REQUEST_INVALID', message);
+  }
 });
 
 test('queries of an evaluation are not trained on, and how many there were is told', async (context) => {

@@ -1,6 +1,11 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
+import { pullTower } from '../../towers/pull.ts';
+import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
+import { seesDocuments } from '../gradient/losses.ts';
+import { POSITIONS } from '../lookup/model.ts';
+import { type LookupStart, readLookup } from '../lookup/start.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import { makeFolder, removeCheckpoint, type Settings } from '../run-folder.ts';
 import {
@@ -17,7 +22,9 @@ import { withDocuments } from './documents.ts';
 import { fit, readFitCheckpoint } from './fit.ts';
 import { openLookup } from './lookup.ts';
 import {
+  ADDED_PAIRS,
   DEFAULT_PAIRS,
+  FEW_TEXTS,
   describeLoss,
   lookupWidth,
   nameOf,
@@ -75,13 +82,19 @@ async function distillWith(
   const { removed, texts } = await collectTexts(request, seed);
   const planned = planOf(request, texts.length);
   const { choices, open } = await prepareStudent(request, planned, tokenizer);
+  if (request.student.kind === 'lookup' && request.init === undefined && texts.length < FEW_TEXTS) {
+    log(
+      `${texts.length} texts are few for a lookup that starts afresh: ${FEW_TEXTS} would do; or let it start from one that ` +
+        'is there, such as --init all-MiniLM-L6-v2-lookup',
+    );
+  }
   if (removed > 0) log(`${removed} texts are queries of an evaluation and were left out`);
   log(`the teacher reads ${texts.length} texts`);
   const cache = { cacheDir, signal, onProgress: request.onTeacher };
   let data = await prepareData(teacher, tokenizer, texts, { ...cache, seed });
   try {
     const plan = { ...planned, batch: Math.min(planned.batch, data.fitted.length) };
-    if ((plan.loss.contrastive ?? 0) > 0)
+    if (seesDocuments(plan.loss))
       data = await withDocuments(data, request.documentTower ?? teacher, readDocuments(request), cache);
     const settings = settingsOf(request, plan, choices, data);
     const resumed = request.resume === true ? await readFitCheckpoint(out, settings) : undefined;
@@ -151,7 +164,7 @@ function readDocuments({ source }: DistillRequest): AsyncIterable<CorpusDocument
   if ('queries' in source) return documentsOf(source.queries);
   throw new TrainingError(
     'REQUEST_INVALID',
-    'a contrastive loss needs the documents that texts are from: give a corpus, not a file of texts',
+    'a loss that looks at documents needs those that texts are from: give a corpus, not a file of texts',
   );
 }
 
@@ -170,7 +183,7 @@ function refuseForeign(request: DistillRequest): void {
 /** Settings that a kind of student does not have. */
 const FOREIGN = {
   lookup: ['trainTables'],
-  transformer: ['pairs', 'positions', 'width', 'tokenizer'],
+  transformer: ['pairs', 'positions', 'width', 'bits', 'init', 'tokenizer'],
 } as const;
 
 /** A student that can be trained. */
@@ -191,16 +204,34 @@ async function prepareStudent(
   if (student.kind === 'lookup') {
     const optimizer = { rate, steps, warmup, weightDecay: 0 };
     const cache = { cacheDir: request.cacheDir, signal: request.signal, onProgress: request.onTeacher };
-    const width = lookupWidth(request);
+    const { start, name: init } = await startOf(request, tokenizer);
+    const width = start === undefined ? lookupWidth(request) : narrowWidth(start, teacher);
+    const kept = start === undefined ? undefined : (start.pairs?.size ?? 1) - 1 + ADDED_PAIRS;
     const choices = {
-      pairs: request.pairs ?? DEFAULT_PAIRS,
-      positions: request.positions ?? 0,
+      pairs: request.pairs ?? kept ?? DEFAULT_PAIRS,
+      positions: request.positions ?? start?.tables.get(POSITIONS)?.length ?? 0,
       ...(width !== undefined && { width }),
+      ...(request.bits === 4 && { bits: request.bits }),
+      ...(init !== undefined && { init }),
     };
+    const { bits = 8 } = request;
     return {
       choices,
       open: (data, state) =>
-        openLookup({ teacher, tokenizer, loss, optimizer, data, ...choices, seed, threads, cache, state }),
+        openLookup({
+          teacher,
+          tokenizer,
+          loss,
+          optimizer,
+          data,
+          ...choices,
+          bits,
+          start,
+          seed,
+          threads,
+          cache,
+          state,
+        }),
     };
   }
   const { layers, width } = student;
@@ -211,6 +242,51 @@ async function prepareStudent(
     choices: { trainTables: cut.trainTables },
     open: (_data, state) => openTransformer(cut, { threads, state }),
   };
+}
+
+/**
+ * The lookup to start from, and what a manifest says of it.
+ *
+ * @throws {TrainingError} `REQUEST_INVALID` for one that does not fit the teacher, or settings that it has already
+ */
+async function startOf(
+  request: DistillRequest,
+  tokenizer: StudentTokenizer,
+): Promise<{ start?: LookupStart; name?: string }> {
+  const { init, teacher, cacheDir } = request;
+  if (init === undefined) return {};
+  const foreign = (['width', 'tokenizer'] as const).filter((name) => request[name] !== undefined);
+  if (foreign.length > 0) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `the lookup that it starts from decides ${foreign.join(' and ')}: leave it out`,
+    );
+  }
+  const tower = await pullTower(init, { cacheDir });
+  const { name, space, files } = tower.manifest;
+  if (space.fingerprint !== teacher.manifest.space.fingerprint) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `${name} is of space ${space.fingerprint}, the teacher ${teacher.manifest.name} of ` +
+        `${teacher.manifest.space.fingerprint}; start from a lookup of the same space`,
+    );
+  }
+  if (files['tokenizer.json'] !== tokenizer.tower.manifest.files['tokenizer.json']) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `${name} reads with another tokenizer than the teacher ${teacher.manifest.name}: its tokens would be others`,
+    );
+  }
+  const start = await readLookup(tower);
+  if (request.positions !== undefined && request.positions < (start.tables.get(POSITIONS)?.length ?? 0)) {
+    throw new TrainingError('REQUEST_INVALID', `${name} has more than ${request.positions} positions`);
+  }
+  return { start, name: `${name} (${files['model.onnx']!.slice(0, 16)})` };
+}
+
+/** Components of a lookup's vectors where they are fewer than its teacher's dimensions. */
+function narrowWidth({ width }: LookupStart, { manifest }: Tower): number | undefined {
+  return width < manifest.dimensions ? width : undefined;
 }
 
 /** What a run shares with the run that it resumes. */

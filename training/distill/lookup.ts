@@ -2,10 +2,11 @@ import { normalizeRows } from '../../towers/session/pooling.ts';
 import type { Tower } from '../../towers/tower.ts';
 import type { LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { lookupModel, lookupStages, PROJECTION } from '../lookup/model.ts';
+import { lookupModel, lookupStages, PROJECTION, TOKEN_VECTORS } from '../lookup/model.ts';
 import { PairDictionary } from '../lookup/pair-dictionary.ts';
 import { ontoDirections, principalDirections } from '../lookup/principal.ts';
 import { singleTokenVectors } from '../lookup/single-tokens.ts';
+import type { LookupStart } from '../lookup/start.ts';
 import { LookupTrainer, type LookupText } from '../lookup/trainer.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
 import { elementCount, type Tensor } from '../onnx/tensor.ts';
@@ -37,6 +38,10 @@ export interface LookupOptions {
   positions: number;
   /** Components of its vectors, fewer than the teacher's dimensions. @default as many */
   width?: number | undefined;
+  /** Bits of a number of its written tables. */
+  bits: 4 | 8;
+  /** A lookup to start from. @default the teacher's vectors of single tokens */
+  start?: LookupStart | undefined;
   seed: number;
   threads?: number | undefined;
   cache: CacheSettings;
@@ -49,18 +54,16 @@ const DIRECTIONS_SAMPLE = 8_192;
 
 /** Opens a lookup student for training. */
 export async function openLookup(options: LookupOptions): Promise<Student> {
-  const { teacher, tokenizer, loss, optimizer, data, seed, threads, cache, state } = options;
+  const { teacher, loss, optimizer, data, seed, threads, state } = options;
   const { dimensions } = teacher.manifest;
-  const whole = await singleTokenVectors(teacher, tokenizer, cache);
-  const fitted = data.fitted.map((row) => data.ids[row]!);
-  const dictionary = PairDictionary.of(fitted, whole.length / dimensions, options.pairs);
-  const { vectors, projection } = await narrowed(options, whole);
+  const { vectors, projection, dictionary, start } = await startOf(options);
   const trainer = await LookupTrainer.create({
     dimensions,
     vectors,
     projection,
     pairs: dictionary.size > 1 ? dictionary.size : 0,
     positions: options.positions,
+    start,
     scale: meanLength(data.vectors.read(data.fitted.slice(0, LENGTH_SAMPLE)), dimensions),
     optimizer,
     loss,
@@ -85,11 +88,33 @@ export async function openLookup(options: LookupOptions): Promise<Student> {
     weights: () => trainer.weights(),
     models: (weights) => {
       const fp32 = lookupModel(weights, dictionary);
-      return { fp32, int8: quantizeWeights(fp32, [PROJECTION]) };
+      return { fp32, int8: quantizeWeights(fp32, [PROJECTION], options.bits) };
     },
     stages: (model) => lookupStages(model, dictionary),
     close: () => trainer.close(),
   };
+}
+
+/** What training starts with. */
+async function startOf(options: LookupOptions): Promise<{
+  vectors: Float32Array;
+  projection?: Float32Array | undefined;
+  dictionary: PairDictionary;
+  start?: ReadonlyMap<string, Float32Array>;
+}> {
+  const { teacher, tokenizer, data, cache, start } = options;
+  const fitted = data.fitted.map((row) => data.ids[row]!);
+  if (start === undefined) {
+    const whole = await singleTokenVectors(teacher, tokenizer, cache);
+    const dictionary = PairDictionary.of(fitted, whole.length / teacher.manifest.dimensions, options.pairs);
+    return { ...(await narrowed(options, whole)), dictionary };
+  }
+  const { tables, width, pairs } = start;
+  const vectors = tables.get(TOKEN_VECTORS)!;
+  const dictionary =
+    pairs?.extended(fitted, Math.max(0, options.pairs - (pairs.size - 1))) ??
+    PairDictionary.of(fitted, vectors.length / width, options.pairs);
+  return { vectors, projection: tables.get(PROJECTION), dictionary, start: tables };
 }
 
 /** Token vectors in fewer components, and the projection that leads back: along the directions that texts' vectors have most of. */

@@ -1,3 +1,4 @@
+import type { TextSourceNote } from '../../towers/manifest.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import type { LossWeights } from '../gradient/losses.ts';
@@ -34,15 +35,17 @@ export interface DistillRequest {
   teacher: Tower;
   student: StudentKind;
   source: TextSource;
-  /** Reads the documents of a contrastive term. @default the teacher, who does where a model is symmetric */
+  /** Reads the documents of a term that looks at them. @default the teacher, who does where a model is symmetric */
   documentTower?: Tower | undefined;
   /** Folder of the new tower. */
   out: string;
+  /** Sources of the texts with their licences, for the manifest. @default none */
+  sources?: readonly TextSourceNote[] | undefined;
   /** Folders in BEIR layout whose queries must not be trained on; that of the corpus is always one. @default none */
   exclude?: readonly string[] | undefined;
   /** Seed for the choice of texts, the held-out texts and the order of batches. @default 1 */
   seed?: number | undefined;
-  /** @default for a transformer 1000; for a lookup as many as see each text six times, within bounds */
+  /** @default for a transformer 1000, of one layer 3000; for a lookup as many as see each text six times, within bounds */
   steps?: number | undefined;
   /** Texts per step. @default depends on the student */
   batch?: number | undefined;
@@ -59,6 +62,13 @@ export interface DistillRequest {
    * teacher has, up to {@link MAX_BARE_WIDTH}; {@link DEFAULT_WIDTH} for a teacher that has more
    */
   width?: number | undefined;
+  /** Bits of a number of a lookup's tables in the tower that is written: half the bytes cost about half a hundredth of the cosine. @default 8 */
+  bits?: 4 | 8 | undefined;
+  /**
+   * A lookup student to start from: a tower of the teacher's space, which keeps its tokenizer, its width and its pairs. A
+   * thousand texts adapt it, where a new one wants tens of thousands. @default the teacher's vectors of single tokens
+   */
+  init?: string | undefined;
   /**
    * What a lookup student reads with: a tower, a folder or a file `tokenizer.json`. The teacher is then asked for vectors
    * of texts, and for nothing else. @default the teacher's tokenizer
@@ -102,8 +112,13 @@ export interface DistillReport {
 /** Defaults of each kind of student. The steps of a lookup depend on its texts. */
 export const STUDENT_DEFAULTS = {
   lookup: { batch: 256, rate: 2e-3, loss: { mse: 1, cosine: 1 } },
-  transformer: { steps: 1_000, batch: 128, rate: 1e-3, loss: { mse: 1, cosine: 1 } },
+  transformer: { batch: 128, rate: 1e-3, loss: { mse: 1, cosine: 1 } },
 } as const;
+
+/** Steps of a transformer. A single layer has further to go: 3 000 steps kept 0.986 where 1 000 kept 0.968 (docs/students.md). */
+function transformerSteps(layers: number | readonly number[]): number {
+  return (typeof layers === 'number' ? layers : layers.length) === 1 ? 3_000 : 1_000;
+}
 
 /** Dimensions that a transformer's rate is for. Wider ones take a proportionally smaller rate (https://arxiv.org/abs/2203.03466). */
 const RATE_DIMENSIONS = 384;
@@ -113,6 +128,15 @@ const LOOKUP_EPOCHS = 6;
 
 /** Bounds of a lookup's steps. */
 const LOOKUP_STEPS = { least: 300, most: 3_000 };
+
+/** Of a lookup that starts from another: it has little to learn and much to lose. */
+const CONTINUED = { rate: 5e-4, steps: { least: 60, most: 3_000 } };
+
+/** Pairs that a lookup may add to those of the one that it starts from. */
+export const ADDED_PAIRS = 4_000;
+
+/** Fewer texts than this, and a lookup that starts afresh keeps less of its teacher than a shipped one that saw none of them. */
+export const FEW_TEXTS = 20_000;
 
 /** Pairs of neighbouring tokens with a vector of their own. In eight bits they take as much room as the tokens. */
 export const DEFAULT_PAIRS = 40_000;
@@ -158,17 +182,20 @@ export function planOf(request: DistillRequest, texts: number): FitPlan {
     student.kind === 'transformer' ? Math.min(1, RATE_DIMENSIONS / teacher.manifest.dimensions) : 1;
   const size = Math.min(batch ?? defaults.batch, texts);
   const byTexts = Math.ceil((LOOKUP_EPOCHS * texts) / size);
-  const bounded = Math.max(LOOKUP_STEPS.least, Math.min(LOOKUP_STEPS.most, byTexts));
+  const { least, most } = request.init === undefined ? LOOKUP_STEPS : CONTINUED.steps;
+  const bounded = Math.max(least, Math.min(most, byTexts));
   return {
-    steps: steps ?? ('steps' in defaults ? defaults.steps : bounded),
+    steps: steps ?? (student.kind === 'transformer' ? transformerSteps(student.layers) : bounded),
     batch: size,
-    rate: rate ?? defaults.rate * share,
+    rate: rate ?? (request.init === undefined ? defaults.rate * share : CONTINUED.rate),
     loss: loss ?? defaults.loss,
   };
 }
 
 /** Settings that only one kind of student has, defaults filled in. */
-export type Choices = { pairs: number; positions: number; width?: number } | { trainTables: boolean };
+export type Choices =
+  | { pairs: number; positions: number; width?: number; bits?: 4; init?: string }
+  | { trainTables: boolean };
 
 /** The name of a kind of student on the command line and in a manifest. */
 export function nameOf(student: StudentKind): string {
@@ -180,11 +207,12 @@ export function nameOf(student: StudentKind): string {
 
 /** The loss, as a manifest states it. */
 export function describeLoss(weights: LossWeights): string {
-  const { mse = 1, cosine = 1, contrastive = 0 } = weights;
+  const { mse = 1, cosine = 1, contrastive = 0, ranking = 0 } = weights;
   const terms = [
     [mse, 'mse'],
     [cosine, '(1 - cosine)'],
     [contrastive, 'contrastive'],
+    [ranking, 'ranking'],
   ] as const;
   return terms
     .filter(([weight]) => weight > 0)

@@ -9,6 +9,7 @@ import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import type { Model } from '../onnx/model.ts';
 import { copyTokenizer, type FileHashes, towerName, writeWeights } from '../tower-folder.ts';
+import { CARD_FILE, studentCard } from './card.ts';
 import { countTokens, meanCosine, type TrainingData } from './data.ts';
 import { bestOf, type CurvePoint, type FitResult } from './fit.ts';
 import {
@@ -77,23 +78,34 @@ async function write(trained: TrainedStudent): Promise<DistillReport> {
     seed,
     corpus:
       'name' in source ? source.name : basename(resolve('corpus' in source ? source.corpus : source.texts)),
+    ...(request.sources && { sources: [...request.sources] }),
+    ...(removed > 0 && { removed }),
     heldOutCosine: bestOf(result.curve).heldOutCosine,
     familiarity: encodeFamiliarity(countTokens(data)),
   };
   const name = towerName(out);
   const fp32 = join(out, FP32_FOLDER);
   const fp32Files = await writeFiles(fp32, tokenizer, models.fp32);
-  const describe = (folder: string, model: Model, files: FileHashes, how: Distillation): Promise<void> =>
-    writeManifest(folder, {
+  const describe = async (
+    folder: string,
+    model: Model,
+    files: FileHashes,
+    how: Distillation,
+  ): Promise<TowerManifest> => {
+    const manifest = {
       ...manifestOf(folder === out ? name : `${name}-fp32`, teacher, files, how),
       ...(student.stages && { lookup: student.stages(model) }),
-    });
+    };
+    await writeManifest(folder, manifest);
+    return manifest;
+  };
   await describe(fp32, models.fp32, fp32Files, distillation);
   const files = await writeFiles(out, tokenizer, models.int8);
   await describe(out, models.int8, files, distillation);
   // Eight bits cost accuracy: the manifest states the cosine of the tower that was written.
   const heldOutCosine = await measureTower(out, data, request);
-  await describe(out, models.int8, files, { ...distillation, heldOutCosine });
+  const manifest = await describe(out, models.int8, files, { ...distillation, heldOutCosine });
+  await writeFile(join(out, CARD_FILE), studentCard(manifest));
   let bytes = 0;
   for (const file of [...Object.keys(files), MANIFEST_FILE]) bytes += (await stat(join(out, file))).size;
   const curve: { settings: FitPlan; curve: readonly CurvePoint[] } = { settings: plan, curve: result.curve };

@@ -31,6 +31,32 @@ export function ratioInterval(
   });
 }
 
+/** One data set's values for {@link meanRatioInterval}. */
+export interface PairedValues {
+  values: readonly number[];
+  baseline: readonly number[];
+}
+
+/**
+ * 95 % interval of the mean of such ratios over several sets of queries, each set drawn from by itself: it says what other
+ * queries would change, not what other sets would.
+ */
+export function meanRatioInterval(sets: readonly PairedValues[], seed = 1): [low: number, high: number] {
+  return percentiles(seed, (random) => {
+    let sum = 0;
+    for (const { values, baseline } of sets) {
+      let [numerator, denominator] = [0, 0];
+      for (let draw = 0; draw < values.length; draw++) {
+        const query = Math.floor(random() * values.length);
+        numerator += values[query]!;
+        denominator += baseline[query]!;
+      }
+      sum += denominator === 0 ? 0 : numerator / denominator;
+    }
+    return sum / sets.length;
+  });
+}
+
 /** 95 % interval of the difference of two means over the same queries, in the same way. */
 export function differenceInterval(
   values: readonly number[],

@@ -7,7 +7,7 @@ import { runAsIs } from '../onnx/run.ts';
 import { toNumbers } from '../onnx/tensor.ts';
 import { assertClose, type Numbers, readReference, tensorOf } from '../testing/reference.ts';
 import { differentiate } from './differentiate.ts';
-import { distillationLoss, type LossWeights } from './losses.ts';
+import { distillationLoss, seesDocuments, type LossWeights } from './losses.ts';
 
 interface Vectors {
   student: Numbers;
@@ -23,7 +23,7 @@ async function lossOf(
   const g = new GraphBuilder();
   const width = (vectors.student[0] as Numbers).length;
   const needed = Object.entries(vectors).filter(
-    ([name]) => name !== 'documents' || (weights?.contrastive ?? 0) > 0,
+    ([name]) => name !== 'documents' || seesDocuments(weights ?? {}),
   );
   for (const [name] of needed) g.input(name, 'float32', ['batch', width]);
   const names = { student: 'student', teacher: 'teacher', documents: 'documents' };
@@ -78,6 +78,23 @@ test('in-batch negatives that a head can check', async () => {
   // At the default, 0.05: ln(e²⁰ + 1) − 20 = 2.06e-9; with the documents swapped, 20 more.
   const swapped = { ...vectors, documents: axes.toReversed() };
   assertClose([(await lossOf(swapped, weights)).loss], 20, 'temperature 0.05');
+});
+
+test('how documents are ranked, so that a head can check it', async () => {
+  const axes = [
+    [1, 0],
+    [0, 1],
+  ];
+  const weights = { mse: 0, cosine: 0, ranking: 1, temperature: 0.5 };
+  const of = async (student: number[][], teacher: number[][]): Promise<number> =>
+    (await lossOf({ student, teacher, documents: axes }, weights)).loss;
+  assertClose([await of(axes, axes)], 0, 'the same');
+  assertClose([await of([[2, 0]], [[5, 0]])], 0, 'the same, however long');
+  // The teacher's shares are e² / (e² + 1) and 1 / (e² + 1), the student's the other way round: the difference of the
+  // shares, 0.761594, times that of their logarithms, 2.
+  assertClose([await of(axes.toReversed(), axes)], 1.523188, 'swapped');
+  // A student that can't tell them: ln 2 less the teacher's entropy, 0.365335.
+  assertClose([await of([[1, 1]], [[1, 0]])], 0.327812, 'undecided');
 });
 
 test('a vector of zeros has a loss, and a gradient of numbers', async () => {

@@ -106,6 +106,14 @@ function learningRate(g: GraphBuilder, t: string, options: OptimizerOptions): st
   return g.node('Mul', [share, number(rate)]);
 }
 
+/** The same outside of a graph. @param t - counts from 1 */
+export function learningRateAt(t: number, options: OptimizerOptions): number {
+  const { rate, steps, warmup = 0, finalShare = 0 } = options;
+  if (t < warmup) return (rate * t) / Math.max(warmup, 1);
+  const past = Math.min((t - warmup) / Math.max(steps - warmup, 1), 1);
+  return rate * ((Math.cos(past * Math.PI) + 1) * ((1 - finalShare) / 2) + finalShare);
+}
+
 /** @throws {OnnxError} `REQUEST_INVALID` for options that can't be, or where there is nothing to train. */
 export function checkOptimizer(weights: number, optimizer: OptimizerOptions): void {
   const { rate, steps, warmup = 0 } = optimizer;

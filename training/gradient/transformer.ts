@@ -4,7 +4,7 @@ import type { Model } from '../onnx/model.ts';
 import { prune } from '../onnx/prune.ts';
 import { trace } from '../onnx/trace.ts';
 import { findLayers, keepLayers, spread } from './layers.ts';
-import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from './losses.ts';
+import { distillationLoss, DOCUMENTS, seesDocuments, TEACHER, type LossWeights } from './losses.ts';
 import type { OptimizerOptions } from './optimizer.ts';
 import { pool } from './pooling.ts';
 import { buildStep, LOSS, type TrainingStep } from './step.ts';
@@ -119,7 +119,7 @@ export async function transformerStep(
   const sides = {
     student: VECTORS,
     teacher: g.input(TEACHER, 'float32', rows),
-    ...((loss.contrastive ?? 0) > 0 && { documents: g.input(DOCUMENTS, 'float32', rows) }),
+    ...(seesDocuments(loss) && { documents: g.input(DOCUMENTS, 'float32', rows) }),
   };
   g.output(LOSS, distillationLoss(g, sides, loss));
   const whole = g.build();

@@ -1,8 +1,8 @@
 import {
   type LookupStage,
   type LookupStages,
-  STAGES_VERSION,
   type TableName,
+  versionOf,
 } from '../../towers/lookup/stages.ts';
 import { GraphBuilder } from '../onnx/builder.ts';
 import { int, ints, type Model } from '../onnx/model.ts';
@@ -62,7 +62,8 @@ export function lookupModel(weights: ReadonlyMap<string, Tensor>, pairs: PairDic
     const { keys, rows: places } = pairs.tensors();
     const key = g.node('Add', [g.node('Mul', [first, g.scalar(pairs.base, 'int64')]), second]);
     const slot = g.node('Mod', [key, g.scalar(pairs.keys.length, 'int64')]);
-    const found = g.node('Equal', [rows(PAIR_KEYS, keys, slot), key]);
+    const stored = g.node('Cast', [rows(PAIR_KEYS, keys, slot)], { to: int(elementCode('int64')) });
+    const found = g.node('Equal', [stored, key]);
     const place = g.node('Where', [found, rows(PAIR_ROWS, places, slot), g.scalar(0, 'int32')]);
     const vectors = rows(PAIR_VECTORS, table(PAIR_VECTORS), place);
     sums.push(g.node('MatMul', [part(present, 2, 1, END), vectors]));
@@ -86,8 +87,10 @@ export function lookupStages({ graph: { initializers } }: Model, { base }: PairD
   const part = (name: string, what: string): string | undefined =>
     names.find((each) => each.startsWith(`${name}_${what}_`));
   const table = (name: string): TableName => {
-    const [values, scales] = [part(name, 'int8'), part(name, 'scales')];
-    return values === undefined || scales === undefined ? name : { values, scales };
+    const [bytes, halves, scales] = [part(name, 'int8'), part(name, 'int4'), part(name, 'scales')];
+    if (scales === undefined) return name;
+    if (halves !== undefined) return { values: halves, scales, bits: 4 };
+    return bytes === undefined ? name : { values: bytes, scales };
   };
   const stages: LookupStage[] = [
     {
@@ -105,7 +108,7 @@ export function lookupStages({ graph: { initializers } }: Model, { base }: PairD
   if (typeof projection !== 'string' || initializers.has(projection)) {
     stages.push({ type: 'projection', matrix: projection });
   }
-  return { version: STAGES_VERSION, stages };
+  return { version: versionOf(stages), stages };
 }
 
 /** Past the end of every text: ONNX cuts it there. */

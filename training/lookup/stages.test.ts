@@ -70,7 +70,11 @@ for (const { kinds, limit, positions, width } of [
     const dictionary = PairDictionary.of([...TEXTS, ...TEXTS], TOKENS, limit);
     const weights = tables(width, dictionary.size, positions);
     const whole = lookupModel(weights, dictionary);
-    for (const model of [whole, quantizeWeights(whole, [PROJECTION])]) {
+    for (const model of [
+      whole,
+      quantizeWeights(whole, [PROJECTION]),
+      quantizeWeights(whole, [PROJECTION], 4),
+    ]) {
       // As the manifest has it.
       const lookup = parseStages(JSON.parse(JSON.stringify(lookupStages(model, dictionary))));
       assert.deepEqual(

@@ -1,14 +1,15 @@
-import { distillationLoss, DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
-import type { OptimizerOptions } from '../gradient/optimizer.ts';
-import { buildStep, LOSS } from '../gradient/step.ts';
-import { Trainer, type StepReport, type TrainerOptions } from '../gradient/trainer.ts';
-import { GraphBuilder } from '../onnx/builder.ts';
+import type { LossWeights } from '../gradient/losses.ts';
+import { checkOptimizer, type OptimizerOptions } from '../gradient/optimizer.ts';
+import { STEP } from '../gradient/step.ts';
+import { otherState } from '../gradient/row-table.ts';
+import type { StepReport, TrainerOptions } from '../gradient/trainer.ts';
 import { OnnxError } from '../onnx/errors.ts';
-import { int, type Model } from '../onnx/model.ts';
-import { elementCount, float32, int64, type Tensor } from '../onnx/tensor.ts';
+import { elementCount, float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
+import { adamStep, AdamTable, type SomeRows } from './adam-rows.ts';
+import { LossHead, rowsTensor } from './head.ts';
 import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, PROJECTION, SEEKS, SHOWS, TOKEN_VECTORS } from './model.ts';
-import { NO_PAIR } from './pair-dictionary.ts';
+import { backText, CONTEXT_WIDTH, poolText, RowGradients, type PooledTables } from './pooled.ts';
 
 /** A text as rows of the tables, each as often as it occurs. */
 export interface LookupText {
@@ -17,20 +18,8 @@ export interface LookupText {
   pairs: readonly number[];
 }
 
-/** Components of what a token seeks and of what it shows. */
-const CONTEXT_WIDTH = 32;
-
-/** How far from 0 they start. At 0 they would never move. */
+/** How far from 0 contexts start. At 0 they would never move. */
 const CONTEXT_SCALE = 0.1;
-
-const TOKEN_COUNTS = 'token_counts';
-const PAIR_COUNTS = 'pair_counts';
-
-/** What the rows of a table belong to. */
-type RowsOf = 'tokens' | 'pairs' | 'positions';
-
-/** Before what rows belong to: the name of the fed value that says which of them a batch uses. */
-const ROWS = 'rows_of_';
 
 /** How a lookup student is trained. */
 export interface LookupTrainerOptions extends TrainerOptions {
@@ -41,6 +30,8 @@ export interface LookupTrainerOptions extends TrainerOptions {
   projection?: Float32Array | undefined;
   /** Rows of pairs; they start at 0. @default none */
   pairs?: number;
+  /** Other tables by their names where they do not start afresh; pairs and positions may have more rows. @default none */
+  start?: ReadonlyMap<string, Float32Array> | undefined;
   /** Positions in a text with a weight of their own; all that come after have the last one's. @default none */
   positions?: number;
   /** What the student's vectors are multiplied by to be as long as the teacher's. @default 1 */
@@ -51,37 +42,55 @@ export interface LookupTrainerOptions extends TrainerOptions {
   seed?: number;
 }
 
+/** Names of the tables of rows, by what they are to a text's mean. */
+const ROW_TABLES: Readonly<Record<keyof PooledTables, string>> = {
+  vectors: TOKEN_VECTORS,
+  logWeights: LOG_WEIGHTS,
+  seeks: SEEKS,
+  shows: SHOWS,
+  pairs: PAIR_VECTORS,
+  positions: POSITIONS,
+};
+
 /**
  * Trains the tables of a lookup student. A text's vector is the weighted mean of its tokens' rows, with the rows of its
  * pairs added.
  *
- * Only the rows of a batch take part in its step, and only their moments change, so that a step costs by batch and not
- * by vocabulary. A text's rows come as a row of counts: sums are then products of matrices, and so are their gradients.
+ * Only the rows of a batch take part in its step, and only their moments change, so that a step costs by the tokens of its
+ * batch and not by the vocabulary. Sums of rows are made here, row by row; a graph has the loss, the projection and their
+ * gradient.
  */
 export class LookupTrainer {
-  readonly #trainer: Trainer;
-  readonly #dimensions: number;
-  readonly #positions: number;
+  readonly #options: LookupTrainerOptions;
+  readonly #head: LossHead;
+  readonly #tables: ReadonlyMap<string, AdamTable>;
+  readonly #gradients: ReadonlyMap<string, RowGradients>;
+  readonly #width: number;
+  #steps: number;
 
-  private constructor(trainer: Trainer, dimensions: number, positions: number) {
-    this.#trainer = trainer;
-    this.#dimensions = dimensions;
-    this.#positions = positions;
+  private constructor(
+    options: LookupTrainerOptions,
+    head: LossHead,
+    tables: ReadonlyMap<string, Tensor>,
+    width: number,
+  ) {
+    const { state } = options;
+    this.#options = options;
+    this.#head = head;
+    this.#width = width;
+    this.#tables = new Map([...tables].map(([name, value]) => [name, new AdamTable(name, value, state)]));
+    this.#gradients = new Map(
+      [...tables]
+        .filter(([name]) => name !== PROJECTION)
+        .map(([name, { dims }]) => [name, new RowGradients(dims[0]!, dims[1] ?? 1)]),
+    );
+    if (state !== undefined && state.get(STEP) === undefined) throw otherState(STEP);
+    this.#steps = state === undefined ? 0 : toNumbers(state.get(STEP)!)[0]!;
   }
 
   /** @throws {OnnxError} `REQUEST_INVALID` for vectors that are no rows, or a state of other tables */
   static async create(options: LookupTrainerOptions): Promise<LookupTrainer> {
-    const {
-      dimensions,
-      vectors,
-      projection,
-      pairs = 0,
-      positions = 0,
-      scale = 1,
-      optimizer,
-      loss = {},
-      seed = 1,
-    } = options;
+    const { dimensions, vectors, projection, scale = 1, loss = {}, threads } = options;
     const width = projection === undefined ? dimensions : projection.length / dimensions;
     for (const [values, row] of [
       [vectors, width],
@@ -91,36 +100,16 @@ export class LookupTrainer {
         throw new OnnxError('REQUEST_INVALID', `${values.length} numbers are no rows of ${row} dimensions`);
       }
     }
-    const tokens = vectors.length / width;
-    const random = seededRandom(seed);
-    const noise = (): Float32Array =>
-      Float32Array.from({ length: tokens * CONTEXT_WIDTH }, () => CONTEXT_SCALE * normal(random));
-    const tables = new Map<string, { of: RowsOf; value: Tensor }>();
-    const add = (of: RowsOf, name: string, dims: readonly number[], values?: Float32Array): void => {
-      tables.set(name, { of, value: float32(dims, values ?? new Float32Array(elementCount(dims))) });
-    };
-    add('tokens', TOKEN_VECTORS, [tokens, width], vectors);
-    add('tokens', LOG_WEIGHTS, [tokens]);
-    add('tokens', SEEKS, [tokens, CONTEXT_WIDTH], noise());
-    add('tokens', SHOWS, [tokens, CONTEXT_WIDTH], noise());
-    if (pairs > 0) add('pairs', PAIR_VECTORS, [pairs, width]);
-    if (positions > 0) add('positions', POSITIONS, [positions]);
-    const widths = new Map(
-      [...tables].map(([name, { of, value }]) => [name, { of, width: value.dims[1] ?? 1 }]),
-    );
-    const matrix = projection && float32([width, dimensions], Float32Array.from(projection));
-    const step = await buildStep(trainedModel(dimensions, widths, scale, loss, matrix), {
-      loss: LOSS,
-      weights: [...tables.keys(), ...(matrix === undefined ? [] : [PROJECTION])],
-      optimizer,
-      tables: [...tables].map(([table, { of, value }]) => ({ table, value, ids: ROWS + of })),
-    });
-    return new LookupTrainer(await Trainer.create(step, options), dimensions, positions);
+    const tables = startTables(options, width);
+    checkOptimizer(tables.size, options.optimizer);
+    const hasProjection = projection !== undefined;
+    const head = await LossHead.open({ width, dimensions, hasProjection, scale, loss, threads });
+    return new LookupTrainer(options, head, tables, width);
   }
 
   /** Steps taken so far. */
   get steps(): number {
-    return this.#trainer.steps;
+    return this.#steps;
   }
 
   /**
@@ -137,65 +126,148 @@ export class LookupTrainer {
   ): Promise<StepReport> {
     const empty = texts.findIndex(({ tokens }) => tokens.length === 0);
     if (empty >= 0) throw new OnnxError('REQUEST_INVALID', `text ${empty} of the batch has no tokens`);
-    const positions = this.#positions;
-    const tokens = countRows(
-      texts.map((text) => text.tokens),
-      { positions },
-    );
-    const pairs = countRows(
-      texts.map((text) => text.pairs),
-      { always: [NO_PAIR] },
-    );
-    const dims = [texts.length, this.#dimensions];
-    const counts = ({ rows, counts }: Counts, ...outer: number[]): Tensor =>
-      float32([...outer, texts.length, rows.length], counts);
-    return this.#trainer.step({
-      [`${ROWS}tokens`]: int64(tokens.rows),
-      [`${ROWS}pairs`]: int64(pairs.rows),
-      [`${ROWS}positions`]: int64(Array.from({ length: positions }, (_, position) => position)),
-      [TOKEN_COUNTS]: counts(tokens, ...(positions > 0 ? [positions] : [])),
-      [PAIR_COUNTS]: counts(pairs),
-      [TEACHER]: float32(dims, teacher),
-      ...(documents && { [DOCUMENTS]: float32(dims, documents) }),
+    const { optimizer } = this.#options;
+    const { loss, gradients } = await this.gradient(texts, teacher, documents);
+    let squares = 0;
+    for (const { values } of gradients.values()) {
+      for (let i = 0; i < values.length; i++) squares += values[i]! * values[i]!;
+    }
+    const gradientNorm = Math.sqrt(squares);
+    const step = adamStep(this.#steps, gradientNorm, optimizer);
+    const report = { step: this.#steps + 1, loss, gradientNorm, learningRate: step.rate };
+    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) return report;
+    for (const [name, rows] of gradients) this.#tables.get(name)!.move(rows, step);
+    this.#steps++;
+    return report;
+  }
+
+  /** The loss of a batch, and its gradient by each table's rows. The next call overwrites them. */
+  async gradient(
+    texts: readonly LookupText[],
+    teacher: Float32Array,
+    documents?: Float32Array,
+  ): Promise<{ loss: number; gradients: Map<string, SomeRows> }> {
+    const { dimensions } = this.#options;
+    const width = this.#width;
+    const tables = this.#pooled();
+    const means = new Float64Array(texts.length * width);
+    const meanOf = (text: number): Float64Array => means.subarray(text * width, (text + 1) * width);
+    const pooled = texts.map((text, i) => poolText(text, tables, meanOf(i)));
+    const projection = this.#tables.get(PROJECTION);
+    const { loss, byMeans, byProjection } = await this.#head.run({
+      means: rowsTensor(Float32Array.from(means), width),
+      teacher: rowsTensor(teacher, dimensions),
+      projection: projection && rowsTensor(projection.value, dimensions),
+      documents: documents && rowsTensor(documents, dimensions),
     });
+    this.#useRows(texts);
+    const rows = (name: string): RowGradients | undefined => this.#gradients.get(name);
+    const gradients = {
+      vectors: rows(TOKEN_VECTORS)!,
+      logWeights: rows(LOG_WEIGHTS)!,
+      seeks: rows(SEEKS)!,
+      shows: rows(SHOWS)!,
+      pairs: rows(PAIR_VECTORS),
+      positions: rows(POSITIONS),
+    };
+    for (const [i, text] of texts.entries()) {
+      const byMean = Float64Array.from(byMeans.subarray(i * width, (i + 1) * width));
+      backText(text, pooled[i]!, tables, meanOf(i), byMean, gradients);
+    }
+    const found = new Map<string, SomeRows>(this.#gradients);
+    if (byProjection !== undefined) {
+      found.set(PROJECTION, { rows: Array.from({ length: width }, (_, row) => row), values: byProjection });
+    }
+    return { loss, gradients: found };
   }
 
   /** Vectors of texts with the rows as they are now, neither normalised nor scaled. */
   encode(texts: readonly LookupText[]): Float32Array {
-    const tables = this.#trainer.state();
-    const table = (name: string): Float32Array | undefined =>
-      tables.get(name)?.data as Float32Array | undefined;
-    const [vectors, pairVectors] = [table(TOKEN_VECTORS)!, table(PAIR_VECTORS)];
-    const projection = table(PROJECTION);
-    const width = projection === undefined ? this.#dimensions : projection.length / this.#dimensions;
+    const tables = this.#pooled();
+    const width = this.#width;
     const out = new Float32Array(texts.length * width);
-    for (const [i, { tokens, pairs }] of texts.entries()) {
-      const vector = out.subarray(i * width, (i + 1) * width);
-      const weights = weightsOf(tokens, table);
-      const add = (row: number, from: Float32Array, weight: number): void => {
-        for (let d = 0; d < width; d++) vector[d]! += weight * from[row * width + d]!;
-      };
-      for (const [at, token] of tokens.entries()) add(token, vectors, weights[at]!);
-      for (const pair of pairs) add(pair, pairVectors!, 1);
-      const total = weights.reduce((sum, weight) => sum + weight, 0);
-      for (let d = 0; d < width; d++) vector[d]! /= total;
+    const mean = new Float64Array(width);
+    for (const [i, text] of texts.entries()) {
+      poolText(text, tables, mean);
+      out.set(mean, i * width);
     }
-    return projection === undefined ? out : product(out, projection, width, this.#dimensions);
+    const projection = this.#tables.get(PROJECTION)?.value;
+    return projection === undefined ? out : product(out, projection, width, this.#options.dimensions);
   }
 
   /** A copy of the tables as they are now. */
   weights(): Map<string, Tensor> {
-    return this.#trainer.weights();
+    return new Map([...this.#tables].map(([name, table]) => [name, table.copy()]));
   }
 
-  /** What {@link Trainer.state} gives: the next step changes it in place. */
+  /** Everything that the next step depends on besides its batch. The next step changes the tables in place. */
   state(): Map<string, Tensor> {
-    return this.#trainer.state();
+    return new Map([
+      [STEP, int64([this.#steps], [])],
+      ...[...this.#tables.values()].flatMap((table) => table.state()),
+    ]);
   }
 
   close(): Promise<void> {
-    return this.#trainer.close();
+    return this.#head.close();
   }
+
+  #pooled(): PooledTables {
+    const table = (name: keyof PooledTables): Float32Array | undefined =>
+      this.#tables.get(ROW_TABLES[name])?.value;
+    return {
+      vectors: table('vectors')!,
+      logWeights: table('logWeights')!,
+      seeks: table('seeks')!,
+      shows: table('shows')!,
+      pairs: table('pairs'),
+      positions: table('positions'),
+    };
+  }
+
+  /** Makes room for the gradients of a batch's rows. */
+  #useRows(texts: readonly LookupText[]): void {
+    const positions = this.#options.positions ?? 0;
+    for (const gradients of this.#gradients.values()) gradients.clear();
+    for (const name of [TOKEN_VECTORS, LOG_WEIGHTS, SEEKS, SHOWS]) {
+      const gradients = this.#gradients.get(name)!;
+      for (const { tokens } of texts) for (const token of tokens) gradients.use(token);
+    }
+    const pairs = this.#gradients.get(PAIR_VECTORS);
+    if (pairs !== undefined) for (const text of texts) for (const pair of text.pairs) pairs.use(pair);
+    for (let position = 0; position < positions; position++) this.#gradients.get(POSITIONS)!.use(position);
+  }
+}
+
+/** The tables before the first step. */
+function startTables(options: LookupTrainerOptions, width: number): Map<string, Tensor> {
+  const { dimensions, vectors, projection, pairs = 0, positions = 0, seed = 1, start } = options;
+  const tokens = vectors.length / width;
+  const random = seededRandom(seed);
+  const noise = (): Float32Array =>
+    Float32Array.from({ length: tokens * CONTEXT_WIDTH }, () => CONTEXT_SCALE * normal(random));
+  const tables = new Map<string, Tensor>();
+  const add = (name: string, dims: readonly number[], values?: Float32Array): void => {
+    const value = new Float32Array(elementCount(dims));
+    if (values !== undefined) value.set(values);
+    const before = start?.get(name);
+    if (before !== undefined && before.length > value.length) {
+      throw new OnnxError(
+        'REQUEST_INVALID',
+        `${name} starts with ${before.length} numbers, and has ${value.length}`,
+      );
+    }
+    if (before !== undefined) value.set(before);
+    tables.set(name, float32(dims, value));
+  };
+  add(TOKEN_VECTORS, [tokens, width], vectors);
+  add(LOG_WEIGHTS, [tokens]);
+  add(SEEKS, [tokens, CONTEXT_WIDTH], noise());
+  add(SHOWS, [tokens, CONTEXT_WIDTH], noise());
+  if (pairs > 0) add(PAIR_VECTORS, [pairs, width]);
+  if (positions > 0) add(POSITIONS, [positions]);
+  if (projection !== undefined) add(PROJECTION, [width, dimensions], projection);
+  return tables;
 }
 
 /** Rows of `inner` numbers times a matrix of as many rows. */
@@ -211,90 +283,7 @@ function product(rows: Float32Array, matrix: Float32Array, inner: number, column
   return out;
 }
 
-/** The weight of each token of a text. */
-function weightsOf(tokens: readonly number[], table: (name: string) => Float32Array | undefined): number[] {
-  const [shows, seeks, logWeights] = [table(SHOWS)!, table(SEEKS)!, table(LOG_WEIGHTS)!];
-  const positions = table(POSITIONS);
-  const shown = new Float64Array(CONTEXT_WIDTH);
-  for (const token of tokens) {
-    for (let i = 0; i < CONTEXT_WIDTH; i++) shown[i]! += shows[token * CONTEXT_WIDTH + i]! / tokens.length;
-  }
-  return tokens.map((token, at) => {
-    let sum = logWeights[token]! + (positions?.[Math.min(at, positions.length - 1)] ?? 0);
-    for (let i = 0; i < CONTEXT_WIDTH; i++) sum += seeks[token * CONTEXT_WIDTH + i]! * shown[i]!;
-    return Math.exp(sum);
-  });
-}
-
 /** Standard normal, by Box and Muller's transform. */
 function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-}
-
-/** Rows of a batch and their counts → the loss. */
-export function trainedModel(
-  dimensions: number,
-  columns: ReadonlyMap<string, { of: RowsOf; width: number }>,
-  scale: number,
-  loss: LossWeights,
-  projection?: Tensor,
-): Model {
-  const g = new GraphBuilder();
-  const placed = columns.has(POSITIONS);
-  const given = g.input(TOKEN_COUNTS, 'float32', [...(placed ? ['positions'] : []), 'batch', 'tokens']);
-  const acrossPositions = (value: string): string =>
-    g.node('ReduceSum', [value, g.ints([0])], { keepdims: int(0) });
-  const counts = placed ? acrossPositions(given) : given;
-  for (const [name, { of, width }] of columns) {
-    g.input(name, 'float32', width === 1 ? [of] : [of, width]);
-  }
-  const length = g.node('ReduceSum', [counts, g.ints([-1])]);
-  const shown = g.node('Div', [g.node('MatMul', [counts, SHOWS]), length]);
-  const agreement = g.node('MatMul', [shown, g.node('Transpose', [SEEKS])]);
-  // The exponent keeps weights positive, and lets them grow and shrink by shares.
-  const weights = g.node('Exp', [g.node('Add', [agreement, LOG_WEIGHTS])]);
-  const heights = (): string => g.node('Unsqueeze', [g.node('Exp', [POSITIONS]), g.ints([1, 2])]);
-  const weighed = placed ? acrossPositions(g.node('Mul', [given, heights()])) : counts;
-  const shares = g.node('Mul', [weighed, weights]);
-  let sum = g.node('MatMul', [shares, TOKEN_VECTORS]);
-  if (columns.has(PAIR_VECTORS)) {
-    const pairs = g.input(PAIR_COUNTS, 'float32', ['batch', 'pairs']);
-    sum = g.node('Add', [sum, g.node('MatMul', [pairs, PAIR_VECTORS])]);
-  }
-  const mean = g.node('Div', [sum, g.node('ReduceSum', [shares, g.ints([-1])])]);
-  const vectors =
-    projection === undefined ? mean : g.node('MatMul', [mean, g.initializer(PROJECTION, projection)]);
-  const sides = {
-    student: g.node('Mul', [vectors, g.scalar(scale)]),
-    teacher: g.input(TEACHER, 'float32', ['batch', dimensions]),
-    ...((loss.contrastive ?? 0) > 0 && { documents: g.input(DOCUMENTS, 'float32', ['batch', dimensions]) }),
-  };
-  g.output(LOSS, distillationLoss(g, sides, loss));
-  return g.build();
-}
-
-/** The rows that a batch uses, and how often each text uses each of them: texts × rows, for each position if need be. */
-interface Counts {
-  rows: number[];
-  counts: Float32Array;
-}
-
-/**
- * @param options.always - rows that are among them in any case, so that there is one
- * @param options.positions - how many to tell apart, the last and all after it being one. @default none
- */
-function countRows(
-  texts: readonly (readonly number[])[],
-  { always = [], positions = 0 }: { always?: readonly number[]; positions?: number },
-): Counts {
-  const places = new Map<number, number>(always.map((row, place) => [row, place]));
-  for (const text of texts) for (const row of text) if (!places.has(row)) places.set(row, places.size);
-  const counts = new Float32Array(Math.max(1, positions) * texts.length * places.size);
-  for (const [i, text] of texts.entries()) {
-    for (const [at, row] of text.entries()) {
-      const layer = Math.max(0, Math.min(at, positions - 1));
-      counts[(layer * texts.length + i) * places.size + places.get(row)!]! += 1;
-    }
-  }
-  return { rows: [...places.keys()], counts };
 }

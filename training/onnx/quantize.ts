@@ -33,6 +33,51 @@ export function quantizeRows(rows: Float32Array, width: number): QuantizedRows {
   return { values, scales };
 }
 
+/** Levels of four bits lie at the odd numbers from −15 to 15, times a scale. */
+const INT4_MAX = 15;
+
+/** Scales that are tried for a row, as shares of the one that reaches its largest component: cutting it costs less than coarse steps. */
+const INT4_SHARES = Array.from({ length: 12 }, (_, i) => 1 - 0.05 * i);
+
+/**
+ * Rows of four bits, two numbers in a byte: the low halves of a row's bytes are its first half. Each row has the scale that
+ * its error is least with.
+ *
+ * @param width - even
+ */
+export function quantizeRowsTo4(
+  rows: Float32Array,
+  width: number,
+): { packed: Uint8Array; scales: Float32Array } {
+  const half = width / 2;
+  const packed = new Uint8Array(rows.length / 2);
+  const scales = new Float32Array(rows.length / width);
+  const level = (x: number): number => Math.max(0, Math.min(15, Math.floor(x / 2 + 8)));
+  for (let row = 0; row < scales.length; row++) {
+    const start = row * width;
+    let largest = 0;
+    for (let i = start; i < start + width; i++) largest = Math.max(largest, Math.abs(rows[i]!));
+    if (largest === 0) continue;
+    let [best, least] = [0, Infinity];
+    for (const share of INT4_SHARES) {
+      const scale = Math.fround((share * largest) / INT4_MAX);
+      let error = 0;
+      for (let i = start; i < start + width; i++) {
+        const x = rows[i]!;
+        const difference = x - scale * (2 * level(x / scale) - 15);
+        error += difference * difference;
+      }
+      if (error < least) [best, least] = [scale, error];
+    }
+    scales[row] = best;
+    for (let i = 0; i < half; i++) {
+      const [low, high] = [level(rows[start + i]! / best), level(rows[start + half + i]! / best)];
+      packed[row * half + i] = low | (high << 4);
+    }
+  }
+  return { packed, scales };
+}
+
 /**
  * The same encoder with its large weights in eight bits: matrices with a scale for each column, multiplied with inputs
  * that are quantised as they come (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html, dynamic
@@ -41,8 +86,9 @@ export function quantizeRows(rows: Float32Array, width: number): QuantizedRows {
  * @param model - in plain operators
  * @param exact - matrices whose inputs stay as they are, so that a row does not depend on the others of its batch, and
  *   whoever multiplies likewise gets the same
+ * @param tableBits - of embedding tables whose rows have an even length
  */
-export function quantizeWeights(model: Model, exact: readonly string[] = []): Model {
+export function quantizeWeights(model: Model, exact: readonly string[] = [], tableBits: 4 | 8 = 8): Model {
   const { initializers } = model.graph;
   const quantizedInputs = new Map<string, string[]>();
   const tables = new Map<string, [values: string, scales: string]>();
@@ -76,7 +122,27 @@ export function quantizeWeights(model: Model, exact: readonly string[] = []): Mo
     }
     return parts;
   };
+  const gatherHalves = (g: GraphBuilder, name: string, table: Tensor, ids: string): string => {
+    let parts = tables.get(name);
+    if (parts === undefined) {
+      const [rows, width] = table.dims as [number, number];
+      const { packed, scales } = quantizeRowsTo4(table.data as Float32Array, width);
+      parts = [
+        g.initializer(g.fresh(`${name}_int4`), tensor('uint8', [rows, width / 2], packed)),
+        g.initializer(g.fresh(`${name}_scales`), float32([rows, 1], scales)),
+      ];
+      tables.set(name, parts);
+    }
+    const [values, scales] = parts;
+    const bytes = g.node('Cast', [g.node('Gather', [values, ids])], toFloat);
+    const high = g.node('Floor', [g.node('Mul', [bytes, g.scalar(1 / 16)])]);
+    const low = g.node('Sub', [bytes, g.node('Mul', [high, g.scalar(16)])]);
+    const levels = g.node('Concat', [low, high], { axis: int(-1) });
+    const odd = g.node('Sub', [g.node('Mul', [levels, g.scalar(2)]), g.scalar(15)]);
+    return g.node('Mul', [odd, g.node('Gather', [scales, ids])]);
+  };
   const gather = (g: GraphBuilder, name: string, table: Tensor, ids: string): string => {
+    if (tableBits === 4 && table.dims[1]! % 2 === 0) return gatherHalves(g, name, table, ids);
     const [values, scales] = inRows(g, name, table);
     const rows = g.node('Cast', [g.node('Gather', [values, ids])], toFloat);
     return g.node('Mul', [rows, g.node('Gather', [scales, ids])]);

@@ -62,6 +62,8 @@ const TEXT_SEARCH = {
   snippetLength: 100,
   fusion: { method: 'ranks', k: 20, denseWeight: 0.5 },
   rerank: 20,
+  prefix: true,
+  language: 'en',
 };
 const scope = { collection: 'c', tenant: 't' };
 const stream = () => ({ traceparent: TRACE, metadata: { key: 'x' } });
@@ -182,6 +184,7 @@ export const METHODS: Readonly<Record<string, Method>> = {
         ...long(),
         ...scope,
         omitText: true,
+        analysis: { language: 'de', keepDiacritics: true },
         bulk: true,
         expectedIdentity: 'identity',
         expectedFreshness: 'token',

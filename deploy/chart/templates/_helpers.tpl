@@ -40,7 +40,8 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- $_ := set $fixed "livenessHost" "0.0.0.0" -}}
 {{- $_ := set $fixed (printf "livenessPort%s" (title $service)) (eq $service "document" | ternary 7421 7422) -}}
 {{- $access := $root.Values.access -}}
-{{- if $access.keysSecret.name }}{{ $_ := set $fixed "keys" "/run/secrets/keys/keys.json" }}{{ else }}{{ $_ := set $fixed "anonymous" true }}{{ end -}}
+{{- if $access.keysSecret.name }}{{ $_ := set $fixed "keys" "/run/secrets/keys/keys.json" }}{{ else if not $all.jwtIssuer }}{{ $_ := set $fixed "anonymous" true }}{{ end -}}
+{{- if $access.quotasConfigMap.name }}{{ $_ := set $fixed "tenantQuotas" "/etc/scalingnote-quotas/quotas.json" }}{{ end -}}
 {{- if $access.tlsSecret }}
 {{- $_ := set $fixed "tlsCert" (list "/run/secrets/tls/tls.crt") }}
 {{- $_ := set $fixed "tlsKey" (list "/run/secrets/tls/tls.key") }}

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { HttpBindings } from '@hono/node-server';
 import { Hono, type Context } from 'hono';
+import { html } from 'hono/html';
 import { LRUCache } from 'lru-cache';
 import * as z from 'zod';
 import { isLoopback } from '../../runtime/listen-address.ts';
 import { type Addresses, Desk } from '../desk.ts';
 import { readJson, takes } from '../http/body.ts';
 import { HttpError } from '../http/errors.ts';
-import type { SessionAnswer } from '../shared/wire.ts';
+import type { LoginBegun, SessionAnswer } from '../shared/wire.ts';
+import { CALLBACK, type Issuer } from './issuer.ts';
 import { loginNeeded, type Sessions } from './sessions.ts';
 
 /** What a key or a token may have: as much as the services read of one. */
@@ -23,8 +25,9 @@ const SENDER_MS = 60_000;
  * Who is logged in, and who may not pass without. It comes before all other routes.
  *
  * @param sessions - `undefined` where nobody has to log in
+ * @param issuer - where people can log in as well
  */
-export function loginRoutes(sessions: Sessions | undefined, addresses: Addresses): Hono {
+export function loginRoutes(sessions: Sessions | undefined, addresses: Addresses, issuer?: Issuer): Hono {
   const app = new Hono();
   if (!sessions) {
     return app.get('/api/session', (context) =>
@@ -32,18 +35,23 @@ export function loginRoutes(sessions: Sessions | undefined, addresses: Addresses
     );
   }
   const senders = new LRUCache<string, true>({ max: MAX_SENDERS, ttl: SENDER_MS });
+  const answer = (loggedIn: boolean, logoutUrl?: string): SessionAnswer => ({
+    needed: true,
+    loggedIn,
+    ...(issuer && { issuer: issuer.name }),
+    ...(logoutUrl !== undefined && { logoutUrl }),
+  });
+  if (issuer) issuerRoutes(app, issuer, sessions);
   return app
-    .get('/api/session', async (context) =>
-      context.json({ needed: true, loggedIn: await sessions.has(context) } satisfies SessionAnswer),
-    )
+    .get('/api/session', async (context) => context.json(answer(await sessions.has(context))))
     .post('/api/session', takes(), async (context) => {
       const { credential } = await readJson(context, LoginBody);
       await sessions.login(context, credential);
-      return context.json({ needed: true, loggedIn: true } satisfies SessionAnswer, 201);
+      return context.json(answer(true), 201);
     })
     .delete('/api/session', (context) => {
-      sessions.logout(context);
-      return context.json({ needed: true, loggedIn: false } satisfies SessionAnswer);
+      const byIssuer = sessions.logout(context);
+      return context.json(answer(false, byIssuer ? issuer?.logoutUrl : undefined));
     })
     .use('/api/*', async (context, next) => {
       await sessions.require(context, context.req.path.startsWith('/api/traces'));
@@ -53,6 +61,38 @@ export function loginRoutes(sessions: Sessions | undefined, addresses: Addresses
       await requireSender(context, addresses, senders);
       await next();
     });
+}
+
+/** The way to an issuer, and back. */
+function issuerRoutes(app: Hono, issuer: Issuer, sessions: Sessions): void {
+  app
+    .post('/api/session/issuer', takes(), async (context) => {
+      await readJson(context, z.strictObject({}));
+      return context.json({ location: await issuer.begin(context) } satisfies LoginBegun, 201);
+    })
+    .get(CALLBACK, async (context) => {
+      try {
+        await sessions.login(context, () => issuer.finish(context));
+        return context.redirect('/', 303);
+      } catch (error) {
+        if (!(error instanceof HttpError)) throw error;
+        // A person reads this, and no program.
+        return context.html(problemPage(error), error.status);
+      }
+    });
+}
+
+function problemPage({ reason, message }: HttpError) {
+  return html`<!doctype html>
+    <html lang="en">
+      <meta charset="utf-8" />
+      <title>log in · scalingnote</title>
+      <main>
+        <h1>The login failed</h1>
+        <p role="alert">${message} (${reason})</p>
+        <p><a href="/">back to the login</a></p>
+      </main>
+    </html>`;
 }
 
 /** Spans of this machine come as they are; those of another need a credential of the services. */

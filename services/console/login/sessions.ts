@@ -25,6 +25,8 @@ interface Session {
   checkedAt: number;
   /** Whether the credential may read metrics, and so traces, which are of all callers. */
   maySeeTraces: boolean;
+  /** Whether an issuer has said who it is. */
+  byIssuer: boolean;
 }
 
 /** Limits that tests make smaller. */
@@ -63,22 +65,25 @@ export class Sessions {
   /**
    * Logs in with a key or token, which the services judge.
    *
+   * @param credential - or what gets one from an issuer
    * @throws {HttpError} where they do not take it, or are away
    */
-  async login(context: Context, credential: string): Promise<void> {
+  async login(context: Context, credential: string | (() => Promise<string>)): Promise<void> {
     if (this.#logins >= MAX_LOGINS) {
       throw new HttpError(429, 'TOO_MANY_LOGINS', 'others are logging in; try again', { retryDelayMs: 1000 });
     }
     this.#logins++;
     let desk: Desk | undefined;
     try {
-      desk = openDesk(this.#addresses, credential);
+      const byIssuer = typeof credential !== 'string';
+      desk = openDesk(this.#addresses, byIssuer ? await credential() : credential);
       await check(desk);
       const maySeeTraces = await this.#mayRead(desk);
       this.logout(context);
       const now = performance.now();
       const secret = randomBytes(32).toString('base64url');
-      this.#sessions.set(secret, { desk, startedAt: now, usedAt: now, checkedAt: now, maySeeTraces });
+      const times = { startedAt: now, usedAt: now, checkedAt: now };
+      this.#sessions.set(secret, { desk, ...times, maySeeTraces, byIssuer });
       desk = undefined;
       this.#setCookie(context, secret, Math.ceil(this.#limits.longestMs / 1000));
       for (const [oldest] of this.#sessions) {
@@ -91,11 +96,14 @@ export class Sessions {
     }
   }
 
-  logout(context: Context): void {
+  /** @returns whether an issuer has said who it was */
+  logout(context: Context): boolean {
     const secret = getCookie(context, this.#cookie);
-    if (secret === undefined) return;
+    if (secret === undefined) return false;
+    const { byIssuer = false } = this.#sessions.get(secret) ?? {};
     this.#end(secret);
     this.#setCookie(context, '', 0);
+    return byIssuer;
   }
 
   /** Whether a request is of somebody who is logged in. */

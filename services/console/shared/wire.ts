@@ -228,4 +228,14 @@ export interface MeasuresAnswer {
 export interface SessionAnswer {
   needed: boolean;
   loggedIn: boolean;
+  /** Where people can log in besides with a key, if there is such a place. */
+  issuer?: string;
+  /** After a logout: where the session at the issuer ends. */
+  logoutUrl?: string;
+}
+
+/** A login at the issuer has begun. */
+export interface LoginBegun {
+  /** Where the person has to go. */
+  location: string;
 }

@@ -4,6 +4,7 @@ import type { FullDocument } from '../../../store/document.ts';
 import type { PassageWrite } from '../../../store/writes.ts';
 import { TowerError } from '../../../towers/errors.ts';
 import type { Lane } from '../../../towers/batching.ts';
+import type { Analyser } from '../../../towers/lexical/analyser.ts';
 import { passageTerms } from '../../../towers/terms.ts';
 import type { Encoding, KeptPassage, Passage, Tokens, Tower } from '../../../towers/tower.ts';
 import { ServiceError } from '../../runtime/errors.ts';
@@ -22,6 +23,8 @@ const TURN_MS = 5;
 /** How to encode a document. */
 export interface EncodeOptions {
   omitText: boolean;
+  /** Makes the terms; absent for a collection that was made before there was a choice. */
+  analyser?: Analyser | undefined;
   /** Whose document it is; see {@link Lane}. */
   lane: Lane;
   /** The document as it is stored, with vectors: what has not changed is not encoded again. */
@@ -40,6 +43,16 @@ export interface EncodeWatch {
   passage(tokens: number, encoding: Encoding): void;
   /** @param encoded how many of the passages; the others were known */
   encoded(passages: number, encoded: number): void;
+}
+
+/** Makes the terms of a document's passages. */
+function termsIn(
+  { title, text }: { title: string; text: string },
+  analyser: Analyser | undefined,
+): (passage: string) => Pick<PassageWrite, 'sparse' | 'words'> {
+  if (!analyser) return (own) => ({ sparse: passageTerms(title === '' ? own : `${title}\n${own}`) });
+  const analysed = analyser.document(title, text);
+  return (own) => analysed.passage(own);
 }
 
 /** What ingest needs of a tower. */
@@ -73,6 +86,7 @@ export class DocumentEncoder {
    */
   async encode(document: { title: string; text: string }, options: EncodeOptions): Promise<EncodedDocument> {
     const { omitText, before, signal, watch } = options;
+    const termsOf = termsIn(document, options.analyser);
     const passages = this.#passagesOf(document, before);
     let encoded = 0;
     const writes: PassageWrite[] = [];
@@ -86,8 +100,7 @@ export class DocumentEncoder {
         }),
       );
       slice.forEach(({ text, span }, index) => {
-        const sparse = passageTerms(document.title === '' ? text : `${document.title}\n${text}`);
-        const write: PassageWrite = { vector: vectors[index]!, sparse, span };
+        const write: PassageWrite = { vector: vectors[index]!, ...termsOf(text), span };
         if (!omitText) write.text = text;
         writes.push(write);
       });

@@ -1,6 +1,9 @@
 import { collectionPutBack, collectionReplaced, StoreError } from '../../../store/errors.ts';
 import { countsWrites, type Freshness, isBehind } from '../../../store/freshness.ts';
 import type { CollectionInfo, CollectionKey } from '../../../store/store.ts';
+import type { Analysis } from '../../../towers/lexical/analysis.ts';
+import { checkAnalysis } from './analyses.ts';
+import type { Begin } from './begin.ts';
 import type { Shared } from './stream-context.ts';
 
 /** Finds and makes collections by their logical names. */
@@ -8,7 +11,7 @@ export interface Collections {
   /** @throws {StoreError} */
   findCollection(name: string, signal: AbortSignal): Promise<CollectionKey>;
   /** @throws {StoreError} */
-  openCollection(name: string, signal: AbortSignal): Promise<CollectionInfo>;
+  openCollection(name: string, analysis: Analysis | undefined, signal: AbortSignal): Promise<CollectionInfo>;
 }
 
 /**
@@ -17,10 +20,11 @@ export interface Collections {
  * @param expected.identity of that one; empty where any will do
  * @param expected.progress how far that one had come
  * @throws {StoreError} `COLLECTION_REPLACED` where it is another one, or an older state of it
+ * @throws {ServiceError} `ANALYSIS_MISMATCH` where it is analysed otherwise than the client wants, or this process can
  */
 export async function openExpected(
-  context: Pick<Shared, 'store'> & Collections,
-  { collection: name, tenant }: { collection: string; tenant: string },
+  context: Pick<Shared, 'store' | 'analyses'> & Collections,
+  { collection: name, tenant, analysis }: Pick<Begin, 'collection' | 'tenant' | 'analysis'>,
   { identity, progress }: { identity: string; progress: Freshness | undefined },
   signal: AbortSignal,
 ): Promise<CollectionInfo> {
@@ -35,8 +39,10 @@ export async function openExpected(
       }),
     );
   }
-  const info = await context.openCollection(name, signal);
+  const info = await context.openCollection(name, analysis, signal);
   check(info);
+  context.analyses.learn(info);
+  checkAnalysis(name, info, analysis);
   // Elsewhere the identity has said all, and asking would write to the store.
   if (progress && countsWrites(progress)) {
     const now = await context.store.freshness(info.physicalName, signal, tenant);

@@ -9,6 +9,8 @@ import { StreamPlaces } from '../../runtime/tenants/stream-places.ts';
 import type { DriftGuard } from '../../runtime/drift/guard.ts';
 import type { Metrics } from '../../runtime/telemetry/metrics.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
+import type { Analysis } from '../../../towers/lexical/analysis.ts';
+import { Analyses, analysisToMake } from './analyses.ts';
 import { Budget } from './budget.ts';
 import { DocumentEncoder, type IngestTower } from './encoder.ts';
 import { PatientStore } from './patient-store.ts';
@@ -91,6 +93,7 @@ export class IngestPipeline {
     const { store, tower, log, telemetry, drift, storage, quotas = new Quotas() } = parts;
     const excess = Math.floor(LONG_DOCUMENT_BYTES / bytesPerToken(tower.manifest.space));
     this.#places = new StreamPlaces({ most: maxStreams, idleMs, quotas });
+    this.limits = { 'ingest.streams': maxStreams, 'ingest.tokens': budgetTokens };
     this.#context = {
       store: new PatientStore(store, backoff, log),
       encoder: new DocumentEncoder(tower, backoff),
@@ -103,7 +106,8 @@ export class IngestPipeline {
       storage,
       claim: (stream, tenant) => this.#places.claim(stream, tenant),
       count: (physicalName, tenant, signal) => store.count(physicalName, tenant, undefined, { signal }),
-      openCollection: (name, signal) => openCollection(parts, name, signal),
+      analyses: new Analyses((physicalName) => store.findCollection(physicalName), log),
+      openCollection: (name, analysis, signal) => openCollection(parts, name, analysis, signal),
       distrust: drift && ((physicalName) => drift.errorOf(physicalName)),
       findCollection: (name, signal) => store.findCollection(name, { signal }),
       beginBulk: (physicalName, signal) => store.beginBulk(physicalName, { signal }),
@@ -113,6 +117,9 @@ export class IngestPipeline {
       for (const session of this.#places.streams) session.distrust();
     });
   }
+
+  /** What is in force, by name. */
+  readonly limits: Readonly<Record<string, number>>;
 
   /** Tokens in flight over all streams. */
   get tokensInFlight(): number {
@@ -196,10 +203,11 @@ export class IngestPipeline {
 async function openCollection(
   { store, tower, drift }: PipelineParts,
   name: string,
+  wanted: Analysis | undefined,
   signal: AbortSignal,
 ): Promise<CollectionInfo> {
   const { fingerprint, dimensions } = tower.manifest.space;
-  const space = { fingerprint, dimensions };
+  const space = { fingerprint, dimensions, analysis: analysisToMake(wanted) };
   if (!drift) return store.ensureCollection(name, space, { signal });
   const isThere = await store.findCollection(name, { signal }).then(
     () => true,

@@ -13,6 +13,7 @@ import {
 } from '../../runtime/errors.ts';
 import type { StreamCall } from '../../runtime/handler.ts';
 import { parseSequence } from '../../runtime/validate.ts';
+import { withAnalysis } from '../../runtime/analysis.ts';
 import { countRequest } from '../../runtime/tenants/per-tenant.ts';
 import { tenantFlow } from '../../runtime/tenants/whose.ts';
 import type { Telemetry } from '../../runtime/telemetry/telemetry.ts';
@@ -205,7 +206,7 @@ export class IngestSession {
   }
 
   async #begin(request: IngestRequest__Output): Promise<void> {
-    const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt, progress } =
+    const { collection, tenant, omitText, bulk, expectedIdentity, runId, attempt, progress, analysis } =
       readBegin(request);
     const { quotas, budget, runs } = this.#context;
     if (quotas) countRequest(quotas, this.#call, tenant);
@@ -217,7 +218,12 @@ export class IngestSession {
     const share = budget.open(owner, quotas?.weight(tenant));
     this.#share = share;
     const expected = { identity: expectedIdentity, progress };
-    const info = await openExpected(this.#context, { collection, tenant }, expected, this.#call.signal);
+    const info = await openExpected(
+      this.#context,
+      { collection, tenant, analysis },
+      expected,
+      this.#call.signal,
+    );
     this.#collection = { name: collection, physicalName: info.physicalName, identity: info.identity };
     if (bulk) await this.#beginBulk(info.physicalName);
     this.#options = { tenant, omitText };
@@ -229,7 +235,7 @@ export class IngestSession {
       onFailure: (error) => this.#fail(this.#unlessGone(error)),
     });
     const counts = await this.#context.count(info.physicalName, tenant, this.#call.signal);
-    this.#ready = { ready: { collection: { ...info, ...counts } } };
+    this.#ready = { ready: { collection: { ...withAnalysis(info), ...counts } } };
     this.#wakeWriter();
   }
 

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Lane } from '../../../towers/batching.ts';
 import type { Quotas } from '../../runtime/tenants/quotas.ts';
 import type { StorageQuotas } from '../../runtime/tenants/storage.ts';
+import type { Analyses } from './analyses.ts';
 import type { Budget } from './budget.ts';
 import type { DocumentEncoder } from './encoder.ts';
 import type { PatientStore } from './patient-store.ts';
@@ -10,6 +11,7 @@ import type { PatientStore } from './patient-store.ts';
 export interface Shared {
   store: PatientStore;
   encoder: DocumentEncoder;
+  analyses: Pick<Analyses, 'learn' | 'of'>;
   budget: Budget;
   log: Logger;
   /** How much tenants may have and do. @default as much as they like */

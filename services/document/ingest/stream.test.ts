@@ -24,7 +24,12 @@ test('a stream sends ready, the outcomes in order and a watermark, and ends well
 
   assert.equal(ended.status.code, status.OK);
   assert.equal(ended.events[0]?.event, 'ready');
-  const { identity, ...collection } = ended.events[0].ready!.collection!;
+  const { identity, analysis, ...collection } = ended.events[0].ready!.collection!;
+  assert.match(analysis?.fingerprint ?? '', /^lx1_[0-9a-f]{32}$/);
+  assert.deepEqual(
+    [analysis?.language, analysis?.keepDiacritics, analysis?.unfinished],
+    ['auto', false, false],
+  );
   assert.match(identity, /^col_[0-9a-f]{32}$/);
   assert.deepEqual(collection, {
     name: 'docs',
@@ -55,6 +60,52 @@ test('a stream sends ready, the outcomes in order and a watermark, and ends well
     a.passages.map(({ text }) => text),
     ['one', 'two', 'three'],
   );
+});
+
+test('a collection is made with the analysis that the stream wants, and refuses a stream that wants another', async () => {
+  const { ingest, store } = await start();
+  const wanted = { language: 'de', keepDiacritics: true };
+  const made = await ingest({ collection: 'docs', analysis: wanted }).document(1, 'a', 'Häuser').finish();
+  assert.equal(made.status.code, status.OK, made.status.message);
+  const { analysis } = made.events[0]!.ready!.collection!;
+  assert.deepEqual([analysis?.language, analysis?.keepDiacritics], ['de', true]);
+  assert.deepEqual(await store.wordsOf('docs'), ['\u0002de', 'häuser']);
+  for (const begin of [{}, { analysis: wanted }]) {
+    const { status: end } = await ingest({ collection: 'docs', ...begin })
+      .document(1, 'b', 'x')
+      .finish();
+    assert.equal(end.code, status.OK, end.message);
+  }
+  for (const [other, message] of [
+    [{ language: 'en' }, /language "de", diacritics kept.*language "en", diacritics folded.*reanalyse docs/],
+    [{ language: 'de' }, /diacritics/],
+  ] as const) {
+    const { status: end } = await ingest({ collection: 'docs', analysis: other }).finish();
+    assert.deepEqual([end.code, end.reason], [status.FAILED_PRECONDITION, 'ANALYSIS_MISMATCH']);
+    assert.match(end.message, message);
+  }
+  for (const [bad, field] of [
+    [{ language: 'german' }, 'begin.analysis.language'],
+    [{ fingerprint: 'lx1_' }, 'begin.analysis'],
+  ] as const) {
+    const { status: end } = await ingest({ collection: 'docs', analysis: bad }).finish();
+    assert.deepEqual([end.code, end.reason], [status.INVALID_ARGUMENT, 'INVALID_ARGUMENT']);
+    assert.match(end.message, new RegExp(`^${field}`));
+  }
+});
+
+test('a stream to a collection of another analyser is refused, with the command that helps', async () => {
+  const { ingest, store } = await start();
+  await ingest().document(1, 'a', 'one').finish();
+  for (const record of [
+    '{"language":"auto","keepDiacritics":false,"analyser":99,"icu":1}',
+    'what a later version may say',
+  ]) {
+    await store.setAnalysis('docs', record);
+    const { status: end } = await ingest().document(1, 'b', 'two').finish();
+    assert.deepEqual([end.code, end.reason], [status.FAILED_PRECONDITION, 'ANALYSIS_MISMATCH']);
+    assert.match(end.message, /scalingnote collections reanalyse docs/);
+  }
 });
 
 test('texts stay out of the store where the stream says so', async () => {

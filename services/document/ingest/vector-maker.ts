@@ -42,14 +42,15 @@ export class VectorMaker {
     operation: Encoding,
     { stored, mustFit }: { stored: DocumentInFlight['stored']; mustFit: boolean },
   ): Promise<Ready> {
-    const { encoder, quotas } = this.#shared;
-    const { omitText, tenant, lane } = this.#target;
+    const { analyses, encoder, quotas, store } = this.#shared;
+    const { collection, omitText, tenant, lane } = this.#target;
     if (mustFit) await this.#checkRoom(operation);
     const batches = new Set<BatchSpan>();
     const watch = this.#trace?.encoding(operation, batches);
     const before = await this.#read(operation, stored);
     const spend = quotas && ((tokens: number): void => quotas.spendTokens(tenant, tokens));
-    const options = { omitText, lane, before, signal: this.#signal, spend, watch };
+    const analyser = await store.patiently(() => analyses.of(collection), this.#signal);
+    const options = { omitText, analyser, lane, before, signal: this.#signal, spend, watch };
     const encoded = await encoder.encode(operation.document, options);
     return putLater(operation, this.#target, encoded, batches);
   }

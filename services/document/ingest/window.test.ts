@@ -100,6 +100,7 @@ class Scene {
     const shared = {
       store,
       encoder: new DocumentEncoder(this.tower, BACKOFF, Infinity),
+      analyses: { of: () => Promise.resolve(undefined), learn: () => undefined },
       budget: this.budget,
       log: pino({}, { write: (line) => void this.logged.push(JSON.parse(line) as object) }),
     };

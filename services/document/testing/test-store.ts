@@ -69,6 +69,16 @@ export class TestStore implements ServiceStore {
     return this.#short(await this.#store.ensureCollection(this.#prefix + name, space, options));
   }
 
+  setAnalysis(collection: string, analysis: string): Promise<void> {
+    return this.#store.setAnalysis(this.#prefix + collection, analysis);
+  }
+
+  /** Words of a tenant that are counted, sorted. */
+  async wordsOf(collection: string, tenant = ''): Promise<string[]> {
+    const { counted } = await this.#store.words(this.#prefix + collection, tenant, { limit: 1000 });
+    return counted!.words.split('\n').sort();
+  }
+
   goldenVectors(collection: string, options?: CallOptions): Promise<string | undefined> {
     return this.#store.goldenVectors(this.#prefix + collection, options);
   }

@@ -1,6 +1,8 @@
 import type { SearchHit, SearchQuery } from '../../../store/queries.ts';
 import { physicalName, type CallOptions, type CollectionKey } from '../../../store/store.ts';
 import { MemoryStore } from '../../../store/testing/memory-store.ts';
+import { Analyser } from '../../../towers/lexical/analyser.ts';
+import { DEFAULT_ANALYSIS, newRecord, writeRecord } from '../../../towers/lexical/analysis.ts';
 import type { TokenCount } from '../../../towers/lookup/counted.ts';
 import type { Encoding, Tokens } from '../../../towers/tower.ts';
 import { DIMENSIONS, fakeManifest } from '../../runtime/testing/fake-manifest.ts';
@@ -93,6 +95,27 @@ export class FakeStore extends MemoryStore {
     const physical = physicalName(name, fingerprint);
     await this.ensureCollection(physical, { fingerprint, dimensions: DIMENSIONS });
     await this.switchAlias(name, physical);
+  }
+
+  /** Makes a collection with an analysis that a name leads to, with a document of each title. */
+  async analysed(name: string, fingerprint: string, titles: readonly string[], analysis = DEFAULT_ANALYSIS) {
+    const record = writeRecord(newRecord(analysis));
+    const physical = physicalName(name, fingerprint);
+    await this.ensureCollection(physical, { fingerprint, dimensions: DIMENSIONS, analysis: record });
+    await this.switchAlias(name, physical);
+    const analyser = new Analyser(analysis);
+    const writes = titles.map((title, index) => ({
+      kind: 'put' as const,
+      tenant: '',
+      documentId: String(index),
+      version: 0,
+      contentHash: title,
+      encodingHash: title,
+      title,
+      metadata: {},
+      passages: [{ vector: vectorOf(title), text: title, ...analyser.document(title, title).passage(title) }],
+    }));
+    await this.writeDocuments(physical, writes);
   }
 
   /** Puts a document of each text into a collection. */

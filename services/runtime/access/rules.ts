@@ -59,12 +59,23 @@ export interface Rule {
   readonly lists: readonly string[];
 }
 
+/** Rules of our own contract, each made once: what they are made of never changes. */
+const rules = new Map<string, Rule>();
+
 /**
  * The rule of a method, `/scalingnote.v1.QueryService/Search`, from its descriptor.
  *
  * @throws {StartError} where it declares no scope: what declares none can't be called
  */
 export function ruleOf(path: string, files: FileRegistry = registry): Rule {
+  if (files !== registry) return makeRule(path, files);
+  const rule = rules.get(path) ?? makeRule(path, files);
+  // Of services that are not of the contract there may be any number.
+  if (path.startsWith('/scalingnote.')) rules.set(path, rule);
+  return rule;
+}
+
+function makeRule(path: string, files: FileRegistry): Rule {
   const [, service = '', name = ''] = path.split('/');
   const standard = standardNeed(path);
   if (standard !== undefined) return { need: standard, places: [], extras: [], lists: [] };

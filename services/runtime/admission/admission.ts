@@ -1,11 +1,12 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { status } from '@grpc/grpc-js';
-import { memoryBudget } from '../../../machine/limits.ts';
 import { cancelled, overloaded, ServiceError } from '../errors.ts';
+import { MAX_CONNECTIONS } from '../listener/listener.ts';
 import type { Admitted, Arrival, Hooks, Ticket } from '../listener/seams.ts';
-import { excess, look, MAX_UNTAKEN_BYTES, type Untaken } from './answers.ts';
+import { excess, look, type Untaken } from './answers.ts';
 import { ARRIVED } from './arrival.ts';
+import { budgetsOf } from './budgets.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
 import { type Applicant, CallQueue, type Priority } from './call-queue.ts';
 import { deadlineOf } from './deadline.ts';
@@ -20,10 +21,6 @@ export type Kind = Priority | 'stream' | 'free';
 
 /** Streams and calls without a slot that are open at a time, over all connections. */
 export const MAX_OPEN_STREAMS = 1_000;
-/** Largest messages that are under way at a time: the budget of bytes is so many of them, where there is memory for it. */
-export const LARGEST_MESSAGES = 4;
-/** Of the memory that the process may use. What is read of a message takes several times its bytes. */
-export const MEMORY_SHARE = 1 / 8;
 /** Connections at a time from one address. A proxy has one address for all behind it, and needs few connections. */
 export const MAX_CONNECTIONS_PER_PEER = 1_000;
 /** A call whose body does not come within this gives its slot to another. */
@@ -79,6 +76,8 @@ export class Admission implements Required<Hooks> {
   readonly bytes: BytesInFlight;
   readonly sessions: Sessions;
   readonly onSession: Sessions['watch'];
+  /** What is in force, by name. */
+  readonly limits: Readonly<Record<string, number>>;
   readonly #options: AdmissionOptions;
   readonly #loop = new LoopTurns();
   readonly #open = new Set<OpenCall>();
@@ -86,6 +85,7 @@ export class Admission implements Required<Hooks> {
   readonly #streamsOf = new Counts();
   readonly #sweeper: NodeJS.Timeout;
   readonly #stalledMs: number;
+  readonly #maxUntaken: number;
   #streams = 0;
   #connections = 0;
   #untaken = 0;
@@ -97,12 +97,22 @@ export class Admission implements Required<Hooks> {
     this.#options = options;
     const { slots, places, maxReceiveBytes } = options;
     this.queue = new CallQueue({ slots, places, loop: this.#loop });
-    const budget = {
-      wanted: LARGEST_MESSAGES * maxReceiveBytes,
-      share: MEMORY_SHARE,
-      least: maxReceiveBytes,
+    const budgets = budgetsOf(maxReceiveBytes);
+    this.bytes = new BytesInFlight(budgets.requests);
+    this.limits = {
+      'calls.running': slots,
+      'calls.waiting': places,
+      streams: MAX_OPEN_STREAMS,
+      'streams.address': shareOfPeer(MAX_OPEN_STREAMS),
+      connections: MAX_CONNECTIONS,
+      'connections.address': MAX_CONNECTIONS_PER_PEER,
+      'message.bytes': maxReceiveBytes,
+      'headers.bytes': MAX_HEADER_LIST_BYTES,
+      'requests.bytes': budgets.requests,
+      'bodies.bytes': budgets.bodies,
+      'answers.bytes': budgets.untaken,
     };
-    this.bytes = new BytesInFlight(memoryBudget(budget));
+    this.#maxUntaken = budgets.untaken;
     this.sessions = new Sessions(options.sessions);
     this.onSession = this.sessions.watch;
     this.#stalledMs = options.stalledMs ?? STALLED_MS;
@@ -331,7 +341,7 @@ export class Admission implements Required<Hooks> {
       else waiting.push(call);
     }
     this.#untaken = untaken;
-    if (untaken > MAX_UNTAKEN_BYTES) for (const call of excess(waiting)) this.#drop(call);
+    if (untaken > this.#maxUntaken) for (const call of excess(waiting, this.#maxUntaken)) this.#drop(call);
     // The work on them is done, and their memory is within bounds.
     else for (const call of waiting) if (call.answer.writableEnded) this.#giveSlot(call);
   }

@@ -1,4 +1,5 @@
 import type { ServiceDefinition } from '@grpc/grpc-js';
+import { showLimits } from '../telemetry/limits.ts';
 import type { RpcWatch } from '../telemetry/rpc.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { Admission, type AdmissionOptions } from './admission.ts';
@@ -10,7 +11,14 @@ const PLACES = 256;
 
 /** The admission of a service, with what is measured of it. */
 export function admit(
-  { definition, refuseStream }: { definition: ServiceDefinition } & Pick<AdmissionOptions, 'refuseStream'>,
+  {
+    definition,
+    refuseStream,
+    limits,
+  }: { definition: ServiceDefinition; limits?: Readonly<Record<string, number>> } & Pick<
+    AdmissionOptions,
+    'refuseStream'
+  >,
   { maxReceiveBytes }: { maxReceiveBytes: number },
   {
     querySlots,
@@ -97,5 +105,10 @@ export function admit(
     'Most bytes of requests in flight',
     () => admission.bytes.max,
   );
+  const shown = Object.entries({ ...admission.limits, ...limits }).map(([name, value]) => [
+    name,
+    () => value,
+  ]);
+  if (metrics) showLimits(metrics, Object.fromEntries(shown) as Record<string, () => number>);
   return admission;
 }

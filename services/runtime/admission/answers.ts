@@ -7,8 +7,8 @@ export interface Answer {
 }
 
 /**
- * Bytes of answers that callers have not taken, over all calls; what an answer that waits takes besides is counted with it.
- * Beyond it, those that have waited longest are ended.
+ * Bytes of answers that callers have not taken, over all calls, where there is memory for it; what an answer that waits takes
+ * besides is counted with it. Beyond it, those that have waited longest are ended.
  */
 export const MAX_UNTAKEN_BYTES = 64 * 1024 * 1024;
 /** What a call takes whose answer waits, besides the answer. */
@@ -31,13 +31,16 @@ export function look(untaken: Untaken, { writableLength }: Answer, now: number):
   return writableLength === 0 ? 0 : writableLength + CALL_BYTES;
 }
 
-/** Those that have waited longest, as many as are too many. */
-export function excess<Call extends { readonly untaken: Untaken }>(waiting: readonly Call[]): Call[] {
+/** Those that have waited longest, as many as are too many. @param most - bytes of all that may wait */
+export function excess<Call extends { readonly untaken: Untaken }>(
+  waiting: readonly Call[],
+  most: number,
+): Call[] {
   let bytes = 0;
   for (const { untaken } of waiting) bytes += untaken.bytes + CALL_BYTES;
   const chosen: Call[] = [];
   for (const call of [...waiting].sort((a, b) => a.untaken.since - b.untaken.since)) {
-    if (bytes <= MAX_UNTAKEN_BYTES) break;
+    if (bytes <= most) break;
     bytes -= call.untaken.bytes + CALL_BYTES;
     chosen.push(call);
   }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { limits } from '../../../machine/limits.ts';
+import { budgetsOf } from './budgets.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
 import { MAX_INFLATION, MessageMeter } from './message-meter.ts';
 
@@ -68,4 +70,20 @@ test('once it is inflated, a compressed message counts as what it has become', (
   meter.end();
   meter.inflated(0);
   assert.equal(held.held, 0);
+});
+
+test('budgets follow the memory of the control group, and the largest message always fits', () => {
+  const mib = 2 ** 20;
+  const of = (memory: number, largest: number): number[] => {
+    const { requests, bodies, untaken } = budgetsOf(largest * mib, {
+      ...limits(),
+      memoryBytes: memory * mib,
+    });
+    return [requests, bodies, untaken].map((bytes) => bytes / mib);
+  };
+  assert.deepEqual(of(16_384, 16), [64, 64, 64]);
+  assert.deepEqual(of(256, 16), [32, 32, 32]);
+  assert.deepEqual(of(64, 16), [16, 16, 8]);
+  assert.deepEqual(of(16_384, 64), [256, 64, 64]);
+  assert.deepEqual(of(256, 64), [64, 64, 32]);
 });

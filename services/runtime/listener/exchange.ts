@@ -6,7 +6,10 @@ import { cancelled, invalidArgument, overloaded, reportError, ServiceError, toGr
 import type { Peer } from './calls.ts';
 import type { GrpcError } from './wire-error.ts';
 
-/** Most bytes of bodies that are under way at a time, over all connections: one of the largest that any service takes. */
+/**
+ * Most bytes of bodies that are under way at a time, over all connections, where there is memory for it: one of the largest that
+ * any service takes. See `admission/budgets.ts`.
+ */
 export const MAX_BODY_BYTES_IN_ALL = 64 * 1024 * 1024;
 /** How long the rest of a request is read, and thrown away, after its answer. */
 const LINGER_MS = 1_000;

@@ -56,6 +56,11 @@ export function otlpConnection(env: NodeJS.ProcessEnv, signal: Signal, target: E
     throw new EnvironmentError((error as Error).message, { cause: error });
   }
   if (target === 'grpc') return { credentials: reloadingCredentials(tls) };
+  return httpConnection(tls);
+}
+
+/** How to connect by HTTP with such files. */
+export function httpConnection(tls: OutgoingTls): OtlpConnection {
   return {
     httpAgentOptions: (protocol) =>
       protocol === 'https:' ? new ReloadingAgent(tls) : new HttpAgent({ keepAlive: true }),

@@ -11,13 +11,14 @@ import {
 import type { MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base';
 import type { Logger } from 'pino';
+import type { OutgoingTls } from '../../../calls/outgoing-tls.ts';
 import type { Access } from '../access/access.ts';
 import type { Tls } from '../tls/tls.ts';
 import { connectLibraries } from './library-spans.ts';
 import { Metrics } from './metrics.ts';
 import { serveMetrics, type MetricsEndpoint } from './metrics-endpoint.ts';
 import { exportTarget, flag, numberOf, type ExportTarget } from './otel-environment.ts';
-import { otlpConnection } from './otlp-connection.ts';
+import { httpConnection, otlpConnection } from './otlp-connection.ts';
 import { measureProcess } from './process-metrics.ts';
 import { RpcWatch } from './rpc.ts';
 import { samplerOf } from './sampler.ts';
@@ -41,6 +42,8 @@ export interface TelemetrySettings {
   version: string;
   /** `host:port` of the console; empty for none. */
   consoleAddress: string;
+  /** What to reach the console with. @default plain text */
+  consoleTls?: OutgoingTls | undefined;
   metricsHost: string;
   metricsPort: number;
   /** How to choose another port for the metrics. */
@@ -125,13 +128,17 @@ export async function startTelemetry(
 }
 
 /** Says what an SDK takes over, and what is then off. */
-function logSdk({ tracer, meter }: RegisteredSdk, { consoleAddress }: TelemetrySettings, log: Logger): void {
+function logSdk(
+  { tracer, meter }: RegisteredSdk,
+  { consoleAddress, consoleTls }: TelemetrySettings,
+  log: Logger,
+): void {
   if (!tracer && !meter) return;
   const taken = [tracer && 'spans', meter && 'metrics'].filter((each) => each !== undefined).join(' and ');
   const off = `OpenTelemetry's SDK is registered and takes the ${taken}; our own export of them, and what OTEL_* says about it, is off`;
   const hint =
     tracer && consoleAddress !== ''
-      ? `; the console gets no spans unless the SDK sends them to http://${consoleAddress}/v1/traces`
+      ? `; the console gets no spans unless the SDK sends them to ${tracesAt(consoleAddress, consoleTls)}`
       : '';
   log.info(off + hint);
 }
@@ -162,7 +169,7 @@ async function startSpans(
 ): Promise<{ tracer: Tracer; queue: SpanQueue } | undefined> {
   const { OTEL_TRACES_SAMPLER: name, OTEL_TRACES_SAMPLER_ARG: argument } = env;
   const sampler = samplerOf(name || undefined, argument || undefined);
-  const exporter = await spanExporter(env, settings.consoleAddress);
+  const exporter = await spanExporter(env, settings);
   if (!exporter) return undefined;
   const queue = new SpanQueue(
     exporter.exporter,
@@ -183,7 +190,7 @@ async function startSpans(
  */
 async function spanExporter(
   env: NodeJS.ProcessEnv,
-  consoleAddress: string,
+  { consoleAddress, consoleTls }: TelemetrySettings,
 ): Promise<{ exporter: SpanExporter; delayMs: number } | undefined> {
   const target = exportTarget(env, 'TRACES');
   if (target) {
@@ -195,12 +202,18 @@ async function spanExporter(
     return { exporter: new OTLPTraceExporter({ ...sendTimeout(env), ...connection }), delayMs: 5000 };
   }
   if (env['OTEL_TRACES_EXPORTER'] === 'none' || consoleAddress === '') return undefined;
-  const url = `http://${consoleAddress}/v1/traces`;
+  const url = tracesAt(consoleAddress, consoleTls);
   const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-proto');
+  const connection = consoleTls ? httpConnection(consoleTls) : {};
   return {
-    exporter: new OTLPTraceExporter({ url, timeoutMillis: CONSOLE_TIMEOUT_MS }),
+    exporter: new OTLPTraceExporter({ url, timeoutMillis: CONSOLE_TIMEOUT_MS, ...connection }),
     delayMs: CONSOLE_DELAY_MS,
   };
+}
+
+/** Where the console takes spans. */
+function tracesAt(address: string, tls: OutgoingTls | undefined): string {
+  return `${tls ? 'https' : 'http'}://${address}/v1/traces`;
 }
 
 /** The smaller of the limits for a batch of spans and for a request. */

@@ -5,6 +5,8 @@ import * as z from 'zod';
 import { WatchedFiles } from '../access/watched-file.ts';
 import { repeatedKey } from '../listener/repeated-key.ts';
 import { ConfigError } from '../setting-types.ts';
+import { showLimits } from '../telemetry/limits.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import { quotaExceeded } from './refusals.ts';
 import { Rates } from './rates.ts';
 
@@ -47,6 +49,8 @@ export type Quota = Readonly<Limits>;
 
 /** What a quota limits. */
 export type QuotaName = Exclude<keyof Limits, 'weight'>;
+
+const QUOTA_NAMES = Object.keys(Limits.shape).filter((name) => name !== 'weight') as QuotaName[];
 
 /** What quotas are for: a size, and where the file has it. */
 export interface QuotaLimit {
@@ -91,6 +95,16 @@ export class Quotas {
     const limit = own === undefined ? fallback[quota] : own;
     if (limit === undefined || limit === null) return undefined;
     return { limit, setBy: own === undefined ? `default.${quota}` : `tenants.${shown(tenant)}.${quota}` };
+  }
+
+  /** Shows what a tenant may have that the file does not name. */
+  measure(metrics: Metrics): void {
+    if (!this.any) return;
+    const shown = QUOTA_NAMES.map((name) => [
+      `quota.${name}`,
+      () => this.#file?.value.fallback[name] ?? Infinity,
+    ]);
+    showLimits(metrics, Object.fromEntries(shown) as Record<string, () => number>);
   }
 
   /** How many turns the tenant has where another one has one. */

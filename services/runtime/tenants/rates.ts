@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { Kept } from './kept.ts';
 
 /**
  * Tenants whose buckets are remembered at a time. A bucket that is forgotten is full again: with more tenants than this in
@@ -17,13 +17,13 @@ interface Bucket {
  * a debt, so that over time nobody gets more than the rate.
  */
 export class Rates {
-  readonly #buckets: LRUCache<string, Bucket>;
+  readonly #buckets: Kept<Bucket>;
   readonly #now: () => number;
 
   /** @param now in milliseconds. @default performance.now */
   constructor(now: () => number = () => performance.now(), max = MAX_BUCKETS) {
     this.#now = now;
-    this.#buckets = new LRUCache({ max });
+    this.#buckets = new Kept(max);
   }
 
   /** How many buckets there are. */

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import { quotaBytes } from '../../../store/document-bytes.ts';
 import { StoreError } from '../../../store/errors.ts';
 import type { Store, Usage } from '../../../store/store.ts';
@@ -6,6 +5,7 @@ import { applyVersionRule, type Remembered } from '../../../store/versions.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../../../store/writes.ts';
 import type { ServiceError } from '../errors.ts';
 import type { QuotaLimit, Quotas } from './quotas.ts';
+import { Kept } from './kept.ts';
 import { quotaExceeded } from './refusals.ts';
 
 /** What is counted of a tenant is counted again after so long, in milliseconds: other processes write and delete, too. */
@@ -73,10 +73,10 @@ export class StorageQuotas {
   readonly #store: CountedStore;
   readonly #quotas: Quotas;
   readonly #now: () => number;
-  readonly #counted = new LRUCache<string, Counted>({ max: MAX_TENANTS });
+  readonly #counted = new Kept<Counted>(MAX_TENANTS);
   readonly #counting = new Map<string, Promise<Counted>>();
   /** How many writes of a tenant began and ended: a count during which that changes is not to be relied on. */
-  readonly #writes = new LRUCache<string, number>({ max: MAX_TENANTS });
+  readonly #writes = new Kept<number>(MAX_TENANTS);
   /** The last write of each tenant that has any under way. */
   readonly #writing = new Map<string, Promise<unknown>>();
 

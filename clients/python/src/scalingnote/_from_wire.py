@@ -222,6 +222,8 @@ def from_search(response: Any) -> SearchResult:
             else None
         ),
         collection=response.collection,
+        did_you_mean=response.did_you_mean or None,
+        completions=list(response.completions),
         fusion=_from_fusion(response.fusion) if response.HasField("fusion") else None,
         no_good_answer=(
             _from_no_good_answer(response.no_good_answer) if response.HasField("no_good_answer") else None

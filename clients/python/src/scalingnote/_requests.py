@@ -143,6 +143,10 @@ def search_message(given: Mapping[str, Any], *, query: str) -> Any:
         request.score_threshold = number(given["score_threshold"], "score_threshold")
     if "percentile_threshold" in given:
         request.percentile_threshold = number(given["percentile_threshold"], "percentile_threshold")
+    if given.get("prefix") is not None:
+        request.prefix = flag(given["prefix"], "prefix")
+    if given.get("language") is not None:
+        request.language = token(given["language"], "language")
     _set_result_set(request, given)
     if given.get("fusion") is not None:
         _set_fusion(request.fusion, given["fusion"])

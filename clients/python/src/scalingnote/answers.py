@@ -224,6 +224,10 @@ class SearchResult:
     """Set where the query is longer than the tower's window."""
     collection: str = ""
     """Logical name of the collection that was searched; empty where the service is older than this."""
+    did_you_mean: str | None = None
+    """The query with other words for those that the collection does not have; these were searched for, too."""
+    completions: list[str] = field(default_factory=list)
+    """What an unfinished last word may become, the best first."""
     fusion: Fusion | None = None
     """How a hybrid search fused its legs."""
     no_good_answer: NoGoodAnswer | None = None

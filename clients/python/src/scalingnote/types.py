@@ -171,6 +171,10 @@ class SearchRequest(_SearchScope, _Query, total=False):
 
     mode: Optional[Mode]
     """Meaning, wording, or both; "dense" by default."""
+    prefix: Optional[bool]
+    """The last word may be unfinished; False by default for a search, True for a query of a search stream."""
+    language: Optional[str]
+    """Language of the query, an ISO 639 code, or "none"; those of the collection's documents by default."""
     explain: bool
     """Say of each hit why it ranks where it does; `limit` is 100 at most then."""
     explain_document_id: Optional[str]

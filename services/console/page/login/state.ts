@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals';
-import type { SessionAnswer } from '../../shared/wire.ts';
+import type { LoginBegun, SessionAnswer } from '../../shared/wire.ts';
 import { get, loginNeeded, post, remove } from '../api.ts';
 
 /** Whether somebody has to log in, and has; `undefined` until the console has said so. */
@@ -21,8 +21,15 @@ export async function logIn(credential: string): Promise<void> {
   loginNeeded.value = false;
 }
 
+/** Leaves for the issuer, which sends the person back. @throws {ApiError} where it is away */
+export async function logInAtIssuer(): Promise<void> {
+  const { location } = await post<LoginBegun>('/api/session/issuer', {});
+  window.location.assign(location);
+}
+
 /** Ends the session; nothing of what it has shown stays in the page. */
 export async function logOut(): Promise<void> {
-  await remove('/api/session');
-  location.reload();
+  const { logoutUrl } = await remove<SessionAnswer>('/api/session');
+  if (logoutUrl === undefined) location.reload();
+  else location.assign(logoutUrl);
 }

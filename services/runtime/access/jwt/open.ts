@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
-import { OutgoingTls, TlsFileError } from '../../../../calls/outgoing-tls.ts';
+import type { OutgoingTls } from '../../../../calls/outgoing-tls.ts';
 import { isLoopback } from '../../listen-address.ts';
 import { ConfigError } from '../../setting-types.ts';
+import { outgoingTls } from '../../tls/outgoing.ts';
 import type { AccessConfig } from '../access-settings.ts';
 import { IssuerKeys, isAddress, type KeyTimes } from './issuer-keys.ts';
 import { Tokens } from './tokens.ts';
@@ -107,12 +108,7 @@ function tlsOf(config: AccessConfig, sources: readonly string[]): OutgoingTls {
   if (idle !== undefined && !isUsed) {
     throw new ConfigError(`${flagOf(idle)} is for an https address in --jwt-jwks, and there is none`);
   }
-  try {
-    return new OutgoingTls(files, { ca: '--jwt-ca', cert: '--jwt-client-cert', key: '--jwt-client-key' });
-  } catch (error) {
-    if (error instanceof TlsFileError) throw new ConfigError(error.message, { cause: error });
-    throw error;
-  }
+  return outgoingTls(files, { ca: '--jwt-ca', cert: '--jwt-client-cert', key: '--jwt-client-key' });
 }
 
 function flagOf(name: string): string {

@@ -75,6 +75,8 @@ const TEXTLESS: Keywords = {
     explainDocumentId: { maxLength: 0 },
     snippetLength: { const: 0 },
     rerank: { const: 0 },
+    prefix: { const: false },
+    language: { maxLength: 0 },
   },
 };
 
@@ -111,6 +113,7 @@ const LIMITS: Readonly<Record<string, Readonly<Record<string, FieldLimits>>>> = 
     percentile_threshold: { schema: { minimum: 0, maximum: 1 } },
     facets: { items: { min: 0, max: MAX_FACETS } },
     rerank: { range: { min: 1, max: MAX_RERANKED }, none: 0 },
+    language: { pattern: /^(?:[a-z]{2,3}|none)?$/ },
     candidates: { range: CANDIDATES, none: 0, fallback: DEFAULT_CANDIDATES },
   },
   FacetRequest: { field: path(), limit: { range: FACET_VALUES, none: 0, fallback: FACET_VALUES.fallback } },

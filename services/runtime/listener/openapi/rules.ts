@@ -57,6 +57,11 @@ const MESSAGE_RULES: Readonly<Record<string, Keywords>> = {
         { limit: { maximum: MAX_EXPLAINED } },
       ),
       modeRule('dense', ['SEARCH_MODE_UNSPECIFIED', 'SEARCH_MODE_DENSE']),
+      // No words are matched.
+      rule(
+        { properties: { mode: { enum: ['SEARCH_MODE_UNSPECIFIED', 'SEARCH_MODE_DENSE'] } } },
+        { language: { maxLength: 0 } },
+      ),
       modeRule('sparse', ['SEARCH_MODE_SPARSE']),
       modeRule('hybrid', ['SEARCH_MODE_HYBRID']),
       never(given('fusion', { type: 'object' }), { not: HYBRID }),
