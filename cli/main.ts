@@ -47,6 +47,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 /** The command that is asked for; all of them where the help is, or none that there is. */
 function asked(): (() => Promise<Command>)[] {
   const name = process.argv[2] ?? '';
+  if (name === '--version') return [];
   return Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]!] : Object.values(COMMANDS);
 }
 

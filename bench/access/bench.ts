@@ -18,7 +18,7 @@ const TEXTS = 20_000;
 /** No two starts of a process are alike. */
 const STARTS = 2;
 /** In each start. */
-const TURNS = 9;
+const TURNS = 7;
 const MS = 1000;
 /** After so long all code is compiled, on a busy machine as well. */
 const WARM_MS = 4000;

@@ -32,7 +32,7 @@ export interface ReadQuery {
 export const MAX_LANGUAGES = 4;
 
 /** What an inflected form, as it is written, counts besides its stem. */
-const EXACT_WEIGHT = 0.3;
+const EXACT_WEIGHT = 0.25;
 
 /** What a word counts besides where the title says it. */
 const TITLE_WEIGHT = 1;

@@ -132,7 +132,7 @@ def test_an_outage_is_not_multiplied(make: Make) -> None:
 
 
 def test_a_failed_call_leaves_nothing_to_the_garbage_collector(make: Make) -> None:
-    """Many threads whose calls fail, and a garbage collector that runs all the time, have ended the process."""
+    """Cycles of errors and frames would keep what gRPC holds for a call until somebody collects them."""
     service = make(lambda _, context: OVERLOADED(context))
     with QueryClient(service.address, attempts=1) as client:
         assert code_of(lambda: client.search(**SEARCH)) == "RESOURCE_EXHAUSTED"
@@ -150,7 +150,7 @@ def test_a_failed_call_leaves_nothing_to_the_garbage_collector(make: Make) -> No
 
 
 def test_the_classes_of_messages_stay(make: Make, search: Any) -> None:
-    """protobuf makes a class that nobody holds again, for each call."""
+    """protobuf makes a class that nobody holds again, and leaves the old one to the garbage collector."""
     import scalingnote._proto as proto
 
     service = make()

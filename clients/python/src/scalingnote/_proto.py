@@ -1,8 +1,8 @@
 """Message classes of the protocol, made from `descriptors.binpb` in a pool of their own.
 
-protobuf itself keeps no class alive. One that nobody holds is garbage and is made again at the next use; and while the
-garbage collector takes it apart in one thread, protobuf still gives it to another, which ends the process. So every
-class is made here, once, and is held for good.
+protobuf itself keeps no class alive: one that nobody holds is garbage, and is made again at the next use. It finds classes
+by a map that does not hold them, so one that the garbage collector takes apart must not be asked for meanwhile. Nobody
+need rely on that here: every class is made once, and is held for good.
 """
 
 from collections.abc import Callable
