@@ -37,13 +37,19 @@ describe('what a place in a leg adds', () => {
   });
 
   test('by ranks, it is (k + 1) / (k + rank)', () => {
-    assert.deepEqual(rounded(sharesOf('dense', [9, 8], { method: 'ranks', k: 1, denseWeight: 0.5 })), [0.5, 0.333333]);
+    assert.deepEqual(
+      rounded(sharesOf('dense', [9, 8], { method: 'ranks', k: 1, denseWeight: 0.5 })),
+      [0.5, 0.333333],
+    );
   });
 
   test('a leg of one document, or of equal scores, gives each its whole weight', () => {
     for (const method of ['scores', 'distribution'] as const) {
       for (const equal of [[3], [3, 3]]) {
-        assert.ok(sharesOf('dense', equal, { ...scores(1), method }).every((share) => share === 1), method);
+        assert.ok(
+          sharesOf('dense', equal, { ...scores(1), method }).every((share) => share === 1),
+          method,
+        );
       }
     }
   });
@@ -55,7 +61,10 @@ describe('what a place in a leg adds', () => {
       const all = sharesOf('dense', deep, fusion);
       const first = sharesOf('dense', deep.slice(0, HYBRID_CANDIDATES), fusion);
       assert.deepEqual(all.slice(0, HYBRID_CANDIDATES), first, method);
-      assert.ok(all.every((share, index) => index === 0 || share <= all[index - 1]!), method);
+      assert.ok(
+        all.every((share, index) => index === 0 || share <= all[index - 1]!),
+        method,
+      );
       assert.ok(all.at(-1)! > 0);
     }
   });

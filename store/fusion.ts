@@ -39,7 +39,7 @@ export const RRF_K = 60;
  * What measured best on the data sets at hand, as `docs/hybrid.md` has it. `eval --mode hybrid --tune` finds what is best
  * for one collection.
  */
-export const DEFAULT_FUSION: Fusion = { method: 'scores', k: RRF_K, denseWeight: 0.5 };
+export const DEFAULT_FUSION: Fusion = { method: 'scores', k: RRF_K, denseWeight: 0.6 };
 
 /** Depth of each leg: deep enough that fusion seldom misses a document of the top ten. */
 export const HYBRID_CANDIDATES = 100;
@@ -84,7 +84,8 @@ export function sharesOf(leg: Leg, scores: readonly number[], fusion: Fusion = D
 
 function worthOf(scores: readonly number[], { method, k }: Fusion): (score: number, rank: number) => number {
   if (method === 'ranks') return (_, rank) => (k + 1) / (k + rank);
-  const [low, high] = method === 'scores' ? shareBounds(scores) : deviations(scores.slice(0, HYBRID_CANDIDATES));
+  const [low, high] =
+    method === 'scores' ? shareBounds(scores) : deviations(scores.slice(0, HYBRID_CANDIDATES));
   return (score, rank) => {
     const least = (LEAST_WORTH * HYBRID_CANDIDATES) / (HYBRID_CANDIDATES + rank);
     // Past the places that a distribution is made of, what is left is the order.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { status } from '@grpc/grpc-js';
+import { Metadata, status } from '@grpc/grpc-js';
 import { fromStruct, fromValue } from '../../proto/struct.ts';
 import type { Fusion__Output } from '../../proto/generated/scalingnote/v1/Fusion.ts';
 import type { SearchRequest } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
@@ -8,6 +8,7 @@ import { physicalName } from '../../store/store.ts';
 import { TowerError } from '../../towers/errors.ts';
 import { passageTerms } from '../../towers/terms.ts';
 import { failure } from '../runtime/testing/harness.ts';
+import { encodeInTime } from './ladder.ts';
 import { LEAST_QUERIES, Scale } from './percentile.ts';
 import { FakeTower, vectorOf } from './testing/fakes.ts';
 import { startQuery, type QueryHarness } from './testing/harness.ts';
@@ -87,7 +88,6 @@ describe('a hybrid search', () => {
     [{ percentileThreshold: Number.NaN }, 'percentile_threshold', /0 to 1/],
     [{ candidates: 10 }, 'candidates', /nothing is counted/],
     [{ withCount: true, candidates: 10_001 }, 'candidates', /send 1 to 10000/],
-    [{ sort: { field: 'metadata.year' }, candidates: 5 }, 'candidates', /the page ends at 10/],
     [{ sort: { field: 'year' } }, 'sort.field', /is "year"; use "metadata\.KEY"/],
     [{ sort: { field: 'metadata.year' }, explain: true }, 'explain', /leave out sort/],
     [
@@ -104,7 +104,7 @@ describe('a hybrid search', () => {
       const error = await failure(search(request));
       assert.equal(error.code, status.INVALID_ARGUMENT);
       assert.equal(error.violations![0]?.field, field);
-      assert.match(error.violations![0]!.description, message);
+      assert.match(error.violations![0].description, message);
     });
   }
 });
@@ -138,16 +138,22 @@ describe('down the ladder', () => {
     assert.equal(error.reason, 'ENDPOINT_UNAVAILABLE', 'who asks for meaning gets it, or an error');
   });
 
-  test('where the deadline is too short for the tower, words answer', async () => {
-    const tower = new FakeTower();
-    const { search } = await filled({ tower });
-    tower.before = () => new Promise(() => {});
-    const { hits, denseLegAbsence } = await search(
-      { ...HYBRID, query: 'rye bread' },
-      { deadline: Date.now() + 3000 },
-    );
-    assert.equal(denseLegAbsence, 'DENSE_LEG_ABSENCE_DEADLINE');
-    assert.equal(hits[0]?.documentId, 'd1');
+  test('where the deadline is too short for the tower, it is given up in time', async () => {
+    const signal = new AbortController().signal;
+    let gaveUp: AbortSignal | undefined;
+    const slow = (own: AbortSignal): Promise<never> =>
+      new Promise((_, reject) => {
+        gaveUp = own;
+        own.addEventListener('abort', () => reject(own.reason as Error));
+      });
+    const call = { signal, metadata: new Metadata(), deadline: Date.now() + 300 };
+    assert.equal(await encodeInTime(call, slow), 'DENSE_LEG_ABSENCE_DEADLINE');
+    assert.ok(gaveUp!.aborted && !signal.aborted);
+    assert.equal(await encodeInTime(call, async () => 'a vector'), 'a vector');
+    const caller = new AbortController();
+    const left = encodeInTime({ ...call, signal: caller.signal, deadline: Date.now() + 60_000 }, slow);
+    caller.abort(new Error('nobody waits'));
+    await assert.rejects(left, /nobody waits/);
   });
 });
 
@@ -276,6 +282,8 @@ describe('a result set', () => {
       const present = expected.filter((one) => one !== null).toSorted((a, b) => (descending ? b - a : a - b));
       assert.deepEqual(years, [...present, null]);
     }
+    const past = await search({ sort: { field: 'version' }, candidates: 5, offset: 4 });
+    assert.equal(past.hits.length, 1, 'the set ends there');
     const { hits } = await search({ sort: { field: 'version', descending: true }, limit: 1 });
     assert.deepEqual([hits[0]!.documentId, hits[0]!.text], ['d9', TITLES[9]]);
   });

@@ -59,10 +59,10 @@ export function isAway({ reason }: TowerError): boolean {
 
 /** A hybrid search of which the lexical leg alone is there, on the same scale. */
 export async function searchByWords(
-  { vector: _, ...query }: SearchQuery & { fusion: Fusion },
+  query: SearchQuery & { fusion: Fusion },
   ask: (query: SearchQuery) => Promise<SearchHit[]>,
 ): Promise<SearchHit[]> {
-  const { fusion, scoreThreshold: __, ...rest } = query;
+  const { fusion, vector: _, scoreThreshold: __, ...rest } = query;
   // As deep as the legs of a whole hybrid search, since worth is measured within a leg.
   const depth = rankingDepth({ ...query, vector: NO_VECTOR });
   const leg = await ask({ ...rest, limit: depth, offset: 0 });

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { status } from '@grpc/grpc-js';
+import { Metadata, status } from '@grpc/grpc-js';
 import { TowerError } from '../../towers/errors.ts';
 import type { Reranker } from '../../towers/reranker/reranker.ts';
 import { failure } from '../runtime/testing/harness.ts';
+import { type Page, Reranks } from './rerank.ts';
 import { startQuery, type QueryHarness } from './testing/harness.ts';
 
 const started: QueryHarness[] = [];
@@ -53,11 +53,14 @@ test('the best documents are read again, the others follow as they were', async 
       hits.map(({ text }) => text),
       expected.slice(page.offset, page.offset + page.limit),
     );
-    assert.deepEqual({ ...reranking }, {
-      reranker: 'by length',
-      documents: 3,
-      skipped: 'RERANK_SKIPPED_UNSPECIFIED',
-    });
+    assert.deepEqual(
+      { ...reranking },
+      {
+        reranker: 'by length',
+        documents: 3,
+        skipped: 'RERANK_SKIPPED_UNSPECIFIED',
+      },
+    );
     for (const [index, { text, rerankScore }] of hits.entries()) {
       assert.equal(rerankScore, page.offset + index < 3 ? text.length : undefined);
     }
@@ -70,21 +73,42 @@ test('the best documents are read again, the others follow as they were', async 
 
 test('where it does not fit into the deadline, or is away, the order stays and the answer says so', async () => {
   const reranker = new FakeReranker();
-  const { search } = await start(reranker);
-  const plain = (await search({})).hits.map(({ documentId }) => documentId);
-  reranker.before = () => sleep(60_000, undefined, { ref: false });
-  const late = await search({ rerank: 6 }, { deadline: Date.now() + 2000 });
-  assert.equal(late.reranking?.skipped, 'RERANK_SKIPPED_DEADLINE');
-  assert.deepEqual(late.hits.map(({ documentId }) => documentId), plain);
-  const again = await search({ rerank: 6 }, { deadline: Date.now() + 1000 });
+  const reranks = new Reranks(reranker);
+  const found = ['a', 'bb', 'ccc'].map((text) => ({
+    documentId: text,
+    score: 1,
+    passage: 0,
+    title: '',
+    text,
+    version: 0,
+  }));
+  const ask = (deadlineMs?: number) =>
+    reranks.search(
+      {
+        most: 3,
+        text: 'q',
+        call: {
+          signal: new AbortController().signal,
+          metadata: new Metadata(),
+          ...(deadlineMs !== undefined && { deadline: Date.now() + deadlineMs }),
+        },
+      },
+      { tenant: '', limit: 2, offset: 1 },
+      async () => found,
+    );
+  const order = ({ hits }: Page): string[] => hits.map(({ documentId }) => documentId);
+  assert.deepEqual(order(await ask()), ['bb', 'a']);
+  reranker.before = () => new Promise(() => {});
+  const late = await ask(200);
+  assert.deepEqual([late.reranking?.skipped, order(late)], ['RERANK_SKIPPED_DEADLINE', ['bb', 'ccc']]);
+  const again = await ask(20);
   assert.equal(again.reranking?.skipped, 'RERANK_SKIPPED_DEADLINE');
-  assert.equal(reranker.read.length, 1, 'it is not asked for what it had no time for a moment ago');
+  assert.equal(reranker.read.length, 2, 'it is not asked for what it had no time for a moment ago');
   reranker.before = () => {
     throw new TowerError('ENDPOINT_UNAVAILABLE', 'no answer');
   };
-  const away = await search({ rerank: 2 });
-  assert.equal(away.reranking?.skipped, 'RERANK_SKIPPED_AWAY');
-  assert.deepEqual(away.hits.map(({ documentId }) => documentId), plain);
+  const away = await ask();
+  assert.deepEqual([away.reranking?.skipped, order(away)], ['RERANK_SKIPPED_AWAY', ['bb', 'ccc']]);
 });
 
 test('it is refused where it can’t be', async () => {

@@ -12,7 +12,7 @@ import type { Besides } from './search-plan.ts';
 /** The best documents of a search, read again by a model that sees query and text together. */
 
 /** What is kept of the caller's time for the answer, in milliseconds, and at most this share of it. */
-const ANSWER_MS = 50;
+const ANSWER_MS = 100;
 const ANSWER_SHARE = 0.25;
 
 /** How much the newest time per text counts in the mean. */

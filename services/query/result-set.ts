@@ -41,11 +41,7 @@ const MAX_DISTINCT = 10_000;
 const MAX_VALUE_CHARS = 256;
 
 /** @returns `undefined` where the search wants nothing of it */
-export function parseSet(
-  request: SearchRequest__Output,
-  mode: Mode,
-  page: { limit: number; offset: number },
-): SetWanted | undefined {
+export function parseSet(request: SearchRequest__Output, mode: Mode): SetWanted | undefined {
   const { withCount: count, facets, sort, candidates: asked, percentileThreshold } = request;
   if (asked > CANDIDATES.max) {
     throw invalidArgument(
@@ -65,12 +61,6 @@ export function parseSet(
     throw invalidArgument('facets', `has ${facets.length} fields; send ${MAX_FACETS} at most`);
   }
   const candidates = asked || (mode === 'sparse' ? CANDIDATES.max : DEFAULT_CANDIDATES);
-  if ((sort !== null || isFiltered) && page.offset + page.limit > candidates) {
-    throw invalidArgument(
-      'candidates',
-      `is ${candidates}, and the page ends at ${page.offset + page.limit}; send more candidates, or an earlier page`,
-    );
-  }
   return {
     count,
     facets: facets.map(parseFacet),
@@ -110,7 +100,10 @@ function pathOf(at: string, field: string): string[] | undefined {
     return metadataPath(field);
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
-    throw invalidArgument(at, error.message.replace(/^filter field (?<field>".*?") (?:is unknown; )?/s, 'is $<field>; '));
+    throw invalidArgument(
+      at,
+      error.message.replace(/^filter field (?<field>".*?") (?:is unknown; )?/s, 'is $<field>; '),
+    );
   }
 }
 

@@ -126,9 +126,9 @@ function planOf(request: SearchRequest__Output): SearchPlan {
     ...(atLeast && { atLeast }),
   };
   const percentile = parsePercentile(request);
-  const set = parseSet(request, mode, query);
+  const set = parseSet(request, mode);
   const besides = parseBesides(request, query.limit);
-  if (set) checkExplained(besides, set, percentile?.threshold);
+  if (set) checkExplained(besides, set, mode === 'hybrid' ? percentile?.threshold : undefined);
   const rerank = parseRerank(request.rerank, besides, { sort: request.sort !== null });
   const reading = parseReading(request, mode);
   return { collection, text, mode, ...reading, query, fusion, percentile, rerank, set, besides };

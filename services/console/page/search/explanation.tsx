@@ -16,7 +16,10 @@ export function Notices({ found }: { found: NonNullable<Column['found']> }) {
       {denseLegAbsence && (
         <p class="muted" role="note">
           Found by wording alone:{' '}
-          {denseLegAbsence === 'deadline' ? 'there was no time to encode the query' : 'the query tower is away'}.
+          {denseLegAbsence === 'deadline'
+            ? 'there was no time to encode the query'
+            : 'the query tower is away'}
+          .
         </p>
       )}
       {explainedDocument && (

@@ -22,6 +22,32 @@ function modeRule(mode: Mode, names: readonly string[]): Keywords {
   );
 }
 
+/** A field is there, and like this. */
+function given(name: string, value: object): Keywords {
+  return { required: [name], properties: { [name]: value } };
+}
+
+/** Not all of these together. */
+function never(...all: readonly object[]): Keywords {
+  return { not: { allOf: all } };
+}
+
+const HYBRID = given('mode', { const: 'SEARCH_MODE_HYBRID' });
+const SORTED = given('sort', { type: 'object' });
+const BY_PERCENTILE = given('percentileThreshold', { type: 'number' });
+const EXPLAINED = {
+  anyOf: [given('explain', { const: true }), given('explainDocumentId', { minLength: 1 })],
+};
+/** Has something to count, to sort or to leave out. */
+const USES_SET = {
+  anyOf: [
+    given('withCount', { const: true }),
+    given('facets', { minItems: 1 }),
+    SORTED,
+    { allOf: [HYBRID, BY_PERCENTILE] },
+  ],
+};
+
 /** What a message has to be as a whole. */
 const MESSAGE_RULES: Readonly<Record<string, Keywords>> = {
   SearchRequest: {
@@ -38,8 +64,17 @@ const MESSAGE_RULES: Readonly<Record<string, Keywords>> = {
       ),
       modeRule('sparse', ['SEARCH_MODE_SPARSE']),
       modeRule('hybrid', ['SEARCH_MODE_HYBRID']),
+      never(given('fusion', { type: 'object' }), { not: HYBRID }),
+      never(given('candidates', { minimum: 1 }), { not: USES_SET }),
+      never(SORTED, EXPLAINED),
+      never(HYBRID, BY_PERCENTILE, EXPLAINED),
+      never(given('rerank', { minimum: 1 }), { anyOf: [SORTED, EXPLAINED] }),
     ],
   },
+  Fusion: never(
+    given('k', {}),
+    given('method', { enum: ['FUSION_METHOD_SCORES', 'FUSION_METHOD_DISTRIBUTION'] }),
+  ),
   DeleteRequest: {
     oneOf: [
       { required: ['documentIds'], properties: { documentIds: { minItems: 1 } } },
