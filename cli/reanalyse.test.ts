@@ -44,7 +44,11 @@ async function found(store: MemoryStore, word: string, tenant = ''): Promise<str
 test('a collection of before gets new terms of its stored texts, in every tenant, and keeps all else', async () => {
   const store = new MemoryStore();
   await store.ensureCollection('docs', SPACE);
-  await store.writeDocuments('docs', [write('a', 'dogs'), write('b', undefined), write('c', 'dogs', 'other')]);
+  await store.writeDocuments('docs', [
+    write('a', 'dogs'),
+    write('b', undefined),
+    write('c', 'dogs', 'other'),
+  ]);
   const key = { tenant: '', documentId: 'a' };
   const [before] = await store.readDocuments('docs', [key], { withVectors: true });
   const progress: number[] = [];

@@ -18,7 +18,15 @@ export interface SearchByVectorRequest {
   /** Without what needs the text. */
   search: Omit<
     SearchRequest,
-    'query' | 'mode' | 'explain' | 'explainDocumentId' | 'snippetLength' | 'fusion' | 'rerank' | 'prefix' | 'language'
+    | 'query'
+    | 'mode'
+    | 'explain'
+    | 'explainDocumentId'
+    | 'snippetLength'
+    | 'fusion'
+    | 'rerank'
+    | 'prefix'
+    | 'language'
   >;
   /** Fingerprint of the vector's space. */
   space: string;
