@@ -6,19 +6,26 @@ export type Shown = Pick<SearchHit, 'documentId' | 'passage' | 'title' | 'text' 
 /** A hit's place in one ranking. */
 export type Place = Omit<SearchHit, keyof Shown>;
 
-const parts = new WeakMap<SearchHit, { shown: Shown; place: Place }>();
+/** A hit in parts. What it shows is the same object in each answer until something of it changes. */
+export interface HitParts {
+  shown: Shown;
+  place: Place;
+}
 
-/** Makes a hit of what it shows and its place. */
-export function hitOf(shown: Shown, place: Place): SearchHit {
-  const hit = { ...shown, ...place };
-  parts.set(hit, { shown, place });
-  return hit;
+/** By answer, and not by hit: an entry takes as long as making the hit itself. */
+const known = new WeakMap<readonly SearchHit[], readonly HitParts[]>();
+
+/** Makes the hits of an answer. */
+export function hitsOf(parts: readonly HitParts[]): SearchHit[] {
+  const hits = parts.map(({ shown, place }) => ({ ...shown, ...place }));
+  known.set(hits, parts);
+  return hits;
 }
 
 /**
- * The parts of a hit, where it was made of them. What it shows is the same object in each answer until something of it
- * changes, so who makes something of it can keep that.
+ * The parts of an answer's hits, where it was made of them: who makes something of what a hit shows can keep that for the next
+ * answer.
  */
-export function partsOf(hit: SearchHit): { shown: Shown; place: Place } | undefined {
-  return parts.get(hit);
+export function partsOf(hits: readonly SearchHit[]): readonly HitParts[] | undefined {
+  return known.get(hits);
 }

@@ -1,6 +1,6 @@
 import { comparePairs, type Pair, type RatioGoal } from '../pairs.ts';
 import type { Comparison } from '../report.ts';
-import { closedLoop, openLoop, type Side, warmUp } from './sides.ts';
+import { BUSY_LOST, closedLoop, openLoop, type Side, warmUp } from './sides.ts';
 
 /** How often and how long each load is measured. */
 export interface Effort {
@@ -56,8 +56,9 @@ export async function compareCalls(
   let peak = Infinity;
   for (let turn = 0; turn < turns; turn++) {
     for (const callers of CALLERS) {
-      const [ours, peer] = await inTurns(turn, both, (side) => closedLoop(side, callers, ms));
+      const [ours, peer] = await inTurns(turn, both, (side) => closedLoop(side, callers, ms, BUSY_LOST));
       const load = `${callers} in flight`;
+      pairs.refused(load, ours.lost);
       pairs.add(`calls, ${load}`, '/s', ours.perSecond, peer.perSecond);
       pairs.add(`p50, ${load}`, 'ms', ours.p50, peer.p50);
       pairs.add(`p99, ${load}`, 'ms', ours.p99, peer.p99);

@@ -113,10 +113,17 @@ function add(counts: Map<string, { count: number; source: Source }>, term: strin
   else found.count++;
 }
 
-/** Texts, and what each source gave. */
-export interface LicensedTexts {
-  texts: string[];
-  sources: TextSourceNote[];
+/** A text and where it is from. */
+export interface SourcedText {
+  text: string;
+  source: Omit<TextSourceNote, 'texts'>;
+}
+
+/** Sources of texts, each with how many of them there are. */
+export function countSources(texts: readonly SourcedText[]): TextSourceNote[] {
+  const counts = new Map<SourcedText['source'], number>();
+  for (const { source } of texts) counts.set(source, (counts.get(source) ?? 0) + 1);
+  return [...counts].map(([source, count]) => ({ ...source, texts: count }));
 }
 
 /**
@@ -129,7 +136,7 @@ export async function licensedTexts(
   folder: string,
   vocabulary: ReadonlySet<string>,
   seed: number,
-): Promise<LicensedTexts> {
+): Promise<SourcedText[]> {
   const random = seededRandom(seed);
   const sources = Sources.parse(JSON.parse(await readFile(join(folder, 'SOURCES.json'), 'utf8'))).filter(
     isShippable,
@@ -165,16 +172,15 @@ export async function licensedTexts(
     shuffle(byKind[kind], random).slice(0, COUNTS[kind]),
   );
   const all = shuffle([...chosen, ...made, ...terms.most()], random);
-  const counts = new Map<Source, number>();
-  for (const { source } of all) counts.set(source, (counts.get(source) ?? 0) + 1);
-  return {
-    texts: all.map(({ text }) => (random() < BARE_QUESTIONS ? text.replace(/\s*\?$/, '') : text)),
-    sources: [...counts].map(([{ source, licence, attribution, origin, commit }, texts]) => ({
-      source,
-      licence,
-      attribution,
-      origin: commit === undefined ? origin : `${origin}@${commit}`,
-      texts,
-    })),
-  };
+  const notes = new Map(
+    sources.map((each) => {
+      const { source, licence, attribution, origin, commit } = each;
+      const from = commit === undefined ? origin : `${origin}@${commit}`;
+      return [each, { source, licence, attribution, origin: from }];
+    }),
+  );
+  return all.map(({ text, source }) => ({
+    text: random() < BARE_QUESTIONS ? text.replace(/\s*\?$/, '') : text,
+    source: notes.get(source)!,
+  }));
 }

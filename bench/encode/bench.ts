@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { v1 } from '../../proto/load.ts';
 import { type Process, stopServices } from '../../services/runtime/testing/processes.ts';
 import { compareCalls, type Effort, inTurns, Pairs } from '../calls/compare.ts';
-import { answerBytes, closedLoop, type Side, startEcho, warmUp } from '../calls/sides.ts';
+import { answerBytes, BUSY_LOST, closedLoop, type Side, startEcho, warmUp } from '../calls/sides.ts';
 import { framed } from '../load/messages.ts';
 import { TOWER } from '../qdrant/corpus.ts';
 import { distinctTexts, startQueryService } from '../query-service.ts';
@@ -72,7 +72,7 @@ async function besideTeacher(
   const sides = [student, teacher].map((service) => encodes(service, texts, TEXTS_A_CALL));
   await warmUp(sides[0]!, 1);
   for (let turn = 0; turn < turns; turn++) {
-    const [ours, peer] = await inTurns(turn, sides, (side) => closedLoop(side, 1, 2 * ms));
+    const [ours, peer] = await inTurns(turn, sides, (side) => closedLoop(side, 1, 2 * ms, BUSY_LOST));
     pairs.add(BESIDE_TEACHER, '/s', ours.perSecond, peer.perSecond);
   }
   await Promise.all([student.stop(), teacher.stop()]);

@@ -5,7 +5,7 @@ import { modelThreads } from '../../machine/limits.ts';
 import { v1 } from '../../proto/load.ts';
 import { stopServices } from '../../services/runtime/testing/processes.ts';
 import { Pairs } from '../calls/compare.ts';
-import { closedLoop, type Side, warmUp } from '../calls/sides.ts';
+import { BUSY_LOST, closedLoop, type Side, warmUp } from '../calls/sides.ts';
 import { framed } from '../load/messages.ts';
 import { missingPeer, PythonPeer } from '../python.ts';
 import { TOWER } from '../qdrant/corpus.ts';
@@ -52,7 +52,7 @@ export const bench: Bench = {
           await peer.ask(question);
           for (let turn = 1; turn <= turns; turn++) {
             progress(`${tower}, ${batch} texts a call, turn ${turn} of ${turns}`);
-            const seen = await closedLoop(ours, 1, ms);
+            const seen = await closedLoop(ours, 1, ms, BUSY_LOST);
             const theirs = await peer.ask<{ perSecond: number; micros: number }>(question);
             const what = `${tower}, ${batch} texts a call`;
             pairs.add(`texts, ${what}`, '/s', batch * seen.perSecond, theirs.perSecond);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { v1 } from '../../proto/load.ts';
 import { type Process, stopServices } from '../../services/runtime/testing/processes.ts';
 import { Pairs } from '../calls/compare.ts';
-import { closedLoop, type Side, warmUp } from '../calls/sides.ts';
+import { BUSY_LOST, closedLoop, type Side, warmUp } from '../calls/sides.ts';
 import { readCount } from '../flags.ts';
 import { framed } from '../load/messages.ts';
 import { COLLECTION, distinctTexts, prepare, startQueryService } from '../query-service.ts';
@@ -46,7 +46,10 @@ export const bench: Bench = {
       for (const each of [small, large]) await warmUp(each, BESIDE);
       for (let turn = 0; turn < turns; turn++) {
         for (const callers of CALLERS) {
-          const [ours, peer] = [await closedLoop(large, callers, ms), await closedLoop(small, callers, ms)];
+          const [ours, peer] = [
+            await closedLoop(large, callers, ms, BUSY_LOST),
+            await closedLoop(small, callers, ms, BUSY_LOST),
+          ];
           const what = `${documents} documents, ${callers} in flight; peer: ${FEWEST} documents`;
           pairs.add(`CPU of a search: ${what}`, 'µs', ours.cpuMicros, peer.cpuMicros);
           pairs.add(`searches: ${what}`, '/s', ours.perSecond, peer.perSecond);
@@ -59,8 +62,8 @@ export const bench: Bench = {
         fleet.push(side(await startQueryService(few!, {}), more + 1));
       for (const each of fleet) await warmUp(each, BESIDE);
       for (let turn = 0; turn < turns; turn++) {
-        const all = await Promise.all(fleet.map((each) => closedLoop(each, BESIDE, ms)));
-        const one = await closedLoop(small, BESIDE, ms);
+        const all = await Promise.all(fleet.map((each) => closedLoop(each, BESIDE, ms, BUSY_LOST)));
+        const one = await closedLoop(small, BESIDE, ms, BUSY_LOST);
         const perSecond = all.reduce((sum, each) => sum + each.perSecond, 0);
         pairs.add(`searches of ${processes} processes; peer: one`, '/s', perSecond, one.perSecond);
       }

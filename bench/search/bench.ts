@@ -2,11 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exactSearch, MetricKind } from 'usearch';
-import type { SearchResponse__Output } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import { type Process, stopServices } from '../../services/runtime/testing/processes.ts';
 import { compareCalls, type Effort, inTurns, Pairs } from '../calls/compare.ts';
-import { answerBytes, closedLoop, type Side, startEcho, warmUp } from '../calls/sides.ts';
+import { answerBytes, BUSY_LOST, closedLoop, type Side, startEcho, warmUp } from '../calls/sides.ts';
 import { readCount } from '../flags.ts';
 import { framed } from '../load/messages.ts';
 import { TOWER } from '../qdrant/corpus.ts';
@@ -97,7 +96,9 @@ async function besideEcho(
   await compareCalls({ ours, peer }, effort, pairs);
   const scan = int8Scan(documents);
   for (let turn = 0; turn < effort.turns; turn++) {
-    const [search, bare] = await inTurns(turn, [ours, peer], (side) => closedLoop(side, 1, effort.ms));
+    const [search, bare] = await inTurns(turn, [ours, peer], (side) =>
+      closedLoop(side, 1, effort.ms, BUSY_LOST),
+    );
     pairs.add(BESIDES, 'ms', Math.max(0, search.p50 - bare.p50 - scan()), ALLOWED_MS);
   }
   const parts = await partsOf(ours);
@@ -117,7 +118,7 @@ async function besideTeacher(
   const sides = [student, teacher].map((service) => searches(service, seed));
   for (const side of sides) await warmUp(side, 1);
   for (let turn = 0; turn < turns; turn++) {
-    const [ours, peer] = await inTurns(turn, sides, (side) => closedLoop(side, 1, length));
+    const [ours, peer] = await inTurns(turn, sides, (side) => closedLoop(side, 1, length, BUSY_LOST));
     pairs.add(BESIDE_TEACHER, '/s', ours.perSecond, peer.perSecond);
   }
   await Promise.all([student.stop(), teacher.stop()]);
@@ -151,7 +152,7 @@ async function partsOf({ service, path, bodies }: Side): Promise<Parts> {
   try {
     for (const body of bodies.slice(0, TIMED)) {
       const [answer] = messagesIn(await client.call(path, [body]));
-      const said = (Search.responseDeserialize(answer!) as SearchResponse__Output).timings!;
+      const said = Search.responseDeserialize(answer!).timings!;
       const encodeMs = said.tokenizeMs + said.encodeMs;
       timings.push({ encodeMs, storeMs: said.searchMs, totalMs: said.totalMs });
     }

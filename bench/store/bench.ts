@@ -35,9 +35,7 @@ export const bench: Bench = {
     const extent = { queries: quick ? QUICK_QUERIES : QUERIES, turns: quick ? QUICK_TURNS : TURNS };
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
     const pairs = new Pairs();
-    const closing: (() => Promise<unknown> | unknown)[] = [
-      () => rmSync(folder, { recursive: true, force: true }),
-    ];
+    const closing: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
     try {
       progress(`encoding ${documents} documents`);
       const corpus = await makeCorpus(documents, extent.queries);
@@ -68,7 +66,7 @@ export const bench: Bench = {
 };
 
 /** The address of a server, or of the engine. */
-async function findQdrant(closing: (() => Promise<unknown> | unknown)[]): Promise<string | undefined> {
+async function findQdrant(closing: (() => unknown)[]): Promise<string | undefined> {
   const url = process.env['QDRANT_URL'];
   if (url !== undefined) return url;
   const { path } = findTool('qdrant-engine');

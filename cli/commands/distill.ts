@@ -105,7 +105,7 @@ export const distill = withDocumentAddress(new Command('distill'))
   )
   .option(
     '--bits <n>',
-    'bits of a number in a lookup student’s tables: 8, or 4 for half the bytes (default: 8)',
+    'bits of a number in a lookup student’s tables: 8, or 4 for half the bytes (default: those of --init, else 8)',
     tableBits,
   )
   .option(

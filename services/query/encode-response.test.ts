@@ -4,7 +4,7 @@ import type { EncodeResponse } from '../../proto/generated/scalingnote/v1/Encode
 import type { SearchResponse } from '../../proto/generated/scalingnote/v1/SearchResponse.ts';
 import { v1 } from '../../proto/load.ts';
 import type { SearchHit } from '../../store/queries.ts';
-import { hitOf } from '../../store/shown.ts';
+import { hitsOf, partsOf } from '../../store/shown.ts';
 import { encodeResponseBytes } from './encode-response.ts';
 import { HitMessage, searchResponseBytes } from './search-response.ts';
 
@@ -72,9 +72,11 @@ test('an answer of Search says the same, whether or not the store knows its hits
   for (const count of [0, 1, 3]) {
     for (const omitText of [false, true]) {
       for (const score of scores) {
-        const known = shown.slice(0, count).map((each) => hitOf(each, { score }));
+        const known = hitsOf(shown.slice(0, count).map((each) => ({ shown: each, place: { score } })));
         const unknown: SearchHit[] = known.map((hit) => ({ ...hit }));
-        const messages = [known, unknown].map((hits) => hits.map((hit) => new HitMessage(hit, omitText)));
+        const messages = [known, unknown].map((hits) =>
+          hits.map((hit, at) => new HitMessage(hit, omitText, partsOf(hits)?.[at])),
+        );
         for (const hits of messages) {
           if (!hits[2]) continue;
           hits[1]!.snippet = { text: 'x', highlights: [{ start: 0, end: 1 }], start: 5 };

@@ -3,7 +3,7 @@ import type { SearchResponse } from '../../proto/generated/scalingnote/v1/Search
 import { v1 } from '../../proto/load.ts';
 import { toStruct } from '../../proto/struct.ts';
 import type { SearchHit } from '../../store/queries.ts';
-import { partsOf, type Shown } from '../../store/shown.ts';
+import { type HitParts, type Shown } from '../../store/shown.ts';
 import { doubleSize, fieldSize, writeDouble, writeHead } from './wire.ts';
 
 const generic = v1.QueryService.service.Search.responseSerialize;
@@ -39,7 +39,8 @@ export class HitMessage implements Hit {
   readonly #metadata: SearchHit['metadata'];
   readonly #shown: Shown | undefined;
 
-  constructor(hit: SearchHit, omitText: boolean) {
+  /** @param parts of the hit, where the store has it in parts */
+  constructor(hit: SearchHit, omitText: boolean, parts: HitParts | undefined) {
     const { documentId, score, title, passage, text = '', version, metadata } = hit;
     this.documentId = documentId;
     this.score = score;
@@ -48,7 +49,7 @@ export class HitMessage implements Hit {
     this.text = omitText ? '' : text;
     this.version = version;
     this.#metadata = metadata;
-    this.#shown = this.text === text ? partsOf(hit)?.shown : undefined;
+    this.#shown = this.text === text ? parts?.shown : undefined;
   }
 
   get metadata(): Exclude<Hit['metadata'], undefined> {

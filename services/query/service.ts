@@ -12,6 +12,7 @@ import type { SearchResponse } from '../../proto/generated/scalingnote/v1/Search
 import type { Reranker } from '../../towers/reranker/reranker.ts';
 import type { Fusion } from '../../store/fusion.ts';
 import type { SearchHit } from '../../store/queries.ts';
+import { type HitParts, partsOf } from '../../store/shown.ts';
 import type { Store } from '../../store/store.ts';
 import { serviceInfo, towerMessage } from '../runtime/service-info.ts';
 import { invalidArgument } from '../runtime/errors.ts';
@@ -126,7 +127,8 @@ export function queryService(parts: QueryParts): Service {
       workedMs = done - entered;
       timings.queueMs += entered - asked;
       if (plan.text !== '') live?.offer({ text: plan.text, collection, query });
-      const messages = hits.map((hit) => hitMessage(hit, plan, found));
+      const parts = partsOf(hits);
+      const messages = hits.map((hit, at) => hitMessage(hit, plan, found, parts?.[at]));
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
       const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
       const queryTruncation = found.cut ? truncationMessage(found.cut, tower.manifest.maxTokens) : null;
@@ -259,8 +261,9 @@ function hitMessage(
   found: SearchHit,
   { mode, besides }: SearchPlan,
   { scale, rerankScores }: Pick<Found, 'scale' | 'rerankScores'>,
+  parts: HitParts | undefined,
 ): HitMessage {
-  const message = new HitMessage(found, besides.omitText);
+  const message = new HitMessage(found, besides.omitText, parts);
   const rerankScore = rerankScores?.get(found);
   if (found.legs) message.legs = legsMessage(found.legs);
   if (scale?.isKnown === true) message.percentile = scale.of(found, mode);

@@ -3,6 +3,7 @@ import { documentBytes } from '../document-bytes.ts';
 import { collectionNotFound } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
 import { page } from '../ranking.ts';
+import { hitsOf } from '../shown.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
   CollectionInfo,
@@ -30,7 +31,7 @@ import { Database } from './database.ts';
 import type { FilterRow } from './document-rows.ts';
 import type { Documents } from './documents.ts';
 import { checkFresh, freshnessOf } from './freshness.ts';
-import { hit, rank } from './hits.ts';
+import { bareHit, hit, rank } from './hits.ts';
 import { KnownHits } from './known-hits.ts';
 import { checkLayout, LAYOUT, upgradeCollections } from './layouts.ts';
 import { matching } from './matching.ts';
@@ -240,7 +241,9 @@ export class Engine {
     const mirror = this.#open.mirror(collection, tenant);
     if (!mirror.advance(this.#now(), this.#slice, needs)) return undefined;
     this.#open.warnOfSize();
-    return page(rank(mirror, query), query).map((found) => hit(documents, this.#hits, found, query));
+    const found = page(rank(mirror, query), query);
+    if (query.idsOnly === true) return found.map(bareHit);
+    return hitsOf(found.map((one) => hit(documents, this.#hits, one, query)));
   }
 
   /** With a filter it works in slices: documents that are written meanwhile may or may not be counted. */

@@ -1,6 +1,6 @@
 import type { SearchHit, SearchQuery } from '../queries.ts';
 import { type LegPlaces, rankBy } from '../fusion.ts';
-import { hitOf, type Shown } from '../shown.ts';
+import { type HitParts, type Place, type Shown } from '../shown.ts';
 import type { Documents } from './documents.ts';
 import type { KnownHits } from './known-hits.ts';
 import type { Found, Mirror } from './mirror.ts';
@@ -18,14 +18,27 @@ export function rank(mirror: Mirror, query: SearchQuery): readonly Ranked[] {
 }
 
 /** What a search returns of a document that it found. */
-export function hit(documents: Documents, known: KnownHits, found: Ranked, query: SearchQuery): SearchHit {
-  const { documentId, passage, score, state, legs } = found;
-  const place = { score, ...(legs && { legs }) };
-  if (query.idsOnly === true) return { documentId, ...place, passage, title: '', version: 0 };
+export function hit(documents: Documents, known: KnownHits, found: Ranked, query: SearchQuery): HitParts {
+  const { passage, state } = found;
   const { withText = true, withMetadata = true } = query;
   const key = `${state} ${passage} ${withText ? 't' : ''}${withMetadata ? 'm' : ''}`;
   const shown = known.find(key, () => read(documents, found, withText, withMetadata));
-  return hitOf(shown, place);
+  return { shown, place: placeOf(found) };
+}
+
+/** What a search returns of a document where only ids were asked for. */
+export function bareHit(found: Ranked): SearchHit {
+  return {
+    documentId: found.documentId,
+    ...placeOf(found),
+    passage: found.passage,
+    title: '',
+    version: 0,
+  };
+}
+
+function placeOf({ score, legs }: Ranked): Place {
+  return { score, ...(legs && { legs }) };
 }
 
 function read(

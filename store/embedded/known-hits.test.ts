@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { hitOf } from '../shown.ts';
+import { hitsOf } from '../shown.ts';
 import { HitPacker, HitUnpacker, KnownHits, type PackedHits } from './known-hits.ts';
 
 test('hits cross as they are, each content once until it is forgotten, and memory is bounded', () => {
@@ -14,13 +14,14 @@ test('hits cross as they are, each content once until it is forgotten, and memor
       const unpacker = new HitUnpacker();
       const crossed = new Set<number>();
       for (const keys of answers) {
-        const hits = keys.map((key) => {
+        const parts = keys.map((key) => {
           const read = () => ({
             hit: { documentId: `d${key}`, passage: key, title: 't', version: 1, metadata: { key } },
             characters: 50,
           });
-          return hitOf(known.find(String(key), read), { score: Math.random() });
+          return { shown: known.find(String(key), read), place: { score: Math.random() } };
         });
+        const hits = hitsOf(parts);
         const packed = structuredClone(packer.pack(hits)) as PackedHits;
         for (const [number] of packed.news) {
           assert.ok(!crossed.has(number));

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { SearchHit } from '../queries.ts';
-import { hitOf, partsOf, type Place, type Shown } from '../shown.ts';
+import { hitsOf, partsOf, type Place, type Shown } from '../shown.ts';
 
 /** Memory for hits that have been read, in bytes, about: the short texts of some ten thousand documents. */
 const KNOWN_BYTES = 16 * 1024 * 1024;
@@ -47,11 +47,11 @@ export class HitPacker {
 
   /** Leaves everything else as it is. */
   readonly pack = (value: unknown): unknown => {
-    if (!isHits(value)) return value;
+    const parts = Array.isArray(value) ? partsOf(value as SearchHit[]) : undefined;
+    if (!parts) return value;
     const packed: PackedHits = { numbers: [], places: [], news: [], gone: this.#gone };
     this.#gone = [];
-    for (const hit of value) {
-      const { shown, place } = partsOf(hit)!;
+    for (const { shown, place } of parts) {
       packed.numbers.push(this.#numberOf(shown, packed));
       packed.places.push(place);
     }
@@ -85,15 +85,12 @@ export class HitUnpacker {
     if (!isPacked(value)) return value;
     const { numbers, places, news, gone } = value;
     for (const [number, shown] of news) this.#shown.set(number, shown);
-    const hits = numbers.map((number, index) => hitOf(this.#shown.get(number)!, places[index]!));
+    const hits = hitsOf(
+      numbers.map((number, index) => ({ shown: this.#shown.get(number)!, place: places[index]! })),
+    );
     for (const number of gone) this.#shown.delete(number);
     return hits;
   };
-}
-
-/** Hits that show nothing but ids cross as they are. */
-function isHits(value: unknown): value is SearchHit[] {
-  return Array.isArray(value) && value.length > 0 && partsOf(value[0] as SearchHit) !== undefined;
 }
 
 function isPacked(value: unknown): value is PackedHits {

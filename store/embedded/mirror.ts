@@ -285,7 +285,9 @@ export class Mirror {
       this.#append(vector, names.get(vector.document)!);
     }
     for (const row of rows) {
-      const slot = this.#slotOf.get(row.id)!;
+      const slot = this.#slotOf.get(row.id);
+      // One without passages has none.
+      if (slot === undefined) continue;
       this.#slots[slot]!.state = ++lastState;
       this.#columns.set(slot, row);
       this.#expire(row.id, row.expiresAt);

@@ -13,7 +13,7 @@ function serve(request: HelperRequest): void {
     const { keys, distances } = exactSearch(chunks.get(chunk)!, query, query.length, count, MetricKind.IP, 1);
     return { keys, distances };
   });
-  port.postMessage(answer);
+  port.postMessage(answer, []);
   Atomics.add(turns, ANSWERED, 1);
   Atomics.notify(turns, ANSWERED);
 }
@@ -22,11 +22,7 @@ function serve(request: HelperRequest): void {
 for (let asked = 0; ;) {
   Atomics.wait(turns, ASKED, asked);
   asked = Atomics.load(turns, ASKED);
-  for (
-    let next = receiveMessageOnPort(port) as { message: HelperRequest } | undefined;
-    next;
-    next = receiveMessageOnPort(port) as { message: HelperRequest } | undefined
-  ) {
-    serve(next.message);
+  for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
+    serve(next.message as HelperRequest);
   }
 }

@@ -80,13 +80,13 @@ export class ScanHelper {
   take(): HelperAnswer | undefined {
     const before = Atomics.load(this.#turns, ASKED) - 1;
     Atomics.wait(this.#turns, ANSWERED, before, PATIENCE_MS);
-    const answer = receiveMessageOnPort(this.#port) as { message: HelperAnswer } | undefined;
+    const answer = receiveMessageOnPort(this.#port);
     if (!answer) this.#isBroken = true;
-    return answer?.message;
+    return answer?.message as HelperAnswer | undefined;
   }
 
   #send(request: HelperRequest): void {
-    this.#port.postMessage(request);
+    this.#port.postMessage(request, []);
   }
 }
 

@@ -96,6 +96,30 @@ describe('VectorMatrix', () => {
     }
   });
 
+  it('finds the same where a second thread scans half of the rows, also after they have changed', () => {
+    const query = unit(Float32Array.of(1, 2, 3, 4, 5, 6));
+    const rows = [...vectors(69_999, 2000), query];
+    const matrix = matrixOf(rows);
+    for (const change of ['none', 'moved']) {
+      if (change === 'moved') {
+        // Into a chunk that the other thread has a copy of.
+        matrix.move(69_999, 4100, 1);
+        rows[4100] = query;
+      }
+      const enough = rows.map((row) => dot(row, query)).toSorted((a, b) => b - a)[200]!;
+      const visited = new Set<number>();
+      matrix.nearest(
+        query,
+        200,
+        (row) => visited.add(row),
+        (atMost) => atMost < enough,
+      );
+      for (const [row, vector] of rows.entries()) {
+        if (dot(vector, query) >= enough) assert.ok(visited.has(row), `row ${row}, ${change}`);
+      }
+    }
+  });
+
   it('keeps rows while it grows, and gives their dot products', () => {
     const rows = vectors(9000, 9000);
     const matrix = matrixOf(rows);

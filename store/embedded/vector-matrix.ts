@@ -1,4 +1,4 @@
-import { exactSearch, type Matches, MetricKind } from 'usearch';
+import { exactSearch, MetricKind } from 'usearch';
 import { type HelperAnswer, type ScanHelper, scanHelper } from './scan-helper.ts';
 import { type QueryCodes, queryCodes, VectorCodes } from './vector-codes.ts';
 
@@ -171,7 +171,7 @@ export class VectorMatrix {
       const { vectors, codes } = this.#chunks[index]!;
       const count = Math.min(depth, rows);
       const seen = codes.of(vectors, rows);
-      found(index, exactSearch(seen, query.codes, this.dimensions, count, MetricKind.IP, 1) as Matches);
+      found(index, exactSearch(seen, query.codes, this.dimensions, count, MetricKind.IP, 1));
     };
     const helper = this.#length >= HELPED_ROWS && depth <= CHUNK_ROWS ? scanHelper() : undefined;
     const helped = helper ? this.#handOver(helper, query, depth) : [];

@@ -59,19 +59,30 @@ test('a manifest that says something else is refused, by name', () => {
       (error: unknown) => error instanceof LookupError && why.test(error.message),
     );
   const stages = (...list: object[]): object => ({ lookup: { version: 1, stages: list } });
+  const since2 = (...list: object[]): object => ({ lookup: { version: 2, stages: list } });
   refused({ lookup: undefined }, /has no list of stages/);
   refused({ lookup: { version: 3, stages: [] } }, /lookup\.version is 3/);
   refused(stages(), /has no tokens/);
   refused(stages({ type: 'attention' }), /stages\[0\]\.type is "attention"/);
-  refused(stages({ type: 'tokens', rows: 'token_values', more: 1 }), /more is not known/);
-  refused(stages({ type: 'tokens', rows: 'other' }), /names the weights "other"; the model has token_values/);
-  refused(stages({ type: 'tokens', rows: 'token_values' }), /"token_values" is no table of float32/);
-  const tokens = { type: 'tokens', rows: 'token_values' };
+  const { rows } = manifest.lookup.stages.find((stage) => stage.type === 'tokens')!;
+  assert.ok(typeof rows !== 'string');
+  const { values } = rows;
+  refused(stages({ type: 'tokens', rows: values, more: 1 }), /more is not known/);
+  refused(stages({ type: 'tokens', rows: 'other' }), /names the weights "other"; the model has \w/);
+  refused(stages({ type: 'tokens', rows: values }), new RegExp(`"${values}" is no table of float32`));
+  refused(stages({ type: 'tokens', rows: { ...rows, bits: 2 } }), /rows\.bits is 2; it may be 4/);
   refused(
-    stages({ type: 'projection', matrix: 'm' }, tokens),
+    stages({ type: 'tokens', rows: { ...rows, bits: 4 } }),
+    /version is 1, and tables of four bits are there since 2/,
+  );
+  const tokens = { type: 'tokens', rows };
+  refused(
+    since2({ type: 'projection', matrix: 'm' }, tokens),
     /stages\[0\] is a projection, which must be the last/,
   );
   refused({ role: 'document' }, /encodes documents/);
+  const other = { values, scales: rows.scales, ...(rows.bits === undefined && { bits: 4 }) };
+  refused(since2({ type: 'tokens', rows: other }), /is no table of u?int8/);
   refused({ dimensions: 100 }, /384 components, the tower 100/);
   refused({ space: { ...(json['space'] as object), documentPrompt: 'x' } }, /but the definition has sp1_/);
 });

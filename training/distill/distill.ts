@@ -206,15 +206,15 @@ async function prepareStudent(
     const cache = { cacheDir: request.cacheDir, signal: request.signal, onProgress: request.onTeacher };
     const { start, name: init } = await startOf(request, tokenizer);
     const width = start === undefined ? lookupWidth(request) : narrowWidth(start, teacher);
+    const bits = request.bits ?? start?.bits ?? 8;
     const kept = start === undefined ? undefined : (start.pairs?.size ?? 1) - 1 + ADDED_PAIRS;
     const choices = {
       pairs: request.pairs ?? kept ?? DEFAULT_PAIRS,
       positions: request.positions ?? start?.tables.get(POSITIONS)?.length ?? 0,
       ...(width !== undefined && { width }),
-      ...(request.bits === 4 && { bits: request.bits }),
+      ...(bits === 4 && { bits }),
       ...(init !== undefined && { init }),
     };
-    const { bits = 8 } = request;
     return {
       choices,
       open: (data, state) =>

@@ -62,7 +62,10 @@ export interface DistillRequest {
    * teacher has, up to {@link MAX_BARE_WIDTH}; {@link DEFAULT_WIDTH} for a teacher that has more
    */
   width?: number | undefined;
-  /** Bits of a number of a lookup's tables in the tower that is written: half the bytes cost about half a hundredth of the cosine. @default 8 */
+  /**
+   * Bits of a number of a lookup's tables in the tower that is written. Half the bytes cost 0.004 of the mean cosine.
+   * @default as in the lookup that it starts from, 8 where there is none
+   */
   bits?: 4 | 8 | undefined;
   /**
    * A lookup student to start from: a tower of the teacher's space, which keeps its tokenizer, its width and its pairs. A
@@ -129,8 +132,11 @@ const LOOKUP_EPOCHS = 6;
 /** Bounds of a lookup's steps. */
 const LOOKUP_STEPS = { least: 300, most: 3_000 };
 
-/** Of a lookup that starts from another: it has little to learn and much to lose. */
-const CONTINUED = { rate: 5e-4, steps: { least: 60, most: 3_000 } };
+/**
+ * Steps of a lookup that starts from another: it has less to learn. Held-out texts end the run before it forgets: of 1 000
+ * texts, after about 60 (docs/students.md).
+ */
+const CONTINUED_STEPS = { least: 150, most: 3_000 };
 
 /** Pairs that a lookup may add to those of the one that it starts from. */
 export const ADDED_PAIRS = 4_000;
@@ -182,12 +188,12 @@ export function planOf(request: DistillRequest, texts: number): FitPlan {
     student.kind === 'transformer' ? Math.min(1, RATE_DIMENSIONS / teacher.manifest.dimensions) : 1;
   const size = Math.min(batch ?? defaults.batch, texts);
   const byTexts = Math.ceil((LOOKUP_EPOCHS * texts) / size);
-  const { least, most } = request.init === undefined ? LOOKUP_STEPS : CONTINUED.steps;
+  const { least, most } = request.init === undefined ? LOOKUP_STEPS : CONTINUED_STEPS;
   const bounded = Math.max(least, Math.min(most, byTexts));
   return {
     steps: steps ?? (student.kind === 'transformer' ? transformerSteps(student.layers) : bounded),
     batch: size,
-    rate: rate ?? (request.init === undefined ? defaults.rate * share : CONTINUED.rate),
+    rate: rate ?? defaults.rate * share,
     loss: loss ?? defaults.loss,
   };
 }

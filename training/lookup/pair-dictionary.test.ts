@@ -19,6 +19,31 @@ test('the most frequent pairs that are in more than one text have a row, each it
   assert.equal(PairDictionary.of(texts, 10, 0).size, 1);
 });
 
+test('a dictionary that goes on keeps its rows, and adds the most frequent pairs of other texts', () => {
+  const before = PairDictionary.of(
+    [
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2],
+    ],
+    10,
+    100,
+  );
+  const others = [
+    [4, 5, 6],
+    [4, 5, 6],
+    [4, 5],
+    [1, 2],
+  ];
+  const { keys, rows } = before.tensors();
+  const restored = PairDictionary.restored(10, Float64Array.from(keys.data, Number), rows.data as Int32Array);
+  assert.deepEqual(restored.rowsOf([1, 2, 3]), [1, 2]);
+  const after = restored.extended(others, 1);
+  assert.deepEqual([after.rowsOf([1, 2, 3]), after.rowsOf([4, 5, 6]), after.size], [[1, 2], [3], 4]);
+  assert.deepEqual(restored.extended(others, 0).rowsOf([1, 2, 4, 5]), [1]);
+  assert.deepEqual(before.rowsOf([4, 5]), []);
+});
+
 test('whatever the texts, a pair has one row at the most, and never that of none', () => {
   const text = fc.array(fc.nat(30), { maxLength: 20 });
   fc.assert(

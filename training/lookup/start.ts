@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { LookupStage } from '../../towers/lookup/stages.ts';
+import { FOUR_BITS_VERSION, type LookupStage } from '../../towers/lookup/stages.ts';
 import { readTensors } from '../../towers/lookup/tensors.ts';
 import { rowsOfTable, Weights } from '../../towers/lookup/weights.ts';
 import type { LocalTower } from '../../towers/pull.ts';
@@ -15,6 +15,8 @@ export interface LookupStart {
   /** Components of its vectors. */
   width: number;
   pairs: PairDictionary | undefined;
+  /** Bits of a number of its tables. */
+  bits: 4 | 8;
 }
 
 /**
@@ -50,6 +52,7 @@ export async function readLookup({ directory, manifest }: LocalTower): Promise<L
   return {
     tables,
     width: tokens.width,
+    bits: lookup.version === FOUR_BITS_VERSION ? 4 : 8,
     pairs:
       pairs &&
       PairDictionary.restored(pairs.base, weights.numbers(pairs.keys), weights.numbers(pairs.places)),

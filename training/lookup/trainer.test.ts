@@ -3,6 +3,7 @@ import { describe, test, type TestContext } from 'node:test';
 import type { OnnxError } from '../onnx/errors.ts';
 import { toNumbers } from '../onnx/tensor.ts';
 import { noise } from '../testing/noise.ts';
+import { TOKEN_VECTORS } from './model.ts';
 import { PairDictionary } from './pair-dictionary.ts';
 import { backText, CONTEXT_WIDTH, poolText, RowGradients } from './pooled.ts';
 import { LookupTrainer, type LookupText, type LookupTrainerOptions } from './trainer.ts';
@@ -124,6 +125,20 @@ describe('a lookup student', () => {
       });
       assert.deepEqual([...changed].sort(), [3, 7], name);
     }
+  });
+
+  test('moves a row that it sees late no further than one that it sees first', async (context) => {
+    const rate = 0.01;
+    const trainer = await open(context, { optimizer: { rate, steps: 1_000, weightDecay: 0 } });
+    for (let i = 0; i < 20; i++) await trainer.step(bare([[3, 7]]), teach([[3, 7]]));
+    const before = trainer.weights().get(TOKEN_VECTORS)!.data;
+    await trainer.step(bare([[5, 7]]), teach([[5, 7]]));
+    const after = trainer.weights().get(TOKEN_VECTORS)!.data;
+    const moves = Array.from({ length: DIMENSIONS }, (_, d) => {
+      const at = 5 * DIMENSIONS + d;
+      return Math.abs(Number(after[at]!) - Number(before[at]!));
+    });
+    assert.ok(Math.max(...moves) > rate / 2 && Math.max(...moves) < 1.01 * rate, moves.join());
   });
 
   test('goes on from a saved state as if it had never stopped', async (context) => {
