@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { status } from '@grpc/grpc-js';
 import { failure, type Handlers, serve } from '../clients/testing/fake-service.ts';
+import { toStruct } from '../proto/struct.ts';
 import type { SearchRequest__Output } from '../proto/generated/scalingnote/v1/SearchRequest.ts';
 
 async function run(...parameters: string[]) {
@@ -129,6 +130,32 @@ test('errors of the service speak of flags, and of conditions as they were writt
       },
     );
   }
+});
+
+test('search says by what it sorts, and what it did not do', async () => {
+  const hit = { documentId: 'a', score: 0.5, text: 'no', metadata: toStruct({ year: 1999 }) };
+  const resultSet = { kind: 'RESULT_SET_KIND_BEST', candidates: 1000 };
+  let answer: object = { hits: [hit], resultSet };
+  await withService(
+    () => answer,
+    async (search) => {
+      const shown = async (...flags: string[]): Promise<string> => {
+        const { stdout, stderr, code } = await search(...flags);
+        assert.equal(code, 0, stderr);
+        return stdout;
+      };
+      assert.match(await shown('--sort', 'metadata.year'), /^metadata\.year +score .*\n1999 +0\.500/);
+      const unsorted = await shown('--sort', 'metadata.yaer', '--percentile');
+      assert.match(unsorted, /no document has metadata\.yaer/);
+      assert.match(unsorted, /percentiles are not known/);
+      answer = { hits: [], noGoodAnswer: { bestScore: 0.25 } };
+      const below = await shown('--threshold', '0.5');
+      assert.match(below, /^no good answer: .*score 0\.250/);
+      assert.doesNotMatch(below, /nothing found/);
+      answer = { hits: [] };
+      assert.match(await shown('--offset', '7'), /^nothing comes after the first 7/);
+    },
+  );
 });
 
 test('search shows snippets, reasons, the fate of a document and that a query was cut', async () => {

@@ -152,6 +152,24 @@ test('a hit says why it ranks there, and a document why it is not there', { skip
   await page.getByRole('checkbox', { name: 'explain' }).uncheck();
 });
 
+test('an unfinished word is completed, and inflections are marked', { skip }, async () => {
+  await page.getByRole('radio', { name: 'both' }).check();
+  await box().fill('');
+  await box().pressSequentially('astron');
+  const first = page.locator('.hit').first();
+  await first.locator('mark').getByText('astronomer', { exact: true }).waitFor();
+  assert.equal(await first.locator('.hit-title').innerText(), 'an astronomer looks at stars');
+  await page.getByRole('button', { name: 'astronomer', exact: true }).click();
+  assert.equal(await box().inputValue(), 'astronomer');
+  await box().fill('astornomer');
+  await page.getByText('Did you mean').waitFor();
+  await page.getByRole('button', { name: 'astronomer', exact: true }).click();
+  assert.equal(await box().inputValue(), 'astronomer');
+  await page.getByRole('radio', { name: 'meaning' }).check();
+  await box().fill('worlds');
+  await page.locator('.hit mark').getByText('world', { exact: true }).waitFor();
+});
+
 test('query towers stand side by side, with the cosine to the teacher', { skip }, async () => {
   await page.getByRole('checkbox', { name: 'compare towers' }).check();
   // Both towers are the same model, so they agree; the one that reads documents is the teacher.

@@ -7,7 +7,7 @@ import { note, printResult, table, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import { analysisIn, reanalyse, type Reanalysed } from '../reanalyse.ts';
 import { type BackupFlags, checkBackupFlags, openExisting, storeConfig, withBackedUp } from '../stores.ts';
-import { DEFAULT_ANALYSIS, isLanguage, unstemmedNote } from '../../towers/lexical/analysis.ts';
+import { DEFAULT_ANALYSIS, languageCode, unstemmedNote } from '../../towers/lexical/analysis.ts';
 
 interface Flags {
   json?: boolean;
@@ -60,8 +60,10 @@ const reanalyseCommand = withBackedUp(new Command('reanalyse'))
   .action(async (name: string, flags: ReanalyseFlags) => {
     checkBackupFlags(flags);
     const { store: kind, data, qdrantUrl: qdrant, language } = flags;
-    if (language !== undefined && !isLanguage(language)) {
-      throw new UsageError(`--language ${language} is not "auto", "none" or an ISO 639 code, as "en"`);
+    const code = language === undefined ? undefined : languageCode(language);
+    if (code !== language) {
+      const fix = code === undefined ? '"auto", "none" or an ISO 639 code, as "en"' : `"${code}"`;
+      throw new UsageError(`--language is "${language}"; give ${fix}`);
     }
     await interruptible('the same command begins again, and does no harm', async (signal) => {
       const store = await openExisting(storeConfig('store', { kind, data, qdrant }));

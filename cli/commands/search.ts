@@ -9,7 +9,7 @@ import {
 import { withConsoleAddress, withQueryAddress } from '../connection.ts';
 import { collect, decimal, filterOf, notEmpty, within, withFilter } from '../input/flags.ts';
 import { renderFate, renderReasons, renderTruncation } from '../output/explanations.ts';
-import { renderResultPage } from '../output/result-page.ts';
+import { renderResultPage, sortedBy } from '../output/result-page.ts';
 import { clip, note, printJson, style, table } from '../output/print.ts';
 import { renderWaterfall } from '../output/waterfall.ts';
 import { SAMPLE_COLLECTION } from '../sample/wordnet.ts';
@@ -157,8 +157,8 @@ export const search = withFilter(withConsoleAddress(withQueryAddress(new Command
     if (flags.json !== true) {
       const parts = [
         ...renderReading(result),
-        renderHits(result),
-        ...renderResultPage(result),
+        ...(result.noGoodAnswer ? [] : [renderHits(result, { offset, sort: flags.sort })]),
+        ...renderResultPage(result, flags),
         ...renderReasons(result),
         ...renderFate(result, command),
         ...renderTruncation(result),
@@ -180,11 +180,22 @@ function fusionOf({ fusion: method, fusionK: k, denseWeight }: Flags): SearchReq
   };
 }
 
-/** Hits as a table. */
-export function renderHits({ hits, fusion, percentileQueries }: SearchResult, textWidth = 60): string {
-  if (hits.length === 0) return 'nothing found; try other words, or fewer filters';
+/** Characters of a passage that are shown. */
+const TEXT_WIDTH = 60;
+
+/** Hits as a table. @param page what was asked for: how many hits were skipped, and the field that orders them */
+export function renderHits(
+  { hits, fusion, percentileQueries }: SearchResult,
+  { offset = 0, sort }: { offset?: number; sort?: string | undefined } = {},
+): string {
+  if (hits.length === 0) {
+    return offset > 0
+      ? `nothing comes after the first ${offset}; give a lower --offset`
+      : 'nothing found; try other words, or fewer filters';
+  }
   return table(
     [
+      ...(sort === undefined ? [] : [clip(sort, 24)]),
       'score',
       ...(percentileQueries === undefined ? [] : ['percentile']),
       ...(fusion ? ['by meaning', 'by wording'] : []),
@@ -192,14 +203,15 @@ export function renderHits({ hits, fusion, percentileQueries }: SearchResult, te
       'title',
       'text',
     ],
-    hits.map(({ score, id, title, text, snippet, legs, percentile }) => [
+    hits.map(({ score, id, title, text, snippet, legs, percentile, ...hit }) => [
+      ...(sort === undefined ? [] : [clip(String(sortedBy(sort, { id, ...hit }) ?? ''), 24)]),
       score.toFixed(3),
       ...(percentileQueries === undefined ? [] : [percentile?.toFixed(2) ?? '']),
       ...(fusion ? [placeIn(legs?.dense), placeIn(legs?.sparse)] : []),
       clip(id, 24),
       clip(title, 32),
       // A snippet is as long as its caller wants it.
-      snippet ? clip(snippet.text, snippet.text.length) : clip(text, textWidth),
+      snippet ? clip(snippet.text, snippet.text.length) : clip(text, TEXT_WIDTH),
     ]),
   );
 }

@@ -52,9 +52,9 @@ export async function addBesides(search: AnsweredSearch, hits: Hit[]): Promise<D
   const { plan, found, store, call } = search;
   const { explain, explainDocumentId, snippetLength, documentText } = plan.besides;
   if (snippetLength > 0) {
-    const { reading } = found;
-    const terms = reading
-      ? { has: (word: string) => reading.matches(word) }
+    const marks = found.reading ?? found.marks;
+    const terms = marks
+      ? { has: (word: string) => marks.matches(word) }
       : new Set(termWords(plan.text).values());
     for (const [index, { text = '' }] of found.hits.entries()) {
       if (text !== '') hits[index]!.snippet = snippetOf(text, terms, snippetLength);

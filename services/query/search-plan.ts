@@ -1,7 +1,7 @@
 import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1/SearchRequest.ts';
 import { type Freshness, parseFreshness } from '../../store/freshness.ts';
 import { type Filter, type FilterValue, type SearchQuery } from '../../store/queries.ts';
-import { isLanguage } from '../../towers/lexical/analysis.ts';
+import { languageCode } from '../../towers/lexical/analysis.ts';
 import { invalidArgument, invalidArguments, ServiceError } from '../runtime/errors.ts';
 import { parseFilter } from '../runtime/filter.ts';
 import { type AskedFusion, parseFusion } from './fusion.ts';
@@ -139,10 +139,12 @@ function parseReading(
   { prefix, language }: SearchRequest__Output,
   mode: Mode,
 ): Pick<SearchPlan, 'prefix' | 'language'> {
-  if (language !== '' && (!isLanguage(language) || language === 'auto')) {
+  const code = language === 'auto' ? undefined : languageCode(language);
+  if (language !== '' && code !== language) {
+    const fix = code === undefined ? 'an ISO 639 code, as "en", "none"' : `"${code}"`;
     throw invalidArgument(
       'language',
-      `is ${quoted(language)}; send an ISO 639 code, as "en", "none", or leave it out for the languages of the collection`,
+      `is ${quoted(language)}; send ${fix}, or leave it out for the languages of the collection`,
     );
   }
   if (language !== '' && mode === 'dense') {

@@ -144,6 +144,15 @@ test('words are searched as the collection analyses them', async () => {
   await found('recieve', { mode: 'SEARCH_MODE_HYBRID' });
   await found('the dgo', { mode: 'SEARCH_MODE_DENSE' });
   assert.deepEqual(tower.texts, ['the astronomer', 'receive', 'the dgo']);
+  const dense = await found('dogs', { mode: 'SEARCH_MODE_DENSE', snippetLength: 16 });
+  const dog = dense.hits.find(({ title }) => title === 'dog')!;
+  assert.deepEqual(
+    dog.snippet?.highlights,
+    [{ start: 0, end: 3 }],
+    'by meaning, too, inflections are marked',
+  );
+  assert.equal(dense.didYouMean, '');
+  assert.equal(tower.texts.at(-1), 'dogs');
 });
 
 test('no tenant completes another’s words', async () => {
@@ -181,6 +190,20 @@ test('what needs words is refused by a collection that does not know them, and b
   await refused({ ...sparse, language: 'de' }, status.FAILED_PRECONDITION, /reanalyse docs/);
   await refused({ ...sparse, language: 'auto' }, status.INVALID_ARGUMENT, /^language: is "auto"/);
   await refused({ language: 'de' }, status.INVALID_ARGUMENT, /^language: changes nothing/);
+  for (const [language, fix] of [
+    ['eng', '"en"'],
+    ['en-US', '"en"'],
+    ['EN', '"en"'],
+    ['nb', '"no"'],
+    ['xx', 'an ISO'],
+    ['english', 'an ISO'],
+  ] as const) {
+    await refused(
+      { ...sparse, language },
+      status.INVALID_ARGUMENT,
+      new RegExp(`^language: is .*send ${fix}`),
+    );
+  }
   assert.equal((await search({ ...sparse, prefix: false })).completions.length, 0);
   await store.analysed('words', tower.manifest.space.fingerprint, ['dog']);
   await store.setAnalysis('words', '{"language":"auto","keepDiacritics":false,"analyser":1,"icu":1}');

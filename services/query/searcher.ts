@@ -48,6 +48,8 @@ export interface Found extends Page {
   cut?: CutText;
   /** What the words of the text mean in the collection; absent where it has no analysis, or nobody asked. */
   reading?: ReadQuery;
+  /** What marks words in a snippet, where a search without a reading has one. */
+  marks?: Marks;
   /** Where percentiles are asked for. */
   scale?: Scale;
   set?: ResultSet;
@@ -57,11 +59,15 @@ export interface Found extends Page {
   below?: SearchHit;
 }
 
+/** Tells whether a word of a passage is one of the query's. */
+export type Marks = Pick<ReadQuery, 'matches'>;
+
 /** What encoding made of a search's text. */
 interface Encoded {
   /** The analysis of the collection that it was made for; `undefined` where that does not matter. */
   analysis?: string | undefined;
   reading?: ReadQuery;
+  marks?: Marks;
   vectors: Pick<SearchQuery, 'vector' | 'sparse' | 'hnswEf' | 'oversampling'>;
   timings: Found['timings'];
   cut?: CutText;
@@ -72,7 +78,7 @@ interface Encoded {
 type WordsPlan = Pick<
   SearchPlan,
   'collection' | 'text' | 'mode' | 'prefix' | 'mustPrefix' | 'language' | 'query'
->;
+> & { besides?: Pick<SearchPlan['besides'], 'snippetLength'> };
 
 /** Why a store does not find a collection where it was a moment ago. */
 const GONE: ReadonlySet<StoreErrorReason> = new Set(['COLLECTION_NOT_FOUND', 'COLLECTION_REPLACED']);
@@ -147,7 +153,7 @@ export class Searcher {
     const key = await this.#resolve(plan, call);
     const { physicalName: physical } = key;
     if (kept.encoded && !isFor(kept.encoded, key)) delete kept.encoded;
-    const { vectors, timings, cut, absence, reading } = (kept.encoded ??= await this.#encode(
+    const { vectors, timings, cut, absence, reading, marks } = (kept.encoded ??= await this.#encode(
       plan,
       key,
       call,
@@ -181,6 +187,7 @@ export class Searcher {
         ...(scale && { scale }),
         ...(absence && { absence }),
         ...(reading && { reading }),
+        ...(marks && { marks }),
       };
     } catch (error) {
       // A search that was given up, because a newer query came, has not failed.
@@ -202,7 +209,9 @@ export class Searcher {
     const timings = { tokenizeMs: 0, queueMs: 0, encodeMs: 0, searchMs: 0, cached: false };
     const vectors: Encoded['vectors'] = {};
     let cut: CutText | undefined;
-    const reading = await this.#read(plan, key, call);
+    const read = await this.#read(plan, key, call);
+    // A dense search looks for no words: they are read for the marks of its snippets.
+    const reading = plan.mode === 'dense' && plan.prefix !== true ? undefined : read;
     if (plan.mode !== 'dense') {
       const started = performance.now();
       vectors.sparse = reading?.sparse ?? queryTerms(plan.text);
@@ -234,9 +243,9 @@ export class Searcher {
     return {
       vectors,
       timings,
-      analysis: reading || plan.mode !== 'dense' ? key.analysis : undefined,
+      analysis: read || plan.mode !== 'dense' ? key.analysis : undefined,
       ...(cut && { cut }),
-      ...(reading && { reading }),
+      ...(reading ? { reading } : read && { marks: read }),
     };
   }
 
@@ -246,9 +255,9 @@ export class Searcher {
     key: CollectionKey,
     call: Pick<Call, 'signal' | 'span'>,
   ): Promise<ReadQuery | undefined> {
-    const { collection, text, mode, prefix = false, language, query } = plan;
+    const { collection, text, mode, prefix = false, language, query, besides } = plan;
     const { analysis, physicalName } = key;
-    if (mode === 'dense' && !prefix) return undefined;
+    if (mode === 'dense' && !prefix && !besides?.snippetLength) return undefined;
     // The terms of a collection of others are theirs, if it has any.
     const find = () => (key.readOnly === true ? undefined : analyserOf(collection, analysis));
     // A dense search that nobody asked to complete words goes on without that.
@@ -327,8 +336,8 @@ function unlessRefused<Result>(find: () => Result): Result | undefined {
 }
 
 /** Whether what was made of a text holds for a collection, too. */
-function isFor({ analysis, vectors, reading }: Encoded, key: CollectionKey): boolean {
-  return (!vectors.sparse && !reading) || analysis === key.analysis;
+function isFor({ analysis, vectors, reading, marks }: Encoded, key: CollectionKey): boolean {
+  return (!vectors.sparse && !reading && !marks) || analysis === key.analysis;
 }
 
 /** In a mode of one leg, a percentile is a score, which the store can tell from others. */

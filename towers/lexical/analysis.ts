@@ -37,12 +37,35 @@ export const ANALYSIS_TTL_MS = 1000;
 /** Major version of the Unicode library of this process. */
 export const ICU = Number.parseInt(process.versions['icu'] ?? '0', 10);
 
-/** What a language may be called: ISO 639-1 or 639-3. */
+/** What a record may call a language: ISO 639-1 or 639-3. */
 const CODE = /^[a-z]{2,3}$/;
 
 /** Whether {@link Analysis.language} may be this. */
 export function isLanguage(language: string): boolean {
   return language === 'auto' || language === 'none' || CODE.test(language);
+}
+
+/** A Norwegian of today writes one of these, and the stemmer is for it. */
+const STEMMED_AS: Readonly<Record<string, string>> = { nb: 'no' };
+
+let names: Intl.DisplayNames | undefined;
+
+/**
+ * What a request has to call a language: the code that stemmers and the Unicode library know it by, since words of `eng` or
+ * `en-US` would be matched as they are written. A record keeps what it has.
+ *
+ * @returns `undefined` for what names no language
+ */
+export function languageCode(language: string): string | undefined {
+  if (language === 'auto' || language === 'none') return language;
+  try {
+    const code = new Intl.Locale(language).language;
+    names ??= new Intl.DisplayNames(['en'], { type: 'language', fallback: 'none' });
+    if (!isLanguage(code) || names.of(code) === undefined) return undefined;
+    return STEMMED_AS[code] ?? code;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The record of a collection that is made now. */

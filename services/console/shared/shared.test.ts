@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
 import { chunksOf } from './chunks-of.ts';
+import { completed } from './complete.ts';
 import { overlap, standings } from './difference.ts';
 import { bytes, count, duration, plural, rate } from './format.ts';
 import { ticks, waterfall } from './waterfall.ts';
@@ -119,6 +120,19 @@ test('hits of two lists: who is only here, who stands higher', () => {
   ]);
   assert.equal(overlap(['a', 'x', 'b'], ['b', 'a', 'c', 'd']), 0.5);
   assert.equal(overlap([], []), 1);
+});
+
+test('an unfinished word is completed where it stands', () => {
+  for (const [query, word, whole] of [
+    ['astron', 'astronomer', 'astronomer'],
+    ['The ÄSTR', 'astronomer', 'The astronomer'],
+    ['red,fo', 'fox', 'red,fox'],
+    ['with node.j', 'node.js', 'with node.js'],
+    ['die Straßes', 'strassensperre', 'die strassensperre'],
+    ['', 'fox', 'fox'],
+  ] as const) {
+    assert.equal(completed(query, word), whole);
+  }
 });
 
 test('numbers as people read them', () => {

@@ -6,7 +6,7 @@ import {
   type Analysis,
   ANALYSIS_TTL_MS,
   DEFAULT_ANALYSIS,
-  isLanguage,
+  languageCode,
   newRecord,
   unstemmedNote,
   writeRecord,
@@ -28,11 +28,10 @@ export function readAnalysis(wanted: TextAnalysis__Output | null): Analysis | un
       'has a fingerprint or is unfinished, which services say; leave them out',
     );
   }
-  if (language !== '' && !isLanguage(language)) {
-    throw invalidArgument(
-      'begin.analysis.language',
-      `is ${quoted(language)}; send "auto", "none" or an ISO 639 code, as "en"`,
-    );
+  const code = languageCode(language);
+  if (language !== '' && code !== language) {
+    const fix = code === undefined ? '"auto", "none" or an ISO 639 code, as "en"' : `"${code}"`;
+    throw invalidArgument('begin.analysis.language', `is ${quoted(language)}; send ${fix}`);
   }
   return { language: language || DEFAULT_ANALYSIS.language, keepDiacritics };
 }

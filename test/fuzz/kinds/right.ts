@@ -60,7 +60,7 @@ const filter = fc.option(fc.record({ must: conditions, should: conditions, mustN
   nil: undefined,
 });
 
-const search = fc.record({
+const plainSearch = fc.record({
   collection: fc.constant(STEADY),
   query: phrase,
   limit: fc.integer({ min: 1, max: 60 }),
@@ -72,7 +72,54 @@ const search = fc.record({
   explain: fc.boolean(),
   snippetLength: fc.constantFrom(0, 16, 100, 4096),
   withDocumentText: fc.boolean(),
+  prefix: fc.option(fc.boolean(), { nil: undefined }),
+  withPercentile: fc.boolean(),
+  withCount: fc.boolean(),
+  facets: fc.array(
+    field.map((each) => ({ field: each, limit: 3 })),
+    { maxLength: 2 },
+  ),
 });
+/** What not every search may say. */
+const partial = fc.record({
+  language: fc.constantFrom('', 'en', 'de', 'ja', 'none'),
+  fusion: fc.oneof(
+    fc.constantFrom<object>({ method: 1, k: 7 }, { k: 1000 }),
+    fc.record<object>({
+      method: fc.nat({ max: 3 }),
+      denseWeight: fc.double({ min: 0, max: 1, noNaN: true }),
+    }),
+  ),
+  sort: fc.record({ field: fc.oneof(field, fc.constant('version')), descending: fc.boolean() }),
+  candidates: fc.integer({ min: 1, max: 10_000 }),
+});
+const HYBRID = 3;
+const DENSE = 1;
+
+/** A search with as much of what not every one may say as this one may. */
+const search = fc.tuple(plainSearch, fc.option(partial, { nil: undefined })).map(([plain, more]) => {
+  if (!more) return plain;
+  const { language, fusion, sort, candidates } = more;
+  const sorted = plain.explain ? {} : { sort };
+  return {
+    ...plain,
+    ...(plain.mode > DENSE && { language }),
+    ...(plain.mode === HYBRID && { fusion }),
+    ...sorted,
+    ...(('sort' in sorted || plain.withCount || plain.facets.length > 0) && { candidates }),
+  };
+});
+
+/** What a search by a vector may not say. */
+const WITHOUT_TEXT = {
+  query: '',
+  mode: DENSE,
+  snippetLength: 0,
+  explain: false,
+  prefix: undefined,
+  language: '',
+  fusion: undefined,
+};
 
 const { service: query } = v1.QueryService;
 const { service: document } = v1.DocumentService;
@@ -131,7 +178,7 @@ export function rightRequests(ground: Ground): fc.Arbitrary<Right> {
         query.SearchByVector,
         fc.tuple(search, vector).map(([inside, values]) => [
           {
-            search: { ...inside, query: '', mode: 1, snippetLength: 0, explain: false },
+            search: { ...inside, ...WITHOUT_TEXT },
             space: ground.fingerprint,
             // Zeros have no direction.
             vector: [1, ...values.slice(1)],

@@ -8,6 +8,7 @@ import { aliases, nameOf, queryServices, system } from '../system/state.ts';
 import { Compare } from './compare.tsx';
 import { Notices } from './explanation.tsx';
 import { Hits } from './hits.tsx';
+import { Reading } from './reading.tsx';
 import {
   addFilter,
   ask,
@@ -212,6 +213,7 @@ function Single() {
           column?.problem?.message
         )}
       </Problem>
+      {found === undefined ? null : <Reading found={found} />}
       {found === undefined ? null : <Notices found={found} />}
       {found === undefined ? (
         <Idle />
@@ -220,7 +222,7 @@ function Single() {
           <p>
             Try other words
             {filters.value.length > 0 ? ', or fewer filters' : ''}
-            {mode.value === 'sparse' ? ', or match by meaning: wording wants the very words' : ''}.
+            {mode.value === 'sparse' ? ', or match by meaning' : ''}.
           </p>
         </Empty>
       ) : (
