@@ -13,7 +13,7 @@ import type { Bench } from '../report.ts';
 /** The teacher of the lookup tower. */
 const TEACHER = 'all-MiniLM-L6-v2';
 /** More than there are calls in a stretch, so that none is encoded twice there. */
-const TEXTS = 20_000;
+const TEXTS = 10_000;
 /** Texts of one call where the towers are compared, and not the transport. */
 const TEXTS_A_CALL = 64;
 const FULL: Effort = { starts: 5, turns: 3, ms: 2000 };

@@ -60,9 +60,10 @@ export const bench: Bench = {
         const [connection, echoConnection] = [await connectionKb(service), await connectionKb(echo)];
         pairs.add(CONNECTION, 'kB', connection, GOAL_CONNECTION_KB);
         pairs.add('an idle connection; peer: a bare server', 'kB', connection, echoConnection);
-        for (const side of [ours, { ...ours, service: echo }]) {
-          await closedLoop(side, IN_FLIGHT, quick ? QUICK_LOAD_MS : LOAD_MS);
-        }
+        const both = [ours, { ...ours, service: echo }] as const;
+        await pairs.measure(`${IN_FLIGHT} in flight`, start, both, (side) =>
+          closedLoop(side, IN_FLIGHT, quick ? QUICK_LOAD_MS : LOAD_MS),
+        );
         pairs.add(
           `peak of ${IN_FLIGHT} in flight; peer: a bare server`,
           'MB',

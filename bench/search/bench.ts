@@ -18,7 +18,7 @@ const DOCUMENTS = 14_047;
 const DIMENSIONS = 384;
 const LIMIT = 10;
 /** More than there are calls in a stretch, so that none is searched for twice there. */
-const TEXTS = 20_000;
+const TEXTS = 5000;
 /** The teacher of the lookup tower. */
 const TEACHER = 'all-MiniLM-L6-v2';
 /** What a search may take besides a bare call and a scan of int8 vectors, in milliseconds. */
