@@ -76,7 +76,7 @@ describe('what npm publishes as scalingnote', () => {
       /^(?:LICENSE|README\.md|package\.json)$/,
       /^dist\/proto\/(?:google|scalingnote)\/[\w/]+\.(?:proto|binpb)$/,
       /^dist\/services\/console\/page\/(?:index\.html|icon\.svg|assets\/index-[\w-]+\.css)$/,
-      /^towers\/shipped\/[\w-]+\/(?:model\.onnx|report\.html|tokenizer\.json|tokenizer_config\.json|tower\.json|training\.json)$/,
+      /^towers\/shipped\/[\w-]+\/(?:README\.md|model\.onnx|report\.html|tokenizer\.json|tokenizer_config\.json|tower\.json|training\.json)$/,
     ];
     assert.deepEqual(
       others.filter((path) => !expected.some((pattern) => pattern.test(path))),
