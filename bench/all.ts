@@ -6,6 +6,10 @@ import { type Report, renderReport } from './report.ts';
 /** Exit code of a benchmark whose peer is not installed. */
 export const EXIT_MISSING = 3;
 
+/** A benchmark takes at most five minutes with `--quick`, and twenty without. It is ended after a bit more. */
+const LIMIT_MS = 25 * 60_000;
+const QUICK_LIMIT_MS = 6 * 60_000;
+
 /** What became of one benchmark. */
 type Outcome = { bench: string; seconds: number } & (
   | { report: Report }
@@ -41,15 +45,24 @@ async function runOne(name: string, quick: boolean): Promise<Outcome> {
   const child = spawn(process.execPath, [run, name, '--json', ...(quick ? ['--quick'] : [])], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const limitMs = quick ? QUICK_LIMIT_MS : LIMIT_MS;
+  let isLate = false;
+  const limit = setTimeout(() => {
+    isLate = true;
+    // Its services end when it does: they notice that nobody is at the other end.
+    child.kill();
+  }, limitMs);
   child.stderr.pipe(process.stderr, { end: false });
   const [output, said, code] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
     new Promise<number | null>((resolve) => child.once('exit', resolve)),
   ]);
+  clearTimeout(limit);
   const seconds = Math.round((performance.now() - began) / 1000);
   if (code === 0) return { bench: name, seconds, report: JSON.parse(output) as Report };
-  const reason = said.trim().split('\n').at(-1) ?? '';
+  const last = said.trim().split('\n').at(-1) ?? '';
+  const reason = isLate ? `ended after ${limitMs / 60_000} minutes; its last line: ${last}` : last;
   return code === EXIT_MISSING
     ? { bench: name, seconds, missing: reason }
     : { bench: name, seconds, failure: reason };

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { MissingPeerError } from './report.ts';
@@ -48,8 +49,11 @@ export class PythonPeer {
     return JSON.parse(value) as Answer;
   }
 
-  close(): void {
+  /** Ends it, so that its processor time counts as this run's. */
+  async close(): Promise<void> {
     this.#process.stdin!.end();
+    if (this.#process.exitCode === null && this.#process.signalCode === null)
+      await once(this.#process, 'exit');
   }
 }
 

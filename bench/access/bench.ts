@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { v1 } from '../../proto/load.ts';
 import { stopServices } from '../../services/runtime/testing/processes.ts';
 import { Pairs } from '../calls/compare.ts';
-import { closedLoop, LostCallsError, type Seen, type Side } from '../calls/sides.ts';
+import { closedLoop, type Seen, type Side } from '../calls/sides.ts';
 import { framed } from '../load/messages.ts';
 import type { RatioGoal } from '../pairs.ts';
 import { TOWER } from '../qdrant/corpus.ts';
@@ -22,13 +22,6 @@ const TURNS = 7;
 const MS = 1000;
 /** After so long all code is compiled, on a busy machine as well. */
 const WARM_MS = 4000;
-/**
- * Share of the calls of a stretch that may be refused, as a service does where others take the machine: without it, no run
- * there would come to its end. What is compared are the calls that were answered.
- */
-const MAY_LOSE = 0.5;
-/** Turns in which more were, and which are measured again. */
-const MOST_LOST = 12;
 
 const { Encode } = v1.QueryService.service;
 
@@ -44,7 +37,6 @@ export const bench: Bench = {
       throw new BenchUsageError('--starts takes a whole number from 1');
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
     const pairs = new Pairs();
-    let lost = 0;
     try {
       const ground = await makeGround(folder);
       for (let start = 1; start <= starts; start++) {
@@ -52,10 +44,9 @@ export const bench: Bench = {
         const sides = await startSides(join(folder, String(start)), start, ground);
         for (let turn = 1; turn <= TURNS; turn++) {
           progress(`turn ${turn} of ${TURNS}`);
-          const seen = await measure(sides, turn);
+          const load = `${CALLERS} in flight`;
+          const seen = await pairs.measure(load, turn, sides, (side) => closedLoop(side, CALLERS, MS));
           if (seen) add(seen, pairs);
-          else if (++lost <= MOST_LOST) turn--;
-          else throw new Error(`${lost} turns had calls that were refused; the machine is too busy`);
         }
         await stopServices();
       }
@@ -82,7 +73,6 @@ export const bench: Bench = {
       notes: [
         'peer: plain text without keys; the caller shares the machine, and pays for its own side of TLS',
         ...pairs.notes(),
-        ...(lost > 0 ? [`${lost} turns had calls that were refused, and were measured again`] : []),
       ],
     };
   },
@@ -107,23 +97,8 @@ async function startSides(folder: string, seed: number, { tls, key, token }: Gro
     { ...withKey, ca: tls.ca, headers: key.headers },
     { ...withToken, ca: tls.ca, headers: token.headers },
   ];
-  for (const each of sides) await closedLoop(each, CALLERS, WARM_MS, 1);
+  for (const each of sides) await closedLoop(each, CALLERS, WARM_MS);
   return sides;
-}
-
-/** One stretch of each side; who is first changes with each turn. `undefined` where calls were refused. */
-async function measure(sides: readonly Side[], turn: number): Promise<Seen[] | undefined> {
-  const seen: Seen[] = [];
-  try {
-    for (let place = 0; place < sides.length; place++) {
-      const index = (place + turn) % sides.length;
-      seen[index] = await closedLoop(sides[index]!, CALLERS, MS, MAY_LOSE);
-    }
-    return seen;
-  } catch (error) {
-    if (error instanceof LostCallsError) return undefined;
-    throw error;
-  }
 }
 
 function add([peer, ...ours]: readonly Seen[], pairs: Pairs): void {
@@ -131,7 +106,5 @@ function add([peer, ...ours]: readonly Seen[], pairs: Pairs): void {
     pairs.add(calls(way), '/s', ours[index]!.perSecond, peer!.perSecond);
     pairs.add(`CPU of the service a call with ${way}`, 'µs', ours[index]!.cpuMicros, peer!.cpuMicros);
     pairs.add(`p99 with ${way}`, 'ms', ours[index]!.p99, peer!.p99);
-    pairs.refused(calls(way), ours[index]!.lost);
-    pairs.refused(`${calls(way)}, the peer`, peer!.lost);
   }
 }

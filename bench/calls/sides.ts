@@ -31,15 +31,10 @@ export interface Seen {
   cpuMicros: number;
 }
 
-/** Calls of a stretch were refused or failed: they cost little, and may not count as answered. */
-export class LostCallsError extends Error {
-  override readonly name = 'LostCallsError';
-}
-
 /** Before a stretch is measured: the server's memory comes back into the caches, the generator is compiled. */
 const LEAD_IN_MS = 400;
 
-/** A side is warm when two stretches after each other differ by less than this, or after so many. */
+/** A side is warm when a stretch has no more calls than the one before and this share, or after so many. */
 const STABLE = 0.05;
 const WARM_MS = 1500;
 const MOST_WARM_UPS = 8;
@@ -50,17 +45,12 @@ export function startEcho(answerBytes: Readonly<Record<string, number>>): Promis
   return startProcess(new URL('./echo.child.js', import.meta.url), methods, {});
 }
 
-/**
- * So many callers, each of whom calls again as soon as it has its answer.
- *
- * @param mayLose - share of the calls that may fail: a service on a busy machine refuses some
- * @throws {LostCallsError} where more do
- */
-export async function closedLoop(side: Side, callers: number, ms: number, mayLose = 0): Promise<Seen> {
-  const seen = await stretch(side, (name, length) => ({ name, ms: length, callers }), ms);
-  if (seen.lost > mayLose)
-    throw new LostCallsError(`${(100 * seen.lost).toFixed(1)} % of the calls of ${side.path} failed`);
-  return seen;
+/** A caller whose call was refused waits, as clients do: calls that are refused cost little, and would be most of them. */
+const BACK_OFF_MS = 20;
+
+/** So many callers, each of whom calls again as soon as it has its answer. */
+export function closedLoop(side: Side, callers: number, ms: number): Promise<Seen> {
+  return stretch(side, (name, length) => ({ name, ms: length, callers, backOffMs: BACK_OFF_MS }), ms);
 }
 
 /** So many calls a second that begin at random times, whatever becomes of those before. */
@@ -78,15 +68,12 @@ export async function answerBytes({ service, path, bodies }: Side): Promise<numb
   }
 }
 
-/** A service refuses some calls of a busy machine. More than this share of them, and what is measured is something else. */
-export const BUSY_LOST = 0.2;
-
 /** Calls a side until it does not get faster any more. */
 export async function warmUp(side: Side, callers: number): Promise<void> {
   let before = 0;
   for (let turn = 0; turn < MOST_WARM_UPS; turn++) {
-    const { perSecond } = await closedLoop(side, callers, WARM_MS, BUSY_LOST);
-    if (Math.abs(perSecond / before - 1) < STABLE) return;
+    const { perSecond } = await closedLoop(side, callers, WARM_MS);
+    if (perSecond < before * (1 + STABLE)) return;
     before = perSecond;
   }
 }

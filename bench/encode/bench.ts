@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { v1 } from '../../proto/load.ts';
 import { type Process, stopServices } from '../../services/runtime/testing/processes.ts';
-import { compareCalls, type Effort, inTurns, Pairs } from '../calls/compare.ts';
-import { answerBytes, BUSY_LOST, closedLoop, type Side, startEcho, warmUp } from '../calls/sides.ts';
+import { compareCalls, type Effort, Pairs } from '../calls/compare.ts';
+import { answerBytes, closedLoop, type Side, startEcho, warmUp } from '../calls/sides.ts';
 import { framed } from '../load/messages.ts';
 import { TOWER } from '../qdrant/corpus.ts';
 import { distinctTexts, startQueryService } from '../query-service.ts';
@@ -13,7 +13,7 @@ import type { Bench } from '../report.ts';
 /** The teacher of the lookup tower. */
 const TEACHER = 'all-MiniLM-L6-v2';
 /** More than there are calls in a stretch, so that none is encoded twice there. */
-const TEXTS = 20_000;
+const TEXTS = 10_000;
 /** Texts of one call where the towers are compared, and not the transport. */
 const TEXTS_A_CALL = 64;
 const FULL: Effort = { starts: 5, turns: 3, ms: 2000 };
@@ -69,11 +69,12 @@ async function besideTeacher(
   const student = await startQueryService(folder, {});
   const teacher = await startQueryService(folder, { SCALINGNOTE_QUERY_TOWER: TEACHER });
   const texts = distinctTexts(TEXTS, seed);
-  const sides = [student, teacher].map((service) => encodes(service, texts, TEXTS_A_CALL));
-  await warmUp(sides[0]!, 1);
+  const sides = [encodes(student, texts, TEXTS_A_CALL), encodes(teacher, texts, TEXTS_A_CALL)] as const;
+  await warmUp(sides[0], 1);
   for (let turn = 0; turn < turns; turn++) {
-    const [ours, peer] = await inTurns(turn, sides, (side) => closedLoop(side, 1, 2 * ms, BUSY_LOST));
-    pairs.add(BESIDE_TEACHER, '/s', ours.perSecond, peer.perSecond);
+    const load = `calls of ${TEXTS_A_CALL} texts`;
+    const seen = await pairs.measure(load, turn, sides, (side) => closedLoop(side, 1, 2 * ms));
+    if (seen) pairs.add(BESIDE_TEACHER, '/s', seen[0].perSecond, seen[1].perSecond);
   }
   await Promise.all([student.stop(), teacher.stop()]);
 }

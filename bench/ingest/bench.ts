@@ -85,6 +85,7 @@ export const bench: Bench = {
       comparisons: pairs.comparisons({ [RATE]: { atLeast: 0.95 } }),
       notes: [
         'peer: the same model, with all passages at hand before it begins, tokenised and sorted by length',
+        ...pairs.notes(),
       ],
     };
   },

@@ -168,6 +168,15 @@ test('a server that is gone counts as refusing nothing', async () => {
   assert.equal(phases[0]!.failed.count, phases[0]!.offered);
 });
 
+test('a caller that was not answered waits before it calls again, where it is to', async () => {
+  const { phases } = await load(
+    plan(1, { phases: [{ name: 'nobody', ms: 200, callers: 2, backOffMs: 50 }] }),
+  );
+  const { offered, failed } = phases[0]!;
+  assert.equal(failed.count, offered);
+  assert.ok(offered >= 2 && offered <= 2 * (1 + 200 / 50), `${offered} calls`);
+});
+
 test('arrivals have their mean, and Poisson’s spread', () => {
   const random = seeded(7);
   const gaps = Array.from({ length: 100_000 }, () => gapMs('poisson', 500, random));

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { status } from '@grpc/grpc-js';
 import { gapMs, seeded, type Arrivals } from './arrivals.ts';
 import { Connection, type Template, templateOf } from './connection.ts';
 import { callHeaders } from './frames.ts';
@@ -14,6 +15,8 @@ export type Phase = { name: string; ms: number } & (
   | {
       /** Calls that are under way at any time, each followed by another: a closed loop. */
       callers: number;
+      /** How long a caller whose call was not answered waits before the next. @default 0 */
+      backOffMs?: number;
     }
 );
 
@@ -81,8 +84,9 @@ class Loader {
   #underWay = 0;
   #tally: Tally | undefined;
   #began = 0;
-  /** Until when a call that ends is followed by another. */
+  /** Until when a call that ends is followed by another, and how long after one that was not answered. */
   #again = 0;
+  #backOffMs = 0;
 
   constructor(plan: LoadPlan) {
     this.#plan = plan;
@@ -119,6 +123,7 @@ class Loader {
       }
     } else {
       this.#again = end;
+      this.#backOffMs = phase.backOffMs ?? 0;
       for (let caller = 0; caller < phase.callers; caller++) this.#begin(began, performance.now());
       // A call that ends sends the next one; only deadlines wait for the clock.
       while (performance.now() < end) {
@@ -165,7 +170,15 @@ class Loader {
     const now = performance.now();
     const at = this.#at[call]!;
     this.#tally!.ended(outcome, at - this.#began, now - at);
-    if (now < this.#again) this.#begin(now, now);
+    if (now >= this.#again) return;
+    if (outcome === status.OK || this.#backOffMs === 0) this.#begin(now, now);
+    else setTimeout(this.#beginAgain, this.#backOffMs, this.#again);
+  };
+
+  /** @param until - the end of the phase that the caller belongs to */
+  readonly #beginAgain = (until: number): void => {
+    const now = performance.now();
+    if (until === this.#again && now < until) this.#begin(now, now);
   };
 
   /** Sends what was begun, and gives up what is late. */

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { v1 } from '../../proto/load.ts';
 import { type Process, stopServices } from '../../services/runtime/testing/processes.ts';
 import { Pairs } from '../calls/compare.ts';
-import { answerBytes, BUSY_LOST, closedLoop, type Side, startEcho } from '../calls/sides.ts';
+import { answerBytes, closedLoop, type Side, startEcho } from '../calls/sides.ts';
 import { readCount } from '../flags.ts';
 import { framed } from '../load/messages.ts';
 import { COLLECTION, distinctTexts, prepare, startQueryService } from '../query-service.ts';
@@ -60,9 +60,10 @@ export const bench: Bench = {
         const [connection, echoConnection] = [await connectionKb(service), await connectionKb(echo)];
         pairs.add(CONNECTION, 'kB', connection, GOAL_CONNECTION_KB);
         pairs.add('an idle connection; peer: a bare server', 'kB', connection, echoConnection);
-        for (const side of [ours, { ...ours, service: echo }]) {
-          await closedLoop(side, IN_FLIGHT, quick ? QUICK_LOAD_MS : LOAD_MS, BUSY_LOST);
-        }
+        const both = [ours, { ...ours, service: echo }] as const;
+        await pairs.measure(`${IN_FLIGHT} in flight`, start, both, (side) =>
+          closedLoop(side, IN_FLIGHT, quick ? QUICK_LOAD_MS : LOAD_MS),
+        );
         pairs.add(
           `peak of ${IN_FLIGHT} in flight; peer: a bare server`,
           'MB',
@@ -78,7 +79,7 @@ export const bench: Bench = {
     return {
       parameters: { documents, connections: CONNECTIONS, inFlight: IN_FLIGHT },
       comparisons: pairs.comparisons({ [CONNECTION]: { atMost: 1 } }),
-      notes: ['resident memory of the process, as Linux counts it'],
+      notes: ['resident memory of the process, as Linux counts it', ...pairs.notes()],
     };
   },
 };

@@ -5,7 +5,7 @@ import { modelThreads } from '../../machine/limits.ts';
 import { v1 } from '../../proto/load.ts';
 import { stopServices } from '../../services/runtime/testing/processes.ts';
 import { Pairs } from '../calls/compare.ts';
-import { BUSY_LOST, closedLoop, type Side, warmUp } from '../calls/sides.ts';
+import { closedLoop, type Side, warmUp } from '../calls/sides.ts';
 import { framed } from '../load/messages.ts';
 import { missingPeer, PythonPeer } from '../python.ts';
 import { TOWER } from '../qdrant/corpus.ts';
@@ -52,9 +52,11 @@ export const bench: Bench = {
           await peer.ask(question);
           for (let turn = 1; turn <= turns; turn++) {
             progress(`${tower}, ${batch} texts a call, turn ${turn} of ${turns}`);
-            const seen = await closedLoop(ours, 1, ms, BUSY_LOST);
-            const theirs = await peer.ask<{ perSecond: number; micros: number }>(question);
             const what = `${tower}, ${batch} texts a call`;
+            const found = await pairs.measure(what, turn, [ours], (side) => closedLoop(side, 1, ms));
+            const theirs = await peer.ask<{ perSecond: number; micros: number }>(question);
+            if (!found) continue;
+            const [seen] = found;
             pairs.add(`texts, ${what}`, '/s', batch * seen.perSecond, theirs.perSecond);
             pairs.add(`CPU of a text, ${what}`, 'µs', seen.cpuMicros / batch, theirs.micros);
           }
@@ -62,7 +64,7 @@ export const bench: Bench = {
         await service.stop();
       }
     } finally {
-      peer.close();
+      await peer.close();
       await stopServices();
       rmSync(folder, { recursive: true, force: true });
     }
@@ -72,6 +74,7 @@ export const bench: Bench = {
       notes: [
         `peer: ${peer.version}, ${TEACHER} in float32, in a process of its own that is called without any transport`,
         'transformers.js and Infinity were not measured: nothing here runs them',
+        ...pairs.notes(),
       ],
     };
   },

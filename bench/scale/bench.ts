@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { v1 } from '../../proto/load.ts';
 import { type Process, stopServices } from '../../services/runtime/testing/processes.ts';
 import { Pairs } from '../calls/compare.ts';
-import { BUSY_LOST, closedLoop, type Side, warmUp } from '../calls/sides.ts';
+import { closedLoop, type Seen, type Side, warmUp } from '../calls/sides.ts';
 import { readCount } from '../flags.ts';
 import { framed } from '../load/messages.ts';
 import { COLLECTION, distinctTexts, prepare, startQueryService } from '../query-service.ts';
@@ -15,7 +15,7 @@ const FEWEST = 1000;
 const DOCUMENTS = 100_000;
 const QUICK_DOCUMENTS = 14_047;
 const PROCESSES = 2;
-const TEXTS = 20_000;
+const TEXTS = 5000;
 const CALLERS = [1, 8, 32];
 const BESIDE = 8;
 const TURNS = 5;
@@ -46,10 +46,12 @@ export const bench: Bench = {
       for (const each of [small, large]) await warmUp(each, BESIDE);
       for (let turn = 0; turn < turns; turn++) {
         for (const callers of CALLERS) {
-          const [ours, peer] = [
-            await closedLoop(large, callers, ms, BUSY_LOST),
-            await closedLoop(small, callers, ms, BUSY_LOST),
-          ];
+          const load = `${callers} in flight`;
+          const seen = await pairs.measure(load, turn, [large, small], (each) =>
+            closedLoop(each, callers, ms),
+          );
+          if (!seen) continue;
+          const [ours, peer] = seen;
           const what = `${documents} documents, ${callers} in flight; peer: ${FEWEST} documents`;
           pairs.add(`CPU of a search: ${what}`, 'µs', ours.cpuMicros, peer.cpuMicros);
           pairs.add(`searches: ${what}`, '/s', ours.perSecond, peer.perSecond);
@@ -62,10 +64,13 @@ export const bench: Bench = {
         fleet.push(side(await startQueryService(few!, {}), more + 1));
       for (const each of fleet) await warmUp(each, BESIDE);
       for (let turn = 0; turn < turns; turn++) {
-        const all = await Promise.all(fleet.map((each) => closedLoop(each, BESIDE, ms, BUSY_LOST)));
-        const one = await closedLoop(small, BESIDE, ms, BUSY_LOST);
-        const perSecond = all.reduce((sum, each) => sum + each.perSecond, 0);
-        pairs.add(`searches of ${processes} processes; peer: one`, '/s', perSecond, one.perSecond);
+        const load = `${BESIDE} in flight of each process`;
+        const seen = await pairs.measure(load, turn, [fleet, [small]], async (sides) =>
+          together(await Promise.all(sides.map((each) => closedLoop(each, BESIDE, ms)))),
+        );
+        if (!seen) continue;
+        const [all, one] = seen;
+        pairs.add(`searches of ${processes} processes; peer: one`, '/s', all.perSecond, one.perSecond);
       }
     } finally {
       await stopServices();
@@ -76,10 +81,17 @@ export const bench: Bench = {
       comparisons: pairs.comparisons({}),
       notes: [
         'each process has its own port and its own copy of the vectors; a load generator for each of them takes of the same cores',
+        ...pairs.notes(),
       ],
     };
   },
 };
+
+/** What several servers answered at the same time. */
+function together(seen: readonly Seen[]): Pick<Seen, 'perSecond' | 'lost'> {
+  const perSecond = seen.reduce((sum, each) => sum + each.perSecond, 0);
+  return { perSecond, lost: Math.max(...seen.map(({ lost }) => lost)) };
+}
 
 function side(service: Process, seed: number): Side {
   const bodies = distinctTexts(TEXTS, seed).map((query) =>

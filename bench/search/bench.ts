@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { exactSearch, MetricKind } from 'usearch';
 import { v1 } from '../../proto/load.ts';
 import { type Process, stopServices } from '../../services/runtime/testing/processes.ts';
-import { compareCalls, type Effort, inTurns, Pairs } from '../calls/compare.ts';
-import { answerBytes, BUSY_LOST, closedLoop, type Side, startEcho, warmUp } from '../calls/sides.ts';
+import { compareCalls, type Effort, Pairs } from '../calls/compare.ts';
+import { answerBytes, closedLoop, type Side, startEcho, warmUp } from '../calls/sides.ts';
 import { readCount } from '../flags.ts';
 import { framed } from '../load/messages.ts';
 import { TOWER } from '../qdrant/corpus.ts';
@@ -18,7 +18,7 @@ const DOCUMENTS = 14_047;
 const DIMENSIONS = 384;
 const LIMIT = 10;
 /** More than there are calls in a stretch, so that none is searched for twice there. */
-const TEXTS = 20_000;
+const TEXTS = 5000;
 /** The teacher of the lookup tower. */
 const TEACHER = 'all-MiniLM-L6-v2';
 /** What a search may take besides a bare call and a scan of int8 vectors, in milliseconds. */
@@ -96,9 +96,11 @@ async function besideEcho(
   await compareCalls({ ours, peer }, effort, pairs);
   const scan = int8Scan(documents);
   for (let turn = 0; turn < effort.turns; turn++) {
-    const [search, bare] = await inTurns(turn, [ours, peer], (side) =>
-      closedLoop(side, 1, effort.ms, BUSY_LOST),
+    const seen = await pairs.measure('1 in flight', turn, [ours, peer], (side) =>
+      closedLoop(side, 1, effort.ms),
     );
+    if (!seen) continue;
+    const [search, bare] = seen;
     pairs.add(BESIDES, 'ms', Math.max(0, search.p50 - bare.p50 - scan()), ALLOWED_MS);
   }
   const parts = await partsOf(ours);
@@ -115,11 +117,11 @@ async function besideTeacher(
 ): Promise<void> {
   const student = await startQueryService(folder, {});
   const teacher = await startQueryService(folder, { SCALINGNOTE_QUERY_TOWER: TEACHER });
-  const sides = [student, teacher].map((service) => searches(service, seed));
+  const sides = [searches(student, seed), searches(teacher, seed)] as const;
   for (const side of sides) await warmUp(side, 1);
   for (let turn = 0; turn < turns; turn++) {
-    const [ours, peer] = await inTurns(turn, sides, (side) => closedLoop(side, 1, length, BUSY_LOST));
-    pairs.add(BESIDE_TEACHER, '/s', ours.perSecond, peer.perSecond);
+    const seen = await pairs.measure('1 in flight', turn, sides, (side) => closedLoop(side, 1, length));
+    if (seen) pairs.add(BESIDE_TEACHER, '/s', seen[0].perSecond, seen[1].perSecond);
   }
   await Promise.all([student.stop(), teacher.stop()]);
 }

@@ -56,7 +56,10 @@ export const bench: Bench = {
       comparisons: pairs.comparisons({ [FIRST_ANSWER]: { atMost: 1 } }),
       details: { startMs },
       table: [['phase', 'ms'], ...names.map((name) => [name, String(startMs[name])])],
-      notes: ['"tower" and "store" are opened at the same time; their phase is "tower and store"'],
+      notes: [
+        '"tower" and "store" are opened at the same time; their phase is "tower and store"',
+        ...pairs.notes(),
+      ],
     };
   },
 };

@@ -55,9 +55,14 @@ export const bench: Bench = {
       return {
         parameters: { documents, dimensions: corpus.manifest.dimensions, ...extent, limit: LIMIT },
         comparisons: pairs.comparisons({ [RECALL]: { atLeast: 1 } }),
-        notes: qdrant
-          ? []
-          : ['Qdrant was not measured: set QDRANT_URL, or install its engine with "npm run qdrant-engine"'],
+        notes: [
+          ...(qdrant
+            ? []
+            : [
+                'Qdrant was not measured: set QDRANT_URL, or install its engine with "npm run qdrant-engine"',
+              ]),
+          ...pairs.notes(),
+        ],
       };
     } finally {
       for (const close of closing.reverse()) await close();

@@ -56,13 +56,13 @@ export const bench: Bench = {
         }
       }
     } finally {
-      peer.close();
+      await peer.close();
       await tower.close();
     }
     return {
       parameters: { tower: TOWER, peer: peer.version, texts: TEXTS, rounds },
       comparisons: pairs.comparisons({}),
-      notes: [`peer: ${peer.version} for Python, in one thread`],
+      notes: [`peer: ${peer.version} for Python, in one thread`, ...pairs.notes()],
     };
   },
 };

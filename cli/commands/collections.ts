@@ -21,6 +21,9 @@ function command(name: string): Command {
 /** `scalingnote collections` */
 export const collections = command('collections')
   .description('list collections')
+  // It does something by itself, and has commands: a flag behind one of these is that command's.
+  .enablePositionalOptions()
+  .option('--json', 'print one JSON document')
   .action(async (flags: Flags) => {
     using client = new DocumentClient({ address: flags.documentAddress, waitForReady: false });
     const listed = await client.listCollections();

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { openTower } from '../../towers/open.ts';
 import { positiveNumber } from '../input/flags.ts';
 import { interruptible } from '../interrupt.ts';
-import { printResult, table } from '../output/print.ts';
+import { note, printResult, table } from '../output/print.ts';
 import { measure } from '../plan/measure.ts';
 import { EMBEDDED_VECTORS, FORMULAE, type Measured, type Plan, planOf, type Range } from '../plan/plan.ts';
 
@@ -38,6 +38,7 @@ export const plan = new Command('plan')
       const documentTower = await openTower(flags.documentTower);
       const queryTower = await openTower(flags.queryTower);
       try {
+        note('measuring this machine');
         const measured = await measure(documentTower, queryTower, flags.tokens, signal);
         const made = planOf(flags, measured, { memoryGb: flags.nodeMemory });
         const towers = { documentTower: documentTower.manifest.name, queryTower: queryTower.manifest.name };

@@ -4,10 +4,10 @@ import type { Tower } from '../../towers/tower.ts';
 import { readWordNet } from '../sample/wordnet.ts';
 import { type Measured, type Range, rangeOf } from './plan.ts';
 
-/** Documents that are encoded to measure the rate. */
-const DOCUMENTS = 24;
+/** Tokens that are encoded to measure the rate, each time: about a second of a small model. */
+const SAMPLE_TOKENS = 3000;
 /** How often each rate is measured. */
-const ROUNDS = 5;
+const ROUNDS = 3;
 const QUERIES = 200;
 /** Vectors that are scanned: as many as the embedded store scans at a time. */
 const SCANNED = 4096;
@@ -44,7 +44,8 @@ export async function measure(
 async function textsOf(tower: Tower, glosses: readonly string[], tokens: number): Promise<string[]> {
   const texts: string[] = [];
   let next = 0;
-  for (let document = 0; document < DOCUMENTS; document++) {
+  const documents = Math.max(1, Math.round(SAMPLE_TOKENS / tokens));
+  for (let document = 0; document < documents; document++) {
     const parts: string[] = [];
     for (let count = 0; count < tokens;) {
       const gloss = glosses[(next++ * 7919) % glosses.length]!;

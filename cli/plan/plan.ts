@@ -70,7 +70,7 @@ const GB = 1e9;
 /** The formulae, as `scalingnote plan` shows them. */
 export const FORMULAE: readonly string[] = [
   'vectors = documents × passages of a document',
-  'hours = vectors × encoded tokens of a passage / tokens a second of the document tower / 3600',
+  'hours = documents × encoded tokens of a document / tokens a second of the document tower / 3600',
   `memory = vectors × dimensions × bytes of a component (float32 4, int8 1, bits 1/8) × ${QDRANT_FACTOR}`,
   'shards = memory / memory of a machine, rounded up; each further replica needs as many again',
   'query cores = searches a second × processor time of a query',

@@ -122,17 +122,20 @@ const JUNK = [
 
 /** Fields whose values are the caller's own: any text, any number, or a whole one up to some bound. */
 const TEXTS =
-  /^(collection|query|tenant|field|title|text|id|delete|patch|space|expectedIdentity|expectedFreshness)$/;
+  /^(collection|query|tenant|field|language|title|text|id|delete|patch|space|expectedIdentity|expectedFreshness)$/;
 const NON_EMPTY_TEXTS = /^(atLeastAsFreshAs|explainDocumentId)$/;
-const NUMBERS = /^(scoreThreshold|gte|lt)$/;
+const NUMBERS = /^(scoreThreshold|percentileThreshold|denseWeight|gte|lt)$/;
 const WHOLE: Readonly<Record<string, number>> = {
   limit: 2 ** 32 - 1,
   offset: 2 ** 32 - 1,
   snippetLength: 2 ** 32 - 1,
+  k: 2 ** 32 - 1,
+  candidates: 2 ** 32 - 1,
+  rerank: 2 ** 32 - 1,
   version: Number.MAX_SAFE_INTEGER,
   sequence: Number.MAX_SAFE_INTEGER,
 };
-const LISTS = /^(must|should|mustNot|documentIds|ids|anyOf|vector|remove)$/;
+const LISTS = /^(must|should|mustNot|documentIds|ids|anyOf|vector|remove|facets)$/;
 /** What the client itself follows; it does not reach the service. */
 const OWN = /^(timeoutMs|hedgeAfterMs|patienceMs|window|signal|on[A-Z]\w*)$/;
 

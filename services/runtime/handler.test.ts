@@ -76,10 +76,10 @@ test('a handler is told the deadline, and that it has passed', async () => {
       throw await aborted(call);
     },
   });
-  const deadline = Date.now() + 100;
+  const deadline = Date.now() + 1_000;
   assert.equal((await failure(callUnary(client, 'Search', {}, { deadline }))).code, status.DEADLINE_EXCEEDED);
   await until(() => seen?.signal.aborted === true);
-  assert.ok(Math.abs(seen!.deadline! - deadline) < 90, 'the deadline is the caller’s');
+  assert.ok(Math.abs(seen!.deadline! - deadline) < 900, 'the deadline is the caller’s');
   assert.equal((seen!.signal.reason as ServiceError).code, status.DEADLINE_EXCEEDED);
 });
 

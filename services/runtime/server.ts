@@ -41,10 +41,10 @@ import type { ServiceError } from './errors.ts';
 export { StartError } from './start-error.ts';
 
 /**
- * How long connections may stay open after our own calls have ended: long enough to flush the last answers, but not
- * longer, because health watch streams never end by themselves.
+ * How long connections may stay open after our own calls have ended, in milliseconds: long enough for their last answers to go
+ * out, where there were calls, but not longer, because health watch streams never end by themselves.
  */
-const FLUSH_MS = 250;
+const FLUSH_MS = { idle: 250, busy: 2_000 } as const;
 
 /** A service with its handlers; see {@link service}. */
 export interface Service {
@@ -224,10 +224,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     shutdown: async (graceMs) => {
       setServing(false);
       draining.abort();
+      const flushMs = active.count > 0 ? FLUSH_MS.busy : FLUSH_MS.idle;
       const closed = Promise.all([listener.close(), http2.close()]);
       if (!(await settlesWithin(active.idle(), graceMs))) {
         log.warn({ calls: active.count, graceMs }, 'calls did not end in time and are aborted');
-      } else await settlesWithin(closed, FLUSH_MS);
+      } else await settlesWithin(closed, flushMs);
       http2.destroy();
       listener.destroy();
     },

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
 import { StoreError } from '../errors.ts';
+import { LAYOUT } from '../qdrant/layout.ts';
 import { openapiMissing, RequestChecker } from '../qdrant/testing/openapi.ts';
 import { physicalName } from '../store.ts';
 import { backupQdrant, restoreQdrant } from './qdrant-backup.ts';
@@ -165,7 +166,7 @@ async function pair(): Promise<{ source: FakeQdrant; target: FakeQdrant; from: s
   const source = new FakeQdrant();
   const target = new FakeQdrant();
   servers.push(source, target);
-  const metadata = { product: 'scalingnote', space: FINGERPRINT, layout: 2, identity: IDENTITY };
+  const metadata = { product: 'scalingnote', space: FINGERPRINT, layout: LAYOUT, identity: IDENTITY };
   source.collections.set(DOCS, { metadata, points: 12 });
   source.aliases.set('docs', DOCS).set('live', DOCS);
   return { source, target, from: await source.start(), to: await target.start() };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type SpanContext, SpanKind } from '@opentelemetry/api';
 import { SPACE, TENANT } from '../../../store/contract/stores.ts';
+import { LAYOUT } from '../../../store/qdrant/layout.ts';
 import { openStore } from '../../../store/open.ts';
 import { type Answer, startFakeServer } from '../../../store/qdrant/testing/fake-server.ts';
 import { physicalName } from '../../../store/store.ts';
@@ -21,7 +22,7 @@ const EMPTY: Readonly<Record<string, Answer>> = {
       config: {
         params: { vectors: { dense: { size: SPACE.dimensions } } },
         optimizer_config: {},
-        metadata: { product: 'scalingnote', space: SPACE.fingerprint, layout: 2, identity: IDENTITY },
+        metadata: { product: 'scalingnote', space: SPACE.fingerprint, layout: LAYOUT, identity: IDENTITY },
       },
       payload_schema: {},
     },
