@@ -135,7 +135,7 @@ test('errors of the service speak of flags, and of conditions as they were writt
 test('search says by what it sorts, and what it did not do', async () => {
   const hit = { documentId: 'a', score: 0.5, text: 'no', metadata: toStruct({ year: 1999 }) };
   const resultSet = { kind: 'RESULT_SET_KIND_BEST', candidates: 1000 };
-  let answer: object = { hits: [hit], resultSet };
+  let answer: object = { hits: [hit], resultSet, percentileQueries: 2 };
   await withService(
     () => answer,
     async (search) => {
@@ -148,6 +148,7 @@ test('search says by what it sorts, and what it did not do', async () => {
       const unsorted = await shown('--sort', 'metadata.yaer', '--percentile');
       assert.match(unsorted, /no document has metadata\.yaer/);
       assert.match(unsorted, /percentiles are not known/);
+      assert.doesNotMatch(unsorted, /score +percentile/);
       answer = { hits: [], noGoodAnswer: { bestScore: 0.25 } };
       const below = await shown('--threshold', '0.5');
       assert.match(below, /^no good answer: .*score 0\.250/);

@@ -148,6 +148,7 @@ export function refuseIdle(command: Command): void {
 
 /** Fields of the services' API that a flag fills in whose name differs. */
 const RENAMED: Readonly<Record<string, string>> = {
+  'analysis.language': 'language',
   at_least_as_fresh_as: 'fresh',
   score_threshold: 'threshold',
   explain_document_id: 'explain',

@@ -185,7 +185,7 @@ const TEXT_WIDTH = 60;
 
 /** Hits as a table. @param page what was asked for: how many hits were skipped, and the field that orders them */
 export function renderHits(
-  { hits, fusion, percentileQueries }: SearchResult,
+  { hits, fusion }: SearchResult,
   { offset = 0, sort }: { offset?: number; sort?: string | undefined } = {},
 ): string {
   if (hits.length === 0) {
@@ -193,11 +193,12 @@ export function renderHits(
       ? `nothing comes after the first ${offset}; give a lower --offset`
       : 'nothing found; try other words, or fewer filters';
   }
+  const hasPercentiles = hits.some(({ percentile }) => percentile !== undefined);
   return table(
     [
       ...(sort === undefined ? [] : [clip(sort, 24)]),
       'score',
-      ...(percentileQueries === undefined ? [] : ['percentile']),
+      ...(hasPercentiles ? ['percentile'] : []),
       ...(fusion ? ['by meaning', 'by wording'] : []),
       'id',
       'title',
@@ -206,7 +207,7 @@ export function renderHits(
     hits.map(({ score, id, title, text, snippet, legs, percentile, ...hit }) => [
       ...(sort === undefined ? [] : [clip(String(sortedBy(sort, { id, ...hit }) ?? ''), 24)]),
       score.toFixed(3),
-      ...(percentileQueries === undefined ? [] : [percentile?.toFixed(2) ?? '']),
+      ...(hasPercentiles ? [percentile?.toFixed(2) ?? ''] : []),
       ...(fusion ? [placeIn(legs?.dense), placeIn(legs?.sparse)] : []),
       clip(id, 24),
       clip(title, 32),

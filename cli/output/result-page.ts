@@ -21,7 +21,7 @@ export function renderResultPage(
       ),
     );
   }
-  if (asksPercentile === true && result.percentileQueries === undefined) {
+  if (asksPercentile === true && hits.length > 0 && hits[0]!.percentile === undefined) {
     lines.push(
       style('yellow', 'percentiles are not known: the collection has too few titles to make queries of'),
     );

@@ -59,9 +59,17 @@ function parseMethod(method: string | number): FusionMethod | undefined {
   throw invalidArgument('fusion.method', `is ${method}; send ${Object.values(NAMES).join(', ')}, or nothing`);
 }
 
-/** How a search fuses: as its request says, else as the collection has it. */
-export function fusionFor(asked: AskedFusion | undefined, own: Fusion = DEFAULT_FUSION): Fusion {
-  return { ...own, ...asked };
+/** What the dense leg loses of its weight where the whole text is an unfinished word: words say all that it may become. */
+const LOST_BY_GUESSING = 0.4;
+
+/**
+ * How a search fuses: as its request says, else as the collection has it.
+ *
+ * @param guessed share of the text's words that are unfinished
+ */
+export function fusionFor(asked: AskedFusion | undefined, own: Fusion = DEFAULT_FUSION, guessed = 0): Fusion {
+  const denseWeight = own.denseWeight * (1 - LOST_BY_GUESSING * guessed);
+  return { ...own, denseWeight, ...asked };
 }
 
 export function fusionMessage({ method, k, denseWeight }: Fusion): FusionMessage {

@@ -6,6 +6,7 @@ import type { EncodeResponse__Output } from '../../proto/generated/scalingnote/v
 import type { QueryServiceDescribeResponse__Output } from '../../proto/generated/scalingnote/v1/QueryServiceDescribeResponse.ts';
 import { fromStruct, toValue } from '../../proto/struct.ts';
 import { collectionNotFound, StoreError } from '../../store/errors.ts';
+import { DEFAULT_FUSION } from '../../store/fusion.ts';
 import { physicalName } from '../../store/store.ts';
 import { queryTerms } from '../../towers/terms.ts';
 import { callUnary, failure, until } from '../runtime/testing/harness.ts';
@@ -140,7 +141,10 @@ test('words are searched as the collection analyses them', async () => {
   assert.equal(prefix.didYouMean, '');
   assert.equal((await found('dogs', { language: 'none' })).didYouMean, 'dog', 'it has no stem then');
   tower.texts.length = 0;
-  await found('the astron', { mode: 'SEARCH_MODE_HYBRID', prefix: true });
+  const guess = await found('the astron', { mode: 'SEARCH_MODE_HYBRID', prefix: true });
+  assert.equal(guess.fusion!.denseWeight, 0.6 * DEFAULT_FUSION.denseWeight, 'what is guessed weighs less');
+  const own = { mode: 'SEARCH_MODE_HYBRID', prefix: true, fusion: { denseWeight: 0.9 } } as const;
+  assert.equal((await found('the astron', own)).fusion!.denseWeight, 0.9);
   await found('recieve', { mode: 'SEARCH_MODE_HYBRID' });
   await found('the dgo', { mode: 'SEARCH_MODE_DENSE' });
   assert.deepEqual(tower.texts, ['the astronomer', 'receive', 'the dgo']);

@@ -63,6 +63,9 @@ test('an unfinished word matches by its beginning, and is completed', () => {
   assert.deepEqual(query.completions, ['astronomer', 'astronomy']);
   assert.ok(hits(query, DOCUMENTS[0]));
   assert.equal(query.didYouMean, undefined);
+  assert.equal(query.guessed, 1);
+  assert.equal(read('orphan astron', { prefix: true }).guessed, 0.5);
+  assert.equal(read('orphan astron').guessed, 0);
   assert.deepEqual(read('astron ', { prefix: true }).completions, [], 'a space finishes it');
   assert.deepEqual(read('astron').completions, [], 'nobody said that it is unfinished');
 });

@@ -22,6 +22,8 @@ export interface ReadQuery {
   didYouMean?: string;
   /** Words that the last one may become, the best first; empty where it is finished. */
   completions: string[];
+  /** Share of the words that is unfinished and may become others, so that the vector of the text is a guess. */
+  guessed: number;
   /** Each term in letters. */
   words: Map<number, string>;
   /** Whether a word of a passage is one that the query looks for. */
@@ -117,6 +119,7 @@ class Reader {
       text: replaced(this.#text, byPlace),
       ...(corrections.length > 0 && { didYouMean: replaced(this.#text, corrections) }),
       completions,
+      guessed: completions.length === 0 ? 0 : 1 / words.filter(({ part }) => !part).length,
       words: this.#words,
       matches: (word) =>
         this.#formsOf(word).some(
