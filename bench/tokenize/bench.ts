@@ -7,7 +7,7 @@ import type { Tower } from '../../towers/tower.ts';
 import { Pairs } from '../calls/compare.ts';
 import { TOWER } from '../qdrant/corpus.ts';
 import { distinctTexts } from '../query-service.ts';
-import { missingPeer, PythonPeer } from '../python.ts';
+import { PythonPeer } from '../python.ts';
 import type { Bench } from '../report.ts';
 
 const TEXTS = 2000;
@@ -26,8 +26,10 @@ export const bench: Bench = {
     const { maxTokens, space } = tower.manifest;
     const tokenizer = join(tower.directory, 'tokenizer.json');
     const words = new WordPiece(readFileSync(tokenizer, 'utf8'), { maxTokens, truncation: space.truncation });
-    const peer = await PythonPeer.open('bench/tokenize/tokenizers.py', { tokenizer, maxTokens });
-    if (!peer) throw missingPeer('tokenizers', 'tokenizers');
+    const peer = await PythonPeer.open('bench/tokenize/tokenizers_peer.py', ['tokenizers'], {
+      tokenizer,
+      maxTokens,
+    });
     const pairs = new Pairs();
     try {
       const glosses = (await readWordNet()).map(({ text }) => text);
