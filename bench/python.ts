@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { MissingPeerError } from './report.ts';
 
@@ -23,12 +24,15 @@ export class PythonPeer {
   }
 
   /**
-   * @param script its path from the root of the repository: scripts are not compiled
-   * @returns `undefined` where it ends at once, as it does without the packages that it needs
+   * @param script its path from the root of the repository: scripts are not compiled. It may not be called as a package
+   *   that it imports, since it would import itself.
+   * @param packages that it needs, as pip names them; the first one is the peer
+   * @throws {MissingPeerError} where the interpreter does not have them
    */
-  static async open(script: string, setup: object): Promise<PythonPeer | undefined> {
+  static async open(script: string, packages: readonly string[], setup: object): Promise<PythonPeer> {
     const path = fileURLToPath(new URL(`../../${script}`, import.meta.url));
-    const child = spawn(interpreter(), ['-W', 'ignore', path], { stdio: ['pipe', 'pipe', 'ignore'] });
+    const child = spawn(interpreter(), ['-W', 'ignore', path], { stdio: ['pipe', 'pipe', 'pipe'] });
+    const said = text(child.stderr);
     const failed = new Promise<undefined>((resolve) => {
       child.once('error', () => resolve(undefined));
       child.once('exit', () => resolve(undefined));
@@ -38,7 +42,7 @@ export class PythonPeer {
     const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
     child.stdin.write(`${JSON.stringify(setup)}\n`);
     const first = await Promise.race([failed, lines.next().then(({ value }) => value as string | undefined)]);
-    if (first === undefined) return undefined;
+    if (first === undefined) throw whyNot(packages, await said);
     return new PythonPeer((JSON.parse(first) as { version: string }).version, child, lines);
   }
 
@@ -57,11 +61,14 @@ export class PythonPeer {
   }
 }
 
-/** @param packages as pip names them */
-export function missingPeer(what: string, packages: string): MissingPeerError {
+/** @param said what the script wrote about its end; nothing where there is no interpreter */
+function whyNot([peer, ...others]: readonly string[], said: string): Error {
+  if (said !== '' && !said.includes('ModuleNotFoundError')) {
+    return new Error(`${peer} did not start: ${said.trim().split('\n').at(-1)}`);
+  }
   return new MissingPeerError(
-    `${what} is not installed for ${interpreter()}; "pip install ${packages}" installs it, and ${PYTHON_VARIABLE} ` +
-      'names another interpreter',
+    `${peer} is not installed for ${interpreter()}; "pip install ${[peer, ...others].join(' ')}" installs it, and ` +
+      `${PYTHON_VARIABLE} names another interpreter`,
   );
 }
 

