@@ -9,7 +9,7 @@ import { hashFile } from '../../towers/hash.ts';
 const run = promisify(execFile);
 
 /** The interpreter that has pip; and PyTorch, transformers and ONNX Runtime where a model has to be exported. */
-const PYTHON_VARIABLE = 'SCALINGNOTE_BENCH_PYTHON';
+const PYTHON_VARIABLE = 'BENCH_PYTHON';
 const python = process.env[PYTHON_VARIABLE] ?? 'python3';
 
 /** The script is not compiled, so this path leads from the compiled file to the source. */

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 /** The interpreter that has PyTorch. */
-const PYTHON_VARIABLE = 'SCALINGNOTE_BENCH_PYTHON';
+const PYTHON_VARIABLE = 'BENCH_PYTHON';
 
 /** The script is not compiled, so this path leads from the compiled file to the source. */
 const SCRIPT = fileURLToPath(new URL('../../../bench/step/pytorch.py', import.meta.url));
