@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { StoreError, type StoreErrorReason } from '../../../store/errors.ts';
 import type { StoredDocument } from '../../../store/document.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../../../store/writes.ts';
-import { PatientStore } from './patient-store.ts';
+import { PatientStore, READS_AT_ONCE } from './patient-store.ts';
 import { untilItWorks } from './retry.ts';
 
 const BACKOFF = { firstMs: 1, longestMs: 4 };
@@ -268,4 +268,31 @@ test('the store is called with the collection, what is asked, and the bounds of 
     ['docs', writes, limits],
     ['docs', { signal: limits.signal, tenant: 'acme' }],
   ]);
+});
+
+test('so many whole documents are read at a time, and the next when one of them has come', async () => {
+  const answers: (() => void)[] = [];
+  const store = new PatientStore(
+    {
+      kind: 'embedded',
+      readDocuments: () => new Promise((resolve) => answers.push(() => resolve([]))),
+      lookupDocuments: () => assert.fail('not asked'),
+      freshness: () => assert.fail('not asked'),
+      writeDocuments: () => assert.fail('not asked'),
+    },
+    BACKOFF,
+    pino({ level: 'silent' }),
+  );
+  const { signal } = bounds();
+  const reads = Array.from({ length: READS_AT_ONCE + 1 }, () =>
+    store.read('docs', [], { withVectors: false }, signal),
+  );
+  const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  await settled();
+  assert.equal(answers.length, READS_AT_ONCE);
+  answers[0]!();
+  await settled();
+  assert.equal(answers.length, READS_AT_ONCE + 1);
+  for (const answer of answers) answer();
+  await Promise.all(reads);
 });
