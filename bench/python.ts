@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { MissingPeerError } from './report.ts';
 
 /** The interpreter that has what a peer needs. */
-const PYTHON_VARIABLE = 'BENCH_PYTHON';
+export const PYTHON_VARIABLE = 'BENCH_PYTHON';
 
 /**
  * A script in a process of its own that takes a setup, says its version, and answers each line with one. All of them are

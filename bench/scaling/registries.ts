@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { hashFile } from '../../towers/hash.ts';
+import { PYTHON_VARIABLE } from '../python.ts';
 
 const run = promisify(execFile);
 
 /** The interpreter that has pip; and PyTorch, transformers and ONNX Runtime where a model has to be exported. */
-const PYTHON_VARIABLE = 'BENCH_PYTHON';
 const python = process.env[PYTHON_VARIABLE] ?? 'python3';
 
 /** The script is not compiled, so this path leads from the compiled file to the source. */

@@ -1,9 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-
-/** The interpreter that has PyTorch. */
-const PYTHON_VARIABLE = 'BENCH_PYTHON';
+import { PYTHON_VARIABLE } from '../python.ts';
 
 /** The script is not compiled, so this path leads from the compiled file to the source. */
 const SCRIPT = fileURLToPath(new URL('../../../bench/step/pytorch.py', import.meta.url));

@@ -1,5 +1,5 @@
-import { availableParallelism } from 'node:os';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { limits } from '../../machine/limits.ts';
 
 /** Cells of the memory that both threads share: scans that were asked for, and those that were answered. */
 export const ASKED = 0;
@@ -94,6 +94,6 @@ let helper: ScanHelper | undefined;
 
 /** The helper of this thread; `undefined` where there is no core for it. */
 export function scanHelper(): ScanHelper | undefined {
-  if (availableParallelism() < 2) return undefined;
+  if (limits().threads < 2) return undefined;
   return (helper ??= new ScanHelper());
 }
