@@ -87,6 +87,7 @@ class Loader {
   /** Until when a call that ends is followed by another, and how long after one that was not answered. */
   #again = 0;
   #backOffMs = 0;
+  #flushing = false;
 
   constructor(plan: LoadPlan) {
     this.#plan = plan;
@@ -171,14 +172,30 @@ class Loader {
     const at = this.#at[call]!;
     this.#tally!.ended(outcome, at - this.#began, now - at);
     if (now >= this.#again) return;
-    if (outcome === status.OK || this.#backOffMs === 0) this.#begin(now, now);
-    else setTimeout(this.#beginAgain, this.#backOffMs, this.#again);
+    if (outcome === status.OK || this.#backOffMs === 0) {
+      this.#begin(now, now);
+      this.#flushSoon();
+    } else setTimeout(this.#beginAgain, this.#backOffMs, this.#again);
   };
 
   /** @param until - the end of the phase that the caller belongs to */
   readonly #beginAgain = (until: number): void => {
     const now = performance.now();
-    if (until === this.#again && now < until) this.#begin(now, now);
+    if (until !== this.#again || now >= until) return;
+    this.#begin(now, now);
+    this.#flushSoon();
+  };
+
+  /** The next call of a caller may go by another connection than the answer came by, which nothing else writes now. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    this.#flushing = false;
+    for (const connection of this.#connections) connection.flush();
   };
 
   /** Sends what was begun, and gives up what is late. */
@@ -191,6 +208,6 @@ class Loader {
       this.#by[call]!.cancel(call);
       this.#ended(call, GAVE_UP);
     }
-    for (const connection of this.#connections) connection.flush();
+    this.#flush();
   }
 }
