@@ -10,8 +10,8 @@ import { seededRandom } from '../../training/random.ts';
 import { Contrast, exclusions } from '../../training/stage1/contrast.ts';
 import { LocalReplica } from '../../training/stage1/replica.ts';
 import { trainablePooling } from '../../training/trainable.ts';
-import type { Bench, Comparison } from '../report.ts';
-import { MISSING, PyTorch, type Sizes } from './pytorch.ts';
+import { PythonPeer } from '../python.ts';
+import { MissingPeerError, type Bench, type Comparison } from '../report.ts';
 
 const TEACHER = 'all-MiniLM-L6-v2';
 const SHAPE = { width: 384, inner: 1536, heads: 12, vocabulary: 30_522 };
@@ -40,6 +40,10 @@ const ROUNDS = 8;
  */
 const FLOPS_PER_WEIGHT = 6;
 
+/** Attention written out, and as PyTorch's own operator. */
+const EAGER = { attention: 'eager' };
+const FUSED = { attention: 'fused' };
+
 const GOALS = { peer: 0.5, peak: 0.25 };
 
 /**
@@ -50,13 +54,13 @@ export const bench: Bench = {
   async run(progress) {
     const teacher = await openTower(TEACHER, { normalize: false });
     const comparisons: Comparison[] = [];
-    let version: string | undefined;
+    let pytorch = '';
     try {
       const peak = await peakOf(CASES[0].texts * CASES[0].tokens);
       for (const { what, ...sizes } of CASES) {
         progress(what);
         const found = await measure(teacher, { ...SHAPE, ...sizes, threads: THREADS });
-        version = found.version;
+        pytorch = found.pytorch;
         if (found.peer !== undefined) {
           comparisons.push(
             compare(`${what}: against PyTorch`, 'tokens/s', found.ours, found.peer, GOALS.peer),
@@ -69,8 +73,7 @@ export const bench: Bench = {
     } finally {
       await teacher.close();
     }
-    if (version === undefined) progress(MISSING);
-    return { parameters: { teacher: TEACHER, threads: THREADS, pytorch: version ?? MISSING }, comparisons };
+    return { parameters: { teacher: TEACHER, threads: THREADS, pytorch }, comparisons };
   },
 };
 
@@ -84,12 +87,35 @@ interface Measured {
   ours: number;
   gflops: number;
   peer: number | undefined;
-  version: string | undefined;
+  /** The version of PyTorch, or how to install it. */
+  pytorch: string;
+}
+
+/** The sizes of a step, in the form that the script of PyTorch reads. */
+interface Sizes {
+  layers: number;
+  width: number;
+  inner: number;
+  heads: number;
+  vocabulary: number;
+  texts: number;
+  tokens: number;
+  threads: number;
+  loss: 'distillation' | 'contrastive';
+}
+
+/** PyTorch, or the line that installs it. */
+function openPeer(sizes: Sizes): Promise<PythonPeer | MissingPeerError> {
+  return PythonPeer.open('bench/step/pytorch_peer.py', ['torch'], sizes).catch((error: unknown) => {
+    if (error instanceof MissingPeerError) return error;
+    throw error;
+  });
 }
 
 async function measure(teacher: Tower, sizes: Sizes): Promise<Measured> {
   const ours = await (sizes.loss === 'distillation' ? openStudent : openPairs)(teacher, sizes);
-  const peer = await PyTorch.open(sizes);
+  const opened = await openPeer(sizes);
+  const peer = opened instanceof PythonPeer ? opened : undefined;
   let [fastest, peerFastest] = [Infinity, Infinity];
   try {
     // One more round, to warm up.
@@ -97,13 +123,13 @@ async function measure(teacher: Tower, sizes: Sizes): Promise<Measured> {
       const started = performance.now();
       await ours.step();
       const seconds = (performance.now() - started) / 1000;
-      const others = peer === undefined ? [] : [await peer.step('eager'), await peer.step('fused')];
+      const others = peer === undefined ? [] : [await peer.ask<number>(EAGER), await peer.ask<number>(FUSED)];
       if (round === 0) continue;
       fastest = Math.min(fastest, seconds);
       peerFastest = Math.min(peerFastest, ...others);
     }
   } finally {
-    peer?.close();
+    await peer?.close();
     await ours.close();
   }
   const tokens = sizes.texts * sizes.tokens;
@@ -111,7 +137,7 @@ async function measure(teacher: Tower, sizes: Sizes): Promise<Measured> {
     ours: tokens / fastest,
     gflops: (FLOPS_PER_WEIGHT * ours.weights * tokens) / fastest / 1e9,
     peer: peer && tokens / peerFastest,
-    version: peer?.version,
+    pytorch: opened instanceof PythonPeer ? opened.version : opened.message,
   };
 }
 

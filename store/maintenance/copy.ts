@@ -1,5 +1,4 @@
 import { StoreError } from '../errors.ts';
-import { checkSpace, isPhysicalName } from '../names.ts';
 import {
   type CallOptions,
   type CollectionInfo,
@@ -10,6 +9,7 @@ import {
 import type { FullDocument } from '../document.ts';
 import type { DocumentWrite, DocumentWriteResult } from '../writes.ts';
 import { type Comparison, findDifferences, type Difference, isWritten } from './compare.ts';
+import { aliasOf, refuseFull, refuseOtherAnalysis, refuseOtherSpace } from './copy-target.ts';
 import { InOrder } from './in-order.ts';
 
 /** How far a copy has come: what has to be kept to go on later. */
@@ -92,7 +92,7 @@ export async function copyCollection(options: CopyOptions): Promise<CopyReport> 
   const { source, target, signal } = options;
   const call: CallOptions = signal ? { signal } : {};
   const from = await source.findCollection(options.collection, call);
-  const alias = aliasOf(from, options);
+  const alias = aliasOf(from, options.as);
   await refuseOtherSpace(target, alias, from, call);
   const golden = await source.goldenVectors(from.physicalName, call);
   const to = await target.ensureCollection(
@@ -134,48 +134,6 @@ async function positionOf(
   if (source.kind !== 'embedded') return undefined;
   const now = await source.freshness(name, call);
   return now.identity === identity ? now.position : undefined;
-}
-
-function aliasOf({ name }: CollectionKey, { as }: CopyOptions): string {
-  const alias = as ?? (isPhysicalName(name) ? name.slice(0, name.lastIndexOf('--')) : name);
-  if (!isPhysicalName(alias)) return alias;
-  throw new StoreError(
-    'STORE_INVALID_ARGUMENT',
-    `"${alias}" is a physical name; give the logical name that the copy gets`,
-  );
-}
-
-/** Where the alias of the target leads to vectors of another space, a query tower would not find ours behind it. */
-async function refuseOtherSpace(
-  target: Store,
-  alias: string,
-  { space }: CollectionKey,
-  call: CallOptions,
-): Promise<void> {
-  if (!(await target.aliases(call)).has(alias)) return;
-  const there = await target.findCollection(alias, call);
-  checkSpace(alias, there.space, space);
-}
-
-/** Terms are copied as they are: those of two analyses do not go together. */
-function refuseOtherAnalysis(from: CollectionKey, { physicalName: name, analysis }: CollectionInfo): void {
-  if (analysis === from.analysis) return;
-  throw new StoreError(
-    'STORE_INVALID_ARGUMENT',
-    `the texts of collection "${name}" of the target are analysed otherwise than those of the source; bring one of them to ` +
-      `the analysis of the other first: "scalingnote collections reanalyse ${name}"`,
-    { metadata: { collection: name } },
-  );
-}
-
-function refuseFull({ physicalName: name, documents }: CollectionInfo): void {
-  if (documents === 0) return;
-  throw new StoreError(
-    'STORE_INVALID_ARGUMENT',
-    `collection "${name}" of the target has ${documents} documents already, and no copy of this source was broken off ` +
-      'there; drop it, copy under another name, or say --merge',
-    { metadata: { collection: name } },
-  );
 }
 
 class Copy {

@@ -84,6 +84,7 @@ def step(fused):
 
 print(json.dumps({"version": torch.__version__}), flush=True)
 for line in sys.stdin:
+    fused = json.loads(line)["attention"] == "fused"
     started = time.perf_counter()
-    step(line.strip() == "fused")
-    print(time.perf_counter() - started, flush=True)
+    step(fused)
+    print(json.dumps(time.perf_counter() - started), flush=True)
