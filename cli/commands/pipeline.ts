@@ -44,7 +44,7 @@ export const pipeline = new Command('pipeline')
         signal,
         log: note,
         onProgress: (step: string, { phase, done, total, loss }: TrainProgress) => {
-          const unit = phase === 'mining' ? 'texts' : 'steps';
+          const unit = phase === 'training' ? 'steps' : 'texts';
           const detail = loss === undefined ? undefined : `loss ${loss.toFixed(3)}`;
           bars.update(`${step}, ${phase}`, unit, done, total, detail);
         },

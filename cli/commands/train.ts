@@ -64,7 +64,7 @@ export const train = new Command('train')
         signal,
         log: note,
         onProgress: ({ phase, done, total, loss }) => {
-          const unit = phase === 'mining' ? 'texts' : 'steps';
+          const unit = phase === 'training' ? 'steps' : 'texts';
           bars.update(phase, unit, done, total, loss === undefined ? undefined : `loss ${loss.toFixed(3)}`);
         },
       });

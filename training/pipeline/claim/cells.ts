@@ -1,4 +1,5 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { distill } from '../../distill/distill.ts';
@@ -19,6 +20,9 @@ import { type Arm, type Cell, type ClaimStudent, type Design, stepsAt } from './
 const PAIRS = 'pairs.jsonl';
 const TOWERS = 'towers';
 const STUDENT = 'student';
+
+/** What a folder is called while it is removed. */
+const GONE = 'gone';
 
 /** Development pairs that `train` holds out by itself: it wants some, and everything is measured here. */
 const TRAIN_HELD_OUT = 8;
@@ -153,11 +157,20 @@ export async function armCell(
       document: hasTeacher ? teacher.towers.document : found.towers.document,
       query: found.towers.query,
     });
-    for (const made of [TOWERS, STUDENT]) await rm(join(folder, made), { recursive: true, force: true });
+    for (const made of [TOWERS, STUDENT]) await forget(folder, made);
     const operations = found.counted.operations + (hasTeacher ? teacher.operations : 0);
     return { ...result, ...found.counted, operations };
   });
   return step.result;
+}
+
+/** Removes a folder whole or not at all: a run that was killed meanwhile does not take half of a tower for one. */
+async function forget(folder: string, name: string): Promise<void> {
+  const gone = join(folder, GONE);
+  await rm(gone, { recursive: true, force: true });
+  if (!existsSync(join(folder, name))) return;
+  await rename(join(folder, name), gone);
+  await rm(gone, { recursive: true });
 }
 
 interface Found {
@@ -214,7 +227,7 @@ async function distillCell(
       signal,
       cacheDir: vectors,
       resume: await hasCheckpoint(out),
-      onTeacher: (done, total) => onProgress?.(`${run.name}, teacher`, { phase: 'mining', done, total }),
+      onTeacher: (done, total) => onProgress?.(`${run.name}, teacher`, { phase: 'reading', done, total }),
       onProgress: ({ step: done, steps: total, loss }) =>
         onProgress?.(run.name, { phase: 'training', done, total, loss }),
     });

@@ -1,7 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import * as z from 'zod';
-import { hashFile } from '../../../towers/hash.ts';
 import { pullTower } from '../../../towers/pull.ts';
 import { TrainingError } from '../../errors.ts';
 import { makeFolder, writeJson } from '../../run-folder.ts';
@@ -155,7 +154,7 @@ async function openExperiment(
     design,
     base: recipe.base,
     fingerprint: base.manifest.space.fingerprint,
-    sha256: sha256 === '' ? await hashFile(file) : sha256,
+    sha256,
     pool,
     task: claimTask(heldOut.slice(0, wanted)),
     steps,

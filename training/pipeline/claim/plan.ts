@@ -56,6 +56,7 @@ export async function measureSpeeds(experiment: Experiment, folder: string): Pro
   const trial = join(folder, 'trial');
   const forget = (): Promise<void> => rm(trial, { recursive: true, force: true });
   const trained = async (changes: Partial<ReturnType<typeof armSettings>>): Promise<number> => {
+    await forget();
     const seconds = await firstSteps(signal, (stop, stepped) =>
       train({
         ...trainSettings(experiment, cell),
@@ -70,6 +71,7 @@ export async function measureSpeeds(experiment: Experiment, folder: string): Pro
     await forget();
     return seconds;
   };
+  // What a plan that was broken off has left would be taken for a run to go on with.
   const teacher = await trained({});
   const { text, distilled } = await withTowers(async (open) => {
     const tower = await open(base, { normalize: false, cacheDir });
