@@ -24,7 +24,10 @@ export const pipeline = new Command('pipeline')
     'run both stages from one recipe and compare them with end-to-end training, at one point or over a grid (claim); ' +
       'finished steps are skipped',
   )
-  .argument('<file>', 'YAML: base, pairs, out, seed, stage1, stage2, endToEnd, sameSteps; or base, pairs, out, claim, small')
+  .argument(
+    '<file>',
+    'YAML: base, pairs, out, seed, stage1, stage2, endToEnd, sameSteps; or base, pairs, out, claim, small',
+  )
   .option('--small', 'of a recipe with a claim: run its small grid')
   .option('--threads <n>', 'threads for training (default: one per core)', positive)
   .action(async (file: string, { small, threads, json }: Flags) => {

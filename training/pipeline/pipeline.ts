@@ -217,12 +217,16 @@ async function distillIn(
           onProgress?.('stage2', { phase: 'training', done: step, total, loss }),
       });
       if (report.interrupted) throw signal?.reason;
-      const flops = await distillationFlops(tower, { kind: 'transformer', layers }, {
-        queries: used.map(({ query }) => query),
-        documents: contrastive > 0 ? used.map(({ document }) => document) : [],
-        steps: report.steps,
-        batch: settings.batch,
-      });
+      const flops = await distillationFlops(
+        tower,
+        { kind: 'transformer', layers },
+        {
+          queries: used.map(({ query }) => query),
+          documents: contrastive > 0 ? used.map(({ document }) => document) : [],
+          steps: report.steps,
+          batch: settings.batch,
+        },
+      );
       const { steps: taken, seconds, heldOutCosine } = report;
       return { steps: taken, seconds, heldOutCosine, flops };
     });

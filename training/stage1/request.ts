@@ -247,7 +247,9 @@ function planOf(request: TrainRequest) {
     );
   }
   if (plan.workers > 1 && (queryStudent?.kind === 'lookup' || plan.frozenDocuments)) {
-    throw refuse('a lookup, or documents that stay as they are, are trained by one process: leave workers out');
+    throw refuse(
+      'a lookup, or documents that stay as they are, are trained by one process: leave workers out',
+    );
   }
   if (queryStudent?.kind === 'lookup' && plan.precision !== 'fp32') {
     throw refuse('a lookup that is trained end to end is written in fp32: leave the precision out');

@@ -80,7 +80,8 @@ test('documents that stay as they are have the vectors of their tower, before an
 
 test('a tower that starts from random weights is no relative of its base, and the same one for its seed', async (context) => {
   const base = tinyBase(context);
-  const queryOf = async (changes: Partial<ReplicaPlan>) => (await readEncoders(planFor(base, changes))).get('query')!;
+  const queryOf = async (changes: Partial<ReplicaPlan>) =>
+    (await readEncoders(planFor(base, changes))).get('query')!;
   const [own, first, again, other] = [
     await queryOf({}),
     await queryOf({ queryStart: 'random', seed: 1 }),
@@ -101,7 +102,10 @@ test('a tower that starts from random weights is no relative of its base, and th
   }
   const flat = names.filter((name) => !matrices.includes(name));
   for (const values of weightsOf(first, flat)) assert.ok([0, 1].includes(values[0]!));
-  assert.ok(weightsOf(first, flat).some(([x]) => x === 1), 'norms have gains of 1');
+  assert.ok(
+    weightsOf(first, flat).some(([x]) => x === 1),
+    'norms have gains of 1',
+  );
 });
 
 test('a lookup learns end to end, from the tokens of its base or from nothing', async (context) => {

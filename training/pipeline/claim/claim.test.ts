@@ -97,7 +97,10 @@ test('an experiment gives points, headroom and differences, and the plan comes f
     assert.ok(Math.abs(mrr.value - (mrrOf('two-stage') - mrrOf(minus))) < 1e-12);
   }
   const first = (part: string): number => lines.findIndex((line) => line.includes(part));
-  assert.match(lines.find((line) => line.includes(' in all ('))!, /plan: \d+ minutes in all/);
+  assert.match(
+    lines.find((line) => line.includes(' in all ('))!,
+    /plan: \d+ minutes in all/,
+  );
   assert.match(lines[first('plan: no-relative, transformer:1')]!, /: 2 towers, \d+\.\d minutes/);
   assert.ok(first(' in all (') < first('teacher-') && first('teacher-') < first('headroom: '));
   assert.ok(first('headroom: ') < first('two-stage-'));
@@ -114,8 +117,14 @@ test('broken off in any tower, an experiment goes on there, to the same bytes', 
     ['teacher', 'end-to-end', 'no-relative'],
   );
   const again: string[] = [];
-  assert.equal(bytesOf(await runClaim(recipe, { ...options, log: (line) => again.push(line) })), bytesOf(whole));
-  assert.ok(again.every((line) => !/^(?!plan).*: in /.test(line)), 'nothing is made a second time');
+  assert.equal(
+    bytesOf(await runClaim(recipe, { ...options, log: (line) => again.push(line) })),
+    bytesOf(whole),
+  );
+  assert.ok(
+    again.every((line) => !/^(?!plan).*: in /.test(line)),
+    'nothing is made a second time',
+  );
   const moved = { ...recipe, out: `${out}-broken` };
   for (const name of ['teacher', 'end-to-end', 'no-relative']) {
     const controller = new AbortController();
@@ -146,7 +155,8 @@ function resultsOf(arm: Results['arm'], rank: (query: number) => number): Result
 
 test('an arm is skipped where the headroom is below two half-widths, and not where it is above', () => {
   const base = resultsOf('end-to-end', (query) => (query % 10) / 20);
-  const noisy = (gain: number) => resultsOf('teacher', (query) => (query % 10) / 20 + gain + (query % 2 ? 0.1 : -0.1));
+  const noisy = (gain: number) =>
+    resultsOf('teacher', (query) => (query % 10) / 20 + gain + (query % 2 ? 0.1 : -0.1));
   const [little, much] = [headroomOf(noisy(0.015), base), headroomOf(noisy(0.025), base)];
   assert.ok(Math.abs(little.value - 0.015) < 1e-9 && Math.abs(little.halfWidth - 0.0098) < 0.001);
   assert.deepEqual([little.skipped, much.skipped], [true, false]);
@@ -159,7 +169,10 @@ test('each difference has the sentence that the paper would need, and whether it
   assert.equal(verdictOf(() => 0.3).verdict, 'false');
   const open = verdictOf((query) => (query % 2 ? 0.9 : -0.1));
   assert.equal(open.verdict, 'not shown');
-  assert.match(open.sentence, /With 64 labelled pairs, lookup in two stages finds better than the same tower/);
+  assert.match(
+    open.sentence,
+    /With 64 labelled pairs, lookup in two stages finds better than the same tower/,
+  );
   assert.match(open.wide!, /400 held-out queries resolve 0\.0\d+; 0\.01 takes about/);
 });
 

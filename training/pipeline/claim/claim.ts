@@ -18,7 +18,15 @@ import {
 import { claimTask } from './measure.ts';
 import { claimPage } from './page.ts';
 import { measureSpeeds, planOf, Speeds } from './plan.ts';
-import { ARMS, type Arm, type ClaimRecipe, type ClaimStudent, type Design, seedsAt, sizesOf } from './recipe.ts';
+import {
+  ARMS,
+  type Arm,
+  type ClaimRecipe,
+  type ClaimStudent,
+  type Design,
+  seedsAt,
+  sizesOf,
+} from './recipe.ts';
 import {
   type Difference,
   differenceTo,
@@ -80,7 +88,10 @@ export async function runClaim(recipe: ClaimRecipe, options: ClaimOptions): Prom
   const open: [student: ClaimStudent, pairs: number][] = [];
   for (const student of design.students) {
     for (const pairs of student.pairs) {
-      const found = headroomOf(await cells.teachers(pairs), await cells.results('end-to-end', student, pairs));
+      const found = headroomOf(
+        await cells.teachers(pairs),
+        await cells.results('end-to-end', student, pairs),
+      );
       headroom.push(found);
       log(describeHeadroom(found));
       if (!found.skipped) open.push([student, pairs]);
@@ -186,9 +197,11 @@ async function logPlan(experiment: Experiment, log: (message: string) => void): 
     log(`plan: ${what}: ${towers} towers, ${minutes.toFixed(1)} minutes`);
   }
   const minutes = lines.reduce((sum, line) => sum + line.minutes, 0);
+  const { cores } = speeds.result;
   log(
-    `plan: ${minutes.toFixed(0)} minutes in all (${(minutes / 60).toFixed(1)} hours), less what is done already, and less ` +
-      'arms that are skipped for want of headroom',
+    `plan: ${minutes.toFixed(0)} minutes in all (${(minutes / 60).toFixed(1)} hours) with the ${cores.toFixed(2)} cores that ` +
+      `it had just now, ${(minutes * cores).toFixed(0)} minutes of one core; less what is done already, and less arms that ` +
+      'are skipped for want of headroom',
   );
 }
 
@@ -275,7 +288,15 @@ function keyOf(arm: Arm, student: string, pairs: number): string {
   return `${arm} ${student} ${pairs}`;
 }
 
-function describeHeadroom({ pairs, student, teacher, endToEnd, value, halfWidth, skipped }: Headroom): string {
+function describeHeadroom({
+  pairs,
+  student,
+  teacher,
+  endToEnd,
+  value,
+  halfWidth,
+  skipped,
+}: Headroom): string {
   return (
     `headroom: ${student}, ${pairs} pairs: ${value.toFixed(4)} ± ${halfWidth.toFixed(4)} (teacher ${teacher.toFixed(4)}, end ` +
     `to end ${endToEnd.toFixed(4)})${skipped ? ': below two half-widths, so that the arms with a teacher are skipped' : ''}`

@@ -50,15 +50,23 @@ function differencePlot(claims: readonly Difference[]): string {
       label: student,
       dots,
       line: dots,
-      interval: own.map(({ pairs, mrr: { interval } }) => ({ x: pairs, low: interval[0], high: interval[1] })),
+      interval: own.map(({ pairs, mrr: { interval } }) => ({
+        x: pairs,
+        low: interval[0],
+        high: interval[1],
+      })),
     };
   });
   const all = claims.map(({ pairs }) => pairs);
   const zero = [Math.min(...all), Math.max(...all)].map((x) => ({ x, y: 0 }));
-  return plot([...series, { label: 'no difference', line: zero }], {
-    x: 'labelled pairs',
-    y: 'difference of MRR',
-  }, { logarithmic: true });
+  return plot(
+    [...series, { label: 'no difference', line: zero }],
+    {
+      x: 'labelled pairs',
+      y: 'difference of MRR',
+    },
+    { logarithmic: true },
+  );
 }
 
 function signed(value: number): string {

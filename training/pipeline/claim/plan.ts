@@ -30,6 +30,8 @@ const WORD_SHARE = 0.25;
 
 /** Seconds, as the first steps of each arm took them on this machine. */
 export const Speeds = z.object({
+  /** Cores that this process had meanwhile: fewer than the machine has, where others use it as well. */
+  cores: z.number(),
   /** For a text that the base reads. */
   text: z.number(),
   /** For a step of the teacher. */
@@ -51,6 +53,7 @@ export interface PlanLine {
 /** Takes the first steps of each arm and forgets what they made. */
 export async function measureSpeeds(experiment: Experiment, folder: string): Promise<Speeds> {
   const { design, signal, base, cacheDir } = experiment;
+  const [begun, used] = [performance.now(), process.cpuUsage()];
   const cell = { pairs: design.chooseAt, seed: 1, rate: 1e-5 };
   const pairs = await writeLabelled(experiment, folder, cell);
   const trial = join(folder, 'trial');
@@ -129,7 +132,8 @@ export async function measureSpeeds(experiment: Experiment, folder: string): Pro
     };
   }
   await rm(pairs);
-  return { text, teacher, arms };
+  const { user, system } = process.cpuUsage(used);
+  return { cores: (user + system) / 1000 / (performance.now() - begun), text, teacher, arms };
 }
 
 const NOWHERE = { document: '', query: '' };

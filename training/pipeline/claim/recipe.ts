@@ -15,20 +15,22 @@ export const ARMS = [
 export type Arm = (typeof ARMS)[number];
 
 /** What a student is in a recipe: its name, such as `transformer:2`, and the numbers of labelled pairs of its points. */
-const Students = z.record(z.string(), z.array(count).min(1)).transform((students, context): ClaimStudent[] => {
-  const found = Object.entries(students).flatMap(([name, pairs]) => {
-    const kind = parseStudent(name);
-    if (kind === undefined || nameOf(kind) !== name) return [];
-    return [{ name, kind, pairs: [...new Set(pairs)].sort((a, b) => a - b) }];
+const Students = z
+  .record(z.string(), z.array(count).min(1))
+  .transform((students, context): ClaimStudent[] => {
+    const found = Object.entries(students).flatMap(([name, pairs]) => {
+      const kind = parseStudent(name);
+      if (kind === undefined || nameOf(kind) !== name) return [];
+      return [{ name, kind, pairs: [...new Set(pairs)].sort((a, b) => a - b) }];
+    });
+    const wrong = Object.keys(students).filter((name) => found.every((student) => student.name !== name));
+    if (wrong.length === 0 && found.length > 0) return found;
+    context.addIssue({
+      code: 'custom',
+      message: `"${wrong.join('", "')}" is no student: give lookup, transformer:N or transformer:NxWIDTH, one at the least`,
+    });
+    return z.NEVER;
   });
-  const wrong = Object.keys(students).filter((name) => found.every((student) => student.name !== name));
-  if (wrong.length === 0 && found.length > 0) return found;
-  context.addIssue({
-    code: 'custom',
-    message: `"${wrong.join('", "')}" is no student: give lookup, transformer:N or transformer:NxWIDTH, one at the least`,
-  });
-  return z.NEVER;
-});
 
 /** The grid of an experiment and how each of its towers is trained. */
 export const Design = z

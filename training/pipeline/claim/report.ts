@@ -123,8 +123,7 @@ export function differenceTo(twoStage: Results, other: Results): Difference {
     entropy: part('entropies'),
     halfWidth,
     mrrOfSeeds: twoStage.seeds.map(
-      ({ heldOut }, seed) =>
-        mean(heldOut.reciprocalRanks) - mean(other.seeds[seed]!.heldOut.reciprocalRanks),
+      ({ heldOut }, seed) => mean(heldOut.reciprocalRanks) - mean(other.seeds[seed]!.heldOut.reciprocalRanks),
     ),
     sentence: `With ${pairs.toLocaleString('en')} labelled pairs, ${student} in two stages finds better than ${RIVALS[arm]}.`,
     verdict: low > 0 ? 'true' : high < 0 ? 'false' : 'not shown',
