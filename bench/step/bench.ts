@@ -169,7 +169,7 @@ async function openPairs(teacher: Tower, { texts: count, tokens, threads }: Size
     directory: teacher.directory,
     manifest: { pooling: trainablePooling(teacher.manifest), dimensions },
     shared: true,
-    queryLayers: undefined,
+    queryStudent: undefined,
     trainTables: false,
     optimizer: { rate: 1e-5, steps: 1_000 },
     threads,

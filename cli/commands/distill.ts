@@ -6,6 +6,7 @@ import {
   type DistillRequest,
   type StudentKind,
   type TextSource,
+  parseStudent,
 } from '../../training/distill/request.ts';
 import { readSources } from '../../training/distill/sources.ts';
 import type { FitProgress } from '../../training/distill/fit.ts';
@@ -211,18 +212,11 @@ function describe({ loss, heldOutCosine, tokensPerSecond }: FitProgress): string
 }
 
 function studentKind(value: string): StudentKind {
-  if (value === 'lookup') return { kind: 'lookup' };
-  const [, layers, width] = /^transformer:(\d+(?:,\d+)*)(?:x(\d+))?$/.exec(value) ?? [];
-  if (layers === undefined) {
-    throw new InvalidArgumentError(
-      'Give lookup, transformer:N or transformer:N,N,...; the last two may end in xWIDTH.',
-    );
-  }
-  return {
-    kind: 'transformer',
-    layers: layers.includes(',') ? layers.split(',').map(Number) : Number(layers),
-    ...(width !== undefined && { width: Number(width) }),
-  };
+  const student = parseStudent(value);
+  if (student !== undefined) return student;
+  throw new InvalidArgumentError(
+    'Give lookup, transformer:N or transformer:N,N,...; the last two may end in xWIDTH.',
+  );
 }
 
 function tableBits(value: string): 4 | 8 {

@@ -1,13 +1,16 @@
 import { Command } from 'commander';
 import { type PipelineReport, runPipeline } from '../../training/pipeline/pipeline.ts';
+import { type ClaimReport, runClaim } from '../../training/pipeline/claim/claim.ts';
 import { readRecipe } from '../../training/pipeline/recipe.ts';
+import type { TrainProgress } from '../../training/stage1/run-steps.ts';
 import { positive } from '../input/flags.ts';
 import { interruptible } from '../interrupt.ts';
-import { note, printJson, table } from '../output/print.ts';
+import { note, printJson, table, UsageError } from '../output/print.ts';
 import { ProgressByName } from '../output/progress.ts';
 import { writeWordNetPairs } from '../sample/pairs.ts';
 
 interface Flags {
+  small?: boolean;
   threads?: number;
   json?: boolean;
 }
@@ -18,33 +21,74 @@ const WORDNET = { heldOut: 2_000, seed: 1 };
 /** `scalingnote pipeline` */
 export const pipeline = new Command('pipeline')
   .description(
-    'run both stages from one recipe and compare them with end-to-end training; finished steps are skipped',
+    'run both stages from one recipe and compare them with end-to-end training, at one point or over a grid (claim); ' +
+      'finished steps are skipped',
   )
-  .argument('<file>', 'YAML: base, pairs, out, seed, stage1, stage2, endToEnd, sameSteps')
+  .argument(
+    '<file>',
+    'YAML: base, pairs, out, seed, stage1, stage2, endToEnd, sameSteps; or base, pairs, out, claim, small',
+  )
+  .option('--small', 'of a recipe with a claim: run its small grid')
   .option('--threads <n>', 'threads for training (default: one per core)', positive)
-  .action(async (file: string, { threads, json }: Flags) => {
+  .action(async (file: string, { small, threads, json }: Flags) => {
     const recipe = await readRecipe(file);
-    const report = await interruptible('the same command goes on', (signal) => {
+    if (small === true && !('claim' in recipe)) {
+      throw new UsageError(`${file} has no claim: --small is for recipes that have one`);
+    }
+    const text = await interruptible('the same command goes on', async (signal) => {
       const bars = new ProgressByName();
-      return runPipeline(recipe, {
+      const settings = {
         makePairs: {
-          wordnet: async (out) => {
-            await writeWordNetPairs(out, WORDNET);
+          wordnet: async (out: string, heldOut = WORDNET.heldOut) => {
+            await writeWordNetPairs(out, { ...WORDNET, heldOut });
           },
         },
         threads,
         signal,
         log: note,
-        onProgress: (step, { phase, done, total, loss }) => {
-          const unit = phase === 'mining' ? 'texts' : 'steps';
+        onProgress: (step: string, { phase, done, total, loss }: TrainProgress) => {
+          const unit = phase === 'training' ? 'steps' : 'texts';
           const detail = loss === undefined ? undefined : `loss ${loss.toFixed(3)}`;
           bars.update(`${step}, ${phase}`, unit, done, total, detail);
         },
-      });
+      };
+      if ('claim' in recipe) {
+        const report = await runClaim(recipe, { ...settings, small });
+        return json === true ? printJson(report) : renderClaim(report);
+      }
+      const report = await runPipeline(recipe, settings);
+      return json === true ? printJson(report) : render(report);
     });
-    if (json === true) printJson(report);
-    else process.stdout.write(`${render(report)}\n`);
+    if (text !== undefined) process.stdout.write(`${text}\n`);
   });
+
+function renderClaim({ points, headroom, differences, html }: ClaimReport): string {
+  const ends = (interval: readonly number[]): string => interval.map((end) => end.toFixed(4)).join(' to ');
+  const skipped = headroom.filter((each) => each.skipped);
+  return [
+    table(
+      ['student', 'arm', 'pairs', 'MRR', '95 %', 'entropy', 'operations'],
+      points.map(({ student, arm, pairs, mrr, interval, entropy, operations }) => [
+        student,
+        arm,
+        pairs,
+        mrr.toFixed(4),
+        ends(interval),
+        entropy.toFixed(4),
+        operations.toExponential(2),
+      ]),
+    ),
+    ...differences.map(
+      ({ sentence, verdict, mrr, wide }) =>
+        `${sentence} ${verdict}: ${mrr.value.toFixed(4)} (${ends(mrr.interval)})${wide === undefined ? '' : `; ${wide}`}`,
+    ),
+    ...skipped.map(
+      ({ student, pairs, value }) =>
+        `${student}, ${pairs} pairs: skipped, its headroom of ${value.toFixed(4)} is below two half-widths`,
+    ),
+    `plot: ${html}`,
+  ].join('\n');
+}
 
 function render({ stage1, twoStage, endToEnd, difference, sameSteps, out }: PipelineReport): string {
   const row = (name: string, recall: number, seconds: number, flops: number): (string | number)[] => [

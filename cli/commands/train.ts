@@ -7,6 +7,7 @@ import { ProgressByName } from '../output/progress.ts';
 import { decimal, positive, positiveNumber, wholeNumber } from '../input/flags.ts';
 
 interface Flags extends Omit<TrainRequest, 'signal' | 'cacheDir' | 'log' | 'onProgress'> {
+  queryLayers?: number;
   json?: boolean;
 }
 
@@ -54,15 +55,16 @@ export const train = new Command('train')
   .option('--workers <n>', 'processes that share the work of each step', positive, 1)
   .option('--threads <n>', 'threads per process (default: one per core)', positive)
   .option('--resume', 'resume from the checkpoint that an interrupted run left in --out')
-  .action(async ({ json, ...flags }: Flags) => {
+  .action(async ({ json, queryLayers: layers, ...flags }: Flags) => {
     const report = await interruptible('the same command with --resume goes on', (signal) => {
       const bars = new ProgressByName();
       return trainTowers({
         ...flags,
+        ...(layers !== undefined && { queryStudent: { kind: 'transformer', layers } }),
         signal,
         log: note,
         onProgress: ({ phase, done, total, loss }) => {
-          const unit = phase === 'mining' ? 'texts' : 'steps';
+          const unit = phase === 'training' ? 'steps' : 'texts';
           bars.update(phase, unit, done, total, loss === undefined ? undefined : `loss ${loss.toFixed(3)}`);
         },
       });

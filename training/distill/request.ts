@@ -211,6 +211,18 @@ export function nameOf(student: StudentKind): string {
   return `transformer:${kept}${width === undefined ? '' : `x${width}`}`;
 }
 
+/** A kind of student by its name; undefined for what is no name of one. */
+export function parseStudent(name: string): StudentKind | undefined {
+  if (name === 'lookup') return { kind: 'lookup' };
+  const [, layers, width] = /^transformer:(\d+(?:,\d+)*)(?:x(\d+))?$/.exec(name) ?? [];
+  if (layers === undefined) return undefined;
+  return {
+    kind: 'transformer',
+    layers: layers.includes(',') ? layers.split(',').map(Number) : Number(layers),
+    ...(width !== undefined && { width: Number(width) }),
+  };
+}
+
 /** The loss, as a manifest states it. */
 export function describeLoss(weights: LossWeights): string {
   const { mse = 1, cosine = 1, contrastive = 0, ranking = 0 } = weights;

@@ -60,7 +60,7 @@ async function singleTokens(teacher: Tower, prompt: string): Promise<Tokens[]> {
 }
 
 /** One more than the highest token id of a Hugging Face `tokenizer.json`. */
-async function vocabularySize(directory: string): Promise<number> {
+export async function vocabularySize(directory: string): Promise<number> {
   const { model, added_tokens: added = [] } = JSON.parse(
     await readFile(join(directory, 'tokenizer.json'), 'utf8'),
   ) as { model: { vocab: Record<string, number> | unknown[] }; added_tokens?: { id: number }[] };

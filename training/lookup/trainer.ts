@@ -2,14 +2,21 @@ import type { LossWeights } from '../gradient/losses.ts';
 import { checkOptimizer, type OptimizerOptions } from '../gradient/optimizer.ts';
 import { STEP } from '../gradient/step.ts';
 import { otherState } from '../gradient/row-table.ts';
-import type { StepReport, TrainerOptions } from '../gradient/trainer.ts';
+import type { StepReport, TrainerOptions, UpdateReport } from '../gradient/trainer.ts';
 import { OnnxError } from '../onnx/errors.ts';
 import { elementCount, float32, int64, toNumbers, type Tensor } from '../onnx/tensor.ts';
-import { seededRandom } from '../random.ts';
+import { normal, seededRandom } from '../random.ts';
 import { adamStep, AdamTable, type SomeRows } from './adam-rows.ts';
 import { LossHead, rowsTensor } from './head.ts';
 import { LOG_WEIGHTS, PAIR_VECTORS, POSITIONS, PROJECTION, SEEKS, SHOWS, TOKEN_VECTORS } from './model.ts';
-import { backText, CONTEXT_WIDTH, poolText, RowGradients, type PooledTables } from './pooled.ts';
+import {
+  backText,
+  CONTEXT_WIDTH,
+  poolText,
+  RowGradients,
+  type PooledTables,
+  type PooledText,
+} from './pooled.ts';
 
 /** A text as rows of the tables, each as often as it occurs. */
 export interface LookupText {
@@ -67,6 +74,8 @@ export class LookupTrainer {
   readonly #gradients: ReadonlyMap<string, RowGradients>;
   readonly #width: number;
   #steps: number;
+  /** Whether gradients are sums of {@link accumulate}. */
+  #accumulates = false;
 
   private constructor(
     options: LookupTrainerOptions,
@@ -126,16 +135,40 @@ export class LookupTrainer {
   ): Promise<StepReport> {
     const empty = texts.findIndex(({ tokens }) => tokens.length === 0);
     if (empty >= 0) throw new OnnxError('REQUEST_INVALID', `text ${empty} of the batch has no tokens`);
-    const { optimizer } = this.#options;
     const { loss, gradients } = await this.gradient(texts, teacher, documents);
+    return { loss, ...this.#move(gradients, Number.isFinite(loss)) };
+  }
+
+  /**
+   * Adds the gradient of a loss that is computed elsewhere, for {@link update} to take. Not where there is a projection.
+   *
+   * @param byVectors - the loss's derivative by what {@link encode} gives, a row for each text
+   */
+  accumulate(texts: readonly LookupText[], byVectors: Float32Array): void {
+    if (this.#tables.has(PROJECTION)) {
+      throw new OnnxError('REQUEST_INVALID', 'a lookup with a projection is trained by its own loss alone');
+    }
+    if (!this.#accumulates) for (const gradients of this.#gradients.values()) gradients.clear();
+    this.#accumulates = true;
+    const means = new Float64Array(texts.length * this.#width);
+    this.#back(texts, this.#pool(texts, means), means, byVectors);
+  }
+
+  /** Takes a step with the sums of {@link accumulate}, and clears them. Where they are not finite, nothing moves. */
+  update(): UpdateReport {
+    this.#accumulates = false;
+    return this.#move(this.#gradients, true);
+  }
+
+  #move(gradients: ReadonlyMap<string, SomeRows>, isLossFinite: boolean): UpdateReport {
     let squares = 0;
     for (const { values } of gradients.values()) {
       for (let i = 0; i < values.length; i++) squares += values[i]! * values[i]!;
     }
     const gradientNorm = Math.sqrt(squares);
-    const step = adamStep(this.#steps, gradientNorm, optimizer);
-    const report = { step: this.#steps + 1, loss, gradientNorm, learningRate: step.rate };
-    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) return report;
+    const step = adamStep(this.#steps, gradientNorm, this.#options.optimizer);
+    const report = { step: this.#steps + 1, gradientNorm, learningRate: step.rate };
+    if (!isLossFinite || !Number.isFinite(gradientNorm)) return report;
     for (const [name, rows] of gradients) this.#tables.get(name)!.move(rows, step);
     this.#steps++;
     return report;
@@ -149,10 +182,8 @@ export class LookupTrainer {
   ): Promise<{ loss: number; gradients: Map<string, SomeRows> }> {
     const { dimensions } = this.#options;
     const width = this.#width;
-    const tables = this.#pooled();
     const means = new Float64Array(texts.length * width);
-    const meanOf = (text: number): Float64Array => means.subarray(text * width, (text + 1) * width);
-    const pooled = texts.map((text, i) => poolText(text, tables, meanOf(i)));
+    const pooled = this.#pool(texts, means);
     const projection = this.#tables.get(PROJECTION);
     const { loss, byMeans, byProjection } = await this.#head.run({
       means: rowsTensor(Float32Array.from(means), width),
@@ -160,7 +191,34 @@ export class LookupTrainer {
       projection: projection && rowsTensor(projection.value, dimensions),
       documents: documents && rowsTensor(documents, dimensions),
     });
+    for (const gradients of this.#gradients.values()) gradients.clear();
+    this.#back(texts, pooled, means, byMeans);
+    const found = new Map<string, SomeRows>(this.#gradients);
+    if (byProjection !== undefined) {
+      found.set(PROJECTION, { rows: Array.from({ length: width }, (_, row) => row), values: byProjection });
+    }
+    return { loss, gradients: found };
+  }
+
+  /** Writes the texts' means to `means`, a row each. */
+  #pool(texts: readonly LookupText[], means: Float64Array): PooledText[] {
+    const tables = this.#pooled();
+    return texts.map((text, i) => poolText(text, tables, this.#rowOf(means, i)));
+  }
+
+  #rowOf<Numbers extends Float32Array | Float64Array>(rows: Numbers, row: number): Numbers {
+    return rows.subarray(row * this.#width, (row + 1) * this.#width) as Numbers;
+  }
+
+  /** Adds the gradient of a loss, given by the texts' means, to the rows that they use. */
+  #back(
+    texts: readonly LookupText[],
+    pooled: readonly PooledText[],
+    means: Float64Array,
+    byMeans: Float32Array,
+  ): void {
     this.#useRows(texts);
+    const tables = this.#pooled();
     const rows = (name: string): RowGradients | undefined => this.#gradients.get(name);
     const gradients = {
       vectors: rows(TOKEN_VECTORS)!,
@@ -171,14 +229,9 @@ export class LookupTrainer {
       positions: rows(POSITIONS),
     };
     for (const [i, text] of texts.entries()) {
-      const byMean = Float64Array.from(byMeans.subarray(i * width, (i + 1) * width));
-      backText(text, pooled[i]!, tables, meanOf(i), byMean, gradients);
+      const byMean = Float64Array.from(this.#rowOf(byMeans, i));
+      backText(text, pooled[i]!, tables, this.#rowOf(means, i), byMean, gradients);
     }
-    const found = new Map<string, SomeRows>(this.#gradients);
-    if (byProjection !== undefined) {
-      found.set(PROJECTION, { rows: Array.from({ length: width }, (_, row) => row), values: byProjection });
-    }
-    return { loss, gradients: found };
   }
 
   /** Vectors of texts with the rows as they are now, neither normalised nor scaled. */
@@ -228,7 +281,6 @@ export class LookupTrainer {
   /** Makes room for the gradients of a batch's rows. */
   #useRows(texts: readonly LookupText[]): void {
     const positions = this.#options.positions ?? 0;
-    for (const gradients of this.#gradients.values()) gradients.clear();
     for (const name of [TOKEN_VECTORS, LOG_WEIGHTS, SEEKS, SHOWS]) {
       const gradients = this.#gradients.get(name)!;
       for (const { tokens } of texts) for (const token of tokens) gradients.use(token);
@@ -281,9 +333,4 @@ function product(rows: Float32Array, matrix: Float32Array, inner: number, column
     }
   }
   return out;
-}
-
-/** Standard normal, by Box and Muller's transform. */
-function normal(random: () => number): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { hashFile } from '../../towers/hash.ts';
 import { pullTower } from '../../towers/pull.ts';
 import { distill } from '../distill/distill.ts';
+import { nameOf } from '../distill/request.ts';
 import { TrainingError } from '../errors.ts';
 import { differenceInterval, ratioInterval } from '../evaluation/bootstrap.ts';
 import { mean } from '../evaluation/metrics.ts';
@@ -115,7 +116,8 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
   const inputs = { base, pairs: await hashFile(pairs), seed: recipe.seed };
   const { seed } = recipe;
   const environment = { base: recipe.base, pairs, threads, signal, log, cacheDir };
-  const small = { queryLayers: recipe.stage2.layers, separate: true, epochs: undefined };
+  const student = { kind: 'transformer', layers: recipe.stage2.layers } as const;
+  const small = { queryStudent: student, separate: true, epochs: undefined };
   const smallStepFlops = (): Promise<number> =>
     estimateFlops({ ...recipe.stage1, seed, ...environment, ...small, steps: 1, out });
   const trainIn = async (name: 'stage1' | RivalName, changes: Partial<TrainRequest>) => {
@@ -136,10 +138,10 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
 
   const teacher = await trainIn('stage1', {});
   keep(teacher);
-  const student = await distillIn(steps, recipe, { ...options, pairs, teacher: teacher.result });
-  keep(student);
-  const flops = teacher.result.flops + student.result.flops;
-  const studentFolder = join(student.folder, STUDENT_FOLDER);
+  const distilled = await distillIn(steps, recipe, { ...options, pairs, teacher: teacher.result });
+  keep(distilled);
+  const flops = teacher.result.flops + distilled.result.flops;
+  const studentFolder = join(distilled.folder, STUDENT_FOLDER);
 
   const rival = async (name: RivalName, count: number): Promise<TrainReport> => {
     const trained = await trainIn(name, { ...small, steps: Math.max(1, Math.round(count)) });
@@ -150,7 +152,7 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
   const sameSteps = recipe.sameSteps ? await rival('same-steps', teacher.result.steps) : undefined;
   const rivals = { endToEnd, sameSteps };
   const spaces = Object.values(rivals).map((rival) => rival?.towers.space);
-  const towers = [teacher.result.towers.space, student.artefacts, ...spaces];
+  const towers = [teacher.result.towers.space, distilled.artefacts, ...spaces];
   const compared = await steps.run('comparison', { ...inputs, towers }, Comparison, () =>
     compare(recipe, { pairs, teacher: teacher.result, student: studentFolder, rivals, cacheDir, signal }),
   );
@@ -160,9 +162,9 @@ export async function runPipeline(recipe: Recipe, options: PipelineOptions): Pro
     out,
     stage1: { ...teacher.result, recall10: teacher.result.heldOut.recall10.trained },
     twoStage: {
-      student: `transformer:${recipe.stage2.layers}`,
+      student: nameOf(student),
       tower: studentFolder,
-      ...student.result,
+      ...distilled.result,
       ...twoStage,
       flops,
     },
@@ -215,12 +217,16 @@ async function distillIn(
           onProgress?.('stage2', { phase: 'training', done: step, total, loss }),
       });
       if (report.interrupted) throw signal?.reason;
-      const flops = await distillationFlops(tower, layers, {
-        queries: used.map(({ query }) => query),
-        documents: contrastive > 0 ? used.map(({ document }) => document) : [],
-        steps: report.steps,
-        batch: settings.batch,
-      });
+      const flops = await distillationFlops(
+        tower,
+        { kind: 'transformer', layers },
+        {
+          queries: used.map(({ query }) => query),
+          documents: contrastive > 0 ? used.map(({ document }) => document) : [],
+          steps: report.steps,
+          batch: settings.batch,
+        },
+      );
       const { steps: taken, seconds, heldOutCosine } = report;
       return { steps: taken, seconds, heldOutCosine, flops };
     });

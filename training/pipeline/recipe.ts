@@ -3,6 +3,7 @@ import { parse } from 'yaml';
 import * as z from 'zod';
 import { TrainingError } from '../errors.ts';
 import { TrainOptions } from '../stage1/request.ts';
+import { ClaimRecipe } from './claim/recipe.ts';
 
 const count = z.int().positive();
 const share = z.number().positive();
@@ -37,8 +38,12 @@ export const Recipe = z.strictObject({
 });
 export type Recipe = z.infer<typeof Recipe>;
 
-/** @throws {TrainingError} `REQUEST_INVALID`, naming the file, the key and what is wrong */
-export async function readRecipe(file: string): Promise<Recipe> {
+/**
+ * Reads a recipe: of both stages, or of the claim where it has a `claim`.
+ *
+ * @throws {TrainingError} `REQUEST_INVALID`, naming the file, the key and what is wrong
+ */
+export async function readRecipe(file: string): Promise<Recipe | ClaimRecipe> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new TrainingError('REQUEST_INVALID', `there is no file ${file}`, { cause: error });
   });
@@ -50,7 +55,8 @@ export async function readRecipe(file: string): Promise<Recipe> {
       cause: error,
     });
   }
-  const parsed = Recipe.safeParse(value);
+  const isClaim = typeof value === 'object' && value !== null && 'claim' in value;
+  const parsed = isClaim ? ClaimRecipe.safeParse(value) : Recipe.safeParse(value);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) =>
     path.length === 0 ? message : `${path.join('.')}: ${message}`,

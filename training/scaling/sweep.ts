@@ -223,7 +223,7 @@ async function trainPoint(
     directory: base.directory,
     manifest: { pooling, dimensions },
     shared: true,
-    queryLayers: undefined,
+    queryStudent: undefined,
     trainTables: false,
     optimizer: { rate, steps, warmup: Math.ceil(steps * WARMUP) },
     threads,

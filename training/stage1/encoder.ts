@@ -1,5 +1,6 @@
 import type { TrainablePooling } from '../trainable.ts';
 import { findLayers } from '../gradient/layers.ts';
+import { randomized } from '../gradient/randomize.ts';
 import { cutTransformer, pooledVectors } from '../gradient/transformer.ts';
 import type { Model } from '../onnx/model.ts';
 import { readTowerGraph } from '../tower-folder.ts';
@@ -22,8 +23,12 @@ export interface EncoderOptions {
   pooling: TrainablePooling;
   /** Length of a vector. Longer ones are cut to it. */
   dimensions: number;
-  /** How many of its layers to keep, evenly spaced. @default all */
-  layers?: number | undefined;
+  /** Which of its layers to keep, or how many: then evenly spaced. @default all */
+  layers?: number | readonly number[] | undefined;
+  /** Components of its tokens' vectors, fewer than its own; only with layers. @default its own */
+  width?: number | undefined;
+  /** Starts from random weights and tables of this seed. @default its own */
+  randomSeed?: number | undefined;
   /** Whether embedding tables are trained as well. */
   trainTables: boolean;
 }
@@ -41,11 +46,13 @@ export async function readEncoder(directory: string, options: EncoderOptions): P
 
 /** Makes an encoder of a graph in plain operators. */
 export async function encoderOf(plain: Model, output: string, options: EncoderOptions): Promise<Encoder> {
-  const { layers, pooling, dimensions, trainTables } = options;
-  const { model, weights, tables } =
+  const { layers, width, pooling, dimensions, trainTables, randomSeed } = options;
+  const { weights, tables, ...cut } =
     layers === undefined
       ? { model: plain, ...(await findLayers(plain, output)) }
-      : await cutTransformer(plain, layers, { output });
+      : await cutTransformer(plain, layers, { output, width });
+  const model =
+    randomSeed === undefined ? cut.model : randomized(cut.model, [...weights, ...tables], randomSeed);
   return {
     model,
     output,

@@ -18,7 +18,7 @@ function planFor(directory: string, changes: Partial<ReplicaPlan> = {}): Replica
     directory,
     manifest: { pooling: 'mean', dimensions: TINY.width },
     shared: true,
-    queryLayers: undefined,
+    queryStudent: undefined,
     trainTables: false,
     optimizer: { rate: 0.01, steps: 4, weightDecay: 0 },
     threads: 1,
@@ -87,7 +87,11 @@ for (const [family, model, shared] of [
 
 test('processes that share a batch take the step that one takes with the whole of it', async (context) => {
   const contrast = await openContrast(context);
-  const plan = planFor(tinyBase(context), { shared: false, queryLayers: 1, trainTables: true });
+  const plan = planFor(tinyBase(context), {
+    shared: false,
+    queryStudent: { kind: 'transformer', layers: 1 },
+    trainTables: true,
+  });
   const alone = await LocalReplica.open(plan);
   context.after(() => alone.close());
   const pooled = await openReplicas(plan, { workers: 3, encoders: new Map() });

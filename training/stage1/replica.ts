@@ -7,7 +7,9 @@ import { prune } from '../onnx/prune.ts';
 import { float32, rowsOf, toNumbers, type Tensor } from '../onnx/tensor.ts';
 import { pad, planRuns } from '../padding.ts';
 import type { TrainablePooling } from '../trainable.ts';
+import type { StudentKind } from '../distill/request.ts';
 import { type Encoder, readEncoder } from './encoder.ts';
+import type { QueryStart } from './request.ts';
 
 /** The side that a text is on. Each side has an encoder of its own, or both share one. */
 export type Side = 'query' | 'document';
@@ -19,8 +21,14 @@ export interface ReplicaPlan {
   manifest: { pooling: TrainablePooling; dimensions: number };
   /** Whether both sides have the same weights. */
   shared: boolean;
-  /** How many layers the query encoder keeps; undefined: all. Not with shared weights. */
-  queryLayers: number | undefined;
+  /** What the query encoder is; undefined: all of the base's layers. Not with shared weights. */
+  queryStudent: StudentKind | undefined;
+  /** Where the query encoder starts. With random weights its tables are trained. @default base */
+  queryStart?: QueryStart;
+  /** Whether the document encoder stays as it is. @default false */
+  frozenDocuments?: boolean;
+  /** Of random weights. @default 1 */
+  seed?: number;
   trainTables: boolean;
   optimizer: OptimizerOptions;
   /** Of ONNX Runtime. Undefined: one for each core. */
@@ -50,17 +58,27 @@ export interface Replica {
 /** Names of encoders: with shared weights there is one. */
 export type EncoderName = Side | 'shared';
 
-/** Reads the encoders that a plan starts from. @throws {OnnxError} as `readEncoder` does */
+/**
+ * Reads the encoders that a plan starts from. A lookup is none: it has no graph that is trained.
+ *
+ * @throws {OnnxError} as `readEncoder` does
+ */
 export async function readEncoders(plan: ReplicaPlan): Promise<Map<EncoderName, Encoder>> {
   const encoders = new Map<EncoderName, Encoder>();
   const names = plan.shared ? (['shared'] as const) : (['query', 'document'] as const);
   for (const name of names) {
+    const student = name === 'query' ? plan.queryStudent : undefined;
+    if (student?.kind === 'lookup') continue;
+    const random = name === 'query' && plan.queryStart === 'random';
     const encoder = await readEncoder(plan.directory, {
       ...plan.manifest,
-      layers: name === 'query' ? plan.queryLayers : undefined,
-      trainTables: plan.trainTables,
+      layers: student?.layers,
+      width: student?.width,
+      trainTables: plan.trainTables || random,
+      randomSeed: random ? (plan.seed ?? 1) : undefined,
     });
-    encoders.set(name, encoder);
+    const frozen = name === 'document' && plan.frozenDocuments === true;
+    encoders.set(name, frozen ? { ...encoder, weights: [] } : encoder);
   }
   return encoders;
 }

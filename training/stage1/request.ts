@@ -6,14 +6,18 @@ import { limits } from '../../machine/limits.ts';
 import { Batches } from '../batches.ts';
 import { TrainingError } from '../errors.ts';
 import type { Settings } from '../run-folder.ts';
+import { nameOf, type StudentKind } from '../distill/request.ts';
 import { trainablePooling } from '../trainable.ts';
-import { trainingFlops } from './compute.ts';
+import { lookupStartFlops, trainingFlops } from './compute.ts';
 import { type Pair, type PairSet, type PairTokens, readPairs } from './pairs.ts';
 import { readEncoders, type ReplicaPlan } from './replica.ts';
 import type { TrainProgress } from './run-steps.ts';
 
 /** Precision of a tower's weights. */
 export type Precision = 'fp32' | 'int8';
+
+/** What a query tower starts from: the document tower's own weights, or random ones that are no relative of them. */
+export type QueryStart = 'base' | 'random';
 
 /** Defaults. They suit WordNet's pairs and the default document tower. */
 export const TRAIN_DEFAULTS = {
@@ -28,6 +32,8 @@ export const TRAIN_DEFAULTS = {
   maxTokens: 64,
   heldOutDocuments: 20_000,
   trainTables: false,
+  queryStart: 'base' as QueryStart,
+  frozenDocuments: false,
   seed: 1,
   workers: 1,
 } as const;
@@ -79,8 +85,12 @@ export interface TrainRequest extends z.infer<typeof TrainOptions> {
   pairs: string;
   /** Folder of the new towers. */
   out: string;
-  /** Layers of the query tower, which then has weights of its own. @default all */
-  queryLayers?: number | undefined;
+  /** The query tower, which then has weights of its own. @default as many layers as the base */
+  queryStudent?: StudentKind | undefined;
+  /** Random weights are those of a tower of its own, whose embedding tables are trained as well. @default base */
+  queryStart?: QueryStart | undefined;
+  /** Whether the document tower stays as it is, so that the query tower alone is trained. @default false */
+  frozenDocuments?: boolean | undefined;
   /**
    * Precision of the towers that are written. Eight bits are a quarter of the size; such a tower serves and teaches, but
    * can't be trained further, nor cut into transformer students. @default fp32
@@ -139,7 +149,10 @@ export async function prepare(request: TrainRequest): Promise<Prepared> {
       directory,
       manifest: { pooling: trainablePooling(manifest), dimensions: manifest.dimensions },
       shared: !plan.separate,
-      queryLayers: plan.queryLayers,
+      queryStudent: plan.queryStudent,
+      queryStart: plan.queryStart,
+      frozenDocuments: plan.frozenDocuments,
+      seed: plan.seed,
       trainTables: plan.trainTables,
       optimizer: { rate: plan.rate, steps, warmup: Math.min(steps, Math.ceil(steps * WARMUP)) },
       threads: request.threads ?? threadsOf(plan.workers),
@@ -193,7 +206,22 @@ export async function tokenize(
 export async function estimateFlops(request: TrainRequest): Promise<number> {
   const prepared = await prepare(request);
   const encoders = await readEncoders(prepared.replicaPlan);
-  return trainingFlops(encoders, await tokenizePairs(prepared), prepared.batches, prepared.steps);
+  return flopsOf(prepared, encoders, await tokenizePairs(prepared));
+}
+
+/** Operations of a prepared run. */
+export async function flopsOf(
+  { replicaPlan, batches, steps, base }: Pick<Prepared, 'replicaPlan' | 'batches' | 'steps' | 'base'>,
+  encoders: Awaited<ReturnType<typeof readEncoders>>,
+  texts: PairTokens,
+): Promise<number> {
+  const { queryStudent, queryStart, frozenDocuments } = replicaPlan;
+  const isLookup = queryStudent?.kind === 'lookup';
+  const { dimensions } = base.manifest;
+  const lookup = isLookup ? { dimensions } : undefined;
+  const training = trainingFlops(encoders, texts, batches, steps, { lookup, frozenDocuments });
+  if (!isLookup || queryStart === 'random') return training;
+  return training + (await lookupStartFlops(base.directory, encoders.get('document')!));
 }
 
 /** What has a default. */
@@ -203,15 +231,28 @@ type Chosen = { [K in keyof typeof TRAIN_DEFAULTS]: NonNullable<TrainRequest[K]>
 export type TrainPlan = ReturnType<typeof planOf>;
 
 function planOf(request: TrainRequest) {
-  const { epochs, steps, queryLayers, queryPrompt, documentPrompt } = request;
-  const { separate = queryLayers !== undefined } = request;
+  const { epochs, steps, queryStudent, queryPrompt, documentPrompt } = request;
+  const { queryStart, frozenDocuments } = request;
+  const isOwn = queryStudent !== undefined || queryStart === 'random' || frozenDocuments === true;
+  const { separate = isOwn } = request;
   const keys = Object.keys(TRAIN_DEFAULTS) as (keyof typeof TRAIN_DEFAULTS)[];
   const chosen = Object.fromEntries(keys.map((key) => [key, request[key] ?? TRAIN_DEFAULTS[key]]));
-  const plan = { ...(chosen as Chosen), separate, queryLayers, queryPrompt, documentPrompt };
+  const plan = { ...(chosen as Chosen), separate, queryStudent, queryPrompt, documentPrompt };
   const refuse = (why: string): TrainingError => new TrainingError('REQUEST_INVALID', why);
   if (epochs !== undefined && steps !== undefined) throw refuse('give epochs or steps, not both');
-  if (queryLayers !== undefined && !separate) {
-    throw refuse('a query tower of fewer layers has weights of its own: leave separate out, or say true');
+  if (isOwn && !separate) {
+    throw refuse(
+      'a query tower of another kind, start or training than the document tower has weights of its own: leave separate ' +
+        'out, or say true',
+    );
+  }
+  if (plan.workers > 1 && (queryStudent?.kind === 'lookup' || plan.frozenDocuments)) {
+    throw refuse(
+      'a lookup, or documents that stay as they are, are trained by one process: leave workers out',
+    );
+  }
+  if (queryStudent?.kind === 'lookup' && plan.precision !== 'fp32') {
+    throw refuse('a lookup that is trained end to end is written in fp32: leave the precision out');
   }
   if (!(plan.temperature > 0)) throw refuse(`the temperature is ${plan.temperature}; it must be above 0`);
   if (!(plan.batch >= 2)) throw refuse(`a batch of ${plan.batch} has no negatives; 2 pairs at the least`);
@@ -227,7 +268,7 @@ function settingsOf(plan: TrainPlan, base: LocalTower, pairs: PairSet, steps: nu
     trained: pairs.train.length,
     ...rest,
     steps,
-    queryLayers: plan.queryLayers ?? 'all',
+    queryStudent: plan.queryStudent === undefined ? 'all' : nameOf(plan.queryStudent),
     queryPrompt: plan.queryPrompt ?? 'that of the base',
     documentPrompt: plan.documentPrompt ?? 'that of the base',
   };

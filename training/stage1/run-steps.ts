@@ -32,8 +32,8 @@ export function readRunCheckpoint(folder: string, settings: Settings) {
 
 /** How far a run is. */
 export interface TrainProgress {
-  phase: 'mining' | 'training';
-  /** Steps, or texts while negatives are mined. */
+  phase: 'mining' | 'reading' | 'training';
+  /** Steps, or texts while negatives are mined or a teacher reads. */
   done: number;
   total: number;
   /** Mean of the last steps; absent before the first. */

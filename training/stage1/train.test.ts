@@ -118,14 +118,18 @@ test('what is finished is not done again, and not for another request', async (c
 });
 
 test('a query tower of fewer layers has weights of its own, and costs less', async (context) => {
-  const request = requestFor(context, { queryLayers: 1, queryPrompt: 'query: ', documentPrompt: 'star ' });
+  const request = requestFor(context, {
+    queryStudent: { kind: 'transformer', layers: 1 },
+    queryPrompt: 'query: ',
+    documentPrompt: 'star ',
+  });
   const { towers, flops } = await train(request);
   const size = (folder: string): number => statSync(join(folder, 'model.onnx')).size;
   assert.ok(size(towers.query) < size(towers.document));
   const full = await train({
     ...request,
     out: `${request.out}-full`,
-    queryLayers: undefined,
+    queryStudent: undefined,
     separate: true,
   });
   assert.ok(flops < full.flops);
@@ -161,7 +165,10 @@ test('a request that can not be is refused before anything is done', async (cont
   const request = requestFor(context);
   await refuses(train({ ...request, epochs: 1 }), /epochs or steps, not both/);
   await refuses(train({ ...request, batch: 1 }), /a batch of 1 has no negatives/);
-  await refuses(train({ ...request, queryLayers: 1, separate: false }), /has weights of its own/);
+  await refuses(
+    train({ ...request, queryStudent: { kind: 'transformer', layers: 1 }, separate: false }),
+    /has weights of its own/,
+  );
   await refuses(train({ ...request, resume: true }), /there is no checkpoint to go on from/);
   await refuses(train({ ...request, maxTokens: 2 }), /all queries are the same in 2 tokens/);
   assert.ok(!existsSync(request.out));

@@ -8,12 +8,11 @@ import { withParameters } from '../onnx/parameters.ts';
 import { quantizeWeights } from '../onnx/quantize.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import { towerName } from '../tower-folder.ts';
-import { trainingFlops } from './compute.ts';
 import { Contrast } from './contrast.ts';
 import { writeTowers } from './write-towers.ts';
 import { heldOutTask, measureRecall, recallOf, withTowers } from './held-out.ts';
 import { describeDropped } from './pairs.ts';
-import { type TrainPlan, prepare, tokenizePairs, type TrainRequest } from './request.ts';
+import { flopsOf, type TrainPlan, prepare, tokenizePairs, type TrainRequest } from './request.ts';
 import { type EncoderName, readEncoders, trainedParameters } from './replica.ts';
 import { readRunCheckpoint, runSteps, type RunResult } from './run-steps.ts';
 import {
@@ -25,6 +24,7 @@ import {
   writeReport,
 } from '../run-folder.ts';
 import { openReplicas } from './replica-group.ts';
+import { lookupSideModel, openSides } from './sides.ts';
 
 const Interval = z.tuple([z.number(), z.number()]);
 
@@ -94,7 +94,10 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   await makeFolder(out);
   const encoders = await readEncoders(replicaPlan);
   const state = checkpoint?.tensors.state;
-  const replica = await openReplicas(replicaPlan, { workers: plan.workers, encoders, state });
+  const isApart = plan.queryStudent?.kind === 'lookup' || plan.frozenDocuments;
+  const replica = isApart
+    ? await openSides(replicaPlan, { encoders, state, cacheDir: request.cacheDir, signal })
+    : await openReplicas(replicaPlan, { workers: plan.workers, encoders, state });
   let result: RunResult;
   const task = heldOutTask(pairs.heldOut, pairs.train, plan.heldOutDocuments);
   try {
@@ -137,8 +140,8 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
     steps,
     seconds: result.elapsedMs / 1000,
     loss: result.lossSum / steps,
-    parameters: trainedParameters(encoders),
-    flops: trainingFlops(encoders, texts, batches, steps),
+    parameters: trainedParameters(encoders) + lookupParameters(plan, result.state),
+    flops: await flopsOf(prepared, encoders, texts),
     heldOut: {
       queries: task.queries.length,
       documents: task.documents.length,
@@ -155,6 +158,13 @@ export async function train(request: TrainRequest): Promise<TrainReport> {
   return report;
 }
 
+/** Numbers of a lookup that was trained; none where the query tower is a transformer. */
+function lookupParameters({ queryStudent }: TrainPlan, state: ReadonlyMap<string, Tensor>): number {
+  if (queryStudent?.kind !== 'lookup') return 0;
+  const { graph } = lookupSideModel(state);
+  return [...graph.initializers.values()].reduce((sum, { data }) => sum + data.length, 0);
+}
+
 async function checkpointOf(out: string, settings: Settings, resume: boolean) {
   if (resume) return readRunCheckpoint(out, settings);
   if (!(await hasCheckpoint(out))) return undefined;
@@ -167,7 +177,7 @@ async function checkpointOf(out: string, settings: Settings, resume: boolean) {
 function models(
   encoders: Awaited<ReturnType<typeof readEncoders>>,
   state: ReadonlyMap<string, Tensor>,
-  { separate, precision }: Pick<TrainPlan, 'separate' | 'precision'>,
+  { separate, precision, queryStudent }: Pick<TrainPlan, 'separate' | 'precision' | 'queryStudent'>,
 ) {
   const modelOf = (name: EncoderName): Model => {
     const { model, weights } = encoders.get(name)!;
@@ -175,6 +185,9 @@ function models(
     const exported = withParameters(model, trained);
     return precision === 'int8' ? quantizeWeights(exported) : exported;
   };
+  if (queryStudent?.kind === 'lookup') {
+    return { documentModel: modelOf('document'), queryModel: lookupSideModel(state) };
+  }
   if (separate) return { documentModel: modelOf('document'), queryModel: modelOf('query') };
   const shared = modelOf('shared');
   return { documentModel: shared, queryModel: shared };
