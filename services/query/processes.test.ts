@@ -29,6 +29,12 @@ function runs(pid: number): boolean {
   }
 }
 
+/** A query service of two processes, at any free ports. */
+function startFleet(folder: string, ...flags: readonly string[]): Promise<Process> {
+  const ports = ['--port', '0', '--metrics-port', '0', '--console-address', ''];
+  return startService('query', '--processes', '2', '--data', folder, ...ports, ...flags);
+}
+
 describe('a query service of two processes', () => {
   let folder: string;
   let service: Process;
@@ -71,12 +77,9 @@ describe('a query service of two processes', () => {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'scalingnote-processes-'));
-    service = await startService(
-      'query',
-      ...['--processes', '2', '--port', '0', '--metrics-port', '0', '--liveness-port', '0'],
-      ...['--data', folder, '--query-slots', String(SLOTS), '--lame-duck-ms', String(LAME_DUCK_MS)],
-      ...['--console-address', '', '--audit-log', join(folder, 'audit.log')],
-    );
+    const flags = { slots: String(SLOTS), lameDuck: String(LAME_DUCK_MS), audit: join(folder, 'audit.log') };
+    const limits = ['--query-slots', flags.slots, '--lame-duck-ms', flags.lameDuck];
+    service = await startFleet(folder, '--liveness-port', '0', '--audit-log', flags.audit, ...limits);
   });
   after(async () => {
     for (const client of clients) client.close();
@@ -156,10 +159,10 @@ describe('a query service of two processes', () => {
       behind.push(await pidBehind(client));
     }
     const { child } = service;
-    let stopping = false;
+    const stopping = new AbortController();
     let answered = 0;
     const call = async (client: QueryServiceClient): Promise<void> => {
-      for (let each = 0; !stopping; each++) {
+      for (let each = 0; !stopping.signal.aborted; each++) {
         await encode(client, `while it stops ${each}`);
         answered++;
       }
@@ -174,7 +177,7 @@ describe('a query service of two processes', () => {
       return ready.status === 503;
     });
     assert.equal((await encode(connect(), 'a connection that comes late')).embeddings.length, 1);
-    stopping = true;
+    stopping.abort();
     await Promise.all(calls);
     assert.deepEqual(await exited, [0, null]);
     for (const pid of behind) assert.ok(!runs(pid), `process ${pid} is left`);
@@ -186,10 +189,7 @@ describe('a query service of two processes', () => {
 test('all processes end when their parent is killed', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'scalingnote-processes-'));
   t.after(() => rm(folder, { recursive: true }));
-  const service = await startService(
-    'query',
-    ...['--processes', '2', '--port', '0', '--metrics-port', '0', '--data', folder, '--console-address', ''],
-  );
+  const service = await startFleet(folder);
   const response = await fetch(`http://${service.metrics}/metrics.json`);
   const metrics = (await response.json()) as JsonMetric[];
   assert.ok(metrics.some(({ name }) => name === 'scalingnote.processes'));

@@ -53,8 +53,15 @@ export class Member {
 
   constructor(place: { number: number; processes: number; port: number }, events: MemberEvents) {
     this.number = place.number;
+    const own = (flags: string): string => heapShare(flags, place.processes);
+    const { NODE_OPTIONS: options } = process.env;
     this.child = fork(process.argv[1]!, process.argv.slice(2), {
-      env: { ...process.env, [PLACE_VARIABLE]: placeText({ ...place, parent: process.pid }) },
+      execArgv: process.execArgv.map(own),
+      env: {
+        ...process.env,
+        ...(options !== undefined && { NODE_OPTIONS: own(options) }),
+        [PLACE_VARIABLE]: placeText({ ...place, parent: process.pid }),
+      },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       serialization: 'advanced',
       // Ctrl-C reaches the whole process group of the terminal. In its own group, a process is stopped once, by its parent.
@@ -156,4 +163,12 @@ export class Member {
     this.open--;
     events.onClosed(peer);
   }
+}
+
+/** Flags of Node for one of so many processes: a limit of the heap is of all of them. */
+export function heapShare(flags: string, processes: number): string {
+  return flags.replaceAll(
+    /(--max[-_]old[-_]space[-_]size=)(\d+)/g,
+    (_, flag: string, mib: string) => flag + String(Math.max(1, Math.floor(Number(mib) / processes))),
+  );
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { Config } from '../config.ts';
+import { heapShare } from './member.ts';
 import { ownShares, requireShares } from './shares.ts';
 
 const NAMES = ['querySlots', 'queryQueue', 'queryCache', 'maxTokensSpent', 'threads'] as const;
@@ -37,4 +38,13 @@ test('what is off stays off, and what is too little for all is refused', () => {
   assert.throws(() => requireShares(config, 5), /--query-slots is 4, which 5 processes can't share/);
   // A share of 0 would be no limit at all.
   assert.throws(() => requireShares({ ...config, maxTokensSpent: 3 }, 4), /--max-tokens-spent is 3/);
+});
+
+test('a limit of the heap is of all processes together', () => {
+  assert.equal(heapShare('--max-old-space-size=4096', 2), '--max-old-space-size=2048');
+  assert.equal(
+    heapShare('--enable-source-maps --max_old_space_size=300 --x', 4),
+    '--enable-source-maps --max_old_space_size=75 --x',
+  );
+  assert.equal(heapShare('--max-semi-space-size=2', 2), '--max-semi-space-size=2');
 });
