@@ -89,7 +89,12 @@ export const bench: Bench = {
           const [more, less] = seen;
           generator.push(more.generatorCores);
           pairs.add(`${load}: ${processes} processes; peer: one`, '/s', more.perSecond, less.perSecond);
-          pairs.add(`the same: CPU of the service a call`, 'µs', more.cpuMicros, less.cpuMicros);
+          pairs.add(
+            `CPU of the service a call: ${load}; peer: one process`,
+            'µs',
+            more.cpuMicros,
+            less.cpuMicros,
+          );
         }
       }
     } finally {
