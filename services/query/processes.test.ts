@@ -18,8 +18,8 @@ import type { JsonMetric } from '../runtime/telemetry/exposition.ts';
 /** Connections of callers; each goes to one process. */
 const CONNECTIONS = 4;
 const SLOTS = 5;
-/** Long enough for a caller to see that the service stops. */
-const LAME_DUCK_MS = 2000;
+/** Long enough for callers on any machine to see that the service stops, and for what they have sent to arrive. */
+const LAME_DUCK_MS = 10_000;
 
 /** Whether a process is there. */
 function runs(pid: number): boolean {
@@ -181,14 +181,15 @@ describe('a query service of two processes', () => {
     await until(() => answered > 10);
     const exited = once(child, 'exit');
     child.kill('SIGTERM');
+    // What has been sent is answered.
+    stopping.abort();
+    await Promise.all(calls);
     // As a load balancer does: it sends calls until the service says that it stops.
     await until(async () => {
       const ready = await fetch(`http://${service.liveness}/readyz`);
       return ready.status === 503;
     });
     assert.equal((await encode(connect(), 'a connection that comes late')).embeddings.length, 1);
-    stopping.abort();
-    await Promise.all(calls);
     assert.deepEqual(await exited, [0, null]);
     for (const pid of behind) assert.ok(!runs(pid), `process ${pid} is left`);
     const refused = await encode(connect(), 'too late').catch((error: ServiceError) => error.code);

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import type * as z from 'zod';
 import { KeyFileError } from '../../keys/key-file.ts';
-import { limits, PLACE_VARIABLE } from '../../machine/limits.ts';
+import { limits } from '../../machine/limits.ts';
 import { StoreError } from '../../store/errors.ts';
 import { TowerError } from '../../towers/errors.ts';
-import { ownSeat, type Seat } from './fleet/seat.ts';
+import { isMember, ownSeat, type Seat } from './fleet/seat.ts';
 import { helpText, loadConfig, type SettingsSchema } from './config.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { StartError } from './server.ts';
@@ -96,7 +96,7 @@ export async function runService<Schema extends SettingsSchema>(
   } catch (error) {
     const message = startFailure(error);
     // Of several processes of a service, their parent says it once.
-    if (process.env[PLACE_VARIABLE] === undefined) process.stderr.write(`scalingnote ${name}: ${message}\n`);
+    if (!isMember()) process.stderr.write(`scalingnote ${name}: ${message}\n`);
     await report({ type: 'failed', message });
     process.exit(error instanceof ConfigError ? EXIT_USAGE : 1);
   }

@@ -3,12 +3,12 @@ import type { Logger } from 'pino';
 import { Restarts } from '../../../calls/restarts.ts';
 import { authority } from '../listen-address.ts';
 import { type Door, openPort } from '../listener/door.ts';
-import { BEAT_MS } from '../liveness/heartbeat.ts';
 import { ConfigError } from '../setting-types.ts';
 import { StartError } from '../start-error.ts';
 import type { Instrument } from '../telemetry/instruments.ts';
 import { type InstrumentSnapshot, lasting, merged, type Part, snapshotOf } from '../telemetry/snapshot.ts';
 import { HandOver } from './hand-over.ts';
+import { SAY_MS } from './seat.ts';
 import { Member, type MemberEnd, type MemberEvents } from './member.ts';
 
 /** Exit code for wrong usage: another start can't help. */
@@ -17,8 +17,8 @@ const EXIT_USAGE = 2;
 const STOP_MARGIN_MS = 10_000;
 /** A process that ends by itself may have had its signal before the service has: so long, in milliseconds, it goes on. */
 const SAME_SIGNAL_MS = 100;
-/** A process that was not heard of for so many of its beats does not turn. */
-const BEATS = 5;
+/** A process that was to be heard of so often, and was not, does not turn. */
+const SILENT = 3;
 
 /** What a fleet is told. */
 export interface FleetOptions {
@@ -106,7 +106,7 @@ export class Fleet {
 
   /** Whether the event loops of all processes that run turn. */
   readonly turns = (): boolean => {
-    const since = performance.now() - BEATS * BEAT_MS;
+    const since = performance.now() - SILENT * SAY_MS;
     return this.#running.every(({ isOpen, beatAt }) => !isOpen || beatAt > since);
   };
 

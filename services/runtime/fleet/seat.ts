@@ -3,13 +3,14 @@ import { type Place, PLACE_VARIABLE, placeOf } from '../../../machine/limits.ts'
 import { AuditLog } from '../access/audit.ts';
 import type { OpenAudit } from '../access/audit-file.ts';
 import type { Door, OpenDoor } from '../listener/door.ts';
-import { BEAT_MS } from '../liveness/heartbeat.ts';
 import { ConfigError } from '../setting-types.ts';
 import type { Instruments } from '../telemetry/instruments.ts';
 import { snapshotOf } from '../telemetry/snapshot.ts';
 import type { Quotas } from '../tenants/quotas.ts';
 import type { Spent, ToMember, ToParent } from './messages.ts';
 
+/** How often a process says that its event loop turns, in milliseconds. */
+export const SAY_MS = 500;
 /** How long what was spent, and lines of the audit log, wait for more of them, in milliseconds. */
 const TELL_MS = 20;
 
@@ -24,12 +25,17 @@ export function ownSeat(): Seat | undefined {
   const said = process.env[PLACE_VARIABLE];
   if (said === undefined) return undefined;
   const place = placeOf(process.env);
-  if (place?.parent !== process.ppid || !process.send) {
+  if (!place || !isMember()) {
     throw new ConfigError(
       `${PLACE_VARIABLE} is "${said}", which a service sets for its own processes; unset it, and set --processes`,
     );
   }
   return (own ??= new Seat(place));
+}
+
+/** Whether a service has started this process as one of its own. */
+export function isMember(): boolean {
+  return process.send !== undefined && placeOf(process.env)?.parent === process.ppid;
 }
 
 /** One of several processes of a service, as itself sees it: connections come from its parent. */
@@ -58,7 +64,7 @@ export class Seat implements Place {
     process.on('message', (message, handle) => this.#hear(message as ToMember, handle as Socket | undefined));
     process.once('disconnect', () => this.#drain?.());
     process.on('exit', this.#tell);
-    this.#beating = setInterval(() => this.#say({ type: 'beat' }), BEAT_MS);
+    this.#beating = setInterval(() => this.#say({ type: 'beat' }), SAY_MS);
     this.#beating.unref();
   }
 
