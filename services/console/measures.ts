@@ -76,9 +76,7 @@ export function summarise(series: Series): Measures {
       0,
       ...series
         .filter((each) => each.name === name)
-        .flatMap(({ points }) =>
-          points.map((point) => Number((point as { value?: number | null }).value ?? 0)),
-        ),
+        .flatMap(({ points }) => points.map((point) => ('value' in point ? point.value : 0))),
     );
   const count = (name: string): number => sum(name, 'count');
   const total = (name: string): number => sum(name, 'sum');
