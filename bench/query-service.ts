@@ -89,12 +89,22 @@ export function distinctTexts(count: number, seed: number): string[] {
   });
 }
 
-/** Processor time of all threads of a process so far; `undefined` if the system is not Linux. */
+/** Processor time of all threads of a process, and of the processes that it started, so far; `undefined` if the system is not Linux. */
 export function cpuMicros(pid: number): number | undefined {
   const tasks = `/proc/${pid}/task`;
   if (!existsSync(tasks)) return undefined;
-  const nanoseconds = readdirSync(tasks).map((task) =>
-    Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ', 1)[0]),
+  const micros = readdirSync(tasks).map(
+    (task) => Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ', 1)[0]) / 1000,
   );
-  return nanoseconds.reduce((sum, each) => sum + each, 0) / 1000;
+  const children = childrenOf(pid).map((child) => cpuMicros(child) ?? 0);
+  return [...micros, ...children].reduce((sum, each) => sum + each, 0);
+}
+
+/** Processes that a process has started, and that run. None where the kernel does not say. */
+export function childrenOf(pid: number): number[] {
+  const tasks = `/proc/${pid}/task`;
+  return readdirSync(tasks).flatMap((task) => {
+    const file = `${tasks}/${task}/children`;
+    return existsSync(file) ? readFileSync(file, 'utf8').split(' ').filter(Boolean).map(Number) : [];
+  });
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
-import { RESTARTS } from '../cli/supervise/supervisor.ts';
+import { RESTARTS } from '../calls/restarts.ts';
 import { Settings, variableOf } from '../services/runtime/config.ts';
 import { optionalTool } from '../test/testing/optional-tool.ts';
 import { pathOf, read } from './testing/telemetry-files.ts';

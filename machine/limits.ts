@@ -14,6 +14,8 @@ export interface Limits {
   /** Bytes of memory: those of the machine, where nothing limits it. */
   memoryBytes: number;
   memoryLimited: boolean;
+  /** Processes of one service that have this each: one, unless the service runs in several. */
+  processes: number;
   /** What was found, in words. */
   found: string;
 }
@@ -28,18 +30,69 @@ export interface Machine {
   memoryBytes: number;
 }
 
-let known: Limits | undefined;
+let whole: Limits | undefined;
+let own: Limits | undefined;
 
-/** What this process may use of its machine, as it was when this was called first. */
+/**
+ * What this process may use of its machine, as it was when this was called first: a share of it, for one of the processes of
+ * a service.
+ */
 export function limits(): Limits {
-  known ??= limitsOf({
+  return (own ??= shareOf(machineLimits(), placeOf(process.env)?.processes ?? 1));
+}
+
+/** What all processes of this service may use together. */
+export function machineLimits(): Limits {
+  whole ??= limitsOf({
     cgroup: cgroupLimits(),
     cpus: cpus().length,
     // It follows "taskset" and cpusets. Newer versions of Node follow the quota as well.
     affinity: availableParallelism(),
     memoryBytes: totalmem(),
   });
-  return known;
+  return whole;
+}
+
+/** Says to a process, and to its threads, which of the processes of a service it is. Whoever starts it sets this. */
+export const PLACE_VARIABLE = 'SCALINGNOTE_PROCESS';
+
+/** Which of the processes of a service a process is. */
+export interface Place {
+  /** From 1 on. */
+  number: number;
+  processes: number;
+  /** Of the service. */
+  port: number;
+  /** Of the process that started it. */
+  parent: number;
+}
+
+/** As an environment says it; `undefined` where a service is one process. */
+export function placeOf(env: NodeJS.ProcessEnv): Place | undefined {
+  const said = /^(\d+)\/(\d+) at (\d+) by (\d+)$/.exec(env[PLACE_VARIABLE] ?? '');
+  if (!said) return undefined;
+  const [number, processes, port, parent] = said.slice(1).map(Number) as [number, number, number, number];
+  return { number, processes, port, parent };
+}
+
+/** The value of {@link PLACE_VARIABLE}. */
+export function placeText({ number, processes, port, parent }: Place): string {
+  return `${number}/${processes} at ${port} by ${parent}`;
+}
+
+/** What each of so many processes may use, where all together have this. */
+export function shareOf(all: Limits, processes: number): Limits {
+  if (processes === 1) return all;
+  const cpus = all.cpus / processes;
+  return {
+    ...all,
+    cpus,
+    threads: Math.max(1, Math.ceil(cpus)),
+    cpusLimited: true,
+    memoryBytes: all.memoryBytes / processes,
+    processes,
+    found: `${all.found}; shared by ${processes} processes`,
+  };
 }
 
 /** What such a machine leaves to a process. */
@@ -62,6 +115,7 @@ export function limitsOf({ cgroup, cpus, affinity, memoryBytes }: Machine): Limi
     cpusLimited: Math.ceil(usable) < cpus,
     memoryBytes: memory,
     memoryLimited,
+    processes: 1,
     found: found.join(', '),
   };
 }

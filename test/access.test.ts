@@ -216,7 +216,7 @@ describe('metrics', () => {
       port: 0,
       portSetting: '--metrics-port',
       resource: {},
-      instruments: new Instruments(),
+      collect: () => new Instruments().all,
       log,
       access: access.access,
       tls,

@@ -16,6 +16,8 @@ export interface Side {
   bodies: readonly Buffer[];
   /** Metadata of every call. @default none */
   headers?: Readonly<Record<string, string>>;
+  /** Connections that the calls go over. @default 1 */
+  connections?: number;
   /** The CA of a server that speaks TLS, as PEM. @default plain text */
   ca?: string;
 }
@@ -29,6 +31,8 @@ export interface Seen {
   lost: number;
   /** Processor time of all threads of the server, for each call, in microseconds. */
   cpuMicros: number;
+  /** Cores that the load generator took, which a server on the same machine does not have. */
+  generatorCores: number;
 }
 
 /** Before a stretch is measured: the server's memory comes back into the caches, the generator is compiled. */
@@ -79,7 +83,7 @@ export async function warmUp(side: Side, callers: number): Promise<void> {
 }
 
 async function stretch(
-  { service, path, bodies, headers = {}, ca }: Side,
+  { service, path, bodies, headers = {}, connections = 1, ca }: Side,
   phase: (name: string, ms: number) => Phase,
   ms: number,
 ): Promise<Seen> {
@@ -92,11 +96,11 @@ async function stretch(
     headers,
     ca,
     deadlineMs: undefined,
-    connections: 1,
+    connections,
     seed: 1,
   };
   const cpu = cpuMicros(service.child.pid!);
-  const { phases } = await generate({
+  const { phases, cpuShare } = await generate({
     ...plan,
     phases: [phase('lead-in', LEAD_IN_MS), phase('measured', ms)],
   });
@@ -109,5 +113,6 @@ async function stretch(
     p99: accepted.p99,
     lost: 1 - accepted.count / Math.max(1, offered),
     cpuMicros: cpu === undefined || spent === undefined ? Number.NaN : (spent - cpu) / calls,
+    generatorCores: cpuShare,
   };
 }

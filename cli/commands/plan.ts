@@ -1,8 +1,10 @@
 import { Command, Option } from 'commander';
 import { openTower } from '../../towers/open.ts';
-import { positiveNumber } from '../input/flags.ts';
+import { limits } from '../../machine/limits.ts';
+import { decimal, positiveNumber } from '../input/flags.ts';
 import { interruptible } from '../interrupt.ts';
-import { note, printResult, table } from '../output/print.ts';
+import { CliError, note, printResult, table } from '../output/print.ts';
+import { BUDGET_FORMULAE, type Costs, costsOf } from '../plan/budget.ts';
 import { measure } from '../plan/measure.ts';
 import { EMBEDDED_VECTORS, FORMULAE, type Measured, type Plan, planOf, type Range } from '../plan/plan.ts';
 
@@ -11,10 +13,18 @@ interface Flags {
   tokens: number;
   qps: number;
   nodeMemory: number;
+  nodeCores?: number;
+  budget?: number;
+  pricePerCoreHour?: number;
+  pricePerGbMonth?: number;
+  pricePerDiskGbMonth?: number;
   documentTower: string;
   queryTower: string;
   json?: boolean;
 }
+
+/** Cores of a machine for vectors, where nothing is said. */
+const NODE_CORES = 8;
 
 /** `scalingnote plan` */
 export const plan = new Command('plan')
@@ -23,6 +33,19 @@ export const plan = new Command('plan')
   .requiredOption('--tokens <number>', 'tokens of a document, on average', positiveNumber)
   .requiredOption('--qps <number>', 'searches a second', positiveNumber)
   .option('--node-memory <GB>', 'memory of a machine for vectors', positiveNumber, 64)
+  .option('--budget <money>', 'money a month: says what fits, by the prices that you give', positiveNumber)
+  .option('--price-per-core-hour <money>', 'with --budget: of a core for an hour', decimal)
+  .option('--price-per-gb-month <money>', 'with --budget: of a GB of memory for a month', decimal)
+  .option(
+    '--price-per-disk-gb-month <money>',
+    'with --budget: of a GB of disk for a month (default: 0)',
+    decimal,
+  )
+  .option(
+    '--node-cores <number>',
+    'with --budget: cores of a machine for vectors (default: 8)',
+    positiveNumber,
+  )
   .addOption(
     new Option('--document-tower <reference>', 'the tower that encodes the documents')
       .env('SCALINGNOTE_DOCUMENT_TOWER')
@@ -34,6 +57,7 @@ export const plan = new Command('plan')
       .default('all-MiniLM-L6-v2-lookup'),
   )
   .action(async (flags: Flags) => {
+    const priced = pricesOf(flags);
     await interruptible('nothing was changed', async (signal) => {
       const documentTower = await openTower(flags.documentTower);
       const queryTower = await openTower(flags.queryTower);
@@ -41,15 +65,67 @@ export const plan = new Command('plan')
         note('measuring this machine');
         const measured = await measure(documentTower, queryTower, flags.tokens, signal);
         const made = planOf(flags, measured, { memoryGb: flags.nodeMemory });
+        const costs = priced && costsOf(made, { ...priced, cores: limits().cpus });
         const towers = { documentTower: documentTower.manifest.name, queryTower: queryTower.manifest.name };
-        printResult(flags, { ...towers, measured, ...made, formulae: FORMULAE }, () =>
-          describe(flags, measured, made),
+        const formulae = [...FORMULAE, ...(costs ? BUDGET_FORMULAE : [])];
+        printResult(flags, { ...towers, measured, ...made, ...(costs && { costs }), formulae }, () =>
+          [describe(flags, measured, made), ...(costs ? describeCosts(costs) : [])].join('\n'),
         );
       } finally {
         await Promise.all([documentTower.close(), queryTower.close()]);
       }
     });
   });
+
+/** What --budget needs, and what needs --budget. @throws {CliError} where one is without the other */
+function pricesOf(flags: Flags): Omit<Parameters<typeof costsOf>[1], 'cores'> | undefined {
+  const { budget, pricePerCoreHour: coreHour, pricePerGbMonth: gbMonth, nodeCores } = flags;
+  const { pricePerDiskGbMonth: diskGbMonth } = flags;
+  if (budget === undefined) {
+    const given = [
+      [coreHour, '--price-per-core-hour'],
+      [gbMonth, '--price-per-gb-month'],
+      [diskGbMonth, '--price-per-disk-gb-month'],
+      [nodeCores, '--node-cores'],
+    ].find(([value]) => value !== undefined);
+    if (given) throw new CliError(`${given[1]} does nothing without --budget; give a budget, or drop it`);
+    return undefined;
+  }
+  for (const [price, flag] of [
+    [coreHour, '--price-per-core-hour'],
+    [gbMonth, '--price-per-gb-month'],
+    [diskGbMonth ?? 0, '--price-per-disk-gb-month'],
+  ] as const) {
+    if (price === undefined) {
+      throw new CliError(`--budget needs ${flag}: no prices are built in; take it from your provider's list`);
+    }
+    if (price < 0) throw new CliError(`${flag} is ${price}; a price is 0 or more`);
+  }
+  return {
+    budget,
+    prices: { coreHour: coreHour!, gbMonth: gbMonth!, diskGbMonth: diskGbMonth ?? 0 },
+    node: { memoryGb: flags.nodeMemory, cores: nodeCores ?? NODE_CORES },
+  };
+}
+
+function describeCosts({ budget, fits, encodeOnce, offers }: Costs): string[] {
+  const rows = offers.map(({ store, kind, shards, money, fits: one, replicas }) => [
+    store === 'qdrant' ? `Qdrant, vectors as ${kind}` : 'embedded store',
+    shards,
+    range(money),
+    one,
+    replicas,
+  ]);
+  return [
+    '',
+    table(['', 'shards', 'money a month, one copy', `fits ${number(budget)}`, 'copies that fit'], rows),
+    fits
+      ? `something fits; to encode everything costs ${range(encodeOnce)} once`
+      : `nothing fits by the slowest measurement; to encode everything costs ${range(encodeOnce)} once`,
+    ...BUDGET_FORMULAE,
+    'Cores that Qdrant takes for its searches, the calls themselves, texts and terms are not in it.',
+  ];
+}
 
 function describe(flags: Flags, measured: Measured, made: Plan): string {
   const { embedded, qdrant } = made;

@@ -38,6 +38,7 @@ interface Flags extends GuardFlags {
   documentTower: string;
   queryTower: string;
   device: string;
+  processes?: string;
 }
 
 /** What `up` runs, as it was started: a service keeps its address when it is started again. */
@@ -115,6 +116,12 @@ export const up = withGuardFlags(
     new Option('--device <device>', 'where the document tower runs: auto, cpu, cuda, cuda:N')
       .env('SCALINGNOTE_DEVICE')
       .default('auto'),
+  )
+  .addOption(
+    new Option(
+      '--processes <n|auto>',
+      'processes of the query service; auto for one per core (default: "1")',
+    ).env('SCALINGNOTE_QUERY_PROCESSES'),
   )
   .action(async (flags: Flags) => {
     const interrupted = new AbortController();
@@ -227,7 +234,8 @@ async function startAll(flags: Flags, services: Supervisor[], signal: AbortSigna
   const guarded = serviceFlags(flags, process.env);
   const shared = [...store, '--console-address', `127.0.0.1:${consolePort}`, ...guarded];
   const ownDocument = [...portFlags(flags.documentPort), '--document-tower', flags.documentTower];
-  const ownQuery = [...portFlags(flags.queryPort), '--query-tower', flags.queryTower];
+  const processes = flags.processes === undefined ? [] : ['--processes', flags.processes];
+  const ownQuery = [...portFlags(flags.queryPort), '--query-tower', flags.queryTower, ...processes];
   const started = await Promise.allSettled([
     start('document', [...shared, ...ownDocument, '--device', flags.device]),
     start('query', [...shared, ...ownQuery, '--qdrant-exact', flags.qdrantExact]),

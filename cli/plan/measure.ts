@@ -40,11 +40,16 @@ export async function measure(
   };
 }
 
-/** Documents of about so many tokens, of the sample's glosses. */
-async function textsOf(tower: Tower, glosses: readonly string[], tokens: number): Promise<string[]> {
+/** Documents of about so many tokens, of the sample's glosses. @param sum tokens of all of them */
+export async function textsOf(
+  tower: Tower,
+  glosses: readonly string[],
+  tokens: number,
+  sum: number = SAMPLE_TOKENS,
+): Promise<string[]> {
   const texts: string[] = [];
   let next = 0;
-  const documents = Math.max(1, Math.round(SAMPLE_TOKENS / tokens));
+  const documents = Math.max(1, Math.round(sum / tokens));
   for (let document = 0; document < documents; document++) {
     const parts: string[] = [];
     for (let count = 0; count < tokens;) {

@@ -5,11 +5,12 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import type { RestartPolicy } from '../../calls/restarts.ts';
 import { QueryClient } from '../../clients/index.ts';
 import { CliError } from '../output/print.ts';
 import { StartFailure } from '../service-processes.ts';
 import { LogFile } from './log-file.ts';
-import { type RestartPolicy, Supervisor } from './supervisor.ts';
+import { Supervisor } from './supervisor.ts';
 
 /** Real processes; the console is the one that starts fastest. */
 

@@ -1,24 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type RestartPolicy, Restarts } from '../../calls/restarts.ts';
 import { CliError, note } from '../output/print.ts';
 import { type ServiceProcess, StartFailure, startService } from '../service-processes.ts';
 import type { Ending } from './ending.ts';
 import type { LogFile } from './log-file.ts';
-
-/** When a service that dies is started again. */
-export interface RestartPolicy {
-  /** Deaths within the window after which it is given up. */
-  restarts: number;
-  windowMs: number;
-  /** Before the first restart; each further one within the window waits twice as long. */
-  firstMs: number;
-}
-
-/**
- * What kills a service once (a card that is gone for a moment, memory that others took) is over after seconds: five
- * restarts spread over a quarter of a minute, and the time that each start takes. What kills it a sixth time within ten
- * minutes is there to stay, and people have to see it.
- */
-export const RESTARTS: RestartPolicy = { restarts: 5, windowMs: 10 * 60_000, firstMs: 500 };
 
 /** Exit code of a service that was called wrongly. Another start can't help. */
 const EXIT_USAGE = 2;
@@ -42,13 +27,14 @@ export class Supervisor {
   readonly #stopping = new AbortController();
   readonly #given: Supervision;
   readonly #flags: readonly string[];
-  readonly #deaths: number[] = [];
+  readonly #restarts: Restarts;
   /** The process that is being started again. */
   #starting: Promise<ServiceProcess> | undefined;
 
   private constructor(process: ServiceProcess, flags: readonly string[], given: Supervision) {
     this.current = process;
     this.#given = given;
+    this.#restarts = new Restarts(given.policy);
     this.#flags = [...withoutPorts(flags), ...portsOf(process)];
     this.givenUp = this.#supervise();
     this.givenUp.catch(() => {});
@@ -114,15 +100,11 @@ export class Supervisor {
 
   /** How long to wait before the next start. @throws {CliError} where there is none */
   #waitMs(cause: string, lastWords: string): number {
-    const { restarts, windowMs, firstMs } = this.#given.policy ?? RESTARTS;
-    const now = performance.now();
-    this.#deaths.push(now);
-    while (this.#deaths[0]! < now - windowMs) this.#deaths.shift();
-    const deaths = this.#deaths.length;
-    if (deaths <= restarts) return firstMs * 2 ** (deaths - 1);
+    const waitMs = this.#restarts.died();
+    if (waitMs !== undefined) return waitMs;
     const words = lastWords === '' ? '' : `; ${lastWords}`;
     throw new CliError(
-      `the ${this.name} service died ${deaths} times in ${Math.ceil(windowMs / 60_000)} minutes, the last time of ` +
+      `the ${this.name} service died ${this.#restarts.found}, the last time of ` +
         `${cause}, and is not started again${words}; all of its log is in ${this.#given.log.path}`,
     );
   }

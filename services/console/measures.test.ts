@@ -36,10 +36,19 @@ describe('measures', () => {
         metrics.callDuration({ 'rpc.method': 'a' }).record(0.5);
         metrics.callDuration({ 'rpc.method': 'b' }).record(0.25);
         metrics.callDuration({ 'rpc.method': 'scalingnote.v1.DocumentService/Ingest' }).record(60);
+        for (const [process, seconds] of [
+          ['1', 0.1],
+          ['2', 0.3],
+        ] as const) {
+          const own = { 'scalingnote.process': process };
+          metrics.observe('nodejs.eventloop.delay.p99', 's', '', () => seconds, own);
+          metrics.observe('process.memory.usage', 'By', '', () => 10, own);
+        }
         metrics.observe('scalingnote.queue.depth', '1', '', () => 7, { 'scalingnote.queue': 'ingest' });
       }),
     );
     assert.equal(gauges.queue, 7);
+    assert.deepEqual([gauges.memory, gauges.loopDelayP99], [20, 0.3], 'of several processes');
     assert.deepEqual(
       [totals.batches, totals.batchInputs, totals.batchTokens, totals.batchPadding],
       [2, 8, 200, 0.75],

@@ -70,6 +70,14 @@ export function summarise(series: Series): Measures {
       .reduce((all, point) => all + Number((point as Record<string, unknown>)[field] ?? 0), 0);
   const value = (name: string, key?: string, wanted?: string): number =>
     sum(name, 'value', ({ attributes }) => key === undefined || attributes[key] === wanted);
+  /** Of a service of several processes, that which is worst off. */
+  const largest = (name: string): number =>
+    Math.max(
+      0,
+      ...series
+        .filter((each) => each.name === name)
+        .flatMap(({ points }) => points.map((point) => ('value' in point ? point.value : 0))),
+    );
   const count = (name: string): number => sum(name, 'count');
   const total = (name: string): number => sum(name, 'sum');
   return {
@@ -80,7 +88,7 @@ export function summarise(series: Series): Measures {
       watermarkLag: value('scalingnote.ingest.watermark_lag'),
       watermarkAge: value('scalingnote.ingest.watermark_age'),
       memory: value('process.memory.usage'),
-      loopDelayP99: value('nodejs.eventloop.delay.p99'),
+      loopDelayP99: largest('nodejs.eventloop.delay.p99'),
     },
     totals: {
       calls: sum('rpc.server.call.duration', 'count', isCall),

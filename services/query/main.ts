@@ -15,6 +15,7 @@ await runTowerService({
   port: 'portQuery',
   metricsPort: 'metricsPortQuery',
   livenessPort: 'livenessPortQuery',
+  processes: 'queryProcesses',
   tower: 'queryTower',
   access: 'reads',
   settings: [

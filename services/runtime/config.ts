@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
-import { memoryBudget } from '../../machine/limits.ts';
+import { memoryBudget, PLACE_VARIABLE } from '../../machine/limits.ts';
 import { isLogicalName } from '../../store/names.ts';
 import { accessSettings } from './access/access-settings.ts';
 import { oidcSettings } from './access/oidc-settings.ts';
+import { ONE_PROCESS, processCount } from './fleet/process-count.ts';
 import { fusionSetting } from './fusion-setting.ts';
 import { LOG_LEVELS } from './log.ts';
 import { boolean, ConfigError, decimal, integer } from './setting-types.ts';
@@ -146,6 +147,14 @@ export const Settings = z.strictObject({
     .optional()
     .describe('PEM file with the certificate that such a server asks us for, and its chain.'),
   remoteClientKey: text().optional().describe('PEM file with the private key of --remote-client-cert.'),
+  queryProcesses: processCount()
+    .default(1)
+    .meta({
+      description:
+        'Processes of the query service, which share its port, its slots and all its limits: auto for one per core, or as ' +
+        'many as affinity and the CPU quota of its cgroup leave. See docs/processes.md.',
+      flag: 'processes',
+    }),
   querySlots: integer(1, 10_000).default(16).describe('Searches that run at the same time.'),
   queryQueue: integer(0, 100_000)
     .default(256)
@@ -371,11 +380,15 @@ export function helpText(service: string, schema: SettingsSchema): string {
 const PREFIX = 'SCALINGNOTE_';
 const CONFIG_VARIABLE = `${PREFIX}CONFIG`;
 /** What other parts read by themselves: the cache of towers, the credentials of clients. */
-const OTHER_VARIABLES = ['CACHE', 'API_KEY', 'API_KEY_FILE', 'CA', 'CLIENT_CERT', 'CLIENT_KEY'].map(
-  (name) => PREFIX + name,
-);
+const OTHER_VARIABLES = [
+  ...['CACHE', 'API_KEY', 'API_KEY_FILE', 'CA', 'CLIENT_CERT', 'CLIENT_KEY'].map((name) => PREFIX + name),
+  PLACE_VARIABLE,
+];
 
 function readFlags(schema: SettingsSchema, argv: readonly string[]): Record<string, string | undefined> {
+  if (!Object.hasOwn(schema.shape, 'queryProcesses') && argv.some((each) => /^--processes(=|$)/.test(each))) {
+    throw new ConfigError(ONE_PROCESS);
+  }
   const settings = Object.entries(schema.shape).map(([name, setting]) => ({
     flag: flagOf(name, setting),
     isSwitch: setting.meta()?.['switch'] === true,

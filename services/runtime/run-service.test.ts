@@ -72,6 +72,12 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
+test('a service that is told by a person which process it is says who may', async () => {
+  const { exit, stderr } = start(['--port', '0'], { SCALINGNOTE_PROCESS: '1/2 at 7402 by 1' });
+  assert.equal(await exit, 2);
+  assert.match(stderr(), /SCALINGNOTE_PROCESS is "1\/2 at 7402 by 1", which a service sets .* --processes/);
+});
+
 test('a service ends when the process that started it is killed', async () => {
   const { child, reports } = start([], {}, './testing/parent-of-service.js');
   await until(() => reports.length === 1);

@@ -4,6 +4,7 @@ import { KeyFileError } from '../../keys/key-file.ts';
 import { limits } from '../../machine/limits.ts';
 import { StoreError } from '../../store/errors.ts';
 import { TowerError } from '../../towers/errors.ts';
+import { isMember, ownSeat, type Seat } from './fleet/seat.ts';
 import { helpText, loadConfig, type SettingsSchema } from './config.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { StartError } from './server.ts';
@@ -66,9 +67,10 @@ export async function runService<Schema extends SettingsSchema>(
   const phases = new StartPhases();
   phases.end('modules');
   try {
+    const seat = ownSeat();
     const { config, unknownVariables } = loadConfig(schema, argv, process.env);
     const log = createLog(name, (config as { logLevel: LogLevel }).logLevel);
-    if (unknownVariables.length > 0) {
+    if (unknownVariables.length > 0 && !seat) {
       log.warn(
         { unknownVariables },
         'these environment variables are not settings of any service; "--help" lists the settings',
@@ -85,7 +87,7 @@ export async function runService<Schema extends SettingsSchema>(
     const service = await start(config, log, phases);
     phases.end('listening');
     process.off('disconnect', abandon);
-    stopOnSignal(service, log);
+    stopOnSignal(service, log, seat);
     log.info({ address: service.address, limits: limits().found, startMs: phases.ms }, 'ready');
     const { address, metricsAddress, livenessAddress } = service;
     const metrics = metricsAddress === undefined ? {} : { metrics: metricsAddress };
@@ -93,7 +95,8 @@ export async function runService<Schema extends SettingsSchema>(
     await report({ type: 'ready', address, pid: process.pid, ...metrics, ...liveness, startMs: phases.ms });
   } catch (error) {
     const message = startFailure(error);
-    process.stderr.write(`scalingnote ${name}: ${message}\n`);
+    // Of several processes of a service, their parent says it once.
+    if (!isMember()) process.stderr.write(`scalingnote ${name}: ${message}\n`);
     await report({ type: 'failed', message });
     process.exit(error instanceof ConfigError ? EXIT_USAGE : 1);
   }
@@ -116,7 +119,7 @@ function changeLevelOnSignal(log: Logger): void {
   });
 }
 
-function stopOnSignal(service: RunningService, log: Logger): void {
+function stopOnSignal(service: RunningService, log: Logger, seat: Seat | undefined): void {
   let stopping = false;
   const stop = (cause: string): void => {
     if (stopping) process.exit(1);
@@ -132,6 +135,9 @@ function stopOnSignal(service: RunningService, log: Logger): void {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  seat?.onStop(() => {
+    if (!stopping) stop('the service stops');
+  });
   process.once('disconnect', () => {
     if (!stopping) stop('the process that started this one is gone');
   });

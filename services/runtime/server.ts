@@ -26,6 +26,7 @@ import {
   type UnaryHandler,
 } from './handler.ts';
 import { authority } from './listen-address.ts';
+import type { OpenDoor } from './listener/door.ts';
 import { BODY_TIMEOUT_MS, HeldBytes, type ExchangeLimits } from './listener/exchange.ts';
 import { httpListener } from './listener/http.ts';
 import { http2Port } from './listener/http2.ts';
@@ -102,6 +103,8 @@ export interface ServerOptions {
   port: number;
   /** How to choose another port, for the error that says that this one is taken. */
   portSetting: string;
+  /** See `ListenerOptions`. */
+  openDoor?: OpenDoor | undefined;
   services: readonly Service[];
   /** Largest message that is taken, in bytes. What is larger ends its call with RESOURCE_EXHAUSTED. */
   maxReceiveBytes: number;
@@ -211,8 +214,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // Where there is an admission, it has the same bound, and counts more exactly.
   const held = new HeldBytes(Math.max(budgets.bodies, budgets.requests));
   const http2 = http2Port({ methods, limits: { ...limits, held }, http, beforeCall, onSession });
-  const { headTimeoutMs } = options;
-  const listening = { host, port, portSetting, headTimeoutMs, onConnection };
+  const { headTimeoutMs, openDoor } = options;
+  const listening = { host, port, portSetting, openDoor, headTimeoutMs, onConnection };
   const listener = await listen({ ...listening, http2: http2.accept, http1: http });
   return {
     address: authority(host, listener.port),

@@ -16,6 +16,9 @@ import { DriftGuard, REMOTE_CHECK_S } from './drift/guard.ts';
 import { isLoopback } from './listen-address.ts';
 import type { AddRoutes } from './listener/routes.ts';
 import { packageVersion, serviceInfo } from './service-info.ts';
+import { startFleetService } from './fleet/fleet-service.ts';
+import { ownSeat } from './fleet/seat.ts';
+import { ownShares } from './fleet/shares.ts';
 import { HEALTH_INTERVAL_MS, monitorHealth } from './health.ts';
 import { startLiveness } from './liveness/liveness.ts';
 import { runService } from './run-service.ts';
@@ -67,6 +70,8 @@ export interface TowerService<Own extends SettingName> {
   port: 'portDocument' | 'portQuery';
   metricsPort: 'metricsPortDocument' | 'metricsPortQuery';
   livenessPort: 'livenessPortDocument' | 'livenessPortQuery';
+  /** Which setting has the number of its processes. @default it is one */
+  processes?: 'queryProcesses';
   tower: 'documentTower' | 'queryTower';
   /** What it does with the store. */
   access: keyof typeof STORE_SETTINGS;
@@ -100,22 +105,49 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     service.metricsPort,
     service.livenessPort,
     service.tower,
+    ...(service.processes ? [service.processes] : []),
     ...STORE_SETTINGS[service.access],
     ...service.settings,
   ]);
   await runService(service.name, schema, async (values, log, phases) => {
-    const config = values as Config;
-    const access = openAccess(config, log);
-    const quotas = new Quotas(config.tenantQuotas, log);
-    const hosts = [config.host, config.metricsHost];
-    const tls = openTls(config, hosts, ['h2', 'http/1.1'], log);
-    const metricsTls = openTls(
-      { ...config, plaintext: tls === undefined },
-      hosts,
-      ['http/1.1'],
-      log.child({}, { level: 'error' }),
+    const seat = ownSeat();
+    const whole = values as Config;
+    const processes = service.processes ? whole[service.processes] : 1;
+    if (processes > 1 && !seat) {
+      const fleet = {
+        name: service.name,
+        processes,
+        port: whole[service.port],
+        portSetting: namesOf(service.port),
+        metricsPort: whole[service.metricsPort],
+        metricsPortSetting: namesOf(service.metricsPort),
+        livenessPort: whole[service.livenessPort],
+        livenessPortSetting: namesOf(service.livenessPort),
+      };
+      return startFleetService(fleet, whole, log, phases);
+    }
+    const config = seat ? ownShares(whole, seat) : whole;
+    // What all processes of a service would say, one of them says.
+    const openLog = seat?.isFirst === false ? log.child({}, { level: 'error' }) : log;
+    const access = openAccess(
+      config,
+      openLog,
+      undefined,
+      config.auditLog === undefined ? undefined : seat?.audit(),
     );
-    const livenessPort = config[service.livenessPort];
+    const quotas = new Quotas(config.tenantQuotas, openLog);
+    seat?.share(quotas);
+    const hosts = [config.host, config.metricsHost];
+    const tls = openTls(config, hosts, ['h2', 'http/1.1'], openLog);
+    const metricsTls = seat
+      ? undefined
+      : openTls(
+          { ...config, plaintext: tls === undefined },
+          hosts,
+          ['http/1.1'],
+          log.child({}, { level: 'error' }),
+        );
+    const livenessPort = seat ? undefined : config[service.livenessPort];
     const liveness =
       livenessPort === undefined
         ? undefined
@@ -133,7 +165,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         consoleAddress: config.consoleAddress,
         consoleTls: consoleTlsOf(config),
         metricsHost: config.metricsHost,
-        metricsPort: config[service.metricsPort],
+        metricsPort: seat ? undefined : config[service.metricsPort],
         metricsPortSetting: namesOf(service.metricsPort),
         slowMs: config.slowMs,
         access: access.access,
@@ -163,6 +195,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       measureTower(tower, metrics);
       access.measure(metrics);
       quotas.measure(metrics);
+      seat?.measure(metrics);
     }
     let server: RunningServer | undefined;
     let serving = false;
@@ -174,6 +207,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       setServing: (now) => {
         server?.setServing((serving = now));
         liveness?.setReady(serving ? undefined : health.reason);
+        seat?.setServing(serving ? undefined : health.reason);
       },
       log,
     });
@@ -190,6 +224,7 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       host: config.host,
       port: config[service.port],
       portSetting: namesOf(service.port),
+      openDoor: seat?.openDoor,
       services: [made],
       hooks: {
         beforeCall: admission.beforeCall,
@@ -235,10 +270,13 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
         stopping.abort();
         server.setServing((serving = false));
         liveness?.setReady(health.reason);
-        if (config.lameDuckMs > 0) await sleep(config.lameDuckMs);
+        seat?.setServing(health.reason);
+        if (seat) await seat.released();
+        else if (config.lameDuckMs > 0) await sleep(config.lameDuckMs);
         await server.shutdown(config.drainMs);
         admission.close();
         await Promise.all([tower.close(), store.close()]);
+        seat?.close();
         await telemetry?.close();
         await liveness?.close();
         access.close();

@@ -16,6 +16,8 @@ export const MAX_WAITING_BYTES = 4 * MIB;
 /** A log that is open. */
 export interface OpenAudit {
   log: AuditLog;
+  /** Adds a line, with its end. */
+  append(line: string): void;
   /** Lines that could not be written. */
   readonly lost: number;
   /** Writes what waits. */
@@ -35,7 +37,8 @@ export function openAuditLog(
 ): OpenAudit | undefined {
   if (path === undefined) return undefined;
   if (path === '-') {
-    return { log: new AuditLog((line) => process.stderr.write(line)), lost: 0, close: () => {} };
+    const append = (line: string): void => void process.stderr.write(line);
+    return { log: new AuditLog(append), append, lost: 0, close: () => {} };
   }
   try {
     return new AuditFile(path, auditMib * MIB, log);
@@ -67,7 +70,7 @@ class AuditFile implements OpenAudit {
     this.#errors = errors;
     this.#file = openSync(path, 'a', 0o600);
     this.#size = fstatSync(this.#file).size;
-    this.log = new AuditLog((line) => this.#append(line));
+    this.log = new AuditLog((line) => this.append(line));
     process.on('exit', this.#flush);
   }
 
@@ -78,7 +81,7 @@ class AuditFile implements OpenAudit {
     closeSync(this.#file);
   }
 
-  #append(line: string): void {
+  append(line: string): void {
     const bytes = Buffer.from(line);
     if (this.#waitingBytes + bytes.length > MAX_WAITING_BYTES) {
       this.lost++;

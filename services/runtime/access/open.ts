@@ -3,7 +3,7 @@ import { isLoopback } from '../listen-address.ts';
 import { ConfigError } from '../setting-types.ts';
 import { Access, type Identities } from './access.ts';
 import type { AccessConfig } from './access-settings.ts';
-import { openAuditLog } from './audit-file.ts';
+import { openAuditLog, type OpenAudit } from './audit-file.ts';
 import { credentialUnknown } from './refusals.ts';
 import type { IssuerKeys, KeyTimes } from './jwt/issuer-keys.ts';
 import { openTokens } from './jwt/open.ts';
@@ -24,6 +24,7 @@ export interface OpenAccess {
  * Reads keys and rules. Without any key or issuer of tokens, everybody may do everything, on loopback; elsewhere only with a flag. The log says
  * so once.
  *
+ * @param audit what is written to. @default the file that the settings name
  * @throws {ConfigError} where settings do not fit together
  * @throws {KeyFileError} where the keys can't be read
  */
@@ -31,13 +32,13 @@ export function openAccess(
   config: AccessConfig & { host: string; metricsHost: string; defaultCollection?: string | undefined },
   log: Logger,
   times?: KeyTimes,
+  audit: OpenAudit | undefined = openAuditLog(config, log),
 ): OpenAccess {
   const { anonymous } = config;
   // The address that is seen from farthest away.
   const host = isLoopback(config.host) ? config.metricsHost : config.host;
   const keyring = config.keys === undefined ? undefined : new Keyring(config.keys, log);
   const tokens = openTokens(config, log, times);
-  const audit = openAuditLog(config, log);
   const asks = keyring !== undefined || tokens !== undefined;
   if (!asks && !isLoopback(host) && !anonymous) {
     throw new ConfigError(

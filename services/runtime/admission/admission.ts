@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { status } from '@grpc/grpc-js';
+import { limits } from '../../../machine/limits.ts';
 import { cancelled, overloaded, ServiceError } from '../errors.ts';
 import { MAX_CONNECTIONS } from '../listener/listener.ts';
 import type { Admitted, Arrival, Hooks, Ticket } from '../listener/seams.ts';
@@ -86,6 +87,8 @@ export class Admission implements Required<Hooks> {
   readonly #sweeper: NodeJS.Timeout;
   readonly #stalledMs: number;
   readonly #maxUntaken: number;
+  /** Several processes of a service share {@link MAX_OPEN_STREAMS}. */
+  readonly #maxStreams = Math.ceil(MAX_OPEN_STREAMS / limits().processes);
   #streams = 0;
   #connections = 0;
   #untaken = 0;
@@ -102,8 +105,8 @@ export class Admission implements Required<Hooks> {
     this.limits = {
       'calls.running': slots,
       'calls.waiting': places,
-      streams: MAX_OPEN_STREAMS,
-      'streams.address': shareOfPeer(MAX_OPEN_STREAMS),
+      streams: this.#maxStreams,
+      'streams.address': shareOfPeer(this.#maxStreams),
       connections: MAX_CONNECTIONS,
       'connections.address': MAX_CONNECTIONS_PER_PEER,
       'message.bytes': maxReceiveBytes,
@@ -231,11 +234,11 @@ export class Admission implements Required<Hooks> {
     const { refuseStream: ask } = this.#options;
     const full = kind === 'stream' ? ask?.(method, this.#streamsOf.of(ofMethod)) : undefined;
     if (full) throw full;
-    if (this.#streams >= MAX_OPEN_STREAMS) {
+    if (this.#streams >= this.#maxStreams) {
       throw overloaded(`${this.#streams} streams are open, which is the most here`, REFUSED_DELAY_MS);
     }
-    if (this.#streamsOf.of(peer) >= shareOfPeer(MAX_OPEN_STREAMS)) {
-      const most = shareOfPeer(MAX_OPEN_STREAMS);
+    const most = shareOfPeer(this.#maxStreams);
+    if (this.#streamsOf.of(peer) >= most) {
       throw overloaded(
         `${most} streams of this address are open, which is the most for one`,
         REFUSED_DELAY_MS,

@@ -9,7 +9,10 @@ const MEMORY_SHARE = 1 / 8;
 /** Answers that wait in less could not be told from those that are on their way. */
 const LEAST_UNTAKEN_BYTES = 8 * 1024 * 1024;
 
-/** What a service may hold for its callers, in bytes: less where a control group leaves little memory. */
+/**
+ * What a service may hold for its callers, in bytes: less where a control group leaves little memory. Several processes of
+ * a service share it, but each takes one of the largest messages.
+ */
 export interface Budgets {
   /** Messages of gRPC that are under way. */
   requests: number;
@@ -22,7 +25,7 @@ export interface Budgets {
 /** @param maxReceiveBytes - of one message, which always fits */
 export function budgetsOf(maxReceiveBytes: number, machine: Limits = limits()): Budgets {
   const budget = (wanted: number, least: number): number =>
-    memoryBudget({ wanted, share: MEMORY_SHARE, least }, machine);
+    memoryBudget({ wanted: wanted / machine.processes, share: MEMORY_SHARE, least }, machine);
   return {
     requests: budget(LARGEST_MESSAGES * maxReceiveBytes, maxReceiveBytes),
     bodies: budget(MAX_BODY_BYTES_IN_ALL, maxReceiveBytes),

@@ -1,9 +1,7 @@
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
-import { lookup } from 'node:dns/promises';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { StartError } from '../start-error.ts';
-import { bindFailure } from '../listen-address.ts';
+import { type OpenDoor, openPort } from './door.ts';
 import type { Hooks } from './seams.ts';
 
 /** What an HTTP/2 connection begins with (RFC 9113, section 3.4). Everything else is taken for HTTP/1.1. */
@@ -23,6 +21,8 @@ export interface ListenerOptions {
   host: string;
   port: number;
   portSetting: string;
+  /** Where connections come from. @default the port is bound here */
+  openDoor?: OpenDoor | undefined;
   /** Takes a connection that speaks HTTP/2. */
   http2: (socket: Socket) => void;
   /** Serves a request of HTTP/1.1. */
@@ -131,53 +131,17 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     };
     socket.on('readable', look);
   };
-  const servers = await bind(options, () => createServer({ noDelay: true }, accept));
+  const door = await (options.openDoor?.(accept) ?? openPort(options, accept));
   return {
-    port: (servers[0]!.address() as AddressInfo).port,
+    port: door.port,
     close: () => {
       closing = true;
-      const closed = Promise.all(
-        servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
-      );
+      const closed = door.close();
       for (const [socket, waits] of sockets) if (waits !== undefined) socket.destroy();
-      return closed.then(() => {});
+      return closed;
     },
     destroy: () => {
       for (const socket of sockets.keys()) socket.destroy();
     },
   };
-}
-
-/** Failures of an address that this machine does not have, `::1` where IPv6 is off. */
-const NO_SUCH_ADDRESS: ReadonlySet<string | undefined> = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
-
-/**
- * Binds every address of the host, all at one port.
- *
- * @throws {StartError} where one can't be bound, or none is there
- */
-async function bind({ host, port, portSetting }: ListenerOptions, create: () => Server): Promise<Server[]> {
-  const servers: Server[] = [];
-  let missing: Error | undefined;
-  try {
-    for (const { address } of await lookup(host, { all: true })) {
-      const server = create();
-      const at = servers[0] ? (servers[0].address() as AddressInfo).port : port;
-      try {
-        await new Promise<void>((resolve, reject) => {
-          server.once('error', reject);
-          server.listen({ host: address, port: at }, resolve);
-        });
-        servers.push(server);
-      } catch (error) {
-        if (!NO_SUCH_ADDRESS.has((error as NodeJS.ErrnoException).code)) throw error;
-        missing = error as Error;
-      }
-    }
-    if (servers.length === 0) throw missing ?? new Error(`${host} has no address`);
-    return servers;
-  } catch (error) {
-    for (const server of servers) server.close();
-    throw new StartError(bindFailure(error as Error, host, port, portSetting), { cause: error });
-  }
 }

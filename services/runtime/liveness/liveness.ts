@@ -46,11 +46,13 @@ export async function startLiveness(options: {
   portSetting: string;
   blockedMs: number;
   log: Logger;
+  /** Whether all that this process answers for turns as well. @default always */
+  turns?: () => boolean;
 }): Promise<Liveness> {
-  const { host, port, portSetting, blockedMs, log } = options;
+  const { host, port, portSetting, blockedMs, log, turns } = options;
   const heart = new Heartbeat();
   heart.beat();
-  const beating = setInterval(() => heart.beat(), BEAT_MS);
+  const beating = setInterval(() => turns?.() !== false && heart.beat(), BEAT_MS);
   beating.unref();
   const workerData: LivenessData = { host, port, blockedMs, memory: heart.memory };
   const worker = new Worker(new URL('./liveness.worker.js', import.meta.url), {

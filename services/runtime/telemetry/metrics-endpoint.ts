@@ -9,7 +9,7 @@ import { toServiceError } from '../errors.ts';
 import { authority, bindFailure, isLoopback } from '../listen-address.ts';
 import type { Tls } from '../tls/tls.ts';
 import { exposition, jsonMetrics, OPEN_METRICS, PROMETHEUS_TEXT } from './exposition.ts';
-import type { Instruments } from './instruments.ts';
+import type { Instrument } from './instruments.ts';
 
 /** How refusals of a reader go out; all others are 403. */
 const HTTP_STATUSES: Partial<Record<grpcStatus, number>> = {
@@ -17,6 +17,8 @@ const HTTP_STATUSES: Partial<Record<grpcStatus, number>> = {
   [grpcStatus.RESOURCE_EXHAUSTED]: 429,
   [grpcStatus.UNAVAILABLE]: 503,
 };
+
+const PATHS: ReadonlySet<string> = new Set(['/metrics', '/metrics.json']);
 
 /** An HTTP server for the metrics. */
 export interface MetricsEndpoint {
@@ -36,21 +38,20 @@ export async function serveMetrics(options: {
   portSetting: string;
   /** Attributes of the process. */
   resource: Attributes;
-  instruments: Instruments;
+  /** All that is measured, as of now. */
+  collect: () => Iterable<Instrument> | Promise<Iterable<Instrument>>;
   log: Logger;
   /** Who may read them. @default everybody */
   access?: Access | undefined;
   /** @default plain text */
   tls?: Tls | undefined;
 }): Promise<MetricsEndpoint> {
-  const { host, port, portSetting, resource, instruments, log, access, tls } = options;
-  const read = (path: string, accept: string): { type: string; text: string } | undefined => {
-    if (path === '/metrics.json') {
-      return { type: 'application/json', text: JSON.stringify(jsonMetrics(instruments.all)) };
-    }
-    if (path !== '/metrics') return undefined;
+  const { host, port, portSetting, resource, collect, log, access, tls } = options;
+  const read = async (path: string, accept: string): Promise<{ type: string; text: string }> => {
+    const all = await collect();
+    if (path === '/metrics.json') return { type: 'application/json', text: JSON.stringify(jsonMetrics(all)) };
     const type = accept.includes('application/openmetrics-text') ? OPEN_METRICS : PROMETHEUS_TEXT;
-    return { type, text: exposition(resource, instruments.all, type) };
+    return { type, text: exposition(resource, all, type) };
   };
   const answer = async (
     request: IncomingMessage,
@@ -63,15 +64,15 @@ export async function serveMetrics(options: {
       const text = `the host ${JSON.stringify(headers.host ?? '')} is not this machine; use ${host}\n`;
       return { code: 403, type: 'text/plain', text };
     }
-    const found = method === 'GET' ? read(path, headers.accept ?? '') : undefined;
-    if (!found) return { code: 404, type: 'text/plain', text: 'metrics are at /metrics and /metrics.json\n' };
+    if (method !== 'GET' || !PATHS.has(path))
+      return { code: 404, type: 'text/plain', text: 'metrics are at /metrics and /metrics.json\n' };
     try {
       await access?.arrive({ protocol: 'http', method: path, headers, socket, answer: response });
     } catch (error) {
       const { code, message } = toServiceError(error);
       return { code: HTTP_STATUSES[code] ?? 403, type: 'text/plain', text: `${message}\n` };
     }
-    return { code: 200, ...found };
+    return { code: 200, ...(await read(path, headers.accept ?? '')) };
   };
   const http = createServer((request, response) => {
     answer(request, response).then(

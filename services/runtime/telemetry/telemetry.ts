@@ -14,6 +14,7 @@ import type { Logger } from 'pino';
 import type { OutgoingTls } from '../../../calls/outgoing-tls.ts';
 import type { Access } from '../access/access.ts';
 import type { Tls } from '../tls/tls.ts';
+import type { Instrument } from './instruments.ts';
 import { connectLibraries } from './library-spans.ts';
 import { Metrics } from './metrics.ts';
 import { serveMetrics, type MetricsEndpoint } from './metrics-endpoint.ts';
@@ -45,7 +46,8 @@ export interface TelemetrySettings {
   /** What to reach the console with. @default plain text */
   consoleTls?: OutgoingTls | undefined;
   metricsHost: string;
-  metricsPort: number;
+  /** Absent where another process shows the metrics. */
+  metricsPort?: number | undefined;
   /** How to choose another port for the metrics. */
   metricsPortSetting: string;
   /** See `serveMetrics`. */
@@ -54,6 +56,8 @@ export interface TelemetrySettings {
   /** A call that takes so long is exported although it was not sampled; in milliseconds. */
   slowMs: number;
 }
+
+type EndpointSettings = Omit<TelemetrySettings, 'consoleAddress' | 'consoleTls' | 'slowMs'>;
 
 /** The traces and metrics of a service. */
 export interface Telemetry {
@@ -103,7 +107,8 @@ export async function startTelemetry(
       () => spans.queue.dropped,
     );
   }
-  const endpoint = await startEndpoint(settings, sdk.meter ? {} : env, { resource, metrics, log });
+  const collect = (): Iterable<Instrument> => metrics.all;
+  const endpoint = await startEndpoint(settings, sdk.meter ? {} : env, { resource, collect, log });
   return {
     tracer,
     metrics,
@@ -143,19 +148,35 @@ function logSdk(
   log.info(off + hint);
 }
 
+/**
+ * Only the endpoint, for a process that shows what others measure.
+ *
+ * @throws {EnvironmentError} where a variable can't be understood
+ */
+export async function startMetricsEndpoint(
+  settings: EndpointSettings,
+  env: NodeJS.ProcessEnv,
+  parts: Pick<Parameters<typeof serveMetrics>[0], 'collect' | 'log'>,
+): Promise<MetricsEndpoint | undefined> {
+  if (flag(env, 'OTEL_SDK_DISABLED')) return undefined;
+  const sdk = registeredSdk({ name: 'scalingnote', version: settings.version });
+  return startEndpoint(settings, sdk.meter ? {} : env, { ...parts, resource: resourceOf(settings) });
+}
+
 /** The endpoint that Prometheus and the console read, whoever exports the metrics. */
 async function startEndpoint(
-  settings: TelemetrySettings,
+  settings: EndpointSettings,
   env: NodeJS.ProcessEnv,
-  parts: { resource: Resource; metrics: Metrics; log: Logger },
+  parts: Pick<Parameters<typeof serveMetrics>[0], 'collect' | 'log'> & { resource: Resource },
 ): Promise<MetricsEndpoint | undefined> {
+  if (settings.metricsPort === undefined) return undefined;
   if (!(env['OTEL_METRICS_EXPORTER'] ?? 'prometheus').split(',').includes('prometheus')) return undefined;
   return serveMetrics({
     host: env['OTEL_EXPORTER_PROMETHEUS_HOST'] ?? settings.metricsHost,
     port: numberOf(env, 'OTEL_EXPORTER_PROMETHEUS_PORT') ?? settings.metricsPort,
     portSetting: settings.metricsPortSetting,
     resource: parts.resource.attributes,
-    instruments: parts.metrics,
+    collect: parts.collect,
     log: parts.log,
     access: settings.access,
     tls: settings.tls,
@@ -253,7 +274,7 @@ async function startMetrics(
 }
 
 /** `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override our own attributes. */
-function resourceOf({ name, version }: TelemetrySettings): Resource {
+function resourceOf({ name, version }: EndpointSettings): Resource {
   return defaultResource()
     .merge(
       resourceFromAttributes({

@@ -138,3 +138,27 @@ test('buckets are bounded', () => {
   for (let tenant = 0; tenant < MAX_BUCKETS + 100; tenant++) rates.take(String(tenant), 1, 1);
   assert.equal(rates.size, MAX_BUCKETS);
 });
+
+test('what other processes of the service let through counts, so that together they keep to the quota', () => {
+  let now = 0;
+  write({ version: 1, default: { requestsPerSecond: 10 } });
+  const all = [1, 2].map(() => new Quotas(file, log, () => now));
+  all.forEach((quotas, own) => {
+    quotas.onSpent((quota, tenant, amount) => all[1 - own]!.spend(quota, tenant, amount));
+  });
+  let passed = 0;
+  const seconds = 20;
+  for (; now < seconds * 1000; now += 10) {
+    for (const quotas of all) {
+      try {
+        quotas.request('acme');
+        passed++;
+      } catch (error) {
+        assert.ok(error instanceof ServiceError);
+      }
+    }
+  }
+  // The bucket is full at the beginning.
+  assert.ok(passed >= 10 * seconds && passed <= 10 * (seconds + 1), `${passed} passed`);
+  for (const quotas of all) quotas.close();
+});

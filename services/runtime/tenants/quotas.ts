@@ -74,6 +74,7 @@ export class Quotas {
   readonly #file: WatchedFiles<Read> | undefined;
   readonly #requests: Rates;
   readonly #tokens: Rates;
+  #onSpent: ((quota: QuotaName, tenant: string, amount: number) => void) | undefined;
 
   /** @throws {ConfigError} where the file can't be used */
   constructor(path?: string, log?: Logger, now?: () => number) {
@@ -119,6 +120,7 @@ export class Quotas {
     if (!known) return;
     const waitMs = this.#requests.take(tenant, known.limit, 1);
     if (waitMs > 0) throw quotaExceeded(tenant, 'requestsPerSecond', known, { retryDelayMs: waitMs });
+    this.#onSpent?.('requestsPerSecond', tenant, 1);
   }
 
   /** Counts tokens that are about to be encoded for somebody who waits. @throws {ServiceError} `QUOTA_EXCEEDED` */
@@ -127,6 +129,19 @@ export class Quotas {
     if (!known) return;
     const waitMs = this.#tokens.take(tenant, known.limit, tokens);
     if (waitMs > 0) throw quotaExceeded(tenant, 'tokensPerSecond', known, { retryDelayMs: waitMs });
+    this.#onSpent?.('tokensPerSecond', tenant, tokens);
+  }
+
+  /** @param listener is told what is let through here, of what is counted in seconds */
+  onSpent(listener: (quota: QuotaName, tenant: string, amount: number) => void): void {
+    this.#onSpent = listener;
+  }
+
+  /** Takes out what another process of the service let through: over time nobody gets more than the quota from all of them. */
+  spend(quota: QuotaName, tenant: string, amount: number): void {
+    const known = this.limit(tenant, quota);
+    const rates = quota === 'requestsPerSecond' ? this.#requests : this.#tokens;
+    if (known) rates.spend(tenant, known.limit, amount);
   }
 
   /** Counts tokens of documents, which {@link tokensReady} let in. */
