@@ -39,7 +39,7 @@ export const RRF_K = 60;
  * What measured best on the data sets at hand, as `docs/hybrid.md` has it. `eval --mode hybrid --tune` finds what is best
  * for one collection.
  */
-export const DEFAULT_FUSION: Fusion = { method: 'scores', k: RRF_K, denseWeight: 0.5 };
+export const DEFAULT_FUSION: Fusion = { method: 'scores', k: RRF_K, denseWeight: 0.6 };
 
 /** Depth of each leg: deep enough that fusion seldom misses a document of the top ten. */
 export const HYBRID_CANDIDATES = 100;

@@ -59,13 +59,13 @@ function parseMethod(method: string | number): FusionMethod | undefined {
   throw invalidArgument('fusion.method', `is ${method}; send ${Object.values(NAMES).join(', ')}, or nothing`);
 }
 
-/** What the dense leg loses of its weight where the whole text is an unfinished word: words say all that it may become. */
-const LOST_BY_GUESSING = 0.4;
+/** What the dense leg loses of its weight where the whole text is guessed at: words say all that it may have been meant to be. */
+const LOST_BY_GUESSING = 0.5;
 
 /**
  * How a search fuses: as its request says, else as the collection has it.
  *
- * @param guessed share of the text's words that are unfinished
+ * @param guessed share of the text's words that are unfinished or mistyped
  */
 export function fusionFor(asked: AskedFusion | undefined, own: Fusion = DEFAULT_FUSION, guessed = 0): Fusion {
   const denseWeight = own.denseWeight * (1 - LOST_BY_GUESSING * guessed);
