@@ -25,7 +25,7 @@ export function indexedFieldContract(stores: Stores): void {
       try {
         const { physicalName, indexedFields } = await reopened.findCollection(name);
         assert.deepEqual(indexedFields, expected);
-        assert.deepEqual(Object.keys(indexedFields!), Object.keys(expected), 'by name');
+        assert.deepEqual(Object.keys(indexedFields), Object.keys(expected), 'by name');
         await reopened.dropCollection(physicalName);
       } finally {
         await reopened.close();

@@ -41,22 +41,9 @@ function patch(label: string, version: number, contentHash: string): DocumentWri
   });
 }
 
-/** Does something while the clock of this process is ahead, or behind. */
-async function withClock<Result>(ahead: number, action: () => Promise<Result>): Promise<Result> {
-  const now = Date.now;
-  Date.now = () => now() + ahead;
-  try {
-    return await action();
-  } finally {
-    Date.now = now;
-  }
-}
-
 /**
  * Two writers of one document. The first request of the first writer for which `when` holds waits until the
  * second writer's write is done.
- *
- * @param secondClock by how many milliseconds the second writer's clock is ahead
  */
 async function interleave(
   context: TestContext,
@@ -64,7 +51,6 @@ async function interleave(
   first: DocumentWrite,
   when: (seen: Seen) => boolean,
   second: DocumentWrite,
-  secondClock = 0,
 ): Promise<{
   result: DocumentWriteResult | undefined;
   meanwhile: number;
@@ -89,7 +75,7 @@ async function interleave(
       void store
         .count(name, TENANT)
         .then(({ passages }) => (meanwhile = passages))
-        .then(() => withClock(secondClock, () => store.writeDocuments(name, [second])))
+        .then(() => store.writeDocuments(name, [second]))
         .then(() => forward(response, seen));
     };
   });
@@ -192,6 +178,15 @@ describe('a write that another one comes in between of', { skip: server.skip }, 
       ['z', 5, ['z 0', 'z 1']],
     ],
     [
+      'puts nothing where another put of the same version has been, in place of the content that it expects',
+      [content('x', 1)],
+      { ...(content('x', 1) as Extract<DocumentWrite, { kind: 'put' }>), expected: { contentHash: 'x' } },
+      changesHead,
+      content('z', 1, 2),
+      { outcome: 'changed' },
+      ['z', 1, ['z 0', 'z 1']],
+    ],
+    [
       'updates nothing where another update has been, of the content that it expects',
       [content('x', 1, 2)],
       patch('x', 1, 'p'),
@@ -282,26 +277,6 @@ describe('a write that another one comes in between of', { skip: server.skip }, 
       const passages = documents.reduce((sum, { passages: own }) => sum + own.length, 0);
       assert.deepEqual(await done.store.count(done.name, TENANT), { documents: documents.length, passages });
       assert.equal(done.points, passages || 1, 'what was staged in vain is gone');
-    });
-  }
-});
-
-describe('a put of what is expected', { skip: server.skip }, () => {
-  // A writer whose clock is behind has a lower generation: what it writes looks older than it is.
-  for (const secondClock of [-3_600_000, 0]) {
-    it(`leaves another put of the same version, by a clock that is ${secondClock} ms ahead`, async (context) => {
-      const first = content('x', 1) as Extract<DocumentWrite, { kind: 'put' }>;
-      const { result, store, name } = await interleave(
-        context,
-        [first],
-        { ...first, expected: { contentHash: 'x' } },
-        changesHead,
-        content('z', 1),
-        secondClock,
-      );
-      assert.deepEqual(result, { outcome: 'changed' });
-      const [kept] = await store.readDocuments(name, [{ tenant: TENANT, documentId: 'a' }]);
-      assert.equal(kept?.contentHash, 'z');
     });
   }
 });
