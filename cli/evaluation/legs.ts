@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openStore } from '../../store/open.ts';
+import type { QueryWords } from '../../store/fusion.ts';
 import type { SearchHit, SearchQuery } from '../../store/queries.ts';
 import { physicalName } from '../../store/store.ts';
 import type { DocumentWrite } from '../../store/writes.ts';
@@ -25,6 +26,8 @@ const WRITTEN_TOGETHER = 256;
 export interface BothLegs {
   dense: SearchHit[];
   sparse: SearchHit[];
+  /** Of the query. */
+  words?: QueryWords;
 }
 
 /** What the store answers to each query of a data set. */
@@ -108,11 +111,12 @@ export async function legsOf(request: LegsRequest): Promise<DatasetLegs> {
     const scope: SearchQuery = { tenant: '', limit: depth, idsOnly: true };
     const legs: BothLegs[] = [];
     for (const [index, { text }] of dataset.queries.entries()) {
+      const words = readQuery(text, reading);
       const [dense, sparse] = await Promise.all([
         store.search(collection, { ...scope, vector: rowOf(asked, index) }),
-        store.search(collection, { ...scope, sparse: readQuery(text, reading).sparse }),
+        store.search(collection, { ...scope, sparse: words.sparse }),
       ]);
-      legs.push({ dense, sparse });
+      legs.push({ dense, sparse, words });
     }
     if (request.titles !== true) return { legs, terms, passageOf };
     const titles = await legsOfTitles(store, {

@@ -1,4 +1,4 @@
-import { type Fusion, fuse } from '../../store/fusion.ts';
+import { type Fusion, fuse, fusionOf } from '../../store/fusion.ts';
 import type { SearchHit } from '../../store/queries.ts';
 import { rerankedText, type Reranker } from '../../towers/reranker/reranker.ts';
 import type { Tower } from '../../towers/tower.ts';
@@ -109,7 +109,7 @@ export async function evaluateModes(
   if (rerank && modes.includes('rerank')) {
     const judged: Judged[] = [];
     for (const [query, both] of legs.entries()) {
-      const hits = fuse(both.dense, both.sparse, fusion);
+      const hits = fuse(both.dense, both.sparse, fusionOf(fusion, both.words));
       judged.push(judge(query, await reranked(dataset, query, hits, { ...rerank, passageOf })));
     }
     found.set('rerank', judged);
@@ -198,10 +198,10 @@ async function reranked(
 
 function rankingOf(
   mode: Exclude<EvaluatedMode, 'rerank'>,
-  { dense, sparse }: BothLegs,
+  { dense, sparse, words }: BothLegs,
   fusion: Fusion,
 ): Hit[] {
-  const hits = mode === 'hybrid' ? fuse(dense, sparse, fusion) : mode === 'dense' ? dense : sparse;
+  const hits = mode === 'hybrid' ? fuse(dense, sparse, fusionOf(fusion, words)) : mode === 'dense' ? dense : sparse;
   return hits.map(toHit);
 }
 

@@ -74,11 +74,12 @@ export async function legsOfTitles(
   const legs: BothLegs[] = [];
   for (const [index, text] of texts.entries()) {
     const vector = vectors.slice(index * dimensions, (index + 1) * dimensions);
+    const words = readQuery(text, reading);
     const [dense, sparse] = await Promise.all([
       store.search(collection, { ...scope, vector }),
-      store.search(collection, { ...scope, sparse: readQuery(text, reading).sparse }),
+      store.search(collection, { ...scope, sparse: words.sparse }),
     ]);
-    legs.push({ dense, sparse });
+    legs.push({ dense, sparse, words });
   }
   return { legs, ids: asked.map(({ document }) => document.id) };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { FUSION_METHODS, type Fusion, fuse } from '../../store/fusion.ts';
+import { FUSION_METHODS, type Fusion, fuse, fusionOf } from '../../store/fusion.ts';
 import { mean } from '../../training/evaluation/metrics.ts';
 import type { BothLegs } from './legs.ts';
 import type { TitleLegs } from './title-legs.ts';
@@ -92,7 +92,12 @@ function best(
 }
 
 function over(legs: readonly BothLegs[], queries: readonly number[], fusion: Fusion, judge: Judge): number {
-  return mean(queries.map((query) => judge(query, fuse(legs[query]!.dense, legs[query]!.sparse, fusion))));
+  return mean(
+    queries.map((query) => {
+      const { dense, sparse, words } = legs[query]!;
+      return judge(query, fuse(dense, sparse, fusionOf(fusion, words)));
+    }),
+  );
 }
 
 function isDevelopment(query: number): boolean {
