@@ -120,7 +120,6 @@ const indexCommand = withBackedUp(new Command('index'))
   )
   .argument('<name>', 'the collection, by its alias or its physical name')
   .argument('[fields...]', `as metadata.KEY:TYPE, with a TYPE of ${FIELD_TYPES.join(', ')}`)
-  .option('--json', 'print one JSON document')
   .action(async (name: string, given: readonly string[], flags: BackupFlags & { json?: boolean }) => {
     checkBackupFlags(flags);
     const fields = given.map(fieldAndType);
