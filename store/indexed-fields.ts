@@ -56,9 +56,13 @@ export function indexedFieldsOf(
 export function checkRoom(indexed: Readonly<Record<string, string>>, field: string, type: string): void {
   const there = indexed[field];
   if (there !== undefined && there !== type) {
-    throw invalidArgument(`field "${field}" is indexed as ${there} already; its type can't be changed to ${type}`);
+    throw invalidArgument(
+      `field "${field}" is indexed as ${there} already; its type can't be changed to ${type}`,
+    );
   }
   if (there === undefined && Object.keys(indexed).length >= MAX_INDEXED_FIELDS) {
-    throw invalidArgument(`${MAX_INDEXED_FIELDS} fields are indexed already, and "${field}" would be one more`);
+    throw invalidArgument(
+      `${MAX_INDEXED_FIELDS} fields are indexed already, and "${field}" would be one more`,
+    );
   }
 }

@@ -201,7 +201,8 @@ function rankingOf(
   { dense, sparse, words }: BothLegs,
   fusion: Fusion,
 ): Hit[] {
-  const hits = mode === 'hybrid' ? fuse(dense, sparse, fusionOf(fusion, words)) : mode === 'dense' ? dense : sparse;
+  const hits =
+    mode === 'hybrid' ? fuse(dense, sparse, fusionOf(fusion, words)) : mode === 'dense' ? dense : sparse;
   return hits.map(toHit);
 }
 

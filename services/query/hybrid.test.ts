@@ -277,7 +277,11 @@ describe('a result set', () => {
   test('is refused for a field without an index, with the command that indexes it', async () => {
     const { search, store } = await filled();
     const asked: [SearchRequest, at: string, field: string][] = [
-      [{ facets: [{ field: 'metadata.kind' }, { field: 'metadata.color' }] }, 'facets[1].field', 'metadata.color'],
+      [
+        { facets: [{ field: 'metadata.kind' }, { field: 'metadata.color' }] },
+        'facets[1].field',
+        'metadata.color',
+      ],
       [{ sort: { field: 'metadata."unit.price"' } }, 'sort.field', 'metadata."unit.price"'],
     ];
     for (const [request, at, field] of asked) {

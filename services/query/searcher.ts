@@ -161,9 +161,7 @@ export class Searcher {
     ));
     const scale = plan.percentile && (await this.#scale(plan, physical, call));
     const fusion =
-      plan.mode === 'hybrid'
-        ? fusionFor(plan.fusion, this.#fusion.get(plan.collection), reading)
-        : undefined;
+      plan.mode === 'hybrid' ? fusionFor(plan.fusion, this.#fusion.get(plan.collection), reading) : undefined;
     const query: SearchQuery = { ...plan.query, ...vectors, ...(fusion && { fusion }) };
     const span = call.span?.child('store', {
       kind: SpanKind.CLIENT,

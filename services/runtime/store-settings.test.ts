@@ -75,11 +75,7 @@ test('a field that is indexed may have keys in quotes, with anything in them', (
     'odd key': 'integer',
   });
   for (const wrong of ['pos', 'pos:', ':keyword', 'pos:keyword,', 'pos:text', '"a:keyword']) {
-    assert.throws(
-      () => configured('writes', ['--indexed-fields', wrong], env),
-      /must be FIELD:TYPE/,
-      wrong,
-    );
+    assert.throws(() => configured('writes', ['--indexed-fields', wrong], env), /must be FIELD:TYPE/, wrong);
   }
 });
 

@@ -52,7 +52,11 @@ export function indexedFieldContract(stores: Stores): void {
       await rejects(first.indexField(stores.name(), 'metadata.x', 'bool'), 'COLLECTION_NOT_FOUND');
       await rejects(first.indexField(name, 'version', 'integer'), 'STORE_INVALID_ARGUMENT', /metadata\.KEY/);
       await rejects(first.indexField(name, 'metadata.', 'bool'), 'STORE_INVALID_ARGUMENT', /metadata/);
-      await rejects(first.indexField(name, 'metadata.x', 'text' as 'bool'), 'STORE_INVALID_ARGUMENT', /"text"/);
+      await rejects(
+        first.indexField(name, 'metadata.x', 'text' as 'bool'),
+        'STORE_INVALID_ARGUMENT',
+        /"text"/,
+      );
       await first.indexField(name, 'metadata.x', 'bool');
       await rejects(first.indexField(name, 'metadata.x', 'float'), 'STORE_INVALID_ARGUMENT', /bool already/);
       for (let field = 1; field < MAX_INDEXED_FIELDS; field++) {

@@ -97,7 +97,8 @@ export class EmbeddedStore implements Store {
     // As it was made: an index of another type stays.
     const missing = this.#declared.filter(([field]) => made.indexedFields?.[field] === undefined);
     if (missing.length === 0) return made;
-    for (const [field, type] of missing) await this.#call('indexField', [made.physicalName, field, type], options);
+    for (const [field, type] of missing)
+      await this.#call('indexField', [made.physicalName, field, type], options);
     return await this.#call('ensureCollection', [name, space], options);
   }
 
@@ -110,12 +111,7 @@ export class EmbeddedStore implements Store {
     await this.#call('setAnalysis', [collection, analysis], options);
   }
 
-  async indexField(
-    collection: string,
-    field: string,
-    type: FieldType,
-    options?: CallOptions,
-  ): Promise<void> {
+  async indexField(collection: string, field: string, type: FieldType, options?: CallOptions): Promise<void> {
     await this.#call('indexField', [collection, checkIndexed(field, type), type], options);
   }
 

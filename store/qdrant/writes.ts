@@ -247,7 +247,13 @@ export class Writer {
       }
       // Another put of the same version replaced ours at the same time: as if ours had come just before it.
       const isPut = change.kind === 'put' || change.kind === 'delete';
-      if (now && isPut && !dependsOnHead(document) && now.version === change.version && now.generation > generation) {
+      if (
+        now &&
+        isPut &&
+        !dependsOnHead(document) &&
+        now.version === change.version &&
+        now.generation > generation
+      ) {
         document.change = undefined;
       }
       lost.push(document);
