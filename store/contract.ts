@@ -6,6 +6,7 @@ import { expiryContract } from './contract/expiry.ts';
 import { filterContract } from './contract/filters.ts';
 import { freshnessContract } from './contract/freshness.ts';
 import { goldenContract } from './contract/golden.ts';
+import { indexedFieldContract } from './contract/indexed-fields.ts';
 import { identityContract } from './contract/identity.ts';
 import { listingContract } from './contract/listings.ts';
 import { modelContract } from './contract/model.ts';
@@ -49,6 +50,7 @@ export function storeContract(name: string, fixture: StoreFixture): void {
     rankingContract(stores);
     wordContract(stores);
     filterContract(stores);
+    indexedFieldContract(stores);
     explanationContract(stores);
     modelContract(stores);
   });

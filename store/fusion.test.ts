@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { DEFAULT_FUSION, type Fusion, fuse, HYBRID_CANDIDATES, sharesOf } from './fusion.ts';
+import { DEFAULT_FUSION, type Fusion, fuse, fusionOf, HYBRID_CANDIDATES, sharesOf } from './fusion.ts';
 import type { Ranked } from './ranking.ts';
 
 const leg = (...scores: number[]): Ranked[] =>
@@ -90,4 +90,13 @@ describe('fusion', () => {
     const only = fuse([], leg(3, 2, 1), DEFAULT_FUSION).map(({ documentId }) => documentId);
     assert.deepEqual(only, ['d0', 'd1', 'd2']);
   });
+});
+
+test('the dense leg weighs less where a query is short, and where it is guessed at', () => {
+  const own = { method: 'scores', k: 60, denseWeight: 0.6 } as const;
+  const weight = (count: number, guessed: number): string =>
+    fusionOf(own, { count, guessed }).denseWeight.toFixed(4);
+  assert.deepEqual(fusionOf(own, undefined), own, 'nobody has read the words');
+  assert.deepEqual([weight(1, 0), weight(2, 0), weight(10, 0)], ['0.5000', '0.5500', '0.5900']);
+  assert.deepEqual([weight(1, 1), weight(2, 0.5), weight(0, 0)], ['0.3000', '0.4500', '0.5000']);
 });

@@ -39,7 +39,29 @@ export const RRF_K = 60;
  * What measured best on the data sets at hand, as `docs/hybrid.md` has it. `eval --mode hybrid --tune` finds what is best
  * for one collection.
  */
-export const DEFAULT_FUSION: Fusion = { method: 'scores', k: RRF_K, denseWeight: 0.5 };
+export const DEFAULT_FUSION: Fusion = { method: 'scores', k: RRF_K, denseWeight: 0.6 };
+
+/** What the words of a query say of its vector. */
+export interface QueryWords {
+  /** Words that say something. */
+  count: number;
+  /** Share of them that is unfinished or mistyped, so that the vector is that of a guess. */
+  guessed: number;
+}
+
+/** What the dense leg loses of its weight on a query of one word, half as much on one of two: its vector says little more than the word. */
+const LOST_BY_BREVITY = 1 / 6;
+
+/** What it loses where the whole query is guessed at: the terms are all that it may have been meant to be, the vector is one. */
+const LOST_BY_GUESSING = 1 / 3;
+
+/** How a query is fused where it does not say: the dense leg weighs less where the vector says less. */
+export function fusionOf(own: Fusion, words: QueryWords | undefined): Fusion {
+  if (!words) return own;
+  const { count, guessed } = words;
+  const lost = LOST_BY_BREVITY / Math.max(1, count) + LOST_BY_GUESSING * guessed;
+  return { ...own, denseWeight: own.denseWeight * (1 - lost) };
+}
 
 /** Depth of each leg: deep enough that fusion seldom misses a document of the top ten. */
 export const HYBRID_CANDIDATES = 100;

@@ -1,14 +1,17 @@
 import { openEmbeddedStore } from './embedded/embedded-store.ts';
+import type { FieldType } from './indexed-fields.ts';
 import type { QdrantConfig } from './qdrant/config.ts';
 import type { Store } from './store.ts';
 
-export type { CollectionSettings, FieldType, QdrantConfig, Quantization } from './qdrant/config.ts';
+export type { CollectionSettings, QdrantConfig, Quantization } from './qdrant/config.ts';
 
 /** A store in process and on disk. */
 export interface EmbeddedConfig {
   kind: 'embedded';
   /** Folder of the files. */
   directory: string;
+  /** Metadata fields to index in collections, without `metadata.`; dots lead into objects. @default none */
+  indexedFields?: Readonly<Record<string, FieldType>>;
 }
 
 /** The kind of store, and where it is. */
@@ -28,5 +31,6 @@ export async function openStore(
     const { QdrantStore } = await import('./qdrant/qdrant-store.ts');
     return new QdrantStore(config, options.log);
   }
-  return await openEmbeddedStore({ directory: config.directory, ...options });
+  const { kind: _, ...embedded } = config;
+  return await openEmbeddedStore({ ...embedded, ...options });
 }

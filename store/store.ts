@@ -8,6 +8,7 @@ import type {
   StoredDocument,
 } from './document.ts';
 import type { Freshness } from './freshness.ts';
+import type { FieldType } from './indexed-fields.ts';
 import type { Filter, SearchHit, SearchQuery } from './queries.ts';
 import type { DocumentWrite, DocumentWriteResult } from './writes.ts';
 
@@ -53,6 +54,8 @@ export interface CollectionKey {
   admittedSpaces?: string[];
   /** How texts become its terms, in the words of whoever makes them; absent where nobody said so. */
   analysis?: string;
+  /** Metadata fields with an index, each with its type, as {@link Store.indexField} made it; absent for none. */
+  indexedFields?: Readonly<Record<string, string>>;
 }
 
 /** Numbers of documents and of their passages: one dense vector each. */
@@ -156,6 +159,15 @@ export interface Store {
    * @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_READ_ONLY`
    */
   setAnalysis(collection: string, analysis: string, options?: CallOptions): Promise<void>;
+
+  /**
+   * Indexes a metadata field, unless it is. Searches and writes go on meanwhile.
+   *
+   * @param field as filters name it: `metadata.KEY`
+   * @throws {StoreError} `COLLECTION_NOT_FOUND`, `COLLECTION_READ_ONLY`; `STORE_INVALID_ARGUMENT` for what is no metadata, or
+   *   indexed with another type
+   */
+  indexField(collection: string, field: string, type: FieldType, options?: CallOptions): Promise<void>;
 
   /**
    * The words of a tenant's passages; of more than `limit`, about so many of the most frequent ones. Words of documents that

@@ -20,7 +20,14 @@ const CLI = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 
 /** Removed after the tests. */
 export const folder = mkdtempSync(join(tmpdir(), 'scalingnote-e2e-'));
-const environment = { ...process.env, XDG_STATE_HOME: join(folder, 'state'), NO_COLOR: '1' };
+/** Fields of the documents in `clients/behaviour/cases.json`. */
+const INDEXED_FIELDS = 'place:keyword,bird:bool,legs:integer';
+const environment = {
+  ...process.env,
+  XDG_STATE_HOME: join(folder, 'state'),
+  NO_COLOR: '1',
+  SCALINGNOTE_INDEXED_FIELDS: INDEXED_FIELDS,
+};
 const running = new Set<ChildProcess>();
 let missing: string | undefined;
 

@@ -7,6 +7,7 @@ import { note, printResult, table, UsageError } from '../output/print.ts';
 import { Progress } from '../output/progress.ts';
 import { analysisIn, reanalyse, type Reanalysed } from '../reanalyse.ts';
 import { type BackupFlags, checkBackupFlags, openExisting, storeConfig, withBackedUp } from '../stores.ts';
+import { FIELD_TYPES, type FieldType, isFieldType } from '../../store/indexed-fields.ts';
 import { DEFAULT_ANALYSIS, languageCode, unstemmedNote } from '../../towers/lexical/analysis.ts';
 
 interface Flags {
@@ -107,6 +108,46 @@ function renderReanalysed(
 }
 
 collections.addCommand(reanalyseCommand);
+
+/** `metadata.pos:keyword`: the type is what follows the last colon, since a key in quotes may hold one. */
+const INDEXED = /^(?<field>.+):(?<type>[^:"]*)$/s;
+
+/** `scalingnote collections index NAME [FIELD:TYPE...]` */
+const indexCommand = withBackedUp(new Command('index'))
+  .description(
+    'index metadata fields, which facets and orders need and filters are fastest on; without fields, list those that are ' +
+      'indexed; services may go on meanwhile',
+  )
+  .argument('<name>', 'the collection, by its alias or its physical name')
+  .argument('[fields...]', `as metadata.KEY:TYPE, with a TYPE of ${FIELD_TYPES.join(', ')}`)
+  .action(async (name: string, given: readonly string[], flags: BackupFlags & { json?: boolean }) => {
+    checkBackupFlags(flags);
+    const fields = given.map(fieldAndType);
+    const { store: kind, data, qdrantUrl: qdrant } = flags;
+    await interruptible('the same command goes on', async (signal) => {
+      const store = await openExisting(storeConfig('store', { kind, data, qdrant }));
+      try {
+        for (const [field, type] of fields) await store.indexField(name, field, type, { signal });
+        const { indexedFields = {} } = await store.findCollection(name, { signal });
+        printResult(flags, indexedFields, () =>
+          Object.keys(indexedFields).length === 0
+            ? `no field of "${name}" is indexed`
+            : table(['indexed field', 'type'], Object.entries(indexedFields)),
+        );
+      } finally {
+        await store.close();
+      }
+    });
+  });
+
+/** @throws {UsageError} */
+function fieldAndType(given: string): [field: string, type: FieldType] {
+  const { field = '', type = '' } = INDEXED.exec(given)?.groups ?? {};
+  if (isFieldType(type)) return [field, type];
+  throw new UsageError(`"${given}" is no metadata.KEY:TYPE; TYPE is ${FIELD_TYPES.join(', ')}`);
+}
+
+collections.addCommand(indexCommand);
 
 /** Collections as a table, with the share of unknown tokens if any is known. */
 export function renderCollections(listed: readonly (Collection & { unknownTokenShare?: number })[]): string {

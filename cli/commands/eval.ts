@@ -12,6 +12,7 @@ import { type Addresses, withDocumentAddress, withQueryAddress } from '../connec
 import { MODES, type EvaluatedMode } from '../evaluation/modes.ts';
 import { PROBED_WORDS } from '../evaluation/probe-words.ts';
 import { runModes, type ModesFlags } from '../evaluation/run-modes.ts';
+import { TUNED_BY } from '../evaluation/tune.ts';
 import { runProbe, type ProbeFlags } from '../evaluation/run-probe.ts';
 import { openAnswerFiles } from '../output/answer-files.ts';
 import { note, printJson, table, UsageError } from '../output/print.ts';
@@ -50,12 +51,17 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
   )
   .option(
     '--mode <modes>',
-    'compare modes of search instead: dense, sparse and hybrid, separated by commas, with intervals and BM25 beside them',
+    'compare modes of search instead: dense, sparse, hybrid and rerank, separated by commas, with intervals and BM25 beside them',
     modes,
   )
-  .option(
-    '--tune',
-    'with --mode: look for the best fusion on half of the queries, and try it on the other half',
+  .addOption(
+    new Option(
+      '--tune [by]',
+      'with --mode: look for the best fusion on half of the queries ("labels") and try it on the other half, or without labels, ' +
+        'on titles that have to find their documents ("titles")',
+    )
+      .choices(TUNED_BY)
+      .preset('labels'),
   )
   .addOption(
     new Option('--fusion <method>', 'with --mode: how hybrid fuses its legs').choices([
@@ -65,6 +71,11 @@ export const evaluate = withQueryAddress(withDocumentAddress(new Command('eval')
     ]),
   )
   .option('--dense-weight <w>', 'with --mode: weight of the leg by meaning in hybrid, 0 to 1', decimal)
+  .option(
+    '--reranker <reference>',
+    'for the mode rerank: rerank:http://HOST:PORT, or the folder of a cross-encoder',
+  )
+  .option('--rerank <n>', 'how many documents of hybrid the reranker reads (default: 20)', positive)
   .addOption(
     new Option(
       '--probe <what>',

@@ -1,15 +1,17 @@
-import { type Fusion, fuse } from '../../store/fusion.ts';
+import { type Fusion, fuse, fusionOf } from '../../store/fusion.ts';
+import type { SearchHit } from '../../store/queries.ts';
+import { rerankedText, type Reranker } from '../../towers/reranker/reranker.ts';
 import type { Tower } from '../../towers/tower.ts';
-import { bm25 } from '../../training/evaluation/bm25.ts';
+import { bm25, type Terms } from '../../training/evaluation/bm25.ts';
 import { differenceInterval, meanDifferenceInterval } from '../../training/evaluation/bootstrap.ts';
 import { type Dataset, readDataset } from '../../training/evaluation/dataset.ts';
 import { mean, ndcg, recall, reciprocalRank } from '../../training/evaluation/metrics.ts';
 import { byIdDescending, type Hit, inTrecOrder } from '../../training/evaluation/ranker.ts';
-import { type BothLegs, legsOf } from './legs.ts';
-import { type Tuned, tune } from './tune.ts';
+import { type BothLegs, type DatasetLegs, legsOf } from './legs.ts';
+import { type Tuned, tune, type TunedBy, tuneByTitles } from './tune.ts';
 
 /** What can be compared. */
-export const MODES = ['dense', 'sparse', 'hybrid'] as const;
+export const MODES = ['dense', 'sparse', 'hybrid', 'rerank'] as const;
 export type EvaluatedMode = (typeof MODES)[number];
 
 /** The yardstick: whole documents, as Lucene counts. */
@@ -48,6 +50,10 @@ export interface ModesEvaluation {
   documentTower: string;
   queryTower: string;
   fusion: Fusion;
+  /** The lexical leg over BM25 of the same terms in whole documents, as Lucene counts; where sparse was asked for. */
+  lexical?: { bm25: number } & Pick<ModeDifference, 'ndcg10' | 'interval'>;
+  /** What read the best documents again, and how many, where something did. */
+  rerank?: { reranker: string; documents: number };
   /** In the order asked for; BM25 of whole documents last. */
   modes: ModeMeasures[];
   differences: ModeDifference[];
@@ -64,7 +70,9 @@ export interface ModesRequest {
   modes: readonly EvaluatedMode[];
   fusion: Fusion;
   /** Look for the best fusion, too. */
-  tune: boolean;
+  tune?: TunedBy | undefined;
+  /** Reads the best documents of hybrid again; for the mode `rerank`. */
+  rerank?: { reranker: Reranker; documents: number } | undefined;
   keepIdenticalIds: boolean;
   cacheDir?: string;
   onProgress?: (done: number, total: number) => void;
@@ -79,25 +87,50 @@ export async function evaluateModes(
 ): Promise<{ evaluation: ModesEvaluation; perQuery: PerQuery }> {
   const { documentTower, queryTower, modes, fusion, cacheDir, onProgress } = request;
   const dataset = await readDataset(request.dataset);
-  const { legs } = await legsOf({ dataset, documentTower, queryTower, depth: DEPTH, cacheDir, onProgress });
+  const { legs, terms, passageOf, titles } = await legsOf({
+    dataset,
+    documentTower,
+    queryTower,
+    depth: DEPTH,
+    titles: request.tune === 'titles',
+    cacheDir,
+    onProgress,
+  });
   const judge = judgeOf(dataset, request.keepIdenticalIds);
   const found = new Map<string, Judged[]>();
   for (const mode of modes) {
+    if (mode === 'rerank') continue;
     found.set(
       mode,
       legs.map((both, query) => judge(query, rankingOf(mode, both, fusion))),
     );
   }
-  const { rank } = bm25(dataset.documents.toSorted(byIdDescending));
-  const yardstick: Judged[] = [];
-  for (const [query, { text }] of dataset.queries.entries()) {
-    yardstick.push(judge(query, await rank(text, DEPTH)));
+  const { rerank } = request;
+  if (rerank && modes.includes('rerank')) {
+    const judged: Judged[] = [];
+    for (const [query, both] of legs.entries()) {
+      const hits = fuse(both.dense, both.sparse, fusionOf(fusion, both.words));
+      judged.push(judge(query, await reranked(dataset, query, hits, { ...rerank, passageOf })));
+    }
+    found.set('rerank', judged);
   }
-  found.set(YARDSTICK, yardstick);
-  const perQuery = new Map(Array.from(found, ([mode, all]) => [mode, all.map(({ ndcg10 }) => ndcg10)]));
-  const tuned = request.tune
-    ? tune(legs, fusion, (query, hits) => judge(query, hits.map(toHit)).ndcg10)
-    : undefined;
+  const ranked = async (by: Terms | undefined): Promise<Judged[]> => {
+    const { rank } = bm25(dataset.documents.toSorted(byIdDescending), by);
+    const judged: Judged[] = [];
+    for (const [query, { text }] of dataset.queries.entries()) {
+      judged.push(judge(query, await rank(text, DEPTH)));
+    }
+    return judged;
+  };
+  const ndcgOf = (judged: readonly Judged[]): number[] => judged.map(({ ndcg10 }) => ndcg10);
+  found.set(YARDSTICK, await ranked(undefined));
+  const sparse = found.get('sparse');
+  const lexical = sparse && lexicalOf(ndcgOf(sparse), ndcgOf(await ranked(terms)));
+  const perQuery = new Map(Array.from(found, ([mode, all]) => [mode, ndcgOf(all)]));
+  const measure = (query: number, hits: ReturnType<typeof fuse>): number =>
+    judge(query, hits.map(toHit)).ndcg10;
+  const byTitles = titles && tuneByTitles(titles, legs, fusion, measure);
+  const tuned = request.tune === 'labels' ? tune(legs, fusion, measure) : byTitles;
   const evaluation: ModesEvaluation = {
     dataset: dataset.name,
     documents: dataset.documents.length,
@@ -105,6 +138,8 @@ export async function evaluateModes(
     documentTower: documentTower.manifest.name,
     queryTower: queryTower.manifest.name,
     fusion,
+    ...(lexical && { lexical }),
+    ...(rerank && { rerank: { reranker: rerank.reranker.name, documents: rerank.documents } }),
     modes: Array.from(found, ([mode, all]) => ({
       mode,
       ndcg10: mean(all.map(({ ndcg10 }) => ndcg10)),
@@ -138,13 +173,52 @@ function judgeOf({ queries, judgments }: Dataset, keepIdenticalIds: boolean) {
   };
 }
 
-function rankingOf(mode: EvaluatedMode, { dense, sparse }: BothLegs, fusion: Fusion): Hit[] {
-  const hits = mode === 'hybrid' ? fuse(dense, sparse, fusion) : mode === 'dense' ? dense : sparse;
+/** The best documents of a ranking in the reranker's order, and the others after them: as the query service does it. */
+async function reranked(
+  { queries, documents }: Dataset,
+  query: number,
+  hits: ReturnType<typeof fuse<SearchHit>>,
+  {
+    reranker,
+    documents: most,
+    passageOf,
+  }: NonNullable<ModesRequest['rerank']> & Pick<DatasetLegs, 'passageOf'>,
+): Promise<Hit[]> {
+  const best = hits.slice(0, most);
+  const titles = new Map(documents.map(({ id, title }) => [id, title]));
+  const texts = best.map(({ documentId, passage }) =>
+    rerankedText(titles.get(documentId)!, passageOf(documentId, passage)),
+  );
+  const scores = await reranker.score(queries[query]!.text, texts, new AbortController().signal);
+  const order = [...best.keys()].sort((a, b) => scores[b]! - scores[a]! || a - b);
+  const ranking = [...order.map((place) => best[place]!), ...hits.slice(most)];
+  // Scores of two scales do not go together: what counts is the order.
+  return ranking.map(({ documentId: id }, place) => ({ id, score: -place }));
+}
+
+function rankingOf(
+  mode: Exclude<EvaluatedMode, 'rerank'>,
+  { dense, sparse, words }: BothLegs,
+  fusion: Fusion,
+): Hit[] {
+  const hits =
+    mode === 'hybrid' ? fuse(dense, sparse, fusionOf(fusion, words)) : mode === 'dense' ? dense : sparse;
   return hits.map(toHit);
 }
 
 function toHit({ documentId: id, score }: { documentId: string; score: number }): Hit {
   return { id, score };
+}
+
+function lexicalOf(
+  values: readonly number[],
+  baseline: readonly number[],
+): ModesEvaluation['lexical'] & object {
+  return {
+    bm25: mean(baseline),
+    ndcg10: mean(values) - mean(baseline),
+    interval: differenceInterval(values, baseline),
+  };
 }
 
 /** Every pair of systems, the later one over the earlier one: hybrid over what it is made of. */

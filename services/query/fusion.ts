@@ -1,7 +1,14 @@
 import type { Fusion as FusionMessage, Fusion__Output } from '../../proto/generated/scalingnote/v1/Fusion.ts';
 import type { FusionMethod__Output } from '../../proto/generated/scalingnote/v1/FusionMethod.ts';
 import type { Legs } from '../../proto/generated/scalingnote/v1/Legs.ts';
-import { DEFAULT_FUSION, type Fusion, type FusionMethod, type LegPlaces } from '../../store/fusion.ts';
+import {
+  DEFAULT_FUSION,
+  type Fusion,
+  type FusionMethod,
+  fusionOf,
+  type LegPlaces,
+  type QueryWords,
+} from '../../store/fusion.ts';
 import { invalidArgument } from '../runtime/errors.ts';
 import type { Mode } from '../runtime/scores.ts';
 import { FUSION_K } from '../runtime/validate.ts';
@@ -59,17 +66,13 @@ function parseMethod(method: string | number): FusionMethod | undefined {
   throw invalidArgument('fusion.method', `is ${method}; send ${Object.values(NAMES).join(', ')}, or nothing`);
 }
 
-/** What the dense leg loses of its weight where the whole text is an unfinished word: words say all that it may become. */
-const LOST_BY_GUESSING = 0.4;
-
-/**
- * How a search fuses: as its request says, else as the collection has it.
- *
- * @param guessed share of the text's words that are unfinished
- */
-export function fusionFor(asked: AskedFusion | undefined, own: Fusion = DEFAULT_FUSION, guessed = 0): Fusion {
-  const denseWeight = own.denseWeight * (1 - LOST_BY_GUESSING * guessed);
-  return { ...own, denseWeight, ...asked };
+/** How a search fuses: as its request says, else as the collection has it. @param words of the query, as far as they are known */
+export function fusionFor(
+  asked: AskedFusion | undefined,
+  own: Fusion = DEFAULT_FUSION,
+  words?: QueryWords,
+): Fusion {
+  return { ...fusionOf(own, words), ...asked };
 }
 
 export function fusionMessage({ method, k, denseWeight }: Fusion): FusionMessage {

@@ -51,7 +51,11 @@ async function filled(parts: Parameters<typeof startQuery>[0] = {}, titles = TIT
     },
     passages: [{ vector: vectorOf(title), text: title, sparse: passageTerms(title) }],
   }));
-  await store.writeDocuments(physicalName('docs', tower.manifest.space.fingerprint), writes);
+  const collection = physicalName('docs', tower.manifest.space.fingerprint);
+  await store.writeDocuments(collection, writes);
+  await store.indexField(collection, 'metadata.kind', 'keyword');
+  await store.indexField(collection, 'metadata.tags', 'keyword');
+  await store.indexField(collection, 'metadata.year', 'integer');
   return harness;
 }
 
@@ -268,6 +272,27 @@ describe('a result set', () => {
     assert.deepEqual([values(tags), tags!.distinct], [[['all', 10]], 3]);
     assert.deepEqual([year!.missing, year!.distinct, values(year)[0]], [1, 9, [2000, 1]]);
     assert.equal(resultSet!.count, 0, 'nobody asked for it');
+  });
+
+  test('is refused for a field without an index, with the command that indexes it', async () => {
+    const { search, store } = await filled();
+    const asked: [SearchRequest, at: string, field: string][] = [
+      [
+        { facets: [{ field: 'metadata.kind' }, { field: 'metadata.color' }] },
+        'facets[1].field',
+        'metadata.color',
+      ],
+      [{ sort: { field: 'metadata."unit.price"' } }, 'sort.field', 'metadata."unit.price"'],
+    ];
+    for (const [request, at, field] of asked) {
+      const refused = await failure(search(request));
+      assert.deepEqual([refused.code, refused.reason], [status.FAILED_PRECONDITION, 'FIELD_NOT_INDEXED']);
+      const command = `scalingnote collections index docs '${field}:TYPE'`;
+      assert.ok(refused.message.includes(`${at}: `) && refused.message.includes(command), refused.message);
+    }
+    await store.indexField('docs', 'metadata."color"', 'keyword');
+    const { hits } = await search({ facets: [{ field: 'metadata."kind"' }], sort: { field: 'document_id' } });
+    assert.equal(hits.length, 10, 'spelled otherwise, and what is no metadata');
   });
 
   test('is sorted by a field, documents without it last, whatever the direction', async () => {

@@ -2,7 +2,7 @@ import type { Reranking } from '../../proto/generated/scalingnote/v1/Reranking.t
 import { status } from '@grpc/grpc-js';
 import type { SearchHit, SearchQuery } from '../../store/queries.ts';
 import { TowerError, type TowerErrorReason } from '../../towers/errors.ts';
-import type { Reranker } from '../../towers/reranker/reranker.ts';
+import { rerankedText, type Reranker } from '../../towers/reranker/reranker.ts';
 import { invalidArgument, ServiceError } from '../runtime/errors.ts';
 import type { Call } from '../runtime/handler.ts';
 import { MAX_RERANKED } from '../runtime/validate.ts';
@@ -17,9 +17,6 @@ const ANSWER_SHARE = 0.25;
 
 /** How much the newest time per text counts in the mean. */
 const NEWEST = 0.3;
-
-/** Longest text that is read, in UTF-16 units: more than any model takes. */
-const MAX_CHARACTERS = 16_384;
 
 /** @returns how many documents are read again; 0 for none */
 export function parseRerank(rerank: number, besides: Besides, others: { sort: boolean }): number {
@@ -78,9 +75,7 @@ export class Reranks {
     const { offset = 0, limit } = query;
     const found = await ask({ ...query, offset: 0, limit: Math.max(most, offset + limit), withText: true });
     const best = found.slice(0, most);
-    const texts = best.map(({ title, text: passage = '' }) =>
-      `${title}\n${passage}`.trim().slice(0, MAX_CHARACTERS),
-    );
+    const texts = best.map(({ title, text: passage }) => rerankedText(title, passage));
     const said = { reranker: reranker.name, documents: 0 };
     const scores = best.length === 0 ? [] : await this.#score(reranker, text, texts, call);
     if (typeof scores === 'string') {

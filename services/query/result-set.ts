@@ -1,3 +1,4 @@
+import { status } from '@grpc/grpc-js';
 import type { Facet as FacetMessage } from '../../proto/generated/scalingnote/v1/Facet.ts';
 import type { FacetRequest__Output } from '../../proto/generated/scalingnote/v1/FacetRequest.ts';
 import type { ResultSet as ResultSetMessage } from '../../proto/generated/scalingnote/v1/ResultSet.ts';
@@ -5,8 +6,10 @@ import type { SearchRequest__Output } from '../../proto/generated/scalingnote/v1
 import { toValue } from '../../proto/struct.ts';
 import { StoreError } from '../../store/errors.ts';
 import { metadataPath, readPath } from '../../store/filter.ts';
+import { FIELD_TYPES, metadataField } from '../../store/indexed-fields.ts';
 import type { SearchHit, SearchQuery } from '../../store/queries.ts';
-import { invalidArgument } from '../runtime/errors.ts';
+import type { CollectionKey } from '../../store/store.ts';
+import { invalidArgument, ServiceError } from '../runtime/errors.ts';
 import { MAX_FIELD_BYTES } from '../runtime/filter.ts';
 import type { Mode } from '../runtime/scores.ts';
 import type { Page } from './rerank.ts';
@@ -29,6 +32,7 @@ export interface SetWanted {
 }
 
 interface SortBy {
+  field: string;
   /** Reads what is compared. */
   read: (hit: SearchHit) => unknown;
   descending: boolean;
@@ -64,7 +68,9 @@ export function parseSet(request: SearchRequest__Output, mode: Mode): SetWanted 
   return {
     count,
     facets: facets.map(parseFacet),
-    ...(sort && { sort: { read: readerOf('sort.field', sort.field), descending: sort.descending } }),
+    ...(sort && {
+      sort: { field: sort.field, read: readerOf('sort.field', sort.field), descending: sort.descending },
+    }),
     candidates,
     isShown: count || facets.length > 0 || sort !== null,
   };
@@ -103,6 +109,35 @@ function pathOf(at: string, field: string): string[] | undefined {
     throw invalidArgument(
       at,
       error.message.replace(/^filter field (?<field>".*?") (?:is unknown; )?/s, 'is $<field>; '),
+    );
+  }
+}
+
+/**
+ * Facets and orders are for fields with an index alone, so that one that is misspelled, or that nobody reckons with, is no
+ * answer without values.
+ *
+ * @param collection logical name
+ * @throws {ServiceError} `FIELD_NOT_INDEXED`, with the command that indexes the field
+ */
+export function requireIndexed(
+  { facets, sort }: SetWanted,
+  { indexedFields = {}, readOnly }: Pick<CollectionKey, 'indexedFields' | 'readOnly'>,
+  collection: string,
+): void {
+  const asked = facets.map(({ field }, index) => [`facets[${index}].field`, field] as const);
+  for (const [at, field] of sort ? [...asked, ['sort.field', sort.field] as const] : asked) {
+    const path = metadataPath(field);
+    if (!path || Object.hasOwn(indexedFields, metadataField(path))) continue;
+    const fix =
+      readOnly === true
+        ? `the collection was adopted: whoever owns it indexes the key in Qdrant`
+        : `run "scalingnote collections index ${collection} '${field}:TYPE'", with a TYPE of ${FIELD_TYPES.join(', ')}`;
+    throw new ServiceError(
+      status.FAILED_PRECONDITION,
+      'FIELD_NOT_INDEXED',
+      `${at}: ${field} has no index in collection "${collection}"; ${fix}`,
+      { metadata: { collection, field } },
     );
   }
 }

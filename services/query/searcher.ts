@@ -19,7 +19,7 @@ import { fusionFor } from './fusion.ts';
 import { type Absence, encodeInTime, searchByWords } from './ladder.ts';
 import { percentileUnknown, type Scale, Scales } from './percentile.ts';
 import { type Page, Reranks } from './rerank.ts';
-import { searchSet } from './result-set.ts';
+import { requireIndexed, searchSet } from './result-set.ts';
 import type { SearchPlan } from './search-plan.ts';
 import { Vocabularies } from './vocabularies.ts';
 
@@ -152,6 +152,7 @@ export class Searcher {
   async search(plan: SearchPlan, call: Call, kept: Kept = {}): Promise<Found> {
     const key = await this.#resolve(plan, call);
     const { physicalName: physical } = key;
+    if (plan.set) requireIndexed(plan.set, key, plan.collection);
     if (kept.encoded && !isFor(kept.encoded, key)) delete kept.encoded;
     const { vectors, timings, cut, absence, reading, marks } = (kept.encoded ??= await this.#encode(
       plan,
@@ -160,9 +161,7 @@ export class Searcher {
     ));
     const scale = plan.percentile && (await this.#scale(plan, physical, call));
     const fusion =
-      plan.mode === 'hybrid'
-        ? fusionFor(plan.fusion, this.#fusion.get(plan.collection), reading?.guessed)
-        : undefined;
+      plan.mode === 'hybrid' ? fusionFor(plan.fusion, this.#fusion.get(plan.collection), reading) : undefined;
     const query: SearchQuery = { ...plan.query, ...vectors, ...(fusion && { fusion }) };
     const span = call.span?.child('store', {
       kind: SpanKind.CLIENT,

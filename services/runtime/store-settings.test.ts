@@ -54,7 +54,7 @@ test('a Qdrant store is what the settings say, and nothing that they do not', ()
     oversampling: 2.5,
     hnswEf: 64,
   });
-  const made = configured('writes', ['--qdrant-indexed-fields', 'pos:keyword,year.born:integer'], env);
+  const made = configured('writes', ['--indexed-fields', 'pos:keyword,year.born:integer'], env);
   assert.deepEqual(made, {
     kind: 'qdrant',
     url: 'https://a:6333,https://b:6333',
@@ -67,7 +67,7 @@ test('a Qdrant store is what the settings say, and nothing that they do not', ()
 test('a field that is indexed may have keys in quotes, with anything in them', () => {
   const env = { SCALINGNOTE_STORE: 'qdrant' };
   const list = 'pos:keyword,"unit.price".net:float,"a,b:c":bool,odd key:integer';
-  const made = configured('writes', ['--qdrant-indexed-fields', list], env);
+  const made = configured('writes', ['--indexed-fields', list], env);
   assert.deepEqual(made.kind === 'qdrant' && made.indexedFields, {
     pos: 'keyword',
     '"unit.price".net': 'float',
@@ -75,11 +75,7 @@ test('a field that is indexed may have keys in quotes, with anything in them', (
     'odd key': 'integer',
   });
   for (const wrong of ['pos', 'pos:', ':keyword', 'pos:keyword,', 'pos:text', '"a:keyword']) {
-    assert.throws(
-      () => configured('writes', ['--qdrant-indexed-fields', wrong], env),
-      /must be FIELD:TYPE/,
-      wrong,
-    );
+    assert.throws(() => configured('writes', ['--indexed-fields', wrong], env), /must be FIELD:TYPE/, wrong);
   }
 });
 
@@ -118,7 +114,7 @@ for (const [what, env, says] of bad) {
 
 for (const fields of ['pos', 'pos:word', ':keyword', 'pos:keyword,']) {
   test(`fields "${fields}" are refused`, () => {
-    assert.throws(() => configured('writes', ['--qdrant-indexed-fields', fields]), /FIELD:TYPE/);
+    assert.throws(() => configured('writes', ['--indexed-fields', fields]), /FIELD:TYPE/);
   });
 }
 

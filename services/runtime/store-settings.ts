@@ -2,12 +2,9 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
+import { FIELD_TYPES, type FieldType } from '../../store/indexed-fields.ts';
 import type { StoreConfig } from '../../store/open.ts';
 import { boolean, ConfigError, decimal, integer } from './setting-types.ts';
-
-/** What Qdrant can index in a payload, as far as metadata has it. */
-const FIELD_TYPES = ['keyword', 'integer', 'float', 'bool'] as const;
-type FieldType = (typeof FIELD_TYPES)[number];
 
 /** One pair of a list, with a comma before it: a key in quotes may hold commas and colons. */
 const PAIR = /(?:^|,)(?<field>(?:"[^"]*"|[^",])*):(?<type>[^",:]*)(?=,|$)/gy;
@@ -122,9 +119,11 @@ const collections = {
   qdrantHnswEfConstruct: integer(4, 4096)
     .optional()
     .describe('Candidates to examine for each node while that graph is built. Default: 128.'),
-  qdrantIndexedFields: indexedFields
+  indexedFields: indexedFields
     .optional()
-    .describe(`Metadata fields that filters use, as FIELD:TYPE,...; TYPE is ${FIELD_TYPES.join(', ')}.`),
+    .describe(
+      `Metadata fields for facets, orders and fast filters, as FIELD:TYPE,...; TYPE is ${FIELD_TYPES.join(', ')}.`,
+    ),
   qdrantStrictMode: boolean()
     .optional()
     .describe('Whether a new collection limits what one request may ask for: true or false. Default: false.'),
@@ -174,8 +173,9 @@ type WithoutPrefix<Values> = {
  *
  * @throws {ConfigError} where the API key is given twice or its file can't be read, in a line that never holds the key
  */
-export function storeConfig({ store, data, ...rest }: StoreValues): StoreConfig {
-  if (store !== 'qdrant') return { kind: 'embedded', directory: data! };
+export function storeConfig({ store, data, indexedFields: fields, ...rest }: StoreValues): StoreConfig {
+  const declared = fields && { indexedFields: fields };
+  if (store !== 'qdrant') return { kind: 'embedded', directory: data!, ...declared };
   const { url, apiKey, apiKeyFile, ...options } = Object.fromEntries(
     Object.entries(rest).map(([name, value]) => [name.charAt(6).toLowerCase() + name.slice(7), value]),
   ) as WithoutPrefix<StoreValues>;
@@ -188,6 +188,7 @@ export function storeConfig({ store, data, ...rest }: StoreValues): StoreConfig 
     url: url!,
     ...(apiKey === undefined ? {} : { apiKey }),
     ...(apiKeyFile === undefined ? {} : { apiKeyFile }),
+    ...declared,
     ...options,
   };
 }

@@ -3,6 +3,7 @@ import { type Answer, type MethodName, Remote } from '../../calls/remote.ts';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { StoreError, type StoreErrorReason } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
+import { checkIndexed, type FieldType } from '../indexed-fields.ts';
 import { checkAnalysis, checkGolden } from '../names.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
 import type {
@@ -37,6 +38,8 @@ import type { EngineOptions } from './worker.ts';
 export interface EmbeddedStoreOptions {
   /** Folder of its files; made if it is not there. Several processes of one machine may use it at once. */
   directory: string;
+  /** See `EmbeddedConfig`. */
+  indexedFields?: Readonly<Record<string, FieldType>>;
   /** Receives a warning when the data have outgrown an embedded store, or its thread has died. */
   log?: { warn(message: string): void };
   /** How long to wait for another process's write before giving up, in milliseconds. @default 5000 */
@@ -64,14 +67,20 @@ export class EmbeddedStore implements Store {
   readonly kind = 'embedded';
   readonly #options: EngineOptions;
   readonly #log: EmbeddedStoreOptions['log'];
+  /** Fields that collections are to have an index on, each with its type. */
+  readonly #declared: readonly (readonly [field: string, type: FieldType])[];
   #thread: Remote<Engine>;
   /** Settles when the thread has opened the store and said which one it is. */
   #ready: Promise<void>;
   #closed = false;
 
-  constructor({ directory, log, busyTimeoutMs = 5000, sliceMs }: EmbeddedStoreOptions) {
+  constructor({ directory, indexedFields = {}, log, busyTimeoutMs = 5000, sliceMs }: EmbeddedStoreOptions) {
     this.#options = { directory, busyTimeoutMs, sliceMs };
     this.#log = log;
+    this.#declared = Object.entries(indexedFields).map(([path, type]) => [
+      checkIndexed(`metadata.${path}`, type),
+      type,
+    ]);
     this.#thread = this.#start();
     this.#ready = this.#identify();
   }
@@ -84,6 +93,12 @@ export class EmbeddedStore implements Store {
   async ensureCollection(name: string, space: NewCollection, options?: CallOptions): Promise<CollectionInfo> {
     checkGolden(space);
     checkAnalysis(space.analysis);
+    const made = await this.#call('ensureCollection', [name, space], options);
+    // As it was made: an index of another type stays.
+    const missing = this.#declared.filter(([field]) => made.indexedFields?.[field] === undefined);
+    if (missing.length === 0) return made;
+    for (const [field, type] of missing)
+      await this.#call('indexField', [made.physicalName, field, type], options);
     return await this.#call('ensureCollection', [name, space], options);
   }
 
@@ -94,6 +109,10 @@ export class EmbeddedStore implements Store {
   async setAnalysis(collection: string, analysis: string, options?: CallOptions): Promise<void> {
     checkAnalysis(analysis);
     await this.#call('setAnalysis', [collection, analysis], options);
+  }
+
+  async indexField(collection: string, field: string, type: FieldType, options?: CallOptions): Promise<void> {
+    await this.#call('indexField', [collection, checkIndexed(field, type), type], options);
   }
 
   async words(

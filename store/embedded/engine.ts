@@ -2,6 +2,7 @@ import { checkDimensions, checkWriteDimensions } from '../check.ts';
 import { documentBytes } from '../document-bytes.ts';
 import { collectionNotFound } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
+import type { FieldType } from '../indexed-fields.ts';
 import { page } from '../ranking.ts';
 import { hitsOf } from '../shown.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
@@ -26,7 +27,7 @@ import type {
 } from '../document.ts';
 import type { DocumentWriteResult } from '../writes.ts';
 import { Catalog, type Collection, keyOf } from './catalog.ts';
-import { keepAnalysis, readAnalysis, readGolden } from './golden.ts';
+import { keepAnalysis, keepIndexed, readAnalysis, readGolden, readIndexed } from './golden.ts';
 import { Database } from './database.ts';
 import type { FilterRow } from './document-rows.ts';
 import type { Documents } from './documents.ts';
@@ -100,6 +101,10 @@ export class Engine {
 
   setAnalysis(name: string, analysis: string): void {
     this.#database.write(() => keepAnalysis(this.#database, this.#catalog.resolve(name).id, analysis));
+  }
+
+  indexField(name: string, field: string, type: FieldType): void {
+    this.#database.write(() => keepIndexed(this.#database, this.#catalog.resolve(name).id, field, type));
   }
 
   /** It works in slices. What is written meanwhile may or may not be counted; the stamp is that of the beginning. */
@@ -424,8 +429,8 @@ export class Engine {
   }
 
   /**
-   * Loads the vectors of a space's collections into memory as far as they fit, the largest tenants first, so
-   * that no search has to wait for that. It works in slices.
+   * Loads the vectors of a space's collections into memory as far as they fit, the largest tenants first, and the values of
+   * their indexed fields, so that no search has to wait for that. It works in slices.
    */
   *prepare(space: string): Sliced<void> {
     this.#database.read(() => this.#open.forgetTenants());
@@ -446,7 +451,10 @@ export class Engine {
     for (const { collection, tenant } of wanted) {
       const advance = (): boolean => {
         const there = this.#catalog.list().some(({ id }) => id === collection.id);
-        return !there || this.#open.mirror(collection, tenant).advance(this.#now(), this.#slice);
+        if (!there) return true;
+        const fields = Object.keys(readIndexed(this.#database, collection.id) ?? {});
+        const needs = fields.length > 0 ? { filter: ofFields(fields) } : {};
+        return this.#open.mirror(collection, tenant).advance(this.#now(), this.#slice, needs);
       };
       while (!this.#database.read(advance) || this.#slice.spent) {
         yield;
@@ -467,7 +475,12 @@ export class Engine {
 
   #keyOf(collection: Collection): CollectionKey {
     const analysis = readAnalysis(this.#database, collection.id);
-    return { ...keyOf(collection), ...(analysis !== undefined && { analysis }) };
+    const indexedFields = readIndexed(this.#database, collection.id);
+    return {
+      ...keyOf(collection),
+      ...(analysis !== undefined && { analysis }),
+      ...(indexedFields && { indexedFields }),
+    };
   }
 
   /** The documents of a collection that was found in an earlier slice. @throws {StoreError} `COLLECTION_NOT_FOUND` */
@@ -508,4 +521,9 @@ export class Engine {
     }
     return undefined;
   }
+}
+
+/** A filter that reads fields, whatever it holds for. */
+function ofFields(fields: readonly string[]): Filter {
+  return { must: fields.map((field) => ({ field, exists: true })) };
 }

@@ -191,7 +191,8 @@ export class Mirror {
     });
     for (let row = 0; row < scores.length; row++) {
       const score = scores[row]!;
-      if (score === 0) continue;
+      // Most rows have no term, or less than what is kept already.
+      if (score === 0 || score < top.floor) continue;
       const slot = this.#owners[row]!;
       const document = this.#slots[slot]!;
       if (selection?.holds[slot] !== 0) offer(top, document, row - document.row, score);

@@ -61,17 +61,18 @@ export class SparseIndex {
     passages: { rows: number; live: number; isLive: (row: number) => boolean },
   ): Float64Array {
     const scores = new Float64Array(passages.rows);
+    // Most of the time nothing has been removed since the rows were last renumbered.
+    const isLive = passages.live === passages.rows ? undefined : passages.isLive;
     for (const [position, term] of query.indices.entries()) {
       const postings = this.#terms.get(term);
       if (!postings) continue;
       const { rows, weights, length } = postings;
-      let frequency = 0;
-      for (let index = 0; index < length; index++) if (passages.isLive(rows[index]!)) frequency++;
+      const frequency = isLive ? liveOf(rows, length, isLive) : length;
       const idf = Math.log(1 + (passages.live - frequency + 0.5) / (frequency + 0.5));
       const factor = query.values[position]! * idf;
       for (let index = 0; index < length; index++) {
         const row = rows[index]!;
-        if (passages.isLive(row)) scores[row] = scores[row]! + factor * weights[index]!;
+        if (!isLive || isLive(row)) scores[row] = scores[row]! + factor * weights[index]!;
       }
     }
     return scores;
@@ -117,4 +118,10 @@ export class SparseIndex {
     postings.weights[postings.length] = weight;
     postings.length++;
   }
+}
+
+function liveOf(rows: ArrayLike<number>, length: number, isLive: (row: number) => boolean): number {
+  let live = 0;
+  for (let index = 0; index < length; index++) if (isLive(rows[index]!)) live++;
+  return live;
 }

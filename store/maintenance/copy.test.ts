@@ -71,12 +71,14 @@ const isReason =
   (error: unknown): boolean =>
     error instanceof StoreError && error.reason === reason;
 
-test('a copy keeps how the model encoded when the source was made', async () => {
+test('a copy keeps how the model encoded when the source was made, and which fields are indexed', async () => {
   const source = new MemoryStore();
   await source.ensureCollection('docs', { ...SPACE, goldenVectors: 'as it was' });
+  await source.indexField('docs', 'metadata.year', 'integer');
   const target = new MemoryStore();
   await copy(source, target);
   assert.equal(await target.goldenVectors('docs'), 'as it was');
+  assert.deepEqual((await target.findCollection('docs')).indexedFields, { 'metadata.year': 'integer' });
 });
 
 const INGESTED = { at: 1_700_000_000_123, sequence: 7, trace: '0123456789abcdef'.repeat(2) };

@@ -1,4 +1,5 @@
 import { StoreError } from '../errors.ts';
+import { isFieldType } from '../indexed-fields.ts';
 import {
   type CallOptions,
   type CollectionInfo,
@@ -105,6 +106,10 @@ export async function copyCollection(options: CopyOptions): Promise<CopyReport> 
     call,
   );
   refuseOtherAnalysis(from, to);
+  for (const [field, type] of Object.entries(from.indexedFields ?? {})) {
+    // An index of another kind than ours is for those who made it.
+    if (isFieldType(type)) await target.indexField(to.physicalName, field, type, call);
+  }
   const resume = options.resume?.(from.identity, to.identity);
   if (resume === undefined && options.merge !== true) refuseFull(to);
   const copy = new Copy(options, from, to, call);

@@ -8,10 +8,12 @@ import {
   isPhysicalName,
   physicalFor,
 } from '../names.ts';
+import type { FieldType } from '../indexed-fields.ts';
 import type { CallOptions, NewCollection, SpaceKey } from '../store.ts';
 import { readOnly } from './adopted/record.ts';
 import type { CollectionPlan } from './config.ts';
 import { type Described, describedAdopted, describedOwn, foreign } from './described.ts';
+import { payloadPath } from './filters.ts';
 import { Points } from './points.ts';
 import { allIndexes, layoutIndexes, newCollection, type PayloadIndex } from './schema.ts';
 import { type Call, Failure, isBeingMade } from './transport/failure.ts';
@@ -176,6 +178,12 @@ export class Collections {
     await this.#about(physical, 'configure', 'PATCH', options, { body: changes });
   }
 
+  /** Indexes a field of the metadata, and returns when that is done. */
+  async indexField(physical: string, field: string, type: FieldType, options: CallOptions): Promise<void> {
+    const wanted: PayloadIndex[] = [[payloadPath(field), type]];
+    await this.#index(physical, { wanted, indexed: new Set(), wait: true }, options);
+  }
+
   /** Waits for a collection that another process is making, as long as that process waits itself. */
   async #info(physical: string, options: CallOptions): Promise<Schemas['CollectionInfo']> {
     const giveUpAt = Date.now() + 1000 * CONSENSUS_TIMEOUT_S;
@@ -217,7 +225,7 @@ export class Collections {
       wait,
     }: {
       wanted: readonly PayloadIndex[];
-      indexed: ReadonlySet<string>;
+      indexed: Pick<ReadonlySet<string>, 'has'>;
       wait: boolean;
     },
     options: CallOptions,

@@ -2,9 +2,7 @@ import { OutgoingTls } from '../../calls/outgoing-tls.ts';
 import { fileSecret } from '../../calls/secret.ts';
 import { StoreError } from '../errors.ts';
 import { metadataPath } from '../filter.ts';
-
-/** The type of a metadata field. A filter on a declared field finds values of this type only. */
-export type FieldType = 'keyword' | 'integer' | 'float' | 'bool';
+import type { FieldType } from '../indexed-fields.ts';
 
 /** How to store the components that a search compares first: in full, as int8, or as bits. */
 export type Quantization = 'none' | 'scalar' | 'binary';

@@ -1,7 +1,9 @@
 import type { Schemas } from '@qdrant/js-client-rest';
 import { StoreError } from '../errors.ts';
 import type { SpaceKey } from '../store.ts';
-import { isObject } from './adopted/mapping.ts';
+import { metadataPath } from '../filter.ts';
+import { indexedFieldsOf } from '../indexed-fields.ts';
+import { isObject, type Mapping } from './adopted/mapping.ts';
 import { type Adoption, adoptionOf, spaceOf } from './adopted/record.ts';
 import type { Copies } from './freshness.ts';
 import { DENSE } from './layout.ts';
@@ -18,8 +20,10 @@ export interface Described {
   mostValues: number | undefined;
   /** Points, roughly, including those that no search finds. */
   points: number;
-  /** Fields with a payload index. */
-  indexed: ReadonlySet<string>;
+  /** Paths of the payload with an index, each with its type. */
+  indexed: ReadonlyMap<string, string>;
+  /** Those among them that are metadata; see `CollectionKey.indexedFields`. */
+  indexedFields: Readonly<Record<string, string>>;
   metadata: Readonly<Record<string, unknown>>;
   indexingThreshold: number | undefined;
   /** Other spaces that were measured to be this one. */
@@ -39,8 +43,10 @@ export function describedOwn(physical: string, info: Schemas['CollectionInfo']):
   const dense = (params.vectors as Record<string, Schemas['VectorParams']> | undefined)?.[DENSE];
   const { space: fingerprint, identity, analysis } = metadata ?? {};
   if (typeof fingerprint !== 'string' || typeof identity !== 'string' || !dense) throw foreign(physical);
+  const shared = common(physical, info);
   return {
-    ...common(physical, info),
+    ...shared,
+    indexedFields: below(shared.indexed, 'metadata'),
     space: { fingerprint, dimensions: dense.size },
     identity,
     indexingThreshold: optimizer.indexing_threshold ?? undefined,
@@ -52,9 +58,11 @@ export function describedOwn(physical: string, info: Schemas['CollectionInfo']):
 /** A collection that others made and we have adopted; `undefined` for any other. */
 export function describedAdopted(physical: string, info: Schemas['CollectionInfo']): Described | undefined {
   const adoption = adoptionOf(info.config.metadata, physical);
+  const shared = common(physical, info);
   return (
     adoption && {
-      ...common(physical, info),
+      ...shared,
+      indexedFields: adoptedFields(shared.indexed, adoption.mapping),
       space: spaceOf(adoption),
       identity: adoption.identity,
       indexingThreshold: undefined,
@@ -80,7 +88,7 @@ function common(
     binary: quantization !== null && quantization !== undefined && 'binary' in quantization,
     mostValues: strict?.enabled === true ? numberIn(strict.max_query_limit) : undefined,
     points: points ?? 0,
-    indexed: new Set(Object.keys(schema)),
+    indexed: new Map(Object.entries(schema).flatMap(([path, one]) => (one ? [[path, one.data_type]] : []))),
     metadata: metadata ?? {},
   };
 }
@@ -102,4 +110,24 @@ export function foreign(name: string): StoreError {
       `"scalingnote adopt ${name} --document-tower TOWER"`,
     { metadata: { collection: name } },
   );
+}
+
+/** The indexed paths below a key of the payload, as fields. @param key of an object; empty for the payload itself */
+function below(indexed: ReadonlyMap<string, string>, key: string): Record<string, string> {
+  const prefix = key === '' ? '' : `${key}.`;
+  return indexedFieldsOf(
+    [...indexed].flatMap(([path, type]) =>
+      path.startsWith(prefix) ? [[path.slice(prefix.length), type] as const] : [],
+    ),
+  );
+}
+
+/** What has the place of an id, a text or a title is no metadata, even where the whole payload is. */
+function adoptedFields(
+  indexed: ReadonlyMap<string, string>,
+  { metadata, hidden }: Mapping,
+): Record<string, string> {
+  const fields = Object.entries(below(indexed, metadata));
+  const isHidden = (field: string): boolean => metadata === '' && hidden.includes(metadataPath(field)![0]!);
+  return Object.fromEntries(fields.filter(([field]) => !isHidden(field)));
 }

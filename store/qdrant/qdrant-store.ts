@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { context } from '@opentelemetry/api';
 import { checkLimit, checkQuery, checkScope } from '../check.ts';
 import { collectionNotFound, collectionReplaced, StoreError } from '../errors.ts';
+import { checkIndexed, checkRoom, type FieldType } from '../indexed-fields.ts';
 import { checkAnalysis, checkGolden, isPhysicalName } from '../names.ts';
 import type { Freshness } from '../freshness.ts';
 import type { Filter, SearchHit, SearchQuery } from '../queries.ts';
@@ -116,6 +117,19 @@ export class QdrantStore implements Store {
       if ((await this.#collections.describe(physical, bounds)).adoption)
         throw readOnly(collection, 'another analysis');
       await this.#collections.configure(physical, { metadata: { analysis } }, bounds);
+    });
+  }
+
+  indexField(collection: string, field: string, type: FieldType, options: CallOptions = {}): Promise<void> {
+    return this.#run(options, async (bounds) => {
+      const one = checkIndexed(field, type);
+      const physical = await this.#collections.resolve(collection, bounds);
+      const { adoption, indexedFields } = await this.#collections.describe(physical, bounds);
+      if (adoption) throw readOnly(collection, 'another index');
+      checkRoom(indexedFields, one, type);
+      if (indexedFields[one] === undefined) {
+        await this.#collections.indexField(physical, one, type, bounds);
+      }
     });
   }
 
@@ -450,7 +464,7 @@ export class QdrantStore implements Store {
 }
 
 function keyOf(
-  { physical, space, identity, adoption, admitted, analysis }: Described,
+  { physical, space, identity, adoption, admitted, analysis, indexedFields }: Described,
   aliases: ReadonlyMap<string, string>,
 ): CollectionKey {
   return {
@@ -461,6 +475,7 @@ function keyOf(
     ...(adoption && { readOnly: true }),
     ...(admitted.length > 0 && { admittedSpaces: admitted }),
     ...(analysis !== undefined && { analysis }),
+    ...(Object.keys(indexedFields).length > 0 && { indexedFields }),
   };
 }
 

@@ -60,6 +60,22 @@ export function olderThan(
   };
 }
 
+/**
+ * Matches the heads that puts may take the place of: older ones; or, where a put depends on the head as it was read, that one
+ * alone.
+ */
+export function replaceable(
+  documents: readonly (Versioned & { head?: Head | undefined })[],
+  generation: number,
+): QdrantFilter {
+  const free = documents.filter(({ head }) => !head);
+  const bound = documents.flatMap(({ id, head }) =>
+    head ? [{ must: [{ has_id: [id] }, equals('generation', head.generation), ofRevision(head)] }] : [],
+  );
+  const older = olderThan(free, generation, (ids) => ({ has_id: ids }));
+  return { should: [...(older.should as QdrantCondition[]), ...bound] };
+}
+
 /** Lets searches find staged passages. */
 export function reveal(
   documents: readonly { id: string; tenant: string }[],

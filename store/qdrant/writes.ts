@@ -16,7 +16,7 @@ import {
   idsOf,
   ofGeneration,
   ofRevision,
-  olderThan,
+  replaceable,
   reveal,
 } from './settle.ts';
 import { applySteps, type Change } from './steps.ts';
@@ -151,14 +151,14 @@ export class Writer {
     }
   }
 
-  /** Writes heads and tombstones, except over newer heads. */
+  /** Writes heads and tombstones, except over newer heads; what depends on the head as it was read, over that one alone. */
   async #replaceHeads(documents: readonly Document[], generation: number): Promise<void> {
     const versions = new Map(documents.map(({ id, change }) => [id, change!.version]));
+    const asRead = new Map(documents.flatMap((one) => (dependsOnHead(one) ? [[one.id, one.head!]] : [])));
     await this.#upsert(this.#heads(documents, generation), (chunk) => {
-      const condition = olderThan(
-        chunk.map(({ id }) => ({ id, version: versions.get(id)! })),
+      const condition = replaceable(
+        chunk.map(({ id }) => ({ id, version: versions.get(id)!, head: asRead.get(id) })),
         generation,
-        (ids) => ({ has_id: ids }),
       );
       return this.#points.upsert(chunk, { condition, ordered: true }, this.#options);
     });
@@ -247,7 +247,13 @@ export class Writer {
       }
       // Another put of the same version replaced ours at the same time: as if ours had come just before it.
       const isPut = change.kind === 'put' || change.kind === 'delete';
-      if (now && isPut && now.version === change.version && now.generation > generation) {
+      if (
+        now &&
+        isPut &&
+        !dependsOnHead(document) &&
+        now.version === change.version &&
+        now.generation > generation
+      ) {
         document.change = undefined;
       }
       lost.push(document);
@@ -304,6 +310,11 @@ function isOurs(now: Head, { head, change }: Document, stamp: number): boolean {
 /** How many passages a put has besides the head. */
 function bodies({ change }: Document): number {
   return change!.kind === 'put' ? change!.put.passages.length - 1 : 0;
+}
+
+/** Whether a put was to be written only where the store holds what it expects, which holds for the head as it was read. */
+function dependsOnHead({ steps, head }: Document): boolean {
+  return head !== undefined && steps.some((step) => step.kind === 'put' && step.expected !== undefined);
 }
 
 /** Whether the document as read has, or may have, passages besides the head. */

@@ -10,6 +10,8 @@ export interface Collection {
   space: SpaceKey;
   golden: string | undefined;
   analysis: string | undefined;
+  /** Field to type. */
+  indexed: Record<string, string>;
   identity: string;
   rows: Rows;
   /** Counts the writes: the position of its freshness. */
@@ -42,10 +44,17 @@ export class MemoryData {
     return collection;
   }
 
-  keyOf({ physicalName, space, identity, analysis }: Collection): CollectionKey {
+  keyOf({ physicalName, space, identity, analysis, indexed }: Collection): CollectionKey {
     const aliases = [...this.aliases].filter(([, physical]) => physical === physicalName);
     const [name = physicalName] = aliases.map(([alias]) => alias).sort();
-    return { name, physicalName, space, identity, ...(analysis !== undefined && { analysis }) };
+    return {
+      name,
+      physicalName,
+      space,
+      identity,
+      ...(analysis !== undefined && { analysis }),
+      ...(Object.keys(indexed).length > 0 && { indexedFields: { ...indexed } }),
+    };
   }
 }
 

@@ -3,6 +3,7 @@ import { documentBytes, quotaBytes } from '../document-bytes.ts';
 import { prepareWrites, unitVector } from '../embedded/prepare.ts';
 import { StoreError } from '../errors.ts';
 import type { Freshness } from '../freshness.ts';
+import { checkIndexed, checkRoom, type FieldType } from '../indexed-fields.ts';
 import {
   checkAlias,
   checkCollectionName,
@@ -120,6 +121,7 @@ export class MemoryStore implements Store {
           space,
           golden,
           analysis,
+          indexed: {},
           identity: newIdentity(),
           rows: new Map(),
           writes: 0,
@@ -139,6 +141,16 @@ export class MemoryStore implements Store {
     return this.#call('setAnalysis', name, options, () => {
       checkAnalysis(analysis);
       this.#data.find(name).analysis = analysis;
+    });
+  }
+
+  indexField(name: string, field: string, type: FieldType, options?: CallOptions): Promise<void> {
+    return this.#call('indexField', name, options, () => {
+      const one = checkIndexed(field, type);
+      const collection = this.#data.find(name);
+      checkRoom(collection.indexed, one, type);
+      const fields = Object.entries({ ...collection.indexed, [one]: type });
+      collection.indexed = Object.fromEntries(fields.sort(([a], [b]) => (a < b ? -1 : 1)));
     });
   }
 

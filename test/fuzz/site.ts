@@ -180,6 +180,7 @@ export async function startPair(
     `file:${join(folder, `${service}-tower`)}`,
     '--console-address',
     '',
+    ...(service === 'document' ? ['--indexed-fields', 'colour:keyword,size:integer,a.b:keyword'] : []),
     ...(keyFile === undefined ? [] : ['--keys', keyFile]),
   ];
   // The first one makes the store.

@@ -37,6 +37,8 @@ export interface AnalysedDocument {
   language: string;
   /** The terms of a passage, and the words of it that a vocabulary counts. */
   passage(text: string): { sparse: TermVector; words: string[] };
+  /** How often a text with the title before it says each term, and how many words it has. */
+  counts(text: string): { counts: Map<number, number>; words: number };
 }
 
 /** A word of a text, and where it stands. */
@@ -101,7 +103,7 @@ export class Analyser {
     const language = this.languageOf(title, text);
     const inTitle = [...this.words(title, language)];
     const titleTerms = titleWeights(inTitle);
-    const passage = (own: string): ReturnType<AnalysedDocument['passage']> => {
+    const counted = (own: string) => {
       const counts = new Map<string, number>();
       const words = new Set<string>();
       let length = 0;
@@ -113,11 +115,25 @@ export class Analyser {
       };
       for (const word of inTitle) count(word);
       for (const word of this.words(own, language)) count(word);
+      return { counts, words, length };
+    };
+    const passage = (own: string): ReturnType<AnalysedDocument['passage']> => {
+      const { counts, words, length } = counted(own);
       for (const { forms } of inTitle) if (!forms.stop) words.add(TITLE_MARK + forms.exact);
       if (language !== '') words.add(LANGUAGE_MARK + language);
       return { sparse: vectorOf(counts, length, titleTerms), words: [...words] };
     };
-    return { language, passage };
+    return {
+      language,
+      passage,
+      counts: (own) => {
+        const { counts, length } = counted(own);
+        return {
+          counts: new Map(Array.from(counts, ([term, times]) => [termId(term), times])),
+          words: length,
+        };
+      },
+    };
   }
 }
 

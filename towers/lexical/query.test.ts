@@ -63,9 +63,10 @@ test('an unfinished word matches by its beginning, and is completed', () => {
   assert.deepEqual(query.completions, ['astronomer', 'astronomy']);
   assert.ok(hits(query, DOCUMENTS[0]));
   assert.equal(query.didYouMean, undefined);
-  assert.equal(query.guessed, 1);
+  assert.deepEqual([query.guessed, query.count], [1, 1]);
   assert.equal(read('orphan astron', { prefix: true }).guessed, 0.5);
   assert.equal(read('orphan astron').guessed, 0);
+  assert.equal(read('orphn dog').guessed, 0.5, 'a mistyped word, too');
   assert.deepEqual(read('astron ', { prefix: true }).completions, [], 'a space finishes it');
   assert.deepEqual(read('astron').completions, [], 'nobody said that it is unfinished');
 });

@@ -22,8 +22,10 @@ export interface ReadQuery {
   didYouMean?: string;
   /** Words that the last one may become, the best first; empty where it is finished. */
   completions: string[];
-  /** Share of the words that is unfinished and may become others, so that the vector of the text is a guess. */
+  /** Share of the words that is unfinished or mistyped, so that the vector of the text is a guess. */
   guessed: number;
+  /** Words that say something; those of a query of stop words alone do. */
+  count: number;
   /** Each term in letters. */
   words: Map<number, string>;
   /** Whether a word of a passage is one that the query looks for. */
@@ -112,6 +114,8 @@ class Reader {
       const [best] = this.#addSimilar(word);
       if (best) corrections.push({ start: word.start, end: word.end, word: best.word });
     }
+    const count = words.filter(({ part }) => !part).length;
+    const guesses = corrections.length + (completions.length > 0 ? 1 : 0);
     const byPlace = [...corrections, ...completed].sort((a, b) => a.start - b.start);
     const sparse = { indices: [...this.#weights.keys()], values: [...this.#weights.values()] };
     return {
@@ -119,7 +123,8 @@ class Reader {
       text: replaced(this.#text, byPlace),
       ...(corrections.length > 0 && { didYouMean: replaced(this.#text, corrections) }),
       completions,
-      guessed: completions.length === 0 ? 0 : 1 / words.filter(({ part }) => !part).length,
+      guessed: guesses === 0 ? 0 : Math.min(1, guesses / count),
+      count,
       words: this.#words,
       matches: (word) =>
         this.#formsOf(word).some(

@@ -18,6 +18,14 @@ export interface Reranker {
   close(): Promise<void>;
 }
 
+/** Longest text that is read, in UTF-16 units: more than any model takes. */
+const MAX_CHARACTERS = 16_384;
+
+/** What a reranker reads of a document: its title, and its best passage. */
+export function rerankedText(title: string, passage = ''): string {
+  return `${title}\n${passage}`.trim().slice(0, MAX_CHARACTERS);
+}
+
 /** How a reranker is opened. */
 export interface RerankerOptions {
   log: (message: string) => void;

@@ -1,4 +1,4 @@
-import { BM25_B, BM25_K1, queryTerms, termCounts } from '../../towers/terms.ts';
+import { BM25_B, BM25_K1, queryTerms, termCounts, type TermVector } from '../../towers/terms.ts';
 import type { Dataset } from './dataset.ts';
 import type { Ranker } from './ranker.ts';
 
@@ -8,6 +8,17 @@ interface Postings {
   counts: number[];
 }
 
+/** How texts become terms. */
+export interface Terms {
+  ofDocument(document: Dataset['documents'][number]): ReturnType<typeof termCounts>;
+  ofQuery(text: string): TermVector;
+}
+
+const PLAIN: Terms = {
+  ofDocument: ({ title, text }) => termCounts(`${title} ${text}`),
+  ofQuery: queryTerms,
+};
+
 /**
  * Ranks whole documents by wording alone (Robertson and Zaragoza, 2009): the yardstick that whatever looks for meaning has
  * to be held against. Terms and their weights in a query as in {@link queryTerms}, without stemming. It counts as Lucene
@@ -15,11 +26,13 @@ interface Postings {
  * what all scores have in common (k1 + 1) is left out.
  *
  * Ties are in the order of the documents.
+ *
+ * @param terms of texts. @default words as they are written
  */
-export function bm25(documents: Dataset['documents']): Ranker {
+export function bm25(documents: Dataset['documents'], terms: Terms = PLAIN): Ranker {
   const postings = new Map<number, Postings>();
-  const lengths = documents.map(({ title, text }, index) => {
-    const { counts, words } = termCounts(`${title} ${text}`);
+  const lengths = documents.map((document, index) => {
+    const { counts, words } = terms.ofDocument(document);
     for (const [term, count] of counts) {
       const found = postings.get(term) ?? { documents: [], counts: [] };
       found.documents.push(index);
@@ -34,7 +47,7 @@ export function bm25(documents: Dataset['documents']): Ranker {
     name: 'BM25',
     rank: async (query, limit) => {
       const scores = new Map<number, number>();
-      const { indices, values } = queryTerms(query);
+      const { indices, values } = terms.ofQuery(query);
       for (const [position, term] of indices.entries()) {
         const found = postings.get(term);
         if (found === undefined) continue;

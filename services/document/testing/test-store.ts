@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { StoreError } from '../../../store/errors.ts';
 import type { Freshness } from '../../../store/freshness.ts';
+import type { FieldType } from '../../../store/indexed-fields.ts';
 import { openStore } from '../../../store/open.ts';
 import type { Filter } from '../../../store/queries.ts';
 import type {
@@ -67,6 +68,10 @@ export class TestStore implements ServiceStore {
   async ensureCollection(name: string, space: NewCollection, options?: CallOptions): Promise<CollectionInfo> {
     await this.before('ensure', []);
     return this.#short(await this.#store.ensureCollection(this.#prefix + name, space, options));
+  }
+
+  indexField(collection: string, field: string, type: FieldType): Promise<void> {
+    return this.#store.indexField(this.#prefix + collection, field, type);
   }
 
   setAnalysis(collection: string, analysis: string): Promise<void> {

@@ -10,7 +10,16 @@ interface Row {
 }
 
 /** What is examined of each collection. */
-const CHECKS = ['counts', 'documents', 'passages', 'texts', 'checksums', 'changes', 'deletions'] as const;
+const CHECKS = [
+  'counts',
+  'words',
+  'documents',
+  'passages',
+  'texts',
+  'checksums',
+  'changes',
+  'deletions',
+] as const;
 
 /** Names to show of many. */
 const SHOWN = 5;
@@ -67,6 +76,29 @@ class Collection {
     this.#database = database;
     this.#row = row;
     this.#found = found;
+  }
+
+  /** Each tenant's counted words against those of its passages. Collections from before there were words have none. */
+  words(): void {
+    const { id, physical } = this.#row;
+    if (!this.#has(`passages_${id}`, 'words')) return;
+    const said = `SELECT d.tenant AS tenant, w.value AS word, count(*) AS passages
+       FROM documents_${id} d
+       JOIN passages_${id} p ON p.id >= d.first_passage AND p.id < d.first_passage + d.passages, json_each(p.words) w
+       WHERE p.words IS NOT NULL AND json_valid(p.words) GROUP BY 1, 2`;
+    const kept = `SELECT tenant, word, passages FROM words_${id}`;
+    const [{ wrong }] = this.#all<{ wrong: number }>(
+      `SELECT count(DISTINCT tenant) AS wrong FROM (
+         SELECT * FROM (${kept} EXCEPT ${said}) UNION ALL SELECT * FROM (${said} EXCEPT ${kept}))`,
+    ) as [{ wrong: number }];
+    if (wrong === 0) return;
+    this.#add({
+      check: 'words',
+      level: 'fault',
+      message: `the counted words of ${wrong} tenants of "${physical}" differ from those of their passages`,
+      fix: '"scalingnote doctor --repair" counts again',
+      repair: (database) => database.exec(`DELETE FROM words_${id}; INSERT INTO words_${id} ${said}`),
+    });
   }
 
   /** Each tenant's counts against its rows. */

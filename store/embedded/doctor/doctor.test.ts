@@ -197,6 +197,7 @@ describe('a repair', () => {
   /** A fault, and how it comes about. */
   const faults: [check: string, sql: string][] = [
     ['fault counts', 'UPDATE tenants_1 SET documents = 7'],
+    ['fault words', "INSERT INTO words_1 VALUES (1, 'nobody', 2)"],
     ['fault orphans', 'CREATE TABLE passages_99 (id INTEGER PRIMARY KEY)'],
     ['fault passages', "INSERT INTO passages_1 (id, vector) VALUES (1000, x'00')"],
     ['fault deletions', 'INSERT INTO deletions_1 SELECT tenant, document_id, 5 FROM documents_1 LIMIT 1'],

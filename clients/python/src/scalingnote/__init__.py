@@ -6,6 +6,7 @@ from .aio import AsyncDocumentClient, AsyncQueryClient
 from .answers import (
     Checkpoint,
     Collection,
+    CollectionAnalysis,
     CountResult,
     DeleteResult,
     DocumentExplanation,
@@ -50,6 +51,7 @@ __all__ = [
     "AsyncSearchStream",
     "Checkpoint",
     "Collection",
+    "CollectionAnalysis",
     "CountResult",
     "DeleteResult",
     "DocumentClient",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ._values import from_moment, from_struct, from_value
 from .answers import (
     Collection,
+    CollectionAnalysis,
     DocumentExplanation,
     DocumentOrigin,
     EncodeResult,
@@ -79,6 +80,16 @@ def from_collection(found: Any) -> Collection:
         identity=found.identity,
         read_only=found.read_only,
         admitted_spaces=list(found.admitted_spaces),
+        analysis=_from_analysis(found.analysis) if found.HasField("analysis") else None,
+    )
+
+
+def _from_analysis(found: Any) -> CollectionAnalysis:
+    return CollectionAnalysis(
+        language=found.language,
+        keep_diacritics=found.keep_diacritics,
+        fingerprint=found.fingerprint,
+        unfinished=found.unfinished,
     )
 
 

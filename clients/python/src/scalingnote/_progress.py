@@ -17,7 +17,7 @@ from ._retries import backoff
 from ._values import MAX_EXACT, arguments, callback, flag, seconds, text, token, whole
 from .answers import Checkpoint, IngestOutcome, IngestSummary, OutcomeKind
 from .errors import ScalingnoteError, from_status, invalid, unavailable
-from .types import IngestOptions
+from .types import IngestOptions, TextAnalysis
 
 # Several of the server's batches, so that the server never waits for the client.
 DEFAULT_WINDOW = 1024
@@ -81,6 +81,16 @@ class Patience:
         return wait
 
 
+def _analysis_message(given: Any) -> Any:
+    if not isinstance(given, Mapping):
+        raise invalid("analysis", f"is {type(given).__name__}; give a dict with language or keep_diacritics")
+    wanted = arguments(given, TextAnalysis)
+    return message("TextAnalysis")(
+        language=text(wanted.get("language", ""), "analysis.language"),
+        keep_diacritics=flag(wanted.get("keep_diacritics", False), "analysis.keep_diacritics"),
+    )
+
+
 class Progress:
     """The state over all connections. Methods return the callbacks to make."""
 
@@ -93,6 +103,8 @@ class Progress:
             bulk=flag(given.get("bulk", False), "bulk"),
             run_id=str(uuid.uuid4()),
         )
+        if "analysis" in given:
+            self._begin.analysis.CopyFrom(_analysis_message(given["analysis"]))
         self._window = whole(given.get("window", DEFAULT_WINDOW), "window", _MAX_WINDOW, 1)
         self.patience_seconds = seconds(given.get("patience", DEFAULT_PATIENCE), "patience")
         self.patience = Patience(self.patience_seconds)

@@ -43,6 +43,18 @@ class ServiceInfo:
 
 
 @dataclass(frozen=True)
+class CollectionAnalysis:
+    """How the texts of a collection become terms."""
+
+    language: str
+    keep_diacritics: bool
+    fingerprint: str
+    """What has the same one makes the same terms of the same text."""
+    unfinished: bool
+    """A re-analysis has begun and has not ended."""
+
+
+@dataclass(frozen=True)
 class Collection:
     """A logical collection."""
 
@@ -54,6 +66,8 @@ class Collection:
     identity: str
     read_only: bool
     admitted_spaces: list[str]
+    analysis: CollectionAnalysis | None = None
+    """None where it was made before there was a choice."""
 
 
 @dataclass(frozen=True)

@@ -307,6 +307,15 @@ class ExportOptions(_LongStream, total=False):
     """With `all_tenants`: whose document `after` is."""
 
 
+class TextAnalysis(TypedDict, total=False):
+    """How texts become the terms that sparse and hybrid searches match."""
+
+    language: str
+    """"auto" for that of each document, "none" for words as they are written, or an ISO 639 code; "auto" by default."""
+    keep_diacritics: bool
+    """Whether letters with and without diacritics differ."""
+
+
 class IngestOptions(_LongStream, total=False):
     """Where an ingest goes; see the methods for callbacks and `resume`."""
 
@@ -316,6 +325,8 @@ class IngestOptions(_LongStream, total=False):
     """Many documents are coming: the index is built when the stream has ended."""
     window: int
     """How many operations may wait for a watermark; 1024 by default."""
+    analysis: TextAnalysis
+    """Of a collection that the ingest makes; refused with ANALYSIS_MISMATCH where the collection has another."""
 
 
 class _Sequenced(TypedDict, total=False):
