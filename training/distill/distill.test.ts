@@ -362,6 +362,23 @@ describe('a run', () => {
     }
   });
 
+  test('moves at its last step, too', async (context) => {
+    const teacher = await encoderTower(context, tinyBert());
+    for (const student of [{ kind: 'transformer', layers: 1 }, { kind: 'lookup' }] as const) {
+      const request = requestFor(context, teacher, { student, steps: 2 });
+      const whole = await distill({ ...request, out: join(temporaryFolder(context), 'whole') });
+      const controller = new AbortController();
+      const first = await distill({
+        ...request,
+        signal: controller.signal,
+        onProgress: () => controller.abort(),
+      });
+      assert.deepEqual([first.steps, whole.steps], [1, 2]);
+      const [before, after] = [first, whole].map(({ out }) => readFileSync(join(out, 'fp32/model.onnx')));
+      assert.notDeepEqual(after, before);
+    }
+  });
+
   test('goes on from its own checkpoint only', async (context) => {
     const teacher = await encoderTower(context, tinyBert());
     const request = requestFor(context, teacher, { steps: 4 });
