@@ -68,12 +68,7 @@ export async function readCheckpoint<Progress, Group extends string>(
   groups: readonly Group[],
 ): Promise<Checkpoint<Progress, Group>> {
   const file = join(folder, CHECKPOINT_FILE);
-  const damaged = (cause: unknown): TrainingError =>
-    new TrainingError(
-      'CHECKPOINT_INVALID',
-      `there is no checkpoint to go on from: ${file} is missing or damaged; start anew without --resume`,
-      { cause },
-    );
+  const damaged = (cause: unknown): TrainingError => noCheckpoint(folder, cause);
   const { tensors, metadata } = await readSafetensors(file).catch((error: unknown) => {
     throw damaged(error);
   });
@@ -106,6 +101,16 @@ function requireSame(before: Settings, settings: Settings, file: string): void {
       `${file} is of a run with ${key} ${before[key] ?? 'unknown'}, not ${value}: give the same, or another --out`,
     );
   }
+}
+
+/** What whoever asks to resume is told where nothing can be resumed. */
+export function noCheckpoint(folder: string, cause?: unknown): TrainingError {
+  const file = join(folder, CHECKPOINT_FILE);
+  return new TrainingError(
+    'CHECKPOINT_INVALID',
+    `there is no checkpoint to go on from: ${file} is missing or damaged; start anew without --resume`,
+    { cause },
+  );
 }
 
 export function hasCheckpoint(folder: string): Promise<boolean> {

@@ -173,9 +173,29 @@ export async function* readCorpus(path: string): AsyncGenerator<CorpusDocument> 
 
 /** Queries of a folder in BEIR layout, judged or not; none where it has no `queries.jsonl`. */
 export async function readQueries(folder: string): Promise<string[]> {
-  const file = join(folder, 'queries.jsonl');
-  const found = await stat(file).catch(() => undefined);
-  if (found === undefined) return [];
+  const found = await stat(queriesFile(folder)).catch(() => undefined);
+  return found === undefined ? [] : readQueryFile(queriesFile(folder));
+}
+
+/**
+ * Queries that must not be trained on: of a folder in BEIR layout.
+ *
+ * @throws {TrainingError} `REQUEST_INVALID` for a folder that has none: a slip in its name would leave nothing out
+ */
+export async function readExcluded(folder: string): Promise<string[]> {
+  const found = await stat(queriesFile(folder)).catch(() => undefined);
+  if (found !== undefined) return readQueryFile(queriesFile(folder));
+  throw new TrainingError(
+    'REQUEST_INVALID',
+    `there is no ${queriesFile(folder)}, whose queries were to be left out: name a folder in BEIR layout`,
+  );
+}
+
+function queriesFile(folder: string): string {
+  return join(folder, 'queries.jsonl');
+}
+
+async function readQueryFile(file: string): Promise<string[]> {
   const queries: string[] = [];
   for await (const { text } of readRecords(file)) queries.push(text);
   return queries;

@@ -87,6 +87,16 @@ export class VectorFile {
     return out;
   }
 
+  /** The first row that has a number which is not finite. */
+  firstBroken(): number | undefined {
+    for (let start = 0; start < this.rows; start += CHUNK) {
+      const rows = Array.from({ length: Math.min(CHUNK, this.rows - start) }, (_, i) => start + i);
+      const at = this.read(rows).findIndex((x) => !Number.isFinite(x));
+      if (at >= 0) return start + Math.floor(at / this.dimensions);
+    }
+    return undefined;
+  }
+
   all(): Float32Array {
     const out = new Float32Array(this.rows * this.dimensions);
     readFully(this.#descriptor, out);

@@ -111,8 +111,8 @@ export const distill = withDocumentAddress(new Command('distill'))
   )
   .option(
     '--init <reference>',
-    'lookup tower that a lookup student starts from, such as all-MiniLM-L6-v2-lookup: for a thousand texts, not tens of ' +
-      'thousands (default: the teacher’s vectors of single tokens)',
+    'student of the same kind that it starts from, such as all-MiniLM-L6-v2-lookup: for a thousand texts, not tens of ' +
+      'thousands (default: the teacher’s vectors of single tokens, or its layers)',
   )
   .option(
     '--tokenizer <reference>',

@@ -13,6 +13,9 @@ const HELD_OUT_EVERY = 20;
 /** Most held-out texts that are measured: enough for the fourth digit of a mean cosine. */
 const MAX_HELD_OUT = 1_000;
 
+/** Characters of a text that a message shows. */
+const SHOWN = 80;
+
 /** Texts and the teacher's vectors of them. */
 export interface TrainingData {
   /** Token ids of each text as the student reads it. */
@@ -32,6 +35,7 @@ export interface TrainingData {
  * Encodes the texts with the teacher, of whom nothing is asked but vectors of texts. Close the vectors when done.
  *
  * @param tokenizer - the student's
+ * @throws {TrainingError} `TEXTS_INVALID` for a text whose vector is no number
  */
 export async function prepareData(
   teacher: Tower,
@@ -43,6 +47,15 @@ export async function prepareData(
   const prompt = manifest.queryPrompt ?? manifest.prompt;
   const all = texts.map(({ text }) => text);
   const vectors = await encodeToFile(teacher, await teacher.tokenizeAll(all, { prompt }), settings);
+  const broken = vectors.firstBroken();
+  if (broken !== undefined) {
+    vectors.close();
+    throw new TrainingError(
+      'TEXTS_INVALID',
+      `${manifest.name} gives no finite numbers for the text ${JSON.stringify(all[broken]!.slice(0, SHOWN))}: leave it out, or ` +
+        'take another teacher',
+    );
+  }
   const fitted: number[] = [];
   const heldOut: number[] = [];
   for (const [index, { group }] of texts.entries()) {

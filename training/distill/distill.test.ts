@@ -213,9 +213,12 @@ describe('a lookup student', () => {
       );
     await refuses({ width: 3 }, /decides width: leave it out/);
     await refuses({ positions: 1 }, /more than 1 positions/);
-    await refuses({ init: `file:${teacher.directory}` }, /is no lookup/);
+    await refuses({ init: `file:${teacher.directory}` }, /tiny is no student, and a lookup starts from/);
     await refuses({ init: 'all-MiniLM-L6-v2-lookup' }, /is of space sp1_94ab.*, the teacher tiny of/);
-    await refuses({ student: { kind: 'transformer', layers: 1 } }, /a transformer student has no init/);
+    await refuses(
+      { student: { kind: 'transformer', layers: 1 } },
+      /student is a student of the kind lookup, .* give --student lookup, or another --init/,
+    );
   });
 
   test('takes a contrastive term on the documents that the texts are from', async (context) => {
@@ -229,11 +232,13 @@ describe('a lookup student', () => {
     assert.ok(report.heldOutCosine > 0.9, `held-out cosine ${report.heldOutCosine}`);
     const { manifest } = await open(context, report.out);
     assert.equal(manifest.distillation?.loss, '(1 - cosine) + 0.1 * contrastive');
+    const without = requestFor(context, teacher, { student: { kind: 'lookup' }, loss });
     await rejects(
-      distill(requestFor(context, teacher, { student: { kind: 'lookup' }, loss })),
+      distill(without),
       'REQUEST_INVALID',
       /looks at documents .* give a corpus, not a file of texts/,
     );
+    assert.equal(existsSync(join(without.cacheDir!, 'vectors')), false, 'the teacher has read nothing');
   });
 });
 
@@ -264,6 +269,71 @@ test('queries of an evaluation are not trained on, and how many there were is to
   const report = await distill(requestFor(context, teacher, { steps: 1, exclude: [evaluation] }));
   assert.equal(report.removed, 3);
   assert.equal(report.texts, 282);
+  for (const exclude of [['SCIFACT'], [evaluation, temporaryFolder(context)]]) {
+    const request = requestFor(context, teacher, { steps: 1, exclude });
+    await rejects(
+      distill(request),
+      'REQUEST_INVALID',
+      /there is no .*queries\.jsonl, whose queries were to be/,
+    );
+  }
+});
+
+test('a transformer goes on from one of its shape, as written in eight bits, and from no other', async (context) => {
+  const teacher = await encoderTower(context, tinyBert({ ...TINY, layers: 4 }));
+  for (const width of [undefined, 6]) {
+    const student = { kind: 'transformer', layers: 2, width } as const;
+    const first = await distill(requestFor(context, teacher, { student }));
+    const init = `file:${first.out}`;
+    const next = await distill(requestFor(context, teacher, { student, init, steps: 1, rate: 1e-9 }));
+    assert.ok(
+      Math.abs(next.heldOutCosine - first.heldOutCosine) < 0.003,
+      `${first.heldOutCosine}, then ${next.heldOutCosine}`,
+    );
+    const { manifest } = await open(context, next.out);
+    assert.match(manifest.distillation?.init ?? '', /^student \([0-9a-f]{16}\)$/);
+    const other = requestFor(context, teacher, { student: { kind: 'transformer', layers: 3 }, init });
+    await rejects(
+      distill(other),
+      'REQUEST_INVALID',
+      /student is a student of the kind transformer:2.*, and a /,
+    );
+  }
+});
+
+test('a teacher that gives no number for a text is named with the text', async (context) => {
+  const { graph, ...model } = tinyBert();
+  const initializers = new Map(graph.initializers);
+  const [name, table] = [...initializers].find(([, { dims }]) => dims[0] === TINY.vocabulary)!;
+  const data = Float32Array.from(table.data as Float32Array);
+  data.fill(NaN, VOCABULARY['q']! * TINY.width, (VOCABULARY['q']! + 1) * TINY.width);
+  initializers.set(name, { ...table, data });
+  const teacher = await encoderTower(context, { ...model, graph: { ...graph, initializers } });
+  const broken = TEXTS.find((text) => text.includes('q'))!;
+  for (const student of [{ kind: 'lookup' }, { kind: 'transformer', layers: 1 }] as const) {
+    const request = requestFor(context, teacher, { student });
+    await rejects(
+      distill(request),
+      'TEXTS_INVALID',
+      new RegExp(`no finite numbers for the text "${broken}"`),
+    );
+  }
+});
+
+test('what the teacher is to read is said before, and texts in a language that it does not know', async (context) => {
+  const teacher = await encoderTower(context, tinyBert());
+  const said: string[] = [];
+  const log = (message: string): unknown => said.push(message);
+  const changes = { student: { kind: 'lookup' }, steps: 1, log } as const;
+  await distill(requestFor(context, teacher, changes));
+  const plan = `the teacher reads 300 texts, and the ${Object.keys(VOCABULARY).length} tokens of the vocabulary, each alone; then come 1 steps of 32 texts`;
+  assert.ok(said.includes(plan), said.join('\n'));
+  assert.equal(said.filter((line) => /language/.test(line)).length, 0);
+  // The vocabulary of the tiny tower has letters and a few words of English.
+  const texts = join(temporaryFolder(context), 'foreign.txt');
+  writeFileSync(texts, TEXTS.map((text) => text.replaceAll(' ', '')).join('\n'));
+  await distill(requestFor(context, teacher, { ...changes, source: { texts } }));
+  assert.equal(said.filter((line) => /100 % of the words are read letter by letter/.test(line)).length, 1);
 });
 
 describe('a run', () => {
@@ -289,6 +359,23 @@ describe('a run', () => {
       for (const file of ['model.onnx', 'fp32/model.onnx']) {
         assert.deepEqual(readFileSync(join(rest.out, file)), readFileSync(join(whole.out, file)), file);
       }
+    }
+  });
+
+  test('moves at its last step, too', async (context) => {
+    const teacher = await encoderTower(context, tinyBert());
+    for (const student of [{ kind: 'transformer', layers: 1 }, { kind: 'lookup' }] as const) {
+      const request = requestFor(context, teacher, { student, steps: 2 });
+      const whole = await distill({ ...request, out: join(temporaryFolder(context), 'whole') });
+      const controller = new AbortController();
+      const first = await distill({
+        ...request,
+        signal: controller.signal,
+        onProgress: () => controller.abort(),
+      });
+      assert.deepEqual([first.steps, whole.steps], [1, 2]);
+      const [before, after] = [first, whole].map(({ out }) => readFileSync(join(out, 'fp32/model.onnx')));
+      assert.notDeepEqual(after, before);
     }
   });
 

@@ -1,15 +1,17 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
-import { pullTower } from '../../towers/pull.ts';
+import { type LocalTower, pullTower } from '../../towers/pull.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { TrainingError } from '../errors.ts';
 import { seesDocuments } from '../gradient/losses.ts';
 import { POSITIONS } from '../lookup/model.ts';
+import { MAX_READ_TOKENS, vocabularySize } from '../lookup/single-tokens.ts';
 import { type LookupStart, readLookup } from '../lookup/start.ts';
 import type { Tensor } from '../onnx/tensor.ts';
-import { makeFolder, removeCheckpoint, type Settings } from '../run-folder.ts';
+import { hasCheckpoint, makeFolder, noCheckpoint, removeCheckpoint, type Settings } from '../run-folder.ts';
 import {
   readCorpus,
+  readExcluded,
   readQueries,
   readTexts,
   textsFromDocuments,
@@ -19,6 +21,7 @@ import {
 } from '../texts.ts';
 import { prepareData, type TrainingData } from './data.ts';
 import { withDocuments } from './documents.ts';
+import { FOREIGN_SHARE, foreignShare } from './foreign.ts';
 import { fit, readFitCheckpoint } from './fit.ts';
 import { openLookup } from './lookup.ts';
 import {
@@ -81,6 +84,8 @@ async function distillWith(
   await makeFolder(out);
   const { removed, texts } = await collectTexts(request, seed);
   const planned = planOf(request, texts.length);
+  const documents = seesDocuments(planned.loss) ? readDocuments(request) : undefined;
+  if (request.resume === true && !(await hasCheckpoint(out))) throw noCheckpoint(out);
   const { choices, open } = await prepareStudent(request, planned, tokenizer);
   if (request.student.kind === 'lookup' && request.init === undefined && texts.length < FEW_TEXTS) {
     log(
@@ -89,13 +94,24 @@ async function distillWith(
     );
   }
   if (removed > 0) log(`${removed} texts are queries of an evaluation and were left out`);
-  log(`the teacher reads ${texts.length} texts`);
+  const foreign = await foreignShare(tokenizer, texts);
+  if (foreign > FOREIGN_SHARE) {
+    log(
+      `${Math.round(100 * foreign)} % of the words are read letter by letter, or not at all: the texts seem to be in a ` +
+        `language that ${teacher.manifest.name} does not know, and a student can't know it better`,
+    );
+  }
+  log(
+    `the teacher reads ${texts.length} texts` +
+      (await vocabularyNote(request, tokenizer)) +
+      `; then come ${planned.steps} steps of ${planned.batch} texts`,
+  );
   const cache = { cacheDir, signal, onProgress: request.onTeacher };
   let data = await prepareData(teacher, tokenizer, texts, { ...cache, seed });
   try {
     const plan = { ...planned, batch: Math.min(planned.batch, data.fitted.length) };
-    if (seesDocuments(plan.loss))
-      data = await withDocuments(data, request.documentTower ?? teacher, readDocuments(request), cache);
+    if (documents !== undefined)
+      data = await withDocuments(data, request.documentTower ?? teacher, documents, cache);
     const settings = settingsOf(request, plan, choices, data);
     const resumed = request.resume === true ? await readFitCheckpoint(out, settings) : undefined;
     const student = await open(data, resumed?.tensors.state);
@@ -144,8 +160,8 @@ async function distillWith(
 }
 
 async function collectTexts({ source, exclude = [] }: DistillRequest, seed: number): Promise<TextSet> {
-  const folders = 'corpus' in source ? [source.corpus, ...exclude] : exclude;
-  const excluded = (await Promise.all(folders.map(readQueries))).flat();
+  const own = 'corpus' in source ? await readQueries(source.corpus) : [];
+  const excluded = [...own, ...(await Promise.all(exclude.map(readExcluded))).flat()];
   if ('texts' in source) return readTexts(source.texts, seed, excluded);
   if ('queries' in source) {
     return textsOf(
@@ -183,7 +199,7 @@ function refuseForeign(request: DistillRequest): void {
 /** Settings that a kind of student does not have. */
 const FOREIGN = {
   lookup: ['trainTables'],
-  transformer: ['pairs', 'positions', 'width', 'bits', 'init', 'tokenizer'],
+  transformer: ['pairs', 'positions', 'width', 'bits', 'tokenizer'],
 } as const;
 
 /** A student that can be trained. */
@@ -201,10 +217,12 @@ async function prepareStudent(
 ): Promise<Prepared> {
   const { teacher, student, seed = 1, threads } = request;
   const warmup = Math.min(steps, Math.ceil(steps * WARMUP));
+  // At the end of a schedule the rate is 0: it ends after the last step, which would do nothing.
+  const schedule = { rate, steps: steps + 1, warmup };
   if (student.kind === 'lookup') {
-    const optimizer = { rate, steps, warmup, weightDecay: 0 };
+    const optimizer = { ...schedule, weightDecay: 0 };
     const cache = { cacheDir: request.cacheDir, signal: request.signal, onProgress: request.onTeacher };
-    const { start, name: init } = await startOf(request, tokenizer);
+    const { start, init } = await startOf(request, tokenizer);
     const width = start === undefined ? lookupWidth(request) : narrowWidth(start, teacher);
     const bits = request.bits ?? start?.bits ?? 8;
     const kept = start === undefined ? undefined : (start.pairs?.size ?? 1) - 1 + ADDED_PAIRS;
@@ -236,10 +254,10 @@ async function prepareStudent(
   }
   const { layers, width } = student;
   const { trainTables } = request;
-  const optimizer = { rate, steps, warmup };
-  const cut = await cutStudent({ teacher, layers, width, loss, trainTables, optimizer });
+  const init = await initialTower(request, tokenizer);
+  const cut = await cutStudent({ teacher, layers, width, init, loss, trainTables, optimizer: schedule });
   return {
-    choices: { trainTables: cut.trainTables },
+    choices: { trainTables: cut.trainTables, ...(init && { init: describeInit(init) }) },
     open: (_data, state) => openTransformer(cut, { threads, state }),
   };
 }
@@ -252,9 +270,9 @@ async function prepareStudent(
 async function startOf(
   request: DistillRequest,
   tokenizer: StudentTokenizer,
-): Promise<{ start?: LookupStart; name?: string }> {
-  const { init, teacher, cacheDir } = request;
-  if (init === undefined) return {};
+): Promise<{ start?: LookupStart; init?: string }> {
+  const tower = await initialTower(request, tokenizer);
+  if (tower === undefined) return {};
   const foreign = (['width', 'tokenizer'] as const).filter((name) => request[name] !== undefined);
   if (foreign.length > 0) {
     throw new TrainingError(
@@ -262,13 +280,42 @@ async function startOf(
       `the lookup that it starts from decides ${foreign.join(' and ')}: leave it out`,
     );
   }
+  const start = await readLookup(tower);
+  if (request.positions !== undefined && request.positions < (start.tables.get(POSITIONS)?.length ?? 0)) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `${tower.manifest.name} has more than ${request.positions} positions`,
+    );
+  }
+  return { start, init: describeInit(tower) };
+}
+
+/**
+ * The student to start from, if there is one.
+ *
+ * @throws {TrainingError} `REQUEST_INVALID` for one of another kind, space or tokenizer
+ */
+async function initialTower(
+  { init, student, teacher, cacheDir }: DistillRequest,
+  tokenizer: StudentTokenizer,
+): Promise<LocalTower | undefined> {
+  if (init === undefined) return undefined;
   const tower = await pullTower(init, { cacheDir });
-  const { name, space, files } = tower.manifest;
+  const { name, space, files, distillation, lookup } = tower.manifest;
+  const kind = nameOf(student);
+  const found = lookup === undefined ? distillation?.student : 'lookup';
+  if (found !== kind) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `${name} is ${found === undefined ? 'no student' : `a student of the kind ${found}`}, and a ${kind} starts from ` +
+        `one of its own kind: give --student ${found ?? kind}, or another --init`,
+    );
+  }
   if (space.fingerprint !== teacher.manifest.space.fingerprint) {
     throw new TrainingError(
       'REQUEST_INVALID',
       `${name} is of space ${space.fingerprint}, the teacher ${teacher.manifest.name} of ` +
-        `${teacher.manifest.space.fingerprint}; start from a lookup of the same space`,
+        `${teacher.manifest.space.fingerprint}; start from a student of the same space`,
     );
   }
   if (files['tokenizer.json'] !== tokenizer.tower.manifest.files['tokenizer.json']) {
@@ -277,16 +324,28 @@ async function startOf(
       `${name} reads with another tokenizer than the teacher ${teacher.manifest.name}: its tokens would be others`,
     );
   }
-  const start = await readLookup(tower);
-  if (request.positions !== undefined && request.positions < (start.tables.get(POSITIONS)?.length ?? 0)) {
-    throw new TrainingError('REQUEST_INVALID', `${name} has more than ${request.positions} positions`);
-  }
-  return { start, name: `${name} (${files['model.onnx']!.slice(0, 16)})` };
+  return tower;
+}
+
+/** The tower that a student started from, as its manifest names it. */
+function describeInit({ manifest: { name, files } }: LocalTower): string {
+  return `${name} (${files['model.onnx']!.slice(0, 16)})`;
 }
 
 /** Components of a lookup's vectors where they are fewer than its teacher's dimensions. */
 function narrowWidth({ width }: LookupStart, { manifest }: Tower): number | undefined {
   return width < manifest.dimensions ? width : undefined;
+}
+
+/** What the teacher reads besides the texts, where a lookup starts afresh. */
+async function vocabularyNote(
+  { student, init }: DistillRequest,
+  { tower }: StudentTokenizer,
+): Promise<string> {
+  if (student.kind !== 'lookup' || init !== undefined) return '';
+  const size = await vocabularySize(tower.directory);
+  if (size <= MAX_READ_TOKENS) return `, and the ${size} tokens of the vocabulary, each alone`;
+  return `, and the ${MAX_READ_TOKENS} most frequent of the ${size} tokens of the vocabulary, each alone`;
 }
 
 /** What a run shares with the run that it resumes. */

@@ -12,7 +12,7 @@ import { quantizeWeights } from '../onnx/quantize.ts';
 import { elementCount, type Tensor } from '../onnx/tensor.ts';
 import { seededRandom } from '../random.ts';
 import type { CacheSettings } from '../vectors.ts';
-import type { TrainingData } from './data.ts';
+import { countTokens, type TrainingData } from './data.ts';
 import type { Student } from './student.ts';
 import type { StudentTokenizer } from './tokenizer.ts';
 
@@ -105,7 +105,7 @@ async function startOf(options: LookupOptions): Promise<{
   const { teacher, tokenizer, data, cache, start } = options;
   const fitted = data.fitted.map((row) => data.ids[row]!);
   if (start === undefined) {
-    const whole = await singleTokenVectors(teacher, tokenizer, cache);
+    const whole = await singleTokenVectors(teacher, tokenizer, countTokens(data), cache);
     const dictionary = PairDictionary.of(fitted, whole.length / teacher.manifest.dimensions, options.pairs);
     return { ...(await narrowed(options, whole)), dictionary };
   }

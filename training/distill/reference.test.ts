@@ -50,7 +50,7 @@ test('the first step is that of a warm-up over a twentieth of the steps, and not
   assert.ok(Math.abs(Math.max(...moved) - 0.002) < 2e-5, `${Math.max(...moved)}`);
   // Vectors start at the teacher's, and would move further if they decayed as well.
   const tokenizer = await openStudentTokenizer(teacher, undefined);
-  const start = await singleTokenVectors(teacher, tokenizer, { cacheDir: folder });
+  const start = await singleTokenVectors(teacher, tokenizer, new Uint32Array(0), { cacheDir: folder });
   const vectors = tensors.state.get(TOKEN_VECTORS)!.data as Float32Array;
   const furthest = Math.max(...vectors.map((x, i) => Math.abs(x - start[i]!)));
   assert.ok(Math.abs(furthest - 0.002) < 1e-6, `${furthest}`);

@@ -68,8 +68,9 @@ export interface DistillRequest {
    */
   bits?: 4 | 8 | undefined;
   /**
-   * A lookup student to start from: a tower of the teacher's space, which keeps its tokenizer, its width and its pairs. A
-   * thousand texts adapt it, where a new one wants tens of thousands. @default the teacher's vectors of single tokens
+   * A student of the same kind to start from: a tower of the teacher's space. A lookup keeps its tokenizer, its width and its
+   * pairs; a thousand texts adapt it, where a new one wants tens of thousands. @default the teacher's vectors of single
+   * tokens; of a transformer, the teacher's layers
    */
   init?: string | undefined;
   /**
@@ -201,7 +202,7 @@ export function planOf(request: DistillRequest, texts: number): FitPlan {
 /** Settings that only one kind of student has, defaults filled in. */
 export type Choices =
   | { pairs: number; positions: number; width?: number; bits?: 4; init?: string }
-  | { trainTables: boolean };
+  | { trainTables: boolean; init?: string };
 
 /** The name of a kind of student on the command line and in a manifest. */
 export function nameOf(student: StudentKind): string {

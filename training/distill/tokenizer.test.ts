@@ -12,6 +12,7 @@ import {
 } from '../../towers/testing/tiny-tower.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { seededRandom } from '../random.ts';
+import { singleTokenVectors, vocabularySize } from '../lookup/single-tokens.ts';
 import { distill } from './distill.ts';
 import type { DistillRequest } from './request.ts';
 import { openStudentTokenizer, tokenTexts } from './tokenizer.ts';
@@ -128,6 +129,28 @@ describe('a lookup student with a tokenizer of its own', () => {
       (await teacher.tokenize('hello', { prompt: '' })).ids,
     ]);
   });
+});
+
+test('of a large vocabulary the teacher reads the tokens that are most frequent in the texts', async (context) => {
+  const teacher = await openTiny(context);
+  const cacheDir = temporaryFolder(context);
+  const { directory } = teacher;
+  const counts = new Uint32Array(20);
+  counts[17] = 3;
+  counts[12] = 5;
+  for (const reference of [undefined, directory]) {
+    const tokenizer = await openStudentTokenizer(teacher, reference);
+    context.after(() => tokenizer.close());
+    const vectors = await singleTokenVectors(teacher, tokenizer, counts, { cacheDir }, 3);
+    const read: number[] = [];
+    for (let id = 0; id < vectors.length / 4; id++)
+      if (vectors.subarray(4 * id, 4 * id + 4).some((x) => x !== 0)) read.push(id);
+    // Of those that are in no text, the first: a special token, which stands for no text. A letter within a word is the same text.
+    const names = await tokenTexts(directory);
+    const same = read.filter((id) => id === 12 || id === 17 || [names[12], names[17]].includes(names[id]));
+    assert.deepEqual(read, reference === undefined ? [0, 12, 17] : same);
+    assert.equal(vectors.length, 4 * (await vocabularySize(directory)));
+  }
 });
 
 describe('a lookup student narrower than its space', () => {

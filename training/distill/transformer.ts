@@ -1,3 +1,4 @@
+import type { LocalTower } from '../../towers/pull.ts';
 import type { Tower } from '../../towers/tower.ts';
 import { DOCUMENTS, TEACHER, type LossWeights } from '../gradient/losses.ts';
 import type { OptimizerOptions } from '../gradient/optimizer.ts';
@@ -25,6 +26,8 @@ export interface TransformerOptions {
   layers: number | readonly number[];
   /** Components of its tokens' vectors. @default as many as the teacher's */
   width?: number | undefined;
+  /** A student of the same layers and width to start from. @default the teacher's own layers */
+  init?: LocalTower | undefined;
   loss: LossWeights;
   optimizer: OptimizerOptions;
   /** Whether the embedding tables are trained as well. @default up to {@link MAX_TRAINED_TABLES} */
@@ -44,17 +47,21 @@ export interface CutStudent {
 }
 
 /**
- * Cuts a student out of its teacher.
+ * Cuts a student out of its teacher, or takes one that was cut before.
  *
  * @throws {OnnxError} `GRADIENT_MISSING`, `OPERATOR_UNSUPPORTED`, `FEATURE_UNSUPPORTED` for a teacher that can't be
  *   trained, `REQUEST_INVALID` for layers or a width that it does not have
  */
 export async function cutStudent(options: TransformerOptions): Promise<CutStudent> {
-  const { teacher, layers, width, loss, optimizer } = options;
+  const { teacher, layers, width, init, loss, optimizer } = options;
   const { dimensions } = teacher.manifest;
   const pooling = trainablePooling(teacher.manifest);
-  const { model, output } = await readTowerGraph(teacher.directory);
-  const student = await cutTransformer(model, layers, { output, width });
+  const { model, output } = await readTowerGraph((init ?? teacher).directory);
+  const kept = typeof layers === 'number' ? layers : layers.length;
+  const student =
+    init === undefined
+      ? await cutTransformer(model, layers, { output, width })
+      : await cutTransformer(model, kept, { output });
   const { trainTables = parameterCount(student.model, student.tables) <= MAX_TRAINED_TABLES } = options;
   const step = await transformerStep(student, { pooling, optimizer, loss, trainTables, dimensions });
   return { student, step, trainTables, dimensions };

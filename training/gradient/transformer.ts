@@ -57,7 +57,8 @@ export async function cutTransformer(
     model,
     output,
     layers: kept,
-    weights: [...found.weights, PROJECTION].filter(has),
+    // A student that was narrow before has its projection among what is found.
+    weights: [...new Set([...found.weights, PROJECTION])].filter(has),
     tables: found.tables.filter(has),
   };
 }
