@@ -40,6 +40,53 @@ function termsOf(sparse: Uint8Array): { indices: Uint32Array; values: Float32Arr
 export class SparseIndex {
   readonly #terms = new Map<number, Postings>();
 
+  /** The index that {@link parts} gave. */
+  static of(
+    terms: Uint32Array,
+    lengths: Uint32Array,
+    rows: Uint32Array<ArrayBuffer>,
+    weights: Float32Array<ArrayBuffer>,
+  ): SparseIndex {
+    const index = new SparseIndex();
+    let start = 0;
+    for (const [position, term] of terms.entries()) {
+      const length = lengths[position]!;
+      const end = start + length;
+      const own = [rows.subarray(start, end), weights.subarray(start, end)] as const;
+      const many = length >= MANY_POSTINGS;
+      index.#terms.set(term, {
+        rows: many ? own[0] : Array.from(own[0]),
+        weights: many ? own[1] : Array.from(own[1]),
+        length,
+      });
+      start = end;
+    }
+    return index;
+  }
+
+  /** Terms, how many passages each has, and the rows and weights of all, one after the other. @param isLive of a row */
+  parts(isLive: (row: number) => boolean): [Uint32Array, Uint32Array, Uint32Array, Float32Array] {
+    let most = 0;
+    for (const { length } of this.#terms.values()) most += length;
+    const terms = Uint32Array.from(this.#terms.keys());
+    const lengths = new Uint32Array(terms.length);
+    const rows = new Uint32Array(most);
+    const weights = new Float32Array(most);
+    let end = 0;
+    let position = 0;
+    for (const postings of this.#terms.values()) {
+      const start = end;
+      for (let index = 0; index < postings.length; index++) {
+        const row = postings.rows[index]!;
+        if (!isLive(row)) continue;
+        rows[end] = row;
+        weights[end++] = postings.weights[index]!;
+      }
+      lengths[position++] = end - start;
+    }
+    return [terms, lengths, rows.subarray(0, end), weights.subarray(0, end)];
+  }
+
   /**
    * Adds a passage; rows are added in ascending order.
    *
