@@ -223,6 +223,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     await health.probe();
     const stopping = new AbortController();
     if (service.access === 'reads') {
+      // Of a store that can't, the health check and the calls tell.
+      made.warm?.(stopping.signal).catch(() => {});
       void keepPrepared(store, tower.manifest.space.fingerprint, stopping.signal);
     }
     return {

@@ -422,6 +422,7 @@ export class Mirror {
   /** Indexes the terms of documents that are not indexed yet. @returns whether all are */
   #index(slice: Slice): boolean {
     let sparse = this.#sparse;
+    sparse?.make();
     if (!sparse) {
       sparse = new SparseIndex();
       this.#indexed = 0;
