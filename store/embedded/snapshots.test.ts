@@ -44,7 +44,7 @@ function numbered(index: number, expiresAt?: number): DocumentWrite {
         sparse: sparse({ 1: 1, [10 + index]: 1 }),
       },
     ],
-  } as DocumentWrite;
+  };
 }
 
 function put(engine: Engine, numbers: readonly number[], expiresAt?: number): void {

@@ -82,9 +82,7 @@ export class VectorMatrix {
       const chunk = this.#chunks[start / CHUNK_ROWS]!;
       const count = Math.min(CHUNK_ROWS, rows - start);
       const vectors = chunk.vectors.slice(0, count * dimensions);
-      const codes = chunk.codes
-        .of(chunk.vectors, count)
-        .slice(0, count * dimensions) as Int8Array<ArrayBuffer>;
+      const codes = chunk.codes.of(chunk.vectors, count).slice(0, count * dimensions);
       for (let row = 0; row < count; row++) {
         if (!isBlank(start + row)) continue;
         for (const each of [vectors, codes]) each.fill(0, row * dimensions, (row + 1) * dimensions);

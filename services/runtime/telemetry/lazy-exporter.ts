@@ -14,11 +14,11 @@ export class LazyExporter implements SpanExporter {
     this.#load = load;
   }
 
-  export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
+  export(spans: ReadableSpan[], report: (result: ExportResult) => void): void {
     this.#loading ??= this.#load();
     this.#loading.then(
-      (exporter) => exporter.export(spans, done),
-      (error: Error) => done({ code: ExportResultCode.FAILED, error }),
+      (exporter) => exporter.export(spans, report),
+      (error: Error) => report({ code: ExportResultCode.FAILED, error }),
     );
   }
 
