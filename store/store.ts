@@ -324,8 +324,10 @@ export interface Store {
    * written since. Embedded: brings the vectors of the space's collections into memory. Qdrant: does nothing.
    *
    * @param space fingerprint
+   * @param options `fully` as well brings the terms of sparse searches into memory, and writes what the next start reads at
+   *   once instead of row by row. @default false
    */
-  prepare(space: string, options?: CallOptions): Promise<void>;
+  prepare(space: string, options?: CallOptions & { fully?: boolean }): Promise<void>;
 
   /** Resolves when the store can serve. @throws {StoreError} `STORE_UNAVAILABLE` */
   probe(options?: CallOptions): Promise<void>;

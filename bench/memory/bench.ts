@@ -11,6 +11,7 @@ import { readCount } from '../flags.ts';
 import { framed } from '../load/messages.ts';
 import { COLLECTION, distinctTexts, prepare, startQueryService } from '../query-service.ts';
 import type { Bench } from '../report.ts';
+import { STALLED_STREAMS, stall } from './stalled.ts';
 
 const DOCUMENTS = 14_047;
 /** Float32 and int8 of 384 dimensions, which a search scans. */
@@ -22,8 +23,13 @@ const LOAD_MS = 8000;
 const QUICK_LOAD_MS = 3000;
 const IN_FLIGHT = 32;
 const GOAL_CONNECTION_KB = 60;
+const GOAL_STALLED_MB = 20;
+
+/** With answers of some 50 kB. */
+const STALLED_SEARCH = { query: 'a place where bees live', collection: COLLECTION, limit: 100 };
 
 const { Search } = v1.QueryService.service;
+const STALLED = 'a stream whose reader stalls; peer: the goal';
 const CONNECTION = 'an idle connection; peer: the goal';
 
 /** What a query service holds in memory, beside a bare server of grpc-js. */
@@ -60,6 +66,9 @@ export const bench: Bench = {
         const [connection, echoConnection] = [await connectionKb(service), await connectionKb(echo)];
         pairs.add(CONNECTION, 'kB', connection, GOAL_CONNECTION_KB);
         pairs.add('an idle connection; peer: a bare server', 'kB', connection, echoConnection);
+        const stalled = await stalledMb(service, quick ? QUICK_LOAD_MS : LOAD_MS);
+        pairs.add(STALLED, 'MB', stalled.mb, GOAL_STALLED_MB);
+        progress(`${STALLED_STREAMS} streams that nobody reads took ${stalled.queries} queries`);
         const both = [ours, { ...ours, service: echo }] as const;
         await pairs.measure(`${IN_FLIGHT} in flight`, start, both, (side) =>
           closedLoop(side, IN_FLIGHT, quick ? QUICK_LOAD_MS : LOAD_MS),
@@ -77,8 +86,13 @@ export const bench: Bench = {
       for (const folder of [loaded, empty]) rmSync(folder!, { recursive: true, force: true });
     }
     return {
-      parameters: { documents, connections: CONNECTIONS, inFlight: IN_FLIGHT },
-      comparisons: pairs.comparisons({ [CONNECTION]: { atMost: 1 } }),
+      parameters: {
+        documents,
+        connections: CONNECTIONS,
+        inFlight: IN_FLIGHT,
+        stalledStreams: STALLED_STREAMS,
+      },
+      comparisons: pairs.comparisons({ [CONNECTION]: { atMost: 1 }, [STALLED]: { atMost: 1 } }),
       notes: ['resident memory of the process, as Linux counts it', ...pairs.notes()],
     };
   },
@@ -110,6 +124,15 @@ async function connectionKb(service: Process): Promise<number> {
   const after = await restingMb(service);
   for (const session of sessions) session.destroy();
   return Math.max(0, (1000 * (after - before)) / CONNECTIONS);
+}
+
+/** What each stream of searches adds whose answers nobody reads, by the highest memory meanwhile. */
+async function stalledMb(service: Process, ms: number): Promise<{ mb: number; queries: number }> {
+  const before = await restingMb(service);
+  const { queries, close } = await stall(service.address, STALLED_SEARCH, ms);
+  const peak = Math.max(mb(service, 'VmHWM'), mb(service, 'VmRSS'));
+  close();
+  return { mb: Math.max(0, peak - before) / STALLED_STREAMS, queries };
 }
 
 /** @param field of `/proc/PID/status` */

@@ -57,7 +57,7 @@ const EXIT_INTERRUPTED = 130;
 const PROBE_TIMEOUT_MS = 2_000;
 
 /** How often a service that does not serve yet is asked again. */
-const SERVING_POLL_MS = 500;
+const SERVING_POLL_MS = 100;
 
 /** Hits that the tour of the sample shows for each query. */
 const TOUR_HITS = 10;

@@ -40,6 +40,8 @@ await runTowerService({
     return queryService({
       tower,
       store,
+      // Counting the words of a remote store's documents takes it a while; its searches ask when they need them.
+      ...(store.kind === 'embedded' && { warmFrom: store }),
       slots: config.querySlots,
       queue: config.queryQueue,
       cache: config.queryCache,

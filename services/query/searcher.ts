@@ -22,6 +22,7 @@ import { type Page, Reranks } from './rerank.ts';
 import { requireIndexed, searchSet } from './result-set.ts';
 import type { SearchPlan } from './search-plan.ts';
 import { Vocabularies } from './vocabularies.ts';
+import { warmWords } from './warm.ts';
 
 /** What searching needs of a store. */
 export type QueryStore = Pick<
@@ -279,6 +280,15 @@ export class Searcher {
     const reading = readQuery(text, { analyser, vocabulary, language, prefix });
     call.span?.record('read', started, performance.now());
     return reading;
+  }
+
+  /** Reads the words that the first searches would wait for. @param space fingerprint @throws {StoreError} */
+  warm(
+    store: Pick<Store, 'listCollections' | 'tenantCounts'>,
+    space: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    return warmWords(store, space, this.#vocabularies, signal);
   }
 
   #resolve({ collection, query }: SearchPlan, call: Call): Promise<CollectionKey> {

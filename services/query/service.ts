@@ -61,6 +61,8 @@ const ENCODE_CHUNK = 32;
 export interface QueryParts {
   tower: QueryTower;
   store: QueryStore & Pick<Store, 'scroll'>;
+  /** Whose collections and tenants are looked up to read their words before anybody asks. @default nothing is read before */
+  warmFrom?: Pick<Store, 'listCollections' | 'tenantCounts'> | undefined;
   /** Calls that are worked on at the same time. */
   slots: number;
   /** Calls that may wait for that. */
@@ -254,7 +256,11 @@ export function queryService(parts: QueryParts): Service {
     },
     Describe: async () => ({ service: describe() }),
   };
-  return service<QueryServiceHandlers>(queryDefinition, perTenant(queryDefinition, handlers, quotas));
+  const { warmFrom } = parts;
+  return {
+    ...service<QueryServiceHandlers>(queryDefinition, perTenant(queryDefinition, handlers, quotas)),
+    ...(warmFrom && { warm: (signal) => searcher.warm(warmFrom, space.fingerprint, signal) }),
+  };
 }
 
 function hitMessage(

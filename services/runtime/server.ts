@@ -57,6 +57,12 @@ export interface Service {
    * @param ofPeer how many of the method the same peer has open
    */
   refuseStream?: (method: string, ofPeer: number) => ServiceError | undefined;
+  /**
+   * Brings into memory what the first calls would wait for. It is called once the service serves. @default there is nothing
+   *
+   * @param signal aborts when the service stops
+   */
+  warm?: (signal: AbortSignal) => Promise<void>;
   /** Bounds of its own, by name, for the metrics. @default none */
   limits?: Readonly<Record<string, number>>;
   /** Descriptors of the service, for JSON. @default those of our contract */

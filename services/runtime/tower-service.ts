@@ -258,6 +258,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
     await health.probe();
     const stopping = new AbortController();
     if (service.access === 'reads') {
+      // Of a store that can't, the health check and the calls tell.
+      made.warm?.(stopping.signal).catch(() => {});
       void keepPrepared(store, tower.manifest.space.fingerprint, stopping.signal);
     }
     return {
@@ -312,13 +314,13 @@ async function guardOf(
 }
 
 /**
- * Brings what was written into memory, so that no search waits for it. With much of it that takes its time, during which
- * the service serves.
+ * Brings terms, and what was written, into memory, so that no search waits for it. With much of it that takes its time, during
+ * which the service serves.
  */
 async function keepPrepared(store: Store, space: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await sleep(HEALTH_INTERVAL_MS, undefined, { signal, ref: false }).catch(() => {});
     // Of a store that can't, the health check and the searches tell.
-    await store.prepare(space, { signal }).catch(() => {});
+    await store.prepare(space, { signal, fully: true }).catch(() => {});
+    await sleep(HEALTH_INTERVAL_MS, undefined, { signal, ref: false }).catch(() => {});
   }
 }

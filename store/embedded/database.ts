@@ -39,6 +39,15 @@ const POSITIONS = `CREATE TABLE IF NOT EXISTS positions (
   collection INTEGER NOT NULL, tenant INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (collection, tenant)
 ) WITHOUT ROWID`;
 
+/**
+ * Which file of vectors goes with the database; see `snapshots.ts`. Only who has written one says so here, in a transaction: so a
+ * file whose mark stands here was made from this database's own past. As with positions, no other program has to know it.
+ */
+const SNAPSHOTS = `CREATE TABLE IF NOT EXISTS snapshots (
+  collection INTEGER NOT NULL, tenant INTEGER NOT NULL, seq INTEGER NOT NULL, mark TEXT NOT NULL,
+  PRIMARY KEY (collection, tenant)
+) WITHOUT ROWID`;
+
 /** Primary result codes of SQLite: https://www.sqlite.org/rescode.html */
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
@@ -130,6 +139,19 @@ export class Database {
   /** Runs `work` as the only writer. Its writes are durable on return, or undone if it throws. */
   write<Result>(work: () => Result): Result {
     return this.#transaction(WRITE, work);
+  }
+
+  /** As {@link write}, but waits for nobody. @returns `undefined` where another process writes */
+  tryWrite<Result>(work: () => Result): Result | undefined {
+    this.exec('PRAGMA busy_timeout = 0');
+    try {
+      return this.write(work);
+    } catch (error) {
+      if (error instanceof StoreError && error.reason === 'STORE_UNAVAILABLE') return undefined;
+      throw error;
+    } finally {
+      this.exec(`PRAGMA busy_timeout = ${this.#busyTimeoutMs}`);
+    }
   }
 
   /** As {@link write}; what the work deletes is overwritten in the file, as soon as a checkpoint has come there. */
@@ -242,6 +264,7 @@ export class Database {
   #identify(known: { marker: string | undefined; expected: string | undefined }): string {
     this.exec(IDENTITY);
     this.exec(POSITIONS);
+    this.exec(SNAPSHOTS);
     const row = this.prepare('SELECT id FROM store').get() as { id: string } | undefined;
     requireSameStore(dirname(this.path), row?.id, known);
     if (row !== undefined) return row.id;

@@ -270,8 +270,11 @@ export class EmbeddedStore implements Store {
     return this.#call('dropCollection', [physical], options);
   }
 
-  prepare(space: string, options?: CallOptions): Promise<void> {
-    return this.#call('prepare', [space], options);
+  prepare(
+    space: string,
+    { fully = false, ...options }: CallOptions & { fully?: boolean } = {},
+  ): Promise<void> {
+    return this.#call('prepare', [space, fully], options);
   }
 
   probe(options?: CallOptions): Promise<void> {

@@ -354,6 +354,7 @@ export class Engine {
   *dropTenant(name: string, tenant: string): Sliced<number> {
     const collection = this.#database.read(() => this.#catalog.resolve(name));
     let dropped = 0;
+    let gone: number | undefined;
     const dropSome = (): boolean => {
       const documents = this.#documentsOf(collection);
       const row = documents.tenants.find(tenant);
@@ -368,6 +369,8 @@ export class Engine {
         dropped += ids.length;
         if (ids.length === 0 && !data.forgetSomeDeletes(row)) {
           documents.tenants.forget(row);
+          this.#open.snapshots.forget(collection.id, row);
+          gone = row;
           documents.changes.forget(row);
           return true;
         }
@@ -377,6 +380,7 @@ export class Engine {
     while (!this.#database.overwriting(dropSome)) yield;
     this.#open.forgetTenants();
     this.#database.checkpoint();
+    if (gone !== undefined) this.#open.snapshots.erase(collection.id, gone);
     return dropped;
   }
 
@@ -419,7 +423,13 @@ export class Engine {
   }
 
   dropCollection(physical: string): void {
-    this.#open.forget(this.#database.write(() => this.#catalog.drop(physical)));
+    const dropped = this.#database.write(() => {
+      const collection = this.#catalog.drop(physical);
+      this.#open.snapshots.forget(collection.id);
+      return collection;
+    });
+    this.#open.forget(dropped);
+    this.#open.snapshots.erase(dropped.id);
   }
 
   /** Reads something from the database, and makes sure that its files are there. */
@@ -431,8 +441,10 @@ export class Engine {
   /**
    * Loads the vectors of a space's collections into memory as far as they fit, the largest tenants first, and the values of
    * their indexed fields, so that no search has to wait for that. It works in slices.
+   *
+   * @param fully also loads their terms, and keeps snapshots of all that for the next start
    */
-  *prepare(space: string): Sliced<void> {
+  *prepare(space: string, fully = false): Sliced<void> {
     this.#database.read(() => this.#open.forgetTenants());
     const wanted = this.#database.read(() => {
       let room = MANY_VECTORS;
@@ -453,7 +465,7 @@ export class Engine {
         const there = this.#catalog.list().some(({ id }) => id === collection.id);
         if (!there) return true;
         const fields = Object.keys(readIndexed(this.#database, collection.id) ?? {});
-        const needs = fields.length > 0 ? { filter: ofFields(fields) } : {};
+        const needs = { sparse: fully, ...(fields.length > 0 && { filter: ofFields(fields) }) };
         return this.#open.mirror(collection, tenant).advance(this.#now(), this.#slice, needs);
       };
       while (!this.#database.read(advance) || this.#slice.spent) {
@@ -462,9 +474,17 @@ export class Engine {
       }
     }
     this.#open.warnOfSize();
+    if (!fully) return;
+    const mirrors = this.#database.read(() => {
+      const there = new Set(this.#catalog.list().map(({ id }) => id));
+      const kept = wanted.filter(({ collection }) => there.has(collection.id));
+      return kept.map(({ collection, tenant }) => this.#open.kept(collection, tenant));
+    });
+    yield* this.#open.snapshots.keep(mirrors);
   }
 
   close(): void {
+    this.#open.snapshots.close();
     this.#database.close();
   }
 

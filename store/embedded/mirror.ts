@@ -4,9 +4,11 @@ import type { Filter } from '../queries.ts';
 import type { SparseVector } from '../document.ts';
 import { FieldColumns } from './field-columns.ts';
 import type { Documents } from './documents.ts';
+import { type ImageHead, type MirrorDocument, type MirrorImage, readImage } from './mirror-image.ts';
 import type { VectorRow } from './passages.ts';
 import type { Slice } from './slice.ts';
 import type { Change } from './change-log.ts';
+import type { SnapshotReader } from './snapshot-file.ts';
 import { SparseIndex } from './sparse-index.ts';
 import { TopDocuments } from './top-documents.ts';
 import { VectorMatrix } from './vector-matrix.ts';
@@ -19,18 +21,17 @@ export interface Found extends Ranked {
   state: number;
 }
 
-interface MirrorDocument {
-  /** Row of `documents`. */
-  id: number;
-  documentId: string;
-  /** See {@link Found.state}. */
-  state: number;
-  /** Row of its first passage; the others follow. */
-  row: number;
-  passages: number;
+/** Where a mirror may have been kept, so that it need not be read row by row. */
+export interface SavedMirror {
+  /** @param oldest the oldest change that the log has */
+  open(oldest: number): SnapshotReader | undefined;
+  /** What was opened is not what was written. */
+  reject(error: unknown): void;
+  /** What was opened is in memory. */
+  restored(mirror: Mirror): void;
 }
 
-/** A mirror that is being loaded: the names of its documents first, then their vectors by row. */
+/** A mirror that is being loaded: from a snapshot, or else the names of its documents first, then their vectors by row. */
 interface Loading {
   /** The newest change when it began. */
   seq: number;
@@ -40,6 +41,8 @@ interface Loading {
   names: Map<number, string>;
   /** The last document id that was read. */
   after: string;
+  /** The snapshot, while it is being read. */
+  image?: { reader: SnapshotReader; steps: Generator<void, MirrorImage, void> } | undefined;
   /** Present once all names are there. */
   vectors?: Iterator<VectorRow, void>;
 }
@@ -86,6 +89,7 @@ export class Mirror {
   readonly #documents: Documents;
   readonly #tenant: number;
   readonly #dimensions: number;
+  readonly #saved: SavedMirror | undefined;
   #slots: (MirrorDocument | undefined)[] = [];
   /** Slot by row. */
   #owners: number[] = [];
@@ -104,11 +108,14 @@ export class Mirror {
   #nextExpiry = Infinity;
   /** The last change that this mirror has applied. */
   #seq = -1;
-  /** The time of the snapshot, in milliseconds since the epoch. */
+  #applied = 0;
+  #layout = 0;
+  /** The time of the transaction, in milliseconds since the epoch. */
   #now = 0;
 
-  constructor(documents: Documents, tenant: number, dimensions: number) {
+  constructor(documents: Documents, tenant: number, dimensions: number, saved?: SavedMirror) {
     this.#documents = documents;
+    this.#saved = saved;
     this.#tenant = tenant;
     this.#dimensions = dimensions;
     this.#matrix = new VectorMatrix(dimensions);
@@ -118,6 +125,34 @@ export class Mirror {
   /** Vectors in memory. */
   get passages(): number {
     return this.#livePassages;
+  }
+
+  /** The last change that it has applied; -1 before it is loaded. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /** How many changes it has applied. */
+  get applied(): number {
+    return this.#applied;
+  }
+
+  /** Grows when rows get other numbers. */
+  get layout(): number {
+    return this.#layout;
+  }
+
+  /** What it holds, where that includes all terms. It goes on changing as the mirror does. */
+  image(): MirrorImage | undefined {
+    if (this.#seq < 0 || !this.#sparse || this.#indexed < this.#slots.length) return undefined;
+    return {
+      seq: this.#seq,
+      slots: this.#slots,
+      owners: this.#owners,
+      matrix: this.#matrix,
+      sparse: this.#sparse,
+      expiries: this.#expiries,
+    };
   }
 
   /**
@@ -130,7 +165,7 @@ export class Mirror {
   advance(now: number, slice: Slice, needs: Needs = {}): boolean {
     this.#now = now;
     const { oldest, newest } = this.#documents.changes.bounds();
-    if (!this.#loading && (this.#seq < 0 || this.#seq < oldest - 1)) this.#beginLoad(newest);
+    if (!this.#loading && (this.#seq < 0 || this.#seq < oldest - 1)) this.#beginLoad(oldest, newest);
     if (this.#loading && !this.#load(this.#loading, slice)) return false;
     // The log may have been cut while this mirror was loading.
     if (this.#seq < oldest - 1 || !this.#follow(newest, slice)) return false;
@@ -217,8 +252,10 @@ export class Mirror {
     return { holds, passages };
   }
 
-  #beginLoad(newest: number): void {
+  #beginLoad(oldest: number, newest: number): void {
+    this.#loading?.image?.reader.close();
     this.#seq = -1;
+    this.#layout++;
     this.#slots = [];
     this.#owners = [];
     this.#slotOf.clear();
@@ -229,12 +266,25 @@ export class Mirror {
     this.#expiries.clear();
     this.#nextExpiry = Infinity;
     this.#loading = { seq: newest, lastId: this.#documents.lastId(), names: new Map(), after: '' };
+    const reader = this.#saved?.open(oldest);
+    if (!reader) return;
+    const steps = readImage(reader.head as ImageHead, reader, () => ++lastState);
+    this.#loading.image = { reader, steps };
   }
 
   /** @returns whether everything is there */
   #load(loading: Loading, slice: Slice): boolean {
     // Where this fails half way, the next call loads everything again.
     this.#loading = undefined;
+    if (loading.image) {
+      const image = this.#restore(loading.image, slice);
+      if (image === 'more') return this.#pause(loading);
+      loading.image = undefined;
+      if (image) {
+        this.#adopt(image);
+        return true;
+      }
+    }
     while (!loading.vectors) {
       const names = this.#documents.ids(this.#tenant, loading.after, loading.lastId);
       for (const { id, documentId } of names) loading.names.set(id, documentId);
@@ -255,6 +305,40 @@ export class Mirror {
     return true;
   }
 
+  /** Reads on in a snapshot. @returns what it holds; `undefined` where it is of no use */
+  #restore({ reader, steps }: NonNullable<Loading['image']>, slice: Slice): MirrorImage | 'more' | undefined {
+    try {
+      for (;;) {
+        const step = steps.next();
+        if (step.done === true) {
+          reader.close();
+          return step.value;
+        }
+        if (slice.spent) return 'more';
+      }
+    } catch (error) {
+      reader.close();
+      this.#saved!.reject(error);
+      return undefined;
+    }
+  }
+
+  #adopt({ seq, slots, owners, matrix, sparse, expiries }: MirrorImage): void {
+    this.#slots = slots;
+    this.#owners = owners;
+    this.#matrix = matrix;
+    this.#sparse = sparse;
+    this.#indexed = slots.length;
+    for (const [slot, document] of slots.entries()) {
+      if (!document) continue;
+      this.#slotOf.set(document.id, slot);
+      this.#livePassages += document.passages;
+    }
+    for (const [id, expiresAt] of expiries) this.#expire(id, expiresAt);
+    this.#seq = seq;
+    this.#saved!.restored(this);
+  }
+
   #pause(loading: Loading): false {
     this.#loading = loading;
     return false;
@@ -267,6 +351,7 @@ export class Mirror {
       // Where this fails half way, the next call loads everything.
       this.#seq = -1;
       this.#apply(changes);
+      this.#applied += changes.length;
       this.#seq = changes.length < STEP_CHANGES ? newest : changes.at(-1)!.seq;
       if (this.#seq !== newest && slice.spent) return false;
     }
@@ -338,6 +423,7 @@ export class Mirror {
   /** Indexes the terms of documents that are not indexed yet. @returns whether all are */
   #index(slice: Slice): boolean {
     let sparse = this.#sparse;
+    sparse?.make();
     if (!sparse) {
       sparse = new SparseIndex();
       this.#indexed = 0;
@@ -368,6 +454,7 @@ export class Mirror {
 
   /** Closes the gaps of removed documents. The other documents keep their order. */
   #compact(): void {
+    this.#layout++;
     const rows = new Int32Array(this.#owners.length).fill(-1);
     const kept: number[] = [];
     const slots: MirrorDocument[] = [];

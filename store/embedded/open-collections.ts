@@ -2,6 +2,7 @@ import type { Catalog, Collection } from './catalog.ts';
 import type { Database } from './database.ts';
 import { Documents } from './documents.ts';
 import { Mirror } from './mirror.ts';
+import { type KeptMirror, Snapshots } from './snapshots.ts';
 
 /** With more vectors than this a scan takes so much time and memory that a server is the better choice. */
 export const MANY_VECTORS = 300_000;
@@ -21,12 +22,14 @@ export class OpenCollections {
   readonly #catalog: Catalog;
   readonly #warn: (message: string) => void;
   readonly #open = new Map<number, OpenCollection>();
+  readonly snapshots: Snapshots;
   #warned = false;
 
   constructor(database: Database, catalog: Catalog, warn: (message: string) => void) {
     this.#database = database;
     this.#catalog = catalog;
     this.#warn = warn;
+    this.snapshots = new Snapshots(database, warn);
   }
 
   documents(collection: Collection): Documents {
@@ -38,10 +41,20 @@ export class OpenCollections {
     const { documents, mirrors } = this.#collection(collection);
     let mirror = mirrors.get(tenant);
     if (!mirror) {
-      mirror = new Mirror(documents, tenant, collection.dimensions);
+      mirror = new Mirror(documents, tenant, collection.dimensions, {
+        open: (oldest) => this.snapshots.open(collection, tenant, oldest),
+        reject: (error) => this.snapshots.reject(collection.id, tenant, error),
+        restored: (restored) => this.snapshots.restored(restored),
+      });
       mirrors.set(tenant, mirror);
     }
     return mirror;
+  }
+
+  /** The same, with what its snapshot is made from. */
+  kept(collection: Collection, tenant: number): KeptMirror {
+    const { documents } = this.#collection(collection);
+    return { collection, documents, tenant, mirror: this.mirror(collection, tenant) };
   }
 
   /** Forgets a collection that was dropped. */

@@ -36,9 +36,69 @@ function termsOf(sparse: Uint8Array): { indices: Uint32Array; values: Float32Arr
   return { indices: new Uint32Array(bytes, 0, terms), values: new Float32Array(bytes, 4 * terms) };
 }
 
+/** Terms, how many passages each has, and the rows and weights of all, one after the other. */
+export type IndexParts = [
+  terms: Uint32Array,
+  lengths: Uint32Array,
+  rows: Uint32Array<ArrayBuffer>,
+  weights: Float32Array<ArrayBuffer>,
+];
+
 /** The inverted index of one tenant's passages, in memory. Rows are those of the vector matrix. */
 export class SparseIndex {
   readonly #terms = new Map<number, Postings>();
+  #parts: IndexParts | undefined;
+
+  /** The index that {@link parts} gave. It is made when it is used, or by {@link make}. */
+  static of(...parts: IndexParts): SparseIndex {
+    const index = new SparseIndex();
+    index.#parts = parts;
+    return index;
+  }
+
+  /** Makes what {@link of} has left: it takes longer than all else that a start reads. */
+  make(): void {
+    const parts = this.#parts;
+    if (!parts) return;
+    this.#parts = undefined;
+    const [terms, lengths, rows, weights] = parts;
+    let start = 0;
+    for (const [position, term] of terms.entries()) {
+      const length = lengths[position]!;
+      const end = start + length;
+      const [ownRows, ownWeights] = [rows.subarray(start, end), weights.subarray(start, end)];
+      const postings =
+        length >= MANY_POSTINGS
+          ? { rows: ownRows, weights: ownWeights, length }
+          : { rows: Array.from(ownRows), weights: Array.from(ownWeights), length };
+      this.#terms.set(term, postings);
+      start = end;
+    }
+  }
+
+  /** What makes it again. @param isLive of a row */
+  parts(isLive: (row: number) => boolean): IndexParts {
+    this.make();
+    let most = 0;
+    for (const { length } of this.#terms.values()) most += length;
+    const terms = Uint32Array.from(this.#terms.keys());
+    const lengths = new Uint32Array(terms.length);
+    const rows = new Uint32Array(most);
+    const weights = new Float32Array(most);
+    let end = 0;
+    let position = 0;
+    for (const postings of this.#terms.values()) {
+      const start = end;
+      for (let index = 0; index < postings.length; index++) {
+        const row = postings.rows[index]!;
+        if (!isLive(row)) continue;
+        rows[end] = row;
+        weights[end++] = postings.weights[index]!;
+      }
+      lengths[position++] = end - start;
+    }
+    return [terms, lengths, rows.subarray(0, end), weights.subarray(0, end)];
+  }
 
   /**
    * Adds a passage; rows are added in ascending order.
@@ -46,6 +106,7 @@ export class SparseIndex {
    * @param sparse from {@link encodeSparse}
    */
   append(row: number, sparse: Uint8Array): void {
+    this.make();
     const { indices, values } = termsOf(sparse);
     for (let term = 0; term < indices.length; term++) this.#append(indices[term]!, row, values[term]!);
   }
@@ -60,6 +121,7 @@ export class SparseIndex {
     query: SparseVector,
     passages: { rows: number; live: number; isLive: (row: number) => boolean },
   ): Float64Array {
+    this.make();
     const scores = new Float64Array(passages.rows);
     // Most of the time nothing has been removed since the rows were last renumbered.
     const isLive = passages.live === passages.rows ? undefined : passages.isLive;
@@ -80,6 +142,7 @@ export class SparseIndex {
 
   /** Renumbers rows; `renumber` keeps their order and returns -1 for a row that is gone. */
   compact(renumber: Int32Array): void {
+    this.make();
     for (const [term, postings] of this.#terms) {
       const { rows, weights, length } = postings;
       let kept = 0;

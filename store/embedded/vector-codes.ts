@@ -21,6 +21,16 @@ export class VectorCodes {
     this.#dimensions = dimensions;
   }
 
+  /** Codes that were made before: of all rows there are. */
+  static of(dimensions: number, codes: Int8Array<ArrayBuffer>, scale: number, error: number): VectorCodes {
+    const made = new VectorCodes(dimensions);
+    made.#codes = codes;
+    made.#rows = codes.length / dimensions;
+    made.#scale = scale;
+    made.#error = error;
+    return made;
+  }
+
   /** What 1 of a code is. */
   get scale(): number {
     return this.#scale;

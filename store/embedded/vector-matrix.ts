@@ -25,8 +25,17 @@ const SCORE_ERROR = 1e-4;
 
 /** Some rows, and what finds them quickly. */
 interface Chunk {
-  vectors: Float32Array;
+  vectors: Float32Array<ArrayBuffer>;
   codes: VectorCodes;
+}
+
+/** What a snapshot has of a chunk. */
+export interface ChunkParts {
+  vectors: Float32Array<ArrayBuffer>;
+  codes: Int8Array<ArrayBuffer>;
+  /** See `VectorCodes`. */
+  scale: number;
+  error: number;
 }
 
 /** The rows of a chunk that have the highest scores, and a bound of each score. */
@@ -64,6 +73,28 @@ export class VectorMatrix {
     new Uint8Array(vectors.buffer).set(vector, row * this.dimensions * Float32Array.BYTES_PER_ELEMENT);
     codes.of(vectors, row + 1);
     this.#length++;
+  }
+
+  /** The first rows, chunk by chunk. @param isBlank which rows are given as zeros */
+  *parts(rows: number, isBlank: (row: number) => boolean): Generator<ChunkParts, void, void> {
+    const { dimensions } = this;
+    for (let start = 0; start < rows; start += CHUNK_ROWS) {
+      const chunk = this.#chunks[start / CHUNK_ROWS]!;
+      const count = Math.min(CHUNK_ROWS, rows - start);
+      const vectors = chunk.vectors.slice(0, count * dimensions);
+      const codes = chunk.codes.of(chunk.vectors, count).slice(0, count * dimensions);
+      for (let row = 0; row < count; row++) {
+        if (!isBlank(start + row)) continue;
+        for (const each of [vectors, codes]) each.fill(0, row * dimensions, (row + 1) * dimensions);
+      }
+      yield { vectors, codes, scale: chunk.codes.scale, error: chunk.codes.error };
+    }
+  }
+
+  /** Adds the next chunk as {@link parts} gave it; the one before has to be full. */
+  adopt({ vectors, codes, scale, error }: ChunkParts): void {
+    this.#chunks.push({ vectors, codes: VectorCodes.of(this.dimensions, codes, scale, error) });
+    this.#length += vectors.length / this.dimensions;
   }
 
   /** Copies rows from `from` on to those from `to` on, the first one first. @param to at most `from` */

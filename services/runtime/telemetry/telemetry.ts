@@ -15,6 +15,7 @@ import type { OutgoingTls } from '../../../calls/outgoing-tls.ts';
 import type { Access } from '../access/access.ts';
 import type { Tls } from '../tls/tls.ts';
 import type { Instrument } from './instruments.ts';
+import { LazyExporter } from './lazy-exporter.ts';
 import { connectLibraries } from './library-spans.ts';
 import { Metrics } from './metrics.ts';
 import { serveMetrics, type MetricsEndpoint } from './metrics-endpoint.ts';
@@ -206,8 +207,8 @@ async function startSpans(
 }
 
 /**
- * Exports spans to the receiver that the environment names, or else to the console of this machine. Exporters are loaded
- * when they are needed: they take longer to load than the rest of a service's telemetry.
+ * Exports spans to the receiver that the environment names, or else to the console of this machine. An exporter takes
+ * longer to load than the rest of a service's telemetry: only that of the environment, whose settings may be wrong, is loaded at once.
  */
 async function spanExporter(
   env: NodeJS.ProcessEnv,
@@ -224,12 +225,12 @@ async function spanExporter(
   }
   if (env['OTEL_TRACES_EXPORTER'] === 'none' || consoleAddress === '') return undefined;
   const url = tracesAt(consoleAddress, consoleTls);
-  const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-proto');
   const connection = consoleTls ? httpConnection(consoleTls) : {};
-  return {
-    exporter: new OTLPTraceExporter({ url, timeoutMillis: CONSOLE_TIMEOUT_MS, ...connection }),
-    delayMs: CONSOLE_DELAY_MS,
-  };
+  const exporter = new LazyExporter(async () => {
+    const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-proto');
+    return new OTLPTraceExporter({ url, timeoutMillis: CONSOLE_TIMEOUT_MS, ...connection });
+  });
+  return { exporter, delayMs: CONSOLE_DELAY_MS };
 }
 
 /** Where the console takes spans. */
