@@ -1,11 +1,12 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { openTower } from '../../towers/open.ts';
 import { openStudentTokenizer } from '../distill/tokenizer.ts';
+import { TrainingError } from '../errors.ts';
 import { VECTORS } from '../gradient/transformer.ts';
 import type { UpdateReport } from '../gradient/trainer.ts';
 import { lookupModel } from '../lookup/model.ts';
 import { PairDictionary } from '../lookup/pair-dictionary.ts';
-import { singleTokenVectors, vocabularySize } from '../lookup/single-tokens.ts';
+import { MAX_READ_TOKENS, singleTokenVectors, vocabularySize } from '../lookup/single-tokens.ts';
 import { LookupTrainer, type LookupText } from '../lookup/trainer.ts';
 import type { Model } from '../onnx/model.ts';
 import { fromRuntime, openSession, toRuntime } from '../onnx/run.ts';
@@ -191,16 +192,26 @@ async function startOf(
   { directory, queryStart, seed = 1, manifest: { dimensions } }: ReplicaPlan,
   { cacheDir, signal }: { cacheDir?: string | undefined; signal?: AbortSignal | undefined },
 ): Promise<Float32Array> {
+  const tokens = await vocabularySize(directory);
   if (queryStart === 'random') {
     const random = seededRandom(seed);
     const spread = lookupSpread(dimensions);
-    const length = (await vocabularySize(directory)) * dimensions;
+    const length = tokens * dimensions;
     return Float32Array.from({ length }, () => spread * normal(random));
+  }
+  // Which tokens of a larger vocabulary matter only texts say, and there are none yet.
+  if (tokens > MAX_READ_TOKENS) {
+    throw new TrainingError(
+      'REQUEST_INVALID',
+      `a lookup that is trained with its document tower starts from the vectors of at most ${MAX_READ_TOKENS} tokens, and ` +
+        `the vocabulary has ${tokens}; train the document tower alone, and make its lookup by "scalingnote distill"`,
+    );
   }
   const tower = await openTower(`file:${directory}`, { normalize: false, cacheDir });
   try {
     const tokenizer = await openStudentTokenizer(tower, undefined);
-    return await singleTokenVectors(tower, tokenizer, { cacheDir, signal });
+    const counts = new Uint32Array(tokens);
+    return await singleTokenVectors(tower, tokenizer, counts, { cacheDir, signal });
   } finally {
     await tower.close();
   }
