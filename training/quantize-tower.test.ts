@@ -5,7 +5,8 @@ import { test } from 'node:test';
 import { readManifest } from '../towers/directory.ts';
 import { openTower } from '../towers/open.ts';
 import { temporaryFolder, writeTinyTower } from '../towers/testing/tiny-tower.ts';
-import { tensor } from './onnx/tensor.ts';
+import { readModel } from './onnx/read.ts';
+import { tensor, toNumbers } from './onnx/tensor.ts';
 import { halveWeights } from './onnx/halve.ts';
 import { GraphBuilder } from './onnx/builder.ts';
 import { quantizeTower } from './quantize-tower.ts';
@@ -37,6 +38,18 @@ test('a tower with smaller weights has a space of its own, and its manifest says
     assert.deepEqual([manifest.name, manifest.role, manifest.license], [weights, 'document', before.license]);
     assert.equal(manifest.batchInvariant, weights === 'int8' ? false : before.batchInvariant);
     assert.ok(statSync(join(out, 'model.onnx')).size < statSync(join(base, 'model.onnx')).size);
+    if (weights === 'int8') {
+      // Two products with an input of eight bits fit the sixteen that processors without VNNI add them in.
+      const { graph } = await readModel(join(out, 'model.onnx'));
+      const multiplied = graph.nodes
+        .filter(({ op }) => op === 'MatMulInteger')
+        .map(({ inputs }) => inputs[1]!);
+      assert.ok(multiplied.length > 0);
+      for (const name of multiplied) {
+        const values = [...toNumbers(graph.initializers.get(name)!)];
+        assert.ok(2 * 255 * Math.max(...values.map(Math.abs)) < 2 ** 15);
+      }
+    }
     // A text has one vector, whatever it shares a run with.
     const tower = await openTower(`file:${out}`, { cacheDir });
     context.after(() => tower.close());

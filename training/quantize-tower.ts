@@ -11,7 +11,7 @@ import { TrainingError } from './errors.ts';
 import { evaluate } from './evaluation/evaluate.ts';
 import { halveWeights } from './onnx/halve.ts';
 import type { Model } from './onnx/model.ts';
-import { quantizeWeights } from './onnx/quantize.ts';
+import { PORTABLE_INT8_MAX, quantizeWeights } from './onnx/quantize.ts';
 import { copyFiles, type FileHashes, readTowerGraph, towerName, writeWeights } from './tower-folder.ts';
 
 /** Vectors that have less in common than this are not the same tower's in fewer bits: something broke. */
@@ -116,7 +116,8 @@ export async function quantizeTower(request: QuantizeRequest): Promise<QuantizeR
 }
 
 const IN_FEWER_BITS: Readonly<Record<QuantizedWeights, (model: Model) => Model>> = {
-  int8: (model) => quantizeWeights(model),
+  // Vectors must not depend on the processor.
+  int8: (model) => quantizeWeights(model, [], 8, PORTABLE_INT8_MAX),
   'int8-weights': (model) => quantizeWeights(model, [...model.graph.initializers.keys()]),
   fp16: (model) => halveWeights(model),
 };
