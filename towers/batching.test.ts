@@ -193,6 +193,42 @@ test('a group with nothing left does not hold up the others', () => {
   const [few, many] = [{ group: {} }, { group: {} }];
   queue.push('few', 10, few);
   for (const item of ['many 1', 'many 2', 'many 3']) queue.push(item, 100, many);
-  const taken = Array.from({ length: 4 }, () => queue.take(1000, 1));
+  const taken = Array.from({ length: 4 }, () => queue.take(1000, { maxBatchSize: 1 }));
   assert.deepEqual(taken, [['few'], ['many 1'], ['many 2'], ['many 3']]);
+});
+
+/** Lengths of all batches of a queue. */
+function batchesOf(lengths: readonly number[], maxPadding: number): number[][] {
+  const queue = queueOf(lengths.map((length) => ({ length })));
+  const batches: number[][] = [];
+  while (queue.size > 0) batches.push(queue.take(1000, { maxPadding }).map(({ length }) => length));
+  return batches;
+}
+
+test('an input that would add more padding than a run costs waits for another run', () => {
+  assert.deepEqual(batchesOf([10, 11, 13, 9], 4), [[9, 10, 11], [13]]);
+  assert.deepEqual(batchesOf([10, 20, 10, 20], 4), [
+    [10, 10],
+    [20, 20],
+  ]);
+  assert.deepEqual(batchesOf([10, 20], 0), [[10], [20]]);
+  // Three of length 10 would each be padded by two.
+  assert.deepEqual(batchesOf([10, 10, 10, 12], 5), [[10, 10, 10], [12]]);
+  const plan = planBatches([10, 20, 11, 18, 14], { maxBatchTokens: 1000, maxPadding: 4 });
+  assert.deepEqual(plan, [[1, 3], [4, 2], [0]]);
+});
+
+test('no batch has more padding than allowed, planned or taken', () => {
+  fc.assert(
+    fc.property(inputs, budgets, fc.nat(50), (items, maxBatchTokens, maxPadding) => {
+      const padding = (batch: readonly Input[]): number =>
+        positions(batch) - batch.reduce((sum, { length }) => sum + length, 0);
+      const queue = queueOf(items);
+      while (queue.size > 0) assert.ok(padding(queue.take(maxBatchTokens, { maxPadding })) <= maxPadding);
+      const lengths = items.map(({ length }) => length);
+      const planned = planBatches(lengths, { maxBatchTokens, maxPadding });
+      assert.equal(planned.flat().length, items.length);
+      for (const batch of planned) assert.ok(padding(batch.map((index) => items[index]!)) <= maxPadding);
+    }),
+  );
 });

@@ -3,6 +3,13 @@ export interface BatchingLimits {
   /** Positions of one batch, padding included: inputs × longest input. A single longer input is a batch of its own. */
   maxBatchTokens: number;
   /**
+   * Most padding of one batch, in positions: about what a run costs by itself. An input that would add more is better off
+   * in another run.
+   *
+   * @default no bound
+   */
+  maxPadding?: number;
+  /**
    * How long an idle model waits for more inputs, in milliseconds. While it runs, inputs gather by themselves, so waiting
    * helps only when few inputs arrive.
    *
@@ -117,15 +124,13 @@ export class BatchQueue<T> {
   }
 
   /** Takes the next batch out, shortest input first; empty only where the queue is. */
-  take(maxBatchTokens: number, maxBatchSize = Number.POSITIVE_INFINITY): T[] {
+  take(maxBatchTokens: number, limits: Omit<BatchBounds, 'maxBatchTokens'> = {}): T[] {
     const seed = this.#next();
     if (seed === undefined) return [];
-    const { start, end } = growBatch(
-      (index) => this.#byLength[index]?.length,
-      this.#position(seed),
+    const { start, end } = growBatch((index) => this.#byLength[index]?.length, this.#position(seed), {
       maxBatchTokens,
-      maxBatchSize,
-    );
+      ...limits,
+    });
     const taken = this.#byLength.splice(start, end - start);
     for (const waiting of taken) {
       this.#charge(waiting);
@@ -190,27 +195,41 @@ export class BatchQueue<T> {
   }
 }
 
-/** Grows [start, end) from one index to the side that adds less padding, as long as the budget lasts. */
+/** What one batch may hold; see {@link BatchingLimits}. */
+export interface BatchBounds {
+  maxBatchTokens: number;
+  maxPadding?: number | undefined;
+  /** Most inputs. @default no bound */
+  maxBatchSize?: number | undefined;
+}
+
+/** Grows [start, end) from one index to the side that adds less padding, as far as the bounds allow. */
 function growBatch(
   lengthAt: (index: number) => number | undefined,
   seed: number,
-  maxBatchTokens: number,
-  maxBatchSize: number,
+  { maxBatchTokens, maxPadding = Infinity, maxBatchSize = Infinity }: BatchBounds,
 ): { start: number; end: number } {
   let start = seed;
   let end = seed + 1;
   let longest = lengthAt(seed)!;
+  let padding = 0;
   for (;;) {
     const size = end - start;
     if (size >= maxBatchSize) return { start, end };
     const shorter = lengthAt(start - 1);
     const longer = lengthAt(end);
-    const shorterFits = shorter !== undefined && (size + 1) * longest <= maxBatchTokens;
-    const longerFits = longer !== undefined && (size + 1) * longer <= maxBatchTokens;
-    if (longerFits && (!shorterFits || (longer - longest) * size <= longest - shorter)) {
+    const shorterAdds = longest - (shorter ?? 0);
+    const longerAdds = ((longer ?? 0) - longest) * size;
+    const shorterFits =
+      shorter !== undefined && (size + 1) * longest <= maxBatchTokens && padding + shorterAdds <= maxPadding;
+    const longerFits =
+      longer !== undefined && (size + 1) * longer <= maxBatchTokens && padding + longerAdds <= maxPadding;
+    if (longerFits && (!shorterFits || longerAdds <= shorterAdds)) {
+      padding += longerAdds;
       longest = longer;
       end++;
     } else if (shorterFits) {
+      padding += shorterAdds;
       start--;
     } else {
       return { start, end };
@@ -227,15 +246,25 @@ function growBatch(
  */
 export function planBatches(
   lengths: readonly number[],
-  limits: { maxBatchTokens: number; maxBatchSize: number },
+  { maxBatchTokens, maxPadding = Infinity, maxBatchSize = Infinity }: BatchBounds,
 ): number[][] {
   const order = lengths.map((_, index) => index).sort((a, b) => lengths[b]! - lengths[a]!);
   const batches: number[][] = [];
-  for (let start = 0; start < order.length;) {
-    const longest = Math.max(1, lengths[order[start]!]!);
-    const size = Math.max(1, Math.min(limits.maxBatchSize, Math.floor(limits.maxBatchTokens / longest)));
-    batches.push(order.slice(start, start + size));
-    start += size;
+  let batch: number[] = [];
+  let longest = 1;
+  let padding = 0;
+  for (const index of order) {
+    const adds = longest - lengths[index]!;
+    const size = batch.length + 1;
+    const fits = size <= maxBatchSize && size * longest <= maxBatchTokens && padding + adds <= maxPadding;
+    if (batch.length > 0 && fits) {
+      batch.push(index);
+      padding += adds;
+    } else {
+      batches.push((batch = [index]));
+      longest = Math.max(1, lengths[index]!);
+      padding = 0;
+    }
   }
   return batches;
 }

@@ -97,7 +97,7 @@ export class Encoder {
     const rows = new Float32Array(inputs.length * this.#dimensions);
     const batches = planBatches(
       inputs.map(({ ids }) => ids.length),
-      { maxBatchTokens: this.#maxTokens, maxBatchSize: this.#session.maxInputs ?? inputs.length },
+      { maxBatchTokens: this.#maxTokens, ...this.#otherBounds },
     );
     let done = 0;
     const given = givenUp(signal);
@@ -136,6 +136,10 @@ export class Encoder {
 
   get #maxTokens(): number {
     return Math.min(this.#limits.maxBatchTokens, this.#session.maxTokens ?? Number.POSITIVE_INFINITY);
+  }
+
+  get #otherBounds(): { maxPadding: number | undefined; maxBatchSize: number | undefined } {
+    return { maxPadding: this.#limits.maxPadding, maxBatchSize: this.#session.maxInputs };
   }
 
   get #isFull(): boolean {
@@ -189,7 +193,7 @@ export class Encoder {
       this.#wakeUp = undefined;
       // Otherwise the end of the current run schedules the next one.
       if (this.#isFull) return;
-      void this.#occupy(this.#run(this.#queue.take(this.#maxTokens, this.#session.maxInputs)));
+      void this.#occupy(this.#run(this.#queue.take(this.#maxTokens, this.#otherBounds)));
       // There may be more, and another slot.
       this.#schedule();
     };
@@ -205,7 +209,7 @@ export class Encoder {
 
   /** How long a batch may wait for more inputs. */
   get #waitMs(): number {
-    if (this.#running.size === 0) return this.#limits.maxWaitMs;
+    if (this.#running.size === 0 || this.#session.waitsToFill !== true) return this.#limits.maxWaitMs;
     return Math.max(this.#limits.maxWaitMs, Math.min(FILL_MOST_MS, FILL_SHARE * (this.#msPerRun ?? 0)));
   }
 

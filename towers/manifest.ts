@@ -83,6 +83,37 @@ export const Distillation = z.strictObject({
 });
 export type Distillation = z.infer<typeof Distillation>;
 
+/** How a tower's weights were made smaller. */
+export const QuantizedWeights = z.enum(['int8', 'int8-weights', 'fp16']);
+export type QuantizedWeights = z.infer<typeof QuantizedWeights>;
+
+/** What a tower with smaller weights keeps of the one it was made of. */
+const Quantization = z.strictObject({
+  /** Name and space of that one. */
+  of: z.string().min(1),
+  space: Fingerprint,
+  weights: QuantizedWeights,
+  /** Of its vectors to those before. */
+  cosine: z.strictObject({
+    texts: z.int().positive(),
+    median: z.number().min(-1).max(1),
+    /** One text in twenty is further away than this. */
+    percentile5: z.number().min(-1).max(1),
+    lowest: z.number().min(-1).max(1),
+  }),
+  /** On the data sets that were given. */
+  ndcg10: z
+    .array(
+      z.strictObject({
+        dataset: z.string(),
+        before: z.number().min(0).max(1),
+        after: z.number().min(0).max(1),
+      }),
+    )
+    .min(1)
+    .optional(),
+});
+
 function stagesOf(value: unknown, context: z.RefinementCtx): LookupStages {
   try {
     return parseStages(value);
@@ -134,6 +165,8 @@ export const TowerManifest = z
     /** Where it came from: a source (`npm:`, `hf:`, `file:`), or what made it. */
     source: z.string(),
     distillation: Distillation.optional(),
+    /** Where `towers quantize` made it: of what, and what it keeps. */
+    quantization: Quantization.optional(),
     /** Of a lookup: the stages that make its vectors, for what runs it without its graph. See `lookup/stages.ts`. */
     lookup: z.unknown().transform(stagesOf).optional(),
     /** How to search a graph index (HNSW) for this tower's queries, as `eval --calibrate` measured. */

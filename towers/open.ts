@@ -1,7 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { hash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { modelThreads } from '../machine/limits.ts';
+import { limits, modelThreads } from '../machine/limits.ts';
 import type { BatchingLimits, Lane } from './batching.ts';
+import { defaultCacheDir } from './cache.ts';
 import { Encoder } from './encoder.ts';
 import { TowerError } from './errors.ts';
 import type { TokenCount } from './lookup/counted.ts';
@@ -13,6 +15,7 @@ import { type PassageRules, type Soon, splitPassages } from './passages.ts';
 import { pullTower, type LocalTower } from './pull.ts';
 import { type CutDocument, recutPassages } from './recut.ts';
 import { openRemoteTower } from './remote/tower.ts';
+import { knownSplit, measureRate, splitsOf, startFastest } from './session/choose.ts';
 import { LookupSession } from './session/lookup.ts';
 import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
 import { TextTokenizer } from './tokenizer/tokenizer.ts';
@@ -20,15 +23,31 @@ import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from '
 import { withUnpooled } from './unpooled.ts';
 
 /**
- * Padded positions of one run on the CPU. All-MiniLM-L6-v2 (q4, two cores) is as fast in batches of 512 as of 8 192, on
- * short texts and on passages, and what arrives during a run waits for its end.
+ * Padded positions of one run on the CPU, for each of its threads and at most. Of All-MiniLM-L6-v2 (q4, one thread) a
+ * position takes 257 µs in runs of 64 to 256, 290 in runs of 512 and 300 to 350 in runs of 1 024: its intermediate results
+ * do not fit the core's cache any more. And what arrives during a run waits for its end.
  */
+const CPU_THREAD_TOKENS = 256;
 const CPU_BATCH_TOKENS = 1_024;
+
+/**
+ * Padding of one run on the CPU, in positions. A run by itself takes as long as three (0.7 of 257 µs each), and the way
+ * to its thread and back as long as some more.
+ */
+const CPU_PADDING = 6;
 
 /** Padded positions of one run on an accelerator, which wants many at a time. */
 const ACCELERATOR_BATCH_TOKENS = 16_384;
 
+/** Padding of one run on an accelerator: a share of a full one, since one with less work costs about as much. */
+const ACCELERATOR_PADDING = ACCELERATOR_BATCH_TOKENS / 32;
+
 const MAX_QUEUE = 1_024;
+
+/** What is encoded to measure how fast sessions are: about as long as a paragraph. */
+const PROBE_TEXT = 'A paragraph of plain words, which nobody reads, to see how long the model takes. '.repeat(
+  3,
+);
 
 /** Texts that are with the tokenizer at a time: it has four threads, and none of them waits for the next text. */
 const TOKENIZED_AT_ONCE = 64;
@@ -71,9 +90,11 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     normalize: manifest.normalize,
     dimensions: manifest.dimensions,
   };
-  const session = await sessionOf(manifest, model, inline, log);
-  const limits: BatchingLimits = {
-    maxBatchTokens: session.device === 'cpu' ? CPU_BATCH_TOKENS : ACCELERATOR_BATCH_TOKENS,
+  const { session, threads } = await sessionOf(local, { model, inline, tokenizer }, options, log);
+  const batching: BatchingLimits = {
+    ...(session.device === 'cpu'
+      ? { maxBatchTokens: cpuBatchTokens(threads), maxPadding: CPU_PADDING }
+      : { maxBatchTokens: ACCELERATOR_BATCH_TOKENS, maxPadding: ACCELERATOR_PADDING }),
     maxWaitMs: 0,
     maxQueue: MAX_QUEUE,
     ...options.batching,
@@ -81,7 +102,7 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
   const atOnce = session.runNow ? await wordPieceOf(local, log) : undefined;
-  return new OnnxTower(local, { tokenizer, promptTokens, atOnce }, session, limits);
+  return new OnnxTower(local, { tokenizer, promptTokens, atOnce }, session, batching);
 }
 
 /** A tokenizer that answers at once; `undefined` where `tokenizer.json` is of another kind. */
@@ -101,21 +122,98 @@ async function wordPieceOf(
   }
 }
 
-/** Where the model runs. ONNX Runtime is loaded only by what needs it: it takes a tenth of a second. */
+/** Padded positions of one run on so many threads. */
+function cpuBatchTokens(threads: number): number {
+  return Math.min(CPU_BATCH_TOKENS, CPU_THREAD_TOKENS * threads);
+}
+
+/** What it takes to start a model's sessions. */
+interface SessionParts {
+  model: ModelOptions;
+  inline: boolean;
+  tokenizer: TextTokenizer;
+}
+
+/**
+ * Where the model runs, and on how many threads each run. ONNX Runtime is loaded only by what needs it: it takes a tenth
+ * of a second.
+ */
 async function sessionOf(
-  { lookup, head, poolPrompt, dimensions }: TowerManifest,
-  model: ModelOptions,
-  inline: boolean,
+  local: LocalTower,
+  { model, inline, tokenizer }: SessionParts,
+  { sessions = 1, threads: given, cacheDir = defaultCacheDir() }: TowerOptions,
   log: (message: string) => void,
-): Promise<Session> {
-  if (!inline) return (await import('./session/host.ts')).WorkerSession.start(model, log);
-  const isPlain = lookup !== undefined && head === undefined && poolPrompt !== false;
-  if (isPlain && model.device === 'cpu') return LookupSession.load({ ...model, lookup, dimensions }, log);
-  return (await import('./session/model.ts')).Model.load(model, log);
+): Promise<{ session: Session; threads: number }> {
+  const { lookup, head, poolPrompt, dimensions, files } = local.manifest;
+  const threads = model.threads || limits().threads;
+  if (inline) {
+    const isPlain = lookup !== undefined && head === undefined && poolPrompt !== false;
+    const session =
+      isPlain && model.device === 'cpu'
+        ? LookupSession.load({ ...model, lookup, dimensions }, log)
+        : (await import('./session/model.ts')).Model.load(model, log);
+    return { session: await session, threads };
+  }
+  const { WorkerSession } = await import('./session/host.ts');
+  if (sessions === 1 || (sessions === 'measured' && given !== undefined)) {
+    return { session: await WorkerSession.start(model, log), threads };
+  }
+  const splits =
+    sessions === 'measured'
+      ? splitsOf(await bytesOf(local))
+      : [{ sessions, threads: given ?? Math.max(1, Math.floor(threads / sessions)) }];
+  const place = { splits, cacheDir, weights: hash('sha256', JSON.stringify(files)) };
+  const likely = ((await knownSplit(place)) ?? splits[0]!).threads;
+  const first = await WorkerSession.start({ ...model, threads: likely }, log);
+  if (first.device !== 'cpu') {
+    if (sessions !== 'measured') throw await oneSession(first, sessions);
+    return { session: first, threads };
+  }
+  let unused: Session | undefined = first;
+  const start = async (each: number): Promise<Session> => {
+    const started = unused;
+    unused = undefined;
+    if (started && each === likely) return started;
+    await started?.close();
+    return WorkerSession.start({ ...model, device: 'cpu', threads: each }, log);
+  };
+  const { ids } = await tokenizer.encode(PROBE_TEXT);
+  const { session, split } = await startFastest({
+    ...place,
+    start,
+    measure: (pool, each) => {
+      const rows = Math.max(1, Math.floor(cpuBatchTokens(each.threads) / ids.length));
+      return measureRate(pool, { slots: each.sessions, row: ids, rows });
+    },
+    log,
+  });
+  return { session, threads: split.threads };
+}
+
+/** An accelerator runs one batch at a time, and has the weights once. */
+async function oneSession(session: Session, sessions: number): Promise<TowerError> {
+  await session.close();
+  return new TowerError(
+    'DEVICE_UNAVAILABLE',
+    `${sessions} sessions of the model are for the CPU, and it runs on ${session.device}; leave "sessions" out, or choose the device "cpu"`,
+    { metadata: { device: session.device } },
+  );
+}
+
+/** Bytes of a tower's files, nearly all of which are weights. */
+async function bytesOf({ directory, manifest: { files } }: LocalTower): Promise<number> {
+  const sizes = await Promise.all(Object.keys(files).map((path) => stat(join(directory, path))));
+  return sizes.reduce((sum, { size }) => sum + size, 0);
 }
 
 /** Settings of a model in this process say nothing to one elsewhere. @throws {TowerError} */
-function requireRemote({ device = 'auto', pooling }: TowerOptions, { name }: TowerManifest): void {
+function requireRemote({ device = 'auto', pooling, sessions }: TowerOptions, { name }: TowerManifest): void {
+  if (typeof sessions === 'number' && sessions > 1) {
+    throw new TowerError(
+      'DEVICE_UNAVAILABLE',
+      `${name} runs on a server: it has no ${sessions} sessions here`,
+    );
+  }
   if (device !== 'auto') {
     throw new TowerError('DEVICE_UNAVAILABLE', `${name} runs on a server: it has no device ${device} here`);
   }

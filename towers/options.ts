@@ -30,6 +30,14 @@ export interface TowerOptions extends CacheOptions {
   device?: string;
   /** Threads of one run on the CPU. @default one per physical core, in a container no more than its share */
   threads?: number;
+  /**
+   * How many runs of the model go on at the same time on the CPU, each in a session of its own with its part of the
+   * threads: `measured` tries what there is memory for, and keeps in the cache which is fastest on this machine. It is
+   * for programs that encode many texts; a single one takes longer on fewer threads. With `threads` there is one.
+   *
+   * @default 1
+   */
+  sessions?: number | 'measured';
   batching?: Partial<BatchingLimits>;
   /**
    * Runs the model in the caller's thread: for a lookup student, whose run is shorter than the way to another thread.

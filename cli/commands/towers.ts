@@ -7,6 +7,7 @@ import { importTower } from '../../training/interchange/import.ts';
 import { positive } from '../input/flags.ts';
 import { CliError, note, printJson, printResult, table, UsageError } from '../output/print.ts';
 import { pullWithProgress } from '../pull-tower.ts';
+import { quantize } from '../quantize-tower.ts';
 import {
   importRemote,
   isRemote,
@@ -198,9 +199,10 @@ const importing = withRemoteFlags(new Command('import'))
 
 /** `scalingnote towers` */
 export const towers = new Command('towers')
-  .description('fetch, import, inspect and verify towers')
+  .description('fetch, import, quantise, inspect and verify towers')
   .addCommand(list)
   .addCommand(pull)
   .addCommand(importing)
+  .addCommand(quantize)
   .addCommand(inspect)
   .addCommand(verify);

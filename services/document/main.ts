@@ -10,7 +10,7 @@ await runTowerService({
   livenessPort: 'livenessPortDocument',
   tower: 'documentTower',
   access: 'writes',
-  settings: ['ingestTokens', 'ingestStreams', 'ingestIdleMs', 'driftCheckS'],
+  settings: ['sessions', 'ingestTokens', 'ingestStreams', 'ingestIdleMs', 'driftCheckS'],
   maxReceiveBytes: MAX_RECEIVE_BYTES,
   serve: ({ tower, store, config, log, telemetry, describe, drift, quotas }) => {
     const storage = new StorageQuotas(store, quotas);

@@ -135,6 +135,12 @@ export const Settings = z.strictObject({
     .describe(
       'Threads that the tower uses on the CPU; 0 for one per core, or as many as affinity and the CPU quota of its cgroup leave.',
     ),
+  sessions: integer(0, 64)
+    .default(0)
+    .describe(
+      'Runs of the document tower at the same time on the CPU, each with its part of the threads and its own copy of the ' +
+        'weights; 0 for as many as are fastest, measured at the first start and kept in the cache. With --threads it is one.',
+    ),
   maxTokensSpent: integer(0, 1_000_000_000_000)
     .default(0)
     .describe(

@@ -179,6 +179,8 @@ export async function runTowerService<Own extends SettingName>(service: TowerSer
       device: config.device,
       log: (message: string) => log.info(message),
       ...(config.threads === 0 ? {} : { threads: config.threads }),
+      // A service without the setting answers single queries, and each is soonest done on all threads.
+      ...(service.access === 'writes' && { sessions: config.sessions || ('measured' as const) }),
       remote: {
         maxTokensSpent: config.maxTokensSpent || undefined,
         watch: remoteWatch(telemetry?.tracer),

@@ -31,6 +31,7 @@ interface Row {
 /** A model behind an endpoint, as an encoder uses it. What a server refuses as too large is asked for in smaller pieces. */
 export class RemoteSession implements Session {
   readonly device = 'remote';
+  readonly waitsToFill = true;
   readonly #endpoint: Endpoint;
   readonly #vectors: RemoteVectors;
   #maxInputs: number;

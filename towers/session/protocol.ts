@@ -59,6 +59,8 @@ export interface Session {
   readonly device: string;
   /** How many runs may go on at once. May change at any time. @default 1 */
   readonly slots?: number;
+  /** Whether a run costs a request, so that one more begins only with a batch that had some time to fill. @default false */
+  readonly waitsToFill?: boolean;
   /** Most inputs of a run, and most tokens. May change at any time. @default what the encoder was told */
   readonly maxInputs?: number;
   readonly maxTokens?: number;

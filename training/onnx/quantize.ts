@@ -6,6 +6,12 @@ import { elementCode, float32, tensor, transpose, type Tensor } from './tensor.t
 /** The largest value of eight bits with a sign, without the one more that is below zero. */
 const INT8_MAX = 127;
 
+/**
+ * The largest that two products of a weight and an input of eight bits without a sign (255) fit 16 bits with: processors
+ * without VNNI add them there, and cut what does not fit.
+ */
+export const PORTABLE_INT8_MAX = 63;
+
 /** Smaller weights are not quantised: they are norms and biases, and cost little. */
 const MIN_QUANTIZED = 1024;
 
@@ -17,17 +23,17 @@ export interface QuantizedRows {
   scales: Float32Array;
 }
 
-/** Scales each row so that its largest component is 127, and rounds. */
-export function quantizeRows(rows: Float32Array, width: number): QuantizedRows {
+/** Scales each row so that its largest component is `most`, and rounds. */
+export function quantizeRows(rows: Float32Array, width: number, most = INT8_MAX): QuantizedRows {
   const values = new Int8Array(rows.length);
   const scales = new Float32Array(rows.length / width);
   for (let row = 0; row < scales.length; row++) {
     let largest = 0;
     for (let i = row * width; i < (row + 1) * width; i++) largest = Math.max(largest, Math.abs(rows[i]!));
-    scales[row] = largest / INT8_MAX;
+    scales[row] = largest / most;
     if (largest === 0) continue;
     for (let i = row * width; i < (row + 1) * width; i++) {
-      values[i] = Math.round((rows[i]! / largest) * INT8_MAX);
+      values[i] = Math.round((rows[i]! / largest) * most);
     }
   }
   return { values, scales };
@@ -87,8 +93,14 @@ export function quantizeRowsTo4(
  * @param exact - matrices whose inputs stay as they are, so that a row does not depend on the others of its batch, and
  *   whoever multiplies likewise gets the same
  * @param tableBits - of embedding tables whose rows have an even length
+ * @param most - the largest weight of a matrix whose inputs are quantised, see {@link PORTABLE_INT8_MAX}
  */
-export function quantizeWeights(model: Model, exact: readonly string[] = [], tableBits: 4 | 8 = 8): Model {
+export function quantizeWeights(
+  model: Model,
+  exact: readonly string[] = [],
+  tableBits: 4 | 8 = 8,
+  most = INT8_MAX,
+): Model {
   const { initializers } = model.graph;
   const quantizedInputs = new Map<string, string[]>();
   const tables = new Map<string, [values: string, scales: string]>();
@@ -102,7 +114,7 @@ export function quantizeWeights(model: Model, exact: readonly string[] = [], tab
     }
     const [values, scale, zero] = parts;
     const [rows, columns] = weight.dims as [number, number];
-    const byColumn = quantizeRows(transpose(weight.data as Float32Array, rows, columns), rows);
+    const byColumn = quantizeRows(transpose(weight.data as Float32Array, rows, columns), rows, most);
     const matrix = tensor('int8', [rows, columns], transpose(byColumn.values, columns, rows));
     const product = g.node('MatMulInteger', [values!, g.initializer(g.fresh(`${name}_int8`), matrix), zero!]);
     const scales = g.initializer(g.fresh(`${name}_scales`), float32([columns], byColumn.scales));
