@@ -32,7 +32,13 @@ import {
 import { addBesides } from './besides.ts';
 import { Collections } from './collections.ts';
 import { queryDefinition } from './encode-response.ts';
-import { type CutText, type EncodeCall, type EncodedQuery, QueryEncoder, type QueryTower } from './encoder.ts';
+import {
+  type CutText,
+  type EncodeCall,
+  type EncodedQuery,
+  QueryEncoder,
+  type QueryTower,
+} from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
 import { fusionMessage, legsMessage } from './fusion.ts';

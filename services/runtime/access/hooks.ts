@@ -63,6 +63,9 @@ function both(one: Ticket, other: Ticket | undefined): Ticket {
   return {
     metadata: { ...other.metadata, ...one.metadata },
     arrived: other.arrived,
+    get turn() {
+      return other.turn;
+    },
     read: (chunk) => other.read?.(chunk),
     inflated: (bytes) => other.inflated?.(bytes),
     answered: () => other.answered?.(),

@@ -1,6 +1,5 @@
 import { constants, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import { status } from '@grpc/grpc-js';
 import { cancelled, overloaded, ServiceError } from '../errors.ts';
 import { MAX_CONNECTIONS } from '../listener/listener.ts';
 import type { Admitted, Arrival, Hooks, Ticket } from '../listener/seams.ts';
@@ -9,6 +8,7 @@ import { budgetsOf } from './budgets.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
 import { CallQueue, type Priority } from './call-queue.ts';
 import { deadlineOf } from './deadline.ts';
+import { checkHeaders } from './header-list.ts';
 import { LoopTurns } from './loop-turns.ts';
 import { MessageMeter } from './message-meter.ts';
 import { type Keeper, OpenCall } from './open-call.ts';
@@ -33,8 +33,6 @@ export const STALLED_MS = 30_000;
 const SWEEP_MS = 250;
 /** So long after the last call that was refused for overload, peers may have all their streams again. */
 const CALM_MS = 1_000;
-/** What HPACK counts for a header besides its name and value (RFC 7541, section 4.1). */
-const HEADER_BYTES = 32;
 const REFUSED_DELAY_MS = 1_000;
 
 /** How much is let in. */
@@ -164,7 +162,8 @@ export class Admission implements Required<Hooks> {
       checkHeaders(headers);
       if (call.isStream) {
         this.#enterStream(call);
-        if (kind !== 'queries' || !call.stream) {
+        // In overload nothing is made for a stream that would not be served.
+        if (kind !== 'queries' || !call.stream || !this.queue.isOverload) {
           if (kind !== 'free') this.queue.passed(flow);
           return this.#admit(call);
         }
@@ -298,15 +297,30 @@ export class Admission implements Required<Hooks> {
     });
   }
 
-  /** A stream of queries that has no slot begins to work: if it comes too late in its turn, it is turned away like a call. */
+  /** The first query of a stream comes as a call does: it gets a slot, waits for one, or ends the stream. */
   #whole(call: OpenCall): void {
     if (call.kind !== 'queries' || call.hasSlot || !call.stream || call.stream.headersSent) return;
-    const late = this.queue.turnAway(call.flow);
-    if (late) this.#end(call, this.#turned(late));
+    const wait = this.queue.enter(call);
+    if (wait instanceof ServiceError) this.#end(call, this.#turned(wait));
+    else if (!wait) call.hasSlot = true;
+    else {
+      call.turn = wait.then(
+        () => {
+          call.turn = undefined;
+          call.hasSlot = true;
+          if (call.isOver) this.#giveSlot(call);
+        },
+        (error: unknown) => {
+          throw this.#refused(call, error);
+        },
+      );
+      call.turn.catch(() => {});
+    }
   }
 
   #ended(call: OpenCall): void {
     this.#open.delete(call);
+    if (call.turn) this.queue.abandon(call);
     if (call.isStream) this.#leaveStream(call);
     this.#giveSlot(call);
   }
@@ -373,16 +387,4 @@ export class Admission implements Required<Hooks> {
     if (stream) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     else answer.destroy();
   }
-}
-
-/** @throws {ServiceError} for headers beyond what SETTINGS say, which Node takes up to 64 KiB of */
-function checkHeaders(headers: Arrival['headers']): void {
-  let bytes = 0;
-  for (const name in headers) bytes += HEADER_BYTES + name.length + (headers[name]?.length ?? 0);
-  if (bytes <= MAX_HEADER_LIST_BYTES) return;
-  throw new ServiceError(
-    status.RESOURCE_EXHAUSTED,
-    'HEADERS_TOO_LARGE',
-    `the headers have ${bytes} bytes, and ${MAX_HEADER_LIST_BYTES} is the most; send fewer or shorter ones`,
-  );
 }

@@ -32,6 +32,7 @@ export class OpenCall implements Applicant, Ticket {
   readonly meter: MessageMeter | undefined;
   readonly answer: Arrival['answer'];
   readonly untaken: Untaken = { bytes: 0, since: 0 };
+  turn: Promise<void> | undefined;
   hasSlot = false;
   isOver = false;
   readonly #keeper: Keeper;

@@ -31,17 +31,23 @@ export function serveGrpcStream(
   const failure = (error: unknown): GrpcError => failureOf(error, limits, method.path);
   const onGone = (listener: () => void): void => void stream.once('close', listener);
   const output = new GrpcOutput(stream, method, ticket);
-  const inputs = messagesOf(chunksOf(stream), limits, grpcEncodingOf(headers), decoderOf(method));
+  const inputs = messagesOf(chunksOf(stream, ticket), limits, grpcEncodingOf(headers), decoderOf(method));
   const options = { head: { headers, arrived: ticket?.arrived }, deadline };
   callStream(method, inputs, options, output, { failure, onGone }).catch((error: unknown) =>
     output.end(failure(error), undefined),
   );
 }
 
-/** The bytes of a stream as they come. Ends early where the caller goes away. */
-async function* chunksOf(stream: ServerHttp2Stream): AsyncGenerator<Buffer, void, undefined> {
+/** The bytes of a stream as they come, and may be looked at. Ends early where the caller goes away. */
+async function* chunksOf(
+  stream: ServerHttp2Stream,
+  ticket: Ticket | undefined,
+): AsyncGenerator<Buffer, void, undefined> {
   try {
-    yield* stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+    for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      if (ticket?.turn) await ticket.turn;
+      yield chunk;
+    }
   } catch (error) {
     if (!stream.closed && !stream.destroyed) throw error;
   }

@@ -34,6 +34,8 @@ export interface Ticket {
   done?(): void;
   /** Of gRPC over HTTP/2: told of each piece of the body, before it is looked at. May end the call. */
   read?(chunk: Buffer): void;
+  /** What {@link read} was told waits for this. Rejects with what the call then ends with. */
+  readonly turn?: Promise<void> | undefined;
   /** Told how large the one message of a call has become that was compressed. */
   inflated?(bytes: number): void;
   /** Told of the first message of an answer that is a stream. */
