@@ -46,6 +46,8 @@ async function* chunksOf(
   try {
     for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       if (ticket?.turn) await ticket.turn;
+      // Refused by whoever was told of it.
+      if (stream.closed) return;
       yield chunk;
     }
   } catch (error) {
