@@ -16,7 +16,7 @@ const ROUNDS = 9;
 function search(tracer: CallTracer): void {
   const now = performance.now();
   const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': 'scalingnote.v1.QueryService/Search' };
-  const call = tracer.incoming('scalingnote.v1.QueryService/Search', METADATA, now, attributes);
+  const call = tracer.incoming('scalingnote.v1.QueryService/Search', { metadata: METADATA }, now, attributes);
   call.record('queue', now, now);
   call.record('tokenize', now, now);
   const encode = {

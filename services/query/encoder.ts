@@ -108,6 +108,26 @@ export class QueryEncoder {
     const { span, owner = '', onTokens } = call;
     const normalized = normalizeQuery(text);
     const asked = performance.now();
+    const now = this.#now(normalized, call, asked);
+    if (now) return now;
+    let joined = true;
+    const work = await this.#flights.join(`${owner.length} ${owner}${normalized}`, call.signal, (shared) => {
+      joined = false;
+      return this.#encode(owner, normalized, shared, onTokens);
+    });
+    return this.#encoded(work, span, asked, joined);
+  }
+
+  /** The same in this turn of the event loop, where that can be: from the cache, or by a tower that needs no other. */
+  encodeNow(text: string, call: Omit<EncodeCall, 'signal'>): EncodedQuery | undefined {
+    return this.#now(normalizeQuery(text), call, performance.now());
+  }
+
+  #now(
+    normalized: string,
+    { span, owner = '', onTokens }: Omit<EncodeCall, 'signal'>,
+    asked: number,
+  ): EncodedQuery | undefined {
     const kept = this.#cache?.get(owner, normalized);
     if (kept) {
       this.#measures?.hits.add(1);
@@ -119,15 +139,11 @@ export class QueryEncoder {
       const { vector, cut } = kept;
       return { vector, tokenizeMs: 0, queueMs: 0, encodeMs: 0, cached: true, ...(cut && { cut }) };
     }
-    let joined = false;
-    let work = this.#encodeNow(owner, normalized, onTokens);
-    if (!work) {
-      joined = true;
-      work = await this.#flights.join(`${owner.length} ${owner}${normalized}`, call.signal, (shared) => {
-        joined = false;
-        return this.#encode(owner, normalized, shared, onTokens);
-      });
-    }
+    const work = this.#encodeNow(owner, normalized, asked, onTokens);
+    return work && this.#encoded(work, span, asked, false);
+  }
+
+  #encoded(work: Work, span: Span | undefined, asked: number, joined: boolean): EncodedQuery {
     (joined ? this.#measures?.joins : this.#measures?.misses)?.add(1);
     if (span) this.#recordStages(span, work, asked, joined);
     const { vector: made, queueMs, encodeMs } = work.encoding;
@@ -138,8 +154,12 @@ export class QueryEncoder {
   }
 
   /** Encodes in this turn, where the tower can: there is nothing to share or to give up. */
-  #encodeNow(owner: string, text: string, onTokens: EncodeCall['onTokens']): Work | undefined {
-    const startedAt = performance.now();
+  #encodeNow(
+    owner: string,
+    text: string,
+    startedAt: number,
+    onTokens: EncodeCall['onTokens'],
+  ): Work | undefined {
     const found = this.#tower.encodeNow?.(text, this.#prompt);
     if (!found) return undefined;
     const { tokens, encoding } = found;

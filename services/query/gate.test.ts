@@ -85,10 +85,17 @@ test('whoever gives up while waiting makes room', async () => {
   await next;
 });
 
-test('whoever has given up before is not let in', () => {
+test('whoever has given up before does not wait, and no signal is made for one that need not', () => {
   const gate = new Gate({ slots: 1, queue: 1 });
+  const made = {
+    get signal(): AbortSignal {
+      throw new Error('nobody asked for it');
+    },
+  };
+  assert.equal(gate.enter(made), undefined);
   const reason = new Error('gone');
   assert.throws(() => gate.enter({ signal: AbortSignal.abort(reason) }), reason);
+  assert.equal(gate.waiting, 0);
 });
 
 test('a deadline that is over, or that no search of late has met, is refused at once', () => {

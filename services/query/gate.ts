@@ -55,12 +55,13 @@ export class Gate {
    *   caller's remaining time is less than the fastest recent search would take, behind those that wait
    */
   enter(call: Admission, flow = '', weight = 1): Promise<void> | undefined {
-    call.signal.throwIfAborted();
     this.#refuseLate(call, Math.min(this.#queue.size, this.#queue.aheadOf(flow)));
     if (this.#busy < this.#slots) {
       this.#busy++;
       return undefined;
     }
+    // A signal is made for who asks for it; whoever need not wait has just come.
+    call.signal.throwIfAborted();
     if (this.#queue.size >= this.#mostWaiting) {
       const victim = this.#queue.victim(flow);
       if (!victim) throw this.#full();

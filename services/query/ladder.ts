@@ -29,13 +29,21 @@ const AWAY: ReadonlySet<TowerErrorReason> = new Set([
 /**
  * Encodes as long as the deadline leaves time for the lexical leg.
  *
+ * @param now encodes in this turn, where that can be
  * @returns the encoding, or why there is none
  * @throws what the encoding throws, where the tower is there
  */
 export async function encodeInTime<Encoded>(
   call: Call,
   encode: (signal: AbortSignal) => Promise<Encoded>,
+  now: () => Encoded | undefined = () => undefined,
 ): Promise<Encoded | Absence> {
+  try {
+    const encoded = now();
+    if (encoded) return encoded;
+  } catch (error) {
+    return absenceFor(error);
+  }
   const left = call.deadline === undefined ? Infinity : call.deadline - Date.now();
   const own = left - Math.min(LEXICAL_MS, LEXICAL_SHARE * left);
   const over = new AbortController();
@@ -45,11 +53,16 @@ export async function encodeInTime<Encoded>(
     return await encode(signal);
   } catch (error) {
     if (over.signal.aborted && !call.signal.aborted) return 'DENSE_LEG_ABSENCE_DEADLINE';
-    if (error instanceof TowerError && isAway(error)) return 'DENSE_LEG_ABSENCE_TOWER_AWAY';
-    throw error;
+    return absenceFor(error);
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** @throws the error, where the tower is there */
+function absenceFor(error: unknown): Absence {
+  if (error instanceof TowerError && isAway(error)) return 'DENSE_LEG_ABSENCE_TOWER_AWAY';
+  throw error;
 }
 
 /** Whether a model can't be asked at all, whatever it is asked. */

@@ -223,14 +223,19 @@ export class Searcher {
     }
     if (plan.mode !== 'sparse') {
       const { tenant } = plan.query;
+      const text = reading?.text ?? plan.text;
+      const asked = {
+        ...(call.span && { span: call.span }),
+        owner: tenantFlow(tenant),
+        onTokens: (tokens: number) => this.#quotas.tokens(tenant, tokens),
+      };
+      const now = (): EncodedQuery | undefined => this.#encoder.encodeNow(text, asked);
       const encode = (signal: AbortSignal): Promise<EncodedQuery> =>
-        this.#encoder.encode(reading?.text ?? plan.text, {
-          signal,
-          ...(call.span && { span: call.span }),
-          owner: tenantFlow(tenant),
-          onTokens: (tokens) => this.#quotas.tokens(tenant, tokens),
-        });
-      const encoded = plan.mode === 'hybrid' ? await encodeInTime(call, encode) : await encode(call.signal);
+        this.#encoder.encode(text, { signal, ...asked });
+      const encoded =
+        plan.mode === 'hybrid'
+          ? await encodeInTime(call, encode, now)
+          : (now() ?? (await encode(call.signal)));
       if (typeof encoded === 'string') {
         return { vectors, timings, absence: encoded, analysis: key.analysis, ...(reading && { reading }) };
       }

@@ -32,7 +32,13 @@ import {
 import { addBesides } from './besides.ts';
 import { Collections } from './collections.ts';
 import { queryDefinition } from './encode-response.ts';
-import { type CutText, type EncodeCall, QueryEncoder, type QueryTower } from './encoder.ts';
+import {
+  type CutText,
+  type EncodeCall,
+  type EncodedQuery,
+  QueryEncoder,
+  type QueryTower,
+} from './encoder.ts';
 import { FamiliarityMeter } from './familiarity.ts';
 import { FreshnessWait } from './freshness.ts';
 import { fusionMessage, legsMessage } from './fusion.ts';
@@ -210,26 +216,24 @@ export function queryService(parts: QueryParts): Service {
     const { caller } = call;
     const owner = caller ? flowOf(caller, '') : 'anybody';
     const tenant = caller && onlyTenant(caller);
-    const onTokens = (tokens: number): void => {
-      if (tenant !== undefined) quotas.tokens(tenant, tokens);
-    };
-    await gate.enter(call, owner, tenant === undefined ? 1 : quotas.weight(tenant));
+    const wait = gate.enter(call, owner, tenant === undefined ? 1 : quotas.weight(tenant));
+    if (wait) await wait;
     const { span } = call;
-    const asked: EncodeCall = {
-      // A signal is made for who asks for it, and takes longer than a lookup.
-      get signal() {
-        return call.signal;
-      },
+    const asked: Omit<EncodeCall, 'signal'> = {
       ...(span && { span }),
       owner,
-      onTokens,
+      ...(tenant !== undefined && { onTokens: (tokens: number) => quotas.tokens(tenant, tokens) }),
     };
     try {
+      const [only] = texts;
+      // A signal is made for who asks for it, and takes longer than a lookup.
+      const now = texts.length === 1 ? encoder.encodeNow(only!, asked) : undefined;
+      if (now) return { embeddings: [messageOf(now)], queryTower };
       for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
         const chunk = texts.slice(start, start + ENCODE_CHUNK);
-        const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, asked)));
-        // As it is: see `encodeResponseBytes`.
-        for (const { vector } of encoded) embeddings.push({ values: vector as unknown as number[] });
+        const { signal } = call;
+        const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, { signal, ...asked })));
+        embeddings.push(...encoded.map(messageOf));
       }
     } finally {
       gate.leave();
@@ -261,6 +265,11 @@ export function queryService(parts: QueryParts): Service {
     ...service<QueryServiceHandlers>(queryDefinition, perTenant(queryDefinition, handlers, quotas)),
     ...(warmFrom && { warm: (signal) => searcher.warm(warmFrom, space.fingerprint, signal) }),
   };
+}
+
+/** As it is: see `encodeResponseBytes`. */
+function messageOf({ vector }: EncodedQuery): Embedding {
+  return { values: vector as unknown as number[] };
 }
 
 function hitMessage(

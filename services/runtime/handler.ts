@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import type { MethodAccess, Visit } from './access/access.ts';
 import type { Caller } from './access/caller.ts';
 import type { RpcWatch, WatchedCall } from './telemetry/rpc.ts';
+import type { IncomingCall } from './telemetry/tracer.ts';
 import type { Span } from './telemetry/span.ts';
 import {
   cancelled,
@@ -111,8 +112,8 @@ export function unary<Request extends object, Response>(
   const access = scope.access?.(path);
   return async (call, callback) => {
     const leave = scope.enter();
-    const seen = watch?.begin(call.metadata);
-    const visit = access?.begin(call.metadata);
+    const seen = watch?.begin(call);
+    const visit = access?.begin(call);
     const life = new Lifetime(call, seen, scope.draining);
     try {
       life.admit(visit);
@@ -146,8 +147,8 @@ export function stream<Request extends object, Response>(
   const access = scope.access?.(path);
   return async (call) => {
     const leave = scope.enter();
-    const seen = watch?.begin(call.metadata);
-    const visit = access?.begin(call.metadata);
+    const seen = watch?.begin(call);
+    const visit = access?.begin(call);
     const life = new Lifetime(call, seen, scope.draining);
     const reader = new Reader(call, life.call.signal, scope.draining, visit);
     try {
@@ -184,8 +185,8 @@ export function serverStream<Request extends object, Response>(
   const access = scope.access?.(path);
   return async (call) => {
     const leave = scope.enter();
-    const seen = watch?.begin(call.metadata);
-    const visit = access?.begin(call.metadata);
+    const seen = watch?.begin(call);
+    const visit = access?.begin(call);
     const life = new Lifetime(call, seen, scope.draining);
     const drain = (): void => life.abort(shuttingDown());
     scope.draining.addEventListener('abort', drain);
@@ -214,8 +215,7 @@ export function serverStream<Request extends object, Response>(
 }
 
 /** What all shapes of calls have in common, as grpc-js has them. */
-interface ServerCall {
-  readonly metadata: Metadata;
+interface ServerCall extends IncomingCall {
   getDeadline(): Date | number;
   once(event: 'cancelled', listener: () => void): unknown;
 }
@@ -228,7 +228,8 @@ const DEADLINE_SKEW_MS = 50;
 
 /** The time from a call's arrival to its answer, or to the moment when nobody waits any more. */
 class Lifetime {
-  readonly call: Call & { caller?: Caller | undefined };
+  /** Signal and metadata are made for whoever asks, or spreads the call. */
+  readonly call: { -readonly [Part in keyof Call]: Call[Part] };
   /** Made for whoever asks: most calls are answered in the turn in which they came, and it costs as much as some of them. */
   #controller: AbortController | undefined;
   /** Why nobody waits any more. */
@@ -243,10 +244,12 @@ class Lifetime {
         return signal();
       },
       draining,
-      metadata: call.metadata,
-      ...(seen?.span && { span: seen.span }),
-      ...(Number.isFinite(deadline) ? { deadline } : {}),
+      get metadata() {
+        return call.metadata;
+      },
     };
+    if (seen?.span) this.call.span = seen.span;
+    if (Number.isFinite(deadline)) this.call.deadline = deadline;
     call.once('cancelled', () => {
       // A stream tells of it after a proper end as well, and an error costs as much as the rest of a small call.
       if (this.#ended) return;

@@ -209,9 +209,9 @@ export class MethodAccess {
   }
 
   /** A call came in. @returns `undefined` where everybody may do everything and nothing is written down */
-  begin(metadata: Metadata): Visit | undefined {
+  begin(call: { readonly metadata: Metadata }): Visit | undefined {
     if (!this.access.asks && !this.access.audits) return undefined;
-    return new Visit(this, metadata);
+    return new Visit(this, call.metadata);
   }
 }
 

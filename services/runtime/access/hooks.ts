@@ -62,7 +62,13 @@ function both(one: Ticket, other: Ticket | undefined): Ticket {
   if (!other) return one;
   return {
     metadata: { ...other.metadata, ...one.metadata },
-    inflated: other.inflated,
+    arrived: other.arrived,
+    get turn() {
+      return other.turn;
+    },
+    read: (chunk) => other.read?.(chunk),
+    inflated: (bytes) => other.inflated?.(bytes),
+    answered: () => other.answered?.(),
     done: () => {
       one.done?.();
       other.done?.();

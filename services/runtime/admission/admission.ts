@@ -1,24 +1,27 @@
-import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import { status } from '@grpc/grpc-js';
 import { limits } from '../../../machine/limits.ts';
 import { cancelled, overloaded, ServiceError } from '../errors.ts';
 import { MAX_CONNECTIONS } from '../listener/listener.ts';
 import type { Admitted, Arrival, Hooks, Ticket } from '../listener/seams.ts';
-import { excess, look, type Untaken } from './answers.ts';
-import { ARRIVED } from './arrival.ts';
+import { excess, look } from './answers.ts';
 import { budgetsOf } from './budgets.ts';
 import { BytesInFlight } from './bytes-in-flight.ts';
-import { type Applicant, CallQueue, type Priority } from './call-queue.ts';
+import { CallQueue, type Priority } from './call-queue.ts';
 import { deadlineOf } from './deadline.ts';
+import { checkHeaders } from './header-list.ts';
 import { LoopTurns } from './loop-turns.ts';
 import { MessageMeter } from './message-meter.ts';
+import { type Keeper, OpenCall } from './open-call.ts';
 import { refuseStream } from './refuse-stream.ts';
 import { MAX_HEADER_LIST_BYTES, type SessionLimits, Sessions } from './sessions.ts';
 import { Counts, shareOfPeer } from './shares.ts';
 
-/** How a method is let in: within the slots, among the open streams, or whenever it comes. */
-export type Kind = Priority | 'stream' | 'free';
+/**
+ * How a method is let in: within the slots, among the open streams, or whenever it comes. A stream of `queries` is both: its
+ * first message is work of the turn that brings it, as a call is, so it has a slot until its first answer.
+ */
+export type Kind = Priority | 'stream' | 'queries' | 'free';
 
 /** Streams and calls without a slot that are open at a time, over all connections. */
 export const MAX_OPEN_STREAMS = 1_000;
@@ -31,8 +34,6 @@ export const STALLED_MS = 30_000;
 const SWEEP_MS = 250;
 /** So long after the last call that was refused for overload, peers may have all their streams again. */
 const CALM_MS = 1_000;
-/** What HPACK counts for a header besides its name and value (RFC 7541, section 4.1). */
-const HEADER_BYTES = 32;
 const REFUSED_DELAY_MS = 1_000;
 
 /** How much is let in. */
@@ -52,20 +53,6 @@ export interface AdmissionOptions {
   sessions?: Partial<SessionLimits> | undefined;
   /** Told of each refusal, with when the call arrived by `performance.now()`. */
   onRefusal?: ((method: string, error: ServiceError, arrived: number) => void) | undefined;
-}
-
-interface OpenCall extends Applicant {
-  readonly method: string;
-  readonly kind: Kind;
-  /** Its address. */
-  readonly peer: string;
-  readonly arrived: number;
-  readonly stream: ServerHttp2Stream | undefined;
-  readonly meter: MessageMeter | undefined;
-  readonly answer: Arrival['answer'];
-  readonly untaken: Untaken;
-  hasSlot: boolean;
-  isOver: boolean;
 }
 
 /**
@@ -89,6 +76,14 @@ export class Admission implements Required<Hooks> {
   readonly #maxUntaken: number;
   /** Several processes of a service share {@link MAX_OPEN_STREAMS}. */
   readonly #maxStreams = Math.ceil(MAX_OPEN_STREAMS / limits().processes);
+  readonly #keeper: Keeper = {
+    noRoom: (call) => this.#noRoom(call),
+    whole: (call) => this.#whole(call),
+    giveSlot: (call) => this.#giveSlot(call),
+    ended: (call) => this.#ended(call),
+  };
+  /** Streams of queries that got a slot in this turn. */
+  #fresh: OpenCall[] = [];
   #streams = 0;
   #connections = 0;
   #untaken = 0;
@@ -163,19 +158,24 @@ export class Admission implements Required<Hooks> {
     const { method, socket, headers } = arrival;
     const kind = this.#options.kinds.get(method) ?? 'free';
     const { flow = `address ${socket.remoteAddress}` } = arrival;
-    const hasSlots = kind !== 'stream' && kind !== 'free';
     const late = kind === 'free' ? undefined : this.queue.turnAway(flow);
     if (late) return this.#turnedAway(method, late, arrival.arrived ?? this.#loop.call());
     const call = this.#callOf(arrival, kind, flow);
     try {
       checkHeaders(headers);
-      if (!hasSlots) {
+      if (call.isStream) {
         this.#enterStream(call);
-        if (kind === 'stream') this.queue.passed(flow);
-        return this.#admit(call);
+        // In overload nothing is made for a stream that would not be served.
+        if (kind !== 'queries' || !call.stream || !this.queue.isOverload) {
+          if (kind !== 'free') this.queue.passed(flow);
+          return this.#admit(call);
+        }
       }
       const wait = this.queue.enter(call);
-      if (wait instanceof ServiceError) return this.#turnedAway(method, wait, call.arrived);
+      if (wait instanceof ServiceError) {
+        if (call.isStream) this.#leaveStream(call);
+        return this.#turnedAway(method, wait, call.arrived);
+      }
       if (!wait) {
         call.hasSlot = true;
         return this.#admit(call);
@@ -190,6 +190,7 @@ export class Admission implements Required<Hooks> {
         },
         (error: unknown) => {
           call.stream?.off('close', gone);
+          if (call.isStream) this.#leaveStream(call);
           throw this.#refused(call, error);
         },
       );
@@ -208,31 +209,26 @@ export class Admission implements Required<Hooks> {
   }
 
   #callOf(arrival: Arrival, kind: Kind, flow: string): OpenCall {
-    const { method, headers, stream, socket, answer } = arrival;
+    const { headers, stream, socket } = arrival;
     const turn = this.#loop.call();
     // Who had to wait for a token's check came before.
     const { arrived = turn } = arrival;
-    return {
-      method,
+    const isStream = kind === 'stream' || kind === 'queries' || kind === 'free';
+    return new OpenCall(this.#keeper, arrival, {
       kind,
+      isStream,
       flow,
-      priority: kind === 'batch' ? 'batch' : 'interactive',
-      peer: kind === 'stream' || kind === 'free' ? (socket.remoteAddress ?? '') : '',
+      peer: isStream ? (socket.remoteAddress ?? '') : '',
       arrived,
       deadline: deadlineOf(headers, arrived),
-      stream,
       meter: stream && new MessageMeter(this.bytes, this.#options.maxReceiveBytes),
-      hasSlot: false,
-      answer,
-      untaken: { bytes: 0, since: 0 },
-      isOver: false,
-    };
+    });
   }
 
   #enterStream({ method, kind, peer }: OpenCall): void {
     const ofMethod = `${method} ${peer}`;
     const { refuseStream: ask } = this.#options;
-    const full = kind === 'stream' ? ask?.(method, this.#streamsOf.of(ofMethod)) : undefined;
+    const full = kind !== 'free' ? ask?.(method, this.#streamsOf.of(ofMethod)) : undefined;
     if (full) throw full;
     if (this.#streams >= this.#maxStreams) {
       throw overloaded(`${this.#streams} streams are open, which is the most here`, REFUSED_DELAY_MS);
@@ -257,6 +253,11 @@ export class Admission implements Required<Hooks> {
 
   #turnedAway(method: string, refusal: ServiceError, arrived: number): ServiceError {
     this.#options.onRefusal?.(method, refusal, arrived);
+    return this.#turned(refusal);
+  }
+
+  /** Peers keep more calls to themselves from now on. */
+  #turned(refusal: ServiceError): ServiceError {
     this.#refusedAt = performance.now();
     if (!this.#isNarrow) this.#limitStreams(true);
     return refusal;
@@ -269,8 +270,9 @@ export class Admission implements Required<Hooks> {
       return;
     }
     const lasting = new Map<ServerHttp2Session, number>();
-    for (const { kind, stream } of this.#open) {
-      const session = kind === 'stream' ? (stream?.session as ServerHttp2Session | undefined) : undefined;
+    for (const { kind, isStream, hasSlot, stream } of this.#open) {
+      const isLasting = isStream && kind !== 'free' && !hasSlot;
+      const session = isLasting ? (stream?.session as ServerHttp2Session | undefined) : undefined;
       if (session) lasting.set(session, (lasting.get(session) ?? 0) + 1);
     }
     this.sessions.limit(lasting);
@@ -283,24 +285,47 @@ export class Admission implements Required<Hooks> {
 
   #admit(call: OpenCall): Ticket {
     this.#open.add(call);
-    const { stream, meter } = call;
-    if (stream && meter) {
-      // Before the reader of messages, and without beginning to read.
-      stream.prependListener('data', (chunk: Buffer) => {
-        if (!call.isOver && !meter.read(chunk)) this.#noRoom(call);
-      });
+    if (call.kind === 'queries' && call.hasSlot) this.#follow(call);
+    if (call.stream?.closed) call.done();
+    return call;
+  }
+
+  /** A stream whose first message is not there when the turn ends that brought it gives its slot to others. */
+  #follow(call: OpenCall): void {
+    if (this.#fresh.push(call) > 1) return;
+    setImmediate(() => {
+      const fresh = this.#fresh;
+      this.#fresh = [];
+      for (const each of fresh) if (each.meter?.isWhole !== true) this.#giveSlot(each);
+    });
+  }
+
+  /** The first query of a stream comes as a call does: it gets a slot, waits for one, or ends the stream. */
+  #whole(call: OpenCall): void {
+    if (call.kind !== 'queries' || call.hasSlot || !call.stream || call.stream.headersSent) return;
+    const wait = this.queue.enter(call);
+    if (wait instanceof ServiceError) this.#end(call, this.#turned(wait));
+    else if (!wait) call.hasSlot = true;
+    else {
+      call.turn = wait.then(
+        () => {
+          call.turn = undefined;
+          call.hasSlot = true;
+          if (call.isOver) this.#giveSlot(call);
+        },
+        (error: unknown) => {
+          throw this.#refused(call, error);
+        },
+      );
+      call.turn.catch(() => {});
     }
-    const done = (): void => {
-      if (call.isOver) return;
-      call.isOver = true;
-      meter?.end();
-      this.#open.delete(call);
-      if (call.kind === 'stream' || call.kind === 'free') this.#leaveStream(call);
-      else this.#giveSlot(call);
-    };
-    if (stream?.closed) done();
-    const inflated = meter && ((bytes: number): void => meter.inflated(bytes));
-    return { metadata: { [ARRIVED]: String(call.arrived) }, done, inflated };
+  }
+
+  #ended(call: OpenCall): void {
+    this.#open.delete(call);
+    if (call.turn) this.queue.abandon(call);
+    if (call.isStream) this.#leaveStream(call);
+    this.#giveSlot(call);
   }
 
   #giveSlot(call: OpenCall): void {
@@ -351,7 +376,7 @@ export class Admission implements Required<Hooks> {
 
   #followBody(call: OpenCall, now: number): void {
     const { meter, arrived, kind } = call;
-    if (kind === 'stream' || !meter || meter.isWhole) return;
+    if ((call.isStream && kind !== 'free') || !meter || meter.isWhole) return;
     if (now - arrived > SLOW_BODY_MS) this.#giveSlot(call);
     if (now - arrived > this.#stalledMs) {
       const error = overloaded('the message did not come in time; send it as a whole', REFUSED_DELAY_MS);
@@ -365,16 +390,4 @@ export class Admission implements Required<Hooks> {
     if (stream) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     else answer.destroy();
   }
-}
-
-/** @throws {ServiceError} for headers beyond what SETTINGS say, which Node takes up to 64 KiB of */
-function checkHeaders(headers: Arrival['headers']): void {
-  let bytes = 0;
-  for (const name in headers) bytes += HEADER_BYTES + name.length + (headers[name]?.length ?? 0);
-  if (bytes <= MAX_HEADER_LIST_BYTES) return;
-  throw new ServiceError(
-    status.RESOURCE_EXHAUSTED,
-    'HEADERS_TOO_LARGE',
-    `the headers have ${bytes} bytes, and ${MAX_HEADER_LIST_BYTES} is the most; send fewer or shorter ones`,
-  );
 }

@@ -103,6 +103,11 @@ export class CallQueue {
     return this.#running;
   }
 
+  /** Whether what comes now is refused where it would wait. */
+  get isOverload(): boolean {
+    return this.#isOverload(this.#now());
+  }
+
   /** Age of the oldest call that waits, in milliseconds. */
   get ageMs(): number {
     for (const { since } of this.#waiting.values()) return this.#now() - since;

@@ -40,7 +40,7 @@ const METADATA_NAME = /^[0-9a-z_.-]+$/;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** What the caller sent beside the request. */
-export function metadataOf({ headers }: { headers: Readonly<IncomingHttpHeaders> }): Metadata {
+function metadataOf({ headers }: CallHead): Metadata {
   const kept: IncomingHttpHeaders = {};
   for (const name in headers) {
     // Most headers are known; those of HTTP/2 begin with a colon.
@@ -50,9 +50,17 @@ export function metadataOf({ headers }: { headers: Readonly<IncomingHttpHeaders>
   return Metadata.fromHttp2Headers(kept);
 }
 
+/** What comes of a call before its request. */
+export interface CallHead {
+  readonly headers: Readonly<IncomingHttpHeaders>;
+  /** See `Ticket`. */
+  readonly arrived?: number | undefined;
+}
+
 /** What a call is told beside its request. */
 export interface CallOptions {
-  metadata: Metadata;
+  /** Metadata are made of it where somebody asks for them. */
+  head: CallHead;
   /** When the caller stops waiting, in milliseconds since the epoch; `Infinity` for never. */
   deadline: number;
 }
@@ -80,8 +88,9 @@ export interface UnaryAnswer {
  */
 export class UnaryCall {
   readonly request: object;
-  readonly metadata: Metadata;
+  readonly head: CallHead;
   cancelled = false;
+  #metadata: Metadata | undefined;
   readonly #path: string;
   readonly #deadline: number;
   readonly #answered: (answer: UnaryAnswer) => void;
@@ -94,11 +103,11 @@ export class UnaryCall {
   constructor(
     method: Method,
     request: object,
-    { metadata, deadline }: CallOptions,
+    { head, deadline }: CallOptions,
     answered: (answer: UnaryAnswer) => void,
   ) {
     this.request = request;
-    this.metadata = metadata;
+    this.head = head;
     this.#path = method.path;
     this.#deadline = deadline;
     this.#answered = answered;
@@ -108,6 +117,10 @@ export class UnaryCall {
       if (error) this.#end({ error, headers: this.#headers, trailers: undefined });
       else this.#end({ value: value!, headers: this.#headers, trailers: trailers ?? undefined });
     });
+  }
+
+  get metadata(): Metadata {
+    return (this.#metadata ??= metadataOf(this.head));
   }
 
   getDeadline(): number {
@@ -235,6 +248,7 @@ async function onlyOf(inputs: AsyncIterator<object>): Promise<object> {
 
 /** A call with streams, with all that our handlers and those of grpc-js's companions use of one. */
 class WebCall extends Duplex {
+  readonly head: CallHead;
   readonly metadata: Metadata;
   readonly done: Promise<void>;
   request: object | undefined;
@@ -253,12 +267,13 @@ class WebCall extends Duplex {
   constructor(
     path: string,
     inputs: AsyncIterator<object>,
-    { metadata, deadline }: CallOptions,
+    { head, deadline }: CallOptions,
     output: StreamOutput,
     failed: (error: unknown) => GrpcError,
   ) {
     super({ objectMode: true, autoDestroy: false, emitClose: false });
-    this.metadata = metadata;
+    this.head = head;
+    this.metadata = metadataOf(head);
     this.#path = path;
     this.#inputs = inputs;
     this.#output = output;

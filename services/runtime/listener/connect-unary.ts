@@ -1,6 +1,6 @@
 import { status, type Metadata } from '@grpc/grpc-js';
 import { invalidArgument } from '../errors.ts';
-import { callUnary, metadataOf, type CallOptions } from './calls.ts';
+import { callUnary, type CallOptions } from './calls.ts';
 import { codecOf, type Codec } from './codec.ts';
 import { HttpError, type Exchange } from './exchange.ts';
 import { acceptedEncoding, deflate, encodingOf, inflate } from './inflate.ts';
@@ -27,7 +27,7 @@ export async function serveConnectUnary(
   // A plain address that is read by GET has no fields.
   const body = exchange.request.method === 'GET' ? Buffer.from('{}') : await exchange.body();
   const bytes = await inflate(body, encoding, exchange.limits);
-  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline });
+  await answerUnary(exchange, method, codec, bytes, { head: exchange, deadline });
 }
 
 /** Serves a call by GET of a method without side effects: what would be the body is in the address. */
@@ -58,7 +58,7 @@ export async function serveConnectGet(exchange: Exchange, method: Method): Promi
   const encoding = encodingOf(of('compression'), 'compression');
   const sent = Buffer.from(message, base64 === '1' ? 'base64url' : 'utf8');
   const bytes = await inflate(sent, encoding, exchange.limits);
-  await answerUnary(exchange, method, codec, bytes, { metadata: metadataOf(exchange), deadline });
+  await answerUnary(exchange, method, codec, bytes, { head: exchange, deadline });
 }
 
 async function answerUnary(

@@ -81,6 +81,8 @@ export class Exchange implements Peer {
   readonly path: string;
   /** That part, where there is one. */
   readonly query: string | undefined;
+  /** See `Ticket`. */
+  arrived: number | undefined;
 
   constructor(request: IncomingMessage, response: ServerResponse, limits: ExchangeLimits) {
     this.request = request;

@@ -2,7 +2,7 @@ import { status, type Metadata } from '@grpc/grpc-js';
 import { STATUS_DETAILS_TRAILER } from '../../../proto/status.ts';
 import { invalidArgument } from '../errors.ts';
 import { base64Chunks, base64Text } from './base64.ts';
-import { callStream, metadataOf, type StreamOutput } from './calls.ts';
+import { callStream, type StreamOutput } from './calls.ts';
 import { codecOf, type Codec } from './codec.ts';
 import { connectDeadline } from './connect-unary.ts';
 import { HttpError, type Exchange } from './exchange.ts';
@@ -95,7 +95,7 @@ export async function serveFramed(
     const encoding = encodingOf(exchange.header(framing.encodingHeader), framing.encodingHeader);
     const chunks = framing.isText ? base64Chunks(exchange.chunks()) : exchange.chunks();
     const inputs = messagesOf(chunks, exchange.limits, encoding, (bytes) => codec.decode(bytes));
-    await callStream(method, inputs, { metadata: metadataOf(exchange), deadline }, output, exchange);
+    await callStream(method, inputs, { head: exchange, deadline }, output, exchange);
   } catch (error) {
     output.fail(exchange.failure(error));
   }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
 import { endAnswered, linger } from '../admission/refuse-stream.ts';
-import { callStream, metadataOf, type StreamOutput } from './calls.ts';
+import { callStream, type StreamOutput } from './calls.ts';
 import { failureOf, type ExchangeLimits } from './exchange.ts';
 import { frame } from './frames.ts';
 import {
@@ -15,6 +15,7 @@ import {
 } from './grpc-fields.ts';
 import { messagesOf } from './messages.ts';
 import type { Method } from './methods.ts';
+import type { Ticket } from './seams.ts';
 import type { GrpcError } from './wire-error.ts';
 
 /** Serves a call of gRPC with a stream in one direction or both, on a stream of HTTP/2. */
@@ -24,21 +25,31 @@ export function serveGrpcStream(
   method: Method,
   limits: ExchangeLimits,
   deadline: number,
+  ticket: Ticket | undefined,
 ): void {
+  if (ticket?.read) stream.prependListener('data', (chunk: Buffer) => ticket.read!(chunk));
   const failure = (error: unknown): GrpcError => failureOf(error, limits, method.path);
   const onGone = (listener: () => void): void => void stream.once('close', listener);
-  const output = new GrpcOutput(stream, method);
-  const inputs = messagesOf(chunksOf(stream), limits, grpcEncodingOf(headers), decoderOf(method));
-  const options = { metadata: metadataOf({ headers }), deadline };
+  const output = new GrpcOutput(stream, method, ticket);
+  const inputs = messagesOf(chunksOf(stream, ticket), limits, grpcEncodingOf(headers), decoderOf(method));
+  const options = { head: { headers, arrived: ticket?.arrived }, deadline };
   callStream(method, inputs, options, output, { failure, onGone }).catch((error: unknown) =>
     output.end(failure(error), undefined),
   );
 }
 
-/** The bytes of a stream as they come. Ends early where the caller goes away. */
-async function* chunksOf(stream: ServerHttp2Stream): AsyncGenerator<Buffer, void, undefined> {
+/** The bytes of a stream as they come, and may be looked at. Ends early where the caller goes away. */
+async function* chunksOf(
+  stream: ServerHttp2Stream,
+  ticket: Ticket | undefined,
+): AsyncGenerator<Buffer, void, undefined> {
   try {
-    yield* stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+    for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      if (ticket?.turn) await ticket.turn;
+      // Refused by whoever was told of it.
+      if (stream.closed) return;
+      yield chunk;
+    }
   } catch (error) {
     if (!stream.closed && !stream.destroyed) throw error;
   }
@@ -48,12 +59,14 @@ async function* chunksOf(stream: ServerHttp2Stream): AsyncGenerator<Buffer, void
 class GrpcOutput implements StreamOutput {
   readonly #stream: ServerHttp2Stream;
   readonly #method: Method;
+  readonly #ticket: Ticket | undefined;
   #hasBegun = false;
   #hasEnded = false;
 
-  constructor(stream: ServerHttp2Stream, method: Method) {
+  constructor(stream: ServerHttp2Stream, method: Method, ticket: Ticket | undefined) {
     this.#stream = stream;
     this.#method = method;
+    this.#ticket = ticket;
   }
 
   /** Headers without metadata go with the first message, so that an error before it is one block of headers. */
@@ -63,6 +76,7 @@ class GrpcOutput implements StreamOutput {
 
   message(value: object): Promise<void> {
     const framed = frame(0, this.#method.encode(value));
+    this.#ticket?.answered?.();
     if (!this.#begin(undefined)) return Promise.resolve();
     return new Promise((resolve) => this.#stream.write(framed, () => resolve()));
   }

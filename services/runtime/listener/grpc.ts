@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from
 import type { Metadata } from '@grpc/grpc-js';
 import { endAnswered } from '../admission/refuse-stream.ts';
 import { internal, ServiceError } from '../errors.ts';
-import { metadataOf, UnaryCall, type UnaryAnswer } from './calls.ts';
+import { UnaryCall, type UnaryAnswer } from './calls.ts';
 import { failureOf, type ExchangeLimits } from './exchange.ts';
 import { COMPRESSED, frame, OneMessage } from './frames.ts';
 import {
@@ -67,6 +67,7 @@ export class GrpcUnary {
   }
 
   #read(chunk: Buffer): void {
+    this.#ticket?.read?.(chunk);
     if (this.#isDone) return;
     try {
       this.#message.read(chunk);
@@ -97,14 +98,15 @@ export class GrpcUnary {
 
   #serve(bytes: Buffer): void {
     const request = decoderOf(this.#method)(bytes);
-    const metadata = metadataOf({ headers: this.#headers });
-    this.#call = new UnaryCall(this.#method, request, { metadata, deadline: this.#deadline }, (answer) =>
+    const head = { headers: this.#headers, arrived: this.#ticket?.arrived };
+    this.#call = new UnaryCall(this.#method, request, { head, deadline: this.#deadline }, (answer) =>
       this.#answer(answer),
     );
   }
 
   #close(): void {
     this.#isOver = true;
+    this.#ticket?.done?.();
     this.#message.drop();
     this.#call?.cancel();
   }

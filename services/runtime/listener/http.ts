@@ -126,7 +126,8 @@ async function admit(exchange: Exchange, route: Route, { beforeCall }: HttpOptio
   });
   if (ticket instanceof ServiceError) throw ticket;
   if (ticket?.metadata) Object.assign(exchange.headers, ticket.metadata);
-  if (ticket?.done) exchange.response.once('close', ticket.done);
+  exchange.arrived = ticket?.arrived;
+  if (ticket?.done) exchange.response.once('close', () => ticket.done!());
 }
 
 /**

@@ -18,7 +18,7 @@ import { ACCEPTED_ENCODINGS, grpcEncodingOf, refusalHeaders } from './grpc-field
 import { serveGrpcStream } from './grpc-stream.ts';
 import { grpcDeadline } from './grpc-values.ts';
 import { keepAlive } from './keepalive.ts';
-import type { Method, Methods } from './methods.ts';
+import type { Methods } from './methods.ts';
 import type { Hooks, Ticket } from './seams.ts';
 import { nameFaults } from './session-errors.ts';
 
@@ -77,16 +77,32 @@ export function http2Port(options: {
   let closing = false;
   let allEnded = (): void => {};
 
-  const serveCall = (
+  const refuse = (stream: ServerHttp2Stream, path: string, error: unknown): void => {
+    // What is refused thousands of times a second is not worth a line each.
+    const isKnown = error instanceof ServiceError && !log.isLevelEnabled('debug');
+    refuseStream(stream, isKnown ? error : reportError(error, log, { method: path }));
+  };
+  const serve = (
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
-    method: Method,
+    path: string,
     deadline: number,
     ticket: Ticket | undefined,
   ): void => {
-    const { requestStream, responseStream } = method;
-    if (requestStream || responseStream) serveGrpcStream(stream, headers, method, limits, deadline);
-    else new GrpcUnary(stream, headers, method, limits, deadline, ticket).serve();
+    const method = stream.closed ? undefined : methods.get(path);
+    if (method && !method.requestStream && !method.responseStream) {
+      if (ticket?.metadata) Object.assign(headers, ticket.metadata);
+      new GrpcUnary(stream, headers, method, limits, deadline, ticket).serve();
+      return;
+    }
+    if (ticket?.done) {
+      if (stream.closed) ticket.done();
+      else stream.once('close', () => ticket.done!());
+    }
+    if (stream.closed) return;
+    if (ticket?.metadata) Object.assign(headers, ticket.metadata);
+    if (method) serveGrpcStream(stream, headers, method, limits, deadline, ticket);
+    else endAnswered(stream, refusalHeaders(failureOf(unknown(path), limits, path)));
   };
   const serveGrpc = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     stream.on('error', ignore);
@@ -97,24 +113,8 @@ export function http2Port(options: {
       return;
     }
     const path = headers[':path'] ?? '';
-    const refused = (error: unknown): void => {
-      // What is refused thousands of times a second is not worth a line each.
-      const isKnown = error instanceof ServiceError && !log.isLevelEnabled('debug');
-      refuseStream(stream, isKnown ? error : reportError(error, log, { method: path }));
-    };
     try {
-      const method = methods.get(path);
       const deadline = grpcDeadline({ headers });
-      const admitted = (ticket: Ticket | undefined): void => {
-        if (ticket?.done) {
-          if (stream.closed) ticket.done();
-          else stream.once('close', ticket.done);
-        }
-        if (stream.closed) return;
-        if (ticket?.metadata) Object.assign(headers, ticket.metadata);
-        if (method) serveCall(stream, headers, method, deadline, ticket);
-        else endAnswered(stream, refusalHeaders(failureOf(unknown(path), limits, path)));
-      };
       const socket = sessions.get(stream.session as ServerHttp2Session)!;
       const answer = beforeCall?.({
         protocol: 'grpc',
@@ -124,11 +124,14 @@ export function http2Port(options: {
         answer: stream,
         stream,
       });
-      if (answer instanceof ServiceError) refused(answer);
-      else if (answer instanceof Promise) answer.then(admitted, refused);
-      else admitted(answer);
+      if (answer instanceof ServiceError) refuse(stream, path, answer);
+      else if (answer instanceof Promise) {
+        answer
+          .then((ticket) => serve(stream, headers, path, deadline, ticket))
+          .catch((error: unknown) => refuse(stream, path, error));
+      } else serve(stream, headers, path, deadline, answer);
     } catch (error) {
-      refused(error);
+      refuse(stream, path, error);
     }
   };
   server.on(

@@ -28,10 +28,18 @@ export interface Ticket {
   readonly metadata?: Readonly<Record<string, string>>;
   /** See {@link Arrival.flow}. */
   readonly flow?: string;
+  /** When the call came, as of `performance.now()`. @default when its handler is called */
+  readonly arrived?: number | undefined;
   /** Called once when the answer has ended, in whatever way. */
-  readonly done?: () => void;
+  done?(): void;
+  /** Of gRPC over HTTP/2: told of each piece of the body, before it is looked at. May end the call. */
+  read?(chunk: Buffer): void;
+  /** What {@link read} was told waits for this. Rejects with what the call then ends with. */
+  readonly turn?: Promise<void> | undefined;
   /** Told how large the one message of a call has become that was compressed. */
-  readonly inflated?: ((bytes: number) => void) | undefined;
+  inflated?(bytes: number): void;
+  /** Told of the first message of an answer that is a stream. */
+  answered?(): void;
 }
 
 /** A call that was let in at once, or refused at once. */

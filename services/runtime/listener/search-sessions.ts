@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { status } from '@grpc/grpc-js';
 import { invalidArgument } from '../errors.ts';
 import { parseSequence, quoted } from '../validate.ts';
-import { callUnary, metadataOf } from './calls.ts';
+import { callUnary } from './calls.ts';
 import { codecOf } from './codec.ts';
 import { connectDeadline, sendConnectError } from './connect-unary.ts';
 import { HttpError, type Exchange } from './exchange.ts';
@@ -60,8 +60,8 @@ async function serveQuery(
   const deadline = connectDeadline(exchange);
   const request = codecOf(stream, 'json')!.decode(await exchange.body()) as StreamRequest;
   if (!request.search) throw invalidArgument('search', 'is not set; set the search');
-  const metadata = metadataOf(exchange);
-  if (request.traceparent !== '') metadata.set('traceparent', request.traceparent);
+  const { traceparent } = request;
+  const headers = traceparent === '' ? exchange.headers : { ...exchange.headers, traceparent };
 
   // Nothing waits between the look at the session and its change. Whoever knows the name of another's session supersedes nothing there without their credential.
   const key = JSON.stringify([exchange.headers.authorization ?? '', name]);
@@ -84,7 +84,7 @@ async function serveQuery(
     const found = await callUnary(
       search,
       request.search,
-      { metadata, deadline },
+      { head: { headers, arrived: exchange.arrived }, deadline },
       {
         onGone: (listener) => void answer.once('close', listener),
         failure: (error) => exchange.failure(error),

@@ -29,7 +29,7 @@ function watching({ sampler = ALWAYS, slowMs = 1000, isStream = false } = {}) {
 describe('a call', () => {
   test('has the attributes of the semantic conventions, and a line in the log of debugging', () => {
     const { watch, out, lines } = watching();
-    watch.end(watch.begin(new Metadata()), undefined);
+    watch.end(watch.begin({ metadata: new Metadata() }), undefined);
     const [span] = out;
     assert.equal(span?.name, PATH.slice(1));
     assert.deepEqual(span?.attributes, {
@@ -46,9 +46,9 @@ describe('a call', () => {
 
   test('that failed by a fault of the server is an error; by one of the caller it is not, and is kept all the same', () => {
     const { watch, out } = watching({ sampler: NEVER });
-    watch.end(watch.begin(new Metadata()), deadlineExceeded());
-    watch.end(watch.begin(new Metadata()), invalidArgument('query', 'is empty'));
-    watch.end(watch.begin(new Metadata()), cancelled());
+    watch.end(watch.begin({ metadata: new Metadata() }), deadlineExceeded());
+    watch.end(watch.begin({ metadata: new Metadata() }), invalidArgument('query', 'is empty'));
+    watch.end(watch.begin({ metadata: new Metadata() }), cancelled());
     assert.deepEqual(
       out.map(({ attributes, status }) => [attributes?.['rpc.response.status_code'], status.code]),
       [
@@ -61,10 +61,10 @@ describe('a call', () => {
 
   test('that was slow is kept, but a stream may last as long as it likes', () => {
     const slow = watching({ sampler: NEVER, slowMs: 0 });
-    slow.watch.end(slow.watch.begin(new Metadata()), undefined);
+    slow.watch.end(slow.watch.begin({ metadata: new Metadata() }), undefined);
     assert.equal(slow.out.length, 1);
     const stream = watching({ sampler: NEVER, slowMs: 0, isStream: true });
-    stream.watch.end(stream.watch.begin(new Metadata()), undefined);
+    stream.watch.end(stream.watch.begin({ metadata: new Metadata() }), undefined);
     assert.equal(stream.out.length, 0);
   });
 });
@@ -79,8 +79,8 @@ test('calls in progress are counted from the first moment, until they end in wha
   });
   const active = metrics.activeCalls({ 'rpc.method': PATH.slice(1) });
   assert.equal(active.value, 0);
-  const first = watch.begin(new Metadata());
-  const second = watch.begin(new Metadata());
+  const first = watch.begin({ metadata: new Metadata() });
+  const second = watch.begin({ metadata: new Metadata() });
   assert.equal(active.value, 2);
   watch.end(first, undefined);
   watch.end(second, cancelled());
@@ -92,7 +92,7 @@ test('a caller’s tracestate goes on as it came', () => {
   const metadata = new Metadata();
   metadata.set('traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
   metadata.set('tracestate', 'congo=t61rcWkgMzE,rojo=00f067aa0ba902b7');
-  const seen = watch.begin(metadata);
+  const seen = watch.begin({ metadata });
   seen.span?.record('stage', 0, 1);
   watch.end(seen, undefined);
   for (const span of out) {

@@ -1,12 +1,11 @@
 import { SpanStatusCode } from '@opentelemetry/api';
-import { status, type Metadata } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { ServiceError } from '../errors.ts';
 import type { CounterSeries, GaugeSeries, HistogramSeries } from './instruments.ts';
 import type { Metrics } from './metrics.ts';
-import { takeArrival } from '../admission/arrival.ts';
 import type { Span } from './span.ts';
-import type { CallTracer } from './tracer.ts';
+import type { CallTracer, IncomingCall } from './tracer.ts';
 
 /** Statuses that are the server's fault: the semantic conventions for gRPC count these, and no others, as errors. */
 const FAULTS: ReadonlySet<status> = new Set([
@@ -62,12 +61,12 @@ export class RpcWatch {
   }
 
   /** A call came in. */
-  begin(metadata: Metadata): WatchedCall {
-    const startTime = takeArrival(metadata) ?? performance.now();
+  begin(call: IncomingCall): WatchedCall {
+    const startTime = call.head?.arrived ?? performance.now();
     this.#activeCalls?.set(++this.#active);
     if (!this.#tracer) return { startTime };
     const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': this.#name };
-    return { startTime, span: this.#tracer.incoming(this.#name, metadata, startTime, attributes) };
+    return { startTime, span: this.#tracer.incoming(this.#name, call, startTime, attributes) };
   }
 
   /** The call was answered. @param error - absent where it succeeded */

@@ -72,7 +72,7 @@ async function exported(): Promise<ReadableSpan[]> {
 function begin(traceparent?: string): Span {
   const metadata = new Metadata();
   if (traceparent !== undefined) metadata.set('traceparent', traceparent);
-  return telemetry.tracer!.incoming('call', metadata, performance.now(), { a: 1 });
+  return telemetry.tracer!.incoming('call', { metadata }, performance.now(), { a: 1 });
 }
 
 describe('an SDK that is registered before the service starts', () => {
@@ -158,7 +158,7 @@ describe('an SDK that is registered before the service starts', () => {
     await start({ textMapPropagator: other });
     const metadata = new Metadata();
     metadata.set('x-trace', TRACEPARENT);
-    telemetry.tracer!.incoming('call', metadata, performance.now(), {}).end();
+    telemetry.tracer!.incoming('call', { metadata }, performance.now(), {}).end();
     begin(TRACEPARENT).end();
     const parents = (await exported()).map(({ parentSpanContext }) => parentSpanContext?.spanId);
     assert.deepEqual(parents, ['b7ad6b7169203331', undefined]);

@@ -26,7 +26,7 @@ import { BatchSpan, type ModelRun } from './batch-span.ts';
 import { followClock, toHrTime } from './clock.ts';
 import { libraryTracers } from './library-spans.ts';
 import { isSampled, type Span, type SpanStart } from './span.ts';
-import type { CallTracer } from './tracer.ts';
+import type { CallTracer, IncomingCall } from './tracer.ts';
 
 /** What an OpenTelemetry SDK offers that was registered before the service started (`node --import`). */
 export interface RegisteredSdk {
@@ -68,7 +68,7 @@ class SdkTracer implements CallTracer {
     this.#tracer = tracer;
   }
 
-  incoming(name: string, metadata: Metadata, startTime: number, attributes: Attributes): Span {
+  incoming(name: string, { metadata }: IncomingCall, startTime: number, attributes: Attributes): Span {
     followClock();
     const active = context.active();
     // An instrumentation of gRPC may have read the metadata and begun a span already.

@@ -63,7 +63,7 @@ describe('metrics', () => {
 
   test('as OpenMetrics, with the trace of a value in each bucket', async () => {
     await start({}, { consoleAddress: '127.0.0.1:9' });
-    const span = telemetry!.tracer!.incoming('a/b', new Metadata(), performance.now(), {});
+    const span = telemetry!.tracer!.incoming('a/b', { metadata: new Metadata() }, performance.now(), {});
     telemetry!.metrics!.callDuration({ 'rpc.method': 'a/b' }).record(0.02, span);
     const { type, lines } = await scrape('application/openmetrics-text');
     assert.match(type, /^application\/openmetrics-text/);
@@ -112,7 +112,7 @@ describe('a receiver of spans', () => {
       { consoleAddress: '127.0.0.1:9' },
     );
     for (let call = 0; call < 500; call++) {
-      telemetry!.tracer!.incoming('a/b', new Metadata(), performance.now(), {}).end();
+      telemetry!.tracer!.incoming('a/b', { metadata: new Metadata() }, performance.now(), {}).end();
     }
     const dropped = async (): Promise<number> => {
       const { lines } = await scrape();
@@ -129,7 +129,7 @@ describe('a receiver of spans', () => {
     await new Promise<void>((resolve) => open.listen(0, '127.0.0.1', resolve));
     const { port } = open.address() as AddressInfo;
     const { telemetry } = await start({}, { consoleAddress: `127.0.0.1:${port}` });
-    telemetry!.tracer!.incoming('a/b', new Metadata(), performance.now(), {}).end();
+    telemetry!.tracer!.incoming('a/b', { metadata: new Metadata() }, performance.now(), {}).end();
     await telemetry!.close();
     open.close();
     open.closeAllConnections();
@@ -150,7 +150,7 @@ describe('a receiver of spans', () => {
       { OTEL_BSP_SCHEDULE_DELAY: '60000' },
       { consoleAddress: `127.0.0.1:${port}` },
     );
-    telemetry!.tracer!.incoming('a/b', new Metadata(), performance.now(), {}).end();
+    telemetry!.tracer!.incoming('a/b', { metadata: new Metadata() }, performance.now(), {}).end();
     assert.equal(received, 0);
     await telemetry!.close();
     assert.equal(received, 1);

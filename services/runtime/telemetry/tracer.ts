@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Metadata } from '@grpc/grpc-js';
 import { type Attributes, createTraceState, type SpanContext, SpanKind } from '@opentelemetry/api';
 import { BatchSpan, type ModelRun, type RootTracer } from './batch-span.ts';
@@ -6,10 +7,21 @@ import type { Sampler } from './sampler.ts';
 import type { Span } from './span.ts';
 import { parseTraceparent } from './trace-context.ts';
 
+/** A call that came in, as far as it may say in which span it was made. */
+export interface IncomingCall {
+  readonly metadata: Metadata;
+  /** What the metadata are made of, where they are made for whoever asks. */
+  readonly head?: {
+    readonly headers: Readonly<IncomingHttpHeaders>;
+    /** As of `performance.now()`. */
+    readonly arrived?: number | undefined;
+  };
+}
+
 /** Begins the spans of a process: our own {@link Tracer}, or that of an OpenTelemetry SDK. */
 export interface CallTracer extends RootTracer {
-  /** Begins the span of a call that came in. @param metadata - may name the span that it was made in */
-  incoming(name: string, metadata: Metadata, startTime: number, attributes: Attributes): Span;
+  /** Begins the span of a call that came in. */
+  incoming(name: string, call: IncomingCall, startTime: number, attributes: Attributes): Span;
   /** Begins the span of a call that goes out, and belongs to no single call that came in. */
   outgoing(name: string, startTime: number, attributes: Attributes): Span;
   /** The span of a run of a model, the same for all who share the run. @param model - name of the tower */
@@ -48,8 +60,8 @@ export class Tracer implements CallTracer {
     };
   }
 
-  incoming(name: string, metadata: Metadata, startTime: number, attributes: Attributes): RecordedSpan {
-    return this.server(name, callerOf(metadata), startTime, attributes);
+  incoming(name: string, call: IncomingCall, startTime: number, attributes: Attributes): RecordedSpan {
+    return this.server(name, callerOf(call), startTime, attributes);
   }
 
   /** Begins the span of a call that came in. @param parent - what the caller sent, or nothing */
@@ -96,7 +108,9 @@ export class Tracer implements CallTracer {
 }
 
 /** The context that a call carries, if it does. */
-function callerOf(metadata: Metadata): SpanContext | undefined {
+function callerOf(call: IncomingCall): SpanContext | undefined {
+  if (call.head && call.head.headers['traceparent'] === undefined) return undefined;
+  const { metadata } = call;
   const [traceparent] = metadata.get('traceparent');
   const parent = traceparent === undefined ? undefined : parseTraceparent(String(traceparent));
   if (!parent) return undefined;

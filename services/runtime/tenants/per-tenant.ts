@@ -23,12 +23,15 @@ export function perTenant<Handlers extends UntypedServiceImplementation>(
       if (requestStream) return [name, handler];
       const place = ruleOf(path).places.find(({ what }) => what === 'tenant')?.path;
       const counted: Handler = (request, call) => {
-        const named = place && valueAt(request, place);
-        countRequest(quotas, call, named);
+        try {
+          countRequest(quotas, call, place && valueAt(request, place));
+        } catch (error) {
+          // What is refused rejects, as whatever the handler throws.
+          return Promise.reject(error as Error);
+        }
         return handler(request, call);
       };
-      // What is refused rejects, as whatever the handler throws.
-      return [name, async (request: object, call: Call) => counted(request, call)];
+      return [name, counted];
     }),
   ) as Implementation<Handlers>;
 }
