@@ -3,7 +3,7 @@ import type { Case, Outcome } from './case.ts';
 import { STEADY_DOCUMENTS } from './kinds/right.ts';
 
 /** What can be wrong. */
-export const FAULTS = ['crash', 'hang', 'status', 'answer', 'log', 'canary', 'memory'] as const;
+export const FAULTS = ['crash', 'hang', 'status', 'answer', 'log', 'canary', 'memory', 'leak'] as const;
 export type Fault = (typeof FAULTS)[number];
 
 /** Something that is wrong, and with what. */
