@@ -361,6 +361,10 @@ describe('the chart', { skip }, () => {
       'console.enabled=true,console.hosts[0]=a.example,access.tlsSecret=tls',
       /console.caConfigMap.name/,
     ],
+    'a console that sends keys in plain text': [
+      'console.enabled=true,console.hosts[0]=a.example,access.keysSecret.name=keys',
+      /access.tlsSecret/,
+    ],
     'a login whose tokens no service takes': [
       'console.enabled=true,console.hosts[0]=a.example,console.oidc.issuer=https://i.example',
       /settings.jwtIssuer/,
