@@ -194,13 +194,14 @@ export class OpenIdProvider {
     this.renewed.push(text);
     if (!this.#good.delete(text)) return [400, { error: 'invalid_grant' }];
     const { subject } = this.refresh;
-    const identity = { aud: CLIENT.id, sub: subject };
     return [
       200,
       {
         access_token: await this.issuer.token(this.rights),
         ...(subject !== undefined && {
-          id_token: await this.issuer.token(identity, this.issuer.keys[0], { typ: 'JWT' }),
+          id_token: await this.issuer.token({ aud: CLIENT.id, sub: subject }, this.issuer.keys[0], {
+            typ: 'JWT',
+          }),
         }),
         token_type: 'Bearer',
         ...this.#next(),
