@@ -88,7 +88,7 @@ test('up keeps its services alive, writes their logs and says where; its stop en
   for (const [index, name] of ['Document', 'Query'].entries()) {
     assert.match(
       readFileSync(files[index]!, 'utf8'),
-      new RegExp(`"what":"/scalingnote.v1.${name}Service/Describe"`),
+      new RegExp(`"what":"scalingnote.v1.${name}Service/Describe"`),
     );
   }
   // What services say stays in their logs; what happens to them is said on the terminal as well.
