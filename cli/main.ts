@@ -105,6 +105,9 @@ function oneLine(error: unknown): string {
   if (error instanceof ScalingnoteError && error.reason === '' && error.code === 'UNIMPLEMENTED') {
     return `${error.message}: another service listens there; check --document-address and --query-address`;
   }
+  if (error instanceof ScalingnoteError && error.reason === 'CREDENTIAL_MISSING') {
+    return 'the service asks for a key; name the file that has yours with --api-key-file, or set SCALINGNOTE_API_KEY';
+  }
   const message = (error instanceof Error ? error.message : String(error)).replaceAll('\n', ' ');
   return error instanceof ScalingnoteError ? inFlags(message, running) : message;
 }

@@ -15,8 +15,11 @@ export interface Credentials {
   apiKey?: string;
   /** A file that holds the API key, or a token, and nothing else. */
   apiKeyFile?: string;
-  /** A token of an issuer that the services trust (`--jwt-issuer`), or that what stands before them does. */
-  token?: string;
+  /**
+   * A token of an issuer that the services trust (`--jwt-issuer`), or that what stands before them does; or what gives
+   * the current one to each call.
+   */
+  token?: string | (() => string);
   /** Speak TLS. @default whether `ca` or `cert` is given */
   tls?: boolean;
   /** PEM file with the CAs of the services. @default those of Node */
@@ -132,6 +135,10 @@ function authorizing(secret: () => string): Interceptor {
 function secretOf({ apiKey, apiKeyFile, token }: Credentials): () => string {
   if (apiKeyFile !== undefined) return fileSecret(apiKeyFile);
   const name = apiKey === undefined ? 'credentials.token' : 'credentials.apiKey';
+  if (typeof token === 'function') {
+    checkedSecret(token(), name);
+    return () => checkedSecret(token(), name);
+  }
   const secret = checkedSecret(apiKey ?? token ?? '', name);
   return () => secret;
 }

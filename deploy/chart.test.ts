@@ -78,8 +78,16 @@ const VARIANTS = {
     ),
     ...set('document.tolerations[0].key=nvidia.com/gpu', 'document.tolerations[0].operator=Exists'),
     ...set('access.keysSecret.name=keys', 'access.tlsSecret=tls', 'access.metricsKeySecret.name=metrics'),
-    ...set('access.quotasConfigMap.name=quotas'),
+    ...set('access.quotasConfigMap.name=quotas', 'settings.jwtIssuer=https://issuer.example'),
+    ...set('settings.jwtAudience=search', 'settings.jwtJwks=https://issuer.example/jwks'),
+    ...set('console.enabled=true', 'console.hosts[0]=console.example.com', 'console.tlsSecret=console-tls'),
+    ...set('console.caConfigMap.name=services-ca', 'console.oidc.issuer=https://issuer.example'),
+    ...set('console.oidc.clientId=console', 'console.oidc.clientSecret.name=console-oidc'),
+    ...set('console.callers[0].namespaceSelector.matchLabels.name=ingress'),
     ...set(`images.query.digest=sha256:${'0'.repeat(64)}`, 'document.settings.ingestTokens=16777216'),
+  ],
+  'with a console for anybody who reaches it': [
+    ...set('console.enabled=true', 'console.hosts[0]=console.example.com'),
   ],
   'with as little as possible': [
     ...set('query.autoscaling.kind=none', 'networkPolicy.enabled=false', 'networkPolicy.fetchTowers=false'),
@@ -269,6 +277,61 @@ describe('the chart', { skip }, () => {
       }
     });
 
+    describe('the console', () => {
+      const settingsIn = (resources: Resource[]): Record<string, unknown> =>
+        JSON.parse(
+          find(resources, 'ConfigMap', 'mine-scalingnote-console').data!['settings.json']!,
+        ) as Record<string, unknown>;
+
+      test('is there where it is asked for, with settings that it takes', async () => {
+        assert.ok(!bare.some(({ metadata }) => metadata.name === 'mine-scalingnote-console'));
+        const open = resourcesOf(await render(VARIANTS['with a console for anybody who reaches it']));
+        for (const resources of [open, full]) {
+          const settings = settingsIn(resources);
+          const names = Object.keys(settings) as SettingName[];
+          assert.deepEqual(settingsOf(names).parse(settings), settings);
+          assert.equal(settings['documentAddress'], 'mine-scalingnote-document:7401');
+          assert.equal(settings['queryMetrics'], 'mine-scalingnote-query:7412');
+        }
+        assert.deepEqual([settingsIn(open)['anonymous'], settingsIn(open)['plaintext']], [true, true]);
+        const closed = settingsIn(full);
+        assert.deepEqual([closed['anonymous'], closed['plaintext']], [undefined, undefined]);
+        assert.equal(closed['oidcIssuer'], 'https://issuer.example');
+        const { volumeMounts } = find(full, 'Deployment', 'mine-scalingnote-console').spec!.template!.spec
+          .containers[0];
+        const files = [
+          closed['tlsCert'],
+          closed['tlsKey'],
+          closed['oidcClientSecretFile'],
+        ].flat() as string[];
+        assert.deepEqual(
+          files.filter((file) => !volumeMounts.some(({ mountPath }) => file.startsWith(`${mountPath}/`))),
+          [],
+        );
+      });
+
+      test('reaches the services, and is reached by those who are named', () => {
+        const { spec } = find(full, 'NetworkPolicy', 'mine-scalingnote-console');
+        assert.deepEqual(
+          spec!.ingress!.map(({ ports }) => ports.map(({ port }) => port)),
+          [[7400]],
+        );
+        assert.deepEqual(
+          spec!.egress!.map(({ ports }) => ports.map(({ port }) => port)),
+          [[53, 53], [7401, 7411], [7402, 7412], [443]],
+        );
+        const labels = {
+          'app.kubernetes.io/name': 'scalingnote',
+          'app.kubernetes.io/instance': 'mine',
+          'app.kubernetes.io/component': 'console',
+        };
+        for (const service of ['document', 'query']) {
+          const [, metrics] = find(full, 'NetworkPolicy', `mine-scalingnote-${service}`).spec!.ingress!;
+          assert.deepEqual(metrics!.from!.at(-1), { podSelector: { matchLabels: labels } });
+        }
+      });
+    });
+
     test('says how many CPUs the document tower may have, which its threads follow', () => {
       const { resources } = find(bare, 'Deployment', 'mine-scalingnote-document').spec!.template!.spec
         .containers[0];
@@ -292,6 +355,19 @@ describe('the chart', { skip }, () => {
     'a setting that the chart sets': [
       'settings.qdrantUrl=http://elsewhere:6333',
       /settings.qdrantUrl is set by the chart/,
+    ],
+    'a console without a name': ['console.enabled=true', /console.hosts/],
+    'a console that trusts no service': [
+      'console.enabled=true,console.hosts[0]=a.example,access.tlsSecret=tls',
+      /console.caConfigMap.name/,
+    ],
+    'a console that sends keys in plain text': [
+      'console.enabled=true,console.hosts[0]=a.example,access.keysSecret.name=keys',
+      /access.tlsSecret/,
+    ],
+    'a login whose tokens no service takes': [
+      'console.enabled=true,console.hosts[0]=a.example,console.oidc.issuer=https://i.example',
+      /settings.jwtIssuer/,
     ],
     'fewer pods at most than at least': [
       'query.autoscaling.maxReplicas=1',

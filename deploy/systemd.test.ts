@@ -46,13 +46,16 @@ async function verify(folder: string): Promise<string> {
   return `${stdout}${stderr}`.trim();
 }
 
-test('there are two services and a target that has both', () => {
+test('there are two services and a target that has both, and a console for those who enable it', () => {
   assert.deepEqual(files.sort(), [
+    'scalingnote-console.service',
     'scalingnote-document.service',
     'scalingnote-query.service',
     'scalingnote.target',
   ]);
-  assert.deepEqual(values('scalingnote.target', 'Wants'), [services.sort().join(' ')]);
+  const [, ...both] = services.sort();
+  assert.deepEqual(values('scalingnote.target', 'Wants'), [both.join(' ')]);
+  for (const name of services) assert.deepEqual(values(name, 'WantedBy'), ['scalingnote.target']);
 });
 
 for (const name of services) {
@@ -61,7 +64,8 @@ for (const name of services) {
       const entry = values(name, 'ExecStart')[0]!.split('/opt/scalingnote/dist/')[1]!;
       assert.ok(existsSync(pathOf(entry.replace(/\.js$/, '.ts'))), entry);
       const known = new Set(Object.entries(Settings.shape).map(([key, setting]) => variableOf(key, setting)));
-      for (const own of ['SCALINGNOTE_CONFIG', 'SCALINGNOTE_CACHE', 'NODE_ENV']) known.add(own);
+      const others = ['SCALINGNOTE_CONFIG', 'SCALINGNOTE_CACHE', 'SCALINGNOTE_CA', 'NODE_ENV'];
+      for (const own of others) known.add(own);
       const set = values(name, 'Environment').map((value) => value.split('=')[0]!);
       assert.deepEqual(
         set.filter((variable) => !known.has(variable)),

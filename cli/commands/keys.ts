@@ -159,6 +159,8 @@ function report(flags: FileFlag, stored: StoredKey, key: string | undefined): vo
       : style('bold', `this is the key ${shown.id}; it is stored nowhere, so keep it now`),
   );
   note(`services take the file with: --keys ${flags.file}`);
+  if (key !== undefined)
+    note('clients take the key from SCALINGNOTE_API_KEY, or from a file with --api-key-file');
 }
 
 function found(keys: readonly StoredKey[], id: string): StoredKey {

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, mkdirSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  mkdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
@@ -59,7 +67,8 @@ class Up {
 }
 
 test('up keeps its services alive, writes their logs and says where; its stop ends them', async (context) => {
-  const up = new Up(context, 'alive');
+  const audit = join(folder, 'audit.log');
+  const up = new Up(context, 'alive', [], { SCALINGNOTE_AUDIT_LOG: audit });
   await up.said(/logs are in (.*)\n/);
   assert.ok(up.stderr.includes(`logs are in ${join(up.data, 'logs')}`));
   const { addresses, logs } = JSON.parse(up.stdout) as { addresses: { query: string }; logs: string };
@@ -69,9 +78,19 @@ test('up keeps its services alive, writes their logs and says where; its stop en
   process.kill(pid, 'SIGKILL');
   await up.said(/the query service runs again/);
   const again = await client.describe();
+  // Each service has its own file.
+  const files = ['document', 'query'].map((name) => join(folder, `audit.${name}.log`));
+  await up.said(new RegExp(`who called what is in ${files.join(' and ')}`));
   assert.notEqual(again.pid, pid);
   assert.equal(await up.stop(), 0);
   assert.throws(() => process.kill(again.pid, 0), /ESRCH/);
+  assert.ok(!existsSync(audit));
+  for (const [index, name] of ['Document', 'Query'].entries()) {
+    assert.match(
+      readFileSync(files[index]!, 'utf8'),
+      new RegExp(`"what":"scalingnote.v1.${name}Service/Describe"`),
+    );
+  }
   // What services say stays in their logs; what happens to them is said on the terminal as well.
   for (const name of ['document', 'query', 'console']) {
     assert.match(readFileSync(join(logs, `${name}.log`), 'utf8'), /"msg":"ready"/);

@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { DocumentClient, QueryClient, type SearchResult } from '../../clients/index.ts';
 import { freePort, type ServiceProcess } from '../service-processes.ts';
 import {
+  auditLogOf,
   consoleFlags,
   consoleWarning,
   type GuardFlags,
@@ -233,9 +234,24 @@ async function startAll(flags: Flags, services: Supervisor[], signal: AbortSigna
   const store = ['--store', flags.store, '--data', flags.data, '--qdrant-url', flags.qdrantUrl];
   const guarded = serviceFlags(flags, process.env);
   const shared = [...store, '--console-address', `127.0.0.1:${consolePort}`, ...guarded];
-  const ownDocument = [...portFlags(flags.documentPort), '--document-tower', flags.documentTower];
+  const audit = (service: 'document' | 'query'): string[] => {
+    const path = auditLogOf(service, flags, process.env);
+    return path === undefined ? [] : ['--audit-log', path];
+  };
   const processes = flags.processes === undefined ? [] : ['--processes', flags.processes];
-  const ownQuery = [...portFlags(flags.queryPort), '--query-tower', flags.queryTower, ...processes];
+  const ownDocument = [
+    ...portFlags(flags.documentPort),
+    '--document-tower',
+    flags.documentTower,
+    ...audit('document'),
+  ];
+  const ownQuery = [
+    ...portFlags(flags.queryPort),
+    '--query-tower',
+    flags.queryTower,
+    ...processes,
+    ...audit('query'),
+  ];
   const started = await Promise.allSettled([
     start('document', [...shared, ...ownDocument, '--device', flags.device]),
     start('query', [...shared, ...ownQuery, '--qdrant-exact', flags.qdrantExact]),
@@ -331,9 +347,13 @@ function nextSteps(flags: Flags, { document, query, console }: Pair): string {
     Boolean,
   );
   const warning = consoleWarning(guard, process.env);
+  const audits = (['document', 'query'] as const).flatMap(
+    (service) => auditLogOf(service, flags, process.env) ?? [],
+  );
   return [
     `document service at ${document.address}, query service at ${query.address}, console at ${scheme}://${console.address}; Ctrl-C stops all`,
     `a service that dies is started again; logs are in ${logFolder(flags)}`,
+    ...(audits.length === 0 || audits.includes('-') ? [] : [`who called what is in ${audits.join(' and ')}`]),
     ...(warning === undefined ? [] : [warning]),
     `in another terminal${needs.length === 0 ? '' : `, with ${needs.join(' and ')} in its environment`}:`,
     '  npx scalingnote search "a place where bees live"',

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { join, parse } from 'node:path';
 import { type Command, Option } from 'commander';
 import { CliError } from '../output/print.ts';
 
@@ -16,6 +17,8 @@ export interface GuardFlags {
   oidcClientId?: string;
   oidcClientSecretFile?: string;
   apiKeyFile?: string;
+  /** Of the services' file of settings. */
+  auditLog?: string;
 }
 
 /** Of the services, each as the services call it. */
@@ -84,6 +87,23 @@ export function serviceFlags(flags: GuardFlags, env: NodeJS.ProcessEnv): string[
   ];
   const isTls = inForce(flags, env).tlsCert !== undefined;
   return [...flagsOf(flags, [...SERVICE_OPTIONS, ...TLS_OPTIONS]), ...(isTls ? console : [])];
+}
+
+/**
+ * The audit log of a service: a file of its own beside the one that is named, `audit.query.log` for `audit.log`. Standard error
+ * goes into the log of the service.
+ *
+ * @returns `undefined` where there is none
+ */
+export function auditLogOf(
+  service: 'document' | 'query',
+  flags: GuardFlags,
+  env: NodeJS.ProcessEnv,
+): string | undefined {
+  const path = env['SCALINGNOTE_AUDIT_LOG'] || inForce(flags, env).auditLog;
+  if (path === undefined || path === '' || path === '-') return path || undefined;
+  const { dir, name, ext } = parse(path);
+  return join(dir, `${name}.${service}${ext}`);
 }
 
 /** Flags for the console. */

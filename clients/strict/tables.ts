@@ -30,7 +30,7 @@ import { type Check, join } from './read.ts';
 const CREDENTIALS: OptionTable<Credentials> = {
   apiKey: text,
   apiKeyFile: text,
-  token: text,
+  token: (value, path) => (typeof value === 'function' ? value : text(value, path)),
   tls: flag,
   ca: text,
   cert: text,

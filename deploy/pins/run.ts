@@ -24,6 +24,7 @@ const { values } = parseArgs({
     dockerfile: { type: 'string', default: 'deploy/Dockerfile' },
     document: { type: 'string' },
     query: { type: 'string' },
+    console: { type: 'string' },
   },
 });
 
@@ -43,7 +44,7 @@ for (const [name, { image, build }] of Object.entries(compose.services)) {
 write('docker-compose.pinned.yml', { services }, Object.keys(services).length);
 
 const images: Record<string, object> = {};
-for (const service of ['document', 'query'] as const) {
+for (const service of ['document', 'query', 'console'] as const) {
   const image = values[service];
   const pinned = image === undefined ? undefined : await pin(image);
   if (pinned === undefined) continue;

@@ -26,8 +26,12 @@ export class Desk {
   readonly #secret: (() => string) | undefined;
   #agent: Agent | undefined;
 
-  /** @param credential - key or token that all is done with. @default that of the console's own environment */
-  constructor({ document: address, queries }: Addresses, credential?: string, env = process.env) {
+  /** @param credential - key or token that all is done with, or what gives it. @default that of the console's own environment */
+  constructor(
+    { document: address, queries }: Addresses,
+    credential?: string | (() => string),
+    env = process.env,
+  ) {
     const own = credentialsOf(env);
     this.#credentials = credential === undefined ? own : withCredential(own, credential);
     this.#secret = secretOf(this.#credentials);
@@ -64,11 +68,12 @@ export class Desk {
 function secretOf({ apiKey, apiKeyFile, token }: Credentials = {}): (() => string) | undefined {
   if (apiKeyFile !== undefined) return fileSecret(apiKeyFile, () => {});
   const secret = apiKey ?? token;
+  if (typeof secret === 'function') return secret;
   return secret === undefined ? undefined : () => secret;
 }
 
 /** Somebody's own credential beside the files of TLS: whatever key the console has does not count for them. */
-function withCredential(own: Credentials | undefined, token: string): Credentials {
+function withCredential(own: Credentials | undefined, token: string | (() => string)): Credentials {
   const { ca, cert, key, tls, plaintext } = own ?? {};
   return {
     token,

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Case, written } from './case.ts';
 import type { Generator, Shrunk } from './generate.ts';
 import { FAULTS, type Fault, type Finding, judge } from './judge.ts';
@@ -5,9 +6,14 @@ import { Sender } from './sender.ts';
 import type { Service, Site } from './site.ts';
 
 /** Cases between two looks at the services. */
-const BATCH = 500;
-/** Cases that are under way at a time. */
-const AT_ONCE = 24;
+const BATCH = 2_000;
+/** Cases that are under way at a time on connections that they share: they keep the services busy. */
+const SHARED_AT_ONCE = 24;
+/** And those with a connection of their own, which mostly wait for it to say nothing more. */
+const ALONE_AT_ONCE = 48;
+/** How long services may take to forget calls that have ended. */
+const FORGET_MS = 90_000;
+const FORGET_STEP_MS = 250;
 /** Smaller cases that are tried for one that fails. */
 const MAX_SHRINKS = 400;
 /** Findings that are shrunk and told of; more of them are counted. */
@@ -62,11 +68,13 @@ export async function campaign(
   for (let start = from; start < from + cases; start += BATCH) {
     const end = Math.min(start + BATCH, from + cases);
     const failed: { index: number; finding: Finding; one: Case }[] = [];
-    let next = start;
-    const work = async (): Promise<void> => {
-      while (next < end) {
-        const index = next++;
-        const one = generator.make(index);
+    const all = Array.from({ length: end - start }, (_, at) => ({
+      index: start + at,
+      one: generator.make(start + at),
+    }));
+    const isShared = ({ one: { wire } }: { one: Case }): boolean => wire.on === 'stream' && !wire.alone;
+    const work = async (waiting: IterableIterator<(typeof all)[number]>): Promise<void> => {
+      for (const { index, one } of waiting) {
         const outcome = await sender.send(one);
         found.cases++;
         found.byKind[one.kind] = (found.byKind[one.kind] ?? 0) + 1;
@@ -75,7 +83,12 @@ export async function campaign(
         if (finding) failed.push({ index, finding, one });
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    const shared = all.filter(isShared).values();
+    const alone = all.filter((each) => !isShared(each)).values();
+    await Promise.all([
+      ...Array.from({ length: SHARED_AT_ONCE }, () => work(shared)),
+      ...Array.from({ length: ALONE_AT_ONCE }, () => work(alone)),
+    ]);
     const dead = site.services.find((service) => !service.isAlive);
     if (dead) {
       faults.crash++;
@@ -116,6 +129,10 @@ export async function campaign(
     if (found.failures.length >= MAX_TOLD) break;
   }
   sender.close();
+  for (const what of await unforgotten(site)) {
+    faults.leak++;
+    found.failures.push({ fault: 'leak', what, index: from, kind: `all ${found.cases}`, smallest: '' });
+  }
   found.seconds = Math.round((performance.now() - started) / 100) / 10;
   if (site.services.every(({ isAlive }) => isAlive)) {
     const after = await Promise.all(site.services.map((service) => service.held()));
@@ -134,6 +151,21 @@ export async function campaign(
     });
   }
   return found;
+}
+
+/** Services that hold calls whose callers have all gone. */
+async function unforgotten(site: Site): Promise<string[]> {
+  const late = performance.now() + FORGET_MS;
+  const check = async (service: Service): Promise<string[]> => {
+    while (service.isAlive) {
+      const open = await service.openCalls();
+      if (open === 0) return [];
+      if (performance.now() > late) return [`the ${service.name} service holds ${open} calls of nobody`];
+      await sleep(FORGET_STEP_MS);
+    }
+    return [];
+  };
+  return (await Promise.all(site.services.map(check))).flat();
 }
 
 /** The first line of a log that tells of a fault. */

@@ -3,7 +3,7 @@ import type { Case, Outcome } from './case.ts';
 import { STEADY_DOCUMENTS } from './kinds/right.ts';
 
 /** What can be wrong. */
-export const FAULTS = ['crash', 'hang', 'status', 'answer', 'log', 'canary', 'memory'] as const;
+export const FAULTS = ['crash', 'hang', 'status', 'answer', 'log', 'canary', 'memory', 'leak'] as const;
 export type Fault = (typeof FAULTS)[number];
 
 /** Something that is wrong, and with what. */
@@ -17,8 +17,11 @@ const BLAMES =
   /^(INTERNAL|UNKNOWN|DATA_LOSS|GRPC_\d+|HTTP_5(?!0[1345])\d\d|HTTP_undefined|HTTP_unknown|RST_2|GOAWAY_2)$/;
 /** The same in the bodies of Connect and gRPC-Web. */
 const BLAMES_IN_BODY = /"code":"(internal|unknown|data_loss)"|grpc-status: ?(2|13|15)\r\n/;
-/** What a right call may be told when others take all there is; it is sent again. */
-export const BUSY = new Set(['RESOURCE_EXHAUSTED', 'HTTP_429', 'HTTP_503']);
+/**
+ * What a right call may be told when others take all there is, or when its connection ends for what others reset there
+ * (ENHANCE_YOUR_CALM); it is sent again.
+ */
+export const BUSY = new Set(['RESOURCE_EXHAUSTED', 'HTTP_429', 'HTTP_503', 'RST_11', 'GOAWAY_11']);
 
 /** @returns what is wrong with what came of a case */
 export function judge(one: Case, outcome: Outcome): Finding | undefined {

@@ -13,9 +13,10 @@ import type { Site } from './site.ts';
 const HANG_MS = 60_000;
 /** Connections to a service that cases share. */
 const SHARED = 3;
-/** How often a right call is sent again that was told to come later, and the pause before. */
-const RETRIES = 600;
+/** How often a right call is sent again that was told to come later, and the pause before, which doubles up to a second. */
+const RETRIES = 60;
 const RETRY_MS = 50;
+const MAX_RETRY_MS = 1_000;
 
 /** Sends cases to a site. */
 export class Sender {
@@ -33,7 +34,7 @@ export class Sender {
       const [status = ''] = outcome.statuses;
       const isBusy = BUSY.has(status) && !one.allowed.includes(status) && !one.allowed.includes('*');
       if (!isBusy || attempt === RETRIES) return outcome;
-      await sleep(RETRY_MS);
+      await sleep(Math.min(RETRY_MS * 2 ** attempt, MAX_RETRY_MS));
     }
   }
 

@@ -22,9 +22,17 @@ export class Service {
   address = { host: '127.0.0.1', port: 0 };
   metrics = '';
   #log = '';
+  /** What its metrics ask for, where it wants keys. */
+  readonly #key: string | undefined;
 
-  constructor(name: ServiceName, flags: readonly string[], nodeFlags: readonly string[]) {
+  constructor(
+    name: ServiceName,
+    flags: readonly string[],
+    nodeFlags: readonly string[],
+    key: string | undefined,
+  ) {
     this.name = name;
+    this.#key = key;
     this.child = fork(new URL(`../../services/${name}/main.js`, import.meta.url), flags, {
       execArgv: [
         '--enable-source-maps',
@@ -57,6 +65,15 @@ export class Service {
 
   get isAlive(): boolean {
     return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** Calls and streams that it holds, as its metrics say. */
+  async openCalls(): Promise<number> {
+    const headers = this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` };
+    const text = await (await fetch(`http://${this.metrics}/metrics`, { headers })).text();
+    const values = [...text.matchAll(/^scalingnote_calls_open(?:\{[^}]*\})? (\d+)$/gm)];
+    if (values.length === 0) throw new Error(`the metrics of the ${this.name} service say nothing of calls`);
+    return values.reduce((sum, [, value]) => sum + Number(value), 0);
   }
 
   /** What it wrote to its log since the last time. */
@@ -119,8 +136,8 @@ export class Site {
     const keyFile = join(folder, 'keys.json');
     const key = await addKey(keyFile);
     const [open, keyed] = await Promise.all([
-      startPair(folder, 'open', undefined, nodeFlags),
-      startPair(folder, 'keyed', keyFile, nodeFlags),
+      startPair(folder, 'open', undefined, { nodeFlags }),
+      startPair(folder, 'keyed', keyFile, { nodeFlags, key }),
     ]);
     const { fingerprint } = manifest.space;
     return new Site(folder, open, keyed, { key, fingerprint, dimensions: manifest.dimensions });
@@ -163,7 +180,7 @@ export async function startPair(
   folder: string,
   name: string,
   keyFile: string | undefined,
-  nodeFlags: readonly string[] = [],
+  { nodeFlags = [], key }: { nodeFlags?: readonly string[]; key?: string } = {},
 ): Promise<Pair> {
   const data = join(folder, name);
   mkdirSync(data, { recursive: true });
@@ -184,9 +201,9 @@ export async function startPair(
     ...(keyFile === undefined ? [] : ['--keys', keyFile]),
   ];
   // The first one makes the store.
-  const document = new Service('document', flags('document'), nodeFlags);
+  const document = new Service('document', flags('document'), nodeFlags, key);
   await document.ready();
-  const query = new Service('query', flags('query'), nodeFlags);
+  const query = new Service('query', flags('query'), nodeFlags, key);
   await query.ready();
   return { document, query, keyFile, data };
 }

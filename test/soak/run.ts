@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { writeTinyTower } from '../../towers/testing/tiny-tower.ts';
@@ -56,6 +57,9 @@ const services: readonly Service[] = [pair.query, pair.document];
 const load = new Load(pair, key, pace);
 const running = load.run();
 
+/** What holds this process up holds the services up as well, and is the machine's. */
+const machine = monitorEventLoopDelay({ resolution: 5 });
+machine.enable();
 const seconds: number[] = [];
 const series = new Map<string, Series>();
 const started = performance.now();
@@ -65,12 +69,15 @@ for (let point = 0; point <= POINTS; point++) {
   const due = totalMs * (WARM_UP + ((1 - WARM_UP) * point) / POINTS);
   await sleep(Math.max(0, due - (performance.now() - started)));
   seconds.push((performance.now() - started) / 1000);
+  const machineMs = machine.max / 1e6;
   for (const service of services) {
     const held = await service.held();
+    held.delayMs = Math.max(0, held.delayMs - machineMs);
     for (const [name, { unit, least }] of Object.entries(MEASURES)) {
       add(`${service.name} ${name}`, held[name as keyof Held], unit, least);
     }
   }
+  machine.reset();
   for (const [name, bytes] of Object.entries(sizesOf(pair.data)))
     add(`files ${name}`, bytes, FILES.unit, FILES.least);
 }
@@ -87,13 +94,14 @@ function add(what: string, value: number, unit: string, least: number): void {
   one.values.push(value);
 }
 
-const slopes: (Slope & { what: string; unit: string; first: number; last: number })[] = [
+const slopes: (Slope & { what: string; unit: string; first: number; last: number; points: number[] })[] = [
   ...series.values(),
 ].map(({ what, unit, least, values: points }) => ({
   what,
   unit,
   first: points[0]!,
   last: points.at(-1)!,
+  points,
   ...slopeOf(seconds.slice(-points.length), points, least),
 }));
 const leaks = slopes.filter(({ isNoise }) => !isNoise).map(({ what }) => what);

@@ -372,6 +372,10 @@ def test_what_a_tenant_has_and_its_end(pair: Pair) -> None:
     used = pair.documents.tenant_usage(tenant=tenant)
     assert (used.documents, used.passages, used.max_documents) == (3, 3, None)
     assert used.bytes > 15
+    listed = pair.documents.list_tenants(collection=pair.collection)
+    assert [(each.documents, each.passages) for each in listed if each.tenant == tenant] == [(3, 3)]
+    assert tenant in [each.tenant for each in pair.documents.list_tenants()]
+    assert code_of(lambda: pair.documents.list_tenants(collection="")) == "INVALID_ARGUMENT"
     assert code_of(lambda: pair.documents.drop_tenant(tenant=tenant)) == "INVALID_ARGUMENT"
     assert code_of(lambda: pair.documents.drop_tenant(tenant=tenant, collection="")) == "INVALID_ARGUMENT"
     would = pair.documents.drop_tenant(tenant=tenant, dry_run=True)
@@ -382,7 +386,25 @@ def test_what_a_tenant_has_and_its_end(pair: Pair) -> None:
             dropped = await client.drop_tenant(tenant=tenant, confirm_tenant=tenant)
             while not dropped.complete:
                 dropped = await client.drop_tenant(tenant=tenant, confirm_tenant=tenant)
+            assert tenant not in [each.tenant async for each in client.list_tenants()]
             left = await client.tenant_usage(tenant=tenant)
             return sum(each.remaining for each in dropped.drops), left.documents
 
     assert asyncio.run(drop()) == (0, 0)
+
+
+def test_documents_and_tenants_page_by_page(pair: Pair) -> None:
+    tenants = [f"{pair.collection}-page-{number:03}" for number in range(3)]
+    documents: list[Operation] = [{"id": f"{number:03}", "text": "a bee"} for number in range(45)]
+    for tenant in tenants:
+        pair.documents.ingest(documents, collection=pair.collection, tenant=tenant)
+    scope: Any = {"collection": pair.collection, "tenant": tenants[0]}
+    found = list(pair.documents.list_documents(**scope))
+    assert sorted(each.id for each in found) == [each["id"] for each in documents]  # type: ignore[typeddict-item]
+    assert found[0].passages == ["a bee"]
+
+    async def again() -> list[str]:
+        async with AsyncDocumentClient(pair.document_address) as client:
+            return [each.id async for each in client.list_documents(**scope)]
+
+    assert asyncio.run(again()) == [each.id for each in found]

@@ -52,6 +52,33 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- mustMerge $fixed $all | toPrettyJson }}
 {{- end }}
 
+{{/* The settings of the console, as JSON. */}}
+{{- define "scalingnote.consoleSettings" -}}
+{{- $name := include "scalingnote.name" . -}}
+{{- $own := .Values.console -}}
+{{- $oidc := $own.oidc -}}
+{{- $all := dict "host" "0.0.0.0" "portConsole" 7400 "consoleHosts" $own.hosts "drainMs" (.Values.drainMs | int) -}}
+{{- range $service, $ports := dict "document" (list 7401 7411) "query" (list 7402 7412) -}}
+{{- $_ := set $all (printf "%sAddress" $service) (printf "%s-%s:%v" $name $service (first $ports)) -}}
+{{- $_ := set $all (printf "%sMetrics" $service) (printf "%s-%s:%v" $name $service (last $ports)) -}}
+{{- end -}}
+{{- if $oidc.issuer -}}
+{{- $_ := set $all "oidcIssuer" $oidc.issuer -}}
+{{- $_ := set $all "oidcClientId" $oidc.clientId -}}
+{{- $_ := set $all "oidcScopes" $oidc.scopes -}}
+{{- $_ := set $all "oidcToken" $oidc.token -}}
+{{- if $oidc.redirect }}{{ $_ := set $all "oidcRedirect" $oidc.redirect }}{{ end -}}
+{{- if $oidc.clientSecret.name }}{{ $_ := set $all "oidcClientSecretFile" "/run/secrets/oidc/secret" }}{{ end -}}
+{{- else if not (or .Values.access.keysSecret.name .Values.settings.jwtIssuer) -}}
+{{- $_ := set $all "anonymous" true -}}
+{{- end -}}
+{{- if $own.tlsSecret -}}
+{{- $_ := set $all "tlsCert" (list "/run/secrets/tls/tls.crt") -}}
+{{- $_ := set $all "tlsKey" (list "/run/secrets/tls/tls.key") -}}
+{{- else }}{{ $_ := set $all "plaintext" true }}{{ end -}}
+{{- toPrettyJson $all }}
+{{- end }}
+
 {{/* Resources of a container, with its cards. Takes (list resources gpu). */}}
 {{- define "scalingnote.resources" -}}
 {{- $resources := deepCopy (index . 0) -}}

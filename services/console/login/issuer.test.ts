@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { makeTestKey } from '../../runtime/access/testing/test-issuer.ts';
+import { until } from '../../runtime/testing/harness.ts';
 import { ConfigError } from '../../runtime/setting-types.ts';
 import { searchRoutes } from '../search/routes.ts';
 import { serveRoutes, type Answer, type Bridge } from '../testing/bridge.ts';
@@ -36,6 +37,9 @@ after(async () => {
 beforeEach(() => {
   provider.lie = {};
   provider.isAway = false;
+  provider.refresh = { gives: false, lastsS: 3600 };
+  provider.renewed.length = provider.reused.length = 0;
+  provider.revokeAll();
   provider.redeemed.length = 0;
   provider.rights = { scope: 'openid search encode', tenants: ['*'], collections: ['*'] };
 });
@@ -123,6 +127,76 @@ test('a logout ends the session here, and says where it ends at the issuer', asy
   // A token in an address would be in logs.
   assert.deepEqual([...new URL(logoutUrl).searchParams.keys()], ['client_id']);
   assert.equal(await encodes(cookie), 'LOGIN_NEEDED');
+});
+
+describe('a login with a refresh token', () => {
+  beforeEach(() => {
+    provider.refresh = { gives: true, lastsS: 0 };
+  });
+
+  test('goes on with new tokens, each renewed once', async () => {
+    const cookie = await logIn();
+    for (let turn = 1; turn <= 3; turn++) {
+      const said = await Promise.all(Array.from({ length: 8 }, () => encodes(cookie)));
+      assert.deepEqual(new Set(said), new Set(['OK']));
+    }
+    assert.ok(provider.renewed.length >= 3);
+    assert.deepEqual(provider.reused, []);
+    assert.equal(provider.live, 1);
+    // What a person may do is what the newest token says.
+    provider.rights = { scope: 'search', tenants: ['*'] };
+    assert.match(await encodes(cookie), /needs the scope encode/);
+    await endAll(cookie);
+  });
+
+  test('is not asked for more before its token is due', async () => {
+    provider.refresh = { gives: true, lastsS: 3600 };
+    const cookie = await logIn();
+    assert.equal(await encodes(cookie), 'OK');
+    assert.deepEqual(provider.renewed, []);
+    await endAll(cookie);
+  });
+
+  test('ends where the issuer has taken it back', async () => {
+    const cookie = await logIn();
+    provider.revokeAll();
+    assert.equal(await encodes(cookie), 'LOGIN_NEEDED');
+    assert.equal(sessions.size, 0);
+    assert.equal(provider.renewed.length, 1);
+  });
+
+  test('ends where it becomes that of somebody else, whose tokens are given back', async () => {
+    provider.refresh = { gives: true, lastsS: 0, subject: 'alice' };
+    const cookie = await logIn();
+    assert.equal(await encodes(cookie), 'OK');
+    provider.refresh = { gives: true, lastsS: 0, subject: 'mallory' };
+    assert.equal(await encodes(cookie), 'LOGIN_NEEDED');
+    assert.equal(sessions.size, 0);
+    await until(() => provider.live === 0);
+  });
+
+  test('outlives an issuer that is away for as long as its token does', async () => {
+    const cookie = await logIn();
+    provider.isAway = true;
+    assert.equal(await encodes(cookie), 'OK');
+    assert.equal(await encodes(cookie), 'OK');
+    provider.isAway = false;
+    await endAll(cookie);
+  });
+
+  test('is forgotten by the issuer with the logout', async () => {
+    const cookie = await logIn();
+    assert.equal(provider.live, 1);
+    await endAll(cookie);
+    await until(() => provider.live === 0);
+  });
+
+  test('leaves nothing with the issuer where the services refuse it', async () => {
+    provider.rights = { aud: 'others' };
+    const begun = await begin();
+    refused(await comeBack(await visit(begun), begun.cookie), 401, /LOGIN_NEEDED/);
+    await until(() => provider.live === 0);
+  });
 });
 
 test('a session ends with its token', async () => {

@@ -13,6 +13,7 @@ import { isLoopback } from '../../runtime/listen-address.ts';
 import { ConfigError } from '../../runtime/setting-types.ts';
 import { outgoingTls } from '../../runtime/tls/outgoing.ts';
 import { HttpError } from '../http/errors.ts';
+import { type Issued, type Renewal, Tokens } from './tokens.ts';
 
 /** Where the issuer sends people back to. */
 export const CALLBACK = '/login/callback';
@@ -40,7 +41,7 @@ const Begun = z.strictObject({
  * Logs people in at an issuer: OpenID Connect Core 1.0, by the authorization code with PKCE (RFC 7636), state and nonce.
  * What a login has begun with is in a cookie that only this process can read, so that beginning many fills no memory.
  */
-export class Issuer {
+export class Issuer implements Renewal {
   readonly name: string;
   readonly #config: OidcConfig;
   readonly #clientId: string;
@@ -109,7 +110,7 @@ export class Issuer {
    *
    * @throws {HttpError} where what came is not the answer to what this browser began, or can't be trusted
    */
-  async finish(context: Context): Promise<string> {
+  async finish(context: Context): Promise<Tokens> {
     const { state, nonce, verifier, redirect } = await this.#begun(context);
     deleteCookie(context, this.#cookie, { path: '/', secure: this.#isTls });
     const configuration = await this.#configuration();
@@ -122,12 +123,47 @@ export class Issuer {
         expectedNonce: nonce,
         idTokenExpected: true,
       });
-      const token = tokens[this.#config.oidcToken];
-      if (token !== undefined) return token;
-      throw new HttpError(401, 'LOGIN_REFUSED', `the issuer sent no ${this.#config.oidcToken}`);
+      return new Tokens(this.#issued(tokens), this);
     } catch (error) {
       throw this.#failure(error);
     }
+  }
+
+  /** Gets the next tokens of a login (RFC 6749, section 6). @throws {HttpError} */
+  async renew(refreshToken: string): Promise<Issued> {
+    const configuration = await this.#configuration();
+    try {
+      return this.#issued(await client.refreshTokenGrant(configuration, refreshToken));
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  /** Has the issuer forget a login (RFC 7009), where it can. */
+  async revoke(refreshToken: string): Promise<void> {
+    const configuration = this.#known?.configuration;
+    if (configuration?.serverMetadata().revocation_endpoint === undefined) return;
+    try {
+      await client.tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' });
+    } catch (error) {
+      const { message } = error as Error;
+      this.#log.warn({ issuer: this.name }, `a refresh token could not be revoked: ${message}`);
+    }
+  }
+
+  /** @throws {HttpError} where the token for the services is not there */
+  #issued(tokens: client.TokenEndpointResponse & client.TokenEndpointResponseHelpers): Issued {
+    const kind = this.#config.oidcToken;
+    const token = tokens[kind];
+    if (token === undefined) throw new HttpError(401, 'LOGIN_REFUSED', `the issuer sent no ${kind}`);
+    const claims = tokens.claims();
+    const seconds = kind === 'id_token' ? claims && claims.exp - Date.now() / 1000 : tokens.expiresIn();
+    return {
+      token,
+      subject: claims?.sub,
+      lastsMs: seconds === undefined ? undefined : seconds * 1000,
+      refreshToken: tokens.refresh_token,
+    };
   }
 
   /** Where a person ends the session at the issuer as well; `undefined` where it has no such place, or has not said. */

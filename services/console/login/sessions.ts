@@ -4,6 +4,7 @@ import { getCookie, setCookie } from 'hono/cookie';
 import { ScalingnoteError } from '../../../clients/index.ts';
 import { type Addresses, Desk } from '../desk.ts';
 import { fromCallError, HttpError } from '../http/errors.ts';
+import type { Tokens } from './tokens.ts';
 
 /** People who are logged in at a time. The one who has done nothing for the longest makes room. */
 export const MAX_SESSIONS = 100;
@@ -25,8 +26,8 @@ interface Session {
   checkedAt: number;
   /** Whether the credential may read metrics, and so traces, which are of all callers. */
   maySeeTraces: boolean;
-  /** Whether an issuer has said who it is. */
-  byIssuer: boolean;
+  /** Of the issuer that has said who it is; `undefined` for a key or token that somebody has entered. */
+  tokens: Tokens | undefined;
 }
 
 /** Limits that tests make smaller. */
@@ -68,23 +69,27 @@ export class Sessions {
    * @param credential - or what gets one from an issuer
    * @throws {HttpError} where they do not take it, or are away
    */
-  async login(context: Context, credential: string | (() => Promise<string>)): Promise<void> {
+  async login(context: Context, credential: string | (() => Promise<Tokens>)): Promise<void> {
     if (this.#logins >= MAX_LOGINS) {
       throw new HttpError(429, 'TOO_MANY_LOGINS', 'others are logging in; try again', { retryDelayMs: 1000 });
     }
     this.#logins++;
     let desk: Desk | undefined;
+    let tokens: Tokens | undefined;
     try {
-      const byIssuer = typeof credential !== 'string';
-      desk = openDesk(this.#addresses, byIssuer ? await credential() : credential);
+      if (typeof credential === 'string') desk = openDesk(this.#addresses, credential);
+      else {
+        tokens = await credential();
+        desk = openDesk(this.#addresses, tokens.current);
+      }
       await check(desk);
       const maySeeTraces = await this.#mayRead(desk);
       this.logout(context);
       const now = performance.now();
       const secret = randomBytes(32).toString('base64url');
       const times = { startedAt: now, usedAt: now, checkedAt: now };
-      this.#sessions.set(secret, { desk, ...times, maySeeTraces, byIssuer });
-      desk = undefined;
+      this.#sessions.set(secret, { desk, ...times, maySeeTraces, tokens });
+      desk = tokens = undefined;
       this.#setCookie(context, secret, Math.ceil(this.#limits.longestMs / 1000));
       for (const [oldest] of this.#sessions) {
         if (this.#sessions.size <= this.#limits.maxSessions) break;
@@ -92,6 +97,7 @@ export class Sessions {
       }
     } finally {
       this.#logins--;
+      tokens?.end();
       await desk?.close();
     }
   }
@@ -100,7 +106,7 @@ export class Sessions {
   logout(context: Context): boolean {
     const secret = getCookie(context, this.#cookie);
     if (secret === undefined) return false;
-    const { byIssuer = false } = this.#sessions.get(secret) ?? {};
+    const byIssuer = this.#sessions.get(secret)?.tokens !== undefined;
     this.#end(secret);
     this.#setCookie(context, '', 0);
     return byIssuer;
@@ -126,6 +132,10 @@ export class Sessions {
       this.#end(secret);
       throw loginNeeded('log in with an API key or a token');
     }
+    await session.tokens?.keepFresh().catch((error: unknown) => {
+      this.#end(secret);
+      throw loginNeeded(`log in again: ${(error as Error).message}`);
+    });
     if (now - session.checkedAt > this.#limits.checkedMs) {
       session.checkedAt = now;
       await check(session.desk).catch((error: unknown) => {
@@ -136,7 +146,7 @@ export class Sessions {
       });
     }
     // A page that only looks, again and again, does not keep somebody logged in who has gone.
-    if (context.req.method !== 'GET') {
+    if (context.req.method !== 'GET' && this.#sessions.has(secret)) {
       session.usedAt = now;
       this.#sessions.delete(secret);
       this.#sessions.set(secret, session);
@@ -160,6 +170,7 @@ export class Sessions {
     clearInterval(this.#sweeper);
     const all = [...this.#sessions.values()];
     this.#sessions.clear();
+    for (const { tokens } of all) tokens?.end();
     await Promise.all(all.map(({ desk }) => desk.close()));
   }
 
@@ -191,6 +202,7 @@ export class Sessions {
     const session = this.#sessions.get(secret);
     if (!session) return;
     this.#sessions.delete(secret);
+    session.tokens?.end();
     void session.desk.close();
   }
 
@@ -209,7 +221,7 @@ export function loginNeeded(message: string): HttpError {
 }
 
 /** @throws {HttpError} for what no header can carry */
-function openDesk(addresses: Addresses, credential: string): Desk {
+function openDesk(addresses: Addresses, credential: string | (() => string)): Desk {
   try {
     return new Desk(addresses, credential);
   } catch (error) {

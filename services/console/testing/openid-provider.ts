@@ -31,6 +31,12 @@ export class OpenIdProvider {
   metadata: object = {};
   /** Whether the token endpoint answers. */
   isAway = false;
+  /** Refresh tokens: whether it gives any, for how long it says that tokens are good, in seconds, and whom a renewal is for. */
+  refresh: { gives: boolean; lastsS: number; subject?: string } = { gives: false, lastsS: 3600 };
+  /** Refresh tokens that came to the token endpoint, and those that came twice, which looks like a theft. */
+  readonly renewed: string[] = [];
+  readonly reused: string[] = [];
+  readonly #good = new Set<string>();
   /** Codes that came to the token endpoint. */
   readonly redeemed: string[] = [];
   readonly #codes = new Map<string, Code>();
@@ -73,6 +79,7 @@ export class OpenIdProvider {
           authorization_endpoint: `${this.address}/authorize`,
           token_endpoint: `${this.address}/token`,
           jwks_uri: `${this.address}/jwks`,
+          revocation_endpoint: `${this.address}/revoke`,
           end_session_endpoint: `${this.address}/logout`,
           response_types_supported: ['code'],
           subject_types_supported: ['public'],
@@ -89,14 +96,12 @@ export class OpenIdProvider {
       }
       case 'GET /logout':
         return void response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>logged out</h1>');
+      case 'POST /revoke':
+        this.#good.delete((await formOf(request)).get('token') ?? '');
+        return json(200, {});
       case 'POST /token': {
         if (this.isAway) return json(503, { error: 'temporarily_unavailable' });
-        const chunks: Buffer[] = [];
-        for await (const chunk of request) chunks.push(chunk as Buffer);
-        const [status, body] = await this.#tokens(
-          request,
-          new URLSearchParams(Buffer.concat(chunks).toString()),
-        );
+        const [status, body] = await this.#tokens(request, await formOf(request));
         return json(status, body);
       }
       default:
@@ -140,6 +145,7 @@ export class OpenIdProvider {
     );
     const basic = `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`;
     if (request.headers.authorization !== basic) return [401, { error: 'invalid_client' }];
+    if (form.get('grant_type') === 'refresh_token') return this.#renew(form.get('refresh_token') ?? '');
     if (form.get('grant_type') !== 'authorization_code') return [400, { error: 'unsupported_grant_type' }];
     const text = form.get('code') ?? '';
     this.redeemed.push(text);
@@ -159,8 +165,53 @@ export class OpenIdProvider {
         access_token: await this.issuer.token(this.rights),
         id_token: await this.issuer.token(identity, key, { typ: 'JWT' }),
         token_type: 'Bearer',
-        expires_in: 3600,
+        ...this.#next(),
       },
     ];
   }
+
+  /** Refresh tokens that are good. */
+  get live(): number {
+    return this.#good.size;
+  }
+
+  /** Takes all refresh tokens back. */
+  revokeAll(): void {
+    this.#good.clear();
+  }
+
+  #next(): object {
+    const { gives, lastsS } = this.refresh;
+    if (!gives) return { expires_in: lastsS };
+    const text = randomBytes(16).toString('base64url');
+    this.#good.add(text);
+    return { expires_in: lastsS, refresh_token: text };
+  }
+
+  /** Each refresh token is good once (RFC 9700, section 4.14.2). */
+  async #renew(text: string): Promise<[status: number, body: object]> {
+    if (this.renewed.includes(text)) this.reused.push(text);
+    this.renewed.push(text);
+    if (!this.#good.delete(text)) return [400, { error: 'invalid_grant' }];
+    const { subject } = this.refresh;
+    return [
+      200,
+      {
+        access_token: await this.issuer.token(this.rights),
+        ...(subject !== undefined && {
+          id_token: await this.issuer.token({ aud: CLIENT.id, sub: subject }, this.issuer.keys[0], {
+            typ: 'JWT',
+          }),
+        }),
+        token_type: 'Bearer',
+        ...this.#next(),
+      },
+    ];
+  }
+}
+
+async function formOf(request: IncomingMessage): Promise<URLSearchParams> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return new URLSearchParams(Buffer.concat(chunks).toString());
 }

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -47,6 +56,38 @@ test('no line is lost or torn where the file rotates', () => {
   );
   assert.equal(all.length, count);
   assert.deepEqual([all[0]?.['what'], all.at(-1)?.['what']], ['call 0', `call ${count - 1}`]);
+});
+
+test('two that write the same file lose no line, and keep to its size', () => {
+  const path = join(folder, 'shared.log');
+  const both = ['a', 'b'].map((name) => ({
+    name,
+    audit: openAuditLog({ auditLog: path, auditMib: 1 }, silent)!,
+  }));
+  const count = 12_000;
+  for (let index = 0; index < count; index++) {
+    for (const { name, audit } of both) audit.log.write(`${name} ${index}`, undefined, '', {}, undefined);
+  }
+  for (const { audit } of both) audit.close();
+  const files = ['.4', '.3', '.2', '.1', ''].map((age) => path + age).filter((file) => existsSync(file));
+  const all = files.flatMap(linesOf).map(({ what }) => what!);
+  for (const { name } of both) {
+    assert.equal(new Set(all.filter((what) => what.startsWith(`${name} `))).size, count);
+  }
+  assert.equal(all.length, 2 * count);
+  for (const file of files) assert.ok(statSync(file).size <= 1024 * 1024, file);
+});
+
+test('a file that was moved away is begun again', () => {
+  const path = join(folder, 'moved.log');
+  const audit = openAuditLog({ auditLog: path, auditMib: 1 }, silent)!;
+  renameSync(path, `${path}.elsewhere`);
+  audit.log.write('after', undefined, '', {}, undefined);
+  audit.close();
+  assert.deepEqual(
+    linesOf(path).map(({ what }) => what),
+    ['after'],
+  );
 });
 
 test('a disk that is full is said once, and what is lost is counted', async () => {

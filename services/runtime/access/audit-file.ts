@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { ConfigError } from '../setting-types.ts';
 import { AuditLog } from './audit.ts';
@@ -47,7 +47,10 @@ export function openAuditLog(
   }
 }
 
-/** A file of lines that rotates. */
+/**
+ * A file of lines that rotates. Several processes may write the same one: each looks, before it writes, whether another has
+ * made it longer, or has begun a new one.
+ */
 class AuditFile implements OpenAudit {
   readonly log: AuditLog;
   lost = 0;
@@ -60,6 +63,8 @@ class AuditFile implements OpenAudit {
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** Whether the disk has taken only a part of the line that is next. */
+  #isTorn = false;
   /** Lines that were lost when the trouble began; absent while all is well. */
   #lostBefore: number | undefined;
 
@@ -98,6 +103,7 @@ class AuditFile implements OpenAudit {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     try {
+      if (!this.#isTorn) this.#follow();
       while (this.#waiting.length > 0) this.#writeSome();
       if (this.#lostBefore !== undefined) {
         const lost = this.lost - this.#lostBefore;
@@ -113,6 +119,21 @@ class AuditFile implements OpenAudit {
       this.#timer = setTimeout(this.#flush, FLUSH_MS).unref();
     }
   };
+
+  /** Goes on where the file is now. */
+  #follow(): void {
+    const own = fstatSync(this.#file);
+    const there = statSync(this.#path, { throwIfNoEntry: false });
+    if (there?.ino === own.ino && there.dev === own.dev) this.#size = own.size;
+    else this.#open();
+  }
+
+  #open(): void {
+    const next = openSync(this.#path, 'a', 0o600);
+    closeSync(this.#file);
+    this.#file = next;
+    this.#size = fstatSync(next).size;
+  }
 
   /** Writes as many lines as fit into the file. */
   #writeSome(): void {
@@ -134,11 +155,13 @@ class AuditFile implements OpenAudit {
       const [line] = this.#waiting;
       if (line!.length > left) {
         this.#waiting[0] = line!.subarray(left);
+        this.#isTorn = true;
         return;
       }
       left -= line!.length;
       this.#waiting.shift();
     }
+    this.#isTorn = false;
   }
 
   #rotate(): void {
@@ -151,9 +174,6 @@ class AuditFile implements OpenAudit {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       }
     }
-    const next = openSync(path, 'a', 0o600);
-    closeSync(this.#file);
-    this.#file = next;
-    this.#size = 0;
+    this.#open();
   }
 }

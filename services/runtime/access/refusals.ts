@@ -86,12 +86,14 @@ export function scopeMissing(caller: Caller, scope: Scope, what: string): Servic
 
 /** The credential is for other tenants. */
 export function tenantNotAllowed(caller: Caller, field: string, tenant: string): ServiceError {
-  return new ServiceError(
-    status.PERMISSION_DENIED,
-    'TENANT_NOT_ALLOWED',
-    `${field}: ${quoted(tenant)} is not for ${named(caller)}, which is for the tenants ${caller.tenants.toString()}`,
-    { metadata: { caller: caller.id } },
-  );
+  const whose = `${named(caller)}, which is for the tenants ${caller.tenants.toString()}`;
+  const what =
+    tenant === ''
+      ? `is empty, which means data without a tenant; name a tenant of ${whose}`
+      : `${quoted(tenant)} is not for ${whose}`;
+  return new ServiceError(status.PERMISSION_DENIED, 'TENANT_NOT_ALLOWED', `${field}: ${what}`, {
+    metadata: { caller: caller.id },
+  });
 }
 
 /** The request is about all tenants, and the credential is for some. */

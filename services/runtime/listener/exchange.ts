@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { constants, type Http2ServerRequest } from 'node:http2';
+import type { Socket } from 'node:net';
 import { Metadata, status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { cancelled, invalidArgument, overloaded, reportError, ServiceError, toGrpcError } from '../errors.ts';
@@ -168,8 +169,32 @@ export class Exchange implements Peer {
     return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
   }
 
+  /** Whether the answer has ended, or nobody is there for it any more. */
+  get isGone(): boolean {
+    const { request, response } = this;
+    if (request.httpVersionMajor === 1) return response.closed || request.socket.destroyed;
+    return (request as unknown as Http2ServerRequest).stream.closed;
+  }
+
+  /** At once, where {@link isGone} is so already: what happens while a call waits to be let in is told to nobody later. */
   onGone(listener: () => void): void {
-    this.response.once('close', listener);
+    if (this.isGone) {
+      listener();
+      return;
+    }
+    const { request, response } = this;
+    if (request.httpVersionMajor !== 1) {
+      response.once('close', listener);
+      return;
+    }
+    const tell = (): void => {
+      response.off('close', tell);
+      forget();
+      listener();
+    };
+    // Node never closes an answer that waits behind another one when their connection ends.
+    const forget = onConnectionEnd(request.socket, tell);
+    response.once('close', tell);
   }
 
   failure(error: unknown): GrpcError {
@@ -188,6 +213,24 @@ export class Exchange implements Peer {
     if (this.request.method === 'HEAD') response.end();
     else response.end(body);
   }
+}
+
+/** Who is told of the end of a connection of HTTP/1.1. */
+const told = new WeakMap<Socket, Set<() => void>>();
+
+/** @returns what makes the listener be told no more */
+function onConnectionEnd(socket: Socket, listener: () => void): () => void {
+  let all = told.get(socket);
+  if (!all) {
+    const listeners = (all = new Set());
+    told.set(socket, listeners);
+    socket.once('close', () => {
+      for (const each of listeners) each();
+    });
+  }
+  const listeners = all;
+  listeners.add(listener);
+  return () => void listeners.delete(listener);
 }
 
 /** Whether it is the error of a request whose caller went away while it was read, which is no fault of ours. */

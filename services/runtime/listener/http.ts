@@ -103,7 +103,7 @@ async function answer(exchange: Exchange, routes: Routes, options: HttpOptions):
     );
   }
   await admit(exchange, route, options);
-  await route.serve(exchange);
+  if (!exchange.isGone) await route.serve(exchange);
 }
 
 /** Whether a request says that a body follows. */
@@ -127,7 +127,7 @@ async function admit(exchange: Exchange, route: Route, { beforeCall }: HttpOptio
   if (ticket instanceof ServiceError) throw ticket;
   if (ticket?.metadata) Object.assign(exchange.headers, ticket.metadata);
   exchange.arrived = ticket?.arrived;
-  if (ticket?.done) exchange.response.once('close', () => ticket.done!());
+  if (ticket?.done) exchange.onGone(ticket.done);
 }
 
 /**

@@ -79,14 +79,16 @@ async function serveQuery(
   sessions.set(key, session);
   output.begin(sequence);
   before?.supersede?.(sequence);
-  exchange.response.once('close', () => answer.emit('close'));
   try {
     const found = await callUnary(
       search,
       request.search,
       { head: { headers, arrived: exchange.arrived }, deadline },
       {
-        onGone: (listener) => void answer.once('close', listener),
+        onGone: (listener) => {
+          answer.once('close', listener);
+          exchange.onGone(() => answer.emit('close'));
+        },
         failure: (error) => exchange.failure(error),
       },
     );

@@ -43,6 +43,8 @@ from .answers import (
     FullDocument,
     SearchResult,
     ServiceInfo,
+    StoredDocument,
+    TenantCounts,
     TenantDropped,
     TenantUsage,
 )
@@ -255,6 +257,52 @@ def parts(plan: Plan[T], size: int) -> list[Plan[T]]:
     return cut
 
 
+# A page, and what asks for the next one; empty on the last.
+Page = tuple[list[T], str]
+
+
+def list_documents(options: Mapping[str, Any]) -> Plan[Page[StoredDocument]]:
+    """The first page; `next_page` asks for the others."""
+    given = arguments(options, types.TenantOptions)
+    return Plan(
+        "ListDocuments",
+        _scope("ListDocumentsRequest", given),
+        lambda answer: (
+            [StoredDocument(each.id, each.title, list(each.passages)) for each in answer.documents],
+            answer.next_page_token,
+        ),
+        bounds_of(given),
+    )
+
+
+def list_tenants(options: Mapping[str, Any]) -> Plan[Page[TenantCounts]]:
+    """The first page; `next_page` asks for the others."""
+    given = arguments(options, types.TenantsOptions)
+    return Plan(
+        "ListTenants",
+        message("ListTenantsRequest")(collection=_all_or_one(given)),
+        lambda answer: (
+            [TenantCounts(each.tenant, each.documents, each.passages) for each in answer.tenants],
+            answer.next_page_token,
+        ),
+        bounds_of(given),
+    )
+
+
+def next_page(plan: Plan[Page[T]], page_token: str) -> Plan[Page[T]]:
+    """The page that a token asks for."""
+    request = type(plan.request)()
+    request.CopyFrom(plan.request)
+    request.page_token = page_token
+    return Plan(plan.method, request, plan.convert, plan.bounds)
+
+
+def _all_or_one(given: Mapping[str, Any]) -> str:
+    if given.get("collection") == "":
+        raise invalid("collection", "is empty; name the collection, or leave it out for all of them")
+    return text(given.get("collection", ""), "collection")
+
+
 def list_collections(options: Mapping[str, Any]) -> Plan[list[Collection]]:
     given = arguments(options, types.CallOptions)
     return Plan(
@@ -301,12 +349,10 @@ def tenant_usage(options: Mapping[str, Any]) -> Plan[TenantUsage]:
 
 def drop_tenant(options: Mapping[str, Any]) -> Plan[TenantDropped]:
     given = arguments(options, types.DropTenantOptions)
-    if given.get("collection") == "":
-        raise invalid("collection", "is empty; name the collection, or leave it out for all of them")
     request = message("DropTenantRequest")(
         tenant=text(given["tenant"], "tenant"),
         confirm_tenant=text(given.get("confirm_tenant", ""), "confirm_tenant"),
-        collection=text(given.get("collection", ""), "collection"),
+        collection=_all_or_one(given),
         dry_run=flag(given.get("dry_run", False), "dry_run"),
     )
     return Plan("DropTenant", request, from_tenant_dropped, bounds_of(given))

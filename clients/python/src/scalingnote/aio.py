@@ -13,7 +13,7 @@ from ._aio_stream import AsyncSearchStream
 from ._channel import settings_of
 from ._export import Cursor
 from ._progress import Callbacks, Progress, require_source
-from ._requests import MAX_GET_IDS, Plan, parts
+from ._requests import MAX_GET_IDS, Page, Plan, next_page, parts
 from .answers import (
     Checkpoint,
     Collection,
@@ -26,6 +26,8 @@ from .answers import (
     IngestSummary,
     SearchResult,
     ServiceInfo,
+    StoredDocument,
+    TenantCounts,
     TenantDropped,
     TenantUsage,
 )
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
         SearchOptions,
         StreamOptions,
         SwitchOptions,
+        TenantOptions,
+        TenantsOptions,
         UsageOptions,
     )
 
@@ -173,6 +177,19 @@ class AsyncDocumentClient(_ServiceClient):
                 size = (count + 1) // 2
         return [each for part in parts(plan, min(size, MAX_GET_IDS)) for each in await self._get(part)]
 
+    def list_documents(self, **options: Unpack[TenantOptions]) -> AsyncIterator[StoredDocument]:
+        """Every document of a tenant in a `collection` as it is stored, page by page."""
+        return self._pages(requests.list_documents(options))
+
+    async def _pages(self, plan: Plan[Page[T]]) -> AsyncIterator[T]:
+        while True:
+            items, token = await self._call(plan)
+            for each in items:
+                yield each
+            if not token:
+                return
+            plan = next_page(plan, token)
+
     async def delete(self, **options: Unpack[DeleteOptions]) -> DeleteResult:
         """Deletes documents by `document_ids`, or all that match a `filter`, whatever their versions."""
         return await self._call(requests.delete(options))
@@ -196,6 +213,10 @@ class AsyncDocumentClient(_ServiceClient):
     async def drop_collection(self, **options: Unpack[DropOptions]) -> list[str]:
         """Drops the collection of a `physical_name`; returns the aliases that went with it. It is tried once."""
         return await self._call(requests.drop_collection(options))
+
+    def list_tenants(self, **options: Unpack[TenantsOptions]) -> AsyncIterator[TenantCounts]:
+        """Every tenant that has documents and that the caller may see, by name, page by page."""
+        return self._pages(requests.list_tenants(options))
 
     async def tenant_usage(self, **options: Unpack[UsageOptions]) -> TenantUsage:
         """What a `tenant` has, over all collections, and what it may have."""

@@ -365,6 +365,26 @@ class CountResult:
 
 
 @dataclass(frozen=True)
+class StoredDocument:
+    """A document as it is stored."""
+
+    id: str
+    title: str
+    passages: list[str]
+    """Texts of its passages, in order; they overlap. Empty where texts are kept out of the store."""
+
+
+@dataclass(frozen=True)
+class TenantCounts:
+    """A tenant, with what it has."""
+
+    tenant: str
+    """Empty for data without a tenant."""
+    documents: int
+    passages: int
+
+
+@dataclass(frozen=True)
 class TenantUsage:
     """What a tenant has, over all collections, and what it may have; a limit that is None is none."""
 

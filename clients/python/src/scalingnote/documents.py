@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from . import _requests as requests
 from ._client import ServiceClient
 from ._export import Cursor, run_export
 from ._ingest import Ingest
 from ._progress import Callbacks, Progress, require_source
-from ._requests import MAX_GET_IDS, Plan, parts
+from ._requests import MAX_GET_IDS, Page, Plan, next_page, parts
 from .answers import (
     Checkpoint,
     Collection,
@@ -20,6 +20,8 @@ from .answers import (
     IngestOutcome,
     IngestSummary,
     ServiceInfo,
+    StoredDocument,
+    TenantCounts,
     TenantDropped,
     TenantUsage,
 )
@@ -39,8 +41,13 @@ if TYPE_CHECKING:
         Operation,
         ScopeOptions,
         SwitchOptions,
+        TenantOptions,
+        TenantsOptions,
         UsageOptions,
     )
+
+
+T = TypeVar("T")
 
 
 class DocumentClient(ServiceClient):
@@ -102,6 +109,18 @@ class DocumentClient(ServiceClient):
                 size = (count + 1) // 2
         return [each for part in parts(plan, min(size, MAX_GET_IDS)) for each in self._get(part)]
 
+    def list_documents(self, **options: Unpack[TenantOptions]) -> Iterator[StoredDocument]:
+        """Every document of a tenant in a `collection` as it is stored, page by page."""
+        return self._pages(requests.list_documents(options))
+
+    def _pages(self, plan: Plan[Page[T]]) -> Iterator[T]:
+        while True:
+            items, token = self._call(plan)
+            yield from items
+            if not token:
+                return
+            plan = next_page(plan, token)
+
     def delete(self, **options: Unpack[DeleteOptions]) -> DeleteResult:
         """Deletes documents by `document_ids`, or all that match a `filter`, whatever their versions."""
         return self._call(requests.delete(options))
@@ -125,6 +144,10 @@ class DocumentClient(ServiceClient):
     def drop_collection(self, **options: Unpack[DropOptions]) -> list[str]:
         """Drops the collection of a `physical_name`; returns the aliases that went with it. It is tried once."""
         return self._call(requests.drop_collection(options))
+
+    def list_tenants(self, **options: Unpack[TenantsOptions]) -> Iterator[TenantCounts]:
+        """Every tenant that has documents and that the caller may see, by name, page by page."""
+        return self._pages(requests.list_tenants(options))
 
     def tenant_usage(self, **options: Unpack[UsageOptions]) -> TenantUsage:
         """What a `tenant` has, over all collections, and what it may have."""

@@ -260,6 +260,12 @@ class DropOptions(_PhysicalName, CallOptions, total=False):
     """Confirms that the aliases that lead to it may go."""
 
 
+class TenantsOptions(CallOptions, total=False):
+    """All tenants, or those that have documents in one collection."""
+
+    collection: Optional[str]
+
+
 class _Tenant(TypedDict):
     tenant: str
 
