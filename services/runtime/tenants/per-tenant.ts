@@ -27,7 +27,7 @@ export function perTenant<Handlers extends UntypedServiceImplementation>(
           countRequest(quotas, call, place && valueAt(request, place));
         } catch (error) {
           // What is refused rejects, as whatever the handler throws.
-          return Promise.reject(error as Error);
+          return Promise.reject(error);
         }
         return handler(request, call);
       };
