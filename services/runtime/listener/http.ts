@@ -127,7 +127,7 @@ async function admit(exchange: Exchange, route: Route, { beforeCall }: HttpOptio
   if (ticket instanceof ServiceError) throw ticket;
   if (ticket?.metadata) Object.assign(exchange.headers, ticket.metadata);
   exchange.arrived = ticket?.arrived;
-  if (ticket?.done) exchange.onGone(ticket.done);
+  if (ticket?.done) exchange.onGone(() => ticket.done!());
 }
 
 /**
