@@ -8,10 +8,10 @@ import type { QueryTower } from './encoder.ts';
 const NEAR = 0.55;
 
 /**
- * Most different words of an answer that are looked at, the best hits' first: each takes some microseconds in which nothing
- * else is done.
+ * Most different words of an answer that are looked at, the best hits' first: each takes some ten microseconds in which
+ * nothing else is done.
  */
-export const MAX_LOOKED_AT = 512;
+export const MAX_LOOKED_AT = 256;
 
 /** Words that are longer are no words, and would take longer. */
 const LONGEST = 64;
