@@ -132,7 +132,10 @@ export interface Fusion {
 /** The stretch of a passage around its best sentence. */
 export interface Snippet {
   text: string;
-  /** The words of the query in `text`, as `text.slice(start, end)`, in order and without overlap. */
+  /**
+   * The words of the query in `text`, as `text.slice(start, end)`, in order and without overlap; or, by a lookup tower, words
+   * near it in meaning where the passage says none of the query's.
+   */
   highlights: { start: number; end: number }[];
   /** Where it begins in the text of the passage. */
   start: number;

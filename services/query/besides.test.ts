@@ -9,7 +9,9 @@ import { Metrics } from '../runtime/telemetry/metrics.ts';
 import { failure, recordingLog } from '../runtime/testing/harness.ts';
 import { MAX_DOCUMENT_TEXT_BYTES } from './besides.ts';
 import { LiveQuality } from './live-quality.ts';
-import { FakeStore, FakeTower, vectorOf } from './testing/fakes.ts';
+import type { QueryTower } from './encoder.ts';
+import { MAX_LOOKED_AT } from './near-words.ts';
+import { DIMENSIONS, FakeStore, FakeTower, vectorOf } from './testing/fakes.ts';
 import { startQuery, type QueryHarness } from './testing/harness.ts';
 
 const started: QueryHarness[] = [];
@@ -20,6 +22,24 @@ const start = async (...parts: Parameters<typeof startQuery>): Promise<QueryHarn
   started.push(harness);
   return harness;
 };
+
+/** A lookup in which "doctor" and "physician" mean nearly the same, and every other word something else. */
+class KnownWords extends FakeTower {
+  constructor() {
+    super({ lookup: { version: 1, stages: [{ type: 'tokens', rows: 'rows' }] } });
+  }
+
+  encodeNow(text: string): ReturnType<NonNullable<QueryTower['encodeNow']>> {
+    const place = { doctor: [1, 0], physician: [0.6, 0.8] }[text] ?? [0.4, -0.9];
+    const vector = new Float32Array(DIMENSIONS);
+    vector.set(place);
+    const batch = { startedAt: performance.now(), size: 1, tokens: 1, paddingRatio: 0, encodeMs: 0 };
+    return {
+      tokens: { ids: [1], truncated: false },
+      encoding: { vector, queueMs: 0, encodeMs: 0, batch },
+    };
+  }
+}
 
 type Texts = Readonly<Record<string, string | undefined>>;
 
@@ -133,6 +153,40 @@ describe('an answer', () => {
     assert.equal(b.text, '');
     assert.deepEqual(b.snippet, { text: 'Comets too.', start: 19, highlights: [{ start: 0, end: 6 }] });
     assert.equal(hits.find(({ documentId }) => documentId === 'e')!.snippet, null);
+  });
+
+  test('marks words by meaning where a lookup has their vectors, and no word of the query is there', async () => {
+    const harness = await start({ tower: new KnownWords() });
+    await fill(harness, {
+      both: 'The doctor is a physician.',
+      meant: 'Bread is baked. He is a physician.',
+      none: 'Bread is baked.',
+      many: `${Array.from({ length: MAX_LOOKED_AT }, (_, at) => `w${at}`).join(' ')} physician`,
+    });
+    const marksOf = async (request: object): Promise<Record<string, string[]>> => {
+      const { hits } = await harness.search({ query: 'doctor', snippetLength: 4096, ...request });
+      return Object.fromEntries(
+        hits.map(({ documentId, snippet }) => {
+          const { text, highlights } = snippet!;
+          return [documentId, highlights.map(({ start, end }) => text.slice(start, end))];
+        }),
+      );
+    };
+    const found = { both: ['doctor'], meant: ['physician'], none: [] };
+    const first = {
+      must: [{ anyOf: { field: 'document_id', values: Object.keys(found).map((id) => toValue(id)) } }],
+    };
+    assert.deepEqual(await marksOf({ filter: first }), found);
+    assert.deepEqual(await marksOf({ filter: first, mode: 'SEARCH_MODE_HYBRID' }), found);
+    const sparse = await marksOf({ mode: 'SEARCH_MODE_SPARSE' });
+    assert.deepEqual(sparse, { both: ['doctor'] });
+    const { hits } = await harness.search({ query: 'doctor', snippetLength: 20, filter: first });
+    assert.equal(hits.find((hit) => hit.documentId === 'meant')!.snippet!.text, 'He is a physician.');
+    const last = { must: [{ equals: { field: 'document_id', value: toValue('many') } }] };
+    assert.deepEqual(await marksOf({ filter: last }), { many: [] }, 'it is the word after the last one');
+    const { lookup: _, ...manifest } = harness.tower.manifest;
+    Object.assign(harness.tower, { manifest });
+    assert.deepEqual(await marksOf({ filter: first }), { ...found, meant: [] }, 'it is no lookup');
   });
 
   test('has whole texts as far as they fit, and says why one is not there', async () => {

@@ -14,10 +14,12 @@ import { fateOf } from '../../store/explain/fate.ts';
 import { RANK_BOUND } from '../../store/explain/places.ts';
 import { termWords } from '../../towers/terms.ts';
 import type { Call } from '../runtime/handler.ts';
+import type { QueryTower } from './encoder.ts';
 import type { LiveQuality } from './live-quality.ts';
+import { NearWords } from './near-words.ts';
 import type { SearchPlan } from './search-plan.ts';
 import type { Found, QueryStore } from './searcher.ts';
-import { snippetOf } from './snippet.ts';
+import { type Snippet, snippetOf } from './snippet.ts';
 
 /**
  * Most text of whole documents in one answer, in bytes of UTF-8: with it an answer stays below the 4 MiB that gRPC clients
@@ -38,6 +40,7 @@ export interface AnsweredSearch {
   plan: SearchPlan;
   found: Found;
   store: QueryStore;
+  tower: QueryTower;
   live: LiveQuality | undefined;
   call: Call;
 }
@@ -51,15 +54,7 @@ export interface AnsweredSearch {
 export async function addBesides(search: AnsweredSearch, hits: Hit[]): Promise<DocumentExplanation | null> {
   const { plan, found, store, call } = search;
   const { explain, explainDocumentId, snippetLength, documentText } = plan.besides;
-  if (snippetLength > 0) {
-    const marks = found.reading ?? found.marks;
-    const terms = marks
-      ? { has: (word: string) => marks.matches(word) }
-      : new Set(termWords(plan.text).values());
-    for (const [index, { text = '' }] of found.hits.entries()) {
-      if (text !== '') hits[index]!.snippet = snippetOf(text, terms, snippetLength);
-    }
-  }
+  if (snippetLength > 0) addSnippets(search, hits);
   if (documentText) await addTexts(search, hits);
   if (!explain && explainDocumentId === undefined) return null;
   const started = performance.now();
@@ -77,6 +72,24 @@ export async function addBesides(search: AnsweredSearch, hits: Hit[]): Promise<D
       : await explainDocument(search, explained, explainDocumentId, message);
   call.span?.record('explain', started, performance.now());
   return answer;
+}
+
+/** Where the words of a snippet are none of the query's, those that are near it in meaning are marked. */
+function addSnippets({ plan, found, tower }: AnsweredSearch, hits: readonly Hit[]): void {
+  const { snippetLength } = plan.besides;
+  const marks = found.reading ?? found.marks;
+  const terms = marks
+    ? { has: (word: string) => marks.matches(word) }
+    : new Set(termWords(plan.text).values());
+  const { vector } = found.query;
+  const near = vector && tower.manifest.lookup && new NearWords(tower, vector);
+  const bestOf = (text: string): Snippet => {
+    const snippet = snippetOf(text, terms, snippetLength);
+    return near && snippet.highlights.length === 0 ? snippetOf(text, near, snippetLength) : snippet;
+  };
+  for (const [index, { text = '' }] of found.hits.entries()) {
+    if (text !== '') hits[index]!.snippet = bestOf(text);
+  }
 }
 
 type ToMessage = (explanation: Explanation, rank: number) => ExplanationMessage;

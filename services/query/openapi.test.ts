@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { status } from '@grpc/grpc-js';
 import * as fc from 'fast-check';
 import { request } from 'undici';
 import { registry } from '../runtime/listener/json.ts';
@@ -63,6 +64,27 @@ test('each field that has limits is one of the contract', () => {
       `${message}.${field}`,
     );
   }
+});
+
+test('the service takes the languages that the document allows, and no others', async () => {
+  const { properties } = document.components.schemas['SearchRequest'] as {
+    properties: Record<string, { pattern: string }>;
+  };
+  const allowed = new RegExp(properties['language']!.pattern, 'u');
+  const letters = [...'abcdefghijklmnopqrstuvwxyz'];
+  const codes = letters.flatMap((one) => letters.map((other) => one + other));
+  codes.push('', 'none', 'tlh', 'eng', 'qqq', 'enn', 'en-US', 'EN', ' en', 'auto');
+  const taken = { valid: 0, invalid: 0 };
+  for (const language of codes) {
+    const refusal = await harness.search({ mode: 'SEARCH_MODE_SPARSE', language }).then(
+      () => undefined,
+      ({ code }: { code: status }) => code,
+    );
+    const should = allowed.test(language);
+    taken[should ? 'valid' : 'invalid']++;
+    assert.equal(refusal !== status.INVALID_ARGUMENT, should, `"${language}"`);
+  }
+  assert.ok(taken.valid > 150 && taken.invalid > 150, JSON.stringify(taken));
 });
 
 test('the service takes what the document allows, and refuses what it does not', async () => {

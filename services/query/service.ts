@@ -138,7 +138,7 @@ export function queryService(parts: QueryParts): Service {
       const parts = partsOf(hits);
       const messages = hits.map((hit, at) => hitMessage(hit, plan, found, parts?.[at]));
       span?.record('group', done, performance.now(), { 'scalingnote.hits': hits.length });
-      const explainedDocument = await addBesides({ plan, found, store, live, call }, messages);
+      const explainedDocument = await addBesides({ plan, found, store, tower, live, call }, messages);
       const queryTruncation = found.cut ? truncationMessage(found.cut, tower.manifest.maxTokens) : null;
       const { didYouMean = '', completions = [] } = found.reading ?? {};
       const fusion = query.fusion ? fusionMessage(query.fusion) : null;

@@ -3,7 +3,7 @@ import { wordsOf } from '../../towers/terms.ts';
 /** A stretch of a text around its best sentence. */
 export interface Snippet {
   text: string;
-  /** Words of the query in it, in UTF-16 code units. */
+  /** The words that are looked for in it, in UTF-16 code units. */
   highlights: { start: number; end: number }[];
   /** Where it begins in the text. */
   start: number;
@@ -37,7 +37,7 @@ function segmenters() {
  * sentence is short, the ones after it and before it follow as far as they fit; if it is long, it is cut between words
  * where it can be, and never within a character as people see it.
  *
- * @param terms of the query, as {@link wordsOf} spells them
+ * @param terms of the query, or words near it, as {@link wordsOf} spells them
  */
 export function snippetOf(text: string, terms: Pick<ReadonlySet<string>, 'has'>, length: number): Snippet {
   const seen = text.length > MAX_TEXT ? text.slice(0, startOfCharacter(text, MAX_TEXT)) : text;

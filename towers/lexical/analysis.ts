@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { isStemmed } from './languages.ts';
+import { isKnown, isStemmed } from './languages.ts';
 
 /**
  * How the texts of a collection become terms. It is chosen when the collection is made and kept with it, so that documents
@@ -48,8 +48,6 @@ export function isLanguage(language: string): boolean {
 /** A Norwegian of today writes one of these, and the stemmer is for it. */
 const STEMMED_AS: Readonly<Record<string, string>> = { nb: 'no' };
 
-let names: Intl.DisplayNames | undefined;
-
 /**
  * What a request has to call a language: the code that stemmers and the Unicode library know it by, since words of `eng` or
  * `en-US` would be matched as they are written. A record keeps what it has.
@@ -60,9 +58,8 @@ export function languageCode(language: string): string | undefined {
   if (language === 'auto' || language === 'none') return language;
   try {
     const code = new Intl.Locale(language).language;
-    names ??= new Intl.DisplayNames(['en'], { type: 'language', fallback: 'none' });
-    if (!isLanguage(code) || names.of(code) === undefined) return undefined;
-    return STEMMED_AS[code] ?? code;
+    const own = STEMMED_AS[code] ?? code;
+    return isKnown(own) ? own : undefined;
   } catch {
     return undefined;
   }

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { foldCase } from './fold.ts';
-import { detectLanguage, isStemmed, languageOf, stemmedLanguages } from './languages.ts';
+import { languageCode } from './analysis.ts';
+import { detectLanguage, isStemmed, knownLanguages, languageOf, stemmedLanguages } from './languages.ts';
 import { tokensOf } from './words.ts';
 
 /** The file is not compiled, so this path leads from the compiled file to the source. */
@@ -22,6 +23,27 @@ for (const code of stemmedLanguages()) {
     assert.deepEqual(Object.fromEntries(words.map((word) => [word, stem(word)])), stems[code]);
   });
 }
+
+test('each language that a request may name is spelled as the Unicode library spells it', () => {
+  const known = knownLanguages();
+  assert.deepEqual(
+    known.filter((code) => languageCode(code) !== code),
+    [],
+  );
+  assert.deepEqual(
+    stemmedLanguages().filter((code) => !known.includes(code)),
+    [],
+  );
+  for (const [given, code] of Object.entries({
+    eng: 'en',
+    'en-US': 'en',
+    nb: 'no',
+    ger: 'de',
+    xx: undefined,
+  })) {
+    assert.equal(languageCode(given), code, given);
+  }
+});
 
 const TEXTS: Readonly<Record<string, string>> = {
   en: 'a physicist who studies astronomy and the planets',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
+import { recordingLog } from '../../runtime/testing/harness.ts';
 import { FakeTower } from '../testing/fake-tower.ts';
 import { eventually, gate, harnesses, type Harness } from '../testing/harness.ts';
 import { openTestStore } from '../testing/test-store.ts';
@@ -92,6 +93,23 @@ test('a collection is made with the analysis that the stream wants, and refuses 
     assert.deepEqual([end.code, end.reason], [status.INVALID_ARGUMENT, 'INVALID_ARGUMENT']);
     assert.match(end.message, new RegExp(`^${field}`));
   }
+});
+
+test('words of a language that nobody stems stay as they are written, and the log says so once', async () => {
+  const { log, lines } = recordingLog();
+  const { ingest, store } = await start({ log });
+  for (const sequence of [1, 2]) {
+    const { status: end } = await ingest({ collection: 'docs', analysis: { language: 'cs' } })
+      .document(sequence, `d${sequence}`, 'Psi a kočky')
+      .finish();
+    assert.equal(end.code, status.OK, end.message);
+  }
+  assert.deepEqual(await store.wordsOf('docs'), ['\u0002cs', 'a', 'kocky', 'psi']);
+  const notes = lines.filter(({ msg }) => /no stemmer for the language "cs"/.test(String(msg)));
+  assert.deepEqual(
+    notes.map(({ collection }) => collection),
+    ['docs'],
+  );
 });
 
 test('a stream to a collection of another analyser is refused, with the command that helps', async () => {

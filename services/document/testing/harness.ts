@@ -1,6 +1,6 @@
 import { afterEach } from 'node:test';
 import { credentials, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
-import { pino } from 'pino';
+import { pino, type Logger } from 'pino';
 import type { DocumentServiceClient } from '../../../proto/generated/scalingnote/v1/DocumentService.ts';
 import type { Document } from '../../../proto/generated/scalingnote/v1/Document.ts';
 import type { DocumentPatch } from '../../../proto/generated/scalingnote/v1/DocumentPatch.ts';
@@ -43,13 +43,13 @@ export async function startHarness(
     drift?: PipelineParts['drift'];
     quotas?: Quotas;
     access?: Access;
+    log?: Logger;
   } = {},
 ): Promise<Harness> {
   const own = parts.store ? undefined : await openTestStore();
   const store = parts.store ?? own!;
   const tower = parts.tower ?? new FakeTower();
-  const log = pino({ level: 'silent' });
-  const { drift, quotas = new Quotas() } = parts;
+  const { drift, quotas = new Quotas(), log = pino({ level: 'silent' }) } = parts;
   const storage = new StorageQuotas(store, quotas);
   const pipeline = new IngestPipeline(
     { store, tower, log, drift, quotas, storage },

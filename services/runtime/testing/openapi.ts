@@ -71,6 +71,9 @@ const TEXTS = [
   'docs--sp1_00000000',
   `col_${'0'.repeat(32)}.1`,
   'col_0.1',
+  // A language, and none.
+  'en',
+  'qqq',
 ];
 
 /**

@@ -147,7 +147,8 @@ class Snippet:
 
     text: str
     highlights: list[tuple[int, int]]
-    """The words of the query in `text`, as `text[start:end]`, in order and without overlap."""
+    """The words of the query in `text`, as `text[start:end]`, in order and without overlap; or, by a lookup tower, words
+    near it in meaning where the passage says none of the query's."""
     start: int
     """Where it begins in the text of the passage, in UTF-16 code units."""
 

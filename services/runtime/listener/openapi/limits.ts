@@ -1,4 +1,5 @@
 import { RRF_K } from '../../../../store/fusion.ts';
+import { knownLanguages } from '../../../../towers/lexical/languages.ts';
 import { MAX_ANY_OF_VALUES, MAX_FIELD_BYTES, MAX_FILTER_CONDITIONS } from '../../filter.ts';
 import {
   CANDIDATES,
@@ -113,7 +114,7 @@ const LIMITS: Readonly<Record<string, Readonly<Record<string, FieldLimits>>>> = 
     percentile_threshold: { schema: { minimum: 0, maximum: 1 } },
     facets: { items: { min: 0, max: MAX_FACETS } },
     rerank: { range: { min: 1, max: MAX_RERANKED }, none: 0 },
-    language: { pattern: /^(?:[a-z]{2,3}|none)?$/ },
+    language: { pattern: new RegExp(`^(?:none|${knownLanguages().join('|')})?$`) },
     candidates: { range: CANDIDATES, none: 0, fallback: DEFAULT_CANDIDATES },
   },
   FacetRequest: { field: path(), limit: { range: FACET_VALUES, none: 0, fallback: FACET_VALUES.fallback } },
