@@ -294,7 +294,7 @@ describe('the payload of hits', { skip }, () => {
     await store.ensureCollection('docs', SPACE);
     await store.writeDocuments('docs', documents);
     const plain = await store.search('docs', { tenant: TENANT, vector, limit: 2 });
-    assert.equal(server.seen.filter(isText).at(-1)!.path.includes('query'), true);
+    assert.equal(server.seen.findLast(isText)!.path.includes('query'), true);
     const before = server.seen.length;
     const hits = await store.search('docs', hybrid);
     assert.deepEqual(
