@@ -120,7 +120,10 @@ test('a long input does not starve while short ones keep arriving', () => {
 
 test('a batch is a run of neighbours in length: nobody outside would have fitted better', () => {
   fc.assert(
-    fc.property(inputs, budgets, (items, budget) => {
+    fc.property(inputs, budgets, (items, least) => {
+      const all = items.reduce((sum, { length }) => sum + length, 0);
+      // So few that none is far from the oldest one.
+      const budget = Math.max(least, Math.ceil(all / 2));
       const queue = queueOf(items);
       const left = new Set(items);
       while (queue.size > 0) {
@@ -139,6 +142,47 @@ test('a batch is a run of neighbours in length: nobody outside would have fitted
       }
     }),
   );
+});
+
+/** Inputs of forty lengths, one after the other. */
+function manyLengths(count: number): Input[] {
+  return Array.from({ length: count }, (_, index) => ({ length: 10 + ((index * 17) % 40) }));
+}
+
+/** How many inputs a caller has that wants them in their order. */
+function doneInOrder(items: readonly Input[], done: ReadonlySet<Input>): number {
+  const waits = items.findIndex((item) => !done.has(item));
+  return waits < 0 ? items.length : waits;
+}
+
+for (const budget of [256, 1_024]) {
+  test(`the first inputs are done soon, however many wait, in batches of ${budget}`, () => {
+    const items = manyLengths(2_000);
+    const queue = queueOf(items);
+    const done = new Set<Input>();
+    for (const share of [0.05, 0.1, 0.2, 0.5]) {
+      while (done.size < share * items.length) {
+        for (const item of queue.take(budget, { maxPadding: 6 })) done.add(item);
+      }
+      const inOrder = doneInOrder(items, done);
+      assert.ok(inOrder > 0.3 * done.size, `${inOrder} of the ${done.size} that are done`);
+    }
+  });
+}
+
+test('a batch looks for neighbours the farther the longer the queue has been full', () => {
+  const queue = new BatchQueue<Input>();
+  const add = (items: readonly Input[]): void => items.forEach((item) => queue.push(item, item.length));
+  const take = (): Input[] => queue.take(512, { maxPadding: 6 });
+  const long = (): Input => ({ length: 200 });
+  const [first, second] = [long(), long()];
+  add([first, ...manyLengths(100), second]);
+  assert.deepEqual(take(), [first], 'at first the other one is too far away');
+  const [third, fourth] = [long(), long()];
+  add([...manyLengths(300), third, ...manyLengths(100), fourth]);
+  let batch: Input[] = [];
+  while (!batch.includes(third)) batch = take();
+  assert.deepEqual(batch, [third, fourth]);
 });
 
 test('of equal length, the older input goes first', () => {

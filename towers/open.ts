@@ -18,6 +18,7 @@ import { openRemoteTower } from './remote/tower.ts';
 import { knownSplit, measureRate, splitsOf, startFastest } from './session/choose.ts';
 import { LookupSession } from './session/lookup.ts';
 import type { HeadPart, ModelOptions, Session } from './session/protocol.ts';
+import { warmUp } from './session/warm-up.ts';
 import { TextTokenizer } from './tokenizer/tokenizer.ts';
 import type { BatchStats, Encoding, KeptPassage, Passage, Tokens, Tower } from './tower.ts';
 import { withUnpooled } from './unpooled.ts';
@@ -101,6 +102,12 @@ export async function openTower(reference: string, options: TowerOptions = {}): 
     // A text that must not have neighbours has none.
     ...(manifest.batchInvariant === false && { maxBatchTokens: 1 }),
   };
+  if (session.device !== 'cpu') {
+    const { ids } = await tokenizer.encode(PROBE_TEXT);
+    const { limit: maxTokens } = passageRoom(manifest, tokenizer, promptTokens);
+    const { maxBatchTokens, maxQueue: maxInputs } = batching;
+    batching.maxBatchTokens = await warmUp(session, { ids, maxTokens, maxBatchTokens, maxInputs, log });
+  }
   const atOnce = session.runNow ? await wordPieceOf(local, log) : undefined;
   return new OnnxTower(local, { tokenizer, promptTokens, atOnce }, session, batching);
 }
@@ -225,6 +232,17 @@ function requireRemote({ device = 'auto', pooling, sessions }: TowerOptions, { n
   }
 }
 
+/** Tokens of a passage at most: of its text, and with the prompt and special tokens. */
+function passageRoom(
+  { maxTokens, space }: TowerManifest,
+  tokenizer: TextTokenizer,
+  promptTokens: number,
+): { window: number; limit: number } {
+  const room = tokenizer.room - promptTokens;
+  const window = Math.max(1, Math.min(space.passageWindow.tokens, room));
+  return { window, limit: maxTokens - room + window };
+}
+
 /** The layers after a tower's pooling, with the files that hold their weights. */
 export function headOf(directory: string, { head = [], files }: TowerManifest): HeadPart[] {
   const pathOf = (sha256: string): string =>
@@ -333,14 +351,13 @@ class OnnxTower implements Tower {
 
   #rules(): PassageRules {
     const { prompt, space } = this.manifest;
-    const room = this.#tokenizer.room - this.#promptTokens;
-    const window = Math.max(1, Math.min(space.passageWindow.tokens, room));
+    const { window, limit } = passageRoom(this.manifest, this.#tokenizer, this.#promptTokens);
     return {
       window,
       overlap: space.passageWindow.overlap,
       count: (text) => this.#tokenizer.count(text),
       encode: (text) => this.#tokens(text, prompt),
-      limit: this.manifest.maxTokens - room + window,
+      limit,
     };
   }
 

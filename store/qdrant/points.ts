@@ -143,6 +143,23 @@ export class Points {
     return answer.points;
   }
 
+  /** Those of some points that match a filter at this moment, by id. */
+  async matching(
+    ids: readonly string[],
+    filter: QdrantFilter,
+    keys: string[] | true,
+    options: CallOptions,
+  ): Promise<Map<string, Point>> {
+    const both: QdrantFilter = { must: [filter, { has_id: [...ids] }] };
+    const request: Schemas['ScrollRequest'] = { filter: both, limit: ids.length, with_payload: keys };
+    const body = JSON.stringify(request);
+    const page = await this.#send<{ points: Point[] }>(
+      { operation: 'scroll', path: '/points/scroll', body, hedged: true },
+      options,
+    );
+    return new Map(page.points.map((point) => [point.id, point]));
+  }
+
   /**
    * Writes points, durably. A point that is there already changes only if the condition holds for it; the
    * answer does not say which points changed.

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it, type TestContext } from 'node:test';
 import type { Schemas } from '@qdrant/js-client-rest';
+import type { ServerResponse } from 'node:http';
 import { request } from 'undici';
 import { optionalTool } from '../../test/testing/optional-tool.ts';
 import { confirm, put, remove, rejects, SPACE, sparse, TENANT, update } from '../contract/stores.ts';
@@ -277,6 +278,58 @@ describe('a search', { skip }, () => {
       assert.equal(params.quantization?.oversampling, expected);
     });
   }
+});
+
+describe('the payload of hits', { skip }, () => {
+  const vector = Float32Array.of(1, 0, 0, 0);
+  const hybrid = { tenant: TENANT, vector, sparse: sparse({ 1: 1 }), limit: 2 };
+  const documents = ['a', 'b', 'c', 'd'].map((id, index) =>
+    put(id, [[1, index / 10, 0, 0]], { title: `title of ${id}`, metadata: { group: 'mine' } }),
+  );
+  const isText = ({ path, body }: Seen): boolean =>
+    /points.(query|scroll)/.test(path) && body.includes('"text"');
+
+  it('is asked for after the search, for them alone, where many more points are looked at', async (t) => {
+    const { store, server } = await open(t);
+    await store.ensureCollection('docs', SPACE);
+    await store.writeDocuments('docs', documents);
+    const plain = await store.search('docs', { tenant: TENANT, vector, limit: 2 });
+    assert.equal(server.seen.findLast(isText)!.path.includes('query'), true);
+    const before = server.seen.length;
+    const hits = await store.search('docs', hybrid);
+    assert.deepEqual(
+      hits.map(({ documentId, title, text, metadata }) => ({ documentId, title, text, metadata })),
+      plain.map(({ documentId, title, text, metadata }) => ({ documentId, title, text, metadata })),
+    );
+    const asked = server.seen.slice(before).filter(isText);
+    assert.equal(asked.length, 1);
+    const { filter, limit } = JSON.parse(asked[0]!.body) as Schemas['ScrollRequest'];
+    assert.equal(limit, 2);
+    assert.ok(JSON.stringify(filter).includes(TENANT));
+  });
+
+  it('is never that of a document that the filter does not hold for any more', async (t) => {
+    let change: (() => Promise<unknown>) | undefined;
+    const { store } = await open(t, {}, (seen) => {
+      if (!change || !isText(seen) || !seen.path.endsWith('/scroll')) return undefined;
+      const changed = change();
+      change = undefined;
+      const forward = forwardTo(engine.url) as (response: ServerResponse, seen: Seen) => void;
+      return (response) => void changed.then(() => forward(response, seen));
+    });
+    await store.ensureCollection('docs', SPACE);
+    await store.writeDocuments('docs', documents);
+    const filter = { must: [{ field: 'metadata.group', equals: 'mine' }] } satisfies Filter;
+    const ids = async (): Promise<string[]> =>
+      (await store.search('docs', { ...hybrid, filter })).map(({ documentId }) => documentId);
+    assert.deepEqual(await ids(), ['a', 'b']);
+    const theirs = put('a', [[1, 0, 0, 0]], { title: 'secret', metadata: { group: 'theirs' } });
+    change = () => store.writeDocuments('docs', [theirs]);
+    assert.deepEqual(await ids(), ['b', 'c']);
+    assert.equal(change, undefined, 'it changed in between');
+    change = () => store.writeDocuments('docs', [remove('b')]);
+    assert.deepEqual(await ids(), ['c', 'd']);
+  });
 });
 
 describe('a write', { skip }, () => {

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { listSupportedBackends } from './onnxruntime.ts';
 import { TowerError } from '../errors.ts';
 import { temporaryFolder, tinyModel, TINY_WIDTH, writeFiles } from '../testing/tiny-tower.ts';
-import { createSession } from './devices.ts';
+import { createSession, parseDevice } from './devices.ts';
 import type { ModelOptions } from './protocol.ts';
 
 function options(folder: string, device: string): ModelOptions {
@@ -50,13 +50,25 @@ test('the CPU needs no words', async (context) => {
 
 test('a device that nobody knows is refused with those that there are', async (context) => {
   const folder = temporaryFolder(context);
-  for (const name of ['gpu', 'cpu:1', 'cuda:x', '', 'CPU']) {
+  for (const name of ['gpu', 'cpu:1', 'cuda:x', 'cuda:1000', 'cuda:-1', '', 'CPU']) {
     await assert.rejects(
       createSession(options(folder, name), () => undefined),
       unavailable(/there is auto, cpu/),
     );
   }
 });
+
+test(
+  'of several GPUs a number names one, the first by default',
+  {
+    skip: listSupportedBackends().some(({ name }) => name === 'cuda') ? false : 'this platform has no CUDA',
+  },
+  () => {
+    assert.deepEqual(parseDevice('cuda'), { provider: 'cuda', index: 0 });
+    assert.deepEqual(parseDevice('cuda:3'), { provider: 'cuda', index: 3 });
+    assert.deepEqual(parseDevice('cpu'), { provider: 'cpu', index: undefined });
+  },
+);
 
 const absent = listSupportedBackends().find(({ name, bundled }) => name === 'cuda' && !bundled);
 

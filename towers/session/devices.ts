@@ -89,6 +89,7 @@ async function createOnCpu(options: ModelOptions): Promise<Created> {
   }
 }
 
+/** The number is all that onnxruntime-node 1.30 takes of a GPU's settings: a memory limit would be ignored in silence. */
 async function create(device: Device, { path, threads }: ModelOptions): Promise<Created> {
   const { provider, index } = device;
   const executionProvider = { name: provider, ...(index === undefined ? {} : { deviceId: index }) };
@@ -106,8 +107,8 @@ function deviceName({ provider, index }: Device): string {
 }
 
 /** @throws {TowerError} `DEVICE_UNAVAILABLE` where this platform has no such device */
-function parseDevice(text: string): Device {
-  const [, provider = '', index] = /^([a-z]+)(?::(\d+))?$/.exec(text) ?? [];
+export function parseDevice(text: string): Device {
+  const [, provider = '', index] = /^([a-z]+)(?::(\d{1,3}))?$/.exec(text) ?? [];
   const counted = COUNTED_PROVIDERS.has(provider);
   if (!isKnownHere(provider) || (index !== undefined && !counted)) {
     const names = listSupportedBackends().map(({ name }) =>
