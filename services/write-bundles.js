@@ -49,9 +49,11 @@ async function writeBundle(entry) {
     `${MARK}
 import { statSync } from 'node:fs';
 
-const madeAt = (path) => statSync(new URL(path, import.meta.url), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-const isCurrent = madeAt('${up}${folder}/main.js') >= madeAt('${up}.tsbuildinfo');
-await import(isCurrent ? '${up}${folder}/main.js' : './${basename(modules)}');
+const bundle = new URL('${up}${folder}/main.js', import.meta.url);
+const modules = new URL('./${basename(modules)}', import.meta.url);
+const madeAt = (file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+const isCurrent = madeAt(bundle) >= madeAt(new URL('${up}.tsbuildinfo', import.meta.url));
+await import((isCurrent ? bundle : modules).href);
 `,
   );
 }
