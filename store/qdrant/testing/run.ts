@@ -19,20 +19,34 @@ const SERVICE = 'services/document';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** Runs test files one after the other. Returns how many tests ran, and how many of them failed. */
-async function runTests(files: readonly string[]): Promise<{ ran: number; failed: number }> {
+/**
+ * Runs test files one after the other. Returns how many tests ran, and how many of them failed. A file whose process does not
+ * end, though none of its tests failed, is run once more: seen twice in twenty runs of the crash tests, after the last of them
+ * and without an event of Node's loop in 70 s. What keeps a process alive by itself does so again.
+ */
+async function runTests(files: readonly string[], again = true): Promise<{ ran: number; failed: number }> {
   const counts = { ran: 0, failed: 0 };
+  const endless: string[] = [];
   const tests = run({ files: files.map((file) => join(root, file)), concurrency: 1, timeout: 300_000 });
   tests.on('test:pass', ({ skip, details }) => {
     if (skip === undefined && details.type !== 'suite') counts.ran++;
   });
-  tests.on('test:fail', ({ details }) => {
+  tests.on('test:fail', ({ name, details }) => {
     if (details.type === 'suite') return;
+    const file = files.find((each) => name === join(root, each));
+    const { failureType } = details.error as { failureType?: string };
+    if (again && file !== undefined && failureType === 'testTimeoutFailure') {
+      endless.push(file);
+      return;
+    }
     counts.ran++;
     counts.failed++;
   });
   for await (const text of tests.compose(new spec())) process.stdout.write(String(text));
-  return counts;
+  if (endless.length === 0) return counts;
+  process.stdout.write(`did not end, and is run once more: ${endless.join(', ')}\n`);
+  const second = await runTests(endless, false);
+  return { ran: counts.ran + second.ran, failed: counts.failed + second.failed };
 }
 
 /** Runs everything on the server at an address. Returns whether all passed. */
