@@ -1,3 +1,4 @@
+import { cosine } from '../../towers/adopt/cosines.ts';
 import type { QueryTower } from './encoder.ts';
 
 /**
@@ -23,14 +24,12 @@ const LONGEST = 64;
 export class NearWords {
   readonly #tower: QueryTower;
   readonly #query: Float32Array;
-  readonly #length: number;
   readonly #seen = new Map<string, boolean>();
 
   /** @param query vector of the query's text */
   constructor(tower: QueryTower, query: Float32Array) {
     this.#tower = tower;
     this.#query = query;
-    this.#length = lengthOf(query);
   }
 
   /** Whether a word is near the query. It is not where too many others were looked at before. */
@@ -44,17 +43,9 @@ export class NearWords {
     return near;
   }
 
-  /** 0 where the tower can't say it at once. */
+  /** -1 where the tower can't say it at once. */
   #cosine(word: string): number {
     const vector = this.#tower.encodeNow?.(word, { prompt: '' })?.encoding.vector;
-    if (!vector) return 0;
-    let product = 0;
-    for (const [index, component] of vector.entries()) product += component * this.#query[index]!;
-    const lengths = this.#length * lengthOf(vector);
-    return lengths > 0 ? product / lengths : 0;
+    return vector ? cosine(vector, this.#query) : -1;
   }
-}
-
-function lengthOf(vector: Float32Array): number {
-  return Math.hypot(...vector);
 }

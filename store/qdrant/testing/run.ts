@@ -21,8 +21,8 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 /**
  * Runs test files one after the other. Returns how many tests ran, and how many of them failed. A file whose process does not
- * end, though none of its tests failed, is run once more: seen twice in some
- * twenty runs of the crash tests, after the last of them; why is not known. What always keeps a process alive does so again.
+ * end is run once more: seen twice in some twenty runs of the crash tests, after the last of them; why is not known. What
+ * always keeps a process alive does so again.
  */
 async function runTests(files: readonly string[], again = true): Promise<{ ran: number; failed: number }> {
   const counts = { ran: 0, failed: 0 };
