@@ -1,10 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { run } from 'node:test';
-import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
 import { findTool } from '../../../test/testing/optional-tool.ts';
+import { runFiles, summaryOf } from '../../../test/testing/run-files.ts';
 import { Engine, engineFolder } from './engine.ts';
 
 /**
@@ -19,36 +18,6 @@ const SERVICE = 'services/document';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
-/**
- * Runs test files one after the other. Returns how many tests ran, and how many of them failed. A file whose process does not
- * end is run once more: seen twice in some twenty runs of the crash tests, after the last of them; why is not known. What
- * always keeps a process alive does so again.
- */
-async function runTests(files: readonly string[], again = true): Promise<{ ran: number; failed: number }> {
-  const counts = { ran: 0, failed: 0 };
-  const endless: string[] = [];
-  const tests = run({ files: files.map((file) => join(root, file)), concurrency: 1, timeout: 300_000 });
-  tests.on('test:pass', ({ skip, details }) => {
-    if (skip === undefined && details.type !== 'suite') counts.ran++;
-  });
-  tests.on('test:fail', ({ name, details }) => {
-    if (details.type === 'suite') return;
-    const file = files.find((each) => name === join(root, each));
-    const { failureType } = details.error as { failureType?: string };
-    if (again && file !== undefined && failureType === 'testTimeoutFailure') {
-      endless.push(file);
-      return;
-    }
-    counts.ran++;
-    counts.failed++;
-  });
-  for await (const text of tests.compose(new spec())) process.stdout.write(String(text));
-  if (endless.length === 0) return counts;
-  process.stdout.write(`did not end, and is run once more: ${endless.join(', ')}\n`);
-  const second = await runTests(endless, false);
-  return { ran: counts.ran + second.ran, failed: counts.failed + second.failed };
-}
-
 /** Runs everything on the server at an address. Returns whether all passed. */
 async function testOn(url: string): Promise<boolean> {
   const { title, version } = (await (await request(url)).body.json()) as { title: string; version: string };
@@ -61,14 +30,15 @@ async function testOn(url: string): Promise<boolean> {
     .filter((path) => path.endsWith('.test.js'))
     .map((path) => join(SERVICE, path))
     .sort();
-  const contract = await runTests([CONTRACT]);
-  const rest = await runTests([...OTHERS, ...service]);
-  const failed = contract.failed + rest.failed;
+  const inRoot = (files: readonly string[]): string[] => files.map((file) => join(root, file));
+  const contract = await runFiles(root, inRoot([CONTRACT]));
+  const rest = await runFiles(root, inRoot([...OTHERS, ...service]));
   process.stdout.write(
-    `Qdrant contract: ${title} (API of ${version}), ${contract.ran} tests; ` +
-      `crashes, document service, system: ${rest.ran} tests; failed: ${failed}\n`,
+    `contract: ${summaryOf(contract)}\nthe rest: ${summaryOf(rest)}\n` +
+      `Qdrant contract: ${title} (API of ${version}), ${contract.ran} tests; ` +
+      `crashes, document service, system: ${rest.ran} tests; failed: ${contract.failed.length + rest.failed.length}\n`,
   );
-  return failed === 0 && contract.ran > 0;
+  return contract.failed.length + rest.failed.length === 0 && contract.ran > 0;
 }
 
 const url = process.env['QDRANT_URL'];
