@@ -2,9 +2,9 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
-import { findTool } from '../../../test/testing/optional-tool.ts';
-import { runFiles, summaryOf } from '../../../test/testing/run-files.ts';
-import { Engine, engineFolder } from './engine.ts';
+import { findTool } from './testing/optional-tool.ts';
+import { runFiles, summaryOf } from './testing/run-files.ts';
+import { Engine, engineFolder } from '../store/qdrant/testing/engine.ts';
 
 /**
  * `npm run test:qdrant` runs the store contract, the crash tests, the document service's tests and those of
@@ -16,7 +16,7 @@ const CONTRACT = 'store/qdrant/qdrant-store.test.js';
 const OTHERS = ['store/qdrant/crash.test.js', 'test/e2e.test.js'];
 const SERVICE = 'services/document';
 
-const root = fileURLToPath(new URL('../../../', import.meta.url));
+const root = fileURLToPath(new URL('../', import.meta.url));
 
 /** Runs everything on the server at an address. Returns whether all passed. */
 async function testOn(url: string): Promise<boolean> {
