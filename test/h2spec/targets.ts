@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Authority } from '../../keys/certificates.ts';
 import { v1 } from '../../proto/load.ts';
@@ -18,6 +19,12 @@ export const PATH = '/h2spec';
 /** Longer than the windows that cases set. */
 const ANSWER = 'answered '.repeat(100);
 
+/**
+ * Time until it is answered, in milliseconds. Cases send a second frame for a stream whose request has ended: were it
+ * answered between the two, the stream would have closed, and the frame be another case.
+ */
+const ANSWER_AFTER_MS = 50;
+
 /** The servers that h2spec is run against, all in this process. */
 export interface Targets {
   servers: readonly { name: Target; port: number }[];
@@ -31,6 +38,7 @@ const route: AddRoutes = (routes) =>
     method: '/scalingnote.v1.QueryService/Describe',
     serve: async (exchange) => {
       await exchange.body();
+      await wait(ANSWER_AFTER_MS);
       exchange.send(200, { 'content-type': 'text/plain' }, ANSWER);
     },
   });
@@ -79,11 +87,12 @@ async function startBare(): Promise<{ port: number; close(): void }> {
   server.on('stream', (stream) => {
     stream.on('error', () => {});
     stream.resume();
-    stream.once('end', () => {
+    const answer = (): void => {
       if (stream.destroyed || stream.closed) return;
       stream.respond({ ':status': 200, 'content-type': 'text/plain' });
       stream.end(ANSWER);
-    });
+    };
+    stream.once('end', () => setTimeout(answer, ANSWER_AFTER_MS));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return { port: (server.address() as AddressInfo).port, close: () => void server.close() };
