@@ -8,7 +8,13 @@ import { Progress } from '../output/progress.ts';
 import { analysisIn, reanalyse, type Reanalysed } from '../reanalyse.ts';
 import { type BackupFlags, checkBackupFlags, openExisting, storeConfig, withBackedUp } from '../stores.ts';
 import { FIELD_TYPES, type FieldType, isFieldType } from '../../store/indexed-fields.ts';
-import { DEFAULT_ANALYSIS, languageCode, unstemmedNote } from '../../towers/lexical/analysis.ts';
+import {
+  DEFAULT_ANALYSIS,
+  languageCode,
+  lexicalFingerprint,
+  newRecord,
+  unstemmedNote,
+} from '../../towers/lexical/analysis.ts';
 
 interface Flags {
   json?: boolean;
@@ -179,7 +185,10 @@ export function renderCollections(listed: readonly (Collection & { unknownTokenS
 /** How the words of a collection are matched, in a word or two. */
 function wordsOf(analysis: Collection['analysis']): string {
   if (!analysis) return 'as written (reanalyse)';
-  return analysis.unfinished === true ? `${analysis.language} (unfinished)` : analysis.language;
+  const { language, keepDiacritics, fingerprint, unfinished } = analysis;
+  if (unfinished) return `${language} (unfinished)`;
+  const today = lexicalFingerprint(newRecord({ language, keepDiacritics }));
+  return fingerprint === today ? language : `${language}, by an earlier version (reanalyse)`;
 }
 
 const listAliases = command('list')

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { AVERAGE_PASSAGE_WORDS, BM25_B, BM25_K1, termId, type TermVector } from '../terms.ts';
-import type { Analysis } from './analysis.ts';
+import { type Analysis, ANALYSER } from './analysis.ts';
 import { foldCase, foldDiacritics } from './fold.ts';
 import { detectLanguage, type Language, languageOf } from './languages.ts';
 import { tokensOf } from './words.ts';
@@ -55,10 +55,14 @@ export interface AnalysedWord {
 /** Makes terms of texts, the same for documents and queries, as the analysis of a collection says. */
 export class Analyser {
   readonly analysis: Analysis;
+  /** Whether a title's words have a term as they are written: see {@link writtenTitleTerm}. */
+  readonly writesTitles: boolean;
   readonly #forms = new LRUCache<string, Forms>({ max: WORDS_REMEMBERED });
 
-  constructor(analysis: Analysis) {
+  /** @param analysis a collection's record; where it names no version, the newest is meant */
+  constructor({ analyser = ANALYSER, ...analysis }: Analysis & { analyser?: number }) {
     this.analysis = analysis;
+    this.writesTitles = analyser >= 2;
   }
 
   /** The language of a document. */
@@ -102,7 +106,7 @@ export class Analyser {
   document(title: string, text: string): AnalysedDocument {
     const language = this.languageOf(title, text);
     const inTitle = [...this.words(title, language)];
-    const titleTerms = titleWeights(inTitle);
+    const titleTerms = titleWeights(inTitle, this.writesTitles);
     const counted = (own: string) => {
       const counts = new Map<string, number>();
       const words = new Set<string>();
@@ -142,18 +146,24 @@ export function titleTerm(stem: string): number {
   return termId(TITLE_MARK + stem);
 }
 
-function titleWeights(words: readonly AnalysedWord[]): Map<number, number> {
-  const counts = new Map<string, number>();
+/** The same for the word as it is written, in a collection of version 2: an inflection of it counts less than itself. */
+export function writtenTitleTerm(exact: string): number {
+  return termId(TITLE_MARK + TITLE_MARK + exact);
+}
+
+function titleWeights(words: readonly AnalysedWord[], asWritten: boolean): Map<number, number> {
+  const counts = new Map<number, number>();
   let length = 0;
+  const count = (term: number): unknown => counts.set(term, (counts.get(term) ?? 0) + 1);
   for (const { forms, part } of words) {
     if (!part) length++;
-    if (!forms.stop) counts.set(forms.stem, (counts.get(forms.stem) ?? 0) + 1);
+    if (forms.stop) continue;
+    count(titleTerm(forms.stem));
+    if (asWritten) count(writtenTitleTerm(forms.exact));
   }
   const saturation = BM25_K1 * (1 - BM25_B + (BM25_B * length) / AVERAGE_TITLE_WORDS);
   const weights = new Map<number, number>();
-  for (const [stem, count] of counts) {
-    weights.set(titleTerm(stem), (count * (BM25_K1 + 1)) / (count + saturation));
-  }
+  for (const [term, times] of counts) weights.set(term, (times * (BM25_K1 + 1)) / (times + saturation));
   return weights;
 }
 

@@ -14,7 +14,7 @@ export interface Analysis {
 
 /** An analysis as a collection keeps it. */
 export interface AnalysisRecord extends Analysis {
-  /** See {@link ANALYSER}. */
+  /** Version of the analyser that made its terms, up to {@link ANALYSER}. */
   analyser: number;
   /** Major version of the Unicode library, whose word boundaries and normal forms change with it. */
   icu: number;
@@ -25,8 +25,14 @@ export interface AnalysisRecord extends Analysis {
 /** What a collection is made with where nobody says otherwise. */
 export const DEFAULT_ANALYSIS: Analysis = { language: 'auto', keepDiacritics: false };
 
-/** Raise this whenever the same words would become other terms: a new stemmer, other identifiers, other stop words. */
-export const ANALYSER = 1;
+/**
+ * What new collections are analysed by. Raise this whenever the same words would become other terms: a new stemmer, other
+ * identifiers, other stop words. A collection keeps the version that it was made by, and `Analyser` makes the terms of each.
+ *
+ * 1. Words by stem and as they are written; the title's words by stem.
+ * 2. The title's words as they are written, too, so that `operator` finds the title that says so before `operation`.
+ */
+export const ANALYSER = 2;
 
 /**
  * How long a service believes what a collection says of its analysis, in milliseconds. A re-analysis waits for longer than
@@ -103,7 +109,7 @@ export function lexicalFingerprint({ language, keepDiacritics, analyser, icu }: 
 
 /** Why this process makes other terms than those of a collection; `undefined` where it makes the same. */
 export function mismatchOf({ analyser, icu }: AnalysisRecord): string | undefined {
-  if (analyser !== ANALYSER)
+  if (analyser < 1 || analyser > ANALYSER)
     return `by version ${analyser} of the analyser, and this program has version ${ANALYSER}`;
   if (icu !== ICU)
     return `with version ${icu} of the Unicode library (ICU), and this Node.js has version ${ICU}`;

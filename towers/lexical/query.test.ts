@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { termId } from '../terms.ts';
-import { Analyser, titleTerm } from './analyser.ts';
+import { Analyser, titleTerm, writtenTitleTerm } from './analyser.ts';
+import { ANALYSER, mismatchOf, newRecord } from './analysis.ts';
 import { editDistance } from './distance.ts';
 import { readQuery, type ReadQuery } from './query.ts';
 import { Vocabulary } from './vocabulary.ts';
@@ -90,7 +91,7 @@ test('a mistyped word finds the similar ones, weighted down, and says so', () =>
     assert.equal(query.didYouMean, meant, typed);
     assert.equal(query.text, meant, typed);
     const { stem } = AUTO.forms(typed, 'en');
-    const own = [termId(typed), termId(stem), titleTerm(stem)];
+    const own = [termId(typed), termId(stem), titleTerm(stem), writtenTitleTerm(typed)];
     const weightOf = (term: number): number => query.sparse.values[query.sparse.indices.indexOf(term)] ?? 0;
     const most = Math.max(...own.map(weightOf));
     for (const term of query.sparse.indices) {
@@ -198,3 +199,35 @@ test('property: the similar words are all that are near enough', () => {
     }),
   );
 });
+
+test('a title that says the word as it is written counts more than one with another form of it', () => {
+  const scoreOf = (text: string, title: string, analyser = AUTO): number => {
+    const { sparse } = readQuery(text, { analyser, prefix: false });
+    const weights = sparseOf(analyser.document(title, 'a text').passage('a text').sparse);
+    return sparse.indices.reduce((sum, term, i) => sum + sparse.values[i]! * (weights.get(term) ?? 0), 0);
+  };
+  assert.ok(scoreOf('visit', 'visit') > scoreOf('visit', 'visitor'));
+  assert.ok(scoreOf('visits', 'visit') > 0);
+  const shareOf = (text: string): number => sparseOf(read(text).sparse).get(writtenTitleTerm('star'))!;
+  assert.equal(shareOf('star'), 1);
+  assert.equal(shareOf('bright star northern sky'), 1 / 4, 'a sentence names no title');
+});
+
+test('a collection of version 1 keeps its terms, and another version than there are is refused', () => {
+  const first = new Analyser({ language: 'auto', keepDiacritics: false, analyser: 1 });
+  const has = (analyser: Analyser): boolean =>
+    analyser.document('star', 'a text').passage('a text').sparse.indices.includes(writtenTitleTerm('star'));
+  const asks = (analyser: Analyser): boolean =>
+    readQuery('star', { analyser, prefix: false }).sparse.indices.includes(writtenTitleTerm('star'));
+  assert.deepEqual([has(first), asks(first)], [false, false]);
+  assert.deepEqual([has(AUTO), asks(AUTO)], [true, true]);
+  const record = newRecord({ language: 'auto', keepDiacritics: false });
+  for (let analyser = 1; analyser <= ANALYSER; analyser++) {
+    assert.equal(mismatchOf({ ...record, analyser }), undefined);
+  }
+  for (const analyser of [0, ANALYSER + 1]) assert.match(mismatchOf({ ...record, analyser })!, /version/);
+});
+
+function sparseOf({ indices, values }: { indices: ArrayLike<number>; values: ArrayLike<number> }) {
+  return new Map(Array.from(indices, (term, i) => [term, values[i]!]));
+}

@@ -1,5 +1,5 @@
 import { termId, type TermVector } from '../terms.ts';
-import { type AnalysedWord, type Analyser, type Forms, titleTerm } from './analyser.ts';
+import { type AnalysedWord, type Analyser, type Forms, titleTerm, writtenTitleTerm } from './analyser.ts';
 import type { Candidate, Vocabulary } from './vocabulary.ts';
 
 /** What else a query's words are read with. */
@@ -40,6 +40,12 @@ const EXACT_WEIGHT = 0.25;
 
 /** What a word counts besides where the title says it. */
 const TITLE_WEIGHT = 1;
+
+/**
+ * What the only word of a query counts besides where the title says it as the query has it, so that _visit_ finds the entry
+ * _visit_ before _visitor_; each of several words counts its share of that, since a sentence names no title.
+ */
+const WRITTEN_TITLE_WEIGHT = 1;
 
 /** Words that a prefix is searched by, and what all of them count together with a word that was finished. */
 const MAX_COMPLETIONS = 8;
@@ -83,6 +89,8 @@ class Reader {
   readonly #weights = new Map<number, number>();
   readonly #words = new Map<number, string>();
   #looks = 0;
+  /** What a word counts besides where a title says it as it is written. */
+  #inTitle = WRITTEN_TITLE_WEIGHT;
 
   constructor(text: string, { analyser, vocabulary, language, prefix }: QueryReading) {
     this.#text = text;
@@ -99,6 +107,8 @@ class Reader {
     // A query of stop words alone means them.
     const said = found.filter((word) => word === last || !isStop(word));
     const words = said.length > 0 ? said : found;
+    const count = words.filter(({ part }) => !part).length;
+    this.#inTitle = WRITTEN_TITLE_WEIGHT / Math.max(1, count);
     const corrections: Replacement[] = [];
     const completed: Replacement[] = [];
     let completions: string[] = [];
@@ -114,7 +124,6 @@ class Reader {
       const [best] = this.#addSimilar(word);
       if (best) corrections.push({ start: word.start, end: word.end, word: best.word });
     }
-    const count = words.filter(({ part }) => !part).length;
     const guesses = corrections.length + (completions.length > 0 ? 1 : 0);
     const byPlace = [...corrections, ...completed].sort((a, b) => a.start - b.start);
     const sparse = { indices: [...this.#weights.keys()], values: [...this.#weights.values()] };
@@ -182,6 +191,9 @@ class Reader {
     for (const stem of stems) {
       this.#weigh(termId(stem), stem, weight);
       this.#weigh(titleTerm(stem), `${stem} (title)`, weight * TITLE_WEIGHT);
+    }
+    if (this.#analyser.writesTitles) {
+      this.#weigh(writtenTitleTerm(exact), `${exact} (title, as written)`, weight * this.#inTitle);
     }
   }
 
