@@ -46,21 +46,21 @@ const twins = (count: number): [number, number, number][] =>
 
 export const GRIDS: Readonly<Record<'small' | 'full', Grid>> = {
   small: {
-    data: 32_768,
+    data: 16_384,
     sizes: [
+      [1 / 6, 1 / 48],
       [1 / 6, 1 / 16],
-      [1 / 6, 1 / 8],
-      [1 / 3, 1 / 4],
+      [1 / 6, 1 / 4],
     ],
     smaller: twins(3),
     heldOut: [2, 0, 1 / 2],
   },
   full: {
-    data: 98_304,
+    data: 65_536,
     sizes: [
+      [1 / 6, 1 / 48],
       [1 / 6, 1 / 16],
-      [1 / 6, 1 / 8],
-      [1 / 3, 1 / 4],
+      [1 / 6, 1 / 4],
       [1 / 3, 1 / 2],
     ],
     smaller: [...twins(4), [3, 0, 1 / 4], [0, 3, 1 / 4]],
@@ -169,7 +169,7 @@ export function renderTowers(report: TowersReport): string {
           best === undefined
             ? 'the largest towers do not reach it'
             : best.atEnd.map((end) => `${end} measured`).join(', '),
-          reached < 1 ? `reached in ${Math.round(100 * reached)} % of the refits` : '',
+          reached < 1 ? `reached in ${Math.floor(100 * reached)} % of the refits` : '',
         ]
           .filter((each) => each !== '')
           .join('; '),

@@ -65,7 +65,7 @@ test('a choice names the members of the family, ends of the range, and refits th
   const family = { document: members([1e5, 1e6, 1e7]), query: members([1e4, 1e5, 1e6, 1e7]) };
   const law = solution();
   const entropies = [2.9, 3.6];
-  const worse = solution({ ...constants, delta: 3 });
+  const worse = solution({ ...constants, delta: 2 });
   const given = { load, range, family, pairs, entropies, rates: RATES };
   const choices = choose({ best: law, refits: [law, law, law, worse] }, given);
   assert.equal(choices.length, entropies.length * RATES.length);

@@ -15,10 +15,14 @@ export interface Solution<Place, Name extends string> {
   at: (place: Place) => number;
 }
 
-/** Finds the constants that fit best. */
+/**
+ * Finds the constants that fit best.
+ *
+ * @param again - of a fit that is made again: where it may start, and what it may draw other starts from. @default from anywhere
+ */
 export type Solver<Place, Name extends string> = (
   points: readonly (Place & Measurement)[],
-  start?: Solution<Place, Name>,
+  again?: { from: Solution<Place, Name>; random: () => number },
 ) => Solution<Place, Name>;
 
 /** What was measured at a place. */
@@ -76,7 +80,7 @@ export function withIntervals<Place, Name extends string>(
   const refits = Array.from({ length: RESAMPLES }, () =>
     solve(
       points.map((point) => Object.assign({}, point, { entropy: best.at(point) + draw() })),
-      best,
+      { from: best, random },
     ),
   );
   const noise = refits.map(draw);

@@ -52,7 +52,7 @@ const solveSize: Solver<'A' | 'alpha' | 'delta'> = (points) => {
   };
 };
 
-const solveJoint: Solver<'A' | 'alpha' | 'B' | 'beta' | 'delta'> = (points, start) => {
+const solveJoint: Solver<'A' | 'alpha' | 'B' | 'beta' | 'delta'> = (points, again) => {
   const size = middle(points.map(({ parameters }) => parameters));
   const data = middle(points.map(({ pairs }) => pairs));
   const entropies = points.map(({ entropy }) => entropy);
@@ -71,7 +71,7 @@ const solveJoint: Solver<'A' | 'alpha' | 'B' | 'beta' | 'delta'> = (points, star
       points.map((point) => term(at, point)),
       entropies,
     );
-  const starts = start === undefined ? JOINT_STARTS : [startOf(start.constants, size, data)];
+  const starts = again === undefined ? JOINT_STARTS : [startOf(again.from.constants, size, data)];
   const { at } = minimize((x) => given(x).error, starts);
   const { slope, constant: delta } = given(at);
   const { alpha, beta, share } = numbersOf(at);

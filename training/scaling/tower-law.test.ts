@@ -104,9 +104,9 @@ test('what the grid does not vary is named, and so is what it varies too little'
   );
   const narrow = weaklyIdentified(fitTowers(points(0.02, 1, { data: [30_000, 32_000] })));
   const named = new Set(narrow.flatMap(({ constants }) => constants));
-  assert.ok(named.has('C') && named.has('gamma') && named.has('delta'), JSON.stringify(narrow));
-  const few = weaklyIdentified(fitTowers(points(0).slice(0, 6)));
-  assert.ok(few.some(({ why }) => /constants from 6 points/.test(why)));
+  assert.ok(named.has('C') && named.has('gamma'), JSON.stringify(narrow));
+  const few = weaklyIdentified(fitTowers(points(0).slice(0, 5)));
+  assert.ok(few.some(({ why }) => /5 constants from 5 points/.test(why)));
 });
 
 test('an entropy that no size changes leaves the exponents of sizes open', () => {

@@ -1,4 +1,3 @@
-import { Matrix, QrDecomposition } from 'ml-matrix';
 import {
   exponentOf,
   type Fit,
@@ -48,26 +47,35 @@ export function fitTowers(points: readonly TowerPoint[]): TowerFit {
   return withIntervals(FORM, points, solveTowers);
 }
 
-/** Exponents small and middling. */
-const STARTS = [-1.5, 0].flatMap((a) => [-1.5, 0].flatMap((b) => [-1.5, 0].map((c) => [a, b, c])));
+/** Logits of exponents that a fit starts from: small and middling ones. */
+const STARTS = [-1.5, 0];
 
-const solveTowers: Solver<TowerPlace, TowerConstant> = (points, start) => {
+/** How far from 0 the logits of other starts may be: exponents from 0.1 to 1.9. */
+const REACH = 3;
+
+const solveTowers: Solver<TowerPlace, TowerConstant> = (points, again) => {
   const entropies = points.map(({ entropy }) => entropy);
   const varied = TERMS.filter(({ of }) => new Set(points.map((point) => point[of])).size > 1).map((term) =>
     Object.assign({}, term, { unit: middle(points.map((point) => point[term.of])) }),
   );
-  const columns = (exponents: readonly number[], places: readonly TowerPlace[]): number[][] =>
-    varied.map(({ of, unit }, i) => places.map((place) => (place[of] / unit) ** -exponents[i]!));
-  const given = (at: readonly number[]) => nonNegative(columns(at.map(exponentOf), points), entropies);
-  const starts =
-    start === undefined
-      ? [...new Set(STARTS.map((each) => each.slice(0, varied.length).join()))].map((each) =>
-          each === '' ? [] : each.split(',').map(Number),
-        )
-      : [varied.map(({ exponent }) => logitOf(start.constants[exponent]))];
-  const first = minimize((x) => given(x).error, starts);
-  // A simplex that has become flat goes on when it is spread anew.
-  const { at } = minimize((x) => given(x).error, [first.at]);
+  const logs = varied.map(({ of, unit }) => points.map((point) => Math.log(point[of] / unit)));
+  const given = (at: readonly number[]): Linear =>
+    nonNegative(
+      logs.map((column, i) => {
+        const exponent = exponentOf(at[i]!);
+        return column.map((log) => Math.exp(-exponent * log));
+      }),
+      entropies,
+    );
+  const errorAt = (at: readonly number[]): number => given(at).error;
+  const at =
+    again === undefined
+      ? fromEverywhere(errorAt, varied.length)
+      : minimize(errorAt, [
+          varied.map(({ exponent }) => logitOf(again.from.constants[exponent])),
+          // Where exponents are as good as any others, a fit that only starts from the best would not leave them.
+          varied.map(() => (2 * again.random() - 1) * REACH),
+        ]).at;
   const exponents = at.map(exponentOf);
   const { slopes, constant: delta } = given(at);
   const constants = { A: NaN, alpha: NaN, B: NaN, beta: NaN, C: NaN, gamma: NaN, delta };
@@ -77,9 +85,19 @@ const solveTowers: Solver<TowerPlace, TowerConstant> = (points, start) => {
   }
   return {
     constants,
-    at: (place) => columns(exponents, [place]).reduce((sum, [x], i) => sum + slopes[i]! * x!, delta),
+    at: (place) =>
+      varied.reduce((sum, { of, unit }, i) => sum + slopes[i]! * (place[of] / unit) ** -exponents[i]!, delta),
   };
 };
+
+function fromEverywhere(errorAt: (at: readonly number[]) => number, exponents: number): number[] {
+  let starts: number[][] = [[]];
+  for (let i = 0; i < exponents; i++) {
+    starts = starts.flatMap((start) => STARTS.map((each) => [...start, each]));
+  }
+  // A simplex that has become flat goes on when it is spread anew.
+  return minimize(errorAt, [minimize(errorAt, starts).at]).at;
+}
 
 /** What is linear in a law, by least squares. */
 interface Linear {
@@ -92,46 +110,76 @@ interface Linear {
 /** y = Σ slope · column + constant by least squares, none of them below 0: the best of all choices of which are 0. */
 export function nonNegative(columns: readonly (readonly number[])[], y: readonly number[]): Linear {
   const all = [...columns, y.map(() => 1)];
-  const whole = solveFor(all, y, [...all.keys()]);
-  // Nothing restricted can be better than what is not.
-  if (whole !== undefined) return whole;
+  const products = all.map((one) => all.map((other) => dot(one, other)));
+  const right = all.map((column) => dot(column, y));
+  // Of all columns first: nothing restricted can be better than what is not. Then all choices of some.
+  const whole = 2 ** all.length - 1;
   let best: Linear | undefined;
-  for (let kept = 1; kept < 2 ** all.length - 1; kept++) {
+  for (let kept = whole; kept > 0; kept--) {
     const found = solveFor(
-      all,
-      y,
+      products,
+      right,
       [...all.keys()].filter((i) => (kept & (1 << i)) !== 0),
     );
-    if (found !== undefined && !(best !== undefined && best.error <= found.error)) best = found;
+    if (found === undefined) continue;
+    let error = 0;
+    for (const [row, value] of y.entries()) {
+      let rest = value;
+      for (const [i, column] of all.entries()) rest -= found[i]! * column[row]!;
+      error += rest * rest;
+    }
+    if (best === undefined || error < best.error) {
+      best = { slopes: found.slice(0, -1), constant: found.at(-1)!, error };
+    }
+    if (kept === whole) break;
   }
-  return best ?? { slopes: columns.map(() => 0), constant: 0, error: squares(y) };
+  return best ?? { slopes: columns.map(() => 0), constant: 0, error: dot(y, y) };
 }
 
-/** Columns that differ by less than this share of themselves can't be told apart. */
-const ALIKE = 1e-9;
+/** A column of which less than this share is its own, beside the columns before it, can't be told from them. */
+const OWN_SHARE = 1e-12;
 
+/**
+ * The normal equations of some columns, by Cholesky's factors: a matrix library takes ten times as long for four numbers,
+ * and a fit asks a hundred thousand times.
+ *
+ * @returns a number for each column, 0 for those that are not kept; undefined where one is below 0, or columns are alike
+ */
 function solveFor(
-  all: readonly (readonly number[])[],
-  y: readonly number[],
+  products: readonly (readonly number[])[],
+  right: readonly number[],
   kept: readonly number[],
-): Linear | undefined {
-  if (kept.length > y.length) return undefined;
-  const matrix = new Matrix(y.map((_, row) => kept.map((column) => all[column]![row]!)));
-  const split = new QrDecomposition(matrix);
-  const diagonal = split.upperTriangularMatrix.diagonal().map(Math.abs);
-  if (!(Math.min(...diagonal) > ALIKE * Math.max(...diagonal))) return undefined;
-  const found = split.solve(Matrix.columnVector(y)).getColumn(0);
-  if (found.some((x) => !(x >= 0))) return undefined;
-  const whole = all.map(() => 0);
-  for (const [i, column] of kept.entries()) whole[column] = found[i]!;
-  const predicted = y.map((_, row) => all.reduce((sum, column, i) => sum + whole[i]! * column[row]!, 0));
-  return {
-    slopes: whole.slice(0, -1),
-    constant: whole.at(-1)!,
-    error: squares(y.map((value, row) => value - predicted[row]!)),
-  };
+): number[] | undefined {
+  const factors: number[][] = [];
+  const forward: number[] = [];
+  for (const [i, row] of kept.entries()) {
+    const factor: number[] = [];
+    let [own, value] = [products[row]![row]!, right[row]!];
+    for (let j = 0; j < i; j++) {
+      let sum = products[row]![kept[j]!]!;
+      for (let k = 0; k < j; k++) sum -= factor[k]! * factors[j]![k]!;
+      factor.push(sum / factors[j]![j]!);
+      own -= factor[j]! ** 2;
+      value -= factor[j]! * forward[j]!;
+    }
+    if (!(own > OWN_SHARE * products[row]![row]!)) return undefined;
+    factor.push(Math.sqrt(own));
+    factors.push(factor);
+    forward.push(value / factor[i]!);
+  }
+  const found = right.map(() => 0);
+  for (let i = kept.length - 1; i >= 0; i--) {
+    let value = forward[i]!;
+    for (let j = i + 1; j < kept.length; j++) value -= factors[j]![i]! * found[kept[j]!]!;
+    value /= factors[i]![i]!;
+    if (!(value >= 0)) return undefined;
+    found[kept[i]!] = value;
+  }
+  return found;
 }
 
-function squares(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value * value, 0);
+function dot(a: readonly number[], b: readonly number[]): number {
+  let sum = 0;
+  for (const [i, x] of a.entries()) sum += x * b[i]!;
+  return sum;
 }

@@ -161,7 +161,7 @@ export function reportOf(
     temperature: TEMPERATURE,
     points: [...points],
     law: summaryOf(fit),
-    weak: weaklyIdentified(fit),
+    weak: [...weaklyIdentified(fit), ...nearNothing(points)],
     heldOut: { ...hidden, predicted, within: low <= hidden.entropy && hidden.entropy <= high },
     load,
     pairs,
@@ -170,6 +170,23 @@ export function reportOf(
     seconds: measured.reduce((sum, { seconds }) => sum + seconds, 0),
     operations: measured.reduce((sum, { operations }) => sum + operations, 0),
   };
+}
+
+/** Entropies this near to that of towers that know nothing bend away from any power law, in nats. */
+const NEAR_NOTHING = 0.15;
+
+function nearNothing(points: readonly MeasuredTowers[]): Weak[] {
+  const most = Math.log(NEGATIVES + 1);
+  const near = points.filter(({ entropy }) => entropy > most - NEAR_NOTHING);
+  if (near.length === 0) return [];
+  return [
+    {
+      constants: ['C', 'gamma', 'delta'],
+      why:
+        `${near.length} of ${points.length} points are within ${NEAR_NOTHING} of ${most.toFixed(3)}, the entropy of towers that ` +
+        'know nothing, which no power law stops at: give more --data',
+    },
+  ];
 }
 
 function placeOf({ document, query, pairs, entropy }: MeasuredTowers) {

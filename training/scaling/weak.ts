@@ -78,7 +78,7 @@ function weaknessOf(
     }
   } else if (low <= 0) {
     const none = values.filter((value) => value <= 0).length / values.length;
-    return `it is 0 in ${Math.round(100 * none)} % of the refits`;
+    return `it is 0 in ${Math.ceil(100 * none)} % of the refits`;
   }
   if (high > WIDE * low) return `its interval spans a factor of ${factor(high / low)}`;
   return undefined;
