@@ -115,8 +115,8 @@ export async function sweepTowers(request: TowersRequest): Promise<TowersReport>
   if (least < LEAST_STEPS * request.batch) {
     throw new TrainingError(
       'REQUEST_INVALID',
-      `the fewest pairs of the sweep are ${least}, less than ${LEAST_STEPS} steps of ${request.batch}: give more data, ` +
-        'or a smaller batch',
+      `the fewest pairs of the sweep are ${least}, less than ${LEAST_STEPS} steps of ${request.batch}: give more --data, ` +
+        'or a smaller --batch',
     );
   }
   const given = await prepareSweep(request, Math.max(...all.map(({ pairs }) => pairs)));
