@@ -37,6 +37,26 @@ async function withService(
 }
 
 const refused: [name: string, parameters: string[], message: RegExp][] = [
+  [
+    'a small grid of models that are cut from one',
+    ['scaling-law', '--small'],
+    /--small belongs to --from-scratch/,
+  ],
+  [
+    'rates of queries without towers to choose',
+    ['scaling-law', '--query-rates', '1,2'],
+    /--query-rates belongs to --from-scratch/,
+  ],
+  [
+    'a rate of queries that is none',
+    ['scaling-law', '--from-scratch', '--query-rates', '1,0'],
+    /--query-rates .*It must be a number above 0/,
+  ],
+  [
+    'an entropy twice',
+    ['scaling-law', '--from-scratch', '--entropies', '2,2.0'],
+    /--entropies .*A number is given twice/,
+  ],
   ['a flag twice', ['search', 'x', '--limit', '3', '--limit', '4'], /--limit is given twice/],
   [
     'a flag twice, once by its short name',

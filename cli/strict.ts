@@ -127,6 +127,22 @@ const RULES: Readonly<Record<string, readonly Rule[]>> = {
       need: 'needs a --query-tower to write to',
     },
   ],
+  'scaling-law': [
+    {
+      flags: [
+        'small',
+        'maxMinutes',
+        'documents',
+        'documentTokens',
+        'queryTokens',
+        'days',
+        'queryRates',
+        'entropies',
+      ],
+      when: ({ fromScratch }) => fromScratch === true,
+      need: 'belongs to --from-scratch',
+    },
+  ],
   adopt: [
     {
       flags: [...MAPPING, 'withoutSearch', 'dryRun'],

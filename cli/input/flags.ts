@@ -45,6 +45,15 @@ export function positiveNumber(value: string): number {
   return number;
 }
 
+/** A flag's numbers above 0, with commas between them. */
+export function positiveNumbers(value: string): number[] {
+  const numbers = value.split(',').map(positiveNumber);
+  if (new Set(numbers).size < numbers.length) {
+    throw new InvalidArgumentError('A number is given twice; give it once.');
+  }
+  return numbers;
+}
+
 /** A flag's number. */
 export function decimal(value: string): number {
   const number = Number(value);

@@ -4,7 +4,7 @@
 
 The files are committed; the tests read them, so that nobody needs Python to run the tests.
 PyTorch computes losses, gradients, the optimiser, the schedule and pooling (in double precision), pytrec_eval the measures
-and the order of ties, bm25s the scores of BM25, NumPy and SciPy the bootstrap.
+and the order of ties, bm25s the scores of BM25, NumPy and SciPy the bootstrap, SciPy the law of both towers.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 import bm25s
 import numpy
 import pytrec_eval
+import scipy.optimize
 import scipy.stats
 import torch
 from torch.nn import functional
@@ -442,5 +443,58 @@ def bootstrap():
     write("bootstrap", {"values": values, "baseline": baseline, **cases})
 
 
-for each in [losses, contrast, optimizer, pooling, lookup, measures, bm25, evaluation, bootstrap]:
+# The law of both towers: SciPy's own least squares over all seven constants, within the same bounds, from many starts.
+
+
+def tower_law():
+    random = numpy.random.default_rng(10)
+    sizes = [1.2e5, 4e5, 9e5, 2e6]
+    grid = [(d, q, pairs) for pairs in [8_000, 16_000, 32_000] for d in sizes for q in sizes]
+    places = numpy.array([grid[at] for at in sorted(random.permutation(len(grid))[:24])], dtype=float)
+    document, query, pairs = places.T
+    units = numpy.exp(numpy.log(places).mean(axis=0))
+
+    def law(_, a, alpha, b, beta, c, gamma, delta):
+        return (
+            a * (document / units[0]) ** -alpha
+            + b * (query / units[1]) ** -beta
+            + c * (pairs / units[2]) ** -gamma
+            + delta
+        )
+
+    cases = []
+    for truth, noise in [
+        ((0.4, 0.5, 0.7, 0.35, 0.9, 0.6, 1.1), 0),
+        ((0.4, 0.5, 0.7, 0.35, 0.9, 0.6, 1.1), 0.002),
+        ((1.0, 0.3, 0.2, 0.9, 0.5, 1.2, 0.4), 0.005),
+    ]:
+        entropy = numpy.round(law(None, *truth) + noise * random.standard_normal(len(places)), 9)
+        best = None
+        for _ in range(40):
+            start = [*random.uniform(0.1, 1.5, 6), random.uniform(0.1, 1)]
+            bounds = ([0] * 7, [numpy.inf, 2, numpy.inf, 2, numpy.inf, 2, numpy.inf])
+            try:
+                found, _ = scipy.optimize.curve_fit(
+                    law, places, entropy, p0=start, bounds=bounds, xtol=1e-14, ftol=1e-14, gtol=1e-14, max_nfev=20_000
+                )
+            except RuntimeError:
+                continue
+            error = ((law(None, *found) - entropy) ** 2).sum()
+            if best is None or error < best[0]:
+                best = (error, found)
+        a, alpha, b, beta, c, gamma, delta = best[1]
+        constants = {
+            "A": units[0] * a ** (1 / alpha),
+            "alpha": alpha,
+            "B": units[1] * b ** (1 / beta),
+            "beta": beta,
+            "C": units[2] * c ** (1 / gamma),
+            "gamma": gamma,
+            "delta": delta,
+        }
+        cases.append({"entropy": entropy, "constants": constants, "error": best[0]})
+    write("tower-law", {"places": places, "cases": cases})
+
+
+for each in [losses, contrast, optimizer, pooling, lookup, measures, bm25, evaluation, bootstrap, tower_law]:
     each()

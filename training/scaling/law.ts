@@ -1,71 +1,42 @@
-import { seededRandom } from '../random.ts';
 import { mean } from '../evaluation/metrics.ts';
+import {
+  exponentOf,
+  type Fit,
+  logitOf,
+  type Measurement,
+  middle,
+  type Solver as SolverOf,
+  withIntervals,
+} from './fit.ts';
 import { minimize } from './minimize.ts';
 
-/** The size of a model, the data that it was trained on, and its entropy. */
-export interface Point {
+/** Where a law is asked for a value. */
+export interface Place {
   /** Weights that every token passes through: embedding tables do not count. */
   parameters: number;
   /** Pairs that it was trained on. */
   pairs: number;
-  /** Contrastive entropy on held-out pairs, in nats. */
-  entropy: number;
 }
 
-/** Where a law is asked for a value. */
-type Place = Pick<Point, 'parameters' | 'pairs'>;
+/** The size of a model, the data that it was trained on, and its entropy. */
+export interface Point extends Place, Measurement {}
 
-export type Interval = [low: number, high: number];
-
-/** A number of a fit, and its 95 % interval. */
-export interface Estimate {
-  value: number;
-  interval: Interval;
-}
-
-/** A fitted law. */
-export interface Fit<Name extends string> {
-  /** The law, for people. */
-  form: string;
-  constants: Record<Name, Estimate>;
-  /** Share of the variance that it explains. */
-  r2: number;
-  points: number;
-  /** Predicts a point, with the 95 % interval of a measurement there. */
-  predict: (at: Place) => Estimate;
-}
-
-/** Fits to resampled residuals that intervals are taken from. */
-const RESAMPLES = 200;
-
-const TAIL = 0.025;
-
-/** No exponent is larger. Published laws have exponents below 1. */
-const MAX_EXPONENT = 2;
-
-/** A law with numbers for its constants. */
-interface Solution<Name extends string> {
-  constants: Record<Name, number>;
-  at: (point: Place) => number;
-}
-
-type Solver<Name extends string> = (points: readonly Point[], start?: Solution<Name>) => Solution<Name>;
+type Solver<Name extends string> = SolverOf<Place, Name>;
 
 /**
  * L(N) = (A/N)^α + δ, by least squares: for an exponent the rest is linear, so that one number is searched for
  * (Fang et al., 2024: https://arxiv.org/abs/2403.18684).
  */
-export function fitSize(points: readonly Point[]): Fit<'A' | 'alpha' | 'delta'> {
+export function fitSize(points: readonly Point[]): Fit<Place, 'A' | 'alpha' | 'delta'> {
   return withIntervals('L(N) = (A/N)^alpha + delta', points, solveSize);
 }
 
 /** L(N, D) = [(A/N)^(α/β) + B/D]^β + δ, by least squares (the joint law of the same paper, after Kaplan et al., 2020). */
-export function fitJoint(points: readonly Point[]): Fit<'A' | 'alpha' | 'B' | 'beta' | 'delta'> {
+export function fitJoint(points: readonly Point[]): Fit<Place, 'A' | 'alpha' | 'B' | 'beta' | 'delta'> {
   return withIntervals('L(N, D) = [(A/N)^(alpha/beta) + B/D]^beta + delta', points, solveJoint);
 }
 
 const solveSize: Solver<'A' | 'alpha' | 'delta'> = (points) => {
-  // In units of the middle size numbers stay near one.
   const unit = middle(points.map(({ parameters }) => parameters));
   const given = (exponent: number) =>
     linear(
@@ -81,7 +52,7 @@ const solveSize: Solver<'A' | 'alpha' | 'delta'> = (points) => {
   };
 };
 
-const solveJoint: Solver<'A' | 'alpha' | 'B' | 'beta' | 'delta'> = (points, start) => {
+const solveJoint: Solver<'A' | 'alpha' | 'B' | 'beta' | 'delta'> = (points, again) => {
   const size = middle(points.map(({ parameters }) => parameters));
   const data = middle(points.map(({ pairs }) => pairs));
   const entropies = points.map(({ entropy }) => entropy);
@@ -100,7 +71,7 @@ const solveJoint: Solver<'A' | 'alpha' | 'B' | 'beta' | 'delta'> = (points, star
       points.map((point) => term(at, point)),
       entropies,
     );
-  const starts = start === undefined ? JOINT_STARTS : [startOf(start.constants, size, data)];
+  const starts = again === undefined ? JOINT_STARTS : [startOf(again.from.constants, size, data)];
   const { at } = minimize((x) => given(x).error, starts);
   const { slope, constant: delta } = given(at);
   const { alpha, beta, share } = numbersOf(at);
@@ -131,20 +102,6 @@ function startOf(
   return [logitOf(alpha), logitOf(beta), Math.log(Math.min(Math.max(odds, 1e-6), 1e6))];
 }
 
-/** From any number to an exponent that can be. */
-function exponentOf(x: number): number {
-  return MAX_EXPONENT / (1 + Math.exp(-x));
-}
-
-function logitOf(exponent: number): number {
-  const share = Math.min(Math.max(exponent / MAX_EXPONENT, 1e-6), 1 - 1e-6);
-  return Math.log(share / (1 - share));
-}
-
-function middle(values: readonly number[]): number {
-  return Math.exp(mean(values.map(Math.log)));
-}
-
 /** y = slope · x + constant by least squares, neither below 0. */
 function linear(
   x: readonly number[],
@@ -167,51 +124,4 @@ function linear(
   let error = 0;
   for (const [i, value] of x.entries()) error += (y[i]! - slope * value - constant) ** 2;
   return { slope, constant, error };
-}
-
-/** Intervals by the residual bootstrap: the law is fitted again to its own predictions with residuals drawn anew. */
-function withIntervals<Name extends string>(
-  form: string,
-  points: readonly Point[],
-  solve: Solver<Name>,
-): Fit<Name> {
-  const best = solve(points);
-  const residuals = points.map((point) => point.entropy - best.at(point));
-  const names = Object.keys(best.constants) as Name[];
-  // As many degrees of freedom are gone as there are constants: residuals are that much too small.
-  const free = Math.max(1, points.length - names.length);
-  const inflated = residuals.map((residual) => residual * Math.sqrt(points.length / free));
-  const random = seededRandom(1);
-  const draw = (): number => inflated[Math.floor(random() * inflated.length)]!;
-  const again = Array.from({ length: RESAMPLES }, () =>
-    solve(
-      points.map((point) => Object.assign({}, point, { entropy: best.at(point) + draw() })),
-      best,
-    ),
-  );
-  const noise = again.map(draw);
-  const middleOfAll = mean(points.map(({ entropy }) => entropy));
-  const squares = (values: readonly number[]): number =>
-    values.reduce((sum, value) => sum + value * value, 0);
-  const constants = Object.fromEntries(
-    names.map((name) => [
-      name,
-      { value: best.constants[name], interval: interval(again.map((fit) => fit.constants[name])) },
-    ]),
-  ) as Record<Name, Estimate>;
-  return {
-    form,
-    constants,
-    r2: 1 - squares(residuals) / squares(points.map(({ entropy }) => entropy - middleOfAll)),
-    points: points.length,
-    predict: (at) => ({
-      value: best.at(at),
-      interval: interval(again.map((fit, i) => fit.at(at) + noise[i]!)),
-    }),
-  };
-}
-
-function interval(values: readonly number[]): Interval {
-  const sorted = Float64Array.from(values).sort();
-  return [sorted[Math.floor(TAIL * sorted.length)]!, sorted[Math.ceil((1 - TAIL) * sorted.length) - 1]!];
 }

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { distill } from '../../distill/distill.ts';
+import { firstSteps } from '../../first-steps.ts';
 import { makeFolder } from '../../run-folder.ts';
 import { withTowers } from '../../stage1/held-out.ts';
 import { train } from '../../stage1/train.ts';
@@ -14,9 +15,6 @@ import {
   writeLabelled,
 } from './cells.ts';
 import { ARMS, type Arm, type ClaimStudent, type Design, seedsAt, sizesOf, stepsAt } from './recipe.ts';
-
-/** Steps of each arm that are taken for the plan; the first one warms up and does not count. */
-const MEASURED_STEPS = 3;
 
 /** Steps that the schedule of such a run would have: it is broken off long before. */
 const NEVER = 1_000;
@@ -137,26 +135,6 @@ export async function measureSpeeds(experiment: Experiment, folder: string): Pro
 }
 
 const NOWHERE = { document: '', query: '' };
-
-/** Runs something until it has taken some steps. @returns seconds of a step */
-async function firstSteps(
-  signal: AbortSignal | undefined,
-  run: (stop: AbortSignal, stepped: () => void) => Promise<unknown>,
-): Promise<number> {
-  const controller = new AbortController();
-  const enough = new Error('measured');
-  const times: number[] = [];
-  const stepped = (): void => {
-    times.push(performance.now());
-    if (times.length === MEASURED_STEPS) controller.abort(enough);
-  };
-  const stop = signal === undefined ? controller.signal : AbortSignal.any([signal, controller.signal]);
-  await run(stop, stepped).catch((error: unknown) => {
-    if (error !== enough) throw error;
-  });
-  signal?.throwIfAborted();
-  return (times.at(-1)! - times[0]!) / 1000 / (times.length - 1);
-}
 
 /** What an experiment takes, at these speeds, if no arm is skipped. */
 export function planOf(
