@@ -120,7 +120,8 @@ test('an ingest stream that begins and sends nothing shuts nobody out', async ()
   await Promise.all(waiting.map((each) => each.until(({ events }) => events.length > 0)));
   // Nobody knows who it is here, so time alone decides: another one gets in long before the idle limit of 30 s.
   let done = await harness.ingest().document(1, 'a', 'text').finish();
-  while (done.status.reason === 'TOO_MANY_STREAMS') {
+  // A busy machine may refuse it for overload as well.
+  while (done.status.code === status.RESOURCE_EXHAUSTED) {
     done = await harness.ingest().document(1, 'a', 'text').finish();
   }
   assert.deepEqual([done.status.code, done.watermark], [status.OK, 1]);

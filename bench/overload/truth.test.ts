@@ -16,9 +16,10 @@ import { compare, type Told, toldOf } from './truth.ts';
 
 const closers: (() => unknown)[] = [];
 after(() => Promise.all(closers.map((close) => close())));
-const { Encode } = v1.QueryService.service;
+const { Encode, SearchStream } = v1.QueryService.service;
 
-test('in overload the metrics count what callers see, and what they gave up', async () => {
+/** A query service with two slots whose metrics can be read, and load on one of its methods. */
+async function startWatched(handlers: Parameters<typeof serve>[0], path: string, request: Buffer) {
   const log = pino({ level: 'silent' });
   const metrics = new Metrics();
   const watch = (path: string, isStream: boolean): RpcWatch =>
@@ -37,17 +38,15 @@ test('in overload the metrics count what callers see, and what they gave up', as
     { querySlots: 2, queryQueue: 2, connectionIdleS: 300, connectionAgeS: 3_600 },
     telemetry,
   );
-  let slowMs = 5;
-  const handlers = { Encode: () => sleep(slowMs, { embeddings: [{ values: [1] }] }) };
   const { server, stop } = await serve(handlers, { hooks: admission, telemetry, log });
   closers.push(() => (admission.close(), stop()));
-  const told = (): Told => toldOf(jsonMetrics(metrics.all), Encode.path);
+  const told = (): Told => toldOf(jsonMetrics(metrics.all), path);
   const offer = async (deadlineMs: number) => {
     const { phases } = await load({
       host: '127.0.0.1',
       port: Number(server.address.split(':')[1]),
-      path: Encode.path,
-      bodies: [framed(Encode.requestSerialize({ texts: ['x'] }))],
+      path,
+      bodies: [framed(request)],
       headers: {},
       deadlineMs,
       connections: 3,
@@ -57,6 +56,14 @@ test('in overload the metrics count what callers see, and what they gave up', as
     await until(() => admission.open === 0);
     return phases[0]!;
   };
+  return { told, offer };
+}
+
+test('in overload the metrics count what callers see, and what they gave up', async () => {
+  let slowMs = 5;
+  const handlers = { Encode: () => sleep(slowMs, { embeddings: [{ values: [1] }] }) };
+  const request = Encode.requestSerialize({ texts: ['x'] });
+  const { told, offer } = await startWatched(handlers, Encode.path, request);
   const before = told();
   const patient = await offer(60_000);
   const agreed = compare(before, told(), patient);
@@ -74,6 +81,25 @@ test('in overload the metrics count what callers see, and what they gave up', as
   const apart = compare(middle, told(), hasty);
   assert.ok(apart.gaveUp > 0, JSON.stringify(apart));
   assert.ok(apart.countsAgree, JSON.stringify(apart));
+});
+
+test('a stream that is refused after its head is counted once, as its caller sees it', async () => {
+  const { told, offer } = await startWatched(
+    {
+      SearchStream: async ({ requests, write }) => {
+        for await (const { sequence } of requests) await sleep(5).then(() => write({ sequence, result: {} }));
+      },
+    },
+    SearchStream.path,
+    SearchStream.requestSerialize({ sequence: 1, search: { collection: 'docs', query: 'x' } }),
+  );
+  const before = told();
+  const patient = await offer(60_000);
+  const { counts } = compare(before, told(), patient);
+  assert.ok(patient.accepted.count > 0 && patient.refused.count > 0, JSON.stringify(patient.statuses));
+  assert.deepEqual(Object.keys(counts).sort(), ['OK', 'RESOURCE_EXHAUSTED'], JSON.stringify(counts));
+  for (const [service, callers] of Object.values(counts))
+    assert.equal(service, callers, JSON.stringify(counts));
 });
 
 test('what a service does not count, or counts twice, is seen', () => {

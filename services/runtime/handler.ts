@@ -121,6 +121,7 @@ export function unary<Request extends object, Response>(
       if (flaw) throw flaw;
       visit?.check(call.request);
       const response = await serve(call.request, life.call);
+      life.throwIfOver();
       if (seen) watch?.end(seen, undefined);
       visit?.end();
       callback(null, visit ? visit.shown(response) : response);
@@ -155,6 +156,8 @@ export function stream<Request extends object, Response>(
       life.admit(visit);
       await serve({ ...life.call, requests: reader.messages(), write: writer(call, life.call.signal) });
       if (reader.cutOff) throw shuttingDown();
+      // Its requests ended because it was.
+      if (life.refusal) throw life.refusal;
       if (seen) watch?.end(seen, undefined);
       visit?.end();
       call.end();
@@ -235,8 +238,10 @@ class Lifetime {
   /** Why nobody waits any more. */
   #reason: ServiceError | undefined;
   #ended = false;
+  readonly #head: ServerCall['head'];
 
   constructor(call: ServerCall, seen: WatchedCall | undefined, draining: AbortSignal) {
+    this.#head = call.head;
     const deadline = Number(call.getDeadline());
     const signal = (): AbortSignal => this.#signal;
     this.call = {
@@ -253,7 +258,8 @@ class Lifetime {
     call.once('cancelled', () => {
       // A stream tells of it after a proper end as well, and an error costs as much as the rest of a small call.
       if (this.#ended) return;
-      this.abort(Date.now() >= deadline - DEADLINE_SKEW_MS ? deadlineExceeded() : cancelled());
+      const isLate = Date.now() >= deadline - DEADLINE_SKEW_MS;
+      this.abort(this.refusal ?? (isLate ? deadlineExceeded() : cancelled()));
     });
   }
 
@@ -262,6 +268,16 @@ class Lifetime {
     if (!visit) return;
     visit.admit();
     this.call.caller = visit.caller;
+  }
+
+  /** Why whoever lets calls in has ended it. */
+  get refusal(): ServiceError | undefined {
+    return this.#head?.refusal;
+  }
+
+  /** What a handler made that went on although nobody waits any more is no answer. @throws {ServiceError} why nobody does */
+  throwIfOver(): void {
+    if (this.#reason) throw this.#reason;
   }
 
   /** Ends the call early. The first reason stays; after the answer there is nothing to end. */

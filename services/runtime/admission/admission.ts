@@ -314,7 +314,8 @@ export class Admission implements Required<Hooks> {
           if (call.isOver) this.#giveSlot(call);
         },
         (error: unknown) => {
-          throw this.#refused(call, error);
+          if (error instanceof ServiceError) call.refusal = error;
+          throw error;
         },
       );
       call.turn.catch(() => {});
@@ -345,7 +346,8 @@ export class Admission implements Required<Hooks> {
   /** Ends a call whose message nobody has read. */
   #end(call: OpenCall, error: ServiceError): void {
     const { stream } = call;
-    this.#options.onRefusal?.(call.method, error, call.arrived);
+    if (stream && call.isWatched) call.refusal = error;
+    else this.#options.onRefusal?.(call.method, error, call.arrived);
     if (!stream || stream.closed) return;
     if (stream.headersSent) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     else {
@@ -385,8 +387,8 @@ export class Admission implements Required<Hooks> {
   }
 
   /** Ends a call whose caller takes nothing of the answer, or not enough. */
-  #drop({ method, arrived, stream, answer }: OpenCall): void {
-    this.#options.onRefusal?.(method, cancelled(), arrived);
+  #drop({ method, isWatched, arrived, stream, answer }: OpenCall): void {
+    if (!isWatched) this.#options.onRefusal?.(method, cancelled(), arrived);
     if (stream) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     else answer.destroy();
   }

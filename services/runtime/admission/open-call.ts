@@ -1,4 +1,5 @@
 import type { ServerHttp2Stream } from 'node:http2';
+import type { ServiceError } from '../errors.ts';
 import type { Arrival, Ticket } from '../listener/seams.ts';
 import type { Untaken } from './answers.ts';
 import type { Kind } from './admission.ts';
@@ -34,6 +35,7 @@ export class OpenCall implements Applicant, Ticket {
   readonly untaken: Untaken = { bytes: 0, since: 0 };
   turn: Promise<void> | undefined;
   hasSlot = false;
+  refusal: ServiceError | undefined;
   isOver = false;
   readonly #keeper: Keeper;
 
@@ -54,6 +56,11 @@ export class OpenCall implements Applicant, Ticket {
     this.arrived = its.arrived;
     this.deadline = its.deadline;
     this.meter = its.meter;
+  }
+
+  /** Whether its handler has begun with its head, and tells how it ended. */
+  get isWatched(): boolean {
+    return this.isStream && this.kind !== 'free';
   }
 
   read(chunk: Buffer): void {

@@ -55,6 +55,7 @@ export interface CallHead {
   readonly headers: Readonly<IncomingHttpHeaders>;
   /** See `Ticket`. */
   readonly arrived?: number | undefined;
+  readonly refusal?: ServiceError | undefined;
 }
 
 /** What a call is told beside its request. */

@@ -32,7 +32,14 @@ export function serveGrpcStream(
   const onGone = (listener: () => void): void => void stream.once('close', listener);
   const output = new GrpcOutput(stream, method, ticket);
   const inputs = messagesOf(chunksOf(stream, ticket), limits, grpcEncodingOf(headers), decoderOf(method));
-  const options = { head: { headers, arrived: ticket?.arrived }, deadline };
+  const head = {
+    headers,
+    arrived: ticket?.arrived,
+    get refusal() {
+      return ticket?.refusal;
+    },
+  };
+  const options = { head, deadline };
   callStream(method, inputs, options, output, { failure, onGone }).catch((error: unknown) =>
     output.end(failure(error), undefined),
   );

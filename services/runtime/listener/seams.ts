@@ -30,6 +30,8 @@ export interface Ticket {
   readonly flow?: string;
   /** When the call came, as of `performance.now()`. @default when its handler is called */
   readonly arrived?: number | undefined;
+  /** Why the call was ended here after its handler had begun, which is to tell of it; absent where it was not. */
+  readonly refusal?: ServiceError | undefined;
   /** Called once when the answer has ended, in whatever way. */
   done?(): void;
   /** Of gRPC over HTTP/2: told of each piece of the body, before it is looked at. May end the call. */

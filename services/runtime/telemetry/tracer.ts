@@ -5,6 +5,7 @@ import { BatchSpan, type ModelRun, type RootTracer } from './batch-span.ts';
 import { RecordedSpan, Recording, type SpanSink } from './recorded-span.ts';
 import type { Sampler } from './sampler.ts';
 import type { Span } from './span.ts';
+import type { ServiceError } from '../errors.ts';
 import { parseTraceparent } from './trace-context.ts';
 
 /** A call that came in, as far as it may say in which span it was made. */
@@ -15,6 +16,8 @@ export interface IncomingCall {
     readonly headers: Readonly<IncomingHttpHeaders>;
     /** As of `performance.now()`. */
     readonly arrived?: number | undefined;
+    /** Why the call was ended by whoever lets calls in. */
+    readonly refusal?: ServiceError | undefined;
   };
 }
 
