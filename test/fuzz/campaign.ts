@@ -16,6 +16,8 @@ const FORGET_MS = 90_000;
 const FORGET_STEP_MS = 250;
 /** Smaller cases that are tried for one that fails. */
 const MAX_SHRINKS = 400;
+/** And for how long: a case with a connection of its own may take seconds. */
+const MAX_SHRINK_MS = 60_000;
 /** Findings that are shrunk and told of; more of them are counted. */
 const MAX_TOLD = 12;
 /** What a service may hold more at the end, beside its caches: more than this is no noise. */
@@ -47,7 +49,18 @@ export interface Found {
 export async function campaign(
   site: Site,
   generator: Generator,
-  { from, cases, onBatch }: { from: number; cases: number; onBatch?: (done: number) => void },
+  {
+    from,
+    cases,
+    onBatch,
+    onFinding,
+  }: {
+    from: number;
+    cases: number;
+    onBatch?: (done: number) => void;
+    /** Told of each that is to be shrunk, before that. */
+    onFinding?: (index: number, finding: Finding) => void;
+  },
 ): Promise<Found> {
   const sender = new Sender(site);
   await sender.fill();
@@ -60,6 +73,7 @@ export async function campaign(
     const name = `${one.kind}: ${finding.what.replaceAll(/\d+/g, '0')}`;
     if (told.has(name) || found.failures.length >= MAX_TOLD) return;
     told.add(name);
+    onFinding?.(index, finding);
     const smallest = await shrink(generator, index, finding, sender);
     found.failures.push({ ...finding, index, kind: one.kind, smallest: written(smallest) });
   };
@@ -211,12 +225,13 @@ async function shrink(
 ): Promise<Case> {
   let current: Shrunk = generator.smaller(index);
   let tries = 0;
+  const late = performance.now() + MAX_SHRINK_MS;
   // Each smaller one that hangs would take as long as this one.
   if (fault === 'hang') return current.one;
   for (let isSmaller = true; isSmaller;) {
     isSmaller = false;
     for (const next of current.smaller()) {
-      if (++tries > MAX_SHRINKS) return current.one;
+      if (++tries > MAX_SHRINKS || performance.now() > late) return current.one;
       const finding = judge(next.one, await sender.send(next.one));
       if (finding?.fault !== fault || finding.what.slice(0, 12) !== what.slice(0, 12)) continue;
       current = next;

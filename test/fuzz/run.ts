@@ -80,6 +80,8 @@ async function hunt(): Promise<void> {
     onBatch: (done) => {
       if (!values.json) console.log(`${done} of ${cases}`);
     },
+    onFinding: (index, { fault, what }) =>
+      console.error(`case ${index}, ${fault}: ${what}; looking for a smaller one`),
   });
   const { failures, ...counts } = found;
   const perSecond = Math.round(found.cases / found.seconds);

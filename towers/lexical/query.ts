@@ -38,8 +38,12 @@ export const MAX_LANGUAGES = 4;
 /** What an inflected form, as it is written, counts besides its stem. */
 const EXACT_WEIGHT = 0.25;
 
-/** What a word counts besides where the title says it. */
+/**
+ * What the only word of a query counts besides where the title says it; of several words each counts its share of that, and
+ * no less than the least: a whole sentence is in a text more often than in its title. Measured in `docs/hybrid.md`.
+ */
 const TITLE_WEIGHT = 1;
+const LEAST_TITLE_WEIGHT = 0.4;
 
 /**
  * What the only word of a query counts besides where the title says it as the query has it, so that _visit_ finds the entry
@@ -89,8 +93,8 @@ class Reader {
   readonly #weights = new Map<number, number>();
   readonly #words = new Map<number, string>();
   #looks = 0;
-  /** What a word counts besides where a title says it as it is written. */
-  #inTitle = WRITTEN_TITLE_WEIGHT;
+  /** The share that each word of the query has of what one alone counts in titles. */
+  #share = 1;
 
   constructor(text: string, { analyser, vocabulary, language, prefix }: QueryReading) {
     this.#text = text;
@@ -108,7 +112,7 @@ class Reader {
     const said = found.filter((word) => word === last || !isStop(word));
     const words = said.length > 0 ? said : found;
     const count = words.filter(({ part }) => !part).length;
-    this.#inTitle = WRITTEN_TITLE_WEIGHT / Math.max(1, count);
+    this.#share = 1 / Math.max(1, count);
     const corrections: Replacement[] = [];
     const completed: Replacement[] = [];
     let completions: string[] = [];
@@ -187,13 +191,18 @@ class Reader {
     const forms = this.#formsOf(word);
     const stems = new Set(forms.map(({ stem }) => stem));
     const { exact } = forms[0]!;
+    const inTitle = Math.max(LEAST_TITLE_WEIGHT, TITLE_WEIGHT * this.#share);
     if (!stems.has(exact)) this.#weigh(termId(exact), exact, weight * exactly);
     for (const stem of stems) {
       this.#weigh(termId(stem), stem, weight);
-      this.#weigh(titleTerm(stem), `${stem} (title)`, weight * TITLE_WEIGHT);
+      this.#weigh(titleTerm(stem), `${stem} (title)`, weight * inTitle);
     }
     if (this.#analyser.writesTitles) {
-      this.#weigh(writtenTitleTerm(exact), `${exact} (title, as written)`, weight * this.#inTitle);
+      this.#weigh(
+        writtenTitleTerm(exact),
+        `${exact} (title, as written)`,
+        weight * WRITTEN_TITLE_WEIGHT * this.#share,
+      );
     }
   }
 
