@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { v1 } from '../../proto/load.ts';
 import { startHarness } from '../../services/document/testing/harness.ts';
@@ -122,10 +123,24 @@ test('an ingest stream that begins and sends nothing shuts nobody out', async ()
   let done = await harness.ingest().document(1, 'a', 'text').finish();
   // A busy machine may refuse it for overload as well.
   while (done.status.code === status.RESOURCE_EXHAUSTED) {
+    await sleep(50);
     done = await harness.ingest().document(1, 'a', 'text').finish();
   }
   assert.deepEqual([done.status.code, done.watermark], [status.OK, 1]);
   const { status: evicted } = await Promise.race(waiting.map(({ ended }) => ended));
+  assert.equal(evicted.reason, 'STREAM_IDLE');
+});
+
+test('an address with all of its ingest streams gets another one where one of them is silent', async () => {
+  const maxStreams = 4;
+  const most = shareOfPeer(maxStreams);
+  const { pipeline, ingest, stop } = await startHarness({ settings: { maxStreams } });
+  afterwards(stop);
+  const silent = Array.from({ length: most }, () => ingest());
+  await Promise.all(silent.map((each) => each.until(({ events }) => events.length > 0)));
+  assert.equal(pipeline.refusal(most)!.reason, 'TOO_MANY_STREAMS', 'they began a moment ago');
+  await until(() => pipeline.refusal(most) === undefined);
+  const { status: evicted } = await Promise.race(silent.map(({ ended }) => ended));
   assert.equal(evicted.reason, 'STREAM_IDLE');
 });
 

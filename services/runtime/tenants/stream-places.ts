@@ -62,13 +62,14 @@ export class StreamPlaces<Stream extends PlacedStream> {
   }
 
   /**
-   * Why no stream is taken now, whoever's it is. A stream that was idle for long gives its place up.
+   * Why no stream is taken now, whoever's it is. A stream that was idle for long gives its place up, also where the peer has
+   * its part: it has most of the places, so that the stream is likely its own, and silent ones would shut it out for good.
    *
    * @param ofPeer how many the same peer has open. @default nobody knows
    */
   refusal(ofPeer = 0): ServiceError | undefined {
     const most = shareOfPeer(this.#most);
-    if (ofPeer >= most) {
+    if (ofPeer >= most && !this.#evictIdle()) {
       return tooMany(`${ofPeer} ingest streams of this address are open, and ${most} is the most for one`);
     }
     if (this.streams.size < this.#most || this.#evictIdle()) return undefined;
