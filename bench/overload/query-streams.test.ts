@@ -3,8 +3,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { v1 } from '../../proto/load.ts';
+import { invalidArgument } from '../../services/runtime/errors.ts';
 import { until } from '../../services/runtime/testing/harness.ts';
-import { DATA, frame } from '../load/frames.ts';
+import { DATA, END_STREAM, frame } from '../load/frames.ts';
 import { framed } from '../load/messages.ts';
 import { afterwards, startAdmitted } from './testing/admitted.ts';
 import { head, RawPeer } from './testing/raw-peer.ts';
@@ -61,4 +62,28 @@ test('first queries of streams have slots as calls do, and streams that were ans
   peer.socket.destroy();
   await until(() => admission.open === 0);
   assert.equal(admission.queue.running, 0);
+});
+
+test('a stream that ends with an error before all of it was read gives its slot and its place back', async () => {
+  const { admission, port, served } = await startAdmitted(
+    {
+      SearchStream: async ({ requests }) => {
+        for await (const { sequence } of requests) throw invalidArgument('sequence', `is ${sequence}`);
+      },
+    },
+    { slots: 4, places: 0 },
+  );
+  const peer = new RawPeer(port).open();
+  afterwards(() => peer.socket.destroy());
+  const streams = Array.from({ length: 12 }, (_, index) => 1 + 2 * index);
+  for (const stream of streams) {
+    peer.send(head(SearchStream.path, stream), frame(DATA, 0, stream, QUERY));
+    await until(() => peer.statuses.has(stream) || peer.resets.has(stream));
+    assert.equal(admission.queue.running, 0, 'an error is an answer, whenever the stream closes');
+    // It was on its way.
+    peer.send(frame(DATA, 0, stream, QUERY), frame(DATA, END_STREAM, stream, QUERY));
+  }
+  await until(() => admission.open === 0);
+  assert.deepEqual([admission.queue.running, admission.streams], [0, 0]);
+  await served();
 });

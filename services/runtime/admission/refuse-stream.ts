@@ -59,10 +59,10 @@ function headersOf(error: ServiceError): OutgoingHttpHeaders {
 function sweep(): void {
   const late = performance.now() - LINGER_MS;
   for (const [stream, since] of lingering) {
-    if (!stream.closed) {
-      if (since > late) continue;
-      stream.close(constants.NGHTTP2_NO_ERROR);
-    }
+    if (since > late) continue;
+    // One that has closed tells of it only when all that came was read, and here nobody does.
+    if (stream.closed) stream.destroy();
+    else stream.close(constants.NGHTTP2_NO_ERROR);
     lingering.delete(stream);
   }
   if (lingering.size > 0) return;

@@ -59,6 +59,10 @@ async function* chunksOf(
     }
   } catch (error) {
     if (!stream.closed && !stream.destroyed) throw error;
+  } finally {
+    // What nobody reads keeps a stream from closing, and with it whatever the call holds. While the iterator listened,
+    // `linger` could not throw it away.
+    stream.resume();
   }
 }
 
@@ -91,6 +95,8 @@ class GrpcOutput implements StreamOutput {
   end(error: GrpcError | undefined, trailers: Metadata | undefined): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
+    // An error is an answer as well: the slot is others' from now on, whenever the stream closes.
+    this.#ticket?.answered?.();
     const stream = this.#stream;
     if (error && !this.#hasBegun) {
       endAnswered(stream, refusalHeaders(error));
