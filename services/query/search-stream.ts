@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { status } from '@grpc/grpc-js';
 import { SpanKind } from '@opentelemetry/api';
 import type { Logger } from 'pino';
@@ -86,6 +87,8 @@ export function searchStream(
         last = sequence;
         const superseded = pending;
         const query: Pending = { sequence, controller: new AbortController() };
+        // As of a call's: a query may be many pieces of work, each of which listens.
+        setMaxListeners(0, query.controller.signal);
         pending = query;
         superseded?.controller.abort();
         const answered = answer(query, request);

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** Work that several callers wait for. */
 interface Flight<Value> {
   result: Promise<Value>;
@@ -43,6 +45,8 @@ export class SingleFlight<Value> {
 
   #start(key: string, work: (signal: AbortSignal) => Promise<Value>): Flight<Value> {
     const controller = new AbortController();
+    // The work may be many pieces, each of which listens.
+    setMaxListeners(0, controller.signal);
     const result = work(controller.signal);
     const flight = { result, controller, waiters: 0 };
     this.#flights.set(key, flight);
