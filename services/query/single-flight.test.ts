@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getMaxListeners } from 'node:events';
 import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { SingleFlight } from './single-flight.ts';
@@ -36,6 +37,7 @@ test('work is given up with its last caller, and whoever asks then gets work of 
   one.abort(new Error('one'));
   await assert.rejects(first, /one/);
   assert.equal(started[0]!.aborted, false, 'somebody still waits');
+  assert.equal(getMaxListeners(started[0]!), 0, 'each of many pieces may listen');
   two.abort(new Error('two'));
   await assert.rejects(second, /two/);
   assert.equal(started.length, 1);
