@@ -15,6 +15,7 @@ import {
   HEADERS,
   INITIAL_WINDOW_SIZE,
   LARGEST_WINDOW,
+  MAX_CONCURRENT_STREAMS,
   MAX_FRAME,
   opening,
   PING,
@@ -39,6 +40,8 @@ interface Open {
   last: Buffer | undefined;
   /** Whether the last data end the stream. */
   ends: boolean;
+  /** Whether we have sent all that we send. */
+  hasEnded: boolean;
   headers: Buffer | undefined;
   http: string | undefined;
   body: Buffer[];
@@ -55,6 +58,9 @@ export class SharedConnection {
   #window = DEFAULT_WINDOW;
   #streamWindow = DEFAULT_WINDOW;
   #taken = 0;
+  /** Streams that the peer takes at a time: who opens more has the connection ended, and all cases on it. */
+  #most = Infinity;
+  readonly #waiting: (() => void)[] = [];
   #over: string | undefined;
 
   constructor(address: { host: string; port: number }) {
@@ -76,39 +82,46 @@ export class SharedConnection {
   /** Sends a case. @param ms after which it hangs */
   send(wire: Wire & { on: 'stream' }, ms: number): Promise<Outcome> {
     return new Promise((resolve) => {
-      const id = this.#nextId;
-      this.#nextId += 2;
-      const timer = setTimeout(() => this.#hang(id), ms);
-      const done = (outcome: Outcome): void => {
-        clearTimeout(timer);
-        resolve(outcome);
-      };
-      if (this.#over !== undefined) {
-        done({ statuses: [this.#over], body: NOTHING });
-        return;
-      }
-      const { headers, data, end } = wire;
-      const ends = end === 'data';
-      const isBare = ends && data.length === 0;
-      this.#sendBlock(id, block(headers), isBare ? END_STREAM : 0);
-      const open: Open = {
-        rest: [...data],
-        window: this.#streamWindow,
-        last:
-          end === 'trailers'
-            ? frame(HEADERS, END_HEADERS | END_STREAM, id, block([['x-trailer', 'one']]))
-            : undefined,
-        ends: ends && !isBare,
-        headers: undefined,
-        http: undefined,
-        body: [],
-        done,
-      };
-      this.#open.set(id, open);
-      this.#sendRest(id, open);
-      if (end === 'reset') this.#end(id, 'LEFT', true);
-      this.#flush();
+      const begin = (): void => this.#begin(wire, ms, resolve);
+      if (this.#over === undefined && this.#open.size >= this.#most) this.#waiting.push(begin);
+      else begin();
     });
+  }
+
+  #begin(wire: Wire & { on: 'stream' }, ms: number, resolve: (outcome: Outcome) => void): void {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    const timer = setTimeout(() => this.#hang(id), ms);
+    const done = (outcome: Outcome): void => {
+      clearTimeout(timer);
+      resolve(outcome);
+    };
+    if (this.#over !== undefined) {
+      done({ statuses: [this.#over], body: NOTHING });
+      return;
+    }
+    const { headers, data, end } = wire;
+    const ends = end === 'data';
+    const isBare = ends && data.length === 0;
+    this.#sendBlock(id, block(headers), isBare ? END_STREAM : 0);
+    const open: Open = {
+      rest: [...data],
+      window: this.#streamWindow,
+      last:
+        end === 'trailers'
+          ? frame(HEADERS, END_HEADERS | END_STREAM, id, block([['x-trailer', 'one']]))
+          : undefined,
+      ends: ends && !isBare,
+      hasEnded: isBare,
+      headers: undefined,
+      http: undefined,
+      body: [],
+      done,
+    };
+    this.#open.set(id, open);
+    this.#sendRest(id, open);
+    if (end === 'reset') this.#end(id, 'LEFT', true);
+    this.#flush();
   }
 
   close(): void {
@@ -138,9 +151,13 @@ export class SharedConnection {
       this.#window -= size;
       open.window -= size;
       const isLast = open.rest.length === 0 && open.ends;
+      open.hasEnded = isLast;
       this.#out.push(frame(DATA, isLast ? END_STREAM : 0, id, next.subarray(0, size)));
     }
-    if (open.last) this.#out.push(open.last);
+    if (open.last) {
+      this.#out.push(open.last);
+      open.hasEnded = true;
+    }
     open.last = undefined;
   }
 
@@ -196,6 +213,7 @@ export class SharedConnection {
 
   #settings(payload: Buffer): void {
     const window = settingsOf(payload).get(INITIAL_WINDOW_SIZE);
+    this.#most = settingsOf(payload).get(MAX_CONCURRENT_STREAMS) ?? this.#most;
     if (window !== undefined) {
       for (const open of this.#open.values()) open.window += window - this.#streamWindow;
       this.#streamWindow = window;
@@ -233,17 +251,19 @@ export class SharedConnection {
     const open = this.#open.get(id);
     if (!open) return;
     this.#open.delete(id);
-    // What we did not end, the peer may wait for.
-    if (resets || open.rest.length > 0) this.#out.push(reset(id, CANCEL));
+    // What we did not end, the peer may wait for, and counts.
+    if (resets || open.rest.length > 0 || !open.hasEnded) this.#out.push(reset(id, CANCEL));
     this.#flush();
     const told = status ?? `HTTP_${open.http}`;
     open.done({ statuses: [told], body: Buffer.concat(open.body) });
+    if (this.#open.size < this.#most) this.#waiting.shift()?.();
   }
 
   #fail(why: string): void {
     if (this.#over !== undefined) return;
     this.#over = why;
     for (const id of this.#open.keys()) this.#end(id, why);
+    for (const begin of this.#waiting.splice(0)) begin();
     this.#socket.destroySoon();
   }
 }
