@@ -63,7 +63,7 @@ export class HitMessage implements Hit {
     let before = written.get(shown);
     if (!before) {
       const { documentId, title, passage, text, metadata, version } = this;
-      before = hitBytes({ documentId, title, passage, text, metadata, version });
+      before = ownCopy(hitBytes({ documentId, title, passage, text, metadata, version }));
       written.set(shown, before);
     }
     const after = this.#besides();
@@ -101,6 +101,13 @@ export class HitMessage implements Hit {
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** What is kept for long has memory of its own: as a part of Node's pool a few hundred bytes would keep all 8 KiB of it. */
+function ownCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
 
 /** The bytes of an answer of `Search`. Its fields are in no order, which no reader minds. */
 export function searchResponseBytes(response: SearchResponse): Buffer {

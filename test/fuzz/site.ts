@@ -180,7 +180,11 @@ export async function startPair(
   folder: string,
   name: string,
   keyFile: string | undefined,
-  { nodeFlags = [], key }: { nodeFlags?: readonly string[]; key?: string } = {},
+  {
+    nodeFlags = [],
+    queryFlags = [],
+    key,
+  }: { nodeFlags?: readonly string[]; queryFlags?: readonly string[]; key?: string } = {},
 ): Promise<Pair> {
   const data = join(folder, name);
   mkdirSync(data, { recursive: true });
@@ -203,7 +207,7 @@ export async function startPair(
   // The first one makes the store.
   const document = new Service('document', flags('document'), nodeFlags, key);
   await document.ready();
-  const query = new Service('query', flags('query'), nodeFlags, key);
+  const query = new Service('query', [...flags('query'), ...queryFlags], nodeFlags, key);
   await query.ready();
   return { document, query, keyFile, data };
 }
