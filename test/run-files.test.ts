@@ -34,6 +34,13 @@ const FAILS_ONCE = `
     throw new Error('the first time');
   });`;
 
+const FAILS_AFTERWARDS = `
+  import { after, describe, test } from 'node:test';
+  describe('a suite that cleans up', () => {
+    after(() => { throw new Error('the hook'); });
+    test('passes', () => {});
+  });`;
+
 /** Runs files by their sources in a process of its own, since Node takes runs within a test for a part of it. */
 async function runAll(sources: Record<string, string>): Promise<{ result: FilesRun; stdout: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'scalingnote-run-files-'));
@@ -60,19 +67,24 @@ test('a file that fails twice fails the run, and one that passes alone is told',
   const { result, stdout } = await runAll({
     'passes.test.mjs': PASSES,
     'fails.test.mjs': FAILS,
+    'hook.test.mjs': FAILS_AFTERWARDS,
     'once.test.mjs': FAILS_ONCE,
     'no-module.test.mjs': 'throw new Error("at once");',
   });
   assert.deepEqual(result, {
-    ran: 5,
+    ran: 7,
     skipped: 1,
-    failed: ['fails.test.mjs: fails', 'no-module.test.mjs: the file itself'],
+    failed: [
+      'fails.test.mjs: fails',
+      'hook.test.mjs: a suite that cleans up',
+      'no-module.test.mjs: the file itself',
+    ],
     passedAlone: ['once.test.mjs'],
   });
   assert.match(stdout, /^passed passes\.test\.mjs \(1 tests, .* s\); skipped: no tool$/m);
   assert.match(stdout, /as it should/);
   assert.match(stdout, /^failed beside others, and passed alone: once\.test\.mjs$/m);
-  assert.match(stdout, /^5 tests ran, 2 failed, 1 were skipped$/m);
+  assert.match(stdout, /^7 tests ran, 3 failed, 1 were skipped$/m);
 });
 
 test('where many files fail, none is run again', async () => {

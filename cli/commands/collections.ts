@@ -188,7 +188,7 @@ function wordsOf(analysis: Collection['analysis']): string {
   const { language, keepDiacritics, fingerprint, unfinished } = analysis;
   if (unfinished) return `${language} (unfinished)`;
   const today = lexicalFingerprint(newRecord({ language, keepDiacritics }));
-  return fingerprint === today ? language : `${language}, by an earlier version (reanalyse)`;
+  return fingerprint === today ? language : `${language}, by another version (reanalyse)`;
 }
 
 const listAliases = command('list')

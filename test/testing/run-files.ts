@@ -89,7 +89,8 @@ async function runFile(file: string): Promise<FileRun> {
     } else if (details.type !== 'suite') result.ran++;
   });
   tests.on('test:fail', ({ name, details }) => {
-    if (details.type === 'suite') return;
+    // Whoever failed within tells of it; a suite whose hook failed tells of itself.
+    if ((details.error as { failureType?: string }).failureType === 'subtestsFailed') return;
     result.ran++;
     result.failed.push(name === file ? 'the file itself' : name);
   });
