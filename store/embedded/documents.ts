@@ -48,6 +48,8 @@ const EXPIRED_PASSAGES_PER_WRITE = 1024;
  * Times are in milliseconds since the epoch. No read finds a document that has expired, except by its row.
  */
 export class Documents {
+  /** Its number in the catalogue. */
+  readonly collection: number;
   readonly passages: Passages;
   readonly changes: ChangeLog;
   readonly deletions: Deletions;
@@ -62,6 +64,7 @@ export class Documents {
     { id: collection, dimensions }: Pick<Collection, 'id' | 'dimensions'>,
     changesKept?: number,
   ) {
+    this.collection = collection;
     this.passages = new Passages(database, collection);
     this.changes = new ChangeLog(database, collection, changesKept);
     this.deletions = new Deletions(database, collection);

@@ -19,10 +19,10 @@ export function rank(mirror: Mirror, query: SearchQuery): readonly Ranked[] {
 
 /** What a search returns of a document that it found. */
 export function hit(documents: Documents, known: KnownHits, found: Ranked, query: SearchQuery): HitParts {
-  const { passage, state } = found;
+  const { id, passage, state } = found;
   const { withText = true, withMetadata = true } = query;
-  const key = `${state} ${passage} ${withText ? 't' : ''}${withMetadata ? 'm' : ''}`;
-  const shown = known.find(key, () => read(documents, found, withText, withMetadata));
+  const key = `${documents.collection} ${id} ${passage} ${withText ? 't' : ''}${withMetadata ? 'm' : ''}`;
+  const shown = known.find(key, state, () => read(documents, found, withText, withMetadata));
   return { shown, place: placeOf(found) };
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { hitsOf } from '../shown.ts';
+import { hitsOf, type Shown } from '../shown.ts';
 import { HitPacker, HitUnpacker, KnownHits, type PackedHits } from './known-hits.ts';
 
 test('hits cross as they are, each content once until it is forgotten, and memory is bounded', () => {
@@ -19,7 +19,7 @@ test('hits cross as they are, each content once until it is forgotten, and memor
             hit: { documentId: `d${key}`, passage: key, title: 't', version: 1, metadata: { key } },
             characters: 50,
           });
-          return { shown: known.find(String(key), read), place: { score: Math.random() } };
+          return { shown: known.find(String(key), 1, read), place: { score: Math.random() } };
         });
         const hits = hitsOf(parts);
         const packed = structuredClone(packer.pack(hits)) as PackedHits;
@@ -33,6 +33,21 @@ test('hits cross as they are, each content once until it is forgotten, and memor
       }
     }),
   );
+});
+
+test('the next state of a document takes the place of the one before', () => {
+  const forgotten: Shown[] = [];
+  const known = new KnownHits((hit) => forgotten.push(hit));
+  const show = (version: number): Shown => ({ documentId: 'a', passage: 0, title: '', version });
+  const find = (key: string, state: number): Shown =>
+    known.find(key, state, () => ({ hit: show(state), characters: 1 }));
+  const first = find('a', 1);
+  const other = find('b', 2);
+  assert.equal(find('a', 1), first);
+  assert.deepEqual(forgotten, []);
+  assert.deepEqual(find('a', 3), show(3));
+  assert.deepEqual(forgotten, [first]);
+  assert.equal(find('b', 2), other);
 });
 
 test('what is no hit crosses as it is', () => {

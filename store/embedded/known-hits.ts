@@ -8,21 +8,34 @@ const KNOWN_BYTES = 16 * 1024 * 1024;
 /** About what a hit takes without its texts. */
 const HIT_BYTES = 400;
 
-/** Hits that have been read from the disk, by a key that changes when the document does. */
+/** A hit, and the state of its document in which it was read. */
+interface Known {
+  state: number;
+  shown: Shown;
+}
+
+/**
+ * Hits that have been read from the disk. A document's next state takes the place of the one before: kept until others push it
+ * out, hits that nobody finds any more would fill the memory of an index that is written all the time.
+ */
 export class KnownHits {
-  readonly #hits: LRUCache<string, Shown>;
+  readonly #hits: LRUCache<string, Known>;
 
   /** @param forgotten called with each that is not known any more */
   constructor(forgotten: (hit: Shown) => void = () => {}, bytes = KNOWN_BYTES) {
-    this.#hits = new LRUCache({ maxSize: bytes, dispose: forgotten });
+    this.#hits = new LRUCache({ maxSize: bytes, dispose: ({ shown }) => forgotten(shown) });
   }
 
-  /** @param read reads the hit, and says how many characters it has */
-  find(key: string, read: () => { hit: Shown; characters: number }): Shown {
+  /**
+   * @param key of what is shown of which document
+   * @param state of the document, a number that no other document and no other state of it has
+   * @param read reads the hit, and says how many characters it has
+   */
+  find(key: string, state: number, read: () => { hit: Shown; characters: number }): Shown {
     const known = this.#hits.get(key);
-    if (known) return known;
+    if (known?.state === state) return known.shown;
     const { hit, characters } = read();
-    this.#hits.set(key, hit, { size: HIT_BYTES + 2 * characters });
+    this.#hits.set(key, { state, shown: hit }, { size: HIT_BYTES + 2 * characters });
     return hit;
   }
 }

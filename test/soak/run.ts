@@ -28,8 +28,7 @@ const pace = positive('pace', values.pace);
 const POINTS = 80;
 /**
  * The time that is not judged, in which caches fill and code is compiled: a share, and so many minutes at least where that
- * leaves a quarter. The hits that a store keeps are 16 MiB, after some seven minutes of this load; what a shorter run says of
- * growth may be that.
+ * leaves a quarter. The garbage collector takes its time to give an isolate the heap that this load needs.
  */
 const WARM_UP = 0.3;
 const WARM_UP_MINUTES = 7.5;
