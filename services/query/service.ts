@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Embedding } from '../../proto/generated/scalingnote/v1/Embedding.ts';
 import type { EncodeRequest__Output } from '../../proto/generated/scalingnote/v1/EncodeRequest.ts';
@@ -225,15 +226,24 @@ export function queryService(parts: QueryParts): Service {
       ...(tenant !== undefined && { onTokens: (tokens: number) => quotas.tokens(tenant, tokens) }),
     };
     try {
-      const [only] = texts;
-      // A signal is made for who asks for it, and takes longer than a lookup.
-      const now = texts.length === 1 ? encoder.encodeNow(only!, asked) : undefined;
-      if (now) return { embeddings: [messageOf(now)], queryTower };
       for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
+        if (start > 0) await nextTurn();
         const chunk = texts.slice(start, start + ENCODE_CHUNK);
-        const { signal } = call;
-        const encoded = await Promise.all(chunk.map((text) => encoder.encode(text, { signal, ...asked })));
-        embeddings.push(...encoded.map(messageOf));
+        const encoded: EncodedQuery[] = [];
+        for (const text of chunk) {
+          const now = encoder.encodeNow(text, asked);
+          if (!now) break;
+          encoded.push(now);
+        }
+        const others = chunk.slice(encoded.length);
+        if (others.length > 0) {
+          // A signal is made for who asks for it, and takes longer than a lookup.
+          const { signal } = call;
+          encoded.push(
+            ...(await Promise.all(others.map((text) => encoder.encode(text, { signal, ...asked })))),
+          );
+        }
+        for (const each of encoded) embeddings.push(messageOf(each));
       }
     } finally {
       gate.leave();

@@ -1,10 +1,12 @@
 import { LookupError } from './errors.ts';
-import type { LookupStage, LookupStages } from './stages.ts';
+import { Kernel } from './kernel.ts';
+import { type Arithmetic, plain, type Rows, type Vector } from './rows.ts';
+import type { LookupStage, LookupStages, TableName } from './stages.ts';
 import { readTensors } from './tensors.ts';
-import { type Table, Weights } from './weights.ts';
+import { Weights } from './weights.ts';
 
 /** Adds to a vector what one stage makes of the tokens; may change their weights, or return another vector. */
-type Step = (ids: ArrayLike<number>, weights: Float64Array, sum: Float64Array) => Float64Array | void;
+type Step = (ids: ArrayLike<number>, weights: Float64Array, sum: Vector) => Vector | void;
 
 /**
  * A lookup student without its graph and without ONNX Runtime: a browser, a worker and Node give the same vectors, which
@@ -13,9 +15,9 @@ type Step = (ids: ArrayLike<number>, weights: Float64Array, sum: Float64Array) =
 export class LookupEncoder {
   readonly dimensions: number;
   readonly #steps: readonly Step[];
-  /** Components of a row. */
-  readonly #width: number;
-  readonly #normalize: boolean;
+  readonly #sum: Vector;
+  /** Makes the length 1, where the tower does. */
+  readonly #toUnit: ((vector: Vector) => void) | undefined;
 
   /**
    * @param file the tower's `model.onnx`, of which the weights are read
@@ -25,13 +27,16 @@ export class LookupEncoder {
     file: Uint8Array,
     { lookup, dimensions, normalize }: { lookup: LookupStages; dimensions: number; normalize: boolean },
   ) {
-    const tensors = readTensors(file);
     this.dimensions = dimensions;
-    this.#normalize = normalize;
-    const weights = new Weights(tensors, dimensions);
+    const weights = new Weights(readTensors(file), dimensions);
+    const tables = lookup.stages.flatMap(tablesOf).map((name) => weights.table(name));
+    const arithmetic = Kernel.open(tables) ?? plain;
     const last = lookup.stages.at(-1);
-    this.#width = last?.type === 'projection' ? weights.table(last.matrix).rows : dimensions;
-    this.#steps = lookup.stages.map((stage) => stepOf(stage, weights, this.#width));
+    // Components of a row.
+    const width = last?.type === 'projection' ? weights.table(last.matrix).rows : dimensions;
+    this.#steps = lookup.stages.map((stage) => stepOf(stage, weights, width, arithmetic));
+    this.#sum = arithmetic.vector(width);
+    this.#toUnit = normalize ? (vector) => arithmetic.toUnit(vector) : undefined;
   }
 
   /** The vector of a text's token ids. @throws {LookupError} for an id that has no row */
@@ -43,61 +48,66 @@ export class LookupEncoder {
 
   /** {@link vector}, into a row that the caller has. */
   encodeInto(ids: ArrayLike<number>, row: Float32Array): void {
-    let sum: Float64Array = new Float64Array(this.#width);
+    let sum = this.#sum.fill(0);
     const weights = new Float64Array(ids.length).fill(1);
     for (const step of this.#steps) sum = step(ids, weights, sum) ?? sum;
-    let scale = 1;
-    if (this.#normalize) {
-      let squares = 0;
-      for (const x of sum) squares += x * x;
-      if (squares > 0) scale = 1 / Math.sqrt(squares);
-    }
-    for (let i = 0; i < sum.length; i++) row[i] = sum[i]! * scale;
+    this.#toUnit?.(sum);
+    row.set(sum);
   }
 }
 
-function stepOf(stage: LookupStage, weights: Weights, width: number): Step {
+function tablesOf(stage: LookupStage): TableName[] {
   switch (stage.type) {
     case 'weights':
-      return weighing(weights.table(stage.seeks), weights.table(stage.shows), weights.list(stage.positions));
+      return [stage.seeks, stage.shows];
+    case 'projection':
+      return [stage.matrix];
+    default:
+      return [stage.rows];
+  }
+}
+
+function stepOf(stage: LookupStage, weights: Weights, width: number, arithmetic: Arithmetic): Step {
+  const rows = (name: TableName, components?: number): Rows =>
+    arithmetic.rows(weights.rows(name, components));
+  switch (stage.type) {
+    case 'weights': {
+      const [seeks, shows] = [weights.table(stage.seeks), weights.table(stage.shows)];
+      if (shows.width !== seeks.width) {
+        throw new LookupError(`seeks have ${seeks.width} components, shows ${shows.width}`);
+      }
+      const shown = arithmetic.vector(seeks.width);
+      return weighing(arithmetic.rows(seeks), arithmetic.rows(shows), shown, weights.list(stage.positions));
+    }
     case 'tokens': {
-      const table = weights.rows(stage.rows, width);
-      return (ids, factors, sum) => addRows(table, ids, factors, sum);
+      const table = rows(stage.rows, width);
+      return (ids, factors, sum) => table.add(ids, factors, sum);
     }
     case 'pairs':
       return pairing(
         stage.base,
         weights.numbers(stage.keys),
         weights.numbers(stage.places),
-        weights.rows(stage.rows, width),
+        rows(stage.rows, width),
       );
-    case 'projection': {
-      const matrix = weights.rows(stage.matrix);
-      return (_ids, _weights, sum) => project(matrix, sum);
-    }
+    case 'projection':
+      return projecting(rows(stage.matrix), width, arithmetic.vector(weights.table(stage.matrix).width));
   }
 }
 
-function weighing(seeks: Table, shows: Table, positions: ArrayLike<number> | undefined): Step {
-  const { width } = seeks;
-  if (shows.width !== width) throw new LookupError(`seeks have ${width} components, shows ${shows.width}`);
+function weighing(seeks: Rows, shows: Rows, shown: Vector, positions: ArrayLike<number> | undefined): Step {
   return (ids, weights) => {
-    const shown = new Float64Array(width);
-    for (let at = 0; at < ids.length; at++) add(shows, ids[at]!, 1 / ids.length, shown);
-    const { values } = seeks;
+    shows.add(ids, undefined, shown.fill(0));
+    const agreements = new Float64Array(ids.length);
+    seeks.multiply(ids, shown, agreements);
     for (let at = 0; at < ids.length; at++) {
-      const scale = scaleOf(seeks, ids[at]!, 1);
-      const start = ids[at]! * width;
-      let agreement = 0;
-      for (let i = 0; i < width; i++) agreement += shown[i]! * values[start + i]!;
-      agreement *= scale;
-      if (positions !== undefined) agreement += positions[Math.min(at, positions.length - 1)]!;
-      weights[at]! *= Math.exp(agreement);
+      const place = positions === undefined ? 0 : positions[Math.min(at, positions.length - 1)]!;
+      weights[at]! *= Math.exp(agreements[at]! / ids.length + place);
     }
   };
 }
 
-function pairing(base: number, keys: ArrayLike<number>, places: ArrayLike<number>, table: Table): Step {
+function pairing(base: number, keys: ArrayLike<number>, places: ArrayLike<number>, table: Rows): Step {
   if (keys.length !== places.length || keys.length === 0) {
     throw new LookupError(`the pairs have ${keys.length} keys and ${places.length} places`);
   }
@@ -108,51 +118,15 @@ function pairing(base: number, keys: ArrayLike<number>, places: ArrayLike<number
       const slot = key % keys.length;
       if (keys[slot] === key) found.push(places[slot]!);
     }
-    addRows(table, found, undefined, sum);
+    table.add(found, undefined, sum);
   };
 }
 
 /** A vector times a matrix: the sum of its rows, each times a component. */
-function project(matrix: Table, vector: Float64Array): Float64Array {
-  const projected = new Float64Array(matrix.width);
-  for (const [row, component] of vector.entries()) add(matrix, row, component, projected);
-  return projected;
-}
-
-/** Adds a row, times a factor. */
-function add(table: Table, row: number, factor: number, sum: Float64Array): void {
-  const { width, values } = table;
-  const scale = scaleOf(table, row, factor);
-  const start = row * width;
-  for (let i = 0; i < width; i++) sum[i]! += values[start + i]! * scale;
-}
-
-/** Adds rows, each times its factor, if there are any. This is what encoding costs: four at a time, the sum is read and written a quarter as often. */
-function addRows(
-  table: Table,
-  ids: ArrayLike<number>,
-  factors: Float64Array | undefined,
-  sum: Float64Array,
-): void {
-  const { width, values } = table;
-  const scale = (at: number): number => scaleOf(table, ids[at]!, factors === undefined ? 1 : factors[at]!);
-  let at = 0;
-  for (; at + 4 <= ids.length; at += 4) {
-    const [a, b, c, d] = [ids[at]!, ids[at + 1]!, ids[at + 2]!, ids[at + 3]!];
-    const [e, f, g, h] = [scale(at), scale(at + 1), scale(at + 2), scale(at + 3)];
-    const first = values.subarray(a * width, (a + 1) * width);
-    const second = values.subarray(b * width, (b + 1) * width);
-    const third = values.subarray(c * width, (c + 1) * width);
-    const fourth = values.subarray(d * width, (d + 1) * width);
-    for (let i = 0; i < width; i++) {
-      sum[i]! += first[i]! * e + second[i]! * f + third[i]! * g + fourth[i]! * h;
-    }
-  }
-  for (; at < ids.length; at++) add(table, ids[at]!, factors === undefined ? 1 : factors[at]!, sum);
-}
-
-/** What a row's numbers are multiplied with. @throws {LookupError} for a token that has no row */
-function scaleOf({ rows, scales }: Table, row: number, factor: number): number {
-  if (!(row >= 0 && row < rows)) throw new LookupError(`the token ${row} has no row; there are ${rows}`);
-  return scales === undefined ? factor : factor * scales[row]!;
+function projecting(matrix: Rows, width: number, projected: Vector): Step {
+  const all = Int32Array.from({ length: width }, (_, row) => row);
+  return (_ids, _weights, sum) => {
+    matrix.add(all, sum, projected.fill(0));
+    return projected;
+  };
 }

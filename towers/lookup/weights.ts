@@ -2,25 +2,29 @@ import { LookupError } from './errors.ts';
 import type { TableName } from './stages.ts';
 import type { Tensor } from './tensors.ts';
 
-/** Rows of numbers; those in eight bits have a scale each. */
+/** Rows of numbers; those in few bits have a scale each. */
 export interface Table {
   rows: number;
   width: number;
-  values: Float32Array | Int8Array;
+  bits: 4 | 8 | 32;
+  /** In four bits as in the file, two numbers in a byte. */
+  values: Float32Array | Int8Array | Uint8Array;
   scales: Float32Array | undefined;
 }
 
-/** Rows of four bits as rows of eight, once: whoever reads them at each text would take longer. */
-function unpacked(packed: Uint8Array, half: number): Int8Array {
-  const values = new Int8Array(2 * packed.length);
-  for (let start = 0; start < packed.length; start += half) {
+/** A table's numbers, those of four bits as eight. */
+export function unpacked({ width, values }: Table): Float32Array | Int8Array {
+  if (!(values instanceof Uint8Array)) return values;
+  const half = width / 2;
+  const found = new Int8Array(2 * values.length);
+  for (let start = 0; start < values.length; start += half) {
     for (let i = 0; i < half; i++) {
-      const byte = packed[start + i]!;
-      values[2 * start + i] = 2 * (byte & 15) - 15;
-      values[2 * start + half + i] = 2 * (byte >> 4) - 15;
+      const byte = values[start + i]!;
+      found[2 * start + i] = 2 * (byte & 15) - 15;
+      found[2 * start + half + i] = 2 * (byte >> 4) - 15;
     }
   }
-  return values;
+  return found;
 }
 
 /** The weights that stages name. */
@@ -48,7 +52,7 @@ export class Weights {
     const [rows = 0, width = 0] = values.dims;
     if (typeof name === 'string') {
       if (values.dims.length === 2 && values.data instanceof Float32Array)
-        return { rows, width, values: values.data, scales: undefined };
+        return { rows, width, bits: 32, values: values.data, scales: undefined };
       throw new LookupError(`"${name}" is no table of float32`);
     }
     const scales = this.#tensor(name.scales).data;
@@ -57,11 +61,12 @@ export class Weights {
     }
     const { data, dims } = values;
     if (name.bits === undefined) {
-      if (dims.length === 2 && data instanceof Int8Array) return { rows, width, values: data, scales };
+      if (dims.length === 2 && data instanceof Int8Array)
+        return { rows, width, bits: 8, values: data, scales };
       throw new LookupError(`"${name.values}" is no table of int8`);
     }
     if (dims.length === 2 && data instanceof Uint8Array)
-      return { rows, width: 2 * width, values: unpacked(data, width), scales };
+      return { rows, width: 2 * width, bits: 4, values: data, scales };
     throw new LookupError(`"${name.values}" is no table of uint8, two numbers in a byte`);
   }
 
@@ -88,6 +93,9 @@ export class Weights {
 }
 
 /** A table's rows as they are meant: each times its scale. */
-export function rowsOfTable({ width, values, scales }: Table): Float32Array {
-  return Float32Array.from(values, (x, i) => (scales === undefined ? x : x * scales[Math.floor(i / width)]!));
+export function rowsOfTable(table: Table): Float32Array {
+  const { width, scales } = table;
+  return Float32Array.from(unpacked(table), (x, i) =>
+    scales === undefined ? x : x * scales[Math.floor(i / width)]!,
+  );
 }

@@ -71,11 +71,11 @@ export interface Session {
    */
   run(batch: TokenBatch): Promise<Float32Array<ArrayBuffer>>;
   /**
-   * The vector of one input at once, where that takes microseconds; `undefined` where it would take longer.
+   * The vector of one input at once, where that takes microseconds.
    *
    * @throws {TowerError} `ENCODER_FAILED`
    */
-  runNow?(ids: readonly number[]): Float32Array<ArrayBuffer> | undefined;
+  runNow?(ids: readonly number[]): Float32Array<ArrayBuffer>;
   /** The encoder is being closed, and waits for the runs. */
   closing?(): void;
   close(): Promise<void>;
