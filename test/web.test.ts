@@ -192,6 +192,32 @@ test(
   },
 );
 
+test('a page whose policy forbids WebAssembly encodes the same', { skip }, async () => {
+  const strict = await browser.newPage();
+  try {
+    await strict.goto(system.page);
+    await strict.evaluate("import('/package/clients/web/index.js').then((web) => void (window.web = web))");
+    const isForbidden = await strict.evaluate(`(() => {
+      const policy = document.createElement('meta');
+      policy.httpEquiv = 'Content-Security-Policy';
+      policy.content = "script-src 'self'";
+      document.head.append(policy);
+      return WebAssembly.compile(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)).then(() => false, () => true);
+    })()`);
+    assert.equal(isForbidden, true);
+    const vectors = await strict.evaluate(
+      async ({ service, space, texts }) => {
+        const tower = await (globalThis as never as { web: Package }).web.loadTower(service, { space });
+        return texts.map((text) => Array.from(tower.encode(text).vector));
+      },
+      { service: system.service, space: system.space, texts: TEXTS },
+    );
+    await assertAsTheService(vectors);
+  } finally {
+    await strict.close();
+  }
+});
+
 test('a worker without a page encodes the same', { skip }, async () => {
   const { service, space } = system;
   const program = `const { loadTower } = await import('${system.page}package/clients/web/index.js');
