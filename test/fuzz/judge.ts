@@ -19,9 +19,10 @@ const BLAMES =
 const BLAMES_IN_BODY = /"code":"(internal|unknown|data_loss)"|grpc-status: ?(2|13|15)\r\n/;
 /**
  * What a right call may be told when others take all there is, or when its connection ends for what others reset there
- * (ENHANCE_YOUR_CALM); it is sent again.
+ * (ENHANCE_YOUR_CALM); it is sent again. So is what was never looked at (REFUSED_STREAM): as long as there is overload, a
+ * connection takes fewer streams than were opened before it said so.
  */
-export const BUSY = new Set(['RESOURCE_EXHAUSTED', 'HTTP_429', 'HTTP_503', 'RST_11', 'GOAWAY_11']);
+export const BUSY = new Set(['RESOURCE_EXHAUSTED', 'HTTP_429', 'HTTP_503', 'RST_7', 'RST_11', 'GOAWAY_11']);
 
 /** @returns what is wrong with what came of a case */
 export function judge(one: Case, outcome: Outcome): Finding | undefined {

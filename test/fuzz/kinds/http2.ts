@@ -5,6 +5,8 @@ import { block, integer, literal, string } from '../hpack.ts';
 import { enveloped, grpcHeaders, type Kind } from './kind.ts';
 import { methodOf } from './call.ts';
 
+/** Bytes before a frame's payload: its length, type, flags and stream. */
+const FRAME_HEAD = 9;
 const PRIORITY = 2;
 const PUSH_PROMISE = 5;
 const NOTHING = Buffer.alloc(0);
@@ -206,9 +208,17 @@ const asCases = (kind: string, frames: fc.Arbitrary<readonly Buffer[]>): fc.Arbi
       service,
       keyed,
       wire: { on: 'http2', frames: all },
-      // What nghttp2 takes for an attack it ends with INTERNAL_ERROR.
-      allowed: ['*', 'GOAWAY_2'],
+      // What nghttp2 takes for an attack it ends with INTERNAL_ERROR. What says that it is compressed, where no header says how,
+      // is INTERNAL by the specification of gRPC.
+      allowed: ['*', 'GOAWAY_2', ...(all.some(saysCompressed) ? ['INTERNAL'] : [])],
     }));
+
+/** Whether a frame of DATA may begin a message whose flag says that it is compressed. */
+function saysCompressed(bytes: Buffer): boolean {
+  const [DATA, PADDED] = [0, 8];
+  const first = FRAME_HEAD + (bytes[4]! & PADDED ? 1 : 0);
+  return bytes[3] === DATA && (bytes[first] ?? 0) === 1;
+}
 
 /** Frames of all kinds in any order. */
 const frames: Kind = {
