@@ -80,6 +80,12 @@ test('a student that gets worse is not taken, and after some looks ends the run'
   assert.equal(chosen(result), 2);
 });
 
+test('a student that starts from another may lose at first', async (context) => {
+  const result = await run(context, [0.9, 0.85, 0.86, 0.87, 0.88, 0.895, 0.91], 3);
+  assert.deepEqual([result.end, result.steps], ['done', 6]);
+  assert.equal(chosen(result), 6);
+});
+
 test('a student that loses a little at every look does not slip away', async (context) => {
   const result = await run(context, [0.9, 0.8995, 0.8987, 0.898, 0.8974], 9);
   assert.equal(chosen(result), 1);

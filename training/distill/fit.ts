@@ -179,8 +179,12 @@ export function bestOf(curve: readonly CurvePoint[]): CurvePoint {
   return best;
 }
 
+/**
+ * The look before the first step does not count: what starts from another student loses at first, as the rate rises, and gets
+ * it back as the rate falls.
+ */
 function isStale(curve: readonly CurvePoint[], patience: number): boolean {
-  const cosines = curve.map(({ heldOutCosine }) => heldOutCosine);
+  const cosines = curve.filter(({ step }) => step > 0).map(({ heldOutCosine }) => heldOutCosine);
   const highest = Math.max(...cosines);
   return cosines.length > patience && cosines.slice(-patience).every((cosine) => cosine <= highest - AS_GOOD);
 }
