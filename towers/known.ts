@@ -41,6 +41,11 @@ export const KNOWN_TOWERS: readonly KnownTower[] = [
     reference: shipped('all-MiniLM-L6-v2-lookup'),
   },
   {
+    name: 'all-MiniLM-L6-v2-transformer-1',
+    role: 'query',
+    reference: shipped('all-MiniLM-L6-v2-transformer-1'),
+  },
+  {
     name: 'all-MiniLM-L6-v2-transformer-2',
     role: 'query',
     reference: shipped('all-MiniLM-L6-v2-transformer-2'),
