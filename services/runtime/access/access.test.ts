@@ -485,6 +485,64 @@ describe('streams', () => {
   });
 });
 
+/** A function that calls with a credential, all on one connection; and the reasons that it is told. */
+function onOneConnection(method: MethodDefinition<object, object>, request: object) {
+  const { path, requestSerialize, responseDeserialize } = method;
+  const client = new Client(serverOf(path), credentials.createInsecure());
+  const ask = (credential: string | undefined): Promise<string> =>
+    new Promise((resolve) => {
+      const answered = (error: ServiceError | null): void =>
+        resolve(error ? (statusOf(error).reason ?? '') : 'OK');
+      client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        metadataOf(credential),
+        answered,
+      );
+    });
+  return { ask, close: () => client.close() };
+}
+
+describe('a connection that has sent a good key', () => {
+  const search = v1.QueryService.service.Search as unknown as MethodDefinition<object, object>;
+
+  test('is asked again with each call, and each is its own caller’s', async () => {
+    const { ask, close } = onOneConnection(search, acme);
+    const right = keys['right']!;
+    const wrong = `${right.slice(0, -1)}${right.endsWith('0') ? '1' : '0'}`;
+    const calls = [right, undefined, right, wrong, keys['other tenant'], right, `${right}0`, right];
+    const told: string[] = [];
+    for (const credential of calls) told.push(await ask(credential));
+    close();
+    assert.deepEqual(told, [
+      'OK',
+      'CREDENTIAL_MISSING',
+      'OK',
+      'CREDENTIAL_INVALID',
+      'TENANT_NOT_ALLOWED',
+      'OK',
+      'CREDENTIAL_INVALID',
+      'OK',
+    ]);
+  });
+
+  test('is refused once the file has another secret for the id', async () => {
+    const id = await addKey('replaced');
+    const { ask, close } = onOneConnection(search, acme);
+    const told = async (reason: string): Promise<void> => {
+      while ((await ask(keys['replaced'])) !== reason) await setTimeout(20);
+    };
+    await told('OK');
+    await changeKeyFile(keyFile, (all) =>
+      all.map((key) => (key.id === id ? { ...key, sha256: hashOf('another').toString('hex') } : key)),
+    );
+    await told('CREDENTIAL_INVALID');
+    close();
+  });
+});
+
 test('the audit log says who did what, where, and what came of it, and no text', async () => {
   const search = v1.QueryService.service.Search as unknown as MethodDefinition<object, object>;
   await overGrpc(search, { ...acme, query: 'a very private question' }, keys['right']);

@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { Metadata } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { KEY_PREFIX } from '../../../keys/key.ts';
 import { deadlineOf } from '../admission/deadline.ts';
@@ -27,14 +26,25 @@ export interface Presented {
   deadline?: (() => number) | undefined;
 }
 
-/** Carries the name of a call from its arrival to its handler; what a client sends by it is overwritten. */
-const ADMITTED = 'x-scalingnote-admitted';
+/** Who makes a call that was let in. */
+class Visitor {
+  readonly caller: Caller;
+  /** Address that the call comes from. */
+  readonly peer: string;
 
-/** A call that was let in. */
-export interface Admitted {
-  caller: Caller;
-  /** Address that it comes from. */
-  peer: string;
+  constructor(caller: Caller, peer: string) {
+    this.caller = caller;
+    this.peer = peer;
+  }
+}
+
+/** The other end of a connection. */
+interface Guest {
+  /** `HOST:PORT`. */
+  readonly peer: string;
+  readonly address: string;
+  /** The credential that came last and was good, and whose it is. */
+  known?: { authorization: Uint8Array; caller: Caller };
 }
 
 /** Names in a client certificate. */
@@ -64,8 +74,7 @@ export class Access {
   readonly #identities: Identities | undefined;
   readonly #audit: AuditLog | undefined;
   readonly #methods = new Map<string, MethodAccess>();
-  /** Who makes the calls that are under way, by the name that each got. */
-  readonly #admitted = new Map<string, Admitted>();
+  readonly #guests = new WeakMap<Socket, Guest>();
   readonly #log: Logger | undefined;
   /** The collection that a request means which names none, where a setting says it; else empty. */
   readonly defaultCollection: string;
@@ -110,13 +119,16 @@ export class Access {
   arrive({ protocol, method: path, headers, socket }: Arrival): Ticket | Promise<Ticket> {
     const method = this.#methods.get(path);
     const need = method?.rule.need ?? needOfOther(protocol, path);
-    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    const guest = this.#guest(socket);
+    const { peer } = guest;
     let caller: Caller | undefined;
     const admit = (found: Caller): Ticket => {
       caller = found;
       checkScope(caller, need, path.slice(1));
       // Where nobody is asked, nothing reads who was let in.
-      if (method && (this.asks || this.audits)) return this.#admit({ caller, peer });
+      if (method && (this.asks || this.audits)) {
+        return { visitor: new Visitor(caller, peer), flow: flowOf(caller, guest.address) };
+      }
       if (need !== 'open') this.audit(path, caller, peer, {}, undefined);
       return {};
     };
@@ -125,7 +137,7 @@ export class Access {
       throw error;
     };
     try {
-      const found = this.callerOf(need, {
+      const found = this.#callerAt(guest, need, {
         authorization: headers.authorization,
         certificate: subjectOf(socket),
         deadline: () => deadlineOf(headers, performance.now()),
@@ -136,22 +148,34 @@ export class Access {
     }
   }
 
-  /** A name that nobody can guess leads the call to who makes it, whatever the protocol carries it by. */
-  #admit(admitted: Admitted): Ticket {
-    const name = randomUUID();
-    this.#admitted.set(name, admitted);
-    return {
-      metadata: { [ADMITTED]: name },
-      flow: flowOf(admitted.caller, addressOf(admitted.peer)),
-      done: () => void this.#admitted.delete(name),
-    };
+  #guest(socket: Socket): Guest {
+    let guest = this.#guests.get(socket);
+    if (!guest) {
+      const address = String(socket.remoteAddress);
+      guest = { peer: `${address}:${socket.remotePort}`, address };
+      this.#guests.set(socket, guest);
+    }
+    return guest;
   }
 
-  /** Who makes a call that {@link arrive} has let in. */
-  admitted(metadata: Metadata): Admitted | undefined {
-    const [name] = metadata.get(ADMITTED);
-    metadata.remove(ADMITTED);
-    return name === undefined ? undefined : this.#admitted.get(String(name));
+  /**
+   * {@link callerOf}, for less: a connection sends the same credential with each call, and to look it up by its hash takes a
+   * tenth of a call. It is compared in constant time with the one that came before.
+   */
+  #callerAt(guest: Guest, need: Need, presented: Presented): Caller | Promise<Caller> {
+    const { authorization } = presented;
+    if (authorization === undefined || need === 'open' || !this.#identities) {
+      return this.callerOf(need, presented);
+    }
+    const bytes = Buffer.from(authorization);
+    const { known } = guest;
+    const isSame =
+      known?.authorization.length === bytes.length && timingSafeEqual(known.authorization, bytes);
+    if (isSame && known.caller.death(Date.now()) === undefined) return known.caller;
+    delete guest.known;
+    const found = this.callerOf(need, presented);
+    if (!(found instanceof Promise)) guest.known = { authorization: new Uint8Array(bytes), caller: found };
+    return found;
   }
 
   /** Who calls: see {@link Identities.credential}. @throws {ServiceError} UNAUTHENTICATED and others; at once, or later */
@@ -209,22 +233,27 @@ export class MethodAccess {
   }
 
   /** A call came in. @returns `undefined` where everybody may do everything and nothing is written down */
-  begin(call: { readonly metadata: Metadata }): Visit | undefined {
+  begin({
+    head,
+  }: {
+    getPath(): string;
+    readonly head?: { readonly visitor?: object | undefined };
+  }): Visit | undefined {
     if (!this.access.asks && !this.access.audits) return undefined;
-    return new Visit(this, call.metadata);
+    return new Visit(this, head?.visitor instanceof Visitor ? head.visitor : undefined);
   }
 }
 
 /** A call under the rules of its method: {@link admit} comes first, {@link end} last. */
 export class Visit {
   readonly #of: MethodAccess;
-  readonly #admitted: Admitted | undefined;
+  readonly #visitor: Visitor | undefined;
   #caller: Caller | undefined;
   #named: Named = {};
 
-  constructor(of: MethodAccess, metadata: Metadata) {
+  constructor(of: MethodAccess, visitor: Visitor | undefined) {
     this.#of = of;
-    this.#admitted = of.access.admitted(metadata);
+    this.#visitor = visitor;
   }
 
   /** Who calls; `undefined` before {@link admit}. */
@@ -235,8 +264,8 @@ export class Visit {
   /** Whether {@link Access.arrive} has let the call in. @throws {ServiceError} where not */
   admit(): void {
     const { access } = this.#of;
-    if (!this.#admitted && access.asks) throw credentialMissing();
-    this.#caller = this.#admitted?.caller ?? ANYBODY;
+    if (!this.#visitor && access.asks) throw credentialMissing();
+    this.#caller = this.#visitor?.caller ?? ANYBODY;
   }
 
   /** Compares a request, or a message of a stream, with what the caller may do. @throws {ServiceError} where not */
@@ -272,13 +301,8 @@ export class Visit {
   /** The call has ended. @param error - absent where it succeeded */
   end(error?: ServiceError): void {
     const { access, path } = this.#of;
-    access.audit(path, this.#caller, this.#admitted?.peer, this.#named, error);
+    access.audit(path, this.#caller, this.#visitor?.peer, this.#named, error);
   }
-}
-
-/** `HOST:PORT` without the port. */
-function addressOf(peer: string): string {
-  return peer.slice(0, peer.lastIndexOf(':'));
 }
 
 const subjects = new WeakMap<Socket, PeerSubject | undefined>();

@@ -37,41 +37,20 @@ export function accessHooks(access: Access, others: Hooks = {}): Hooks {
   };
 }
 
-/** Asks the others as well. A call that they refuse has ended. */
+/** Asks the others as well, who take turns by whose the call is. */
 function andOthers(
   own: Ticket,
   beforeCall: NonNullable<Hooks['beforeCall']>,
   arrival: Arrival,
 ): Admitted | Promise<Ticket> {
-  const refused = (error: unknown): never => {
-    own.done?.();
-    throw error;
-  };
-  try {
-    const theirs = beforeCall(own.flow === undefined ? arrival : { ...arrival, flow: own.flow });
-    if (theirs instanceof Promise) return theirs.then((other) => both(own, other), refused);
-    if (!(theirs instanceof ServiceError)) return both(own, theirs);
-    own.done?.();
-    return theirs;
-  } catch (error) {
-    return refused(error);
-  }
+  if (own.flow !== undefined) arrival.flow = own.flow;
+  const theirs = beforeCall(arrival);
+  if (theirs instanceof Promise) return theirs.then((other) => both(own, other));
+  return theirs instanceof ServiceError ? theirs : both(own, theirs);
 }
 
-function both(one: Ticket, other: Ticket | undefined): Ticket {
-  if (!other) return one;
-  return {
-    metadata: { ...other.metadata, ...one.metadata },
-    arrived: other.arrived,
-    get turn() {
-      return other.turn;
-    },
-    read: (chunk) => other.read?.(chunk),
-    inflated: (bytes) => other.inflated?.(bytes),
-    answered: () => other.answered?.(),
-    done: () => {
-      one.done?.();
-      other.done?.();
-    },
-  };
+function both(own: Ticket, theirs: Ticket | undefined): Ticket {
+  if (!theirs) return own;
+  theirs.visitor = own.visitor;
+  return theirs;
 }

@@ -83,7 +83,7 @@ export class Keyring {
         // As the file has it then: it may have been revoked since the call began.
         death: (now) => {
           const current = this.#file.value.byId.get(stored.id)?.stored;
-          return current ? deathOf(current, now) : 'revoked';
+          return current && current.sha256 === stored.sha256 ? deathOf(current, now) : 'revoked';
         },
       },
     };

@@ -34,6 +34,7 @@ export class OpenCall implements Applicant, Ticket {
   readonly answer: Arrival['answer'];
   readonly untaken: Untaken = { bytes: 0, since: 0 };
   turn: Promise<void> | undefined;
+  visitor: object | undefined;
   hasSlot = false;
   refusal: ServiceError | undefined;
   isOver = false;

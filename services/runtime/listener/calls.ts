@@ -55,6 +55,7 @@ export interface CallHead {
   readonly headers: Readonly<IncomingHttpHeaders>;
   /** See `Ticket`. */
   readonly arrived?: number | undefined;
+  readonly visitor?: object | undefined;
   readonly refusal?: ServiceError | undefined;
 }
 

@@ -84,6 +84,7 @@ export class Exchange implements Peer {
   readonly query: string | undefined;
   /** See `Ticket`. */
   arrived: number | undefined;
+  visitor: object | undefined;
 
   constructor(request: IncomingMessage, response: ServerResponse, limits: ExchangeLimits) {
     this.request = request;

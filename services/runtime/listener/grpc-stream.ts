@@ -35,6 +35,7 @@ export function serveGrpcStream(
   const head = {
     headers,
     arrived: ticket?.arrived,
+    visitor: ticket?.visitor,
     get refusal() {
       return ticket?.refusal;
     },

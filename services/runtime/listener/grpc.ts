@@ -98,7 +98,11 @@ export class GrpcUnary {
 
   #serve(bytes: Buffer): void {
     const request = decoderOf(this.#method)(bytes);
-    const head = { headers: this.#headers, arrived: this.#ticket?.arrived };
+    const head = {
+      headers: this.#headers,
+      arrived: this.#ticket?.arrived,
+      visitor: this.#ticket?.visitor,
+    };
     this.#call = new UnaryCall(this.#method, request, { head, deadline: this.#deadline }, (answer) =>
       this.#answer(answer),
     );

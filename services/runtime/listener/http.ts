@@ -125,8 +125,8 @@ async function admit(exchange: Exchange, route: Route, { beforeCall }: HttpOptio
     answer: (exchange.response as unknown as Partial<Http2ServerResponse>).stream ?? exchange.response,
   });
   if (ticket instanceof ServiceError) throw ticket;
-  if (ticket?.metadata) Object.assign(exchange.headers, ticket.metadata);
   exchange.arrived = ticket?.arrived;
+  exchange.visitor = ticket?.visitor;
   if (ticket?.done) exchange.onGone(() => ticket.done!());
 }
 

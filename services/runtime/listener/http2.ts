@@ -91,7 +91,6 @@ export function http2Port(options: {
   ): void => {
     const method = stream.closed ? undefined : methods.get(path);
     if (method && !method.requestStream && !method.responseStream) {
-      if (ticket?.metadata) Object.assign(headers, ticket.metadata);
       new GrpcUnary(stream, headers, method, limits, deadline, ticket).serve();
       return;
     }
@@ -100,7 +99,6 @@ export function http2Port(options: {
       else stream.once('close', () => ticket.done!());
     }
     if (stream.closed) return;
-    if (ticket?.metadata) Object.assign(headers, ticket.metadata);
     if (method) serveGrpcStream(stream, headers, method, limits, deadline, ticket);
     else endAnswered(stream, refusalHeaders(failureOf(unknown(path), limits, path)));
   };

@@ -15,7 +15,7 @@ export interface Arrival {
   /** What the answer goes out by. */
   readonly answer: Answer & { destroy(): unknown };
   /** Whose it is, as far as its credential says; calls take turns by it. @default of the address that it comes from */
-  readonly flow?: string | undefined;
+  flow?: string | undefined;
   /** Of gRPC over HTTP/2, where nobody reads yet. */
   readonly stream?: ServerHttp2Stream | undefined;
   /** When it came, as of `performance.now()`, where somebody has let it wait. @default now */
@@ -24,8 +24,8 @@ export interface Arrival {
 
 /** What {@link Hooks.beforeCall} knows of a call that it lets through. */
 export interface Ticket {
-  /** Metadata of the call that take the place of what the caller sent by these names. */
-  readonly metadata?: Readonly<Record<string, string>>;
+  /** Who makes the call, as whoever let it in knows: its handler finds it there. */
+  visitor?: object | undefined;
   /** See {@link Arrival.flow}. */
   readonly flow?: string;
   /** When the call came, as of `performance.now()`. @default when its handler is called */

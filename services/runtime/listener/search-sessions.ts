@@ -83,7 +83,7 @@ async function serveQuery(
     const found = await callUnary(
       search,
       request.search,
-      { head: { headers, arrived: exchange.arrived }, deadline },
+      { head: { headers, arrived: exchange.arrived, visitor: exchange.visitor }, deadline },
       {
         onGone: (listener) => {
           answer.once('close', listener);
