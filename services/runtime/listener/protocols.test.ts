@@ -16,6 +16,7 @@ import type { QueryServiceHandlers } from '../../../proto/generated/scalingnote/
 import { v1 } from '../../../proto/load.ts';
 import { invalidArgument } from '../errors.ts';
 import type { Implementation } from '../handler.ts';
+import { Access } from '../access/access.ts';
 import { service, startServer, type RunningServer, type ServerOptions } from '../server.ts';
 import { NOTHING } from '../testing/harness.ts';
 import { registry } from './json.ts';
@@ -162,22 +163,31 @@ test('each call passes the hook once, whatever it speaks, and each connection it
   let ended = 0;
   let connections = 0;
   let refuse = false;
+  const visitor = { who: 'somebody' };
+  const access = new Access(undefined, undefined);
+  const methodOf = access.method.bind(access);
+  access.method = (path) => {
+    const method = methodOf(path);
+    method.begin = ({ head }) => void seen.push(head?.visitor);
+    return method;
+  };
   const server = await start(
-    { Search: async (_, { metadata }) => (seen.push(...metadata.get('who')), { hits: [] }) },
+    { Search: async () => ({ hits: [] }) },
     {
+      access,
       hooks: {
         onConnection: (socket) => (connections++, socket),
         beforeCall: (arrival) => {
           arrivals.push(arrival);
           if (refuse) throw invalidArgument('who', 'is nobody');
-          return { metadata: { who: 'somebody' }, done: () => ended++ };
+          return { visitor, done: () => ended++ };
         },
       },
     },
   );
   const all = transports(server);
   for (const [, transport] of all) {
-    await clientOf(transport)['search']!({ query: 'q' }, { headers: { who: 'a liar' } });
+    await clientOf(transport)['search']!({ query: 'q' }, {});
   }
   assert.deepEqual(
     arrivals.map(({ method }) => method),
@@ -189,7 +199,7 @@ test('each call passes the hook once, whatever it speaks, and each connection it
   );
   assert.deepEqual(
     seen,
-    all.map(() => 'somebody'),
+    all.map(() => visitor),
   );
   assert.ok(connections > 0);
   refuse = true;
