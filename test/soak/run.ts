@@ -12,12 +12,13 @@ import { type Slope, slopeOf } from './slope.ts';
 
 /**
  * `npm run soak -- [--minutes N] [--pace N] [--json]`: a pair of services under everything that callers do, and whether
- * what it holds grows. `--pace 4` is a load four times as slow.
+ * what it holds grows. `--pace 4` is a load as slow as that many times its ordinary one, some forty calls a second; ten minutes of it
+ * are not enough to fill what fills, so that four times as much is the default.
  */
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
-    pace: { type: 'string', default: '1' },
+    pace: { type: 'string', default: '0.25' },
     json: { type: 'boolean', default: false },
   },
 });

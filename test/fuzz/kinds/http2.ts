@@ -210,8 +210,24 @@ const asCases = (kind: string, frames: fc.Arbitrary<readonly Buffer[]>): fc.Arbi
       wire: { on: 'http2', frames: all },
       // What nghttp2 takes for an attack it ends with INTERNAL_ERROR. What says that it is compressed, where no header says how,
       // is INTERNAL by the specification of gRPC.
-      allowed: ['*', 'GOAWAY_2', ...(all.some(saysCompressed) ? ['INTERNAL'] : [])],
+      // Who says INTERNAL_ERROR and goes away gets it back from Node, for each call that was open.
+      allowed: [
+        '*',
+        'GOAWAY_2',
+        ...(all.some(saysCompressed) ? ['INTERNAL'] : []),
+        ...(all.some(goesInError) ? ['RST_2'] : []),
+      ],
     }));
+
+/** Whether a frame is GOAWAY with INTERNAL_ERROR. */
+function goesInError(bytes: Buffer): boolean {
+  const [GOAWAY, INTERNAL_ERROR] = [7, 2];
+  return (
+    bytes[3] === GOAWAY &&
+    bytes.length >= FRAME_HEAD + 8 &&
+    bytes.readUInt32BE(FRAME_HEAD + 4) === INTERNAL_ERROR
+  );
+}
 
 /** Whether a frame of DATA may begin a message whose flag says that it is compressed. */
 function saysCompressed(bytes: Buffer): boolean {
