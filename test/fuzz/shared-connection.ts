@@ -30,6 +30,10 @@ import type { Outcome, Wire } from './case.ts';
 import { block, httpStatusOf } from './hpack.ts';
 
 const NOTHING = Buffer.alloc(0);
+/** Of a GOAWAY without an error. */
+const NO_ERROR = 0;
+/** REFUSED_STREAM: what has it was never looked at. */
+const UNSEEN = 'RST_7';
 /** The peer may send so much before it is told that it may send more. */
 const WINDOW_STEP = 1 << 20;
 
@@ -62,6 +66,7 @@ export class SharedConnection {
   #most = Infinity;
   readonly #waiting: (() => void)[] = [];
   #over: string | undefined;
+  #isLeaving = false;
 
   constructor(address: { host: string; port: number }) {
     const reader = new FrameReader((type, flags, stream, payload) =>
@@ -76,14 +81,14 @@ export class SharedConnection {
 
   /** Whether it takes streams. */
   get usable(): boolean {
-    return this.#over === undefined && this.#nextId < 2 ** 30;
+    return this.#over === undefined && !this.#isLeaving && this.#nextId < 2 ** 30;
   }
 
   /** Sends a case. @param ms after which it hangs */
   send(wire: Wire & { on: 'stream' }, ms: number): Promise<Outcome> {
     return new Promise((resolve) => {
       const begin = (): void => this.#begin(wire, ms, resolve);
-      if (this.#over === undefined && this.#open.size >= this.#most) this.#waiting.push(begin);
+      if (this.usable && this.#open.size >= this.#most) this.#waiting.push(begin);
       else begin();
     });
   }
@@ -96,8 +101,8 @@ export class SharedConnection {
       clearTimeout(timer);
       resolve(outcome);
     };
-    if (this.#over !== undefined) {
-      done({ statuses: [this.#over], body: NOTHING });
+    if (this.#over !== undefined || this.#isLeaving) {
+      done({ statuses: [this.#over ?? UNSEEN], body: NOTHING });
       return;
     }
     const { headers, data, end } = wire;
@@ -199,8 +204,11 @@ export class SharedConnection {
       case PING:
         if ((flags & ACK) === 0) this.#out.push(frame(PING, ACK, 0, payload));
         return this.#flush();
-      case GOAWAY:
-        return this.#fail(`GOAWAY_${payload.readUInt32BE(4)}`);
+      case GOAWAY: {
+        const code = payload.readUInt32BE(4);
+        if (code === NO_ERROR) return this.#leave(payload.readUInt32BE(0) & LARGEST_WINDOW);
+        return this.#fail(`GOAWAY_${code}`);
+      }
       case WINDOW_UPDATE: {
         const more = payload.readUInt32BE(0) & LARGEST_WINDOW;
         if (id === 0) this.#window += more;
@@ -256,7 +264,16 @@ export class SharedConnection {
     this.#flush();
     const told = status ?? `HTTP_${open.http}`;
     open.done({ statuses: [told], body: Buffer.concat(open.body) });
-    if (this.#open.size < this.#most) this.#waiting.shift()?.();
+    if (this.#isLeaving && this.#open.size === 0) this.#fail(UNSEEN);
+    else if (this.#open.size < this.#most) this.#waiting.shift()?.();
+  }
+
+  /** The peer takes nothing more, as one does whose connections have an age: what it has begun it ends. */
+  #leave(last: number): void {
+    this.#isLeaving = true;
+    for (const id of this.#open.keys()) if (id > last) this.#end(id, UNSEEN);
+    for (const begin of this.#waiting.splice(0)) begin();
+    if (this.#open.size === 0) this.#fail(UNSEEN);
   }
 
   #fail(why: string): void {
