@@ -68,9 +68,14 @@ const IMPLICIT = 2;
 function defaultOf(field: DescField): FieldWriter['isDefault'] {
   if (field.fieldKind === 'list' || field.fieldKind === 'map' || field.presence !== IMPLICIT)
     return undefined;
-  if (!field.enum) return isZero;
+  // A text that says "0" is one like others.
+  if (!field.enum) return field.scalar === ScalarType.STRING ? isEmpty : isZero;
   const zero = field.enum.values.find(({ number }) => number === 0)?.name;
   return (json) => json === zero;
+}
+
+function isEmpty(json: unknown): boolean {
+  return json === '';
 }
 
 /** Numbers of 64 bits are strings in JSON. */

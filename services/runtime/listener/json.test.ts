@@ -38,6 +38,13 @@ test('an answer in JSON is what protobuf makes of its bytes', () => {
   }
 });
 
+test('a text that says "0" is written, and a number that is 0 is not', () => {
+  const { path, responseSerialize } = v1.QueryService.service.Search as unknown as Method;
+  const hit = { documentId: '0', title: '0', text: '0', version: '0', passage: 0, score: 0 };
+  const written = jsonMethod(path)!.encode({ hits: [hit] }, responseSerialize);
+  assert.deepEqual(JSON.parse(written), { hits: [{ documentId: '0', title: '0', text: '0' }] });
+});
+
 test('a message that only protobuf knows how to write is written by it', () => {
   assert.equal(jsonWriter(registry.getMessage('scalingnote.v1.SearchStreamResponse')!), undefined);
 });
