@@ -12,8 +12,8 @@ import { type Slope, slopeOf } from './slope.ts';
 
 /**
  * `npm run soak -- [--minutes N] [--pace N] [--json]`: a pair of services under everything that callers do, and whether
- * what it holds grows. `--pace 4` is a load as slow as that many times its ordinary one, some forty calls a second; ten minutes of it
- * are not enough to fill what fills, so that four times as much is the default.
+ * what it holds grows. `--pace 1` is the ordinary load, some forty calls a second, and `--pace 4` a quarter of it. The default is four
+ * times the ordinary one: ten minutes of that fill what fills, so that the rest can be judged.
  */
 const { values } = parseArgs({
   options: {

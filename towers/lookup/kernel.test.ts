@@ -70,6 +70,18 @@ test('the kernel computes what JavaScript does, whatever table, tokens and facto
   );
 });
 
+test('there is room for a vector of each table, however wide they are', () => {
+  const [wide, other] = [tableOf(1, 32_768, 8, Math.random), tableOf(2, 65_536, 4, Math.random)];
+  const kernel = Kernel.open([wide, other])!;
+  for (const table of [wide, other]) {
+    const sum = kernel.vector(table.width).fill(0);
+    const expected = plain.vector(table.width);
+    kernel.rows(table).add([0], [0.5], sum);
+    plain.rows(table).add([0], [0.5], expected);
+    assert.ok(sum.every((x, i) => Math.abs(x - expected[i]!) < 1e-6));
+  }
+});
+
 test('a token without a row is refused before anything is read', () => {
   const table = tableOf(4, 32, 4, Math.random);
   const kernel = Kernel.open([table])!;

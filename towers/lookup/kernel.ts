@@ -11,8 +11,8 @@ const TOKENS = 256;
 /** Bytes of a page of memory, as WebAssembly has it. */
 const PAGE = 65_536;
 
-/** Room for lists and vectors besides the tables. */
-const SCRATCH = PAGE;
+/** Bytes of the two lists: of ids and of factors. */
+const LISTS = 2 * 4 * TOKENS;
 
 /** What is used of WebAssembly, whose types come with those of pages. */
 interface Wasm {
@@ -67,8 +67,10 @@ export class Kernel implements Arithmetic {
     const { WebAssembly: wasm } = globalThis as { WebAssembly?: Wasm };
     if (wasm === undefined || !tables.every(isPacked)) return undefined;
     const bytes = tables.reduce(
-      (sum, { values, scales }) => sum + aligned(values.byteLength) + aligned(scales.byteLength),
-      SCRATCH,
+      // A vector for each: what one table's rows are added to, or multiplied with, is as wide as they are.
+      (sum, { width, values, scales }) =>
+        sum + aligned(values.byteLength) + aligned(scales.byteLength) + aligned(4 * width),
+      LISTS,
     );
     try {
       const memory = new wasm.Memory({ initial: Math.ceil(bytes / PAGE) });

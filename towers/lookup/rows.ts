@@ -15,7 +15,7 @@ export interface Rows {
 /** What encoding computes with: {@link plain}, or a `Kernel`, which gives the same vectors to 1e-6. */
 export interface Arithmetic {
   rows(table: Table): Rows;
-  /** A vector for sums, which lives as long as this. */
+  /** A vector for sums, as wide as the rows of a table and one for each at most, which lives as long as this. */
   vector(width: number): Vector;
   /** Makes a vector's length 1, where it has one. */
   toUnit(vector: Vector): void;

@@ -11,7 +11,10 @@ export interface LookupOptions extends ModelOptions {
   dimensions: number;
 }
 
-/** A lookup in this thread, by its stages and without ONNX Runtime: 2 µs for a query of ten tokens, where that takes 77. */
+/**
+ * A lookup in this thread, by its stages: ten tokens take 2.6 µs, 256 tokens 34. ONNX Runtime takes 77 µs for four tokens of a
+ * simpler one.
+ */
 export class LookupSession implements Session {
   readonly device = 'cpu';
   readonly #dimensions: number;
